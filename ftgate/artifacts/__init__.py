@@ -1,0 +1,1 @@
+"""From a reference to a local snapshot that is safe to load."""

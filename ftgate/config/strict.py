@@ -1,0 +1,78 @@
+"""Reading YAML into frozen, closed pydantic classes, with errors that name the file, the field and the value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ftgate.errors import ConfigurationError
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A part of a configuration file: frozen, and closed to fields that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """The YAML mapping in ``path``. Raises ConfigurationError when it is missing, unreadable or not a mapping."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(f"{what}: no such file: {path}", hint="check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{what}: cannot read {path}: {error}", hint="it must be a UTF-8 text file") from None
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f":{where.line + 1}" if where is not None else ""
+        problem = getattr(error, "problem", None) or error
+        raise ConfigurationError(f"{what}: {path}{line}: not valid YAML: {problem}", hint="fix that line") from None
+    if not isinstance(value, dict):
+        raise ConfigurationError(
+            f"{what}: {path}: expected a mapping of fields, found {type(value).__name__}",
+            hint="see `ftgate schema` for the fields",
+        )
+    return value
+
+
+def validate(model: type[ModelT], value: Mapping[str, Any], where: str) -> ModelT:
+    """``value`` as a ``model``. Every problem is named by file, field and value in one ConfigurationError."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        problems = [_one_problem(entry, model) for entry in error.errors()]
+        raise ConfigurationError(
+            f"{where}: " + "; ".join(problems), hint="fix the field; `ftgate schema` prints every field and its range"
+        ) from None
+
+
+def _one_problem(entry: Any, model: type[BaseModel]) -> str:
+    field = ".".join(str(part) for part in entry["loc"]) or "(top level)"
+    if entry["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_fields_at(model, entry["loc"][:-1])))
+        return f"{field}: unknown field" + (f" (known here: {known})" if known else "")
+    if entry["type"] == "missing":
+        return f"{field}: missing"
+    shown = repr(entry["input"])
+    return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """The fields that the section at ``location`` knows, as far as it can be followed."""
+    current: Any = model
+    for part in location:
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            return []
+        current = fields[part].annotation
+        options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
+        current = current if hasattr(current, "model_fields") else (options[0] if options else None)
+    return list(getattr(current, "model_fields", {}))

@@ -1,0 +1,281 @@
+"""Every type that more than one part of ftgate shares. All are frozen; none does any work beyond naming itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+Role = Literal["system", "user", "assistant"]
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller. A failure of the gate never reads as an opinion about the model."""
+
+    ALLOW = 0
+    BLOCK = 1
+    USAGE = 2
+    GATE_FAILED = 3
+    HOLD = 4
+
+
+class Verdict(StrEnum):
+    """The one word of a run."""
+
+    ALLOW = "allow"
+    BLOCK = "block"
+    HOLD = "hold"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The process exit code that stands for this verdict."""
+        return {"allow": ExitCode.ALLOW, "block": ExitCode.BLOCK, "hold": ExitCode.HOLD}[self.value]
+
+
+class Status(StrEnum):
+    """What one measurement found."""
+
+    PASS = "pass"
+    WARN = "warn"
+    BLOCK = "block"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One example of a suite: a conversation that ends with a user turn, and what is known about a right answer.
+
+    ``answer`` is the reference text; for an item with ``choices`` it is one of them, word for word. ``tags`` are the
+    user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
+    that the item was drawn with, if items are not independent. ``line`` is where it stood in its file.
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    choices: tuple[str, ...] = ()
+    answer: str | None = None
+    tags: tuple[str, ...] = ()
+    cluster: str | None = None
+    line: int = 0
+
+    @property
+    def user_text(self) -> str:
+        """All user turns, joined by line breaks: what embeddings and overlap checks read."""
+        return "\n".join(m.content for m in self.messages if m.role == "user")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """The items of one data file, in file order, and the fingerprint of their content."""
+
+    name: str
+    items: tuple[Item, ...]
+    sha256: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One prompt, without saying which model is asked.
+
+    With ``options`` the engine reads the log-probability of each option at the first answer token and generates
+    nothing else; without, it decodes greedily up to ``max_tokens``. ``part`` tells several questions about one item
+    apart (option rotations, judge criteria).
+    """
+
+    measurement: str
+    item_id: str
+    messages: tuple[Message, ...]
+    part: str = ""
+    options: tuple[str, ...] = ()
+    max_tokens: int = 1
+
+    def content(self) -> dict[str, Any]:
+        """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
+        return {
+            "messages": [[m.role, m.content] for m in self.messages],
+            "options": list(self.options),
+            "max_tokens": self.max_tokens,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model said to one question.
+
+    ``option_logprobs`` are natural logarithms over the whole vocabulary, one for each of the question's options, token
+    variants of an option summed. ``finish`` is ``stop``, ``length``, or ``error`` (then ``error`` says why, and the
+    answer counts as a failure, never as a score).
+    """
+
+    text: str = ""
+    option_logprobs: tuple[float, ...] = ()
+    finish: str = "stop"
+    tokens: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
+
+    ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    kind: Literal["full", "adapter"] = "full"
+    base: Model | None = None
+    lora_rank: int = 0
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One item and what both models said to its questions, in the order of the measurement's plan."""
+
+    item: Item
+    base: tuple[Answer, ...]
+    candidate: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
+
+    ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
+    ``base`` and ``candidate`` where it could.
+    """
+
+    items: tuple[Item, ...]
+    base: FloatArray
+    candidate: FloatArray
+    base_low: FloatArray
+    base_high: FloatArray
+    candidate_low: FloatArray
+    candidate_high: FloatArray
+    binary: bool
+    unreadable: int = 0
+
+    @classmethod
+    def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:
+        """Scores that are all known."""
+        return cls(items, base, candidate, base, base, candidate, candidate, binary)
+
+
+@dataclass(frozen=True, slots=True)
+class Fitness:
+    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers."""
+
+    fit: bool
+    reason: str
+    auroc: float
+    auroc_low: float
+    gap: float
+    retest_shift: float
+    unparseable: float
+    floor: float
+    floor_variance: float
+    canaries: int
+    gold: int
+
+
+@dataclass(frozen=True, slots=True)
+class TailMap:
+    """Where each query lies relative to the training data.
+
+    ``distance`` has shape (n,): cosine distance to the k-th nearest training row, in query order. ``outside_p`` is the
+    share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
+    """
+
+    item_ids: tuple[str, ...]
+    distance: tuple[float, ...]
+    outside_p: tuple[float, ...]
+    k: int
+    n_train: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a measurement, informative unless the measurement says otherwise."""
+
+    name: str
+    n: int
+    base: float
+    candidate: float
+    change: float
+    interval: tuple[float, float] | None = None
+    status: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a measurement estimated, before anyone decides.
+
+    ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
+    increases, ``down`` for gains. ``limit`` is what the change must stay on the good side of; ``warn_limit`` turns a
+    pass into a warning. ``doubts`` forbid a pass but not a block; ``void`` forbids both.
+    """
+
+    measurement: str
+    base: float
+    candidate: float
+    change: float
+    unit: str
+    interval: tuple[float, float]
+    level: float
+    n: int
+    method: str
+    worse: Literal["up", "down"]
+    limit: float
+    warn_limit: float | None = None
+    doubts: tuple[str, ...] = ()
+    void: str | None = None
+    slices: tuple[Slice, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+    needed_n: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A claim and what was decided about it."""
+
+    claim: Claim
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a reader needs to repeat the run: names, versions, device and every setting that can move a number."""
+
+    kind: str
+    versions: Mapping[str, str]
+    device: str
+    dtype: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 (hex) of ``value`` as canonical JSON: sorted keys, no spaces, lone surrogates escaped."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,51 @@
+"""Every way in which ftgate itself can fail, with what the reader of a log can do about it."""
+
+from __future__ import annotations
+
+
+class FtgateError(Exception):
+    """A failure that a person can act on.
+
+    ``message`` says what was wrong and where (the value, the file and line, or the field); ``hint`` says what to do.
+    The command line prints both and exits with ``exit_code``; it never prints a traceback for one of these.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  -> {self.hint}" if self.hint else self.message
+
+
+class ConfigurationError(FtgateError):
+    """The policy, the manifest, a suite or a command-line option cannot be used as written. Exit code 2."""
+
+    exit_code = 2
+
+
+class DatasetError(ConfigurationError):
+    """A suite or training file is missing, unreadable or holds a bad row. Exit code 2."""
+
+
+class ArtifactError(ConfigurationError):
+    """A model snapshot is missing, unsafe to load, or does not fit the base. Exit code 2."""
+
+
+class EngineError(FtgateError):
+    """The inference engine could not start or could not answer. Exit code 3: this says nothing about the model."""
+
+
+class JudgeError(FtgateError):
+    """The judge could not be reached or could not be read. Exit code 3."""
+
+
+class ControlError(FtgateError):
+    """A control that must hold before any verdict did not hold. Exit code 3."""
+
+
+class StoreError(FtgateError):
+    """The journal of answers cannot be read or belongs to another run. Exit code 3."""

@@ -1,0 +1,1 @@
+"""The four measurements, one file each."""
