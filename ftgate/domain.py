@@ -97,7 +97,7 @@ class Question:
 
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
     nothing else; without, it decodes greedily up to ``max_tokens``. ``part`` tells several questions about one item
-    apart (option rotations, judge criteria).
+    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store.
     """
 
     measurement: str
@@ -106,6 +106,7 @@ class Question:
     part: str = ""
     options: tuple[str, ...] = ()
     max_tokens: int = 1
+    repeat: int = 0
 
     def content(self) -> dict[str, Any]:
         """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
@@ -113,6 +114,7 @@ class Question:
             "messages": [[m.role, m.content] for m in self.messages],
             "options": list(self.options),
             "max_tokens": self.max_tokens,
+            "repeat": self.repeat,
         }
 
 

@@ -1,0 +1,73 @@
+"""The policy: limits, suites, judge, and what may be loaded. It is read from the base branch, never from the change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ftgate.config.engine import EngineSettings
+from ftgate.config.strict import Section, read_mapping, validate
+from ftgate.domain import digest_of
+
+
+class JudgeSettings(Section):
+    """Who grades free-form answers."""
+
+    source: str
+    """Reference of the judge's weights, a local folder relative to the policy file."""
+    digest: str | None = None
+    """Tree digest (`sha256:…`) that the judge must have."""
+    allow_self: bool = False
+    """Let the base or the candidate judge itself. Models prefer their own text: leave this off."""
+    engine: EngineSettings | None = None
+    """Engine settings for the judge alone; by default the policy's engine section."""
+
+
+class EvidenceSettings(Section):
+    """How sure the gate must be."""
+
+    alpha: float = Field(default=0.05, gt=0, le=0.25)
+    """Error rate of each one-sided decision."""
+    rule: Literal["interval", "point"] = "interval"
+    """`interval` decides on confidence bounds; `point` compares the bare estimate with the limit."""
+    on_inconclusive: Literal["hold", "block"] = "hold"
+    """What the gate says when a measurement can be neither passed nor blocked."""
+    draws: int = Field(default=2000, ge=200, le=100_000)
+    """Bootstrap resamples."""
+    seed: int = Field(default=0, ge=0)
+    """Every random draw of the run follows from this and the measurement's name."""
+
+
+class ArtifactSettings(Section):
+    """What may be loaded at all."""
+
+    allow: tuple[str, ...] = ()
+    """Globs that a model reference must match; local paths are matched relative to the policy's folder."""
+    formats: tuple[Literal["safetensors"], ...] = ("safetensors",)
+    remote_code: Literal[False] = False
+
+
+class Policy(Section):
+    """The whole policy file."""
+
+    version: Literal[1]
+    manifests: tuple[str, ...] = ()
+    """Globs of the files that name a candidate."""
+    measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
+    """One section for each measurement that gates; each is checked by the measurement of that name."""
+    judge: JudgeSettings | None = None
+    evidence: EvidenceSettings = EvidenceSettings()
+    engine: EngineSettings = EngineSettings()
+    artifacts: ArtifactSettings = ArtifactSettings()
+
+    def sha256(self) -> str:
+        """Fingerprint of what the policy says, whatever its comments and layout."""
+        return digest_of(self.model_dump(mode="json"))
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in ``path``. Raises ConfigurationError naming file, field and value."""
+    return validate(Policy, read_mapping(path, "policy"), f"policy {path}")

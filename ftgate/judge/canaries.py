@@ -1,0 +1,82 @@
+"""Answers that any judge must tell apart: known-good references, and known-bad texts made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftgate.domain import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Specimen:
+    """An answer of known quality to a real prompt. ``kind`` is ``gold`` or the way it was spoilt."""
+
+    item: Item
+    text: str
+    kind: str
+
+
+def gold(items: Sequence[Item], most: int) -> tuple[Specimen, ...]:
+    """The reference answers of up to ``most`` items."""
+    return tuple(Specimen(item, item.answer or "", "gold") for item in _with_reference(items)[:most])
+
+
+def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Specimen, ...]:
+    """Up to ``most`` spoilt answers: in turn another prompt's answer, empty, truncated, and with shuffled words.
+
+    A spoilt text that happens to equal the item's own reference is left out. Where a reference is too short to be
+    truncated or shuffled, another prompt's answer stands in.
+    """
+    pool = _with_reference(items)
+    if len(pool) < 2:
+        return ()
+    made: list[Specimen] = []
+    for i, item in enumerate(pool[:most]):
+        kind = _KINDS[i % len(_KINDS)]
+        text = _SPOIL[kind](item, pool, rng)
+        if text is None:
+            kind, text = "another prompt's answer", _SPOIL["another prompt's answer"](item, pool, rng)
+        if text is not None:
+            made.append(Specimen(item, text, kind))
+    return tuple(made)
+
+
+def _with_reference(items: Sequence[Item]) -> list[Item]:
+    return [item for item in items if item.answer]
+
+
+def _another(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:
+    others = [other.answer for other in pool if other.answer and other.answer != item.answer]
+    return others[int(rng.integers(len(others)))] if others else None
+
+
+def _empty(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:  # noqa: ARG001
+    return ""
+
+
+def _truncated(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:  # noqa: ARG001
+    words = (item.answer or "").split()
+    return " ".join(words[: len(words) // 2]) if len(words) >= 2 else None
+
+
+def _shuffled(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:  # noqa: ARG001
+    words = (item.answer or "").split()
+    if len(set(words)) < 3:
+        return None
+    for _ in range(10):
+        order = rng.permutation(len(words))
+        if [words[i] for i in order] != words:
+            return " ".join(words[i] for i in order)
+    return None
+
+
+_SPOIL: dict[str, Callable[[Item, Sequence[Item], np.random.Generator], str | None]] = {
+    "another prompt's answer": _another,
+    "empty": _empty,
+    "truncated": _truncated,
+    "shuffled words": _shuffled,
+}
+_KINDS = tuple(_SPOIL)

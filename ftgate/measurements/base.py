@@ -1,0 +1,98 @@
+"""What a measurement is: a section of the policy that plans questions and compares answers. Both steps are pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from ftgate.config.strict import Section
+from ftgate.domain import Claim, Fitness, Item, Pair, Question, Scored, TailMap
+from ftgate.measurements.multiple_choice import choice_messages, letters_for
+
+Scorer = Literal["choice", "exact", "contains", "judge"]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a comparison may look at. ``fitness`` is there for judged scores, ``tail`` for the tail only."""
+
+    pairs: tuple[Pair, ...]
+    scored: Scored
+    alpha: float
+    draws: int
+    tail: TailMap | None = None
+    fitness: Fitness | None = None
+
+
+class Measurement(Section, ABC):
+    """One dimension along which a candidate can gain or lose. The fields are its section of the policy."""
+
+    name: ClassVar[str]
+
+    dataset: str = Field(min_length=1)
+    """The suite: a file, relative to the policy."""
+    max_tokens: int = Field(default=64, ge=1, le=32_768)
+    """Longest free-form answer."""
+    n: int | None = Field(default=None, ge=1)
+    """Use a random sample of this many items (fixed by the seed); all of them by default."""
+
+    @property
+    @abstractmethod
+    def reads(self) -> Scorer:
+        """How its answers are scored; this decides what each row must hold."""
+
+    @abstractmethod
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+        """What the answers say, before anyone decides. All randomness comes from ``rng``."""
+
+    @property
+    def wants_training_data(self) -> bool:
+        """Whether the comparison looks at the distance from the training data."""
+        return False
+
+    def plan(self, item: Item) -> tuple[Question, ...]:
+        """The questions about one item; both models are asked the same ones."""
+        if self.reads == "choice":
+            return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
+        return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
+
+
+def share_failed(evidence: Evidence) -> str | None:
+    """Why a claim is void because too many answers could not be had, or None. The bound is 1 % of the items."""
+    failures = [a.error for pair in evidence.pairs for a in (*pair.base, *pair.candidate) if a.error is not None]
+    failed = sum(any(a.error is not None for a in (*pair.base, *pair.candidate)) for pair in evidence.pairs)
+    if failed <= 0.01 * len(evidence.pairs):
+        return None
+    return f"{failed} of {len(evidence.pairs)} items could not be answered; the first failure: {failures[0]}"
+
+
+def unfit(fitness: Fitness | None) -> str | None:
+    """Why a judged claim is void, or None when the judge is fit or nothing was judged."""
+    return f"judge unfit: {fitness.reason}" if fitness is not None and not fitness.fit else None
+
+
+def first_of(*reasons: str | None) -> str | None:
+    """The first reason there is."""
+    return next((reason for reason in reasons if reason), None)
+
+
+def subset(scored: Scored, index: Sequence[int] | np.ndarray) -> Scored:
+    """The scores of some of the items, in the order of ``index``."""
+    at = np.asarray(index, dtype=np.int64)
+    return Scored(
+        tuple(scored.items[i] for i in at),
+        scored.base[at],
+        scored.candidate[at],
+        scored.base_low[at],
+        scored.base_high[at],
+        scored.candidate_low[at],
+        scored.candidate_high[at],
+        scored.binary,
+        int(np.sum(scored.base_low[at] != scored.base_high[at]) + np.sum(scored.candidate_low[at] != scored.candidate_high[at])),
+    )

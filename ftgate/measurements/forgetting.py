@@ -1,0 +1,69 @@
+"""Forgetting: what did the candidate lose on general tasks that it was not tuned for?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import model_validator
+
+from ftgate.domain import Claim, Pair
+from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
+from ftgate.measurements.comparing import by_tag, drop, flips
+
+
+class Forgetting(Measurement):
+    """Relative drop in mean score on diverse general prompts, by default graded by a judge."""
+
+    name: ClassVar[str] = "forgetting"
+
+    scorer: Scorer = "judge"
+    warn_drop: Share = 0.08
+    """A pass whose estimated drop reaches this is a warning."""
+    block_drop: Share = 0.10
+    """The drop must stay below this."""
+
+    @model_validator(mode="after")
+    def _warn_before_block(self) -> Forgetting:
+        if self.warn_drop > self.block_drop:
+            raise ValueError(f"warn_drop {self.warn_drop} is above block_drop {self.block_drop}")
+        return self
+
+    @property
+    def reads(self) -> Scorer:
+        """The policy's scorer."""
+        return self.scorer
+
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+        """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
+        estimate = drop(evidence.scored, self.block_drop, evidence.alpha, evidence.draws, rng, evidence.fitness)
+        return Claim(
+            measurement=self.name,
+            base=estimate.base,
+            candidate=estimate.candidate,
+            change=estimate.change,
+            unit=estimate.unit,
+            interval=estimate.interval,
+            level=1 - 2 * evidence.alpha,
+            n=len(evidence.scored.items),
+            method=estimate.method,
+            worse="up",
+            limit=self.block_drop,
+            warn_limit=self.warn_drop,
+            doubts=estimate.doubts,
+            void=first_of(unfit(evidence.fitness), share_failed(evidence)),
+            slices=by_tag(evidence.scored),
+            details={**flips(evidence.scored), **_lengths(evidence.pairs)},
+        )
+
+
+def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:
+    """Mean answer lengths in tokens and their ratio: a judge can be swayed by length, so the reader should see it."""
+    base = float(np.mean([pair.base[0].tokens for pair in pairs])) if pairs else 0.0
+    candidate = float(np.mean([pair.candidate[0].tokens for pair in pairs])) if pairs else 0.0
+    empty = sum(not pair.candidate[0].text.strip() for pair in pairs)
+    return {
+        "answer_tokens": {"base": base, "candidate": candidate, "ratio": candidate / base if base else None},
+        "empty_candidate_answers": empty,
+    }

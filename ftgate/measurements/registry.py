@@ -1,0 +1,29 @@
+"""The one list of measurements. A fifth is one new file and its name here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftgate.config.strict import validate
+from ftgate.errors import ConfigurationError
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.tail import Tail
+from ftgate.measurements.target import Target
+
+MEASUREMENTS: tuple[type[Measurement], ...] = (Target, Forgetting, Tail, Calibration)
+
+
+def read_measurements(sections: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Measurement, ...]:
+    """The policy's measurements in the order of the list. Raises ConfigurationError naming file, field and value."""
+    known = {m.name: m for m in MEASUREMENTS}
+    for name in sections:
+        if name not in known:
+            raise ConfigurationError(
+                f"{where}: measurements.{name}: unknown measurement", hint=f"known are {', '.join(known)}"
+            )
+    return tuple(
+        validate(m, sections[m.name], f"{where}: measurements.{m.name}") for m in MEASUREMENTS if m.name in sections
+    )

@@ -1,0 +1,47 @@
+"""Target: does the candidate do the job it was tuned for better than the base?"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from ftgate.domain import Claim
+from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, unfit
+from ftgate.measurements.comparing import difference, flips
+
+
+class Target(Measurement):
+    """Gain in mean score on a held-out split of the training distribution, as an absolute difference."""
+
+    name: ClassVar[str] = "target"
+
+    scorer: Scorer = "exact"
+    min_gain: float = Field(default=0.0, ge=-1, lt=1)
+    """The gain must exceed this."""
+
+    @property
+    def reads(self) -> Scorer:
+        """The policy's scorer."""
+        return self.scorer
+
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+        """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
+        estimate = difference(evidence.scored, evidence.alpha, evidence.draws, rng)
+        return Claim(
+            measurement=self.name,
+            base=estimate.base,
+            candidate=estimate.candidate,
+            change=estimate.change,
+            unit="absolute gain",
+            interval=estimate.interval,
+            level=1 - 2 * evidence.alpha,
+            n=len(evidence.scored.items),
+            method=estimate.method,
+            worse="down",
+            limit=self.min_gain,
+            doubts=estimate.doubts,
+            void=first_of(unfit(evidence.fitness), share_failed(evidence)),
+            details=flips(evidence.scored),
+        )

@@ -1,0 +1,171 @@
+"""report.json: the decision as data. Keys are stable; more may be added."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ftgate.domain import Finding, Slice
+from ftgate.errors import ConfigurationError
+
+SCHEMA_VERSION = "1.0"
+Number = float | None
+"""A number, or null where there is none to give."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
+
+
+class SliceReport(_Part):
+    """A part of a measurement."""
+
+    name: str
+    n: int
+    base: Number
+    candidate: Number
+    change: Number
+    interval: tuple[Number, Number] | None = None
+    status: str = ""
+
+
+class ExampleReport(_Part):
+    """One item on which the two models differ, with what both said."""
+
+    item: str
+    prompt: str
+    reference: str | None
+    base_answer: str
+    candidate_answer: str
+    base_score: Number
+    candidate_score: Number
+
+
+class MeasurementReport(_Part):
+    """One measurement: what was estimated, how surely, and what follows."""
+
+    status: Literal["pass", "warn", "block", "inconclusive", "error"]
+    base: Number
+    candidate: Number
+    change: Number
+    """Negative is worse for target; positive is worse for the other three. ``unit`` says what it is."""
+    unit: str
+    interval: tuple[Number, Number]
+    level: float
+    """Confidence level of the two-sided interval."""
+    n: int
+    method: str
+    limits: dict[str, float]
+    reason: str
+    needed_n: int | None = None
+    """About how many items would settle an inconclusive result."""
+    slices: list[SliceReport] = Field(default_factory=list)
+    regressions: list[ExampleReport] = Field(default_factory=list)
+    improvements: list[ExampleReport] = Field(default_factory=list)
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+class ChecklistEntry(_Part):
+    """One line of the checklist that makes a decision defensible."""
+
+    item: str
+    ok: bool | None
+    """None: not checked in this run."""
+    evidence: str
+
+
+class Report(_Part):
+    """The whole of report.json."""
+
+    schema_version: str = SCHEMA_VERSION
+    verdict: Literal["allow", "block", "hold"]
+    reasons: list[str]
+    name: str
+    measurements: dict[str, MeasurementReport]
+    checklist: list[ChecklistEntry]
+    controls: dict[str, Any]
+    provenance: dict[str, Any]
+    timing: dict[str, float]
+    """Seconds spent in each phase."""
+    engine_starts: int
+    """Engines started for base and candidate, the judge's apart."""
+
+
+def measurement_report(
+    finding: Finding, regressions: list[ExampleReport], improvements: list[ExampleReport]
+) -> MeasurementReport:
+    """A finding as report.json holds it; what is not a number becomes null."""
+    claim = finding.claim
+    limits = {"block" if claim.worse == "up" else "min_gain": claim.limit}
+    if claim.warn_limit is not None:
+        limits["warn"] = claim.warn_limit
+    return MeasurementReport(
+        status=finding.status.value,
+        base=number(claim.base),
+        candidate=number(claim.candidate),
+        change=number(claim.change),
+        unit=claim.unit,
+        interval=(number(claim.interval[0]), number(claim.interval[1])),
+        level=claim.level,
+        n=claim.n,
+        method=claim.method,
+        limits=limits,
+        reason=finding.reason,
+        needed_n=claim.needed_n if finding.status == "inconclusive" else None,
+        slices=[_slice(s) for s in claim.slices],
+        regressions=regressions,
+        improvements=improvements,
+        details=plain(claim.details),
+    )
+
+
+def number(value: float) -> Number:
+    """``value``, or None when it is not a finite number: JSON has no word for those."""
+    return float(value) if math.isfinite(value) else None
+
+
+def plain(value: Any) -> Any:
+    """``value`` with every number that JSON cannot hold replaced by None, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return number(value) if isinstance(value, float) else value
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write report.json whole or not at all."""
+    temporary = path.with_suffix(".json.partial")
+    text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_report(path: Path) -> Report:
+    """The report in ``path``. Raises ConfigurationError when it is missing or is no report."""
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ConfigurationError(f"no report at {path}", hint="run `ftgate run` or `ftgate decide` first") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "(top level)"
+        raise ConfigurationError(f"{path}: {where}: {first['msg']}", hint="make the report again") from None
+
+
+def _slice(part: Slice) -> SliceReport:
+    interval = (number(part.interval[0]), number(part.interval[1])) if part.interval is not None else None
+    return SliceReport(
+        name=part.name,
+        n=part.n,
+        base=number(part.base),
+        candidate=number(part.candidate),
+        change=number(part.change),
+        interval=interval,
+        status=part.status,
+    )

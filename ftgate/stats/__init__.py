@@ -1,0 +1,1 @@
+"""Statistics on plain numpy arrays. Nothing here knows about models, files or policies."""

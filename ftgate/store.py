@@ -1,0 +1,178 @@
+"""The journal: every answer, appended the moment it is known, so that nothing paid for is asked for twice.
+
+One JSON object a line. An ``answer`` line holds prompt and answer, keyed by the content of the question, the digests of
+the model and the configuration of the engine; a ``fact`` line holds something else that took work (distances, a
+control); a ``score`` line holds an item's two scores. Lines are only ever added. A line that a kill cut short is removed
+when the journal is next opened; everything before it stands.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from ftgate.domain import Answer, EngineInfo, Model, Question, digest_of
+from ftgate.errors import StoreError
+
+
+def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
+    """The content address of an answer: all that it depends on, and nothing else."""
+    weights = [model.digest, model.base.digest if model.base is not None else None]
+    return digest_of([weights, engine_identity(engine), question.content()])
+
+
+def engine_identity(engine: EngineInfo) -> dict[str, Any]:
+    """The part of an engine's description that can move a number."""
+    return {
+        "kind": engine.kind,
+        "versions": dict(engine.versions),
+        "device": engine.device,
+        "dtype": engine.dtype,
+        "settings": dict(engine.settings),
+    }
+
+
+class Journal:
+    """An open journal. Only one process may hold it; a second one is told so."""
+
+    def __init__(self, path: Path, reuse: Iterable[Path] = ()) -> None:
+        """Open ``path`` for appending. Answers found in the journals of ``reuse`` are copied over when asked for."""
+        self.path = path
+        self._answers: dict[str, Answer] = {}
+        self._facts: dict[str, Any] = {}
+        self._scores: dict[tuple[str, str], tuple[float, float]] = {}
+        self._lent: dict[str, dict[str, Any]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("ab+")
+        self._lock()
+        for record in _read(self._file, path, repair=True):
+            self._remember(record)
+        for other in reuse:
+            if other.exists():
+                with other.open("rb") as file:
+                    records = list(_read(file, other, repair=False))
+                self._lent.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file and its lock."""
+        self._file.close()
+
+    def answer(self, key: str) -> Answer | None:
+        """The answer under ``key``, if it is known here or in a journal that is reused."""
+        if key not in self._answers and key in self._lent and self._lent[key]["type"] == "answer":
+            self._append([self._lent[key]])
+        return self._answers.get(key)
+
+    def add_answers(self, entries: Sequence[tuple[str, Model, Question, Answer]]) -> None:
+        """Append answers. Failed ones are not kept: the next run may ask again."""
+        self._append([_answer_record(*entry) for entry in entries if entry[3].error is None])
+
+    def fact(self, key: str, compute: Callable[[], Any]) -> Any:
+        """The JSON value under ``key``; worked out by ``compute`` and appended when it is not known yet."""
+        if key not in self._facts and key in self._lent and self._lent[key]["type"] == "fact":
+            self._append([self._lent[key]])
+        if key not in self._facts:
+            self._append([{"type": "fact", "key": key, "value": compute()}])
+        return self._facts[key]
+
+    def add_scores(self, measurement: str, item_ids: Sequence[str], scores: Sequence[tuple[float, float]]) -> None:
+        """Append the (base, candidate) scores of items, where they are new or have changed."""
+        changed = [
+            {"type": "score", "measurement": measurement, "item": item, "base": pair[0], "candidate": pair[1]}
+            for item, pair in zip(item_ids, scores, strict=True)
+            if self._scores.get((measurement, item)) != pair
+        ]
+        self._append(changed)
+
+    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        if not records:
+            return
+        lines = b"".join(json.dumps(record, ensure_ascii=True).encode() + b"\n" for record in records)
+        try:
+            self._file.write(lines)
+            self._file.flush()
+        except OSError as error:
+            raise StoreError(
+                f"cannot write {self.path}: {error}", hint="free some disk space and run again: answers so far are kept"
+            ) from None
+        for record in records:
+            self._remember(record)
+
+    def _remember(self, record: Mapping[str, Any]) -> None:
+        if record["type"] == "answer":
+            known = record["answer"]
+            self._answers[record["key"]] = Answer(
+                text=known["text"],
+                option_logprobs=tuple(known["option_logprobs"]),
+                finish=known["finish"],
+                tokens=known["tokens"],
+            )
+        elif record["type"] == "fact":
+            self._facts[record["key"]] = record["value"]
+        elif record["type"] == "score":
+            pair = (float(record["base"]), float(record["candidate"]))
+            self._scores[(record["measurement"], record["item"])] = pair
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.close()
+            raise StoreError(
+                f"{self.path} is in use by another ftgate process", hint="wait for it, or give another --out"
+            ) from None
+
+
+def _answer_record(key: str, model: Model, question: Question, answer: Answer) -> dict[str, Any]:
+    return {
+        "type": "answer",
+        "key": key,
+        "model": model.name,
+        "digest": model.digest,
+        "measurement": question.measurement,
+        "item": question.item_id,
+        "part": question.part,
+        **question.content(),
+        "answer": {
+            "text": answer.text,
+            "option_logprobs": list(answer.option_logprobs),
+            "finish": answer.finish,
+            "tokens": answer.tokens,
+        },
+    }
+
+
+def _read(file: BinaryIO, path: Path, *, repair: bool) -> Iterable[dict[str, Any]]:
+    """Every whole record of a journal. A last line without its line break was cut by a kill, and is dropped."""
+    file.seek(0)
+    good = 0
+    for number, line in enumerate(file, 1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            record = json.loads(line)
+            kind, _ = record["type"], record["key"] if record["type"] != "score" else record["item"]
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(
+                f"{path}:{number}: not a journal line: {line[:60]!r}",
+                hint="the file was edited or damaged; remove it, or give another --out, to start again",
+            ) from None
+        if kind in ("answer", "fact", "score"):
+            yield record
+        good += len(line)
+    if repair and file.seek(0, os.SEEK_END) != good:
+        file.truncate(good)
+        file.seek(0, os.SEEK_END)

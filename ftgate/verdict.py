@@ -1,0 +1,85 @@
+"""From estimates to decisions: three ways for each measurement, one word for the run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Claim, Finding, Status, Verdict
+
+
+def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
+    """Decide one measurement.
+
+    With ``rule: interval``: block when the whole interval lies beyond the limit; pass when it lies within, and nothing
+    speaks against a pass; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
+    With ``rule: point`` the bare estimate is compared with the limit. A void claim is inconclusive under either rule.
+    """
+    if claim.void is not None:
+        return Finding(claim, Status.INCONCLUSIVE, claim.void)
+    sign = 1.0 if claim.worse == "up" else -1.0
+    low, high = sorted(sign * bound for bound in claim.interval)
+    change, limit = sign * claim.change, sign * claim.limit
+    if evidence.rule == "point":
+        # A drop equal to the limit is still allowed; a gain must exceed the least gain asked for.
+        beyond, within = change > limit or (claim.worse == "down" and change == limit), True
+    else:
+        beyond, within = low > limit, high < limit
+    if beyond:
+        return Finding(claim, Status.BLOCK, _sentence(claim, "is beyond", evidence))
+    if not within:
+        return Finding(claim, Status.INCONCLUSIVE, _undecided(claim))
+    if claim.doubts and evidence.rule == "interval":
+        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts))
+    if claim.warn_limit is not None and change >= sign * claim.warn_limit:
+        reason = _sentence(claim, "is within", evidence)
+        reason += f", but the estimate reaches the warning limit {_percent(claim.warn_limit)}"
+        return Finding(claim, Status.WARN, reason)
+    return Finding(claim, Status.PASS, _sentence(claim, "is within", evidence))
+
+
+def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict of the run and the reasons for it, most serious first.
+
+    Block if any measurement blocks. Allow only if every one passes or warns: an intersection-union test, so no
+    correction for several measurements is due (Berger 1982). Otherwise hold, or block where the policy says so.
+    """
+    blocked = [f for f in findings if f.status is Status.BLOCK]
+    open_ = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
+    warned = [f for f in findings if f.status is Status.WARN]
+    if blocked:
+        return Verdict.BLOCK, tuple(_reason(f) for f in [*blocked, *open_])
+    if open_:
+        verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
+        return verdict, tuple(_reason(f) for f in open_)
+    if not findings:
+        return Verdict.HOLD, ("nothing was measured",)
+    return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
+
+
+def _reason(finding: Finding) -> str:
+    return f"{finding.claim.measurement}: {finding.reason}"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:
+    low, high = claim.interval
+    shown = f"{claim.unit} {_percent(claim.change)}"
+    if evidence.rule == "interval":
+        shown += f" [{_percent(low)}, {_percent(high)}]"
+    limit = f"the limit {_percent(claim.limit)}"
+    if claim.worse == "down":
+        relation = {"is beyond": "stays below", "is within": "is above"}[relation]
+    return f"{shown} {relation} {limit}"
+
+
+def _undecided(claim: Claim) -> str:
+    low, high = claim.interval
+    shown = f"{claim.unit} {_percent(claim.change)} [{_percent(low)}, {_percent(high)}]"
+    text = f"{shown} straddles the limit {_percent(claim.limit)}"
+    if claim.needed_n:
+        text += f"; about {claim.needed_n} items would settle it (this run had {claim.n})"
+    return text
