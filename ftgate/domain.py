@@ -138,7 +138,8 @@ class Answer:
 class Model:
     """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
 
-    ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it.
+    ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it,
+    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets).
     """
 
     name: str
@@ -148,6 +149,7 @@ class Model:
     base: Model | None = None
     lora_rank: int = 0
     reference: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ftgate.config.policy import EvidenceSettings
@@ -17,6 +18,8 @@ def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
     """
     if claim.void is not None:
         return Finding(claim, Status.INCONCLUSIVE, claim.void)
+    if not math.isfinite(claim.change):
+        return Finding(claim, Status.INCONCLUSIVE, "there is no estimate to decide on")
     sign = 1.0 if claim.worse == "up" else -1.0
     low, high = sorted(sign * bound for bound in claim.interval)
     change, limit = sign * claim.change, sign * claim.limit

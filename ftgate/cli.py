@@ -1,0 +1,189 @@
+"""The command line: click verbs. The only place that builds real effects and hands them to the gate."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from ftgate import __version__
+from ftgate.errors import ConfigurationError, FtgateError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PATH = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="ftgate")
+def cli() -> None:
+    """ftgate: a merge gate for fine-tuned language models.
+
+    Exit codes: 0 allow, 1 block, 2 usage or configuration, 3 the gate itself failed, 4 hold.
+    """
+
+
+@cli.command()
+@click.option("--out", type=PATH, default=Path("out"), show_default=True, help="Folder for one report a candidate.")
+@click.option("--world", type=PATH, default=None, help="A folder laid out like the embedded tiny world.")
+@click.option("--only", multiple=True, help="Judge only this candidate (may be given again).")
+@click.option("--resume", is_flag=True, help="Keep the answers of an earlier demo in --out.")
+def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> None:
+    """Run the whole gate on the embedded tiny models: one base, five candidates, real weights."""
+    from ftgate.demo import run_demo
+    from ftgate.report.progress import RichProgress
+
+    console = real_stderr()
+    run_demo(out, world, only, resume=resume, progress=RichProgress(console), console=_stdout())
+
+
+@cli.command()
+@click.option("--policy", "policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
+@click.option("--manifest", type=PATH, required=True, help="The file that names base and candidate.")
+@click.option("--out", type=PATH, default=Path("out"), show_default=True, help="Folder for report and answers.")
+@click.option("--reuse", type=PATH, multiple=True, help="Output folder of an earlier run whose answers may be used.")
+def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...]) -> None:
+    """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
+    from ftgate.evaluation import evaluate
+    from ftgate.job import prepare
+    from ftgate.report.progress import RichProgress
+    from ftgate.report.terminal import print_report
+
+    job = prepare(policy, manifest)
+    report = evaluate(job, out, RichProgress(real_stderr()), reuse=reuse)
+    print_report(report, _stdout())
+    _say_where(out)
+    _leave_with(report.verdict)
+
+
+@cli.command()
+@click.argument("directory", type=PATH)
+@click.option("--policy", type=PATH, default=None, help="Decide under this policy instead of the run's own.")
+@click.option("--out", type=PATH, default=None, help="Write the new report here instead of over the old one.")
+def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
+    """Decide again from the stored answers: new limits, no engine."""
+    from ftgate.evaluation import decide_again
+    from ftgate.report.progress import SilentProgress
+    from ftgate.report.terminal import print_report
+
+    report = decide_again(directory, policy, out or directory, SilentProgress())
+    print_report(report, _stdout())
+    _leave_with(report.verdict)
+
+
+@cli.command()
+@click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
+@click.option("--manifest", type=PATH, required=True)
+def check(policy: Path, manifest: Path) -> None:
+    """Check policy, manifest, every row of every suite, and every model's files, without a GPU."""
+    from ftgate.job import prepare, require_finite_weights
+    from ftgate.report.preflight import print_preflight
+
+    job = prepare(policy, manifest)
+    require_finite_weights(job)
+    print_preflight(job.name, [job.base, job.candidate, job.judge], job.suites, job.training, _stdout())
+
+
+@cli.command()
+@click.argument("directory", type=PATH)
+def report(directory: Path) -> None:
+    """Render comment.md and report.html again from report.json."""
+    from ftgate.report.document import read_report
+    from ftgate.report.render import write_rendered
+    from ftgate.report.terminal import print_report
+
+    found = read_report(directory / "report.json")
+    write_rendered(found, directory)
+    print_report(found, _stdout())
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["policy", "manifest", "report"]))
+def schema(kind: str) -> None:
+    """Print the JSON Schema of a file, for editors and checks."""
+    from ftgate.schema import schema_of
+
+    click.echo(schema_of(kind))
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code. A person never sees a bare traceback for bad input."""
+    try:
+        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except FtgateError as error:
+        _complain(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+        _leave(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        _leave(2)
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; the answers so far are kept: run the same command again to go on")
+        _leave(130)
+    except BrokenPipeError:
+        _leave(141)
+    except Exception as error:
+        _complain(f"internal error: {type(error).__name__}: {error}\n  what to do: {_keep_traceback()}")
+        _leave(3)
+    _leave(result if isinstance(result, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once. Inference libraries leave threads and children whose clean-up can hang or crash."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 3
+    if "vllm" in sys.modules:
+        os._exit(code)
+    sys.exit(code)
+
+
+def _leave_with(verdict: str) -> None:
+    from ftgate.domain import Verdict
+
+    click.get_current_context().exit(int(Verdict(verdict).exit_code))
+
+
+def _complain(text: str) -> None:
+    click.echo(f"ftgate: error: {text}", err=True)
+
+
+def _keep_traceback() -> str:
+    """Keep the traceback of a defect in a file, out of the reader's way, and say where."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
+        file.write(traceback.format_exc())
+    return f"this is a defect of ftgate; report it with {file.name}"
+
+
+def _say_where(out: Path) -> None:
+    click.echo(f"report: {out / 'report.json'}, {out / 'comment.md'}, {out / 'report.html'}")
+
+
+def _stdout() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def real_stderr() -> Console:
+    """A console on a copy of stderr: engines redirect the original while they work, to keep their noise in a log."""
+    from rich.console import Console
+
+    try:
+        stream = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigurationError(f"no standard error to write to: {error}", hint="do not close it") from None
+    return Console(file=stream)
+
+
+if __name__ == "__main__":
+    main()

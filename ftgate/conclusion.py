@@ -1,0 +1,185 @@
+"""From findings to the report: verdict, checklist, the items that flipped, and where every number came from."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from ftgate.asking import Respondents
+from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Scored, Suite
+from ftgate.job import Job
+from ftgate.measurements.multiple_choice import letters_for
+from ftgate.report.document import ChecklistEntry, ExampleReport, Report, measurement_report, plain
+from ftgate.verdict import decide
+
+SHOWN_EXAMPLES = 10
+ANSWER_LIMIT = 2000
+GENERAL_PROMPTS = 200
+
+
+def conclude(
+    job: Job,
+    models: Respondents,
+    findings: Sequence[Finding],
+    pairs: Mapping[str, tuple[Pair, ...]],
+    scores: Mapping[str, Scored],
+    controls: Mapping[str, Any],
+    fitness: Mapping[str, Fitness],
+    started: float,
+) -> Report:
+    """The whole report of a run."""
+    verdict, reasons = decide(findings, job.policy.evidence)
+    measurements = {}
+    for finding in findings:
+        name = finding.claim.measurement
+        worse, better = _examples(pairs[name], scores[name])
+        measurements[name] = measurement_report(finding, worse, better)
+    judged = {name: plain(asdict(found)) for name, found in fitness.items()}
+    return Report(
+        verdict=verdict.value,
+        reasons=list(reasons),
+        name=job.name,
+        measurements=measurements,
+        checklist=checklist(job, findings, controls, fitness),
+        controls={"a_a": None, "positive_control": None, "judge_fitness": judged or None, **controls},
+        provenance=_provenance(job, models, started),
+        timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
+        engine_starts=models.starts,
+    )
+
+
+def checklist(
+    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], fitness: Mapping[str, Fitness]
+) -> list[ChecklistEntry]:
+    """What makes the decision defensible, each line with its evidence. ``ok`` is None for what was not checked."""
+    found = {f.claim.measurement: f.claim for f in findings}
+    effect = controls["adapter_effect"]
+    lines = [
+        ChecklistEntry(
+            item="Limits were fixed before the run",
+            ok=True,
+            evidence=f"policy sha256 {job.policy.sha256()[:12]}",
+        ),
+        ChecklistEntry(
+            item="Base and candidate answered the same questions on the same engine",
+            ok=True,
+            evidence=", ".join(f"{name}: {len(suite.items)} items" for name, suite in job.suites.items()),
+        ),
+        ChecklistEntry(
+            item="The candidate's weights were in force",
+            ok=True,
+            evidence=f"log-probabilities moved by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
+        ),
+        _held_out(job),
+        _enough("General capability was measured on at least 200 prompts", found, "forgetting", GENERAL_PROMPTS),
+        _edge_cases(found),
+        _enough("Calibration was measured on at least 500 items", found, "calibration", 500),
+    ]
+    lines += [
+        ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=f.reason)
+        for name, f in fitness.items()
+    ]
+    return lines
+
+
+def _held_out(job: Job) -> ChecklistEntry:
+    item = "The target suite is held out from the training data"
+    if "target" not in job.suites or job.training is None:
+        return ChecklistEntry(item=item, ok=None, evidence="no training data was given to compare with")
+    repeated = job.repeated_in_training
+    total = len(job.suites["target"].items)
+    return ChecklistEntry(
+        item=item, ok=repeated == 0, evidence=f"{repeated} of {total} prompts occur word for word in the training data"
+    )
+
+
+def _enough(item: str, found: Mapping[str, Any], name: str, least: int) -> ChecklistEntry:
+    if name not in found:
+        return ChecklistEntry(item=item, ok=False, evidence=f"the policy has no {name} measurement")
+    return ChecklistEntry(item=item, ok=found[name].n >= least, evidence=f"{found[name].n} items")
+
+
+def _edge_cases(found: Mapping[str, Any]) -> ChecklistEntry:
+    item = "Queries outside the training distribution were measured"
+    if "tail" not in found:
+        return ChecklistEntry(item=item, ok=False, evidence="the policy has no tail measurement")
+    details = found["tail"].details
+    if not details:
+        return ChecklistEntry(item=item, ok=False, evidence="no query lies in the tail")
+    evidence = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
+    return ChecklistEntry(item=item, ok=details["tail"] > 0, evidence=evidence)
+
+
+def _examples(pairs: Sequence[Pair], scored: Scored) -> tuple[list[ExampleReport], list[ExampleReport]]:
+    """The items that lost most and those that gained most, largest change first, ties in suite order."""
+    change = scored.candidate - scored.base
+    order = np.argsort(change, kind="stable")
+    worse = [_example(pairs[i], scored, int(i)) for i in order[:SHOWN_EXAMPLES] if change[i] < 0]
+    gains = np.argsort(-change, kind="stable")
+    better = [_example(pairs[i], scored, int(i)) for i in gains[:SHOWN_EXAMPLES] if change[i] > 0]
+    return worse, better
+
+
+def _example(pair: Pair, scored: Scored, i: int) -> ExampleReport:
+    return ExampleReport(
+        item=pair.item.id,
+        prompt=_clip(pair.item.user_text),
+        reference=pair.item.answer,
+        base_answer=_clip(_said(pair.item, pair.base[0])),
+        candidate_answer=_clip(_said(pair.item, pair.candidate[0])),
+        base_score=float(scored.base[i]),
+        candidate_score=float(scored.candidate[i]),
+    )
+
+
+def _said(item: Item, answer: Answer) -> str:
+    """The words of an answer; for a multiple-choice item the option it prefers, with its probability."""
+    if answer.error is not None:
+        return f"(no answer: {answer.error})"
+    if not answer.option_logprobs:
+        return answer.text
+    best = int(np.argmax(answer.option_logprobs))
+    return f"{letters_for(item)[best]}. {item.choices[best]} ({100 * np.exp(answer.option_logprobs[best]):.0f} %)"
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= ANSWER_LIMIT else text[: ANSWER_LIMIT - 1] + "…"
+
+
+def _provenance(job: Job, models: Respondents, started: float) -> dict[str, Any]:
+    info = models.info
+    return {
+        "base": _model(job.base),
+        "candidate": _model(job.candidate),
+        "judge": _model(job.judge) if job.judge is not None else None,
+        "suites": {name: _suite(suite) for name, suite in job.suites.items()},
+        "training_data": (
+            {"source": job.training.source, "sha256": job.training.sha256, "rows": job.training.rows}
+            if job.training is not None
+            else None
+        ),
+        "policy_sha256": job.policy.sha256(),
+        "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
+        "versions": dict(info.versions),
+        "device": info.device,
+        "seed": job.seed,
+        "started": _clock(started),
+        "finished": _clock(time.time()),
+    }
+
+
+def _model(model: Model) -> dict[str, Any]:
+    return {"name": model.name, "reference": model.reference, "digest": model.digest, "kind": model.kind, **model.facts}
+
+
+def _suite(suite: Suite) -> dict[str, Any]:
+    return {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
+
+
+def _clock(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,75 @@
+"""The demonstration: five fine-tunes of one tiny base, each judged by the whole gate on real weights."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from ftgate.engines.registry import open_engine
+from ftgate.errors import ConfigurationError
+from ftgate.evaluation import evaluate
+from ftgate.job import Job, prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import Progress
+from ftgate.report.terminal import print_report, print_summary
+
+CANDIDATES = ("careful", "forgetful", "brittle", "useless", "overconfident")
+
+
+def run_demo(
+    out: Path, world: Path | None, only: Sequence[str], *, resume: bool, progress: Progress, console: Console
+) -> list[Report]:
+    """Judge each candidate of the tiny world; one engine serves the base and every adapter.
+
+    Answers of the base are asked once and reused for every candidate. Raises ConfigurationError when a candidate in
+    ``only`` does not exist or the world is not there.
+    """
+    folder = world or find_world()
+    unknown = set(only) - set(CANDIDATES)
+    if unknown:
+        raise ConfigurationError(
+            f"--only {sorted(unknown)[0]}: no such candidate", hint=f"there are {', '.join(CANDIDATES)}"
+        )
+    names = [name for name in CANDIDATES if not only or name in only]
+    jobs = [prepare(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
+    if not resume:
+        for name in names:
+            shutil.rmtree(out / name, ignore_errors=True)
+    reports = _judge_all(jobs, out, progress, console)
+    print_summary(reports, console)
+    console.print(f"reports: {out}/<candidate>/report.html, comment.md and report.json")
+    return reports
+
+
+def find_world() -> Path:
+    """The tiny world: inside the installed package, or in the repository that the package was installed from."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "tinyworld", here.parent / "examples" / "tinyworld"):
+        if (folder / "policy.yaml").is_file():
+            return folder
+    raise ConfigurationError("the tiny world is not installed", hint="give its folder with --world")
+
+
+def _judge_all(jobs: Sequence[Job], out: Path, progress: Progress, console: Console) -> list[Report]:
+    out.mkdir(parents=True, exist_ok=True)
+    reports: list[Report] = []
+    with ExitStack() as stack:
+        engine = open_engine(jobs[0].policy.engine, out / "engine.log")
+        stack.callback(engine.close)
+        judge_engine = open_engine(jobs[0].policy.engine, out / "judge-engine.log")
+        stack.callback(judge_engine.close)
+        # One engine for the base and all its adapters: they must be named before it starts.
+        shared = [jobs[0].base, *(job.candidate for job in jobs if job.candidate.kind == "adapter")]
+        with progress.phase("start engine", None):
+            engine.require(shared)
+        for done, job in enumerate(jobs):
+            progress.note(f"{job.name} ({done + 1} of {len(jobs)})")
+            earlier = [out / other.name for other in jobs[:done]]
+            report = evaluate(job, out / job.name, progress, reuse=earlier, engine=engine, judge_engine=judge_engine)
+            print_report(report, console)
+            reports.append(report)
+    return reports

@@ -1,0 +1,91 @@
+"""One run from end to end in an output directory: open the journal and the engines, run the gate, write the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from ftgate.asking import Respondents
+from ftgate.distance import Embedder
+from ftgate.domain import EngineInfo, Model
+from ftgate.engines.base import Engine
+from ftgate.engines.embedders import open_embedder
+from ftgate.engines.registry import open_engine
+from ftgate.errors import ConfigurationError
+from ftgate.gate import Cast, run_gate
+from ftgate.job import Job, require_finite_weights
+from ftgate.jobfile import load_job, save_job
+from ftgate.report.document import Report, write_report
+from ftgate.report.progress import Progress
+from ftgate.report.render import write_rendered
+from ftgate.store import Journal
+
+
+def evaluate(
+    job: Job,
+    out: Path,
+    progress: Progress,
+    *,
+    reuse: Sequence[Path] = (),
+    engine: Engine | None = None,
+    judge_engine: Engine | None = None,
+) -> Report:
+    """Run the gate on ``job`` and leave everything in ``out``. Engines that are passed in are not closed."""
+    require_finite_weights(job)
+    out.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        if engine is None:
+            engine = open_engine(job.policy.engine, out / "engine.log")
+            stack.callback(engine.close)
+        if judge_engine is None and job.judge is not None:
+            settings = job.policy.judge and job.policy.judge.engine
+            judge_engine = open_engine(settings or job.policy.engine, out / "judge-engine.log")
+            stack.callback(judge_engine.close)
+        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=[d / "answers.jsonl" for d in reuse]))
+        judge_info = judge_engine.info() if judge_engine is not None else None
+        save_job(job, engine.info(), judge_info, out)
+        cast = Cast(
+            models=Respondents(engine, engine.info(), journal, progress),
+            judge=_judge(judge_engine, judge_info, journal, progress),
+            embedder=_embedders(job.base),
+        )
+        report = run_gate(job, cast)
+    return _write(report, out)
+
+
+def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
+    """Take the decision again from the answers in ``directory``, under its own policy or another. Starts no engine."""
+    job, info, judge_info = load_job(directory, policy)
+    with Journal(directory / "answers.jsonl") as journal:
+        cast = Cast(
+            models=Respondents(None, info, journal, progress),
+            judge=_judge(None, judge_info, journal, progress),
+            embedder=_refuse_to_embed,
+        )
+        report = run_gate(job, cast)
+    out.mkdir(parents=True, exist_ok=True)
+    return _write(report, out)
+
+
+def _judge(
+    engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress
+) -> Respondents | None:
+    return Respondents(engine, info, journal, progress) if info is not None else None
+
+
+def _embedders(base: Model) -> Callable[[str], Embedder]:
+    return lambda kind: open_embedder(kind, base.path)
+
+
+def _refuse_to_embed(kind: str) -> Embedder:
+    raise ConfigurationError(
+        f"the distances of the tail ({kind}) are not in the journal",
+        hint="the run was cut short, or the policy now measures distance differently: run `ftgate run` again",
+    )
+
+
+def _write(report: Report, out: Path) -> Report:
+    write_report(report, out / "report.json")
+    write_rendered(report, out)
+    return report

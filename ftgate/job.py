@@ -1,0 +1,129 @@
+"""A job: everything that a run needs, read and checked before any weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftgate.artifacts.finite import require_finite
+from ftgate.artifacts.open import open_model
+from ftgate.artifacts.resolve import resolve
+from ftgate.config.manifest import Manifest, Source, read_manifest
+from ftgate.config.policy import JudgeSettings, Policy, read_policy
+from ftgate.datasets import Needs, TrainingData, read_suite, read_training_texts
+from ftgate.domain import Item, Model, Suite, digest_of
+from ftgate.errors import ConfigurationError
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.scoring import normal
+from ftgate.stats.seeding import generator
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One candidate to be judged under one policy. ``suites`` are by measurement name."""
+
+    name: str
+    policy: Policy
+    measurements: tuple[Measurement, ...]
+    base: Model
+    candidate: Model
+    judge: Model | None
+    suites: Mapping[str, Suite]
+    training: TrainingData | None
+    repeated_in_training: int = 0
+    """How many target prompts occur word for word in the training data."""
+
+    @property
+    def seed(self) -> int:
+        """Where every random draw of the run starts."""
+        return self.policy.evidence.seed
+
+
+def prepare(policy_path: Path, manifest_path: Path) -> Job:
+    """Read policy, manifest, every row of every suite, and the headers of every model. Loads no weights.
+
+    Raises ConfigurationError (or its kinds DatasetError and ArtifactError) naming what is wrong, where, and what to do.
+    """
+    policy, manifest = read_policy(policy_path), read_manifest(manifest_path)
+    measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    suites = {m.name: _suite(m, policy_path.parent, policy.evidence.seed) for m in measurements}
+    training = _training(manifest, manifest_path) if any(m.wants_training_data for m in measurements) else None
+    base = _model("base", manifest.base, manifest_path, policy, policy_path, None)
+    candidate = _model(manifest.name, manifest.candidate, manifest_path, policy, policy_path, base)
+    if base.digest == candidate.digest:
+        raise ConfigurationError(
+            f"manifest {manifest_path}: base and candidate are the same files ({base.digest}): "
+            "the adapter changed nothing",
+            hint="name the fine-tuned weights as candidate",
+        )
+    judged = next((m.name for m in measurements if m.reads == "judge"), None)
+    judge = _judge(policy.judge, policy, policy_path, (base, candidate), judged) if judged else None
+    repeated = _repeated(suites.get("target"), training)
+    return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training, repeated)
+
+
+def require_finite_weights(job: Job) -> None:
+    """Scan the candidate's tensors for NaN and infinity. Raises ControlError naming the first one."""
+    require_finite(job.candidate)
+
+
+def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
+    choice = measurement.reads == "choice"
+    needs = Needs(choices=choice, answer=measurement.reads != "judge")
+    if measurement.dataset.startswith("builtin:"):
+        raise ConfigurationError(
+            f"measurements.{measurement.name}.dataset: unknown builtin suite {measurement.dataset!r}",
+            hint="give a file of your own, relative to the policy",
+        )
+    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs)
+    if measurement.n is None or measurement.n >= len(suite.items):
+        return suite
+    order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[: measurement.n]
+    items: tuple[Item, ...] = tuple(suite.items[i] for i in sorted(order))
+    return Suite(suite.name, items, digest_of([suite.sha256, measurement.n, seed]), suite.source)
+
+
+def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
+    if manifest.training_data is None:
+        return None
+    return read_training_texts(manifest_path.parent / manifest.training_data.source)
+
+
+def _repeated(suite: Suite | None, training: TrainingData | None) -> int:
+    if suite is None or training is None:
+        return 0
+    seen = {normal(text) for text in training.texts}
+    return sum(normal(item.user_text) in seen for item in suite.items)
+
+
+def _model(
+    name: str, source: Source, at: Path, policy: Policy, policy_path: Path, base: Model | None
+) -> Model:
+    snapshot = resolve(
+        source.source,
+        relative_to=at.parent,
+        policy_folder=policy_path.parent,
+        allow=policy.artifacts.allow,
+        digest=source.digest,
+    )
+    return open_model(name, snapshot, base)
+
+
+def _judge(
+    settings: JudgeSettings | None, policy: Policy, policy_path: Path, judged: tuple[Model, ...], measurement: str
+) -> Model:
+    if settings is None:
+        raise ConfigurationError(
+            f"policy {policy_path}: measurements.{measurement} is graded by a judge, but there is no judge section",
+            hint="add a judge section, or choose another scorer (exact, contains, choice)",
+        )
+    source = Source(source=settings.source, digest=settings.digest)
+    judge = _model("judge", source, policy_path, policy, policy_path, None)
+    if judge.digest in {model.digest for model in judged} and not settings.allow_self:
+        raise ConfigurationError(
+            f"policy {policy_path}: judge.source {settings.source!r} is one of the models to be judged",
+            hint="models prefer their own text: name another judge, or set judge.allow_self: true",
+        )
+    return judge

@@ -1,0 +1,113 @@
+"""A job on disk: what makes an output directory self-contained, so that a decision can be taken again anywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ftgate.config.policy import Policy, read_policy
+from ftgate.config.strict import validate
+from ftgate.datasets import Needs, TrainingData, read_suite, write_suite
+from ftgate.domain import EngineInfo, Model, Suite
+from ftgate.errors import ConfigurationError
+from ftgate.job import Job
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.registry import read_measurements
+
+
+def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
+    """Write all that ``decide`` needs into the output directory: job.json, the suites and the training digest."""
+    for suite in job.suites.values():
+        write_suite(suite, directory / "suites" / f"{suite.name}.jsonl")
+    document = {
+        "schema_version": "1.0",
+        "name": job.name,
+        "policy": job.policy.model_dump(mode="json"),
+        "models": {
+            "base": _as_json(job.base),
+            "candidate": _as_json(job.candidate),
+            "judge": _as_json(job.judge) if job.judge is not None else None,
+        },
+        "suites": {
+            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
+            for name, suite in job.suites.items()
+        },
+        "training": _training_json(job.training),
+        "repeated_in_training": job.repeated_in_training,
+        "engine": asdict(engine),
+        "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
+    }
+    temporary = directory / "job.json.partial"
+    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(directory / "job.json")
+
+
+def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
+    """The job that was saved in ``directory``, under its own policy or under a new one.
+
+    The suites and models stay those of the run. Raises ConfigurationError when the directory holds no run.
+    """
+    path = directory / "job.json"
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"no run in {directory}: {path} is missing", hint="run `ftgate run` first") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not valid JSON: {error}", hint="run `ftgate run` again") from None
+    if policy_path is None:
+        policy = validate(Policy, document["policy"], str(path))
+    else:
+        policy = read_policy(policy_path)
+    measurements = read_measurements(policy.measurements, str(policy_path or path))
+    models, training = document["models"], document["training"]
+    job = Job(
+        name=document["name"],
+        policy=policy,
+        measurements=measurements,
+        base=_model_from(models["base"]),
+        candidate=_model_from(models["candidate"]),
+        judge=_model_from(models["judge"]) if models["judge"] else None,
+        suites={m.name: _saved_suite(m, directory, document["suites"]) for m in measurements},
+        training=TrainingData((), training["sha256"], training["rows"], training["source"]) if training else None,
+        repeated_in_training=document["repeated_in_training"],
+    )
+    judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
+    return job, EngineInfo(**document["engine"]), judge_info
+
+
+def _saved_suite(measurement: Measurement, directory: Path, known: Mapping[str, Any]) -> Suite:
+    if measurement.name not in known:
+        raise ConfigurationError(
+            f"{directory} holds no answers for measurement {measurement.name!r}",
+            hint="it was not in the policy of that run: run `ftgate run` again",
+        )
+    saved = read_suite(measurement.name, directory / "suites" / f"{measurement.name}.jsonl", needs=Needs())
+    entry = known[measurement.name]
+    return Suite(saved.name, saved.items, entry["sha256"], entry["source"])
+
+
+def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
+    if training is None:
+        return None
+    return {"sha256": training.sha256, "rows": training.rows, "source": training.source}
+
+
+def _as_json(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "path": str(model.path),
+        "digest": model.digest,
+        "kind": model.kind,
+        "base": _as_json(model.base) if model.base is not None else None,
+        "lora_rank": model.lora_rank,
+        "reference": model.reference,
+        "facts": dict(model.facts),
+    }
+
+
+def _model_from(saved: Mapping[str, Any]) -> Model:
+    base = _model_from(saved["base"]) if saved["base"] else None
+    return Model(**{**saved, "path": Path(saved["path"]), "base": base})

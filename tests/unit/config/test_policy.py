@@ -1,0 +1,155 @@
+"""The policy and the manifest: closed, frozen, and wrong in words that name file, field and value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.config.manifest import read_manifest
+from ftgate.config.policy import read_policy
+from ftgate.errors import ConfigurationError
+from ftgate.measurements.registry import MEASUREMENTS, read_measurements
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "measurements": {
+        "target": {"dataset": "target.jsonl", "scorer": "choice"},
+        "forgetting": {"dataset": "general.jsonl"},
+        "tail": {"dataset": "queries.jsonl", "scorer": "exact"},
+        "calibration": {"dataset": "choices.jsonl"},
+    },
+    "judge": {"source": "judge"},
+}
+
+
+def write(path: Path, value: object) -> Path:
+    path.write_text(yaml.safe_dump(value), encoding="utf-8")
+    return path
+
+
+def changed(*where: str, to: object) -> dict[str, Any]:
+    value: dict[str, Any] = yaml.safe_load(yaml.safe_dump(GOOD))
+    section = value
+    for key in where[:-1]:
+        section = section.setdefault(key, {})
+    section[where[-1]] = to
+    return value
+
+
+def problem(tmp_path: Path, value: object) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        path = write(tmp_path / "ftgate.yml", value)
+        read_measurements(read_policy(path).measurements, f"policy {path}")
+    assert "ftgate.yml" in caught.value.message
+    assert caught.value.hint
+    assert caught.value.exit_code == 2
+    return caught.value.message
+
+
+def test_defaults_are_the_documented_limits(tmp_path: Path) -> None:
+    policy = read_policy(write(tmp_path / "ftgate.yml", GOOD))
+    target, forgetting, tail, calibration = read_measurements(policy.measurements, "policy")
+    assert getattr(target, "min_gain") == 0.0  # noqa: B009
+    assert (getattr(forgetting, "warn_drop"), getattr(forgetting, "block_drop")) == (0.08, 0.10)  # noqa: B009
+    assert (getattr(tail, "tail_fraction"), getattr(tail, "block_drop")) == (0.20, 0.15)  # noqa: B009
+    assert getattr(calibration, "max_ece_increase") == 0.05  # noqa: B009
+    assert policy.evidence.rule == "interval"
+    assert policy.evidence.on_inconclusive == "hold"
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        (changed("artefacts", to={}), ["artefacts", "unknown field", "artifacts"]),
+        (changed("evidence", "aplha", to=0.1), ["evidence.aplha", "unknown field", "alpha"]),
+        (changed("measurements", "tail", "block_dorp", to=0.2), ["measurements.tail", "block_dorp", "block_drop"]),
+        (changed("measurements", "tail", "block_drop", to=15), ["measurements.tail", "block_drop", "15"]),
+        (changed("measurements", "forgetting", "warn_drop", to=0.2), ["warn_drop", "0.2", "0.1"]),
+        (changed("measurements", "calibration", "max_ece_increase", to=-0.1), ["max_ece_increase", "-0.1"]),
+        (changed("measurements", "latency", to={"dataset": "x"}), ["latency", "unknown measurement"]),
+        (changed("measurements", "target", to={}), ["measurements.target", "dataset", "missing"]),
+        (changed("measurements", to={}), ["measurements"]),
+        (changed("evidence", "alpha", to=0), ["evidence.alpha", "0"]),
+        (changed("artifacts", "remote_code", to=True), ["artifacts.remote_code", "True"]),
+        (changed("artifacts", "formats", to=["pickle"]), ["artifacts.formats", "pickle"]),
+        (changed("version", to=2), ["version", "2"]),
+        ([1, 2], ["mapping", "list"]),
+        (None, ["mapping"]),
+    ],
+)
+def test_a_bad_policy_names_field_and_value(tmp_path: Path, value: object, named: list[str]) -> None:
+    message = problem(tmp_path, value)
+    for part in named:
+        assert part in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no such file"):
+        read_policy(tmp_path / "none.yml")
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: 1\n\tb: 2", "&a [*a]", "!!python/object:os.system x", "\x00"])
+def test_text_that_is_not_yaml_is_one_message(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "ftgate.yml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"ftgate\.yml"):
+        read_policy(path)
+
+
+def test_bytes_that_are_not_text_are_one_message(tmp_path: Path) -> None:
+    path = tmp_path / "ftgate.yml"
+    path.write_bytes(b"\xff\xfe\x00version")
+    with pytest.raises(ConfigurationError, match=r"ftgate\.yml"):
+        read_policy(path)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+        lambda inner: st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*GOOD, "dataset", "source", "target", "alpha", "x"]), inner, max_size=4),
+        max_leaves=12,
+    )
+)
+def test_no_yaml_value_raises_anything_else(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = write(tmp_path_factory.mktemp("policy") / "ftgate.yml", value)
+    try:
+        read_measurements(read_policy(path).measurements, f"policy {path}")
+    except ConfigurationError as error:
+        assert "ftgate.yml" in error.message
+
+
+def test_the_fingerprint_ignores_layout_and_sees_every_value(tmp_path: Path) -> None:
+    one = read_policy(write(tmp_path / "a.yml", GOOD))
+    (tmp_path / "b.yml").write_text("# a comment\n" + yaml.safe_dump(GOOD, default_flow_style=True), encoding="utf-8")
+    assert one.sha256() == read_policy(tmp_path / "b.yml").sha256()
+    other = read_policy(write(tmp_path / "c.yml", changed("measurements", "tail", "block_drop", to=0.16)))
+    assert one.sha256() != other.sha256()
+
+
+def test_every_measurement_has_a_name_of_its_own() -> None:
+    names = [m.name for m in MEASUREMENTS]
+    assert names == ["target", "forgetting", "tail", "calibration"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"base": {"source": "b", "revision": "main"}}, ["base.revision", "main"]),
+        ({"candidate": {"source": "c", "digest": "sha256:12"}}, ["candidate.digest", "sha256:12"]),
+        ({"candidate": {"path": "c"}}, ["candidate.path", "unknown field", "source"]),
+        ({"name": ""}, ["name"]),
+    ],
+)
+def test_a_bad_manifest_names_field_and_value(tmp_path: Path, change: dict[str, Any], named: list[str]) -> None:
+    good = {"name": "bot", "base": {"source": "b"}, "candidate": {"source": "c"}}
+    path = write(tmp_path / "bot.yaml", {**good, **change})
+    with pytest.raises(ConfigurationError) as caught:
+        read_manifest(path)
+    for part in ["bot.yaml", *named]:
+        assert part in caught.value.message

@@ -1,0 +1,86 @@
+"""Distances from the training data (methods: section 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftgate.stats.neighbours import distances, neighbour_count
+
+
+def cloud(rng: np.random.Generator, n: int, d: int = 16) -> np.ndarray:
+    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
+
+
+def test_queries_drawn_like_the_training_data_are_outside_about_one_time_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    rows = cloud(rng, 5000)
+    found = distances(rows[:2000], rows[2000:])
+    assert 0.03 <= np.mean(found.outside_p < 0.05) <= 0.07
+
+
+def test_a_planted_foreign_topic_is_recovered() -> None:
+    rng = np.random.default_rng(1)
+    topics = rng.normal(size=(9, 64))
+    training = topics[rng.integers(8, size=2000)] + 0.5 * rng.normal(size=(2000, 64))
+    native = topics[rng.integers(8, size=400)] + 0.5 * rng.normal(size=(400, 64))
+    foreign = topics[8] + 0.5 * rng.normal(size=(100, 64))
+    found = distances(np.vstack([native, foreign]), training)
+    tail = np.argsort(-found.query)[:100]
+    assert np.mean(tail >= 400) >= 0.95
+
+
+@given(st.integers(0, 15), st.floats(-1e3, 1e3))
+@settings(max_examples=20, deadline=None)
+def test_a_constant_added_to_one_dimension_changes_nothing(dimension: int, constant: float) -> None:
+    rng = np.random.default_rng(2)
+    queries, training = cloud(rng, 50), cloud(rng, 300)
+    shift = constant * np.eye(16)[dimension]
+    before, after = distances(queries, training), distances(queries + shift, training + shift)
+    np.testing.assert_allclose(after.query, before.query, atol=1e-8)
+
+
+def test_training_rows_leave_themselves_out() -> None:
+    training = np.random.default_rng(3).normal(size=(200, 8))
+    repeated = np.vstack([training, training[:50]])
+    assert (distances(training, repeated, k=1).training > 0).all()
+    assert np.allclose(distances(training, training, k=1).query, 0, atol=1e-9)
+
+
+def test_against_an_independent_implementation() -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    rng = np.random.default_rng(4)
+    queries, training = cloud(rng, 70), cloud(rng, 1500)
+    k = neighbour_count(1500)
+    scaled = [(part - training.mean(0)) / training.std(0) for part in (queries, training)]
+    nearest = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(scaled[1])
+    expected = nearest.kneighbors(scaled[0])[0][:, -1]
+    np.testing.assert_allclose(distances(queries, training).query, expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("rows", "k"), [(2, 1), (3, 2), (100, 5), (1000, 25), (10_000, 50)])
+def test_neighbour_count(rows: int, k: int) -> None:
+    assert neighbour_count(rows) == k
+
+
+@pytest.mark.parametrize(
+    ("queries", "training", "message"),
+    [
+        (np.zeros((2, 3)), np.zeros((5, 4)), "same width"),
+        (np.zeros((2, 3)), np.zeros((5, 3)), "distinct training rows"),
+        (np.full((2, 3), np.nan), np.eye(3), "not a finite number"),
+    ],
+)
+def test_bad_input_is_named(queries: np.ndarray, training: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        distances(queries, training)
+
+
+def test_identical_queries_and_constant_columns_have_defined_distances() -> None:
+    training = np.column_stack([np.random.default_rng(5).normal(size=(50, 3)), np.ones(50)])
+    found = distances(np.ones((4, 4)), training)
+    assert np.isfinite(found.query).all()
+    assert len(set(found.query.tolist())) == 1

@@ -1,0 +1,79 @@
+"""Scores that need no judge, and the multiple-choice prompt."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.domain import Answer, Item, Message, Pair
+from ftgate.measurements.multiple_choice import choice_messages, letters_for, rotated
+from ftgate.measurements.scoring import choice, contains, exact, score_pairs
+
+
+def item(answer: str, choices: tuple[str, ...] = ()) -> Item:
+    return Item("i", (Message("user", "question"),), choices, answer)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "equal", "inside"),
+    [
+        ("Paris", "paris", 1, 1),
+        (" Paris. ", "Paris", 1, 1),
+        ("It is Paris, of course", "Paris", 0, 1),
+        ("Parisian", "Paris", 0, 0),
+        ("1 2  3", "1 2 3", 1, 1),
+        ("123", "12", 0, 0),
+        ("", "Paris", 0, 0),
+        ("STRASSE", "straße", 1, 1),
+        ("a+b", "a+b", 1, 1),
+        ("２４", "24", 1, 1),
+    ],
+)
+def test_exact_and_contains(said: str, wanted: str, equal: int, inside: int) -> None:
+    answer = Answer(text=said)
+    assert exact(item(wanted), answer) == equal
+    assert contains(item(wanted), answer) == inside
+
+
+def test_choice_takes_the_likeliest_letter() -> None:
+    question = item("no", ("yes", "no"))
+    assert choice(question, Answer(option_logprobs=(-2.0, -1.0))) == 1
+    assert choice(question, Answer(option_logprobs=(-1.0, -2.0))) == 0
+
+
+def test_a_tie_between_options_is_no_right_answer() -> None:
+    assert choice(item("no", ("yes", "no")), Answer(option_logprobs=(-1.0, -1.0))) == 0
+
+
+def test_failures_are_bounded_and_counted_never_scored() -> None:
+    pairs = [
+        Pair(item("a"), (Answer(text="a"),), (Answer(finish="error", error="too long"),)),
+        Pair(item("a"), (Answer(text="a"),), (Answer(text="b"),)),
+    ]
+    scored = score_pairs("exact", pairs)
+    assert scored.unreadable == 1
+    assert scored.candidate_low.tolist() == [0, 0]
+    assert scored.candidate_high.tolist() == [1, 0]
+    assert scored.base.tolist() == [1, 1]
+
+
+def test_a_letter_without_a_number_is_a_failure() -> None:
+    question = item("no", ("yes", "no"))
+    broken = Answer(option_logprobs=(math.nan, -1.0))
+    assert score_pairs("choice", [Pair(question, (broken,), (broken,))]).unreadable == 2
+
+
+@given(st.lists(st.text(min_size=1, max_size=5), min_size=2, max_size=8, unique=True).map(tuple), st.integers(0, 20))
+def test_rotation_keeps_every_choice_and_undoes_itself(choices: tuple[str, ...], by: int) -> None:
+    turned = rotated(choices, by)
+    assert sorted(turned) == sorted(choices)
+    assert all(turned[j] == choices[(j + by) % len(choices)] for j in range(len(choices)))
+
+
+def test_the_prompt_lists_one_option_a_line() -> None:
+    question = item("no", ("yes", "no"))
+    assert letters_for(question) == ("A", "B")
+    assert choice_messages(question, 1)[-1].content == "question\nA. no\nB. yes\nReply with one letter."

@@ -1,0 +1,134 @@
+"""The three-way decision and the verdict of a run."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Claim, Finding, Status, Verdict
+from ftgate.verdict import assess, decide
+
+INTERVAL = EvidenceSettings()
+POINT = EvidenceSettings(rule="point")
+
+
+def drop(change: float, low: float, high: float, **more: object) -> Claim:
+    fields = {
+        "measurement": "forgetting",
+        "base": 0.8,
+        "candidate": 0.8 * (1 - change),
+        "unit": "relative drop",
+        "level": 0.9,
+        "n": 200,
+        "method": "test",
+        "worse": "up",
+        "limit": 0.10,
+        "warn_limit": 0.08,
+        **more,
+    }
+    return Claim(change=change, interval=(low, high), **fields)  # type: ignore[arg-type]
+
+
+def gain(change: float, low: float, high: float, limit: float = 0.0) -> Claim:
+    return drop(change, low, high, measurement="target", worse="down", limit=limit, warn_limit=None)
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (drop(0.00, -0.04, 0.04), Status.PASS),
+        (drop(0.085, 0.072, 0.099), Status.WARN),
+        (drop(0.08, 0.07, 0.09), Status.WARN),
+        (drop(0.079, 0.07, 0.09), Status.PASS),
+        (drop(0.15, 0.11, 0.19), Status.BLOCK),
+        (drop(0.15, 0.10, 0.19), Status.INCONCLUSIVE),
+        (drop(0.05, 0.00, 0.10), Status.INCONCLUSIVE),
+        (drop(0.00, -0.04, 0.04, doubts=("too few items",)), Status.INCONCLUSIVE),
+        (drop(0.15, 0.11, 0.19, doubts=("too few items",)), Status.BLOCK),
+        (drop(0.15, 0.11, 0.19, void="judge unfit"), Status.INCONCLUSIVE),
+        (drop(float("nan"), float("nan"), float("nan")), Status.INCONCLUSIVE),
+        (gain(0.10, 0.05, 0.15), Status.PASS),
+        (gain(0.02, -0.01, 0.05), Status.INCONCLUSIVE),
+        (gain(0.0, 0.0, 0.0), Status.INCONCLUSIVE),
+        (gain(-0.10, -0.15, -0.05), Status.BLOCK),
+        (gain(0.01, 0.00, 0.02, limit=0.03), Status.BLOCK),
+    ],
+)
+def test_interval_rule(claim: Claim, status: Status) -> None:
+    assert assess(claim, INTERVAL).status is status
+
+
+@pytest.mark.parametrize(
+    ("claim", "status"),
+    [
+        (drop(0.101, 0.0, 0.3), Status.BLOCK),
+        (drop(0.10, 0.0, 0.3), Status.WARN),
+        (drop(0.079, 0.0, 0.3), Status.PASS),
+        (drop(0.079, 0.0, 0.3, doubts=("too few items",)), Status.PASS),
+        (drop(0.2, 0.0, 0.3, void="judge unfit"), Status.INCONCLUSIVE),
+        (drop(float("nan"), 0.0, 0.3), Status.INCONCLUSIVE),
+        (gain(0.0, -0.1, 0.1), Status.BLOCK),
+        (gain(0.001, -0.1, 0.1), Status.PASS),
+    ],
+)
+def test_point_rule_is_the_bare_comparison(claim: Claim, status: Status) -> None:
+    assert assess(claim, POINT).status is status
+
+
+def test_a_straddling_result_says_how_many_items_would_settle_it() -> None:
+    reason = assess(drop(0.05, 0.0, 0.12, needed_n=480), INTERVAL).reason
+    assert "480 items" in reason
+    assert "10.0 %" in reason
+
+
+def finding(status: Status, name: str = "tail") -> Finding:
+    return Finding(drop(0.1, 0.0, 0.2, measurement=name), status, "because")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "verdict"),
+    [
+        ([Status.PASS, Status.WARN], Verdict.ALLOW),
+        ([Status.PASS, Status.INCONCLUSIVE], Verdict.HOLD),
+        ([Status.PASS, Status.ERROR], Verdict.HOLD),
+        ([Status.INCONCLUSIVE, Status.BLOCK], Verdict.BLOCK),
+        ([], Verdict.HOLD),
+    ],
+)
+def test_verdict(statuses: list[Status], verdict: Verdict) -> None:
+    assert decide([finding(s) for s in statuses], INTERVAL)[0] is verdict
+
+
+def test_inconclusive_can_be_made_to_block() -> None:
+    strict = EvidenceSettings(on_inconclusive="block")
+    assert decide([finding(Status.INCONCLUSIVE)], strict)[0] is Verdict.BLOCK
+
+
+def test_every_blocking_measurement_is_named() -> None:
+    _, reasons = decide([finding(Status.BLOCK, "tail"), finding(Status.BLOCK, "forgetting")], INTERVAL)
+    assert [r.split(":")[0] for r in reasons] == ["tail", "forgetting"]
+
+
+@given(st.lists(st.sampled_from(list(Status)), min_size=1, max_size=6))
+def test_nothing_but_passes_and_warnings_is_ever_allowed(statuses: list[Status]) -> None:
+    verdict, _ = decide([finding(s) for s in statuses], INTERVAL)
+    assert (verdict is Verdict.ALLOW) == all(s in (Status.PASS, Status.WARN) for s in statuses)
+
+
+@given(
+    change=st.floats(-1, 1),
+    below=st.floats(0, 0.5),
+    above=st.floats(0, 0.5),
+    doubts=st.sampled_from([(), ("doubt",)]),
+    worse=st.sampled_from(["up", "down"]),
+)
+def test_a_pass_needs_the_whole_interval_on_the_good_side(
+    change: float, below: float, above: float, doubts: tuple[str, ...], worse: str
+) -> None:
+    claim = drop(change, change - below, change + above, doubts=doubts, worse=worse, warn_limit=None)
+    status = assess(claim, INTERVAL).status
+    low, high = claim.interval
+    good = high < claim.limit if worse == "up" else low > claim.limit
+    assert (status is Status.PASS) == (good and not doubts)
