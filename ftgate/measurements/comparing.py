@@ -1,0 +1,151 @@
+"""From item scores to an estimate with its interval: which statistic serves which kind of score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ftgate.domain import Fitness, FloatArray, Scored, Slice
+from ftgate.measurements.base import subset
+from ftgate.stats.bootstrap import Floor, difference_bootstrap, drop_bootstrap, relative_drop
+from ftgate.stats.interval import Interval, wilson_interval
+from ftgate.stats.power import evidence_floor
+from ftgate.stats.ratio import PairedCounts, difference_interval, drop_interval
+
+LEAST_BASE = 0.1
+"""Below this base score (lower bound) a relative drop is a quotient of noise."""
+MOST_LISTED = 50
+
+Compare = Callable[[FloatArray, FloatArray], Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Mean scores of both models and the change between them, with one-sided bounds of level alpha on either side."""
+
+    base: float
+    candidate: float
+    change: float
+    interval: tuple[float, float]
+    unit: str
+    method: str
+    doubts: tuple[str, ...]
+
+
+def drop(
+    scored: Scored, limit: float, alpha: float, draws: int, rng: np.random.Generator, fitness: Fitness | None
+) -> Estimate:
+    """The relative drop, or the absolute one where the base scores too low for a quotient (methods: section 1).
+
+    Binary scores of independent items take the score test for a ratio (section 2), all others the studentised
+    bootstrap (section 3); a judge's floor is taken off where there is one (section 6).
+    """
+    clusters = _clusters(scored)
+    floor = Floor(fitness.floor, fitness.floor_variance, fitness.canaries) if fitness is not None else None
+    enough = evidence_floor(limit, alpha)
+    doubts = _few(len(scored.items), enough, limit)
+    if wilson_interval(_mean(scored.base), len(scored.items), alpha).low - (floor.mean if floor else 0) < LEAST_BASE:
+        gain = difference(scored, alpha, draws, rng)
+        low, high = gain.interval
+        unit = "absolute drop (the base scores too low for a relative one)"
+        change, interval = -gain.change + 0.0, (-high + 0.0, -low + 0.0)
+        return Estimate(gain.base, gain.candidate, change, interval, unit, gain.method, (*doubts, *gain.doubts))
+    if scored.binary and clusters is None and floor is None:
+        method = "score test for the ratio, N-1 corrected"
+
+        def compare(b: FloatArray, c: FloatArray) -> Interval:
+            return drop_interval(PairedCounts.from_scores(b, c), alpha)
+    else:
+        method = f"studentised bootstrap, {draws} resamples" + (" of clusters" if clusters else "")
+        method += f", judge floor {floor.mean:.3f} taken off" if floor else ""
+        state = rng.bit_generator.state
+
+        def compare(b: FloatArray, c: FloatArray) -> Interval:
+            rng.bit_generator.state = state
+            return drop_bootstrap(b, c, rng, alpha=alpha, draws=draws, clusters=clusters, floor=floor)
+
+    return _estimate(scored, compare, "relative drop", method, doubts, worse_is_up=True)
+
+
+def difference(scored: Scored, alpha: float, draws: int, rng: np.random.Generator) -> Estimate:
+    """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap."""
+    clusters = _clusters(scored)
+    if scored.binary and clusters is None:
+        method = "score test for the paired difference, N-1 corrected"
+
+        def compare(b: FloatArray, c: FloatArray) -> Interval:
+            return difference_interval(PairedCounts.from_scores(b, c), alpha)
+    else:
+        method = f"studentised bootstrap, {draws} resamples" + (" of clusters" if clusters else "")
+        state = rng.bit_generator.state
+
+        def compare(b: FloatArray, c: FloatArray) -> Interval:
+            rng.bit_generator.state = state
+            return difference_bootstrap(b, c, rng, alpha=alpha, draws=draws, clusters=clusters)
+
+    return _estimate(scored, compare, "absolute gain", method, (), worse_is_up=False)
+
+
+def _estimate(
+    scored: Scored, compare: Compare, unit: str, method: str, doubts: tuple[str, ...], *, worse_is_up: bool
+) -> Estimate:
+    """Compare the scores; where some are unknown, once with the worst and once with the best they could be.
+
+    The interval then reaches from the best case's lower to the worst case's upper bound, and the estimate is that of
+    the middle. The same resamples serve all three.
+    """
+    if not scored.unreadable:
+        found = compare(scored.base, scored.candidate)
+        change, low, high, doubt = found.estimate, found.low, found.high, found.doubt
+    else:
+        dropped = compare(scored.base_high, scored.candidate_low)
+        gained = compare(scored.base_low, scored.candidate_high)
+        low, high = (gained.low, dropped.high) if worse_is_up else (dropped.low, gained.high)
+        change = relative_drop(scored.base, scored.candidate) if worse_is_up else _mean(scored.candidate - scored.base)
+        doubt = dropped.doubt
+    doubts = (*doubts, doubt) if doubt else doubts
+    return Estimate(_mean(scored.base), _mean(scored.candidate), change, (low, high), unit, method, doubts)
+
+
+def flips(scored: Scored) -> dict[str, Any]:
+    """How many items got worse and how many better, and the ids of those that got worse, worst first."""
+    change = scored.candidate - scored.base
+    order = np.argsort(change, kind="stable")
+    return {
+        "worse": int(np.sum(change < 0)),
+        "better": int(np.sum(change > 0)),
+        "worse_items": [scored.items[i].id for i in order[:MOST_LISTED] if change[i] < 0],
+    }
+
+
+def by_tag(scored: Scored) -> tuple[Slice, ...]:
+    """One slice for each tag, in alphabetical order. An item with two tags is in both."""
+    tags = sorted({tag for item in scored.items for tag in item.tags})
+    members = {tag: [i for i, item in enumerate(scored.items) if tag in item.tags] for tag in tags}
+    return tuple(plain_slice(tag, subset(scored, index)) for tag, index in members.items())
+
+
+def plain_slice(name: str, scored: Scored) -> Slice:
+    """Mean scores and relative drop of some items, without an interval: informative, not a decision."""
+    change = relative_drop(scored.base, scored.candidate)
+    return Slice(name, len(scored.items), _mean(scored.base), _mean(scored.candidate), change)
+
+
+def _mean(values: FloatArray) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
+
+
+def _clusters(scored: Scored) -> list[str] | None:
+    """The cluster of each item, an item without one standing alone; None when no item has one."""
+    if not any(item.cluster for item in scored.items):
+        return None
+    return [f"cluster {item.cluster}" if item.cluster else f"item {item.id}" for item in scored.items]
+
+
+def _few(n: int, enough: int, limit: float) -> tuple[str, ...]:
+    if n >= enough:
+        return ()
+    return (f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen",)
