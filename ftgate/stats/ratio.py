@@ -173,4 +173,3 @@ def _lowest_difference(counts: PairedCounts, z: float) -> float:
     if counts.n == 1 or not rejected(-1.0):
         return -1.0
     return edge(rejected, (counts.candidate_only - counts.base_only) / counts.n, -1.0)
-

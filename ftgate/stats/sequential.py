@@ -1,0 +1,122 @@
+"""Looking at the data more than once: group-sequential boundaries that keep the error rate (methods, section 4).
+
+Source: Lan & DeMets 1983 (spending functions); Armitage, McPherson & Rowe 1969 (the recursive integration); Jennison &
+Turnbull 2000, chapters 7 and 19. The statistic at information fraction t is that of a Brownian motion, Z = W(t) /
+sqrt(t): at looks after a fixed random order of the items the fraction is the share of items seen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from ftgate.stats import checks, normal
+from ftgate.stats.checks import FloatArray
+
+Spending = Literal["obrien-fleming", "pocock"]
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
+_FARTHEST = 9.0
+"""Standard errors beyond which the density is nothing."""
+
+
+def spent(fraction: float, alpha: float, spending: Spending = "obrien-fleming") -> float:
+    """The part of ``alpha`` (one side) that may be used up once ``fraction`` of the items is in; alpha at 1.
+
+    O'Brien-Fleming type: 2 - 2 Phi(z(alpha / 2) / sqrt(t)), almost nothing early. Pocock type: alpha ln(1 + (e - 1) t),
+    nearly even. Raises ValueError unless 0 < fraction <= 1 and 0 < alpha < 0.5, or for another spending function.
+    """
+    checks.level(alpha)
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"fraction = {fraction}: a share above 0 and at most 1 was expected")
+    if spending == "obrien-fleming":
+        return 2 * normal.cdf(-normal.critical(alpha / 2) / math.sqrt(fraction))
+    if spending == "pocock":
+        return alpha * math.log1p((math.e - 1) * fraction)
+    raise ValueError(f"spending = {spending!r}: 'obrien-fleming' or 'pocock' was expected")
+
+
+def boundaries(
+    fractions: Sequence[float], alpha: float = 0.05, spending: Spending = "obrien-fleming"
+) -> tuple[float, ...]:
+    """The one-sided z that the statistic must exceed at each look, so that all looks together err with ``alpha``.
+
+    ``fractions`` are the shares of the items seen, rising, in (0, 1]; any schedule will do, and a later look does not
+    change an earlier boundary. Both sides of a decision may use the same boundaries, each with its own ``alpha``.
+    25/50/75/100 % at 0.05: 3.75, 2.54, 2.02, 1.72. Raises ValueError for a schedule that does not rise within (0, 1].
+    """
+    _schedule(fractions)
+    process, found, used = _Process(), [], 0.0
+    for fraction in fractions:
+        total = spent(fraction, alpha, spending)
+        found.append(process.boundary(fraction, total - used))
+        process.advance(fraction, found[-1])
+        used = total
+    return tuple(found)
+
+
+def nominal_levels(z: Sequence[float]) -> tuple[float, ...]:
+    """The one-sided level of a single test at each boundary: what an interval at that look is computed with."""
+    return tuple(normal.cdf(-value) for value in z)
+
+
+def crossing_probabilities(fractions: Sequence[float], z: Sequence[float], drift: float = 0.0) -> tuple[float, ...]:
+    """P(the statistic first exceeds z at look k), for each k; ``drift`` is E(Z) once all items are in.
+
+    With drift 0 they sum to the error rate of these boundaries: 0.117 for four even looks at 1.645. Raises ValueError
+    for a schedule that does not rise, or another number of boundaries.
+    """
+    _schedule(fractions)
+    if len(z) != len(fractions):
+        raise ValueError(f"{len(z)} boundaries were given for {len(fractions)} looks")
+    process, found = _Process(drift), []
+    for fraction, bound in zip(fractions, z, strict=True):
+        found.append(process.exceeds(fraction, bound))
+        process.advance(fraction, bound)
+    return tuple(found)
+
+
+class _Process:
+    """Brownian motion that has not crossed yet: its sub-density at the last look, on Gauss-Legendre nodes."""
+
+    def __init__(self, drift: float = 0.0) -> None:
+        self._drift, self._time = drift, 0.0
+        self._at: FloatArray = np.zeros(1)
+        self._mass: FloatArray = np.ones(1)
+
+    def exceeds(self, fraction: float, z: float) -> float:
+        """P(no crossing before, and Z > z at ``fraction``)."""
+        step = fraction - self._time
+        distance = (z * math.sqrt(fraction) - self._at - self._drift * step) / math.sqrt(step)
+        return float(sum(m * normal.cdf(-d) for m, d in zip(self._mass.tolist(), distance.tolist(), strict=True)))
+
+    def boundary(self, fraction: float, probability: float) -> float:
+        """The z that is first exceeded with ``probability`` at ``fraction``, by bisection."""
+        low, high = -_FARTHEST, 4 * _FARTHEST
+        while high - low > 1e-10:
+            middle = (low + high) / 2
+            if self.exceeds(fraction, middle) > probability:
+                low = middle
+            else:
+                high = middle
+        return high
+
+    def advance(self, fraction: float, z: float) -> None:
+        """Move on to ``fraction`` with all paths above z taken out."""
+        step, spread = fraction - self._time, math.sqrt(fraction)
+        low = self._drift * fraction - _FARTHEST * spread
+        high = max(min(z * spread, self._drift * fraction + _FARTHEST * spread), low)
+        nodes = low + (high - low) * (_NODES + 1) / 2
+        distance = (nodes[:, None] - self._at[None, :] - self._drift * step) / math.sqrt(step)
+        density = (np.exp(-0.5 * distance**2) @ self._mass) / math.sqrt(2 * math.pi * step)
+        self._at, self._mass, self._time = nodes, density * _WEIGHTS * (high - low) / 2, fraction
+
+
+def _schedule(fractions: Sequence[float]) -> None:
+    if not fractions:
+        raise ValueError("the schedule has no looks")
+    for earlier, later in zip((0.0, *fractions), fractions, strict=False):
+        if not earlier < later <= 1.0:
+            raise ValueError(f"looks {tuple(fractions)}: shares that rise within (0, 1] were expected, got {later}")
