@@ -1,0 +1,50 @@
+# GNU make 3.81 or newer. `make` alone lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint simulate bench install install-dev lock clean
+
+BIN := .venv/bin
+ARGS :=
+OUT := out
+
+help: ## list these commands
+	@echo "make demo       install if needed, then run the whole gate on two tiny models (CPU, no account)"
+	@echo "make test       unit, integration and end-to-end tests, without the simulations"
+	@echo "make lint       style, formatting, types, import direction"
+	@echo "make simulate   the slow pass: simulated coverage and error rates"
+	@echo "make bench      measure speed (ARGS=... is handed on)"
+	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
+	@echo "make lock       resolve the dependencies again (ARGS=--upgrade for newer versions)"
+	@echo "make clean      remove .venv, caches and results"
+
+# Both return at once when nothing changed (scripts/install.py); within one make each runs once, and in this order.
+install:
+	@sh scripts/install.sh run
+
+install-dev:
+	@sh scripts/install.sh dev
+
+demo: install
+	@$(BIN)/ftgate demo --out $(OUT) $(ARGS)
+
+test: install-dev
+	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+lint: install-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+# pytest's exit code 5: there is no such test. That is no failure, but it is said aloud.
+simulate: install-dev
+	@$(BIN)/python -m pytest -m slow $(ARGS); code=$$?; \
+	if [ $$code -eq 5 ]; then echo "make simulate: no test is marked slow, so nothing was simulated."; else exit $$code; fi
+
+bench: install-dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: install-dev
+	@$(BIN)/python scripts/lock.py $(ARGS)
+
+clean:
+	rm -rf .venv build dist $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
