@@ -43,7 +43,7 @@ class Verdict(StrEnum):
 class Status(StrEnum):
     """What one measurement found."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     WARN = "warn"
     BLOCK = "block"
     INCONCLUSIVE = "inconclusive"
@@ -237,7 +237,8 @@ class Claim:
 
     ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
     increases, ``down`` for gains. ``limit`` is what the change must stay on the good side of; ``warn_limit`` turns a
-    pass into a warning. ``doubts`` forbid a pass but not a block; ``void`` forbids both.
+    pass into a warning. ``doubts`` forbid a pass but not a block; ``void`` forbids both. ``least_n`` is the number of
+    items below which no pass is possible, ``needed_n`` about how many would settle an undecided claim.
     """
 
     measurement: str
@@ -256,6 +257,7 @@ class Claim:
     void: str | None = None
     slices: tuple[Slice, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    least_n: int = 1
     needed_n: int | None = None
 
 

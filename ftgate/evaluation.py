@@ -68,9 +68,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
     return _write(report, out)
 
 
-def _judge(
-    engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress
-) -> Respondents | None:
+def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> Respondents | None:
     return Respondents(engine, info, journal, progress) if info is not None else None
 
 

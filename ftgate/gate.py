@@ -121,6 +121,7 @@ def examine(
 def judge_for(job: Job, cast: Cast, measurement: str, phase: str) -> Judge:
     """The judge, asking through its own respondents."""
     judge, model = cast.judge, job.judge
-    assert judge is not None and model is not None, "a job with a judged measurement always has a judge"
+    assert judge is not None, "a job with a judged measurement always has a judge"
+    assert model is not None, "and its weights"
     judge.require([model])
     return Judge(lambda questions: judge.ask([Ask(model, q) for q in questions], phase), measurement)

@@ -98,9 +98,7 @@ def _repeated(suite: Suite | None, training: TrainingData | None) -> int:
     return sum(normal(item.user_text) in seen for item in suite.items)
 
 
-def _model(
-    name: str, source: Source, at: Path, policy: Policy, policy_path: Path, base: Model | None
-) -> Model:
+def _model(name: str, source: Source, at: Path, policy: Policy, policy_path: Path, base: Model | None) -> Model:
     snapshot = resolve(
         source.source,
         relative_to=at.parent,

@@ -57,10 +57,7 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         raise ConfigurationError(f"no run in {directory}: {path} is missing", hint="run `ftgate run` first") from None
     except ValueError as error:
         raise ConfigurationError(f"{path}: not valid JSON: {error}", hint="run `ftgate run` again") from None
-    if policy_path is None:
-        policy = validate(Policy, document["policy"], str(path))
-    else:
-        policy = read_policy(policy_path)
+    policy = read_policy(policy_path) if policy_path else validate(Policy, document["policy"], str(path))
     measurements = read_measurements(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
     job = Job(

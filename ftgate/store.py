@@ -2,8 +2,8 @@
 
 One JSON object a line. An ``answer`` line holds prompt and answer, keyed by the content of the question, the digests of
 the model and the configuration of the engine; a ``fact`` line holds something else that took work (distances, a
-control); a ``score`` line holds an item's two scores. Lines are only ever added. A line that a kill cut short is removed
-when the journal is next opened; everything before it stands.
+control); a ``score`` line holds an item's two scores. Lines are only ever added. A line that a kill cut short is
+removed when the journal is next opened; everything before it stands.
 """
 
 from __future__ import annotations

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Claim, Finding, Status, Verdict
+from ftgate.stats.power import needed_n
 
 
 def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
@@ -31,8 +33,10 @@ def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
     if beyond:
         return Finding(claim, Status.BLOCK, _sentence(claim, "is beyond", evidence))
     if not within:
+        claim = _with_needed(claim)
         return Finding(claim, Status.INCONCLUSIVE, _undecided(claim))
     if claim.doubts and evidence.rule == "interval":
+        claim = _with_needed(claim)
         return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts))
     if claim.warn_limit is not None and change >= sign * claim.warn_limit:
         reason = _sentence(claim, "is within", evidence)
@@ -60,12 +64,21 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
     return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
 
 
+def _with_needed(claim: Claim) -> Claim:
+    """The claim with the number of items that would settle it, if its estimate stayed where it is."""
+    if claim.n < 1 or claim.needed_n is not None:
+        return claim
+    low, high = claim.interval
+    guess = needed_n(claim.n, claim.change, low, high, claim.limit, least=claim.least_n)
+    return replace(claim, needed_n=guess if guess and guess > claim.n else None)
+
+
 def _reason(finding: Finding) -> str:
     return f"{finding.claim.measurement}: {finding.reason}"
 
 
 def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "unbounded"
 
 
 def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:

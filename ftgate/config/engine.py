@@ -22,7 +22,7 @@ class EngineSettings(Section):
     seed: int = Field(default=0, ge=0)
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)
-    max_num_seqs: int = Field(default=256, ge=1)
-    """Most requests in flight at once."""
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    """Most requests in flight at once; None leaves it to the engine."""
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
     """Most tokens in one forward pass; None leaves it to the engine."""

@@ -10,6 +10,7 @@ import numpy as np
 from ftgate.domain import Answer, Fitness, FloatArray, Item, Pair, Question, Scored
 from ftgate.judge.canaries import Specimen, canaries, gold
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
+from ftgate.measurements.scoring import bounded
 from ftgate.stats.calibration import auroc_interval
 
 AskJudge = Callable[[Sequence[Question]], list[Answer]]
@@ -72,14 +73,8 @@ class Judge:
         sides = [(p.item, a) for p in pairs for a in (p.base[0], p.candidate[0])]
         graded = iter(self.grade([(item, a.text) for item, a in sides if a.error is None]))
         bounds = [next(graded) if a.error is None else Grade(0.0, 1.0) for _, a in sides]
-        base, candidate = bounds[::2], bounds[1::2]
-        return Scored(
-            tuple(p.item for p in pairs),
-            *(np.array([g.value for g in side]) for side in (base, candidate)),
-            *(np.array([getattr(g, end) for g in side]) for side in (base, candidate) for end in ("low", "high")),
-            binary=False,
-            unreadable=sum(not g.readable for g in bounds),
-        )
+        ends = [(g.low, g.high) for g in bounds]
+        return bounded(tuple(p.item for p in pairs), ends[::2], ends[1::2], binary=False)
 
     def fitness(self, items: Sequence[Item], rng: np.random.Generator) -> Fitness:
         """Grade known-good and known-bad answers and say whether this judge may vote (methods: section 6)."""

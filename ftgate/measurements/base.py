@@ -94,5 +94,8 @@ def subset(scored: Scored, index: Sequence[int] | np.ndarray) -> Scored:
         scored.candidate_low[at],
         scored.candidate_high[at],
         scored.binary,
-        int(np.sum(scored.base_low[at] != scored.base_high[at]) + np.sum(scored.candidate_low[at] != scored.candidate_high[at])),
+        int(
+            np.sum(scored.base_low[at] != scored.base_high[at])
+            + np.sum(scored.candidate_low[at] != scored.candidate_high[at])
+        ),
     )

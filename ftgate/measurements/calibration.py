@@ -100,6 +100,7 @@ class Calibration(Measurement):
             interval=(interval[0], interval[1]),
             level=1 - 2 * evidence.alpha,
             n=n,
+            least_n=self.min_items,
             method=f"paired bootstrap, bias-corrected, {self.bins} equal-width bins",
             worse="up",
             limit=self.max_ece_increase,
@@ -132,7 +133,7 @@ class Beliefs:
             "ece_15": statistics.expected_calibration_error(conf, correct, bins=15),
             "ece_equal_mass": statistics.expected_calibration_error(conf, correct, bins=bins, scheme="mass"),
             "brier": statistics.brier_score(conf, correct),
-            "nll": float(-np.log(np.clip(self.true_probability, 1e-12, 1.0)).mean()),
+            "nll": statistics.negative_log_likelihood(np.minimum(self.true_probability, 1.0)),
             "auroc": statistics.auroc(conf, correct),
             "accuracy_at_80_coverage": statistics.accuracy_at_coverage(conf, correct, 0.8),
             "letter_mass": float(self.mass.mean()),
@@ -180,4 +181,3 @@ def _mass_notes(base: Beliefs, candidate: Beliefs) -> list[str]:
     if abs(low - high) > MAX_MASS_GAP:
         notes.append(f"the two models differ in letter mass: {100 * low:.0f} % and {100 * high:.0f} %")
     return notes
-

@@ -11,6 +11,7 @@ from pydantic import model_validator
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips
+from ftgate.stats.power import evidence_floor
 
 
 class Forgetting(Measurement):
@@ -52,6 +53,7 @@ class Forgetting(Measurement):
             limit=self.block_drop,
             warn_limit=self.warn_drop,
             doubts=estimate.doubts,
+            least_n=evidence_floor(self.block_drop, evidence.alpha),
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
             slices=by_tag(evidence.scored),
             details={**flips(evidence.scored), **_lengths(evidence.pairs)},

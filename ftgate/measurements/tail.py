@@ -11,6 +11,7 @@ from pydantic import Field
 from ftgate.domain import Claim, Scored, Slice, TailMap
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, subset, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips, plain_slice
+from ftgate.stats.power import evidence_floor
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""
@@ -66,6 +67,7 @@ class Tail(Measurement):
             worse="up",
             limit=self.block_drop,
             doubts=estimate.doubts,
+            least_n=evidence_floor(self.block_drop, evidence.alpha),
             void=void,
             slices=tuple(slices),
             details={**flips(tail), **_where(scored, in_tail, tail_map)},

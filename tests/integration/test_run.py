@@ -1,0 +1,269 @@
+"""The whole flow on scripted models: verdicts, resume, decide, and what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.report.progress import SilentProgress
+from support.players import CAREFUL, Player, Script, digit, honest_judge, script
+from support.world import World
+
+from ftgate.domain import Answer, Model, Question
+from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.schema import schema_of
+
+
+def gate(world: World, play: Script, out: str = "out", fail_after: int | None = None) -> tuple[Report, ScriptedEngine]:
+    job = prepare(world.policy_path, world.manifest_path)
+    engine = ScriptedEngine(play, fail_after=fail_after)
+    judge = ScriptedEngine(play)
+    return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge), engine
+
+
+def statuses(report: Report) -> dict[str, str]:
+    return {name: m.status for name, m in report.measurements.items()}
+
+
+def numbers(report: Report) -> dict[str, Any]:
+    """All of a report that must not depend on how the run went: everything but clocks and engine starts."""
+    data = report.model_dump(mode="json")
+    for part in ("started", "finished"):
+        data["provenance"].pop(part)
+    data.pop("timing")
+    data.pop("engine_starts")
+    return data
+
+
+@pytest.mark.parametrize(
+    ("player", "verdict", "at_fault"),
+    [
+        (CAREFUL, "allow", None),
+        (Player(target=0.9, forgetting=0.6), "block", "forgetting"),
+        (Player(target=0.9, tail=0.3), "block", "tail"),
+        (Player(target=0.9, confidence=0.98), "block", "calibration"),
+        (Player(target=0.4), "block", "target"),
+        (Player(target=0.6), "hold", "target"),
+        (Player(target=0.9, forgetting=0.82), "hold", "forgetting"),
+    ],
+)
+def test_each_fault_is_found_by_its_own_measurement(
+    world: World, player: Player, verdict: str, at_fault: str | None
+) -> None:
+    report, engine = gate(world, script(player))
+    assert report.verdict == verdict, report.reasons
+    for name, status in statuses(report).items():
+        assert (status in ("pass", "warn")) == (name != at_fault), (name, status)
+    assert report.engine_starts == engine.starts == 1
+    if at_fault:
+        assert at_fault in report.reasons[0]
+
+
+def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:
+    report, _ = gate(world, script(CAREFUL))
+    data = json.loads((world.root / "out" / "report.json").read_text())
+    jsonschema.validate(data, json.loads(schema_of("report")))
+    assert set(data) >= {
+        "schema_version", "verdict", "reasons", "name", "measurements", "checklist", "controls", "provenance",
+        "timing", "engine_starts",
+    }  # fmt: skip
+    keys = {
+        "status", "base", "candidate", "change", "unit", "interval", "level", "n", "method", "limits", "reason",
+        "needed_n", "slices", "details",
+    }  # fmt: skip
+    assert set(data["measurements"]) == {"target", "forgetting", "tail", "calibration"}
+    assert all(set(m) >= keys for m in data["measurements"].values())
+    assert set(data["controls"]) >= {"adapter_effect", "a_a", "positive_control", "judge_fitness"}
+    assert data["measurements"]["target"]["change"] > 0, "a gain is positive"
+    assert report.verdict == data["verdict"]
+    for name in ("comment.md", "report.html", "answers.jsonl", "job.json"):
+        assert (world.root / "out" / name).stat().st_size > 0
+
+
+def test_the_journal_holds_prompt_answer_and_score_of_both_models(world: World) -> None:
+    gate(world, script(CAREFUL))
+    lines = [json.loads(line) for line in (world.root / "out" / "answers.jsonl").read_text().splitlines()]
+    answers = [line for line in lines if line["type"] == "answer"]
+    scores = [line for line in lines if line["type"] == "score"]
+    assert {a["model"] for a in answers} == {"base", "bot", "judge"}
+    assert all(a["messages"] and "answer" in a for a in answers)
+    assert len([s for s in scores if s["measurement"] == "forgetting"]) == 200
+
+
+@pytest.mark.parametrize("stop", [0, 1, 700, 2000])
+def test_a_broken_run_resumes_without_asking_twice(world: World, stop: int) -> None:
+    whole, first = gate(world, script(CAREFUL), out="whole")
+    with pytest.raises(EngineError):
+        gate(world, script(CAREFUL), out="cut", fail_after=stop)
+    kept = (world.root / "cut" / "answers.jsonl").read_text().count('"type": "answer"')
+    resumed, second = gate(world, script(CAREFUL), out="cut")
+    assert numbers(resumed) == numbers(whole)
+    assert len(second.asked) == len(first.asked) - kept
+    assert kept >= stop - 64, "at most one batch is lost"
+
+
+def test_a_finished_run_asks_nothing_and_starts_nothing(world: World) -> None:
+    first, _ = gate(world, script(CAREFUL))
+    again, engine = gate(world, script(CAREFUL))
+    assert not engine.asked
+    assert engine.starts == 0
+    assert numbers(first) == numbers(again)
+
+
+def test_decide_takes_the_same_decision_without_engine_suites_or_models(world: World) -> None:
+    report, _ = gate(world, script(Player(target=0.9, tail=0.3)))
+    (world.root / "evals").rename(world.root / "gone")
+    (world.root / "models").rename(world.root / "gone too")
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(report)
+    assert (world.root / "again" / "comment.md").exists()
+
+
+def test_decide_takes_new_limits(world: World) -> None:
+    report, _ = gate(world, script(Player(target=0.9, forgetting=0.6)))
+    assert report.verdict == "block"
+    world.policy["measurements"]["forgetting"] |= {"warn_drop": 0.3, "block_drop": 0.7}
+    world.save()
+    again = decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
+    assert again.verdict == "allow"
+    assert again.measurements["forgetting"].status == "warn"
+
+
+def test_decide_says_when_answers_are_missing(world: World) -> None:
+    gate(world, script(CAREFUL))
+    world.policy["measurements"]["forgetting"]["max_tokens"] = 5
+    world.save()
+    with pytest.raises(ConfigurationError, match="does not hold every answer"):
+        decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
+
+
+def test_decide_on_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"job\.json"):
+        decide_again(tmp_path, None, tmp_path, SilentProgress())
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda model, question: digit(5),
+        lambda model, question: digit(3),
+        lambda model, question: digit(5 if "5 =" in question.messages[0].content.splitlines()[1] else 1),
+        lambda model, question: Answer(finish="error", error="down"),
+        lambda model, question: Answer(option_logprobs=(-30.0,) * 5),
+    ],
+    ids=["always five", "constant", "follows the order of the scale", "down", "no digits"],
+)
+@pytest.mark.parametrize("rule", ["interval", "point"])
+def test_an_unfit_judge_never_leads_to_allow(world: World, judge: Script, rule: str) -> None:
+    world.policy["evidence"] = {"rule": rule}
+    world.save()
+    report, _ = gate(world, script(CAREFUL, judge=judge))
+    assert report.verdict == "hold"
+    assert report.measurements["forgetting"].status == "inconclusive"
+    assert "judge unfit" in report.measurements["forgetting"].reason
+
+
+def test_a_candidate_that_changes_nothing_is_an_error_not_an_opinion(world: World) -> None:
+    job = prepare(world.policy_path, world.manifest_path)
+    engine = ScriptedEngine(script(CAREFUL), probe=lambda model, prompt: {1: -0.1, 2: -2.5})
+    with pytest.raises(ControlError, match="changed nothing") as caught:
+        evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=ScriptedEngine(script(CAREFUL)))
+    assert caught.value.exit_code == 3
+    assert not engine.asked, "no question is spent on it"
+
+
+def test_a_few_failed_answers_are_bounded_and_many_void_the_measurement(world: World) -> None:
+    def failing(share: int) -> Script:
+        def reply(model: Model, question: Question) -> Answer:
+            number = question.item_id[1:]
+            if question.measurement == "target" and number.isdigit() and int(number) % share == 0:
+                return Answer(finish="error", error="prompt of 9000 tokens is longer than 4096")
+            return script(CAREFUL)(model, question)
+
+        return reply
+
+    few, _ = gate(world, failing(150), out="few")
+    low, high = few.measurements["target"].interval
+    clean, _ = gate(world, script(CAREFUL), out="clean")
+    clean_low, clean_high = clean.measurements["target"].interval
+    assert None not in (low, high, clean_low, clean_high)
+    assert low < clean_low  # type: ignore[operator]
+    assert high > clean_high  # type: ignore[operator]
+    assert few.measurements["target"].status == "pass"
+    many, _ = gate(world, failing(10), out="many")
+    assert many.measurements["target"].status == "inconclusive"
+    assert "9000 tokens" in many.measurements["target"].reason
+
+
+def test_numbers_that_are_not_numbers_stop_the_run_and_name_the_phase(world: World) -> None:
+    def broken(model: Model, question: Question) -> Answer:
+        if model.name == "bot":
+            return Answer(finish="error", error="log-probabilities are not a number")
+        return script(CAREFUL)(model, question)
+
+    with pytest.raises(EngineError, match=r"bot .*not numbers.*item") as caught:
+        gate(world, broken)
+    assert caught.value.exit_code == 3
+
+
+def test_without_training_data_the_tail_is_the_tagged_queries(world: World) -> None:
+    world.manifest.pop("training_data")
+    world.save()
+    report, _ = gate(world, script(CAREFUL))
+    details = report.measurements["tail"].details
+    assert details["tail"] == details["tagged"] == 200
+    assert "tagged queries alone" in details["embedding"]
+
+
+def test_a_tail_without_tags_or_training_data_is_inconclusive(world: World) -> None:
+    world.manifest.pop("training_data")
+    world.policy["measurements"]["tail"]["dataset"] = "evals/target.jsonl"
+    world.save()
+    report, _ = gate(world, script(CAREFUL))
+    assert report.verdict == "hold"
+    assert "tag edge cases" in report.measurements["tail"].reason
+
+
+def test_a_policy_without_a_judge_needs_none(world: World) -> None:
+    world.policy["measurements"]["forgetting"]["scorer"] = "exact"
+    world.policy.pop("judge")
+    world.save()
+    report, _ = gate(world, script(Player(target=0.9, forgetting=0.6)))
+    assert report.verdict == "block"
+    assert report.provenance["judge"] is None
+
+
+def test_too_few_calibration_items_hold(world: World) -> None:
+    world.policy["measurements"]["calibration"]["n"] = 300
+    world.save()
+    report, _ = gate(world, script(CAREFUL))
+    assert report.measurements["calibration"].n == 300
+    assert report.measurements["calibration"].status == "inconclusive"
+    assert "too few" in report.measurements["calibration"].reason
+
+
+def test_another_process_in_the_same_folder_is_refused(world: World) -> None:
+    def nosy(model: Model, question: Question) -> Answer:
+        with pytest.raises(StoreError, match="in use"):
+            decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+        return script(CAREFUL)(model, question)
+
+    world.policy["measurements"] = {"target": {"dataset": "evals/target.jsonl", "scorer": "choice", "n": 3}}
+    world.save()
+    gate(world, nosy)
+
+
+def test_what_the_models_say_is_shown_where_they_differ(world: World) -> None:
+    report, _ = gate(world, script(Player(target=0.9, forgetting=0.6)))
+    worst = report.measurements["forgetting"].regressions[0]
+    assert worst.base_answer.startswith("word")
+    assert worst.candidate_answer == "no idea"
+    assert worst.reference == worst.base_answer
+    assert honest_judge is not None
