@@ -172,7 +172,7 @@ def test_an_unfit_judge_never_leads_to_allow(world: World, judge: Script, rule: 
 
 def test_a_candidate_that_changes_nothing_is_an_error_not_an_opinion(world: World) -> None:
     job = prepare(world.policy_path, world.manifest_path)
-    engine = ScriptedEngine(script(CAREFUL), probe=lambda model, prompt: {1: -0.1, 2: -2.5})
+    engine = ScriptedEngine(script(CAREFUL), next_token=lambda model, prompt: {1: -0.1, 2: -2.5})
     with pytest.raises(ControlError, match="changed nothing") as caught:
         evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=ScriptedEngine(script(CAREFUL)))
     assert caught.value.exit_code == 3

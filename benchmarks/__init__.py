@@ -1,0 +1,1 @@
+"""Measurements of speed, for people: ``make bench`` runs all of them."""

@@ -1,0 +1,115 @@
+"""The product on real weights through real vLLM: the command a newcomer types, and a run that is killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from ftgate.demo import CANDIDATES, find_world
+from ftgate.schema import schema_of
+
+pytestmark = pytest.mark.engine
+
+BLAME = {
+    "careful": None,
+    "forgetful": "forgetting",
+    "brittle": "tail",
+    "overconfident": "calibration",
+    "useless": "target",
+}
+
+
+def ftgate(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "ftgate.cli", *map(str, arguments)]
+
+
+def report_in(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    return report
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    out = tmp_path_factory.mktemp("demo")
+    done = subprocess.run(ftgate("demo", "--out", out), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out, done
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_each_candidate_gets_its_verdict_from_its_own_measurement(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], name: str
+) -> None:
+    report = report_in(demo[0] / name)
+    found = {m: part["status"] for m, part in report["measurements"].items()}
+    to_blame = BLAME[name]
+    assert report["verdict"] == ("allow" if to_blame is None else "block"), report["reasons"]
+    assert {m for m, status in found.items() if status not in ("pass", "warn")} == ({to_blame} - {None})
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_each_report_follows_its_schema(demo: tuple[Path, subprocess.CompletedProcess[str]], name: str) -> None:
+    report = report_in(demo[0] / name)
+    jsonschema.validate(report, json.loads(schema_of("report")))
+    assert report["engine_starts"] == (2 if name == "overconfident" else 1)
+    assert report["controls"]["judge_fitness"]["forgetting"]["fit"]
+    assert report["provenance"]["engine"]["kind"] == "vllm"
+
+
+def test_the_demo_prints_every_verdict(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    printed = demo[1].stdout
+    summary = printed[-4000:]
+    for name in CANDIDATES:
+        assert name in summary
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    world, out = find_world(), tmp_path / "out"
+    command = ftgate(
+        "run", "--policy", world / "policy.yaml", "--manifest", world / "manifests" / "careful.yaml", "--out", out
+    )
+    journal = out / "answers.jsonl"
+    before = 0
+    for least in (1, 1500):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if journal.exists() and journal.read_bytes().count(b'"type": "answer"') >= before + least:
+                break
+            time.sleep(0.05)
+        assert process.poll() is None, "the run ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        before = journal.read_bytes().count(b'"type": "answer"')
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    keys = [line["key"] for line in map(json.loads, journal.read_text().splitlines()) if line["type"] == "answer"]
+    assert len(keys) == len(set(keys)), "a question was asked twice"
+    whole, resumed = report_in(demo[0] / "careful"), report_in(out)
+    assert resumed["verdict"] == whole["verdict"]
+    assert resumed["reasons"] == whole["reasons"]
+    for name, part in whole["measurements"].items():
+        for key in ("base", "candidate", "change", "n", "status"):
+            assert resumed["measurements"][name][key] == pytest.approx(part[key], abs=1e-4), (name, key)
+
+
+def test_deciding_again_starts_no_engine_and_agrees(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    done = subprocess.run(
+        ftgate("decide", demo[0] / "brittle", "--out", tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert time.monotonic() - started < 20
+    assert report_in(tmp_path)["measurements"] == report_in(demo[0] / "brittle")["measurements"]
