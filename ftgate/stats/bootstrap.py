@@ -31,7 +31,7 @@ _CELLS = 2_000_000
 _TAIL_DRAWS = 20
 """A quantile with fewer resamples beyond it is extrapolated."""
 _FARTHEST = 1e6
-"""A drop beyond this is reported as infinite."""
+"""A bound beyond this is reported as infinite, and an estimate beyond it has no bounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +77,16 @@ def drop_bootstrap(
     the standard error gets it, and each resample draws its own f from a normal with that variance (without this the
     quantiles would shrink by just what the standard error gained).
 
-    Range (-inf, 1], with a floor (-inf, inf). A single item or cluster, or a base that scores no more than the floor,
-    rules nothing out. The order of the items does not matter. Raises ValueError for scores outside [0, 1], misaligned
-    lengths, and as :func:`ftgate.stats.checks.level` does.
+    Range (-inf, 1], with a floor (-inf, inf). A single item or cluster, or a base whose mean is next to nothing (beside
+    the floor: no higher than it, estimate NaN), rules nothing out. The order of the items does not matter. Raises
+    ValueError for scores outside [0, 1], misaligned lengths, and as :func:`ftgate.stats.checks.level` does.
     """
     b, c = _pair(base, candidate)
     f = floor.mean if floor else 0.0
     x, y = _sums(b - c, b - f, clusters)
     highest = math.inf if floor else 1.0
     estimate = _ratio(math.fsum(b - c), math.fsum(b - f)) if not floor or math.fsum(b - f) > 0 else math.nan
-    if len(x) < 2 or not math.isfinite(estimate):
+    if len(x) < 2 or not abs(estimate) < _FARTHEST:
         return Interval(estimate, -math.inf, highest, _doubt(len(x), clusters))
     noise = floor.variance / floor.count if floor else 0.0
     order = np.lexsort((y, x))

@@ -1,0 +1,249 @@
+"""The studentised bootstrap: what must not matter, what must, and how often it errs."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import stats
+
+from ftgate.stats.bootstrap import Floor, difference_bootstrap, drop_bootstrap, relative_drop
+from ftgate.stats.interval import Interval
+from ftgate.stats.ratio import PairedCounts, drop_interval
+from ftgate.stats.seeding import generator
+
+pairs = st.integers(1, 30).flatmap(
+    lambda n: st.tuples(
+        *(
+            hnp.arrays(np.float64, n, elements=st.one_of(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.floats(0, 1)))
+            for _ in range(2)
+        )
+    )
+)
+
+
+def rng() -> np.random.Generator:
+    return generator(7, "a test")
+
+
+def graded(n: int, seed: int, drop: float = 0.1, noise: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Scores whose expected relative drop is exactly ``drop``: the candidate keeps a beta share of each base score."""
+    draw = np.random.default_rng(seed)
+    kept = draw.beta((1 - drop) / noise, drop / noise, n)
+    base = draw.beta(6, 2, n)
+    return base, base * kept
+
+
+def test_relative_drop() -> None:
+    assert relative_drop([0.8, 0.4], [0.6, 0.3]) == pytest.approx(0.25)
+    assert relative_drop([0.5, 0.5], [0.5, 0.5]) == 0.0
+    assert relative_drop([0.0, 0.0], [0.0, 0.0]) == 0.0
+    assert relative_drop([0.0, 0.0], [0.0, 0.1]) == -math.inf
+
+
+def test_statistic_and_quantile_by_hand() -> None:
+    """The bound solves T(t) = q*(0.05), with both sides worked out item by item from the same draws."""
+    base, candidate = graded(25, 3)
+    order = np.lexsort((base, base - candidate))
+    b, c = base[order], candidate[order]
+    found = drop_bootstrap(base, candidate, rng(), draws=500)
+    index = rng().integers(0, 25, size=(500, 25))
+    for t, tail in ((found.high, 0.05), (found.low, 0.95)):
+        w = (1 - t) * b - c
+        stars = w[index]
+        spread = np.sqrt(stars.var(axis=1, ddof=1) + 1 / 25**2)
+        t_star = (stars.mean(axis=1) - w.mean()) * 5 / spread
+        statistic = w.mean() * 5 / math.sqrt(w.var(ddof=1) + 1 / 25**2)
+        assert statistic == pytest.approx(np.quantile(t_star, tail), abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs, st.randoms(use_true_random=False))
+def test_order_of_items_and_side_of_models_do_not_matter(data: tuple[np.ndarray, np.ndarray], shuffle) -> None:
+    base, candidate = data
+    order = list(range(len(base)))
+    shuffle.shuffle(order)
+    drop, gain = (f(base, candidate, rng(), draws=200) for f in (drop_bootstrap, difference_bootstrap))
+    assert drop.low <= drop.estimate <= drop.high <= 1
+    assert -1 <= gain.low <= gain.estimate <= gain.high <= 1
+    assert drop_bootstrap(base[order], candidate[order], rng(), draws=200) == drop
+    assert difference_bootstrap(base[order], candidate[order], rng(), draws=200) == gain
+    assert difference_bootstrap(candidate, base, rng(), draws=200) == gain.negated()
+
+
+@settings(max_examples=30, deadline=None)
+@given(pairs, st.integers(1, 6), st.randoms(use_true_random=False))
+def test_order_does_not_matter_within_clusters(data: tuple[np.ndarray, np.ndarray], size: int, shuffle) -> None:
+    base, candidate = data
+    names = [f"c{i // size}" if i % 5 else None for i in range(len(base))]
+    order = list(range(len(base)))
+    shuffle.shuffle(order)
+    moved = [names[i] for i in order]
+    for estimate in (drop_bootstrap, difference_bootstrap):
+        found = estimate(base, candidate, rng(), draws=200, clusters=names)
+        assert estimate(base[order], candidate[order], rng(), draws=200, clusters=moved) == found
+    back = difference_bootstrap(candidate, base, rng(), draws=200, clusters=names)
+    assert back == difference_bootstrap(base, candidate, rng(), draws=200, clusters=names).negated()
+
+
+def test_mirrored_data_give_a_symmetric_interval() -> None:
+    found = difference_bootstrap([0.2, 0.8, 0.5], [0.8, 0.2, 0.5], rng())
+    assert found.estimate == 0
+    assert found.low == -found.high
+
+
+def test_tighter_levels_give_wider_intervals() -> None:
+    base, candidate = graded(80, 1)
+    found = [drop_bootstrap(base, candidate, rng(), alpha=alpha) for alpha in (1e-4, 0.006, 0.05, 0.2)]
+    for wide, narrow in pairwise(found):
+        assert wide.low < narrow.low < narrow.high < wide.high
+
+
+def test_agrees_with_the_normal_interval_when_n_is_large() -> None:
+    base, candidate = graded(3000, 2)
+    found = drop_bootstrap(base, candidate, rng())
+    w = (1 - found.estimate) * base - candidate
+    half = stats.norm.isf(0.05) * w.std(ddof=1) / math.sqrt(3000) / base.mean()
+    assert found.high - found.estimate == pytest.approx(half, rel=0.08)
+    assert found.estimate - found.low == pytest.approx(half, rel=0.08)
+
+
+def test_agrees_with_the_score_test_on_binary_scores() -> None:
+    base = np.repeat([1.0, 0.0, 1.0, 0.0], [140, 8, 24, 28])
+    candidate = np.repeat([1.0, 1.0, 0.0, 0.0], [140, 8, 24, 28])
+    found, exact = drop_bootstrap(base, candidate, rng()), drop_interval(PairedCounts(140, 8, 24, 28))
+    assert found.estimate == pytest.approx(exact.estimate)
+    assert (found.low, found.high) == (pytest.approx(exact.low, abs=0.01), pytest.approx(exact.high, abs=0.01))
+
+
+def test_degenerate_scores_have_defined_results() -> None:
+    one, zero = np.ones(40), np.zeros(40)
+    same = drop_bootstrap(one, one, rng())
+    assert same.estimate == 0
+    assert same.low == pytest.approx(0, abs=1e-9)
+    assert same.high == pytest.approx(0, abs=1e-9)
+    assert drop_bootstrap(one, zero, rng()).high == 1
+    assert drop_bootstrap(zero, zero, rng()) == Interval(0.0, -math.inf, 1.0)
+    assert drop_bootstrap(zero, one, rng()) == Interval(-math.inf, -math.inf, 1.0)
+    assert drop_bootstrap([0.5], [0.4], rng()) == Interval(pytest.approx(0.2), -math.inf, 1.0)
+    assert difference_bootstrap([0.5], [0.25], rng()) == Interval(-0.25, -1.0, 1.0)
+
+
+def test_base_no_better_than_the_floor_rules_nothing_out() -> None:
+    found = drop_bootstrap([0.2] * 40, [0.1] * 40, rng(), floor=Floor(0.3, 0.01, 60))
+    assert math.isnan(found.estimate)
+    assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_floor_raises_the_drop_and_its_noise_widens_the_interval() -> None:
+    base, candidate = graded(300, 5)
+    plain = drop_bootstrap(base, candidate, rng())
+    known, guessed = (drop_bootstrap(base, candidate, rng(), floor=Floor(0.3, v, 40)) for v in (0.0, 0.2))
+    assert known.estimate == pytest.approx((base.mean() - candidate.mean()) / (base.mean() - 0.3))
+    assert known.estimate > plain.estimate
+    assert guessed.estimate == known.estimate
+    assert guessed.low < known.low < known.high < guessed.high
+    assert drop_bootstrap(base, candidate, rng(), floor=Floor(0.0, 0.0, 40)).high == pytest.approx(plain.high)
+
+
+def test_clusters_widen_the_interval_of_repeated_rows() -> None:
+    base, candidate = graded(60, 6)
+    rows_b, rows_c, names = np.repeat(base, 5), np.repeat(candidate, 5), np.repeat(np.arange(60), 5).tolist()
+    once = drop_bootstrap(base, candidate, rng())
+    clustered = drop_bootstrap(rows_b, rows_c, rng(), clusters=names)
+    naive = drop_bootstrap(rows_b, rows_c, rng())
+    assert (clustered.low, clustered.high) == (pytest.approx(once.low, abs=1e-6), pytest.approx(once.high, abs=1e-6))
+    assert naive.high - naive.low < 0.6 * (clustered.high - clustered.low)
+    assert clustered.doubt is None
+
+
+def test_few_clusters_are_a_doubt() -> None:
+    base, candidate = graded(60, 6)
+    found = drop_bootstrap(base, candidate, rng(), clusters=[i % 29 for i in range(60)])
+    assert found.doubt == "29 clusters are too few to resample: at least 30 are needed"
+    assert drop_bootstrap(base, candidate, rng(), clusters=["all"] * 60).low == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: drop_bootstrap([0.5, 1.2], [0.5, 0.5], rng()), r"base\[1\] = 1.2"),
+        (lambda: drop_bootstrap([0.5, 0.5], [0.5, math.nan], rng()), r"candidate\[1\] = nan"),
+        (lambda: difference_bootstrap([0.5, 0.5], [0.5], rng()), "base has 2 items and candidate has 1"),
+        (lambda: difference_bootstrap([], [], rng()), "base: there are no scores"),
+        (lambda: drop_bootstrap([0.5] * 3, [0.5] * 3, rng(), clusters=["a"]), "clusters has 1 entries for 3 items"),
+        (lambda: drop_bootstrap([0.5] * 3, [0.5] * 3, rng(), alpha=0.7), "alpha = 0.7"),
+        (lambda: drop_bootstrap([0.5] * 3, [0.5] * 3, rng(), draws=10), "draws = 10"),
+        (lambda: Floor(0.2, -0.1, 4), "floor.variance = -0.1"),
+        (lambda: Floor(0.2, 0.1, 0), "floor.count = 0"),
+    ],
+)
+def test_bad_input_is_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_two_thousand_items_are_fast() -> None:
+    base, candidate = graded(2000, 8)
+    start = time.process_time()
+    drop_bootstrap(base, candidate, rng())
+    assert time.process_time() - start < 3  # about 0.3 on an idle machine
+
+
+def errors(n: int, repetitions: int, draws: int) -> tuple[float, float]:
+    """Percent of runs that pass and that block when the true drop is exactly 10 %."""
+    found = [drop_bootstrap(*graded(n, 1000 + i), generator(i, "errors"), draws=draws) for i in range(repetitions)]
+    return 100 * np.mean([f.high < 0.1 for f in found]), 100 * np.mean([f.low > 0.1 for f in found])
+
+
+def test_error_rates_at_the_limit_in_small() -> None:
+    passed, blocked = errors(100, 400, 400)
+    # 5 % give or take 3.3 standard errors of 400 runs.
+    assert 1.4 < passed < 8.6
+    assert 1.4 < blocked < 8.6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [40, 100, 200])
+def test_error_rates_at_the_limit(n: int) -> None:
+    passed, blocked = errors(n, 3000, 2000)
+    assert 3 < passed < 7
+    assert 3 < blocked < 7
+
+
+def judged(n: int, draw: np.random.Generator, drop: float) -> tuple[np.ndarray, np.ndarray, Floor]:
+    """A judge with sensitivity 0.9 and specificity 0.7 over answers that are right 80 % of the time or less."""
+    latent = draw.random(n)
+    marks = [np.where(latent < share, draw.random(n) < 0.9, draw.random(n) < 0.3) for share in (0.8, 0.8 * (1 - drop))]
+    canaries = (draw.random(60) < 0.3).astype(float)
+    return marks[0].astype(float), marks[1].astype(float), Floor(canaries.mean(), canaries.var(ddof=1), 60)
+
+
+@pytest.mark.parametrize("repetitions", [150, pytest.param(1500, marks=pytest.mark.slow)])
+def test_without_its_floor_a_judge_hides_a_drop(repetitions: int) -> None:
+    draw, hidden, found = np.random.default_rng(4), 0, 0
+    for i in range(repetitions):
+        base, candidate, floor = judged(300, draw, 0.10)
+        hidden += drop_bootstrap(base, candidate, generator(i, "judge"), draws=400).high < 0.10
+        found += drop_bootstrap(base, candidate, generator(i, "judge"), draws=400, floor=floor).high < 0.10
+    assert hidden > 0.12 * repetitions
+    assert found < 0.10 * repetitions if repetitions < 1000 else found < 0.075 * repetitions
+
+
+@pytest.mark.slow
+def test_rows_of_one_cluster_are_not_independent() -> None:
+    """Five rows an item: resampling rows errs far more often than resampling items."""
+    naive = clustered = 0
+    names = np.repeat(np.arange(60), 5).tolist()
+    for i in range(1500):
+        base, candidate = (np.repeat(scores, 5) for scores in graded(60, 5000 + i))
+        naive += drop_bootstrap(base, candidate, generator(i, "rows"), draws=400).high < 0.1
+        clustered += drop_bootstrap(base, candidate, generator(i, "rows"), draws=400, clusters=names).high < 0.1
+    assert naive > 1.8 * clustered
+    assert clustered < 0.08 * 1500

@@ -1,0 +1,101 @@
+"""Group-sequential boundaries against the multivariate normal, and against peeking without them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ftgate.stats.power import power_by_simulation
+from ftgate.stats.sequential import boundaries, crossing_probabilities, nominal_levels, spent
+
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+Z05 = stats.norm.isf(0.05)
+
+
+def test_known_boundaries() -> None:
+    assert boundaries(QUARTERS) == pytest.approx((3.75, 2.54, 2.02, 1.72), abs=5e-3)
+    assert boundaries((1.0,)) == pytest.approx((Z05,), abs=1e-6)
+    assert boundaries((1.0,), 0.01, "pocock") == pytest.approx((stats.norm.isf(0.01),), abs=1e-6)
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+@pytest.mark.parametrize("fractions", [(0.5, 1.0), (0.1, 0.35, 1.0), QUARTERS])
+def test_against_the_multivariate_normal(spending, fractions: tuple[float, ...]) -> None:
+    z, t = boundaries(fractions, 0.05, spending), np.array(fractions)
+    correlation = np.sqrt(np.minimum.outer(t, t) / np.maximum.outer(t, t))
+    for k in range(1, len(t) + 1):
+        stays = stats.multivariate_normal.cdf(z[:k], cov=correlation[:k, :k], abseps=1e-6, releps=1e-6, rng=1)
+        assert 1 - stays == pytest.approx(spent(fractions[k - 1], 0.05, spending), abs=2e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6, unique=True), st.sampled_from([0.01, 0.05, 0.1]))
+def test_any_schedule_spends_what_it_may(parts: list[int], alpha: float) -> None:
+    fractions = [part / 40 for part in sorted(parts)]
+    z = boundaries(fractions, alpha)
+    assert sum(crossing_probabilities(fractions, z)) == pytest.approx(spent(fractions[-1], alpha), abs=1e-6)
+    assert boundaries(fractions[:1], alpha)[0] == pytest.approx(z[0], abs=1e-9)
+    assert all(level <= alpha + 1e-9 for level in nominal_levels(z))
+
+
+def test_nominal_levels() -> None:
+    assert nominal_levels((Z05, 3.75)) == pytest.approx((0.05, 8.84e-5), abs=1e-6)
+
+
+def test_drift_is_the_power() -> None:
+    assert sum(crossing_probabilities((1.0,), (Z05,), 2.4865)) == pytest.approx(0.8, abs=1e-4)
+    looks = crossing_probabilities(QUARTERS, boundaries(QUARTERS), 2.4865)
+    assert 0.76 < sum(looks) < 0.80
+
+
+def test_peeking_at_the_single_look_boundary_errs_too_often() -> None:
+    assert sum(crossing_probabilities(QUARTERS, (Z05,) * 4)) == pytest.approx(0.117, abs=1e-3)
+
+
+@pytest.mark.parametrize("repetitions", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_looking_early_at_a_candidate_on_the_limit(repetitions: int) -> None:
+    """Accuracy 0.8, phi 0.5, true drop exactly 10 %, n = 200."""
+    rng = np.random.default_rng(11)
+    plan = {"true_drop": 0.10, "repetitions": repetitions, "fractions": QUARTERS}
+    proper = power_by_simulation(0.8, 0.5, 0.10, 200, rng, boundaries=boundaries(QUARTERS), **plan)
+    peeking = power_by_simulation(0.8, 0.5, 0.10, 200, rng, boundaries=(1.645,) * 4, **plan)
+    assert 0.03 < proper.passed < 0.06
+    assert 0.04 < proper.blocked < 0.07
+    assert peeking.passed > 0.08
+    assert peeking.blocked > 0.08
+
+
+@pytest.mark.parametrize(("n", "drop", "saved"), [(200, 0.0, 0.22), (800, 0.0, 0.51), (800, 0.2, 0.51)])
+def test_what_looking_early_saves(n: int, drop: float, saved: float) -> None:
+    found = power_by_simulation(
+        0.8,
+        0.5,
+        0.10,
+        n,
+        np.random.default_rng(12),
+        true_drop=drop,
+        fractions=QUARTERS,
+        boundaries=boundaries(QUARTERS),
+    )
+    assert 1 - found.mean_items / n == pytest.approx(saved, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: boundaries(()), "no looks"),
+        (lambda: boundaries((0.5, 0.5)), "rise within"),
+        (lambda: boundaries((0.5, 1.1)), "got 1.1"),
+        (lambda: boundaries((float("nan"),)), "got nan"),
+        (lambda: boundaries((1.0,), 0.5), "alpha = 0.5"),
+        (lambda: spent(0.5, 0.05, "even"), "spending = 'even'"),  # type: ignore[arg-type]
+        (lambda: spent(0.0, 0.05), "fraction = 0.0"),
+        (lambda: crossing_probabilities((1.0,), (1.0, 2.0)), "2 boundaries were given for 1 looks"),
+    ],
+)
+def test_bad_schedules_are_named(call, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
