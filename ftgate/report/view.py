@@ -1,0 +1,220 @@
+"""Every number as a reader sees it. Pure; nothing else in ftgate turns a number of the report into text."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ftgate.report.document import MeasurementReport, Number, SliceReport
+
+NONE = "—"
+"""Stands for a number that there is not."""
+
+TITLES: Mapping[str, str] = {
+    "target": "Target",
+    "forgetting": "Forgetting",
+    "tail": "Tail",
+    "calibration": "Calibration",
+}
+QUESTIONS: Mapping[str, str] = {
+    "target": "does it do the target task better?",
+    "forgetting": "does it do general tasks worse?",
+    "tail": "does it still handle queries unlike its training data?",
+    "calibration": "does its confidence still match its accuracy?",
+}
+SYMBOLS: Mapping[str, str] = {
+    "pass": "✓",
+    "warn": "!",
+    "block": "✗",
+    "inconclusive": "?",
+    "error": "×",
+    "allow": "✓",
+    "hold": "?",
+}
+"""One narrow character for each status and verdict. It stands beside the word and never replaces it."""
+
+_ASCII = str.maketrans(
+    {
+        "—": "-", "–": "-", "…": "...", "✓": "v", "✗": "x", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "·": "-",
+        "│": "|", "─": "-", "═": "=", "├": "[", "┤": "]", "●": "o", "╌": ".",
+        "\u00a0": " ", "’": "'", "“": '"', "”": '"',
+    }
+)  # fmt: skip
+_HUGE = 1e7
+_DIGEST = re.compile(r"(\w+:)?([0-9a-f]{12})[0-9a-f]{20,}")
+
+
+def finite(value: Any) -> Number:
+    """``value`` if it is a number that can be shown or drawn, else None: details and provenance may hold anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
+        return None
+    return float(value)
+
+
+def title(name: str) -> str:
+    """A measurement's name as a heading."""
+    return TITLES.get(name, name[:1].upper() + name[1:])
+
+
+def badge(status: str) -> str:
+    """A status or verdict as symbol and word: readable without colour, and by a screen reader."""
+    return f"{SYMBOLS[status]} {status}" if status in SYMBOLS else status
+
+
+def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
+    """``value`` with fixed decimals; never a negative zero, never hundreds of digits, and a dash for no number."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if abs(value) >= _HUGE:
+        return f"{value:{'+' if signed else ''}.1e}"
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    if float(text) == 0:
+        text = text.replace("-", "+" if signed else "")
+    return text
+
+
+def significant(value: Number) -> str:
+    """A number of unknown meaning in four significant digits."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    return "0" if value == 0 else f"{value:.4g}"
+
+
+def percent(value: Number, *, signed: bool = False) -> str:
+    """A share in [0, 1], or a relative change, as a percentage with one decimal."""
+    text = decimal(None if value is None else 100 * value, 1, signed=signed)
+    return text if text == NONE else f"{text} %"
+
+
+def points(value: Number, *, signed: bool = True) -> str:
+    """A difference between two shares, in percentage points."""
+    text = decimal(None if value is None else 100 * value, 1, signed=signed)
+    return text if text == NONE else f"{text} p.p."
+
+
+def ece(value: Number, *, signed: bool = False) -> str:
+    """An expected calibration error, or a change of one."""
+    return decimal(value, 3, signed=signed)
+
+
+def kind(unit: str) -> str:
+    """What a report's unit is: ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``ece`` or ``other``."""
+    lower = unit.lower()
+    if "ece" in lower.split():
+        return "ece"
+    if "gain" in lower:
+        return "gain"
+    if "drop" in lower:
+        return "loss" if "absolute" in lower else "drop"
+    return "other"
+
+
+def score(value: Number, unit: str) -> str:
+    """A model's own result: a share of the possible score, or its ECE."""
+    return {"ece": ece(value), "other": decimal(value, 3)}.get(kind(unit)) or percent(value)
+
+
+def amount(value: Number, unit: str) -> str:
+    """A change in its unit, signed as in the report, without the word that names its direction."""
+    if kind(unit) == "gain":
+        return points(value)
+    if kind(unit) == "loss":
+        return points(value, signed=False)
+    return {"drop": percent(value), "ece": ece(value, signed=True)}.get(kind(unit)) or decimal(value, 3)
+
+
+def change(value: Number, unit: str) -> str:
+    """A change that says what it is: ``+4.0 p.p.``, ``drop 12.0 %``, ``ECE +0.020``."""
+    text = amount(value, unit)
+    if text == NONE:
+        return text
+    return {"drop": f"drop {text}", "loss": f"drop {text}", "ece": f"ECE {text}"}.get(kind(unit), text)
+
+
+def interval(bounds: tuple[Number, Number] | None, unit: str) -> str:
+    """``[low, high]`` in the unit of the change."""
+    if bounds is None or (bounds[0] is None and bounds[1] is None):
+        return NONE
+    return f"[{amount(bounds[0], unit)}, {amount(bounds[1], unit)}]"
+
+
+def limit(limits: Mapping[str, float], unit: str) -> str:
+    """What the change must stay on the good side of, with the direction: ``drop < 10.0 % (warn from 8.0 %)``."""
+    if "min_gain" in limits:
+        return f"gain > {points(limits['min_gain'], signed=False)}"
+    if "block" not in limits:
+        return NONE
+    word = {"drop": "drop", "loss": "drop", "ece": "ECE"}.get(kind(unit), "change")
+    text = f"{word} < {amount(limits['block'], unit)}"
+    return f"{text} (warn from {amount(limits['warn'], unit)})" if "warn" in limits else text
+
+
+def level(value: float) -> str:
+    """A confidence level: ``90 %``."""
+    text = decimal(100 * value, 1)
+    return f"{text.removesuffix('.0')} %"
+
+
+def count(value: int) -> str:
+    """A whole number with a comma for every thousand."""
+    return f"{value:,}" if abs(value) < 10**12 else "over 10^12"
+
+
+def duration(seconds: Number) -> str:
+    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``2 h 07 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return NONE
+    if abs(seconds) < 9.95:
+        return f"{decimal(seconds, 1)} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{count(whole // 3600)} h {whole % 3600 // 60:02d} min"
+
+
+def size(n: int) -> str:
+    """Bytes in the largest binary unit that leaves at least one."""
+    amount_, unit = float(n), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if abs(amount_) < 1024:
+            break
+        amount_, unit = amount_ / 1024, larger
+    return f"{n} B" if unit == "B" else f"{decimal(amount_, 1)} {unit}"
+
+
+def rate(done: int, seconds: float) -> str:
+    """Steps per second, or nothing to say before any time has passed."""
+    if seconds <= 0:
+        return NONE
+    value = done / seconds
+    return f"{decimal(value, 0 if value >= 100 else 1)}/s"
+
+
+def digest(value: str) -> str:
+    """Enough of a fingerprint to compare by eye: twelve digits, its algorithm kept. Other text comes back unchanged."""
+    found = _DIGEST.fullmatch(value)
+    return f"{found[1] or ''}{found[2]}…" if found else value
+
+
+def bin_range(low: Number, high: Number) -> str:
+    """A bin of the calibration curve in whole percent: ``50-60 %``."""
+    return f"{decimal(None if low is None else 100 * low, 0)}-{decimal(None if high is None else 100 * high, 0)} %"
+
+
+def slice_change(part: SliceReport, unit: str) -> str:
+    """A slice's change in the unit of its measurement."""
+    return change(part.change, unit)
+
+
+def deciding_bound(found: MeasurementReport) -> Number:
+    """The end of the interval that lies nearer to the good side: how bad it is at the least."""
+    return found.interval[1] if "min_gain" in found.limits else found.interval[0]
+
+
+def ascii_only(text: str) -> str:
+    """``text`` for a terminal that knows no more than ASCII: our own symbols by likeness, the rest as ``?``."""
+    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")
