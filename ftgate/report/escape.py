@@ -1,0 +1,138 @@
+"""Text that a model, a data file or a stranger wrote, made harmless for GitHub, web pages and terminals.
+
+GitHub renders a comment in several passes: Markdown first, then filters over the finished text that turn names, issue
+numbers, commit hashes and addresses into links. Escaping alone stops the first pass only, so whatever a later filter
+would recognise is also broken up by a zero-width space.
+"""
+
+from __future__ import annotations
+
+import re
+
+from rich.markup import escape
+
+BREAK = "\u200b"
+"""The zero-width space: invisible, and no filter reads across it."""
+BAD = "\ufffd"
+"""Shown in place of a character that must not reach a reader's screen."""
+MAX_BLOCK_LINES = 24
+
+_ANSI = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])|\x9b[0-?]*[ -/]*[@-~]"
+)
+_LINE = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_UNSAFE = re.compile(
+    "["
+    "\x00-\x08\x0e-\x1f\x7f-\x9f"  # controls
+    "\u00ad\u034f\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"  # invisible, bidirectional overrides
+    "\u115f\u1160\u17b4\u17b5\u3164\uffa0\u2800"  # letters and symbols without ink
+    "\ufff9-\ufffc\ufffe\uffff"  # annotations, noncharacters
+    "\ud800-\udfff"  # halves of characters
+    "\U000e0000-\U000e0fff"  # tags and variation selectors that can carry hidden text
+    "]"
+)
+_JOINERS = re.compile("[\u200c\u200d]")
+_MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+_STACKED = re.compile(f"({_MARK}{{3}}){_MARK}+")
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "`": "&#96;"}
+_MARKUP = re.compile(r"[&<>|\\`*_\[\]~#$]")
+_AT_START = re.compile(r"^(?:([-+](?!\d)|[=:^])|(\d{1,9})([.)])(?=\s|$))")
+_LINKED = re.compile(
+    r"(?P<at>@)"
+    r"|(?P<hash>\#(?=\w))"
+    r"|(?P<gh>(?i:\bgh)(?=-\d))"
+    r"|(?P<slash>/(?=/))"
+    r"|(?P<www>(?i:\bwww)(?=\.))"
+    r"|(?P<dot>(?<=\S)\.(?=[^\W\d]{2}))"
+    r"|(?P<colon>:(?=[\w+-]+:))"
+    r"|(?P<scheme>(?i:\b(?:mailto|xmpp|tel|javascript|data|vbscript)):)"
+    r"|(?P<dollar>\$)"
+    r"|(?P<commit>\b[0-9a-f]{6}(?=[0-9a-f]{1,34}\b))"
+)
+
+
+def inline(text: str, limit: int = 200) -> str:
+    """``text`` as one line of plain words in GitHub Markdown: for table cells, sentences and list items.
+
+    At most ``limit`` characters of it are shown. Nothing in it is markup, and nothing in it is linked.
+    """
+    line = _one_line(text, limit)
+    line = _LINKED.sub(lambda found: found.group() + BREAK, line)
+    line = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), line)
+    return _AT_START.sub(_escape_start, line)
+
+
+def code(text: str, limit: int = 200) -> str:
+    """``text`` as a code span, for names and digests that are copied. A pipe becomes a look-alike, for tables."""
+    line = _one_line(text, limit).replace("|", "\u2223")
+    if not line:
+        return ""
+    ticks = "`" * (1 + _longest_run(line))
+    pad = " " if line[0] in "` " or line[-1] in "` " else ""
+    return f"{ticks}{pad}{line}{pad}{ticks}"
+
+
+def block(text: str, limit: int = 600) -> str:
+    """``text`` as a fenced code block of its own, lines kept: at most ``limit`` characters and 24 lines of it.
+
+    The fence is longer than any run of backticks inside. It must stand at the start of a line, after a blank one.
+    """
+    text = text.rstrip()
+    head = _head(text, limit)
+    whole = clean(head)
+    lines = whole[:limit].split("\n")[:MAX_BLOCK_LINES]
+    hidden = len(whole) - len("\n".join(lines)) + len(text) - len(head)
+    body = "\n".join(line.rstrip() for line in lines) + (f"\n{_more(hidden)}" if hidden > 0 else "")
+    fence = "`" * max(3, 1 + _longest_run(body))
+    return f"{fence}text\n{body}\n{fence}"
+
+
+def terminal(text: str, limit: int = 200) -> str:
+    """``text`` as one line for rich: no control codes, no rich markup, no workflow commands of a CI runner."""
+    return escape(plain_line(text, limit))
+
+
+def plain_line(text: str, limit: int = 200) -> str:
+    """``text`` as one printable line; ``::`` and ``##[``, which CI runners obey, are broken up."""
+    return _one_line(text, limit).replace("::", ": :").replace("::", ": :").replace("##[", "# #[")
+
+
+def clip(text: str, limit: int) -> str:
+    """The first ``limit`` characters of ``text``, cleaned, and how many more there are."""
+    return clean(text[:limit]) + _more(len(text) - limit)
+
+
+def clean(text: str) -> str:
+    """``text`` without anything that acts instead of being read; line breaks become line feeds, tabs four spaces.
+
+    Terminal codes and joiners vanish; other controls, direction overrides, invisible characters and lone surrogates
+    become U+FFFD, so that a reader sees that something was there.
+    """
+    text = _LINE.sub("\n", _ANSI.sub("", text)).replace("\t", "    ")
+    return _STACKED.sub(r"\1", _JOINERS.sub("", _UNSAFE.sub(BAD, text)))
+
+
+def _one_line(text: str, limit: int) -> str:
+    head = _head(text, limit)
+    line = " ".join(clean(head).split())
+    return line[:limit].rstrip() + _more(max(0, len(line) - limit) + len(text) - len(head))
+
+
+def _head(text: str, limit: int) -> str:
+    """As much of ``text`` as can matter: a megabyte is not cleaned to show a line of it."""
+    return text[: 4 * limit + 200]
+
+
+def _more(hidden: int) -> str:
+    return f"… ({hidden:,} more characters)" if hidden > 0 else ""
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def _escape_start(found: re.Match[str]) -> str:
+    """Keep the first characters of a line from starting a list, a rule, a heading or a table."""
+    sign, digits, dot = found.groups()
+    return f"\\{sign}" if sign else f"{digits}\\{dot}"
