@@ -1,0 +1,136 @@
+"""The one sentence that explains a verdict, in plain words. Its text is not yet escaped for any medium."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftgate.report import view
+from ftgate.report.document import MeasurementReport, Number, Report
+
+Named = tuple[str, MeasurementReport]
+
+PLACES = {"forgetting": "general tasks", "tail": "queries unlike its training data", "target": "the target task"}
+NAME_LIMIT = 60
+
+
+def explanation(report: Report) -> str:
+    """Why the verdict is what it is, for someone who reads nothing else."""
+    found = list(report.measurements.items())
+    blocked = [(n, m) for n, m in found if m.status == "block"]
+    undecided = [(n, m) for n, m in found if m.status in ("inconclusive", "error")]
+    name = shown_name(report)
+    if report.verdict == "allow":
+        return f"{name} {_allowed(found)}."
+    if report.verdict == "block" and blocked:
+        # What was lost weighs more than what was not gained.
+        blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
+        return f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}."
+    if not undecided:
+        return " ".join(report.reasons[:1]) or "nothing was measured"
+    lead = _undecided(*undecided[0]) + _others(undecided[1:], "is undecided too", "are undecided too")
+    if report.verdict == "block":
+        return f"{name} is neither cleared nor condemned, and the policy blocks what it cannot decide: {lead}."
+    return f"{name} is neither cleared nor condemned: {lead}."
+
+
+def shown_name(report: Report) -> str:
+    """The candidate's name, short enough for a sentence."""
+    name = " ".join(report.name.split()) or "the candidate"
+    return name if len(name) <= NAME_LIMIT else name[: NAME_LIMIT - 1] + "…"
+
+
+def spread(m: MeasurementReport) -> str:
+    """The interval in words: ``between 3.0 % and 12.0 %``."""
+    return f"between {view.amount(m.interval[0], m.unit)} and {view.amount(m.interval[1], m.unit)}"
+
+
+def straddles(m: MeasurementReport) -> bool:
+    """Whether the interval holds the limit, so that the number of items is what is missing."""
+    low, high = m.interval
+    limit = limit_of(m)
+    return low is not None and high is not None and limit is not None and low <= limit <= high
+
+
+def limit_of(m: MeasurementReport) -> Number:
+    """The value that the change must stay on the good side of."""
+    return m.limits.get("min_gain", m.limits.get("block"))
+
+
+def _harm(name: str, m: MeasurementReport) -> str:
+    """What a blocking measurement found, as the rest of a sentence about the candidate."""
+    kind, limit = view.kind(m.unit), view.amount(limit_of(m), m.unit)
+    where = PLACES.get(name, name)
+    if m.change is None or kind == "other":
+        return f"fails {name}: {m.reason}"
+    if kind == "gain":
+        does = f"does not do {where} better" if name == "target" else f"is no better on {where}"
+        asked = view.points(limit_of(m), signed=False)
+        return f"{does} than the base: {view.points(m.change)}{_surely(m)}; a gain above {asked} is asked for"
+    if kind == "ece":
+        rise = view.ece(m.change)
+        return (
+            f"knows less well when it is right: its calibration error rises by {rise}{_surely(m)}; the limit is {limit}"
+        )
+    if kind == "loss":
+        return (
+            f"scores {view.amount(m.change, m.unit)} lower on {where} than the base{_surely(m)}; the limit is {limit}"
+        )
+    return f"answers {view.percent(m.change)} worse on {where} than the base{_surely(m)}; the limit is {limit}"
+
+
+def _surely(m: MeasurementReport) -> str:
+    """The bound that decided, or the whole interval where a bare estimate did."""
+    bound, limit = view.deciding_bound(m), limit_of(m)
+    if bound is None or limit is None:
+        return ""
+    gain = "min_gain" in m.limits
+    if (bound < limit) if gain else (bound > limit):
+        return f" ({'at most' if gain else 'at least'} {view.amount(bound, m.unit)})"
+    return f" ({spread(m)})"
+
+
+def _undecided(name: str, m: MeasurementReport) -> str:
+    if not straddles(m):
+        return f"{name}: {m.reason.rstrip('.')}"
+    what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
+    text = f"{name} could be on either side of its limit {view.amount(limit_of(m), m.unit)}"
+    text += f", as {what.get(view.kind(m.unit), 'the change')} lies {spread(m)}"
+    if m.needed_n:
+        text += f" (about {view.count(m.needed_n)} items would settle it; this run had {view.count(m.n)})"
+    return text
+
+
+def _allowed(found: Sequence[Named]) -> str:
+    """What was gained, at what cost, and which warnings remain."""
+    gains, costs = [], []
+    for name, m in found:
+        if view.kind(m.unit) == "gain" and m.change is not None:
+            verb = "gains" if m.change >= 0 else "loses"
+            least = f" (at least {view.points(m.interval[0])})" if m.interval[0] is not None else ""
+            gains.append(f"{verb} {view.points(abs(m.change), signed=False)} on {PLACES.get(name, name)}{least}")
+        else:
+            costs.append(_cost(name, m))
+    text = " and ".join([*gains, "stays within every limit"])
+    text += f": {', '.join(costs)}" if costs else ""
+    warned = [name for name, m in found if m.status == "warn"]
+    return text + (f"; mind the warning on {_listed(warned)}" if warned else "")
+
+
+def _cost(name: str, m: MeasurementReport) -> str:
+    if m.change is None or view.kind(m.unit) == "other":
+        return f"{name} {view.change(m.change, m.unit)}"
+    if view.kind(m.unit) == "ece":
+        return f"calibration error {view.ece(m.change, signed=True)}"
+    word = "worse" if m.change >= 0 else "better"
+    return f"{view.amount(abs(m.change), m.unit)} {word} on {PLACES.get(name, name)}"
+
+
+def _others(rest: Sequence[Named], one: str, many: str) -> str:
+    if not rest:
+        return ""
+    return f"; {_listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
