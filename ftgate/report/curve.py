@@ -1,0 +1,102 @@
+"""The calibration curve of both models: how often they are right at each confidence. Data, table and Mermaid chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftgate.report import view
+from ftgate.report.document import Number, Report
+
+BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"
+"""Blue for the base, vermilion for the candidate: told apart with any colour vision (Okabe and Ito 2008)."""
+MAX_BINS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One model in one bin: ``n`` items, their mean confidence and the share that is right, both in [0, 1]."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A range of confidence and what each model did in it; None for a model without items there."""
+
+    low: float
+    high: float
+    base: Point | None
+    candidate: Point | None
+
+
+def bins_of(report: Report) -> list[Bin]:
+    """The bins that hold items of at least one model, lowest confidence first; empty without calibration."""
+    m = report.measurements.get("calibration")
+    if m is None:
+        return []
+    base, candidate = _points(m.details.get("base")), _points(m.details.get("candidate"))
+    return [Bin(*edges, base.get(edges), candidate.get(edges)) for edges in sorted({*base, *candidate})]
+
+
+def bin_rows(bins: list[Bin]) -> list[tuple[str, str, str, str, str]]:
+    """Confidence range, then items and accuracy of base and candidate."""
+    return [(view.bin_range(b.low, b.high), *_cells(b.base), *_cells(b.candidate)) for b in bins]
+
+
+def mermaid(bins: list[Bin]) -> str:
+    """The curve as the source of a Mermaid chart, or nothing when fewer than two bins hold items of both models.
+
+    A Mermaid line needs a value for every place on the axis, so only bins with items of both models are drawn.
+    """
+    both = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
+    if len(both) < 2:
+        return ""
+    labels = ", ".join(f'"{view.bin_range(b.low, b.high)}"' for b, _, _ in both)
+    ideal = _numbers([50 * (b.low + b.high) for b, _, _ in both])
+    base = _numbers([100 * p.accuracy for _, p, _ in both])
+    candidate = _numbers([100 * p.accuracy for _, _, p in both])
+    palette = f"{GREY}, {BLUE}, {ORANGE}"
+    return "\n".join(
+        [
+            f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',
+            "xychart-beta",
+            '    title "How often each model is right, by its confidence"',
+            f'    x-axis "confidence" [{labels}]',
+            '    y-axis "right answers in %" 0 --> 100',
+            f"    line [{ideal}]",
+            f"    line [{base}]",
+            f"    line [{candidate}]",
+        ]
+    )
+
+
+def _points(summary: Any) -> dict[tuple[float, float], Point]:
+    """The readable bins of one model by their edges; anything that is no bin is passed over."""
+    rows = summary.get("bins") if isinstance(summary, Mapping) else None
+    found = {}
+    for row in rows[:MAX_BINS] if isinstance(rows, list) else []:
+        if not isinstance(row, Mapping):
+            continue
+        low, high, n, confidence, accuracy = (
+            view.finite(row.get(key)) for key in ("low", "high", "n", "confidence", "accuracy")
+        )
+        if low is None or high is None or not n or confidence is None or accuracy is None:
+            continue
+        found[(_share(low), _share(high))] = Point(int(n), _share(confidence), _share(accuracy))
+    return found
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def _cells(point: Point | None) -> tuple[str, str]:
+    return (view.NONE, view.NONE) if point is None else (view.count(point.n), view.percent(point.accuracy))
+
+
+def _numbers(values: list[Number]) -> str:
+    return ", ".join(view.decimal(value, 1) for value in values)

@@ -1,0 +1,140 @@
+"""Two drawings for the web page, as SVG made by hand: intervals against limits, and the calibration curve.
+
+Colours come from the page's style sheet through class names, so that both follow its light and dark look. All text that
+is not a number of ours goes through ``escape``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+from ftgate.report import view
+from ftgate.report.curve import Bin, Point
+from ftgate.report.document import MeasurementReport, Report
+from ftgate.report.words import limit_of
+
+LIMIT_AT = 0.72
+"""Where every limit stands on the shared axis, as a share of its width: one line to compare all measurements with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An interval on the shared axis, as shares of its width in [0, 1]: to the right of ``LIMIT_AT`` is harm."""
+
+    low: float
+    point: float
+    high: float
+    zero: float
+
+
+def place(m: MeasurementReport) -> Place | None:
+    """Put a measurement on the shared axis, or None when there is nothing to draw.
+
+    Gains are mirrored, so that to the right is always worse. The scale of each measurement is its own: the largest
+    distance from its limit still fits.
+    """
+    limit, low, high = limit_of(m), *m.interval
+    if limit is None or low is None or high is None or m.change is None:
+        return None
+    sign = -1.0 if "min_gain" in m.limits else 1.0
+    away = [sign * (value - limit) for value in (low, m.change, high, 0.0)]
+    room = max(-min(away) / (LIMIT_AT - 0.04), max(away) / (0.96 - LIMIT_AT), 1e-9)
+    low_, point, high_, zero = (LIMIT_AT + value / room for value in away)
+    return Place(min(low_, high_), point, max(low_, high_), zero)
+
+
+def forest(report: Report) -> str:
+    """Every measurement's interval as a bar with its estimate, against one line for all limits."""
+    rows = [(name, m, place(m)) for name, m in report.measurements.items()]
+    left, width, top, step = 150, 420, 34, 44
+    x = LIMIT_AT * width + left
+    height = top + step * len(rows) + 8
+    parts = [
+        f'<text class="small" x="{x - 8:.1f}" y="16" text-anchor="end">within the limit</text>',
+        f'<text class="small" x="{x + 8:.1f}" y="16">beyond it</text>',
+        f'<rect class="beyond" x="{x:.1f}" y="{top - 10}" width="{left + width - x:.1f}" height="{height - top}"/>',
+    ]
+    for i, (name, m, at) in enumerate(rows):
+        parts += _forest_row(name, m, at, top + step * i + 14, lambda share: left + width * share)
+    parts.append(f'<line class="limit" x1="{x:.1f}" y1="{top - 10}" x2="{x:.1f}" y2="{height - 10}"/>')
+    label = "Interval of each measurement against its limit"
+    return _svg(left + width + 230, height, label, parts)
+
+
+def _forest_row(name: str, m: MeasurementReport, at: Place | None, y: float, x: Callable[[float], float]) -> list[str]:
+    title, limit = escape(view.title(name)[:24]), escape(view.limit(m.limits, m.unit).split(" (")[0])
+    parts = [
+        f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
+        f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
+    ]
+    if at is None:
+        return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
+    status = m.status
+    caption = escape(f"{view.change(m.change, m.unit)} {view.interval(m.interval, m.unit)}")
+    return [
+        *parts,
+        f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',
+        f'<line class="bar s-{status}" x1="{x(at.low):.1f}" y1="{y:.1f}" x2="{x(at.high):.1f}" y2="{y:.1f}"/>',
+        *(
+            f'<line class="cap s-{status}" x1="{x(end):.1f}" y1="{y - 6:.1f}" x2="{x(end):.1f}" y2="{y + 6:.1f}"/>'
+            for end in (at.low, at.high)
+        ),
+        f'<circle class="dot s-{status}" cx="{x(at.point):.1f}" cy="{y:.1f}" r="5"/>',
+        f'<text class="small" x="{x(1.0) + 12:.1f}" y="{y + 4:.1f}">{caption}</text>',
+    ]
+
+
+def reliability(bins: list[Bin]) -> str:
+    """Accuracy over confidence of both models; the area of a mark grows with its number of items."""
+    if not bins:
+        return ""
+    size, margin = 300, 44
+    most = max(p.n for b in bins for p in (b.base, b.candidate) if p is not None)
+
+    def spot(confidence: float, accuracy: float) -> tuple[float, float]:
+        return margin + size * confidence, 12 + size * (1 - accuracy)
+
+    parts = [f'<rect class="frame" x="{margin}" y="12" width="{size}" height="{size}"/>']
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        x, y = spot(tick, tick)
+        parts += [
+            f'<line class="grid" x1="{margin}" y1="{y:.1f}" x2="{margin + size}" y2="{y:.1f}"/>',
+            f'<text class="small" x="{margin - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * tick:.0f}</text>',
+            f'<text class="small" x="{x:.1f}" y="{size + 28}" text-anchor="middle">{100 * tick:.0f}</text>',
+        ]
+    (x0, y0), (x1, y1) = spot(0, 0), spot(1, 1)
+    parts.append(f'<line class="ideal" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/>')
+    parts += _series("base", [b.base for b in bins if b.base], most, spot)
+    parts += _series("candidate", [b.candidate for b in bins if b.candidate], most, spot)
+    middle = margin + size / 2
+    parts += [
+        f'<text class="small" x="{middle}" y="{size + 46}" text-anchor="middle">confidence in %</text>',
+        f'<text class="small" x="12" y="{12 + size / 2}" text-anchor="middle" '
+        f'transform="rotate(-90 12 {12 + size / 2})">right answers in %</text>',
+    ]
+    return _svg(margin + size + 16, size + 56, "How often each model is right, by its confidence", parts)
+
+
+def _series(
+    name: str, points: list[Point], most: int, spot: Callable[[float, float], tuple[float, float]]
+) -> list[str]:
+    """A line through one model's bins with a mark on each: circles for the base, squares for the candidate."""
+    places = [(*spot(p.confidence, p.accuracy), 3 + 5 * (p.n / most) ** 0.5) for p in points]
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
+    marks = [
+        f'<circle class="mark {name}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>'
+        if name == "base"
+        else f'<rect class="mark {name}" x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"/>'
+        for x, y, r in places
+    ]
+    return [f'<polyline class="curve {name}" points="{path}"/>', *marks]
+
+
+def _svg(width: float, height: float, label: str, parts: list[str]) -> str:
+    body = "\n".join(parts)
+    return (
+        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
+    )

@@ -1,0 +1,166 @@
+"""report.json as the comment on a pull request and as a web page.
+
+Escaping is the default in both: whatever a template puts out is made harmless unless it is marked as ours. A template
+that forgets a filter shows odd characters, it does not open a hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from ftgate.report import curve, escape, figures, rows, view
+from ftgate.report.advice import next_steps
+from ftgate.report.document import Report
+from ftgate.report.words import explanation
+
+MARKER = "<!-- ftgate:comment -->"
+"""The comment's first line, by which the next run finds it. Nothing else in a comment can look like it."""
+COMMENT_LIMIT = 60_000
+"""Characters. GitHub takes 65,536; the rest is room for the history."""
+EXPENDABLE = (
+    "details",
+    "timing",
+    "slices",
+    "improvements",
+    "provenance",
+    "calibration curve",
+    "controls",
+    "regressions",
+    "checklist",
+    "next steps",
+    "reasons",
+    "table",
+)
+"""Sections from least to most important: the order in which a comment that is too long loses them, each as a whole."""
+
+
+class Ours(str):
+    """Markdown that ftgate wrote itself, or that has been escaped."""
+
+    __slots__ = ()
+
+
+def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
+    """The comment in GitHub Markdown, at most ``limit`` characters; sections that did not fit are named at its end."""
+    template = _markdown().get_template("comment.md.j2")
+    parts = {**_parts(report), "chart": curve.mermaid(curve.bins_of(report))}
+
+    def without(dropped: Sequence[str]) -> str:
+        return template.render(**parts, dropped=dropped).strip() + "\n"
+
+    dropped: list[str] = []
+    waiting = list(EXPENDABLE)
+    while len(text := without(dropped)) > limit and waiting:
+        dropped.append(waiting.pop(0))
+    # One large section can push out small ones that would still fit once it is gone itself: put those back.
+    for section in reversed(dropped[:-1]):
+        kept = [name for name in dropped if name != section]
+        if len(fuller := without(kept)) <= limit:
+            dropped, text = kept, fuller
+    return text
+
+
+def render_html(report: Report) -> str:
+    """A page of its own: no scripts, nothing loaded from elsewhere."""
+    bins = curve.bins_of(report)
+    drawings = {"forest": Markup(figures.forest(report)), "reliability": Markup(figures.reliability(bins))}  # noqa: S704
+    return _html().get_template("report.html.j2").render(**_parts(report), **drawings)
+
+
+def write_rendered(report: Report, directory: Path) -> None:
+    """Write comment.md and report.html into ``directory``, each whole or not at all."""
+    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report))):
+        temporary = directory / f"{name}.partial"
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(directory / name)
+
+
+def _parts(report: Report) -> dict[str, Any]:
+    """Everything that either template may show."""
+    return {
+        "report": report,
+        "marker": Ours(MARKER),
+        "sentence": explanation(report),
+        "rows": rows.table(report),
+        "interval_heading": rows.interval_heading(report),
+        "concerns": rows.concerns(report),
+        "steps": next_steps(report),
+        "has_slices": any(m.slices for m in report.measurements.values()),
+        "bins": curve.bin_rows(curve.bins_of(report)),
+        "controls": rows.controls(report),
+        "provenance": rows.provenance(report),
+        "timing": rows.timing(report),
+    }
+
+
+@cache
+def _markdown() -> Environment:
+    """The environment of the comment: every value becomes harmless inline text unless it is ``Ours``."""
+
+    def harmless(value: Any) -> str:
+        return value if isinstance(value, Ours) else escape.inline(str(value), 400)
+
+    # Autoescape would write HTML entities, which are not enough for Markdown; `finalize` escapes for it instead.
+    env = Environment(
+        loader=PackageLoader("ftgate.report"),
+        autoescape=False,  # noqa: S701
+        finalize=harmless,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= _filters(_ours)
+    env.filters |= {"inline": _ours(escape.inline), "code": _ours(escape.code), "block": _ours(escape.block)}
+    env.filters |= {"figure": _ours(str), "answer": _ours(_answer), "tick": _ours(rows.tick)}
+    return env
+
+
+@cache
+def _html() -> Environment:
+    """The environment of the web page: characters that act are removed, then HTML-escaped by jinja."""
+
+    def readable(value: Any) -> Any:
+        return value if isinstance(value, Markup) or not isinstance(value, str) else escape.clean(value)
+
+    env = Environment(
+        loader=PackageLoader("ftgate.report"),
+        autoescape=select_autoescape(["html", "html.j2"], default=True),
+        finalize=readable,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters |= _filters(lambda function: function)
+    env.filters |= {"tick": rows.tick, "clip": escape.clip}
+    return env
+
+
+def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[str, Callable[..., Any]]:
+    numbers: dict[str, Callable[..., str]] = {
+        "score": view.score,
+        "change": view.change,
+        "interval": view.interval,
+        "count": view.count,
+    }
+    shared: dict[str, Callable[..., Any]] = {name: mark(function) for name, function in numbers.items()}
+    return shared | {
+        "badge": view.badge,
+        "title_of": view.title,
+        "question": view.QUESTIONS.get,
+        "flips": rows.flips,
+        "details": rows.details,
+    }
+
+
+def _answer(text: str) -> str:
+    return escape.block(text, 600) if text.strip() else "_(nothing)_"
+
+
+def _ours(function: Callable[..., str]) -> Callable[..., str]:
+    return lambda *args, **kwargs: Ours(function(*args, **kwargs))

@@ -1,0 +1,186 @@
+"""The parts of a report that every medium shows, as short strings with all numbers formatted. Not yet escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftgate.report import view
+from ftgate.report.document import ExampleReport, MeasurementReport, Report
+
+CONTROLS: Mapping[str, str] = {
+    "adapter_effect": "The candidate's weights take effect",
+    "a_a": "Base against base shows no difference",
+    "positive_control": "A base spoiled on purpose is blocked",
+    "judge_fitness": "The judge tells good answers from bad ones",
+}
+NOT_RUN = "not run"
+MAX_FACTS = 200
+MAX_VALUE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the main table."""
+
+    name: str
+    title: str
+    base: str
+    candidate: str
+    change: str
+    interval: str
+    limit: str
+    n: str
+    status: str
+    badge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """A measurement that did not pass, with what to know about it."""
+
+    title: str
+    badge: str
+    reason: str
+    needed: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One item that the two models answered differently."""
+
+    heading: str
+    scores: str
+    example: ExampleReport
+
+
+def table(report: Report) -> list[Row]:
+    """The main table, in the report's order."""
+    return [_row(name, m) for name, m in report.measurements.items()]
+
+
+def interval_heading(report: Report) -> str:
+    """``90 % interval``, or ``interval`` when the measurements differ in level."""
+    levels = {m.level for m in report.measurements.values()}
+    return f"{view.level(levels.pop())} interval" if len(levels) == 1 else "interval"
+
+
+def concerns(report: Report) -> list[Concern]:
+    """Every measurement that did not simply pass, and any that passed with something to note."""
+    return [
+        Concern(view.title(name), view.badge(m.status), m.reason, _needed(m), _notes(m))
+        for name, m in report.measurements.items()
+        if m.status != "pass" or _notes(m)
+    ]
+
+
+def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
+    """The first ``most`` examples, each with its scores as ``100.0 % → 0.0 %``."""
+    return [
+        Flip(e.item, f"{_item_score(e.base_score, m)} → {_item_score(e.candidate_score, m)}", e)
+        for e in examples[:most]
+    ]
+
+
+def controls(report: Report) -> list[tuple[str, str]]:
+    """Each control and what it found."""
+    return [(CONTROLS.get(name, name), _in_words(value)) for name, value in report.controls.items()]
+
+
+def provenance(report: Report) -> list[tuple[str, str]]:
+    """Where every number came from, flattened to dotted names."""
+    return facts({**report.provenance, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
+
+
+def timing(report: Report) -> list[tuple[str, str]]:
+    """Seconds of each phase in words, and their sum."""
+    lines = [(name, view.duration(seconds)) for name, seconds in report.timing.items()]
+    return [*lines, ("total", view.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
+
+
+def tick(ok: bool | None) -> str:
+    """A line of the checklist in a symbol and a word."""
+    return {True: "✓ yes", False: "✗ no", None: "– not checked"}[ok]
+
+
+def details(m: MeasurementReport) -> list[tuple[str, str]]:
+    """The secondary numbers of a measurement, but for the bins, which have their own table."""
+    return [("method", m.method), *facts({k: _without_bins(v) for k, v in m.details.items() if k != "notes"})]
+
+
+def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """A nested mapping as (dotted name, text); at most 200 lines, digests shortened, nothing left out silently."""
+    lines: list[tuple[str, str]] = []
+    for key, part in value.items():
+        if isinstance(part, Mapping) and part:
+            lines += facts(part, f"{prefix}{key}.")
+        else:
+            lines.append((f"{prefix}{key}", text_of(part)))
+        if len(lines) > MAX_FACTS:
+            return [*lines[:MAX_FACTS], ("…", f"{len(lines) - MAX_FACTS} or more left out")]
+    return lines
+
+
+def text_of(value: Any) -> str:
+    """Any JSON value as a short text."""
+    if value is None:
+        return view.NONE
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**15 else "over 10^15"
+    if isinstance(value, float):
+        return view.significant(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(text_of(part) for part in value[:50]) + (" …" if len(value) > 50 else "") or view.NONE
+    return view.digest(str(value)[: 4 * MAX_VALUE]) if value != "" else "(empty)"
+
+
+def _row(name: str, m: MeasurementReport) -> Row:
+    return Row(
+        name=name,
+        title=view.title(name),
+        base=view.score(m.base, m.unit),
+        candidate=view.score(m.candidate, m.unit),
+        change=view.change(m.change, m.unit),
+        interval=view.interval(m.interval, m.unit),
+        limit=view.limit(m.limits, m.unit),
+        n=view.count(m.n),
+        status=m.status,
+        badge=view.badge(m.status),
+    )
+
+
+def _needed(m: MeasurementReport) -> str:
+    """The sentence about missing items, unless the reason already holds it."""
+    if m.needed_n is None or f"{m.needed_n} items" in m.reason:
+        return ""
+    return f"About {view.count(m.needed_n)} items would settle it; this run had {view.count(m.n)}."
+
+
+def _notes(m: MeasurementReport) -> tuple[str, ...]:
+    notes = m.details.get("notes")
+    return tuple(str(note) for note in notes[:5]) if isinstance(notes, list) else ()
+
+
+def _item_score(value: float | None, m: MeasurementReport) -> str:
+    # Calibration scores its items by whether they are right, whatever unit its own change has.
+    return view.percent(value) if view.kind(m.unit) == "ece" else view.score(value, m.unit)
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return NOT_RUN
+    if not isinstance(value, Mapping):
+        return text_of(value)
+    if all(isinstance(part, Mapping) for part in value.values()) and value:
+        return "; ".join(f"{name}: {_in_words(part)}" for name, part in list(value.items())[:10])
+    if isinstance(value.get("reason"), str):
+        return str(value["reason"])
+    return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in facts(value)[:10])
+
+
+def _without_bins(value: Any) -> Any:
+    return {k: v for k, v in value.items() if k != "bins"} if isinstance(value, Mapping) else value
