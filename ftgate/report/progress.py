@@ -1,0 +1,186 @@
+"""How far a run has come, for someone who watches and for the log that is read afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from ftgate.report import view
+from ftgate.report.escape import plain_line
+
+LOG_EVERY = 10.0
+"""Seconds between two lines about the same phase in a log."""
+Clock = Callable[[], float]
+Advance = Callable[[int], None]
+
+
+class Progress(Protocol):
+    """Told about phases as they begin, advance and end."""
+
+    seconds: dict[str, float]
+    """Time spent in each phase so far; phases of the same name are added up."""
+
+    def phase(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
+        """A phase of ``total`` steps (None: unknown). It gives a function to call with the number of steps done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """One line about what happens next."""
+        ...
+
+
+class SilentProgress:
+    """Says nothing and remembers how long everything took."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.seconds: dict[str, float] = {}
+        self._clock = clock
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:  # noqa: ARG002 - the protocol's signature
+        """Time the phase, also when it fails."""
+        started = self._clock()
+        try:
+            yield lambda _steps: None
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - started
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+class RichProgress:
+    """A bar for each phase on a terminal; in a log, a line at the start, one every ten seconds, and one at the end."""
+
+    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
+        self.seconds: dict[str, float] = {}
+        self._console = console
+        self._clock = clock
+        self._bars: Bars | None = None
+        self._open = 0
+
+    @contextmanager
+    def phase(self, name: str, total: int | None) -> Iterator[Advance]:
+        """Show the phase while it runs and time it, also when it fails. Phases may be nested."""
+        started = self._clock()
+        show = self._bar if self._console.is_terminal else self._log
+        try:
+            with show(plain_line(name, 60), total) as advance:
+                yield advance
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - started
+
+    def note(self, text: str) -> None:
+        """Print one line, above any bar."""
+        self._print(plain_line(text, 400))
+
+    @contextmanager
+    def _bar(self, name: str, total: int | None) -> Iterator[Advance]:
+        bars = self._bars
+        if bars is None:
+            bars = self._bars = _new_bars(self._console)
+            bars.start()
+        self._open += 1
+        task = bars.add_task(view.ascii_only(name) if self._console.options.ascii_only else name, total=total)
+        try:
+            yield lambda steps: bars.advance(task, steps)
+            _complete(bars, task)
+        finally:
+            bars.stop_task(task)
+            self._open -= 1
+            if self._open == 0:
+                bars.stop()
+                self._bars = None
+
+    @contextmanager
+    def _log(self, name: str, total: int | None) -> Iterator[Advance]:
+        started = self._clock()
+        done, printed = 0, started
+
+        def advance(steps: int) -> None:
+            nonlocal done, printed
+            done += steps
+            now = self._clock()
+            if now - printed >= LOG_EVERY:
+                printed = now
+                self._print(f"{name}: {_state(done, total, now - started)}")
+
+        self._print(f"{name}: started" + (f", {view.count(total)} to do" if total is not None else ""))
+        end = "stopped"
+        try:
+            yield advance
+            end = "done"
+        finally:
+            spent = self._clock() - started
+            counted = f", {_of(done, total)}" if total is not None or done else ""
+            speed = f" ({view.rate(done, spent)})" if done and spent > 0 else ""
+            self._print(f"{name}: {end}{counted} in {view.duration(spent)}{speed}")
+
+    def _print(self, line: str) -> None:
+        shown = view.ascii_only(line) if self._console.options.ascii_only else line
+        # A log line is never wrapped: whoever reads the log can scroll, and tools search it by line.
+        self._console.print(Text(shown), soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """Steps per second since the phase began."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, or nothing before the first step."""
+        return Text(view.rate(int(task.completed), task.elapsed or 0.0) if task.completed else "", style="dim")
+
+
+class _Steps(MofNCompleteColumn):
+    """How many of how many, or nothing for a phase of unknown length that counts no steps."""
+
+    def render(self, task: Task) -> Text:
+        """The count."""
+        return super().render(task) if task.total is not None or task.completed else Text("")
+
+
+def _new_bars(console: Console) -> Bars:
+    return Bars(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        _Steps(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _complete(bars: Bars, task: TaskID) -> None:
+    """A phase of unknown length is full when it ends; one that fell short of its total stays so."""
+    if bars.tasks[task].total is None:
+        steps = max(1, int(bars.tasks[task].completed))
+        bars.update(task, total=steps, completed=steps)
+
+
+def _state(done: int, total: int | None, spent: float) -> str:
+    """``120 of 400 (30 %), 12.0/s, 10 s, about 23 s left``."""
+    words = [_of(done, total), view.rate(done, spent), view.duration(spent)]
+    if total and 0 < done <= total:
+        words[0] += f" ({view.level(done // (total / 100) / 100)})"
+        words.append(f"about {view.duration(spent / done * (total - done))} left")
+    return ", ".join(words)
+
+
+def _of(done: int, total: int | None) -> str:
+    return f"{view.count(done)} of {view.count(total)}" if total is not None else f"{view.count(done)} steps"

@@ -1,0 +1,204 @@
+"""The report on a terminal or in a CI log: readable at 80 columns, without colour, and on ASCII alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import ASCII, ROUNDED
+from rich.cells import cell_len
+from rich.console import Console, OverflowMethod
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from ftgate.report import rows, view
+from ftgate.report.advice import next_steps
+from ftgate.report.document import MeasurementReport, Report
+from ftgate.report.escape import plain_line
+from ftgate.report.figures import LIMIT_AT, place
+from ftgate.report.words import explanation, limit_of, straddles
+
+STYLES = {
+    "pass": "green",
+    "allow": "bold green",
+    "warn": "yellow",
+    "block": "bold red",
+    "error": "bold red",
+    "inconclusive": "magenta",
+    "hold": "bold magenta",
+}
+BAR_WIDTH = 40
+SUMMARY = ("target", "forgetting", "tail", "calibration")
+SUMMARY_HEADINGS = {
+    "target": "target\np.p.",
+    "forgetting": "forgot\n%",
+    "tail": "tail\n%",
+    "calibration": "calib.\nECE",
+}
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Verdict, table, each interval against its limit, the reasons, and what to try next."""
+    console.print(_panel(report, console))
+    console.print(_table(report, console))
+    if report.measurements:
+        _print_bars(report, console)
+    concerns = rows.concerns(report)
+    if concerns:
+        console.print(_text("Why", console, "bold"))
+    for concern in concerns:
+        _print_point(f"{concern.title} ({concern.badge}): {concern.reason}", console)
+        for extra in (concern.needed, *concern.notes):
+            if extra:
+                _print_point(extra, console, indent=4)
+    steps = next_steps(report)
+    if steps:
+        console.print(_text("What to try next", console, "bold"))
+    for step in steps:
+        _print_point(step, console)
+
+
+def print_summary(reports: Sequence[Report], console: Console) -> None:
+    """One line a candidate: name, verdict, the changes with their status, and what decided."""
+    names = [name for name in SUMMARY if any(name in report.measurements for report in reports)]
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", expand=True)
+    cut = _overflow(console)
+    table.add_column("candidate", no_wrap=True, overflow=cut)
+    table.add_column("verdict", no_wrap=True, overflow=cut)
+    for name in names:
+        table.add_column(SUMMARY_HEADINGS[name], no_wrap=True, overflow=cut, justify="right")
+    # The rest of the line: what decided is cut before any number is.
+    table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
+    for report in reports:
+        table.add_row(
+            _text(_shortened(report.name, 16), console),
+            _text(view.badge(report.verdict), console, STYLES[report.verdict]),
+            *(_short_change(report.measurements.get(name), console) for name in names),
+            _text(plain_line(_decided_by(report), 300), console),
+        )
+    console.print(table)
+
+
+def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
+    """The interval as ``├──●──┤`` on a line with the limit as ``│``; to the right of the limit is worse.
+
+    The measurement's own scale is stretched so that the limit always stands at the same column.
+    """
+    at = place(m)
+    if at is None:
+        return ""
+
+    def column(share: float) -> int:
+        return min(max(round(share * (width - 1)), 0), width - 1)
+
+    cells = ["─"] * width
+    cells[column(at.zero)] = "0"
+    low, high, point, limit = column(at.low), column(at.high), column(at.point), column(LIMIT_AT)
+    # Rounding must not move an interval across its limit or onto it.
+    if at.high < LIMIT_AT:
+        high = min(high, limit - 1)
+    if at.low > LIMIT_AT:
+        low = max(low, limit + 1)
+    point = min(max(point, low), high)
+    for i in range(low, high + 1):
+        cells[i] = "═"
+    cells[limit] = "│"
+    cells[low], cells[high] = "├", "┤"
+    cells[point] = "●"
+    if limit not in (low, high, point):
+        cells[limit] = "│"
+    return "".join(cells)
+
+
+def _panel(report: Report, console: Console) -> Panel:
+    style = STYLES[report.verdict]
+    title = _text(f"{view.badge(report.verdict)}: {_shortened(report.name, 50)}", console, style)
+    sentence = _text(plain_line(explanation(report), 600), console)
+    return Panel(
+        sentence,
+        title=title,
+        title_align="left",
+        border_style=style,
+        box=ASCII if console.options.ascii_only else ROUNDED,
+    )
+
+
+def _table(report: Report, console: Console) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("measurement", overflow="crop", no_wrap=True, min_width=11)
+    for heading in ("base", "candidate", "change"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("limit", overflow=_overflow(console), no_wrap=True)
+    table.add_column("n", justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for row in rows.table(report):
+        cells = (row.base, row.candidate, row.change, row.limit.split(" (")[0], row.n)
+        status = _text(row.badge, console, STYLES[row.status])
+        table.add_row(_text(_shortened(row.title, 14), console), *(_text(cell, console) for cell in cells), status)
+    return table
+
+
+def _print_bars(report: Report, console: Console) -> None:
+    """One bar a measurement under a heading that says which side is which."""
+    limit = round(LIMIT_AT * (BAR_WIDTH - 1))
+    heading = rows.interval_heading(report)[:13].ljust(13) + "0: no change, within limit ".rjust(limit) + "│ beyond"
+    console.print()
+    console.print(_text(heading, console, "dim"), no_wrap=True, overflow="crop")
+    for name, m in report.measurements.items():
+        bar = interval_bar(m) or "(no estimate)".ljust(BAR_WIDTH)
+        label = _shortened(view.title(name), 12)
+        line = _text(label + " " * (13 - cell_len(label)), console)
+        line.append_text(_text(bar, console, STYLES[m.status]))
+        line.append_text(_text(f" {view.interval(m.interval, m.unit)}", console))
+        console.print(line, no_wrap=True, overflow="crop")
+    console.print()
+
+
+def _print_point(words: str, console: Console, indent: int = 2) -> None:
+    """A list item whose further lines are indented like its first."""
+    grid = Table.grid(padding=0)
+    grid.add_column(width=indent, no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row("- ".rjust(indent), _text(plain_line(words, 800), console))
+    console.print(grid)
+
+
+def _short_change(m: MeasurementReport | None, console: Console) -> Text:
+    """Symbol and bare number; the unit stands in the heading."""
+    if m is None:
+        return _text(view.NONE, console)
+    number = view.amount(m.change, m.unit).removesuffix(" %").removesuffix(" p.p.")
+    return _text(f"{view.SYMBOLS[m.status]} {number}", console, STYLES[m.status])
+
+
+def _decided_by(report: Report) -> str:
+    """The first measurement that decided and its limit, or its reason where no limit did; ``+1`` if another did too."""
+    serious = [m for m in report.measurements.items() if m[1].status == "block"]
+    serious = serious or [m for m in report.measurements.items() if m[1].status in ("inconclusive", "error")]
+    if report.verdict == "allow" or not serious:
+        warned = [name for name, m in report.measurements.items() if m.status == "warn"]
+        if not report.measurements:
+            return "; ".join(report.reasons[:1])
+        return f"warning on {', '.join(warned)}" if warned else "all limits kept"
+    name, m = serious[0]
+    limit = view.amount(limit_of(m), m.unit)
+    if m.status == "block":
+        text = f"{name} {'not above' if 'min_gain' in m.limits else 'beyond'} {limit}"
+    else:
+        text = f"{name} undecided at {limit}" if straddles(m) else f"{name}: {m.reason}"
+    return text + (f", +{len(serious) - 1}" if len(serious) > 1 else "")
+
+
+def _shortened(text: str, limit: int) -> str:
+    line = plain_line(text, 4 * limit)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _text(words: str, console: Console, style: str = "") -> Text:
+    """Words as they are: no markup is read in them, and none of them is beyond what the terminal can show."""
+    return Text(view.ascii_only(words) if console.options.ascii_only else words, style=style)
+
+
+def _overflow(console: Console) -> OverflowMethod:
+    """An ellipsis, but for terminals that have none."""
+    return "crop" if console.options.ascii_only else "ellipsis"
