@@ -1,0 +1,116 @@
+"""Vectors for texts from a language model's own hidden states: no other model, nothing to download."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ftgate.domain import FloatArray
+from ftgate.engines.rendering import load_tokenizer, read_json
+from ftgate.errors import ArtifactError, EngineError
+
+MAX_TOKENS = 512
+BATCH_TOKENS = 4096
+
+
+class HiddenStateEmbedder:
+    """The middle layer's hidden states of the full weights in ``folder``, averaged over the tokens of a text.
+
+    The middle, because the last layers turn from what a text means to which word comes next. The text alone is read,
+    without a chat template, and cut at ``max_tokens``. The model is loaded with the first call of :meth:`embed`.
+    """
+
+    def __init__(self, folder: Path, *, max_tokens: int = MAX_TOKENS) -> None:
+        self._folder = folder
+        self._max_tokens = max_tokens
+        config = read_json(folder / "config.json")
+        layers = (config.get("text_config") or config).get("num_hidden_layers")
+        if not isinstance(layers, int) or layers < 1:
+            raise ArtifactError(
+                f"{folder}/config.json: num_hidden_layers is missing", hint="give a folder of full weights"
+            )
+        self._layers = layers
+        self._layer = max(1, layers // 2)
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._net: Any = None
+        self._tokenizer: Any = None
+
+    @property
+    def name(self) -> str:
+        """How the vectors are made, for the report."""
+        return f"hidden states, layer {self._layer} of {self._layers}, mean-pooled"
+
+    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
+        """An array of shape (n, d). ``on_progress`` gets the number of texts of each batch when it is done."""
+        if not texts:
+            return np.zeros((0, 0))
+        self._load()
+        rows = self._tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=self._max_tokens)
+        blank = self._tokenizer.eos_token_id or 0
+        ids: list[list[int]] = [row or [blank] for row in rows["input_ids"]]
+        order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
+        table: FloatArray | None = None
+        while order:
+            batch = _take(order, ids)
+            pooled = self._pool([ids[index] for index in batch])
+            if table is None:
+                table = np.empty((len(ids), pooled.shape[1]))
+            table[batch] = pooled
+            if on_progress is not None:
+                on_progress(len(batch))
+        assert table is not None
+        return table
+
+    def close(self) -> None:
+        """Free the model."""
+        self._net = self._tokenizer = None
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+
+    def _load(self) -> None:
+        if self._net is not None:
+            return
+        from transformers import AutoModel
+
+        self._tokenizer = load_tokenizer(self._folder)
+        dtype = "float32" if self._device == "cpu" else "auto"
+        try:
+            net = AutoModel.from_pretrained(
+                str(self._folder), dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True
+            )
+        except Exception as error:
+            raise EngineError(
+                f"transformers could not load {self._folder}: {type(error).__name__}: {error}",
+                hint="choose embedding: tfidf in the policy to do without a model",
+            ) from error
+        self._net = net.to(self._device).eval()
+
+    @torch.inference_mode()
+    def _pool(self, rows: Sequence[Sequence[int]]) -> FloatArray:
+        """Means over the tokens of each row, shape (rows, d). Padding stands on the right, where no token looks."""
+        width = max(len(ids) for ids in rows)
+        tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        mask = torch.zeros_like(tokens)
+        for row, ids in enumerate(rows):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+            mask[row, : len(ids)] = 1
+        tokens, mask = tokens.to(self._device), mask.to(self._device)
+        out = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        states = out.hidden_states[self._layer].float()
+        weights = mask.unsqueeze(-1).float()
+        pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)
+        return np.asarray(pooled.cpu().numpy(), dtype=np.float64)
+
+
+def _take(order: list[int], ids: Sequence[Sequence[int]]) -> list[int]:
+    """Remove from the end of ``order``, where the longest are, as many texts as fit into one batch."""
+    rows = max(1, BATCH_TOKENS // len(ids[order[-1]]))
+    batch = order[-rows:]
+    del order[-rows:]
+    return batch

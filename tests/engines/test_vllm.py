@@ -1,0 +1,251 @@
+"""vLLM against the reference, and one test for each of its known traps."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from engines.tiny import TinyModels, choices, make_llama, make_tokenizer, model_at, question
+from ftgate.config.engine import EngineSettings
+from ftgate.domain import Answer, Message
+from ftgate.engines.base import Ask, Engine
+from ftgate.errors import ArtifactError, EngineError
+
+if TYPE_CHECKING:
+    from ftgate.engines.transformers import TransformersEngine
+    from ftgate.engines.vllm import VllmEngine
+
+pytestmark = pytest.mark.engine
+TOLERANCE = 1e-3
+
+
+def answers(engine: Engine, asks: list[Ask]) -> list[Answer]:
+    return [answer for _, answer in sorted(engine.ask(asks), key=lambda pair: pair[0])]
+
+
+def largest_gap(one: list[Answer], two: list[Answer]) -> float:
+    """The largest difference between two lists of option log-probabilities."""
+    pairs = [
+        (a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x.option_logprobs, y.option_logprobs, strict=True)
+    ]
+    assert pairs
+    return max(abs(a - b) for a, b in pairs)
+
+
+def test_option_logprobs_equal_the_reference(
+    vllm_engine: VllmEngine, transformers_engine: TransformersEngine, tiny: TinyModels
+) -> None:
+    asks = [Ask(model, q) for q in choices(12) for model in tiny.runnable]
+    assert largest_gap(answers(vllm_engine, asks), answers(transformers_engine, asks)) < TOLERANCE
+
+
+def test_greedy_text_equals_the_reference(
+    vllm_engine: VllmEngine, transformers_engine: TransformersEngine, tiny: TinyModels
+) -> None:
+    asks = [
+        Ask(m, question(f"{t} is", max_tokens=n)) for t in ("red", "a cave") for n in (3, 12) for m in tiny.runnable
+    ]
+    ours, reference = answers(vllm_engine, asks), answers(transformers_engine, asks)
+    assert ours == reference
+    assert len({answer.text for answer in ours}) > len(tiny.runnable), "greedy text must depend on prompt and model"
+
+
+def test_probe_equals_the_reference(
+    vllm_engine: VllmEngine, transformers_engine: TransformersEngine, tiny: TinyModels
+) -> None:
+    prompts = [(Message("user", text),) for text in ("which home", "what colour is the river")]
+    for model in tiny.runnable:
+        ours, reference = (engine.probe(model, prompts, top=10) for engine in (vllm_engine, transformers_engine))
+        for mine, theirs in zip(ours, reference, strict=True):
+            assert mine.keys() == theirs.keys()
+            assert all(mine[token] == pytest.approx(theirs[token], abs=TOLERANCE) for token in mine)
+
+
+def test_trap_1_rows_of_base_and_adapters_do_not_touch_in_one_call(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    models = (tiny.base, tiny.real, tiny.other)
+    questions = choices(10)
+    apart = {m.name: answers(vllm_engine, [Ask(m, q) for q in questions]) for m in models}
+    mixed = [Ask(m, q) for q in questions for m in models]
+    together = answers(vllm_engine, mixed)
+    for number, model in enumerate(models):
+        assert largest_gap(together[number :: len(models)], apart[model.name]) < 1e-4
+    assert largest_gap(apart["base"], apart["real"]) > 0.1
+    assert largest_gap(apart["base"], apart["other"]) > 0.01
+
+
+def test_trap_1_a_slot_stays_free_on_cpu(tiny: TinyModels) -> None:
+    from ftgate.engines.vllm_start import lora_arguments, on_cpu
+
+    arguments = lora_arguments([tiny.real, tiny.other])
+    assert arguments["max_loras"] == (3 if on_cpu() else 2)
+    assert arguments["max_lora_rank"] == 8
+
+
+def test_trap_2_an_adapter_without_effect_shows_in_the_probe(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    prompts = [(Message("user", text),) for text in ("which home", "what colour", "a cave in the forest")]
+    base, idle, real = (vllm_engine.probe(model, prompts) for model in (tiny.base, tiny.idle, tiny.real))
+    for one, two in zip(base, idle, strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    for one, two in zip(base, real, strict=True):
+        assert max(abs(one[token] - two.get(token, -99.0)) for token in one) > 0.05
+
+
+def test_trap_3_an_adapter_that_does_not_fit_is_named(
+    tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+) -> None:
+    from ftgate.engines.vllm import VllmEngine
+
+    bad = tmp_path / "misfit"
+    shutil.copytree(tiny.real.path, bad)
+    config = json.loads((bad / "adapter_config.json").read_text())
+    (bad / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
+    try:
+        with pytest.raises(ArtifactError, match=r"misfit.*does not load onto base.*DoRA"):
+            engine.require([model_at(bad, tiny.base, 8)])
+    finally:
+        engine.close()
+
+
+def test_trap_3_weights_that_cannot_be_read_are_named(
+    tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+) -> None:
+    from ftgate.engines.vllm import VllmEngine
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny.base.path, broken)
+    (broken / "model.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not a header....")
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
+    with pytest.raises(EngineError, match=r"could not start broken .*Error") as caught:
+        engine.require([model_at(broken)])
+    assert "engine.log" in caught.value.hint
+    assert engine.starts == 0
+    engine.close()
+
+
+def test_trap_4_scores_are_normalised_over_the_whole_vocabulary(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    """Two options of the same prompt score the same whichever others are asked about."""
+    few, many = answers(
+        vllm_engine, [Ask(tiny.base, question("which?", options)) for options in (("A", "B"), tuple("ABCDEF"))]
+    )
+    assert few.option_logprobs == pytest.approx(many.option_logprobs[:2], abs=1e-5)
+    assert sum(map(math.exp, many.option_logprobs)) < 0.99
+
+
+def test_trap_4_the_probe_agrees_with_option_reads(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    """The option's log-probability is the logarithm of the summed probability of "A" and " A"."""
+    prompt = question("which?", ("A", "B"))
+    renderer = vllm_engine._running[tiny.base.path].renderer
+    prepared = renderer.prepare(prompt)
+    assert not isinstance(prepared, Answer)
+    table = vllm_engine.probe(tiny.base, [prompt.messages], top=100)[0]
+    (read,) = answers(vllm_engine, [Ask(tiny.base, prompt)])
+    for variants, value in zip(prepared.options, read.option_logprobs, strict=True):
+        if all(token in table for token in variants):
+            assert math.exp(value) == pytest.approx(sum(math.exp(table[token]) for token in variants), rel=1e-4)
+
+
+def test_trap_4_a_prefix_cache_hit_changes_nothing(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    long = " ".join(["the red cave in a forest"] * 30)
+    asks = [Ask(model, question(f"{long} {i}", ("A", "B"))) for i in range(2) for model in (tiny.base, tiny.real)]
+    llm = vllm_engine._running[tiny.base.path].llm
+    assert llm.reset_prefix_cache()
+    cold = answers(vllm_engine, asks)
+    warm = answers(vllm_engine, asks)
+    assert all(answer.finish == "stop" for answer in cold)
+    assert largest_gap(cold, warm) < 1e-4
+    ids = vllm_engine._running[tiny.base.path].renderer.prompt(asks[0].question.messages)
+    (output,) = llm.generate([{"prompt_token_ids": ids}], use_tqdm=False)
+    assert output.num_cached_tokens > 0, "the second reading must have come from the cache"
+
+
+def test_trap_4_no_second_beginning_mark(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    renderer = vllm_engine._running[tiny.base.path].renderer
+    ids = renderer.prompt([Message("user", "red")])
+    assert ids.count(1) == 1, "the tokenizer would add a second <|begin|> by itself"
+    assert ids[0] == 1
+
+
+def test_trap_4_options_of_different_questions_share_a_batch(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    sets = (("A", "B"), ("C", "D", "E"), tuple("ABCDEFGH"), ("H",))
+    asks = [Ask(tiny.real, question("which?", options)) for options in sets]
+    together = answers(vllm_engine, asks)
+    alone = [answers(vllm_engine, [ask])[0] for ask in asks]
+    assert largest_gap(together, alone) < 1e-5
+
+
+def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) -> None:
+    from ftgate.engines.vllm_start import engine_arguments, on_cpu
+
+    if not on_cpu():
+        pytest.skip("a GPU build of vLLM")
+    arguments = engine_arguments(EngineSettings(), 256, tiny.base, [])
+    assert arguments["dtype"] == "float32"
+    assert arguments["enforce_eager"] is True
+    assert arguments["kv_cache_memory_bytes"] == 256 << 20
+    assert arguments["load_format"] == "safetensors"
+    assert arguments["trust_remote_code"] is False
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    config = vllm_engine._running[tiny.base.path].llm.llm_engine.vllm_config
+    assert str(config.model_config.dtype) == "torch.float32"
+    assert vllm_engine.info().dtype == "float32"
+
+
+def test_the_first_start_can_be_replaced_by_one_with_more_adapters(
+    tiny: TinyModels, settings: EngineSettings, tmp_path: Path, vllm_engine: VllmEngine
+) -> None:
+    """And closing an engine leaves the others in this process alive."""
+    from ftgate.engines.vllm import VllmEngine
+
+    asks = [Ask(tiny.real, q) for q in choices(3)]
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
+    engine.require([tiny.real])
+    before = answers(engine, asks)
+    engine.require([tiny.other])
+    assert engine.starts == 2
+    assert largest_gap(answers(engine, asks), before) < 1e-5
+    engine.close()
+    engine.close()
+    assert largest_gap(answers(vllm_engine, asks), before) < 1e-5
+
+
+def test_a_folder_without_chat_template_is_refused(settings: EngineSettings, tmp_path: Path) -> None:
+    from ftgate.engines.vllm import VllmEngine
+
+    make_tokenizer(tmp_path / "bare", template=None)
+    engine = VllmEngine(settings)
+    with pytest.raises(ArtifactError, match="no chat template"):
+        engine.require([model_at(tmp_path / "bare")])
+    engine.close()
+
+
+def test_weights_that_are_no_numbers_give_errors_not_scores(settings: EngineSettings, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from ftgate.engines.transformers import TransformersEngine
+    from ftgate.engines.vllm import VllmEngine
+
+    folder = tmp_path / "nan"
+    make_llama(folder, 1, make_tokenizer(folder))
+    weights = load_file(folder / "model.safetensors")
+    weights["lm_head.weight"] = torch.full_like(weights["lm_head.weight"], math.nan)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model = model_at(folder)
+    for engine in (VllmEngine(settings, log_path=tmp_path / "engine.log"), TransformersEngine(settings)):
+        engine.require([model])
+        (answer,) = answers(engine, [Ask(model, question("which?", ("A", "B")))])
+        assert answer.finish == "error"
+        assert "not a number" in str(answer.error)
+        engine.close()
+
+
+def test_nothing_is_printed(vllm_engine: VllmEngine, tiny: TinyModels, capfd: pytest.CaptureFixture[str]) -> None:
+    answers(vllm_engine, [Ask(tiny.base, q) for q in choices(2)])
+    assert capfd.readouterr() == ("", "")
