@@ -29,11 +29,10 @@ demo: install
 test: install-dev
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
+# All four speak, so that one run names everything.
 lint: install-dev
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@status=0; for check in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
+	  echo "--> $$check"; $(BIN)/$$check || status=1; done; exit $$status
 
 # pytest's exit code 5: there is no such test. That is no failure, but it is said aloud.
 simulate: install-dev

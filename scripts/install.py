@@ -232,7 +232,9 @@ class Progress:
 
 def explain(step: str, failures: Sequence[str]) -> str:
     """The last lines of each attempt, and what usually helps."""
-    ends = "\n  or\n".join("\n".join("    " + line for line in text.strip().splitlines()[-8:]) for text in failures)
+    ends = "\n  or\n".join(
+        "\n".join("    " + line[:160] for line in text.strip().splitlines()[-8:]) for text in failures
+    )
     if step == "Python environment":
         hint = "Debian and Ubuntu keep the venv module in a package of its own: apt-get install python3-venv"
         if "ensurepip" not in ends:
