@@ -36,7 +36,7 @@ _MARK = "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe2
 _STACKED = re.compile(f"({_MARK}{{3}}){_MARK}+")
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "\\": "&#92;", "`": "&#96;"}
-_MARKUP = re.compile(r"[&<>|\\`*_\[\]~#$]")
+_MARKUP = re.compile(r"[&<>|\\`*_\[\]~#]")
 _AT_START = re.compile(r"^(?:([-+](?!\d)|[=:^])|(\d{1,9})([.)])(?=\s|$))")
 _LINKED = re.compile(
     r"(?P<at>@)"
@@ -47,9 +47,9 @@ _LINKED = re.compile(
     r"|(?P<dot>(?<=\S)\.(?=[^\W\d]{2}))"
     r"|(?P<colon>:(?=[\w+-]+:))"
     r"|(?P<scheme>(?i:\b(?:mailto|xmpp|tel|javascript|data|vbscript)):)"
-    r"|(?P<dollar>\$)"
-    r"|(?P<commit>\b[0-9a-f]{6}(?=[0-9a-f]{1,34}\b))"
 )
+
+_COMMIT = re.compile(r"(?i)\b[0-9a-f]{7,}\b")
 
 
 def inline(text: str, limit: int = 200) -> str:
@@ -57,8 +57,11 @@ def inline(text: str, limit: int = 200) -> str:
 
     At most ``limit`` characters of it are shown. Nothing in it is markup, and nothing in it is linked.
     """
-    line = _one_line(text, limit)
+    # GitHub reads formulas between dollar signs before it reads escapes, so a sign that looks the same stands in.
+    line = _one_line(text, limit).replace("$", "\uff04")
     line = _LINKED.sub(lambda found: found.group() + BREAK, line)
+    # Seven hexadecimal digits in a row may name a commit; six do not.
+    line = _COMMIT.sub(lambda found: BREAK.join(re.findall(".{1,6}", found.group())), line)
     line = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), line)
     return _AT_START.sub(_escape_start, line)
 
@@ -90,7 +93,9 @@ def block(text: str, limit: int = 600) -> str:
 
 def terminal(text: str, limit: int = 200) -> str:
     """``text`` as one line for rich: no control codes, no rich markup, no workflow commands of a CI runner."""
-    return escape(plain_line(text, limit))
+    line = plain_line(text, limit)
+    # A backslash at the end would escape whatever markup comes next.
+    return escape(f"{line} " if line.endswith("\\") else line)
 
 
 def plain_line(text: str, limit: int = 200) -> str:

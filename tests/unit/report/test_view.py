@@ -1,0 +1,194 @@
+"""Every number as a reader sees it: one table a function."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ftgate.report import view
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.412, "41.2 %"),
+        (-0.123, "-12.3 %"),
+        (0.0, "0.0 %"),
+        (-0.0, "0.0 %"),
+        (-0.0001, "0.0 %"),
+        (1.0, "100.0 %"),
+        (None, "—"),
+        (math.nan, "—"),
+        (math.inf, "—"),
+        (1e300, "1.0e+302 %"),
+    ],
+)
+def test_percent(value, shown):
+    assert view.percent(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.123, "+12.3 p.p."), (-0.04, "-4.0 p.p."), (-0.0001, "+0.0 p.p."), (None, "—")]
+)
+def test_points(value, shown):
+    assert view.points(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "signed", "shown"),
+    [
+        (0.0517, False, "0.052"),
+        (0.0517, True, "+0.052"),
+        (-0.0001, True, "+0.000"),
+        (-0.0001, False, "0.000"),
+        (None, True, "—"),
+    ],
+)
+def test_ece(value, signed, shown):
+    assert view.ece(value, signed=signed) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.139, "absolute gain", "+13.9 p.p."),
+        (-0.02, "absolute gain", "-2.0 p.p."),
+        (0.412, "relative drop", "drop 41.2 %"),
+        (-0.031, "relative drop", "drop -3.1 %"),
+        (0.04, "absolute drop", "drop 4.0 p.p."),
+        (0.0811, "ECE increase", "ECE +0.081"),
+        (0.25, "seconds", "0.250"),
+        (None, "relative drop", "—"),
+        (None, "ECE increase", "—"),
+    ],
+)
+def test_change(value, unit, shown):
+    assert view.change(value, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "shown"),
+    [
+        (0.847, "relative drop", "84.7 %"),
+        (0.642, "absolute gain", "64.2 %"),
+        (0.0381, "ECE increase", "0.038"),
+        (2.5, "x", "2.500"),
+    ],
+)
+def test_score(value, unit, shown):
+    assert view.score(value, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("bounds", "unit", "shown"),
+    [
+        ((0.35, 0.473), "relative drop", "[35.0 %, 47.3 %]"),
+        ((-0.012, 0.039), "relative drop", "[-1.2 %, 3.9 %]"),
+        ((-0.012, 0.039), "absolute gain", "[-1.2 p.p., +3.9 p.p.]"),
+        ((-0.006, 0.028), "ECE increase", "[-0.006, +0.028]"),
+        ((None, 0.1), "relative drop", "[—, 10.0 %]"),
+        ((None, None), "relative drop", "—"),
+        (None, "relative drop", "—"),
+    ],
+)
+def test_interval(bounds, unit, shown):
+    assert view.interval(bounds, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit", "shown"),
+    [
+        ({"min_gain": 0.03}, "absolute gain", "gain > 3.0 p.p."),
+        ({"min_gain": -0.01}, "absolute gain", "gain > -1.0 p.p."),
+        ({"block": 0.10, "warn": 0.08}, "relative drop", "drop < 10.0 % (warn from 8.0 %)"),
+        ({"block": 0.15}, "relative drop", "drop < 15.0 %"),
+        ({"block": 0.15}, "absolute drop", "drop < 15.0 p.p."),
+        ({"block": 0.05}, "ECE increase", "ECE < +0.050"),
+        ({"block": 0.5}, "toxicity", "change < 0.500"),
+        ({}, "relative drop", "—"),
+    ],
+)
+def test_limit(limits, unit, shown):
+    assert view.limit(limits, unit) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.9, "90 %"), (0.95, "95 %"), (0.975, "97.5 %")])
+def test_level(value, shown):
+    assert view.level(value) == shown
+
+
+@pytest.mark.parametrize(("value", "shown"), [(7, "7"), (1200, "1,200"), (10**4000, "over 10^12")])
+def test_count(value, shown):
+    assert view.count(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.04, "0.0 s"),
+        (0.42, "0.4 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (185, "3 min 05 s"),
+        (7620, "2 h 07 min"),
+        (None, "—"),
+        (math.inf, "—"),
+    ],
+)
+def test_duration(value, shown):
+    assert view.duration(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (15 * 2**30, "15.0 GiB"), (2**52, "4096.0 TiB")],
+)
+def test_size(value, shown):
+    assert view.size(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "shown"), [(120, 10, "12.0/s"), (5000, 10, "500/s"), (1, 0, "—"), (0, 5, "0.0/s")]
+)
+def test_rate(done, seconds, shown):
+    assert view.rate(done, seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("sha256:" + "ab" * 32, "sha256:abababababab…"),
+        ("0123456789abcdef" * 4, "0123456789ab…"),
+        ("hf://Qwen/Qwen2.5-7B-Instruct", "hf://Qwen/Qwen2.5-7B-Instruct"),
+        ("abc123", "abc123"),
+    ],
+)
+def test_digest(value, shown):
+    assert view.digest(value) == shown
+
+
+def test_significant():
+    assert [view.significant(x) for x in (0.0, 2.41371, 1e-9, None)] == ["0", "2.414", "1e-09", "—"]
+
+
+@pytest.mark.parametrize("status", ["pass", "warn", "block", "inconclusive", "error", "allow", "hold"])
+def test_a_badge_reads_without_colour_and_survives_ascii(status):
+    symbol, word = view.badge(status).split()
+    assert word == status
+    assert len(symbol) == 1
+    assert view.ascii_only(view.badge(status)).isascii()
+
+
+def test_an_unknown_status_gets_no_symbol():
+    assert view.badge("odd") == "odd"
+
+
+@pytest.mark.parametrize("value", [True, "1", None, math.nan, math.inf, 10**400, [1]])
+def test_what_is_no_number_is_not_drawn(value):
+    assert view.finite(value) is None
+
+
+def test_symbols_have_a_likeness_in_ascii():
+    assert view.ascii_only("├═●═┤─│ ✓✗ — … drop → €") == "[=o=]-| vx - ... drop -> ?"
