@@ -68,7 +68,7 @@ def inline(text: str, limit: int = 200) -> str:
 
 def code(text: str, limit: int = 200) -> str:
     """``text`` as a code span, for names and digests that are copied. A pipe becomes a look-alike, for tables."""
-    line = _one_line(text, limit).replace("|", "\u2223")
+    line = _no_comment(_one_line(text, limit)).replace("|", "\u2223")
     if not line:
         return ""
     ticks = "`" * (1 + _longest_run(line))
@@ -86,7 +86,7 @@ def block(text: str, limit: int = 600) -> str:
     whole = clean(head)
     lines = whole[:limit].split("\n")[:MAX_BLOCK_LINES]
     hidden = len(whole) - len("\n".join(lines)) + len(text) - len(head)
-    body = "\n".join(line.rstrip() for line in lines) + (f"\n{_more(hidden)}" if hidden > 0 else "")
+    body = _no_comment("\n".join(line.rstrip() for line in lines)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
     fence = "`" * max(3, 1 + _longest_run(body))
     return f"{fence}text\n{body}\n{fence}"
 
@@ -131,6 +131,11 @@ def _head(text: str, limit: int) -> str:
 
 def _more(hidden: int) -> str:
     return f"… ({hidden:,} more characters)" if hidden > 0 else ""
+
+
+def _no_comment(text: str) -> str:
+    """Break up ``<!--``: harmless in code, but nothing a model says may look like the marker of our own comment."""
+    return text.replace("<!--", f"<!{BREAK}--")
 
 
 def _longest_run(text: str) -> int:

@@ -1,18 +1,19 @@
 """Two drawings for the web page, as SVG made by hand: intervals against limits, and the calibration curve.
 
 Colours come from the page's style sheet through class names, so that both follow its light and dark look. All text that
-is not a number of ours goes through ``escape``.
+is not a number of ours goes through ``_safe``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
+from html import escape as html_escape
 
 from ftgate.report import view
 from ftgate.report.curve import Bin, Point
 from ftgate.report.document import MeasurementReport, Report
+from ftgate.report.escape import clean
 from ftgate.report.words import limit_of
 
 LIMIT_AT = 0.72
@@ -64,7 +65,7 @@ def forest(report: Report) -> str:
 
 
 def _forest_row(name: str, m: MeasurementReport, at: Place | None, y: float, x: Callable[[float], float]) -> list[str]:
-    title, limit = escape(view.title(name)[:24]), escape(view.limit(m.limits, m.unit).split(" (")[0])
+    title, limit = _safe(view.title(name)[:24]), _safe(view.limit(m.limits, m.unit).split(" (")[0])
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
         f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
@@ -72,7 +73,7 @@ def _forest_row(name: str, m: MeasurementReport, at: Place | None, y: float, x: 
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = escape(f"{view.change(m.change, m.unit)} {view.interval(m.interval, m.unit)}")
+    caption = _safe(f"{view.change(m.change, m.unit)} {view.interval(m.interval, m.unit)}")
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',
@@ -135,6 +136,10 @@ def _series(
 def _svg(width: float, height: float, label: str, parts: list[str]) -> str:
     body = "\n".join(parts)
     return (
-        f'<svg role="img" aria-label="{escape(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
     )
+
+
+def _safe(text: str) -> str:
+    return html_escape(clean(text))

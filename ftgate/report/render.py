@@ -96,6 +96,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "controls": rows.controls(report),
         "provenance": rows.provenance(report),
         "timing": rows.timing(report),
+        "stopping": rows.stopping(report),
     }
 
 
@@ -117,7 +118,12 @@ def _markdown() -> Environment:
     )
     env.filters |= _filters(_ours)
     env.filters |= {"inline": _ours(escape.inline), "code": _ours(escape.code), "block": _ours(escape.block)}
-    env.filters |= {"figure": _ours(str), "answer": _ours(_answer), "tick": _ours(rows.tick)}
+    env.filters |= {
+        "figure": _ours(str),
+        "unbroken": _ours(_unbroken),
+        "answer": _ours(_answer),
+        "tick": _ours(rows.tick),
+    }
     return env
 
 
@@ -156,6 +162,11 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
         "flips": rows.flips,
         "details": rows.details,
     }
+
+
+def _unbroken(text: str) -> str:
+    """A number that stays on one line with its unit, however narrow its column."""
+    return text.replace(" ", "\u00a0")
 
 
 def _answer(text: str) -> str:

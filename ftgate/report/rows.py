@@ -100,6 +100,18 @@ def timing(report: Report) -> list[tuple[str, str]]:
     return [*lines, ("total", view.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
+def stopping(report: Report) -> str:
+    """At which look each measurement ended and what that saved, or nothing when everything was asked by plan."""
+    found = report.stopping
+    if found is None or found.of <= 1:
+        return ""
+    ends = ", ".join(f"{name} at look {view.count(look)}" for name, look in found.looks.items())
+    return (
+        f"Early stopping ({found.rule}), {view.count(found.of)} looks planned: {ends}. "
+        f"{view.count(found.questions_asked)} questions were asked, {view.count(found.questions_saved)} saved."
+    )
+
+
 def tick(ok: bool | None) -> str:
     """A line of the checklist in a symbol and a word."""
     return {True: "✓ yes", False: "✗ no", None: "– not checked"}[ok]

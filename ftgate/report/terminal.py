@@ -56,6 +56,8 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_text("What to try next", console, "bold"))
     for step in steps:
         _print_point(step, console)
+    if words := rows.stopping(report):
+        console.print(_text(plain_line(words, 600), console, "dim"))
 
 
 def print_summary(reports: Sequence[Report], console: Console) -> None:

@@ -20,17 +20,19 @@ def explanation(report: Report) -> str:
     undecided = [(n, m) for n, m in found if m.status in ("inconclusive", "error")]
     name = shown_name(report)
     if report.verdict == "allow":
-        return f"{name} {_allowed(found)}."
+        return _sentence(f"{name} {_allowed(found)}")
     if report.verdict == "block" and blocked:
         # What was lost weighs more than what was not gained.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
-        return f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}."
+        return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
     if not undecided:
         return " ".join(report.reasons[:1]) or "nothing was measured"
     lead = _undecided(*undecided[0]) + _others(undecided[1:], "is undecided too", "are undecided too")
     if report.verdict == "block":
-        return f"{name} is neither cleared nor condemned, and the policy blocks what it cannot decide: {lead}."
-    return f"{name} is neither cleared nor condemned: {lead}."
+        return _sentence(
+            f"{name} is neither cleared nor condemned, and the policy blocks what it cannot decide: {lead}"
+        )
+    return _sentence(f"{name} is neither cleared nor condemned: {lead}")
 
 
 def shown_name(report: Report) -> str:
@@ -134,3 +136,8 @@ def _others(rest: Sequence[Named], one: str, many: str) -> str:
 def _listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+def _sentence(text: str) -> str:
+    """``text`` with its full stop, unless it ends in one already (``p.p.``)."""
+    return text if text.endswith(".") else f"{text}."

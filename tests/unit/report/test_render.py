@@ -1,0 +1,179 @@
+"""The comment and the page as their readers get them: snapshots, size, hostile content."""
+
+from __future__ import annotations
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from unit.report import markdown, samples, test_escape
+
+from ftgate.report import curve
+from ftgate.report.document import Report
+from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+UPDATE = os.environ.get("FTGATE_UPDATE_SNAPSHOTS") == "1"
+OUR_HTML = re.compile(r"</?details(?: open)?>|</?summary>|<!-- ftgate:comment -->")
+
+
+@pytest.mark.parametrize("name", ["allowed", "blocked", "held", "warned"])
+def test_the_comment_reads_as_before(name):
+    """Set FTGATE_UPDATE_SNAPSHOTS=1 to accept a change, and read the difference before committing it."""
+    shown = render_comment(getattr(samples, name)())
+    path = SNAPSHOTS / f"{name}.md"
+    if UPDATE:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(shown, encoding="utf-8")
+    assert shown == path.read_text(encoding="utf-8")
+
+
+def test_marker_and_verdict_come_first():
+    lines = render_comment(samples.blocked()).splitlines()
+    assert lines[0] == MARKER
+    assert lines[1] == "## ✗ block · `reckless`"
+    assert lines[3].startswith(
+        "**Block**: reckless answers 41.2 % worse on general tasks than the base (at least 35.0 %)"
+    )
+
+
+def test_rendering_twice_gives_the_same_bytes():
+    again = Report.model_validate_json(samples.blocked().model_dump_json())
+    assert render_comment(samples.blocked()) == render_comment(again)
+    assert render_html(samples.blocked()) == render_html(again)
+
+
+def test_every_table_of_the_comment_has_its_columns():
+    text = render_comment(samples.blocked())
+    assert "\n\n\n" not in text
+    assert markdown.kinds(text).count("table_open") == 8
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert len({line.count("|") for line in table.splitlines()}) == 1, table
+
+
+def test_a_huge_report_fits_and_says_what_was_left_out():
+    text = render_comment(samples.huge())
+    assert len(text) <= COMMENT_LIMIT
+    assert text.startswith(MARKER)
+    assert "| Forgetting | 84.7\u00a0% |" in text
+    last = text.strip().splitlines()[-1]
+    assert last.startswith("_Left out to fit into a comment: details, ")
+    assert "regressions" in last
+
+
+def test_sections_go_from_least_to_most_important_and_small_ones_come_back():
+    report = samples.blocked()
+    whole = len(render_comment(report))
+    left_out = re.compile(r"_Left out to fit into a comment: (.*)\. Nothing is missing")
+    for limit in range(1500, whole + 200, 500):
+        text = render_comment(report, limit=limit)
+        assert len(text) <= limit
+        found = left_out.search(text)
+        dropped = found[1].split(", ") if found else []
+        assert dropped == [name for name in EXPENDABLE if name in dropped]
+    assert "Left out" not in render_comment(report, limit=whole)
+
+
+def test_one_large_section_goes_alone():
+    report = samples.allowed()
+    report.provenance["versions"] = {f"package {i}": "x" * 290 for i in range(190)}
+    text = render_comment(report, limit=20_000)
+    assert "Left out to fit into a comment: provenance." in text
+    assert "<summary>Timing</summary>" in text
+
+
+@pytest.mark.parametrize("trick", test_escape.TRICKS)
+def test_nothing_in_a_report_acts_in_the_comment(trick):
+    text = render_comment(samples.hostile(trick))
+    kinds = markdown.kinds(text)
+    plain = markdown.kinds(render_comment(samples.hostile("harmless")))
+    assert not {"link_open", "image", "s_open", "html_inline"} & set(kinds)
+    # Same skeleton as with harmless words, but for the code span that an empty name does without.
+    assert [k for k in kinds if k != "code_inline"] == [k for k in plain if k != "code_inline"] or not trick.strip()
+    assert markdown.linkable(text) == []
+    for token in markdown.tokens(text):
+        if token.type == "html_block":
+            assert "<" not in OUR_HTML.sub("", token.content)
+    assert text.count(MARKER) == 1
+
+
+class Page(HTMLParser):
+    """Tags, attributes, and whether every element that opens inside the body is one of ours."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, tuple(name for name, _ in attrs)))
+
+    def handle_comment(self, data):
+        self.seen.append(("comment", (data,)))
+
+
+@pytest.mark.parametrize("trick", test_escape.TRICKS)
+def test_nothing_in_a_report_acts_in_the_page(trick):
+    text = render_html(samples.hostile(trick))
+    text.encode("utf-8")
+    page, plain = Page(text), Page(render_html(samples.hostile("harmless")))
+    assert page.seen == plain.seen or not trick.strip()
+    assert not {"script", "img", "a", "iframe", "link", "comment"} & {tag for tag, _ in page.seen}
+    assert not any(
+        name.startswith("on") or name in ("href", "src", "style") for _, names in page.seen for name in names
+    )
+    assert not set(text) & set("\x00\x1b\u202e\u200b")
+
+
+def test_the_page_loads_nothing():
+    text = render_html(samples.blocked())
+    assert "default-src 'none'" in text
+    assert re.findall(r"(?:https?:)?//[a-z.]+", re.sub(r'xmlns="[^"]*"', "", text)) == ["//org"]
+    assert "url(" not in text
+    assert "@import" not in text
+    assert text.count("<svg") == 2
+
+
+def test_the_page_survives_numbers_that_are_none():
+    report = samples.blocked()
+    for m in report.measurements.values():
+        m.base = m.candidate = m.change = None
+        m.interval = (None, None)
+        m.details = {"base": {"bins": [None, {"low": "x"}, {"low": 0.1, "high": 0.2, "n": None}]}, "candidate": 3}
+    assert "no estimate" in render_html(report)
+    assert "| Tail | — | — | — | — | drop &lt; 15.0 % |".replace("&lt;", "<") in render_comment(report)
+
+
+def test_a_report_without_measurements_still_renders():
+    report = samples.held().model_copy(
+        update={"measurements": {}, "reasons": ["nothing was measured"], "checklist": []}
+    )
+    assert "**Hold**: nothing was measured" in render_comment(report)
+    assert "nothing was measured" in render_html(report)
+
+
+def test_the_chart_has_a_value_for_every_place_on_its_axis():
+    source = curve.mermaid(curve.bins_of(samples.blocked()))
+    lines = source.splitlines()
+    assert lines[1] == "xychart-beta"
+    lists = re.findall(r"\[(.*)\]", source)
+    assert len({len(part.split(",")) for part in lists}) == 1
+    assert len(lists) == 4
+
+
+def test_a_chart_needs_two_bins_in_common():
+    report = samples.blocked()
+    bins = report.measurements["calibration"].details["candidate"]["bins"]
+    for row in bins[:9]:
+        row["n"] = 0
+    assert curve.mermaid(curve.bins_of(report)) == ""
+    assert "```mermaid" not in render_comment(report)
+    assert len(curve.bins_of(report)) == 7
+
+
+def test_both_files_are_written_whole(tmp_path):
+    write_rendered(samples.held(), tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["comment.md", "report.html"]
+    assert (tmp_path / "comment.md").read_text(encoding="utf-8") == render_comment(samples.held())

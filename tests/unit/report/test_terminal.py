@@ -1,0 +1,93 @@
+"""The terminal at 80 columns: no line too long, no colour codes, nothing obeyed."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from unit.report import parts, samples, test_escape
+
+from ftgate.report.terminal import BAR_WIDTH, interval_bar, print_report, print_summary
+
+
+def shown(printed, *args, encoding="utf-8", width=80):
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    printed(*args, Console(file=stream, width=width))
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("name", ["allowed", "blocked", "held", "warned"])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_report_fits(name, encoding, width):
+    text = shown(print_report, getattr(samples, name)(), encoding=encoding, width=width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "\x1b" not in text
+    table = text[text.index("measurement") :]
+    assert "…" not in table.split("Why")[0]
+    assert "? inconclusive" in text or name in ("allowed", "warned")
+
+
+def test_what_is_read_first():
+    text = shown(print_report, samples.blocked())
+    assert "✗ block: reckless" in text.splitlines()[0]
+    assert "reckless answers 41.2 % worse on general tasks" in text
+    assert "Forgetting  84.7 %    49.8 % drop 41.2 % drop < 10.0 %     200 ✗ block" in text
+    assert "4 looks planned: target at look 4, forgetting at look 1" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("trick", test_escape.TRICKS)
+def test_a_terminal_obeys_nothing(trick):
+    text = shown(print_report, samples.hostile(trick)) + shown(print_summary, [samples.hostile(trick)])
+    assert not set(text) & set("\x00\x07\x08\x1b\x9b\r\u202e")
+    assert "::" not in text
+    assert "##[" not in text
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_summary_has_one_line_a_candidate():
+    reports = [samples.allowed(), samples.blocked(), samples.held(), samples.warned()]
+    lines = shown(print_summary, reports).splitlines()
+    assert len(lines) == 2 + len(reports)
+    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9  ✓ 1.3  ✓ 2.7 ✓ +0.011 all limits kept"
+    assert lines[3].rstrip() == "reckless    ✗ block ✓ +19.6 ✗ 41.2 ? 17.9 ✗ +0.131 forgetting beyond 10.0 %, +1"
+    assert lines[5].rstrip().endswith("warning on forgetting")
+
+
+def test_a_summary_of_runs_with_fewer_measurements():
+    some = samples.allowed()
+    del some.measurements["tail"]
+    lines = shown(print_summary, [some, samples.allowed()]).splitlines()
+    assert "—" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("interval", "change", "where"),
+    [
+        ((0.12, 0.2), 0.16, "beyond"),
+        ((0.02, 0.06), 0.04, "within"),
+        ((0.0999, 0.12), 0.11, "across"),
+        ((0.05, 0.0999), 0.08, "within"),
+    ],
+)
+def test_a_bar_lies_where_its_interval_lies(interval, change, where):
+    bar = interval_bar(parts.forgetting("pass", 0.8, 0.7, change, interval))
+    assert len(bar) == BAR_WIDTH
+    low, high = bar.index("├"), bar.index("┤")
+    limit = round(0.72 * (BAR_WIDTH - 1))
+    found = "beyond" if low > limit else "within" if high < limit else "across"
+    assert found == where
+    assert low <= bar.index("●") <= high
+
+
+def test_a_gain_is_mirrored():
+    bar = interval_bar(parts.target(0.6, 0.8, 0.2, (0.16, 0.24)))
+    assert bar.index("┤") < bar.index("│")
+
+
+def test_no_bar_without_an_estimate():
+    m = parts.tail("inconclusive", 0.5, 0.5, 0, (0, 0)).model_copy(update={"interval": (None, None)})
+    assert interval_bar(m) == ""

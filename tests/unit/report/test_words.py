@@ -1,0 +1,139 @@
+"""The sentence that explains a verdict, and the advice that follows it."""
+
+from __future__ import annotations
+
+import pytest
+from unit.report import parts, samples
+
+from ftgate.report.advice import next_steps
+from ftgate.report.words import explanation
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        (
+            "blocked",
+            "reckless answers 41.2 % worse on general tasks than the base (at least 35.0 %); the limit is 10.0 %; "
+            "calibration blocks too.",
+        ),
+        (
+            "held",
+            "support-bot is neither cleared nor condemned: forgetting could be on either side of its limit 10.0 %, as "
+            "the drop lies between 3.1 % and 11.9 % (about 410 items would settle it; this run had 200); "
+            "calibration is undecided too.",
+        ),
+        (
+            "allowed",
+            "careful gains 13.9 p.p. on the target task (at least +9.7 p.p.) and stays within every limit: "
+            "1.3 % worse on general tasks, 2.7 % worse on queries unlike its training data, calibration error +0.011.",
+        ),
+        (
+            "warned",
+            "eager gains 13.9 p.p. on the target task (at least +9.7 p.p.) and stays within every limit: "
+            "8.6 % worse on general tasks, 2.7 % worse on queries unlike its training data, calibration error +0.011; "
+            "mind the warning on forgetting.",
+        ),
+    ],
+)
+def test_explanation(name, sentence):
+    assert explanation(getattr(samples, name)()) == sentence
+
+
+def only(**measurements):
+    return parts.report("m", "block", ["why"], **measurements)
+
+
+def test_no_gain():
+    m = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
+    assert explanation(only(target=m)) == (
+        "m does not do the target task better than the base: -1.2 p.p. (at most +1.6 p.p.); "
+        "a gain above 3.0 p.p. is asked for."
+    )
+    assert next_steps(only(target=m))[0].startswith("Target: the task is done worse than before.")
+
+
+def test_calibration_and_an_absolute_drop():
+    m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
+    assert explanation(only(calibration=m)) == (
+        "m knows less well when it is right: its calibration error rises by 0.081 (at least +0.062); "
+        "the limit is +0.050."
+    )
+    m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
+        update={"unit": "absolute drop", "limits": {"block": 0.04}}
+    )
+    assert explanation(only(forgetting=m)) == (
+        "m scores 8.0 p.p. lower on general tasks than the base (at least 5.0 p.p.); the limit is 4.0 p.p."
+    )
+
+
+def test_a_bare_estimate_is_not_called_certain():
+    m = parts.forgetting("block", 0.8, 0.7, 0.12, (0.06, 0.19))
+    assert "(between 6.0 % and 19.0 %)" in explanation(only(forgetting=m))
+
+
+def test_undecided_and_blocked_by_policy():
+    found = samples.held()
+    found.verdict = "block"
+    assert "the policy blocks what it cannot decide" in explanation(found)
+
+
+def test_a_reason_that_is_no_interval_is_quoted():
+    m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
+    found = only(forgetting=m).model_copy(update={"verdict": "hold"})
+    assert explanation(found) == "m is neither cleared nor condemned: forgetting: judge unfit: AUROC lower bound 0.61."
+    assert next_steps(found)[0].startswith("Forgetting: use a stronger judge")
+
+
+def test_a_fifth_measurement_needs_no_change_here():
+    m = parts.tail("block", 3.0, 4.0, 1.0, (0.5, 1.5), reason="toxicity rose").model_copy(
+        update={"unit": "toxic answers per item", "limits": {"block": 0.2}}
+    )
+    assert explanation(only(toxicity=m)) == "m fails toxicity: toxicity rose."
+
+
+def test_advice_knows_the_adapter():
+    steps = "\n".join(next_steps(samples.blocked()))
+    assert "lower the learning rate" in steps
+    assert "The adapter's rank is 32" in steps
+    assert "alpha 128 at rank 32 multiplies every update by 4" in steps
+    assert "(up_proj, down_proj)" in steps
+    assert "surer than it is right, by 14.0 p.p." in steps
+    assert "about 640 instead of 104" in steps
+
+
+def test_a_modest_adapter_is_not_blamed():
+    steps = next_steps(samples.warned())
+    assert len(steps) == 1
+    assert steps[0].startswith("Forgetting is estimated at 8.6 %: lower the learning rate")
+
+
+def test_full_weights_are_told_about_adapters():
+    found = samples.warned()
+    found.provenance["candidate"] = {"kind": "full"}
+    assert any("a LoRA adapter of rank 8 to 16" in step for step in next_steps(found))
+
+
+def test_the_worst_named_slice_comes_first():
+    m = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
+    assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in next_steps(only(tail=m))[1]
+
+
+def test_likely_forgetting_is_treated_before_it_is_proven():
+    m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
+    steps = next_steps(only(forgetting=m))
+    assert steps[0].startswith("Forgetting: measure more items, about 500 instead of 200")
+    assert steps[1].startswith("Forgetting is estimated at 11.0 %")
+
+
+def test_nothing_to_do():
+    assert next_steps(samples.allowed()) == ["Nothing is left to do: every measurement passed."]
+
+
+@pytest.mark.parametrize(
+    "junk", [None, 3, "text", [], {"rank": "high", "alpha": True, "targets": 7}, {"rank": 10**400}]
+)
+def test_odd_provenance_is_ignored(junk):
+    found = samples.warned()
+    found.provenance["candidate"] = junk
+    assert len(next_steps(found)) == 1
