@@ -1,0 +1,7 @@
+"""Data files: read every row, name every bad one, fingerprint what was read."""
+
+from ftgate.datasets.rows import Needs
+from ftgate.datasets.suites import read_suite, write_suite
+from ftgate.datasets.training import TrainingData, read_training_texts
+
+__all__ = ["Needs", "TrainingData", "read_suite", "read_training_texts", "write_suite"]

@@ -1,0 +1,205 @@
+"""A data file as a stream of rows, whatever its format; a row that cannot be read is a value in the stream."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ftgate.errors import DatasetError
+
+MAX_ROW_BYTES = 10_000_000
+"""Longer rows are refused: they are a broken file far more often than a question."""
+
+_SCHEME = re.compile(r"(?:^|/)(hf|s3|gs|az|https?):/")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one row. ``line`` is the line where the row starts; 0 stands for the whole file."""
+
+    line: int
+    text: str
+    hint: str
+    fatal: bool = False
+    """Nothing after this row could be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as it stood in the file. ``cells`` tells that lists are written as text, as CSV does."""
+
+    line: int
+    fields: Mapping[str, Any]
+    cells: bool = False
+
+
+class _UnreadableError(Exception):
+    """A line that cannot be decoded, inside a format whose rows may span lines."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.text)
+        self.problem = problem
+
+
+def read_rows(path: Path) -> Iterator[Row | Problem]:
+    """Every row of a JSONL, CSV or Parquet file, with its line (Parquet: its number), blank lines left out.
+
+    Raises DatasetError when the file is missing, cannot be opened, or has another suffix.
+    """
+    remote = _SCHEME.search(path.as_posix())
+    if remote:
+        raise DatasetError(
+            f"{path}: {remote[1]} references to data files are not supported yet", hint="download it and name the file"
+        )
+    if "\0" in str(path):
+        raise DatasetError(f"{str(path)!a}: not a file name: it holds a NUL character", hint="check the path")
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        hint = "use .jsonl (one JSON object a line), .csv or .parquet"
+        if path.suffix.lower() == ".json":
+            hint += f"; a list of objects becomes lines with: jq -c '.[]' {path.name} > {path.stem}.jsonl"
+        raise DatasetError(f"{path}: files ending in {path.suffix or 'no suffix'} cannot be read", hint=hint)
+    try:
+        if path.exists() and not path.is_file():
+            raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
+        yield from reader(path)
+    except FileNotFoundError:
+        raise DatasetError(
+            f"{path}: no such file", hint="check the path; it is relative to the file naming it"
+        ) from None
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions") from None
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+    """Every line with its number, decoded, its byte order mark dropped; or what is wrong with it."""
+    number = 0
+    while line := file.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        if len(line) > MAX_ROW_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(MAX_ROW_BYTES)
+            yield number, Problem(number, f"the row is longer than {MAX_ROW_BYTES:,} bytes", "shorten or split it")
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            found = f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                found += " (the file looks like UTF-16)"
+            yield number, Problem(number, found, "save the file as UTF-8")
+
+
+def _jsonl(path: Path) -> Iterator[Row | Problem]:
+    with path.open("rb") as file:
+        for number, line in _lines(file):
+            if isinstance(line, Problem):
+                yield line
+            elif line and not line.isspace():
+                yield _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> Row | Problem:
+    try:
+        value = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        start = line.strip()
+        shown = ascii(start if len(start) <= 60 else start[:57] + "...")
+        return Problem(number, f"not valid JSON: {error.msg} at column {error.colno}: {shown}", "fix that line")
+    except (ValueError, RecursionError) as error:
+        return Problem(number, f"not valid JSON: {error}", "fix that line")
+    if not isinstance(value, dict):
+        return Problem(
+            number, f"a row must be a JSON object, found {kind_of(value)}", 'write {"id": ..., "prompt": ...}'
+        )
+    return Row(number, value)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"field {next(n for n in names if names.count(n) > 1)!r} stands twice in one object")
+    return value
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON value")
+
+
+def _csv(path: Path) -> Iterator[Row | Problem]:
+    """Rows by the names in the header. Quoted cells may span lines; a row counts as the line where it starts."""
+    before = csv.field_size_limit(MAX_ROW_BYTES)
+    start = 0
+    try:
+        with path.open("rb") as file:
+            reader = csv.reader(_decoded(file), strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            wrong = _header_problem(header)
+            if wrong is not None:
+                yield wrong
+                return
+            start = reader.line_num
+            for cells in reader:
+                line, start = start + 1, reader.line_num
+                if len(cells) == len(header):
+                    yield Row(line, dict(zip(header, cells, strict=True)), cells=True)
+                elif cells:
+                    found = f"{len(cells)} cells, but the header has {len(header)}"
+                    yield Problem(line, found, "quote cells that hold commas or line breaks")
+    except _UnreadableError as error:
+        yield error.problem
+    except csv.Error as error:
+        yield Problem(start + 1, f"not valid CSV: {error}", "check the quotes of that row", fatal=True)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _decoded(file: BinaryIO) -> Iterator[str]:
+    for _, line in _lines(file):
+        if isinstance(line, Problem):
+            raise _UnreadableError(Problem(line.line, line.text, line.hint, fatal=True))
+        yield line
+
+
+def _header_problem(header: list[str]) -> Problem | None:
+    if len(header) == 1 and re.search(r"[;\t]", header[0]):
+        return Problem(1, f"the header {header[0]!r} has no commas", "separate cells by commas", fatal=True)
+    double = next((name for name in header if name and header.count(name) > 1), None)
+    if double is not None:
+        return Problem(1, f"column {double!r} stands twice in the header", "rename one of them", fatal=True)
+    return None
+
+
+def _parquet(path: Path) -> Iterator[Row | Problem]:
+    with path.open("rb"):
+        pass  # a missing file is reported by the caller, alike for all formats
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=4096):
+                for fields in batch.to_pylist():
+                    number += 1
+                    yield Row(number, fields)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        yield Problem(number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True)
+
+
+def kind_of(value: Any) -> str:
+    """What ``value`` is, in JSON's words."""
+    if value is None:
+        return "null"
+    names = {bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,358 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from ftgate.datasets import Needs, read_suite, write_suite
+from ftgate.domain import Item, Message, Suite
+from ftgate.errors import DatasetError
+
+FREE = Needs()
+CHOICE = Needs(choices=True, answer=True)
+
+
+def refusal(path: Path, needs: Needs = FREE) -> DatasetError:
+    with pytest.raises(DatasetError) as caught:
+        read_suite("s", path, needs=needs)
+    assert caught.value.exit_code == 2
+    assert caught.value.hint
+    return caught.value
+
+
+def jsonl(folder: Path, *rows: Any) -> Path:
+    path = folder / "rows.jsonl"
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+GOOD: dict[str, Any] = {"id": "a", "prompt": "p", "choices": ["x", "y"], "answer": "x"}
+
+
+def without(*names: str, **fields: Any) -> dict[str, Any]:
+    return {**{k: v for k, v in GOOD.items() if k not in names}, **fields}
+
+
+def turns(*roles: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": "hello"} for role in roles]
+
+
+BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
+    "no id": (without("id"), FREE, ["no id"]),
+    "null id": ({**GOOD, "id": None}, FREE, ["no id"]),
+    "empty id": ({**GOOD, "id": " "}, FREE, ["id is empty"]),
+    "truth as id": ({**GOOD, "id": True}, FREE, ["id must be", "truth value", "True"]),
+    "fraction as id": ({**GOOD, "id": 1.5}, FREE, ["id must be", "1.5"]),
+    "neither prompt nor messages": (without("prompt"), FREE, ["neither prompt nor messages"]),
+    "both": ({**GOOD, "messages": turns("user")}, FREE, ["both prompt and messages"]),
+    "empty prompt": ({**GOOD, "prompt": " \n"}, FREE, ["prompt is empty"]),
+    "prompt as a list": ({**GOOD, "prompt": ["p"]}, FREE, ["prompt must be text", "a list"]),
+    "no turns": (without("prompt", messages=[]), FREE, ["empty list"]),
+    "messages as text": (without("prompt", messages="hi"), FREE, ["messages must be a list", "text"]),
+    "turn as text": (without("prompt", messages=["hi"]), FREE, ["message 1 must be an object"]),
+    "other role": (without("prompt", messages=turns("tool", "user")), FREE, ["message 1", "'tool'"]),
+    "role that is a list": (without("prompt", messages=[{"role": [], "content": "a"}]), FREE, ["role is []"]),
+    "answered already": (without("prompt", messages=turns("user", "assistant")), FREE, ["last message", "move"]),
+    "empty user text": (
+        without("prompt", messages=[{"role": "user", "content": ""}]),
+        FREE,
+        ["message 1: content is empty"],
+    ),
+    "picture": (
+        without("prompt", messages=[{"role": "user", "content": [{"type": "image"}]}]),
+        FREE,
+        ["content must be text", "a list"],
+    ),
+    "one choice": ({**GOOD, "choices": ["x"]}, FREE, ["at least two", "found 1"]),
+    "equal choices": ({**GOOD, "choices": ["x", "y", "x "]}, FREE, ["choices 1 and 3 are the same"]),
+    "empty choice": ({**GOOD, "choices": ["x", ""]}, FREE, ["choice 2 is empty"]),
+    "choices as text": ({**GOOD, "choices": "x|y"}, FREE, ["choices must be a list", "'x|y'"]),
+    "choices without the answer": ({**GOOD, "answer": "z"}, FREE, ["choices without the answer", "'z'", "'y'"]),
+    "index for an answer": ({**GOOD, "answer": 0}, FREE, ["'0' is none of", "number or letter is ambiguous"]),
+    "letter for an answer": ({**GOOD, "answer": "B"}, FREE, ["'B' is none of", "number or letter is ambiguous"]),
+    "nearly the answer": ({**GOOD, "answer": "X "}, FREE, ["as the choice is written: 'x'"]),
+    "empty answer": ({**GOOD, "answer": ""}, FREE, ["answer is empty"]),
+    "truth as answer": ({**GOOD, "answer": False}, FREE, ["answer must be text", "False"]),
+    "no choices": (without("choices"), CHOICE, ["no choices, which this measurement needs"]),
+    "no answer": (without("answer"), CHOICE, ["no answer, which this measurement needs"]),
+    "tags as text": ({**GOOD, "tags": "a"}, FREE, ["tags must be a list"]),
+    "misspelt": (without("answer", anwser="x"), FREE, ["unknown field 'anwser': did you mean 'answer'?"]),
+    "capital": (without("id", ID="x"), FREE, ["unknown field 'ID': did you mean 'id'?"]),
+    "lone surrogate": (b'{"id": "a", "prompt": "x\\ud800"}', FREE, ["lone surrogate '\\ud800'", "position 2"]),
+    "NUL": ({**GOOD, "prompt": "ab\0"}, FREE, ["NUL", "position 3"]),
+    "not an object": ([1], FREE, ["must be a JSON object", "a list"]),
+    "null": (None, FREE, ["must be a JSON object", "null"]),
+    "broken": (b'{"id": "a",', FREE, ["not valid JSON", "column"]),
+    "field twice": (b'{"id": "a", "id": "b", "prompt": "p"}', FREE, ["'id' stands twice"]),
+    "not a number": (b'{"id": "a", "prompt": "p", "answer": NaN}', FREE, ["NaN is not a JSON value"]),
+    "too deep": (b"[" * 100_000, FREE, ["not valid JSON"]),
+    "too many digits": (b'{"id": ' + b"9" * 5000 + b"}", FREE, ["not valid JSON"]),
+    "infinite number": (b'{"id": "a", "prompt": "p", "answer": 1e999}', FREE, ["answer must be text", "inf"]),
+    "Latin-1": (b'{"id": "a", "prompt": "caf\xe9"}', FREE, ["not UTF-8", "0xe9", "position 27"]),
+    "UTF-16": ("\ufeff{}".encode("utf-16"), FREE, ["not UTF-8"]),
+    "ten megabytes": (b'{"id": "' + b"a" * 10_000_001 + b'"}', FREE, ["longer than 10,000,000 bytes"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
+    row, needs, named = BAD_ROWS[case]
+    path = jsonl(tmp_path, {**GOOD, "id": "first"}, row)
+    error = refusal(path, needs)
+    assert f"{path}:2: " in error.message
+    for part in named:
+        assert part in str(error)
+    assert str(error).isprintable() or "\n" in str(error)
+    str(error).encode()
+
+
+def test_all_bad_rows_are_named_at_once_up_to_twenty(tmp_path: Path) -> None:
+    error = refusal(jsonl(tmp_path, *({"id": i} for i in range(45))))
+    assert "45 bad rows" in error.message
+    assert "rows.jsonl:20:" in error.message
+    assert "rows.jsonl:21:" not in error.message
+    assert "and 25 more" in error.message
+    assert error.hint.count("prompt") == 1, "the same advice once"
+
+
+def test_a_repeated_id_names_both_lines(tmp_path: Path) -> None:
+    error = refusal(jsonl(tmp_path, {"id": 7, "prompt": "a"}, b"", {"id": "7", "prompt": "b"}))
+    assert "rows.jsonl:3: id '7' is taken already by line 1" in error.message
+
+
+def test_marks_and_blank_lines_and_line_endings_do_not_matter(tmp_path: Path) -> None:
+    rows = [json.dumps({**GOOD, "id": i}) for i in range(2)]
+    plain, odd = tmp_path / "plain.jsonl", tmp_path / "odd.jsonl"
+    plain.write_text("\n".join(rows))
+    odd.write_bytes(b"\xef\xbb\xbf" + "\r\n \r\n\r\n".join(rows).encode() + b"\r\n\r\n")
+    one, other = (read_suite("s", path, needs=FREE) for path in (plain, odd))
+    assert one.sha256 == other.sha256
+    assert [item.line for item in one.items] == [1, 2]
+    assert [item.line for item in other.items] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("none.jsonl", "no such file"), ("rows.json", "jq"), ("rows.txt", ".txt"), ("rows", "no suffix")],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, named: str) -> None:
+    assert named in str(refusal(tmp_path / name))
+
+
+def test_a_folder_an_empty_file_and_a_remote_file(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    assert "not a file" in str(refusal(tmp_path / "folder.jsonl"))
+    for suffix in ("jsonl", "csv"):
+        (tmp_path / f"empty.{suffix}").write_text("\n")
+        assert "is empty" in str(refusal(tmp_path / f"empty.{suffix}"))
+    assert "hf references" in str(refusal(tmp_path / "hf://datasets/a/b.jsonl"))
+    assert "NUL" in str(refusal(tmp_path / "a\0.jsonl"))
+
+
+def test_fields_that_are_not_ours_are_ignored(tmp_path: Path) -> None:
+    row = {**GOOD, "source": "x", "answers": ["x"], "idx": 4, "metadata": {"a": [1]}, "tags": None}
+    assert read_suite("s", jsonl(tmp_path, row), needs=CHOICE).items[0].answer == "x"
+
+
+def test_numbers_become_text(tmp_path: Path) -> None:
+    row = {"id": 3, "prompt": "p", "choices": [1, 2.5], "answer": 2.5, "cluster": 10**400}
+    item = read_suite("s", jsonl(tmp_path, row), needs=CHOICE).items[0]
+    assert (item.id, item.choices, item.answer, item.cluster) == ("3", ("1", "2.5"), "2.5", "1" + "0" * 400)
+
+
+def test_a_number_or_letter_may_be_the_answer_where_it_is_a_choice(tmp_path: Path) -> None:
+    row = {"id": "a", "prompt": "p", "choices": ["A", "B", "0"], "answer": "B"}
+    assert read_suite("s", jsonl(tmp_path, row), needs=CHOICE).items[0].answer == "B"
+
+
+TABLE = [
+    Item("1", (Message("user", "What, then?"),), ("x, y", "z"), "z", ("ambiguous", "multi_intent"), "c", 2),
+    Item("2", (Message("user", "two\nlines"),), ("left", "right"), "left", ("odd",), None, 3),
+    Item("3", (Message("system", "s"), Message("user", "u")), line=5),
+]
+
+
+def table_csv(path: Path) -> None:
+    path.write_text(
+        "id,prompt,choices,answer,tags,cluster,messages,note\n"
+        '1,"What, then?","[""x, y"", ""z""]",z,"ambiguous, multi_intent",c,,n\n'
+        '2,"two\nlines",left | right,left,odd|,,,\n'
+        '3,,,,,,"[{""role"": ""system"", ""content"": ""s""}, {""role"": ""user"", ""content"": ""u""}]",\n',
+        encoding="utf-8-sig",
+    )
+
+
+def table_parquet(path: Path) -> None:
+    rows = [
+        {
+            "id": int(item.id),
+            "prompt": item.messages[0].content if len(item.messages) == 1 else None,
+            "messages": [{"role": m.role, "content": m.content} for m in item.messages]
+            if len(item.messages) > 1
+            else None,
+            "choices": list(item.choices) or None,
+            "answer": item.answer,
+            "tags": list(item.tags),
+            "cluster": item.cluster,
+            "embedding": [0.5],
+        }
+        for item in TABLE
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "lines"), [("t.csv", table_csv, [2, 3, 5]), ("t.parquet", table_parquet, [1, 2, 3])]
+)
+def test_all_formats_say_the_same(tmp_path: Path, name: str, write: Callable[[Path], None], lines: list[int]) -> None:
+    write(tmp_path / name)
+    suite = read_suite("s", tmp_path / name, needs=FREE)
+    assert [item.line for item in suite.items] == lines
+    write_suite(Suite("s", tuple(TABLE), "", ""), tmp_path / "same.jsonl")
+    assert suite.sha256 == read_suite("s", tmp_path / "same.jsonl", needs=FREE).sha256
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (b"id,prompt\n1,a\n2,b,c\n", ["rows.csv:3: 3 cells, but the header has 2"]),
+        (b"id;prompt\n1;a\n", ["rows.csv:1", "no commas"]),
+        (b"id,prompt,id\n1,a,2\n", ["rows.csv:1", "'id' stands twice"]),
+        (b'id,prompt\n1,a\n2,"b\n3,c\n', ["rows.csv:3: not valid CSV"]),
+        (b"id,prompt\n1,caf\xe9\n", ["rows.csv:2: not UTF-8"]),
+        (b"id,prompt\n1,a\x00b\n", ["rows.csv:2", "NUL"]),
+        (b'id,prompt\n1,"a\nb"\n2,\n', ["rows.csv:4: neither"]),
+        (b'id,prompt,choices\n1,a,"[1, "\n', ["rows.csv:2: choices is not a JSON list"]),
+        (b"id,messages\n1,hello\n", ["rows.csv:2: messages is not a JSON list"]),
+        (b"id,promt\n1,hello\n", ["rows.csv:2", "did you mean 'prompt'?"]),
+    ],
+)
+def test_bad_csv_is_named_by_the_line_where_the_row_starts(tmp_path: Path, text: bytes, named: list[str]) -> None:
+    (tmp_path / "rows.csv").write_bytes(text)
+    error = refusal(tmp_path / "rows.csv")
+    for part in named:
+        assert part in error.message
+
+
+def test_bad_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    path.write_bytes(b"PAR1 not at all")
+    assert "not readable as Parquet" in str(refusal(path))
+    parquet.write_table(pa.table({"id": ["a", "b"], "prompt": [b"bytes", None]}), path)
+    error = refusal(path)
+    assert "rows.parquet:1: prompt must be text, found bytes" in error.message
+    assert "rows.parquet:2: neither" in error.message
+    assert "no such file" in str(refusal(tmp_path / "none.parquet"))
+
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
+labels = st.lists(text.map(str.strip).filter(bool), max_size=3, unique=True).map(tuple)
+
+
+@st.composite
+def items(draw: st.DrawFn, number: int) -> Item:
+    early = st.builds(Message, st.sampled_from(["system", "user", "assistant"]), text)
+    choices = draw(st.one_of(st.just(()), st.lists(text, min_size=2, max_size=5, unique_by=str.strip).map(tuple)))
+    return Item(
+        id=f"{number} {draw(text)}",
+        messages=(*draw(st.lists(early, max_size=3)), Message("user", draw(text))),
+        choices=choices,
+        answer=draw(st.one_of(st.none(), st.sampled_from(choices) if choices else text)),
+        tags=draw(labels),
+        cluster=draw(st.one_of(st.none(), text)),
+        line=number + 1,
+    )
+
+
+@given(data=st.data())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_what_is_written_is_read_back(tmp_path: Path, data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 5))
+    suite = Suite("s", tuple(data.draw(items(i)) for i in range(count)), "", "")
+    path = tmp_path / "deep" / "suite.jsonl"
+    write_suite(suite, path)
+    once = read_suite("s", path, needs=FREE)
+    assert once.items == suite.items
+    write_suite(once, path)
+    assert read_suite("s", path, needs=FREE) == once
+
+
+names = st.one_of(
+    st.sampled_from(["id", "prompt", "messages", "choices", "answer", "tags", "cluster", "role", "content", "anwser"]),
+    st.text(max_size=5),
+)
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.sampled_from(["user", "a|b"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=6)),
+    max_leaves=12,
+)
+
+
+@given(rows=st.lists(json_values, max_size=4))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+def test_no_json_line_raises_anything_else(tmp_path: Path, rows: list[Any]) -> None:
+    try:
+        read_suite("s", jsonl(tmp_path, *rows), needs=FREE)
+    except DatasetError as error:
+        str(error).encode()
+
+
+@given(content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError):
+        read_suite("s", path, needs=FREE)
+
+
+def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
+    rows = [{**GOOD, "id": i, "tags": ["t"], "cluster": "c"} for i in range(2)]
+    fingerprint = read_suite("s", jsonl(tmp_path, *rows), needs=FREE).sha256
+    changes: list[dict[str, Any]] = [
+        {"id": 9},
+        {"prompt": "q"},
+        {"choices": ["x", "z"]},
+        {"choices": ["y", "x"]},
+        {"answer": "y"},
+        {"tags": []},
+        {"cluster": None},
+    ]
+    others = [[{**rows[0], **change}, rows[1]] for change in changes] + [rows[::-1], rows[:1]]
+    seen = {read_suite("s", jsonl(tmp_path, *other), needs=FREE).sha256 for other in others}
+    assert len(seen | {fingerprint}) == len(others) + 1
+    asked = {k: v for k, v in rows[0].items() if k != "prompt"}
+    same = [{**asked, "messages": [{"role": "user", "content": "p"}], "note": 1}, rows[1]]
+    assert read_suite("renamed", jsonl(tmp_path, b"", *same), needs=FREE).sha256 == fingerprint
+
+
+def test_a_hundred_thousand_rows_are_read_in_seconds(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"r{i}", "prompt": f"question {i} " * 10, "choices": ["x", "y", "z"], "answer": "y", "tags": ["t"]}
+        for i in range(100_000)
+    ]
+    path = jsonl(tmp_path, *rows)
+    began = time.process_time()
+    assert len(read_suite("s", path, needs=CHOICE).items) == 100_000
+    assert time.process_time() - began < 6, "about 2 s are usual"
+
+
+def test_pyarrow_is_imported_for_parquet_alone(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, GOOD)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom ftgate.datasets import Needs, read_suite\n"
+        f"read_suite('s', Path({str(path)!r}), needs=Needs())\n"
+        "assert not {'pyarrow', 'torch', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ftgate.datasets import read_training_texts
+from ftgate.errors import DatasetError
+
+
+def write(folder: Path, *rows: Any) -> Path:
+    path = folder / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        ({"prompt": "p", "completion": "c"}, "p"),
+        ({"prompt": [{"role": "user", "content": "p"}], "completion": []}, "p"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}, "a"),
+        ({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "c"}]}, "a\nc"),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, "a"),
+        ({"instruction": "do", "input": "this", "output": "done"}, "do\nthis"),
+        ({"instruction": "do", "input": "", "output": "done"}, "do"),
+        ({"question": "why?"}, "why?"),
+        ({"text": "all of it", "extra": 1}, "all of it"),
+    ],
+)
+def test_the_user_text_of_each_common_form(tmp_path: Path, row: Any, text: str) -> None:
+    assert read_training_texts(write(tmp_path, row)).texts == (text,)
+
+
+def test_bad_rows_are_counted(tmp_path: Path) -> None:
+    data = read_training_texts(write(tmp_path, {"text": "a"}, 3, {}, {"text": " "}, {"text": "\ud800"}, {"text": "b"}))
+    assert (data.texts, data.rows, data.skipped) == (("a", "b"), 2, 4)
+
+
+def test_no_usable_row_at_all_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"train.jsonl:1: no user text among the fields 'body'") as caught:
+        read_training_texts(write(tmp_path, {"body": "a"}))
+    assert "instruction" in caught.value.hint
+    with pytest.raises(DatasetError, match="empty"):
+        read_training_texts(write(tmp_path))
+    with pytest.raises(DatasetError, match="no such file"):
+        read_training_texts(tmp_path / "none.jsonl")
+
+
+def test_a_file_that_breaks_off_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_bytes(b'text\nfine\n"cut off\n')
+    with pytest.raises(DatasetError, match=r"train.csv:3: not valid CSV"):
+        read_training_texts(path)
+
+
+def test_the_fingerprint_covers_texts_their_order_and_their_borders(tmp_path: Path) -> None:
+    def digest(*texts: str) -> str:
+        return read_training_texts(write(tmp_path, *({"text": t} for t in texts))).sha256
+
+    assert digest("a", "b") == read_training_texts(write(tmp_path, {"prompt": "a"}, {}, {"prompt": "b"})).sha256
+    assert len({digest("a", "b"), digest("b", "a"), digest("ab"), digest("a")}) == 4
+
+
+def test_csv_and_lists_in_cells(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text('messages\n"[{""role"": ""user"", ""content"": ""hi""}]"\nnot a list\n')
+    data = read_training_texts(path)
+    assert (data.texts, data.skipped) == (("hi",), 1)
+
+
+@given(content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    path.write_bytes(content)
+    try:
+        read_training_texts(path)
+    except DatasetError as error:
+        str(error).encode()
