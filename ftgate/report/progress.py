@@ -66,12 +66,17 @@ class SilentProgress:
 
 
 class RichProgress:
-    """A bar for each phase on a terminal; in a log, a line at the start, one every ten seconds, and one at the end."""
+    """A bar for each phase on a terminal; in a log, a line at the start, one every ten seconds, and one at the end.
 
-    def __init__(self, console: Console, clock: Clock = time.monotonic) -> None:
+    ``live`` says which; by default the stream is asked. The console's own opinion does not do: CI systems ask for
+    colour by FORCE_COLOR, and it then takes their logs for terminals.
+    """
+
+    def __init__(self, console: Console, clock: Clock = time.monotonic, *, live: bool | None = None) -> None:
         self.seconds: dict[str, float] = {}
         self._console = console
         self._clock = clock
+        self._live = console.file.isatty() and console.is_interactive if live is None else live
         self._bars: Bars | None = None
         self._open = 0
 
@@ -79,7 +84,7 @@ class RichProgress:
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
         """Show the phase while it runs and time it, also when it fails. Phases may be nested."""
         started = self._clock()
-        show = self._bar if self._console.is_terminal else self._log
+        show = self._bar if self._live else self._log
         try:
             with show(plain_line(name, 60), total) as advance:
                 yield advance

@@ -48,6 +48,14 @@ def test_a_log_has_a_line_at_the_start_one_every_ten_seconds_and_one_at_the_end(
     assert progress.seconds["answer questions"] == pytest.approx(50.0)
 
 
+def test_a_log_in_colour_is_still_a_log(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    stream = io.StringIO()
+    with RichProgress(Console(file=stream, width=80)).phase("ask", None):
+        pass
+    assert stream.getvalue().splitlines()[0] == "ask: started"
+
+
 def test_a_phase_of_unknown_length():
     progress, stream, clock = log()
     with progress.phase("start engine", None):
@@ -89,7 +97,7 @@ def test_more_steps_than_announced_do_no_harm():
 
 def test_bars_on_a_terminal_may_be_nested():
     stream, clock = io.StringIO(), Clock()
-    progress = RichProgress(Console(file=stream, width=100, force_terminal=True), clock)
+    progress = RichProgress(Console(file=stream, width=100, force_terminal=True), clock, live=True)
     with progress.phase("outer [x]", 2) as outer:
         outer(1)
         with progress.phase("inner", None):
@@ -105,7 +113,7 @@ def test_bars_on_a_terminal_may_be_nested():
 def test_a_failing_bar_leaves_the_terminal_usable():
     stream = io.StringIO()
     console = Console(file=stream, width=100, force_terminal=True)
-    progress = RichProgress(console)
+    progress = RichProgress(console, live=True)
     with pytest.raises(KeyError), progress.phase("ask", 3):
         raise KeyError
     assert stream.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in stream.getvalue()
