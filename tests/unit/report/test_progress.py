@@ -20,7 +20,7 @@ class Clock:
 
 def log(width=80):
     stream, clock = io.StringIO(), Clock()
-    return RichProgress(Console(file=stream, width=width), clock), stream, clock
+    return RichProgress(Console(file=stream, width=width, force_terminal=False), clock), stream, clock
 
 
 def test_silent_progress_adds_up_phases_of_the_same_name():

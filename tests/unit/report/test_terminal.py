@@ -15,7 +15,7 @@ from ftgate.report.terminal import BAR_WIDTH, interval_bar, print_report, print_
 def shown(printed, *args, encoding="utf-8", width=80):
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-    printed(*args, Console(file=stream, width=width))
+    printed(*args, Console(file=stream, width=width, force_terminal=False))
     return raw.getvalue().decode(encoding)
 
 
