@@ -25,6 +25,7 @@ def redirected(log: Path) -> Iterator[None]:
     output goes to ``log`` too.
     """
     _flush()
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as sink:
         saved = [(number, os.dup(number)) for number in (1, 2)]
         try:

@@ -122,6 +122,8 @@ class Renderer:
 
         Resolved in place: a tokenizer may write the first word of a turn differently from the same word elsewhere.
         """
+        if not option.strip():
+            return frozenset()
         key = (tail, option)
         if key not in self._tails:
             before = self._encode(tail)

@@ -50,10 +50,12 @@ class VllmEngine:
             shown["max_num_seqs"] = shown["max_num_seqs"] or vllm_start.CPU_MAX_NUM_SEQS
             shown["max_num_batched_tokens"] = shown["max_num_batched_tokens"] or vllm_start.CPU_MAX_NUM_BATCHED_TOKENS
             del shown["gpu_memory_utilization"]
+        with redirected(self._log):
+            device = _device()
         return EngineInfo(
             kind="vllm",
             versions={name: found for name in names if (found := vllm_start.installed(name))},
-            device=_device(),
+            device=device,
             dtype=vllm_start.resolved_dtype(self._settings),
             settings=shown,
         )

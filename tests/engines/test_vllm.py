@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -249,3 +249,99 @@ def test_weights_that_are_no_numbers_give_errors_not_scores(settings: EngineSett
 def test_nothing_is_printed(vllm_engine: VllmEngine, tiny: TinyModels, capfd: pytest.CaptureFixture[str]) -> None:
     answers(vllm_engine, [Ask(tiny.base, q) for q in choices(2)])
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_engine_that_breaks_says_why(
+    vllm_engine: VllmEngine, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*args: Any, **kwargs: Any) -> None:
+        os.write(2, b"(EngineCore pid=1) torch.OutOfMemoryError: CUDA out of memory\n")
+        raise RuntimeError("EngineCore encountered an issue. See stack trace for the root cause.")
+
+    monkeypatch.setattr(vllm_engine._running[tiny.base.path].llm, "generate", broken)
+    with pytest.raises(EngineError, match=r"stopped while answering: torch\.OutOfMemoryError: CUDA out of memory"):
+        answers(vllm_engine, [Ask(tiny.base, q) for q in choices(2)])
+
+
+def test_answers_come_portion_by_portion(
+    vllm_engine: VllmEngine, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    llm = vllm_engine._running[tiny.base.path].llm
+    generate = llm.generate
+
+    def counted(prompts: list[Any], *args: Any, **kwargs: Any) -> Any:
+        calls.append(len(prompts))
+        return generate(prompts, *args, **kwargs)
+
+    monkeypatch.setattr(llm, "generate", counted)
+    asking = vllm_engine.ask([Ask(tiny.base, q) for q in choices(100)])
+    next(asking)
+    assert calls == [32]
+    assert len(list(asking)) == 99
+    assert calls == [32, 64, 4]
+
+
+def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftgate.engines import vllm_start
+
+    monkeypatch.setattr(vllm_start, "on_cpu", lambda: False)
+    arguments = vllm_start.engine_arguments(EngineSettings(), 4096, tiny.base, [tiny.real])
+    assert arguments["dtype"] == "auto"
+    assert arguments["gpu_memory_utilization"] == 0.9
+    assert arguments["max_loras"] == 1
+    assert "enforce_eager" not in arguments
+    assert "lora_target_modules" not in arguments
+
+
+@pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (16, 16), (17, 32), (300, 320), (512, 512)])
+def test_the_smallest_rank_that_fits_is_chosen(rank: int, allowed: int) -> None:
+    from ftgate.engines.vllm_start import allowed_rank
+
+    assert allowed_rank(rank) == allowed
+
+
+def test_a_rank_beyond_the_engine_is_refused_with_the_way_out() -> None:
+    from ftgate.engines.vllm_start import allowed_rank
+
+    with pytest.raises(ArtifactError, match="rank 513") as caught:
+        allowed_rank(513)
+    assert "merge" in caught.value.hint
+
+
+def test_what_an_adapter_declares_is_read_from_its_files(tiny: TinyModels, tmp_path: Path) -> None:
+    from ftgate.engines.vllm_start import declared_rank, target_modules
+
+    assert declared_rank(tiny.other.path) == 4
+    assert target_modules(tiny.other.path) == {"q_proj", "v_proj"}
+    assert len(target_modules(tiny.real.path)) == 7
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        target_modules(tmp_path)
+
+
+def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> None:
+    """The same sums with tokens of no adapter, of one and of another in turn, and slices of different widths."""
+    import torch
+    from vllm.lora.layers import LoRAMapping
+    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
+
+    from ftgate.engines.cpu_lora import RunwiseLora
+
+    torch.manual_seed(0)
+    slots, rank, wide = 3, 8, (32, 16, 16)
+    a = tuple(torch.randn(slots, 1, rank, 24) for _ in wide)
+    b = tuple(torch.randn(slots, 1, width, rank) for width in wide)
+    for table in (*a, *b):
+        table[-1] = 0  # the free slot, which vLLM's kernels use for tokens without an adapter
+    rows = (0, 0, 7, 7, 7, 9, 0, 7)
+    x, y = torch.randn(len(rows), 24), torch.randn(len(rows), sum(wide))
+    results = []
+    for wrapper_class in (PunicaWrapperCPU, RunwiseLora):
+        wrapper = wrapper_class(64, 16, torch.device("cpu"))
+        wrapper.update_metadata(LoRAMapping(rows, rows, is_prefill=True), [7, 9, None], slots, 100)
+        out = y.clone()
+        wrapper.add_lora_linear(out, x, a, b, 0.5, wide)
+        results.append(out)
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
+    assert torch.equal(results[1][0], y[0]), "a token without an adapter is left untouched"
+    assert not torch.equal(results[1][2], y[2])

@@ -1,0 +1,166 @@
+"""Questions to token ids."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from engines.tiny import END, TEMPLATE, TinyModels, make_tokenizer, model_at, question
+from ftgate.domain import Answer, Message
+from ftgate.engines.rendering import Prepared, Renderer, context_of, stop_tokens, time_limit
+from ftgate.errors import ArtifactError
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def renderer(tiny: TinyModels) -> Renderer:
+    return Renderer(tiny.real, 4096)
+
+
+def with_template(folder: Path, template: str) -> Renderer:
+    make_tokenizer(folder, template)
+    return Renderer(model_at(folder), 256)
+
+
+def reason(renderer: Renderer, text: str, options: tuple[str, ...] = (), max_tokens: int = 1) -> str:
+    answer = renderer.prepare(question(text, options, max_tokens))
+    assert isinstance(answer, Answer)
+    assert answer.finish == "error"
+    return str(answer.error)
+
+
+def test_an_adapter_uses_the_tokenizer_of_its_base(renderer: Renderer, tiny: TinyModels) -> None:
+    assert renderer.model == tiny.base
+    assert renderer.context == 256, "config.json promises less than the settings allow"
+
+
+def test_options_are_read_with_and_without_a_space(renderer: Renderer) -> None:
+    prepared = renderer.prepare(question("which?", ("A", "B")))
+    assert isinstance(prepared, Prepared)
+    assert [len(tokens) for tokens in prepared.options] == [2, 2]
+    spelled = {renderer._tokenizer.decode([token]) for token in prepared.options[0]}
+    assert spelled == {"A", " A"}
+
+
+def test_an_option_of_two_tokens_is_named(renderer: Renderer) -> None:
+    assert "'Aq7'" in reason(renderer, "which?", ("B", "Aq7"))
+    assert "''" in reason(renderer, "which?", ("B", ""))
+
+
+def test_options_with_a_common_token_are_named(renderer: Renderer) -> None:
+    assert reason(renderer, "which?", ("A", "B", "A")) == "options 'A' and 'A' begin with the same token"
+
+
+def test_a_prompt_that_is_too_long_is_named_with_both_numbers(renderer: Renderer) -> None:
+    message = reason(renderer, "red " * 400, max_tokens=20)
+    assert "with 20 for the answer, a context of 256 holds 236" in message
+    assert message.startswith("the prompt has 4")
+
+
+def test_text_that_is_no_unicode_is_an_error_row(renderer: Renderer) -> None:
+    assert "Unicode" in reason(renderer, "a\ud800b", ("A", "B"))
+
+
+def test_the_longest_prompt_that_fits_is_asked(renderer: Renderer) -> None:
+    text = ""
+    while isinstance(found := renderer.prepare(question(text + "#")), Prepared) and len(found.ids) < 255:
+        text += "#"
+    assert isinstance(renderer.prepare(question(text + "#")), Prepared)
+    assert isinstance(renderer.prepare(question(text + "##")), Answer)
+
+
+def test_special_tokens_and_the_stop_token_are_not_text(renderer: Renderer) -> None:
+    red = renderer._tokenizer("red", add_special_tokens=False)["input_ids"]
+    assert renderer.text([*red, 2]) == "red"
+    assert renderer.text([5, *red]) == "red"
+    assert renderer.text([]) == ""
+
+
+def test_a_template_error_is_an_error_row(tmp_path: Path) -> None:
+    picky = TEMPLATE + "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    renderer = with_template(tmp_path, picky)
+    turns = (Message("system", "x"), Message("user", "y"))
+    answer = renderer.prepare(question("x").__class__("m", "i", turns))
+    assert isinstance(answer, Answer)
+    assert "no system turn" in str(answer.error)
+    with pytest.raises(ArtifactError, match="no system turn"):
+        renderer.prompt(turns)
+
+
+def test_a_template_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.engines.rendering.TEMPLATE_SECONDS", 0.2)
+    loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}"
+    renderer = with_template(tmp_path, loop + "{% endfor %}{% endfor %}" + TEMPLATE)
+    assert "longer than 0.2 s" in reason(renderer, "which?")
+
+
+def test_the_time_limit_leaves_no_timer_behind() -> None:
+    with time_limit(5):
+        pass
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)
+    with pytest.raises(TimeoutError):
+        _work_under_a_limit()
+
+
+def _work_under_a_limit() -> None:
+    end = time.process_time() + 5
+    with time_limit(0.05):
+        while time.process_time() < end:
+            pass
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}[INST]{{ m['content'] }}[/INST]{% endfor %}",
+        "{% for m in messages %}{{ m['content'] | upper }}{% endfor %} =",
+        "{{ messages[-1]['content'] }}",
+    ],
+    ids=["no generation prompt", "changes the text", "nothing but the text"],
+)
+def test_options_are_found_after_unusual_templates(tmp_path: Path, template: str) -> None:
+    prepared = with_template(tmp_path, template).prepare(question("which one is it?", ("A", "B")))
+    assert isinstance(prepared, Prepared)
+    assert all(tokens for tokens in prepared.options)
+
+
+def test_a_word_start_mark_is_part_of_the_option(tmp_path: Path) -> None:
+    """Tokenizers in the manner of SentencePiece write the first word after a special token as "▁A"."""
+    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+
+    vocabulary = {"<unk>": 0, "<|assistant|>": 1, "▁A": 2, "▁B": 3, "A": 4, "B": 5, "▁": 6, "▁hi": 7}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    core.add_special_tokens([AddedToken("<|assistant|>", special=True, normalized=False)])
+    core.save(str(tmp_path / "tokenizer.json"))
+    template = "{{ messages[0]['content'] }}<|assistant|>"
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<unk>", "chat_template": template}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    prepared = Renderer(model_at(tmp_path), 64).prepare(question("hi", ("A", "B")))
+    assert isinstance(prepared, Prepared)
+    assert prepared.options == ((2,), (3,))
+
+
+def test_every_declared_end_stops_an_answer(tiny: TinyModels, tmp_path: Path) -> None:
+    shutil.copytree(tiny.base.path, tmp_path / "m")
+    (tmp_path / "m" / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
+    tokenizer = Renderer(tiny.base, 256)._tokenizer
+    assert tokenizer.eos_token == END
+    assert stop_tokens(tmp_path / "m", tokenizer) == {2, 7, 9}
+
+
+def test_the_context_of_a_model_with_a_text_part(tmp_path: Path) -> None:
+    assert context_of(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"text_config": {"max_position_embeddings": 77}}')
+    assert context_of(tmp_path) == 77
+
+
+def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="the tokenizer cannot be read"):
+        Renderer(model_at(tmp_path), 64)
