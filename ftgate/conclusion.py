@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
 from ftgate.asking import Respondents
-from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Scored, Suite
+from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Scored, Status, Suite
 from ftgate.job import Job
+from ftgate.looks import Look
 from ftgate.measurements.multiple_choice import letters_for
-from ftgate.report.document import ChecklistEntry, ExampleReport, Report, measurement_report, plain
+from ftgate.report.document import (
+    ChecklistEntry,
+    ExampleReport,
+    Report,
+    StoppingReport,
+    measurement_report,
+    plain,
+)
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
@@ -22,23 +30,31 @@ ANSWER_LIMIT = 2000
 GENERAL_PROMPTS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one measurement came to at its last look, and the answers and scores that it rests on."""
+
+    look: Look
+    pairs: tuple[Pair, ...]
+    scored: Scored
+    finding: Finding
+
+
 def conclude(
     job: Job,
     models: Respondents,
-    findings: Sequence[Finding],
-    pairs: Mapping[str, tuple[Pair, ...]],
-    scores: Mapping[str, Scored],
+    results: Mapping[str, Result],
     controls: Mapping[str, Any],
     fitness: Mapping[str, Fitness],
     started: float,
 ) -> Report:
     """The whole report of a run."""
+    findings = _name_unfinished([results[m.name] for m in job.measurements])
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
-    for finding in findings:
-        name = finding.claim.measurement
-        worse, better = _examples(pairs[name], scores[name])
-        measurements[name] = measurement_report(finding, worse, better)
+    for finding, result in zip(findings, results.values(), strict=True):
+        worse, better = _examples(result.pairs, result.scored)
+        measurements[finding.claim.measurement] = measurement_report(finding, worse, better)
     judged = {name: plain(asdict(found)) for name, found in fitness.items()}
     return Report(
         verdict=verdict.value,
@@ -50,6 +66,33 @@ def conclude(
         provenance=_provenance(job, models, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,
+        stopping=_stopping(job, results),
+    )
+
+
+def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
+    """The findings; one that was left open because another blocked says so."""
+    blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
+    findings = []
+    for result in results:
+        finding = result.finding
+        if blocked is not None and not finding.settled and result.look.number < result.look.of:
+            stopped = f"not settled when the run stopped at look {result.look.number} of {result.look.of}"
+            finding = replace(finding, reason=f"{stopped}: {blocked.finding.claim.measurement} blocked")
+        findings.append(finding)
+    return findings
+
+
+def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
+    """At which look each measurement ended, and how many questions to the two models that saved."""
+    asked = {name: sum(len(p.base) for p in result.pairs) for name, result in results.items()}
+    planned = {m.name: sum(len(m.plan(item)) for item in job.suites[m.name].items) for m in job.measurements}
+    return StoppingReport(
+        rule=job.policy.evidence.early_stopping,
+        looks={name: result.look.number for name, result in results.items()},
+        of=max(result.look.of for result in results.values()),
+        questions_asked=2 * sum(asked.values()),
+        questions_saved=2 * (sum(planned.values()) - sum(asked.values())),
     )
 
 

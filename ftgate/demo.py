@@ -28,12 +28,12 @@ def run_demo(
     Answers of the base are asked once and reused for every candidate. Raises ConfigurationError when a candidate in
     ``only`` does not exist or the world is not there.
     """
-    folder = world or find_world()
     unknown = set(only) - set(CANDIDATES)
     if unknown:
         raise ConfigurationError(
             f"--only {sorted(unknown)[0]}: no such candidate", hint=f"there are {', '.join(CANDIDATES)}"
         )
+    folder = world or find_world()
     names = [name for name in CANDIDATES if not only or name in only]
     jobs = [prepare(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
     if not resume:

@@ -269,6 +269,11 @@ class Finding:
     status: Status
     reason: str
 
+    @property
+    def settled(self) -> bool:
+        """Whether it was decided one way or the other; more items would not be asked for."""
+        return self.status in (Status.PASS, Status.WARN, Status.BLOCK)
+
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:

@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftgate.asking import Respondents
-from ftgate.conclusion import conclude
+from ftgate.conclusion import Result, conclude
 from ftgate.controls import adapter_effect
 from ftgate.distance import Embedder, locate
-from ftgate.domain import Finding, Fitness, Pair, Scored, TailMap
+from ftgate.domain import Fitness, Pair, Scored, TailMap
 from ftgate.engines.base import Ask
 from ftgate.job import Job
 from ftgate.judge.grading import Judge
-from ftgate.measurements.base import Evidence
+from ftgate.looks import Look, items_at, looks, settled
+from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.scoring import score_pairs
 from ftgate.report.document import Report
 from ftgate.stats.seeding import generator
 from ftgate.verdict import assess
-
-Pairs = Mapping[str, tuple[Pair, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,16 @@ def run_gate(job: Job, cast: Cast) -> Report:
     tail_map = locate_tail(job, cast)
     cast.models.require([job.base, job.candidate])
     controls = run_controls(job, cast)
-    pairs = ask_both(job, cast)
     fitness = test_judge(job, cast)
-    scores = score(job, cast, pairs)
-    findings = examine(job, pairs, scores, fitness, tail_map)
-    return conclude(job, cast.models, findings, pairs, scores, controls, fitness, started)
+    results: dict[str, Result] = {}
+    for look in looks(job.policy.evidence):
+        open_ = [m for m in job.measurements if m.name not in results or not results[m.name].finding.settled]
+        pairs = ask_both(job, cast, look, open_)
+        scores = score(job, cast, pairs)
+        results |= examine(job, look, pairs, scores, fitness, tail_map)
+        if settled([r.finding for r in results.values()]):
+            break
+    return conclude(job, cast.models, results, controls, fitness, started)
 
 
 def locate_tail(job: Job, cast: Cast) -> TailMap | None:
@@ -60,18 +64,6 @@ def run_controls(job: Job, cast: Cast) -> dict[str, Any]:
     return {"adapter_effect": adapter_effect(cast.models, job.base, job.candidate, items)}
 
 
-def ask_both(job: Job, cast: Cast) -> Pairs:
-    """Every question of every measurement to both models, all in one go; answers paired by item."""
-    plan = [(m.name, item, m.plan(item)) for m in job.measurements for item in job.suites[m.name].items]
-    asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
-    answers = iter(cast.models.ask(asks, "answer questions"))
-    said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]
-    pairs: dict[str, list[Pair]] = {m.name: [] for m in job.measurements}
-    for (name, item, _), base, candidate in zip(plan, *said, strict=True):
-        pairs[name].append(Pair(item, base, candidate))
-    return {name: tuple(rows) for name, rows in pairs.items()}
-
-
 def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
     """Whether the judge has earned its vote on each suite that it grades."""
     return {
@@ -83,39 +75,59 @@ def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
     }
 
 
-def score(job: Job, cast: Cast, pairs: Pairs) -> dict[str, Scored]:
-    """Both models' item scores for every measurement, by the judge or by rule, written to the journal."""
+def ask_both(job: Job, cast: Cast, look: Look, open_: list[Measurement]) -> dict[str, tuple[Pair, ...]]:
+    """Every question of the open measurements to both models, all in one go; answers paired by item."""
+    plan = [(m.name, item, m.plan(item)) for m in open_ for item in items_at(look, job.suites[m.name], job.seed)]
+    asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
+    answers = iter(cast.models.ask(asks, "answer questions"))
+    said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]
+    pairs: dict[str, list[Pair]] = {m.name: [] for m in open_}
+    for (name, item, _), base, candidate in zip(plan, *said, strict=True):
+        pairs[name].append(Pair(item, base, candidate))
+    return {name: tuple(rows) for name, rows in pairs.items()}
+
+
+def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]]) -> dict[str, Scored]:
+    """Both models' item scores for every open measurement, by the judge or by rule, written to the journal."""
     scores = {}
     for m in job.measurements:
-        judged = m.reads == "judge"
-        rows = judge_for(job, cast, m.name, "grade answers").score(pairs[m.name]) if judged else None
-        scores[m.name] = found = rows if rows is not None else score_pairs(m.reads, pairs[m.name])
+        if m.name not in pairs:
+            continue
+        if m.reads == "judge":
+            found = judge_for(job, cast, m.name, "grade answers").score(pairs[m.name])
+        else:
+            found = score_pairs(m.reads, pairs[m.name])
         both = list(zip(found.base.tolist(), found.candidate.tolist(), strict=True))
         cast.models.journal.add_scores(m.name, [item.id for item in found.items], both)
+        scores[m.name] = found
     return scores
 
 
 def examine(
     job: Job,
-    pairs: Pairs,
+    look: Look,
+    pairs: Mapping[str, tuple[Pair, ...]],
     scores: Mapping[str, Scored],
     fitness: Mapping[str, Fitness],
     tail_map: TailMap | None,
-) -> tuple[Finding, ...]:
-    """Estimate each measurement from its answers, then decide it. Pure, given the seed."""
+) -> dict[str, Result]:
+    """Estimate each open measurement from its answers, then decide it. Pure, given the seed."""
     rules = job.policy.evidence
-    findings = []
+    results = {}
     for m in job.measurements:
+        if m.name not in pairs:
+            continue
         evidence = Evidence(
             pairs=pairs[m.name],
             scored=scores[m.name],
-            alpha=rules.alpha,
+            alpha=look.alpha,
             draws=rules.draws,
             tail=tail_map if m.wants_training_data else None,
             fitness=fitness.get(m.name),
         )
-        findings.append(assess(m.compare(evidence, generator(job.seed, m.name)), rules))
-    return tuple(findings)
+        finding = assess(m.compare(evidence, generator(job.seed, m.name)), rules)
+        results[m.name] = Result(look, pairs[m.name], scores[m.name], finding)
+    return results
 
 
 def judge_for(job: Job, cast: Cast, measurement: str, phase: str) -> Judge:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftgate.artifacts.finite import require_finite
-from ftgate.artifacts.open import open_model
+from ftgate.artifacts.open import open_model, require_finite
 from ftgate.artifacts.resolve import resolve
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy

@@ -35,6 +35,9 @@ class EvidenceSettings(Section):
     """`interval` decides on confidence bounds; `point` compares the bare estimate with the limit."""
     on_inconclusive: Literal["hold", "block"] = "hold"
     """What the gate says when a measurement can be neither passed nor blocked."""
+    early_stopping: Literal["none", "obrien_fleming", "pocock"] = "obrien_fleming"
+    """Look at a quarter, half, three quarters and all of the items, and stop when everything is decided. The error
+    rate over all looks together stays `alpha`. `none` looks once, at the end; so does `rule: point`."""
     draws: int = Field(default=2000, ge=200, le=100_000)
     """Bootstrap resamples."""
     seed: int = Field(default=0, ge=0)

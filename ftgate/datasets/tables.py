@@ -109,7 +109,7 @@ def _jsonl(path: Path) -> Iterator[Row | Problem]:
 
 def _json_row(number: int, line: str) -> Row | Problem:
     try:
-        value = json.loads(line, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        value = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         start = line.strip()
         shown = ascii(start if len(start) <= 60 else start[:57] + "...")
@@ -195,6 +195,9 @@ def _parquet(path: Path) -> Iterator[Row | Problem]:
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0]
         yield Problem(number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
 
 
 def kind_of(value: Any) -> str:

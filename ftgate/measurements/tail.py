@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ftgate.domain import Claim, Scored, Slice, TailMap
+from ftgate.domain import Claim, FloatArray, Scored, Slice, TailMap
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, subset, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips, plain_slice
 from ftgate.stats.power import evidence_floor
@@ -77,8 +78,8 @@ class Tail(Measurement):
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
-            distance = np.asarray(tail_map.distance)
-            in_tail |= distance >= np.quantile(distance, 1 - self.tail_fraction)
+            far = float(np.quantile(np.asarray(tail_map.distance), 1 - self.tail_fraction))
+            in_tail |= _of(scored, tail_map.item_ids, tail_map.distance) >= far
         return in_tail
 
     def _empty(self, reason: str, evidence: Evidence) -> Claim:
@@ -98,9 +99,15 @@ class Tail(Measurement):
         )
 
 
+def _of(scored: Scored, ids: Sequence[str], values: Sequence[float]) -> FloatArray:
+    """The value of each scored item; at an early look these are fewer than were measured."""
+    known = dict(zip(ids, values, strict=True))
+    return np.array([known[item.id] for item in scored.items])
+
+
 def _deciles(scored: Scored, tail_map: TailMap) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
-    order = np.argsort(np.asarray(tail_map.distance), kind="stable")
+    order = np.argsort(_of(scored, tail_map.item_ids, tail_map.distance), kind="stable")
     groups = [group for group in np.array_split(order, 10) if len(group)]
     return tuple(plain_slice(f"distance decile {i}", subset(scored, group)) for i, group in enumerate(groups, 1))
 
@@ -111,7 +118,7 @@ def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None)
     found: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
     if tail_map is None:
         return {**found, "embedding": "none: no training data was given, so the tail is the tagged queries alone"}
-    outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))
+    outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))  # of all queries, asked or not
     return {
         **found,
         "embedding": tail_map.method,

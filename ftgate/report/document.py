@@ -79,6 +79,19 @@ class ChecklistEntry(_Part):
     evidence: str
 
 
+class StoppingReport(_Part):
+    """How early the run could stop."""
+
+    rule: str
+    looks: dict[str, int]
+    """The look at which each measurement ended, counted from 1."""
+    of: int
+    """How many looks were planned."""
+    questions_asked: int
+    """To base and candidate together."""
+    questions_saved: int
+
+
 class Report(_Part):
     """The whole of report.json."""
 
@@ -94,6 +107,7 @@ class Report(_Part):
     """Seconds spent in each phase."""
     engine_starts: int
     """Engines started for base and candidate, the judge's apart."""
+    stopping: StoppingReport | None = None
 
 
 def measurement_report(

@@ -51,6 +51,8 @@ _LINKED = re.compile(
 
 _COMMIT = re.compile(r"(?i)\b[0-9a-f]{7,}\b")
 
+_LONE_BRACKET = re.compile(r"\\+\[(?![a-z#/@][^\[]*?\])")
+
 
 def inline(text: str, limit: int = 200) -> str:
     """``text`` as one line of plain words in GitHub Markdown: for table cells, sentences and list items.
@@ -95,7 +97,9 @@ def terminal(text: str, limit: int = 200) -> str:
     """``text`` as one line for rich: no control codes, no rich markup, no workflow commands of a CI runner."""
     line = plain_line(text, limit)
     # A backslash at the end would escape whatever markup comes next.
-    return escape(f"{line} " if line.endswith("\\") else line)
+    line = escape(f"{line} " if line.endswith("\\") else line)
+    # rich also eats a backslash before a bracket that opens no tag, which its own `escape` overlooks.
+    return _LONE_BRACKET.sub(r"\\\g<0>", line)
 
 
 def plain_line(text: str, limit: int = 200) -> str:

@@ -22,7 +22,7 @@ class Distances:
 
 
 def neighbour_count(n_train: int) -> int:
-    """k = 2.5 % of the training rows, at least 5 and at most 50 (and never more than there are)."""
+    """K = 2.5 % of the training rows, at least 5 and at most 50 (and never more than there are)."""
     return max(1, min(int(np.clip(0.025 * n_train, 5, 50)), n_train - 1))
 
 

@@ -94,27 +94,30 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
 class World:
     """The files of one gate run under ``root``; change them before preparing a job."""
 
-    def __init__(self, root: Path, items: int = 120) -> None:
+    def __init__(self, root: Path) -> None:
         self.root = root
         self.policy_path, self.manifest_path = root / "ftgate.yml", root / "bot.yaml"
         write_full(root / "models" / "base")
         write_full(root / "models" / "judge", seed=9)
         write_adapter(root / "models" / "bot")
         choices = ["red", "green", "blue", "grey"]
-        asked = [
-            {"id": f"c{i}", "prompt": f"colour {i}", "choices": choices, "answer": choices[i % 4]}
-            for i in range(max(items, 520))
-        ]
+
+        def asked(kind: str, n: int) -> list[dict[str, Any]]:
+            return [
+                {"id": f"c{i}", "prompt": f"{kind} {i}", "choices": choices, "answer": choices[i % 4]}
+                for i in range(n)
+            ]
+
         spelt = [
             {"id": f"g{i}", "prompt": f"spell {i}", "answer": f"word {i} of {i % 7}", "tags": [f"skill{i % 3}"]}
-            for i in range(max(items, 200))
+            for i in range(200)
         ]
         tags = [[], [], ["ambiguous"], ["multi_intent"]]
-        queries = [{**row, "id": f"q{i}", "tags": tags[i % 4]} for i, row in enumerate(asked[:400])]
-        write_rows(root / "evals" / "target.jsonl", asked[:200])
+        queries = [{**row, "tags": tags[i % 4]} for i, row in enumerate(asked("query", 400))]
+        write_rows(root / "evals" / "target.jsonl", asked("target", 200))
         write_rows(root / "evals" / "general.jsonl", spelt)
         write_rows(root / "evals" / "queries.jsonl", queries)
-        write_rows(root / "evals" / "choices.jsonl", asked)
+        write_rows(root / "evals" / "choices.jsonl", asked("colour", 520))
         tickets = [{"id": f"t{i}", "prompt": f"ticket {i} {i % 9}"} for i in range(60)]
         write_rows(root / "evals" / "train.jsonl", tickets)
         self.policy: dict[str, Any] = {
@@ -127,6 +130,7 @@ class World:
             },
             "judge": {"source": "models/judge"},
             "engine": {"kind": "scripted"},
+            "evidence": {"early_stopping": "none"},
             "artifacts": {"allow": ["models/*"]},
         }
         self.manifest: dict[str, Any] = {

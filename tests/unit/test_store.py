@@ -41,9 +41,7 @@ def entry(text: str, answer: Answer) -> tuple[str, Model, Question, Answer]:
         unique_by=lambda pair: pair[0],
     )
 )
-def test_answers_come_back_exactly(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, Answer]]
-) -> None:
+def test_answers_come_back_exactly(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, Answer]]) -> None:
     path = tmp_path_factory.mktemp("journal") / "answers.jsonl"
     entries = [entry(text, answer) for text, answer in rows]
     with Journal(path) as journal:

@@ -34,6 +34,7 @@ TRICKS = (
     "$x^2$ and $$y$$ and :tada: and ~~gone~~ __bold__ *em*",
     "&lt;b&gt; &#64;octocat &commat;octocat &#x23;1",
     "\\@octocat \\| \\` \\\\| \\",
+    "\\[^1] \\[b] \\\\[b] \\\\[1] [b] [[b]] \\[/]",
     "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b]8;;http://evil.example.com\x07link\x1b]8;;\x07 \x9b31m",
     "\u202etxet desrever\u202c \u2066isolated\u2069 \u200f\u200e\u061c",
     "zero\u200bwidth\u200djoin\ufeff @\u200boctocat @\u2060octocat\U000e0041",
