@@ -63,7 +63,7 @@ CELLS += ["tr_open", *["td_open", "td_close"] * 2, "tr_close", "tbody_close", "t
 def with_tricks(test):
     for trick in TRICKS:
         test = example(trick)(test)
-    return test
+    return settings(deadline=None)(test)
 
 
 @with_tricks
@@ -141,7 +141,7 @@ def test_nothing_that_acts_is_left(text):
         max_size=50,
     )
 )
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_ordinary_words_come_back_unchanged(text):
     line = " ".join(text.split())
     assert markdown.words(escape.inline(line, 200)).replace(escape.BREAK, "") == line
