@@ -124,6 +124,7 @@ def examine(
             draws=rules.draws,
             tail=tail_map if m.wants_training_data else None,
             fitness=fitness.get(m.name),
+            overall_alpha=rules.alpha,
         )
         finding = assess(m.compare(evidence, generator(job.seed, m.name)), rules)
         results[m.name] = Result(look, pairs[m.name], scores[m.name], finding)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pydantic import BaseModel
+
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.measurements.registry import MEASUREMENTS
@@ -13,7 +15,8 @@ from ftgate.report.document import Report
 
 def schema_of(kind: str) -> str:
     """The JSON Schema (draft 2020-12) of ``policy``, ``manifest`` or ``report``, as indented JSON."""
-    model = {"policy": Policy, "manifest": Manifest, "report": Report}[kind]
+    models: dict[str, type[BaseModel]] = {"policy": Policy, "manifest": Manifest, "report": Report}
+    model = models[kind]
     schema = model.model_json_schema(mode="serialization" if kind == "report" else "validation")
     if kind == "policy":
         _name_measurements(schema)

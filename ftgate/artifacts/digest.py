@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ftgate.domain import digest_of
 from ftgate.errors import ArtifactError
 
-_BLOCK = 1 << 20
-_NOT_CONTENT = frozenset({".git", ".cache"})
-"""Folders that tools leave behind; they are not part of a model."""
+_NOT_CONTENT = (".git", ".cache")
+"""What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
+_THREADS = min(8, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,42 +36,78 @@ class Snapshot:
     digest: str
 
 
-def take_snapshot(folder: Path, reference: str) -> Snapshot:
+def take_snapshot(folder: Path, reference: str, root: Path | None = None) -> Snapshot:
     """Read every file of ``folder`` and digest the tree: SHA-256 over the sorted [path, size, sha256] of its files.
 
-    Links to files inside the folder are followed; one that leads out of it is refused, because its target is not under
-    the control of whoever pinned the folder. Raises ArtifactError for such a link, a missing folder or a file that
-    cannot be read.
+    Times, permissions and empty folders do not count. Links to files are followed while they stay inside ``root``, by
+    default the folder itself, in a hub cache the repository (its snapshots link to its blobs); what lies outside is not
+    under the control of whoever pinned the folder. Raises ArtifactError for a link that leads out, nowhere or to a
+    folder, for anything that is no file, for a missing or empty folder, and for a file that cannot be read.
     """
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "no such folder"
-        raise ArtifactError(f"{reference}: {kind}: {folder}", hint="name the folder that holds the weights")
-    root = folder.resolve()
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if _NOT_CONTENT.intersection(name.parts):
-            continue
-        if path.is_symlink() and not path.resolve().is_relative_to(root):
-            raise ArtifactError(
-                f"{reference}: {name.as_posix()} is a link that leads out of the folder",
-                hint="copy the file in its place",
-            )
-        if path.is_file():
-            files[name.as_posix()] = _entry(path, reference)
-    if not files:
+        raise ArtifactError(
+            f"{reference}: {kind}: {folder}",
+            hint="name the folder that holds the weights; a path is relative to the file it stands in",
+        )
+    folder = folder.resolve()
+    border = (root or _cache_of(folder)).resolve()
+    found = {path.relative_to(folder).as_posix(): path for path in _files(folder, folder, reference)}
+    if not found:
         raise ArtifactError(f"{reference}: the folder {folder} is empty", hint="name the folder that holds the weights")
-    tree = [[name, entry.size, entry.sha256] for name, entry in sorted(files.items())]
-    return Snapshot(folder, reference, files, "sha256:" + digest_of(tree))
+    for name, path in found.items():
+        _require_file(name, path, border, reference)
+    names = sorted(found)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        entries = pool.map(lambda name: _entry(name, found[name], reference), names)
+        files = dict(zip(names, entries, strict=True))
+    return Snapshot(folder, reference, files, tree_digest(files))
 
 
-def _entry(path: Path, reference: str) -> FileEntry:
-    digest, size = hashlib.sha256(), 0
+def tree_digest(files: Mapping[str, FileEntry]) -> str:
+    """``sha256:`` and the SHA-256 of the sorted ``[path, size, sha256]`` as canonical JSON."""
+    return "sha256:" + digest_of([[name, files[name].size, files[name].sha256] for name in sorted(files)])
+
+
+def _cache_of(folder: Path) -> Path:
+    """The repository that ``folder`` is a snapshot of, if it lies in a hub cache; else the folder."""
+    repository = folder.parent.parent
+    return repository if folder.parent.name == "snapshots" and (repository / "blobs").is_dir() else folder
+
+
+def _files(folder: Path, top: Path, reference: str) -> Iterator[Path]:
+    try:
+        found = list(folder.iterdir())
+    except OSError as error:
+        raise ArtifactError(f"{reference}: cannot list {folder}: {error.strerror}", hint="check permissions") from None
+    for path in found:
+        if folder == top and path.name in _NOT_CONTENT:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _files(path, top, reference)
+        else:
+            yield path
+
+
+def _require_file(name: str, path: Path, border: Path, reference: str) -> None:
+    hint = "copy the file in its place"
+    try:
+        target = path.resolve(strict=True)
+        mode = target.stat().st_mode
+    except (OSError, RuntimeError):
+        raise ArtifactError(f"{reference}: {name} is a link that leads nowhere", hint=hint) from None
+    if path.is_symlink() and not target.is_relative_to(border):
+        raise ArtifactError(f"{reference}: {name} is a link that leads out of the folder, to {target}", hint=hint)
+    if stat.S_ISDIR(mode):
+        raise ArtifactError(f"{reference}: {name} is a link to a folder", hint="copy the folder in its place")
+    if not stat.S_ISREG(mode):
+        raise ArtifactError(f"{reference}: {name} is neither a file nor a folder", hint="remove it")
+
+
+def _entry(name: str, path: Path, reference: str) -> FileEntry:
     try:
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-                size += len(block)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return FileEntry(file.tell(), digest)
     except OSError as error:
-        raise ArtifactError(f"{reference}: cannot read {path.name}: {error}", hint="check the file") from None
-    return FileEntry(size, digest.hexdigest())
+        raise ArtifactError(f"{reference}: cannot read {name}: {error.strerror}", hint="check permissions") from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ftgate.artifacts.allow import require_allowed
 from ftgate.artifacts.digest import Snapshot, take_snapshot
 from ftgate.errors import ArtifactError
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://?")
 
 
 def resolve(
@@ -16,40 +18,25 @@ def resolve(
 ) -> Snapshot:
     """The snapshot that ``reference`` names.
 
-    A local path is taken relative to ``relative_to``, the folder of the file that names it, and is allowed when the
-    folder it leads to, written relative to the policy's folder, matches one of the ``allow`` globs. Nothing is allowed
-    by default. With ``digest`` the tree must have that digest. Raises ArtifactError otherwise.
+    A local path is taken relative to ``relative_to``, the folder of the file that names it, and must be allowed by the
+    policy (see :func:`~ftgate.artifacts.allow.require_allowed`); nothing is allowed by default, and nothing is read
+    before that is clear. With ``digest`` the tree must have that digest. Raises ArtifactError otherwise.
     """
-    if "://" in reference:
+    scheme = _SCHEME.match(reference)
+    if scheme:
         raise ArtifactError(
-            f"{reference}: {reference.split('://', 1)[0]}:// sources cannot be pulled yet",
+            f"{reference}: {scheme[1]}:// sources are not supported yet; local folders are",
             hint="download the snapshot first, and name its folder",
         )
-    folder = relative_to / reference
-    _require_allowed(reference, folder, policy_folder, allow)
-    snapshot = take_snapshot(folder, reference)
+    try:
+        folder = (relative_to / reference).resolve()
+        require_allowed(reference, folder, policy_folder, allow)
+        snapshot = take_snapshot(folder, reference)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ArtifactError(f"{reference!a}: not a usable path: {error}", hint="name a folder") from None
     if digest is not None and digest != snapshot.digest:
         raise ArtifactError(
-            f"{reference}: the manifest expects {digest}, the files have {snapshot.digest}",
+            f"{reference}: expected {digest}, but the files have {snapshot.digest}",
             hint="the files changed, or the digest belongs to another version: pin the one you mean",
         )
     return snapshot
-
-
-def _require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Sequence[str]) -> None:
-    """Compare where the path really leads, links and ``..`` resolved, with where the globs really point."""
-    real = folder.resolve()
-    home = policy_folder.resolve()
-    for glob in allow:
-        pattern = os.path.normpath(home / glob)
-        # A star stands for one name, never for a path separator: models/* does not let in models/a/b.
-        if len(Path(pattern).parts) == len(real.parts) and all(
-            fnmatchcase(part, wanted) for part, wanted in zip(real.parts, Path(pattern).parts, strict=True)
-        ):
-            return
-    shown = os.path.relpath(real, home)
-    allowed = ", ".join(allow) or "nothing"
-    raise ArtifactError(
-        f"{reference}: the policy does not allow {shown} (artifacts.allow: {allowed})",
-        hint="add a glob, relative to the policy's folder, to artifacts.allow; it is read from the base branch",
-    )

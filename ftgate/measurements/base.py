@@ -13,6 +13,7 @@ from pydantic import Field
 from ftgate.config.strict import Section
 from ftgate.domain import Claim, Fitness, Item, Pair, Question, Scored, TailMap
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.stats.power import evidence_floor
 
 Scorer = Literal["choice", "exact", "contains", "judge"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -25,9 +26,16 @@ class Evidence:
     pairs: tuple[Pair, ...]
     scored: Scored
     alpha: float
+    """One-sided error of this look."""
     draws: int
     tail: TailMap | None = None
     fitness: Fitness | None = None
+    overall_alpha: float | None = None
+    """One-sided error of all looks together, if there are several: what the least number of items follows from."""
+
+    def least_items(self, limit: float) -> int:
+        """Items below which a collapse on a share ``limit`` of all prompts could go unseen (methods: section 1)."""
+        return evidence_floor(limit, self.overall_alpha or self.alpha)
 
 
 class Measurement(Section, ABC):

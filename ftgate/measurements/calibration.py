@@ -12,9 +12,14 @@ from ftgate.domain import Answer, Claim, FloatArray, Item, Question
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.stats import calibration as statistics
+from ftgate.stats.normal import critical
 
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
+PASS_FACTOR = 1.7
+"""How many times wider the interval is on the side of a pass. Next to a calibrated base the bootstrap keeps most of a
+standard error of bias, whatever n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
+of the time when the candidate is underconfident (docs/decisions/0005)."""
 
 
 class Calibration(Measurement):
@@ -59,6 +64,7 @@ class Calibration(Measurement):
             draws=max(1000, evidence.draws // 2),
             bins=self.bins,
             alpha=evidence.alpha,
+            pass_z=PASS_FACTOR * critical(evidence.alpha),
         )
         doubts = []
         if len(pairs) < self.min_items:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from ftgate.domain import Fitness, FloatArray, Scored, Slice
-from ftgate.measurements.base import subset
+from ftgate.measurements.base import Evidence, subset
 from ftgate.stats.bootstrap import Floor, difference_bootstrap, drop_bootstrap, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
-from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, difference_interval, drop_interval
 
 LEAST_BASE = 0.1
 """Below this base score (lower bound) a relative drop is a quotient of noise."""
+LEAST_GRADED = 100
+"""Below this many graded items a rare collapse that no item shows makes the bootstrap pass too often."""
 MOST_LISTED = 50
 
 Compare = Callable[[FloatArray, FloatArray], Interval]
@@ -35,20 +36,17 @@ class Estimate:
     doubts: tuple[str, ...]
 
 
-def drop(
-    scored: Scored, limit: float, alpha: float, draws: int, rng: np.random.Generator, fitness: Fitness | None
-) -> Estimate:
-    """The relative drop, or the absolute one where the base scores too low for a quotient (methods: section 1).
+def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator) -> Estimate:
+    """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
-    Binary scores of independent items take the score test for a ratio (section 2), all others the studentised
-    bootstrap (section 3); a judge's floor is taken off where there is one (section 6).
+    Binary scores of independent items take the score test for a ratio (methods: section 2), all others the studentised
+    bootstrap (section 3); a judge's floor is taken off where there is one (section 6). A base whose score may lie below
+    ``LEAST_BASE`` makes the quotient one of noise (section 1).
     """
-    clusters = _clusters(scored)
-    floor = Floor(fitness.floor, fitness.floor_variance, fitness.canaries) if fitness is not None else None
-    enough = evidence_floor(limit, alpha)
-    doubts = _few(len(scored.items), enough, limit)
+    alpha, draws, clusters, floor = evidence.alpha, evidence.draws, _clusters(scored), _floor(evidence.fitness)
+    doubts = _few(scored, evidence.least_items(limit), limit)
     if wilson_interval(_mean(scored.base), len(scored.items), alpha).low - (floor.mean if floor else 0) < LEAST_BASE:
-        gain = difference(scored, alpha, draws, rng)
+        gain = difference(scored, evidence, rng)
         low, high = gain.interval
         unit = "absolute drop (the base scores too low for a relative one)"
         change, interval = -gain.change + 0.0, (-high + 0.0, -low + 0.0)
@@ -70,9 +68,9 @@ def drop(
     return _estimate(scored, compare, "relative drop", method, doubts, worse_is_up=True)
 
 
-def difference(scored: Scored, alpha: float, draws: int, rng: np.random.Generator) -> Estimate:
+def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator) -> Estimate:
     """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap."""
-    clusters = _clusters(scored)
+    alpha, draws, clusters = evidence.alpha, evidence.draws, _clusters(scored)
     if scored.binary and clusters is None:
         method = "score test for the paired difference, N-1 corrected"
 
@@ -145,7 +143,18 @@ def _clusters(scored: Scored) -> list[str] | None:
     return [f"cluster {item.cluster}" if item.cluster else f"item {item.id}" for item in scored.items]
 
 
-def _few(n: int, enough: int, limit: float) -> tuple[str, ...]:
-    if n >= enough:
-        return ()
-    return (f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen",)
+def _floor(fitness: Fitness | None) -> Floor | None:
+    """What the judge gives to worthless answers, if a judge that can be trusted did the scoring."""
+    if fitness is None or not fitness.fit:
+        return None
+    return Floor(fitness.floor, fitness.floor_variance, fitness.canaries)
+
+
+def _few(scored: Scored, enough: int, limit: float) -> tuple[str, ...]:
+    n, graded = len(scored.items), not scored.binary
+    if n < enough:
+        text = f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen"
+        return (text,)
+    if graded and n < LEAST_GRADED:
+        return (f"{n} graded items are too few: below {LEAST_GRADED} the bootstrap errs more often than it says",)
+    return ()

@@ -11,7 +11,6 @@ from pydantic import model_validator
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips
-from ftgate.stats.power import evidence_floor
 
 
 class Forgetting(Measurement):
@@ -38,7 +37,7 @@ class Forgetting(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
-        estimate = drop(evidence.scored, self.block_drop, evidence.alpha, evidence.draws, rng, evidence.fitness)
+        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -53,7 +52,7 @@ class Forgetting(Measurement):
             limit=self.block_drop,
             warn_limit=self.warn_drop,
             doubts=estimate.doubts,
-            least_n=evidence_floor(self.block_drop, evidence.alpha),
+            least_n=evidence.least_items(self.block_drop),
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
             slices=by_tag(evidence.scored),
             details={**flips(evidence.scored), **_lengths(evidence.pairs)},

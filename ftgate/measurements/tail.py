@@ -12,7 +12,6 @@ from pydantic import Field
 from ftgate.domain import Claim, FloatArray, Scored, Slice, TailMap
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, subset, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips, plain_slice
-from ftgate.stats.power import evidence_floor
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""
@@ -52,7 +51,7 @@ class Tail(Measurement):
         if not in_tail.any():
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
         tail, head = subset(scored, np.flatnonzero(in_tail)), subset(scored, np.flatnonzero(~in_tail))
-        estimate = drop(tail, self.block_drop, evidence.alpha, evidence.draws, rng, evidence.fitness)
+        estimate = drop(tail, evidence, self.block_drop, rng)
         slices = [plain_slice("head", head)] if len(head.items) else []
         slices += [*by_tag(scored), *(_deciles(scored, tail_map) if tail_map else ())]
         return Claim(
@@ -68,7 +67,7 @@ class Tail(Measurement):
             worse="up",
             limit=self.block_drop,
             doubts=estimate.doubts,
-            least_n=evidence_floor(self.block_drop, evidence.alpha),
+            least_n=evidence.least_items(self.block_drop),
             void=void,
             slices=tuple(slices),
             details={**flips(tail), **_where(scored, in_tail, tail_map)},

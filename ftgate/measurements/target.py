@@ -28,7 +28,7 @@ class Target(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
-        estimate = difference(evidence.scored, evidence.alpha, evidence.draws, rng)
+        estimate = difference(evidence.scored, evidence, rng)
         return Claim(
             measurement=self.name,
             base=estimate.base,
