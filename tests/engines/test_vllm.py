@@ -79,14 +79,6 @@ def test_trap_1_rows_of_base_and_adapters_do_not_touch_in_one_call(vllm_engine: 
     assert largest_gap(apart["base"], apart["other"]) > 0.01
 
 
-def test_trap_1_a_slot_stays_free_on_cpu(tiny: TinyModels) -> None:
-    from ftgate.engines.vllm_start import lora_arguments, on_cpu
-
-    arguments = lora_arguments([tiny.real, tiny.other])
-    assert arguments["max_loras"] == (3 if on_cpu() else 2)
-    assert arguments["max_lora_rank"] == 8
-
-
 def test_trap_2_an_adapter_without_effect_shows_in_the_probe(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
     prompts = [(Message("user", text),) for text in ("which home", "what colour", "a cave in the forest")]
     base, idle, real = (vllm_engine.probe(model, prompts) for model in (tiny.base, tiny.idle, tiny.real))
@@ -180,23 +172,6 @@ def test_trap_4_options_of_different_questions_share_a_batch(vllm_engine: VllmEn
     assert largest_gap(together, alone) < 1e-5
 
 
-def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) -> None:
-    from ftgate.engines.vllm_start import engine_arguments, on_cpu
-
-    if not on_cpu():
-        pytest.skip("a GPU build of vLLM")
-    arguments = engine_arguments(EngineSettings(), 256, tiny.base, [])
-    assert arguments["dtype"] == "float32"
-    assert arguments["enforce_eager"] is True
-    assert arguments["kv_cache_memory_bytes"] == 256 << 20
-    assert arguments["load_format"] == "safetensors"
-    assert arguments["trust_remote_code"] is False
-    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
-    config = vllm_engine._running[tiny.base.path].llm.llm_engine.vllm_config
-    assert str(config.model_config.dtype) == "torch.float32"
-    assert vllm_engine.info().dtype == "float32"
-
-
 def test_the_first_start_can_be_replaced_by_one_with_more_adapters(
     tiny: TinyModels, settings: EngineSettings, tmp_path: Path, vllm_engine: VllmEngine
 ) -> None:
@@ -280,68 +255,3 @@ def test_answers_come_portion_by_portion(
     assert calls == [32]
     assert len(list(asking)) == 99
     assert calls == [32, 64, 4]
-
-
-def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines import vllm_start
-
-    monkeypatch.setattr(vllm_start, "on_cpu", lambda: False)
-    arguments = vllm_start.engine_arguments(EngineSettings(), 4096, tiny.base, [tiny.real])
-    assert arguments["dtype"] == "auto"
-    assert arguments["gpu_memory_utilization"] == 0.9
-    assert arguments["max_loras"] == 1
-    assert "enforce_eager" not in arguments
-    assert "lora_target_modules" not in arguments
-
-
-@pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (16, 16), (17, 32), (300, 320), (512, 512)])
-def test_the_smallest_rank_that_fits_is_chosen(rank: int, allowed: int) -> None:
-    from ftgate.engines.vllm_start import allowed_rank
-
-    assert allowed_rank(rank) == allowed
-
-
-def test_a_rank_beyond_the_engine_is_refused_with_the_way_out() -> None:
-    from ftgate.engines.vllm_start import allowed_rank
-
-    with pytest.raises(ArtifactError, match="rank 513") as caught:
-        allowed_rank(513)
-    assert "merge" in caught.value.hint
-
-
-def test_what_an_adapter_declares_is_read_from_its_files(tiny: TinyModels, tmp_path: Path) -> None:
-    from ftgate.engines.vllm_start import declared_rank, target_modules
-
-    assert declared_rank(tiny.other.path) == 4
-    assert target_modules(tiny.other.path) == {"q_proj", "v_proj"}
-    assert len(target_modules(tiny.real.path)) == 7
-    with pytest.raises(ArtifactError, match="cannot be read"):
-        target_modules(tmp_path)
-
-
-def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> None:
-    """The same sums with tokens of no adapter, of one and of another in turn, and slices of different widths."""
-    import torch
-    from vllm.lora.layers import LoRAMapping
-    from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
-
-    from ftgate.engines.cpu_lora import RunwiseLora
-
-    torch.manual_seed(0)
-    slots, rank, wide = 3, 8, (32, 16, 16)
-    a = tuple(torch.randn(slots, 1, rank, 24) for _ in wide)
-    b = tuple(torch.randn(slots, 1, width, rank) for width in wide)
-    for table in (*a, *b):
-        table[-1] = 0  # the free slot, which vLLM's kernels use for tokens without an adapter
-    rows = (0, 0, 7, 7, 7, 9, 0, 7)
-    x, y = torch.randn(len(rows), 24), torch.randn(len(rows), sum(wide))
-    results = []
-    for wrapper_class in (PunicaWrapperCPU, RunwiseLora):
-        wrapper = wrapper_class(64, 16, torch.device("cpu"))
-        wrapper.update_metadata(LoRAMapping(rows, rows, is_prefill=True), [7, 9, None], slots, 100)
-        out = y.clone()
-        wrapper.add_lora_linear(out, x, a, b, 0.5, wide)
-        results.append(out)
-    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
-    assert torch.equal(results[1][0], y[0]), "a token without an adapter is left untouched"
-    assert not torch.equal(results[1][2], y[2])
