@@ -40,7 +40,7 @@ def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
         return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts))
     if claim.warn_limit is not None and change >= sign * claim.warn_limit:
         reason = _sentence(claim, "is within", evidence)
-        reason += f", but the estimate reaches the warning limit {_percent(claim.warn_limit)}"
+        reason += f", but the estimate reaches the warning limit {_amount(claim, claim.warn_limit)}"
         return Finding(claim, Status.WARN, reason)
     return Finding(claim, Status.PASS, _sentence(claim, "is within", evidence))
 
@@ -77,16 +77,21 @@ def _reason(finding: Finding) -> str:
     return f"{finding.claim.measurement}: {finding.reason}"
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %" if math.isfinite(value) else "unbounded"
+def _amount(claim: Claim, value: float) -> str:
+    """A value in the words of the claim's unit: a calibration error as it is, gains in points, drops in percent."""
+    if not math.isfinite(value):
+        return "unbounded"
+    if claim.unit.startswith("ECE"):
+        return f"{value:+.3f}"
+    return f"{100 * value:+.1f} p.p." if claim.worse == "down" else f"{100 * value:.1f} %"
 
 
 def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:
     low, high = claim.interval
-    shown = f"{claim.unit} {_percent(claim.change)}"
+    shown = f"{claim.unit} {_amount(claim, claim.change)}"
     if evidence.rule == "interval":
-        shown += f" [{_percent(low)}, {_percent(high)}]"
-    limit = f"the limit {_percent(claim.limit)}"
+        shown += f" [{_amount(claim, low)}, {_amount(claim, high)}]"
+    limit = f"the limit {_amount(claim, claim.limit)}"
     if claim.worse == "down":
         relation = {"is beyond": "stays below", "is within": "is above"}[relation]
     return f"{shown} {relation} {limit}"
@@ -94,8 +99,8 @@ def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:
 
 def _undecided(claim: Claim) -> str:
     low, high = claim.interval
-    shown = f"{claim.unit} {_percent(claim.change)} [{_percent(low)}, {_percent(high)}]"
-    text = f"{shown} straddles the limit {_percent(claim.limit)}"
+    shown = f"{claim.unit} {_amount(claim, claim.change)} [{_amount(claim, low)}, {_amount(claim, high)}]"
+    text = f"{shown} straddles the limit {_amount(claim, claim.limit)}"
     if claim.needed_n:
         text += f"; about {claim.needed_n} items would settle it (this run had {claim.n})"
     return text

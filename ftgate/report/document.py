@@ -55,6 +55,8 @@ class MeasurementReport(_Part):
     change: Number
     """Negative is worse for target; positive is worse for the other three. ``unit`` says what it is."""
     unit: str
+    worse: Literal["up", "down"]
+    """Which direction of ``change`` harms."""
     interval: tuple[Number, Number]
     level: float
     """Confidence level of the two-sided interval."""
@@ -67,6 +69,9 @@ class MeasurementReport(_Part):
     slices: list[SliceReport] = Field(default_factory=list)
     regressions: list[ExampleReport] = Field(default_factory=list)
     improvements: list[ExampleReport] = Field(default_factory=list)
+    regressed: int = 0
+    """How many items got worse in all; ``regressions`` shows the worst."""
+    improved: int = 0
     details: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -124,6 +129,7 @@ def measurement_report(
         candidate=number(claim.candidate),
         change=number(claim.change),
         unit=claim.unit,
+        worse=claim.worse,
         interval=(number(claim.interval[0]), number(claim.interval[1])),
         level=claim.level,
         n=claim.n,
@@ -134,6 +140,8 @@ def measurement_report(
         slices=[_slice(s) for s in claim.slices],
         regressions=regressions,
         improvements=improvements,
+        regressed=int(claim.details.get("worse", 0)),
+        improved=int(claim.details.get("better", 0)),
         details=plain(claim.details),
     )
 
