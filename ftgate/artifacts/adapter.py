@@ -1,91 +1,127 @@
-"""What an adapter must be for vLLM to run it beside its base, and for it to belong to that base at all."""
+"""What an adapter must be for vLLM to run it beside its base. Whether it fits that base: see fits.py.
+
+The list follows vLLM's own PEFTHelper, and adds what vLLM drops without a word.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.safetensors_header import Tensor, is_zero
+from ftgate.artifacts.finite import is_zero
+from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.errors import ArtifactError
 
 MAX_RANK = 512
 """The largest rank that vLLM takes."""
-_MERGE = "merge it into its base (peft: merge_and_unload) and give the merged full weights as candidate"
+MERGE = "merge it into its base (peft: merge_and_unload) and give the merged full weights as candidate"
 _PREFIX = "base_model.model."
+_MATRIX = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
+_PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
+"""Ways of starting that leave an ordinary adapter behind; the others change the base's own weights as well."""
 
-Test = Callable[[Mapping[str, Any]], bool]
-
-_REFUSED: tuple[tuple[Test, str], ...] = (
-    (lambda c: c.get("peft_type", "LORA") != "LORA", "peft_type is {peft_type}, not LORA"),
-    (lambda c: bool(c.get("use_dora")), "use_dora (DoRA): vLLM would ignore the magnitudes"),
-    (lambda c: bool(c.get("lora_bias")), "lora_bias: vLLM would drop the biases"),
-    (lambda c: c.get("bias", "none") != "none", "bias is {bias}: vLLM would drop the trained biases"),
+Config = Mapping[str, Any]
+_REFUSED: tuple[tuple[Callable[[Config], bool], str], ...] = (
+    (lambda c: bool(c.get("use_dora")), "use_dora: DoRA's magnitudes are not run by vLLM"),
+    (lambda c: bool(c.get("lora_bias")), "lora_bias: vLLM has no biases in adapters"),
+    (lambda c: c.get("bias", "none") != "none", "bias is {bias!a}: vLLM would drop the trained biases"),
     (lambda c: bool(c.get("modules_to_save")), "modules_to_save {modules_to_save}: vLLM would drop them"),
     (lambda c: bool(c.get("layer_replication")), "layer_replication changes the layers of the base"),
     (lambda c: bool(c.get("trainable_token_indices")), "trainable_token_indices: vLLM would drop the trained tokens"),
-    (lambda c: bool(c.get("alora_invocation_tokens")), "activated LoRA applies to a part of the prompt only"),
+    (lambda c: bool(c.get("target_parameters")), "target_parameters {target_parameters}: cannot be checked or run"),
+    (lambda c: bool(c.get("alora_invocation_tokens")), "alora_invocation_tokens: vLLM has no activated LoRA"),
+    (lambda c: bool(c.get("use_qalora")), "use_qalora: vLLM has no QALoRA"),
+    (lambda c: bool(c.get("use_bdlora")), "use_bdlora: vLLM has no block-diagonal LoRA"),
+    (lambda c: bool(c.get("kasa_config")), "kasa_config: KaSA changes the base and is not run by vLLM"),
+    (lambda c: bool(c.get("arrow_config")), "arrow_config: routing between adapters is not run by vLLM"),
+    (lambda c: bool(c.get("monteclora_config")), "monteclora_config: sampled adapters are not run by vLLM"),
     (
-        lambda c: str(c.get("init_lora_weights", True)).lower().startswith(("pissa", "olora", "corda", "loftq", "eva")),
-        "init_lora_weights {init_lora_weights} changes the base weights",
+        lambda c: isinstance(c.get("init_lora_weights"), str) and c["init_lora_weights"].lower() not in _PLAIN_INITS,
+        "init_lora_weights is {init_lora_weights!a}: it changed the base's weights too, which vLLM does not",
     ),
 )
 
 
-def check_adapter(snapshot: Snapshot, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> int:
-    """The rank of an adapter that vLLM can run. Raises ArtifactError naming what stands in the way."""
+class Matrices(NamedTuple):
+    """The pair that changes one module: ``a`` of shape (rank, in), ``b`` of shape (out, rank)."""
+
+    a: Tensor
+    b: Tensor
+
+
+def check_config(config: Config, where: str) -> None:
+    """Raise ArtifactError, ``where`` in front, for anything in adapter_config.json that vLLM cannot run."""
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise ArtifactError(f"{where}: peft_type is {kind!a}, not LORA", hint=MERGE)
     for refuses, reason in _REFUSED:
         if refuses(config):
-            shown = reason.format_map({key: config.get(key) for key in config} | {"peft_type": config.get("peft_type")})
-            raise ArtifactError(f"{snapshot.reference}: adapter_config.json: {shown}", hint=_MERGE)
-    if not tensors:
+            raise ArtifactError(f"{where}: {reason.format_map(config)}", hint=MERGE)
+    for name in ("r", "lora_alpha", "target_modules"):
+        if config.get(name) is None:
+            raise ArtifactError(f"{where}: {name} is missing, and vLLM needs it", hint="save the adapter with peft")
+    for rank in declared_ranks(config, where):
+        if rank > MAX_RANK:
+            raise ArtifactError(f"{where}: rank {rank} is above {MAX_RANK}, the most that vLLM runs", hint=MERGE)
+
+
+def declared_ranks(config: Config, where: str) -> set[int]:
+    """Every rank that the configuration names: ``r``, and the exceptions in ``rank_pattern``."""
+    pattern = config.get("rank_pattern") or {}
+    ranks = [config.get("r"), *(pattern.values() if isinstance(pattern, Mapping) else [pattern])]
+    for rank in ranks:
+        if type(rank) is not int or rank < 1:
+            raise ArtifactError(f"{where}: rank {rank!a} is not a whole number above 0", hint="save the adapter again")
+    return {rank for rank in ranks if rank is not None}
+
+
+def pair_up(tensors: Mapping[str, Tensor], ranks: set[int], reference: str) -> dict[str, Matrices]:
+    """The matrices by the name of the module that they change. Raises ArtifactError for whatever is no whole pair."""
+    sides: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = _MATRIX.fullmatch(name)
+        if match is None or re.search(r"(^|\.)(embed_tokens|lm_head)\.", name):
+            raise ArtifactError(f"{reference}: {_unrunnable(name)}", hint=MERGE)
+        sides.setdefault(match["module"].removeprefix(_PREFIX), {})[match["side"]] = tensor
+    if not sides:
+        raise ArtifactError(f"{reference}: the adapter holds no tensors: it would change nothing", hint="save it again")
+    return {module: _pair(module, found, ranks, reference) for module, found in sides.items()}
+
+
+def _unrunnable(name: str) -> str:
+    if "lora_magnitude_vector" in name:
+        return f"{name}: a magnitude of DoRA, which vLLM does not run"
+    if "embed_tokens" in name or "lm_head" in name or "lora_embedding" in name:
+        return f"{name}: vLLM drops or half applies what an adapter does to embeddings and the output layer"
+    return f"{name}: not a LoRA matrix; vLLM would drop or refuse it"
+
+
+def _pair(module: str, sides: Mapping[str, Tensor], ranks: set[int], reference: str) -> Matrices:
+    again = "the adapter is incomplete or damaged: save it again"
+    for side in "AB":
+        if side not in sides:
+            raise ArtifactError(f"{reference}: {module} has no lora_{side}", hint=again)
+    a, b = sides["A"], sides["B"]
+    if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[0] != b.shape[1]:
         raise ArtifactError(
-            f"{snapshot.reference}: an adapter without safetensors weights (adapter_model.safetensors)",
-            hint="save it with safe_serialization=True",
+            f"{reference}: {module}: lora_A {list(a.shape)} and lora_B {list(b.shape)} do not fit each other",
+            hint=again,
         )
-    for name in tensors:
-        if "lora_embedding" in name or ".lm_head." in name or ".embed_tokens." in name:
-            raise ArtifactError(f"{snapshot.reference}: {name}: vLLM would drop this tensor", hint=_MERGE)
-        if not name.endswith((".lora_A.weight", ".lora_B.weight")):
-            raise ArtifactError(f"{snapshot.reference}: {name}: not a LoRA matrix; vLLM would drop it", hint=_MERGE)
-    rank = max(t.shape[0] for name, t in tensors.items() if name.endswith("lora_A.weight"))
-    if rank > MAX_RANK:
-        raise ArtifactError(f"{snapshot.reference}: rank {rank} is above {MAX_RANK}, vLLM's most", hint=_MERGE)
-    return rank
-
-
-def check_fits_base(
-    snapshot: Snapshot, tensors: Mapping[str, Tensor], base: Mapping[str, Tensor], base_ref: str
-) -> None:
-    """Every pair of LoRA matrices must have a weight of the base that it fits. Raises ArtifactError otherwise."""
-    for name, a in tensors.items():
-        if not name.endswith(".lora_A.weight"):
-            continue
-        module = name.removesuffix(".lora_A.weight")
-        b = tensors.get(f"{module}.lora_B.weight")
-        if b is None or len(a.shape) != 2 or len(b.shape) != 2 or b.shape[1] != a.shape[0]:
-            raise ArtifactError(
-                f"{snapshot.reference}: {module}: lora_A {list(a.shape)} has no lora_B that fits",
-                hint="the adapter is incomplete: save it again",
-            )
-        target = base.get(module.removeprefix(_PREFIX) + ".weight")
-        if target is None:
-            raise ArtifactError(
-                f"{snapshot.reference}: the base {base_ref} has no module {module.removeprefix(_PREFIX)}",
-                hint="the adapter was trained on another architecture: name the base it belongs to",
-            )
-        if (b.shape[0], a.shape[1]) != target.shape:
-            raise ArtifactError(
-                f"{snapshot.reference}: {module.removeprefix(_PREFIX)}: the adapter is for a weight of "
-                f"{[b.shape[0], a.shape[1]]}, the base {base_ref} has {list(target.shape)}",
-                hint="the adapter was trained on another base: name the one it belongs to",
-            )
-
-
-def check_not_zero(snapshot: Snapshot, tensors: Mapping[str, Tensor]) -> None:
-    """An adapter whose every lora_B is zero is the base itself. Raises ArtifactError for one."""
-    if all(is_zero(t) for name, t in tensors.items() if name.endswith(".lora_B.weight")):
+    if a.shape[0] not in ranks:
+        declared = " or ".join(map(str, sorted(ranks)))
         raise ArtifactError(
-            f"{snapshot.reference}: every lora_B matrix is zero: the adapter changed nothing",
+            f"{reference}: {module} has rank {a.shape[0]}, but adapter_config.json says {declared}: "
+            "its strength, alpha / rank, would be wrong",
+            hint="configuration and weights are of different trainings: save both again",
+        )
+    return Matrices(a, b)
+
+
+def check_not_zero(matrices: Mapping[str, Matrices], reference: str) -> None:
+    """An adapter of which every product is zero is the base itself. Raises ArtifactError for one."""
+    if all(is_zero(pair.b) or is_zero(pair.a) for pair in matrices.values()):
+        raise ArtifactError(
+            f"{reference}: all lora_B (or lora_A) matrices are zero: the adapter changed nothing",
             hint="it was saved before training, or training did not reach it",
         )

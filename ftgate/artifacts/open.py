@@ -1,20 +1,23 @@
-"""From a pinned folder to a model that an engine may load. Reads configuration and headers, never weights."""
+"""From a pinned folder to a model that an engine may load. Reads configuration and headers, hardly any weights."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftgate.artifacts.adapter import check_adapter, check_fits_base, check_not_zero
+from ftgate.artifacts import finite
+from ftgate.artifacts.adapter import check_config, check_not_zero, declared_ranks, pair_up
 from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.safetensors_header import Tensor, read_tensors
-from ftgate.artifacts.safetensors_header import require_finite as _require_finite
-from ftgate.artifacts.safety import read_json, refuse_unsafe
+from ftgate.artifacts.fits import check_fits_base
+from ftgate.artifacts.safetensors_header import Tensor
+from ftgate.artifacts.safety import refuse_unsafe
+from ftgate.artifacts.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError
 
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "tekken.json")
+_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 
 
 def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
@@ -23,30 +26,32 @@ def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     Raises ArtifactError when it is unsafe, incomplete, of a kind that the engine cannot run, or does not fit ``base``.
     """
     refuse_unsafe(snapshot)
-    if "adapter_config.json" in snapshot.files:
+    if _ADAPTER_CONFIG in snapshot.files:
         return _open_adapter(name, snapshot, base)
-    if "config.json" not in snapshot.files:
-        found = ", ".join(sorted(snapshot.files)[:8])
+    if _CONFIG not in snapshot.files:
         raise ArtifactError(
-            f"{snapshot.reference}: neither config.json nor adapter_config.json (found: {found})",
-            hint="name the folder that directly holds the model's files",
+            f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_listed(snapshot.files)})",
+            hint=_where_else(snapshot.files),
         )
     return _open_full(name, snapshot)
 
 
 def require_finite(model: Model) -> None:
-    """Scan every weight of ``model`` for NaN and infinity. Raises ControlError naming the first tensor with one."""
-    _require_finite(_tensors(model), model.reference or str(model.path))
+    """Scan every weight of ``model`` itself for NaN and infinity. Raises ControlError naming tensor and file."""
+    finite.require_finite(_tensors(model).values(), model.reference or str(model.path))
+
+
+def memory_estimate(model: Model) -> int:
+    """Bytes that the weights of ``model`` take as they are stored, its base included: the least an engine needs."""
+    own = sum(tensor.size for tensor in _tensors(model).values())
+    return own + (memory_estimate(model.base) if model.base is not None else 0)
 
 
 def _open_full(name: str, snapshot: Snapshot) -> Model:
-    config = read_json(snapshot, "config.json")
-    tensors = read_tensors(snapshot.path, snapshot.files, snapshot.reference)
+    config = read_json(snapshot.path, _CONFIG, snapshot.reference)
+    tensors = full_weights(snapshot.path, snapshot.reference)
     if not tensors:
-        raise ArtifactError(
-            f"{snapshot.reference}: full weights without a .safetensors file",
-            hint="save the model with safe_serialization=True",
-        )
+        raise ArtifactError(f"{snapshot.reference}: the weights hold no tensors", hint="save the model again")
     if not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(
             f"{snapshot.reference}: no tokenizer ({', '.join(_TOKENIZERS)})",
@@ -57,52 +62,86 @@ def _open_full(name: str, snapshot: Snapshot) -> Model:
             f"{snapshot.reference}: the tokenizer has no chat template",
             hint="save the template that the model was tuned with: tokenizer_config.json or chat_template.jinja",
         )
+    architectures = config.get("architectures")
     facts = {
-        "architecture": (config.get("architectures") or ["unknown"])[0],
-        "parameters": sum(math.prod(t.shape) for t in tensors.values()),
+        "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
+        **_sizes(tensors.values()),
     }
     return Model(name, snapshot.path, snapshot.digest, reference=snapshot.reference, facts=facts)
 
 
 def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
-    if base is None:
+    reference = snapshot.reference
+    where = f"{reference}: {_ADAPTER_CONFIG}"
+    _require_one_kind(snapshot)
+    if base is None or base.kind != "full":
         raise ArtifactError(
-            f"{snapshot.reference}: an adapter cannot be {name}: it needs a base under it",
+            f"{reference}: an adapter cannot be {name}: it needs full weights under it",
             hint="name full weights; merge the adapter first if need be",
         )
-    config = read_json(snapshot, "adapter_config.json")
-    tensors = read_tensors(snapshot.path, snapshot.files, snapshot.reference)
-    rank = check_adapter(snapshot, config, tensors)
-    check_fits_base(snapshot, tensors, _tensors(base), base.reference)
-    check_not_zero(snapshot, tensors)
-    targets = config.get("target_modules")
+    config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
+    check_config(config, where)
+    tensors = adapter_weights(snapshot.path, reference)
+    matrices = pair_up(tensors, declared_ranks(config, where), reference)
+    check_fits_base(
+        matrices,
+        _tensors(base),
+        reference,
+        base.reference or base.name,
+        transposed=bool(config.get("fan_in_fan_out")),
+        trained_on=str(config.get("base_model_name_or_path") or ""),
+    )
+    check_not_zero(matrices, reference)
+    rank = max(pair.a.shape[0] for pair in matrices.values())
+    facts = _adapter_facts(config, rank, tensors.values())
+    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts)
+
+
+def _require_one_kind(snapshot: Snapshot) -> None:
+    """Full weights beside an adapter leave it open which of the two is meant. A lone config.json does not."""
+    full = next((f for f in (SINGLE, INDEX) if f in snapshot.files), None)
+    if full is not None:
+        raise ArtifactError(
+            f"{snapshot.reference}: an adapter ({_ADAPTER_CONFIG}) and full weights ({full}) in one folder",
+            hint=f"keep one: {ADAPTER} and its configuration, or the full weights",
+        )
+
+
+def _adapter_facts(config: Mapping[str, Any], rank: int, tensors: Iterable[Tensor]) -> dict[str, Any]:
+    targets = config["target_modules"]
     facts = {
         "rank": rank,
-        "alpha": config.get("lora_alpha"),
-        "targets": sorted(targets) if isinstance(targets, list) else targets,
-        "parameters": sum(math.prod(t.shape) for t in tensors.values()),
+        "alpha": config["lora_alpha"],
+        "targets": sorted(map(str, targets)) if isinstance(targets, list) else str(targets),
+        **_sizes(tensors),
     }
-    return Model(
-        name,
-        snapshot.path,
-        snapshot.digest,
-        kind="adapter",
-        base=base,
-        lora_rank=rank,
-        reference=snapshot.reference,
-        facts=facts,
-    )
+    return facts | ({"rslora": True} if config.get("use_rslora") else {})
 
 
-def _tensors(model: Model) -> Mapping[str, Tensor]:
-    names = {path.name: None for path in model.path.iterdir()}
-    return read_tensors(model.path, names, model.reference)
+def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:
+    sizes = [(tensor.numbers, tensor.size) for tensor in tensors]
+    return {"parameters": sum(n for n, _ in sizes), "weight_bytes": sum(size for _, size in sizes)}
+
+
+def _tensors(model: Model) -> dict[str, Tensor]:
+    read = adapter_weights if model.kind == "adapter" else full_weights
+    return read(model.path, model.reference or str(model.path))
 
 
 def _has_chat_template(snapshot: Snapshot) -> bool:
-    if "chat_template.jinja" in snapshot.files or "chat_template.json" in snapshot.files:
+    if any(f in snapshot.files for f in _TEMPLATES):
         return True
     if "tokenizer_config.json" not in snapshot.files:
         return False
-    settings: dict[str, Any] = read_json(snapshot, "tokenizer_config.json")
-    return bool(settings.get("chat_template"))
+    return bool(read_json(snapshot.path, "tokenizer_config.json", snapshot.reference).get("chat_template"))
+
+
+def _listed(files: Iterable[str]) -> str:
+    names = sorted(files)
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+
+
+def _where_else(files: Iterable[str]) -> str:
+    deeper = next((f for f in sorted(files) if f.endswith((f"/{_CONFIG}", f"/{_ADAPTER_CONFIG}"))), None)
+    inside = f", perhaps {deeper.rpartition('/')[0]}" if deeper else ""
+    return f"name the folder that directly holds the model's files{inside}"
