@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ def run_demo(
             f"--only {sorted(unknown)[0]}: no such candidate", hint=f"there are {', '.join(CANDIDATES)}"
         )
     folder = world or find_world()
+    # The models are so small that threads wait for each other longer than they work; must be set before torch loads.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     names = [name for name in CANDIDATES if not only or name in only]
     jobs = [prepare(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
     if not resume:

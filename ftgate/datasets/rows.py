@@ -49,8 +49,8 @@ def _item(row: Row, needs: Needs) -> Item:
     if row.cells:
         given = {name: _cell(name, value) for name, value in given.items()}
     _check_spelling(row.fields, given)
-    answer = _text("answer", given["answer"], "write it as text", numbers=True) if given["answer"] is not None else None
     choices = _choices(given["choices"])
+    answer = _answer(given["answer"], choices)
     _check_answer(choices, answer, needs)
     cluster = given["cluster"]
     return Item(
@@ -185,6 +185,16 @@ def _choices(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def _answer(value: Any, choices: Sequence[str]) -> str | None:
+    """The answer as text. A JSON integer beside choices that are no numbers is the place of the right one, from 0."""
+    if value is None:
+        return None
+    text = _text("answer", value, "write it as text", numbers=True)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices) and text not in choices:
+        return choices[value]
+    return text
+
+
 def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> None:
     if needs.choices and not choices:
         raise _BadRowError("no choices, which this measurement needs", 'add "choices": [...], or choose another scorer')
@@ -196,7 +206,7 @@ def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> N
     if close is not None:
         hint = f"write it as the choice is written: {_shown(close)}"
     elif answer.strip().isdigit() or (len(answer.strip()) == 1 and answer.strip().isalpha()):
-        hint = "write the text of the right choice: its number or letter is ambiguous (from 0 or from 1?)"
+        hint = "write the text of the right choice, or its place as a JSON integer counted from 0"
     else:
         hint = "write the right choice word for word"
     raise _BadRowError(f"choices without the answer: {_shown(answer)} is none of {_shown(list(choices))}", hint)

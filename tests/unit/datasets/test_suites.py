@@ -79,8 +79,9 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "empty choice": ({**GOOD, "choices": ["x", ""]}, FREE, ["choice 2 is empty"]),
     "choices as text": ({**GOOD, "choices": "x|y"}, FREE, ["choices must be a list", "'x|y'"]),
     "choices without the answer": ({**GOOD, "answer": "z"}, FREE, ["choices without the answer", "'z'", "'y'"]),
-    "index for an answer": ({**GOOD, "answer": 0}, FREE, ["'0' is none of", "number or letter is ambiguous"]),
-    "letter for an answer": ({**GOOD, "answer": "B"}, FREE, ["'B' is none of", "number or letter is ambiguous"]),
+    "a place beyond the choices": ({**GOOD, "answer": 9}, FREE, ["'9' is none of", "counted from 0"]),
+    "a place as text": ({**GOOD, "answer": "0"}, FREE, ["'0' is none of", "counted from 0"]),
+    "letter for an answer": ({**GOOD, "answer": "B"}, FREE, ["'B' is none of", "text of the right choice"]),
     "nearly the answer": ({**GOOD, "answer": "X "}, FREE, ["as the choice is written: 'x'"]),
     "empty answer": ({**GOOD, "answer": ""}, FREE, ["answer is empty"]),
     "truth as answer": ({**GOOD, "answer": False}, FREE, ["answer must be text", "False"]),
@@ -356,3 +357,21 @@ def test_pyarrow_is_imported_for_parquet_alone(tmp_path: Path) -> None:
         "assert not {'pyarrow', 'torch', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "expected"),
+    [
+        (["red", "blue"], 1, "blue"),
+        (["red", "blue"], 0, "red"),
+        (["1", "0"], 1, "1"),
+        ([1, 0], 1, "1"),
+        (["red", "blue"], "blue", "blue"),
+    ],
+)
+def test_an_integer_is_the_place_of_the_right_choice_unless_the_choices_are_numbers(
+    tmp_path: Path, choices: list[object], answer: object, expected: str
+) -> None:
+    path = tmp_path / "suite.jsonl"
+    path.write_text(json.dumps({"id": "a", "prompt": "p", "choices": choices, "answer": answer}))
+    assert read_suite("target", path, needs=Needs(choices=True, answer=True)).items[0].answer == expected
