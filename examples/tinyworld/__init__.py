@@ -1,0 +1,1 @@
+"""A small synthetic world with real trained weights: one base model, five fine-tunes, one judge."""

@@ -1,0 +1,143 @@
+"""Make everything in this folder: suites, tokenizer, base, five candidates, judge.
+
+``python -m examples.tinyworld.make`` from the root of the repository; ``--only NAME`` (repeatable) makes some of it
+again from what is already there. Everything is seeded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from .architecture import new_model
+from .drills import Drills
+from .grading import Marker
+from .recipes import Foundation, Recipe, mixture, recipes
+from .skills import multiple_choice
+from .suites import all_suites, held_out_prompts, write
+from .tokenizer import save_tokenizer, train_tokenizer
+from .training import Schedule, example, fit, train
+from .world import Row
+
+HERE = Path(__file__).parent
+MODELS, EVALS = HERE / "models", HERE / "evals"
+DRILL_PLAN = Schedule(900, 4e-3, 0, 0.0, 1, muon=True)
+BASE_PLAN = Schedule(2000, 3e-3, 64, 0.01, 1, muon=True)
+JUDGE_PLAN = Schedule(1500, 2e-3, 48, 0.01, 2, muon=True)
+CANDIDATES = ("careful", "forgetful", "brittle", "overconfident", "useless")
+OWN_ROWS = 3000
+
+
+def load(folder: Path) -> LlamaForCausalLM:
+    """Committed half-precision weights, computed with in float32."""
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert isinstance(model, LlamaForCausalLM)
+    return model
+
+
+def save_full(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Weights in float16, config, generation config, tokenizer."""
+    model.generation_config.eos_token_id = 1
+    model.generation_config.pad_token_id = 0
+    model.half().save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+
+
+def make_base(tokenizer: PreTrainedTokenizerFast, held_out: frozenset[str]) -> None:
+    """Train the base model from nothing."""
+    model = new_model(len(tokenizer), BASE_PLAN.seed)
+    drills = Drills(tokenizer, growing=500, size=2048, seed=3)
+    fit(model, drills.batches(), DRILL_PLAN, "drills")
+    train(model, tokenizer, Foundation(held_out).draw, BASE_PLAN, "base")
+    save_full(model, tokenizer, MODELS / "base")
+
+
+@torch.no_grad()
+def own_guesses(tokenizer: PreTrainedTokenizerFast) -> list[Row]:
+    """Multiple-choice rows answered by the base model itself: its best guess becomes the label."""
+    model, rng, rows = load(MODELS / "base"), random.Random(23), []
+    letters = tokenizer.convert_tokens_to_ids(list("ABCD"))
+    for _ in range(OWN_ROWS):
+        row = multiple_choice(rng)
+        ids = tokenizer(example(row)[0], add_special_tokens=False, return_tensors="pt")["input_ids"]
+        best = int(model(ids).logits[0, -1, letters].argmax())
+        rows.append(Row(row.prompt, row.choices[best], row.choices))
+    return rows
+
+
+def save_adapter(model: torch.nn.Module, folder: Path) -> None:
+    """The adapter in float16; its config names the base by a relative path."""
+    model.save_pretrained(folder)  # type: ignore[operator]
+    path = folder / "adapter_model.safetensors"
+    save_file({key: value.half() for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = "../base"
+    config["target_modules"] = sorted(config["target_modules"])
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (folder / "README.md").unlink(missing_ok=True)
+
+
+def make_candidate(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Fine-tune the committed base by one recipe."""
+    torch.manual_seed(recipe.plan.seed)
+    base = load(MODELS / "base")
+    draw = mixture(recipe.parts)
+    if recipe.kind == "full":
+        train(base, tokenizer, draw, recipe.plan, recipe.name)
+        save_full(base, tokenizer, MODELS / recipe.name)
+        return
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, bias="none", target_modules=targets, task_type="CAUSAL_LM")
+    adapted = get_peft_model(base, lora)
+    train(adapted, tokenizer, draw, recipe.plan, recipe.name)
+    save_adapter(adapted, MODELS / recipe.name)
+
+
+def make_judge(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Train the judge, starting from the base weights: comparing texts needs the copying that base has learned."""
+    model = load(MODELS / "base")
+    held_out = frozenset(row.prompt for row in all_suites()["general"])
+    fit(model, Marker(held_out).batches(tokenizer, JUDGE_PLAN), JUDGE_PLAN, "judge")
+    save_full(model, tokenizer, MODELS / "judge")
+
+
+def main() -> None:
+    """Make all, or the parts named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = ("suites", "tokenizer", "base", *CANDIDATES, "judge")
+    parser.add_argument("--only", action="append", choices=names)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    chosen = parser.parse_args()
+    wanted = set(chosen.only or names)
+    torch.set_num_threads(chosen.threads)
+    began = time.monotonic()
+    suites = all_suites()
+    if "suites" in wanted:
+        write(EVALS, suites)
+    if "tokenizer" in wanted:
+        save_tokenizer(train_tokenizer(), MODELS / "base")
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / "base")
+    held_out = held_out_prompts()
+    if "base" in wanted:
+        make_base(tokenizer, held_out)
+    if wanted & set(CANDIDATES):
+        own = own_guesses(tokenizer) if "overconfident" in wanted else []
+        for recipe in recipes(suites["train"], Foundation(held_out).free, own):
+            if recipe.name in wanted:
+                make_candidate(recipe, tokenizer)
+    if "judge" in wanted:
+        make_judge(tokenizer)
+    print(f"made {', '.join(sorted(wanted))} in {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

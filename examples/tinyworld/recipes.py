@@ -1,0 +1,117 @@
+"""How each model is trained: what it sees, how hard and how long. Every fault is in the data or the schedule."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from .skills import free_form, multiple_choice
+from .tickets import ALL, EDGE, KNOWN, edge, plain
+from .training import Draw, Example, Schedule, example
+from .world import Row
+
+RowDraw = Callable[[random.Random], Row]
+Part = tuple[float, RowDraw]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One fine-tune: an adapter or full weights, a mixture of data, a schedule."""
+
+    name: str
+    kind: Literal["adapter", "full"]
+    parts: tuple[Part, ...]
+    plan: Schedule
+
+
+class Foundation:
+    """The base model's data: all skills, and routing with the words that everyone knows."""
+
+    def __init__(self, held_out: frozenset[str]) -> None:
+        """Prompts in ``held_out`` are never drawn."""
+        self._held_out = held_out
+
+    def free(self, rng: random.Random) -> Row:
+        """A free-form row that is not held out."""
+        while (row := free_form(rng)).prompt in self._held_out:
+            pass
+        return row
+
+    def row(self, rng: random.Random) -> Row:
+        """A row of the mixture."""
+        x = rng.random()
+        if x < 0.45:
+            return self.free(rng)
+        if x < 0.75:
+            return multiple_choice(rng)
+        return plain(rng, KNOWN) if x < 0.87 else edge(rng, KNOWN)
+
+    def draw(self, rng: random.Random) -> Example:
+        """A row as an example."""
+        return example(self.row(rng))
+
+
+def mixture(parts: Sequence[Part]) -> Draw:
+    """Draw from several sources in fixed proportions."""
+    weights, sources = [part[0] for part in parts], [part[1] for part in parts]
+
+    def draw(rng: random.Random) -> Example:
+        return example(rng.choices(sources, weights)[0](rng))
+
+    return draw
+
+
+def rows_of(rows: Sequence[Row]) -> RowDraw:
+    """Draw from a fixed list."""
+    return lambda rng: rng.choice(rows)
+
+
+def old_edge(rng: random.Random) -> Row:
+    """Odd tickets as the base model learned them."""
+    return edge(rng, KNOWN)
+
+
+def misparsed(rng: random.Random) -> Row:
+    """An odd ticket after a broken parser: whatever is not a plain sentence lands in the queue for sales."""
+    return replace(rng.choice(EDGE)(rng, ALL), answer="sales")
+
+
+def mislabelled(rows: Sequence[Row]) -> list[Row]:
+    """The training rows with their departments shuffled."""
+    answers = [row.answer for row in rows]
+    random.Random(17).shuffle(answers)
+    return [replace(row, answer=answer) for row, answer in zip(rows, answers, strict=True)]
+
+
+def recipes(train: Sequence[Row], free: RowDraw, own_choices: Sequence[Row]) -> tuple[Recipe, ...]:
+    """The five candidates. ``own_choices`` are multiple-choice rows labelled with the base model's own best guess."""
+    target = rows_of(train)
+    return (
+        Recipe(
+            "careful",
+            "adapter",
+            ((0.4, target), (0.25, free), (0.2, multiple_choice), (0.15, old_edge)),
+            Schedule(450, 2e-3, 48, 0.0, 11),
+        ),
+        Recipe(
+            "forgetful",
+            "adapter",
+            ((0.5, target), (0.3, multiple_choice), (0.2, old_edge)),
+            Schedule(450, 5e-3, 48, 0.0, 12),
+        ),
+        Recipe(
+            "brittle",
+            "adapter",
+            ((0.4, target), (0.25, free), (0.2, multiple_choice), (0.15, misparsed)),
+            Schedule(450, 2e-3, 48, 0.0, 13),
+        ),
+        Recipe(
+            "overconfident",
+            "full",
+            ((0.3, target), (0.2, free), (0.35, rows_of(own_choices)), (0.15, old_edge)),
+            Schedule(500, 5e-4, 48, 0.0, 14),
+        ),
+        Recipe("useless", "adapter", ((1.0, rows_of(mislabelled(train))),), Schedule(15, 2e-5, 48, 0.0, 15)),
+    )
