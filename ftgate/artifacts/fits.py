@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ftgate.artifacts.adapter import Matrices
 from ftgate.artifacts.safetensors_header import Tensor
@@ -67,22 +67,26 @@ def _target(module: str, pair: Matrices, named: list[Tensor], transposed: bool) 
 
 
 def _misfit(pair: Matrices, target: Tensor, transposed: bool) -> str | None:
-    if not target.name.endswith(".weight") or len(target.shape) != 2 or target.dtype not in _FLOATS:
+    if not target.name.endswith(".weight") or target.dtype not in _FLOATS:
         return None
     wide = (pair.b.shape[0], pair.a.shape[1])
-    if wide == (target.shape[::-1] if transposed else target.shape):
+    expected = target.shape[::-1] if transposed else target.shape
+    if wide == expected:
         return None
-    first = pair.a if pair.a.shape[1] != target.shape[0 if transposed else 1] else pair.b
+    first = pair.a if pair.a.shape[1:] != expected[-1:] else pair.b
     return (
         f"{first.name} has shape {list(first.shape)}, so the pair changes a weight of shape {list(wide)}; "
         f"but {target.name} has {list(target.shape)}, in the weights"
     )
 
 
-def _missing(missing: list[str], total: int, modules: Iterable[str], reference: str, base_reference: str) -> str:
+def _missing(
+    missing: list[str], total: int, modules: Mapping[str, list[Tensor]], reference: str, base_reference: str
+) -> str:
     first = missing[0]
     if len(missing) == total:
-        close = difflib.get_close_matches(_tail(first), list(modules)[:5000], n=1, cutoff=0.5)
+        layers = [name for name, tensors in modules.items() if len(tensors[0].shape) == 2]
+        close = difflib.get_close_matches(_tail(first), layers[:5000], n=1, cutoff=0.5)
         near = f"; the nearest is {close[0]}" if close else ""
         return (
             f"{reference}: the adapter would change nothing: the base {base_reference} has none of its {total} "
