@@ -62,7 +62,7 @@ def conclude(
         name=job.name,
         measurements=measurements,
         checklist=checklist(job, findings, controls, fitness),
-        controls={"a_a": None, "positive_control": None, "judge_fitness": judged or None, **controls},
+        controls={"judge_fitness": judged or None, **controls},
         provenance=_provenance(job, models, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,

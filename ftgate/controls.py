@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ftgate.asking import Respondents
-from ftgate.domain import Item, Message, Model, digest_of
+from ftgate.conclusion import Result
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Finding, Item, Message, Model, Scored, Status, digest_of
 from ftgate.errors import ControlError
+from ftgate.sabotage import SPOILT_SHARE
+from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
+from ftgate.stats.seeding import generator
 from ftgate.store import engine_identity
 
 PROBES = 8
@@ -33,6 +39,41 @@ def adapter_effect(respondents: Respondents, base: Model, candidate: Model, item
             hint="its tensors may be zero, or named for another architecture; check how it was trained and saved",
         )
     return effect
+
+
+def same_model(scored: Scored, tolerance: float, evidence: EvidenceSettings, seed: int) -> dict[str, Any]:
+    """What comparing the base with itself came to. It must not look like a change (methods: section 9).
+
+    ``ok`` when the relative change is under a quarter of ``tolerance`` and the interval of the difference covers 0.
+    """
+    change = relative_drop(scored.base, scored.candidate)
+    rng = generator(seed, "base against itself")
+    found = difference_bootstrap(scored.base, scored.candidate, rng, alpha=evidence.alpha, draws=evidence.draws)
+    ok = abs(change) < tolerance / 4 and found.low <= 0 <= found.high
+    reason = f"the base against itself moved by {100 * abs(change):.1f} % on {len(scored.items)} items"
+    return {"ok": ok, "reason": reason, "change": change, "items": len(scored.items)}
+
+
+def caught(finding: Finding) -> dict[str, Any]:
+    """Whether a spoilt base was blocked, as it must be."""
+    ok = finding.status is Status.BLOCK
+    seen = "was blocked" if ok else "was not blocked: this suite could not have seen such a loss"
+    reason = f"a base with {100 * SPOILT_SHARE:.0f} % of its answers spoilt {seen}"
+    return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
+
+
+def withdraw(results: Mapping[str, Result], controls: Mapping[str, Any]) -> dict[str, Result]:
+    """The results, less what the controls forbid: noise in the engine forbids any decision, blindness a pass."""
+    kept = {}
+    for name, result in results.items():
+        finding = result.finding
+        noise, blind = controls["a_a"][name], controls["positive_control"].get(name, {"ok": True})
+        if not noise["ok"]:
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {noise['reason']}")
+        elif not blind["ok"] and finding.status in (Status.PASS, Status.WARN):
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {blind['reason']}")
+        kept[name] = replace(result, finding=finding)
+    return kept
 
 
 def _measure(

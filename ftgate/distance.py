@@ -52,27 +52,16 @@ def locate(
 
     def compute() -> dict[str, object]:
         texts = _sample(training.texts, most, seed)
-        queries = [item.user_text for item in suite.items]
         embedder = open_embedder(kind)
         try:
-            with respondents.progress.phase("embed queries and training data", len(texts) + len(queries)) as advance:
-                table = embedder.embed([*texts, *queries], advance)
-        finally:
-            embedder.close()
-        try:
-            found = distances(table[len(texts) :], table[: len(texts)])
+            return _measure(texts, [item.user_text for item in suite.items], embedder, respondents)
         except ValueError as error:
             raise DatasetError(
                 f"training data {training.source}: {error}",
                 hint="give more training data, or leave training_data out to use tagged queries alone",
             ) from None
-        return {
-            "distance": [float(f"{value:.9g}") for value in found.query],
-            "outside_p": found.outside_p.tolist(),
-            "k": found.k,
-            "n_train": len(found.training),
-            "method": embedder.name,
-        }
+        finally:
+            embedder.close()
 
     known = respondents.journal.fact(key, compute)
     return TailMap(
@@ -83,6 +72,21 @@ def locate(
         known["n_train"],
         known["method"],
     )
+
+
+def _measure(
+    texts: Sequence[str], queries: Sequence[str], embedder: Embedder, respondents: Respondents
+) -> dict[str, object]:
+    with respondents.progress.phase("embed queries and training data", len(texts) + len(queries)) as advance:
+        table = embedder.embed([*texts, *queries], advance)
+    found = distances(table[len(texts) :], table[: len(texts)])
+    return {
+        "distance": [float(f"{value:.9g}") for value in found.query],
+        "outside_p": found.outside_p.tolist(),
+        "k": found.k,
+        "n_train": len(found.training),
+        "method": embedder.name,
+    }
 
 
 def _sample(texts: Sequence[str], most: int, seed: int) -> list[str]:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
-from ftgate.controls import adapter_effect
+from ftgate.controls import adapter_effect, caught, same_model, withdraw
 from ftgate.distance import Embedder, locate
 from ftgate.domain import Fitness, Pair, Scored, TailMap
 from ftgate.engines.base import Ask
 from ftgate.job import Job
 from ftgate.judge.grading import Judge
-from ftgate.looks import Look, items_at, looks, settled
+from ftgate.looks import Look, items_at, looks, sample, settled
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.scoring import score_pairs
 from ftgate.report.document import Report
+from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.stats.seeding import generator
 from ftgate.verdict import assess
 
@@ -43,11 +44,11 @@ def run_gate(job: Job, cast: Cast) -> Report:
     for look in looks(job.policy.evidence):
         open_ = [m for m in job.measurements if m.name not in results or not results[m.name].finding.settled]
         pairs = ask_both(job, cast, look, open_)
-        scores = score(job, cast, pairs)
-        results |= examine(job, look, pairs, scores, fitness, tail_map)
+        results |= examine(job, look, pairs, score(job, cast, pairs), fitness, tail_map)
         if settled([r.finding for r in results.values()]):
             break
-    return conclude(job, cast.models, results, controls, fitness, started)
+    controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
+    return conclude(job, cast.models, withdraw(results, controls), controls, fitness, started)
 
 
 def locate_tail(job: Job, cast: Cast) -> TailMap | None:
@@ -59,9 +60,42 @@ def locate_tail(job: Job, cast: Cast) -> TailMap | None:
 
 
 def run_controls(job: Job, cast: Cast) -> dict[str, Any]:
-    """Prove that the experiment can tell the two models apart at all. Raises ControlError when it cannot."""
-    items = [item for suite in job.suites.values() for item in suite.items[:8]]
-    return {"adapter_effect": adapter_effect(cast.models, job.base, job.candidate, items)}
+    """Prove that the candidate is in force and that the base agrees with itself. Raises ControlError for the first."""
+    items = [item for row in zip(*(suite.items[:8] for suite in job.suites.values()), strict=False) for item in row]
+    effect = adapter_effect(cast.models, job.base, job.candidate, items)
+    return {"adapter_effect": effect, "a_a": base_against_itself(job, cast)}
+
+
+def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
+    """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
+    chosen = [(m, item) for m in job.measurements for item in sample(job.suites[m.name], job.seed)]
+    first = [Ask(job.base, q) for m, item in chosen for q in m.plan(item)]
+    again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in reversed(first)]
+    answers = cast.models.ask([*first, *again], "ask the base twice")
+    once, twice = iter(answers[: len(first)]), reversed(answers[len(first) :])
+    pairs: dict[str, list[Pair]] = {m.name: [] for m in job.measurements}
+    for m, item in chosen:
+        size = len(m.plan(item))
+        pairs[m.name].append(
+            Pair(item, tuple(next(once) for _ in range(size)), tuple(next(twice) for _ in range(size)))
+        )
+    scores = score(job, cast, {name: tuple(rows) for name, rows in pairs.items()}, keep=False)
+    return {m.name: same_model(scores[m.name], m.tolerance, job.policy.evidence, job.seed) for m in job.measurements}
+
+
+def sabotage(
+    job: Job,
+    cast: Cast,
+    results: Mapping[str, Result],
+    fitness: Mapping[str, Fitness],
+    tail_map: TailMap | None,
+) -> dict[str, Any]:
+    """Spoil some of the base's answers and see that each measurement would have blocked them."""
+    rng = generator(job.seed, "positive control")
+    pairs = {m.name: spoil(results[m.name].pairs, rng) for m in job.measurements if m.tolerance <= LARGEST_TOLERANCE}
+    end = Look(1, 1, 1.0, job.policy.evidence.alpha)
+    found = examine(job, end, pairs, score(job, cast, pairs, keep=False), fitness, tail_map)
+    return {name: caught(result.finding) for name, result in found.items()}
 
 
 def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
@@ -87,8 +121,8 @@ def ask_both(job: Job, cast: Cast, look: Look, open_: list[Measurement]) -> dict
     return {name: tuple(rows) for name, rows in pairs.items()}
 
 
-def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]]) -> dict[str, Scored]:
-    """Both models' item scores for every open measurement, by the judge or by rule, written to the journal."""
+def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]], *, keep: bool = True) -> dict[str, Scored]:
+    """Both sides' item scores for every open measurement, by the judge or by rule; kept in the journal if asked."""
     scores = {}
     for m in job.measurements:
         if m.name not in pairs:
@@ -97,8 +131,9 @@ def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]]) -> dict[s
             found = judge_for(job, cast, m.name, "grade answers").score(pairs[m.name])
         else:
             found = score_pairs(m.reads, pairs[m.name])
-        both = list(zip(found.base.tolist(), found.candidate.tolist(), strict=True))
-        cast.models.journal.add_scores(m.name, [item.id for item in found.items], both)
+        if keep:
+            both = list(zip(found.base.tolist(), found.candidate.tolist(), strict=True))
+            cast.models.journal.add_scores(m.name, [item.id for item in found.items], both)
         scores[m.name] = found
     return scores
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,16 @@ def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
 def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
     if manifest.training_data is None:
         return None
-    return read_training_texts(manifest_path.parent / manifest.training_data.source)
+    path = manifest_path.parent / manifest.training_data.source
+    training = read_training_texts(path)
+    with path.open("rb") as file:
+        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    if manifest.training_data.digest not in (None, found):
+        raise ConfigurationError(
+            f"manifest {manifest_path}: training_data.digest is {manifest.training_data.digest}, the file has {found}",
+            hint="the file changed, or the digest belongs to another version: pin the one you mean",
+        )
+    return training
 
 
 def _repeated(suite: Suite | None, training: TrainingData | None) -> int:

@@ -13,6 +13,7 @@ from ftgate.domain import Finding, Item, Status, Suite
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import Spending, boundaries, nominal_levels
 
+CONTROL_ITEMS = 100
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 _SPENDING: dict[str, Spending] = {"obrien_fleming": "obrien-fleming", "pocock": "pocock"}
 
@@ -49,6 +50,12 @@ def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:
         return suite.items
     chosen = generator(seed, f"{suite.name} order").permutation(len(suite.items))[:size]
     return tuple(suite.items[i] for i in np.sort(chosen))
+
+
+def sample(suite: Suite, seed: int) -> tuple[Item, ...]:
+    """Some items for a control: of the first look's items, at most ``CONTROL_ITEMS``."""
+    fraction = min(QUARTERS[0], CONTROL_ITEMS / len(suite.items))
+    return items_at(Look(1, 1, fraction, 0.5), suite, seed)
 
 
 def settled(findings: Sequence[Finding]) -> bool:

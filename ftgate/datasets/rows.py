@@ -190,9 +190,22 @@ def _answer(value: Any, choices: Sequence[str]) -> str | None:
     if value is None:
         return None
     text = _text("answer", value, "write it as text", numbers=True)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(choices) and text not in choices:
+    if (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and 0 <= value < len(choices)
+        and not any(_numeric(c) for c in choices)
+    ):
         return choices[value]
     return text
+
+
+def _numeric(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> None:

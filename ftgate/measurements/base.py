@@ -60,6 +60,11 @@ class Measurement(Section, ABC):
         """What the answers say, before anyone decides. All randomness comes from ``rng``."""
 
     @property
+    @abstractmethod
+    def tolerance(self) -> float:
+        """The size of a change that matters: the base against itself must stay within a quarter of it."""
+
+    @property
     def wants_training_data(self) -> bool:
         """Whether the comparison looks at the distance from the training data."""
         return False

@@ -40,6 +40,11 @@ class Calibration(Measurement):
         """Always multiple choice."""
         return "choice"
 
+    @property
+    def tolerance(self) -> float:
+        """The rise of the calibration error that blocks."""
+        return self.max_ece_increase
+
     def plan(self, item: Item) -> tuple[Question, ...]:
         """One question for each rotation of the options, at most as many as there are options."""
         return tuple(

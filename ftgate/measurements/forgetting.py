@@ -35,6 +35,11 @@ class Forgetting(Measurement):
         """The policy's scorer."""
         return self.scorer
 
+    @property
+    def tolerance(self) -> float:
+        """The drop that blocks."""
+        return self.block_drop
+
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)

@@ -39,6 +39,11 @@ class Tail(Measurement):
         return self.scorer
 
     @property
+    def tolerance(self) -> float:
+        """The drop that blocks."""
+        return self.block_drop
+
+    @property
     def wants_training_data(self) -> bool:
         """Distances are measured from the training data."""
         return True

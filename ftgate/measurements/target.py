@@ -26,6 +26,11 @@ class Target(Measurement):
         """The policy's scorer."""
         return self.scorer
 
+    @property
+    def tolerance(self) -> float:
+        """A tenth of the score: the least gain asked for is often 0, which says nothing about size."""
+        return 0.1
+
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
         estimate = difference(evidence.scored, evidence, rng)

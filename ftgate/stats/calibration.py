@@ -171,12 +171,7 @@ def ece_difference(
     Raises ValueError for fewer than 2 items, values out of range, different lengths, or ``pass_z`` below the z of
     alpha.
     """
-    z_block = normal.critical(checks.level(alpha))
-    z_pass = normal.critical(alpha / 2) if pass_z is None else checks.finite("pass_z", pass_z)
-    if z_pass < z_block:
-        raise ValueError(
-            f"pass_z = {pass_z}: at least {z_block:.3f} was expected, what alpha = {alpha} takes by itself"
-        )
+    z_block, z_pass = _factors(alpha, pass_z)
     conf_b, y_b = _checked("confidence_base", confidence_base, "correct_base", correct_base)
     conf_c, y_c = _checked("confidence_candidate", confidence_candidate, "correct_candidate", correct_candidate)
     checks.aligned("base", conf_b, "candidate", conf_c)
@@ -185,8 +180,7 @@ def ece_difference(
     residual_b, residual_c = (conf_b - y_b)[order], (conf_c - y_c)[order]
     columns = np.hstack([_by_bin(conf_b[order], residual_b, bins), _by_bin(conf_c[order], residual_c, bins)])
     base, candidate = (float(e[0]) for e in _errors(columns.sum(axis=0, keepdims=True), n))
-    resampled = _resample(columns, rng, checks.at_least("draws", draws, 100))
-    star_b, star_c = _errors(resampled, n)
+    star_b, star_c = _errors(_resample(columns, rng, checks.at_least("draws", draws, 100)), n)
     stars = star_c - star_b
     plug_in, error = candidate - base, float(stars.std(ddof=1))
     change = 2 * plug_in - float(stars.mean())
@@ -205,6 +199,17 @@ def ece_difference(
         gap_standard_error=gap_error,
         gap_high=gap + z_block * gap_error,
     )
+
+
+def _factors(alpha: float, pass_z: float | None) -> tuple[float, float]:
+    """How many standard errors the bounds take on the side of a block and on that of a pass."""
+    z_block = normal.critical(checks.level(alpha))
+    z_pass = normal.critical(alpha / 2) if pass_z is None else checks.finite("pass_z", pass_z)
+    if z_pass < z_block:
+        raise ValueError(
+            f"pass_z = {pass_z}: at least {z_block:.3f} was expected, what alpha = {alpha} takes by itself"
+        )
+    return z_block, z_pass
 
 
 def _checked(first: str, confidence: ArrayLike, second: str, correct: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -90,6 +90,10 @@ CASES = {
     "judge is the base": (policy("judge", "source", to="models/base"), ["judge.source"]),
     "no judge": (lambda w: w.policy.pop("judge") and None, ["judge"]),
     "unknown manifest field": (lambda w: w.manifest.update(candiate={}), ["candiate", "candidate"]),
+    "wrong digest of the training data": (
+        lambda w: w.manifest["training_data"].update(digest="sha256:" + "0" * 64),
+        ["training_data.digest", "sha256:" + "0" * 12],
+    ),
     "training data missing": (
         lambda w: w.manifest["training_data"].update(source="evals/none.jsonl"),
         ["none.jsonl"],

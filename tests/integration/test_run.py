@@ -8,16 +8,16 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ftgate.engines.scripted import ScriptedEngine
-from ftgate.report.progress import SilentProgress
 from support.players import CAREFUL, Player, Script, digit, honest_judge, script
 from support.world import World
 
 from ftgate.domain import Answer, Model, Question
+from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.evaluation import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
 from ftgate.schema import schema_of
 
 
@@ -26,6 +26,11 @@ def gate(world: World, play: Script, out: str = "out", fail_after: int | None = 
     engine = ScriptedEngine(play, fail_after=fail_after)
     judge = ScriptedEngine(play)
     return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge), engine
+
+
+def questions(engine: ScriptedEngine) -> int:
+    """How many questions were asked for the measurements themselves, controls apart."""
+    return sum(ask.question.repeat == 0 for ask in engine.asked)
 
 
 def statuses(report: Report) -> dict[str, str]:
@@ -277,8 +282,8 @@ def test_early_stopping_ends_when_everything_is_settled_and_says_what_it_saved(w
     report, engine = gate(world, script(CAREFUL))
     assert report.verdict == whole.verdict == "allow"
     assert report.stopping is not None
-    assert report.stopping.questions_asked + report.stopping.questions_saved == len(every.asked)
-    assert report.stopping.questions_asked == len(engine.asked)
+    assert report.stopping.questions_asked + report.stopping.questions_saved == questions(every)
+    assert report.stopping.questions_asked == questions(engine)
     assert report.stopping.questions_saved > 0
     assert report.stopping.looks["calibration"] >= 2, "calibration never passes on fewer than 500 items"
 
@@ -295,7 +300,7 @@ def test_early_stopping_ends_at_the_first_block_and_says_what_was_left_open(worl
     assert all("run stopped" in m.reason for m in left_open)
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
-    assert len(engine.asked) == report.stopping.questions_asked
+    assert questions(engine) == report.stopping.questions_asked
 
 
 def test_a_resumed_early_stop_asks_nothing_twice(world: World) -> None:
@@ -307,3 +312,40 @@ def test_a_resumed_early_stop_asks_nothing_twice(world: World) -> None:
     resumed, second = gate(world, script(CAREFUL), out="cut")
     assert numbers(resumed) == numbers(whole)
     assert len(second.asked) <= len(first.asked) - 1000 + 64
+
+
+def test_every_run_is_controlled(world: World) -> None:
+    report, _ = gate(world, script(CAREFUL))
+    assert report.controls["adapter_effect"]["largest_change"] > 0
+    for control in ("a_a", "positive_control"):
+        assert set(report.controls[control]) == set(report.measurements)
+        assert all(entry["ok"] for entry in report.controls[control].values()), report.controls[control]
+
+
+def test_an_engine_that_disagrees_with_itself_turns_the_gate_to_hold(world: World) -> None:
+    def unsteady(model: Model, question: Question) -> Answer:
+        if question.repeat and question.measurement == "target" and int(question.item_id[1:]) % 3 == 0:
+            return Answer(option_logprobs=(-9.0, -9.0, -9.0, -9.0))
+        return script(CAREFUL)(model, question)
+
+    report, _ = gate(world, unsteady)
+    assert report.verdict == "hold"
+    assert not report.controls["a_a"]["target"]["ok"]
+    assert "base against itself" in report.measurements["target"].reason
+    assert report.measurements["tail"].status == "pass"
+
+
+def test_a_suite_that_could_not_see_a_loss_does_not_pass(world: World) -> None:
+    """A base that is wrong on nearly everything has nothing left to lose, so nothing can be shown about it."""
+    base = Player(forgetting=0.02)
+    report, _ = gate(world, script(Player(target=0.9, forgetting=0.02), base=base))
+    assert report.verdict == "hold"
+    assert not report.controls["positive_control"]["forgetting"]["ok"]
+    assert "could not have seen" in report.measurements["forgetting"].reason
+
+
+def test_the_base_is_asked_twice_only_once(world: World) -> None:
+    gate(world, script(CAREFUL))
+    again, engine = gate(world, script(CAREFUL))
+    assert not engine.asked
+    assert again.controls["a_a"]["target"]["ok"]

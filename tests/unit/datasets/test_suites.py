@@ -80,6 +80,11 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "choices as text": ({**GOOD, "choices": "x|y"}, FREE, ["choices must be a list", "'x|y'"]),
     "choices without the answer": ({**GOOD, "answer": "z"}, FREE, ["choices without the answer", "'z'", "'y'"]),
     "a place beyond the choices": ({**GOOD, "answer": 9}, FREE, ["'9' is none of", "counted from 0"]),
+    "a place beside numbers": (
+        {**GOOD, "choices": ["10", "20", "1000"], "answer": 2},
+        FREE,
+        ["'2' is none of", "text of the right choice"],
+    ),
     "a place as text": ({**GOOD, "answer": "0"}, FREE, ["'0' is none of", "counted from 0"]),
     "letter for an answer": ({**GOOD, "answer": "B"}, FREE, ["'B' is none of", "text of the right choice"]),
     "nearly the answer": ({**GOOD, "answer": "X "}, FREE, ["as the choice is written: 'x'"]),

@@ -1,0 +1,46 @@
+"""Spoilt answers are bad, as many as asked for, and the rest stay as they were."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.domain import Answer, Item, Message, Pair
+from ftgate.measurements.scoring import choice, exact
+from ftgate.sabotage import SPOILT_SHARE, spoil
+
+
+def free(i: int) -> Pair:
+    answer = (Answer(text=f"word {i}"),)
+    return Pair(Item(f"i{i}", (Message("user", "q"),), answer=f"word {i}"), answer, answer)
+
+
+def lettered(i: int, probabilities: tuple[float, ...]) -> Pair:
+    item = Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c"), "abc"[i % 3])
+    turned = [tuple(float(np.log(probabilities[(j + r) % 3])) for j in range(3)) for r in range(2)]
+    answers = tuple(Answer(option_logprobs=values) for values in turned)
+    return Pair(item, answers, answers)
+
+
+@given(st.integers(2, 60))
+def test_three_in_ten_are_spoilt_and_nothing_else(n: int) -> None:
+    pairs = [free(i) for i in range(n)]
+    spoilt = spoil(pairs, np.random.default_rng(0))
+    changed = [p for p, q in zip(spoilt, pairs, strict=True) if p.candidate != q.base]
+    assert len(changed) == int(np.ceil(SPOILT_SHARE * n))
+    assert all(exact(p.item, p.candidate[0]) == 0 for p in changed)
+    assert all(p.base == q.base for p, q in zip(spoilt, pairs, strict=True))
+
+
+@given(st.integers(0, 2), st.permutations([0.6, 0.3, 0.1]).map(tuple))
+def test_a_spoilt_letter_is_wrong_in_every_rotation_and_as_sure_as_before(
+    i: int, probabilities: tuple[float, ...]
+) -> None:
+    pair = lettered(i, probabilities)
+    (bad,) = spoil([pair], np.random.default_rng(0))
+    assert choice(bad.item, bad.candidate[0]) == 0
+    right = bad.item.choices.index(bad.item.answer or "")
+    for rotation, (before, after) in enumerate(zip(pair.base, bad.candidate, strict=True)):
+        assert sorted(before.option_logprobs) == sorted(after.option_logprobs)
+        assert int(np.argmax(after.option_logprobs)) != (right - rotation) % 3
