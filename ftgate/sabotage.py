@@ -12,6 +12,7 @@ from ftgate.domain import Answer, Pair
 
 SPOILT_SHARE = 0.3
 """This share of the base's answers is replaced by bad ones."""
+SURE = 0.99
 LARGEST_TOLERANCE = 0.2
 """A policy that lets more than this go by cannot be expected to block the loss of ``SPOILT_SHARE``."""
 
@@ -39,12 +40,12 @@ def _bad(pair: Pair, other: Pair) -> tuple[Answer, ...]:
 
 
 def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
-    """The same probabilities with the right option's exchanged for the likeliest other one's, if it was on top."""
-    values = list(answer.option_logprobs)
-    if not values:
+    """Near certainty for a wrong option: right or wrong, sure or not, no base answer is as bad as that."""
+    size = len(answer.option_logprobs)
+    if not size:
         return answer
-    right = (pair.item.choices.index(pair.item.answer or "") - rotation) % len(values)
-    rival = max((i for i in range(len(values)) if i != right), key=values.__getitem__)
-    if values[right] > values[rival]:
-        values[right], values[rival] = values[rival], values[right]
-    return replace(answer, option_logprobs=tuple(values))
+    right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
+    # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
+    wrong = (right + 1) % size
+    rest = math.log((1 - SURE) / (size - 1))
+    return replace(answer, option_logprobs=tuple(math.log(SURE) if i == wrong else rest for i in range(size)))

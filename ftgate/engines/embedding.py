@@ -77,7 +77,10 @@ class HiddenStateEmbedder:
         if self._net is not None:
             return
         from transformers import AutoModel
+        from transformers.utils import logging
 
+        # Its bar for the weights would be drawn across the gate's own.
+        logging.disable_progress_bar()
         self._tokenizer = load_tokenizer(self._folder)
         dtype = "float32" if self._device == "cpu" else "auto"
         try:

@@ -106,7 +106,9 @@ class TransformersEngine:
 
     def _load_base(self, base: Model) -> None:
         from transformers import AutoModelForCausalLM
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         renderer = Renderer(base, self._settings.max_model_len)
         try:
             net = AutoModelForCausalLM.from_pretrained(
