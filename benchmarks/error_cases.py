@@ -1,0 +1,227 @@
+"""Candidates that lie exactly on a limit, and how often each way of deciding lets them pass or blocks them.
+
+ftgate's own rows go the way that a run goes: item scores or answers, ``Measurement.compare``, ``verdict.assess``. Both
+errors are counted on the same candidates: on the limit a pass is as wrong as a block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Pair, Scored, Status
+from ftgate.looks import Look, looks
+from ftgate.measurements.base import Evidence, Measurement
+from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.target import Target
+from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
+from ftgate.stats.seeding import generator
+from ftgate.verdict import assess
+
+SEED = 20
+LIMIT, PHI, RISE = 0.10, 0.5, 0.05
+Z05 = 1.6448536269514722
+ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") for i in range(1000))
+PAIRS = tuple(Pair(item, (Answer(text="x", tokens=1),), (Answer(text="x", tokens=1),)) for item in ITEMS)
+FORGETTING = Forgetting(dataset="simulated", scorer="exact", block_drop=LIMIT)
+TARGET = Target(dataset="simulated")
+CALIBRATION = Calibration(dataset="simulated", rotations=1, max_ece_increase=RISE)
+ONE_LOOK = EvidenceSettings(early_stopping="none")
+POINT = EvidenceSettings(early_stopping="none", rule="point")
+
+Draw = np.random.Generator
+Trial = Callable[[Draw], Status]
+Counts = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row: ``count`` plays so many runs from a seed and says how many passed and how many blocked."""
+
+    name: str
+    items: int
+    repetitions: int
+    count: Callable[[int], Counts]
+    ours: bool = True
+
+
+def one_by_one(name: str, trial: Trial) -> Callable[[int], Counts]:
+    """Play every run for itself, each from a generator of its own."""
+
+    def count(repetitions: int) -> Counts:
+        found = [trial(generator(SEED, f"{name} {i}")) for i in range(repetitions)]
+        return sum(s in (Status.PASS, Status.WARN) for s in found), sum(s is Status.BLOCK for s in found)
+
+    return count
+
+
+def decide(
+    measurement: Measurement, scored: Scored, pairs: tuple[Pair, ...], settings: EvidenceSettings, look: Look, rng: Draw
+) -> Finding:
+    """One measurement from scores to status, just as the gate does it."""
+    evidence = Evidence(pairs, scored, look.alpha, settings.draws, overall_alpha=settings.alpha)
+    return assess(measurement.compare(evidence, rng), settings)
+
+
+def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> Scored:
+    """Item scores; with ``clusters``, in that many groups of neighbours."""
+    items = ITEMS[: len(base)]
+    if clusters:
+        size = len(base) // clusters
+        items = tuple(replace(item, cluster=f"c{i // size}") for i, item in enumerate(items))
+    return Scored.exact(items, base, candidate, binary=binary)
+
+
+def right_or_wrong(chances: PairedAccuracy, n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
+    """0/1 scores of both models with the joint chances asked for."""
+    cell = np.searchsorted(np.cumsum(chances.cells())[:3], rng.random(n), side="right")
+    return np.isin(cell, (0, 2)).astype(float), (cell <= 1).astype(float)
+
+
+def graded(n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
+    """Graded scores, skewed, true drop 10 %: three answers in ten are another one, a third worse on average."""
+    base, other = rng.beta(4, 1, n), rng.beta(4, 1, n)
+    return base, np.where(rng.random(n) < 0.3, other * (2 / 3), base)
+
+
+def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
+    """Graded scores in clusters: seven items in ten repeat what their cluster has in common."""
+    common, own = graded(clusters, rng), graded(clusters * size, rng)
+    shared = rng.random(clusters * size) < 0.7
+    base, candidate = (np.where(shared, np.repeat(c, size), o) for c, o in zip(common, own, strict=True))
+    return base, candidate
+
+
+def confidences(n: int, error: float, rng: Draw) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Confidence of both models, and which answers of a calibrated base and of a candidate off by ``error`` are right.
+
+    The candidate is overconfident where ``error`` is positive; its true calibration error is |error| in every bin.
+    """
+    confidence, shared = 0.4 + 0.55 * rng.beta(2, 1.2, n), rng.random(n)
+    own = np.where(rng.random(n) < 0.6, shared, rng.random(n))
+    return confidence, (shared < confidence).astype(float), (own < confidence - error).astype(float)
+
+
+def answered(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ...]]:
+    """Answers to multiple-choice items whose first option is right."""
+    rest = np.log((1 - confidence) / 3).tolist()
+    rows = zip(np.log(confidence).tolist(), rest, right.tolist(), strict=True)
+    return [(Answer(option_logprobs=(top, r, r, r) if good else (r, top, r, r)),) for top, r, good in rows]
+
+
+def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
+    """A drop of exactly the limit in 0/1 scores, at as many looks as the settings say."""
+    chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings)
+    return lambda rng: _looked(FORGETTING, right_or_wrong(chances, n, rng), settings, plan)
+
+
+def _looked(
+    measurement: Measurement, data: tuple[FloatArray, FloatArray], settings: EvidenceSettings, plan: Sequence[Look]
+) -> Status:
+    finding = None
+    for look in plan:
+        size = math.ceil(look.fraction * len(data[0]))
+        found = scores(data[0][:size], data[1][:size], binary=True)
+        finding = decide(measurement, found, PAIRS[:size], settings, look, generator(0, "unused"))
+        if finding.settled:
+            break
+    assert finding is not None
+    return finding.status
+
+
+def target_trial(rng: Draw) -> Status:
+    """No gain at all, where some gain is asked for."""
+    return _looked(TARGET, right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), ONE_LOOK, looks(ONE_LOOK))
+
+
+def graded_trial(rng: Draw) -> Status:
+    """A drop of exactly the limit in graded scores."""
+    found = scores(*graded(200, rng), binary=False)
+    return decide(FORGETTING, found, PAIRS[:200], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+
+def clustered_trial(clusters: int, size: int, *, told: bool) -> Trial:
+    """The same in clusters, which ftgate is told of or not."""
+
+    def trial(rng: Draw) -> Status:
+        found = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if told else 0)
+        return decide(FORGETTING, found, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+    return trial
+
+
+def calibration_trial(error: float, n: int) -> Trial:
+    """A rise of the calibration error by exactly the limit, from answers with log-probabilities."""
+
+    def trial(rng: Draw) -> Status:
+        confidence, right, candidate_right = confidences(n, error, rng)
+        both = zip(ITEMS, answered(confidence, right), answered(confidence, candidate_right), strict=False)
+        found = scores(right, candidate_right, binary=True)
+        pairs = tuple(Pair(item, b, c) for item, b, c in both)
+        return decide(CALIBRATION, found, pairs, ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+    return trial
+
+
+def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
+    """The wrong way for calibration: the percentile interval of the plain difference of two errors."""
+
+    def trial(rng: Draw) -> Status:
+        confidence, right, candidate_right = confidences(n, error, rng)
+        where, columns = np.minimum((10 * confidence).astype(int), 9), np.zeros((n, 20))
+        columns[np.arange(n), where] = confidence - right
+        columns[np.arange(n), 10 + where] = confidence - candidate_right
+        index = rng.integers(0, n, size=(draws, n)) + np.arange(draws)[:, None] * n
+        sums = np.abs(np.bincount(index.ravel(), minlength=draws * n).reshape(draws, n) @ columns) / n
+        rise = sums[:, 10:].sum(axis=1) - sums[:, :10].sum(axis=1)
+        low, high = np.quantile(rise, (0.05, 0.95))
+        return Status.PASS if high < RISE else Status.BLOCK if low > RISE else Status.INCONCLUSIVE
+
+    return trial
+
+
+def peeking(repetitions: int) -> Counts:
+    """The wrong way to look early: four looks, each at the level of one."""
+    found = power_by_simulation(
+        0.8, PHI, LIMIT, 200, generator(SEED, "peeking"), true_drop=LIMIT, repetitions=repetitions,
+        fractions=(0.25, 0.5, 0.75, 1.0), boundaries=(Z05,) * 4,
+    )  # fmt: skip
+    return round(found.passed * repetitions), round(found.blocked * repetitions)
+
+
+def unpaired(repetitions: int) -> Counts:
+    """The wrong test: two samples of items, as if the models had not answered the same ones."""
+    cells, n, theta = paired_accuracy(0.8, PHI, LIMIT).cells(), 200, 1 - LIMIT
+    both, gained, lost, _ = generator(SEED, "unpaired").multinomial(n, cells, size=repetitions).T / n
+    base, candidate = both + lost, both + gained
+    z = (candidate - theta * base) / np.sqrt((candidate * (1 - candidate) + theta**2 * base * (1 - base)) / n)
+    return int(np.sum(z > Z05)), int(np.sum(z < -Z05))
+
+
+OBRIEN, POCOCK = EvidenceSettings(early_stopping="obrien_fleming"), EvidenceSettings(early_stopping="pocock")
+_TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
+    ("binary, base accuracy 0.3", 200, 2000, binary_trial(0.3, 200), True),
+    ("binary, base accuracy 0.8", 200, 2000, binary_trial(0.8, 200), True),
+    ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
+    ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
+    ("graded", 200, 2000, graded_trial, True),
+    ("clustered: 30 clusters of 8", 240, 2000, clustered_trial(30, 8, told=True), True),
+    ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
+    ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
+    ("calibration, candidate overconfident", 1000, 800, calibration_trial(RISE, 1000), True),
+    ("calibration, candidate underconfident", 1000, 800, calibration_trial(-RISE, 1000), True),
+    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, told=False), False),
+    ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
+    ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
+    ("percentile interval of the ECE, underconfident", 1000, 400, percentile_trial(-RISE, 1000), False),
+)
+CASES = (
+    *(Case(name, items, runs, one_by_one(name, trial), ours) for name, items, runs, trial, ours in _TRIALS),
+    Case("naive peeking: four looks, each at 1.645", 200, 20_000, peeking, ours=False),
+    Case("unpaired test", 200, 20_000, unpaired, ours=False),
+)

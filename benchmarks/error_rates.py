@@ -1,0 +1,130 @@
+"""How often ftgate errs on candidates that lie exactly on a limit: the table in docs/statistics.md.
+
+    python -m benchmarks.error_rates            print the table
+    python -m benchmarks.error_rates --write    put it into the document
+
+The same seed always gives the same table.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy loads: one process for each core is faster
+
+import argparse
+import re
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from benchmarks.error_cases import CASES, Case
+from ftgate.stats.interval import wilson_interval
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
+BEGIN, END = "<!-- error rates: begin -->", "<!-- error rates: end -->"
+OURS, OTHERS = "How ftgate decides", "Other ways to decide, for comparison"
+HEADING = "| case | items | runs | false allow | false block |\n|---|---:|---:|---:|---:|"
+_ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as measured: ``allowed`` and ``blocked`` are numbers of runs."""
+
+    name: str
+    items: int
+    repetitions: int
+    allowed: int
+    blocked: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """One row as read back from the table: shares in percent."""
+
+    items: int
+    repetitions: int
+    allowed: float
+    blocked: float
+
+
+def measure(names: Sequence[str] | None = None, scale: float = 1.0, processes: int = 2) -> list[Row]:
+    """Play all cases, or those named, with ``scale`` times their repetitions (at least two)."""
+    chosen = [case for case in CASES if names is None or case.name in names]
+    work = [(case.name, max(2, round(scale * case.repetitions))) for case in chosen]
+    if processes == 1:
+        return [_play(entry) for entry in work]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(_play, work))
+
+
+def render(rows: Sequence[Row]) -> str:
+    """Both tables as Markdown, without the markers."""
+    parts = []
+    for title, ours in ((OURS, True), (OTHERS, False)):
+        lines = [_line(row) for row in rows if row.ours is ours]
+        parts.append("\n".join([f"**{title}**", "", HEADING, *lines]))
+    return "\n\n".join(parts)
+
+
+def parse(text: str) -> dict[str, Rates]:
+    """The rows of a rendered table by name."""
+    return {m[1]: Rates(int(m[2]), int(m[3]), float(m[4]), float(m[5])) for m in _ROW.finditer(text)}
+
+
+def section(document: str) -> str:
+    """What stands between the markers. Raises ValueError where there are none."""
+    return document[slice(*_place(document))].strip("\n")
+
+
+def replaced(document: str, table: str) -> str:
+    """``document`` with ``table`` between its markers. Raises ValueError where there are none."""
+    start, end = _place(document)
+    return f"{document[:start]}\n{table}\n{document[end:]}"
+
+
+def _place(document: str) -> tuple[int, int]:
+    start, end = document.find(BEGIN), document.find(END)
+    if not 0 <= start < end:
+        raise ValueError(f"the document has no section from {BEGIN} to {END}")
+    return start + len(BEGIN), end
+
+
+def _play(work: tuple[str, int]) -> Row:
+    name, repetitions = work
+    case: Case = next(case for case in CASES if case.name == name)
+    allowed, blocked = case.count(repetitions)
+    return Row(name, case.items, repetitions, allowed, blocked, case.ours)
+
+
+def _line(row: Row) -> str:
+    shares = " | ".join(_share(count, row.repetitions) for count in (row.allowed, row.blocked))
+    return f"| {row.name} | {row.items} | {row.repetitions} | {shares} |"
+
+
+def _share(count: int, repetitions: int) -> str:
+    """``4.9 % (4.0 to 5.9)``: the rate, and where it lies with 95 % confidence given that many runs."""
+    bounds = wilson_interval(count / repetitions, repetitions, 0.025)
+    return f"{100 * count / repetitions:.1f} % ({100 * bounds.low:.1f} to {100 * bounds.high:.1f})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table or write it into the document."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.error_rates", description=__doc__.split("\n")[0])
+    parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the repetitions to play, for a quick look")
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args(arguments)
+    table = render(measure(scale=options.scale, processes=options.processes))
+    if options.write:
+        DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
+    else:
+        print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The published error rates: the table is what the command gives, and it says what the documents claim."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import error_rates
+from benchmarks.error_cases import CASES, SEED, calibration_trial, confidences, graded, grouped
+from benchmarks.error_rates import BEGIN, DOCUMENT, END, Row, measure, parse, render, replaced, section
+from ftgate.domain import Status
+from ftgate.stats.seeding import generator
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = section(DOCUMENT.read_text(encoding="utf-8"))
+RATES = parse(COMMITTED)
+KEPT = [case.name for case in CASES if case.ours and not case.name.startswith("calibration")]
+
+
+@pytest.mark.slow
+def test_the_committed_table_is_what_the_command_gives() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.error_rates"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip("\n") == COMMITTED
+
+
+def test_the_committed_table_has_every_case_with_all_its_runs() -> None:
+    found = {name: (rates.items, rates.repetitions) for name, rates in RATES.items()}
+    assert found == {case.name: (case.items, case.repetitions) for case in CASES}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_both_errors_stay_below_seven_percent(name: str) -> None:
+    assert RATES[name].allowed <= 7
+    assert RATES[name].blocked <= 7
+
+
+@pytest.mark.parametrize("way", ["overconfident", "underconfident"])
+def test_calibration_errs_as_documented(way: str) -> None:
+    rates = RATES[f"calibration, candidate {way}"]
+    assert rates.allowed <= (7 if way == "overconfident" else 12)
+    assert rates.blocked <= 7
+
+
+def test_the_wrong_ways_are_shown_to_fail() -> None:
+    peeking = RATES["naive peeking: four looks, each at 1.645"]
+    assert min(peeking.allowed, peeking.blocked) > 8
+    for way in ("overconfident", "underconfident"):
+        assert RATES[f"percentile interval of the ECE, {way}"].allowed > 8
+    assert RATES["clusters ignored: 30 clusters of 8"].allowed > 2 * RATES["clustered: 30 clusters of 8"].allowed
+    assert RATES["bare estimate against the limit"].blocked > 40
+    assert RATES["unpaired test"].allowed < 2.5 < RATES["binary, base accuracy 0.8"].allowed
+
+
+def test_every_case_plays_and_the_same_seed_gives_the_same_rows() -> None:
+    rows = measure(scale=0.0, processes=1)
+    assert [row.name for row in rows] == [case.name for case in CASES]
+    assert all(row.repetitions == 2 and 0 <= row.allowed + row.blocked <= 2 for row in rows)
+    some = ["graded", "naive peeking: four looks, each at 1.645"]
+    assert measure(some, scale=0.01, processes=1) == measure(some, scale=0.01, processes=1)
+
+
+def test_a_table_is_read_back_as_it_was_written() -> None:
+    rows = [Row("one, with a comma", 200, 2000, 98, 110, ours=True), Row("other", 1000, 400, 0, 400, ours=False)]
+    text = render(rows)
+    assert "4.9 % (4.0 to 5.9)" in text
+    found = parse(text)
+    assert (found["one, with a comma"].allowed, found["one, with a comma"].blocked) == (4.9, 5.5)
+    assert (found["other"].allowed, found["other"].blocked, found["other"].repetitions) == (0.0, 100.0, 400)
+    assert text.index("one, with") < text.index(error_rates.OTHERS) < text.index("| other")
+
+
+def test_only_what_stands_between_the_markers_is_replaced() -> None:
+    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert section(replaced(document, "new")) == "new"
+    assert replaced(replaced(document, "new"), "old") == document
+    with pytest.raises(ValueError, match="no section"):
+        replaced("no markers", "new")
+
+
+def test_the_command_writes_into_its_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "statistics.md"
+    document.write_text(f"# Title\n{BEGIN}\n{END}\n")
+    monkeypatch.setattr(error_rates, "DOCUMENT", document)
+    monkeypatch.setattr(error_rates, "CASES", tuple(c for c in CASES if c.name in ("unpaired test", "graded")))
+    error_rates.main(["--scale", "0.001", "--processes", "1"])
+    error_rates.main(["--scale", "0.001", "--processes", "1", "--write"])
+    assert section(document.read_text()) == capsys.readouterr().out.strip("\n")
+    assert set(parse(document.read_text())) == {"unpaired test", "graded"}
+
+
+def test_the_simulated_candidates_lie_on_the_limit() -> None:
+    base, candidate = graded(200_000, generator(SEED, "check"))
+    assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.003)
+    base, candidate = grouped(20_000, 8, generator(SEED, "check"))
+    assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.01)
+    for error in (0.05, -0.05):
+        confidence, right, candidate_right = confidences(200_000, error, generator(SEED, "check"))
+        assert (confidence - right).mean() == pytest.approx(0, abs=0.004)
+        assert (confidence - candidate_right).mean() == pytest.approx(error, abs=0.004)
+
+
+def test_a_far_worse_candidate_is_blocked_on_the_same_way() -> None:
+    assert calibration_trial(0.3, 1000)(generator(SEED, "far")) is Status.BLOCK
