@@ -1,0 +1,210 @@
+"""Everything that a plan rests on: the policy's suites, read and counted, and what an earlier run left behind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftgate.config.manifest import read_manifest
+from ftgate.config.policy import Policy, read_policy
+from ftgate.datasets import Needs, read_suite
+from ftgate.domain import FloatArray, Suite
+from ftgate.errors import ConfigurationError
+from ftgate.judge.grading import RETESTS, SPECIMENS
+from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
+from ftgate.looks import looks, sample
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.tail import EDGE_CASES, Tail
+from ftgate.planning import Load, Past, Plan, prospect
+from ftgate.prospects import Schedule
+from ftgate.report.document import MeasurementReport, Report, read_report
+
+ASKING = ("answer questions", "ask the base twice")
+JUDGING = ("grade answers", "test judge")
+JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What an earlier run left behind: its report, the scores of each measurement by item, and how long it took."""
+
+    report: Report
+    scores: Mapping[str, Mapping[str, tuple[float, float]]]
+    asked: int
+    judged: int
+
+    def each(self, phases: Sequence[str], count: int) -> float | None:
+        """Seconds for one question of these phases, or None when the run did not time any."""
+        seconds = [self.report.timing[p] for p in phases if p in self.report.timing]
+        return sum(seconds) / count if seconds and count else None
+
+
+def plan_run(policy_path: Path, manifest_path: Path | None, earlier_run: Path | None) -> Plan:
+    """Read policy, suites and, if given, manifest and earlier run, and work out what a run could tell.
+
+    Loads no model. Raises ConfigurationError (or DatasetError) naming what is wrong, where, and what to do.
+    """
+    policy = read_policy(policy_path)
+    measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    trained = manifest_path is None or read_manifest(manifest_path).training_data is not None
+    suites = {m.name: _suite(m, policy_path.parent) for m in measurements}
+    earlier = read_earlier(earlier_run) if earlier_run is not None else None
+    schedule = _schedule(policy)
+    seed = policy.evidence.seed
+    controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
+    each = earlier.each(ASKING, earlier.asked) if earlier else None
+    return Plan(
+        prospects=tuple(prospect(_load(m, suites[m.name], trained, earlier), schedule, seed) for m in measurements),
+        control_questions=controls,
+        control_seconds=None if each is None else controls * each,
+        other_seconds=_other_seconds(earlier),
+        alpha=policy.evidence.alpha,
+        early_stopping="none" if len(schedule.fractions) == 1 else policy.evidence.early_stopping,
+        learned_from=str(earlier_run) if earlier_run is not None else None,
+    )
+
+
+def read_earlier(directory: Path) -> Earlier:
+    """The run in ``directory``. Raises ConfigurationError when it holds no report or no readable journal."""
+    report = read_report(directory / "report.json")
+    scores: dict[str, dict[str, tuple[float, float]]] = {}
+    asked = judged = 0
+    for record in _records(directory / "answers.jsonl"):
+        if record["type"] == "score":
+            pair = (float(record["base"]), float(record["candidate"]))
+            scores.setdefault(record["measurement"], {})[record["item"]] = pair
+        elif record["type"] == "answer" and record["options"] == list(DIGITS):
+            judged += 1
+        elif record["type"] == "answer":
+            asked += 1
+    return Earlier(report, scores, asked, judged)
+
+
+def write_picture(drawing: str, path: Path) -> None:
+    """Write ``drawing``. Raises ConfigurationError where that is not possible."""
+    try:
+        path.write_text(drawing, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="give another --plot") from None
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole line of a journal, which is neither locked nor changed."""
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", hint="--out names the output folder of an earlier run"
+        ) from None
+    for number, line in enumerate(lines, 1):
+        if not line.endswith(b"\n"):
+            break  # cut short by a kill
+        try:
+            record = json.loads(line)
+            if record["type"] == "score":
+                _known(record)
+            elif record["type"] == "answer":
+                list(record["options"])
+        except (ValueError, KeyError, TypeError):
+            raise ConfigurationError(
+                f"{path}:{number}: not a journal line: {line[:60]!r}", hint="give another --out, or plan without one"
+            ) from None
+        yield record
+
+
+def _known(record: Mapping[str, Any]) -> None:
+    """Raises ValueError or KeyError unless ``record`` holds two scores of an item."""
+    scores = (float(record["base"]), float(record["candidate"]))
+    if not all(0.0 <= value <= 1.0 for value in scores) or not (record["measurement"] and record["item"]):
+        raise ValueError("not a score")
+
+
+def _suite(measurement: Measurement, folder: Path) -> Suite:
+    """The items that a run would ask about: as many as the policy's ``n`` says, which ones does not matter here."""
+    needs = Needs(choices=measurement.reads == "choice", answer=measurement.reads != "judge")
+    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs)
+    return Suite(suite.name, suite.items[: measurement.n], suite.sha256, suite.source)
+
+
+def _schedule(policy: Policy) -> Schedule:
+    # Whatever the rule, a plan is about what the intervals can show.
+    planned = looks(policy.evidence)
+    return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
+
+
+def _load(m: Measurement, suite: Suite, trained: bool, earlier: Earlier | None) -> Load:
+    found = earlier.report.measurements.get(m.name) if earlier else None
+    compared = _compared(m, suite, trained, found)
+    names = {item.cluster or f"item {item.id}" for item in suite.items}
+    clustered = m.name != "calibration" and any(item.cluster for item in suite.items)
+    units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
+    judged = m.reads == "judge"
+    return Load(
+        measurement=m,
+        rows=len(suite.items),
+        compared=compared,
+        units=units,
+        questions=2 * sum(len(m.plan(item)) for item in suite.items),
+        judge_questions=JUDGE_CALLS * (2 * len(suite.items) + 2 * SPECIMENS + RETESTS) if judged else 0,
+        seconds=earlier.each(ASKING, earlier.asked) if earlier else None,
+        judge_seconds=earlier.each(JUDGING, earlier.judged) if earlier else None,
+        past=_past(m, suite, clustered, earlier, found) if earlier and found else None,
+    )
+
+
+def _compared(m: Measurement, suite: Suite, trained: bool, found: MeasurementReport | None) -> int:
+    """How many items decide: all, but of the tail's queries the tagged ones and a share of the others."""
+    if not isinstance(m, Tail):
+        return len(suite.items)
+    queries, tail = (found.details.get(key) if found else None for key in ("queries", "tail"))
+    if queries and tail:
+        return round(len(suite.items) * float(tail) / float(queries))
+    tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in suite.items)
+    return tagged + (round(m.tail_fraction * (len(suite.items) - tagged)) if trained else 0)
+
+
+def _past(m: Measurement, suite: Suite, clustered: bool, earlier: Earlier, found: MeasurementReport) -> Past | None:
+    error = found.details.get("standard_error")
+    if m.name == "calibration":
+        return Past(found.n, rise_error=float(error)) if error and found.n else None
+    base, candidate = _scores(m, suite, clustered, earlier, found)
+    if len(base) < 2:
+        return None
+    fitness = (earlier.report.controls.get("judge_fitness") or {}).get(m.name) or {}
+    floor = float(fitness.get("floor") or 0.0) if fitness.get("fit") else 0.0
+    return Past(found.n, base, candidate, floor)
+
+
+def _scores(
+    m: Measurement, suite: Suite, clustered: bool, earlier: Earlier, found: MeasurementReport
+) -> tuple[FloatArray, FloatArray]:
+    """Scores of the items that were compared; of a graded tail, those of all its queries."""
+    if isinstance(m, Tail) and m.reads != "judge" and not clustered and found.base is not None:
+        lost, gained = int(found.details.get("worse", 0)), int(found.details.get("better", 0))
+        both = round(found.base * found.n) - lost
+        cells = [(1.0, 1.0)] * both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained
+        table = np.array(cells + [(0.0, 0.0)] * (found.n - len(cells)))
+        return table[:, 0], table[:, 1]
+    known = earlier.scores.get(m.name, {})
+    table = np.array(list(known.values()), dtype=np.float64).reshape(len(known), 2)
+    if not clustered:
+        return table[:, 0], table[:, 1]
+    names = {item.id: item.cluster or f"item {item.id}" for item in suite.items}
+    groups: dict[str, list[int]] = {}
+    for i, item in enumerate(known):
+        groups.setdefault(names.get(item, f"item {item}"), []).append(i)
+    size = len(known) / max(len(groups), 1)
+    sums = np.array([table[group].sum(axis=0) / size for group in groups.values()]).reshape(len(groups), 2)
+    return sums[:, 0], sums[:, 1]
+
+
+def _other_seconds(earlier: Earlier | None) -> float | None:
+    if earlier is None:
+        return None
+    return sum(s for phase, s in earlier.report.timing.items() if phase not in (*ASKING, *JUDGING))

@@ -1,0 +1,189 @@
+"""``ftgate plan`` from files: with and without an earlier run, as text, as data and as a picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.players import CAREFUL, Player, script
+from support.world import World, write_rows
+
+from ftgate.cli import main
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.evaluation import evaluate
+from ftgate.job import prepare
+from ftgate.report.progress import SilentProgress
+
+ASKED = {"target": 200, "forgetting": 200, "tail": 400, "calibration": 2 * 520}
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+def planned(world: World, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+    assert leave("plan", "--policy", str(world.policy_path), "--json", *options) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def finished(world: World, player: Player) -> Path:
+    engine = ScriptedEngine(script(player))
+    job = prepare(world.policy_path, world.manifest_path)
+    evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
+    return world.root / "out"
+
+
+def by_name(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {p["name"]: p for p in plan["prospects"]}
+
+
+def test_a_plan_needs_no_model_and_no_earlier_run(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (world.root / "models").rglob("*.safetensors"):
+        path.unlink()
+    plan = planned(world, capsys)
+    found = by_name(plan)
+    assert list(found) == ["target", "forgetting", "tail", "calibration"]
+    assert {name: p["questions"] for name, p in found.items()} == {name: 2 * n for name, n in ASKED.items()}
+    assert found["forgetting"]["by_formula"] == 141
+    assert found["forgetting"]["judge_questions"] > 2 * 6 * 200
+    # Half of the 400 queries are tagged, and a fifth of the others lies far out.
+    assert (found["tail"]["rows"], found["tail"]["compared"]) == (400, 240)
+    assert not any(p["learned"] for p in found.values())
+    assert {p["seconds"] for p in found.values()} == {None}
+
+
+def test_a_manifest_without_training_data_leaves_the_tagged_queries(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert by_name(planned(world, capsys, "--manifest", str(world.manifest_path)))["tail"]["compared"] == 240
+    del world.manifest["training_data"]
+    world.save()
+    assert by_name(planned(world, capsys, "--manifest", str(world.manifest_path)))["tail"]["compared"] == 200
+
+
+def test_an_earlier_run_teaches_base_score_correlation_and_pace(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished(world, CAREFUL)
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    report = json.loads((out / "report.json").read_text())
+    plan = planned(world, capsys, "--out", str(out))
+    found = by_name(plan)
+    assert {path: path.read_bytes() for path in before} == before, "a plan changes nothing"
+    assert all(found[name]["learned"] for name in ("target", "forgetting", "tail"))
+    for name in ("target", "tail"):
+        assert found[name]["base"] == pytest.approx(report["measurements"][name]["base"], abs=0.01)
+    assert found["tail"]["compared"] == report["measurements"]["tail"]["n"]
+    assert found["target"]["good"] == pytest.approx(report["measurements"]["target"]["change"], abs=0.01)
+    assert found["tail"]["phi"] > 0.95, "both players are right on the same items"
+    assert found["tail"]["needed"] < 40
+    assert all(p["seconds"] is not None and p["seconds"] >= 0 for p in found.values())
+    assert plan["other_seconds"] >= 0
+
+
+def test_more_forgetful_candidates_scatter_more(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    alike = by_name(planned(world, capsys, "--out", str(finished(world, CAREFUL))))["forgetting"]
+    for path in sorted((world.root / "out").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    worse = by_name(planned(world, capsys, "--out", str(finished(world, Player(target=0.9, forgetting=0.6)))))[
+        "forgetting"
+    ]
+    assert worse["by_formula"] > alike["by_formula"]
+
+
+def test_items_in_clusters_count_once_a_cluster(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [json.loads(line) for line in (world.root / "evals" / "target.jsonl").read_text().splitlines()]
+    write_rows(world.root / "evals" / "target.jsonl", [{**r, "cluster": f"k{i % 40}"} for i, r in enumerate(rows)])
+    for options in ((), ("--out", str(finished(world, CAREFUL)))):
+        found = by_name(planned(world, capsys, *options))["target"]
+        assert (found["clusters"], found["compared"]) == (40, 200)
+
+
+def test_looking_early_is_planned_for(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {p["saved"] for p in planned(world, capsys)["prospects"]} == {0}
+    world.policy["evidence"] = {"early_stopping": "obrien_fleming"}
+    world.save()
+    plan = planned(world, capsys)
+    assert plan["early_stopping"] == "obrien_fleming"
+    assert by_name(plan)["forgetting"]["saved"] > 0.15
+
+
+def test_the_text_says_what_is_enough_and_what_is_not(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("plan", "--policy", str(world.policy_path)) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Forgetting: enough items" in text
+    assert "Calibration: too few items" in text
+    assert "--out DIR learns from an earlier run" in text
+    assert "Time: unknown" in text
+    assert leave("plan", "--policy", str(world.policy_path), "--out", str(finished(world, CAREFUL))) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "at the earlier run's pace" in text
+    assert "as in the earlier run" in text
+    assert "nan" not in text
+
+
+def test_the_table_fits_eighty_columns(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert leave("plan", "--policy", str(world.policy_path)) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "…" not in out
+
+
+def test_a_picture_is_drawn(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = world.root / "power.svg"
+    planned(world, capsys, "--plot", str(picture))
+    assert picture.read_text().count("<polyline") == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--policy", "nowhere.yml"], "nowhere.yml"),
+        (["--out", "nowhere"], "nowhere/report.json"),
+        (["--plot", "power.png"], "power.png"),
+        (["--plot", "no/such/folder/power.svg"], "no/such/folder"),
+        (["--manifest", "nobody.yaml"], "nobody.yaml"),
+    ],
+)
+def test_bad_input_is_exit_2_and_named(
+    world: World, options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("plan", "--policy", str(world.policy_path), *options) == 2
+    assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        '{"type": "score", "measurement": "target", "item": "c0", "base": 7, "candidate": 1}',
+        '{"type": "answer"}',
+        "3",
+    ],
+)
+def test_a_damaged_journal_is_named_by_line(world: World, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = finished(world, CAREFUL)
+    journal = out / "answers.jsonl"
+    count = len(journal.read_text().splitlines())
+    journal.write_text(journal.read_text() + line + "\n")
+    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 2
+    assert f"answers.jsonl:{count + 1}" in capsys.readouterr().err
+
+
+def test_a_line_cut_short_is_left_out_and_a_missing_journal_is_named(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = finished(world, CAREFUL)
+    with (out / "answers.jsonl").open("a") as file:
+        file.write('{"type": "sco')
+    assert by_name(planned(world, capsys, "--out", str(out)))["target"]["learned"]
+    (out / "answers.jsonl").unlink()
+    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 2
+    assert "answers.jsonl" in capsys.readouterr().err

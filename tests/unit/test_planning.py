@@ -1,0 +1,209 @@
+"""Plans: known numbers of items, what an earlier run changes, and what cannot pass at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.looks import looks
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.tail import Tail
+from ftgate.measurements.target import Target
+from ftgate.planning import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect
+from ftgate.prospects import Contrast, Schedule, Table
+from ftgate.report.plan_plot import plot
+from ftgate.report.plan_view import plan_json, share
+from ftgate.stats.power import items_needed, power_by_simulation
+
+FORGETTING = Forgetting(dataset="x", scorer="exact")
+
+
+def schedule(stopping: str = "none") -> Schedule:
+    planned = looks(EvidenceSettings(early_stopping=stopping))
+    return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), 0.05)
+
+
+def planned(
+    m: Measurement, n: int, past: Past | None = None, stopping: str = "none", units: int | None = None
+) -> Prospect:
+    return prospect(Load(m, n, n, units or n, 2 * n, past=past), schedule(stopping), 0)
+
+
+def past(cells: tuple[int, int, int, int]) -> Past:
+    """Scores with so many items right for both, the candidate, the base, neither."""
+    table = np.repeat(np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), cells, axis=0)
+    return Past(len(table), table[:, 0], table[:, 1])
+
+
+@pytest.mark.parametrize(("base", "formula"), [(0.5, 563), (0.7, 242), (0.8, 141), (0.9, 63), (0.95, 30)])
+def test_known_numbers_by_formula_and_more_by_simulation_near_the_ceiling(base: float, formula: int) -> None:
+    n = 20_000
+    both, one = base * base + 0.5 * base * (1 - base), 0.5 * base * (1 - base)
+    found = planned(FORGETTING, 200, past(tuple(round(n * c) for c in (both, one, one, 1 - both - 2 * one))))
+    assert found.by_formula == pytest.approx(formula, abs=1)
+    assert found.needed is not None
+    assert found.needed == pytest.approx(formula, rel=0.1) if base < 0.8 else found.needed > 1.05 * formula
+    assert (found.base, found.phi, found.learned) == (
+        pytest.approx(base, abs=0.001),
+        pytest.approx(0.5, abs=0.002),
+        True,
+    )
+
+
+def test_without_an_earlier_run_base_score_and_correlation_are_assumed() -> None:
+    found = planned(FORGETTING, 200)
+    assert (found.base, found.phi, found.learned, found.by_formula) == (
+        pytest.approx(0.8),
+        pytest.approx(0.5),
+        False,
+        141,
+    )
+    assert found.power == pytest.approx(0.88, abs=0.02)
+    assert found.seconds is None
+
+
+def test_the_needed_items_have_the_power_asked_for_and_the_told_drop_is_blocked() -> None:
+    found = planned(FORGETTING, 200)
+    assert found.needed is not None
+    assert found.told is not None
+    rng = np.random.default_rng(5)
+    assert power_by_simulation(0.8, 0.5, 0.1, found.needed, rng).passed == pytest.approx(0.8, abs=0.025)
+    blocked = [
+        power_by_simulation(0.8, 0.5, 0.1, 200, rng, true_drop=d).blocked for d in (found.told, found.told - 0.03)
+    ]
+    assert blocked[0] == pytest.approx(0.8, abs=0.025)
+    assert blocked[1] < 0.7
+
+
+def test_stopping_early_saves_what_is_known_and_asks_for_a_few_items_more() -> None:
+    once, early = planned(FORGETTING, 800), planned(FORGETTING, 800, stopping="obrien_fleming")
+    assert (once.saved, early.saved) == (0, pytest.approx(0.51, abs=0.02))
+    assert planned(FORGETTING, 200, stopping="obrien_fleming").saved == pytest.approx(0.22, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "floor"),
+    [
+        (FORGETTING, 29),
+        (Tail(dataset="x", scorer="exact"), 19),
+        (Forgetting(dataset="x"), 100),
+        (Calibration(dataset="x"), 500),
+    ],
+)
+def test_nothing_passes_below_its_floor(measurement: Measurement, floor: int) -> None:
+    below = planned(measurement, floor - 1, past((floor, 0, 0, 0)) if measurement.name != "calibration" else None)
+    assert below.power == 0
+    assert below.needed is not None
+    assert below.needed >= floor
+
+
+def test_a_target_is_planned_for_a_gain() -> None:
+    found = planned(Target(dataset="x", min_gain=0.03), 600)
+    assert (found.kind, found.good) == ("gain", pytest.approx(0.03 + ASSUMED_GAIN))
+    assert found.told is not None
+    assert 0.03 < found.told <= 0.08
+    unreachable = planned(Target(dataset="x", min_gain=0.3), 200)
+    assert (unreachable.power, unreachable.needed, unreachable.by_formula, unreachable.told) == (0, None, None, None)
+    learned = planned(Target(dataset="x"), 200, past((100, 70, 5, 25)))
+    assert learned.good == pytest.approx(65 / 200, abs=0.01)
+    assert learned.power > 0.99
+
+
+def test_graded_scores_that_scatter_less_need_fewer_items() -> None:
+    judged, rng = Forgetting(dataset="x"), np.random.default_rng(1)
+    base = rng.beta(4, 1, 300)
+    wide, narrow = (np.clip(base + s * rng.normal(size=300), 0, 1) for s in (0.5, 0.1))
+    found = [planned(judged, 200, Past(300, base, c)) for c in (wide, narrow)]
+    assert found[0].by_formula is not None
+    assert found[1].by_formula == 100
+    assert found[0].by_formula > 100
+    assert found[0].power < found[1].power
+    floored = planned(judged, 200, Past(300, base, wide, floor=0.4))
+    assert floored.by_formula is not None
+    assert floored.by_formula > found[0].by_formula, "a judge that praises nonsense sees less"
+
+
+def test_clusters_count_as_one_each() -> None:
+    alone, clustered, few = (planned(FORGETTING, 400, units=units) for units in (400, 80, 20))
+    assert clustered.clusters == 80
+    assert clustered.power < alone.power
+    assert few.power == 0
+    assert few.needed is not None
+    assert few.needed >= 30 * 20
+
+
+def test_a_base_that_knows_nothing_is_held_to_the_absolute_drop() -> None:
+    found = planned(FORGETTING, 300, past((10, 5, 5, 280)))
+    assert found.kind == "loss"
+    assert found.power > 0.99
+
+
+def test_calibration_needs_about_a_thousand_items_and_learns_its_spread() -> None:
+    measurement = Calibration(dataset="x")
+    found = planned(measurement, 1000)
+    assert found.power == pytest.approx(0.8, abs=0.06)
+    assert found.needed == pytest.approx(1000, rel=0.15)
+    calm, wild = (planned(measurement, 1000, Past(1000, rise_error=e)) for e in (0.004, 0.05))
+    assert calm.power > 0.99
+    assert wild.needed is not None
+    assert wild.needed > 5000
+
+
+def test_too_few_items_to_say_anything() -> None:
+    found = planned(FORGETTING, 1)
+    assert (found.power, found.told, found.saved) == (0, None, 0)
+    assert found.needed is not None
+    empty = prospect(Load(Tail(dataset="x", scorer="exact"), 50, 0, 0, 100), schedule(), 0)
+    assert (empty.power, empty.needed_rows) == (0, None)
+
+
+def test_a_plan_is_the_same_every_time() -> None:
+    assert planned(FORGETTING, 200, stopping="pocock") == planned(FORGETTING, 200, stopping="pocock")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=60),
+    st.sampled_from(["gain", "drop", "loss"]),
+    st.floats(0, 0.9),
+)
+def test_a_simulated_population_has_the_change_asked_for(
+    rows: list[tuple[float, float]], kind: str, part: float
+) -> None:
+    b, c = np.array(rows).T
+    if not 0.05 < b.mean() < 0.95:
+        return
+    model = Contrast(Table.learned_from(b, c, binary=False), kind, 0.1, 0.0, schedule(), 2, 0, "x")  # type: ignore[arg-type]
+    change = part * model.farthest
+    columns, weights = model.population(change)
+    mean = {"gain": change - 0.1, "drop": (0.1 - change) * b.mean(), "loss": 0.1 - change}[kind]
+    assert float(weights @ columns[:, 0]) == pytest.approx(mean, abs=1e-6)
+    assert weights.sum() == pytest.approx(1)
+
+
+def test_the_assumed_table_agrees_with_the_formula() -> None:
+    model = Contrast(Table.assumed(0.8, 0.5), "drop", 0.1, 0.0, schedule(), 2, 0, "x")
+    assert model.items(0.0, 0.8) == items_needed(0.8, 0.5, 0.1) == 141
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0, "0 %"), (0.001, "< 1 %"), (0.884, "88 %"), (0.999, "> 99 %"), (1.0, "> 99 %")]
+)
+def test_a_simulated_probability_is_never_called_certain(value: float, shown: str) -> None:
+    assert share(value) == shown
+
+
+def test_the_picture_has_a_curve_and_a_dot_for_each_measurement() -> None:
+    prospects = (planned(FORGETTING, 200), planned(Tail(dataset="x", scorer="exact"), 1))
+    drawing = plot(Plan(prospects, 0, None, None, 0.05, "none"))
+    assert drawing.startswith("<svg")
+    assert (drawing.count("<polyline"), drawing.count("<circle")) == (2, 2)
+    assert "nan" not in drawing
+    assert "has 200, 80 % at 157" in drawing
+    assert plot(Plan((), 0, None, None, 0.05, "none")).count("<polyline") == 0
+    assert '"needed": 157' in plan_json(Plan(prospects, 0, None, None, 0.05, "none"))
