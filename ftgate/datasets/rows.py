@@ -186,18 +186,13 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text. A JSON integer beside choices that are no numbers is the place of the right one, from 0."""
+    """The answer as text. A JSON integer is the place of the right choice, from 0, unless the choices are numbers too."""
     if value is None:
         return None
     text = _text("answer", value, "write it as text", numbers=True)
-    if (
-        isinstance(value, int)
-        and not isinstance(value, bool)
-        and 0 <= value < len(choices)
-        and not any(_numeric(c) for c in choices)
-    ):
-        return choices[value]
-    return text
+    if not isinstance(value, int) or not 0 <= value < len(choices):
+        return text
+    return text if text in choices or all(_numeric(choice) for choice in choices) else choices[value]
 
 
 def _numeric(text: str) -> bool:

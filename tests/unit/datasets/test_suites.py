@@ -372,6 +372,7 @@ def test_pyarrow_is_imported_for_parquet_alone(tmp_path: Path) -> None:
         (["1", "0"], 1, "1"),
         ([1, 0], 1, "1"),
         (["red", "blue"], "blue", "blue"),
+        (["1984", "Good Night"], 1, "Good Night"),
     ],
 )
 def test_an_integer_is_the_place_of_the_right_choice_unless_the_choices_are_numbers(
