@@ -186,7 +186,7 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text. A JSON integer is the place of the right choice, from 0, unless the choices are numbers too."""
+    """The answer as text. A JSON integer is the place of the right choice, from 0, unless all choices are numbers."""
     if value is None:
         return None
     text = _text("answer", value, "write it as text", numbers=True)
