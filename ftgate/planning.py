@@ -183,8 +183,11 @@ def _odds(load: Load, schedule: Schedule, least: int, seed: int) -> _Odds:
     limit: float = m.tolerance
     low = wilson_interval(min(table.base, 1.0), max(load.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
-        lost = Contrast(table, "loss", limit, floor, schedule, least, seed, m.name)
-        return _Odds(lost, "loss", limit, 0.0, table.base, table.phi, lost.items(0.0, POWER))
+        # Where all that could be lost lies within the limit, nothing may pass.
+        blind = table.base - floor <= limit
+        lost = Contrast(table, "loss", limit, floor, schedule, 2 * MOST_ITEMS if blind else least, seed, m.name)
+        formula = None if blind else lost.items(0.0, POWER)
+        return _Odds(lost, "loss", limit, 0.0, table.base, table.phi, formula)
     if binary:
         ratio = BinaryDrop(table.base, table.phi, limit, schedule, seed, m.name)
         return _Odds(ratio, "drop", limit, 0.0, table.base, table.phi, ratio.items(0.0, POWER))

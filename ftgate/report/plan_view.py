@@ -121,10 +121,10 @@ def _general(plan: Plan) -> Iterator[str]:
 
 def _time(plan: Plan) -> str:
     seconds = [p.seconds for p in plan.prospects]
-    extra = None if None in (plan.control_seconds, plan.other_seconds) else 1
-    if extra is None or None in seconds:
-        why = "without an earlier run (--out DIR)" if plan.learned_from is None else "as the earlier run asked nothing"
-        return f"Time: unknown {why}."
+    if None in (plan.control_seconds, plan.other_seconds, *seconds):
+        if plan.learned_from is None:
+            return "Time: unknown without an earlier run (--out DIR)."
+        return "Time: unknown, as the earlier run's report holds no times."
     fixed = (plan.control_seconds or 0.0) + (plan.other_seconds or 0.0)
     whole = sum(s or 0.0 for s in seconds) + fixed
     early = sum((p.seconds or 0.0) * (1 - p.saved) for p in plan.prospects) + fixed
