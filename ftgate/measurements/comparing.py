@@ -50,7 +50,8 @@ def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Genera
         low, high = gain.interval
         unit = "absolute drop (the base scores too low for a relative one)"
         change, interval = -gain.change + 0.0, (-high + 0.0, -low + 0.0)
-        return Estimate(gain.base, gain.candidate, change, interval, unit, gain.method, (*doubts, *gain.doubts))
+        doubts = (*doubts, *gain.doubts, *_nothing_to_lose(gain.base - (floor.mean if floor else 0), limit))
+        return Estimate(gain.base, gain.candidate, change, interval, unit, gain.method, doubts)
     if scored.binary and clusters is None and floor is None:
         method = "score test for the ratio, N-1 corrected"
 
@@ -102,10 +103,16 @@ def _estimate(
         dropped = compare(scored.base_high, scored.candidate_low)
         gained = compare(scored.base_low, scored.candidate_high)
         low, high = (gained.low, dropped.high) if worse_is_up else (dropped.low, gained.high)
-        change = relative_drop(scored.base, scored.candidate) if worse_is_up else _mean(scored.candidate - scored.base)
-        doubt = dropped.doubt
+        change, doubt = _middle(scored, compare, worse_is_up=worse_is_up), dropped.doubt
     doubts = (*doubts, doubt) if doubt else doubts
     return Estimate(_mean(scored.base), _mean(scored.candidate), change, (low, high), unit, method, doubts)
+
+
+def _middle(scored: Scored, compare: Compare, *, worse_is_up: bool) -> float:
+    """The estimate at the middle of what unknown scores could be: for right or wrong, a half that no test takes."""
+    if not scored.binary:
+        return compare(scored.base, scored.candidate).estimate
+    return relative_drop(scored.base, scored.candidate) if worse_is_up else _mean(scored.candidate - scored.base)
 
 
 def flips(scored: Scored) -> dict[str, Any]:
@@ -148,6 +155,12 @@ def _floor(fitness: Fitness | None) -> Floor | None:
     if fitness is None or not fitness.fit:
         return None
     return Floor(fitness.floor, fitness.floor_variance, fitness.canaries)
+
+
+def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
+    if most > limit:
+        return ()
+    return (f"the base scores so low that losing all of it, {100 * most:.1f} p.p., would stay within the limit",)
 
 
 def _few(scored: Scored, enough: int, limit: float) -> tuple[str, ...]:

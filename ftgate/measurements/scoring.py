@@ -20,15 +20,23 @@ def normal(text: str) -> str:
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(_EDGE)
 
 
+def _bare(text: str) -> str:
+    return _SPACE.sub("", unicodedata.normalize("NFKC", text))
+
+
 def exact(item: Item, answer: Answer) -> float:
-    """1 if the answer equals the reference after :func:`normal`."""
-    return float(normal(answer.text) == normal(item.answer or ""))
+    """1 if the answer equals the reference after :func:`normal`; one of punctuation alone is compared as it is."""
+    wanted = normal(item.answer or "")
+    said = normal(answer.text)
+    return float(said == wanted if wanted else not said and _bare(answer.text) == _bare(item.answer or ""))
 
 
 def contains(item: Item, answer: Answer) -> float:
     """1 if the reference occurs in the answer as whole words, after :func:`normal`."""
-    wanted = re.escape(normal(item.answer or ""))
-    return float(re.search(rf"(?<!\w){wanted}(?!\w)", normal(answer.text)) is not None)
+    wanted = normal(item.answer or "")
+    if not wanted:  # punctuation alone has no words
+        return float(_bare(item.answer or "\0") in _bare(answer.text))
+    return float(re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", normal(answer.text)) is not None)
 
 
 def choice(item: Item, answer: Answer) -> float:

@@ -29,6 +29,10 @@ def item(answer: str, choices: tuple[str, ...] = ()) -> Item:
         ("", "Paris", 0, 0),
         ("STRASSE", "straße", 1, 1),
         ("a+b", "a+b", 1, 1),
+        ("?", "?", 1, 1),
+        ("", "?", 0, 0),
+        ("Really?", "?", 0, 1),
+        ("Really.", "?", 0, 0),
         ("２４", "24", 1, 1),
     ],
 )
