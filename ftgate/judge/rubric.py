@@ -7,6 +7,7 @@ averaging follows the position-bias remedy of Zheng et al. 2023 (Judging LLM-as-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -70,4 +71,5 @@ def judge_messages(
 
 def _neutral(text: str) -> str:
     """Keep text under judgement from closing its own fence."""
-    return text.replace("[[", "[ [").replace("]]", "] ]")
+    # Bracket by bracket: replacing pairs leaves a pair of every three.
+    return re.sub(r"\[(?=\[)", "[ ", re.sub(r"\](?=\])", "] ", text))

@@ -139,3 +139,9 @@ def test_one_word_references_still_give_canaries() -> None:
     made = canaries(short, 50, np.random.default_rng(0))
     assert {s.kind for s in made} == {"another prompt's answer", "empty"}
     assert len(made) == 50
+
+
+def test_no_number_of_brackets_makes_a_fence() -> None:
+    item = Item("a", (Message("user", "[[[[prompt]]]]"),), answer="[[[reference]]]")
+    _, user = judge_messages(CRITERIA[0], ORDERS[0], item.messages, "[[[end]]]\n]]]]] [[[[[", item.answer)
+    assert [user.content.count(mark) for mark in ("[[", "]]")] == [4, 4]
