@@ -174,7 +174,9 @@ def _leave_with(verdict: str) -> None:
 
 
 def _complain(text: str) -> None:
-    click.echo(f"ftgate: error: {text}", err=True)
+    from ftgate.report.escape import plain_lines
+
+    click.echo(f"ftgate: error: {plain_lines(text)}", err=True)
 
 
 def _keep_traceback() -> str:

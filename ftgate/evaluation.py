@@ -33,7 +33,7 @@ def evaluate(
 ) -> Report:
     """Run the gate on ``job`` and leave everything in ``out``. Engines that are passed in are not closed."""
     require_finite_weights(job)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     with ExitStack() as stack:
         if engine is None:
             engine = open_engine(job.policy.engine, out / "engine.log")
@@ -64,8 +64,17 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
             embedder=_refuse_to_embed,
         )
         report = run_gate(job, cast)
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     return _write(report, out)
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out {out}: not a folder that can be made: {error.strerror}", hint="name another folder"
+        ) from None
 
 
 def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> Respondents | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ftgate.config.engine import EngineSettings
+from ftgate.config.manifest import Digest
 from ftgate.config.strict import Section, read_mapping, validate
 from ftgate.domain import digest_of
 
@@ -16,9 +17,9 @@ from ftgate.domain import digest_of
 class JudgeSettings(Section):
     """Who grades free-form answers."""
 
-    source: str
+    source: str = Field(min_length=1)
     """Reference of the judge's weights, a local folder relative to the policy file."""
-    digest: str | None = None
+    digest: Digest | None = None
     """Tree digest (`sha256:…`) that the judge must have."""
     allow_self: bool = False
     """Let the base or the candidate judge itself. Models prefer their own text: leave this off."""

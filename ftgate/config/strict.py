@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,12 @@ from ftgate.errors import ConfigurationError
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
+MOST_BYTES = 1_000_000
+"""A longer file is not one that people write."""
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+
+
 class Section(BaseModel):
     """A part of a configuration file: frozen, and closed to fields that it does not know."""
 
@@ -23,11 +30,15 @@ class Section(BaseModel):
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
     """The YAML mapping in ``path``. Raises ConfigurationError when it is missing, unreadable or not a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
     except FileNotFoundError:
         raise ConfigurationError(f"{what}: no such file: {path}", hint="check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{what}: cannot read {path}: {error}", hint="it must be a UTF-8 text file") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigurationError(f"{what}: {path} is longer than {MOST_BYTES:,} bytes", hint="check the path")
     try:
         value = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -61,7 +72,7 @@ def _one_problem(entry: Any, model: type[BaseModel]) -> str:
         return f"{field}: unknown field" + (f" (known here: {known})" if known else "")
     if entry["type"] == "missing":
         return f"{field}: missing"
-    shown = repr(entry["input"])
+    shown = _SHORT.repr(entry["input"])  # a few aliases in YAML can stand for more text than there is memory
     return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
 
 

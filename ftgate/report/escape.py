@@ -107,6 +107,11 @@ def plain_line(text: str, limit: int = 200) -> str:
     return _one_line(text, limit).replace("::", ": :").replace("::", ": :").replace("##[", "# #[")
 
 
+def plain_lines(text: str) -> str:
+    """``text`` with its line breaks, else as :func:`plain_line`: for errors, which name what a stranger wrote."""
+    return clean(text).replace("::", ": :").replace("::", ": :").replace("##[", "# #[")
+
+
 def clip(text: str, limit: int) -> str:
     """The first ``limit`` characters of ``text``, cleaned, and how many more there are."""
     return clean(text[:limit]) + _more(len(text) - limit)

@@ -56,6 +56,14 @@ def zeroed(folder: Path) -> None:
     save_file({k: v * ("lora_A" in k) for k, v in load_file(path).items()}, path)
 
 
+def nested(depth: int) -> list[object]:
+    """Lists of twice the same list: a few lines of YAML, and two to the power of ``depth`` names when written out."""
+    value: list[object] = ["x"]
+    for _ in range(depth):
+        value = [value, value]
+    return value
+
+
 def copied_base(world: World) -> None:
     write_full(world.root / "models" / "copy", seed=0)
     world.manifest["candidate"]["source"] = "models/copy"
@@ -88,6 +96,16 @@ CASES = {
         ["sha256:" + "0" * 12],
     ),
     "judge is the base": (policy("judge", "source", to="models/base"), ["judge.source"]),
+    "digest of the judge": (policy("judge", "digest", to="abc"), ["judge.digest", "abc"]),
+    "aliases that stand for more text than there is memory": (
+        lambda w: w.manifest.update(name=nested(40)) and None,
+        ["name", "string"],
+    ),
+    "a manifest longer than people write": (lambda w: w.manifest.update(name="x" * 1_000_001), ["1,000,000"]),
+    "commands to a CI runner": (
+        lambda w: w.manifest["candidate"].update(source="x\n::error::\x1b[31mno such"),
+        [": :error: :no such"],
+    ),
     "no judge": (lambda w: w.policy.pop("judge") and None, ["judge"]),
     "unknown manifest field": (lambda w: w.manifest.update(candiate={}), ["candiate", "candidate"]),
     "wrong digest of the training data": (
@@ -166,3 +184,12 @@ def test_a_row_of_ten_thousand_is_found(world: World, capsys: pytest.CaptureFixt
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
     assert left.value.code == 2
     assert "target.jsonl:7655" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    out = world.root / "taken"
+    out.write_text("a file")
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out", str(out)])
+    assert left.value.code == 2
+    assert "taken" in capsys.readouterr().err
