@@ -8,14 +8,15 @@ from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.report.progress import Progress
-from ftgate.store import Journal, answer_key
+from ftgate.store import NOT_A_NUMBER, Journal, answer_key
 
 
 class Respondents:
     """The models of a run, reached through an engine and a journal.
 
     Weights are loaded when the first question is asked whose answer is not in the journal, so that a run which only
-    has to finish its arithmetic starts no engine. Without an engine (``ftgate decide``) a missing answer is an error.
+    has to finish its arithmetic starts no engine. Without an engine (``ftgate decide``) a missing answer is an error,
+    and one that failed stays failed; with one it is asked for again.
     """
 
     def __init__(self, engine: Engine | None, info: EngineInfo, journal: Journal, progress: Progress) -> None:
@@ -53,7 +54,7 @@ class Respondents:
         known: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
         for key, ask in zip(keys, asks, strict=True):
-            found = self.journal.answer(key)
+            found = self.journal.answer(key) or (self.journal.failure(key) if self._engine is None else None)
             if found is not None:
                 known[key] = found
             else:
@@ -68,13 +69,16 @@ class Respondents:
         answered: dict[str, Answer] = {}
         waiting: list[tuple[str, Model, Question, Answer]] = []
         with self.progress.phase(phase, len(asks)) as advance:
-            for index, answer in engine.ask(asks):
-                answered[keys[index]] = answer
-                waiting.append((keys[index], asks[index].model, asks[index].question, answer))
-                if len(waiting) >= 64 or len(answered) == len(asks):
-                    self.journal.add_answers(waiting)
-                    waiting.clear()
-                advance(1)
+            try:
+                for index, answer in engine.ask(asks):
+                    answered[keys[index]] = answer
+                    waiting.append((keys[index], asks[index].model, asks[index].question, answer))
+                    if len(waiting) >= 64:
+                        self.journal.add_answers(waiting)
+                        waiting.clear()
+                    advance(1)
+            finally:  # whatever stops the engine, what it has said already is kept
+                self.journal.add_answers(waiting)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])
         return answered
 
@@ -87,7 +91,7 @@ def _refuse_broken_weights(asks: Sequence[Ask], answers: Sequence[Answer | None]
                 f"the engine gave no answer to item {ask.question.item_id} of {ask.question.measurement}",
                 hint="run again: the answers so far are kept",
             )
-        if answer.error is not None and "not a number" in answer.error:
+        if answer.error is not None and NOT_A_NUMBER in answer.error:
             raise EngineError(
                 f"{ask.model.name} ({ask.model.reference or ask.model.path}) computes values that are not numbers, "
                 f"first at item {ask.question.item_id} of {ask.question.measurement}",

@@ -49,7 +49,7 @@ def prepare(policy_path: Path, manifest_path: Path) -> Job:
     policy, manifest = read_policy(policy_path), read_manifest(manifest_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
     suites = {m.name: _suite(m, policy_path.parent, policy.evidence.seed) for m in measurements}
-    training = _training(manifest, manifest_path) if any(m.wants_training_data for m in measurements) else None
+    training = _training(manifest, manifest_path)
     base = _model("base", manifest.base, manifest_path, policy, policy_path, None)
     candidate = _model(manifest.name, manifest.candidate, manifest_path, policy, policy_path, base)
     if base.digest == candidate.digest:
@@ -69,15 +69,18 @@ def require_finite_weights(job: Job) -> None:
     require_finite(job.candidate)
 
 
+def needs_of(measurement: Measurement) -> Needs:
+    """What every row of the measurement's suite must hold."""
+    return Needs(choices=measurement.reads == "choice", answer=measurement.reads != "judge")
+
+
 def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
-    choice = measurement.reads == "choice"
-    needs = Needs(choices=choice, answer=measurement.reads != "judge")
     if measurement.dataset.startswith("builtin:"):
         raise ConfigurationError(
             f"measurements.{measurement.name}.dataset: unknown builtin suite {measurement.dataset!r}",
             hint="give a file of your own, relative to the policy",
         )
-    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs)
+    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs_of(measurement))
     if measurement.n is None or measurement.n >= len(suite.items):
         return suite
     order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[: measurement.n]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ftgate.config.policy import Policy, read_policy
 from ftgate.config.strict import validate
-from ftgate.datasets import Needs, TrainingData, read_suite, write_suite
+from ftgate.datasets import TrainingData, read_suite, write_suite
 from ftgate.domain import EngineInfo, Model, Suite
 from ftgate.errors import ConfigurationError
-from ftgate.job import Job
+from ftgate.job import Job, needs_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 
@@ -48,7 +48,8 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
 def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
     """The job that was saved in ``directory``, under its own policy or under a new one.
 
-    The suites and models stay those of the run. Raises ConfigurationError when the directory holds no run.
+    The suites and models stay those of the run, so a new policy may change how they are decided on, but not which they
+    are. Raises ConfigurationError when it does, and when the directory holds no run.
     """
     path = directory / "job.json"
     try:
@@ -57,9 +58,11 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         raise ConfigurationError(f"no run in {directory}: {path} is missing", hint="run `ftgate run` first") from None
     except ValueError as error:
         raise ConfigurationError(f"{path}: not valid JSON: {error}", hint="run `ftgate run` again") from None
-    policy = read_policy(policy_path) if policy_path else validate(Policy, document["policy"], str(path))
+    asked = validate(Policy, document["policy"], str(path))
+    policy = read_policy(policy_path) if policy_path else asked
     measurements = read_measurements(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
+    _require_same_questions(policy, asked, measurements, directory, judged=models["judge"] is not None)
     job = Job(
         name=document["name"],
         policy=policy,
@@ -75,13 +78,32 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
     return job, EngineInfo(**document["engine"]), judge_info
 
 
+def _require_same_questions(
+    policy: Policy, asked: Policy, measurements: Sequence[Measurement], at: Path, *, judged: bool
+) -> None:
+    """A decision names its policy; it must not name one whose suites, judge or engine gave none of the answers."""
+    changed = [] if policy.engine == asked.engine else ["engine"]
+    if any(m.reads == "judge" for m in measurements) and (not judged or policy.judge != asked.judge):
+        changed.append("judge")
+    known = {m.name: m for m in read_measurements(asked.measurements, str(at / "job.json"))}
+    for m in measurements:
+        before = known.get(m.name, m)
+        changed += [f"measurements.{m.name}.{f}" for f in ("dataset", "n") if getattr(m, f) != getattr(before, f)]
+    if changed:
+        raise ConfigurationError(
+            f"the answers in {at} were given under another policy: it differs in {', '.join(changed)}",
+            hint="run `ftgate run` under the new policy; `ftgate decide` can only change how answers are decided on",
+        )
+
+
 def _saved_suite(measurement: Measurement, directory: Path, known: Mapping[str, Any]) -> Suite:
     if measurement.name not in known:
         raise ConfigurationError(
             f"{directory} holds no answers for measurement {measurement.name!r}",
             hint="it was not in the policy of that run: run `ftgate run` again",
         )
-    saved = read_suite(measurement.name, directory / "suites" / f"{measurement.name}.jsonl", needs=Needs())
+    path = directory / "suites" / f"{measurement.name}.jsonl"
+    saved = read_suite(measurement.name, path, needs=needs_of(measurement))
     entry = known[measurement.name]
     return Suite(saved.name, saved.items, entry["sha256"], entry["source"])
 

@@ -1,9 +1,9 @@
 """The journal: every answer, appended the moment it is known, so that nothing paid for is asked for twice.
 
 One JSON object a line. An ``answer`` line holds prompt and answer, keyed by the content of the question, the digests of
-the model and the configuration of the engine; a ``fact`` line holds something else that took work (distances, a
-control); a ``score`` line holds an item's two scores. Lines are only ever added. A line that a kill cut short is
-removed when the journal is next opened; everything before it stands.
+the model and the configuration of the engine; a ``failure`` line says why there is none; a ``fact`` line holds
+something else that took work (distances, a control); a ``score`` line holds an item's two scores. Lines are only ever
+added. A line that a kill cut short is removed when the journal is next opened; everything before it stands.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from ftgate.domain import Answer, EngineInfo, Model, Question, digest_of
 from ftgate.errors import StoreError
+
+NOT_A_NUMBER = "not a number"
+"""Part of the error of an answer that stops the run instead of counting against one item."""
 
 
 def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
@@ -44,6 +48,7 @@ class Journal:
         """Open ``path`` for appending. Answers found in the journals of ``reuse`` are copied over when asked for."""
         self.path = path
         self._answers: dict[str, Answer] = {}
+        self._failures: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._scores: dict[tuple[str, str], tuple[float, float]] = {}
         self._lent: dict[str, dict[str, Any]] = {}
@@ -68,7 +73,8 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file and its lock."""
-        self._file.close()
+        with suppress(OSError):  # a full disk was reported when it was written to
+            self._file.close()
 
     def answer(self, key: str) -> Answer | None:
         """The answer under ``key``, if it is known here or in a journal that is reused."""
@@ -77,8 +83,13 @@ class Journal:
         return self._answers.get(key)
 
     def add_answers(self, entries: Sequence[tuple[str, Model, Question, Answer]]) -> None:
-        """Append answers. Failed ones are not kept: the next run may ask again."""
-        self._append([_answer_record(*entry) for entry in entries if entry[3].error is None])
+        """Append answers. Of a failed one only the reason is kept: the next run may ask again."""
+        self._append([_answer_record(*entry) for entry in entries if NOT_A_NUMBER not in (entry[3].error or "")])
+
+    def failure(self, key: str) -> Answer | None:
+        """The failed answer under ``key``, if that is how it last ended in this journal."""
+        error = self._failures.get(key)
+        return Answer(finish="error", error=error) if error is not None and key not in self._answers else None
 
     def fact(self, key: str, compute: Callable[[], Any]) -> Any:
         """The JSON value under ``key``; worked out by ``compute`` and appended when it is not known yet."""
@@ -120,6 +131,8 @@ class Journal:
                 finish=known["finish"],
                 tokens=known["tokens"],
             )
+        elif record["type"] == "failure":
+            self._failures[record["key"]] = str(record["error"])
         elif record["type"] == "fact":
             self._facts[record["key"]] = record["value"]
         elif record["type"] == "score":
@@ -137,8 +150,7 @@ class Journal:
 
 
 def _answer_record(key: str, model: Model, question: Question, answer: Answer) -> dict[str, Any]:
-    return {
-        "type": "answer",
+    asked = {
         "key": key,
         "model": model.name,
         "digest": model.digest,
@@ -146,6 +158,12 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
         "item": question.item_id,
         "part": question.part,
         **question.content(),
+    }
+    if answer.error is not None:
+        return {"type": "failure", **asked, "error": answer.error}
+    return {
+        "type": "answer",
+        **asked,
         "answer": {
             "text": answer.text,
             "option_logprobs": list(answer.option_logprobs),
@@ -170,7 +188,7 @@ def _read(file: BinaryIO, path: Path, *, repair: bool) -> Iterable[dict[str, Any
                 f"{path}:{number}: not a journal line: {line[:60]!r}",
                 hint="the file was edited or damaged; remove it, or give another --out, to start again",
             ) from None
-        if kind in ("answer", "fact", "score"):
+        if kind in ("answer", "failure", "fact", "score"):
             yield record
         good += len(line)
     if repair and file.seek(0, os.SEEK_END) != good:
