@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from ftgate.conclusion import Result
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, Item, Message, Model, Scored, Status, digest_of
 from ftgate.errors import ControlError
+from ftgate.measurements.base import Measurement
 from ftgate.sabotage import SPOILT_SHARE
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
@@ -41,23 +43,34 @@ def adapter_effect(respondents: Respondents, base: Model, candidate: Model, item
     return effect
 
 
-def same_model(scored: Scored, tolerance: float, evidence: EvidenceSettings, seed: int) -> dict[str, Any]:
+def same_model(scored: Scored, measurement: Measurement, evidence: EvidenceSettings, seed: int) -> dict[str, Any]:
     """What comparing the base with itself came to. It must not look like a change (methods: section 9).
 
-    ``ok`` when the relative change is under a quarter of ``tolerance`` and the interval of the difference covers 0.
+    ``ok`` when the change is under a quarter of the measurement's tolerance and the interval of the difference covers
+    0. The change is relative where the measurement's limit is, absolute for a gain: a base that is hardly ever right
+    at a new job would double its score with one lucky answer.
     """
-    change = relative_drop(scored.base, scored.candidate)
+    absolute = float((scored.base - scored.candidate).mean())
+    change = relative_drop(scored.base, scored.candidate) if measurement.relative else absolute
     rng = generator(seed, "base against itself")
     found = difference_bootstrap(scored.base, scored.candidate, rng, alpha=evidence.alpha, draws=evidence.draws)
-    ok = abs(change) < tolerance / 4 and found.low <= 0 <= found.high
-    reason = f"the base against itself moved by {100 * abs(change):.1f} % on {len(scored.items)} items"
+    ok = abs(change) < measurement.tolerance / 4 and found.low <= 0 <= found.high
+    unit = "%" if measurement.relative else "p.p."
+    reason = f"the base against itself moved by {100 * abs(change):.1f} {unit} on {len(scored.items)} items"
     return {"ok": ok, "reason": reason, "change": change, "items": len(scored.items)}
 
 
 def caught(finding: Finding) -> dict[str, Any]:
-    """Whether a spoilt base was blocked, as it must be."""
-    ok = finding.status is Status.BLOCK
-    seen = "was blocked" if ok else "was not blocked: this suite could not have seen such a loss"
+    """Whether a spoilt base was blocked, as it must be.
+
+    Where a gain of 0 or more is asked for, it is enough that none was found: a base that is hardly ever right at a new
+    job has little to lose, and whoever then gains has shown that the suite sees it.
+    """
+    gain_wanted = finding.claim.worse == "down" and finding.claim.limit >= 0
+    ok = finding.status is Status.BLOCK or (gain_wanted and finding.status is Status.INCONCLUSIVE)
+    seen = "was not blocked: this suite could not have seen such a loss"
+    if ok:
+        seen = "was blocked" if finding.status is Status.BLOCK else "was not taken for a gain"
     reason = f"a base with {100 * SPOILT_SHARE:.0f} % of its answers spoilt {seen}"
     return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
 
@@ -83,6 +96,12 @@ def _measure(
     first = engine.probe(base, prompts)
     second = list(reversed(engine.probe(base, list(reversed(prompts)))))
     changed = engine.probe(candidate, prompts)
+    for model, tables in ((base, first), (base, second), (candidate, changed)):
+        if any(math.isnan(value) for table in tables for value in table.values()):
+            raise ControlError(
+                f"{model.name} ({model.reference or model.path}) computes log-probabilities that are not numbers",
+                hint="its weights overflow in this dtype or are damaged: check how they were saved",
+            )
     return {
         "prompts": len(prompts),
         "largest_change": max(_distance(a, b) for a, b in zip(first, changed, strict=True)),

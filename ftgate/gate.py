@@ -70,9 +70,11 @@ def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
     """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
     chosen = [(m, item) for m in job.measurements for item in sample(job.suites[m.name], job.seed)]
     first = [Ask(job.base, q) for m, item in chosen for q in m.plan(item)]
-    again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in reversed(first)]
-    answers = cast.models.ask([*first, *again], "ask the base twice")
-    once, twice = iter(answers[: len(first)]), reversed(answers[len(first) :])
+    again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first]
+    once = iter(cast.models.ask(first, "ask the base twice"))
+    # Engines sort what they are asked at once: only other questions, asked apart, make another company.
+    halves = [iter(cast.models.ask(again[start::2], "ask the base twice")) for start in (0, 1)]
+    twice = (next(halves[i % 2]) for i in range(len(again)))
     pairs: dict[str, list[Pair]] = {m.name: [] for m in job.measurements}
     for m, item in chosen:
         size = len(m.plan(item))
@@ -80,7 +82,7 @@ def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
             Pair(item, tuple(next(once) for _ in range(size)), tuple(next(twice) for _ in range(size)))
         )
     scores = score(job, cast, {name: tuple(rows) for name, rows in pairs.items()}, keep=False)
-    return {m.name: same_model(scores[m.name], m.tolerance, job.policy.evidence, job.seed) for m in job.measurements}
+    return {m.name: same_model(scores[m.name], m, job.policy.evidence, job.seed) for m in job.measurements}
 
 
 def sabotage(
@@ -91,8 +93,12 @@ def sabotage(
     tail_map: TailMap | None,
 ) -> dict[str, Any]:
     """Spoil some of the base's answers and see that each measurement would have blocked them."""
-    rng = generator(job.seed, "positive control")
-    pairs = {m.name: spoil(results[m.name].pairs, rng) for m in job.measurements if m.tolerance <= LARGEST_TOLERANCE}
+    # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
+    pairs = {
+        m.name: spoil(results[m.name].pairs, generator(job.seed, f"{m.name} positive control"))
+        for m in job.measurements
+        if m.tolerance <= LARGEST_TOLERANCE
+    }
     end = Look(1, 1, 1.0, job.policy.evidence.alpha)
     found = examine(job, end, pairs, score(job, cast, pairs, keep=False), fitness, tail_map)
     return {name: caught(result.finding) for name, result in found.items()}

@@ -31,7 +31,8 @@ def spoil(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pair, ...]:
 
 
 def _bad(pair: Pair, other: Pair) -> tuple[Answer, ...]:
-    if pair.item.choices:
+    # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
+    if any(answer.option_logprobs for answer in pair.base):
         return tuple(_wrong_letter(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
     foreign = other.item.answer or other.base[0].text
     if foreign == pair.item.answer:

@@ -42,6 +42,8 @@ class Measurement(Section, ABC):
     """One dimension along which a candidate can gain or lose. The fields are its section of the policy."""
 
     name: ClassVar[str]
+    relative: ClassVar[bool] = True
+    """Whether its tolerance is a share of the base's score, rather than of the whole scale."""
 
     dataset: str = Field(min_length=1)
     """The suite: a file, relative to the policy."""

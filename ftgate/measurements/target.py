@@ -16,6 +16,7 @@ class Target(Measurement):
     """Gain in mean score on a held-out split of the training distribution, as an absolute difference."""
 
     name: ClassVar[str] = "target"
+    relative: ClassVar[bool] = False
 
     scorer: Scorer = "exact"
     min_gain: float = Field(default=0.0, ge=-1, lt=1)

@@ -1,0 +1,216 @@
+"""The whole flow where it is easily wrong: bases without skill, answers that failed, policies that changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from support.players import CAREFUL, Player, Script, script
+from support.world import World, write_rows
+
+from ftgate.domain import Answer, Model, Question
+from ftgate.engines.base import Ask
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ConfigurationError, ControlError, EngineError
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
+
+
+def gate(world: World, play: Script, engine: ScriptedEngine | None = None) -> Report:
+    job = prepare(world.policy_path, world.manifest_path)
+    engines = {"engine": engine or ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
+    return evaluate(job, world.root / "out", SilentProgress(), **engines)
+
+
+def again(world: World) -> Report:
+    world.save()
+    return decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
+
+
+def numbers(report: Report) -> dict[str, Any]:
+    data = report.model_dump(mode="json")
+    for part in ("provenance", "timing", "engine_starts"):
+        data.pop(part)
+    return data
+
+
+@pytest.mark.parametrize("stopping", ["none", "obrien_fleming"])
+@pytest.mark.parametrize("skill", [0.0, 0.06])
+def test_a_base_without_skill_at_the_new_job_does_not_hold_a_candidate_that_learned_it(
+    world: World, skill: float, stopping: str
+) -> None:
+    world.policy["evidence"]["early_stopping"] = stopping
+    world.save()
+    report = gate(world, script(CAREFUL, base=Player(target=skill)))
+    assert report.verdict == "allow", report.reasons
+
+
+def test_a_base_without_skill_does_not_pass_for_losing_none(world: World) -> None:
+    world.policy["measurements"]["target"]["min_gain"] = -0.05
+    world.save()
+    report = gate(world, script(Player(target=0.0), base=Player(target=0.0)))
+    assert report.measurements["target"].status == "inconclusive"
+    assert "could not have seen" in report.measurements["target"].reason
+
+
+def test_one_lucky_answer_of_a_weak_base_is_not_a_change_of_the_base(world: World) -> None:
+    def unsteady(model: Model, question: Question) -> Answer:
+        if (
+            question.repeat
+            and question.measurement == "target"
+            and question.item_id == lucky.setdefault("item", question.item_id)
+        ):
+            right = int(question.item_id[1:]) % 4
+            return Answer(option_logprobs=tuple(-0.1 if i == right else -5.0 for i in range(4)))
+        return script(CAREFUL, base=Player(target=0.0))(model, question)
+
+    lucky: dict[str, str] = {}
+    report = gate(world, unsteady)
+    assert report.controls["a_a"]["target"]["change"] == pytest.approx(-1 / 50)
+    assert report.verdict == "allow", report.reasons
+
+
+def test_a_suite_with_choices_may_be_answered_in_free_form(world: World) -> None:
+    choices = ["word", "no idea", "else"]
+    rows = [{"id": f"g{i}", "prompt": f"spell {i}", "choices": choices, "answer": "word"} for i in range(200)]
+    write_rows(world.root / "evals" / "general.jsonl", rows)
+    world.policy["measurements"]["forgetting"]["scorer"] = "contains"
+    world.save()
+    report = gate(world, script(CAREFUL))
+    assert report.controls["positive_control"]["forgetting"]["ok"]
+    assert report.verdict == "allow", report.reasons
+
+
+def test_a_collapse_that_cannot_reach_the_limit_is_not_passed(world: World) -> None:
+    """With so high a limit there is no positive control, and from 0.1 nothing can fall by 0.25."""
+    world.policy["measurements"]["forgetting"] |= {"scorer": "exact", "warn_drop": 0.25, "block_drop": 0.25}
+    world.save()
+    report = gate(world, script(Player(target=0.9, forgetting=0.0), base=Player(forgetting=0.1)))
+    assert report.measurements["forgetting"].status == "inconclusive"
+    assert "losing all of it" in report.measurements["forgetting"].reason
+
+
+def failing(model: Model, question: Question) -> Answer:
+    if question.measurement == "target" and question.item_id == "c7":
+        return Answer(finish="error", error="the prompt has 9000 tokens")
+    return script(CAREFUL)(model, question)
+
+
+def test_decide_takes_the_same_decision_when_an_answer_failed(world: World) -> None:
+    report = gate(world, failing)
+    assert numbers(again(world)) == numbers(report)
+
+
+def test_an_answer_that_failed_is_asked_for_again_by_the_next_run(world: World) -> None:
+    gate(world, failing)
+    engine = ScriptedEngine(script(CAREFUL))
+    healed = gate(world, script(CAREFUL), engine)
+    assert {ask.question.item_id for ask in engine.asked} == {"c7"}
+    assert numbers(again(world)) == numbers(healed)
+
+
+def test_every_answer_that_was_given_is_kept_when_the_engine_breaks(world: World) -> None:
+    engine = ScriptedEngine(script(CAREFUL), fail_after=37)
+    with pytest.raises(EngineError):
+        gate(world, script(CAREFUL), engine)
+    lines = map(json.loads, (world.root / "out" / "answers.jsonl").read_text().splitlines())
+    assert sum(line["type"] == "answer" and line["model"] != "judge" for line in lines) == 37
+
+
+def change(section: str, field: str, to: object) -> Callable[[World], None]:
+    def apply(world: World) -> None:
+        place = world.policy["measurements"] if section in world.policy["measurements"] else world.policy
+        place[section][field] = to
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        (change("target", "dataset", "evals/choices.jsonl"), "measurements.target.dataset"),
+        (change("tail", "n", 100), "measurements.tail.n"),
+        (change("judge", "source", "models/other"), "judge"),
+        (change("engine", "dtype", "float16"), "engine"),
+    ],
+)
+def test_decide_names_no_policy_that_gave_none_of_the_answers(
+    world: World, edit: Callable[[World], None], named: str
+) -> None:
+    gate(world, script(CAREFUL))
+    edit(world)
+    with pytest.raises(ConfigurationError, match=f"differs in {named}"):
+        again(world)
+
+
+def test_decide_with_a_judge_where_none_was_asked(world: World) -> None:
+    world.policy["measurements"]["forgetting"]["scorer"] = "exact"
+    world.save()
+    gate(world, script(CAREFUL))
+    world.policy["measurements"]["forgetting"]["scorer"] = "judge"
+    with pytest.raises(ConfigurationError, match="differs in judge"):
+        again(world)
+
+
+def test_decide_with_a_scorer_that_the_rows_do_not_serve(world: World) -> None:
+    gate(world, script(CAREFUL))
+    world.policy["measurements"]["forgetting"]["scorer"] = "choice"
+    with pytest.raises(ConfigurationError, match="no choices"):
+        again(world)
+
+
+def test_a_new_limit_for_one_measurement_asks_no_judge_about_another(world: World) -> None:
+    world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    world.policy["measurements"]["target"]["min_gain"] = 0.15
+    world.save()
+    first = gate(world, script(CAREFUL))
+    world.policy["measurements"]["target"]["min_gain"] = 0.0
+    second = again(world)
+    assert first.stopping is not None
+    assert second.stopping is not None
+    assert second.stopping.looks["target"] != first.stopping.looks["target"]
+    assert second.measurements["forgetting"] == first.measurements["forgetting"]
+
+
+class Sorting(ScriptedEngine):
+    """Answers like a real engine, neighbours together, and keeps who was asked in one call."""
+
+    def __init__(self, play: Script) -> None:
+        super().__init__(play)
+        self.calls: list[list[Question]] = []
+
+    def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
+        self.calls.append([ask.question for ask in asks])
+        return super().ask(asks)
+
+
+def test_the_base_is_asked_again_in_other_company(world: World) -> None:
+    engine = Sorting(script(CAREFUL))
+    gate(world, script(CAREFUL), engine)
+    twice = [call for call in engine.calls if any(q.repeat for q in call)]
+    assert len(twice) == 2
+    assert all(q.repeat for call in twice for q in call), "no question stands beside its own copy"
+    assert sum(map(len, twice)) == len(engine.calls[0])
+
+
+def test_probabilities_that_are_not_numbers_stop_the_run(world: World) -> None:
+    def next_token(model: Model, prompt: object) -> dict[int, float]:
+        return {1: float("nan") if model.name == "bot" else -0.1, 2: -2.5}
+
+    engine = ScriptedEngine(script(CAREFUL), next_token=next_token)
+    with pytest.raises(ControlError, match=r"bot .*not numbers"):
+        gate(world, script(CAREFUL), engine)
+
+
+def test_training_data_is_compared_with_the_target_whether_or_not_a_tail_is_measured(world: World) -> None:
+    world.policy["measurements"].pop("tail")
+    write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"target {i}"} for i in range(10)])
+    world.save()
+    report = gate(world, script(CAREFUL))
+    entry = next(line for line in report.checklist if "held out" in line.item)
+    assert entry.ok is False
+    assert entry.evidence.startswith("10 of 200")
