@@ -32,6 +32,9 @@ def evaluate(
     judge_engine: Engine | None = None,
 ) -> Report:
     """Run the gate on ``job`` and leave everything in ``out``. Engines that are passed in are not closed."""
+    for folder in reuse:
+        if not (folder / "answers.jsonl").is_file():
+            raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
     require_finite_weights(job)
     _make(out)
     with ExitStack() as stack:

@@ -81,17 +81,19 @@ def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
             hint="give a file of your own, relative to the policy",
         )
     suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs_of(measurement))
-    if measurement.n is None or measurement.n >= len(suite.items):
+    most = measurement.n_max or measurement.n
+    if most is None or most >= len(suite.items):
         return suite
-    order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[: measurement.n]
+    order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[:most]
     items: tuple[Item, ...] = tuple(suite.items[i] for i in sorted(order))
-    return Suite(suite.name, items, digest_of([suite.sha256, measurement.n, seed]), suite.source)
+    return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), suite.source)
 
 
 def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
     if manifest.training_data is None:
         return None
     path = manifest_path.parent / manifest.training_data.source
+    _refuse_disguise(path, manifest_path)
     training = read_training_texts(path)
     with path.open("rb") as file:
         found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,6 +103,19 @@ def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
             hint="the file changed, or the digest belongs to another version: pin the one you mean",
         )
     return training
+
+
+def _refuse_disguise(path: Path, manifest_path: Path) -> None:
+    """A change may plant a link that gives a key, or the environment, the name of a data file; errors quote rows."""
+    try:
+        suffix = path.resolve().suffix.lower()
+    except (OSError, RuntimeError, ValueError):
+        return  # whoever reads the file says what is wrong with it
+    if suffix != path.suffix.lower():
+        raise ConfigurationError(
+            f"manifest {manifest_path}: training_data.source is a link to a file of another kind",
+            hint=f"name a {path.suffix or '.jsonl'} file itself, or copy it in the link's place",
+        )
 
 
 def _repeated(suite: Suite | None, training: TrainingData | None) -> int:

@@ -17,13 +17,15 @@ from ftgate.job import Job, needs_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 
+SCHEMA_VERSION = "1.0"
+
 
 def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
     """Write all that ``decide`` needs into the output directory: job.json, the suites and the training digest."""
     for suite in job.suites.values():
         write_suite(suite, directory / "suites" / f"{suite.name}.jsonl")
     document = {
-        "schema_version": "1.0",
+        "schema_version": SCHEMA_VERSION,
         "name": job.name,
         "policy": job.policy.model_dump(mode="json"),
         "models": {
@@ -53,11 +55,15 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
     """
     path = directory / "job.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigurationError(f"no run in {directory}: {path} is missing", hint="run `ftgate run` first") from None
     except ValueError as error:
         raise ConfigurationError(f"{path}: not valid JSON: {error}", hint="run `ftgate run` again") from None
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"{path}: not a job of this version of ftgate ({SCHEMA_VERSION})", hint="run `ftgate run` again"
+        )
     asked = validate(Policy, document["policy"], str(path))
     policy = read_policy(policy_path) if policy_path else asked
     measurements = read_measurements(policy.measurements, str(policy_path or path))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml.composer import ComposerError
 
 from ftgate.errors import ConfigurationError
 
@@ -19,6 +20,20 @@ MOST_BYTES = 1_000_000
 """A longer file is not one that people write."""
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a field stands once: of two limits the second would silently win."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise ComposerError(None, None, f"field {key.value[:80]!a} stands twice", key.start_mark)
+                seen.add(key.value)
+        return node
 
 
 class Section(BaseModel):
@@ -40,7 +55,7 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     if len(content) > MOST_BYTES:
         raise ConfigurationError(f"{what}: {path} is longer than {MOST_BYTES:,} bytes", hint="check the path")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         line = f":{where.line + 1}" if where is not None else ""

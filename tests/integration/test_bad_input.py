@@ -64,6 +64,13 @@ def nested(depth: int) -> list[object]:
     return value
 
 
+def disguised(root: Path) -> None:
+    secret, data = root / "secret", root / "evals" / "train.jsonl"
+    secret.write_text("password\n")
+    data.unlink()
+    data.symlink_to(secret)
+
+
 def copied_base(world: World) -> None:
     write_full(world.root / "models" / "copy", seed=0)
     world.manifest["candidate"]["source"] = "models/copy"
@@ -105,6 +112,10 @@ CASES = {
     "commands to a CI runner": (
         lambda w: w.manifest["candidate"].update(source="x\n::error::\x1b[31mno such"),
         [": :error: :no such"],
+    ),
+    "training data that is a link to something else": (
+        lambda w: disguised(w.root) and None,
+        ["training_data.source", "link"],
     ),
     "no judge": (lambda w: w.policy.pop("judge") and None, ["judge"]),
     "unknown manifest field": (lambda w: w.manifest.update(candiate={}), ["candiate", "candidate"]),
@@ -193,3 +204,20 @@ def test_an_output_folder_that_cannot_be_made_is_named(world: World, capsys: pyt
         main(["run", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out", str(out)])
     assert left.value.code == 2
     assert "taken" in capsys.readouterr().err
+
+
+def test_a_field_that_stands_twice_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    with world.policy_path.open("a") as file:
+        file.write("artifacts: {allow: ['**']}\n")
+    with pytest.raises(SystemExit) as left:
+        main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
+    assert left.value.code == 2
+    assert "'artifacts' stands twice" in capsys.readouterr().err
+
+
+def test_a_run_to_reuse_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    files = ["--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    with pytest.raises(SystemExit) as left:
+        main(["run", *files, "--out", str(world.root / "out"), "--reuse", str(world.root / "nowhere")])
+    assert left.value.code == 2
+    assert "nowhere" in capsys.readouterr().err

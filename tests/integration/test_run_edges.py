@@ -214,3 +214,34 @@ def test_training_data_is_compared_with_the_target_whether_or_not_a_tail_is_meas
     entry = next(line for line in report.checklist if "held out" in line.item)
     assert entry.ok is False
     assert entry.evidence.startswith("10 of 200")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"schema_version": "0.1"}'])
+def test_a_job_of_another_kind_is_named(world: World, content: str) -> None:
+    (world.root / "out").mkdir()
+    (world.root / "out" / "job.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"job\.json: not a job"):
+        again(world)
+
+
+@pytest.mark.parametrize("stopping", ["none", "obrien_fleming"])
+def test_an_open_result_goes_on_to_n_max_items_and_a_settled_one_does_not(world: World, stopping: str) -> None:
+    world.policy["evidence"]["early_stopping"] = stopping
+    sections = world.policy["measurements"]
+    sections["target"] |= {"n": 60, "n_max": 200}
+    sections["tail"] |= {"n": 120, "n_max": 400}
+    world.save()
+    report = gate(world, script(Player(target=0.66)))
+    assert report.stopping is not None
+    assert report.measurements["target"].n == 200, "six points on 60 items settle nothing"
+    assert report.stopping.looks["target"] == (2 if stopping == "none" else 5)
+    asked = report.measurements["tail"].details["queries"]
+    assert asked <= 400
+    assert report.measurements["tail"].status == "pass"
+
+
+def test_n_max_below_n_is_refused(world: World) -> None:
+    world.policy["measurements"]["target"] |= {"n": 60, "n_max": 50}
+    world.save()
+    with pytest.raises(ConfigurationError, match="n_max 50"):
+        prepare(world.policy_path, world.manifest_path)
