@@ -15,8 +15,8 @@ from ftgate.domain import Fitness, Pair, Scored, TailMap
 from ftgate.engines.base import Ask
 from ftgate.job import Job
 from ftgate.judge.grading import Judge
-from ftgate.looks import Look, items_at, looks, sample, settled
-from ftgate.measurements.base import Evidence, Measurement
+from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
+from ftgate.measurements.base import Evidence
 from ftgate.measurements.scoring import score_pairs
 from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
@@ -41,12 +41,9 @@ def run_gate(job: Job, cast: Cast) -> Report:
     controls = run_controls(job, cast)
     fitness = test_judge(job, cast)
     results: dict[str, Result] = {}
-    for look in looks(job.policy.evidence):
-        open_ = [m for m in job.measurements if m.name not in results or not results[m.name].finding.settled]
-        pairs = ask_both(job, cast, look, open_)
-        results |= examine(job, look, pairs, score(job, cast, pairs), fitness, tail_map)
-        if settled([r.finding for r in results.values()]):
-            break
+    while due := next_looks(job, results):
+        pairs = ask_both(job, cast, due)
+        results |= examine(job, due, pairs, score(job, cast, pairs), fitness, tail_map)
     controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
     return conclude(job, cast.models, withdraw(results, controls), controls, fitness, started)
 
@@ -99,7 +96,7 @@ def sabotage(
         for m in job.measurements
         if m.tolerance <= LARGEST_TOLERANCE
     }
-    end = Look(1, 1, 1.0, job.policy.evidence.alpha)
+    end = dict.fromkeys(pairs, Look(1, 1, 1.0, job.policy.evidence.alpha))
     found = examine(job, end, pairs, score(job, cast, pairs, keep=False), fitness, tail_map)
     return {name: caught(result.finding) for name, result in found.items()}
 
@@ -115,9 +112,23 @@ def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
     }
 
 
-def ask_both(job: Job, cast: Cast, look: Look, open_: list[Measurement]) -> dict[str, tuple[Pair, ...]]:
-    """Every question of the open measurements to both models, all in one go; answers paired by item."""
-    plan = [(m.name, item, m.plan(item)) for m in open_ for item in items_at(look, job.suites[m.name], job.seed)]
+def next_looks(job: Job, results: Mapping[str, Result]) -> dict[str, Look]:
+    """The look that each open measurement is due for; none once something blocks or everything is settled."""
+    if results and settled([r.finding for r in results.values()]):
+        return {}
+    due = {}
+    for m in job.measurements:
+        schedule = looks(job.policy.evidence, planned_share(m, job.suites[m.name]))
+        done = results[m.name].look.number if m.name in results else 0
+        if done < len(schedule) and not (m.name in results and results[m.name].finding.settled):
+            due[m.name] = schedule[done]
+    return due
+
+
+def ask_both(job: Job, cast: Cast, due: Mapping[str, Look]) -> dict[str, tuple[Pair, ...]]:
+    """Every question of the measurements that are due to both models, all in one go; answers paired by item."""
+    open_ = [m for m in job.measurements if m.name in due]
+    plan = [(m.name, i, m.plan(i)) for m in open_ for i in items_at(due[m.name], job.suites[m.name], job.seed)]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
     answers = iter(cast.models.ask(asks, "answer questions"))
     said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]
@@ -146,7 +157,7 @@ def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]], *, keep: 
 
 def examine(
     job: Job,
-    look: Look,
+    due: Mapping[str, Look],
     pairs: Mapping[str, tuple[Pair, ...]],
     scores: Mapping[str, Scored],
     fitness: Mapping[str, Fitness],
@@ -161,14 +172,14 @@ def examine(
         evidence = Evidence(
             pairs=pairs[m.name],
             scored=scores[m.name],
-            alpha=look.alpha,
+            alpha=due[m.name].alpha,
             draws=rules.draws,
             tail=tail_map if m.wants_training_data else None,
             fitness=fitness.get(m.name),
             overall_alpha=rules.alpha,
         )
         finding = assess(m.compare(evidence, generator(job.seed, m.name)), rules)
-        results[m.name] = Result(look, pairs[m.name], scores[m.name], finding)
+        results[m.name] = Result(due[m.name], pairs[m.name], scores[m.name], finding)
     return results
 
 

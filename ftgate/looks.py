@@ -10,6 +10,7 @@ import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, Item, Status, Suite
+from ftgate.measurements.base import Measurement
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import Spending, boundaries, nominal_levels
 
@@ -28,19 +29,31 @@ class Look:
     alpha: float
 
 
-def looks(evidence: EvidenceSettings) -> tuple[Look, ...]:
-    """The looks of a run. Without early stopping there is one, at the end.
+def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
+    """The looks of one measurement. Without early stopping there is one, at the end.
 
-    With it, a quarter, half, three quarters and all of the items, at the levels of a group-sequential design with
-    Lan-DeMets spending (methods: section 4).
+    With it, a quarter, half, three quarters and all of the planned items, at the levels of a group-sequential design
+    with Lan-DeMets spending (methods: section 4). Where the suite holds more items than planned (``planned`` is the
+    share of them), the last look is at all of it; it costs error as any look does, so the levels are those of a design
+    that includes it.
     """
-    if evidence.early_stopping == "none" or evidence.rule == "point":
+    quarters = (1.0,) if evidence.early_stopping == "none" or evidence.rule == "point" else QUARTERS
+    fractions = [planned * quarter for quarter in quarters] + ([1.0] if planned < 1 else [])
+    if len(fractions) == 1:
         return (Look(1, 1, 1.0, evidence.alpha),)
-    levels = nominal_levels(boundaries(QUARTERS, evidence.alpha, _SPENDING[evidence.early_stopping]))
+    spending = _SPENDING.get(evidence.early_stopping, "obrien-fleming")
+    levels = nominal_levels(boundaries(fractions, evidence.alpha, spending))
     return tuple(
-        Look(i, len(QUARTERS), fraction, level)
-        for i, (fraction, level) in enumerate(zip(QUARTERS, levels, strict=True), 1)
+        Look(i, len(fractions), fraction, level)
+        for i, (fraction, level) in enumerate(zip(fractions, levels, strict=True), 1)
     )
+
+
+def planned_share(measurement: Measurement, suite: Suite) -> float:
+    """The share of the suite's items that were planned for; the rest is for a result that they leave open."""
+    if measurement.n is None or measurement.n_max is None:
+        return 1.0
+    return min(1.0, measurement.n / len(suite.items))
 
 
 def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:

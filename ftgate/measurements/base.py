@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
 from ftgate.domain import Claim, Fitness, Item, Pair, Question, Scored, TailMap
@@ -51,6 +51,14 @@ class Measurement(Section, ABC):
     """Longest free-form answer."""
     n: int | None = Field(default=None, ge=1)
     """Use a random sample of this many items (fixed by the seed); all of them by default."""
+    n_max: int | None = Field(default=None, ge=1)
+    """Where `n` items settle nothing, go on to this many, if the suite has them."""
+
+    @model_validator(mode="after")
+    def _extend_upwards(self) -> Self:
+        if self.n_max is not None and (self.n is None or self.n_max < self.n):
+            raise ValueError(f"n_max {self.n_max} must not be below n, and needs one (n: {self.n})")
+        return self
 
     @property
     @abstractmethod
