@@ -50,7 +50,8 @@ def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Genera
         low, high = gain.interval
         unit = "absolute drop (the base scores too low for a relative one)"
         change, interval = -gain.change + 0.0, (-high + 0.0, -low + 0.0)
-        doubts = (*doubts, *gain.doubts, *_nothing_to_lose(gain.base - (floor.mean if floor else 0), limit))
+        doubts = tuple(dict.fromkeys((*doubts, *gain.doubts)))
+        doubts = (*doubts, *_nothing_to_lose(gain.base - (floor.mean if floor else 0), limit))
         return Estimate(gain.base, gain.candidate, change, interval, unit, gain.method, doubts)
     if scored.binary and clusters is None and floor is None:
         method = "score test for the ratio, N-1 corrected"
@@ -85,7 +86,7 @@ def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator) -> 
             rng.bit_generator.state = state
             return difference_bootstrap(b, c, rng, alpha=alpha, draws=draws, clusters=clusters)
 
-    return _estimate(scored, compare, "absolute gain", method, (), worse_is_up=False)
+    return _estimate(scored, compare, "absolute gain", method, _few_graded(scored), worse_is_up=False)
 
 
 def _estimate(
@@ -164,10 +165,15 @@ def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
 
 
 def _few(scored: Scored, enough: int, limit: float) -> tuple[str, ...]:
-    n, graded = len(scored.items), not scored.binary
+    n = len(scored.items)
     if n < enough:
         text = f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen"
         return (text,)
-    if graded and n < LEAST_GRADED:
-        return (f"{n} graded items are too few: below {LEAST_GRADED} the bootstrap errs more often than it says",)
-    return ()
+    return _few_graded(scored)
+
+
+def _few_graded(scored: Scored) -> tuple[str, ...]:
+    n = len(scored.items)
+    if scored.binary or n >= LEAST_GRADED:
+        return ()
+    return (f"{n} graded items are too few: below {LEAST_GRADED} the bootstrap errs more often than it says",)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftgate.domain import Fitness, Item, Message
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Fitness, Item, Message, Scored, Status
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.comparing import drop
 from ftgate.measurements.scoring import bounded
+from ftgate.measurements.target import Target
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
+from ftgate.verdict import assess
 
 N = 200
 FIT = Fitness(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60)
@@ -28,3 +31,12 @@ def test_the_judges_floor_is_taken_off_the_estimate_whether_or_not_every_grade_c
     expected = drop_bootstrap(scored.base, scored.candidate, np.random.default_rng(1), draws=400, floor=floor)
     assert found.change == pytest.approx(expected.estimate)
     assert found.interval[0] < found.change < found.interval[1]
+
+
+@pytest.mark.parametrize(("n", "status"), [(25, Status.INCONCLUSIVE), (100, Status.PASS)])
+def test_a_few_graded_items_that_all_gain_the_same_prove_no_gain(n: int, status: Status) -> None:
+    """One answer in ten ruined and the others a little better is no gain, and 25 items hide it one time in fourteen."""
+    items = tuple(Item(f"i{i}", (Message("user", "q"),)) for i in range(n))
+    scored = Scored.exact(items, np.full(n, 0.8), np.full(n, 0.9), binary=False)
+    claim = Target(dataset="t", scorer="judge").compare(Evidence((), scored, 0.05, 400), np.random.default_rng(0))
+    assert assess(claim, EvidenceSettings()).status is status
