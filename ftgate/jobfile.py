@@ -18,6 +18,8 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 
 SCHEMA_VERSION = "1.0"
+SAMPLE = ("dataset", "n", "n_max")
+"""The fields of a measurement that say which items it asks about."""
 
 
 def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
@@ -94,7 +96,7 @@ def _require_same_questions(
     known = {m.name: m for m in read_measurements(asked.measurements, str(at / "job.json"))}
     for m in measurements:
         before = known.get(m.name, m)
-        changed += [f"measurements.{m.name}.{f}" for f in ("dataset", "n") if getattr(m, f) != getattr(before, f)]
+        changed += [f"measurements.{m.name}.{f}" for f in SAMPLE if getattr(m, f) != getattr(before, f)]
     if changed:
         raise ConfigurationError(
             f"the answers in {at} were given under another policy: it differs in {', '.join(changed)}",

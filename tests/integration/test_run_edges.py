@@ -134,6 +134,7 @@ def change(section: str, field: str, to: object) -> Callable[[World], None]:
     [
         (change("target", "dataset", "evals/choices.jsonl"), "measurements.target.dataset"),
         (change("tail", "n", 100), "measurements.tail.n"),
+        (change("target", "n_max", 300), "measurements.target.n_max"),
         (change("judge", "source", "models/other"), "judge"),
         (change("engine", "dtype", "float16"), "engine"),
     ],
@@ -141,6 +142,8 @@ def change(section: str, field: str, to: object) -> Callable[[World], None]:
 def test_decide_names_no_policy_that_gave_none_of_the_answers(
     world: World, edit: Callable[[World], None], named: str
 ) -> None:
+    world.policy["measurements"]["target"]["n"] = 150
+    world.save()
     gate(world, script(CAREFUL))
     edit(world)
     with pytest.raises(ConfigurationError, match=f"differs in {named}"):
