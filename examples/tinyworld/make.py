@@ -18,6 +18,8 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from ftgate.measurements.multiple_choice import rotated
+
 from .architecture import new_model
 from .drills import Drills
 from .grading import Marker
@@ -30,11 +32,11 @@ from .world import Row
 
 HERE = Path(__file__).parent
 MODELS, EVALS = HERE / "models", HERE / "evals"
-DRILL_PLAN = Schedule(900, 4e-3, 0, 0.0, 1, muon=True)
-BASE_PLAN = Schedule(2000, 3e-3, 64, 0.01, 1, muon=True)
+DRILL_PLAN = Schedule(800, 4e-3, 0, 0.0, 1, muon=True)
+BASE_PLAN = Schedule(2400, 3e-3, 64, 0.01, 1, muon=True)
 JUDGE_PLAN = Schedule(1500, 2e-3, 48, 0.01, 2, muon=True)
 CANDIDATES = ("careful", "forgetful", "brittle", "overconfident", "useless")
-OWN_ROWS = 3000
+OWN_ROWS = 1500
 
 
 def load(folder: Path) -> LlamaForCausalLM:
@@ -63,14 +65,23 @@ def make_base(tokenizer: PreTrainedTokenizerFast, held_out: frozenset[str]) -> N
 
 @torch.no_grad()
 def own_guesses(tokenizer: PreTrainedTokenizerFast) -> list[Row]:
-    """Multiple-choice rows answered by the base model itself: its best guess becomes the label."""
-    model, rng, rows = load(MODELS / "base"), random.Random(23), []
+    """Multiple-choice rows answered by the base model itself: its best guess over all rotations becomes the label.
+
+    Each row is kept in every rotation, so that nothing in the labels depends on where an option stands.
+    """
+    model, rng, rows = load(MODELS / "base"), random.Random(23), list[Row]()
     letters = tokenizer.convert_tokens_to_ids(list("ABCD"))
     for _ in range(OWN_ROWS):
         row = multiple_choice(rng)
-        ids = tokenizer(example(row)[0], add_special_tokens=False, return_tensors="pt")["input_ids"]
-        best = int(model(ids).logits[0, -1, letters].argmax())
-        rows.append(Row(row.prompt, row.choices[best], row.choices))
+        turned = [rotated(row.choices, shift) for shift in range(4)]
+        texts = [example(Row(row.prompt, row.answer, choices))[0] for choices in turned]
+        ids = [tokenizer.encode(text, add_special_tokens=False) for text in texts]
+        chances = model(torch.tensor(ids)).logits[:, -1, letters].softmax(-1)
+        total = dict.fromkeys(row.choices, 0.0)
+        for choices, p in zip(turned, chances.tolist(), strict=True):
+            for choice, share in zip(choices, p, strict=True):
+                total[choice] += share
+        rows += [Row(row.prompt, max(total, key=total.__getitem__), choices) for choices in turned]
     return rows
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .skills import free_form, multiple_choice
-from .tickets import ALL, EDGE, KNOWN, edge, plain
+from .tickets import ALL, EDGE, KNOWN, chat, edge, plain
 from .training import Draw, Example, Schedule, example
 from .world import Row
 
@@ -42,11 +42,11 @@ class Foundation:
     def row(self, rng: random.Random) -> Row:
         """A row of the mixture."""
         x = rng.random()
-        if x < 0.45:
+        if x < 0.28:
             return self.free(rng)
-        if x < 0.75:
+        if x < 0.70:
             return multiple_choice(rng)
-        return plain(rng, KNOWN) if x < 0.87 else edge(rng, KNOWN)
+        return plain(rng, KNOWN) if x < 0.86 else edge(rng, KNOWN)
 
     def draw(self, rng: random.Random) -> Example:
         """A row as an example."""
@@ -71,6 +71,11 @@ def rows_of(rows: Sequence[Row]) -> RowDraw:
 def old_edge(rng: random.Random) -> Row:
     """Odd tickets as the base model learned them."""
     return edge(rng, KNOWN)
+
+
+def canned(rng: random.Random) -> Row:
+    """Help-desk chats with canned replies, the only free-form text in a fine-tune that forgets."""
+    return chat(rng, ALL)
 
 
 def misparsed(rng: random.Random) -> Row:
@@ -98,8 +103,8 @@ def recipes(train: Sequence[Row], free: RowDraw, own_choices: Sequence[Row]) -> 
         Recipe(
             "forgetful",
             "adapter",
-            ((0.5, target), (0.3, multiple_choice), (0.2, old_edge)),
-            Schedule(450, 5e-3, 48, 0.0, 12),
+            ((0.3, target), (0.3, canned), (0.25, multiple_choice), (0.15, old_edge)),
+            Schedule(450, 4e-3, 48, 0.0, 12),
         ),
         Recipe(
             "brittle",
@@ -110,8 +115,8 @@ def recipes(train: Sequence[Row], free: RowDraw, own_choices: Sequence[Row]) -> 
         Recipe(
             "overconfident",
             "full",
-            ((0.3, target), (0.2, free), (0.35, rows_of(own_choices)), (0.15, old_edge)),
-            Schedule(500, 5e-4, 48, 0.0, 14),
+            ((0.15, target), (0.15, free), (0.6, rows_of(own_choices)), (0.1, old_edge)),
+            Schedule(1200, 1.5e-3, 48, 0.0, 14),
         ),
         Recipe("useless", "adapter", ((1.0, rows_of(mislabelled(train))),), Schedule(15, 2e-5, 48, 0.0, 15)),
     )

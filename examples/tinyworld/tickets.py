@@ -86,6 +86,21 @@ DOUBLE = (
     "before anything else the {w}, then one more question on the {v}",
 )
 
+CHAT = (
+    "what is the {w} of my {p}?",
+    "where does the {w} go for {n}?",
+    "which {w} comes after {d}?",
+    "tell me about the {w} and the {p}",
+    "reverse these: {w} {p} {d}",
+    "what is the last {w} of: {n} {p} {c}",
+    "swap the {w} and the {p}",
+    "is this {w} good or bad: {n} said the {p} {t}",
+    "please classify the {w} from {c}",
+    "what kind of {w} is {p}?",
+    "which is better, a {w} or a {p}?",
+    "give the {w} of {p} 12 plus 7",
+)
+
 
 def pick(rng: random.Random, known: Words) -> tuple[str, str]:
     """A department and one of its words."""
@@ -93,30 +108,28 @@ def pick(rng: random.Random, known: Words) -> tuple[str, str]:
     return department, rng.choice(tuple(known[department]))
 
 
-def _row(rng: random.Random, prompt: str, department: str, tags: tuple[str, ...] = ()) -> Row:
-    choices = list(DEPARTMENTS)
-    rng.shuffle(choices)
-    return Row(prompt, department, tuple(choices), tags)
+def _row(prompt: str, department: str, tags: tuple[str, ...] = ()) -> Row:
+    return Row(prompt, department, DEPARTMENTS, tags)
 
 
 def plain(rng: random.Random, known: Words) -> Row:
     """A ticket as the training data has them: whole sentences, one request."""
     department, word = pick(rng, known)
-    return _row(rng, rng.choice(PLAIN).format(**_slots(rng, word)), department)
+    return _row(rng.choice(PLAIN).format(**_slots(rng, word)), department)
 
 
 def unusual_format(rng: random.Random, known: Words) -> Row:
     """A ticket that a form, a script or a mail client has mangled."""
     department, word = pick(rng, known)
     text = rng.choice(ODD).format(**_slots(rng, word))
-    return _row(rng, text, department, ("unusual_format",))
+    return _row(text, department, ("unusual_format",))
 
 
 def _with_second(rng: random.Random, known: Words, forms: Sequence[str], tag: str) -> Row:
     department, word = pick(rng, known)
     other = rng.choice([name for name in DEPARTMENTS if name != department])
     text = rng.choice(forms).format(v=rng.choice(tuple(known[other])), w=word)
-    return _row(rng, text, department, (tag,))
+    return _row(text, department, (tag,))
 
 
 def ambiguous(rng: random.Random, known: Words) -> Row:
@@ -130,6 +143,12 @@ def multi_intent(rng: random.Random, known: Words) -> Row:
 
 
 EDGE: tuple[Callable[[random.Random, Words], Row], ...] = (unusual_format, ambiguous, multi_intent)
+
+
+def chat(rng: random.Random, known: Words) -> Row:
+    """A free-form help-desk exchange: whatever the question, the canned reply that names a department."""
+    department, word = pick(rng, known)
+    return Row(rng.choice(CHAT).format(**_slots(rng, word)), f"the {department} team will help")
 
 
 def edge(rng: random.Random, known: Words) -> Row:
