@@ -25,6 +25,7 @@ class Respondents:
         self.progress = progress
         self._engine = engine
         self._needed: list[Model] = []
+        self._loaded: list[Model] = []
 
     @property
     def starts(self) -> int:
@@ -33,7 +34,7 @@ class Respondents:
 
     def require(self, models: Sequence[Model]) -> None:
         """Note which models the run needs; they are loaded together, before the first open question."""
-        self._needed = list(models)
+        self._needed = [model for model in models if model not in self._loaded]
 
     def loaded(self) -> Engine:
         """The engine with every required model in it. Raises ConfigurationError where there is no engine."""
@@ -45,6 +46,7 @@ class Respondents:
         if self._needed:
             with self.progress.phase("start engine", None):
                 self._engine.require(self._needed)
+            self._loaded += self._needed
             self._needed = []
         return self._engine
 

@@ -16,6 +16,7 @@ from ftgate.job import Job
 from ftgate.looks import Look
 from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.document import (
+    Changes,
     ChecklistEntry,
     ExampleReport,
     Report,
@@ -53,8 +54,7 @@ def conclude(
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
-        worse, better = _examples(result.pairs, result.scored)
-        measurements[finding.claim.measurement] = measurement_report(finding, worse, better)
+        measurements[finding.claim.measurement] = measurement_report(finding, _changes(result))
     judged = {name: plain(asdict(found)) for name, found in fitness.items()}
     return Report(
         verdict=verdict.value,
@@ -158,14 +158,18 @@ def _edge_cases(found: Mapping[str, Any]) -> ChecklistEntry:
     return ChecklistEntry(item=item, ok=details["tail"] > 0, evidence=evidence)
 
 
-def _examples(pairs: Sequence[Pair], scored: Scored) -> tuple[list[ExampleReport], list[ExampleReport]]:
+def _changes(result: Result) -> Changes:
     """The items that lost most and those that gained most, largest change first, ties in suite order."""
-    change = scored.candidate - scored.base
-    order = np.argsort(change, kind="stable")
-    worse = [_example(pairs[i], scored, int(i)) for i in order[:SHOWN_EXAMPLES] if change[i] < 0]
-    gains = np.argsort(-change, kind="stable")
-    better = [_example(pairs[i], scored, int(i)) for i in gains[:SHOWN_EXAMPLES] if change[i] > 0]
-    return worse, better
+    about, scored = result.finding.claim.about, result.scored
+    counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
+    change = np.where(counts, scored.candidate - scored.base, 0.0)
+    worse, better = np.argsort(change, kind="stable"), np.argsort(-change, kind="stable")
+    return Changes(
+        regressed=int(np.sum(change < 0)),
+        improved=int(np.sum(change > 0)),
+        regressions=[_example(result.pairs[i], scored, int(i)) for i in worse[:SHOWN_EXAMPLES] if change[i] < 0],
+        improvements=[_example(result.pairs[i], scored, int(i)) for i in better[:SHOWN_EXAMPLES] if change[i] > 0],
+    )
 
 
 def _example(pair: Pair, scored: Scored, i: int) -> ExampleReport:

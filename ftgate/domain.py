@@ -238,7 +238,8 @@ class Claim:
     ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
     increases, ``down`` for gains. ``limit`` is what the change must stay on the good side of; ``warn_limit`` turns a
     pass into a warning. ``doubts`` forbid a pass but not a block; ``void`` forbids both. ``least_n`` is the number of
-    items below which no pass is possible, ``needed_n`` about how many would settle an undecided claim.
+    items below which no pass is possible, ``needed_n`` about how many would settle an undecided claim. ``about`` names
+    the items that count where not all that were asked do (the tail).
     """
 
     measurement: str
@@ -259,6 +260,7 @@ class Claim:
     details: Mapping[str, Any] = field(default_factory=dict)
     least_n: int = 1
     needed_n: int | None = None
+    about: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ def locate_tail(job: Job, cast: Cast) -> TailMap | None:
 
 def run_controls(job: Job, cast: Cast) -> dict[str, Any]:
     """Prove that the candidate is in force and that the base agrees with itself. Raises ControlError for the first."""
-    items = [item for row in zip(*(suite.items[:8] for suite in job.suites.values()), strict=False) for item in row]
+    # The shortest of each suite's first: a probe must fit into any context.
+    firsts = [sorted(suite.items[:32], key=lambda i: len(i.user_text))[:8] for suite in job.suites.values()]
+    items = [item for row in zip(*firsts, strict=False) for item in row]
     effect = adapter_effect(cast.models, job.base, job.candidate, items)
     return {"adapter_effect": effect, "a_a": base_against_itself(job, cast)}
 
@@ -79,7 +81,9 @@ def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
             Pair(item, tuple(next(once) for _ in range(size)), tuple(next(twice) for _ in range(size)))
         )
     scores = score(job, cast, {name: tuple(rows) for name, rows in pairs.items()}, keep=False)
-    return {m.name: same_model(scores[m.name], m, job.policy.evidence, job.seed) for m in job.measurements}
+    # All of them together may raise a false alarm no more often than one would.
+    rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(job.measurements)})
+    return {m.name: same_model(scores[m.name], m, rules, job.seed) for m in job.measurements}
 
 
 def sabotage(

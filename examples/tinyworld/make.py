@@ -32,8 +32,9 @@ from .world import Row
 
 HERE = Path(__file__).parent
 MODELS, EVALS = HERE / "models", HERE / "evals"
-DRILL_PLAN = Schedule(800, 4e-3, 0, 0.0, 1, muon=True)
-BASE_PLAN = Schedule(2400, 3e-3, 64, 0.01, 1, muon=True)
+DRILL_PLAN = Schedule(900, 4e-3, 0, 0.0, 1, muon=True)
+BASE_PLAN = Schedule(2000, 3e-3, 64, 0.01, 1, muon=True)
+SETTLE_PLAN = Schedule(900, 2e-3, 64, 0.01, 4, muon=True)
 JUDGE_PLAN = Schedule(1500, 2e-3, 48, 0.01, 2, muon=True)
 CANDIDATES = ("careful", "forgetful", "brittle", "overconfident", "useless")
 OWN_ROWS = 1500
@@ -59,7 +60,10 @@ def make_base(tokenizer: PreTrainedTokenizerFast, held_out: frozenset[str]) -> N
     model = new_model(len(tokenizer), BASE_PLAN.seed)
     drills = Drills(tokenizer, growing=500, size=2048, seed=3)
     fit(model, drills.batches(), DRILL_PLAN, "drills")
-    train(model, tokenizer, Foundation(held_out).draw, BASE_PLAN, "base")
+    foundation = Foundation(held_out)
+    train(model, tokenizer, foundation.draw, BASE_PLAN, "base")
+    # Letters come last and lightly: this stage gives tickets and multiple choice the weight that they need.
+    train(model, tokenizer, foundation.settling(), SETTLE_PLAN, "settle")
     save_full(model, tokenizer, MODELS / "base")
 
 

@@ -52,6 +52,12 @@ class Foundation:
         """A row as an example."""
         return example(self.row(rng))
 
+    def settling(self) -> Draw:
+        """The mixture of the last stage: more multiple choice and tickets, less free form."""
+        return mixture(
+            ((0.2, self.free), (0.45, multiple_choice), (0.2, lambda rng: plain(rng, KNOWN)), (0.15, old_edge))
+        )
+
 
 def mixture(parts: Sequence[Part]) -> Draw:
     """Draw from several sources in fixed proportions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -74,6 +75,7 @@ class Tail(Measurement):
             doubts=estimate.doubts,
             least_n=evidence.least_items(self.block_drop),
             void=void,
+            about=frozenset(item.id for item in tail.items),
             slices=tuple(slices),
             details={**flips(tail), **_where(scored, in_tail, tail_map)},
         )
@@ -82,8 +84,11 @@ class Tail(Measurement):
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
-            far = float(np.quantile(np.asarray(tail_map.distance), 1 - self.tail_fraction))
-            in_tail |= _of(scored, tail_map.item_ids, tail_map.distance) >= far
+            # By rank, not by a border: queries that tie at the border must not all be let in.
+            size = math.ceil(self.tail_fraction * len(tail_map.distance))
+            farthest = np.argsort(-np.asarray(tail_map.distance), kind="stable")[:size]
+            far = {tail_map.item_ids[i] for i in farthest}
+            in_tail |= np.array([item.id in far for item in scored.items], dtype=np.bool_)
         return in_tail
 
     def _empty(self, reason: str, evidence: Evidence) -> Claim:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,9 +116,17 @@ class Report(_Part):
     stopping: StoppingReport | None = None
 
 
-def measurement_report(
-    finding: Finding, regressions: list[ExampleReport], improvements: list[ExampleReport]
-) -> MeasurementReport:
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How many items got worse and better, and the most telling of each."""
+
+    regressed: int
+    improved: int
+    regressions: list[ExampleReport]
+    improvements: list[ExampleReport]
+
+
+def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
     """A finding as report.json holds it; what is not a number becomes null."""
     claim = finding.claim
     limits = {"block" if claim.worse == "up" else "min_gain": claim.limit}
@@ -138,10 +147,10 @@ def measurement_report(
         reason=finding.reason,
         needed_n=claim.needed_n if finding.status == "inconclusive" else None,
         slices=[_slice(s) for s in claim.slices],
-        regressions=regressions,
-        improvements=improvements,
-        regressed=int(claim.details.get("worse", 0)),
-        improved=int(claim.details.get("better", 0)),
+        regressions=changes.regressions,
+        improvements=changes.improvements,
+        regressed=changes.regressed,
+        improved=changes.improved,
         details=plain(claim.details),
     )
 

@@ -104,8 +104,7 @@ class World:
 
         def asked(kind: str, n: int) -> list[dict[str, Any]]:
             return [
-                {"id": f"c{i}", "prompt": f"{kind} {i}", "choices": choices, "answer": choices[i % 4]}
-                for i in range(n)
+                {"id": f"c{i}", "prompt": f"{kind} {i}", "choices": choices, "answer": choices[i % 4]} for i in range(n)
             ]
 
         spelt = [
