@@ -7,7 +7,7 @@ ARGS :=
 OUT := out
 
 help: ## list these commands
-	@echo "make demo       install if needed, then run the whole gate on two tiny models (CPU, no account)"
+	@echo "make demo       install if needed, then run the whole gate on tiny models (CPU, no account)"
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"

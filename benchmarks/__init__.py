@@ -1,1 +1,1 @@
-"""Measurements of speed, for people: ``make bench`` runs all of them."""
+"""Measurements for people: of speed (``make bench``) and of error rates (``python -m benchmarks.error_rates``)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,6 +102,27 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(
     for name, part in whole["measurements"].items():
         for key in ("base", "candidate", "change", "n", "status"):
             assert resumed["measurements"][name][key] == pytest.approx(part[key], abs=1e-4), (name, key)
+
+
+def test_early_stopping_reaches_the_same_verdicts_with_fewer_questions(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    world, out = tmp_path / "world", tmp_path / "out"
+    shutil.copytree(find_world(), world, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(demo[0], out)
+    policy = (world / "policy.yaml").read_text()
+    assert "early_stopping: none" in policy
+    (world / "policy.yaml").write_text(policy.replace("early_stopping: none", "early_stopping: obrien_fleming"))
+    done = subprocess.run(
+        ftgate("demo", "--world", world, "--out", out, "--resume"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in CANDIDATES:
+        early, whole = report_in(out / name), report_in(demo[0] / name)
+        assert early["verdict"] == whole["verdict"], (name, early["reasons"])
+        saved, asked = early["stopping"]["questions_saved"], early["stopping"]["questions_asked"]
+        print(f"{name}: {early['verdict']}, {saved} of {saved + asked} questions saved")  # noqa: T201
+        assert saved > 0
 
 
 def test_deciding_again_starts_no_engine_and_agrees(
