@@ -19,7 +19,16 @@ WORLD = Path(__file__).resolve().parent.parent / "examples" / "tinyworld"
 
 def measure(candidate: str, out: Path) -> dict[str, float]:
     """Seconds by phase for one candidate, with the whole process and what no phase covers beside them."""
-    command = [sys.executable, "-m", "ftgate.cli", "run", "--policy", str(WORLD / "policy.yaml")]
+    command = [
+        "env",
+        "OMP_NUM_THREADS=1",
+        sys.executable,
+        "-m",
+        "ftgate.cli",
+        "run",
+        "--policy",
+        str(WORLD / "policy.yaml"),
+    ]
     command += ["--manifest", str(WORLD / "manifests" / f"{candidate}.yaml"), "--out", str(out)]
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -29,7 +29,8 @@ BLAME = {
 
 
 def ftgate(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "ftgate.cli", *map(str, arguments)]
+    # One thread: the models are so small that threads wait for each other longer than they work.
+    return ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "ftgate.cli", *map(str, arguments)]
 
 
 def report_in(folder: Path) -> dict[str, Any]:
