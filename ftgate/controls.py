@@ -61,16 +61,16 @@ def same_model(scored: Scored, measurement: Measurement, evidence: EvidenceSetti
 
 
 def caught(finding: Finding) -> dict[str, Any]:
-    """Whether a spoilt base was blocked, as it must be.
+    """Whether a spoilt base was found out: ``ok`` when it was blocked, None when it was at least not passed.
 
-    Where a gain of 0 or more is asked for, it is enough that none was found: a base that is hardly ever right at a new
-    job has little to lose, and whoever then gains has shown that the suite sees it.
+    Only a suite that passes the spoilt base is blind. One that can neither pass nor block it is thin for a loss of that
+    size, and would have held a candidate as bad (docs/decisions/0006).
     """
-    gain_wanted = finding.claim.worse == "down" and finding.claim.limit >= 0
-    ok = finding.status is Status.BLOCK or (gain_wanted and finding.status is Status.INCONCLUSIVE)
-    seen = "was not blocked: this suite could not have seen such a loss"
-    if ok:
-        seen = "was blocked" if finding.status is Status.BLOCK else "was not taken for a gain"
+    seen, ok = {
+        Status.BLOCK: ("was blocked", True),
+        Status.PASS: ("passed: this suite could not have seen such a loss", False),
+        Status.WARN: ("passed: this suite could not have seen such a loss", False),
+    }.get(finding.status, ("was held: this suite is thin for a loss of that size", None))
     reason = f"a base with {100 * SPOILT_SHARE:.0f} % of its answers spoilt {seen}"
     return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
 
@@ -83,7 +83,7 @@ def withdraw(results: Mapping[str, Result], controls: Mapping[str, Any]) -> dict
         noise, blind = controls["a_a"][name], controls["positive_control"].get(name, {"ok": True})
         if not noise["ok"]:
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {noise['reason']}")
-        elif not blind["ok"] and finding.status in (Status.PASS, Status.WARN):
+        elif blind["ok"] is False and finding.status in (Status.PASS, Status.WARN):
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {blind['reason']}")
         kept[name] = replace(result, finding=finding)
     return kept

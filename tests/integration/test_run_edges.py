@@ -248,3 +248,14 @@ def test_n_max_below_n_is_refused(world: World) -> None:
     world.save()
     with pytest.raises(ConfigurationError, match="n_max 50"):
         prepare(world.policy_path, world.manifest_path)
+
+
+def test_a_small_tail_is_thin_not_blind_and_does_not_hold_a_sound_candidate(world: World) -> None:
+    world.policy["measurements"]["tail"] |= {"n": 60}
+    world.save()
+    report = gate(world, script(Player(target=0.9, tail=0.6), base=Player(tail=0.3)))
+    control = report.controls["positive_control"]["tail"]
+    assert control["status"] == "inconclusive"
+    assert control["ok"] is None
+    assert "thin" in control["reason"]
+    assert report.measurements["tail"].status == "pass"
