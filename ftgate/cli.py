@@ -134,29 +134,16 @@ def schema(kind: str) -> None:
     click.echo(schema_of(kind))
 
 
-def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit code. A person never sees a bare traceback for bad input."""
+def entry() -> NoReturn:
+    """The program: :func:`main`, then the end of the process at once.
+
+    Inference libraries leave threads and children behind whose clean-up can hang or crash after all is said and done.
+    """
+    code = 0
     try:
-        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except FtgateError as error:
-        _complain(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
-        _leave(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        _leave(2)
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; the answers so far are kept: run the same command again to go on")
-        _leave(130)
-    except BrokenPipeError:
-        _leave(141)
-    except Exception as error:
-        _complain(f"internal error: {type(error).__name__}: {error}\n  what to do: {_keep_traceback()}")
-        _leave(3)
-    _leave(result if isinstance(result, int) else 0)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process at once. Inference libraries leave threads and children whose clean-up can hang or crash."""
+        main()
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 3
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -165,6 +152,27 @@ def _leave(code: int) -> NoReturn:
     if "vllm" in sys.modules:
         os._exit(code)
     sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit code. A person never sees a bare traceback for bad input."""
+    try:
+        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except FtgateError as error:
+        _complain(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; the answers so far are kept: run the same command again to go on")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:
+        _complain(f"internal error: {type(error).__name__}: {error}\n  what to do: {_keep_traceback()}")
+        sys.exit(3)
+    sys.exit(result if isinstance(result, int) else 0)
 
 
 def _leave_with(verdict: str) -> None:
@@ -211,4 +219,4 @@ def real_stderr() -> Console:
 
 
 if __name__ == "__main__":
-    main()
+    entry()

@@ -132,3 +132,12 @@ def test_a_defect_is_one_line_and_the_traceback_is_kept(
     assert "surprise" in said
     assert "Traceback" not in said
     assert "ftgate-traceback-" in said
+
+
+def test_main_leaves_a_process_that_loaded_an_engine_alive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the program itself may end at once; whoever calls main from Python gets SystemExit, as from any function."""
+    monkeypatch.setitem(sys.modules, "vllm", sys)
+    assert leave("report", "nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err
