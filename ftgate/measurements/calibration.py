@@ -14,6 +14,8 @@ from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
 
+LEAST_LETTER_MASS = 0.1
+"""Below this the letters are noise, and nothing can pass on them."""
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
 PASS_FACTOR = 1.7
@@ -71,14 +73,6 @@ class Calibration(Measurement):
             alpha=evidence.alpha,
             pass_z=PASS_FACTOR * critical(evidence.alpha),
         )
-        doubts = []
-        if len(pairs) < self.min_items:
-            doubts.append(f"{len(pairs)} items are too few to pass calibration: at least {self.min_items} are needed")
-        if not found.gap_high < self.max_ece_increase:
-            doubts.append(
-                f"the signed confidence gap may have risen by {100 * found.gap_high:.1f} %, "
-                f"beyond the limit {100 * self.max_ece_increase:.1f} %"
-            )
         details = {"base": base.summary(self.bins), "candidate": candidate.summary(self.bins)}
         return self._claim(
             found.base,
@@ -87,10 +81,28 @@ class Calibration(Measurement):
             (found.low, found.high),
             len(pairs),
             evidence,
-            doubts=tuple(doubts),
+            doubts=self._doubts(found, base, candidate),
             void=void,
             details={**details, **_bias(found), "notes": _mass_notes(base, candidate)},
         )
+
+    def _doubts(self, found: statistics.EceDifference, base: Beliefs, candidate: Beliefs) -> tuple[str, ...]:
+        """What forbids a pass, however narrow the interval."""
+        doubts = []
+        if found.n < self.min_items:
+            doubts.append(f"{found.n} items are too few to pass calibration: at least {self.min_items} are needed")
+        if not found.gap_high < self.max_ece_increase:
+            doubts.append(
+                f"the signed confidence gap may have risen by {100 * found.gap_high:.1f} %, "
+                f"beyond the limit {100 * self.max_ece_increase:.1f} %"
+            )
+        for name, model in (("base", base), ("candidate", candidate)):
+            if model.mass.mean() < LEAST_LETTER_MASS:
+                doubts.append(
+                    f"the {name} puts only {100 * model.mass.mean():.0f} % of its probability on the option letters: "
+                    "what it believes about them says nothing about its answers"
+                )
+        return tuple(doubts)
 
     def _claim(
         self,

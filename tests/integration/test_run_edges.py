@@ -259,3 +259,15 @@ def test_a_small_tail_is_thin_not_blind_and_does_not_hold_a_sound_candidate(worl
     assert control["ok"] is None
     assert "thin" in control["reason"]
     assert report.measurements["tail"].status == "pass"
+
+
+def test_a_candidate_that_does_not_answer_with_letters_does_not_pass_calibration(world: World) -> None:
+    def wordy(model: Model, question: Question) -> Answer:
+        answer = script(CAREFUL)(model, question)
+        if model.name == "bot" and question.measurement == "calibration":
+            return Answer(option_logprobs=tuple(value - 5 for value in answer.option_logprobs))
+        return answer
+
+    report = gate(world, wordy)
+    assert report.measurements["calibration"].status == "inconclusive"
+    assert "option letters" in report.measurements["calibration"].reason
