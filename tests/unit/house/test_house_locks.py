@@ -6,6 +6,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -95,7 +96,9 @@ def test_pytorch_is_the_build_that_vllm_was_made_for() -> None:
 def test_the_environment_that_runs_this_is_the_locked_one() -> None:
     if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
         pytest.skip("not run from .venv: another environment may have other versions, a GPU's for example")
-    installed = {canonicalize_name(d.name): d.version for d in importlib.metadata.distributions()}
+    # Not the whole path: setuptools adds a folder with its own copies of some packages once it is imported.
+    found = importlib.metadata.distributions(path=[sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    installed = {canonicalize_name(d.name): d.version for d in found}
     locked = pins("cpu.lock") | pins("dev.lock")
     other = {n: installed[n] for n in installed.keys() & locked if f"=={installed[n]}" not in locked[n]}
     assert not other, "not the locked versions: make install-dev"
