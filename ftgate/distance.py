@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from ftgate.asking import Respondents
 from ftgate.datasets import TrainingData
-from ftgate.domain import FloatArray, Model, Suite, TailMap, digest_of
+from ftgate.domain import Model, Suite, TailMap, digest_of
+from ftgate.engines.embedders import Embedder
 from ftgate.errors import DatasetError
 from ftgate.measurements.base import Measurement
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
-
-
-class Embedder(Protocol):
-    """Turns texts into vectors; ``name`` says how."""
-
-    @property
-    def name(self) -> str:
-        """How the vectors are made, for the report."""
-        ...
-
-    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
-        """An array of shape (n, d)."""
-        ...
-
-    def close(self) -> None:
-        """Free what it holds."""
-        ...
 
 
 def locate(

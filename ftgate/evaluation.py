@@ -7,10 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ftgate.asking import Respondents
-from ftgate.distance import Embedder
 from ftgate.domain import EngineInfo, Model
 from ftgate.engines.base import Engine
-from ftgate.engines.embedders import open_embedder
+from ftgate.engines.embedders import Embedder, open_embedder
 from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate import Cast, run_gate

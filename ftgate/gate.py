@@ -10,9 +10,10 @@ from typing import Any
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
 from ftgate.controls import adapter_effect, caught, same_model, withdraw
-from ftgate.distance import Embedder, locate
+from ftgate.distance import locate
 from ftgate.domain import Fitness, Pair, Scored, TailMap
 from ftgate.engines.base import Ask
+from ftgate.engines.embedders import Embedder
 from ftgate.job import Job
 from ftgate.judge.grading import Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled

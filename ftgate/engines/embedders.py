@@ -13,7 +13,7 @@ from ftgate.domain import FloatArray
 DIMENSIONS = 1024
 
 
-class TextEmbedder(Protocol):
+class Embedder(Protocol):
     """Turns texts into vectors; ``name`` says how."""
 
     @property
@@ -30,7 +30,7 @@ class TextEmbedder(Protocol):
         ...
 
 
-def open_embedder(kind: str, base: Path) -> TextEmbedder:
+def open_embedder(kind: str, base: Path) -> Embedder:
     """``hidden_states`` of the full weights in ``base``, or ``tfidf``. The model is loaded when first used."""
     if kind == "tfidf":
         return HashedTfidf()
