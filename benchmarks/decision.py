@@ -6,9 +6,10 @@ import time
 
 import numpy as np
 
-from ftgate.domain import Answer, Item, Message, Pair, Scored, TailMap
+from ftgate.domain import Answer, Item, Message, Pair, TailMap
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.registry import MEASUREMENTS
+from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
 
 ITEMS, DRAWS = 2000, 2000

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftgate.asking import Respondents
-from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Scored, Status, Suite
+from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Status, Suite
 from ftgate.job import Job
 from ftgate.looks import Look
 from ftgate.measurements.multiple_choice import letters_for
@@ -24,6 +24,7 @@ from ftgate.report.document import (
     measurement_report,
     plain,
 )
+from ftgate.scores import Scored
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10

@@ -10,10 +10,11 @@ from typing import Any
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Finding, Item, Message, Model, Scored, Status, digest_of
+from ftgate.domain import Finding, Item, Message, Model, Status, digest_of
 from ftgate.errors import ControlError
 from ftgate.measurements.base import Measurement
 from ftgate.sabotage import SPOILT_SHARE
+from ftgate.scores import Scored
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
 from ftgate.store import engine_identity

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 Role = Literal["system", "user", "assistant"]
 
 
@@ -64,7 +65,8 @@ class Item:
 
     ``answer`` is the reference text; for an item with ``choices`` it is one of them, word for word. ``tags`` are the
     user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
-    that the item was drawn with, if items are not independent. ``line`` is where it stood in its file.
+    that the item was drawn with, if items are not independent. ``check`` is a rule that tells right answers from wrong
+    ones (:mod:`ftgate.measurements.checks`). ``line`` is where it stood in its file.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Item:
     tags: tuple[str, ...] = ()
     cluster: str | None = None
     line: int = 0
+    check: Mapping[str, Any] | None = field(default=None, hash=False)
 
     @property
     def user_text(self) -> str:
@@ -159,30 +162,6 @@ class Pair:
     item: Item
     base: tuple[Answer, ...]
     candidate: tuple[Answer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
-
-    ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
-    ``base`` and ``candidate`` where it could.
-    """
-
-    items: tuple[Item, ...]
-    base: FloatArray
-    candidate: FloatArray
-    base_low: FloatArray
-    base_high: FloatArray
-    candidate_low: FloatArray
-    candidate_high: FloatArray
-    binary: bool
-    unreadable: int = 0
-
-    @classmethod
-    def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:
-        """Scores that are all known."""
-        return cls(items, base, candidate, base, base, candidate, candidate, binary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,17 @@ from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
 from ftgate.controls import adapter_effect, caught, same_model, withdraw
 from ftgate.distance import locate
-from ftgate.domain import Fitness, Pair, Scored, TailMap
+from ftgate.domain import Fitness, Pair, TailMap
 from ftgate.engines.base import Ask
 from ftgate.engines.embedders import Embedder
 from ftgate.job import Job
 from ftgate.judge.grading import Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.base import Evidence
-from ftgate.measurements.scoring import score_pairs
+from ftgate.measurements.scoring import interleaved, score_pairs
 from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
+from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
 from ftgate.verdict import assess
 
@@ -113,7 +114,7 @@ def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
             job.suites[m.name].items, generator(job.seed, f"{m.name} fitness")
         )
         for m in job.measurements
-        if m.reads == "judge"
+        if m.judges(job.suites[m.name].items)
     }
 
 
@@ -149,10 +150,11 @@ def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]], *, keep: 
     for m in job.measurements:
         if m.name not in pairs:
             continue
-        if m.reads == "judge":
-            found = judge_for(job, cast, m.name, "grade answers").score(pairs[m.name])
-        else:
-            found = score_pairs(m.reads, pairs[m.name])
+        judged = [pair for pair in pairs[m.name] if m.scored_by(pair.item) == "judge"]
+        ruled = [pair for pair in pairs[m.name] if m.scored_by(pair.item) != "judge"]
+        parts = [score_pairs(m.scored_by, ruled)] if ruled else []
+        parts += [judge_for(job, cast, m.name, "grade answers").score(judged)] if judged else []
+        found = interleaved([pair.item for pair in pairs[m.name]], parts)
         if keep:
             both = list(zip(found.base.tolist(), found.candidate.tolist(), strict=True))
             cast.models.journal.add_scores(m.name, [item.id for item in found.items], both)

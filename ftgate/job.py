@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftgate.artifacts.open import open_model, require_finite
 from ftgate.artifacts.resolve import resolve
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
-from ftgate.datasets import Needs, TrainingData, read_suite, read_training_texts
+from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.measurements.scoring import normal
+from ftgate.measurements.texts import normal
 from ftgate.stats.seeding import generator
 
 
@@ -58,7 +58,7 @@ def prepare(policy_path: Path, manifest_path: Path) -> Job:
             "the adapter changed nothing",
             hint="name the fine-tuned weights as candidate",
         )
-    judged = next((m.name for m in measurements if m.reads == "judge"), None)
+    judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
     judge = _judge(policy.judge, policy, policy_path, (base, candidate), judged) if judged else None
     repeated = _repeated(suites.get("target"), training)
     return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training, repeated)
@@ -71,22 +71,30 @@ def require_finite_weights(job: Job) -> None:
 
 def needs_of(measurement: Measurement) -> Needs:
     """What every row of the measurement's suite must hold."""
-    return Needs(choices=measurement.reads == "choice", answer=measurement.reads != "judge")
+    reads = measurement.reads
+    return Needs(
+        choices=reads == "choice",
+        answer=reads in ("choice", "exact", "contains", "numeric"),
+        number=reads == "numeric",
+        check=reads == "check",
+    )
+
+
+def suite_of(measurement: Measurement, folder: Path) -> Suite:
+    """Every row of the measurement's suite, whose path is relative to ``folder`` unless it comes with ftgate."""
+    path = dataset_path(measurement.dataset, folder, f"measurements.{measurement.name}.dataset")
+    return read_suite(measurement.name, path, needs=needs_of(measurement))
 
 
 def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
-    if measurement.dataset.startswith("builtin:"):
-        raise ConfigurationError(
-            f"measurements.{measurement.name}.dataset: unknown builtin suite {measurement.dataset!r}",
-            hint="give a file of your own, relative to the policy",
-        )
-    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs_of(measurement))
+    suite = suite_of(measurement, folder)
+    source = measurement.dataset if measurement.dataset.startswith("builtin:") else suite.source
     most = measurement.n_max or measurement.n
     if most is None or most >= len(suite.items):
-        return suite
+        return replace(suite, source=source)
     order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[:most]
     items: tuple[Item, ...] = tuple(suite.items[i] for i in sorted(order))
-    return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), suite.source)
+    return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), source)
 
 
 def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
@@ -142,7 +150,7 @@ def _judge(
     if settings is None:
         raise ConfigurationError(
             f"policy {policy_path}: measurements.{measurement} is graded by a judge, but there is no judge section",
-            hint="add a judge section, or choose another scorer (exact, contains, choice)",
+            hint="add a judge section, or choose another scorer (exact, contains, numeric, choice, check)",
         )
     source = Source(source=settings.source, digest=settings.digest)
     judge = _model("judge", source, policy_path, policy, policy_path, None)

@@ -70,7 +70,9 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
     policy = read_policy(policy_path) if policy_path else asked
     measurements = read_measurements(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
-    _require_same_questions(policy, asked, measurements, directory, judged=models["judge"] is not None)
+    suites = {m.name: _saved_suite(m, directory, document["suites"]) for m in measurements}
+    judged = models["judge"] is not None
+    _require_same_questions(policy, asked, measurements, suites, directory, judged=judged)
     job = Job(
         name=document["name"],
         policy=policy,
@@ -78,7 +80,7 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         base=_model_from(models["base"]),
         candidate=_model_from(models["candidate"]),
         judge=_model_from(models["judge"]) if models["judge"] else None,
-        suites={m.name: _saved_suite(m, directory, document["suites"]) for m in measurements},
+        suites=suites,
         training=TrainingData((), training["sha256"], training["rows"], training["source"]) if training else None,
         repeated_in_training=document["repeated_in_training"],
     )
@@ -87,11 +89,17 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
 
 
 def _require_same_questions(
-    policy: Policy, asked: Policy, measurements: Sequence[Measurement], at: Path, *, judged: bool
+    policy: Policy,
+    asked: Policy,
+    measurements: Sequence[Measurement],
+    suites: Mapping[str, Suite],
+    at: Path,
+    *,
+    judged: bool,
 ) -> None:
     """A decision names its policy; it must not name one whose suites, judge or engine gave none of the answers."""
     changed = [] if policy.engine == asked.engine else ["engine"]
-    if any(m.reads == "judge" for m in measurements) and (not judged or policy.judge != asked.judge):
+    if any(m.judges(suites[m.name].items) for m in measurements) and (not judged or policy.judge != asked.judge):
         changed.append("judge")
     known = {m.name: m for m in read_measurements(asked.measurements, str(at / "job.json"))}
     for m in measurements:

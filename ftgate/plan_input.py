@@ -12,9 +12,9 @@ import numpy as np
 
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
-from ftgate.datasets import Needs, read_suite
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
+from ftgate.job import suite_of
 from ftgate.judge.grading import RETESTS, SPECIMENS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.looks import looks, sample
@@ -127,8 +127,7 @@ def _known(record: Mapping[str, Any]) -> None:
 
 def _suite(measurement: Measurement, folder: Path) -> Suite:
     """The items that a run would ask about: as many as the policy's ``n`` says, which ones does not matter here."""
-    needs = Needs(choices=measurement.reads == "choice", answer=measurement.reads != "judge")
-    suite = read_suite(measurement.name, folder / measurement.dataset, needs=needs)
+    suite = suite_of(measurement, folder)
     return Suite(suite.name, suite.items[: measurement.n], suite.sha256, suite.source)
 
 
@@ -144,14 +143,14 @@ def _load(m: Measurement, suite: Suite, trained: bool, earlier: Earlier | None) 
     names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.name != "calibration" and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
-    judged = m.reads == "judge"
+    judged = sum(m.scored_by(item) == "judge" for item in suite.items)
     return Load(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
         questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * len(suite.items) + 2 * SPECIMENS + RETESTS) if judged else 0,
+        judge_questions=JUDGE_CALLS * (2 * judged + 2 * SPECIMENS + RETESTS) if judged else 0,
         seconds=earlier.each(ASKING, earlier.asked) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judged) if earlier else None,
         past=_past(m, suite, clustered, earlier, found) if earlier and found else None,
@@ -185,7 +184,7 @@ def _scores(
     m: Measurement, suite: Suite, clustered: bool, earlier: Earlier, found: MeasurementReport
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of the items that were compared; of a graded tail, those of all its queries."""
-    if isinstance(m, Tail) and m.reads != "judge" and not clustered and found.base is not None:
+    if isinstance(m, Tail) and not m.judges(suite.items) and not clustered and found.base is not None:
         lost, gained = int(found.details.get("worse", 0)), int(found.details.get("better", 0))
         both = round(found.base * found.n) - lost
         cells = [(1.0, 1.0)] * both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained

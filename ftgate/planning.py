@@ -172,7 +172,7 @@ def _odds(load: Load, schedule: Schedule, least: int, seed: int) -> _Odds:
         known = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
         rise = Rise(m.max_ece_increase, m.bins, schedule, max(least, m.min_items), seed, known)
         return _Odds(rise, "ECE increase", m.max_ece_increase, 0.0)
-    binary = m.reads != "judge" and load.units == load.compared
+    binary = not load.judge_questions and load.units == load.compared
     table = _table(past, binary)
     floor = past.floor if past is not None else 0.0
     if isinstance(m, Target):
@@ -209,7 +209,7 @@ def _least(load: Load, alpha: float) -> float:
     clusters = MIN_CLUSTERS * load.compared / max(load.units, 1) if load.units != load.compared else 2
     if isinstance(m, Target):
         return max(2, clusters)
-    return max(evidence_floor(m.tolerance, alpha), LEAST_GRADED if m.reads == "judge" else 2, clusters)
+    return max(evidence_floor(m.tolerance, alpha), LEAST_GRADED if load.judge_questions else 2, clusters)
 
 
 def _kept(run: Answered) -> Answered:

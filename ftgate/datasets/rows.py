@@ -12,8 +12,10 @@ from typing import Any, cast
 
 from ftgate.datasets.tables import MAX_ROW_BYTES, Problem, Row, kind_of
 from ftgate.domain import Item, Message, Role
+from ftgate.measurements.checks import check_problem, meets
+from ftgate.measurements.texts import UnscorableError, last_number
 
-FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster")
+FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
 """All that a row may say. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
 _ROLES = ("system", "user", "assistant")
@@ -25,6 +27,9 @@ class Needs:
 
     choices: bool = False
     answer: bool = False
+    number: bool = False
+    """Whether the answer must hold a number."""
+    check: bool = False
 
 
 class _BadRowError(Exception):
@@ -52,6 +57,7 @@ def _item(row: Row, needs: Needs) -> Item:
     choices = _choices(given["choices"])
     answer = _answer(given["answer"], choices)
     _check_answer(choices, answer, needs)
+    check = _rule(given["check"], answer, needs)
     cluster = given["cluster"]
     return Item(
         id=_id(given["id"]),
@@ -60,6 +66,7 @@ def _item(row: Row, needs: Needs) -> Item:
         answer=answer,
         tags=_tags(given["tags"]),
         cluster=None if cluster is None else _text("cluster", cluster, "write it as text", numbers=True),
+        check=check,
         line=row.line,
     )
 
@@ -87,13 +94,14 @@ def _cell(name: str, value: str | None) -> Any:
     """What a CSV cell means: nothing if empty; JSON, or parts between bars (tags: or commas), for lists."""
     if value is None or not value.strip():
         return None
-    if name not in ("messages", "choices", "tags"):
+    if name not in ("messages", "choices", "tags", "check"):
         return value
-    if value.lstrip().startswith("["):
+    if name == "check" or value.lstrip().startswith("["):
+        kind, example = ("object", '{"numeric": 42}') if name == "check" else ("list", '["a", "b"], or a | b')
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise _BadRowError(f"{name} is not a JSON list: {error}", 'write ["a", "b"], or a | b') from None
+            raise _BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
     if name == "messages":
         raise _BadRowError("messages is not a JSON list", 'write [{"role": "user", "content": "..."}], or use prompt')
     separator = "," if name == "tags" and "|" not in value else "|"
@@ -208,6 +216,10 @@ def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> N
         raise _BadRowError("no choices, which this measurement needs", 'add "choices": [...], or choose another scorer')
     if needs.answer and answer is None:
         raise _BadRowError("no answer, which this measurement needs", 'add "answer": the right reply')
+    if needs.number and last_number(answer or "") is None:
+        raise _BadRowError(
+            f"no number in the answer {_shown(answer)}", 'add one, or choose another scorer than "numeric"'
+        )
     if not choices or answer is None or answer in choices:
         return
     close = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
@@ -218,6 +230,27 @@ def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> N
     else:
         hint = "write the right choice word for word"
     raise _BadRowError(f"choices without the answer: {_shown(answer)} is none of {_shown(list(choices))}", hint)
+
+
+def _rule(value: Any, answer: str | None, needs: Needs) -> Mapping[str, Any] | None:
+    """The row's check, which its own reference answer must meet: otherwise one of the two is wrong."""
+    if value is None:
+        if needs.check:
+            raise _BadRowError("no check, which this measurement needs", 'add "check": {"numeric": 42} or another rule')
+        return None
+    if isinstance(value, Mapping):  # a column of objects gives every row all the keys that any row has
+        value = {kind: argument for kind, argument in value.items() if argument is not None}
+    problem = check_problem(value)
+    if problem is not None:
+        raise _BadRowError(f"check: {_clipped(problem)}", 'write for instance {"numeric": 42} or {"contains": "Paris"}')
+    try:
+        if answer is not None and not meets(value, answer):
+            raise _BadRowError(
+                f"the answer {_shown(answer)} does not meet the row's own check", "correct one of the two"
+            )
+    except UnscorableError as error:
+        raise _BadRowError(f"check: {error}", "write a simpler pattern") from None
+    return dict(value)
 
 
 def _tags(value: Any) -> tuple[str, ...]:
@@ -233,3 +266,9 @@ def _shown(value: Any) -> str:
     """``value`` for a log: on one line, in ASCII, not longer than a glance."""
     text = ascii(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _clipped(text: str) -> str:
+    """Words of ours that quote the row, for a log."""
+    plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+    return plain if len(plain) <= 240 else plain[:237] + "..."

@@ -20,8 +20,8 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     """Every row of ``path`` as the suite ``name``.
 
     Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; where needed ``choices`` and
-    ``answer``; and, if wanted, ``tags`` and ``cluster``. In CSV, lists are JSON or parts between bars. Raises one
-    DatasetError that names all bad rows (up to twenty, then a count) by file and line.
+    ``answer``; and, if wanted, ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or parts between bars.
+    Raises one DatasetError that names all bad rows (up to twenty, then a count) by file and line.
     """
     items: list[Item] = []
     problems: list[Problem] = []
@@ -67,7 +67,8 @@ def bad_rows(what: str, path: Path, problems: Sequence[Problem]) -> DatasetError
 def _content(item: Item) -> list[Any]:
     """What an item says, wherever it stood and however it was written: the part that is fingerprinted."""
     turns = [[m.role, m.content] for m in item.messages]
-    return [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
+    said = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
+    return said if item.check is None else [*said, item.check]
 
 
 def _as_row(item: Item) -> Mapping[str, Any]:
@@ -78,5 +79,6 @@ def _as_row(item: Item) -> Mapping[str, Any]:
         ("answer", item.answer),
         ("tags", list(item.tags)),
         ("cluster", item.cluster),
+        ("check", item.check),
     ]
     return {name: value for name, value in fields if value not in (None, [])}

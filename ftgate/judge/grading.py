@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ftgate.domain import Answer, Fitness, FloatArray, Item, Pair, Question, Scored
+from ftgate.domain import Answer, Fitness, FloatArray, Item, Pair, Question
 from ftgate.judge.canaries import Specimen, canaries, gold
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
 from ftgate.measurements.scoring import bounded
+from ftgate.scores import Scored
 from ftgate.stats.calibration import auroc_interval
 
 AskJudge = Callable[[Sequence[Question]], list[Answer]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,11 +11,13 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Claim, Fitness, Item, Pair, Question, Scored, TailMap
+from ftgate.domain import Claim, Fitness, Item, Pair, Question, TailMap
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.scores import Scored
 from ftgate.stats.power import evidence_floor
 
-Scorer = Literal["choice", "exact", "contains", "judge"]
+Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
+"""How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -63,7 +65,7 @@ class Measurement(Section, ABC):
     @property
     @abstractmethod
     def reads(self) -> Scorer:
-        """How its answers are scored; this decides what each row must hold."""
+        """The policy's scorer: how answers are scored, and so what each row must hold."""
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
@@ -79,9 +81,21 @@ class Measurement(Section, ABC):
         """Whether the comparison looks at the distance from the training data."""
         return False
 
+    def scored_by(self, item: Item) -> Scorer:
+        """What scores one item: the policy's scorer or, if that is ``auto``, what the row holds."""
+        if self.reads != "auto":
+            return self.reads
+        if item.check is not None:
+            return "check"
+        return "choice" if item.choices and item.answer is not None else "judge"
+
+    def judges(self, items: Iterable[Item]) -> bool:
+        """Whether a judge must grade any of ``items``."""
+        return any(self.scored_by(item) == "judge" for item in items)
+
     def plan(self, item: Item) -> tuple[Question, ...]:
         """The questions about one item; both models are asked the same ones."""
-        if self.reads == "choice":
+        if self.scored_by(item) == "choice":
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
 
@@ -103,22 +117,3 @@ def unfit(fitness: Fitness | None) -> str | None:
 def first_of(*reasons: str | None) -> str | None:
     """The first reason there is."""
     return next((reason for reason in reasons if reason), None)
-
-
-def subset(scored: Scored, index: Sequence[int] | np.ndarray) -> Scored:
-    """The scores of some of the items, in the order of ``index``."""
-    at = np.asarray(index, dtype=np.int64)
-    return Scored(
-        tuple(scored.items[i] for i in at),
-        scored.base[at],
-        scored.candidate[at],
-        scored.base_low[at],
-        scored.base_high[at],
-        scored.candidate_low[at],
-        scored.candidate_high[at],
-        scored.binary,
-        int(
-            np.sum(scored.base_low[at] != scored.base_high[at])
-            + np.sum(scored.candidate_low[at] != scored.candidate_high[at])
-        ),
-    )

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Fitness, FloatArray, Scored, Slice
-from ftgate.measurements.base import Evidence, subset
+from ftgate.domain import FloatArray, Slice
+from ftgate.measurements.base import Evidence
+from ftgate.scores import Scored
 from ftgate.stats.bootstrap import Floor, difference_bootstrap, drop_bootstrap, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 from ftgate.stats.ratio import PairedCounts, difference_interval, drop_interval
@@ -43,7 +44,7 @@ def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Genera
     bootstrap (section 3); a judge's floor is taken off where there is one (section 6). A base whose score may lie below
     ``LEAST_BASE`` makes the quotient one of noise (section 1).
     """
-    alpha, draws, clusters, floor = evidence.alpha, evidence.draws, _clusters(scored), _floor(evidence.fitness)
+    alpha, draws, clusters, floor = evidence.alpha, evidence.draws, _clusters(scored), _floor(scored, evidence)
     doubts = _few(scored, evidence.least_items(limit), limit)
     if wilson_interval(_mean(scored.base), len(scored.items), alpha).low - (floor.mean if floor else 0) < LEAST_BASE:
         gain = difference(scored, evidence, rng)
@@ -131,7 +132,7 @@ def by_tag(scored: Scored) -> tuple[Slice, ...]:
     """One slice for each tag, in alphabetical order. An item with two tags is in both."""
     tags = sorted({tag for item in scored.items for tag in item.tags})
     members = {tag: [i for i, item in enumerate(scored.items) if tag in item.tags] for tag in tags}
-    return tuple(plain_slice(tag, subset(scored, index)) for tag, index in members.items())
+    return tuple(plain_slice(tag, scored.subset(index)) for tag, index in members.items())
 
 
 def plain_slice(name: str, scored: Scored) -> Slice:
@@ -151,11 +152,16 @@ def _clusters(scored: Scored) -> list[str] | None:
     return [f"cluster {item.cluster}" if item.cluster else f"item {item.id}" for item in scored.items]
 
 
-def _floor(fitness: Fitness | None) -> Floor | None:
-    """What the judge gives to worthless answers, if a judge that can be trusted did the scoring."""
-    if fitness is None or not fitness.fit:
+def _floor(scored: Scored, evidence: Evidence) -> Floor | None:
+    """What a worthless model would score, if a judge that can be trusted did some of the scoring.
+
+    A rule gives nothing to a worthless answer, so that the floor of the mean is the judge's floor times the share of
+    the items that it graded.
+    """
+    fitness, share = evidence.fitness, float(np.mean(scored.graded)) if len(scored.items) else 0.0
+    if fitness is None or not fitness.fit or not share:
         return None
-    return Floor(fitness.floor, fitness.floor_variance, fitness.canaries)
+    return Floor(share * fitness.floor, share**2 * fitness.floor_variance, fitness.canaries)
 
 
 def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:

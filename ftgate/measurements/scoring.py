@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import math
-import re
-import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ftgate.domain import Answer, FloatArray, Item, Pair, Scored
-
-_SPACE = re.compile(r"\s+")
-_EDGE = " \t\n.,;:!?\"'`"
-
-
-def normal(text: str) -> str:
-    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(_EDGE)
-
-
-def _bare(text: str) -> str:
-    return _SPACE.sub("", unicodedata.normalize("NFKC", text))
+from ftgate.domain import Answer, FloatArray, Item, Pair
+from ftgate.measurements.checks import meets, same_number
+from ftgate.measurements.texts import UnscorableError, contains_words, last_number, same_text
+from ftgate.scores import Scored
 
 
 def exact(item: Item, answer: Answer) -> float:
     """1 if the answer equals the reference after :func:`normal`; one of punctuation alone is compared as it is."""
-    wanted = normal(item.answer or "")
-    said = normal(answer.text)
-    return float(said == wanted if wanted else not said and _bare(answer.text) == _bare(item.answer or ""))
+    return float(same_text(item.answer or "", answer.text))
 
 
 def contains(item: Item, answer: Answer) -> float:
     """1 if the reference occurs in the answer as whole words, after :func:`normal`."""
-    wanted = normal(item.answer or "")
-    if not wanted:  # punctuation alone has no words
-        return float(_bare(item.answer or "\0") in _bare(answer.text))
-    return float(re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", normal(answer.text)) is not None)
+    return float(contains_words(item.answer or "", answer.text))
+
+
+def numeric(item: Item, answer: Answer) -> float:
+    """1 if the last number of the answer is the last number of the reference."""
+    wanted = last_number(item.answer or "")
+    return float(wanted is not None and same_number(wanted, last_number(answer.text)))
+
+
+def check(item: Item, answer: Answer) -> float:
+    """1 if the answer meets the row's own check (:mod:`ftgate.measurements.checks`)."""
+    return float(meets(item.check or {}, answer.text))
 
 
 def choice(item: Item, answer: Answer) -> float:
@@ -46,15 +41,41 @@ def choice(item: Item, answer: Answer) -> float:
     return float(len(winners) == 1 and item.choices[winners[0]] == item.answer)
 
 
-SCORERS: dict[str, Callable[[Item, Answer], float]] = {"exact": exact, "contains": contains, "choice": choice}
+RULES: Mapping[str, Callable[[Item, Answer], float]] = {
+    "exact": exact,
+    "contains": contains,
+    "choice": choice,
+    "numeric": numeric,
+    "check": check,
+}
+"""Every way to score an answer without a judge."""
 
 
-def score_pairs(scorer: str, pairs: Sequence[Pair]) -> Scored:
-    """Score the first answer of each side. A failed answer is not a score: it is bounded by 0 and 1."""
-    score = SCORERS[scorer]
-    base = [_bounds(score, pair.item, pair.base[0]) for pair in pairs]
-    candidate = [_bounds(score, pair.item, pair.candidate[0]) for pair in pairs]
+def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> Scored:
+    """Score the first answer of each side by the rule that ``scorer`` names for the item.
+
+    An answer that failed, or of which a rule cannot tell, is not scored: it is bounded by 0 and 1.
+    """
+    rules = [RULES[scorer(pair.item)] for pair in pairs]
+    base = [_bounds(rule, pair.item, pair.base[0]) for rule, pair in zip(rules, pairs, strict=True)]
+    candidate = [_bounds(rule, pair.item, pair.candidate[0]) for rule, pair in zip(rules, pairs, strict=True)]
     return bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
+
+
+def interleaved(items: Sequence[Item], parts: Sequence[Scored]) -> Scored:
+    """The scores of ``items``, in that order, from ``parts`` that hold each of them once."""
+    place = {item.id: i for i, item in enumerate(item for part in parts for item in part.items)}
+    whole = Scored(
+        tuple(item for part in parts for item in part.items),
+        np.concatenate([part.base for part in parts]),
+        np.concatenate([part.candidate for part in parts]),
+        np.concatenate([part.base_low for part in parts]),
+        np.concatenate([part.base_high for part in parts]),
+        np.concatenate([part.candidate_low for part in parts]),
+        np.concatenate([part.candidate_high for part in parts]),
+        np.concatenate([part.graded for part in parts]),
+    )
+    return whole.subset([place[item.id] for item in items])
 
 
 def bounded(
@@ -66,8 +87,8 @@ def bounded(
 ) -> Scored:
     """Scores from (lowest, highest) per item; where the two differ the score is unknown and stands at the middle."""
     b, c = _columns(base), _columns(candidate)
-    unreadable = int(np.sum(b[0] != b[1]) + np.sum(c[0] != c[1]))
-    return Scored(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], binary, unreadable)
+    graded = np.full(len(items), not binary)
+    return Scored(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
 
 
 def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:
@@ -78,5 +99,8 @@ def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatAr
 def _bounds(score: Callable[[Item, Answer], float], item: Item, answer: Answer) -> tuple[float, float]:
     if answer.error is not None or any(math.isnan(value) for value in answer.option_logprobs):
         return 0.0, 1.0
-    value = score(item, answer)
+    try:
+        value = score(item, answer)
+    except UnscorableError:
+        return 0.0, 1.0
     return value, value

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ftgate.domain import Claim, FloatArray, Scored, Slice, TailMap
-from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, subset, unfit
+from ftgate.domain import Claim, FloatArray, Slice, TailMap
+from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
 from ftgate.measurements.comparing import by_tag, drop, flips, plain_slice
+from ftgate.scores import Scored
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""
@@ -56,7 +57,7 @@ class Tail(Measurement):
         void = first_of(unfit(evidence.fitness), share_failed(evidence))
         if not in_tail.any():
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
-        tail, head = subset(scored, np.flatnonzero(in_tail)), subset(scored, np.flatnonzero(~in_tail))
+        tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
         slices = [plain_slice("head", head)] if len(head.items) else []
         slices += [*by_tag(scored), *(_deciles(scored, tail_map) if tail_map else ())]
@@ -118,7 +119,7 @@ def _deciles(scored: Scored, tail_map: TailMap) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
     order = np.argsort(_of(scored, tail_map.item_ids, tail_map.distance), kind="stable")
     groups = [group for group in np.array_split(order, 10) if len(group)]
-    return tuple(plain_slice(f"distance decile {i}", subset(scored, group)) for i, group in enumerate(groups, 1))
+    return tuple(plain_slice(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
 
 
 def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def schedule(stopping: str = "none") -> Schedule:
 def planned(
     m: Measurement, n: int, past: Past | None = None, stopping: str = "none", units: int | None = None
 ) -> Prospect:
-    return prospect(Load(m, n, n, units or n, 2 * n, past=past), schedule(stopping), 0)
+    calls = 6 * n if m.reads == "judge" else 0
+    return prospect(Load(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
 
 
 def past(cells: tuple[int, int, int, int]) -> Past:

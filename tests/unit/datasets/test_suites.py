@@ -20,6 +20,8 @@ from ftgate.errors import DatasetError
 
 FREE = Needs()
 CHOICE = Needs(choices=True, answer=True)
+NUMBER = Needs(answer=True, number=True)
+CHECKED = Needs(check=True)
 
 
 def refusal(path: Path, needs: Needs = FREE) -> DatasetError:
@@ -92,6 +94,16 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "truth as answer": ({**GOOD, "answer": False}, FREE, ["answer must be text", "False"]),
     "no choices": (without("choices"), CHOICE, ["no choices, which this measurement needs"]),
     "no answer": (without("answer"), CHOICE, ["no answer, which this measurement needs"]),
+    "no check": (GOOD, CHECKED, ["no check, which this measurement needs"]),
+    "no number": (GOOD, NUMBER, ["no number in the answer 'x'"]),
+    "no rule": ({**GOOD, "check": {"words": 3}}, FREE, ["check: unknown kind 'words'", "numeric"]),
+    "two rules": ({**GOOD, "check": {"exact": "x", "numeric": 1}}, FREE, ["check: 2 kinds at once"]),
+    "its own check fails": ({**GOOD, "check": {"exact": "y"}}, FREE, ["'x' does not meet the row's own check"]),
+    "check that explodes": (
+        without("choices", answer="a" * 40_000, check={"regex": r"^(a|aa|aaa|a*)*\d$(?<!b)\1"}),
+        FREE,
+        ["check: the pattern", "took over"],
+    ),
     "tags as text": ({**GOOD, "tags": "a"}, FREE, ["tags must be a list"]),
     "misspelt": (without("answer", anwser="x"), FREE, ["unknown field 'anwser': did you mean 'answer'?"]),
     "capital": (without("id", ID="x"), FREE, ["unknown field 'ID': did you mean 'id'?"]),

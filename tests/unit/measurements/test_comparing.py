@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Fitness, Item, Message, Scored, Status
+from ftgate.domain import Fitness, Item, Message, Status
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.comparing import drop
 from ftgate.measurements.scoring import bounded
 from ftgate.measurements.target import Target
+from ftgate.scores import Scored
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
 from ftgate.verdict import assess
 

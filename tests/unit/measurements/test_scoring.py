@@ -57,7 +57,7 @@ def test_failures_are_bounded_and_counted_never_scored() -> None:
         Pair(item("a"), (Answer(text="a"),), (Answer(finish="error", error="too long"),)),
         Pair(item("a"), (Answer(text="a"),), (Answer(text="b"),)),
     ]
-    scored = score_pairs("exact", pairs)
+    scored = score_pairs(lambda _: "exact", pairs)
     assert scored.unreadable == 1
     assert scored.candidate_low.tolist() == [0, 0]
     assert scored.candidate_high.tolist() == [1, 0]
@@ -67,7 +67,7 @@ def test_failures_are_bounded_and_counted_never_scored() -> None:
 def test_a_letter_without_a_number_is_a_failure() -> None:
     question = item("no", ("yes", "no"))
     broken = Answer(option_logprobs=(math.nan, -1.0))
-    assert score_pairs("choice", [Pair(question, (broken,), (broken,))]).unreadable == 2
+    assert score_pairs(lambda _: "choice", [Pair(question, (broken,), (broken,))]).unreadable == 2
 
 
 @given(st.lists(st.text(min_size=1, max_size=5), min_size=2, max_size=8, unique=True).map(tuple), st.integers(0, 20))

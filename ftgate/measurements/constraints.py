@@ -1,0 +1,144 @@
+"""Constraints on the form of an answer that a program can check: counts, case, words that must or must not occur."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import regex
+
+from ftgate.measurements.texts import contains_words, normal, search
+
+Count = Callable[[str], int]
+
+
+def constraints_problem(value: object) -> str | None:
+    """What is wrong with a ``constraints`` object, or None."""
+    if not isinstance(value, Mapping) or not value:
+        return f'must be an object such as {{"words": [null, 50]}}, found {value!r}'
+    for name, wanted in value.items():
+        if name not in _PROBLEMS:
+            return f"has an unknown rule {str(name)[:40]!r}: known are {', '.join(_PROBLEMS)}"
+        if problem := _PROBLEMS[name](wanted):
+            return f"rule {name} {problem}"
+    return None
+
+
+def constraints_hold(constraints: Mapping[str, Any], text: str) -> bool:
+    """Whether ``text`` keeps every constraint. Raises UnscorableError when a pattern takes too long."""
+    return all(_holds(name, wanted, text) for name, wanted in constraints.items())
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of ``text`` that are not blank, without the space around them."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _words(text: str) -> int:
+    return sum(any(c.isalnum() for c in word) for word in text.split())
+
+
+def _sentences(text: str) -> int:
+    """Runs that end in a mark before a space or the end; an ellipsis or a decimal point ends none."""
+    parts = regex.split(r"(?<=[.!?…])[\"'”’)\]]*\s+", text.strip())
+    return sum(any(c.isalnum() for c in part) for part in parts)
+
+
+def _paragraphs(text: str) -> int:
+    return sum(bool(part.strip()) for part in regex.split(r"\n\s*\n", text))
+
+
+COUNTS: Mapping[str, Count] = {
+    "words": _words,
+    "sentences": _sentences,
+    "lines": lambda text: len(lines_of(text)),
+    "paragraphs": _paragraphs,
+    "bullets": lambda text: sum(bool(regex.match(r"[-*•]\s", line)) for line in lines_of(text)),
+    "numbered": lambda text: sum(bool(regex.match(r"\d+[.)]\s", line)) for line in lines_of(text)),
+    "characters": lambda text: len(text.strip()),
+}
+"""What can be counted. Each takes the answer and returns how many there are."""
+
+
+def _holds(name: str, wanted: Any, text: str) -> bool:
+    if name in COUNTS:
+        low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
+        n = COUNTS[name](text)
+        return (low is None or n >= low) and (high is None or n <= high)
+    return _FORMS[name](wanted, text)
+
+
+def _case(wanted: str, text: str) -> bool:
+    letters = any(c.isalpha() for c in text)
+    return letters and text == (text.lower() if wanted == "lower" else text.upper())
+
+
+def _ordered(wanted: list[str], text: str) -> bool:
+    said, at = normal(text), 0
+    for word in wanted:
+        found = regex.search(rf"(?<!\w){regex.escape(normal(word))}(?!\w)", said, pos=at)
+        if found is None:
+            return False
+        at = found.end()
+    return True
+
+
+_FORMS: Mapping[str, Callable[[Any, str], bool]] = {
+    "case": _case,
+    "starts_with": lambda wanted, text: text.lstrip().startswith(wanted),
+    "ends_with": lambda wanted, text: text.rstrip().endswith(wanted),
+    "includes": lambda wanted, text: all(contains_words(word, text) for word in wanted),
+    "excludes": lambda wanted, text: not any(contains_words(word, text) for word in wanted),
+    "without_characters": lambda wanted, text: bool(text.strip()) and not set(wanted) & set(text),
+    "ordered": _ordered,
+    "only_lines": lambda pattern, text: (
+        bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
+    ),
+}
+
+
+def _count_problem(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return None
+    said = f"must be a whole number from 0 or [least, most] (null for open), found {value!r}"
+    if not isinstance(value, list) or len(value) != 2 or value == [None, None]:
+        return said
+    if any(end is not None and (not isinstance(end, int) or isinstance(end, bool) or end < 0) for end in value):
+        return said
+    low, high = value
+    return said if low is not None and high is not None and low > high else None
+
+
+def _case_problem(value: object) -> str | None:
+    return None if value in ("lower", "upper") else f"must be lower or upper, found {value!r}"
+
+
+def _text_problem(value: object) -> str | None:
+    return None if isinstance(value, str) and value else f"must be a text, found {value!r}"
+
+
+def _list_problem(value: object) -> str | None:
+    if isinstance(value, list) and value and all(isinstance(word, str) and normal(word) for word in value):
+        return None
+    return f"must be a list of words, found {value!r}"
+
+
+def _pattern_problem(value: object) -> str | None:
+    try:
+        regex.compile(value if isinstance(value, str) else "(")
+    except regex.error as error:
+        return f"must be a pattern, found {value!r}: {error}"
+    return None
+
+
+_PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
+    **dict.fromkeys(COUNTS, _count_problem),
+    "case": _case_problem,
+    "starts_with": _text_problem,
+    "ends_with": _text_problem,
+    "includes": _list_problem,
+    "excludes": _list_problem,
+    "without_characters": _text_problem,
+    "ordered": _list_problem,
+    "only_lines": _pattern_problem,
+}

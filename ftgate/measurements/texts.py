@@ -1,0 +1,72 @@
+"""Answers as they are compared: normal form, whole words, the number that an answer comes to. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import regex
+
+PATTERN_SECONDS = 1.0
+"""Longest that one pattern may take on one answer: answers are not ours, and some patterns explode on some texts."""
+_SPACE = regex.compile(r"\s+")
+_EDGE = " \t\n.,;:!?\"'`"
+_NUMBER = regex.compile(
+    r"(?<![\w.])[-+−]?\p{Sc}?(?:\d{1,3}(?:[,\u00a0\u202f'’]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+−]?\d{1,3})?"
+)
+
+
+class UnscorableError(Exception):
+    """It cannot be told whether an answer is right; the message says why. Never becomes a score."""
+
+
+def normal(text: str) -> str:
+    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed."""
+    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(_EDGE)
+
+
+def same_text(wanted: str, said: str) -> bool:
+    """Whether two texts are equal after :func:`normal`; one of punctuation alone is compared as it is."""
+    if normal(wanted):
+        return normal(wanted) == normal(said)
+    return not normal(said) and _bare(wanted) == _bare(said)
+
+
+def contains_words(wanted: str, said: str, said_normal: str | None = None) -> bool:
+    """Whether ``wanted`` occurs in ``said`` as whole words, after :func:`normal`.
+
+    ``said_normal`` may be given where several texts are looked for in the same answer.
+    """
+    words = normal(wanted)
+    if not words:  # punctuation alone has no words
+        return bool(_bare(wanted)) and _bare(wanted) in _bare(said)
+    text = normal(said) if said_normal is None else said_normal
+    return regex.search(rf"(?<!\w){regex.escape(words)}(?!\w)", text) is not None
+
+
+def last_number(text: str) -> float | None:
+    """The last number in ``text``: what a worked answer usually ends with. None where there is none.
+
+    Commas, apostrophes and narrow spaces between groups of three digits are read over, as is a currency sign; a sign
+    counts where no word or digit stands before it, so that the end of ``3-5`` is 5.
+    """
+    found = [match.group() for match in _NUMBER.finditer(unicodedata.normalize("NFC", text)) if match.group()]
+    if not found:
+        return None
+    plain = regex.sub(r"[,\u00a0\u202f'’\p{Sc}]", "", found[-1]).replace("−", "-")
+    return float(plain)
+
+
+def search(pattern: str, text: str, *, whole: bool = False) -> bool:
+    """Whether ``pattern`` is found in ``text`` or, with ``whole``, is all of it.
+
+    Raises UnscorableError when it takes longer than ``PATTERN_SECONDS``.
+    """
+    look = regex.fullmatch if whole else regex.search
+    try:
+        return look(pattern, text, timeout=PATTERN_SECONDS) is not None
+    except TimeoutError:
+        raise UnscorableError(f"the pattern {pattern[:60]!r} took over {PATTERN_SECONDS:g} s on this answer") from None
+
+
+def _bare(text: str) -> str:
+    return _SPACE.sub("", unicodedata.normalize("NFKC", text))

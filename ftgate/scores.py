@@ -1,0 +1,60 @@
+"""Item scores of both models: known or bounded, by rule or from a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftgate.domain import BoolArray, FloatArray, Item
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
+
+    ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
+    ``base`` and ``candidate`` where it could. ``graded`` marks the items that a judge graded; the others are right or
+    wrong by rule.
+    """
+
+    items: tuple[Item, ...]
+    base: FloatArray
+    candidate: FloatArray
+    base_low: FloatArray
+    base_high: FloatArray
+    candidate_low: FloatArray
+    candidate_high: FloatArray
+    graded: BoolArray
+
+    @classmethod
+    def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:
+        """Scores that are all known."""
+        graded = np.full(len(items), not binary)
+        return cls(items, base, candidate, base, base, candidate, candidate, graded)
+
+    @property
+    def binary(self) -> bool:
+        """Whether every item is right or wrong."""
+        return not self.graded.any()
+
+    @property
+    def unreadable(self) -> int:
+        """How many scores, of both models together, are known only as a range."""
+        return int(np.sum(self.base_low != self.base_high) + np.sum(self.candidate_low != self.candidate_high))
+
+    def subset(self, index: Sequence[int] | NDArray[np.int64]) -> Scored:
+        """The scores of some of the items, in the order of ``index``."""
+        at = np.asarray(index, dtype=np.int64)
+        return Scored(
+            tuple(self.items[i] for i in at),
+            self.base[at],
+            self.candidate[at],
+            self.base_low[at],
+            self.base_high[at],
+            self.candidate_low[at],
+            self.candidate_high[at],
+            self.graded[at],
+        )

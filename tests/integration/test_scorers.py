@@ -1,0 +1,102 @@
+"""Rows that pick their own scorer: rules beside the judge in one measurement."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.players import CAREFUL, Player, script
+from support.world import World, write_rows
+
+from ftgate.domain import Answer, Model, Question
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ConfigurationError, DatasetError
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
+
+
+def mixed(world: World, **extra: Any) -> None:
+    """General prompts of which every second carries a check, under `scorer: auto`."""
+    rows = [json.loads(line) for line in (world.root / "evals" / "general.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows[::2]):
+        row["check"] = [{"exact": row["answer"]}, {"constraints": {"words": [3, 9], "starts_with": "word"}}][i % 2]
+    write_rows(world.root / "evals" / "general.jsonl", rows)
+    world.policy["measurements"]["forgetting"] |= {"scorer": "auto", **extra}
+    world.save()
+
+
+def gate(world: World, player: Player) -> tuple[Report, ScriptedEngine]:
+    play = script(player)
+    judge = ScriptedEngine(play)
+    job = prepare(world.policy_path, world.manifest_path)
+    report = evaluate(job, world.root / "out", SilentProgress(), engine=ScriptedEngine(play), judge_engine=judge)
+    return report, judge
+
+
+@pytest.mark.parametrize(("player", "verdict"), [(CAREFUL, "allow"), (Player(target=0.9, forgetting=0.5), "block")])
+def test_rules_and_judge_share_a_measurement(world: World, player: Player, verdict: str) -> None:
+    mixed(world)
+    report, judge = gate(world, player)
+    assert report.verdict == verdict, report.reasons
+    checked = {f"g{i}" for i in range(0, 200, 2)}
+    graded = {ask.question.item_id for ask in judge.asked if ask.question.part and not ask.question.repeat}
+    answered = {f"spell {ask[1:]}" for ask in graded - checked}
+    assert len(answered) == 100, "every row without a check is graded"
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.measurements == report.measurements
+
+
+def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
+    """A judge whose worst grade is not 0 hides a part of the loss, but only of the items that it grades."""
+    mixed(world)
+
+    def lenient(model: Model, question: Question) -> Answer:
+        said = question.messages[-1].content.split("[[answer]]\n")[1].split("\n[[end]]")[0]
+        reference = question.messages[-1].content.split("[[reference]]\n")[1].split("\n[[answer]]")[0]
+        values = [0.001] * 5
+        values[4 if said == reference else 1] = 0.996
+        return Answer(option_logprobs=tuple(math.log(v) for v in values))
+
+    play = script(Player(target=0.9, forgetting=0.5), judge=lenient)
+    job = prepare(world.policy_path, world.manifest_path)
+    engines = {"engine": ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
+    found = evaluate(job, world.root / "out", SilentProgress(), **engines).measurements["forgetting"]
+    fitness_floor = 0.25
+    assert found.base is not None
+    assert found.candidate is not None
+    assert found.change == pytest.approx((found.base - found.candidate) / (found.base - fitness_floor / 2), abs=0.02)
+    assert "judge floor 0.1" in found.method
+
+
+def test_checks_alone_need_no_judge(world: World) -> None:
+    mixed(world, scorer="check")
+    with pytest.raises(DatasetError, match="no check, which this measurement needs"):
+        prepare(world.policy_path, world.manifest_path)
+    rows = [json.loads(line) for line in (world.root / "evals" / "general.jsonl").read_text().splitlines()]
+    write_rows(world.root / "evals" / "general.jsonl", [row for row in rows if "check" in row])
+    world.policy.pop("judge")
+    world.save()
+    report, judge = gate(world, Player(target=0.9, forgetting=0.5))
+    assert not judge.asked
+    assert report.measurements["forgetting"].status == "block"
+    assert report.measurements["forgetting"].method.startswith("score test")
+
+
+def test_rows_that_need_a_judge_are_refused_where_there_is_none(world: World) -> None:
+    mixed(world)
+    world.policy.pop("judge")
+    world.save()
+    with pytest.raises(ConfigurationError, match=r"measurements\.forgetting is graded by a judge"):
+        prepare(world.policy_path, world.manifest_path)
+
+
+def test_an_unknown_builtin_suite_names_those_there_are(world: World, tmp_path: Path) -> None:
+    world.policy["measurements"]["forgetting"]["dataset"] = "builtin:general-2000"
+    world.save()
+    with pytest.raises(ConfigurationError, match=r"forgetting\.dataset: unknown builtin suite 'builtin:general-2000'"):
+        prepare(world.policy_path, world.manifest_path)

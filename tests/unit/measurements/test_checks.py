@@ -1,0 +1,146 @@
+"""Rules that rows carry: right answers in many forms, wrong ones that look alike, and rules that are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.measurements.checks import KINDS, check_problem, json_values, meets
+from ftgate.measurements.constraints import COUNTS
+from ftgate.measurements.texts import UnscorableError, last_number, search
+
+BLANK = {"constraints": {"words": 0}}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"const": "Oslo"}, "rooms": {"type": "integer", "minimum": 1}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("check", "right", "wrong"),
+    [
+        ({"numeric": 42}, ["42", "It is 42.", "6 * 7 = **42**", "$42", "42.0"], ["", "41", "42, or perhaps 43", "-42"]),
+        ({"numeric": 1234.5}, ["1,234.50 euros", "1234.5"], ["1.234", "1,234.51"]),
+        ({"numeric": -7}, ["x = -7", "−7"], ["3-7", "7"]),
+        ({"numeric": 3.14, "tolerance": 0.01}, ["3.15", "3.13"], ["3.2"]),
+        ({"exact": "Paris"}, ["paris.", " PARIS "], ["Paris, France", ""]),
+        ({"exact": ["yes", "yep"]}, ["Yes!", "yep"], ["no"]),
+        ({"contains": "red fox"}, ["The red\nfox ran."], ["redfox", "the foxy red fox-trot"[:12]]),
+        ({"contains_all": ["oak", ["ash", "elm"]]}, ["elm and oak"], ["oak", "elm and ash"]),
+        ({"regex": r"^def \w+\("}, ["def f(x):"], ["x = 1"]),
+        ({"json_schema": SCHEMA}, ['```json\n{"city": "Oslo", "rooms": 2}\n```', '{"city": "Oslo"}'], ["Oslo", "{}"]),
+        ({"json_schema": {"type": "integer"}}, [" 7 "], ["seven", "7.5"]),
+        ({"constraints": {"words": [2, 3]}}, ["two words", "a - b c"], ["one", "one two three four"]),
+        ({"constraints": {"sentences": 2}}, ["It is 2.5. Good!"], ["Only one.", "A. B. C."]),
+        ({"constraints": {"lines": 2}}, ["a\n\nb"], ["a"]),
+        ({"constraints": {"paragraphs": 2}}, ["a\nb\n\nc"], ["a\nb"]),
+        ({"constraints": {"bullets": 3}}, ["- a\n* b\n• c"], ["- a\n- b", "-a\n-b\n-c"]),
+        ({"constraints": {"numbered": [2, None]}}, ["1. a\n2) b"], ["1. a"]),
+        ({"constraints": {"characters": [None, 3]}}, [" abc "], ["abcd"]),
+        ({"constraints": {"case": "lower"}}, ["abc 1"], ["Abc", "123"]),
+        ({"constraints": {"case": "upper"}}, ["ABC 1"], ["ABc", ""]),
+        ({"constraints": {"starts_with": "Dear", "ends_with": "!"}}, ["Dear me!\n"], ["dear me!", "Dear me"]),
+        ({"constraints": {"includes": ["tea", "milk"]}}, ["Milk in tea"], ["teapot, milk"]),
+        ({"constraints": {"excludes": ["very"], "words": [1, None]}}, ["every day"], ["very good", ""]),
+        ({"constraints": {"without_characters": ",e"}}, ["a dog"], ["one", "a, b", ""]),
+        ({"constraints": {"ordered": ["one", "two"]}}, ["one, then two"], ["two, then one", "one"]),
+        ({"constraints": {"only_lines": r"\d+: \w+"}}, ["1: a\n\n2: b"], ["1: a\nb", ""]),
+    ],
+)
+def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[str]) -> None:
+    assert check_problem(check) is None
+    assert [text for text in right if not meets(check, text)] == []
+    assert [text for text in wrong if meets(check, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("check", "named"),
+    [
+        ([], "must be an object"),
+        ({}, "no kind: give one of numeric"),
+        ({"number": 1}, "unknown kind 'number'"),
+        ({"numeric": 1, "exact": "a"}, "2 kinds at once"),
+        ({"numeric": "1"}, "numeric must be a number, found '1'"),
+        ({"numeric": True}, "must be a number"),
+        ({"numeric": float("inf")}, "must be a number"),
+        ({"numeric": 1, "tolerance": -1}, "tolerance must be a number from 0"),
+        ({"exact": "a", "tolerance": 1}, "tolerance goes with numeric alone"),
+        ({"exact": ""}, "exact must be a text"),
+        ({"contains": []}, "must be a text or a list of texts"),
+        ({"contains_all": "a"}, "must be a list of texts"),
+        ({"contains_all": ["a", []]}, "must be a text or a list of texts"),
+        ({"regex": "("}, "is no pattern"),
+        ({"json_schema": {"type": "thing"}}, "is no JSON Schema"),
+        ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "refer to parts of itself alone"),
+        ({"constraints": {}}, "must be an object"),
+        ({"constraints": {"length": 3}}, "unknown rule 'length'"),
+        ({"constraints": {"words": [5, 2]}}, "rule words must be"),
+        ({"constraints": {"words": [None, None]}}, "rule words must be"),
+        ({"constraints": {"case": "title"}}, "must be lower or upper"),
+        ({"constraints": {"includes": ["."]}}, "must be a list of words"),
+        ({"constraints": {"only_lines": "["}}, "must be a pattern"),
+        ({"constraints": {"starts_with": 3}}, "must be a text"),
+    ],
+)
+def test_what_is_no_rule_is_named(check: object, named: str) -> None:
+    problem = check_problem(check)
+    assert problem is not None
+    assert named in problem
+
+
+def test_a_pattern_that_explodes_is_no_verdict() -> None:
+    with pytest.raises(UnscorableError, match="took over 1 s"):
+        search(r"^(a|aa|aaa|a*)*\d$(?<!b)\1", "a" * 40_000)
+
+
+def test_json_is_found_wherever_it_stands() -> None:
+    assert next(json_values('Sure [here it is]: {"a": [1, 2]} done')) == {"a": [1, 2]}
+    assert list(json_values("no json { here [")) == []
+    assert list(json_values("[" * 100_000)) == []
+
+
+CHECKS = st.sampled_from(
+    [
+        {"numeric": 42},
+        {"exact": ["a", "b"]},
+        {"contains": "a"},
+        {"contains_all": ["a", ["b", "c"]]},
+        {"regex": r"\d+\s*$"},
+        {"json_schema": SCHEMA},
+        {"constraints": {**{name: [0, 3] for name in COUNTS}, "case": "lower", "ordered": ["a"], "excludes": ["b"]}},
+    ]
+)
+
+
+@given(CHECKS, st.text(max_size=200))
+def test_any_text_is_right_or_wrong(check: dict[str, Any], text: str) -> None:
+    assert isinstance(meets(check, text), bool)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
+    )
+)
+def test_anything_is_a_rule_or_is_named(argument: object) -> None:
+    for kind in KINDS:
+        problem = check_problem({kind: argument})
+        assert problem is None or problem.startswith(kind)
+        if problem is None:
+            assert isinstance(meets({kind: argument}, "42"), bool)  # type: ignore[dict-item]
+
+
+@given(st.integers(-(10**12), 10**12), st.text(st.characters(categories=["L", "Zs"]), max_size=20))
+def test_the_last_number_is_read_as_it_is_usually_written(value: int, before: str) -> None:
+    assert last_number(f"{before} is {value:,}.") == value
+    assert last_number(f"3 {before} {value}") == value
+
+
+def test_an_empty_answer_meets_no_check_but_one_for_nothing() -> None:
+    assert meets(BLANK, "")
+    assert not meets({"contains": "a"}, "")
