@@ -13,7 +13,7 @@ import numpy as np
 from ftgate.asking import Respondents
 from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Status, Suite
 from ftgate.job import Job
-from ftgate.looks import Look
+from ftgate.looks import Look, items_at, planned_share
 from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.document import (
     Changes,
@@ -86,14 +86,19 @@ def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """At which look each measurement ended, and how many questions to the two models that saved."""
-    asked = {name: sum(len(p.base) for p in result.pairs) for name, result in results.items()}
-    planned = {m.name: sum(len(m.plan(item)) for item in job.suites[m.name].items) for m in job.measurements}
+    saved = added = 0
+    for m in job.measurements:
+        share = planned_share(m, job.suites[m.name])
+        planned = items_at(Look(1, 1, share, 0.5), job.suites[m.name], job.seed)
+        spare = sum(len(m.plan(item)) for item in planned) - sum(len(p.base) for p in results[m.name].pairs)
+        saved, added = saved + max(0, spare), added + max(0, -spare)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(asked.values()),
-        questions_saved=2 * (sum(planned.values()) - sum(asked.values())),
+        questions_asked=2 * sum(len(pair.base) for result in results.values() for pair in result.pairs),
+        questions_saved=2 * saved,
+        questions_added=2 * added,
     )
 
 

@@ -7,18 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Finding, Item, Message, Model, Status, digest_of
+from ftgate.domain import Finding, FloatArray, Item, Message, Model, Status, digest_of
 from ftgate.errors import ControlError
 from ftgate.measurements.base import Measurement
 from ftgate.sabotage import SPOILT_SHARE
-from ftgate.scores import Scored
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
 from ftgate.store import engine_identity
 
+FEW_CHANGES = 3
+"""Items' worth of change between two turns of the base that is put down to chance."""
+TOO_LENIENT: Mapping[str, Any] = {
+    "ok": None,
+    "reason": f"not tried: the limit may let more go by than spoiling {100 * SPOILT_SHARE:.0f} % of the answers loses",
+}
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
 
@@ -44,21 +51,31 @@ def adapter_effect(respondents: Respondents, base: Model, candidate: Model, item
     return effect
 
 
-def same_model(scored: Scored, measurement: Measurement, evidence: EvidenceSettings, seed: int) -> dict[str, Any]:
+def same_model(
+    first: FloatArray, again: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
+) -> dict[str, Any]:
     """What comparing the base with itself came to. It must not look like a change (methods: section 9).
 
-    ``ok`` when the change is under a quarter of the measurement's tolerance and the interval of the difference covers
-    0. The change is relative where the measurement's limit is, absolute for a gain: a base that is hardly ever right
-    at a new job would double its score with one lucky answer.
+    ``first`` and ``again`` have shape (n,): the measurement's number for each item, both times. Not ``ok`` when the
+    mean moved by a quarter of the measurement's tolerance or more, or surely in one direction by a twentieth or more.
+    Up to ``FEW_CHANGES`` items may change whatever share they are: an engine whose batches differ flips one now and
+    then, and in a small sample one is a lot. The change is relative where the measurement's limit is.
     """
-    absolute = float((scored.base - scored.candidate).mean())
-    change = relative_drop(scored.base, scored.candidate) if measurement.relative else absolute
+    absolute = measurement.span * float((first - again).mean())
+    change = relative_drop(first, again) if measurement.relative else absolute
+    moved = measurement.span * float(np.abs(first - again).sum())
     rng = generator(seed, "base against itself")
-    found = difference_bootstrap(scored.base, scored.candidate, rng, alpha=evidence.alpha, draws=evidence.draws)
-    ok = abs(change) < measurement.tolerance / 4 and found.low <= 0 <= found.high
+    found = difference_bootstrap(first, again, rng, alpha=evidence.alpha, draws=evidence.draws)
+    large = abs(change) >= measurement.tolerance / 4 and moved > FEW_CHANGES
+    steady = not found.low <= 0 <= found.high and abs(change) >= measurement.tolerance / 20
     unit = "%" if measurement.relative else "p.p."
-    reason = f"the base against itself moved by {100 * abs(change):.1f} {unit} on {len(scored.items)} items"
-    return {"ok": ok, "reason": reason, "change": change, "items": len(scored.items)}
+    reason = f"the base against itself moved by {100 * abs(change):.1f} {unit} on {len(first)} items"
+    return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
+
+
+def noisy(controls: Mapping[str, Any]) -> frozenset[str]:
+    """The measurements in which the base disagreed with itself: nothing that they find will count."""
+    return frozenset(name for name, found in controls["a_a"].items() if not found["ok"])
 
 
 def caught(finding: Finding) -> dict[str, Any]:

@@ -28,6 +28,17 @@ class ExitCode(IntEnum):
     HOLD = 4
 
 
+class Leaning(StrEnum):
+    """What an undecided measurement looks like so far."""
+
+    LIKELY_TO_FAIL = "likely to fail"
+    """The estimate itself is beyond the limit."""
+    SUSPECT = "suspect"
+    """The estimate is within the limit, but that something was lost is sure."""
+    UNDERPOWERED = "underpowered"
+    """Nothing is shown to be lost: there is too little evidence to rule it out."""
+
+
 class Verdict(StrEnum):
     """The one word of a run."""
 
@@ -249,6 +260,8 @@ class Finding:
     claim: Claim
     status: Status
     reason: str
+    leaning: Leaning | None = None
+    """Where an undecided claim seems to go; None for a decided one, and where nothing can be estimated."""
 
     @property
     def settled(self) -> bool:

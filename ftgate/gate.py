@@ -9,7 +9,7 @@ from typing import Any
 
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
-from ftgate.controls import adapter_effect, caught, same_model, withdraw
+from ftgate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
 from ftgate.distance import locate
 from ftgate.domain import Fitness, Pair, TailMap
 from ftgate.engines.base import Ask
@@ -43,7 +43,7 @@ def run_gate(job: Job, cast: Cast) -> Report:
     controls = run_controls(job, cast)
     fitness = test_judge(job, cast)
     results: dict[str, Result] = {}
-    while due := next_looks(job, results):
+    while due := next_looks(job, results, noisy(controls)):
         pairs = ask_both(job, cast, due)
         results |= examine(job, due, pairs, score(job, cast, pairs), fitness, tail_map)
     controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
@@ -85,7 +85,8 @@ def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
     scores = score(job, cast, {name: tuple(rows) for name, rows in pairs.items()}, keep=False)
     # All of them together may raise a false alarm no more often than one would.
     rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(job.measurements)})
-    return {m.name: same_model(scores[m.name], m, rules, job.seed) for m in job.measurements}
+    sides = {m.name: m.per_item(pairs[m.name], scores[m.name]) for m in job.measurements}
+    return {m.name: same_model(*sides[m.name], m, rules, job.seed) for m in job.measurements}
 
 
 def sabotage(
@@ -104,7 +105,7 @@ def sabotage(
     }
     end = dict.fromkeys(pairs, Look(1, 1, 1.0, job.policy.evidence.alpha))
     found = examine(job, end, pairs, score(job, cast, pairs, keep=False), fitness, tail_map)
-    return {name: caught(result.finding) for name, result in found.items()}
+    return {m.name: caught(found[m.name].finding) if m.name in found else TOO_LENIENT for m in job.measurements}
 
 
 def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
@@ -118,12 +119,17 @@ def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
     }
 
 
-def next_looks(job: Job, results: Mapping[str, Result]) -> dict[str, Look]:
-    """The look that each open measurement is due for; none once something blocks or everything is settled."""
-    if results and settled([r.finding for r in results.values()]):
+def next_looks(job: Job, results: Mapping[str, Result], noisy: frozenset[str] = frozenset()) -> dict[str, Look]:
+    """The look that each open measurement is due for; none once something blocks or everything is settled.
+
+    What a measurement in ``noisy`` says will not count, so that it neither stops the run nor is looked at again.
+    """
+    if results and settled([r.finding for name, r in results.items() if name not in noisy]):
         return {}
     due = {}
     for m in job.measurements:
+        if m.name in results and m.name in noisy:
+            continue
         schedule = looks(job.policy.evidence, planned_share(m, job.suites[m.name]))
         done = results[m.name].look.number if m.name in results else 0
         if done < len(schedule) and not (m.name in results and results[m.name].finding.settled):

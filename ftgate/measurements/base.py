@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Claim, Fitness, Item, Pair, Question, TailMap
+from ftgate.domain import Claim, Fitness, FloatArray, Item, Pair, Question, TailMap
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.scores import Scored
 from ftgate.stats.power import evidence_floor
@@ -46,6 +46,8 @@ class Measurement(Section, ABC):
     name: ClassVar[str]
     relative: ClassVar[bool] = True
     """Whether its tolerance is a share of the base's score, rather than of the whole scale."""
+    span: ClassVar[float] = 1.0
+    """How much the measurement's result moves when every :meth:`per_item` number moves by 1."""
 
     dataset: str = Field(min_length=1)
     """The suite: a file, relative to the policy."""
@@ -80,6 +82,13 @@ class Measurement(Section, ABC):
     def wants_training_data(self) -> bool:
         """Whether the comparison looks at the distance from the training data."""
         return False
+
+    def per_item(self, pairs: Sequence[Pair], scored: Scored) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+        """For either side a number in [0, 1] for each item, whose mean moves when the measurement's result does.
+
+        Two arrays of shape (n,); a difference of ``1 / span`` is one whole item.
+        """
+        return scored.base, scored.candidate
 
     def scored_by(self, item: Item) -> Scorer:
         """What scores one item: the policy's scorer or, if that is ``auto``, what the row holds."""

@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ftgate.domain import Answer, Claim, FloatArray, Item, Question
+from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.scores import Scored
 from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
 
@@ -28,6 +29,8 @@ class Calibration(Measurement):
     """Increase of the expected calibration error on multiple-choice questions."""
 
     name: ClassVar[str] = "calibration"
+    relative: ClassVar[bool] = False
+    span: ClassVar[float] = 2.0
 
     max_ece_increase: float = Field(default=0.05, gt=0, lt=1)
     """The expected calibration error may rise by less than this."""
@@ -53,6 +56,15 @@ class Calibration(Measurement):
             Question(self.name, item.id, choice_messages(item, r), part=f"rotation {r}", options=letters_for(item))
             for r in range(min(self.rotations, len(item.choices)))
         )
+
+    def per_item(self, pairs: Sequence[Pair], scored: Scored) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+        """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
+        sides = np.full((2, len(pairs)), 0.5)
+        for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
+            read = [i for i, given in enumerate(answers) if all(a.error is None for a in given)]
+            found = beliefs([(pairs[i].item, answers[i]) for i in read])
+            side[read] = (1 + found.confidence - found.correct) / 2
+        return sides[0], sides[1]
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""

@@ -67,6 +67,8 @@ class MeasurementReport(_Part):
     reason: str
     needed_n: int | None = None
     """About how many items would settle an inconclusive result."""
+    leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
+    """What an inconclusive result looks like so far; null where nothing can be estimated."""
     slices: list[SliceReport] = Field(default_factory=list)
     regressions: list[ExampleReport] = Field(default_factory=list)
     improvements: list[ExampleReport] = Field(default_factory=list)
@@ -96,6 +98,9 @@ class StoppingReport(_Part):
     questions_asked: int
     """To base and candidate together."""
     questions_saved: int
+    """Of those planned for ``n`` items."""
+    questions_added: int = 0
+    """Beyond those planned, because ``n`` items settled nothing (``n_max``)."""
 
 
 class Report(_Part):
@@ -146,6 +151,7 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
         limits=limits,
         reason=finding.reason,
         needed_n=claim.needed_n if finding.status == "inconclusive" else None,
+        leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
         slices=[_slice(s) for s in claim.slices],
         regressions=changes.regressions,
         improvements=changes.improvements,

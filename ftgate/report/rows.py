@@ -108,7 +108,8 @@ def stopping(report: Report) -> str:
     ends = ", ".join(f"{name} at look {view.count(look)}" for name, look in found.looks.items())
     return (
         f"Early stopping ({found.rule}), {view.count(found.of)} looks planned: {ends}. "
-        f"{view.count(found.questions_asked)} questions were asked, {view.count(found.questions_saved)} saved."
+        f"{view.count(found.questions_asked)} questions were asked, {view.count(found.questions_saved)} saved"
+        + (f", {view.count(found.questions_added)} added to settle what was open." if found.questions_added else ".")
     )
 
 

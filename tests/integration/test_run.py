@@ -335,6 +335,33 @@ def test_an_engine_that_disagrees_with_itself_turns_the_gate_to_hold(world: Worl
     assert report.measurements["tail"].status == "pass"
 
 
+@pytest.mark.parametrize("stopping", ["none", "obrien_fleming"])
+def test_noise_in_one_measurement_hides_no_block_of_another(world: World, stopping: str) -> None:
+    """The block of a measurement that the control voids must not end the run before another one is decided."""
+    world.policy["evidence"]["early_stopping"] = stopping
+    world.save()
+    play = script(Player(target=0.3, forgetting=0.72))
+
+    def unsteady(model: Model, question: Question) -> Answer:
+        if question.repeat and question.measurement == "target" and int(question.item_id[1:]) % 3 == 0:
+            return Answer(option_logprobs=(-9.0, -9.0, -9.0, -9.0))
+        return play(model, question)
+
+    report, _ = gate(world, unsteady)
+    assert report.verdict == "block", report.reasons
+    assert statuses(report)["target"] == "inconclusive"
+    assert statuses(report)["forgetting"] == "block"
+
+
+def test_a_limit_that_lets_anything_go_by_is_not_controlled_and_says_so(world: World) -> None:
+    world.policy["measurements"]["tail"]["block_drop"] = 0.5
+    world.save()
+    report, _ = gate(world, script(CAREFUL))
+    assert report.controls["positive_control"]["tail"]["ok"] is None
+    assert "not tried" in report.controls["positive_control"]["tail"]["reason"]
+    assert report.measurements["tail"].status == "pass"
+
+
 def test_a_suite_that_could_not_see_a_loss_does_not_pass(world: World) -> None:
     """A base that is wrong on most has little left to lose, so little can be shown about it."""
     base = Player(forgetting=0.13)
