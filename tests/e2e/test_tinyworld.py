@@ -106,7 +106,7 @@ def test_a_killed_run_goes_on_where_it_stopped_and_ends_the_same(
 
 
 def test_early_stopping_reaches_the_same_verdicts_with_fewer_questions(
-    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world, out = tmp_path / "world", tmp_path / "out"
     shutil.copytree(find_world(), world, ignore=shutil.ignore_patterns("__pycache__"))
@@ -122,7 +122,8 @@ def test_early_stopping_reaches_the_same_verdicts_with_fewer_questions(
         early, whole = report_in(out / name), report_in(demo[0] / name)
         assert early["verdict"] == whole["verdict"], (name, early["reasons"])
         saved, asked = early["stopping"]["questions_saved"], early["stopping"]["questions_asked"]
-        print(f"{name}: {early['verdict']}, {saved} of {saved + asked} questions saved")  # noqa: T201
+        with capsys.disabled():
+            print(f"\n{name}: {early['verdict']}, {saved} of {saved + asked} questions saved", end="")  # noqa: T201
         assert saved > 0
 
 

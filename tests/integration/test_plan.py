@@ -56,6 +56,19 @@ def test_a_plan_needs_no_model_and_no_earlier_run(world: World, capsys: pytest.C
     assert {p["seconds"] for p in found.values()} == {None}
 
 
+def test_a_plan_counts_the_look_beyond_n(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `n_max` a run may go on to a fifth look, whose price the other looks pay; the plan plays that design."""
+    world.policy["measurements"]["forgetting"] |= {"n": 100}
+    world.save()
+    short = by_name(planned(world, capsys))["forgetting"]
+    world.policy["measurements"]["forgetting"] |= {"n_max": 200}
+    world.save()
+    long = by_name(planned(world, capsys))["forgetting"]
+    assert (short["rows"], long["rows"]) == (100, 200)
+    assert long["questions"] == 2 * short["questions"]
+    assert long["power"] > short["power"]
+
+
 def test_a_manifest_without_training_data_leaves_the_tagged_queries(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:

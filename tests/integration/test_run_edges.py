@@ -238,8 +238,10 @@ def test_an_open_result_goes_on_to_n_max_items_and_a_settled_one_does_not(world:
     assert report.stopping is not None
     assert report.measurements["target"].n == 200, "six points on 60 items settle nothing"
     assert report.stopping.looks["target"] == (2 if stopping == "none" else 5)
-    asked = report.measurements["tail"].details["queries"]
-    assert asked <= 400
+    assert report.measurements["tail"].details["queries"] == 400
+    assert report.stopping.questions_added == 2 * (140 + 280)
+    # What was never planned is no saving where nobody had to ask it.
+    assert (report.stopping.questions_saved == 0) == (stopping == "none")
     assert report.measurements["tail"].status == "pass"
 
 

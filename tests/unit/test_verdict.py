@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Claim, Finding, Status, Verdict
+from ftgate.domain import Claim, Finding, Leaning, Status, Verdict
 from ftgate.verdict import assess, decide
 
 INTERVAL = EvidenceSettings()
@@ -33,6 +33,29 @@ def drop(change: float, low: float, high: float, **more: object) -> Claim:
 
 def gain(change: float, low: float, high: float, limit: float = 0.0) -> Claim:
     return drop(change, low, high, measurement="target", worse="down", limit=limit, warn_limit=None)
+
+
+@pytest.mark.parametrize(
+    ("claim", "leaning"),
+    [
+        (drop(0.12, 0.02, 0.22), Leaning.LIKELY_TO_FAIL),
+        (drop(0.10, 0.01, 0.20), Leaning.LIKELY_TO_FAIL),
+        (drop(0.06, 0.01, 0.11), Leaning.SUSPECT),
+        (drop(0.06, -0.01, 0.13), Leaning.UNDERPOWERED),
+        (drop(0.00, 0.00, 0.12), Leaning.UNDERPOWERED),
+        (drop(0.02, 0.01, 0.03, doubts=("too few items",)), Leaning.SUSPECT),
+        (gain(-0.01, -0.05, 0.03), Leaning.LIKELY_TO_FAIL),
+        (gain(0.02, -0.01, 0.05), Leaning.UNDERPOWERED),
+        (gain(-0.02, -0.04, -0.01, limit=-0.03), Leaning.SUSPECT),
+        (drop(0.15, 0.11, 0.19), None),
+        (drop(0.15, 0.11, 0.19, void="judge unfit"), None),
+    ],
+)
+def test_a_hold_says_where_it_leans(claim: Claim, leaning: Leaning | None) -> None:
+    finding = assess(claim, INTERVAL)
+    assert finding.leaning is leaning
+    if leaning is not None and not claim.doubts:
+        assert leaning.value in finding.reason
 
 
 @pytest.mark.parametrize(
