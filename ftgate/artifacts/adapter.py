@@ -15,6 +15,8 @@ from ftgate.errors import ArtifactError
 
 MAX_RANK = 512
 """The largest rank that vLLM takes."""
+MAX_ALPHA = 1e9
+"""No training needs a larger one, and its square still fits a number."""
 MERGE = "merge it into its base (peft: merge_and_unload) and give the merged full weights as candidate"
 _PREFIX = "base_model.model."
 _MATRIX = re.compile(r"(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
@@ -61,6 +63,9 @@ def check_config(config: Config, where: str) -> None:
     for name in ("r", "lora_alpha", "target_modules"):
         if config.get(name) is None:
             raise ArtifactError(f"{where}: {name} is missing, and vLLM needs it", hint="save the adapter with peft")
+    alpha = config["lora_alpha"]
+    if type(alpha) not in (int, float) or not abs(alpha) <= MAX_ALPHA:  # NaN is not, either
+        raise ArtifactError(f"{where}: lora_alpha {alpha!a:.80} is not a number", hint="save the adapter again")
     for rank in declared_ranks(config, where):
         if rank > MAX_RANK:
             raise ArtifactError(f"{where}: rank {rank} is above {MAX_RANK}, the most that vLLM runs", hint=MERGE)

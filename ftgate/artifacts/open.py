@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftgate.artifacts import finite
-from ftgate.artifacts.adapter import check_config, check_not_zero, declared_ranks, pair_up
+from ftgate.artifacts.adapter import Matrices, check_config, check_not_zero, declared_ranks, pair_up
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.fits import check_fits_base
 from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.artifacts.safety import refuse_unsafe
+from ftgate.artifacts.training_facts import training_facts
 from ftgate.artifacts.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError
@@ -33,7 +34,7 @@ def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
             f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_listed(snapshot.files)})",
             hint=_where_else(snapshot.files),
         )
-    return _open_full(name, snapshot)
+    return _open_full(name, snapshot, base)
 
 
 def require_finite(model: Model) -> None:
@@ -47,7 +48,7 @@ def memory_estimate(model: Model) -> int:
     return own + (memory_estimate(model.base) if model.base is not None else 0)
 
 
-def _open_full(name: str, snapshot: Snapshot) -> Model:
+def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     config = read_json(snapshot.path, _CONFIG, snapshot.reference)
     tensors = full_weights(snapshot.path, snapshot.reference)
     if not tensors:
@@ -66,6 +67,7 @@ def _open_full(name: str, snapshot: Snapshot) -> Model:
     facts = {
         "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
         **_sizes(tensors.values()),
+        **(_training(snapshot) if base is not None else {}),
     }
     return Model(name, snapshot.path, snapshot.digest, reference=snapshot.reference, facts=facts)
 
@@ -93,7 +95,7 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     )
     check_not_zero(matrices, reference)
     rank = max(pair.a.shape[0] for pair in matrices.values())
-    facts = _adapter_facts(config, rank, tensors.values())
+    facts = {**_adapter_facts(config, rank, matrices), **_sizes(tensors.values()), **_training(snapshot)}
     return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts)
 
 
@@ -107,15 +109,22 @@ def _require_one_kind(snapshot: Snapshot) -> None:
         )
 
 
-def _adapter_facts(config: Mapping[str, Any], rank: int, tensors: Iterable[Tensor]) -> dict[str, Any]:
-    targets = config["target_modules"]
-    facts = {
+def _adapter_facts(config: Mapping[str, Any], rank: int, matrices: Mapping[str, Matrices]) -> dict[str, Any]:
+    facts: dict[str, Any] = {
         "rank": rank,
         "alpha": config["lora_alpha"],
-        "targets": sorted(map(str, targets)) if isinstance(targets, list) else str(targets),
-        **_sizes(tensors),
+        # What is changed, not what the configuration asked for, which may be a pattern.
+        "targets": sorted({module.rpartition(".")[2] for module in matrices}),
     }
+    dropout = config.get("lora_dropout")
+    if isinstance(dropout, int | float) and 0 < dropout < 1:
+        facts["dropout"] = dropout
     return facts | ({"rslora": True} if config.get("use_rslora") else {})
+
+
+def _training(snapshot: Snapshot) -> dict[str, Any]:
+    found = training_facts(snapshot)
+    return {"training": found} if found else {}
 
 
 def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:

@@ -82,6 +82,17 @@ def significant(value: Number) -> str:
     return "0" if value == 0 else f"{value:.4g}"
 
 
+def learning_rate(value: float) -> str:
+    """A learning rate as people write it, in two digits: ``2e-4``, ``1.5e-5``."""
+    digits, exponent = f"{value:.1e}".split("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}"
+
+
+def brief(value: float) -> str:
+    """A setting without needless digits: ``3``, ``2.5``, ``0.03``."""
+    return decimal(value, 1).removesuffix(".0") if abs(value) >= 1 else f"{value:.2g}"
+
+
 def percent(value: Number, *, signed: bool = False) -> str:
     """A share in [0, 1], or a relative change, as a percentage with one decimal."""
     text = decimal(None if value is None else 100 * value, 1, signed=signed)
@@ -153,8 +164,7 @@ def limit(limits: Mapping[str, float], unit: str) -> str:
 
 def level(value: float) -> str:
     """A confidence level: ``90 %``."""
-    text = decimal(100 * value, 1)
-    return f"{text.removesuffix('.0')} %"
+    return f"{brief(100 * value)} %"
 
 
 def count(value: int) -> str:

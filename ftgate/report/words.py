@@ -58,6 +58,11 @@ def limit_of(m: MeasurementReport) -> Number:
     return m.limits.get("min_gain", m.limits.get("block"))
 
 
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
 def _harm(name: str, m: MeasurementReport) -> str:
     """What a blocking measurement found, as the rest of a sentence about the candidate."""
     kind, limit = view.kind(m.unit), view.amount(limit_of(m), m.unit)
@@ -115,7 +120,7 @@ def _allowed(found: Sequence[Named]) -> str:
     text = " and ".join([*gains, "stays within every limit"])
     text += f": {', '.join(costs)}" if costs else ""
     warned = [name for name, m in found if m.status == "warn"]
-    return text + (f"; mind the warning on {_listed(warned)}" if warned else "")
+    return text + (f"; mind the warning on {listed(warned)}" if warned else "")
 
 
 def _cost(name: str, m: MeasurementReport) -> str:
@@ -130,12 +135,7 @@ def _cost(name: str, m: MeasurementReport) -> str:
 def _others(rest: Sequence[Named], one: str, many: str) -> str:
     if not rest:
         return ""
-    return f"; {_listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+    return f"; {listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"
 
 
 def _sentence(text: str) -> str:

@@ -50,7 +50,21 @@ def blocked() -> Report:
         questions_saved=1300,
     )
     found.provenance["candidate"].update(
-        rank=32, alpha=128, targets=["q_proj", "k_proj", "v_proj", "up_proj", "down_proj"]
+        rank=32,
+        alpha=128,
+        targets=["down_proj", "k_proj", "q_proj", "up_proj", "v_proj"],
+        training={
+            "learning_rate": 3e-4,
+            "epochs": 5.0,
+            "eval_loss_lowest": 0.8914,
+            "eval_loss_lowest_epoch": 1.5,
+            "eval_loss_last": 1.2036,
+            "label_smoothing": 0.0,
+            "files": {
+                "trainer_state.json": ["epochs", "eval_loss_lowest", "eval_loss_lowest_epoch", "eval_loss_last"],
+                "training_args.yaml": ["learning_rate", "label_smoothing"],
+            },
+        },
     )
     return found
 
@@ -109,7 +123,23 @@ def hostile(trick: str) -> Report:
     found.measurements[trick] = found.measurements["tail"].model_copy(update={"unit": trick})
     found.checklist = [ChecklistEntry(item=trick, ok=None, evidence=trick)]
     found.controls = {trick: {"reason": trick}, "a_a": {trick: trick}}
-    found.provenance = {"candidate": {"digest": trick, "targets": [trick], trick: trick}, trick: [trick]}
+    found.provenance = {
+        "candidate": {
+            "kind": "adapter",
+            "digest": trick,
+            "rank": 64,
+            "alpha": 1024,
+            "targets": [trick, "up_proj"],
+            "training": {
+                "learning_rate": 0.01,
+                "epochs": 9,
+                trick: 3.0,
+                "files": {trick: ["learning_rate", "epochs", trick]},
+            },
+            trick: trick,
+        },
+        trick: [trick],
+    }
     found.timing = {trick: 3.0}
     found.stopping = StoppingReport(rule=trick, looks={trick: 1}, of=4, questions_asked=10, questions_saved=30)
     return found

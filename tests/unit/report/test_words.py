@@ -1,11 +1,10 @@
-"""The sentence that explains a verdict, and the advice that follows it."""
+"""The sentence that explains a verdict."""
 
 from __future__ import annotations
 
 import pytest
 from unit.report import parts, samples
 
-from ftgate.report.advice import next_steps
 from ftgate.report.words import explanation
 
 
@@ -50,7 +49,6 @@ def test_no_gain():
         "m does not do the target task better than the base: -1.2 p.p. (at most +1.6 p.p.); "
         "a gain above 3.0 p.p. is asked for."
     )
-    assert next_steps(only(target=m))[0].startswith("Target: the task is done worse than before.")
 
 
 def test_calibration_and_an_absolute_drop():
@@ -82,7 +80,6 @@ def test_a_reason_that_is_no_interval_is_quoted():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     found = only(forgetting=m).model_copy(update={"verdict": "hold"})
     assert explanation(found) == "m is neither cleared nor condemned: forgetting: judge unfit: AUROC lower bound 0.61."
-    assert next_steps(found)[0].startswith("Forgetting: use a stronger judge")
 
 
 def test_a_fifth_measurement_needs_no_change_here():
@@ -90,50 +87,3 @@ def test_a_fifth_measurement_needs_no_change_here():
         update={"unit": "toxic answers per item", "limits": {"block": 0.2}}
     )
     assert explanation(only(toxicity=m)) == "m fails toxicity: toxicity rose."
-
-
-def test_advice_knows_the_adapter():
-    steps = "\n".join(next_steps(samples.blocked()))
-    assert "lower the learning rate" in steps
-    assert "The adapter's rank is 32" in steps
-    assert "alpha 128 at rank 32 multiplies every update by 4" in steps
-    assert "(up_proj, down_proj)" in steps
-    assert "surer than it is right, by 14.0 p.p." in steps
-    assert "about 640 instead of 104" in steps
-
-
-def test_a_modest_adapter_is_not_blamed():
-    steps = next_steps(samples.warned())
-    assert len(steps) == 1
-    assert steps[0].startswith("Forgetting is estimated at 8.6 %: lower the learning rate")
-
-
-def test_full_weights_are_told_about_adapters():
-    found = samples.warned()
-    found.provenance["candidate"] = {"kind": "full"}
-    assert any("a LoRA adapter of rank 8 to 16" in step for step in next_steps(found))
-
-
-def test_the_worst_named_slice_comes_first():
-    m = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
-    assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in next_steps(only(tail=m))[1]
-
-
-def test_likely_forgetting_is_treated_before_it_is_proven():
-    m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
-    steps = next_steps(only(forgetting=m))
-    assert steps[0].startswith("Forgetting: measure more items, about 500 instead of 200")
-    assert steps[1].startswith("Forgetting is estimated at 11.0 %")
-
-
-def test_nothing_to_do():
-    assert next_steps(samples.allowed()) == ["Nothing is left to do: every measurement passed."]
-
-
-@pytest.mark.parametrize(
-    "junk", [None, 3, "text", [], {"rank": "high", "alpha": True, "targets": 7}, {"rank": 10**400}]
-)
-def test_odd_provenance_is_ignored(junk):
-    found = samples.warned()
-    found.provenance["candidate"] = junk
-    assert len(next_steps(found)) == 1

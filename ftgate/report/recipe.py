@@ -1,0 +1,134 @@
+"""How the candidate was made, as far as the report's provenance says: strangers' claims, read with care."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftgate.report import view
+from ftgate.report.document import Number, Report
+from ftgate.report.words import listed
+
+FEED_FORWARD = frozenset(
+    {"gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "c_fc", "dense_h_to_4h", "dense_4h_to_h"}
+    | {"w1", "w2", "w3"}
+)
+"""What the usual architectures call the layers between attentions."""
+RISE = 1.02
+"""Evaluation loss counts as risen above this multiple of its lowest: less is noise."""
+CLIMB = 1.2
+"""Training loss counts as climbing again above this multiple of its lowest."""
+_ORDER = ("q", "k", "v", "o", "gate", "up", "down")
+_MOST_TARGETS, _LONGEST_TARGET, _LONGEST_FILE = 8, 16, 40
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The settings that advice is fitted to; None or empty where nothing credible is known."""
+
+    kind: str = ""
+    rank: Number = None
+    alpha: Number = None
+    rslora: bool = False
+    targets: tuple[str, ...] = ()
+    training: Mapping[str, float] = field(default_factory=dict)
+    """Facts about the training by name, such as ``learning_rate`` (see artifacts/training_facts.py)."""
+    origin: Mapping[str, str] = field(default_factory=dict)
+    """The file that each of them came from."""
+    best_kept: bool = False
+    """The checkpoint with the best evaluation was restored, so later training did no harm."""
+
+    @property
+    def adapter(self) -> bool:
+        """Whether the candidate is a LoRA adapter."""
+        return self.kind == "adapter"
+
+    @property
+    def learning_rate(self) -> Number:
+        """The peak learning rate."""
+        return self.training.get("learning_rate")
+
+    @property
+    def epochs(self) -> Number:
+        """How often the data was seen; where only the plan is known, how often it was to be seen."""
+        return self.training.get("epochs", self.training.get("epochs_planned"))
+
+    @property
+    def scale(self) -> Number:
+        """What multiplies the product of the adapter's matrices: alpha / rank, with rsLoRA alpha / sqrt(rank)."""
+        if self.rank is None or self.alpha is None:
+            return None
+        return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
+
+    @property
+    def wide(self) -> bool:
+        """Whether the adapter also changes feed-forward layers."""
+        return any(target in FEED_FORWARD for target in self.targets)
+
+    @property
+    def attention(self) -> tuple[str, ...]:
+        """Those targets that are not feed-forward layers."""
+        return tuple(target for target in self.targets if target not in FEED_FORWARD)
+
+    @property
+    def overfit(self) -> bool:
+        """Whether evaluation loss ended above its lowest, in weights that are the last ones."""
+        lowest, last = self.training.get("eval_loss_lowest"), self.training.get("eval_loss_last")
+        return not self.best_kept and lowest is not None and last is not None and last > RISE * lowest
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training loss climbed again at the end, and gave back at least half of what it had fallen."""
+        first, lowest, last = (self.training.get(f"loss_{when}") for when in ("first", "lowest", "last"))
+        if first is None or lowest is None or last is None:
+            return False
+        return last > CLIMB * lowest and last - lowest >= (first - lowest) / 2
+
+    def source(self, fact: str) -> str:
+        """`` (file)``, the file that a fact came from, or nothing."""
+        if fact == "epochs" and fact not in self.training:
+            fact = "epochs_planned"
+        return f" ({self.origin[fact]})" if fact in self.origin else ""
+
+
+def recipe_of(report: Report) -> Recipe:
+    """The candidate's recipe. Whatever is not of the expected kind is as if it were missing."""
+    made = _mapping(report.provenance.get("candidate"))
+    training = _mapping(made.get("training"))
+    return Recipe(
+        kind=str(made.get("kind", ""))[:20],
+        rank=_positive(made.get("rank")),
+        alpha=_positive(made.get("alpha")),
+        rslora=made.get("rslora") is True,
+        targets=tuple(_names(made.get("targets"))),
+        training={str(k): value for k, v in training.items() if (value := view.finite(v)) is not None and value >= 0},
+        origin={
+            fact: str(name)[:_LONGEST_FILE]
+            for name, facts in _mapping(training.get("files")).items()
+            for fact in _names(facts)
+        },
+        best_kept=training.get("best_kept") is True,
+    )
+
+
+def short(targets: tuple[str, ...]) -> str:
+    """Modules as people name them, in the order of the forward pass: ``q, k, v and up``."""
+    names = [target.removesuffix("_proj")[:_LONGEST_TARGET] for target in targets]
+    names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    more = [f"{view.count(len(names) - _MOST_TARGETS)} more"] if len(names) > _MOST_TARGETS else []
+    return listed([*names[:_MOST_TARGETS], *more])
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(value: Any) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+def _positive(value: Any) -> Number:
+    number = view.finite(value)
+    return number if number is not None and 0 < number < 1e6 else None

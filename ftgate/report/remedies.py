@@ -1,0 +1,115 @@
+"""What to change when a measurement warns or blocks: most telling first, and nothing that the facts deny.
+
+The remedies are the article's (GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped"): a lower learning
+rate and a shorter training against forgetting, LoRA rather than full weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ftgate.report import retraining, view
+from ftgate.report.document import MeasurementReport, SliceReport
+from ftgate.report.recipe import Recipe
+from ftgate.report.words import listed
+
+SMALLEST_SLICE = 20
+CLEAR_GAP = 0.01
+"""Mean confidence minus accuracy beyond which a model is called too sure, or too unsure."""
+
+
+def forgetting(m: MeasurementReport, made: Recipe) -> list[str]:
+    """Against a drop on general tasks: what moved the weights too far, then replay."""
+    found = [
+        retraining.overtraining(made),
+        retraining.strength(made),
+        retraining.breadth(made),
+        retraining.full_weights(made),
+    ]
+    replay = "Mix 5 to 20 % of general instruction data into the training data (replay)"
+    worst = _worst(m)
+    if worst is not None:
+        replay += f", most of all like “{worst.name}”, which lost most ({view.slice_change(worst, m.unit)})"
+    return [retraining.learning_rate(m, made), *[step for step in found if step][:2], f"{replay}."]
+
+
+def tail(m: MeasurementReport, made: Recipe) -> list[str]:
+    """Against a drop on unusual queries: more of them in training, and less narrowing."""
+    lost = "those in the tail"
+    if m.regressed:
+        lost = f"the {view.count(m.regressed)} that got worse (the worst are listed; keep these themselves out of it)"
+    steps = [f"Tail: add queries like {lost} to the training data: ambiguous, multi-intent and oddly formatted ones."]
+    worst = _worst(m)
+    if worst is not None:
+        steps.append(
+            f"Tail: start with “{worst.name}”: {view.slice_change(worst, m.unit)} over {view.count(worst.n)} queries, "
+            "the worst of the named parts."
+        )
+    return [*steps, *filter(None, [retraining.overtraining(made)])]
+
+
+def calibration(m: MeasurementReport, made: Recipe) -> list[str]:
+    """Against confidence that no longer fits: a temperature, then less of what makes a model too sure."""
+    gap = _overconfidence(m)
+    fit = "fit one temperature on held-out items{}: it mends confidence and changes no answer."
+    smoothing = made.training.get("label_smoothing")
+    if gap is not None and gap < -CLEAR_GAP:
+        unsure = f"the candidate is less sure than it is right, by {view.points(-gap, signed=False)} on average"
+        steps = [f"Calibration: {unsure}; {fit.format(' (it will be below 1)')}"]
+        if smoothing:
+            steps.append(
+                f"Calibration: label smoothing of {view.brief(smoothing)}{made.source('label_smoothing')} teaches a "
+                "model to be unsure: train with less of it, or none."
+            )
+        return steps
+    if gap is not None and gap > CLEAR_GAP:
+        sure = f"the candidate is surer than it is right, by {view.points(gap, signed=False)} on average"
+        steps = [f"Calibration: {sure}; {fit.format(' (it will be above 1)')}"]
+    else:
+        steps = [f"Calibration: {fit.format('')}"]
+    return [*steps, *filter(None, [retraining.overtraining(made), retraining.softer(made)])]
+
+
+def target(m: MeasurementReport, made: Recipe, *, costly: bool) -> list[str]:
+    """Against no gain. ``costly``: something else was lost as well, so that training harder is no way out."""
+    worse = m.change is not None and m.change < 0
+    steps = [retraining.divergence(made), retraining.overtraining(made)]
+    if not worse and not costly:
+        steps += [retraining.too_gentle(made), retraining.too_small(made)]
+    return [*[step for step in steps if step][:3], _look_at_data(made, worse=worse, costly=costly)]
+
+
+def _look_at_data(made: Recipe, *, worse: bool, costly: bool) -> str:
+    """What no setting mends, and whatever about the settings is not known."""
+    seen = retraining.learnt(made)
+    if worse:
+        diverged = "" if seen or made.diverged else ", and that training did not diverge"
+        return (
+            f"Target: the task is done worse than before.{seen} Look at the items that flipped, and check that labels "
+            f"and chat template of the training data match the held-out suite{diverged}."
+        )
+    asks = ["that the training data covers the task and is formatted as the suite asks"]
+    asks += [] if "loss_last" in made.training else ["that the loss fell"]
+    known = {"the learning rate": made.learning_rate, "the number of steps": made.epochs}
+    unknown = [name for name, value in known.items() if value is None and not costly]
+    asks += [f"that {' and '.join(unknown)} did not stay too low"] if unknown else []
+    return f"Target: no gain.{seen} Check {listed(asks)}."
+
+
+def _worst(m: MeasurementReport) -> SliceReport | None:
+    """The named part that lost most, if it lost anything and has enough items to tell."""
+    tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
+    return max(tags, key=lambda s: s.change or 0.0, default=None)
+
+
+def _by_distance(part: SliceReport) -> bool:
+    return part.name == "head" or part.name.startswith("distance decile")
+
+
+def _overconfidence(m: MeasurementReport) -> float | None:
+    """Mean confidence minus accuracy of the candidate."""
+    candidate = m.details.get("candidate")
+    if not isinstance(candidate, Mapping):
+        return None
+    confidence, accuracy = view.finite(candidate.get("confidence")), view.finite(candidate.get("accuracy"))
+    return None if confidence is None or accuracy is None else confidence - accuracy

@@ -1,0 +1,372 @@
+"""What to try next: fitted to what is known of the training, and never against it."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit.report import parts, samples
+
+from ftgate.report.advice import MOST, next_steps
+from ftgate.report.document import Report, plain
+from ftgate.report.render import render_comment
+
+ALL_LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
+FACTS = (
+    "learning_rate", "epochs", "epochs_planned", "steps", "label_smoothing", "loss_first", "loss_lowest", "loss_last",
+    "eval_loss_lowest", "eval_loss_lowest_epoch", "eval_loss_last",
+)  # fmt: skip
+
+
+def made(training=None, best_kept=None, file="trainer_state.json", **settings):
+    """What the provenance holds of a candidate that was trained so."""
+    facts = dict(training or {})
+    known = facts | {"files": {file: list(facts)}} | ({"best_kept": True} if best_kept else {})
+    return {"kind": "adapter", "rank": 8, "alpha": 16, "targets": ["q_proj", "v_proj"], "training": known} | settings
+
+
+def report(candidate, **measurements):
+    found = parts.report("m", "block", ["why"], **measurements)
+    found.provenance["candidate"] = candidate
+    return found
+
+
+FORGETS = parts.forgetting("block", 0.8, 0.7, 0.125, (0.11, 0.19))
+NO_GAIN = parts.target(0.6, 0.61, 0.01, (-0.02, 0.04)).model_copy(update={"status": "block"})
+WORSE = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
+TAIL = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
+TOO_SURE = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1), overconfident=True)
+REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay), most of all like “code”"
+STATE = " (trainer_state.json)"
+ESTIMATE = "Forgetting is estimated at 12.5 %"
+ROSE = {"eval_loss_lowest": 0.8, "eval_loss_lowest_epoch": 1.0, "eval_loss_last": 1.1, "epochs": 5.0}
+STOP = "Evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (trainer_state.json): stop there."
+MANY = "The data was seen 5 times (trainer_state.json): 1 to 3 epochs are mostly enough."
+
+FORGETTING = {
+    "the rate is high": (
+        made({"learning_rate": 2e-4}, rank=64, alpha=64, targets=ALL_LINEAR),
+        [
+            f"{ESTIMATE}. Learning rate 2e-4{STATE} is high for rank 64 on q, k, v, o, gate, up and down: train again "
+            "at 1e-4 or lower.",
+            "Rank 64 on q, k, v, o, gate, up and down can overwrite much of the base: try rank 8 to 16, or the "
+            "attention projections alone (q, k, v and o), which learn less and forget less.",
+        ],
+    ),
+    "the rate is very high": (made({"learning_rate": 0.004}), [f"{ESTIMATE}. Learning rate 4e-3", "1e-4 or lower"]),
+    "just above": (made({"learning_rate": 1.2e-4}), ["train again at 6e-5 or lower."]),
+    "the rate is moderate": (
+        made({"learning_rate": 5e-5}, file="README.md"),
+        [f"{ESTIMATE}. Learning rate 5e-5 (README.md) leaves room: train again at 2e-5."],
+    ),
+    "not below what is low": (made({"learning_rate": 1.5e-5}), ["leaves room: train again at 1e-5."]),
+    "the rate is low": (
+        made({"learning_rate": 1e-6}),
+        [
+            f"{ESTIMATE}, yet learning rate 1e-6{STATE} is already low: look at how long, and on what, the candidate "
+            "was trained instead."
+        ],
+    ),
+    "nothing is known": (
+        {"kind": "adapter"},
+        [f"{ESTIMATE}: lower the learning rate (try a third of it) and train again; if that is not enough, train for"],
+    ),
+    "one epoch": (made({"epochs": 1.0}), [f"{ESTIMATE}: lower the learning rate (try a third of it) and train again."]),
+    "many epochs": (made({"epochs": 5.0}), [MANY]),
+    "many epochs planned": (made({"epochs_planned": 5.0}), [MANY]),
+    "overfitting": (made(ROSE), [STOP]),
+    "worse from the start": (
+        made(ROSE | {"eval_loss_lowest_epoch": 0.0}),
+        ["lowest at epoch 0 (0.8) and rose to 1.1", "check that it was trained on what it is evaluated on."],
+    ),
+    "a strong adapter": (
+        made(alpha=128, rank=32),
+        [
+            "alpha 128 at rank 32 multiplies every update by 4: with alpha 64 or less the same learning rate does less",
+            "The adapter's rank is 32: rank 8 to 16 leaves fewer ways to overwrite the base.",
+        ],
+    ),
+    "rsLoRA": (
+        made(alpha=64, rank=64, rslora=True),
+        ["alpha 64 at rank 64 multiplies every update by 8 (rsLoRA: alpha / √rank): with alpha 16 or less"],
+    ),
+    "wide": (
+        made(targets=["c_fc", "up_proj"]),
+        ["The adapter also changes the feed-forward layers", "the attention projections alone (q and v)"],
+    ),
+    "full weights": (
+        {"kind": "full", "training": {"learning_rate": 2e-4, "files": {"args.json": ["learning_rate"]}}},
+        [
+            f"{ESTIMATE}. Learning rate 2e-4 (args.json) is high for full weights: train again at 1e-5 or lower, or at "
+            "1e-4 if an adapter was merged into them.",
+            "The candidate has full weights, which forget most: unless an adapter was merged into them, train a LoRA "
+            "adapter of rank 8 to 16",
+        ],
+    ),
+    "full weights, low": ({"kind": "full", "training": {"learning_rate": 1e-6}}, ["yet learning rate 1e-6 is already"]),
+}
+
+
+@pytest.mark.parametrize("case", FORGETTING)
+def test_forgetting(case):
+    candidate, said = FORGETTING[case]
+    steps = next_steps(report(candidate, forgetting=FORGETS))
+    for part in said:
+        assert any(part in step for step in steps), steps
+    assert steps[0].startswith(ESTIMATE)
+    assert steps[-1].startswith(REPLAY)
+    assert len(steps) <= MOST
+
+
+DENIED = {
+    "a low rate is not lowered": (made({"learning_rate": 1e-6}), ["again at", "a third", "lower the"]),
+    "a modest adapter is not blamed": (
+        made({"learning_rate": 5e-5, "epochs": 2.0}),
+        ["rank", "alpha", "feed", "times"],
+    ),
+    "rsLoRA within bounds": (made(alpha=16, rank=64, rslora=True), ["alpha"]),
+    "three epochs are not many": (made({"epochs": 3.0}), ["epoch"]),
+    "one epoch is not shortened": (made({"epochs": 1.0}), ["epoch", "steps", "shorter"]),
+    "evaluation still falls": (made(ROSE | {"eval_loss_last": 0.8, "epochs": 2.0}), ["Evaluation"]),
+    "a rise of one per cent is noise": (made(ROSE | {"eval_loss_last": 0.808, "epochs": 2.0}), ["Evaluation"]),
+    "the best was kept": (made(ROSE, best_kept=True), ["Evaluation", "seen"]),
+}
+
+
+@pytest.mark.parametrize("case", DENIED)
+def test_advice_denies_no_fact(case):
+    candidate, unsaid = DENIED[case]
+    text = "\n".join(next_steps(report(candidate, forgetting=FORGETS)))
+    for part in unsaid:
+        assert part not in text
+
+
+TARGET = {
+    "a low rate": (
+        NO_GAIN,
+        made({"learning_rate": 1e-6, "epochs": 2.0}),
+        ["Target: learning rate 1e-6 (trainer_state.json) is low for a LoRA adapter: try 5e-5 to 1e-4."],
+        ["too low"],
+    ),
+    "a low rate for full weights": (
+        NO_GAIN,
+        {"kind": "full", "training": {"learning_rate": 1e-7}},
+        ["low for full weights: try 5e-6 to 1e-5."],
+        [],
+    ),
+    "part of an epoch": (
+        NO_GAIN,
+        made({"epochs": 0.25}),
+        ["Target: only 0.25 of an epoch was trained (trainer_state.json): go through all of the data."],
+        ["number of steps"],
+    ),
+    "a small adapter": (NO_GAIN, made(rank=2, alpha=4), ["rank 2 on q and v is little room: try rank 16"], []),
+    "a weak adapter": (NO_GAIN, made(rank=64, alpha=16), ["alpha 16 at rank 64 scales every update by 0.25"], []),
+    "an ordinary adapter": (
+        NO_GAIN,
+        made({"learning_rate": 1e-4, "epochs": 2.0}),
+        ["Target: no gain. Check that"],
+        ["low"],
+    ),
+    "nothing known": (
+        NO_GAIN,
+        {},
+        [
+            "Target: no gain. Check that the training data covers",
+            ", that the loss fell and that the learning rate and the number of steps did not stay too low.",
+        ],
+        [],
+    ),
+    "it learnt": (
+        NO_GAIN,
+        made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41}),
+        [f"Target: no gain. Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
+        ["the loss fell", "came apart"],
+    ),
+    "it did not learn": (
+        NO_GAIN,
+        made({"loss_first": 2.1, "loss_lowest": 2.05, "loss_last": 2.06}),
+        ["Training loss hardly moved, from 2.1 to 2.06 (trainer_state.json)."],
+        ["came apart"],
+    ),
+    "worse": (WORSE, {}, ["Target: the task is done worse than before. Look", "suite, and that training did not"], []),
+    "worse, and it learnt": (
+        WORSE,
+        made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41, "learning_rate": 1e-6}),
+        ["worse than before. Training loss fell from 2.1 to 0.41"],
+        ["diverge", "is low"],
+    ),
+    "it came apart": (
+        WORSE,
+        made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 3e-3}),
+        [
+            f"Target: training loss ended at 1.9, well above its lowest 1{STATE}: training came apart; lower the "
+            "learning rate from 3e-3 to 1e-3, clip gradients harder, or look for broken rows.",
+        ],
+        ["hardly", "did not diverge"],
+    ),
+    "it came apart at a low rate": (
+        WORSE,
+        made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 1e-6}),
+        ["training came apart; clip gradients harder"],
+        ["lower the learning rate"],
+    ),
+    "noise near zero": (
+        WORSE,
+        made({"loss_first": 2.0, "loss_lowest": 0.02, "loss_last": 0.03}),
+        ["Training loss fell from 2 to 0.03"],
+        ["came apart"],
+    ),
+    "overfitting": (NO_GAIN, made(ROSE), [STOP], []),
+}
+
+
+@pytest.mark.parametrize("case", TARGET)
+def test_target(case):
+    m, candidate, said, unsaid = TARGET[case]
+    steps = next_steps(report(candidate, target=m))
+    text = "\n".join(steps)
+    for part in said:
+        assert part in text
+    for part in unsaid:
+        assert part not in text
+    assert len(steps) <= MOST
+
+
+def test_training_harder_is_no_way_out_where_something_was_lost():
+    candidate = made({"learning_rate": 1e-6, "epochs": 0.5}, rank=2)
+    alone = "\n".join(next_steps(report(candidate, target=NO_GAIN)))
+    both = "\n".join(next_steps(report(candidate, target=NO_GAIN, forgetting=FORGETS)))
+    for more in ("is low for", "of an epoch", "little room"):
+        assert more in alone
+        assert more not in both
+
+
+CALIBRATION = {
+    "too sure": (
+        {},
+        ["surer than it is right, by 14.0 p.p. on average; fit one temperature", "(it will be above 1)"],
+        [],
+    ),
+    "unknown": (made(), ["train with label smoothing of 0.1 or for fewer epochs."], ["instead"]),
+    "not smoothed": (
+        made({"label_smoothing": 0.0, "epochs": 2.0}),
+        [f"train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE}."],
+        [],
+    ),
+    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["fit one temperature"], ["train"]),
+    "many epochs": (made({"epochs": 5.0}), [MANY, "train with label smoothing of 0.1."], ["fewer epochs"]),
+    "overfitting": (made(ROSE), [STOP], ["fewer epochs"]),
+}
+
+
+@pytest.mark.parametrize("case", CALIBRATION)
+def test_calibration(case):
+    candidate, said, unsaid = CALIBRATION[case]
+    steps = next_steps(report(candidate, calibration=TOO_SURE))
+    text = "\n".join(steps)
+    for part in said:
+        assert part in text
+    for part in unsaid:
+        assert part not in text
+    assert len(steps) <= MOST
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said", "unsaid"),
+    [
+        (0.5, "less sure than it is right, by 10.0 p.p.", "above 1"),
+        (0.605, "Calibration: fit one temperature", "it will"),
+    ],
+)
+def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, unsaid):
+    m = TOO_SURE.model_copy(update={"details": {"candidate": {"confidence": confidence, "accuracy": 0.6}}})
+    text = "\n".join(next_steps(report(made({"label_smoothing": 0.2}), calibration=m)))
+    assert said in text
+    assert unsaid not in text
+    assert ("label smoothing of 0.2 (trainer_state.json) teaches" in text) == (confidence < 0.55)
+
+
+def test_the_tail_needs_more_of_its_kind():
+    m = TAIL.model_copy(update={"regressed": 31})
+    steps = next_steps(report(made(ROSE), tail=m))
+    assert steps[0].startswith(
+        "Tail: add queries like the 31 that got worse (the worst are listed; keep these themselves"
+    )
+    assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in steps[1]
+    assert steps[2:] == [STOP]
+    assert next_steps(report({}, tail=TAIL))[0].startswith("Tail: add queries like those in the tail")
+
+
+def test_the_same_advice_stands_once():
+    steps = next_steps(report(made(ROSE), forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE))
+    assert steps.count(STOP) == 1
+
+
+def test_likely_forgetting_is_treated_before_it_is_proven():
+    m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
+    steps = next_steps(report(made(ROSE | {"learning_rate": 2e-4}, rank=64), forgetting=m))
+    assert steps[0].startswith("Forgetting: measure more items, about 500 instead of 200")
+    assert steps[1].startswith("Forgetting is estimated at 11.0 %")
+    assert len(steps) == MOST
+
+
+def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
+    m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
+    steps = next_steps(report(made({"learning_rate": 1e-3}), forgetting=m))
+    assert len(steps) == 1
+    assert steps[0].startswith("Forgetting: use a stronger judge")
+
+
+def test_nothing_to_do():
+    assert next_steps(samples.allowed()) == ["Nothing is left to do: every measurement passed."]
+
+
+def test_a_line_is_never_cut_in_the_comment():
+    candidate = made(ROSE | {"learning_rate": 2e-4}, rank=64, alpha=1e5, rslora=True, targets=[40 * "x"] * 99)
+    found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
+    text = render_comment(found)
+    advice = text[text.index("### What to try next") :].split("\n\n")[0]
+    assert "more characters" not in advice
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(max_size=8),
+    lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=8), part, max_size=3),
+    max_leaves=6,
+)
+NUMBERS = st.sampled_from([0, 1e-300, 1e-9, 1e-5, 2e-4, 0.5, 1, 3, 64, 1e5, 1e14, math.inf, math.nan, -1]) | JSON
+CANDIDATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.sampled_from(["adapter", "full"]) | JSON,
+        "rank": NUMBERS,
+        "alpha": NUMBERS,
+        "rslora": JSON,
+        "targets": st.lists(st.sampled_from(ALL_LINEAR) | JSON, max_size=30) | JSON,
+        "training": JSON
+        | st.fixed_dictionaries(
+            {},
+            optional={
+                **dict.fromkeys(FACTS, NUMBERS),
+                "best_kept": JSON,
+                "files": JSON
+                | st.dictionaries(st.text(max_size=8), st.lists(st.sampled_from(FACTS) | JSON), max_size=3),
+            },
+        ),
+    },
+)
+
+
+@settings(deadline=None)
+@given(CANDIDATES | JSON)
+def test_odd_provenance_is_ignored(candidate):
+    found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
+    steps = next_steps(found)
+    assert 4 <= len(steps) <= 4 * MOST
+    assert not any("nan" in step or "inf" in step.replace("information", "") for step in steps)
+    again = Report.model_validate_json(json.dumps(plain(found.model_dump())))
+    assert len(next_steps(again)) == len(steps)
