@@ -153,7 +153,7 @@ class Model:
     """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
 
     ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it,
-    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets).
+    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets, training).
     """
 
     name: str

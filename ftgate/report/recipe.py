@@ -13,7 +13,6 @@ from ftgate.report.words import listed
 
 FEED_FORWARD = frozenset(
     {"gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "c_fc", "dense_h_to_4h", "dense_4h_to_h"}
-    | {"w1", "w2", "w3"}
 )
 """What the usual architectures call the layers between attentions."""
 RISE = 1.02

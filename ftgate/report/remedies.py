@@ -21,7 +21,7 @@ CLEAR_GAP = 0.01
 def forgetting(m: MeasurementReport, made: Recipe) -> list[str]:
     """Against a drop on general tasks: what moved the weights too far, then replay."""
     found = [
-        retraining.overtraining(made),
+        retraining.overtraining(made, only_harm=False),
         retraining.strength(made),
         retraining.breadth(made),
         retraining.full_weights(made),

@@ -32,19 +32,19 @@ def learning_rate(m: MeasurementReport, made: Recipe) -> str:
     if rate is None:
         shorter = "" if made.epochs is not None else "; if that is not enough, train for fewer steps"
         return f"{lead}: lower the learning rate (try a third of it) and train again{shorter}."
-    named = f"earning rate {view.learning_rate(rate)}{made.source('learning_rate')}"
+    named = f"{lead}. Learning rate {view.learning_rate(rate)}{made.source('learning_rate')}"
     high, low = _rates(made)
     if rate <= low:
-        return f"{lead}, yet l{named} is already low: look at how long, and on what, the candidate was trained instead."
+        return f"{named} is already low: look instead at how long, and on what, the candidate was trained."
     if rate <= high:
-        return f"{lead}. L{named} leaves room: train again at {_rounded(max(low, rate / 3))}."
+        return f"{named} leaves room: train again at {_rounded(max(low, rate / 3))}."
     merged = "" if made.adapter else f", or at {view.learning_rate(HIGH_RATE)} if an adapter was merged into them"
     lower = _rounded(min(high, rate / 2))
-    return f"{lead}. L{named} is high for {_what(made)}: train again at {lower} or lower{merged}."
+    return f"{named} is high for {_what(made)}: train again at {lower} or lower{merged}."
 
 
-def overtraining(made: Recipe) -> str:
-    """More passes over the data than did good, if that is known."""
+def overtraining(made: Recipe, *, only_harm: bool = True) -> str:
+    """More passes over the data than did good. ``only_harm``: unless evaluation loss was still falling at the end."""
     if made.overfit:
         lowest, epoch = made.training["eval_loss_lowest"], made.training.get("eval_loss_lowest_epoch", 0)
         what = "stop there" if epoch >= START else "check that it was trained on what it is evaluated on"
@@ -52,7 +52,8 @@ def overtraining(made: Recipe) -> str:
             f"Evaluation loss was lowest at epoch {view.brief(epoch)} ({view.significant(lowest)}) and rose to "
             f"{view.significant(made.training['eval_loss_last'])} by the end{made.source('eval_loss_lowest')}: {what}."
         )
-    if made.epochs is None or made.epochs <= MANY_EPOCHS or made.best_kept:
+    learning = only_harm and "eval_loss_last" in made.training
+    if made.epochs is None or made.epochs <= MANY_EPOCHS or made.best_kept or learning:
         return ""
     return f"The data was seen {view.brief(made.epochs)} times{made.source('epochs')}: 1 to 3 epochs are mostly enough."
 

@@ -34,6 +34,15 @@ def report(candidate, **measurements):
     return found
 
 
+def check(steps, said, unsaid):
+    text = "\n".join(steps)
+    for part in said:
+        assert part in text
+    for part in unsaid:
+        assert part not in text
+    assert len(steps) <= MOST
+
+
 FORGETS = parts.forgetting("block", 0.8, 0.7, 0.125, (0.11, 0.19))
 NO_GAIN = parts.target(0.6, 0.61, 0.01, (-0.02, 0.04)).model_copy(update={"status": "block"})
 WORSE = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
@@ -66,8 +75,8 @@ FORGETTING = {
     "the rate is low": (
         made({"learning_rate": 1e-6}),
         [
-            f"{ESTIMATE}, yet learning rate 1e-6{STATE} is already low: look at how long, and on what, the candidate "
-            "was trained instead."
+            f"{ESTIMATE}. Learning rate 1e-6{STATE} is already low: look instead at how long, and on what, the "
+            "candidate was trained."
         ],
     ),
     "nothing is known": (
@@ -106,7 +115,7 @@ FORGETTING = {
             "adapter of rank 8 to 16",
         ],
     ),
-    "full weights, low": ({"kind": "full", "training": {"learning_rate": 1e-6}}, ["yet learning rate 1e-6 is already"]),
+    "full weights, low": ({"kind": "full", "training": {"learning_rate": 1e-6}}, ["Learning rate 1e-6 is already low"]),
 }
 
 
@@ -227,13 +236,7 @@ TARGET = {
 @pytest.mark.parametrize("case", TARGET)
 def test_target(case):
     m, candidate, said, unsaid = TARGET[case]
-    steps = next_steps(report(candidate, target=m))
-    text = "\n".join(steps)
-    for part in said:
-        assert part in text
-    for part in unsaid:
-        assert part not in text
-    assert len(steps) <= MOST
+    check(next_steps(report(candidate, target=m)), said, unsaid)
 
 
 def test_training_harder_is_no_way_out_where_something_was_lost():
@@ -266,13 +269,7 @@ CALIBRATION = {
 @pytest.mark.parametrize("case", CALIBRATION)
 def test_calibration(case):
     candidate, said, unsaid = CALIBRATION[case]
-    steps = next_steps(report(candidate, calibration=TOO_SURE))
-    text = "\n".join(steps)
-    for part in said:
-        assert part in text
-    for part in unsaid:
-        assert part not in text
-    assert len(steps) <= MOST
+    check(next_steps(report(candidate, calibration=TOO_SURE)), said, unsaid)
 
 
 @pytest.mark.parametrize(
@@ -299,6 +296,13 @@ def test_the_tail_needs_more_of_its_kind():
     assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in steps[1]
     assert steps[2:] == [STOP]
     assert next_steps(report({}, tail=TAIL))[0].startswith("Tail: add queries like those in the tail")
+
+
+def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_against_forgetting():
+    candidate = made(ROSE | {"eval_loss_last": 0.8})
+    assert MANY in next_steps(report(candidate, forgetting=FORGETS))
+    assert MANY not in next_steps(report(candidate, target=NO_GAIN, tail=TAIL, calibration=TOO_SURE))
+    assert MANY in next_steps(report(made({"epochs": 5.0}), target=NO_GAIN, tail=TAIL, calibration=TOO_SURE))
 
 
 def test_the_same_advice_stands_once():
