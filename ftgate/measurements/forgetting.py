@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
+from ftgate.measurements.by_rule import second_opinion
 from ftgate.measurements.comparing import by_tag, drop, flips
 
 
@@ -43,6 +44,7 @@ class Forgetting(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
+        ruled, agreement = second_opinion(evidence)
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -59,8 +61,8 @@ class Forgetting(Measurement):
             doubts=estimate.doubts,
             least_n=evidence.least_items(self.block_drop),
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
-            slices=by_tag(evidence.scored),
-            details={**flips(evidence.scored), **_lengths(evidence.pairs)},
+            slices=(*by_tag(evidence.scored), *ruled),
+            details={**flips(evidence.scored), **_lengths(evidence.pairs), **agreement},
         )
 
 
