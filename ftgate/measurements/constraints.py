@@ -65,7 +65,7 @@ def _holds(name: str, wanted: Any, text: str) -> bool:
         low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
         n = COUNTS[name](text)
         return (low is None or n >= low) and (high is None or n <= high)
-    return _FORMS[name](wanted, text)
+    return FORMS[name](wanted, text)
 
 
 def _case(wanted: str, text: str) -> bool:
@@ -83,7 +83,7 @@ def _ordered(wanted: list[str], text: str) -> bool:
     return True
 
 
-_FORMS: Mapping[str, Callable[[Any, str], bool]] = {
+FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "case": _case,
     "starts_with": lambda wanted, text: text.lstrip().startswith(wanted),
     "ends_with": lambda wanted, text: text.rstrip().endswith(wanted),
@@ -95,6 +95,7 @@ _FORMS: Mapping[str, Callable[[Any, str], bool]] = {
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
 }
+"""What can be said of a form otherwise. Each takes what the row wants and the answer, and says whether it holds."""
 
 
 def _count_problem(value: object) -> str | None:

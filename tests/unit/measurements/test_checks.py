@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftgate.datasets import Needs, read_suite
+from ftgate.measurements.base import Scorer
 from ftgate.measurements.checks import KINDS, check_problem, json_values, meets
-from ftgate.measurements.constraints import COUNTS
+from ftgate.measurements.constraints import COUNTS, FORMS
 from ftgate.measurements.texts import UnscorableError, last_number, search
 
 BLANK = {"constraints": {"words": 0}}
@@ -144,3 +147,16 @@ def test_the_last_number_is_read_as_it_is_usually_written(value: int, before: st
 def test_an_empty_answer_meets_no_check_but_one_for_nothing() -> None:
     assert meets(BLANK, "")
     assert not meets({"contains": "a"}, "")
+
+
+def test_the_examples_of_the_documentation_are_rows_and_every_kind_is_there(tmp_path: Path) -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "suites.md").read_text(encoding="utf-8")
+    rows = text.split("```jsonl\n")[1].split("```")[0]
+    (tmp_path / "rows.jsonl").write_text(rows, encoding="utf-8")
+    suite = read_suite("docs", tmp_path / "rows.jsonl", needs=Needs(check=True))
+    assert {kind for item in suite.items for kind in item.check or {}} - {"tolerance"} == set(KINDS)
+    table = text.split("## Checks")[1]
+    for name in [*KINDS, *COUNTS, *FORMS]:
+        assert f"`{name}`" in table, name
+    for name in get_args(Scorer):
+        assert f"| `{name}` |" in text, name
