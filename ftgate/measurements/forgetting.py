@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
@@ -20,6 +20,8 @@ class Forgetting(Measurement):
     name: ClassVar[str] = "forgetting"
 
     scorer: Scorer = "judge"
+    max_tokens: int = Field(default=512, ge=1, le=32_768)
+    """Longest answer: general prompts ask for explanations, code and letters, and an answer cut short is graded as one."""
     warn_drop: Share = 0.08
     """A pass whose estimated drop reaches this is a warning."""
     block_drop: Share = 0.10
