@@ -21,7 +21,7 @@ class Forgetting(Measurement):
 
     scorer: Scorer = "judge"
     max_tokens: int = Field(default=512, ge=1, le=32_768)
-    """Longest answer: general prompts ask for explanations, code and letters, and an answer cut short is graded as one."""
+    """Longest answer. General prompts ask for explanations, code and letters; an answer cut short is graded as one."""
     warn_drop: Share = 0.08
     """A pass whose estimated drop reaches this is a warning."""
     block_drop: Share = 0.10

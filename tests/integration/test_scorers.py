@@ -100,3 +100,28 @@ def test_an_unknown_builtin_suite_names_those_there_are(world: World, tmp_path: 
     world.save()
     with pytest.raises(ConfigurationError, match=r"forgetting\.dataset: unknown builtin suite 'builtin:general-2000'"):
         prepare(world.policy_path, world.manifest_path)
+
+
+def test_the_suite_that_comes_with_the_gate_runs(world: World) -> None:
+    """Whatever the models say, every row of it is asked, scored by its check or graded, and reported by capability."""
+    world.policy["measurements"] = {"forgetting": {"dataset": "builtin:general-200", "scorer": "auto"}}
+    world.save()
+
+    def play(model: Model, question: Question) -> Answer:
+        if question.options:
+            return Answer(option_logprobs=(-5.0, -5.0, -5.0, -5.0, -0.03))
+        return Answer(text="7" if model.name == "base" else "8")
+
+    job = prepare(world.policy_path, world.manifest_path)
+    engines = {"engine": ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
+    report = evaluate(job, world.root / "out", SilentProgress(), **engines)
+    assert report.provenance["suites"]["forgetting"] == {
+        "source": "builtin:general-200",
+        "sha256": job.suites["forgetting"].sha256,
+        "items": 200,
+    }
+    assert report.measurements["forgetting"].status == "inconclusive", "a judge that always says 5 is unfit"
+    names = {part.name for part in report.measurements["forgetting"].slices}
+    assert {"arithmetic", "safety", "translation", "difficulty:hard"} <= names
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.provenance["suites"] == report.provenance["suites"]
