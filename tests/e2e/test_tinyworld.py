@@ -66,6 +66,27 @@ def test_each_report_follows_its_schema(demo: tuple[Path, subprocess.CompletedPr
     assert report["provenance"]["engine"]["kind"] == "vllm"
 
 
+def test_judge_and_references_agree_on_what_was_forgotten(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same answers, once graded by the judge and once compared with the references, lead to the same decision."""
+    policy = (find_world() / "policy.yaml").read_text()
+    assert policy.count("scorer: judge") == 1
+    (tmp_path / "policy.yaml").write_text(policy.replace("scorer: judge", "scorer: exact"))
+    for name, status in (("careful", "pass"), ("forgetful", "block")):
+        command = ftgate("decide", demo[0] / name, "--policy", tmp_path / "policy.yaml", "--out", tmp_path / name)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == (0 if status == "pass" else 1), done.stderr[-3000:]
+        found = {"judge": report_in(demo[0] / name), "references": report_in(tmp_path / name)}
+        for by, report in found.items():
+            m = report["measurements"]["forgetting"]
+            assert m["status"] == status, (name, by, m["reason"])
+            with capsys.disabled():
+                print(f"\n{name} by {by}: {m['reason']}")  # noqa: T201
+                for part in m["slices"]:
+                    print(f"  {part['name']:<10} {part['base']:.2f} -> {part['candidate']:.2f}, n {part['n']}")  # noqa: T201
+
+
 def test_the_demo_prints_every_verdict(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     printed = demo[1].stdout
     summary = printed[-4000:]
