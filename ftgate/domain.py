@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,16 +16,6 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Role = Literal["system", "user", "assistant"]
-
-
-class ExitCode(IntEnum):
-    """What the process tells its caller. A failure of the gate never reads as an opinion about the model."""
-
-    ALLOW = 0
-    BLOCK = 1
-    USAGE = 2
-    GATE_FAILED = 3
-    HOLD = 4
 
 
 class Leaning(StrEnum):
@@ -47,9 +37,9 @@ class Verdict(StrEnum):
     HOLD = "hold"
 
     @property
-    def exit_code(self) -> ExitCode:
-        """The process exit code that stands for this verdict."""
-        return {"allow": ExitCode.ALLOW, "block": ExitCode.BLOCK, "hold": ExitCode.HOLD}[self.value]
+    def exit_code(self) -> int:
+        """The process exit code that stands for this verdict. 2 and 3 are failures of the gate: see errors.py."""
+        return {"allow": 0, "block": 1, "hold": 4}[self.value]
 
 
 class Status(StrEnum):
@@ -111,7 +101,8 @@ class Question:
 
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
     nothing else; without, it decodes greedily up to ``max_tokens``. ``part`` tells several questions about one item
-    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store.
+    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store. Where
+    ``untrusted``, the messages hold text of strangers, which an engine must not read as its model's control tokens.
     """
 
     measurement: str
@@ -121,6 +112,7 @@ class Question:
     options: tuple[str, ...] = ()
     max_tokens: int = 1
     repeat: int = 0
+    untrusted: bool = False
 
     def content(self) -> dict[str, Any]:
         """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
@@ -129,6 +121,7 @@ class Question:
             "options": list(self.options),
             "max_tokens": self.max_tokens,
             "repeat": self.repeat,
+            **({"untrusted": True} if self.untrusted else {}),
         }
 
 
@@ -177,7 +170,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers."""
+    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers.
+
+    ``unparseable`` is the share of first replies that were no grade; ``kinds`` the mean grade of each kind of specimen.
+    """
 
     fit: bool
     reason: str
@@ -190,6 +186,8 @@ class Fitness:
     floor_variance: float
     canaries: int
     gold: int
+    injected: int = 0
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
