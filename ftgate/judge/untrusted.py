@@ -54,7 +54,7 @@ def harmless(text: str) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """``text`` itself, or its first and last ``most // 2`` characters with a line between that says how much is gone."""
+    """``text`` itself, or its first and last ``most // 2`` characters and a line between that says how much is gone."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]}\n(… {len(text) - 2 * (most // 2):,} characters left out …)\n{text[-(most // 2) :]}"
