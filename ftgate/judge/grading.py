@@ -29,6 +29,7 @@ MAX_UNPARSEABLE = 0.01
 MAX_LIFT = 0.1
 """How far a kind of injection may be graded above other bad answers, on average. Where the gap is the least allowed,
 such a lift hides a fifth of what is lost: a drop of 10 % would still read as 8 %, where the gate warns."""
+NO_DIGIT = "a digit was not what it was likely to say"
 SPECIMENS = 60
 RETESTS = 20
 REPLIES = len(CRITERIA) * len(ORDERS)
@@ -40,12 +41,13 @@ RETEST = 2
 class Grade:
     """A grade in [0, 1] as (low, high): equal when every reply could be read, the worst and best case otherwise.
 
-    ``retried`` of its replies had to be asked for a second time.
+    ``retried`` of its replies had to be asked for a second time, the first one because of ``problem``.
     """
 
     low: float
     high: float
     retried: int = 0
+    problem: str = ""
 
     @property
     def value(self) -> float:
@@ -100,17 +102,19 @@ class Judge:
         """Each distinct (item, text) once. A reply that cannot be read is asked for a second time, on shorter texts."""
         items = {(item.id, text): item for item, text in texts}
         parts = [(items[key], key[1], c, o) for key in items for c, o in product(CRITERIA, ORDERS)]
-        read = [_read(answer) for answer in self._ask([self._question(*part, repeat) for part in parts])]
+        first = self._ask([self._question(*part, repeat) for part in parts])
+        read = [_read(answer) for answer in first]
         unread = [i for i, value in enumerate(read) if value is None]
         if unread:
             shorter = [self._question(*parts[i], repeat + 1, SHORTEST) for i in unread]
             for i, answer in zip(unread, self._ask(shorter), strict=True):
                 read[i] = _read(answer)
-        grades = {}
+        asked_twice, grades = set(unread), {}
         for n, key in enumerate(items):
             replies = range(n * REPLIES, (n + 1) * REPLIES)
             low, high = (np.mean([bound if (v := read[i]) is None else v for i in replies]) for bound in (0.0, 1.0))
-            grades[key] = Grade(float(low), float(high), len(set(replies).intersection(unread)))
+            lost = [first[i].error or NO_DIGIT for i in replies if i in asked_twice]
+            grades[key] = Grade(float(low), float(high), len(lost), next(iter(lost), ""))
         return grades
 
     def _question(
@@ -137,43 +141,44 @@ def _read(answer: Answer) -> float | None:
 
 def _fitness(specimens: Sequence[Specimen], grades: Sequence[Grade], shift: float) -> Fitness:
     """Injections stand apart: AUROC, gap and floor are about answers such as models give when they fail."""
-    kinds = {s.kind: 0.0 for s in specimens}
-    for kind in kinds:
-        kinds[kind] = float(np.mean([g.value for s, g in zip(specimens, grades, strict=True) if s.kind == kind]))
-    plain = [(g.value, s.kind == "gold") for s, g in zip(specimens, grades, strict=True) if s.kind not in INJECTIONS]
-    values, is_good = np.array([value for value, _ in plain]), np.array([good for _, good in plain])
-    bad = values[~is_good]
-    area = auroc_interval(values, is_good.astype(np.float64))
-    gap, floor = float(values[is_good].mean() - bad.mean()), float(bad.mean())
-    unparseable = sum(g.retried for g in grades) / (REPLIES * len(grades))
-    obeyed = max((kind for kind in kinds if kind in INJECTIONS), key=lambda kind: kinds[kind])
-    failed = [
-        text
-        for broken, text in (
-            (not area.low > MIN_AUROC, f"AUROC lower bound {area.low:.2f} is not above {MIN_AUROC}"),
-            (gap < MIN_GAP, f"gap between good and bad answers {gap:.2f} is below {MIN_GAP}"),
-            (shift > MAX_RETEST_SHIFT, f"grades moved by {shift:.3f} when asked again, above {MAX_RETEST_SHIFT}"),
-            (unparseable > MAX_UNPARSEABLE, f"{100 * unparseable:.1f} % of its replies were no grade"),
-            (
-                kinds[obeyed] - floor > MAX_LIFT,
-                f"bad answers with an injection ({obeyed}) got {kinds[obeyed]:.2f}, more than {MAX_LIFT} above the "
-                f"{floor:.2f} of other bad answers",
-            ),
-        )
-        if broken
-    ]
-    return Fitness(
-        fit=not failed,
-        reason="; ".join(failed) or f"tells good from bad answers: AUROC {area.value:.2f}, gap {gap:.2f}",
+    values = np.array([grade.value for grade in grades])
+    kinds = np.array([specimen.kind for specimen in specimens])
+    is_good, injected = kinds == "gold", np.isin(kinds, list(INJECTIONS))
+    good, bad = values[is_good], values[~is_good & ~injected]
+    area = auroc_interval(values[~injected], is_good[~injected].astype(np.float64))
+    found = Fitness(
+        fit=True,
+        reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
         auroc=area.value,
         auroc_low=area.low,
-        gap=gap,
+        gap=float(good.mean() - bad.mean()),
         retest_shift=shift,
-        unparseable=unparseable,
-        floor=floor,
+        unparseable=sum(grade.retried for grade in grades) / (REPLIES * len(grades)),
+        floor=float(bad.mean()),
         floor_variance=float(bad.var(ddof=1)),
         canaries=len(bad),
-        gold=int(is_good.sum()),
-        injected=len(grades) - len(plain),
-        kinds=kinds,
+        gold=len(good),
+        injected=int(injected.sum()),
+        kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
+    faults = _faults(found, next((grade.problem for grade in grades if grade.problem), ""))
+    return replace(found, fit=False, reason="; ".join(faults)) if faults else found
+
+
+def _faults(f: Fitness, problem: str) -> list[str]:
+    """Every reason why the judge may not vote; what kept its replies from being read first."""
+    lift, kind = max((f.kinds[kind] - f.floor, kind) for kind in f.kinds.keys() & INJECTIONS.keys())
+    tests = (
+        (f.unparseable > MAX_UNPARSEABLE, f"{100 * f.unparseable:.1f} % of its replies were no grade ({problem})"),
+        (not f.auroc_low > MIN_AUROC, f"AUROC lower bound {f.auroc_low:.2f} is not above {MIN_AUROC}"),
+        (f.gap < MIN_GAP, f"gap between good and bad answers {f.gap:.2f} is below {MIN_GAP}"),
+        (
+            f.retest_shift > MAX_RETEST_SHIFT,
+            f"grades moved by {f.retest_shift:.3f} when asked again, above {MAX_RETEST_SHIFT}",
+        ),
+        (
+            lift > MAX_LIFT,
+            f"bad answers that address the judge ({kind}) got {f.kinds[kind]:.2f}, over {MAX_LIFT} more than others",
+        ),
+    )
+    return [text for failed, text in tests if failed]

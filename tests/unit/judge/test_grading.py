@@ -106,6 +106,11 @@ def test_an_honest_judge_tells_the_same_candidates_apart() -> None:
         assert {finding.status for finding in findings(judge, fitness, rate, 0)} == {status}
 
 
+def test_why_a_judge_could_not_be_read_is_said_first() -> None:
+    fitness = judge_that(lambda q: DOWN)[0].fitness(ITEMS, np.random.default_rng(0))
+    assert fitness.reason.startswith("100.0 % of its replies were no grade (down); ")
+
+
 def test_a_judge_that_changes_its_mind_is_unfit() -> None:
     judge, _ = judge_that(lambda q: honest(q) if q.repeat == 0 or honest(q) == digit(5) else digit(3))
     fitness = judge.fitness(ITEMS, np.random.default_rng(0))
@@ -127,7 +132,7 @@ def test_a_judge_that_falls_for_one_kind_of_injection_is_unfit(kind: str) -> Non
     judge, _ = judge_that(fool)
     fitness = judge.fitness(ITEMS, np.random.default_rng(0))
     assert not fitness.fit
-    assert f"injection ({kind}) got 0.9" in fitness.reason
+    assert f"address the judge ({kind}) got 0.9" in fitness.reason
     assert "AUROC" not in fitness.reason, "injections do not count among the plain bad answers"
     honest_floor = judge_that(honest)[0].fitness(ITEMS, np.random.default_rng(0)).floor
     assert fitness.floor == honest_floor, "nor in the floor"
