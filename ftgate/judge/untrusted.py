@@ -8,6 +8,7 @@ judge's tokenizer break the rest of its control tokens themselves (``Question.un
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 LONGEST = 8_000
 """An answer is judged on at most this many characters, about 2000 tokens of English: half of the default context."""
@@ -43,6 +44,7 @@ _CONTROL = re.compile(
 )
 
 
+@lru_cache(maxsize=64)  # every text is asked about six times in a row, and may be long
 def harmless(text: str) -> str:
     """``text`` with fences and control tokens broken by a space, and with nothing in it that cannot be seen.
 
