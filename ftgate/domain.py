@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,16 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Role = Literal["system", "user", "assistant"]
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller. A failure of the gate never reads as an opinion about the model."""
+
+    ALLOW = 0
+    BLOCK = 1
+    USAGE = 2
+    GATE_FAILED = 3
+    HOLD = 4
 
 
 class Leaning(StrEnum):
@@ -37,9 +47,9 @@ class Verdict(StrEnum):
     HOLD = "hold"
 
     @property
-    def exit_code(self) -> int:
-        """The process exit code that stands for this verdict. 2 and 3 are failures of the gate: see errors.py."""
-        return {"allow": 0, "block": 1, "hold": 4}[self.value]
+    def exit_code(self) -> ExitCode:
+        """The process exit code that stands for this verdict."""
+        return {"allow": ExitCode.ALLOW, "block": ExitCode.BLOCK, "hold": ExitCode.HOLD}[self.value]
 
 
 class Status(StrEnum):

@@ -71,7 +71,8 @@ def judge_messages(
             "Reply with one digit from 1 to 5.",
         ]
     )
-    parts = ["[[prompt]]", _shown("\n".join(m.content for m in prompt), most)]
+    turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
+    parts = ["[[prompt]]", _shown("\n".join(turns), most)]
     if reference is not None:
         parts += ["[[reference]]", _shown(reference, most)]
     parts += ["[[answer]]", _shown(answer, most or LONGEST), "[[end]]", "Digit:"]

@@ -209,6 +209,12 @@ def test_the_judge_never_learns_whose_answer_it_is() -> None:
     assert "base" not in text
 
 
+def test_of_a_conversation_the_judge_sees_who_said_what() -> None:
+    turns = (Message("user", "a"), Message("assistant", "b"), Message("user", "c"))
+    content = judge_messages(CRITERIA[0], "ascending", turns, "d", None)[1].content
+    assert content == "[[prompt]]\nuser: a\nassistant: b\nuser: c\n[[answer]]\nd\n[[end]]\nDigit:"
+
+
 def test_the_two_orders_show_the_same_scale_turned_round() -> None:
     up, down = (judge_messages(CRITERIA[0], o, ITEMS[0].messages, "a", None)[0].content for o in ORDERS)
     assert up.splitlines()[1:6] == down.splitlines()[1:6][::-1]
