@@ -180,7 +180,7 @@ def control_tokens(tokenizer: Any) -> dict[int, str]:
     Left out: the unknown token, which stands for any character that the tokenizer lacks; single characters and white
     space; and added words, which are text like any other.
     """
-    added = tokenizer.added_tokens_decoder.items()
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # not every tokenizer that transformers loads has it
     found = {number: str(token) for number, token in added if token.special or _MARKUP.fullmatch(str(token))}
     found |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
     if tokenizer.unk_token_id not in (tokenizer.eos_token_id, tokenizer.bos_token_id):
