@@ -130,10 +130,23 @@ def checklist(
         _enough("Calibration was measured on at least 500 items", found, "calibration", 500),
     ]
     lines += [
-        ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=f.reason)
+        ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=_earned(f))
         for name, f in fitness.items()
     ]
     return lines
+
+
+def _earned(fitness: Fitness) -> str:
+    """What the judge was tested on and every number that came out; why it is unfit stands first."""
+    if not fitness.kinds:
+        return fitness.reason
+    grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in fitness.kinds.items())
+    return (
+        f"{'' if fitness.fit else f'{fitness.reason}. '}AUROC {fitness.auroc:.2f} (at least {fitness.auroc_low:.2f}) "
+        f"on {fitness.gold} good and {fitness.canaries} bad answers, gap {fitness.gap:.2f}; asked again, grades moved "
+        f"by {fitness.retest_shift:.3f}; {100 * fitness.unparseable:.1f} % of the replies were no grade; mean grades: "
+        f"{grades}"
+    )
 
 
 def _held_out(job: Job) -> ChecklistEntry:

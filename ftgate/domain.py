@@ -111,7 +111,8 @@ class Question:
 
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
     nothing else; without, it decodes greedily up to ``max_tokens``. ``part`` tells several questions about one item
-    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store.
+    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store. Where
+    ``untrusted``, the messages hold text of strangers, which an engine must not read as its model's control tokens.
     """
 
     measurement: str
@@ -121,6 +122,7 @@ class Question:
     options: tuple[str, ...] = ()
     max_tokens: int = 1
     repeat: int = 0
+    untrusted: bool = False
 
     def content(self) -> dict[str, Any]:
         """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
@@ -129,6 +131,7 @@ class Question:
             "options": list(self.options),
             "max_tokens": self.max_tokens,
             "repeat": self.repeat,
+            **({"untrusted": True} if self.untrusted else {}),
         }
 
 
@@ -177,7 +180,10 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Fitness:
-    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers."""
+    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers.
+
+    ``unparseable`` is the share of first replies that were no grade; ``kinds`` the mean grade of each kind of specimen.
+    """
 
     fit: bool
     reason: str
@@ -190,6 +196,8 @@ class Fitness:
     floor_variance: float
     canaries: int
     gold: int
+    injected: int = 0
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

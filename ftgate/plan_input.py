@@ -152,7 +152,7 @@ def _load(m: Measurement, suite: Suite, trained: bool, earlier: Earlier | None) 
         compared=compared,
         units=units,
         questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * judged + 2 * SPECIMENS + RETESTS) if judged else 0,
+        judge_questions=JUDGE_CALLS * (2 * judged + 3 * SPECIMENS + RETESTS) if judged else 0,
         seconds=earlier.each(ASKING, earlier.asked) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judged) if earlier else None,
         past=_past(m, suite, clustered, earlier, found) if earlier and found else None,

@@ -17,7 +17,7 @@ class Scored:
 
     ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
     ``base`` and ``candidate`` where it could. ``graded`` marks the items that a judge graded; the others are right or
-    wrong by rule.
+    wrong by rule. ``retried`` counts the judge's replies, on all that was scored together, that were asked for twice.
     """
 
     items: tuple[Item, ...]
@@ -28,6 +28,7 @@ class Scored:
     candidate_low: FloatArray
     candidate_high: FloatArray
     graded: BoolArray
+    retried: int = 0
 
     @classmethod
     def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:
@@ -57,4 +58,5 @@ class Scored:
             self.candidate_low[at],
             self.candidate_high[at],
             self.graded[at],
+            self.retried,
         )

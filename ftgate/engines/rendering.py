@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ TEMPLATE_SECONDS = 5.0
 """Processor time for one conversation: a chat template is a program that came with the model."""
 TAIL_CHARACTERS = 64
 _SENTINEL = "ftgate-probe-6b1f"
+_MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,17 @@ class Renderer:
                 hint="ftgate asks through the chat template; save the tokenizer of a chat model with the weights",
             )
         self.stops = stop_tokens(self.model.path, self._tokenizer)
+        self._controls = control_tokens(self._tokenizer)
+        # Looking ahead, so that a mark which begins inside another one is found as well.
+        self._control_starts = re.compile(f"(?=(?:{'|'.join(map(re.escape, self._controls.values()))})).", re.DOTALL)
         self._tails: dict[tuple[str, str], frozenset[int]] = {}
         self._usual_tail = self._find_tail()
 
     def prepare(self, question: Question) -> Prepared | Answer:
         """The question's tokens, or the answer that says why it cannot be asked."""
         try:
-            text = self._render(question.messages)
+            messages = self._without_controls(question.messages) if question.untrusted else question.messages
+            text = self._render(messages)
             ids = self._encode(text)
             room = self.context - max(1, question.max_tokens)
             if len(ids) > room:
@@ -96,6 +102,23 @@ class Renderer:
             return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
         except (TypeError, UnicodeError):
             raise UnanswerableError("the text is not valid Unicode") from None
+
+    def _without_controls(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages, in words that hold no control token: a space is put into each text that reads as one."""
+        found = []
+        for message in messages:
+            content = message.content
+            if self._steers(content):
+                content = self._control_starts.sub(r"\g<0> ", content)
+                if self._steers(content):
+                    raise UnanswerableError(
+                        "the text to judge reads as a control token of this model that no space breaks"
+                    )
+            found.append(Message(message.role, content))
+        return found
+
+    def _steers(self, text: str) -> bool:
+        return not self._controls.keys().isdisjoint(self._encode(text))
 
     def _find_tail(self) -> str | None:
         """What the template puts after the last turn, if that is the same for every conversation."""
@@ -149,6 +172,20 @@ def load_tokenizer(folder: Path) -> Any:
             f"{folder}: the tokenizer cannot be read: {error}",
             hint="the folder needs tokenizer.json and tokenizer_config.json beside the weights",
         ) from None
+
+
+def control_tokens(tokenizer: Any) -> dict[int, str]:
+    """The tokens that structure a conversation, by id: all special ones, and added ones that are written as markup.
+
+    Left out: the unknown token, which stands for any character that the tokenizer lacks; single characters and white
+    space; and added words, which are text like any other.
+    """
+    added = getattr(tokenizer, "added_tokens_decoder", {}).items()  # not every tokenizer that transformers loads has it
+    found = {number: str(token) for number, token in added if token.special or _MARKUP.fullmatch(str(token))}
+    found |= dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+    if tokenizer.unk_token_id not in (tokenizer.eos_token_id, tokenizer.bos_token_id):
+        found.pop(tokenizer.unk_token_id, None)
+    return {number: text for number, text in found.items() if len(text.strip()) > 1}
 
 
 def read_json(path: Path) -> dict[str, Any]:

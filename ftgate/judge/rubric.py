@@ -7,12 +7,12 @@ averaging follows the position-bias remedy of Zheng et al. 2023 (Judging LLM-as-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ftgate.domain import Message
+from ftgate.judge.untrusted import LONGEST, harmless, shortened
 
 Order = Literal["ascending", "descending"]
 ORDERS: tuple[Order, ...] = ("ascending", "descending")
@@ -48,9 +48,18 @@ CRITERIA: tuple[Criterion, ...] = (
 
 
 def judge_messages(
-    criterion: Criterion, order: Order, prompt: Sequence[Message], answer: str, reference: str | None
+    criterion: Criterion,
+    order: Order,
+    prompt: Sequence[Message],
+    answer: str,
+    reference: str | None,
+    *,
+    most: int | None = None,
 ) -> tuple[Message, ...]:
-    """The conversation that asks a judge for one digit about one answer. It never says which model wrote the answer."""
+    """The conversation that asks a judge for one digit about one answer. It never says which model wrote the answer.
+
+    The answer is cut to ``LONGEST`` characters; with ``most``, prompt, reference and answer are each cut to that.
+    """
     scale = list(zip(DIGITS, criterion.scale, strict=True))
     if order == "descending":
         scale.reverse()
@@ -62,14 +71,15 @@ def judge_messages(
             "Reply with one digit from 1 to 5.",
         ]
     )
-    parts = ["[[prompt]]", "\n".join(_neutral(m.content) for m in prompt)]
+    turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
+    parts = ["[[prompt]]", _shown("\n".join(turns), most)]
     if reference is not None:
-        parts += ["[[reference]]", _neutral(reference)]
-    parts += ["[[answer]]", _neutral(answer), "[[end]]", "Digit:"]
+        parts += ["[[reference]]", _shown(reference, most)]
+    parts += ["[[answer]]", _shown(answer, most or LONGEST), "[[end]]", "Digit:"]
     return (Message("system", rubric), Message("user", "\n".join(parts)))
 
 
-def _neutral(text: str) -> str:
-    """Keep text under judgement from closing its own fence."""
-    # Bracket by bracket: replacing pairs leaves a pair of every three.
-    return re.sub(r"\[(?=\[)", "[ ", re.sub(r"\](?=\])", "] ", text))
+def _shown(text: str, most: int | None) -> str:
+    """Text under judgement as the judge sees it: it cannot close its own fence, and is cut where it is too long."""
+    whole = harmless(text)
+    return whole if most is None else shortened(whole, most)

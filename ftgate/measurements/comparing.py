@@ -128,6 +128,13 @@ def flips(scored: Scored) -> dict[str, Any]:
     }
 
 
+def judging(evidence: Evidence) -> dict[str, Any]:
+    """How well the judge could be read: replies that it was asked for twice, and scores that stayed unknown."""
+    if evidence.fitness is None:
+        return {}
+    return {"judge": {"asked_again": evidence.scored.retried, "unreadable": evidence.scored.unreadable}}
+
+
 def by_tag(scored: Scored) -> tuple[Slice, ...]:
     """One slice for each tag, in alphabetical order. An item with two tags is in both."""
     tags = sorted({tag for item in scored.items for tag in item.tags})

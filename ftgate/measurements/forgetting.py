@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
 from ftgate.measurements.by_rule import second_opinion
-from ftgate.measurements.comparing import by_tag, drop, flips
+from ftgate.measurements.comparing import by_tag, drop, flips, judging
 
 
 class Forgetting(Measurement):
@@ -64,7 +64,7 @@ class Forgetting(Measurement):
             least_n=evidence.least_items(self.block_drop),
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
             slices=(*by_tag(evidence.scored), *ruled),
-            details={**flips(evidence.scored), **_lengths(evidence.pairs), **agreement},
+            details={**flips(evidence.scored), **judging(evidence), **_lengths(evidence.pairs), **agreement},
         )
 
 

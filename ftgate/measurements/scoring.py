@@ -74,6 +74,7 @@ def interleaved(items: Sequence[Item], parts: Sequence[Scored]) -> Scored:
         np.concatenate([part.candidate_low for part in parts]),
         np.concatenate([part.candidate_high for part in parts]),
         np.concatenate([part.graded for part in parts]),
+        sum(part.retried for part in parts),
     )
     return whole.subset([place[item.id] for item in items])
 

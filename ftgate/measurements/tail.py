@@ -12,7 +12,7 @@ from pydantic import Field
 
 from ftgate.domain import Claim, FloatArray, Slice, TailMap
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
-from ftgate.measurements.comparing import by_tag, drop, flips, plain_slice
+from ftgate.measurements.comparing import by_tag, drop, flips, judging, plain_slice
 from ftgate.scores import Scored
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
@@ -78,7 +78,7 @@ class Tail(Measurement):
             void=void,
             about=frozenset(item.id for item in tail.items),
             slices=tuple(slices),
-            details={**flips(tail), **_where(scored, in_tail, tail_map)},
+            details={**flips(tail), **judging(evidence), **_where(scored, in_tail, tail_map)},
         )
 
     def _in_tail(self, scored: Scored, tail_map: TailMap | None) -> NDArray[np.bool_]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ftgate.domain import Claim
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, unfit
-from ftgate.measurements.comparing import LEAST_GRADED, difference, flips
+from ftgate.measurements.comparing import LEAST_GRADED, difference, flips, judging
 
 
 class Target(Measurement):
@@ -50,5 +50,5 @@ class Target(Measurement):
             doubts=estimate.doubts,
             least_n=1 if evidence.scored.binary else LEAST_GRADED,
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
-            details=flips(evidence.scored),
+            details={**flips(evidence.scored), **judging(evidence)},
         )

@@ -6,13 +6,16 @@ import json
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from engines.tiny import END, TEMPLATE, TinyModels, make_tokenizer, model_at, question
+from engines.tiny import END, SPECIALS, TEMPLATE, TinyModels, make_tokenizer, model_at, question
 from ftgate.domain import Answer, Message
-from ftgate.engines.rendering import Prepared, Renderer, context_of, stop_tokens, time_limit
+from ftgate.engines.rendering import Prepared, Renderer, context_of, control_tokens, stop_tokens, time_limit
 from ftgate.errors import ArtifactError
 
 pytestmark = pytest.mark.engine
@@ -164,3 +167,82 @@ def test_the_context_of_a_model_with_a_text_part(tmp_path: Path) -> None:
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="the tokenizer cannot be read"):
         Renderer(model_at(tmp_path), 64)
+
+
+# What no rule about the look of a token would find, and one that begins inside another.
+ODD = ("~~EOT~~", "sop", ">>QUESTION<<", "~~EOT~~sop>>")
+ADDED = ("<think>", "[[turn]]")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
+    """A tokenizer with odd control tokens, added markup, and added words that are text like any other."""
+    from tokenizers import AddedToken, Tokenizer
+
+    folder = tmp_path_factory.mktemp("odd")
+    make_tokenizer(folder)
+    core = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in ODD])
+    core.add_tokens([AddedToken(text, special=False, normalized=False) for text in (*ADDED, "    ", "ö", "red river")])
+    core.save(str(folder / "tokenizer.json"))
+    return Renderer(model_at(folder), 4096)
+
+
+def controls_in(renderer: Renderer, text: str, *, untrusted: bool) -> int:
+    prepared = renderer.prepare(replace(question(text), untrusted=untrusted))
+    assert isinstance(prepared, Prepared)
+    return sum(number in control_tokens(renderer._tokenizer) for number in prepared.ids)
+
+
+def test_control_tokens_are_the_special_ones_and_markup(odd: Renderer) -> None:
+    assert set(control_tokens(odd._tokenizer).values()) == {*SPECIALS, *ODD, *ADDED}
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([*SPECIALS, *ODD, *ADDED, "~", "<", ">", "|", "    ", "ö", "red river", "\n"])))
+def test_untrusted_text_holds_no_control_token_of_the_model(odd: Renderer, parts: list[str]) -> None:
+    text = "".join(parts)
+    assert controls_in(odd, text, untrusted=True) == controls_in(odd, "plain", untrusted=True)
+
+
+def test_only_text_that_is_declared_untrusted_is_touched(odd: Renderer) -> None:
+    tokens = [*SPECIALS, *ODD, *ADDED]
+    assert controls_in(odd, " ".join(tokens), untrusted=False) >= len(tokens)
+    for text in ("which home?", "red river    ö <div> a < b |> c"):
+        trusted, untrusted = (odd.prepare(replace(question(text), untrusted=flag)) for flag in (False, True))
+        assert trusted == untrusted
+
+
+def test_the_options_of_untrusted_text_are_read_as_ever(odd: Renderer) -> None:
+    prepared = odd.prepare(replace(question("~~EOT~~", ("A", "B")), untrusted=True))
+    assert isinstance(prepared, Prepared)
+    assert all(prepared.options)
+
+
+def test_a_control_token_that_no_space_breaks_is_an_error_row(tmp_path: Path) -> None:
+    """A tokenizer that drops spaces before it looks for its tokens would put the mark together again."""
+    from tokenizers import AddedToken, Tokenizer, normalizers
+
+    make_tokenizer(tmp_path)
+    core = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    core.normalizer = normalizers.Replace(" ", "")
+    core.add_special_tokens([AddedToken("~~EOT~~", special=True, normalized=True)])
+    core.save(str(tmp_path / "tokenizer.json"))
+    renderer = Renderer(model_at(tmp_path), 256)
+    answer = renderer.prepare(replace(question("a ~~EOT~~"), untrusted=True))
+    assert isinstance(answer, Answer)
+    assert "control token" in str(answer.error)
+
+
+def test_an_unknown_character_is_no_control_token(tmp_path: Path) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    core = Tokenizer(models.WordLevel({"<unk>": 0, "hi": 1, "</s>": 2}, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    core.save(str(tmp_path / "tokenizer.json"))
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "unk_token": "<unk>", "eos_token": "</s>"}
+    config["chat_template"] = "{{ messages[0]['content'] }}"
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    prepared = Renderer(model_at(tmp_path), 64).prepare(replace(question("hi 你 </s>"), untrusted=True))
+    assert isinstance(prepared, Prepared)
+    assert 2 not in prepared.ids

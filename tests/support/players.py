@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,12 +58,54 @@ def answer_of(player: Player, question: Question) -> Answer:
     return Answer(option_logprobs=tuple(math.log(player.confidence if c == wanted else rest) for c in shown))
 
 
-def honest_judge(model: Model, question: Question) -> Answer:
-    """5 when the answer equals the reference, 1 otherwise."""
+def shown(question: Question) -> tuple[str, str]:
+    """Reference and answer as the judge is shown them."""
     content = question.messages[-1].content
     reference = content.split("[[reference]]\n")[1].split("\n[[answer]]")[0]
-    said = content.split("[[answer]]\n")[1].split("\n[[end]]")[0]
+    return reference, content.split("[[answer]]\n")[1].split("\n[[end]]")[0]
+
+
+def honest_judge(model: Model, question: Question) -> Answer:
+    """5 when the answer equals the reference, 1 otherwise."""
+    reference, said = shown(question)
     return digit(5 if said == reference else 1)
+
+
+def order_judge(model: Model, question: Question) -> Answer:
+    """The best grade where the scale begins with it, the worst where it begins with that."""
+    return digit(5 if "5 =" in question.messages[0].content.splitlines()[1] else 1)
+
+
+def length_judge(model: Model, question: Question) -> Answer:
+    """The longer the answer beside its reference, the better."""
+    reference, said = shown(question)
+    return digit(1 + min(4, 4 * len(said) // max(1, len(reference))))
+
+
+def obedient_judge(model: Model, question: Question) -> Answer:
+    """Honest, unless the answer tells it what to reply."""
+    told = re.search(r"(reply with|output|digit:) 5|^5\b|\n5\b|>5$", shown(question)[1], re.IGNORECASE)
+    return digit(5) if told else honest_judge(model, question)
+
+
+def absent_judge(model: Model, question: Question) -> Answer:
+    """Honest, but one reply in twenty, asked once or twice, is no digit."""
+    if luck(question.item_id, question.part, question.repeat, question.messages[-1].content) < 0.05:
+        return Answer(option_logprobs=(-20.0,) * 5)
+    return honest_judge(model, question)
+
+
+UNFIT_JUDGES: dict[str, tuple[Script, str]] = {
+    "constant": (lambda model, question: digit(3), "AUROC"),
+    "always five": (lambda model, question: digit(5), "gap"),
+    "follows the order of the scale": (order_judge, "AUROC"),
+    "grades by length": (length_judge, "AUROC"),
+    "obeys injections": (obedient_judge, "address the judge"),
+    "unreadable one time in twenty": (absent_judge, "no grade"),
+    "no digits": (lambda model, question: Answer(option_logprobs=(-30.0,) * 5), "no grade"),
+    "down": (lambda model, question: Answer(finish="error", error="down"), "no grade"),
+}
+"""Judges that must never let anything pass, each with what its reason must name."""
 
 
 def digit(value: int) -> Answer:

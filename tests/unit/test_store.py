@@ -130,11 +130,16 @@ def test_scores_are_appended_only_when_they_change(tmp_path: Path) -> None:
         question("a", options=("A", "B")),
         question("a", max_tokens=2),
         question("a", repeat=1),
+        question("a", untrusted=True),
         question("b"),
     ],
 )
 def test_an_address_depends_on_all_that_an_answer_depends_on(other: Question) -> None:
     assert answer_key(MODEL, question("a"), INFO) != answer_key(MODEL, other, INFO)
+
+
+def test_questions_that_declare_nothing_untrusted_keep_their_address() -> None:
+    assert set(question("a").content()) == {"messages", "options", "max_tokens", "repeat"}
 
 
 def test_an_address_depends_on_weights_and_engine_but_not_on_names() -> None:
