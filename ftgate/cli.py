@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ftgate import __version__
+from ftgate.cli_github import VERBS
 from ftgate.errors import ConfigurationError, FtgateError
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ def schema(kind: str) -> None:
     from ftgate.schema import schema_of
 
     click.echo(schema_of(kind))
+
+
+for verb in VERBS:
+    cli.add_command(verb)
 
 
 def entry() -> NoReturn:

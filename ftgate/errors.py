@@ -49,3 +49,7 @@ class ControlError(FtgateError):
 
 class StoreError(FtgateError):
     """The journal of answers cannot be read or belongs to another run. Exit code 3."""
+
+
+class PublishError(FtgateError):
+    """The platform could not be reached, or refused what the publisher needs. Exit code 3."""

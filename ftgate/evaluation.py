@@ -18,6 +18,7 @@ from ftgate.jobfile import load_job, save_job
 from ftgate.report.document import Report, write_report
 from ftgate.report.progress import Progress
 from ftgate.report.render import write_rendered
+from ftgate.report.statement import write_statement
 from ftgate.store import Journal
 
 
@@ -97,4 +98,5 @@ def _refuse_to_embed(kind: str) -> Embedder:
 def _write(report: Report, out: Path) -> Report:
     write_report(report, out / "report.json")
     write_rendered(report, out)
+    write_statement(report, out)
     return report

@@ -19,7 +19,7 @@ def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Se
     plant them: allow where they lead. An empty list allows nothing, so that loading is always somebody's decision.
     """
     real, home = folder.resolve(), policy_folder.resolve()
-    if any(_matches(Path(os.path.normpath(home / glob)).parts, real.parts) for glob in allow):
+    if any(matches(Path(os.path.normpath(home / glob)).parts, real.parts) for glob in allow):
         return
     shown = Path(os.path.relpath(real, home))
     allowed = ", ".join(allow) or "nothing"
@@ -30,7 +30,7 @@ def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Se
     )
 
 
-def _matches(glob: Sequence[str], names: Sequence[str]) -> bool:
+def matches(glob: Sequence[str], names: Sequence[str]) -> bool:
     """Whether ``names`` match, one by one. ``reached`` are the places in ``glob`` that the names so far may lead to."""
     reached = _past_stars(glob, {0})
     for name in names:

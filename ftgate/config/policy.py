@@ -54,6 +54,17 @@ class ArtifactSettings(Section):
     remote_code: Literal[False] = False
 
 
+class PublishSettings(Section):
+    """How results are kept on GitHub. Nothing here has a say in a verdict, so the policy's fingerprint leaves it out."""
+
+    ledger: Literal["comment", "branch"] = "comment"
+    """`branch` also keeps every record on an append-only branch: what `ftgate verify` and waivers rest on."""
+    branch: str = Field(default="ftgate-ledger", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$")
+    """Name of the ledger branch. Protect it: nobody but the workflow should be able to push to it."""
+    context: str = Field(default="ftgate/verdict", min_length=1, max_length=100)
+    """Name of the commit status that branch protection requires."""
+
+
 class Policy(Section):
     """The whole policy file."""
 
@@ -66,10 +77,11 @@ class Policy(Section):
     evidence: EvidenceSettings = EvidenceSettings()
     engine: EngineSettings = EngineSettings()
     artifacts: ArtifactSettings = ArtifactSettings()
+    publish: PublishSettings = PublishSettings()
 
     def sha256(self) -> str:
-        """Fingerprint of what the policy says, whatever its comments and layout."""
-        return digest_of(self.model_dump(mode="json"))
+        """Fingerprint of what the policy says about verdicts, whatever its comments and layout."""
+        return digest_of(self.model_dump(mode="json", exclude={"publish"}))
 
 
 def read_policy(path: Path) -> Policy:

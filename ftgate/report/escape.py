@@ -78,19 +78,19 @@ def code(text: str, limit: int = 200) -> str:
     return f"{ticks}{pad}{line}{pad}{ticks}"
 
 
-def block(text: str, limit: int = 600) -> str:
-    """``text`` as a fenced code block of its own, lines kept: at most ``limit`` characters and 24 lines of it.
+def block(text: str, limit: int = 600, *, lines: int = MAX_BLOCK_LINES, language: str = "text") -> str:
+    """``text`` as a fenced code block of its own, lines kept: at most ``limit`` characters and ``lines`` lines of it.
 
     The fence is longer than any run of backticks inside. It must stand at the start of a line, after a blank one.
     """
     text = text.rstrip()
     head = _head(text, limit)
     whole = clean(head)
-    lines = whole[:limit].split("\n")[:MAX_BLOCK_LINES]
-    hidden = len(whole) - len("\n".join(lines)) + len(text) - len(head)
-    body = _no_comment("\n".join(line.rstrip() for line in lines)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
+    shown = whole[:limit].split("\n")[:lines]
+    hidden = len(whole) - len("\n".join(shown)) + len(text) - len(head)
+    body = _no_comment("\n".join(line.rstrip() for line in shown)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
     fence = "`" * max(3, 1 + _longest_run(body))
-    return f"{fence}text\n{body}\n{fence}"
+    return f"{fence}{language}\n{body}\n{fence}"
 
 
 def terminal(text: str, limit: int = 200) -> str:

@@ -1,0 +1,216 @@
+"""The verbs that speak with GitHub. They read the runner's environment and build the client; the rest is in publish/."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ftgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ftgate.config.policy import Policy
+    from ftgate.publish.hub import Hub
+    from ftgate.report.document import Report
+
+PATH = click.Path(path_type=Path)
+REPO = click.option("--repo", envvar="GITHUB_REPOSITORY", required=True, help="owner/name.")
+AUTHOR = click.option("--author", default="", help="Who writes the gate's comments; by default the token's owner.")
+POLICY = click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
+API = "https://api.github.com"
+
+
+@click.command()
+@click.argument("directories", nargs=-1, type=PATH)
+@click.option(
+    "--pending", is_flag=True, help="Before the evaluation: set the status to pending, and name the manifests."
+)
+@click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
+@AUTHOR
+def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: str) -> None:
+    """Tell GitHub: commit status, comment, audit trail, summary, outputs. Running it twice changes nothing.
+
+    DIRECTORIES are the output folders of the runs, one a changed manifest.
+    """
+    from ftgate.publish.context import read_place
+    from ftgate.publish.outputs import Runner
+    from ftgate.publish.publisher import Desk, announce
+    from ftgate.publish.publisher import publish as tell
+
+    place = read_place(os.environ, _event())
+    desk = Desk(
+        hub=_hub(place.repository),
+        place=place,
+        runner=Runner.of(os.environ),
+        now=_now,
+        say=click.echo,
+        policy_path=policy,
+        redo=_redo,
+        author=author,
+    )
+    code = announce(desk) if pending else tell(desk, directories)
+    click.get_current_context().exit(int(code))
+
+
+@click.command()
+@REPO
+@click.option("--pull-request", "number", type=int, default=None, help="Check this thread's comment too.")
+@POLICY
+@AUTHOR
+def history(repo: str, number: int | None, policy: Path, author: str) -> None:
+    """Show the audit trail and check it: exit 1 and a list of what was altered or removed, if anything was."""
+    from ftgate.publish.audit import compare, ledger_history, thread_history
+
+    hub, settings = _hub(repo), _policy(policy).publish
+    found = [ledger_history(hub, settings.branch, number)] if settings.ledger == "branch" else []
+    problems = list(found[0].problems) if found else []
+    if number is not None:
+        thread = thread_history(hub, number, author or hub.login(), settings.context)
+        problems += [*thread.problems, *(compare(thread, found[0]) if found else [])]
+        found.append(thread)
+    if not found:
+        raise ConfigurationError(
+            "there is no ledger branch to read",
+            hint="name a --pull-request, or set publish.ledger: branch in the policy",
+        )
+    for link in found[-1].chain.links:
+        r = link.record
+        names = ", ".join(f"{e.name} {e.candidate[:19]}" for e in r.models)
+        told = f" by {r.by} until {r.expires}: {r.reason}" if r.kind == "waiver" else ""
+        _say(f"{link.n:>4}  {r.time}  {r.head[:7]}  {r.verdict:<15}  {names}{told}")
+    for problem in problems:
+        _say(f"problem: {problem}")
+    _say(
+        f"{len(found[-1].chain.links)} records, " + (f"{len(problems)} problems" if problems else "the chain is whole")
+    )
+    click.get_current_context().exit(1 if problems else 0)
+
+
+@click.command()
+@REPO
+@click.option("--candidate", required=True, help="Digest (sha256:…) of the candidate, or the folder that holds it.")
+@POLICY
+@click.option("--no-waivers", is_flag=True, help="Accept an allow of the gate only.")
+def verify(repo: str, candidate: str, policy: Path, no_waivers: bool) -> None:
+    """Exit 0 only if exactly this candidate was allowed under exactly this policy, or an unexpired waiver covers it."""
+    from ftgate.publish.audit import verify as answer
+    from ftgate.publish.branch import read_ledger
+
+    rules = _ledger_policy(policy)
+    digest = _digest(candidate)
+    chain = read_ledger(_hub(repo), rules.publish.branch)
+    found = answer(chain, digest, rules.sha256(), _now(), waivers=not no_waivers)
+    _say(f"{'allowed' if found.allowed else 'refused'}: {digest}: {found.reason}")
+    click.get_current_context().exit(0 if found.allowed else 1)
+
+
+@click.command()
+@REPO
+@click.option("--pull-request", "number", type=int, required=True)
+@click.option("--candidate", required=True, help="Digest (sha256:…) of the candidate that was judged.")
+@click.option("--reason", required=True, help="Why; shown to everyone.")
+@click.option("--days", type=int, default=14, show_default=True, help="How long it holds.")
+@POLICY
+@AUTHOR
+def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy: Path, author: str) -> None:
+    """Let one candidate pass at one pull request's current head. For people with write permission."""
+    from ftgate.publish.audit import require_maintainer
+    from ftgate.publish.audit import waive as record_waiver
+
+    settings = _ledger_policy(policy).publish
+    hub = _hub(repo)
+    by = require_maintainer(hub, os.environ, _event() if os.environ.get("GITHUB_EVENT_NAME") else {})
+    record = record_waiver(
+        hub,
+        number,
+        by,
+        _digest(candidate),
+        reason,
+        days=days,
+        branch=settings.branch,
+        context=settings.context,
+        now=_now(),
+        author=author or hub.login(),
+    )
+    _say(f"waived until {record.expires}: waiver {record.identity[:12]}")
+
+
+VERBS = (publish, history, verify, waive)
+
+
+def _hub(repository: str) -> Hub:
+    from ftgate.publish.hub import Hub, connect
+
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    if not token:
+        raise ConfigurationError("there is no token", hint="set GITHUB_TOKEN")
+    return Hub(connect(os.environ.get("GITHUB_API_URL") or API, token), repository, time.sleep)
+
+
+def _event() -> dict[str, Any]:
+    path = os.environ.get("GITHUB_EVENT_PATH", "")
+    try:
+        event = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"GITHUB_EVENT_PATH {path!r}: {error}", hint="run it in a workflow") from None
+    if not isinstance(event, dict):
+        raise ConfigurationError(f"GITHUB_EVENT_PATH {path!r} holds no event", hint="run it in a workflow")
+    return event
+
+
+def _redo(policy_text: str) -> Callable[[Path], Report]:
+    """What takes a decision again from its answers, writing nothing into the folder that they came in."""
+
+    def again(folder: Path) -> Report:
+        from tempfile import TemporaryDirectory
+
+        from ftgate.evaluation import decide_again
+        from ftgate.report.progress import SilentProgress
+
+        with TemporaryDirectory() as place:
+            policy = Path(place) / "policy.yml"
+            policy.write_text(policy_text, encoding="utf-8")
+            return decide_again(folder, policy, Path(place) / "out", SilentProgress())
+
+    return again
+
+
+def _policy(path: Path) -> Policy:
+    from ftgate.config.policy import read_policy
+
+    return read_policy(path)
+
+
+def _ledger_policy(path: Path) -> Policy:
+    found = _policy(path)
+    if found.publish.ledger != "branch":
+        raise ConfigurationError(
+            f"policy {path}: publish.ledger is {found.publish.ledger!r}, so there is no ledger to rest on",
+            hint="set publish: {ledger: branch}; nothing is decided from what a comment says",
+        )
+    return found
+
+
+def _digest(candidate: str) -> str:
+    """A digest as it is, or the digest of a folder."""
+    if candidate.startswith("sha256:"):
+        return candidate
+    from ftgate.artifacts.digest import take_snapshot
+
+    return take_snapshot(Path(candidate), candidate).digest
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _say(text: str) -> None:
+    from ftgate.report.escape import plain_line
+
+    click.echo(plain_line(text, 1000))

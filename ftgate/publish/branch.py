@@ -1,0 +1,82 @@
+"""The ledger branch: one file of records that only grows, moved forward by git's own rule.
+
+Two writers may start from the same commit. Only one of them can move the branch; the other looks again and goes on from
+where the first one left off. Nobody's record is lost, and none is written twice.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from github import GithubException
+from requests import RequestException
+
+from ftgate.errors import PublishError
+from ftgate.publish.hub import Hub
+from ftgate.publish.records import Chain, Link, Record, read_chain
+from ftgate.publish.retrying import STUMBLES, or_none, refused
+
+LEDGER_FILE = "ledger.jsonl"
+TRIES = 30
+
+
+def read_ledger(hub: Hub, branch: str) -> Chain | None:
+    """The chain on ``branch``, or None where there is no such branch."""
+    tip = _tip(hub, branch)
+    return read_chain(_text(hub, tip).splitlines()) if tip else None
+
+
+def append(hub: Hub, branch: str, record: Record) -> Link:
+    """``record`` on ``branch``, which is made if need be; the line that is there already if it tells the same."""
+    what = f"write the ledger on the branch {branch}"
+    for attempt in range(TRIES):
+        tip = _tip(hub, branch)
+        text = _text(hub, tip) if tip else ""
+        chain = read_chain(text.splitlines())
+        if known := chain.find(record):
+            return known
+        link = chain.then(record).links[-1]
+        kept = text if text.endswith("\n") or not text else text + "\n"
+        if _move(hub, branch, _commit(hub, tip, kept + link.line + "\n", record), what, new=tip is None):
+            return link
+        hub.patience.sleep(min(0.2 * (attempt + 1), 3.0))
+    raise PublishError(f"could not {what}: it moved {TRIES} times meanwhile", hint="run the job again")
+
+
+def _tip(hub: Hub, branch: str) -> str | None:
+    found = or_none(lambda: hub.read(f"/git/ref/heads/{quote(branch)}", f"read the branch {branch}"))
+    return str(found["object"]["sha"]) if found else None
+
+
+def _text(hub: Hub, commit: str) -> str:
+    entry = hub.tree(commit).get(LEDGER_FILE)
+    return hub.blob(entry.sha).decode("utf-8", "replace") if entry else ""
+
+
+def _commit(hub: Hub, parent: str | None, text: str, record: Record) -> str:
+    """A commit that no branch points to yet, so that making it twice does no harm."""
+    what = "write the record"
+    entry = {"path": LEDGER_FILE, "mode": "100644", "type": "blob", "content": text}
+    tree = {"tree": [entry]} | ({"base_tree": parent} if parent else {})
+    made = hub.patience.repeat(lambda: hub.call("POST", "/git/trees", tree), what)
+    # Nothing that a stranger wrote: a commit's message can mention people and close issues.
+    message = f"Record {record.verdict} for {record.head[:12]}"
+    commit = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
+    return str(hub.patience.repeat(lambda: hub.call("POST", "/git/commits", commit), what)["sha"])
+
+
+def _move(hub: Hub, branch: str, commit: str, what: str, *, new: bool) -> bool:
+    """Point the branch to ``commit``, forward only. False where another was first, or where nobody knows: look again."""
+    try:
+        if new:
+            hub.call("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+        else:
+            hub.call("PATCH", f"/git/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
+    except RequestException:
+        return False
+    except GithubException as error:
+        limited = error.status == 403 and "rate limit" in str(error.data).lower()
+        if error.status in STUMBLES or error.status == 422 or limited:
+            return False
+        raise refused(error, what) from None
+    return True

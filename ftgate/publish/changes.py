@@ -1,0 +1,81 @@
+"""Which manifests a change touches, and what they say at its head. Everything is read as data through the API.
+
+A manifest is touched when its own file changes, or when a file changes in a folder of this repository that it names: a
+change of weights that lie beside it is a change of the model. Links are not followed, so a manifest whose sources lead
+through one always counts as touched.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftgate.artifacts.allow import matches
+from ftgate.config.manifest import Manifest, read_manifest
+from ftgate.config.strict import MOST_BYTES
+from ftgate.errors import ConfigurationError
+from ftgate.publish.hub import File
+
+LINK = "120000"
+"""Git's file mode of a symbolic link."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedManifest:
+    """A manifest that a change touches. ``manifest`` is None where it cannot be used; ``problem`` says why."""
+
+    path: str
+    text: str = ""
+    manifest: Manifest | None = None
+    problem: str = ""
+
+    def line_of(self, field: str) -> int:
+        """The line, from 1, on which the top-level ``field`` begins; 1 where there is none."""
+        lines = self.text.splitlines()
+        return next((n for n, line in enumerate(lines, 1) if line.startswith(f"{field}:")), 1)
+
+
+def changed_manifests(
+    globs: Sequence[str], tree: Mapping[str, File], changed: Sequence[str], read: Callable[[str], bytes]
+) -> list[ChangedManifest]:
+    """The manifests in ``tree`` (path to file) that ``changed`` paths touch. ``read`` gives the content of a hash."""
+    found = []
+    touched = frozenset(changed)
+    for path in sorted(p for p in tree if any(matches(glob.split("/"), p.split("/")) for glob in globs)):
+        entry = _open(path, tree[path], read)
+        if path in touched or (entry.manifest is not None and _sources_touched(path, entry.manifest, tree, touched)):
+            found.append(entry)
+    return found
+
+
+def _open(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifest:
+    if file.mode == LINK:
+        return ChangedManifest(path, problem="it is a link: a manifest must be a file of its own")
+    content = read(file.sha)
+    if len(content) > MOST_BYTES:
+        return ChangedManifest(path, problem=f"it is longer than {MOST_BYTES:,} bytes")
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "manifest.yaml"
+        copy.write_bytes(content)
+        try:
+            manifest, problem = read_manifest(copy), ""
+        except ConfigurationError as error:
+            manifest, problem = None, error.message.replace(str(copy), path)
+    return ChangedManifest(path, content.decode("utf-8", "replace"), manifest, problem)
+
+
+def _sources_touched(path: str, manifest: Manifest, tree: Mapping[str, File], touched: frozenset[str]) -> bool:
+    """Whether a changed file lies in, or is, one of the places in this repository that the manifest names."""
+    sources = [manifest.base, manifest.candidate, *([manifest.training_data] if manifest.training_data else [])]
+    for source in sources:
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source.source))
+        parts = place.split("/")
+        above = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+        if any(tree[p].mode == LINK for p in above if p in tree):
+            return bool(touched)
+        if place == "." or any(p == place or p.startswith(f"{place}/") for p in touched):
+            return bool(touched)
+    return False

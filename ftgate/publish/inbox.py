@@ -1,0 +1,195 @@
+"""The folders that another job left behind. Whoever ran the models may have written anything into them.
+
+So nothing is taken on trust that can be computed: each measurement is decided again from its numbers under the base
+branch's policy, and where the answers are there, the numbers are computed again from them. What disagrees is no
+verdict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ftgate.config.manifest import Manifest
+from ftgate.config.policy import Policy
+from ftgate.domain import Claim, Finding, Status
+from ftgate.errors import FtgateError, PublishError
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.registry import read_measurements
+from ftgate.report.document import MeasurementReport, Report, read_report
+from ftgate.verdict import assess, decide
+
+LARGEST_REPORT = 50_000_000
+"""Bytes of a report.json that is still read."""
+LIMITS = ("min_gain", "block_drop", "max_ece_increase")
+"""The field of a measurement that holds its limit."""
+CLOSE = 1e-9
+Redo = Callable[[Path], Report]
+"""Takes the decision in a folder again from its answers, under the base branch's policy."""
+Judged = Literal["allow", "block", "hold", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One report as it arrived, and what is wrong with it. With any problem its verdict is ``error``."""
+
+    folder: Path
+    report: Report | None
+    sha256: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Judged:
+        """The verdict that stands after everything was checked."""
+        return "error" if self.problems or self.report is None else self.report.verdict
+
+    def but(self, *problems: str) -> Delivery:
+        """The same delivery with more problems."""
+        return replace(self, problems=(*self.problems, *problems))
+
+
+def receive(folder: Path, policy: Policy, redo: Redo | None) -> Delivery:
+    """The report in ``folder``, checked. Never raises for what the folder holds."""
+    try:
+        _require_plain(folder)
+        content = (folder / "report.json").read_bytes()
+        report = read_report(folder / "report.json")
+    except (FtgateError, OSError) as error:
+        said = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
+        return Delivery(folder, None, "", (said,))
+    found = Delivery(folder, report, hashlib.sha256(content).hexdigest(), tuple(disagreements(report, policy)))
+    if found.problems or redo is None or not (folder / "answers.jsonl").is_file():
+        return found
+    try:
+        again = redo(folder)
+    except Exception as error:  # whatever a stranger's files can make go wrong means the same: it could not be checked
+        said = error.message if isinstance(error, FtgateError) else f"{type(error).__name__}"
+        return found.but(f"the decision could not be taken again from the answers: {said}")
+    return found.but(*_differences(report, again))
+
+
+def disagreements(report: Report, policy: Policy) -> Iterator[str]:
+    """What in ``report`` does not follow from its own numbers under ``policy``."""
+    measurements = {m.name: m for m in read_measurements(policy.measurements, "the policy")}
+    said = str(report.provenance.get("policy_sha256"))
+    if said != policy.sha256():
+        yield f"it was decided under policy {said[:12]}, but the base branch's is {policy.sha256()[:12]}"
+    if set(report.measurements) != set(measurements):
+        yield f"it measures {_listed(report.measurements)}, but the policy asks for {_listed(measurements)}"
+        return
+    findings = []
+    for name, measurement in measurements.items():
+        found = report.measurements[name]
+        problem, finding = _decided_again(name, found, measurement, policy)
+        findings.append(finding)
+        if problem:
+            yield f"{name}: {problem}"
+    verdict, _ = decide(findings, policy.evidence)
+    if verdict != report.verdict:
+        yield f"it says {report.verdict}, but its measurements come to {verdict.value}"
+
+
+def unlike_manifest(report: Report, manifest: Manifest) -> Iterator[str]:
+    """How the models that ``report`` judged differ from those that ``manifest`` names."""
+    for role in ("base", "candidate"):
+        source = getattr(manifest, role)
+        judged = _mapping(report.provenance.get(role))
+        if judged.get("reference") not in (None, "", source.source):
+            yield f"it judged the {role} {judged.get('reference')!r}, but the manifest names {source.source!r}"
+        if source.digest and judged.get("digest") != source.digest:
+            yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"
+
+
+def digest_in(report: Report, role: str) -> str:
+    """The digest of the base or the candidate that the report names, or nothing."""
+    return str(_mapping(report.provenance.get(role)).get("digest") or "")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _require_plain(folder: Path) -> None:
+    """A link could give a secret of this machine the name of a report."""
+    if folder.is_symlink() or not folder.is_dir():
+        raise PublishError(
+            f"no report: {folder.name or folder} is not a folder", hint="the evaluation left no artifact"
+        )
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            mode = (Path(place) / name).lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise PublishError(f"{name!r} in {folder.name} is a link or a device", hint="reports are plain files")
+    report = folder / "report.json"
+    if report.is_file() and report.stat().st_size > LARGEST_REPORT:
+        raise PublishError(f"report.json in {folder.name} is larger than {LARGEST_REPORT:,} bytes")
+
+
+def _decided_again(
+    name: str, found: MeasurementReport, measurement: Measurement, policy: Policy
+) -> tuple[str, Finding]:
+    """What is wrong with a measurement's status, if anything, and the finding as reported.
+
+    Doubts that the numbers do not show can turn any result into an inconclusive one, never into anything else.
+    """
+    limits = measurement.model_dump()
+    field = next((f for f in LIMITS if f in limits), None)
+    claim = Claim(
+        measurement=name,
+        base=_number(found.base),
+        candidate=_number(found.candidate),
+        change=_number(found.change),
+        unit=found.unit,
+        interval=(_number(found.interval[0]), _number(found.interval[1])),
+        level=found.level,
+        n=found.n,
+        method=found.method,
+        worse="down" if field == "min_gain" else "up",
+        limit=limits[field] if field else math.nan,
+        warn_limit=limits.get("warn_drop"),
+    )
+    reported = Finding(claim, Status(found.status), found.reason)
+    if field is None:
+        return "its limit is not known here", reported
+    if policy.evidence.rule == "interval" and found.level < 1 - 2 * policy.evidence.alpha - CLOSE:
+        return f"its interval has level {found.level:g}, but the policy asks for more", reported
+    again = assess(claim, policy.evidence).status
+    if reported.status not in (again, Status.INCONCLUSIVE, Status.ERROR):
+        return f"it says {found.status}, but its numbers come to {again.value}", reported
+    return "", reported
+
+
+def _differences(report: Report, again: Report) -> Iterator[str]:
+    """What a second decision from the same answers came out differently on."""
+    if report.verdict != again.verdict:
+        yield f"it says {report.verdict}, but its answers come to {again.verdict}"
+    for name, m in report.measurements.items():
+        other = again.measurements.get(name)
+        if other is None or (m.status, m.n) != (other.status, other.n) or not _close(_numbers(m), _numbers(other)):
+            yield f"{name}: its numbers are not those that its answers come to"
+    for role in ("base", "candidate"):
+        if digest_in(report, role) != digest_in(again, role):
+            yield f"the {role}'s digest is not the one that the answers were given by"
+
+
+def _numbers(m: MeasurementReport) -> Sequence[float | None]:
+    return (m.base, m.candidate, m.change, *m.interval)
+
+
+def _close(some: Sequence[float | None], others: Sequence[float | None]) -> bool:
+    pairs = zip(some, others, strict=True)
+    return all(a == b or (a is not None and b is not None and math.isclose(a, b, abs_tol=1e-6)) for a, b in pairs)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _listed(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

@@ -1,0 +1,184 @@
+"""From the folders that arrived to what is said of them: each changed manifest has one checked report, or an error."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ftgate.config.policy import Policy, read_policy
+from ftgate.errors import ConfigurationError
+from ftgate.publish.changes import ChangedManifest, changed_manifests
+from ftgate.publish.context import Place
+from ftgate.publish.hub import Hub, Pull
+from ftgate.publish.inbox import Delivery, Redo, digest_in, receive, unlike_manifest
+from ftgate.publish.outputs import Annotation
+from ftgate.publish.records import Change, ModelEntry
+from ftgate.report.document import Report
+from ftgate.report.words import explanation
+
+SEVERITY = ("error", "block", "hold", "allow")
+"""The run's verdict is the first of these that any model has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The base branch's policy, as text and as read, and where it stands in the repository."""
+
+    text: str
+    policy: Policy
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One model with all that is known of it."""
+
+    title: str
+    delivery: Delivery | None
+    changed: ChangedManifest | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """The verdict that counts."""
+        return "error" if self.problems or self.delivery is None else self.delivery.verdict
+
+    @property
+    def report(self) -> Report | None:
+        """The report, if one arrived that can be read."""
+        return self.delivery.report if self.delivery else None
+
+    def entry(self) -> ModelEntry:
+        """The model as the audit trail keeps it."""
+        report = self.report
+        numbers = report.measurements if report and self.verdict != "error" else {}
+        return ModelEntry.model_validate(
+            {
+                "name": self.title[:200],
+                "manifest": self.changed.path[:400] if self.changed else "",
+                "base": digest_in(report, "base")[:200] if report else "",
+                "candidate": digest_in(report, "candidate")[:200] if report else "",
+                "verdict": self.verdict,
+                "numbers": {
+                    name: Change(change=m.change, unit=m.unit[:60], status=m.status) for name, m in numbers.items()
+                },
+                "report": self.delivery.sha256 if self.delivery else "",
+            }
+        )
+
+
+def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
+    """The place with its pull request, as it now stands: its base branch, and by its head whether it moved on."""
+    if place.branch is not None:
+        found = hub.pulls_of(*place.branch)
+        pull = next((p for p in found if p.head == place.sha), found[0] if found else None)
+    elif place.pull_request is not None:
+        pull = hub.pull(place.pull_request)
+    else:
+        return place, None
+    if pull is None:
+        return replace(place, branch=None), None
+    base = place.base_sha or pull.base
+    return replace(place, branch=None, pull_request=pull.number, base_ref=pull.base_ref, base_sha=base), pull
+
+
+def read_rules(hub: Hub, place: Place, path: str) -> Rules:
+    """The policy at the tip of the base branch. Raises ConfigurationError where there is none that can be used."""
+    text = hub.text_at(path, place.base_ref)
+    if text is None:
+        raise ConfigurationError(
+            f"there is no policy {path} on {place.base_ref}", hint="merge one first: a change cannot bring its own gate"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / Path(path).name
+        copy.write_text(text, encoding="utf-8")
+        try:
+            return Rules(text, read_policy(copy), path)
+        except ConfigurationError as error:
+            said = error.message.replace(str(copy), f"{path} on {place.base_ref}")
+            raise ConfigurationError(said, hint=error.hint) from None
+
+
+def changed_paths(hub: Hub, place: Place) -> list[str] | None:
+    """The paths that differ from the base; None where there is nothing to compare with."""
+    if place.pull_request is not None:
+        return hub.changed_in_pull(place.pull_request)
+    return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
+
+
+def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str]) -> list[ChangedManifest]:
+    """The manifests that the change touches, as they stand in the judged commit."""
+    if not paths:
+        return []
+    return changed_manifests(rules.policy.manifests, hub.tree(place.sha), paths, hub.blob)
+
+
+def judge(
+    folders: Sequence[Path], rules: Rules, changed: Sequence[ChangedManifest] | None, redo: Redo | None
+) -> list[Judged]:
+    """Every changed manifest with its report. One without a report, and a report without a manifest, is an error.
+
+    Where ``changed`` is None, as for a release, the reports stand for themselves.
+    """
+    arrived = [receive(folder, rules.policy, redo) for folder in folders]
+    if changed is None:
+        return [_alone(delivery, None) for delivery in arrived]
+    waiting = list(arrived)
+    judged = []
+    for entry in changed:
+        delivery = next((d for d in waiting if _belongs(d, entry)), None)
+        if delivery is not None:
+            waiting.remove(delivery)
+        judged.append(_with_manifest(entry, delivery))
+    return judged + [_alone(d, "it belongs to no manifest that this change touches") for d in waiting]
+
+
+def verdict_of(judged: Sequence[Judged]) -> str:
+    """The worst verdict of any model."""
+    return next(word for word in SEVERITY if word in {j.verdict for j in judged})
+
+
+def notes_on(judged: Sequence[Judged]) -> list[Annotation]:
+    """A note on the candidate's line of each manifest that was not allowed."""
+    notes = []
+    for j in judged:
+        if j.changed is None or j.verdict == "allow":
+            continue
+        line = j.changed.line_of("candidate")
+        if j.verdict == "error" or j.report is None:
+            notes += [Annotation(j.changed.path, line, "ftgate could not judge", p, failure=True) for p in j.problems]
+            continue
+        notes.append(Annotation(j.changed.path, line, f"ftgate: {j.verdict}", explanation(j.report), failure=True))
+        notes += [
+            Annotation(j.changed.path, line, f"{name}: {m.status}", m.reason, failure=m.status == "block")
+            for name, m in j.report.measurements.items()
+            if m.status != "pass"
+        ]
+    return notes
+
+
+def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
+    """By name, and by what the candidate is called where two manifests share a name."""
+    report = delivery.report
+    if report is None or entry.manifest is None or report.name != entry.manifest.name:
+        return False
+    candidate = report.provenance.get("candidate")
+    reference = candidate.get("reference") if isinstance(candidate, dict) else None
+    return reference in (None, "", entry.manifest.candidate.source)
+
+
+def _with_manifest(entry: ChangedManifest, delivery: Delivery | None) -> Judged:
+    title = entry.manifest.name if entry.manifest else entry.path
+    if entry.manifest is None:
+        return Judged(title, delivery, entry, (f"{entry.path}: {entry.problem}",))
+    if delivery is None or delivery.report is None:
+        return Judged(title, delivery, entry, (f"{entry.path}: the evaluation left no report for it",))
+    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest))
+    return Judged(title, delivery, entry, problems)
+
+
+def _alone(delivery: Delivery, problem: str | None) -> Judged:
+    title = delivery.report.name if delivery.report else delivery.folder.name
+    return Judged(title or "(no name)", delivery, None, (*delivery.problems, *([problem] if problem else [])))

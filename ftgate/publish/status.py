@@ -1,0 +1,49 @@
+"""The words of a commit status: one line of at most 140 characters that ends with the digest of its record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftgate.publish.comment import Section
+from ftgate.publish.context import Outcome
+from ftgate.publish.records import Record, quote
+from ftgate.report import view
+from ftgate.report.escape import plain_line
+from ftgate.report.words import explanation
+
+DESCRIPTION_LIMIT = 140
+
+
+def description(
+    outcome: Outcome,
+    sections: Sequence[Section],
+    problems: Sequence[str],
+    record: Record | None = None,
+    newer: str = "",
+) -> str:
+    """What the status says. ``newer`` is the head that superseded this commit, if one did."""
+    ending = quote(record) if record else ""
+    text = f"superseded by {newer[:7]}: " if newer else ""
+    return clip(text + _words(outcome, sections, problems), DESCRIPTION_LIMIT - len(ending)) + ending
+
+
+def _words(outcome: Outcome, sections: Sequence[Section], problems: Sequence[str]) -> str:
+    if outcome == "no model change":
+        return "no model change"
+    if outcome == "pending":
+        return f"judging {view.count(len(sections))} {'model' if len(sections) == 1 else 'models'}"
+    if outcome == "error":
+        said = [*problems, *(f"{s.title}: {p}" for s in sections for p in s.problems)]
+        return f"the gate could not judge: {said[0] if said else 'see the log'}"
+    named = [s for s in sections if s.verdict == outcome] or list(sections)
+    if outcome == "waived":
+        return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"
+    if len(sections) == 1 and (report := named[0].report) is not None:
+        return f"{outcome}: {explanation(report)}"
+    return f"{outcome}: {', '.join(s.title for s in named)} (of {view.count(len(sections))} models)"
+
+
+def clip(text: str, limit: int) -> str:
+    """``text`` as one line of at most ``limit`` characters."""
+    line = plain_line(text, 1000)
+    return line if len(line) <= limit else line[: limit - 1] + "…"

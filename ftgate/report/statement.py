@@ -1,0 +1,57 @@
+"""statement.json: the verdict as an in-toto statement about the candidate's files, ready to be signed.
+
+Layout: https://in-toto.io/Statement/v1 with the predicate https://in-toto.io/attestation/test-result/v0.1. A signed one
+lets a release job check the verdict with the platform's own attestation tools.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ftgate.report.document import Report
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
+RESULTS = {"allow": "PASSED", "block": "FAILED", "hold": "FAILED"}
+"""A hold is a failure here: the predicate's third word, WARNED, stands for a pass."""
+_GROUPS = {"pass": "passedTests", "warn": "warnedTests"}
+
+
+def statement(report: Report) -> dict[str, Any]:
+    """The statement about ``report``. Its subject is the tree digest of the candidate's files."""
+    candidate = report.provenance.get("candidate") or {}
+    tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
+    for name, m in report.measurements.items():
+        tests[_GROUPS.get(m.status, "failedTests")].append(name)
+    warned = report.verdict == "allow" and tests["warnedTests"]
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": report.name, "digest": _digest(str(candidate.get("digest", "")))}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "result": "WARNED" if warned else RESULTS[report.verdict],
+            "configuration": [
+                {"name": "policy", "digest": {"sha256": str(report.provenance.get("policy_sha256", ""))}},
+                {"name": "base", "digest": _digest(str((report.provenance.get("base") or {}).get("digest", "")))},
+                *(
+                    {"name": f"suite {name}", "digest": {"sha256": str(suite["sha256"])}}
+                    for name, suite in (report.provenance.get("suites") or {}).items()
+                ),
+            ],
+            **tests,
+        },
+    }
+
+
+def write_statement(report: Report, directory: Path) -> None:
+    """Write statement.json into ``directory`` whole or not at all."""
+    temporary = directory / "statement.json.partial"
+    temporary.write_text(json.dumps(statement(report), indent=2) + "\n", encoding="utf-8")
+    temporary.replace(directory / "statement.json")
+
+
+def _digest(text: str) -> dict[str, str]:
+    algorithm, _, digits = text.rpartition(":")
+    return {algorithm or "sha256": digits}
