@@ -54,7 +54,7 @@ class Page:
 def compose(page: Page, chain: Chain) -> str:
     """The comment, at most 60,000 characters: the newest records stay, sections shrink, models are listed at last."""
     trail = _history(chain)
-    ends = [*_waivers(page.waivers), *_policy(page)]
+    ends = [*_waivers(page.waivers), *_policy(page), _foot(page)]
     head = _heading(page)
     room = COMMENT_LIMIT - sum(len(part) + 2 for part in (MARKER, *head, *ends, trail))
     return (
@@ -96,11 +96,11 @@ def difference(before: str, after: str | None, path: str) -> str:
 
 def _heading(page: Page) -> list[str]:
     if len(page.sections) == 1 and not page.problems:
-        return [f"_Judged at {code(page.head[:7])}._"]
+        return []
     models = f"{view.count(len(page.sections))} models" if page.sections else "no model was judged"
     if page.verdict == "no model change":
         models = f"at {code(page.head[:7])} no manifest differs from the base"
-    lines = [f"## {view.badge(page.verdict)} · {models}", f"_Judged at {code(page.head[:7])}._"]
+    lines = [f"## {view.badge(page.verdict)} · {models}"]
     lines += ["\n".join(f"- {inline(problem, 600)}" for problem in page.problems[:20])] if page.problems else []
     if len(page.sections) > 1:
         rows = [f"| {inline(s.title, 80)} | **{view.badge(s.verdict)}** |" for s in page.sections[:MOST_LISTED]]
@@ -155,6 +155,11 @@ def _policy(page: Page) -> list[str]:
     ]
 
 
+def _foot(page: Page) -> str:
+    ruled = f" under the base branch's policy {code(page.policy[:12])}" if page.policy else ""
+    return f"_Judged at {code(page.head[:7])}{ruled}._"
+
+
 def _history(chain: Chain) -> str:
     """The trail: a table to read, and the records themselves, one a line, to check."""
     if not chain.links:
@@ -195,7 +200,7 @@ def _history(chain: Chain) -> str:
 def _rows(link: Link) -> list[str]:
     """One row for each model of a record, the first with what belongs to all of them."""
     r = link.record
-    first = f"| {link.n} | {inline(r.time, 30)} | {code(r.head[:7])} | {view.badge(r.verdict)}"
+    first = f"| {link.n} | {code(r.time, 30)} | {code(r.head[:7])} | {view.badge(r.verdict)}"
     identity = code(r.identity[:SHOWN_DIGITS])
     if not r.models:
         return [f"{first} | {inline(r.reason, 80)} | | {identity} |"]
@@ -207,4 +212,6 @@ def _rows(link: Link) -> list[str]:
 
 
 def _changes(entry: ModelEntry) -> str:
-    return inline(", ".join(f"{n} {view.change(c.change, c.unit)}" for n, c in list(entry.numbers.items())[:6]), 200)
+    order = list(view.TITLES)
+    named = sorted(entry.numbers.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else 99, pair[0]))
+    return inline(", ".join(f"{name} {view.change(c.change, c.unit)}" for name, c in named[:6]), 200)

@@ -1,0 +1,251 @@
+"""JSON in the platform's own shape: what the REST API answers, and what the event payloads hold."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+NOW = "2025-03-04T09:00:00Z"
+ADDRESSES = (
+    "archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads "
+    "events forks git_commits git_refs git_tags issue_comment issue_events issues keys labels languages merges milestones "
+    "notifications pulls releases stargazers statuses subscribers subscription tags teams trees hooks"
+).split()
+PLACES = "followers following gists starred subscriptions organizations repos events received_events".split()
+
+
+def number_of(text: str) -> int:
+    """An id that is the same for the same text."""
+    return int(hashlib.sha256(text.encode()).hexdigest()[:7], 16)
+
+
+def user(login: str) -> dict[str, Any]:
+    at = f"https://github.test/users/{login}"
+    return {
+        "login": login,
+        "id": number_of(login),
+        "node_id": f"U_{number_of(login)}",
+        "avatar_url": f"{at}/avatar",
+        "gravatar_id": "",
+        "url": at,
+        "html_url": f"https://github.test/{login}",
+        **{f"{place}_url": f"{at}/{place}" for place in PLACES},
+        "type": "Bot" if login.endswith("[bot]") else "User",
+        "site_admin": False,
+        "user_view_type": "public",
+    }
+
+
+def repository(full_name: str, *, fork: bool = False) -> dict[str, Any]:
+    owner, name = full_name.split("/")
+    at = f"https://github.test/repos/{full_name}"
+    counts = ("forks_count", "stargazers_count", "watchers_count", "size", "open_issues_count", "open_issues", "watchers")
+    return {
+        "id": number_of(full_name),
+        "node_id": f"R_{number_of(full_name)}",
+        "name": name,
+        "full_name": full_name,
+        "owner": user(owner),
+        "private": False,
+        "html_url": f"https://github.test/{full_name}",
+        "description": None,
+        "fork": fork,
+        "url": at,
+        **{f"{place}_url": f"{at}/{place}" for place in ADDRESSES},
+        "git_url": f"git://github.test/{full_name}.git",
+        "ssh_url": f"git@github.test:{full_name}.git",
+        "clone_url": f"https://github.test/{full_name}.git",
+        "svn_url": f"https://github.test/{full_name}",
+        "mirror_url": None,
+        "homepage": None,
+        "language": None,
+        "license": None,
+        "forks": 0,
+        **dict.fromkeys(counts, 0),
+        "default_branch": "main",
+        **{f"has_{what}": True for what in ("issues", "projects", "wiki", "pages", "downloads", "discussions")},
+        "archived": False,
+        "disabled": False,
+        "visibility": "public",
+        "allow_forking": True,
+        "is_template": False,
+        "web_commit_signoff_required": False,
+        "topics": [],
+        "pushed_at": NOW,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+
+
+def pull(found: Any, into: str, merge_sha: str, *, whole: bool = True) -> dict[str, Any]:
+    """A pull request; ``whole`` as when it is asked for alone, else as in a list."""
+    at = f"https://github.test/repos/{into}/pulls/{found.number}"
+    issue = f"https://github.test/repos/{into}/issues/{found.number}"
+    owner = found.source.split("/")[0]
+    links = ("self", "html", "issue", "comments", "review_comments", "review_comment", "commits", "statuses")
+    body = {
+        "url": at,
+        "id": number_of(at),
+        "node_id": f"PR_{number_of(at)}",
+        "html_url": f"https://github.test/{into}/pull/{found.number}",
+        "diff_url": f"{at}.diff",
+        "patch_url": f"{at}.patch",
+        "issue_url": issue,
+        "commits_url": f"{at}/commits",
+        "review_comments_url": f"{at}/comments",
+        "review_comment_url": f"{at}/comments{{/number}}",
+        "comments_url": f"{issue}/comments",
+        "statuses_url": f"{at}/statuses",
+        "number": found.number,
+        "state": found.state,
+        "locked": False,
+        "title": found.title,
+        "user": user(owner),
+        "body": found.body,
+        "labels": [],
+        "milestone": None,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "closed_at": None,
+        "merged_at": None,
+        "merge_commit_sha": merge_sha,
+        "assignee": None,
+        "assignees": [],
+        "requested_reviewers": [],
+        "requested_teams": [],
+        "draft": found.draft,
+        "head": _end(found.source, found.branch, found.head, fork=found.source != into),
+        "base": _end(into, found.base, found.base_sha),
+        "_links": {name: {"href": at} for name in links},
+        "author_association": "CONTRIBUTOR",
+        "auto_merge": None,
+        "active_lock_reason": None,
+    }
+    if whole:
+        body |= {"merged": False, "mergeable": True, "mergeable_state": "blocked", "merged_by": None, "rebaseable": True}
+        body |= {"comments": 0, "review_comments": 0, "maintainer_can_modify": False}
+        body |= {"commits": 1, "additions": 1, "deletions": 1, "changed_files": 1}
+    return body
+
+
+def _end(full_name: str, branch: str, sha: str, *, fork: bool = False) -> dict[str, Any]:
+    owner = full_name.split("/")[0]
+    return {
+        "label": f"{owner}:{branch}",
+        "ref": branch,
+        "sha": sha,
+        "user": user(owner),
+        "repo": repository(full_name, fork=fork),
+    }
+
+
+def comment(found: Any, into: str) -> dict[str, Any]:
+    at = f"https://github.test/repos/{into}/issues/comments/{found.id}"
+    return {
+        "id": found.id,
+        "node_id": f"IC_{found.id}",
+        "url": at,
+        "html_url": f"https://github.test/{into}/pull/{found.number}#issuecomment-{found.id}",
+        "issue_url": f"https://github.test/repos/{into}/issues/{found.number}",
+        "user": user(found.author),
+        "created_at": NOW,
+        "updated_at": NOW,
+        "author_association": "NONE",
+        "body": found.body,
+    }
+
+
+def status(found: Any, into: str) -> dict[str, Any]:
+    return {
+        "url": f"https://github.test/repos/{into}/statuses/{found.sha}",
+        "avatar_url": None,
+        "id": found.id,
+        "node_id": f"SC_{found.id}",
+        "state": found.state,
+        "description": found.description,
+        "target_url": found.target_url,
+        "context": found.context,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "creator": user(found.creator),
+    }
+
+
+def check_run(found: Any, into: str) -> dict[str, Any]:
+    at = f"https://github.test/repos/{into}/check-runs/{found.id}"
+    return {
+        "id": found.id,
+        "head_sha": found.head_sha,
+        "node_id": f"CR_{found.id}",
+        "external_id": found.external_id,
+        "url": at,
+        "html_url": at,
+        "details_url": at,
+        "status": "completed",
+        "conclusion": found.conclusion,
+        "started_at": NOW,
+        "completed_at": NOW,
+        "output": {
+            "title": found.title,
+            "summary": found.summary,
+            "text": None,
+            "annotations_count": len(found.annotations),
+            "annotations_url": f"{at}/annotations",
+        },
+        "name": found.name,
+        "check_suite": {"id": 1},
+        "app": None,
+        "pull_requests": [],
+    }
+
+
+def git_commit(sha: str, tree: str, parents: list[str], message: str, into: str) -> dict[str, Any]:
+    at = f"https://github.test/repos/{into}/git"
+    who = {"date": NOW, "email": "tester@example.invalid", "name": "Tester"}
+    unsigned = {"verified": False, "reason": "unsigned", "signature": None, "payload": None, "verified_at": None}
+    return {
+        "sha": sha,
+        "node_id": f"C_{sha}",
+        "url": f"{at}/commits/{sha}",
+        "html_url": f"https://github.test/{into}/commit/{sha}",
+        "author": who,
+        "committer": who,
+        "message": message,
+        "tree": {"sha": tree, "url": f"{at}/trees/{tree}"},
+        "parents": [{"sha": p, "url": f"{at}/commits/{p}", "html_url": f"{at}/commits/{p}"} for p in parents],
+        "verification": unsigned,
+    }
+
+
+def commit(sha: str, parents: list[str], into: str) -> dict[str, Any]:
+    at = f"https://github.test/repos/{into}/commits/{sha}"
+    who = {"name": "Tester", "email": "tester@example.invalid", "date": NOW}
+    tree = {"sha": sha, "url": f"{at}/tree"}
+    return {
+        "url": at,
+        "sha": sha,
+        "node_id": f"C_{sha}",
+        "html_url": at,
+        "comments_url": f"{at}/comments",
+        "commit": {"url": at, "author": who, "committer": who, "message": "change", "comment_count": 0, "tree": tree},
+        "author": user("tester"),
+        "committer": user("tester"),
+        "parents": [{"sha": p, "url": at, "html_url": at} for p in parents],
+    }
+
+
+def changed_file(letter: str, sha: str, path: str, previous: str, into: str) -> dict[str, Any]:
+    at = f"https://github.test/{into}/blob/{path}"
+    words = {"A": "added", "M": "modified", "D": "removed", "R": "renamed", "T": "changed"}
+    return {
+        "sha": sha,
+        "filename": path,
+        "status": words[letter],
+        "additions": 1,
+        "deletions": 0,
+        "changes": 1,
+        "blob_url": at,
+        "raw_url": at,
+        "contents_url": at,
+        **({"previous_filename": previous} if previous else {}),
+    }

@@ -1,0 +1,112 @@
+"""The repository behind the fake: git itself, in a bare folder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+WHO = {
+    f"GIT_{role}_{what}": value
+    for role in ("AUTHOR", "COMMITTER")
+    for what, value in (("NAME", "Tester"), ("EMAIL", "tester@example.invalid"), ("DATE", "2025-03-04T09:00:00Z"))
+}
+EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+class GitRepository:
+    """A bare repository; content is given and read as bytes or text."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+
+    def run(self, *arguments: str, given: bytes = b"", index: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        env = kept | WHO | {"GIT_CONFIG_NOSYSTEM": "1"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
+        return subprocess.run(["git", *arguments], cwd=self.folder, input=given, capture_output=True, env=env, check=False)
+
+    def git(self, *arguments: str, given: bytes = b"", index: Path | None = None) -> str:
+        done = self.run(*arguments, given=given, index=index)
+        if done.returncode != 0:
+            raise RuntimeError(f"git {' '.join(arguments)}: {done.stderr.decode()}")
+        return done.stdout.decode("utf-8", "surrogateescape").strip()
+
+    def commit(
+        self,
+        files: Mapping[str, str | bytes | None],
+        parent: str | None = None,
+        message: str = "change",
+        links: Mapping[str, str] | None = None,
+        branch: str | None = None,
+    ) -> str:
+        """A commit after ``parent``: ``files`` written, or removed where None; ``links`` are symbolic. Moves ``branch``."""
+        index = self.folder / "index.tmp"
+        index.unlink(missing_ok=True)
+        if parent:
+            self.git("read-tree", parent, index=index)
+        entries = [("100644", path, content) for path, content in files.items()]
+        entries += [("120000", path, target) for path, target in (links or {}).items()]
+        for mode, path, content in entries:
+            if content is None:
+                self.git("update-index", "--force-remove", path, index=index)
+                continue
+            blob = self.blob(content.encode() if isinstance(content, str) else content)
+            self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", index=index)
+        made = self.commit_tree(self.git("write-tree", index=index), [parent] if parent else [], message)
+        if branch:
+            self.move(branch, made)
+        return made
+
+    def blob(self, content: bytes) -> str:
+        return self.git("hash-object", "-w", "--stdin", given=content)
+
+    def commit_tree(self, tree: str, parents: list[str], message: str) -> str:
+        return self.git("commit-tree", tree, *(a for p in parents for a in ("-p", p)), given=message.encode())
+
+    def move(self, branch: str, commit: str) -> None:
+        self.git("update-ref", f"refs/heads/{branch}", commit)
+
+    def resolve(self, name: str) -> str | None:
+        """The commit that a branch, a full ref or a hash names."""
+        for candidate in (f"refs/heads/{name}", name):
+            done = self.run("rev-parse", "--verify", "--quiet", f"{candidate}^{{commit}}")
+            if done.returncode == 0:
+                return done.stdout.decode().strip()
+        return None
+
+    def content(self, sha: str) -> bytes | None:
+        done = self.run("cat-file", "blob", sha)
+        return done.stdout if done.returncode == 0 else None
+
+    def entries(self, commit: str) -> list[tuple[str, str, str, str]]:
+        """(mode, type, hash, path) of everything in a commit's tree."""
+        out = self.run("ls-tree", "-r", "-t", "-z", commit).stdout.decode("utf-8", "surrogateescape")
+        found = []
+        for line in filter(None, out.split("\0")):
+            head, path = line.split("\t", 1)
+            mode, kind, sha = head.split()
+            found.append((mode, kind, sha, path))
+        return found
+
+    def changes(self, base: str, head: str) -> list[tuple[str, str, str, str]]:
+        """(status letter, hash at head, path, previous path) between the merge base and ``head``."""
+        fork = self.run("merge-base", base, head).stdout.decode().strip() or EMPTY_TREE
+        out = self.run("diff-tree", "-r", "-z", "-M", "--raw", "--no-abbrev", fork, head).stdout
+        parts = [p.decode("utf-8", "surrogateescape") for p in out.split(b"\0")]
+        found = []
+        i = 0
+        while i + 1 < len(parts):
+            _, _, _, sha, status = parts[i].split()
+            moved = status[0] in "RC"
+            found.append((status[0], sha, parts[i + (2 if moved else 1)], parts[i + 1] if moved else ""))
+            i += 3 if moved else 2
+        return found
+
+    def is_ancestor(self, old: str, new: str) -> bool:
+        return self.run("merge-base", "--is-ancestor", old, new).returncode == 0
+
+    def log(self, base: str, head: str) -> list[str]:
+        return self.git("rev-list", "--reverse", f"{base}..{head}").split()

@@ -1,0 +1,95 @@
+"""A repository with a policy on its base branch and pull requests that change models, played through the publisher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from support import reports
+from support.github import events
+from support.github.server import FakeGitHub
+from support.github.state import PullRequest
+
+from ftgate.publish.context import read_place
+from ftgate.publish.hub import Hub, connect
+from ftgate.publish.outputs import Runner
+from ftgate.publish.publisher import Desk, announce, publish
+
+POLICY_PATH = ".github/ftgate.yml"
+NUMBER = 7
+
+
+class Scene:
+    """One fake platform and one pull request, number 7, by which ``models/bot.yaml`` changes."""
+
+    def __init__(self, hub: FakeGitHub, folder: Path, **policy: Any) -> None:
+        self.hub, self.folder = hub, folder
+        self.text, self.policy = reports.policy(**policy)
+        start = {POLICY_PATH: self.text, "models/bot.yaml": reports.manifest(version="v0"), "README.md": "models\n"}
+        self.base = hub.git.commit(start, branch="main")
+        self.minutes = 0
+        self.said: list[str] = []
+
+    def push(
+        self, files: dict[str, str | None] | None = None, *, number: int = NUMBER, fork: bool = False, **links: str
+    ) -> str:
+        """A new head of the pull request."""
+        before = self.hub.pulls.get(number)
+        given = {"models/bot.yaml": reports.manifest()} if files is None else files
+        head = self.hub.git.commit(given, before.head if before else self.base, f"push {self.minutes}", links)
+        source = events.FORK if fork else events.REPOSITORY
+        self.hub.pulls[number] = PullRequest(number, head, self.base, source=source)
+        return head
+
+    def desk(self, event: str = "pull_request", payload: dict[str, Any] | None = None, **env: str) -> Desk:
+        """The effects of one job; its clock goes on by a minute with each."""
+        payload = payload or events.pull_request(self.hub.pulls[NUMBER])
+        place = read_place({**events.environment(event, events.MERGE), **env}, payload)
+        self.minutes += 1
+        time = datetime(2025, 3, 4, 9, tzinfo=UTC) + timedelta(minutes=self.minutes)
+        return Desk(
+            hub=self.client(),
+            place=place,
+            runner=Runner(self.folder / "output", self.folder / "summary"),
+            now=lambda: time.isoformat(timespec="seconds"),
+            say=self.said.append,
+        )
+
+    def client(self, token: str = "token", sleep: Callable[[float], None] = lambda _: None, **options: Any) -> Hub:
+        client = connect(self.hub.url, token, pause=None, backoff=0, **options)
+        return Hub(client, events.REPOSITORY, sleep)
+
+    def deliver(self, *found: Any) -> list[Path]:
+        return [reports.delivered(self.folder / f"out-{i}", r) for i, r in enumerate(found)]
+
+    def pending(self, **desk: Any) -> int:
+        return int(announce(self.desk(**desk)))
+
+    def publish(self, *found: Any, folders: Sequence[Path] | None = None, **desk: Any) -> int:
+        """Publish reports, or whatever lies in ``folders``."""
+        return int(publish(self.desk(**desk), self.deliver(*found) if folders is None else folders))
+
+    def report(self, forgetting: str = "pass", **more: Any) -> Any:
+        return reports.report(self.policy, forgetting, **more)
+
+    def outputs(self) -> dict[str, str]:
+        """The job's outputs, the last of each name, read as the runner reads them."""
+        found: dict[str, str] = {}
+        lines = (self.folder / "output").read_text(encoding="utf-8").split("\n")
+        while lines and "<<" in lines[0]:
+            name, _, delimiter = lines.pop(0).partition("<<")
+            value = []
+            while (line := lines.pop(0)) != delimiter:
+                value.append(line)
+            found[name] = "\n".join(value)
+        return found
+
+    def thread(self) -> list[str]:
+        """The bodies of our comments that are not folded."""
+        return [c.body for c in self.hub.comments if c.author == "github-actions[bot]" and not c.minimised]
+
+    def with_run(self, desk: Desk, run: str) -> Desk:
+        return replace(desk, place=replace(desk.place, run=run))

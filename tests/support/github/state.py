@@ -1,0 +1,66 @@
+"""What the fake remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class PullRequest:
+    number: int
+    head: str
+    base_sha: str
+    branch: str = "candidate"
+    base: str = "main"
+    source: str = "acme/models"
+    """Repository of the head branch: another one for a fork."""
+    state: str = "open"
+    draft: bool = False
+    title: str = "A new candidate"
+    body: str = ""
+
+
+@dataclass
+class IssueComment:
+    id: int
+    number: int
+    author: str
+    body: str
+    minimised: str = ""
+    edits: list[tuple[str, str]] = field(default_factory=list)
+    """(who, the body until then) of each edit."""
+
+
+@dataclass
+class Status:
+    id: int
+    sha: str
+    state: str
+    description: str | None
+    target_url: str | None
+    context: str
+    creator: str
+
+
+@dataclass
+class Check:
+    id: int
+    name: str
+    head_sha: str
+    external_id: str
+    conclusion: str
+    title: str
+    summary: str
+    annotations: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whoever a token speaks as, and what it may do: ``permissions`` by scope, ``read`` or ``write``."""
+
+    login: str
+    permissions: dict[str, str]
+
+    def may(self, scope: str, level: str) -> bool:
+        return level == "read" or self.permissions.get(scope) == "write"
