@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ftgate.errors import ConfigurationError
 from ftgate.publish.branch import append, read_ledger
-from ftgate.publish.comment import read_trail, with_waiver
+from ftgate.publish.comment import missing_from, read_trail, with_waiver
 from ftgate.publish.context import STATES
 from ftgate.publish.hub import Comment, CommitStatus, Hub
 from ftgate.publish.records import Chain, Record, anchor_problems, quote, quoted
@@ -70,11 +70,11 @@ def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
     chain = read_trail(found[0].body)
     heads = dict.fromkeys([*hub.commits_of_pull(number), *(r.head for r in chain.records)])
     quotes = _quotes(hub, list(heads), context)
-    # The oldest records may have given way to newer ones in the comment; their statuses still name them.
-    gone = chain.links[0].n - 1 if chain.links else 0
     problems = anchor_problems(chain.records, quotes)
-    if gone:
+    if chain.links and chain.links[0].n > 1:
+        # The oldest records may have given way to newer ones; the statuses name them all the same.
         problems = [p for p in problems if not p.startswith("the status")]
+        problems += [said] if (said := missing_from(chain)) else []
     edits = [f"{who} edited the comment at {when}" for who, when in hub.editors(found[0]) if who not in _names(author)]
     return History(chain, (*chain.problems, *problems, *edits))
 

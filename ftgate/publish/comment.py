@@ -57,9 +57,8 @@ def compose(page: Page, chain: Chain) -> str:
     ends = [*_waivers(page.waivers), *_policy(page), _foot(page)]
     head = _heading(page)
     room = COMMENT_LIMIT - sum(len(part) + 2 for part in (MARKER, *head, *ends, trail))
-    return (
-        "\n\n".join([f"{MARKER}\n{head[0]}", *head[1:], *_sections(page.sections, room), *ends, trail]).strip() + "\n"
-    )
+    parts = [*head, *_sections(page.sections, room), *ends]
+    return "\n\n".join([f"{MARKER}\n{parts[0]}", *parts[1:], trail]).strip() + "\n"
 
 
 def summary(page: Page) -> str:
@@ -71,6 +70,14 @@ def read_trail(body: str) -> Chain:
     """The records in a comment of ours; the first of them may have given way to newer ones."""
     _, found, rest = body.replace("\r\n", "\n").rpartition(f"\n{HISTORY}\n```json\n")
     return read_chain(rest.split("\n```", 1)[0].split("\n"), whole=False) if found else Chain()
+
+
+def missing_from(chain: Chain) -> str:
+    """What to say of records that a trail begins without, though there was room for them; nothing if all is well."""
+    gone = chain.links[0].n - 1 if chain.links else 0
+    if not gone or 2 * sum(_size(link) for link in chain.links) > HISTORY_LIMIT:
+        return ""
+    return f"{'record 1' if gone == 1 else f'records 1 to {gone}'}: removed, for there was room"
 
 
 def with_waiver(body: str, record: Record) -> str:
@@ -167,7 +174,7 @@ def _history(chain: Chain) -> str:
     shown: list[Link] = []
     room = HISTORY_LIMIT
     for link in reversed(chain.links):
-        room -= len(link.line) + sum(len(row) + 1 for row in _rows(link))
+        room -= _size(link)
         if room < 0 and shown:
             break
         shown.insert(0, link)
@@ -195,6 +202,10 @@ def _history(chain: Chain) -> str:
             "</details>",
         ]
     )
+
+
+def _size(link: Link) -> int:
+    return len(link.line) + 1 + sum(len(row) + 1 for row in _rows(link))
 
 
 def _rows(link: Link) -> list[str]:

@@ -107,7 +107,7 @@ def announce(desk: Desk) -> ExitCode:
     case = _examine(desk, None)
     desk.runner.set_outputs({"manifests": json.dumps(case.changed), "model-change": str(bool(case.changed)).lower()})
     if case.problems or case.nothing_changed:
-        return _tell(desk, case)
+        return _done(case, _tell(desk, case))
     if not case.place.may_write:
         desk.say("this event's token cannot write: no status is set here")
         return ExitCode.ALLOW
@@ -123,7 +123,7 @@ def publish(desk: Desk, folders: Sequence[Path]) -> ExitCode:
     case = Case(desk.place)
     try:
         case = _examine(desk, folders)
-        return _tell(desk, case)
+        troubles = _tell(desk, case)
     except Exception as error:
         said = error.message if isinstance(error, FtgateError) else f"internal error: {type(error).__name__}"
         case.problems.append(said)
@@ -131,6 +131,7 @@ def publish(desk: Desk, folders: Sequence[Path]) -> ExitCode:
         with suppress(FtgateError):
             _set_status(desk, case, None)
         raise
+    return _done(case, troubles)
 
 
 def _examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
@@ -166,12 +167,16 @@ def _read_ledger(desk: Desk, case: Case) -> None:
     chain = read_ledger(desk.hub, settings.branch)
     records = chain.records if chain else ()
     case.earlier = [r for r in records if r.pull_request and r.pull_request == case.place.pull_request]
-    entries = [j.entry() for j in case.judged]
-    case.waivers = covering(case.earlier, case.place.sha, [e.candidate for e in entries], desk.now())
+    found = covering(records, [j.entry().candidate for j in case.judged], case.rules.policy.sha256(), desk.now())
+    if case.place.event == "merge_group":
+        # The queue judges a commit of its own: the waiver is for the head of a pull request in it, as it still stands.
+        case.waivers = [w for w in found if w.pull_request and desk.hub.pull(w.pull_request).head == w.head]
+    else:
+        case.waivers = [w for w in found if w.head == case.place.sha]
 
 
-def _tell(desk: Desk, case: Case) -> ExitCode:
-    """Write it down everywhere. What fails on the way is said at the end; the status is set all the same."""
+def _tell(desk: Desk, case: Case) -> list[FtgateError]:
+    """Write it down everywhere, and return what failed on the way. The status is set all the same."""
     troubles: list[FtgateError] = []
     stored: Record | None = None
     url = ""
@@ -193,6 +198,10 @@ def _tell(desk: Desk, case: Case) -> ExitCode:
     else:
         desk.say("this event's token cannot write: the result is on the summary page of this job only")
     _to_runner(desk, case, stored, url)
+    return troubles
+
+
+def _done(case: Case, troubles: Sequence[FtgateError]) -> ExitCode:
     if troubles:
         raise troubles[0]
     return EXITS.get(case.outcome, ExitCode.ALLOW)

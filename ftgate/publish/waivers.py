@@ -18,17 +18,13 @@ MAY_WAIVE = frozenset({"admin", "write"})
 LONGEST_DAYS = 90
 
 
-def covering(records: Sequence[Record], head: str, candidates: Sequence[str], now: str) -> list[Record]:
-    """The waivers among ``records`` for one of ``candidates`` at ``head`` that have not expired at ``now``."""
-    return [
-        r
-        for r in records
-        if r.kind == "waiver"
-        and r.head == head
-        and unexpired(r, now)
-        and r.models
-        and r.models[0].candidate in candidates
-    ]
+def covering(records: Sequence[Record], candidates: Sequence[str], policy: str, now: str) -> list[Record]:
+    """The waivers among ``records`` for one of ``candidates`` under ``policy`` that have not expired at ``now``.
+
+    Whether their head is the one that counts is for the caller to see.
+    """
+    waivers = [r for r in records if r.kind == "waiver" and r.policy == policy and unexpired(r, now)]
+    return [w for w in waivers if w.models and w.models[0].candidate and w.models[0].candidate in candidates]
 
 
 def unexpired(waiver: Record, now: str) -> bool:

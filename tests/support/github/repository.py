@@ -49,12 +49,12 @@ class GitRepository:
             self.git("read-tree", parent, index=index)
         entries = [("100644", path, content) for path, content in files.items()]
         entries += [("120000", path, target) for path, target in (links or {}).items()]
-        for mode, path, content in entries:
-            if content is None:
-                self.git("update-index", "--force-remove", path, index=index)
-                continue
-            blob = self.blob(content.encode() if isinstance(content, str) else content)
-            self.git("update-index", "--add", "--cacheinfo", f"{mode},{blob},{path}", index=index)
+        # A mode of 0 removes the entry.
+        lines = [
+            f"0 {'0' * 40}\t{path}" if content is None else f"{mode} {self.blob(_bytes(content))}\t{path}"
+            for mode, path, content in entries
+        ]
+        self.git("update-index", "--index-info", given="\n".join([*lines, ""]).encode(), index=index)
         made = self.commit_tree(self.git("write-tree", index=index), [parent] if parent else [], message)
         if branch:
             self.move(branch, made)
@@ -110,3 +110,7 @@ class GitRepository:
 
     def log(self, base: str, head: str) -> list[str]:
         return self.git("rev-list", "--reverse", f"{base}..{head}").split()
+
+
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content

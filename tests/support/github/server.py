@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -161,7 +162,11 @@ def _handler(hub: FakeGitHub) -> type[BaseHTTPRequestHandler]:
                 return self._cut()
             return self._send(status, found, {}, midway=fault == "cut midway")
 
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve
+        def _serve_patiently(self) -> None:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller did not wait
+                self._serve()
+
+        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve_patiently
 
         def _send(self, status: int, found: Any, headers: dict[str, str], *, midway: bool = False) -> None:
             content = json.dumps(found).encode()

@@ -28,8 +28,8 @@ PAYLOADS: dict[str, dict[bool, dict[str, Any]]] = {
 }
 HEADER = """# What is reported where
 
-Generated from the code (`make events`); a test keeps it current. `head` is the head of the pull request, of the merge group,
-or the input `sha` of a manual run. The status is `ftgate/verdict`. A draft is reported on like any other pull request.
+Generated from the code (`make events`); a test keeps it current. `head` is the head of the pull request or of the merge
+group, or the input `sha` of a manual run. The status is `ftgate/verdict`. A draft is reported on like any other.
 
 Where a fork's own `pull_request` event runs, the token can only read: nothing is posted, and the result stands on the
 job's summary page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.

@@ -1,0 +1,259 @@
+"""The audit trail: what was altered or removed is named, and only what was allowed is released."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from support import reports
+from support.github import events
+from support.github.scene import Scene
+from support.github.server import BOT
+from support.github.state import Caller
+
+from ftgate.errors import ConfigurationError
+from ftgate.publish.audit import compare, ledger_history, require_maintainer, thread_history, verify, waive
+from ftgate.publish.branch import LEDGER_FILE, read_ledger
+from ftgate.publish.comment import read_trail
+
+BRANCH, CONTEXT = "ftgate-ledger", "ftgate/verdict"
+NOW, LATER = "2025-03-05T09:00:00+00:00", "2025-06-05T09:00:00+00:00"
+
+
+@pytest.fixture
+def played(scene: Scene) -> Scene:
+    """Three pushes: blocked, held, allowed."""
+    for version, found in (("v1", "block"), ("v2", "inconclusive"), ("v3", "pass")):
+        scene.push({"models/bot.yaml": reports.manifest(version=version)})
+        scene.publish(scene.report(found, version=version))
+    return scene
+
+
+def thread_problems(scene: Scene) -> tuple[str, ...]:
+    return thread_history(scene.client(), 7, BOT, CONTEXT).problems
+
+
+def answer(scene: Scene, version: str, now: str = NOW, policy: str = "", **more):
+    chain = read_ledger(scene.client(), BRANCH)
+    return verify(chain, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, **more)
+
+
+def alter(scene: Scene, old: str, new: str) -> None:
+    comment = scene.hub.comments[0]
+    assert old in comment.body
+    scene.hub.edit(comment, BOT, comment.body.replace(old, new))
+
+
+def rewrite_ledger(scene: Scene, change) -> None:
+    tip = scene.hub.git.resolve(BRANCH)
+    lines = scene.hub.git.git("show", f"{tip}:{LEDGER_FILE}").splitlines()
+    scene.hub.git.commit({LEDGER_FILE: "\n".join(change(lines)) + "\n"}, tip, branch=BRANCH)
+
+
+def test_an_untouched_trail_is_whole(played):
+    assert thread_problems(played) == ()
+    found = ledger_history(played.client(), BRANCH, 7)
+    assert found.problems == ()
+    assert [r.verdict for r in found.chain.records] == ["block", "hold", "allow"]
+    assert compare(thread_history(played.client(), 7, BOT, CONTEXT), found) == []
+
+
+def test_an_altered_record_in_the_comment_is_named(played):
+    alter(played, '"verdict":"hold"}}', '"verdict":"allow"}}')
+    said = "\n".join(thread_problems(played))
+    assert "record 2" in said
+    assert "altered" in said
+
+
+def test_an_altered_last_record_is_named_by_its_status(played):
+    alter(played, '"verdict":"allow"}}', '"verdict":"block"}}')
+    said = "\n".join(thread_problems(played))
+    assert "record 3" in said
+    assert "none that a status of its commit names" in said
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_removed_record_is_named(played, n):
+    lines = [link.line for link in read_trail(played.hub.comments[0].body).links]
+    alter(played, lines[n - 1] + "\n", "")
+    said = "\n".join(thread_problems(played))
+    assert "removed" in said
+    if n == 2:
+        assert "record 2 before record 3" in said
+
+
+def test_an_edit_by_a_person_is_named(played):
+    comment = played.hub.comments[0]
+    played.hub.edit(comment, "maintainer", comment.body)
+    assert any("maintainer edited the comment" in p for p in thread_problems(played))
+
+
+def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
+    assert answer(played, "v3").allowed
+    rewrite_ledger(played, lambda lines: [lines[0].replace('"block"', '"allow"'), *lines[1:]])
+    assert "record 1" in ledger_history(played.client(), BRANCH).problems[0]
+    found = answer(played, "v3")
+    assert not found.allowed
+    assert "not whole" in found.reason
+
+
+def test_a_record_taken_out_of_the_ledger_is_named_by_the_comment(played):
+    rewrite_ledger(played, lambda lines: lines[:2])
+    thread, ledger = thread_history(played.client(), 7, BOT, CONTEXT), ledger_history(played.client(), BRANCH, 7)
+    assert ledger.problems == ()
+    assert "which the ledger does not" in compare(thread, ledger)[0]
+
+
+def test_verify_knows_exactly_what_was_allowed(played):
+    assert answer(played, "v3").allowed
+    assert answer(played, "v1").reason == "its latest verdict is block"
+    assert answer(played, "v2").reason == "its latest verdict is hold"
+    assert "does not know" in answer(played, "v9").reason
+    assert "not under" in answer(played, "v3", policy="0" * 64).reason
+
+
+def test_a_later_block_of_the_same_candidate_counts(scene):
+    scene.push()
+    scene.publish(scene.report("pass"))
+    assert answer(scene, "v1").allowed
+    from ftgate.publish.publisher import publish
+
+    publish(scene.with_run(scene.desk(), "78"), scene.deliver(scene.report("block")))
+    assert not answer(scene, "v1").allowed
+
+
+def test_an_empty_ledger_allows_nothing(scene):
+    assert not answer(scene, "v1").allowed
+
+
+def maintainer(scene: Scene, login: str = "maintainer", event: str = "workflow_dispatch") -> str:
+    scene.hub.collaborators.setdefault("maintainer", "maintain")
+    return require_maintainer(
+        scene.client(), events.environment(event, scene.base, login), {"sender": {"login": login}}
+    )
+
+
+def give(scene: Scene, version: str = "v1", now: str = NOW, **more):
+    settings = {"days": 14, "branch": BRANCH, "context": CONTEXT, "now": now, "author": BOT, "reason": "urgent fix"}
+    by = more.pop("by", None) or maintainer(scene)
+    return waive(scene.client(), 7, by, reports.digest(f"bot {version}"), **{**settings, **more})
+
+
+def test_a_waiver_is_shown_everywhere_and_covers_the_candidate(hub, scene):
+    head = scene.push()
+    scene.publish(scene.report("block"))
+    record = give(scene)
+    found = hub.status_of(head)
+    assert found.state == "success"
+    assert found.description.startswith("waived by maintainer until 2025-03-19: urgent fix")
+    body = hub.comments[0].body
+    assert "### Waived" in body
+    assert [r.kind for r in read_trail(body).records] == ["run", "waiver"]
+    assert thread_problems(scene) == ()
+    assert f"waiver {record.identity[:12]} by maintainer" in answer(scene, "v1").reason
+    assert not answer(scene, "v1", waivers=False).allowed
+    assert not answer(scene, "v1", now=LATER).allowed
+
+
+def test_a_waiver_holds_when_the_job_runs_again_and_is_written_once(hub, scene):
+    head = scene.push()
+    scene.publish(scene.report("block"))
+    give(scene)
+    before = len(hub.comments[0].edits), len(read_ledger(scene.client(), BRANCH).records)
+    give(scene)
+    assert (len(hub.comments[0].edits), len(read_ledger(scene.client(), BRANCH).records)) == before
+    assert scene.publish(scene.report("block")) == 0
+    assert hub.status_of(head).state == "success"
+    assert "### Waived" in hub.comments[0].body
+    assert scene.outputs()["verdict"] == "waived"
+
+
+def test_a_waiver_ends_with_the_next_push(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    give(scene)
+    head = scene.push({"README.md": "more\n"})
+    assert scene.publish(scene.report("block")) == 1
+    assert hub.status_of(head).state == "failure"
+
+
+def test_a_waiver_is_for_one_of_two_candidates_only(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    scene.publish(scene.report("block"), scene.report("block", name="mail"))
+    give(scene)
+    assert hub.status_of(head).state == "failure"
+    assert scene.publish(scene.report("block"), scene.report("block", name="mail")) == 1
+
+
+def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    give(scene)
+    queued = hub.git.commit({"models/bot.yaml": reports.manifest()}, scene.base)
+    payload = events.merge_group(queued, scene.base)
+    assert scene.publish(scene.report("block"), event="merge_group", payload=payload) == 0
+    scene.push({"README.md": "more\n"})
+    desk = scene.with_run(scene.desk(event="merge_group", payload=payload), "79")
+    from ftgate.publish.publisher import publish
+
+    assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"version": "v9"}, "no verdict"),
+        ({"reason": "  "}, "--reason"),
+        ({"days": 0}, "--days 0"),
+        ({"days": 400}, "--days 400"),
+    ],
+)
+def test_what_cannot_be_waived(scene, more, named):
+    scene.push()
+    scene.publish(scene.report("block"))
+    with pytest.raises(ConfigurationError, match=named):
+        give(scene, **more)
+
+
+def test_an_allowed_candidate_needs_no_waiver(scene):
+    scene.push()
+    scene.publish(scene.report("pass"))
+    with pytest.raises(ConfigurationError, match="nothing to waive"):
+        give(scene)
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "issue_comment", "push"])
+def test_no_event_that_a_stranger_can_cause_gives_a_waiver(scene, event):
+    with pytest.raises(ConfigurationError, match=event):
+        maintainer(scene, event=event)
+
+
+@pytest.mark.parametrize("login", ["stranger", "reader", "dependabot[bot]"])
+def test_only_people_with_write_permission_waive(scene, login):
+    scene.hub.collaborators |= {"reader": "read", "dependabot[bot]": "admin"}
+    with pytest.raises(ConfigurationError, match="may not waive"):
+        maintainer(scene, login)
+
+
+def test_whoever_started_a_run_again_must_be_a_maintainer_too(scene):
+    scene.hub.collaborators["maintainer"] = "write"
+    env = events.environment("workflow_dispatch", scene.base, "maintainer") | {"GITHUB_TRIGGERING_ACTOR": "stranger"}
+    with pytest.raises(ConfigurationError, match="stranger may not waive"):
+        require_maintainer(scene.client(), env, {"sender": {"login": "maintainer"}})
+
+
+def test_outside_a_workflow_the_token_says_who_asks(scene):
+    scene.hub.callers["own"] = Caller("maintainer", {"contents": "write", "statuses": "write"})
+    scene.hub.collaborators["maintainer"] = "admin"
+    assert require_maintainer(scene.client("own"), {}, {}) == "maintainer"
+    scene.hub.callers["other"] = Caller("stranger", {})
+    with pytest.raises(ConfigurationError, match="stranger may not waive"):
+        require_maintainer(scene.client("other"), {}, {})
+
+
+def test_a_waiver_in_the_pull_requests_text_is_only_text(hub, scene):
+    line = json.dumps({"kind": "waiver", "candidate": reports.digest("bot v1")})
+    head = scene.push({"models/bot.yaml": reports.manifest(), "WAIVER": line})
+    hub.pulls[7].body = f"/waive\n{line}"
+    assert scene.publish(scene.report("block")) == 1
+    assert hub.status_of(head).state == "failure"

@@ -1,0 +1,126 @@
+"""The platform stumbles: nothing is written twice, and no final status is lost."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from support import reports
+from support.github.faults import KINDS, Faults
+from support.github.scene import Scene
+from support.github.server import BOT, FakeGitHub
+
+from ftgate.errors import PublishError
+from ftgate.publish.branch import read_ledger
+from ftgate.publish.comment import read_trail
+from ftgate.publish.publisher import publish
+
+COMMENT = r"/issues/7/comments$"
+
+
+def test_200_faults_make_no_second_comment_and_lose_no_final_status(tmp_path: Path):
+    faults = Faults(seed=20250304, rate=0.35, left=200)
+    with FakeGitHub(tmp_path / "platform", faults) as hub:
+        scene = Scene(hub, tmp_path)
+        heads = []
+        while faults.left and len(heads) < 60:
+            version, found = f"v{len(heads) + 1}", ("pass", "block", "inconclusive")[len(heads) % 3]
+            heads.append((scene.push({"models/bot.yaml": reports.manifest(version=version)}), found))
+            scene.pending()
+            scene.publish(scene.report(found, version=version))
+        chain = read_ledger_of(scene)
+    assert sum(faults.injected.values()) == 200
+    assert set(faults.injected) == set(KINDS)
+    assert not hub.invalid
+    wanted = {"pass": "success", "block": "failure", "inconclusive": "failure"}
+    for head, found in heads:
+        assert hub.status_of(head).state == wanted[found]
+        assert len([s for s in hub.statuses if s.sha == head]) == 2, "pending and final, each once"
+    assert len(hub.comments) == 1
+    assert [r.head for r in read_trail(hub.comments[0].body).records][-1] == heads[-1][0]
+    assert [r.head for r in chain.records] == [head for head, _ in heads]
+    assert chain.problems == ()
+
+
+def read_ledger_of(scene: Scene):
+    chain = read_ledger(scene.client(), "ftgate-ledger")
+    assert chain is not None
+    return chain
+
+
+@pytest.mark.parametrize("kind", ["502 after", "cut midway", "cut before", "secondary"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", COMMENT),
+        ("POST", r"/statuses/"),
+        ("POST", r"/git/refs$"),
+        ("POST", r"/check-runs$"),
+        ("PATCH", r"/issues/comments/"),
+        ("PATCH", r"/git/refs/heads/"),
+    ],
+)
+def test_a_write_whose_answer_is_lost_happens_once(hub, scene, kind, method, path):
+    scene.push()
+    scene.publish(scene.report("block"))
+    if method == "POST":
+        hub.comments.clear()
+        hub.git.git("update-ref", "-d", "refs/heads/ftgate-ledger")
+        hub.checks.clear()
+        scene.minutes += 60
+    scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    hub.faults.plan(kind, method, path, times=2)
+    before = len(hub.statuses)
+    assert scene.publish(scene.report("block", version="v2")) == 1
+    assert kind in hub.faults.injected
+    assert len(hub.comments) == 1
+    assert len(hub.statuses) == before + 1
+    assert len({(c.name, c.external_id, c.head_sha) for c in hub.checks}) == len(hub.checks)
+    assert len(read_ledger_of(scene).records) == (1 if method == "POST" else 2)
+
+
+def test_a_rate_limit_is_waited_for_as_long_as_it_asks(hub, scene):
+    waited: list[float] = []
+    client = scene.client(sleep=waited.append)
+    hub.faults.plan("429", "POST", COMMENT, times=3)
+    client.create_comment(7, "hello", lambda: None)
+    assert waited == [0.0, 0.0, 0.0]
+    assert len(hub.comments) == 1
+
+
+def test_patience_ends_and_says_what_could_not_be_done(hub, scene):
+    hub.faults.plan("502 before", "POST", COMMENT, times=50)
+    with pytest.raises(PublishError, match="could not comment on pull request 7: 502"):
+        scene.client().create_comment(7, "hello", lambda: None)
+
+
+def test_an_answer_that_never_comes_is_given_up_on(hub, scene):
+    hub.slow = 3
+    hub.faults.plan("slow", "GET", r"/pulls/7$", times=1)
+    scene.push()
+    assert scene.client(timeout=1).pull(7).number == 7
+
+
+def test_a_refusal_is_not_tried_again(hub, scene):
+    with pytest.raises(PublishError, match="422"):
+        scene.client().create_comment(7, "x" * 70_000, lambda: None)
+    assert len([entry for entry in hub.log if entry[0] == "POST"]) == 1
+
+
+def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
+    scene.push()
+    desks = [scene.with_run(scene.desk(), str(run)) for run in range(4)]
+    folders = scene.deliver(scene.report("block"))
+    jobs = [threading.Thread(target=publish, args=(desk, folders)) for desk in desks]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert sorted(r.run for r in read_ledger_of(scene).records) == ["0", "1", "2", "3"]
+    assert read_ledger_of(scene).problems == ()
+    ours = [c for c in hub.comments if c.author == BOT and not c.minimised]
+    assert len(ours) == 1
+    # Whichever record another job's edit took out of the comment is in the ledger, and comes back with the next run.
+    publish(scene.with_run(scene.desk(), "4"), folders)
+    assert {r.run for r in read_trail(ours[0].body).records} == {"0", "1", "2", "3", "4"}

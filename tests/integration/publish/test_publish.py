@@ -1,0 +1,341 @@
+"""What a pull request sees: pending, one comment, a final status, whatever happens in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support import reports
+from support.github import events
+from support.github.scene import POLICY_PATH, Scene
+from support.github.server import BOT, FakeGitHub
+from support.github.state import Caller, IssueComment
+
+from ftgate.errors import PublishError
+from ftgate.publish.comment import read_trail
+from ftgate.publish.context import read_place
+from ftgate.report.render import MARKER
+
+
+def state(hub: FakeGitHub, sha: str) -> tuple[str, str]:
+    found = hub.status_of(sha)
+    assert found is not None
+    return found.state, found.description or ""
+
+
+def test_pending_at_once_and_the_manifests_for_the_jobs_that_follow(hub, scene):
+    head = scene.push({"models/bot.yaml": reports.manifest(), "models/new.yaml": reports.manifest("new")})
+    assert scene.pending() == 0
+    assert state(hub, head) == ("pending", "judging 2 models")
+    assert scene.outputs() == {"manifests": '["models/bot.yaml", "models/new.yaml"]', "model-change": "true"}
+
+
+@pytest.mark.parametrize(
+    ("forgetting", "code", "wanted", "word"),
+    [("pass", 0, "success", "allow"), ("block", 1, "failure", "block"), ("inconclusive", 4, "failure", "hold")],
+)
+def test_each_verdict_has_its_status_comment_and_outputs(hub, scene, forgetting, code, wanted, word):
+    head = scene.push()
+    assert scene.publish(scene.report(forgetting)) == code
+    found, text = state(hub, head)
+    assert found == wanted
+    assert text.startswith(f"{word}: bot ")
+    assert len(text) <= 140
+    body = scene.thread()[0]
+    assert body.startswith(f"{MARKER}\n## ")
+    assert f"**{word.capitalize()}**" in body
+    out = scene.outputs()
+    assert (out["verdict"], out["state"], out["sha"]) == (word, wanted, head)
+    assert out["comment-url"].startswith("https://github.test/acme/models/pull/7#issuecomment-")
+    assert out["needed-n"] == ("900" if word == "hold" else "")
+    assert out["report"] == str(scene.folder / "out-0" / "report.json")
+    assert "Forgetting" in (scene.folder / "summary").read_text(encoding="utf-8")
+
+
+def test_a_second_run_of_the_same_job_changes_nothing(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    before = hub.writes()
+    assert scene.publish(scene.report("block")) == 1
+    assert hub.writes() == before
+
+
+def test_a_better_candidate_edits_the_same_comment_and_the_history_has_both(hub, scene):
+    first = scene.push()
+    scene.publish(scene.report("block"))
+    second = scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    scene.publish(scene.report("pass", version="v2"))
+    assert (state(hub, first)[0], state(hub, second)[0]) == ("failure", "success")
+    assert len(hub.comments) == 1
+    chain = read_trail(hub.comments[0].body)
+    assert [(r.head, r.verdict) for r in chain.records] == [(first, "block"), (second, "allow")]
+    assert chain.problems == ()
+
+
+def test_nothing_that_names_a_model_changed(hub, scene):
+    head = scene.push({"README.md": "other words\n"})
+    assert scene.pending() == 0
+    assert state(hub, head) == ("success", "no model change")
+    assert scene.publish() == 0
+    assert state(hub, head) == ("success", "no model change")
+    assert hub.comments == []
+
+
+def test_a_change_of_model_that_was_taken_back_is_said_in_the_comment_that_is_there(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    head = scene.push({"models/bot.yaml": reports.manifest(version="v0")})
+    assert scene.publish() == 0
+    assert state(hub, head)[0] == "success"
+    assert "no model change" in hub.comments[0].body
+    assert len(read_trail(hub.comments[0].body).records) == 2
+
+
+def test_several_manifests_have_one_status_and_a_section_each(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail", "code")})
+    found = [scene.report("pass"), scene.report("block", name="mail"), scene.report("pass", name="code")]
+    assert scene.publish(*found) == 1
+    assert state(hub, head)[1].startswith("block: mail (of 3 models)")
+    body = scene.thread()[0]
+    assert [body.count(f"· `{n}`") for n in ("bot", "mail", "code")] == [1, 1, 1]
+    assert len({s.context for s in hub.statuses}) == 1
+
+
+def test_a_changed_manifest_without_a_report_is_an_error_not_a_pass(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    assert scene.publish(scene.report("pass")) == 3
+    assert state(hub, head)[0] == "error"
+    assert "the evaluation left no report for it" in scene.thread()[0]
+
+
+def test_a_run_that_left_nothing_is_an_error(hub, scene):
+    head = scene.push()
+    assert scene.publish(folders=[scene.folder / "nowhere"]) == 3
+    assert state(hub, head)[0] == "error"
+
+
+def test_a_report_for_another_model_is_an_error(hub, scene):
+    head = scene.push()
+    assert scene.publish(scene.report("pass", name="somebody")) == 3
+    assert "belongs to no manifest" in scene.thread()[0]
+    assert state(hub, head)[0] == "error"
+
+
+@pytest.mark.parametrize("place", ["digest", "reference"])
+def test_a_report_about_other_files_than_the_manifest_names_is_an_error(hub, scene, place):
+    head = scene.push()
+    found = scene.report("pass")
+    found.provenance["candidate"][place] = {"digest": reports.digest("x"), "reference": "s3://acme/bot/v9"}[place]
+    assert scene.publish(found) == 3
+    assert state(hub, head)[0] == "error"
+
+
+def test_weights_that_lie_beside_the_manifest_are_a_change_of_the_model(hub, scene):
+    text = reports.manifest(candidate={"source": "../weights/bot"})
+    scene.base = hub.git.commit({"models/bot.yaml": text, "weights/bot/a.bin": "1"}, scene.base, branch="main")
+    scene.push({"weights/bot/a.bin": "2"})
+    scene.pending()
+    assert scene.outputs()["manifests"] == '["models/bot.yaml"]'
+
+
+def test_a_manifest_that_is_a_link_is_refused(hub, scene):
+    head = scene.push({}, **{"models/evil.yaml": "../../../proc/self/environ"})
+    assert scene.publish(folders=[]) == 3
+    assert state(hub, head)[0] == "error"
+    assert "it is a link" in scene.thread()[0]
+
+
+def test_a_newer_head_keeps_its_comment_and_the_older_result_its_status(hub, scene):
+    old = scene.push()
+    late = scene.desk()
+    new = scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    scene.publish(scene.report("pass", version="v2"))
+    body = hub.comments[0].body.split("<details><summary>History")[0]
+    from ftgate.publish.publisher import publish
+
+    assert int(publish(late, scene.deliver(scene.report("block")))) == 1
+    assert state(hub, old)[1].startswith(f"superseded by {new[:7]}: block: bot ")
+    assert hub.comments[0].body.split("<details><summary>History")[0] == body
+    assert [r.head for r in read_trail(hub.comments[0].body).records] == [new, old]
+
+
+def test_a_policy_edited_in_the_pull_request_is_shown_and_not_obeyed(hub, scene):
+    loose, _ = reports.policy(measurements={"target": reports.POLICY["measurements"]["target"]})
+    head = scene.push({"models/bot.yaml": reports.manifest(), POLICY_PATH: loose + "# ``` <!-- ftgate:history -->\n"})
+    assert scene.publish(scene.report("block")) == 1
+    body = scene.thread()[0]
+    assert "### This pull request edits the policy" in body
+    assert "-  forgetting:" in body
+    assert state(hub, head)[0] == "failure"
+    assert len(read_trail(body).records) == 1
+
+
+def test_a_report_under_the_pull_requests_own_policy_is_an_error(hub, scene):
+    _, loose = reports.policy(measurements={"target": reports.POLICY["measurements"]["target"]})
+    head = scene.push()
+    found = reports.report(loose, "pass")
+    del found.measurements["forgetting"]
+    assert scene.publish(found) == 3
+    assert state(hub, head)[0] == "error"
+
+
+def test_without_a_policy_on_the_base_branch_nothing_can_be_judged(hub, scene):
+    hub.git.commit({POLICY_PATH: None}, scene.base, branch="main")
+    head = scene.push()
+    assert scene.publish(scene.report("pass")) == 3
+    assert state(hub, head)[0] == "error"
+    assert "no policy" in state(hub, head)[1]
+
+
+def test_a_strangers_comment_with_our_marker_stays_a_strangers(hub, scene):
+    hub.comments.append(IssueComment(1, 7, "stranger", f"{MARKER}\n## ✓ allow"))
+    hub.comments.append(IssueComment(2, 7, BOT, f"Quoting:\n{MARKER}"))
+    scene.push()
+    scene.publish(scene.report("block"))
+    assert [c.body for c in hub.comments[:2]] == [f"{MARKER}\n## ✓ allow", f"Quoting:\n{MARKER}"]
+    assert len(hub.comments) == 3
+
+
+def test_our_comment_is_found_on_a_later_page(hub, scene):
+    scene.push()
+    hub.comments += [IssueComment(i, 7, "stranger", "hello") for i in range(1, 151)]
+    scene.publish(scene.report("block"))
+    hub.comments += [IssueComment(i, 7, "stranger", "hello") for i in range(5000, 5150)]
+    scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    scene.publish(scene.report("pass", version="v2"))
+    assert len([c for c in hub.comments if c.author == BOT]) == 1
+
+
+def test_of_two_comments_the_oldest_stays_and_takes_over_the_records(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    hub.comments.append(IssueComment(hub.next_id(), 7, BOT, hub.comments[0].body))
+    scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    scene.publish(scene.report("pass", version="v2"))
+    assert [c.minimised for c in hub.comments] == ["", "DUPLICATE"]
+    assert [r.verdict for r in read_trail(hub.comments[0].body).records] == ["block", "allow"]
+
+
+def test_notes_stand_on_the_manifests_line(hub, scene):
+    head = scene.push()
+    scene.publish(scene.report("block"))
+    note = hub.checks[0].annotations[0]
+    assert hub.checks[0].head_sha == head
+    assert (note["path"], note["annotation_level"]) == ("models/bot.yaml", "failure")
+    assert reports.manifest().splitlines()[note["start_line"] - 1].startswith("candidate:")
+
+
+def test_more_notes_than_one_call_takes(hub, scene):
+    names = [f"m{i:02}" for i in range(40)]
+    scene.push({f"models/{n}.yaml": reports.manifest(n) for n in names})
+    scene.publish(*(scene.report("block", name=n) for n in names))
+    assert [len(c.annotations) for c in hub.checks] == [50, 30]
+    assert [c.name for c in hub.checks] == ["ftgate report", "ftgate report 2"]
+    assert len(scene.thread()[0]) <= 60_000
+
+
+def test_without_permission_for_checks_the_notes_are_in_the_log(hub, scene):
+    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write", "contents": "write"})
+    scene.push()
+    assert scene.publish(scene.report("block")) == 1
+    assert hub.checks == []
+    assert "::error file=models/bot.yaml,line=" in "\n".join(scene.said)
+
+
+def test_without_permission_for_comments_the_status_is_set_all_the_same(hub, scene):
+    hub.callers["token"] = Caller(BOT, {"statuses": "write", "contents": "write"})
+    head = scene.push()
+    with pytest.raises(PublishError, match="comment on pull request 7: 403"):
+        scene.publish(scene.report("block"))
+    assert state(hub, head)[0] == "failure"
+    assert hub.comments == []
+
+
+def test_without_permission_for_statuses_the_missing_one_is_named(hub, scene):
+    hub.callers["token"] = Caller(BOT, {"issues": "write", "contents": "write"})
+    scene.push()
+    with pytest.raises(PublishError) as error:
+        scene.publish(scene.report("pass"))
+    assert "set the status ftgate/verdict" in error.value.message
+    assert "permissions:" in error.value.hint
+
+
+def test_a_ledger_that_cannot_be_written_is_an_error_and_no_pass(hub, scene):
+    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write"})
+    head = scene.push()
+    with pytest.raises(PublishError):
+        scene.publish(scene.report("pass"))
+    assert state(hub, head)[0] == "error"
+
+
+def test_a_fork_s_own_event_posts_nothing_and_says_so(hub, scene):
+    head = scene.push(fork=True)
+    assert scene.publish(scene.report("block")) == 1
+    assert hub.status_of(head) is None
+    assert hub.writes() == []
+    assert "summary page" in "\n".join(scene.said)
+    assert "Forgetting" in (scene.folder / "summary").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("event", ["pull_request_target", "workflow_run"])
+def test_a_fork_is_reported_on_from_the_base_repository(hub, scene, event):
+    head = scene.push(fork=True)
+    payload = events.workflow_run(head, fork=True) if event == "workflow_run" else None
+    assert scene.publish(scene.report("block"), event=event, payload=payload) == 1
+    assert state(hub, head)[0] == "failure"
+    assert len(hub.comments) == 1
+
+
+def test_a_merge_group_has_its_status_on_its_own_commit(hub, scene):
+    head = hub.git.commit({"models/bot.yaml": reports.manifest()}, scene.base)
+    payload = events.merge_group(head, scene.base)
+    assert scene.publish(scene.report("pass"), event="merge_group", payload=payload) == 0
+    assert state(hub, head)[0] == "success"
+    assert hub.comments == []
+
+
+def test_a_release_is_reported_on_with_the_reports_as_they_are(hub, scene):
+    place = {"GITHUB_SHA": scene.base}
+    assert scene.publish(scene.report("pass"), event="release", payload=events.release(), **place) == 0
+    assert state(hub, scene.base)[0] == "success"
+
+
+def test_a_manual_run_for_a_pull_request(hub, scene):
+    head = scene.push()
+    payload = events.workflow_dispatch(**{"sha": head, "pull-request": "7"})
+    assert scene.publish(scene.report("block"), event="workflow_dispatch", payload=payload) == 1
+    assert state(hub, head)[0] == "failure"
+    assert len(hub.comments) == 1
+
+
+def test_an_enterprise_server_s_address_works(hub, scene):
+    from ftgate.publish.hub import Hub, connect
+
+    client = connect(f"{hub.url}/api/v3", "token", pause=None, backoff=0)
+    found = Hub(client, events.REPOSITORY, lambda _: None)
+    assert found.login() == BOT
+    assert found.text_at(POLICY_PATH, "main") == scene.text
+
+
+def test_a_defect_still_leaves_a_status(hub, scene, monkeypatch):
+    head = scene.push()
+    monkeypatch.setattr("ftgate.publish.publisher.keep_comment", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        scene.publish(scene.report("pass"))
+    assert state(hub, head)[0] == "error"
+
+
+def test_a_folder_with_a_link_in_it_is_not_read(hub, scene, tmp_path: Path):
+    scene.push()
+    (tmp_path / "secret.json").write_text("{}")
+    folder = scene.folder / "out-0"
+    folder.mkdir()
+    (folder / "report.json").symlink_to(tmp_path / "secret.json")
+    assert scene.publish(folders=[folder]) == 3
+    assert "is a link" in "\n".join(scene.said) + scene.thread()[0] + (hub.statuses[-1].description or "")
+
+
+def test_the_place_knows_its_run(scene):
+    scene.push()
+    place = read_place(events.environment("push", events.TIP), events.push())
+    assert place.run_url == "https://github.test/acme/models/actions/runs/77"
