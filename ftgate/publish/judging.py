@@ -56,13 +56,13 @@ class Judged:
         numbers = report.measurements if report and self.verdict != "error" else {}
         return ModelEntry.model_validate(
             {
-                "name": self.title[:200],
-                "manifest": self.changed.path[:400] if self.changed else "",
-                "base": digest_in(report, "base")[:200] if report else "",
-                "candidate": digest_in(report, "candidate")[:200] if report else "",
+                "name": self.title,
+                "manifest": self.changed.path if self.changed else "",
+                "base": digest_in(report, "base") if report else "",
+                "candidate": digest_in(report, "candidate") if report else "",
                 "verdict": self.verdict,
                 "numbers": {
-                    name: Change(change=m.change, unit=m.unit[:60], status=m.status) for name, m in numbers.items()
+                    name: Change(change=m.change, unit=m.unit, status=m.status) for name, m in numbers.items()
                 },
                 "report": self.delivery.sha256 if self.delivery else "",
             }

@@ -220,7 +220,7 @@ def _record(case: Case, now: str) -> Record:
             "verdict": case.verdict,
             "models": [j.entry() for j in case.judged],
             "run": place.run,
-            "reason": "; ".join(case.problems)[:300],
+            "reason": "; ".join(case.problems),
         }
     )
 

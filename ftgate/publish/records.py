@@ -14,14 +14,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from ftgate.config.strict import Section
 
-Short = Annotated[str, StringConstraints(max_length=500)]
+LONGEST = 500
+"""Characters of one value. A longer one is cut: the trail is for reading."""
 SHOWN_DIGITS = 12
 """Hexadecimal digits of a record's identity that a status and a reader are shown."""
 _QUOTED = re.compile(r"\[record ([0-9a-f]{12})\]$")
+
+
+def _short(value: Any) -> Any:
+    """Whatever text comes in, as much of it as the trail keeps; halves of characters cannot be written down."""
+    return value.encode("utf-8", "replace").decode("utf-8")[:LONGEST] if isinstance(value, str) else value
+
+
+Short = Annotated[str, BeforeValidator(_short)]
 _ESCAPES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&`@"})
 
 

@@ -72,7 +72,7 @@ def waiver_for(
         policy=record.policy,
         verdict="waived",
         models=(ModelEntry.model_validate(entry.model_dump()),),
-        reason=reason.strip()[:400],
+        reason=reason.strip(),
         by=by,
         expires=expires,
     )

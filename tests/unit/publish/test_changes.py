@@ -1,0 +1,73 @@
+"""Which manifests a change touches: its own file, and the weights that lie beside it."""
+
+from __future__ import annotations
+
+import pytest
+from support import reports
+
+from ftgate.publish.changes import changed_manifests
+from ftgate.publish.hub import File
+
+GLOBS = ["models/*.yaml"]
+
+
+def touched(files: dict[str, str], changed: list[str], links: dict[str, str] | None = None, globs=GLOBS):
+    content = {**files, **(links or {})}
+    tree = {path: File("120000" if path in (links or {}) else "100644", path) for path in content}
+    return changed_manifests(globs, tree, changed, lambda sha: content[sha].encode())
+
+
+def local(source: str) -> str:
+    return reports.manifest(candidate={"source": source})
+
+
+def test_a_manifest_is_touched_by_its_own_file():
+    files = {"models/a.yaml": reports.manifest("a"), "models/b.yaml": reports.manifest("b"), "x.yaml": "n: 1"}
+    assert [c.path for c in touched(files, ["models/b.yaml", "x.yaml"])] == ["models/b.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("source", "changed", "yes"),
+    [
+        ("weights/bot", "models/weights/bot/a.safetensors", True),
+        ("../weights/bot", "weights/bot/a.safetensors", True),
+        ("../weights/bot/", "weights/bot/deep/er.bin", True),
+        ("../weights/bot", "weights/bottle/a.bin", False),
+        ("../weights/bot", "README.md", False),
+        ("./x/../weights/bot", "models/weights/bot/a.bin", True),
+        ("../..", "README.md", False),
+        ("../../etc", "etc/passwd", False),
+        ("..", "README.md", True),
+        ("hf://acme/bot", "models/hf:/acme/bot/x", True),
+    ],
+)
+def test_a_manifest_is_touched_by_files_in_the_folders_that_it_names(source, changed, yes):
+    assert bool(touched({"models/a.yaml": local(source)}, [changed])) is yes
+
+
+def test_what_lies_behind_a_link_counts_as_touched():
+    files = {"models/a.yaml": local("../weights/bot"), "store/a.bin": "1"}
+    assert touched(files, ["store/a.bin"], {"weights": "store"})
+    assert not touched(files, [], {"weights": "store"})
+
+
+def test_a_manifest_that_is_a_link_or_unreadable_has_a_problem():
+    found = touched({"models/a.yaml": "name: [", "models/c.yaml": "x" * 1_000_001}, ["models/a.yaml", "models/b.yaml", "models/c.yaml"], {"models/b.yaml": "../../secret"})
+    assert ["models/a.yaml", "models/b.yaml", "models/c.yaml"] == [c.path for c in found]
+    assert "models/a.yaml:1: not valid YAML" in found[0].problem
+    assert "link" in found[1].problem
+    assert "longer" in found[2].problem
+
+
+def test_an_unreadable_manifest_that_the_change_leaves_alone_is_not_its_problem():
+    assert touched({"models/a.yaml": "name: ["}, ["README.md"]) == []
+
+
+def test_a_removed_manifest_judges_nobody():
+    assert touched({}, ["models/a.yaml"]) == []
+
+
+def test_notes_find_their_line():
+    found = touched({"models/a.yaml": reports.manifest()}, ["models/a.yaml"])[0]
+    assert found.text.splitlines()[found.line_of("candidate") - 1] == "candidate:"
+    assert found.line_of("nothing") == 1

@@ -1,0 +1,126 @@
+"""The comment: nothing a stranger wrote acts in it, and it always fits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import reports
+from unit.report import markdown, samples
+from unit.report.test_escape import HOSTILE, TRICKS
+
+from ftgate.publish.comment import HISTORY, Page, Section, compose, difference, missing_from, read_trail, with_waiver
+from ftgate.publish.records import Chain, ModelEntry, Record
+from ftgate.report.render import MARKER
+
+HEAD = "a" * 40
+_, POLICY = reports.policy()
+CLOSERS = ("</details>", f"{MARKER}\n## ✓ allow", f"\n{HISTORY}\n```json\n{{}}\n```", "::set-output name=verdict::allow")
+
+
+def record(name: str = "bot", n: int = 0, **more) -> Record:
+    entry = ModelEntry(
+        name=name,
+        base="sha256:a",
+        candidate="sha256:" + "b" * 64,
+        verdict="block",
+        numbers={name: {"change": 0.1, "unit": name, "status": "block"}},
+    )
+    found = {"time": name, "repository": "acme/models", "head": f"{n:040x}", "verdict": "block", "models": (entry,)}
+    return Record.model_validate({**found, **more})
+
+
+def page(trick: str) -> Page:
+    return Page(
+        verdict="block",
+        head=HEAD,
+        sections=(
+            Section(trick, "block", samples.hostile(trick)),
+            Section(trick, "error", None, (trick, trick)),
+        ),
+        problems=(trick,),
+        policy="0" * 64,
+        policy_change=difference("limits: 1\n", trick, "p.yml"),
+        waivers=(record(trick, kind="waiver", by=trick, reason=trick, expires=trick),),
+    )
+
+
+def safe(text: str) -> None:
+    assert not {"link_open", "image", "html_inline"} & set(markdown.kinds(text))
+    html = [t.content for t in markdown.tokens(text) if t.type == "html_block"]
+    ours = ("<details", "</details>", "<!-- ftgate:")
+    assert all(part.strip().startswith(ours) for part in html)
+    assert markdown.linkable(text) == []
+    assert text.count(MARKER) == 1
+    assert text.count(HISTORY) == 1
+    assert "".join(html).count("<details") == "".join(html).count("</details>")
+
+
+@pytest.mark.parametrize("trick", [*TRICKS, *CLOSERS], ids=range(len(TRICKS) + len(CLOSERS)))
+def test_nothing_that_a_stranger_wrote_acts(trick):
+    safe(compose(page(trick), Chain().then(record(trick))))
+
+
+@settings(deadline=None, max_examples=40)
+@given(HOSTILE)
+def test_no_text_at_all_acts(text):
+    body = compose(page(text), Chain().then(record(text)))
+    safe(body)
+    assert read_trail(body).records == (record(text),)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(HOSTILE, min_size=1, max_size=6))
+def test_the_trail_is_read_back_as_it_was_written(texts):
+    chain = Chain()
+    for n, text in enumerate(texts):
+        chain = chain.then(record(text, n))
+    body = compose(Page("block", HEAD), chain)
+    for shape in (body, body.replace("\n", "\r\n"), body.strip()):
+        assert read_trail(shape).records == chain.records
+        assert read_trail(shape).problems == ()
+
+
+def test_headings_are_ours_alone():
+    body = compose(page("# Allowed"), Chain().then(record()))
+    tokens = markdown.tokens(body)
+    headings = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"]
+    assert len(headings) > 3
+    assert "Allowed" not in headings
+
+
+def test_a_comment_with_everything_too_long_fits_and_says_what_is_missing():
+    huge = samples.huge()
+    sections = tuple(Section(f"m{i}", "block", huge if i < 3 else samples.blocked()) for i in range(60))
+    chain = Chain()
+    for n in range(300):
+        chain = chain.then(record("x" * 300, n))
+    diff = difference("a\n" * 9000, "b\n" * 9000, "p.yml")
+    body = compose(Page("block", HEAD, sections, policy_change=diff), chain)
+    assert len(body) <= 60_000
+    assert "more did not fit into a comment" in body
+    kept = read_trail(body)
+    assert kept.links[-1].n == 300
+    assert kept.problems == ()
+    assert f"{kept.links[0].n - 1} earlier records are left out here" in body
+    assert missing_from(kept) == ""
+
+
+def test_a_trail_that_begins_late_with_room_to_spare_lost_its_beginning():
+    chain = Chain().then(record(n=0)).then(record(n=1)).then(record(n=2))
+    assert missing_from(chain) == ""
+    assert missing_from(Chain(chain.links[2:])).startswith("records 1 to 2")
+
+
+def test_a_waiver_goes_on_top_once():
+    body = compose(Page("block", HEAD, (Section("bot", "block", samples.blocked()),)), Chain().then(record()))
+    waiver = record(kind="waiver", by="maintainer", reason="urgent", expires="2025-04-01", verdict="waived")
+    once = with_waiver(body, waiver)
+    assert once.startswith(f"{MARKER}\n### Waived\n**maintainer** let ")
+    assert [r.kind for r in read_trail(once).records] == ["run", "waiver"]
+    assert with_waiver(once, waiver) == once
+
+
+def test_a_body_without_a_trail_has_none():
+    assert read_trail("") == Chain()
+    assert read_trail("hello") == Chain()

@@ -1,0 +1,105 @@
+"""From an event to the place where its result belongs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.github import events, models, table
+
+from ftgate.errors import ConfigurationError
+from ftgate.publish.context import READERS, STATES, Posting, posting, read_place
+
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "github-events.md"
+
+
+def test_the_table_in_the_documents_is_what_the_code_does():
+    assert DOCUMENT.read_text(encoding="utf-8") == table.document(), "run `make events`"
+
+
+def test_a_pull_request_is_reported_on_at_its_head_never_at_the_merge_commit():
+    for event in ("pull_request", "pull_request_target"):
+        place = table.place(event, False)
+        assert (place.sha, place.pull_request, place.base_ref) == (events.HEAD, 7, "main")
+        assert (place.fork, place.draft, place.may_write) == (False, False, True)
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "workflow_run"])
+def test_a_fork_is_known_by_its_repository(event):
+    assert table.place(event, True).fork
+    assert table.place(event, True).may_write is (event != "pull_request")
+
+
+def test_a_fork_that_was_deleted_is_a_fork():
+    payload = events.pull_request()
+    payload["pull_request"]["head"]["repo"] = None
+    assert read_place(events.environment("pull_request", events.MERGE), payload).fork
+
+
+def test_a_draft_is_reported_on_like_any_other():
+    payload = events.pull_request(draft=True)
+    place = read_place(events.environment("pull_request", events.MERGE), payload)
+    assert place.draft
+    assert posting(place, "block") == Posting(events.HEAD, "failure", "yes")
+
+
+def test_a_workflow_run_looks_its_pull_request_up_by_the_branch_that_the_platform_names():
+    place = table.place("workflow_run", True)
+    assert place.branch == ("stranger", "candidate")
+    assert place.pull_request is None
+    pushed = read_place(events.environment("workflow_run", events.TIP), events.workflow_run(event="push"))
+    assert pushed.branch is None
+
+
+def test_no_outcome_leaves_a_required_status_neutral():
+    assert set(STATES.values()) == {"pending", "success", "failure", "error"}
+    assert STATES["hold"] == "failure"
+    assert STATES["error"] == "error"
+
+
+def test_a_new_branch_has_nothing_to_compare_with():
+    place = read_place(events.environment("push", events.TIP), events.push(before="0" * 40))
+    assert place.base_sha == ""
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "named"),
+    [
+        ("issue_comment", {}, "issue_comment"),
+        ("", {}, "''"),
+        ("pull_request", {}, "pull_request"),
+        ("pull_request", {"pull_request": None}, "not as it should be"),
+        ("push", events.push(after="0" * 40), "not a commit"),
+        ("workflow_dispatch", events.workflow_dispatch(**{"pull-request": "7"}), "inputs.sha"),
+        ("workflow_dispatch", events.workflow_dispatch(sha="main"), "'main'"),
+        ("workflow_dispatch", events.workflow_dispatch(**{"sha": events.HEAD, "pull-request": "7; rm"}), "7; rm"),
+    ],
+)
+def test_what_is_no_event_of_ours_is_named(event, payload, named):
+    with pytest.raises(ConfigurationError, match=named):
+        read_place(events.environment(event, events.TIP), payload)
+
+
+@pytest.mark.parametrize("repository", ["", "models", "acme/models/../other", "acme/models?x"])
+def test_a_repository_is_owner_and_name(repository):
+    env = events.environment("push", events.TIP) | {"GITHUB_REPOSITORY": repository}
+    with pytest.raises(ConfigurationError, match="GITHUB_REPOSITORY"):
+        read_place(env, events.push())
+
+
+KINDS = {
+    "pull_request": "WebhookPullRequestSynchronize",
+    "pull_request_target": "WebhookPullRequestSynchronize",
+    "merge_group": "WebhookMergeGroupChecksRequested",
+    "push": "WebhookPush",
+    "release": "WebhookReleasePublished",
+    "workflow_dispatch": "WebhookWorkflowDispatch",
+    "workflow_run": "WebhookWorkflowRunCompleted",
+}
+
+
+@pytest.mark.skipif(not models.AVAILABLE, reason="githubkit is not installed: payloads are not checked")
+@pytest.mark.parametrize("event", READERS)
+def test_the_payloads_of_these_tests_have_the_platforms_shape(event):
+    for payload in table.PAYLOADS[event].values():
+        models.require(KINDS[event], payload)

@@ -1,0 +1,116 @@
+"""A report that somebody else's job left behind: whatever does not follow from its own numbers is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support import reports
+
+from ftgate.publish import inbox
+from ftgate.publish.inbox import disagreements, receive
+
+_, POLICY = reports.policy()
+
+
+def tampered(change) -> list[str]:
+    found = reports.report(POLICY, "block")
+    change(found)
+    return list(disagreements(found, POLICY))
+
+
+def loosen(found):
+    found.measurements["forgetting"].limits["block"] = 0.9
+    found.measurements["forgetting"].status = "pass"
+    found.verdict = "allow"
+
+
+def drop(found):
+    del found.measurements["forgetting"]
+    found.verdict = "allow"
+
+
+def turn(found):
+    found.measurements["forgetting"].worse = "down"
+    found.measurements["forgetting"].status = "pass"
+    found.verdict = "allow"
+
+
+def widen(found):
+    found.measurements["forgetting"].level = 0.5
+
+
+TRICKS = {
+    "verdict": lambda r: setattr(r, "verdict", "allow"),
+    "status": lambda r: setattr(r.measurements["forgetting"], "status", "pass"),
+    "warning": lambda r: setattr(r.measurements["forgetting"], "status", "warn"),
+    "limits": loosen,
+    "missing measurement": drop,
+    "direction": turn,
+    "level": widen,
+    "policy": lambda r: r.provenance.update(policy_sha256="0" * 64),
+    "no policy": lambda r: r.provenance.pop("policy_sha256"),
+    "another measurement": lambda r: r.measurements.update(fifth=r.measurements["target"]),
+    "interval": lambda r: setattr(r.measurements["forgetting"], "interval", (0.01, 0.02)),
+    "no numbers": lambda r: setattr(r.measurements["forgetting"], "interval", (None, None)),
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_whatever_was_changed_on_the_way_is_found(trick):
+    assert tampered(TRICKS[trick])
+
+
+@pytest.mark.parametrize("forgetting", ["pass", "warn", "block", "inconclusive"])
+def test_a_report_as_the_gate_writes_it_agrees_with_itself(forgetting):
+    assert list(disagreements(reports.report(POLICY, forgetting), POLICY)) == []
+
+
+def test_doubts_may_turn_a_pass_into_a_hold():
+    found = reports.report(POLICY, "pass")
+    found.measurements["forgetting"].status = "inconclusive"
+    assert list(disagreements(found, POLICY)) == ["it says allow, but its measurements come to hold"]
+    found.verdict = "hold"
+    assert list(disagreements(found, POLICY)) == []
+
+
+def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
+    folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
+    (folder / "answers.jsonl").write_text("")
+    assert receive(folder, POLICY, lambda _: reports.report(POLICY, "pass")).verdict == "allow"
+    assert receive(folder, POLICY, lambda _: reports.report(POLICY, "block")).verdict == "error"
+    other = reports.report(POLICY, "pass")
+    other.measurements["target"].change = 0.11
+    assert "target" in receive(folder, POLICY, lambda _: other).problems[0]
+    assert "ZeroDivisionError" in receive(folder, POLICY, lambda _: 1 / 0).problems[0]
+    assert receive(folder, POLICY, None).verdict == "allow"
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", "\x00", "[" * 10_000, '{"verdict": "allow"}', '{"verdict": 1e999}'], ids=range(8)
+)
+def test_what_is_no_report_is_an_error_and_no_crash(tmp_path: Path, content):
+    (tmp_path / "report.json").write_text(content)
+    assert receive(tmp_path, POLICY, None).verdict == "error"
+
+
+def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
+    for value in ([], "x", None, {"candidate": [1]}, {"candidate": None, "base": 3}):
+        text = json.loads(reports.report(POLICY, "pass").model_dump_json())
+        text["provenance"] = value
+        (tmp_path / "report.json").write_text(json.dumps(text))
+        assert receive(tmp_path, POLICY, None).verdict == "error"
+
+
+def test_links_and_huge_files_are_not_read(tmp_path: Path, monkeypatch):
+    folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
+    (folder / "suites").mkdir()
+    (folder / "suites" / "target.jsonl").symlink_to("/proc/self/environ")
+    assert "link" in receive(folder, POLICY, None).problems[0]
+    (folder / "suites" / "target.jsonl").unlink()
+    monkeypatch.setattr(inbox, "LARGEST_REPORT", 10)
+    assert "larger than" in receive(folder, POLICY, None).problems[0]
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    assert receive(link, POLICY, None).verdict == "error"

@@ -1,0 +1,118 @@
+"""A chain of records: whatever is altered, removed, moved or repeated is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.publish.records import Chain, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
+
+TEXT = st.text(max_size=40)
+
+
+def entry(name: str = "bot") -> ModelEntry:
+    return ModelEntry(name=name, base="sha256:a", candidate="sha256:b", verdict="allow")
+
+
+def record(n: int, name: str = "bot") -> Record:
+    models = (entry(name),)
+    return Record(time=f"2025-03-0{n + 1}", repository="acme/models", head=f"{n:040x}", verdict="allow", models=models)
+
+
+def chain(n: int, name: str = "bot") -> list[str]:
+    found = Chain()
+    for i in range(n):
+        found = found.then(record(i, name))
+    return [link.line for link in found.links]
+
+
+def test_a_chain_that_nobody_touched_is_whole():
+    found = read_chain(chain(4))
+    assert found.problems == ()
+    assert [link.n for link in found.links] == [1, 2, 3, 4]
+
+
+def test_each_line_names_the_sha_256_of_the_line_before():
+    lines = chain(3)
+    assert json.loads(lines[0])["previous"] == ""
+    for before, line in zip(lines, lines[1:], strict=False):
+        assert json.loads(line)["previous"] == hashlib.sha256(before.encode()).hexdigest()
+
+
+@given(TEXT)
+def test_no_text_can_act_or_break_its_line(text):
+    line = seal(record(0, text), None).line
+    assert line.isascii()
+    assert not set("<>&`@\n\r") & set(line)
+    assert read_chain([line]).records == (record(0, text),)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_a_removed_line_is_named(n):
+    lines = chain(4)
+    del lines[n - 1]
+    assert any("removed" in p for p in read_chain(lines).problems)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_an_altered_line_is_named_by_its_number(n):
+    lines = chain(4)
+    lines[n - 1] = lines[n - 1].replace("allow", "block")
+    found = read_chain(lines).problems
+    assert len(found) == 1
+    assert found[0].startswith(f"record {n} ")
+    assert "altered" in found[0]
+
+
+@given(st.data())
+def test_any_other_line_in_place_of_one_is_named(data):
+    lines = chain(4)
+    n = data.draw(st.integers(0, 2))
+    lines[n] = data.draw(st.text(min_size=1).filter(str.strip))
+    assert read_chain(lines).problems
+
+
+@given(st.permutations(range(4)).filter(lambda order: list(order) != [0, 1, 2, 3]))
+def test_lines_in_another_order_are_named(order):
+    lines = chain(4)
+    assert read_chain([lines[i] for i in order]).problems
+
+
+def test_a_repeated_line_is_named():
+    lines = chain(3)
+    assert any("repeated" in p for p in read_chain([*lines, lines[1]]).problems)
+
+
+def test_only_the_canonical_form_is_a_record():
+    line = chain(1)[0]
+    assert read_chain([line.replace('","', '" ,"')]).problems
+    assert read_chain([line.replace('"n":1', '"n":true')]).problems
+    assert read_chain(["[" * 100_000]).problems
+
+
+def test_the_same_decision_is_not_written_twice_though_the_time_differs():
+    found = Chain().then(record(0))
+    again = record(0).model_copy(update={"time": "later"})
+    assert found.then(again) is found
+    assert found.then(record(1)) is not found
+
+
+def test_a_status_ends_with_the_digest_of_its_record():
+    assert quoted("allow: bot is fine" + quote(record(0))) == record(0).identity[:12]
+    assert quoted("allow: [record 123456789abc] bot") == ""
+    assert quoted("") == ""
+
+
+def test_statuses_know_what_was_altered_and_what_was_removed():
+    records = [record(0), record(1)]
+    quotes = {r.head: [r.identity[:12]] for r in records}
+    assert anchor_problems(records, quotes) == []
+    assert "not there" in anchor_problems(records[:1], quotes)[0]
+    altered = record(1, "other")
+    said = anchor_problems([records[0], altered], quotes)
+    assert len(said) == 2
+    assert "record 2" in said[0]
