@@ -1,0 +1,116 @@
+"""The whole story of a pull request on loopback: `make story`.
+
+A bad candidate is pushed: pending, a comment, a failure. A better one is pushed: the same comment, a history of two, a
+success. Then the release asks: the second digest may go out, the first may not. The models are scripted; everything
+else is real: the command line, HTTP, git, and the decision taken again from the answers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from support.github import events
+from support.github.scene import NUMBER, POLICY_PATH
+from support.github.server import FakeGitHub
+from support.github.state import PullRequest
+from support.players import CAREFUL, Player, script
+from support.world import World, write_adapter
+
+from ftgate.artifacts.digest import take_snapshot
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.evaluation import evaluate
+from ftgate.job import prepare
+from ftgate.report.progress import SilentProgress
+
+FORGETFUL = Player(target=0.9, forgetting=0.5)
+"""Better at its task, and much worse at everything else."""
+
+
+class Story:
+    """One repository, one pull request, and the commands of its jobs."""
+
+    def __init__(self, folder: Path, hub: FakeGitHub) -> None:
+        self.folder, self.hub = folder, hub
+        self.world = World(folder / "checkout")
+        self.world.policy |= {"manifests": ["*.yaml"], "publish": {"ledger": "branch"}}
+        self.world.save()
+        self.policy = self.world.policy_path.read_text(encoding="utf-8")
+        self.base = hub.git.commit({POLICY_PATH: self.policy, "README.md": "models\n"}, branch="main")
+        self.digests: list[str] = []
+
+    def push(self, seed: int) -> str:
+        """A new candidate: other weights, and a manifest that pins their digest."""
+        weights = write_adapter(self.world.root / "models" / f"bot-{seed}", seed=seed)
+        self.digests.append(take_snapshot(weights, "bot").digest)
+        self.world.manifest["candidate"] = {"source": f"models/bot-{seed}", "digest": self.digests[-1]}
+        self.world.save()
+        before = self.hub.pulls.get(NUMBER)
+        text = self.world.manifest_path.read_text(encoding="utf-8")
+        head = self.hub.git.commit({"bot.yaml": text}, before.head if before else self.base)
+        self.hub.pulls[NUMBER] = PullRequest(NUMBER, head, self.base)
+        return head
+
+    def evaluate(self, player: Player) -> Path:
+        """What the job with the GPU does; it has no token."""
+        out = self.folder / f"out-{len(self.digests)}"
+        engine = ScriptedEngine(script(player))
+        job = prepare(self.world.policy_path, self.world.manifest_path)
+        evaluate(job, out, SilentProgress(), engine=engine, judge_engine=engine)
+        return out
+
+    def command(self, *arguments: str) -> int:
+        """One command of a job, in a process of its own, with the environment that a runner gives."""
+        payload = self.folder / "event.json"
+        payload.write_text(json.dumps(events.pull_request(self.hub.pulls[NUMBER])), encoding="utf-8")
+        env = os.environ | events.environment("pull_request", events.MERGE)
+        env |= {"GITHUB_RUN_ID": str(70 + len(self.digests)), "GITHUB_EVENT_PATH": str(payload)}
+        env |= {"GITHUB_API_URL": self.hub.url, "GITHUB_TOKEN": "token", "GITHUB_OUTPUT": str(self.folder / "outputs")}
+        print(f"\n$ ftgate {' '.join(a if len(a) < 40 else f'{a[:20]}…' for a in arguments)}", flush=True)
+        done = subprocess.run([sys.executable, "-m", "ftgate.cli", *arguments], env=env, check=False)
+        print(f"exit code {done.returncode}", flush=True)
+        return done.returncode
+
+    def status(self) -> str:
+        """The state of the required status on the pull request's head."""
+        found = self.hub.status_of(self.hub.pulls[NUMBER].head)
+        return found.state if found else "none"
+
+
+def play(folder: Path) -> dict[str, object]:
+    """Play the story in ``folder`` and return what came of it, step by step."""
+    with FakeGitHub(folder / "platform") as hub:
+        story = Story(folder, hub)
+        found: dict[str, object] = {}
+        for turn, player in (("bad", FORGETFUL), ("better", CAREFUL)):
+            story.push(seed=2 + len(story.digests))
+            found[f"{turn}: pending"] = (story.command("publish", "--pending"), story.status())
+            out = story.evaluate(player)
+            found[f"{turn}: published"] = (story.command("publish", str(out)), story.status())
+        policy = ("--policy", str(story.world.policy_path))
+        found["history"] = story.command("history", "--pull-request", str(NUMBER), *policy)
+        found["release of the better"] = story.command("verify", "--candidate", story.digests[1], *policy)
+        found["release of the bad"] = story.command("verify", "--candidate", story.digests[0], *policy)
+        found["comments"] = [c.body for c in hub.comments]
+        found["invalid"] = hub.invalid
+    return found
+
+
+def main() -> None:
+    """Play the story and print the comment."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = play(Path(folder))
+    comments = found.pop("comments")
+    assert isinstance(comments, list)
+    print("\nthe comment, edited once:\n")
+    print(*comments, sep="\n\n")
+    for step, result in found.items():
+        print(f"{step:<24}{result}")
+
+
+if __name__ == "__main__":
+    main()
