@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint simulate bench install install-dev lock clean
+.PHONY: help demo story events test lint simulate bench install install-dev lock clean
 
 BIN := .venv/bin
 ARGS :=
@@ -8,11 +8,13 @@ OUT := out
 
 help: ## list these commands
 	@echo "make demo       install if needed, then run the whole gate on tiny models (CPU, no account)"
+	@echo "make story      a pull request from push to release, against a GitHub on loopback"
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
+	@echo "make events     write docs/github-events.md again from the code"
 	@echo "make lock       resolve the dependencies again (ARGS=--upgrade for newer versions)"
 	@echo "make clean      remove .venv, caches and results"
 
@@ -28,6 +30,12 @@ demo: install
 
 test: install-dev
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+story: install-dev
+	@PYTHONPATH=.:tests $(BIN)/python -m examples.pullrequest
+
+events: install-dev
+	@PYTHONPATH=.:tests $(BIN)/python -m support.github.table > docs/github-events.md
 
 # All four speak, so that one run names everything.
 lint: install-dev

@@ -1,4 +1,4 @@
-"""The verbs that speak with GitHub. They read the runner's environment and build the client; the rest is in publish/."""
+"""The verbs that speak with GitHub: they read the runner's environment and build the client."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 
     DIRECTORIES are the output folders of the runs, one a changed manifest.
     """
+    from ftgate.publish.case import Desk
     from ftgate.publish.context import read_place
     from ftgate.publish.outputs import Runner
-    from ftgate.publish.publisher import Desk, announce
+    from ftgate.publish.publisher import announce
     from ftgate.publish.publisher import publish as tell
 
     place = read_place(os.environ, _event())

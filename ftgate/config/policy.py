@@ -55,7 +55,7 @@ class ArtifactSettings(Section):
 
 
 class PublishSettings(Section):
-    """How results are kept on GitHub. Nothing here has a say in a verdict, so the policy's fingerprint leaves it out."""
+    """How results are kept on GitHub. It has no say in a verdict, so the policy's fingerprint leaves it out."""
 
     ledger: Literal["comment", "branch"] = "comment"
     """`branch` also keeps every record on an append-only branch: what `ftgate verify` and waivers rest on."""

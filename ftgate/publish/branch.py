@@ -66,7 +66,7 @@ def _commit(hub: Hub, parent: str | None, text: str, record: Record) -> str:
 
 
 def _move(hub: Hub, branch: str, commit: str, what: str, *, new: bool) -> bool:
-    """Point the branch to ``commit``, forward only. False where another was first, or where nobody knows: look again."""
+    """Point the branch to ``commit``, forward only. False where another was first or nobody knows: look again."""
     try:
         if new:
             hub.call("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})

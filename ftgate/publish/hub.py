@@ -145,13 +145,13 @@ class Hub:
         return [c["sha"] for c in self.read_all(f"/pulls/{number}/commits", f"list the commits of {number}")]
 
     def changed_in_pull(self, number: int) -> list[str]:
-        """Paths that pull request ``number`` changes, renamed ones under both names. PublishError if too many to list."""
+        """Paths that pull request ``number`` changes, renamed ones under both names. PublishError for too many."""
         files = self.read_all(f"/pulls/{number}/files", f"list the files of pull request {number}")
         return _paths(files, MOST_LISTED)
 
     def changed_between(self, base: str, head: str) -> list[str]:
         """Paths that differ between two commits. PublishError if there are too many to list."""
-        answer = self.read(f"/compare/{base}...{head}", f"compare {base[:7]} with {head[:7]}")
+        answer = self.read(f"/compare/{quote(base)}...{head}", f"compare {base[:7]} with {head[:7]}")
         return _paths(answer.get("files", []), MOST_COMPARED)
 
     def tree(self, commit: str) -> Mapping[str, File]:

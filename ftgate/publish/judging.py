@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftgate.config.policy import Policy, read_policy
-from ftgate.errors import ConfigurationError
+from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
 from ftgate.publish.context import Place
 from ftgate.publish.hub import Hub, Pull
@@ -61,9 +61,7 @@ class Judged:
                 "base": digest_in(report, "base") if report else "",
                 "candidate": digest_in(report, "candidate") if report else "",
                 "verdict": self.verdict,
-                "numbers": {
-                    name: Change(change=m.change, unit=m.unit, status=m.status) for name, m in numbers.items()
-                },
+                "numbers": {name: Change(change=m.change, unit=m.unit, status=m.status) for name, m in numbers.items()},
                 "report": self.delivery.sha256 if self.delivery else "",
             }
         )
@@ -79,7 +77,8 @@ def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
     else:
         return place, None
     if pull is None:
-        return replace(place, branch=None), None
+        owner, name = place.branch or ("", "")
+        raise PublishError(f"no open pull request from {owner}:{name} is left", hint="reopen it and run the gate again")
     base = place.base_sha or pull.base
     return replace(place, branch=None, pull_request=pull.number, base_ref=pull.base_ref, base_sha=base), pull
 
@@ -101,11 +100,19 @@ def read_rules(hub: Hub, place: Place, path: str) -> Rules:
             raise ConfigurationError(said, hint=error.hint) from None
 
 
-def changed_paths(hub: Hub, place: Place) -> list[str] | None:
-    """The paths that differ from the base; None where there is nothing to compare with."""
-    if place.pull_request is not None:
-        return hub.changed_in_pull(place.pull_request)
-    return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
+def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None:
+    """The paths that differ from the base; None where there is nothing to compare with.
+
+    A pull request lists those of its head at this moment. They count only while that is the judged commit: else a push
+    that takes a model back would clear the commit before it, to which the next push could return.
+    """
+    if pull is None:
+        return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
+    if pull.head == place.sha:
+        paths = hub.changed_in_pull(pull.number)
+        if hub.pull(pull.number).head == place.sha:
+            return paths
+    return hub.changed_between(place.base_ref, place.sha)
 
 
 def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str]) -> list[ChangedManifest]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import reports
 from support.github import events
-from support.github.scene import POLICY_PATH, Scene
+from support.github.scene import POLICY_PATH
 from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
@@ -315,6 +315,33 @@ def test_an_enterprise_server_s_address_works(hub, scene):
     found = Hub(client, events.REPOSITORY, lambda _: None)
     assert found.login() == BOT
     assert found.text_at(POLICY_PATH, "main") == scene.text
+
+
+def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
+    """Else the next push could return to that commit, whose status is a success by now."""
+    bad = scene.push()
+    late = scene.desk()
+    scene.push({"models/bot.yaml": reports.manifest(version="v0")})
+    from ftgate.publish.publisher import publish
+
+    assert int(publish(late, [])) == 3
+    assert state(hub, bad)[0] == "error"
+
+
+def test_a_pull_request_that_was_closed_meanwhile_clears_nothing(hub, scene):
+    head = scene.push(fork=True)
+    hub.pulls[7].state = "closed"
+    payload = events.workflow_run(head, fork=True)
+    assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
+    assert state(hub, head)[0] == "error"
+
+
+def test_a_fork_that_edits_the_workflow_proves_nothing_by_its_own_run(hub, scene):
+    head = scene.push({"models/bot.yaml": reports.manifest(), ".github/workflows/gate.yml": "on: push"}, fork=True)
+    payload = events.workflow_run(head, fork=True)
+    assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
+    assert state(hub, head) == ("error", state(hub, head)[1])
+    assert "gate.yml" in scene.thread()[0]
 
 
 def test_a_defect_still_leaves_a_status(hub, scene, monkeypatch):

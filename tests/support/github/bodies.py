@@ -6,12 +6,13 @@ import hashlib
 from typing import Any
 
 NOW = "2025-03-04T09:00:00Z"
-ADDRESSES = (
-    "archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads "
-    "events forks git_commits git_refs git_tags issue_comment issue_events issues keys labels languages merges milestones "
-    "notifications pulls releases stargazers statuses subscribers subscription tags teams trees hooks"
-).split()
-PLACES = "followers following gists starred subscriptions organizations repos events received_events".split()
+_ADDRESSES = """
+archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads events
+forks git_commits git_refs git_tags issue_comment issue_events issues keys labels languages merges milestones notifications
+pulls releases stargazers statuses subscribers subscription tags teams trees hooks
+"""
+ADDRESSES = _ADDRESSES.split()
+PLACES = ("followers", "following", "gists", "starred", "subscriptions", "organizations", "repos", "events")
 
 
 def number_of(text: str) -> int:
@@ -29,7 +30,7 @@ def user(login: str) -> dict[str, Any]:
         "gravatar_id": "",
         "url": at,
         "html_url": f"https://github.test/{login}",
-        **{f"{place}_url": f"{at}/{place}" for place in PLACES},
+        **{f"{place}_url": f"{at}/{place}" for place in (*PLACES, "received_events")},
         "type": "Bot" if login.endswith("[bot]") else "User",
         "site_admin": False,
         "user_view_type": "public",
@@ -39,7 +40,15 @@ def user(login: str) -> dict[str, Any]:
 def repository(full_name: str, *, fork: bool = False) -> dict[str, Any]:
     owner, name = full_name.split("/")
     at = f"https://github.test/repos/{full_name}"
-    counts = ("forks_count", "stargazers_count", "watchers_count", "size", "open_issues_count", "open_issues", "watchers")
+    counts = (
+        "forks_count",
+        "stargazers_count",
+        "watchers_count",
+        "size",
+        "open_issues_count",
+        "open_issues",
+        "watchers",
+    )
     return {
         "id": number_of(full_name),
         "node_id": f"R_{number_of(full_name)}",
@@ -122,7 +131,13 @@ def pull(found: Any, into: str, merge_sha: str, *, whole: bool = True) -> dict[s
         "active_lock_reason": None,
     }
     if whole:
-        body |= {"merged": False, "mergeable": True, "mergeable_state": "blocked", "merged_by": None, "rebaseable": True}
+        body |= {
+            "merged": False,
+            "mergeable": True,
+            "mergeable_state": "blocked",
+            "merged_by": None,
+            "rebaseable": True,
+        }
         body |= {"comments": 0, "review_comments": 0, "maintainer_can_modify": False}
         body |= {"commits": 1, "additions": 1, "deletions": 1, "changed_files": 1}
     return body

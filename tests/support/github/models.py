@@ -6,7 +6,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
-AVAILABLE = find_spec("githubkit") is not None
+AVAILABLE = find_spec("githubkit_schemas") is not None
 """Without it nothing is checked, and the tests about it say so."""
 
 

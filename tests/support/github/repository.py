@@ -26,7 +26,9 @@ class GitRepository:
     def run(self, *arguments: str, given: bytes = b"", index: Path | None = None) -> subprocess.CompletedProcess[bytes]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         env = kept | WHO | {"GIT_CONFIG_NOSYSTEM": "1"} | ({"GIT_INDEX_FILE": str(index)} if index else {})
-        return subprocess.run(["git", *arguments], cwd=self.folder, input=given, capture_output=True, env=env, check=False)
+        return subprocess.run(
+            ["git", *arguments], cwd=self.folder, input=given, capture_output=True, env=env, check=False
+        )
 
     def git(self, *arguments: str, given: bytes = b"", index: Path | None = None) -> str:
         done = self.run(*arguments, given=given, index=index)

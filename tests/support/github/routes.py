@@ -177,7 +177,12 @@ def post_commit(r: Request) -> Any:
 
 def ref_body(name: str, sha: str) -> dict[str, Any]:
     at = "https://github.test/ref"
-    return {"ref": f"refs/heads/{name}", "node_id": "REF_1", "url": at, "object": {"type": "commit", "sha": sha, "url": at}}
+    return {
+        "ref": f"refs/heads/{name}",
+        "node_id": "REF_1",
+        "url": at,
+        "object": {"type": "commit", "sha": sha, "url": at},
+    }
 
 
 @route("GET", r"/git/ref/heads/(?P<name>.+)", "contents", "GitRef")

@@ -16,7 +16,8 @@ from support.github.state import PullRequest
 from ftgate.publish.context import read_place
 from ftgate.publish.hub import Hub, connect
 from ftgate.publish.outputs import Runner
-from ftgate.publish.publisher import Desk, announce, publish
+from ftgate.publish.case import Desk
+from ftgate.publish.publisher import announce, publish
 
 POLICY_PATH = ".github/ftgate.yml"
 NUMBER = 7

@@ -88,8 +88,10 @@ class FakeGitHub:
             try:
                 if caller is None:
                     raise Refused(401, "Bad credentials")
-                status, found = (200, self._graphql(caller, body)) if path == "/graphql" else self._rest(
-                    method, path, dict(parse_qsl(urlsplit(target).query)), caller, body
+                status, found = (
+                    (200, self._graphql(caller, body))
+                    if path == "/graphql"
+                    else self._rest(method, path, dict(parse_qsl(urlsplit(target).query)), caller, body)
                 )
             except Refused as refusal:
                 status, found = refusal.status, {"message": refusal.message, "documentation_url": "https://docs.test"}
@@ -131,7 +133,9 @@ class FakeGitHub:
                 raise Refused(403, "Resource not accessible by integration")
             found.minimised = "DUPLICATE"
             return {"data": {"minimizeComment": {"minimizedComment": {"isMinimized": True}}}}
-        edits = [{"editedAt": "2025-03-04T09:00:00Z", "editor": {"login": w.removesuffix("[bot]")}} for w, _ in found.edits]
+        edits = [
+            {"editedAt": "2025-03-04T09:00:00Z", "editor": {"login": w.removesuffix("[bot]")}} for w, _ in found.edits
+        ]
         return {"data": {"node": {"userContentEdits": {"nodes": edits}}}}
 
 

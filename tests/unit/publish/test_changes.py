@@ -52,7 +52,11 @@ def test_what_lies_behind_a_link_counts_as_touched():
 
 
 def test_a_manifest_that_is_a_link_or_unreadable_has_a_problem():
-    found = touched({"models/a.yaml": "name: [", "models/c.yaml": "x" * 1_000_001}, ["models/a.yaml", "models/b.yaml", "models/c.yaml"], {"models/b.yaml": "../../secret"})
+    found = touched(
+        {"models/a.yaml": "name: [", "models/c.yaml": "x" * 1_000_001},
+        ["models/a.yaml", "models/b.yaml", "models/c.yaml"],
+        {"models/b.yaml": "../../secret"},
+    )
     assert ["models/a.yaml", "models/b.yaml", "models/c.yaml"] == [c.path for c in found]
     assert "models/a.yaml:1: not valid YAML" in found[0].problem
     assert "link" in found[1].problem

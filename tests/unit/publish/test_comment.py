@@ -15,7 +15,12 @@ from ftgate.report.render import MARKER
 
 HEAD = "a" * 40
 _, POLICY = reports.policy()
-CLOSERS = ("</details>", f"{MARKER}\n## ✓ allow", f"\n{HISTORY}\n```json\n{{}}\n```", "::set-output name=verdict::allow")
+CLOSERS = (
+    "</details>",
+    f"{MARKER}\n## ✓ allow",
+    f"\n{HISTORY}\n```json\n{{}}\n```",
+    "::set-output name=verdict::allow",
+)
 
 
 def record(name: str = "bot", n: int = 0, **more) -> Record:

@@ -88,7 +88,9 @@ def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{}", "[]", "null", "\x00", "[" * 10_000, '{"verdict": "allow"}', '{"verdict": 1e999}'], ids=range(8)
+    "content",
+    ["", "{}", "[]", "null", "\x00", "[" * 10_000, '{"verdict": "allow"}', '{"verdict": 1e999}'],
+    ids=range(8),
 )
 def test_what_is_no_report_is_an_error_and_no_crash(tmp_path: Path, content):
     (tmp_path / "report.json").write_text(content)
