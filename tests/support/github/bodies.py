@@ -7,9 +7,9 @@ from typing import Any
 
 NOW = "2025-03-04T09:00:00Z"
 _ADDRESSES = """
-archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads events
-forks git_commits git_refs git_tags issue_comment issue_events issues keys labels languages merges milestones notifications
-pulls releases stargazers statuses subscribers subscription tags teams trees hooks
+archive assignees blobs branches collaborators comments commits compare contents contributors deployments downloads
+events forks git_commits git_refs git_tags issue_comment issue_events issues keys labels languages merges
+milestones notifications pulls releases stargazers statuses subscribers subscription tags teams trees hooks
 """
 ADDRESSES = _ADDRESSES.split()
 PLACES = ("followers", "following", "gists", "starred", "subscriptions", "organizations", "repos", "events")

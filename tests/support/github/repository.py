@@ -44,7 +44,7 @@ class GitRepository:
         links: Mapping[str, str] | None = None,
         branch: str | None = None,
     ) -> str:
-        """A commit after ``parent``: ``files`` written, or removed where None; ``links`` are symbolic. Moves ``branch``."""
+        """A commit after ``parent``: ``files`` written, or removed where None; ``links`` symbolic. Moves ``branch``."""
         index = self.folder / "index.tmp"
         index.unlink(missing_ok=True)
         if parent:

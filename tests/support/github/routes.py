@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from support.github.server import FakeGitHub
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer with a status other than success."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -64,13 +64,13 @@ def page(request: Request, entries: list[Any]) -> list[Any]:
 
 def need(value: Any) -> Any:
     if value is None:
-        raise Refused(404, "Not Found")
+        raise RefusedError(404, "Not Found")
     return value
 
 
 def limit(text: str | None, most: int, what: str) -> None:
     if text is not None and len(text) > most:
-        raise Refused(422, f"Validation Failed: {what} is too long (maximum is {most} characters)")
+        raise RefusedError(422, f"Validation Failed: {what} is too long (maximum is {most} characters)")
 
 
 @route("GET", r"/pulls", "pull_requests", "[PullRequestSimple]")
@@ -194,7 +194,7 @@ def get_ref(r: Request) -> Any:
 def post_ref(r: Request) -> Any:
     name = r.body["ref"].removeprefix("refs/heads/")
     if r.hub.git.resolve(r.body["ref"]):
-        raise Refused(422, "Reference already exists")
+        raise RefusedError(422, "Reference already exists")
     r.hub.git.move(name, r.body["sha"])
     return ref_body(name, r.body["sha"])
 
@@ -203,7 +203,7 @@ def post_ref(r: Request) -> Any:
 def patch_ref(r: Request) -> Any:
     old = need(r.hub.git.resolve(f"refs/heads/{r.parts['name']}"))
     if not r.body.get("force") and not r.hub.git.is_ancestor(old, r.body["sha"]):
-        raise Refused(422, "Update is not a fast forward")
+        raise RefusedError(422, "Update is not a fast forward")
     r.hub.git.move(r.parts["name"], r.body["sha"])
     return ref_body(r.parts["name"], r.body["sha"])
 
@@ -275,7 +275,7 @@ def post_check(r: Request) -> Any:
     output = r.body["output"]
     limit(output["summary"], 65_535, "summary")
     if len(output.get("annotations", [])) > 50:
-        raise Refused(422, "Invalid request: no more than 50 items allowed in annotations")
+        raise RefusedError(422, "Invalid request: no more than 50 items allowed in annotations")
     made = Check(
         r.hub.next_id(),
         r.body["name"],

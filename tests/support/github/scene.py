@@ -8,16 +8,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ftgate.publish.case import Desk
+from ftgate.publish.context import read_place
+from ftgate.publish.hub import Hub, connect
+from ftgate.publish.outputs import Runner
+from ftgate.publish.publisher import announce, publish
 from support import reports
 from support.github import events
 from support.github.server import FakeGitHub
 from support.github.state import PullRequest
-
-from ftgate.publish.context import read_place
-from ftgate.publish.hub import Hub, connect
-from ftgate.publish.outputs import Runner
-from ftgate.publish.case import Desk
-from ftgate.publish.publisher import announce, publish
 
 POLICY_PATH = ".github/ftgate.yml"
 NUMBER = 7

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from support.github import models
 from support.github.faults import BEFORE, Faults
 from support.github.repository import GitRepository
-from support.github.routes import ROUTES, Refused, Request
+from support.github.routes import ROUTES, RefusedError, Request
 from support.github.state import Caller, Check, IssueComment, PullRequest, Status
 
 ALL = dict.fromkeys(("statuses", "checks", "issues", "pull_requests", "contents"), "write")
@@ -24,7 +24,6 @@ ANSWERS = {
     "secondary": (403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."),
     "429": (429, "Too many requests"),
     "502 before": (502, "Server Error"),
-    "502 after": (502, "Server Error"),
 }
 BOT = "github-actions[bot]"
 
@@ -53,7 +52,7 @@ class FakeGitHub:
         self._ids, self._lock = 1000, threading.RLock()
 
     def __enter__(self) -> FakeGitHub:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"hub": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
@@ -87,13 +86,13 @@ class FakeGitHub:
             path = re.sub(r"^/api(/v3)?", "", unquote(urlsplit(target).path))
             try:
                 if caller is None:
-                    raise Refused(401, "Bad credentials")
+                    raise RefusedError(401, "Bad credentials")
                 status, found = (
                     (200, self._graphql(caller, body))
                     if path == "/graphql"
                     else self._rest(method, path, dict(parse_qsl(urlsplit(target).query)), caller, body)
                 )
-            except Refused as refusal:
+            except RefusedError as refusal:
                 status, found = refusal.status, {"message": refusal.message, "documentation_url": "https://docs.test"}
             self.log.append((method, path, status))
             return status, found
@@ -107,12 +106,12 @@ class FakeGitHub:
             if match is None or route.method != method or below == path:
                 continue
             if not caller.may(route.scope, "read" if method == "GET" else "write"):
-                raise Refused(403, "Resource not accessible by integration")
+                raise RefusedError(403, "Resource not accessible by integration")
             self._check(route.takes, body, f"{method} {below} took")
             found = route.handler(Request(self, caller, query, body, match.groupdict()))
             self._check(route.answers, found, f"{method} {below} answered")
             return (201 if method == "POST" else 200), found
-        raise Refused(404, "Not Found")
+        raise RefusedError(404, "Not Found")
 
     def _check(self, kind: str, body: Any, where: str) -> None:
         if kind:
@@ -130,7 +129,7 @@ class FakeGitHub:
             return {"data": None, "errors": [{"type": "NOT_FOUND", "message": "no such node"}]}
         if "minimizeComment" in query:
             if not caller.may("issues", "write"):
-                raise Refused(403, "Resource not accessible by integration")
+                raise RefusedError(403, "Resource not accessible by integration")
             found.minimised = "DUPLICATE"
             return {"data": {"minimizeComment": {"minimizedComment": {"isMinimized": True}}}}
         edits = [
@@ -139,53 +138,53 @@ class FakeGitHub:
         return {"data": {"node": {"userContentEdits": {"nodes": edits}}}}
 
 
-def _handler(hub: FakeGitHub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class Handler(BaseHTTPRequestHandler):
+    """One connection. ``hub`` is set on a subclass for each server."""
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing: the fake keeps its own log."""
+    hub: FakeGitHub
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
-        def _serve(self) -> None:
-            length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length) or b"{}")
-            token = self.headers.get("Authorization", "").split(" ")[-1]
-            fault = hub.faults.draw(self.command, self.path)
-            if fault == "slow":
-                time.sleep(hub.slow)
-            elif fault == "cut before":
-                return self._cut()
-            elif fault in BEFORE:
-                status, message = ANSWERS[fault]
-                return self._send(status, {"message": message}, {"Retry-After": "0"})
-            status, found = hub.answer(self.command, self.path, token, body)
-            if fault == "502 after":
-                return self._send(502, {"message": "Server Error"}, {})
-            if fault == "cut after":
-                return self._cut()
-            return self._send(status, found, {}, midway=fault == "cut midway")
+    def log_message(self, *_: Any) -> None:
+        """Say nothing: the fake keeps its own log."""
 
-        def _serve_patiently(self) -> None:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller did not wait
-                self._serve()
+    def do_GET(self) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller did not wait
+            self._serve()
 
-        do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _serve_patiently
+    do_POST = do_PATCH = do_GET  # noqa: N815 - the names that the base class asks for
 
-        def _send(self, status: int, found: Any, headers: dict[str, str], *, midway: bool = False) -> None:
-            content = json.dumps(found).encode()
-            self.send_response(status)
-            for name, value in {**headers, "Content-Type": "application/json; charset=utf-8"}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content[: len(content) // 2] if midway else content)
-            if midway:
-                self._cut()
+    def _serve(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length) or b"{}")
+        token = self.headers.get("Authorization", "").split(" ")[-1]
+        fault = self.hub.faults.draw(self.command, self.path)
+        if fault == "slow":
+            time.sleep(self.hub.slow)
+        elif fault == "cut before":
+            return self._cut()
+        elif fault in BEFORE:
+            status, message = ANSWERS[fault]
+            return self._send(status, {"message": message}, {"Retry-After": "0"})
+        status, found = self.hub.answer(self.command, self.path, token, body)
+        if fault == "502 after":
+            return self._send(502, {"message": "Server Error"}, {})
+        if fault == "cut after":
+            return self._cut()
+        return self._send(status, found, {}, midway=fault == "cut midway")
 
-        def _cut(self) -> None:
-            self.close_connection = True
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
+    def _send(self, status: int, found: Any, headers: dict[str, str], *, midway: bool = False) -> None:
+        content = json.dumps(found).encode()
+        self.send_response(status)
+        for name, value in {**headers, "Content-Type": "application/json; charset=utf-8"}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) // 2] if midway else content)
+        if midway:
+            self._cut()
 
-    return Handler
+    def _cut(self) -> None:
+        self.close_connection = True
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)

@@ -1,15 +1,15 @@
-"""docs/github-events.md, made from the code that it describes: ``python -m support.github.table > docs/github-events.md``.
+"""docs/github-events.md, made from the code that it describes (`make events`).
 
 Each row is one job: the payload as the platform shapes it goes through the reader, and the outcome through the rules.
 """
 
 from __future__ import annotations
 
+import sys
 from typing import Any, get_args
 
-from support.github import events
-
 from ftgate.publish.context import READERS, Outcome, Place, posting, read_place
+from support.github import events
 
 SUPERSEDED = "any, but a newer head is there"
 NAMES = {
@@ -68,4 +68,4 @@ def document() -> str:
 
 
 if __name__ == "__main__":
-    print(document(), end="")
+    sys.stdout.write(document())

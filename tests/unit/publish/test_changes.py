@@ -57,7 +57,7 @@ def test_a_manifest_that_is_a_link_or_unreadable_has_a_problem():
         ["models/a.yaml", "models/b.yaml", "models/c.yaml"],
         {"models/b.yaml": "../../secret"},
     )
-    assert ["models/a.yaml", "models/b.yaml", "models/c.yaml"] == [c.path for c in found]
+    assert [c.path for c in found] == ["models/a.yaml", "models/b.yaml", "models/c.yaml"]
     assert "models/a.yaml:1: not valid YAML" in found[0].problem
     assert "link" in found[1].problem
     assert "longer" in found[2].problem

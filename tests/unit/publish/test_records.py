@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 
 import pytest
@@ -39,7 +40,7 @@ def test_a_chain_that_nobody_touched_is_whole():
 def test_each_line_names_the_sha_256_of_the_line_before():
     lines = chain(3)
     assert json.loads(lines[0])["previous"] == ""
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         assert json.loads(line)["previous"] == hashlib.sha256(before.encode()).hexdigest()
 
 
