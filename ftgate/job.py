@@ -48,7 +48,7 @@ def prepare(policy_path: Path, manifest_path: Path) -> Job:
     """
     policy, manifest = read_policy(policy_path), read_manifest(manifest_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
-    suites = {m.name: _suite(m, policy_path.parent, policy.evidence.seed) for m in measurements}
+    suites = {m.name: asked_suite(m, policy_path.parent, policy.evidence.seed) for m in measurements}
     training = _training(manifest, manifest_path)
     base = _model("base", manifest.base, manifest_path, policy, policy_path, None)
     candidate = _model(manifest.name, manifest.candidate, manifest_path, policy, policy_path, base)
@@ -86,7 +86,8 @@ def suite_of(measurement: Measurement, folder: Path) -> Suite:
     return read_suite(measurement.name, path, needs=needs_of(measurement))
 
 
-def _suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
+def asked_suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
+    """The suite in ``folder``, the policy's, or the sample of it that the measurement asks about."""
     suite = suite_of(measurement, folder)
     source = measurement.dataset if measurement.dataset.startswith("builtin:") else suite.source
     most = measurement.n_max or measurement.n

@@ -40,7 +40,8 @@ class Story:
         self.world.policy |= {"manifests": ["*.yaml"], "publish": {"ledger": "branch"}}
         self.world.save()
         self.policy = self.world.policy_path.read_text(encoding="utf-8")
-        self.base = hub.git.commit({POLICY_PATH: self.policy, "README.md": "models\n"}, branch="main")
+        suites = {f".github/evals/{p.name}": p.read_text("utf-8") for p in (self.world.root / "evals").glob("*.jsonl")}
+        self.base = hub.git.commit({POLICY_PATH: self.policy, **suites}, branch="main")
         self.digests: list[str] = []
 
     def push(self, seed: int) -> str:

@@ -14,7 +14,7 @@ from requests import RequestException
 from ftgate.errors import PublishError
 from ftgate.publish.hub import Hub
 from ftgate.publish.records import Chain, Link, Record, read_chain
-from ftgate.publish.retrying import STUMBLES, or_none, refused
+from ftgate.publish.retrying import STUMBLES, refused
 
 LEDGER_FILE = "ledger.jsonl"
 TRIES = 30
@@ -22,7 +22,7 @@ TRIES = 30
 
 def read_ledger(hub: Hub, branch: str) -> Chain | None:
     """The chain on ``branch``, or None where there is no such branch."""
-    tip = _tip(hub, branch)
+    tip = hub.tip(branch)
     return read_chain(_text(hub, tip).splitlines()) if tip else None
 
 
@@ -30,7 +30,7 @@ def append(hub: Hub, branch: str, record: Record) -> Link:
     """``record`` on ``branch``, which is made if need be; the line that is there already if it tells the same."""
     what = f"write the ledger on the branch {branch}"
     for attempt in range(TRIES):
-        tip = _tip(hub, branch)
+        tip = hub.tip(branch)
         text = _text(hub, tip) if tip else ""
         chain = read_chain(text.splitlines())
         if known := chain.find(record):
@@ -41,11 +41,6 @@ def append(hub: Hub, branch: str, record: Record) -> Link:
             return link
         hub.patience.sleep(min(0.2 * (attempt + 1), 3.0))
     raise PublishError(f"could not {what}: it moved {TRIES} times meanwhile", hint="run the job again")
-
-
-def _tip(hub: Hub, branch: str) -> str | None:
-    found = or_none(lambda: hub.read(f"/git/ref/heads/{quote(branch)}", f"read the branch {branch}"))
-    return str(found["object"]["sha"]) if found else None
 
 
 def _text(hub: Hub, commit: str) -> str:

@@ -12,10 +12,11 @@ from ftgate.publish.branch import read_ledger
 from ftgate.publish.comment import Section, difference
 from ftgate.publish.context import Outcome, Place
 from ftgate.publish.hub import Hub, Pull
-from ftgate.publish.inbox import Redo
+from ftgate.publish.inbox import Redo, Standard
 from ftgate.publish.judging import Judged, Rules
 from ftgate.publish.outputs import Runner
 from ftgate.publish.records import Record
+from ftgate.publish.suites import base_suites
 from ftgate.publish.waivers import covering
 
 DEFAULT_CONTEXT = "ftgate/verdict"
@@ -104,8 +105,7 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
             case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
         case.nothing_changed = changed == [] and not folders
         if folders is not None and not case.nothing_changed:
-            redo = desk.redo(case.rules.text) if desk.redo else None
-            case.judged = judging.judge(folders, case.rules, changed, redo)
+            case.judged = judging.judge(folders, _standard(desk, case.rules, paths or []), changed)
             if not case.judged:
                 case.problems.append("the evaluation left no report")
             _read_ledger(desk, case)
@@ -113,6 +113,13 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
         case.problems.append(error.message)
         desk.say(f"{error}")
     return case
+
+
+def _standard(desk: Desk, rules: Rules, paths: Sequence[str]) -> Standard:
+    """What every report is held to."""
+    tree = desk.hub.tree(rules.commit)
+    suites = base_suites(desk.hub, tree, rules.policy, rules.path, frozenset(paths))
+    return Standard(rules.policy, suites, desk.redo(rules.text) if desk.redo else None)
 
 
 def _require_own_workflow(place: Place, paths: Sequence[str], policy_path: str) -> None:

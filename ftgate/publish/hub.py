@@ -154,6 +154,11 @@ class Hub:
         answer = self.read(f"/compare/{quote(base)}...{head}", f"compare {base[:7]} with {head[:7]}")
         return _paths(answer.get("files", []), MOST_COMPARED)
 
+    def tip(self, branch: str) -> str | None:
+        """The commit that ``branch`` points to, or None where there is no such branch."""
+        found = or_none(lambda: self.read(f"/git/ref/heads/{quote(branch)}", f"read the branch {branch}"))
+        return str(found["object"]["sha"]) if found else None
+
     def tree(self, commit: str) -> Mapping[str, File]:
         """Every file of a commit by its path. PublishError if there are too many to list."""
         answer = self.read(f"/git/trees/{commit}", f"list the files of {commit[:7]}", recursive="1")

@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from ftgate.domain import Claim, Finding, Status
 from ftgate.errors import FtgateError, PublishError
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
+from ftgate.publish.suites import other_questions
 from ftgate.report.document import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 
@@ -54,7 +55,16 @@ class Delivery:
         return replace(self, problems=(*self.problems, *problems))
 
 
-def receive(folder: Path, policy: Policy, redo: Redo | None) -> Delivery:
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """What a report is held to: the base branch's policy, the fingerprints of its suites, and a second decision."""
+
+    policy: Policy
+    suites: Mapping[str, str] = field(default_factory=dict)
+    redo: Redo | None = None
+
+
+def receive(folder: Path, standard: Standard) -> Delivery:
     """The report in ``folder``, checked. Never raises for what the folder holds."""
     try:
         _require_plain(folder)
@@ -63,11 +73,12 @@ def receive(folder: Path, policy: Policy, redo: Redo | None) -> Delivery:
     except (FtgateError, OSError) as error:
         said = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
         return Delivery(folder, None, "", (said,))
-    found = Delivery(folder, report, hashlib.sha256(content).hexdigest(), tuple(disagreements(report, policy)))
-    if found.problems or redo is None or not (folder / "answers.jsonl").is_file():
+    problems = (*disagreements(report, standard.policy), *other_questions(report, standard.suites))
+    found = Delivery(folder, report, hashlib.sha256(content).hexdigest(), problems)
+    if found.problems or standard.redo is None or not (folder / "answers.jsonl").is_file():
         return found
     try:
-        again = redo(folder)
+        again = standard.redo(folder)
     except Exception as error:  # whatever a stranger's files can make go wrong means the same: it could not be checked
         said = error.message if isinstance(error, FtgateError) else f"{type(error).__name__}"
         return found.but(f"the decision could not be taken again from the answers: {said}")

@@ -12,7 +12,7 @@ from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
 from ftgate.publish.context import Place
 from ftgate.publish.hub import Hub, Pull
-from ftgate.publish.inbox import Delivery, Redo, digest_in, receive, unlike_manifest
+from ftgate.publish.inbox import Delivery, Standard, digest_in, receive, unlike_manifest
 from ftgate.publish.outputs import Annotation
 from ftgate.publish.records import Change, ModelEntry
 from ftgate.report.document import Report
@@ -29,6 +29,8 @@ class Rules:
     text: str
     policy: Policy
     path: str
+    commit: str
+    """The base branch's tip, at which it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
 
 def read_rules(hub: Hub, place: Place, path: str) -> Rules:
     """The policy at the tip of the base branch. Raises ConfigurationError where there is none that can be used."""
-    text = hub.text_at(path, place.base_ref)
+    commit = hub.tip(place.base_ref)
+    text = hub.text_at(path, commit) if commit else None
     if text is None:
         raise ConfigurationError(
             f"there is no policy {path} on {place.base_ref}", hint="merge one first: a change cannot bring its own gate"
@@ -94,7 +97,7 @@ def read_rules(hub: Hub, place: Place, path: str) -> Rules:
         copy = Path(folder) / Path(path).name
         copy.write_text(text, encoding="utf-8")
         try:
-            return Rules(text, read_policy(copy), path)
+            return Rules(text, read_policy(copy), path, commit or "")
         except ConfigurationError as error:
             said = error.message.replace(str(copy), f"{path} on {place.base_ref}")
             raise ConfigurationError(said, hint=error.hint) from None
@@ -122,14 +125,12 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str]) -> 
     return changed_manifests(rules.policy.manifests, hub.tree(place.sha), paths, hub.blob)
 
 
-def judge(
-    folders: Sequence[Path], rules: Rules, changed: Sequence[ChangedManifest] | None, redo: Redo | None
-) -> list[Judged]:
+def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest] | None) -> list[Judged]:
     """Every changed manifest with its report. One without a report, and a report without a manifest, is an error.
 
     Where ``changed`` is None, as for a release, the reports stand for themselves.
     """
-    arrived = [receive(folder, rules.policy, redo) for folder in folders]
+    arrived = [receive(folder, standard) for folder in folders]
     if changed is None:
         return [_alone(delivery, None) for delivery in arrived]
     waiting = list(arrived)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
 from ftgate.errors import PublishError
+from ftgate.job import asked_suite
+from ftgate.measurements.registry import read_measurements
 from ftgate.publish.comment import read_trail
 from ftgate.publish.context import read_place
 from ftgate.report.render import MARKER
@@ -315,6 +318,34 @@ def test_an_enterprise_server_s_address_works(hub, scene):
     found = Hub(client, events.REPOSITORY, lambda _: None)
     assert found.login() == BOT
     assert found.text_at(POLICY_PATH, "main") == scene.text
+
+
+def suite(n: int) -> str:
+    rows = [{"id": f"i{i}", "prompt": f"q {i} {n}", "choices": ["a", "b"], "answer": "a"} for i in range(5)]
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(("asked", "wanted"), [(1, "success"), (2, "error")])
+def test_questions_that_the_pull_request_brought_are_no_examination(hub, scene, tmp_path, asked, wanted):
+    path = ".github/evals/target.jsonl"
+    scene.base = hub.git.commit({path: suite(1)}, scene.base, branch="main")
+    head = scene.push({"models/bot.yaml": reports.manifest(), path: suite(2)})
+    (tmp_path / "target.jsonl").write_text(suite(asked))
+    measurement = read_measurements({"target": {"dataset": "target.jsonl", "scorer": "choice"}}, "")[0]
+    found = scene.report("pass")
+    found.provenance["suites"] = {"target": {"sha256": asked_suite(measurement, tmp_path, 0).sha256}}
+    scene.publish(found)
+    assert state(hub, head)[0] == wanted
+
+
+def test_a_suite_that_only_points_to_its_content_must_not_change_with_a_model(hub, scene):
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\n"
+    path = ".github/evals/target.jsonl"
+    scene.base = hub.git.commit({path: pointer.format("a")}, scene.base, branch="main")
+    scene.push()
+    assert scene.publish(scene.report("pass")) == 0
+    scene.push({path: pointer.format("b")})
+    assert scene.publish(scene.report("pass")) == 3
 
 
 def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):

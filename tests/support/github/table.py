@@ -34,8 +34,8 @@ group, or the input `sha` of a manual run. The status is `ftgate/verdict`. A dra
 Where a fork's own `pull_request` event runs, the token can only read: nothing is posted, and the result stands on the
 job's summary page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.
 
-"over an earlier one": a comment that is there is brought up to date; none is made. "its history alone": the newer head's
-result stays, and the record is added below it.
+"over an earlier one": a comment that is there is brought up to date; none is made. "its history alone": what the newer
+head came to stays, and the record is added below it.
 
 | event | from a fork | outcome | status on | status | comment |
 |---|---|---|---|---|---|

@@ -9,7 +9,7 @@ import pytest
 from support import reports
 
 from ftgate.publish import inbox
-from ftgate.publish.inbox import disagreements, receive
+from ftgate.publish.inbox import Standard, disagreements, receive
 
 _, POLICY = reports.policy()
 
@@ -78,13 +78,13 @@ def test_doubts_may_turn_a_pass_into_a_hold():
 def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "answers.jsonl").write_text("")
-    assert receive(folder, POLICY, lambda _: reports.report(POLICY, "pass")).verdict == "allow"
-    assert receive(folder, POLICY, lambda _: reports.report(POLICY, "block")).verdict == "error"
+    assert receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "allow"
+    assert receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "block"))).verdict == "error"
     other = reports.report(POLICY, "pass")
     other.measurements["target"].change = 0.11
-    assert "target" in receive(folder, POLICY, lambda _: other).problems[0]
-    assert "ZeroDivisionError" in receive(folder, POLICY, lambda _: 1 / 0).problems[0]
-    assert receive(folder, POLICY, None).verdict == "allow"
+    assert "target" in receive(folder, Standard(POLICY, redo=lambda _: other)).problems[0]
+    assert "ZeroDivisionError" in receive(folder, Standard(POLICY, redo=lambda _: 1 / 0)).problems[0]
+    assert receive(folder, Standard(POLICY)).verdict == "allow"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
 )
 def test_what_is_no_report_is_an_error_and_no_crash(tmp_path: Path, content):
     (tmp_path / "report.json").write_text(content)
-    assert receive(tmp_path, POLICY, None).verdict == "error"
+    assert receive(tmp_path, Standard(POLICY)).verdict == "error"
 
 
 def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
@@ -102,17 +102,17 @@ def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
         text = json.loads(reports.report(POLICY, "pass").model_dump_json())
         text["provenance"] = value
         (tmp_path / "report.json").write_text(json.dumps(text))
-        assert receive(tmp_path, POLICY, None).verdict == "error"
+        assert receive(tmp_path, Standard(POLICY)).verdict == "error"
 
 
 def test_links_and_huge_files_are_not_read(tmp_path: Path, monkeypatch):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "suites").mkdir()
     (folder / "suites" / "target.jsonl").symlink_to("/proc/self/environ")
-    assert "link" in receive(folder, POLICY, None).problems[0]
+    assert "link" in receive(folder, Standard(POLICY)).problems[0]
     (folder / "suites" / "target.jsonl").unlink()
     monkeypatch.setattr(inbox, "LARGEST_REPORT", 10)
-    assert "larger than" in receive(folder, POLICY, None).problems[0]
+    assert "larger than" in receive(folder, Standard(POLICY)).problems[0]
     link = tmp_path / "link"
     link.symlink_to(folder)
-    assert receive(link, POLICY, None).verdict == "error"
+    assert receive(link, Standard(POLICY)).verdict == "error"
