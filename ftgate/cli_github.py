@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -67,12 +68,13 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 def history(repo: str, number: int | None, policy: Path, author: str) -> None:
     """Show the audit trail and check it: exit 1 and a list of what was altered or removed, if anything was."""
     from ftgate.publish.audit import compare, ledger_history, thread_history
+    from ftgate.publish.thread import writer
 
     hub, settings = _hub(repo), _policy(policy).publish
     found = [ledger_history(hub, settings.branch, number)] if settings.ledger == "branch" else []
     problems = list(found[0].problems) if found else []
     if number is not None:
-        thread = thread_history(hub, number, author or hub.login(), settings.context)
+        thread = thread_history(hub, number, author or writer(hub, number), settings.context)
         problems += [*thread.problems, *(compare(thread, found[0]) if found else [])]
         found.append(thread)
     if not found:
@@ -123,6 +125,7 @@ def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy
     """Let one candidate pass at one pull request's current head. For people with write permission."""
     from ftgate.publish.audit import require_maintainer
     from ftgate.publish.audit import waive as record_waiver
+    from ftgate.publish.thread import writer
 
     settings = _ledger_policy(policy).publish
     hub = _hub(repo)
@@ -137,7 +140,7 @@ def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy
         branch=settings.branch,
         context=settings.context,
         now=_now(),
-        author=author or hub.login(),
+        author=author or writer(hub, number),
     )
     _say(f"waived until {record.expires}: waiver {record.identity[:12]}")
 
@@ -201,6 +204,8 @@ def _ledger_policy(path: Path) -> Policy:
 def _digest(candidate: str) -> str:
     """A digest as it is, or the digest of a folder."""
     if candidate.startswith("sha256:"):
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", candidate):
+            raise ConfigurationError(f"--candidate {candidate}: not a digest", hint="give all 64 digits, in lower case")
         return candidate
     from ftgate.artifacts.digest import take_snapshot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ftgate.errors import ConfigurationError
+from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.branch import append, read_ledger
 from ftgate.publish.comment import missing_from, read_trail, with_waiver
 from ftgate.publish.context import STATES
@@ -64,10 +64,8 @@ def verify(chain: Chain | None, candidate: str, policy: str, now: str, *, waiver
 
 def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
     """The trail in the comment of pull request ``number``, checked line by line and against the commits' statuses."""
-    found = ours(hub.comments(number), author)
-    if not found:
-        return History(Chain(), ("there is no comment of ours",))
-    chain = read_trail(found[0].body)
+    comment = next(iter(ours(hub.comments(number), author)), None)
+    chain = read_trail(comment.body) if comment else Chain()
     heads = dict.fromkeys([*hub.commits_of_pull(number), *(r.head for r in chain.records)])
     quotes = _quotes(hub, list(heads), context)
     problems = anchor_problems(chain.records, quotes)
@@ -75,7 +73,9 @@ def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
         # The oldest records may have given way to newer ones; the statuses name them all the same.
         problems = [p for p in problems if not p.startswith("the status")]
         problems += [said] if (said := missing_from(chain)) else []
-    edits = [f"{who} edited the comment at {when}" for who, when in hub.editors(found[0]) if who not in _names(author)]
+    known = {author, author.removesuffix("[bot]"), *(r.by for r in chain.records if r.kind == "waiver")}
+    edited = hub.editors(comment) if comment else []
+    edits = [f"{who} edited the comment at {when}" for who, when in edited if who not in known]
     return History(chain, (*chain.problems, *problems, *edits))
 
 
@@ -149,6 +149,11 @@ def waive(
     """Record a waiver for ``candidate`` at the pull request's current head, and show it in status and comment."""
     head = hub.pull(number).head
     chain = read_ledger(hub, branch)
+    if chain and chain.problems:
+        raise PublishError(
+            f"the ledger is not whole, so no waiver can rest on it: {chain.problems[0]}",
+            hint=f"restore the branch {branch} from its history",
+        )
     records = [r for r in (chain.records if chain else ()) if r.pull_request == number]
     wanted = waiver_for(records, head, candidate, by, reason, days, now)
     record = append(hub, branch, wanted).record
@@ -185,8 +190,3 @@ def _quotes(hub: Hub, heads: Sequence[str], context: str) -> dict[str, list[str]
     """The records that the statuses of each commit name."""
     named = {head: [quoted(s.description) for s in hub.statuses(head, context)] for head in heads}
     return {head: [name for name in names if name] for head, names in named.items()}
-
-
-def _names(author: str) -> tuple[str, str]:
-    """GraphQL leaves the ending of a bot's name away."""
-    return author, author.removesuffix("[bot]")

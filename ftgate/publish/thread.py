@@ -13,6 +13,7 @@ from ftgate.publish.hub import Comment, Hub
 from ftgate.publish.records import Chain, Record
 from ftgate.report.render import MARKER
 
+BOT = "github-actions[bot]"
 ROUNDS = 5
 """How often to write again when another job overwrote what was written."""
 FOLDED = "_Folded: the result of this job is in {url}._\n"
@@ -21,6 +22,12 @@ FOLDED = "_Folded: the result of this job is in {url}._\n"
 def ours(comments: Sequence[Comment], author: str) -> list[Comment]:
     """The comments of ``author`` that begin with the marker, oldest first."""
     return sorted((c for c in comments if c.author == author and _plain(c.body).startswith(MARKER)), key=lambda c: c.id)
+
+
+def writer(hub: Hub, number: int) -> str:
+    """Who writes our comments in the thread: whoever the token speaks as, or else the platform's own bot."""
+    own = hub.login()
+    return own if ours(hub.comments(number), own) else BOT
 
 
 def keep_comment(
@@ -51,7 +58,7 @@ def keep_comment(
             hub.edit_comment(double, FOLDED.format(url=found[0].url))
             hub.minimise(double)
         found = ours(hub.comments(number), author)
-        if len(found) == 1 and _plain(found[0].body) == _plain(render(found[0].body, _joined(found, records))):
+        if len(found) == 1 and _plain(found[0].body) == _plain(body):
             break
     return found[0] if found else None
 

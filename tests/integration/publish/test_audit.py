@@ -11,10 +11,11 @@ from support.github.scene import Scene
 from support.github.server import BOT
 from support.github.state import Caller
 
-from ftgate.errors import ConfigurationError
+from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.audit import compare, ledger_history, require_maintainer, thread_history, verify, waive
 from ftgate.publish.branch import LEDGER_FILE, read_ledger
 from ftgate.publish.comment import read_trail
+from ftgate.publish.thread import writer
 
 BRANCH, CONTEXT = "ftgate-ledger", "ftgate/verdict"
 NOW, LATER = "2025-03-05T09:00:00+00:00", "2025-06-05T09:00:00+00:00"
@@ -86,6 +87,22 @@ def test_an_edit_by_a_person_is_named(played):
     comment = played.hub.comments[0]
     played.hub.edit(comment, "maintainer", comment.body)
     assert any("maintainer edited the comment" in p for p in thread_problems(played))
+
+
+def test_a_comment_that_was_deleted_is_missed_by_the_statuses(played):
+    played.hub.comments.clear()
+    assert len([p for p in thread_problems(played) if "altered or removed" in p]) == 3
+
+
+def test_a_pull_request_without_models_has_an_empty_and_whole_history(scene):
+    scene.push({"README.md": "words\n"})
+    scene.publish()
+    assert thread_problems(scene) == ()
+
+
+def test_a_person_finds_the_bots_comment(played):
+    played.hub.callers["own"] = Caller("maintainer", {})
+    assert writer(played.client("own"), 7) == BOT
 
 
 def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
@@ -197,6 +214,27 @@ def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
     from ftgate.publish.publisher import publish
 
     assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
+
+
+def test_a_waiver_from_a_maintainers_own_machine_is_no_tampering(hub, scene):
+    hub.callers["own"] = Caller("maintainer", {"contents": "write", "statuses": "write", "issues": "write"})
+    scene.push()
+    scene.publish(scene.report("block"))
+    settings = {"days": 7, "branch": BRANCH, "context": CONTEXT, "now": NOW, "author": BOT}
+    waive(scene.client("own"), 7, "maintainer", reports.digest("bot v1"), "urgent", **settings)
+    assert hub.comments[0].edits[-1][0] == "maintainer"
+    assert thread_problems(scene) == ()
+
+
+def test_no_waiver_rests_on_a_ledger_that_was_altered(scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    give(scene)
+    scene.publish(scene.report("block"))
+    rewrite_ledger(scene, lambda lines: [lines[0].replace("block", "hold"), *lines[1:]])
+    with pytest.raises(PublishError, match="not whole"):
+        give(scene)
+    assert scene.publish(scene.report("block")) == 1
 
 
 @pytest.mark.parametrize(

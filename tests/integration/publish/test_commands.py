@@ -97,7 +97,7 @@ def test_without_a_ledger_branch_the_trail_is_in_the_comment_alone(hub, tmp_path
     scene.publish(scene.report("block"))
     assert hub.git.resolve("ftgate-ledger") is None
     monkeypatch.setenv("GITHUB_REPOSITORY", events.REPOSITORY)
-    assert leave("verify", "--candidate", "sha256:x", *policy(scene)) == 2
+    assert leave("verify", "--candidate", reports.digest("x"), *policy(scene)) == 2
     assert "no ledger to rest on" in capsys.readouterr().err
 
 
@@ -119,3 +119,8 @@ def test_what_a_job_lacks_is_named(hub, scene, job, capsys, env, code, said):
 def test_an_unreachable_candidate_policy_is_a_usage_error(job, capsys):
     assert job("verify", "--candidate", "sha256:x", "--policy", "nowhere.yml") == 2
     assert "nowhere.yml" in capsys.readouterr().err
+
+
+def test_a_digest_has_all_its_digits(scene, job, capsys):
+    assert job("verify", "--candidate", "sha256:12ab", *policy(scene)) == 2
+    assert "64 digits" in capsys.readouterr().err
