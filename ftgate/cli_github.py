@@ -44,6 +44,7 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
     from ftgate.publish.outputs import Runner
     from ftgate.publish.publisher import announce
     from ftgate.publish.publisher import publish as tell
+    from ftgate.report.escape import plain_lines
 
     place = read_place(os.environ, _event())
     desk = Desk(
@@ -51,7 +52,8 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
         place=place,
         runner=Runner.of(os.environ),
         now=_now,
-        say=click.echo,
+        say=lambda text: click.echo(plain_lines(text)),
+        command=click.echo,
         policy_path=policy,
         redo=_redo,
         author=author,

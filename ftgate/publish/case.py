@@ -32,7 +32,9 @@ class Desk:
     now: Callable[[], str]
     """The time, in ISO 8601 with seconds."""
     say: Callable[[str], None]
-    """Prints a line to the job's log."""
+    """Prints to the job's log whatever a stranger may have had a hand in, so that no runner obeys it."""
+    command: Callable[[str], None]
+    """Prints lines that the runner is to obey."""
     policy_path: str = ".github/ftgate.yml"
     redo: Callable[[str], Redo] | None = None
     """Given the policy's text, what takes a decision again from its answers."""

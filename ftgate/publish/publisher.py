@@ -185,7 +185,7 @@ def _annotate(desk: Desk, case: Case) -> None:
                 }
             )
     except RefusedError:
-        desk.say(commands(notes))
+        desk.command(commands(notes))
     except FtgateError as error:
         # Notes are a convenience: what they say stands in the comment too.
         desk.say(f"the lines could not be annotated: {error.message}")

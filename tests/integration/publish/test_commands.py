@@ -121,6 +121,17 @@ def test_an_unreachable_candidate_policy_is_a_usage_error(job, capsys):
     assert "nowhere.yml" in capsys.readouterr().err
 
 
+def test_no_path_gives_the_runner_a_command(hub, scene, job, capsys):
+    path = "models/a\n::error::owned\n##[error]owned.yaml"
+    scene.push({path: "name: [", "models/::set-output name=verdict::allow.yaml": reports.manifest("x")})
+    assert job("publish", "--pending") == 0
+    assert job("publish", str(scene.folder / "nothing")) == 3
+    said = capsys.readouterr()
+    lines = (said.out + said.err).splitlines()
+    assert not [line for line in lines if line.startswith(("::", "##[")) or "::set-output" in line]
+    assert json.loads(scene.outputs()["manifests"])[0] in (path, "models/::set-output name=verdict::allow.yaml")
+
+
 def test_a_digest_has_all_its_digits(scene, job, capsys):
     assert job("verify", "--candidate", "sha256:12ab", *policy(scene)) == 2
     assert "64 digits" in capsys.readouterr().err

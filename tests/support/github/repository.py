@@ -53,10 +53,10 @@ class GitRepository:
         entries += [("120000", path, target) for path, target in (links or {}).items()]
         # A mode of 0 removes the entry.
         lines = [
-            f"0 {'0' * 40}\t{path}" if content is None else f"{mode} {self.blob(_bytes(content))}\t{path}"
+            f"0 {'0' * 40}\t{path}\0" if content is None else f"{mode} {self.blob(_bytes(content))}\t{path}\0"
             for mode, path, content in entries
         ]
-        self.git("update-index", "--index-info", given="\n".join([*lines, ""]).encode(), index=index)
+        self.git("update-index", "-z", "--index-info", given="".join(lines).encode(), index=index)
         made = self.commit_tree(self.git("write-tree", index=index), [parent] if parent else [], message)
         if branch:
             self.move(branch, made)

@@ -56,6 +56,7 @@ class Scene:
             runner=Runner(self.folder / "output", self.folder / "summary"),
             now=lambda: time.isoformat(timespec="seconds"),
             say=self.said.append,
+            command=self.said.append,
         )
 
     def client(self, token: str = "token", sleep: Callable[[float], None] = lambda _: None, **options: Any) -> Hub:
