@@ -148,7 +148,7 @@ class OpenAIEngine:
             if self._trouble < MOST_TROUBLE:
                 return failed(str(problem))
             return self._client.broken(
-                f"gave no usable reply to {self._trouble} questions in a row, the last time: {problem}",
+                f"gave no usable reply to {MOST_TROUBLE} questions in a row, the last time: {problem}",
                 "look at the server's log; answers so far are kept",
             )
         self._trouble = 0
