@@ -74,14 +74,14 @@ class ChatClient:
             )
         except openai.APIStatusError as error:
             raise self._explained(error) from None
-        except (openai.APITimeoutError, TimeoutError):
+        except (openai.APITimeoutError, TimeoutError) as error:
             raise self.broken(
-                f"took longer than {self._settings.timeout:g} s for one reply{self._retried()}",
+                f"took longer than {self._settings.timeout:g} s for one reply{_retried(error)}",
                 "raise judge.timeout, or lower judge.concurrency",
             ) from None
         except openai.APIConnectionError as error:
             raise self.broken(
-                f"could not be reached, or broke off{self._retried()}: {_named(error.__cause__ or error)}",
+                f"could not be reached, or broke off{_retried(error)}: {_named(error.__cause__ or error)}",
                 "check that the server runs and that judge.endpoint is its address; answers so far are kept",
             ) from None
         except _BudgetSpentError:
@@ -145,7 +145,7 @@ class ChatClient:
             pause = error.response.headers.get("retry-after", "")
             wanted = f"; it asks to wait {pause[:40]} s" if pause else ""
             return self.broken(
-                f"limits the rate{self._retried()} (HTTP 429){wanted}",
+                f"limits the rate{_retried(error)} (HTTP 429){wanted}",
                 "lower judge.concurrency or set judge.requests_per_minute, and run again: answers so far are kept",
             )
         if status >= 500 or status in _GIVEN_UP:
@@ -163,14 +163,17 @@ class ChatClient:
     def _without_key(self, text: str) -> str:
         return re.sub(re.escape(self._key), "[key]", text, flags=re.IGNORECASE) if self._key else text
 
-    def _retried(self) -> str:
-        retries = self._settings.max_retries
-        return f", after {retries} {'retry' if retries == 1 else 'retries'}" if retries else ""
-
 
 def _without_surrogates(text: str) -> str:
     """Half a surrogate pair has no UTF-8; the replacement character shows that something stood there."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
+def _retried(error: Exception) -> str:
+    """How often the client had sent the request again."""
+    request = getattr(error, "request", None)
+    retries = request.headers.get("x-stainless-retry-count", "0") if request is not None else "0"
+    return "" if retries == "0" else f", after {retries} {'retry' if retries == '1' else 'retries'}"
 
 
 def _named(error: BaseException) -> str:

@@ -149,7 +149,7 @@ class OpenAIEngine:
                 return failed(str(problem))
             return self._client.broken(
                 f"gave no usable reply to {MOST_TROUBLE} questions in a row, the last time: {problem}",
-                "look at the server's log; answers so far are kept",
+                "look at the server's log; where the server has been changed, start again in another --out",
             )
         self._trouble = 0
         return answer

@@ -175,6 +175,13 @@ def read_options(reply: bytes, way: Way, options: Sequence[str]) -> Answer:
     return _answer(values)
 
 
+def count_listed(reply: bytes) -> int:
+    """How many likely tokens the reply lists at its first one; 0 where the server does not do that."""
+    logprobs = _parsed(reply).choices[0].logprobs
+    tokens = (logprobs.content if logprobs is not None else None) or []
+    return len(tokens[0].top_logprobs or []) if tokens else 0
+
+
 def _answer(values: Sequence[Sequence[float]]) -> Answer:
     sums = tuple(max(NO_CHANCE, min(0.0, log_sum(spelled))) for spelled in values)
     return Answer(option_logprobs=sums, tokens=1)

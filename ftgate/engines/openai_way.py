@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ftgate.domain import Message, Question
-from ftgate.engines.openai_replies import TOPS, MalformedError, Way, read_options, read_samples
+from ftgate.engines.openai_replies import TOPS, MalformedError, Way, count_listed, read_options, read_samples
 
 OPTIONS = ("1", "2", "3", "4", "5")
 _TRIAL = Question("trial", "trial", (Message("user", "Reply with one digit from 1 to 5."),), options=OPTIONS)
@@ -78,12 +78,12 @@ async def _holds(post: Post, way: Way) -> bool:
         if not any(said):
             raise RejectedError("its replies of one token are empty, as a reasoning model's are")
         return len(said) >= way.each
+    if way.scores == "top":
+        return count_listed(reply) > 1
     try:
-        answer = read_options(reply, way, OPTIONS)
+        return read_options(reply, way, OPTIONS).error is None
     except MalformedError:
-        read_samples(reply)  # no log-probabilities is one thing, no chat completion another
         return False
-    return way.scores == "top" or answer.error is None
 
 
 async def _option_ids(call: Call) -> dict[str, list[int]] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import random
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -126,6 +128,30 @@ def test_a_fault_that_passes_is_asked_over(make: Make, fault: Reply) -> None:
     assert len(server.asked) == 2
 
 
+def test_whatever_mixture_of_faults_an_answer_is_right_or_none(make: Make) -> None:
+    quick = {"Retry_After": "0.01"}
+    faults = [
+        refusal(500, "oops", **quick),
+        refusal(429, "slow down", **quick),
+        refusal(400, "this one is too long"),
+        Reply(b'{"choices": [{"message": {"content": "1"}, "log', cut=10),
+        Reply(b"", cut=0),
+        Reply(b"<html>"),
+        said("1"),
+        listed({"The": 0.9, "1": 0.05}),
+        listed({"1": 0.9}, refusal="no"),
+        listed({"1": 0.99}, tokens=2),
+    ]
+    engine, server = make(max_retries=3)
+    rng = random.Random(7)
+    server.talk = lambda _: rng.choice(faults) if rng.random() < 0.4 else listed(FIVE)
+    found = answers(engine, [ask(i) for i in range(60)])
+    right = [math.log(FIVE[digit]) for digit in DIGITS]
+    assert {answer.finish for answer in found} == {"stop", "error"}
+    assert all(answer.option_logprobs == pytest.approx(right) for answer in found if answer.error is None)
+    assert all(answer.option_logprobs == () for answer in found if answer.error is not None)
+
+
 def test_retry_after_is_heeded(make: Make) -> None:
     engine, server = make()
     server.faults.append(refusal(429, "slow down", Retry_After="1.5"))
@@ -165,7 +191,7 @@ def test_a_rate_limit_that_lasts_says_what_to_do(make: Make) -> None:
 def test_a_server_that_asks_for_hours_is_not_waited_for(make: Make) -> None:
     engine, server = make()
     server.talk = lambda _: refusal(429, "quota", Retry_After="7200")
-    with pytest.raises(EngineError, match="wait 7200 s"):
+    with pytest.raises(EngineError, match=r"limits the rate \(HTTP 429\); it asks to wait 7200 s"):
         answers(engine, [ask(0)])
     assert len(server.asked) == 1
 
@@ -244,7 +270,9 @@ def test_half_a_surrogate_pair_is_sent_as_a_mark(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", [Reply(b"not JSON"), Reply({"choices": []}), refusal(500, "cannot grade that")], ids=str
+    "reply",
+    [Reply(b"not JSON"), Reply({"choices": []}), refusal(500, "cannot grade that")],
+    ids=["not JSON", "no choices", "500"],
 )
 def test_one_text_that_a_server_cannot_stand_fails_alone(make: Make, reply: Reply) -> None:
     engine, _ = make(lambda body: reply if "poison" in body["messages"][0]["content"] else listed(FIVE), max_retries=0)
@@ -270,6 +298,7 @@ def test_a_server_that_gives_nothing_usable_any_more_is_one_message(make: Make) 
             "the 5 likeliest",
         ),
         (lambda b: said(*["4"] * b.get("n", 1)), "10 sampled replies"),
+        (lambda b: listed({"4": 0.6}) if "logprobs" in b else said(*["4"] * b.get("n", 1)), "10 sampled replies"),
         (lambda b: refusal(400, "no logprobs") if "logprobs" in b else said("4"), "10 sampled replies"),
         (lambda b: refusal(400, "n must be 1") if "n" in b or "logprobs" in b else said("4"), "10 sampled replies"),
         (
@@ -277,7 +306,15 @@ def test_a_server_that_gives_nothing_usable_any_more_is_one_message(make: Make) 
             "the 20 likeliest",
         ),
     ],
-    ids=["log-probabilities", "five of them", "null", "refused", "one reply a request", "another name for the length"],
+    ids=[
+        "log-probabilities",
+        "five of them",
+        "null",
+        "of one token alone",
+        "refused",
+        "one reply a request",
+        "another name for the length",
+    ],
 )
 def test_the_best_that_a_server_can_do_is_found_out_and_told(
     make: Make, talk: Callable[[Body], Reply], reads: str
