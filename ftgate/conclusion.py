@@ -252,7 +252,8 @@ def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started
 
 
 def _model(model: Model) -> dict[str, Any]:
-    return {"name": model.name, "reference": model.reference, "digest": model.digest, "kind": model.kind, **model.facts}
+    known = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
+    return known | dict(model.facts)
 
 
 def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:

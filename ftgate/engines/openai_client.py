@@ -74,21 +74,8 @@ class ChatClient:
             )
         except openai.APIStatusError as error:
             raise self._explained(error) from None
-        except (openai.APITimeoutError, TimeoutError) as error:
-            raise self.broken(
-                f"took longer than {self._settings.timeout:g} s for one reply{_retried(error)}",
-                "raise judge.timeout, or lower judge.concurrency",
-            ) from None
-        except openai.APIConnectionError as error:
-            raise self.broken(
-                f"could not be reached, or broke off{_retried(error)}: {_named(error.__cause__ or error)}",
-                "check that the server runs and that judge.endpoint is its address; answers so far are kept",
-            ) from None
-        except _BudgetSpentError:
-            raise self.broken(
-                f"was sent {self._sent} requests in this run: judge.request_budget is used up",
-                "run again to go on, or raise judge.request_budget: answers so far are kept",
-            ) from None
+        except (openai.OpenAIError, TimeoutError) as error:
+            raise self._unreached(error) from None
         return reply.content
 
     async def call(self, path: str, value: dict[str, Any]) -> Any:
@@ -100,11 +87,13 @@ class ChatClient:
             return None
 
     async def models(self) -> bytes | None:
-        """The server's list of models, or None where it does not give it."""
+        """The server's list of models, or None where it gives none. Raises EngineError when it cannot be reached."""
         try:
             return (await self._client.models.with_raw_response.list()).content
-        except (openai.OpenAIError, TimeoutError):
-            return None  # many servers have none, or none for this key; a question tells what is wrong
+        except openai.APIStatusError:
+            return None  # many servers have no list, or not for every key
+        except (openai.OpenAIError, TimeoutError) as error:
+            raise self._unreached(error) from None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -131,6 +120,24 @@ class ChatClient:
         """The client's timeout is one between two pieces of a reply; a reply that trickles must end too."""
         async with asyncio.timeout(self._settings.timeout):
             await response.aread()
+
+    def _unreached(self, error: Exception) -> EngineError:
+        kept = "answers so far are kept"
+        if isinstance(error, _BudgetSpentError):
+            return self.broken(
+                f"was sent {self._sent} requests in this run: judge.request_budget is used up",
+                f"run again to go on, or raise judge.request_budget: {kept}",
+            )
+        if isinstance(error, openai.APITimeoutError | TimeoutError):
+            return self.broken(
+                f"took longer than {self._settings.timeout:g} s for one reply{_retried(error)}",
+                f"raise judge.timeout, or lower judge.concurrency: {kept}",
+            )
+        cause = error.__cause__ or error
+        return self.broken(
+            f"could not be reached, or broke off{_retried(error)}: {type(cause).__name__}: {cause}",
+            f"check that the server runs and that judge.endpoint is its address: {kept}",
+        )
 
     def _explained(self, error: openai.APIStatusError) -> Exception:
         status = error.status_code
@@ -161,7 +168,8 @@ class ChatClient:
         return words.lstrip(" -")[:QUOTED] or "without a word"
 
     def _without_key(self, text: str) -> str:
-        return re.sub(re.escape(self._key), "[key]", text, flags=re.IGNORECASE) if self._key else text
+        """``text`` with the key, or what begins like it, struck out: servers quote keys whole and cut short."""
+        return re.sub(re.escape(self._key[:8]) + r"\S*", "[key]", text, flags=re.IGNORECASE) if self._key else text
 
 
 def _without_surrogates(text: str) -> str:
@@ -174,7 +182,3 @@ def _retried(error: Exception) -> str:
     request = getattr(error, "request", None)
     retries = request.headers.get("x-stainless-retry-count", "0") if request is not None else "0"
     return "" if retries == "0" else f", after {retries} {'retry' if retries == '1' else 'retries'}"
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")

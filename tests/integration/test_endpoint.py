@@ -179,7 +179,7 @@ def test_decide_lets_the_pace_change_and_not_the_judge(run: Run, world: World) -
 
 
 def test_the_key_is_in_no_file_of_a_run(world: World, server: ChatServer) -> None:
-    server.faults.extend([listed({"5": 1.0}), refusal(400, f"not with {KEY}")])
+    server.faults.extend([listed({"5": 0.9, "4": 0.1}), refusal(400, f"not with {KEY}")])
     with pytest.raises(EngineError):
         gate(world, request_budget=100)
     assert server.keys == {f"Bearer {KEY}"}
