@@ -37,7 +37,8 @@ class OpenAIEngine:
     """Asks one model of one server. It has no weights to load; one small question shows what the server can do.
 
     ``remember`` keeps what was found out from run to run: answers of both runs stay comparable, and a run that only has
-    to finish its arithmetic asks nothing.
+    to finish its arithmetic asks nothing. A server's tokenizer cannot be seen: of untrusted text it reads as control
+    tokens what the asker left in it, beyond the known ones that ``ftgate.judge.untrusted`` breaks.
     """
 
     def __init__(
