@@ -184,13 +184,14 @@ def test_a_judge_grades_and_is_tested_alike_on_both(
     here, there = (Judge(ask_with(*one), "forgetting") for one in (local, remote))
     texts = [(item, text) for item in items[:5] for text in (item.answer or "", "", "no such thing")]
     for ours, theirs in zip(here.grade(texts), there.grade(texts), strict=True):
-        assert theirs.readable
+        assert (theirs.low, theirs.retried) == (theirs.high, 0)
         assert theirs.value == pytest.approx(ours.value, abs=TOLERANCE)
     fitness = there.fitness(items[:60], np.random.default_rng(0))
     assert fitness.fit, fitness.reason
     assert fitness.retest_shift < TOLERANCE
     other = here.fitness(items[:60], np.random.default_rng(0))
     assert (fitness.auroc, fitness.gap, fitness.floor) == pytest.approx((other.auroc, other.gap, other.floor), abs=1e-3)
+    assert fitness.kinds == pytest.approx(other.kinds, abs=TOLERANCE)
 
 
 def test_the_likeliest_tokens_and_sampled_digits_tell_the_same(remote: tuple[Engine, Model], url: str) -> None:
