@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ftgate.asking import Respondents
-from ftgate.domain import Answer, Finding, Fitness, Item, Model, Pair, Status, Suite
-from ftgate.job import Job
+from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status, Suite
+from ftgate.job import Job, seems_same
 from ftgate.looks import Look, items_at, planned_share
 from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.document import (
@@ -45,6 +45,7 @@ class Result:
 def conclude(
     job: Job,
     models: Respondents,
+    judge: EngineInfo | None,
     results: Mapping[str, Result],
     controls: Mapping[str, Any],
     fitness: Mapping[str, Fitness],
@@ -62,9 +63,9 @@ def conclude(
         reasons=list(reasons),
         name=job.name,
         measurements=measurements,
-        checklist=checklist(job, findings, controls, fitness),
+        checklist=[*checklist(job, findings, controls, fitness), *_behind_endpoint(job)],
         controls={"judge_fitness": judged or None, **controls},
-        provenance=_provenance(job, models, started),
+        provenance=_provenance(job, models, judge, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,
         stopping=_stopping(job, results),
@@ -149,6 +150,17 @@ def _earned(fitness: Fitness) -> str:
     )
 
 
+def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
+    """Of a judge whose weights nobody here can see, what a name tells about its being one of the models."""
+    if job.judge is None or job.judge.kind != "endpoint":
+        return []
+    alike = next((m.name for m in (job.base, job.candidate) if seems_same(job.judge, m)), None)
+    told = f"the name of {alike}, which judge.allow_self allows" if alike else "another name than base and candidate"
+    evidence = f"{job.judge.reference} has {told}; an endpoint does not show which weights answer"
+    item = "The judge is neither of the two models"
+    return [ChecklistEntry(item=item, ok=False if alike else None, evidence=evidence)]
+
+
 def _held_out(job: Job) -> ChecklistEntry:
     item = "The target suite is held out from the training data"
     if "target" not in job.suites or job.training is None:
@@ -217,12 +229,12 @@ def _clip(text: str) -> str:
     return text if len(text) <= ANSWER_LIMIT else text[: ANSWER_LIMIT - 1] + "…"
 
 
-def _provenance(job: Job, models: Respondents, started: float) -> dict[str, Any]:
+def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started: float) -> dict[str, Any]:
     info = models.info
     return {
         "base": _model(job.base),
         "candidate": _model(job.candidate),
-        "judge": _model(job.judge) if job.judge is not None else None,
+        "judge": _judge(job.judge, judge) if job.judge is not None else None,
         "suites": {name: _suite(suite) for name, suite in job.suites.items()},
         "training_data": (
             {"source": job.training.source, "sha256": job.training.sha256, "rows": job.training.rows}
@@ -240,7 +252,13 @@ def _provenance(job: Job, models: Respondents, started: float) -> dict[str, Any]
 
 
 def _model(model: Model) -> dict[str, Any]:
-    return {"name": model.name, "reference": model.reference, "digest": model.digest, "kind": model.kind, **model.facts}
+    known = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
+    return known | dict(model.facts)
+
+
+def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:
+    reads = engine.settings.get("reads") if engine is not None else None
+    return _model(model) | ({"reads": reads} if reads else {})
 
 
 def _suite(suite: Suite) -> dict[str, Any]:

@@ -156,13 +156,15 @@ class Model:
     """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
 
     ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it,
-    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets, training).
+    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets, training). A
+    model behind an endpoint has neither folder nor digest: nobody here can see its weights, and all that is known of
+    it is a name.
     """
 
     name: str
     path: Path
     digest: str
-    kind: Literal["full", "adapter"] = "full"
+    kind: Literal["full", "adapter", "endpoint"] = "full"
     base: Model | None = None
     lora_rank: int = 0
     reference: str = ""

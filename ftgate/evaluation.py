@@ -10,7 +10,7 @@ from ftgate.asking import Respondents
 from ftgate.domain import EngineInfo, Model
 from ftgate.engines.base import Engine
 from ftgate.engines.embedders import Embedder, open_embedder
-from ftgate.engines.registry import open_engine
+from ftgate.engines.registry import open_engine, open_judge
 from ftgate.errors import ConfigurationError
 from ftgate.gate import Cast, run_gate
 from ftgate.job import Job, require_finite_weights
@@ -41,11 +41,11 @@ def evaluate(
         if engine is None:
             engine = open_engine(job.policy.engine, out / "engine.log")
             stack.callback(engine.close)
-        if judge_engine is None and job.judge is not None:
-            settings = job.policy.judge and job.policy.judge.engine
-            judge_engine = open_engine(settings or job.policy.engine, out / "judge-engine.log")
-            stack.callback(judge_engine.close)
         journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=[d / "answers.jsonl" for d in reuse]))
+        if judge_engine is None and job.judge is not None and job.policy.judge is not None:
+            log = out / "judge-engine.log"
+            judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
+            stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
         save_job(job, engine.info(), judge_info, out)
         cast = Cast(

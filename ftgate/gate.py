@@ -47,7 +47,8 @@ def run_gate(job: Job, cast: Cast) -> Report:
         pairs = ask_both(job, cast, due)
         results |= examine(job, due, pairs, score(job, cast, pairs), fitness, tail_map)
     controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
-    return conclude(job, cast.models, withdraw(results, controls), controls, fitness, started)
+    judge = cast.judge.info if cast.judge is not None else None
+    return conclude(job, cast.models, judge, withdraw(results, controls), controls, fitness, started)
 
 
 def locate_tail(job: Job, cast: Cast) -> TailMap | None:

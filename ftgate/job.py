@@ -153,11 +153,30 @@ def _judge(
             f"policy {policy_path}: measurements.{measurement} is graded by a judge, but there is no judge section",
             hint="add a judge section, or choose another scorer (exact, contains, numeric, choice, check)",
         )
-    source = Source(source=settings.source, digest=settings.digest)
-    judge = _model("judge", source, policy_path, policy, policy_path, None)
-    if judge.digest in {model.digest for model in judged} and not settings.allow_self:
+    if settings.source is None:
+        judge, named = endpoint_judge(settings), f"judge.model {settings.model!r} has the name of"
+    else:
+        source = Source(source=settings.source, digest=settings.digest)
+        judge = _model("judge", source, policy_path, policy, policy_path, None)
+        named = f"judge.source {settings.source!r} is"
+    if any(seems_same(judge, model) for model in judged) and not settings.allow_self:
         raise ConfigurationError(
-            f"policy {policy_path}: judge.source {settings.source!r} is one of the models to be judged",
+            f"policy {policy_path}: {named} one of the models to be judged",
             hint="models prefer their own text: name another judge, or set judge.allow_self: true",
         )
     return judge
+
+
+def endpoint_judge(settings: JudgeSettings) -> Model:
+    """The judge behind an endpoint: a name at an address, with no weights to look at."""
+    facts = {"endpoint": settings.endpoint, "model": settings.model}
+    reference = f"{settings.model} at {settings.endpoint}"
+    return Model("judge", Path(), digest="", kind="endpoint", reference=reference, facts=facts)
+
+
+def seems_same(judge: Model, judged: Model) -> bool:
+    """Whether the judge is ``judged``: by digest, or by name where an endpoint shows nothing but a name."""
+    if judge.kind != "endpoint":
+        return judge.digest == judged.digest
+    asked, reference = str(judge.facts["model"]).casefold(), judged.reference.casefold().rstrip("/")
+    return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), reference.rpartition("/")[2]})

@@ -99,7 +99,8 @@ def _require_same_questions(
 ) -> None:
     """A decision names its policy; it must not name one whose suites, judge or engine gave none of the answers."""
     changed = [] if policy.engine == asked.engine else ["engine"]
-    if any(m.judges(suites[m.name].items) for m in measurements) and (not judged or policy.judge != asked.judge):
+    judges = [p.judge.identity() if p.judge is not None else None for p in (policy, asked)]
+    if any(m.judges(suites[m.name].items) for m in measurements) and (not judged or judges[0] != judges[1]):
         changed.append("judge")
     known = {m.name: m for m in read_measurements(asked.measurements, str(at / "job.json"))}
     for m in measurements:

@@ -4,27 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ftgate.config.endpoint import Address, EndpointSettings
 from ftgate.config.engine import EngineSettings
 from ftgate.config.manifest import Digest
 from ftgate.config.strict import Section, read_mapping, validate
 from ftgate.domain import digest_of
 
 
-class JudgeSettings(Section):
-    """Who grades free-form answers."""
+class JudgeSettings(EndpointSettings):
+    """Who grades free-form answers: local weights (``source``), or a model behind an ``endpoint``."""
 
-    source: str = Field(min_length=1)
+    source: str | None = Field(default=None, min_length=1)
     """Reference of the judge's weights, a local folder relative to the policy file."""
     digest: Digest | None = None
     """Tree digest (`sha256:…`) that the judge must have."""
-    allow_self: bool = False
-    """Let the base or the candidate judge itself. Models prefer their own text: leave this off."""
     engine: EngineSettings | None = None
     """Engine settings for the judge alone; by default the policy's engine section."""
+    endpoint: Address | None = None
+    """Address of an OpenAI-compatible server, as in ``https://host/v1``; plain http only on this machine."""
+    model: str | None = Field(default=None, min_length=1, max_length=256)
+    """The endpoint's name for the model that judges."""
+    allow_self: bool = False
+    """Let the base or the candidate judge itself. Models prefer their own text: leave this off."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.source is None) == (self.endpoint is None):
+            raise ValueError("give either source (local weights) or endpoint (an OpenAI-compatible server)")
+        if self.endpoint is not None and self.model is None:
+            raise ValueError("an endpoint needs model: its name for the model that judges")
+        own = {"digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
+        fields = type(self).model_fields
+        strange = sorted(name for name in own if getattr(self, name) != fields[name].default)
+        if strange:
+            kind = "local weights (source)" if self.endpoint is not None else "an endpoint"
+            raise ValueError(f"{', '.join(strange)}: only for {kind}")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What the judge's grades depend on: all but the pace at which an endpoint is asked."""
+        return self.model_dump(mode="json", exclude=set(EndpointSettings.model_fields) - {"samples"})
 
 
 class EvidenceSettings(Section):

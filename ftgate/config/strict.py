@@ -18,6 +18,8 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 MOST_BYTES = 1_000_000
 """A longer file is not one that people write."""
+NEVER_SHOWN = frozenset({"api_key_env", "endpoint"})
+"""Fields where people put a key by mistake: no error quotes what stands there."""
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 
@@ -87,6 +89,8 @@ def _one_problem(entry: Any, model: type[BaseModel]) -> str:
         return f"{field}: unknown field" + (f" (known here: {known})" if known else "")
     if entry["type"] == "missing":
         return f"{field}: missing"
+    if NEVER_SHOWN.intersection(entry["loc"]):
+        return f"{field}: {entry['msg']}"
     shown = _SHORT.repr(entry["input"])  # a few aliases in YAML can stand for more text than there is memory
     return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
 

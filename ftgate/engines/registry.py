@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ftgate.config.engine import EngineSettings
+from ftgate.config.policy import JudgeSettings
 from ftgate.engines.base import Engine
 from ftgate.errors import ConfigurationError
 
@@ -16,6 +20,40 @@ _INSTALL = 'pip install "ftgate[gpu]" on a machine with a GPU, "ftgate[cpu]" on 
 def open_engine(settings: EngineSettings, log_path: Path | None = None) -> Engine:
     """The engine that ``settings`` name, without any model yet; its library is imported now, not before."""
     return _ENGINES[settings.kind](settings, log_path)
+
+
+def open_judge(
+    judge: JudgeSettings, engine: EngineSettings, log_path: Path, remember: Callable[[str, Callable[[], Any]], Any]
+) -> Engine:
+    """The engine of the judge: its endpoint, or the engine of its own section, or else ``engine``.
+
+    Raises ConfigurationError when the key of an endpoint is not in the environment. ``remember`` keeps what was found
+    out about a server.
+    """
+    if judge.endpoint is None or judge.model is None:
+        return open_engine(judge.engine or engine, log_path)
+    from ftgate.engines.openai_http import OpenAIEngine
+
+    key = read_key(judge.api_key_env, os.environ)
+    return OpenAIEngine(judge.endpoint, judge.model, judge, key=key, remember=remember)
+
+
+def read_key(name: str | None, environment: Mapping[str, str]) -> str | None:
+    """The key in the variable ``name``, or None where none is wanted. Errors name the variable, never what it holds."""
+    if name is None:
+        return None
+    key = environment.get(name, "").strip()
+    if not key:
+        raise ConfigurationError(
+            f"judge.api_key_env: the environment variable {name} is not set, or empty",
+            hint=f"export {name} with the key of judge.endpoint; in CI, pass the secret to this step",
+        )
+    if not re.fullmatch(r"[!-~]+", key):
+        raise ConfigurationError(
+            f"judge.api_key_env: {name} holds spaces, line breaks or characters beyond ASCII",
+            hint="a key is one line of ASCII: check how the secret was stored",
+        )
+    return key
 
 
 def _vllm(settings: EngineSettings, log_path: Path | None) -> Engine:

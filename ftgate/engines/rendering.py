@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import threading
@@ -159,6 +160,12 @@ class Renderer:
 def failed(reason: str) -> Answer:
     """An answer that could not be had."""
     return Answer(finish="error", error=reason)
+
+
+def log_sum(values: Sequence[float]) -> float:
+    """The logarithm of a sum of probabilities, given their logarithms; minus infinity for no probability at all."""
+    highest = max(values, default=-math.inf)
+    return highest if math.isinf(highest) else highest + math.log(sum(math.exp(value - highest) for value in values))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -16,7 +16,7 @@ from ftgate.engines import vllm_start
 from ftgate.engines.base import Ask
 from ftgate.engines.order import Place, portions
 from ftgate.engines.quiet import cause_of, redirected, size_of
-from ftgate.engines.rendering import Prepared, Renderer, failed
+from ftgate.engines.rendering import Prepared, Renderer, failed, log_sum
 from ftgate.engines.vllm_start import Running
 from ftgate.errors import ArtifactError, EngineError
 
@@ -232,9 +232,7 @@ def _read(said: Any, prepared: Prepared) -> Answer:
         values = [found[token].logprob if token in found else math.nan for token in variants]
         if any(math.isnan(value) for value in values):
             return failed("not a number: the model's log-probabilities are undefined after this prompt")
-        highest = max(values)
-        total = 0.0 if math.isinf(highest) else math.log(sum(math.exp(value - highest) for value in values))
-        scores.append(min(0.0, highest + total))
+        scores.append(min(0.0, log_sum(values)))
     return Answer(option_logprobs=tuple(scores), tokens=1)
 
 

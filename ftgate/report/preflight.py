@@ -37,8 +37,8 @@ def print_preflight(
     roles = Table("role", "reference", "kind", "digest", title="models", title_justify="left")
     for role, model in zip(("base", "candidate", "judge"), models, strict=False):
         if model is not None:
-            kind = f"adapter, rank {model.lora_rank}" if model.kind == "adapter" else "full weights"
-            roles.add_row(role, terminal(model.reference, 60), kind, model.digest[:19])
+            kinds = {"adapter": f"adapter, rank {model.lora_rank}", "endpoint": "endpoint", "full": "full weights"}
+            roles.add_row(role, terminal(model.reference, 60), kinds[model.kind], model.digest[:19] or "unknown")
     data = Table("data", "file", "rows", "sha256", title="data", title_justify="left")
     for suite_name, suite in suites.items():
         data.add_row(suite_name, terminal(suite.source, 60), str(len(suite.items)), suite.sha256[:12])

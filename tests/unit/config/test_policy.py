@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftgate.config.endpoint import checked_address, on_this_machine
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
@@ -26,6 +28,7 @@ GOOD: dict[str, Any] = {
     },
     "judge": {"source": "judge"},
 }
+ENDPOINT = {"endpoint": "https://judge.example/v1", "model": "marker"}
 
 
 def write(path: Path, value: object) -> Path:
@@ -91,6 +94,67 @@ def test_a_bad_policy_names_field_and_value(tmp_path: Path, value: object, named
     message = problem(tmp_path, value)
     for part in named:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("judge", "named"),
+    [
+        ({}, ["judge", "either source", "endpoint"]),
+        ({"source": "judge", **ENDPOINT}, ["judge", "either source", "endpoint"]),
+        ({"endpoint": ENDPOINT["endpoint"]}, ["judge", "needs model"]),
+        ({"model": "marker", "source": "judge"}, ["judge", "model", "only for an endpoint"]),
+        ({"source": "judge", "timeout": 5}, ["judge", "timeout", "only for an endpoint"]),
+        ({**ENDPOINT, "digest": "sha256:" + "0" * 64}, ["judge", "digest", "only for local weights"]),
+        ({**ENDPOINT, "engine": {}}, ["judge", "engine", "only for local weights"]),
+        ({**ENDPOINT, "samples": 7}, ["judge.samples", "7"]),
+        ({**ENDPOINT, "concurrency": 0}, ["judge.concurrency", "0"]),
+        ({**ENDPOINT, "timeout": 0}, ["judge.timeout", "0"]),
+        ({**ENDPOINT, "max_retries": -1}, ["judge.max_retries", "-1"]),
+        ({**ENDPOINT, "requests_per_minute": 0}, ["judge.requests_per_minute", "0"]),
+        ({**ENDPOINT, "request_budget": 0}, ["judge.request_budget", "0"]),
+        ({**ENDPOINT, "api_key": "sk-1"}, ["judge.api_key", "unknown field", "api_key_env"]),
+        ({**ENDPOINT, "api_key_env": "sk-1"}, ["judge.api_key_env"]),
+        ({**ENDPOINT, "endpoint": "http://judge.example/v1"}, ["judge.endpoint", "in the clear", "https://"]),
+        ({**ENDPOINT, "endpoint": "http://127.0.0.1.judge.example/v1"}, ["judge.endpoint", "in the clear"]),
+        ({**ENDPOINT, "endpoint": "https://me:sk-1@judge.example/v1"}, ["judge.endpoint", "api_key_env"]),
+        ({**ENDPOINT, "endpoint": "https://judge.example/v1?key=sk-1"}, ["judge.endpoint", "query"]),
+        ({**ENDPOINT, "endpoint": "https://judge.example:sk-1/v1"}, ["judge.endpoint", "https://host/v1"]),
+        ({**ENDPOINT, "endpoint": "https://judge\\@x.example/v1"}, ["judge.endpoint", "backslash"]),
+        ({**ENDPOINT, "endpoint": "judge.example/v1"}, ["judge.endpoint", "https://host/v1"]),
+        ({**ENDPOINT, "endpoint": "file:///etc/passwd"}, ["judge.endpoint", "https://host/v1"]),
+        ({**ENDPOINT, "endpoint": "https://[::1/v1"}, ["judge.endpoint", "https://host/v1"]),
+    ],
+)
+def test_a_bad_judge_names_the_field_and_no_secret(tmp_path: Path, judge: dict[str, Any], named: list[str]) -> None:
+    message = problem(tmp_path, {**GOOD, "judge": judge})
+    for part in named:
+        assert part in message
+    assert "sk-1" not in message
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("https://Judge.Example/v1/", "https://judge.example/v1"),
+        ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+        ("http://127.0.0.2/v1", "http://127.0.0.2/v1"),
+        ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
+    ],
+)
+def test_an_endpoint_has_one_spelling(tmp_path: Path, address: str, asked: str) -> None:
+    policy = read_policy(write(tmp_path / "ftgate.yml", {**GOOD, "judge": {**ENDPOINT, "endpoint": address}}))
+    assert policy.judge is not None
+    assert policy.judge.endpoint == asked
+    assert (policy.judge.samples, policy.judge.request_budget, policy.judge.api_key_env) == (10, None, None)
+
+
+@given(st.text(max_size=30) | st.from_regex(r"https?://[!-~]{0,20}", fullmatch=True))
+def test_an_address_is_safe_or_refused(address: str) -> None:
+    with contextlib.suppress(ValueError):
+        found = checked_address(address)
+        assert checked_address(found) == found
+        assert found.startswith("https://") or on_this_machine(urlsplit(found).hostname or "")
+        assert not {"@", "?", "#", " ", "\\"} & set(found.split("/")[2])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

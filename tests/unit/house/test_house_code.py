@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 40
 LONG_FILES: dict[str, str] = {}
 LONG_FUNCTIONS: dict[str, str] = {}
 
-INFERENCE = {"vllm", "torch", "transformers", "peft"}
+INFERENCE = {"vllm", "torch", "transformers", "peft", "openai"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

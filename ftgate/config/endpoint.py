@@ -1,0 +1,64 @@
+"""How a policy says that the judge is reached through an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from ftgate.config.strict import Section
+
+
+def checked_address(address: str) -> str:
+    """``address`` as it will be asked, without a closing slash. Raises ValueError without quoting what may be secret.
+
+    A key in the address would end up in every log and report, and one sent over plain HTTP is anybody's: both are
+    refused. Plain HTTP is for this machine alone.
+    """
+    if not re.fullmatch(r"[!-\[\]-~]+", address):
+        raise ValueError("an address is printable ASCII without spaces or backslashes")
+    try:
+        parts = urlsplit(address)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("https", "http"):
+        raise ValueError("expected an address like https://host/v1")
+    if "@" in parts.netloc or "?" in address or "#" in address:
+        raise ValueError("only https://host/path, without user, password, query or fragment: keys go into api_key_env")
+    if parts.scheme == "http" and not on_this_machine(host):
+        raise ValueError(f"http:// would send the key and the answers in the clear to {host}: use https://")
+    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
+
+
+def on_this_machine(host: str) -> bool:
+    """Whether ``host`` is the loopback interface, by name or number."""
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class EndpointSettings(Section):
+    """How an endpoint is asked. Of all this only ``samples`` can move a number."""
+
+    api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    """Name of the environment variable that holds the key, in capitals. Without one no key is sent."""
+    samples: int = Field(default=10, ge=8, le=128)
+    """Replies counted for each question at temperature 1, where the server gives no log-probabilities."""
+    concurrency: int = Field(default=8, ge=1, le=256)
+    """Most requests in flight at once."""
+    timeout: float = Field(default=60.0, gt=0, le=3600)
+    """Seconds until a request counts as failed."""
+    max_retries: int = Field(default=5, ge=0, le=20)
+    """How often a request is sent again after a timeout, a broken connection, or status 408, 409, 429 or 5xx."""
+    requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
+    """Most requests in a minute, retries included; None sets no pace."""
+    request_budget: int | None = Field(default=None, ge=1)
+    """Most requests in one run, retries included; what was answered by then is kept for the next run."""
+
+
+Address = Annotated[str, AfterValidator(checked_address)]
