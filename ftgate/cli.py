@@ -17,7 +17,11 @@ from ftgate.errors import ConfigurationError, FtgateError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ftgate.job import Resolvers
+    from ftgate.report.progress import Progress
+
 PATH = click.Path(path_type=Path)
+OFFLINE = click.option("--offline", is_flag=True, help="Ask no network: use only what is in the cache.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -48,15 +52,17 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 @click.option("--manifest", type=PATH, required=True, help="The file that names base and candidate.")
 @click.option("--out", type=PATH, default=Path("out"), show_default=True, help="Folder for report and answers.")
 @click.option("--reuse", type=PATH, multiple=True, help="Output folder of an earlier run whose answers may be used.")
-def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...]) -> None:
+@OFFLINE
+def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.evaluation import evaluate
     from ftgate.job import prepare
     from ftgate.report.progress import RichProgress
     from ftgate.report.terminal import print_report
 
-    job = prepare(policy, manifest)
-    report = evaluate(job, out, RichProgress(real_stderr()), reuse=reuse)
+    progress = RichProgress(real_stderr())
+    job = prepare(policy, manifest, _resolvers(progress, offline))
+    report = evaluate(job, out, progress, reuse=reuse)
     print_report(report, _stdout())
     _say_where(out)
     _leave_with(report.verdict)
@@ -80,12 +86,14 @@ def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
 @cli.command()
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, required=True)
-def check(policy: Path, manifest: Path) -> None:
+@OFFLINE
+def check(policy: Path, manifest: Path, offline: bool) -> None:
     """Check policy, manifest, every row of every suite, and every model's files, without a GPU."""
     from ftgate.job import prepare, require_finite_weights
     from ftgate.report.preflight import print_preflight
+    from ftgate.report.progress import RichProgress
 
-    job = prepare(policy, manifest)
+    job = prepare(policy, manifest, _resolvers(RichProgress(real_stderr()), offline))
     require_finite_weights(job)
     print_preflight(job.name, [job.base, job.candidate, job.judge], job.suites, job.training, _stdout())
 
@@ -178,6 +186,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _complain(f"internal error: {type(error).__name__}: {error}\n  what to do: {_keep_traceback()}")
         sys.exit(3)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _resolvers(progress: Progress, offline: bool) -> Resolvers:
+    from ftgate.artifacts.resolve import Resolver
+
+    return lambda policy, folder: Resolver(policy.artifacts, folder, offline, progress.phase, progress.note)
 
 
 def _leave_with(verdict: str) -> None:

@@ -253,7 +253,8 @@ def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started
 
 def _model(model: Model) -> dict[str, Any]:
     known = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
-    return known | dict(model.facts)
+    files = {name: {"size": size, "sha256": sha256} for name, (size, sha256) in model.files.items()}
+    return known | dict(model.facts) | ({"files": files} if files else {})
 
 
 def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:

@@ -155,10 +155,10 @@ class Answer:
 class Model:
     """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
 
-    ``digest`` is ``sha256:`` and the tree digest of the folder; ``reference`` is what the manifest called it,
-    ``facts`` what its configuration says that a reader may want to know (adapter rank, alpha, targets, training). A
-    model behind an endpoint has neither folder nor digest: nobody here can see its weights, and all that is known of
-    it is a name.
+    ``digest`` is ``sha256:`` and the tree digest of the folder, ``files`` the size in bytes and SHA-256 (hex) of each
+    file in it; ``reference`` is what the manifest called it, ``facts`` what its configuration says that a reader may
+    want to know (adapter rank, alpha, targets, training). A model behind an endpoint has neither folder nor digest:
+    nobody here can see its weights, and all that is known of it is a name.
     """
 
     name: str
@@ -169,6 +169,7 @@ class Model:
     lora_rank: int = 0
     reference: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

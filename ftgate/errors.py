@@ -35,6 +35,10 @@ class ArtifactError(ConfigurationError):
     """A model snapshot is missing, unsafe to load, or does not fit the base. Exit code 2."""
 
 
+class DownloadError(FtgateError):
+    """A file could not be fetched or kept: network, server or disk. Exit code 3: this says nothing about the model."""
+
+
 class EngineError(FtgateError):
     """The inference engine could not start or could not answer. Exit code 3: this says nothing about the model."""
 

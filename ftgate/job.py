@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftgate.artifacts.open import open_model, require_finite
-from ftgate.artifacts.resolve import resolve
+from ftgate.artifacts.reference import parse
+from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
@@ -41,17 +42,31 @@ class Job:
         return self.policy.evidence.seed
 
 
-def prepare(policy_path: Path, manifest_path: Path) -> Job:
+Resolvers = Callable[[Policy, Path], Resolver]
+"""Makes what finds files under a policy that lies in a folder."""
+
+
+def local_resolver(policy: Policy, folder: Path) -> Resolver:
+    """A resolver that shows nothing while it fetches."""
+    return Resolver(policy.artifacts, folder)
+
+
+def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
     """Read policy, manifest, every row of every suite, and the headers of every model. Loads no weights.
 
-    Raises ConfigurationError (or its kinds DatasetError and ArtifactError) naming what is wrong, where, and what to do.
+    What lies elsewhere is fetched by the resolver that ``resolvers`` makes. Raises ConfigurationError (or its kinds
+    DatasetError and ArtifactError) naming what is wrong, where, and what to do; DownloadError when fetching fails.
     """
     policy, manifest = read_policy(policy_path), read_manifest(manifest_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
-    suites = {m.name: asked_suite(m, policy_path.parent, policy.evidence.seed) for m in measurements}
-    training = _training(manifest, manifest_path)
-    base = _model("base", manifest.base, manifest_path, policy, policy_path, None)
-    candidate = _model(manifest.name, manifest.candidate, manifest_path, policy, policy_path, base)
+    resolver = resolvers(policy, policy_path.parent)
+    for source in (manifest.base, manifest.candidate, manifest.training_data, policy.judge):
+        if source is not None and source.source is not None:  # before the first of them costs an hour
+            resolver.refuse(source.source, source.revision)
+    suites = {m.name: asked_suite(m, resolver, policy.evidence.seed) for m in measurements}
+    training = _training(manifest, manifest_path, resolver)
+    base = _model("base", manifest.base, manifest_path, resolver, None)
+    candidate = _model(manifest.name, manifest.candidate, manifest_path, resolver, base)
     if base.digest == candidate.digest:
         raise ConfigurationError(
             f"manifest {manifest_path}: base and candidate are the same files ({base.digest}): "
@@ -59,7 +74,7 @@ def prepare(policy_path: Path, manifest_path: Path) -> Job:
             hint="name the fine-tuned weights as candidate",
         )
     judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
-    judge = _judge(policy.judge, policy, policy_path, (base, candidate), judged) if judged else None
+    judge = _judge(policy.judge, policy_path, resolver, (base, candidate), judged) if judged else None
     repeated = _repeated(suites.get("target"), training)
     return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training, repeated)
 
@@ -80,16 +95,24 @@ def needs_of(measurement: Measurement) -> Needs:
     )
 
 
-def suite_of(measurement: Measurement, folder: Path) -> Suite:
-    """Every row of the measurement's suite, whose path is relative to ``folder`` unless it comes with ftgate."""
-    path = dataset_path(measurement.dataset, folder, f"measurements.{measurement.name}.dataset")
+def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
+    """Every row of the measurement's suite: one that comes with ftgate, or a file, relative to the policy or elsewhere.
+
+    The policy that names a remote file thereby allows it.
+    """
+    named, folder = measurement.dataset, resolver.policy_folder
+    if parse(named) is None:
+        path = dataset_path(named, folder, f"measurements.{measurement.name}.dataset")
+    else:
+        path = resolver.file(named, relative_to=folder, allow=None)
     return read_suite(measurement.name, path, needs=needs_of(measurement))
 
 
-def asked_suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
-    """The suite in ``folder``, the policy's, or the sample of it that the measurement asks about."""
-    suite = suite_of(measurement, folder)
-    source = measurement.dataset if measurement.dataset.startswith("builtin:") else suite.source
+def asked_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
+    """The suite that the policy names, or the sample of it that the measurement asks about."""
+    suite = suite_of(measurement, resolver)
+    named = measurement.dataset
+    source = named if named.startswith("builtin:") or parse(named) is not None else suite.source
     most = measurement.n_max or measurement.n
     if most is None or most >= len(suite.items):
         return replace(suite, source=source)
@@ -98,17 +121,26 @@ def asked_suite(measurement: Measurement, folder: Path, seed: int) -> Suite:
     return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), source)
 
 
-def _training(manifest: Manifest, manifest_path: Path) -> TrainingData | None:
-    if manifest.training_data is None:
+def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:
+    source = manifest.training_data
+    if source is None:
         return None
-    path = manifest_path.parent / manifest.training_data.source
+    path = resolver.file(
+        source.source,
+        relative_to=manifest_path.parent,
+        allow=resolver.settings.allow,
+        revision=source.revision,
+        digest=source.digest,
+    )
+    if parse(source.source) is not None:
+        return replace(read_training_texts(path), source=source.source)
     _refuse_disguise(path, manifest_path)
     training = read_training_texts(path)
     with path.open("rb") as file:
         found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    if manifest.training_data.digest not in (None, found):
+    if source.digest not in (None, found):
         raise ConfigurationError(
-            f"manifest {manifest_path}: training_data.digest is {manifest.training_data.digest}, the file has {found}",
+            f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {found}",
             hint="the file changed, or the digest belongs to another version: pin the one you mean",
         )
     return training
@@ -134,19 +166,13 @@ def _repeated(suite: Suite | None, training: TrainingData | None) -> int:
     return sum(normal(item.user_text) in seen for item in suite.items)
 
 
-def _model(name: str, source: Source, at: Path, policy: Policy, policy_path: Path, base: Model | None) -> Model:
-    snapshot = resolve(
-        source.source,
-        relative_to=at.parent,
-        policy_folder=policy_path.parent,
-        allow=policy.artifacts.allow,
-        digest=source.digest,
-    )
+def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model | None) -> Model:
+    snapshot = resolver.snapshot(source.source, relative_to=at.parent, revision=source.revision, digest=source.digest)
     return open_model(name, snapshot, base)
 
 
 def _judge(
-    settings: JudgeSettings | None, policy: Policy, policy_path: Path, judged: tuple[Model, ...], measurement: str
+    settings: JudgeSettings | None, policy_path: Path, resolver: Resolver, judged: tuple[Model, ...], measurement: str
 ) -> Model:
     if settings is None:
         raise ConfigurationError(
@@ -156,8 +182,8 @@ def _judge(
     if settings.source is None:
         judge, named = endpoint_judge(settings), f"judge.model {settings.model!r} has the name of"
     else:
-        source = Source(source=settings.source, digest=settings.digest)
-        judge = _model("judge", source, policy_path, policy, policy_path, None)
+        source = Source(source=settings.source, revision=settings.revision, digest=settings.digest)
+        judge = _model("judge", source, policy_path, resolver, None)
         named = f"judge.source {settings.source!r} is"
     if any(seems_same(judge, model) for model in judged) and not settings.allow_self:
         raise ConfigurationError(

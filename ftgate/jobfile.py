@@ -141,9 +141,11 @@ def _as_json(model: Model) -> dict[str, Any]:
         "lora_rank": model.lora_rank,
         "reference": model.reference,
         "facts": dict(model.facts),
+        "files": {name: list(entry) for name, entry in model.files.items()},
     }
 
 
 def _model_from(saved: Mapping[str, Any]) -> Model:
     base = _model_from(saved["base"]) if saved["base"] else None
-    return Model(**{**saved, "path": Path(saved["path"]), "base": base})
+    files = {name: (size, sha256) for name, (size, sha256) in saved.get("files", {}).items()}
+    return Model(**{**saved, "path": Path(saved["path"]), "base": base, "files": files})

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
-from ftgate.job import suite_of
+from ftgate.job import local_resolver, suite_of
 from ftgate.judge.grading import RETESTS, SPECIMENS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.looks import looks, planned_share, sample
@@ -53,7 +54,8 @@ def plan_run(policy_path: Path, manifest_path: Path | None, earlier_run: Path | 
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
     trained = manifest_path is None or read_manifest(manifest_path).training_data is not None
-    suites = {m.name: _suite(m, policy_path.parent) for m in measurements}
+    resolver = local_resolver(policy, policy_path.parent)
+    suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed
     controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
@@ -127,9 +129,9 @@ def _known(record: Mapping[str, Any]) -> None:
         raise ValueError("not a score")
 
 
-def _suite(measurement: Measurement, folder: Path) -> Suite:
+def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
     """The items that a run would ask about at most: how many the policy says, which ones does not matter here."""
-    suite = suite_of(measurement, folder)
+    suite = suite_of(measurement, resolver)
     return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
 
 

@@ -1,13 +1,49 @@
-"""Whether the policy lets a local folder be loaded at all."""
+"""Whether the policy lets a reference be loaded at all."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from ftgate.artifacts.glob import matches
+from ftgate.artifacts.reference import Reference
 from ftgate.errors import ArtifactError
+
+
+def require_allowed_remote(reference: Reference, allow: Sequence[str]) -> None:
+    """Raise ArtifactError unless one of the ``allow`` globs that name the same scheme matches ``reference``.
+
+    ``*`` and ``?`` match within one part between slashes, ``**`` any number of parts, and ``/*`` at the end everything
+    below: object stores have no folders. A revision, tag or digest in the reference does not count. Nothing is asked
+    of any network.
+    """
+    place = _as_matched(reference)
+    for glob in allow:
+        scheme, found, pattern = glob.partition("://")
+        if not found or scheme.lower() != reference.scheme:
+            continue
+        parts = pattern.rstrip("/").split("/")
+        if reference.scheme != "hf":
+            parts[0] = parts[0].lower()
+        if matches([*parts[:-1], "*", "**"] if parts[-1] == "*" else parts, place):
+            return
+    allowed = ", ".join(allow) or "nothing"
+    above = "/".join(place[:-1] or place)
+    raise ArtifactError(
+        f"{reference.text}: the policy does not allow it (artifacts.allow: {allowed})",
+        hint=f"add a glob such as '{reference.scheme}://{above}/*' to artifacts.allow; it is read from the base branch",
+    )
+
+
+def _as_matched(reference: Reference) -> list[str]:
+    """The parts of the place as globs see them: a host in lower case, nothing of a revision, tag or digest."""
+    first, *rest = reference.parts
+    if reference.scheme == "hf":
+        return [part.partition("@")[0] for part in (first, *rest)]
+    if reference.scheme == "oci" and rest:
+        rest[-1] = rest[-1].partition("@")[0].partition(":")[0]
+    return [first.lower(), *rest]
 
 
 def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Sequence[str]) -> None:
@@ -19,7 +55,8 @@ def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Se
     plant them: allow where they lead. An empty list allows nothing, so that loading is always somebody's decision.
     """
     real, home = folder.resolve(), policy_folder.resolve()
-    if any(matches(Path(os.path.normpath(home / glob)).parts, real.parts) for glob in allow):
+    local = [glob for glob in allow if "://" not in glob]
+    if any(matches(Path(os.path.normpath(home / glob)).parts, real.parts) for glob in local):
         return
     shown = Path(os.path.relpath(real, home))
     allowed = ", ".join(allow) or "nothing"
@@ -28,20 +65,3 @@ def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Se
         hint=f"add a glob such as {(shown.parent / '*').as_posix()!r}, relative to the policy's folder, to "
         "artifacts.allow; it is read from the base branch",
     )
-
-
-def matches(glob: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether ``names`` match, one by one. ``reached`` are the places in ``glob`` that the names so far may lead to."""
-    reached = _past_stars(glob, {0})
-    for name in names:
-        moved = {i + 1 for i in reached if i < len(glob) and glob[i] != "**" and fnmatchcase(name, glob[i])}
-        reached = _past_stars(glob, moved | {i for i in reached if i < len(glob) and glob[i] == "**"})
-    return len(glob) in reached
-
-
-def _past_stars(glob: Sequence[str], reached: set[int]) -> set[int]:
-    """``**`` may stand for no folder at all."""
-    for i, part in enumerate(glob):
-        if part == "**" and i in reached:
-            reached = reached | {i + 1}
-    return reached

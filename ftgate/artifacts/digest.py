@@ -13,7 +13,7 @@ from pathlib import Path
 from ftgate.domain import digest_of
 from ftgate.errors import ArtifactError
 
-_NOT_CONTENT = (".git", ".cache")
+NOT_CONTENT = (".git", ".cache")
 """What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
 _THREADS = min(8, os.cpu_count() or 1)
 
@@ -81,7 +81,7 @@ def _files(folder: Path, top: Path, reference: str) -> Iterator[Path]:
     except OSError as error:
         raise ArtifactError(f"{reference}: cannot list {folder}: {error.strerror}", hint="check permissions") from None
     for path in found:
-        if folder == top and path.name in _NOT_CONTENT:
+        if folder == top and path.name in NOT_CONTENT:
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _files(path, top, reference)

@@ -69,7 +69,9 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_sizes(tensors.values()),
         **(_training(snapshot) if base is not None else {}),
     }
-    return Model(name, snapshot.path, snapshot.digest, reference=snapshot.reference, facts=facts)
+    return Model(
+        name, snapshot.path, snapshot.digest, reference=snapshot.reference, facts=facts, files=_files(snapshot)
+    )
 
 
 def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
@@ -96,7 +98,7 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     check_not_zero(matrices, reference)
     rank = max(pair.a.shape[0] for pair in matrices.values())
     facts = {**_adapter_facts(config, rank, matrices), **_sizes(tensors.values()), **_training(snapshot)}
-    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts)
+    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, _files(snapshot))
 
 
 def _require_one_kind(snapshot: Snapshot) -> None:
@@ -143,6 +145,10 @@ def _has_chat_template(snapshot: Snapshot) -> bool:
     if "tokenizer_config.json" not in snapshot.files:
         return False
     return bool(read_json(snapshot.path, "tokenizer_config.json", snapshot.reference).get("chat_template"))
+
+
+def _files(snapshot: Snapshot) -> dict[str, tuple[int, str]]:
+    return {name: (entry.size, entry.sha256) for name, entry in snapshot.files.items()}
 
 
 def _listed(files: Iterable[str]) -> str:

@@ -1,42 +1,140 @@
-"""From what a manifest says to a pinned folder on this machine, if the policy lets it in."""
+"""From what a manifest says to a pinned snapshot on this machine, if the policy lets it in."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from ftgate.artifacts.allow import require_allowed
-from ftgate.artifacts.digest import Snapshot, take_snapshot
-from ftgate.errors import ArtifactError
+from ftgate.artifacts.allow import require_allowed_remote
+from ftgate.artifacts.cache import Cache
+from ftgate.artifacts.digest import Snapshot
+from ftgate.artifacts.download import Advance, Limits, too_large
+from ftgate.artifacts.fetch import Note, Phase, Wish, fetch, wrong_digest
+from ftgate.artifacts.names import require_clean_names
+from ftgate.artifacts.reference import Reference, parse
+from ftgate.artifacts.sources.base import Request
+from ftgate.artifacts.sources.local import local_snapshot
+from ftgate.artifacts.sources.registry import open_source
+from ftgate.config.policy import ArtifactSettings
+from ftgate.errors import ArtifactError, ConfigurationError
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://?")
+GIGABYTE = 1_000_000_000
 
 
-def resolve(
-    reference: str, *, relative_to: Path, policy_folder: Path, allow: Sequence[str], digest: str | None = None
-) -> Snapshot:
-    """The snapshot that ``reference`` names.
+@contextmanager
+def _unseen(_name: str, _steps: int | None) -> Iterator[Advance]:
+    yield lambda _size: None
 
-    A local path is taken relative to ``relative_to``, the folder of the file that names it, and must be allowed by the
-    policy (see :func:`~ftgate.artifacts.allow.require_allowed`); nothing is allowed by default, and nothing is read
-    before that is clear. With ``digest`` the tree must have that digest. Raises ArtifactError otherwise.
+
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """Resolves every reference of one job under one policy. ``offline`` asks no network: what is cached must do."""
+
+    settings: ArtifactSettings
+    policy_folder: Path
+    offline: bool = False
+    phase: Phase = _unseen
+    note: Note = lambda _text: None
+
+    def refuse(self, reference: str, revision: str | None = None) -> None:
+        """Raise ArtifactError for a remote reference that is not allowed or not clear. Nothing is asked for."""
+        remote = parse(reference)
+        if remote is not None:
+            require_allowed_remote(remote, self.settings.allow)
+            open_source(Request(remote, revision, self.settings.redirect_hosts))
+
+    def snapshot(
+        self, reference: str, *, relative_to: Path, revision: str | None = None, digest: str | None = None
+    ) -> Snapshot:
+        """The folder of files that ``reference`` names.
+
+        A local path is taken relative to ``relative_to``, the folder of the file that names it. The policy must allow
+        the reference; nothing is allowed by default, and nothing is read or asked for before that is clear. With
+        ``digest`` the tree must have that digest. Raises ArtifactError otherwise, DownloadError when fetching fails.
+        """
+        remote = parse(reference)
+        if remote is not None:
+            require_allowed_remote(remote, self.settings.allow)
+            fetched = self._fetched(remote, revision, digest)
+            self._require_within_limits(fetched)  # it may have been fetched under another policy
+            return fetched
+        if revision is not None:
+            raise ArtifactError(f"{reference}: revision is for hf:// references alone", hint="remove revision")
+        snapshot = local_snapshot(reference, relative_to, self.policy_folder, self.settings.allow)
+        if digest not in (None, snapshot.digest):
+            raise wrong_digest(reference, str(digest), snapshot.digest)
+        require_clean_names(snapshot.files, reference)
+        self._require_within_limits(snapshot)
+        return snapshot
+
+    def file(
+        self,
+        reference: str,
+        *,
+        relative_to: Path,
+        allow: Sequence[str] | None,
+        revision: str | None = None,
+        digest: str | None = None,
+    ) -> Path:
+        """The data file that ``reference`` names; ``allow`` says which remote ones may be fetched, None all.
+
+        Of a remote file ``digest`` is enforced here; whoever reads a local one compares it.
+        """
+        remote = parse(reference)
+        if remote is None:
+            return relative_to / reference
+        if allow is not None:
+            require_allowed_remote(remote, allow)
+        snapshot = self._fetched(remote, revision, digest, file=True)
+        return snapshot.path / next(iter(snapshot.files))
+
+    def _fetched(
+        self, reference: Reference, revision: str | None, digest: str | None, *, file: bool = False
+    ) -> Snapshot:
+        request = Request(reference, revision, self.settings.redirect_hosts)
+        wish = Wish(open_source(request), request, self._limits(), self.settings.skip, digest, file)
+        return fetch(wish, open_cache(self.settings), offline=self.offline, phase=self.phase, note=self.note)
+
+    def _limits(self) -> Limits:
+        return Limits(self.settings.max_files, int(self.settings.max_gb * GIGABYTE))
+
+    def _require_within_limits(self, snapshot: Snapshot) -> None:
+        limits = self._limits()
+        if sum(entry.size for entry in snapshot.files.values()) > limits.size:
+            raise too_large(snapshot.reference, limits)
+        if len(snapshot.files) > limits.files:
+            raise ArtifactError(
+                f"{snapshot.reference}: {len(snapshot.files):,} files, but the policy lets in {limits.files:,}",
+                hint="name the folder of one model, or raise artifacts.max_files",
+            )
+
+
+def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] = os.environ.get) -> Cache:
+    """The cache: where FTGATE_CACHE or else the policy says, by default under XDG_CACHE_HOME.
+
+    FTGATE_CACHE_GB bounds it. What the runner's environment says goes before the policy: it knows the machine.
     """
-    scheme = _SCHEME.match(reference)
-    if scheme:
-        raise ArtifactError(
-            f"{reference}: {scheme[1]}:// sources are not supported yet; local folders are",
-            hint="download the snapshot first, and name its folder",
+    place = getenv("FTGATE_CACHE") or settings.cache
+    root = Path(place).expanduser() if place else _default(getenv)
+    if not root.is_absolute():
+        raise ConfigurationError(
+            f"the cache {str(root)!a} is not an absolute path",
+            hint="FTGATE_CACHE and artifacts.cache name a folder that no pull request can put files into",
         )
+    bound = getenv("FTGATE_CACHE_GB")
     try:
-        folder = (relative_to / reference).resolve()
-        require_allowed(reference, folder, policy_folder, allow)
-        snapshot = take_snapshot(folder, reference)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ArtifactError(f"{reference!a}: not a usable path: {error}", hint="name a folder") from None
-    if digest is not None and digest != snapshot.digest:
-        raise ArtifactError(
-            f"{reference}: expected {digest}, but the files have {snapshot.digest}",
-            hint="the files changed, or the digest belongs to another version: pin the one you mean",
-        )
-    return snapshot
+        size = float(bound) if bound else settings.cache_gb
+    except ValueError:
+        size = -1.0
+    if not 0 < size < 1e9:
+        raise ConfigurationError(f"FTGATE_CACHE_GB is {bound!a}, not a size", hint="give gigabytes, such as 500")
+    return Cache(root, int(size * GIGABYTE))
+
+
+def _default(getenv: Callable[[str], str | None]) -> Path:
+    base = getenv("XDG_CACHE_HOME")
+    # The specification has relative values ignored.
+    return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "ftgate"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +21,29 @@ _SAFE = "keep safetensors only: save with safe_serialization=True, and remove th
 
 def refuse_unsafe(snapshot: Snapshot) -> None:
     """Raise ArtifactError for code, a request for remote code, or pickled weights by name or by content."""
+    refuse_names(snapshot.files, snapshot.reference)
     for name in snapshot.files:
-        where, suffix = f"{snapshot.reference}: {name}", Path(name).suffix.lower()
-        if suffix in _CODE:
-            raise ArtifactError(
-                f"{where}: code in a model snapshot",
-                hint="ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows",
-            )
-        if suffix in _PICKLES:
-            trainer = " (left by the trainer)" if Path(name).name in _TRAINERS else ""
-            raise ArtifactError(f"{where}{trainer}: a format that can run code when it is loaded", hint=_SAFE)
+        where = f"{snapshot.reference}: {name}"
         kind = _pickled(snapshot.path / name)
         if kind is not None:
             raise ArtifactError(f"{where}: {kind} by its content, which can run code when it is loaded", hint=_SAFE)
-        if suffix == ".json" and snapshot.files[name].size <= _MOST_JSON:
+        if Path(name).suffix.lower() == ".json" and snapshot.files[name].size <= _MOST_JSON:
             _refuse_remote_code(where, snapshot.path / name)
+
+
+def refuse_names(names: Iterable[str], reference: str, hint: str = "") -> None:
+    """Raise ArtifactError for code or pickled weights by name alone; ``hint`` is added to what to do."""
+    for name in names:
+        where, suffix = f"{reference}: {name}", Path(name).suffix.lower()
+        if suffix in _CODE:
+            raise ArtifactError(
+                f"{where}: code in a model snapshot",
+                hint="ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows"
+                + hint,
+            )
+        if suffix in _PICKLES:
+            trainer = " (left by the trainer)" if Path(name).name in _TRAINERS else ""
+            raise ArtifactError(f"{where}{trainer}: a format that can run code when it is loaded", hint=_SAFE + hint)
 
 
 def _pickled(path: Path) -> str | None:

@@ -17,11 +17,11 @@ class Source(Section):
     """Where something lies, and optionally proof of what it must be."""
 
     source: str = Field(min_length=1)
-    """A folder or file, relative to the manifest."""
+    """A folder or file relative to the manifest, or hf://, s3://, gs://, az://, https://, oci:// or github://."""
     revision: Revision | None = None
     """Full commit of a hub reference."""
     digest: Digest | None = None
-    """Tree digest that the snapshot must have."""
+    """Tree digest that the snapshot must have; of training data, the SHA-256 of the file."""
 
 
 class Manifest(Section):

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ftgate.config.endpoint import Address, EndpointSettings
 from ftgate.config.engine import EngineSettings
-from ftgate.config.manifest import Digest
+from ftgate.config.manifest import Digest, Revision
 from ftgate.config.strict import Section, read_mapping, validate
 from ftgate.domain import digest_of
 
@@ -19,7 +19,9 @@ class JudgeSettings(EndpointSettings):
     """Who grades free-form answers: local weights (``source``), or a model behind an ``endpoint``."""
 
     source: str | None = Field(default=None, min_length=1)
-    """Reference of the judge's weights, a local folder relative to the policy file."""
+    """Reference of the judge's weights: a local folder relative to the policy file, or hf://, s3:// and so on."""
+    revision: Revision | None = None
+    """Full commit of a hub reference."""
     digest: Digest | None = None
     """Tree digest (`sha256:…`) that the judge must have."""
     engine: EngineSettings | None = None
@@ -37,7 +39,7 @@ class JudgeSettings(EndpointSettings):
             raise ValueError("give either source (local weights) or endpoint (an OpenAI-compatible server)")
         if self.endpoint is not None and self.model is None:
             raise ValueError("an endpoint needs model: its name for the model that judges")
-        own = {"digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
+        own = {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
         fields = type(self).model_fields
         strange = sorted(name for name in own if getattr(self, name) != fields[name].default)
         if strange:
@@ -72,9 +74,23 @@ class ArtifactSettings(Section):
     """What may be loaded at all."""
 
     allow: tuple[str, ...] = ()
-    """Globs that a model reference must match; local paths are matched relative to the policy's folder."""
+    """Globs that a reference must match. `*` stands for anything within one name, `**` for any number of folders;
+    `hf://acme/*` and `s3://bucket/*` let in everything below. Local paths are relative to the policy's folder."""
     formats: tuple[Literal["safetensors"], ...] = ("safetensors",)
     remote_code: Literal[False] = False
+    skip: tuple[str, ...] = ()
+    """Globs of files in remote snapshots that are left aside, neither fetched nor part of the digest: `original/*`."""
+    max_files: int = Field(default=500, ge=1, le=100_000)
+    """Most files of one model or data set."""
+    max_gb: float = Field(default=500, gt=0, le=100_000)
+    """Most gigabytes of one model or data set."""
+    redirect_hosts: tuple[str, ...] = ()
+    """Globs of further hosts (`cdn.acme.com`, `*.acme.com`) that a source may redirect a download to."""
+    cache: str | None = None
+    """Absolute path of the folder that keeps what was fetched; by default below XDG_CACHE_HOME. The environment
+    variable FTGATE_CACHE goes before it."""
+    cache_gb: float = Field(default=500, gt=0, le=1_000_000)
+    """Most gigabytes that are kept; what was used longest ago goes first. FTGATE_CACHE_GB goes before it."""
 
 
 class PublishSettings(Section):

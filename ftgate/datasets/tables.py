@@ -15,8 +15,6 @@ from ftgate.errors import DatasetError
 MAX_ROW_BYTES = 10_000_000
 """Longer rows are refused: they are a broken file far more often than a question."""
 
-_SCHEME = re.compile(r"(?:^|/)(hf|s3|gs|az|https?):/")
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -51,11 +49,6 @@ def read_rows(path: Path) -> Iterator[Row | Problem]:
 
     Raises DatasetError when the file is missing, cannot be opened, or has another suffix.
     """
-    remote = _SCHEME.search(path.as_posix())
-    if remote:
-        raise DatasetError(
-            f"{path}: {remote[1]} references to data files are not supported yet", hint="download it and name the file"
-        )
     if "\0" in str(path):
         raise DatasetError(f"{str(path)!a}: not a file name: it holds a NUL character", hint="check the path")
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}

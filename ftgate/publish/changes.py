@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftgate.artifacts.allow import matches
+from ftgate.artifacts.glob import matches
 from ftgate.config.manifest import Manifest, read_manifest
 from ftgate.config.strict import MOST_BYTES
 from ftgate.errors import ConfigurationError

@@ -12,6 +12,8 @@ from support.github.scene import POLICY_PATH
 from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
+from ftgate.artifacts.resolve import Resolver
+from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
 from ftgate.job import asked_suite
 from ftgate.measurements.registry import read_measurements
@@ -333,7 +335,8 @@ def test_questions_that_the_pull_request_brought_are_no_examination(hub, scene, 
     (tmp_path / "target.jsonl").write_text(suite(asked))
     measurement = read_measurements({"target": {"dataset": "target.jsonl", "scorer": "choice"}}, "")[0]
     found = scene.report("pass")
-    found.provenance["suites"] = {"target": {"sha256": asked_suite(measurement, tmp_path, 0).sha256}}
+    asked_of = asked_suite(measurement, Resolver(ArtifactSettings(), tmp_path), 0)
+    found.provenance["suites"] = {"target": {"sha256": asked_of.sha256}}
     scene.publish(found)
     assert state(hub, head)[0] == wanted
 

@@ -168,13 +168,12 @@ def test_files_that_cannot_be_read(tmp_path: Path, name: str, named: str) -> Non
     assert named in str(refusal(tmp_path / name))
 
 
-def test_a_folder_an_empty_file_and_a_remote_file(tmp_path: Path) -> None:
+def test_a_folder_an_empty_file_and_an_impossible_name(tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     assert "not a file" in str(refusal(tmp_path / "folder.jsonl"))
     for suffix in ("jsonl", "csv"):
         (tmp_path / f"empty.{suffix}").write_text("\n")
         assert "is empty" in str(refusal(tmp_path / f"empty.{suffix}"))
-    assert "hf references" in str(refusal(tmp_path / "hf://datasets/a/b.jsonl"))
     assert "NUL" in str(refusal(tmp_path / "a\0.jsonl"))
 
 

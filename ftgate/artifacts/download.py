@@ -1,0 +1,223 @@
+"""Fetching the files of one listing: several at a time, each from where it broke off, hashed as it comes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tenacity
+
+from ftgate.artifacts.digest import FileEntry
+from ftgate.artifacts.sources.base import RangeError, RemoteFile, Source, TransientError
+from ftgate.errors import ArtifactError, DownloadError
+
+TRIES = 6
+"""Attempts in a row that bring nothing before a file is given up."""
+LONGEST_PAUSE = 60.0
+_THREADS = 8
+Advance = Callable[[int], None]
+
+
+class _StoppedError(Exception):
+    """Another file failed, so this one need not go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that one reference may bring: files, and bytes of all of them together."""
+
+    files: int
+    size: int
+
+
+def slot(folder: Path, file: RemoteFile) -> Path:
+    """Where ``file`` is fetched to: another place for every version, so that a part is never continued with another."""
+    known = "\0".join((file.name, str(file.size), file.sha256 or "", file.version))
+    return folder / hashlib.sha256(known.encode()).hexdigest()[:40]
+
+
+def present(folder: Path, files: Sequence[RemoteFile]) -> int:
+    """Bytes that an earlier attempt left behind and that need not be fetched again."""
+    return sum(_size(slot(folder, file)) for file in files if file.version or file.sha256)
+
+
+def download(
+    source: Source, files: Sequence[RemoteFile], folder: Path, limits: Limits, advance: Advance, reference: str
+) -> list[FileEntry]:
+    """Fetch ``files`` into their slots in ``folder``; their sizes and digests in the order given.
+
+    ``advance`` is told the bytes of every piece, those that are there already included. Raises DownloadError when the
+    network, the server or the disk fails for good, ArtifactError when a file is refused, missing or too large.
+    """
+    one = _Download(source, folder, limits, advance, reference)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        tasks = [pool.submit(one.fetch, file) for file in files]
+        try:
+            wait(tasks, return_when=FIRST_EXCEPTION)
+        finally:
+            one.stop.set()  # all is done, or one has failed, or someone pressed a key
+    errors = [error for task in tasks if (error := task.exception()) and not isinstance(error, _StoppedError)]
+    if errors:
+        raise errors[0]
+    return [task.result() for task in tasks]
+
+
+class _Download:
+    def __init__(self, source: Source, folder: Path, limits: Limits, advance: Advance, reference: str) -> None:
+        self.stop = threading.Event()
+        self._source, self._folder, self._limits, self._reference = source, folder, limits, reference
+        self._advance, self._lock, self._total = advance, threading.Lock(), 0
+        self._wrong: set[str] = set()
+
+    def fetch(self, file: RemoteFile) -> FileEntry:
+        """One file, tried again for as long as that brings something."""
+        path = slot(self._folder, file)
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(TransientError),
+            stop=_Patience(path),
+            wait=pause,
+            sleep=tenacity.sleep_using_event(self.stop),
+            reraise=True,
+        )
+        counted = _Counted(self._count)
+        try:
+            return again(self._attempt, file, path, counted)
+        except TransientError as error:
+            raise DownloadError(
+                f"{error.message}, {TRIES} times in a row",
+                hint="run the same command again later: what has been fetched is kept",
+            ) from None
+
+    def _attempt(self, file: RemoteFile, path: Path, counted: _Counted) -> FileEntry:
+        if self.stop.is_set():
+            raise _StoppedError
+        where = f"{self._reference}: {file.name}"
+        digest, size = hashlib.sha256(), 0
+        if not (file.version or file.sha256):
+            path.unlink(missing_ok=True)  # nothing would tell whether the rest belongs to it
+        with self._disk(where), path.open("a+b") as part:
+            part.seek(0)
+            while chunk := part.read(1 << 20):
+                digest.update(chunk)
+            size = part.tell()
+            counted.reach(size)
+            if file.size is None or size < file.size:
+                try:
+                    digest, size = self._append(file, part, digest, size, counted)
+                except RangeError:
+                    part.truncate(0)
+                    raise
+            os.fsync(part.fileno())
+        if file.size is not None and size != file.size:
+            raise self._cut(where, path, size, file.size)
+        if file.sha256 not in (None, digest.hexdigest()):
+            path.unlink()
+            raise self._other(where, digest.hexdigest(), file)
+        return FileEntry(size, digest.hexdigest())
+
+    def _append(self, file: RemoteFile, part: Any, digest: Any, size: int, counted: _Counted) -> tuple[Any, int]:
+        with self._source.open(file, size) as stream:
+            if stream.start != size:  # the server does not continue, or the file is another by now
+                if stream.start:
+                    raise TransientError(f"{self._reference}: {file.name}: another range than asked for")
+                part.truncate(0)
+                digest, size = hashlib.sha256(), 0
+            for chunk in stream.chunks:
+                size += len(chunk)
+                if file.size is not None and size > file.size:
+                    part.truncate(0)
+                    raise TransientError(f"{self._reference}: {file.name}: longer than the {file.size:,} bytes listed")
+                part.write(chunk)
+                digest.update(chunk)
+                counted.reach(size)
+                if self.stop.is_set():
+                    raise _StoppedError
+        return digest, size
+
+    def _other(self, where: str, found: str, file: RemoteFile) -> Exception:
+        """Another content than listed: worth one more try, but not the whole file again and again."""
+        problem = f"{where}: its SHA-256 is {found}, not {file.sha256} as listed"
+        if file.name not in self._wrong:
+            self._wrong.add(file.name)
+            return TransientError(problem)
+        return DownloadError(problem, hint="the source or something on the way damages the file: do not use it")
+
+    def _cut(self, where: str, path: Path, size: int, listed: int) -> TransientError:
+        if size > listed:
+            path.unlink()
+        return TransientError(f"{where}: it ended after {size:,} of {listed:,} bytes")
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self._total += size
+            if self._total > self._limits.size:
+                raise too_large(self._reference, self._limits)
+            self._advance(size)
+
+    @contextmanager
+    def _disk(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            raise DownloadError(
+                f"{where}: cannot be written to {self._folder}: {'the disk is full' if full else error.strerror}",
+                hint="free some space, or set FTGATE_CACHE to a folder on a larger disk; what is whole is kept",
+            ) from None
+
+
+class _Counted:
+    """Tells about every byte of a file once, however often it is fetched again."""
+
+    def __init__(self, tell: Advance) -> None:
+        self._tell, self._reached = tell, 0
+
+    def reach(self, size: int) -> None:
+        """The file has ``size`` bytes now."""
+        if size > self._reached:
+            step, self._reached = size - self._reached, size
+            self._tell(step)
+
+
+class _Patience(tenacity.stop.stop_base):
+    """Gives up after TRIES attempts in a row that left the file as it was."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._longest, self._idle = path, 0, 0
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:  # noqa: ARG002 - as tenacity calls it
+        size = _size(self._path)
+        self._longest, self._idle = (size, 0) if size > self._longest else (self._longest, self._idle)
+        self._idle += 1
+        return self._idle >= TRIES
+
+
+def pause(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next attempt: what the server asked for, else twice as long each time, a little at random."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, TransientError) else None
+    grown = tenacity.wait_exponential_jitter(multiplier=0.5, max=LONGEST_PAUSE, jitter=0.5)(state)
+    return asked if asked is not None else float(grown)
+
+
+def too_large(reference: str, limits: Limits) -> ArtifactError:
+    """More bytes than the policy lets in."""
+    return ArtifactError(
+        f"{reference}: more than {limits.size:,} bytes, the most that the policy lets in",
+        hint="name a smaller snapshot, leave files aside with artifacts.skip, or raise artifacts.max_gb",
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,216 @@
+"""From a remote reference to a snapshot in the cache: listed, judged by its listing, fetched, checked, placed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tenacity
+
+from ftgate.artifacts.cache import Cache, Known, key_of
+from ftgate.artifacts.digest import FileEntry, Snapshot, tree_digest
+from ftgate.artifacts.download import TRIES, Advance, Limits, download, pause, present, slot, too_large
+from ftgate.artifacts.glob import matches_path
+from ftgate.artifacts.names import is_content, require_clean_names
+from ftgate.artifacts.safety import refuse_names
+from ftgate.artifacts.sources.base import RemoteFile, Request, Source, TransientError
+from ftgate.artifacts.unpack import is_archive, unpack
+from ftgate.errors import ArtifactError, DownloadError
+
+MEGABYTE = 1_000_000
+Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Shows how far something has come: given a name and a number of steps, a context whose value counts steps."""
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is to be fetched: the source and what it was called, what may come, and what it must turn out to be."""
+
+    source: Source
+    request: Request
+    limits: Limits
+    skip: Sequence[str] = ()
+    digest: str | None = None
+    file: bool = False
+    """One data file is meant, and ``digest`` is its own; else the files of a model, and ``digest`` their tree's."""
+
+    @property
+    def reference(self) -> str:
+        """What the source is called."""
+        return self.request.reference.text
+
+    @property
+    def key(self) -> str:
+        """By what the cache knows it."""
+        skipped = "" if self.file else "\n".join(self.skip)
+        return key_of(self.source.origin, self.reference, self.request.revision, skipped)
+
+
+def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
+    """The snapshot of ``wish``, from the cache when it is there and still what the source names.
+
+    The source is not asked where the reference names the same bytes for ever or the digest says which are meant.
+    Raises ArtifactError for what is refused or not there, DownloadError when the gate itself could not fetch it.
+    """
+    known = cache.known(wish.key)
+    if known is not None and (offline or wish.source.fixed or wish.digest is not None):
+        snapshot = cache.use(known.digest, wish.reference)
+        if snapshot is not None and (offline or wish.digest in (None, digest_of(snapshot, wish))):
+            return _as_wished(snapshot, wish)
+    if offline:
+        raise ArtifactError(
+            f"{wish.reference}: not in the cache ({cache.root}), and --offline asks no network",
+            hint="run once without --offline, on this machine and with this cache",
+        )
+    with cache.fetching(wish.key, lambda: note(f"{wish.reference}: another process fetches it; waiting")) as folder:
+        files = _listed(wish)
+        listing = [[file.name, file.size, file.sha256, file.version] for file in files]
+        known = cache.known(wish.key)
+        unchanged = known is not None and known.listing == listing and all(f.version or f.sha256 for f in files)
+        snapshot = cache.use(known.digest, wish.reference) if known is not None and unchanged else None
+        if snapshot is None:
+            snapshot = _download(wish, files, folder, cache, phase)
+            cache.remember(wish.key, wish.reference, Known(snapshot.digest, listing))
+    return _as_wished(snapshot, wish)
+
+
+def digest_of(snapshot: Snapshot, wish: Wish) -> str:
+    """What the digest of ``wish`` is compared with: the tree's, or that of the one file."""
+    if wish.file and len(snapshot.files) == 1:
+        return "sha256:" + next(iter(snapshot.files.values())).sha256
+    return snapshot.digest
+
+
+def wrong_digest(reference: str, expected: str, found: str) -> ArtifactError:
+    """Other bytes than the ones that were reviewed."""
+    return ArtifactError(
+        f"{reference}: expected {expected}, but the files have {found}",
+        hint="the files changed, or the digest belongs to another version: pin the one you mean",
+    )
+
+
+def _as_wished(snapshot: Snapshot, wish: Wish) -> Snapshot:
+    found = digest_of(snapshot, wish)
+    if wish.digest not in (None, found):
+        raise wrong_digest(wish.reference, str(wish.digest), found)
+    if wish.file and len(snapshot.files) != 1:
+        raise ArtifactError(
+            f"{wish.reference}: {len(snapshot.files)} files where one data file is meant", hint="name the file itself"
+        )
+    return snapshot
+
+
+def _listed(wish: Wish) -> list[RemoteFile]:
+    """What the source lists, if it may be fetched: judged before a byte of it is."""
+    again = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=pause,
+        reraise=True,
+    )
+    try:
+        listed = again(wish.source.list)
+    except TransientError as error:
+        raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ArtifactError(
+            f"{wish.reference}: the source answered something unexpected ({type(error).__name__})",
+            hint="check that the reference, and the address of the service, are the ones you mean",
+        ) from None
+    by_name = {file.name: file for file in listed}
+    if len(by_name) != len(listed):
+        raise ArtifactError(f"{wish.reference}: a name is listed twice", hint="name one version of each file")
+    if len(listed) == 1 and is_archive(listed[0].name):
+        require_clean_names(by_name, wish.reference)
+        return listed
+    files = [by_name[name] for name in _acceptable(list(by_name), wish)]
+    if sum(file.size or 0 for file in files) > wish.limits.size:
+        raise too_large(wish.reference, wish.limits)
+    _require_listed_digest(files, wish)
+    return files
+
+
+def _acceptable(names: list[str], wish: Wish) -> list[str]:
+    """The names that count and are wanted, in order. Raises ArtifactError for what must not be in a snapshot."""
+    require_clean_names(names, wish.reference)
+    skipped = () if wish.file else wish.skip
+    kept = sorted(n for n in names if is_content(n) and not any(matches_path(glob, n) for glob in skipped))
+    if not kept:
+        raise ArtifactError(f"{wish.reference}: no files", hint="name the folder that holds the weights")
+    if len(kept) > wish.limits.files:
+        raise ArtifactError(
+            f"{wish.reference}: {len(kept):,} files, but the policy lets in {wish.limits.files:,}",
+            hint="name the folder of one model, or raise artifacts.max_files",
+        )
+    if not wish.file:
+        refuse_names(kept, wish.reference, "; where it is not yours to remove, name it in artifacts.skip of the policy")
+    return kept
+
+
+def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
+    """Where the source knows all digests, a wrong one is found before anything is fetched."""
+    known = {f.name: FileEntry(f.size, f.sha256) for f in files if f.sha256 is not None and f.size is not None}
+    if wish.digest is None or len(known) < len(files):
+        return
+    listed = Snapshot(Path(), wish.reference, known, tree_digest(known))
+    if digest_of(listed, wish) != wish.digest:
+        raise wrong_digest(wish.reference, wish.digest, digest_of(listed, wish))
+
+
+def _download(wish: Wish, files: list[RemoteFile], folder: Path, cache: Cache, phase: Phase) -> Snapshot:
+    here, total = present(folder, files), sum(file.size or 0 for file in files)
+    archived = len(files) == 1 and is_archive(files[0].name)
+    cache.make_room(max(0, total - here) + (total if archived else 0), wish.reference)
+    known = all(file.size is not None for file in files)
+    with phase(f"fetch {wish.reference} (MB)", total // MEGABYTE if known else None) as advance:
+        entries = download(wish.source, files, folder, wish.limits, _megabytes(advance), wish.reference)
+    tree = folder / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    tree.mkdir()
+    try:
+        if archived:
+            archive = slot(folder, files[0])
+            found = unpack(archive, tree, wish.limits, wish.reference, lambda names: _acceptable(names, wish))
+            archive.unlink()
+        else:
+            found = {file.name: entry for file, entry in zip(files, entries, strict=True)}
+            for file in files:
+                (tree / file.name).parent.mkdir(parents=True, exist_ok=True)
+                slot(folder, file).rename(tree / file.name)
+        _seal(tree)
+        snapshot = cache.place(tree, found, wish.reference)
+    except OSError as error:
+        raise DownloadError(
+            f"{wish.reference}: cannot be kept in {cache.root}: {error.strerror or error}",
+            hint="free some space, or set FTGATE_CACHE to a folder on a larger disk",
+        ) from None
+    shutil.rmtree(folder, ignore_errors=True)
+    return snapshot
+
+
+def _seal(tree: Path) -> None:
+    """Nobody needs to write to these files again."""
+    for at, _, names in os.walk(tree):
+        for name in names:
+            (Path(at) / name).chmod(0o444)
+
+
+def _megabytes(advance: Advance) -> Advance:
+    """Steps are whole megabytes; the rest waits for the next piece."""
+    done = shown = 0
+
+    def add(size: int) -> Any:
+        nonlocal done, shown
+        done += size
+        step = done // MEGABYTE - shown
+        if step:
+            shown += step
+            advance(step)
+
+    return add

@@ -1,0 +1,164 @@
+"""Archives from strangers: only plain files inside the folder come out, and no more than was agreed."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ftgate.artifacts.digest import FileEntry
+from ftgate.artifacts.download import Limits, too_large
+from ftgate.artifacts.names import is_content, require_clean_names
+from ftgate.errors import ArtifactError
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
+_MOST_RATIO = 200
+"""Weights hardly shrink; what grows two hundredfold is meant to fill the disk."""
+_SMALL = 1 << 24
+"""Bytes that are not worth a ratio."""
+_BEFORE_FILES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+"""What the standard library raises for archives that are broken, or of a kind that it does not know."""
+_AGAIN = "make the archive again, of plain files alone"
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    size: int
+    open: Callable[[], IO[bytes] | None]
+
+
+def is_archive(name: str) -> bool:
+    """Whether a single file of this name stands for the files in it."""
+    return name.lower().endswith(ARCHIVES)
+
+
+def unpack(
+    archive: Path, folder: Path, limits: Limits, reference: str, check: Callable[[list[str]], list[str]]
+) -> dict[str, FileEntry]:
+    """Write the files in ``archive`` into ``folder``; sizes and digests by name, one common folder above all left off.
+
+    ``check`` is given all names before anything is written, and says which are wanted. Raises ArtifactError for names
+    that leave the folder or collide, links, devices, encryption, damage, and for more than the limits let in.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                return _write_all(list(_zipped(opened, reference)), archive, folder, limits, reference, check)
+        with tarfile.open(archive, "r:*", tarinfo=_Header) as tape:
+            return _write_all(list(_taped(tape, limits, reference)), archive, folder, limits, reference, check)
+    except _DAMAGE as error:
+        raise ArtifactError(f"{reference}: a damaged archive ({type(error).__name__})", hint=_AGAIN) from None
+
+
+def _zipped(archive: zipfile.ZipFile, reference: str) -> Iterator[_Member]:
+    for info in archive.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        name = info.orig_filename  # the other one has been cut at NUL and had its backslashes turned
+        if info.flag_bits & 1:
+            raise ArtifactError(f"{reference}: {name!a} is encrypted", hint=_AGAIN)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_AGAIN)
+        if info.is_dir():
+            require_clean_names([name.rstrip("/")], reference)
+        else:
+            yield _Member(name, info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
+
+
+class _Header(tarfile.TarInfo):
+    """A header of a tar that is not read whole when it claims to be longer than any name is."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """As the standard library reads it, which takes what stands before a file into memory."""
+        info = super().frombuf(buf, encoding, errors)
+        if info.size < 0 or (info.type in _BEFORE_FILES and info.size > _SMALL):
+            raise tarfile.ReadError("a header of an impossible size")
+        return info
+
+
+def _taped(archive: tarfile.TarFile, limits: Limits, reference: str) -> Iterator[_Member]:
+    total = 0
+    for number, info in enumerate(archive):
+        name = info.name.removeprefix("./")
+        total += info.size  # reading on unpacks what is skipped
+        if number > 2 * limits.files or total > limits.size:
+            raise too_large(reference, limits)
+        if info.isdir():
+            require_clean_names([name] if name not in ("", ".") else [], reference)
+        elif not info.isreg() or info.issparse():
+            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_AGAIN)
+        else:
+            yield _Member(name, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
+
+
+def _write_all(
+    members: list[_Member],
+    archive: Path,
+    folder: Path,
+    limits: Limits,
+    reference: str,
+    check: Callable[[list[str]], list[str]],
+) -> dict[str, FileEntry]:
+    require_clean_names([member.name for member in members], reference)
+    top = {member.name.partition("/")[0] for member in members if "/" in member.name}
+    shared = f"{top.pop()}/" if len(top) == 1 and all("/" in member.name for member in members) else ""
+    by_name = {member.name.removeprefix(shared): member for member in members}
+    wanted = check([name for name in by_name if is_content(name)])
+    most = min(limits.size, max(_SMALL, _MOST_RATIO * archive.stat().st_size))
+    if sum(by_name[name].size for name in wanted) > most:
+        raise _bomb(reference, most)
+    files: dict[str, FileEntry] = {}
+    for name in wanted:
+        files[name] = _write(by_name[name], folder / name, most - sum(f.size for f in files.values()), reference)
+    return files
+
+
+def _write(member: _Member, path: Path, most: int, reference: str) -> FileEntry:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    content = member.open()
+    assert content is not None  # only of links and devices there is none
+    with content, path.open("xb") as file:
+        while chunk := content.read(1 << 20):
+            size += len(chunk)
+            if size > most:
+                raise _bomb(reference, most)
+            digest.update(chunk)
+            file.write(chunk)
+    if size != member.size:
+        raise ArtifactError(f"{reference}: {member.name!a} is not as long as the archive says", hint=_AGAIN)
+    return FileEntry(size, digest.hexdigest())
+
+
+def _bomb(reference: str, most: int) -> ArtifactError:
+    return ArtifactError(
+        f"{reference}: the archive unpacks to more than {most:,} bytes",
+        hint=f"send the files themselves; at most artifacts.max_gb, and {_MOST_RATIO} times the archive's size",
+    )
