@@ -1,0 +1,242 @@
+"""Whole jobs whose models and data lie elsewhere: same verdict from everywhere, recorded, and checked beforehand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.forge import Forge, Registry, taped
+from support.hub import COMMIT, TOKEN, Hub
+from support.players import CAREFUL, script
+from support.remote import digest, folder_site, serving, tree
+from support.world import World
+
+from ftgate.cli import main
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
+
+from .conftest import log_in
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """A complete set of files whose policy lets in this machine's servers."""
+    found = World(tmp_path / "world")
+    found.policy["evidence"]["draws"] = 200
+    found.policy["artifacts"] = {
+        "allow": [
+            "models/*",
+            "hf://acme/*",
+            "s3://models/*",
+            "github://acme/*",
+            "oci://127.0.0.1:*/*",
+            "http://127.*/*",
+        ],
+        "redirect_hosts": ["127.0.0.1:*"],
+    }
+    found.save()
+    return found
+
+
+@pytest.fixture
+def files(world: World) -> dict[str, bytes]:
+    """The world's own candidate is what every source serves here."""
+    return tree(world.root / "models" / "bot")
+
+
+def judged(world: World, out: str, **candidate: Any) -> Report:
+    world.manifest["candidate"] = candidate
+    world.save()
+    engine = ScriptedEngine(script(CAREFUL))
+    job = prepare(world.policy_path, world.manifest_path)
+    return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine)
+
+
+def test_the_same_candidate_from_each_source_gets_the_same_verdict(
+    world: World, hub: Hub, forge: Forge, registry: Registry, bucket: Any, files: dict[str, bytes], tmp_path: Path
+) -> None:
+    forge.assets = {"bot.tgz": taped(files)}
+    log_in(tmp_path, registry)
+    with serving(folder_site(files)) as site:
+        sources = [
+            {"source": "models/bot"},
+            {"source": "hf://acme/bot", "revision": COMMIT},
+            {"source": "s3://models/bot/v1/"},
+            {"source": f"{site.url}/m/"},
+            {"source": f"oci://{registry.api.host}/acme/bot:v1"},
+            {"source": "github://acme/bot/releases/v1/bot.tgz"},
+            {"source": "github://acme/bot/actions/artifacts/7"},
+        ]
+        reports = [judged(world, f"out{i}", **source) for i, source in enumerate(sources)]
+    candidates = [report.provenance["candidate"] for report in reports]
+    assert {report.verdict for report in reports} == {"allow"}
+    assert len({candidate["digest"] for candidate in candidates}) == 1
+    assert [candidate["reference"] for candidate in candidates] == [source["source"] for source in sources]
+    expected = {name: {"size": len(content), "sha256": digest(content)} for name, content in files.items()}
+    assert all(candidate["files"] == expected for candidate in candidates)
+    assert len({json.dumps(report.model_dump()["measurements"]) for report in reports}) == 1
+    written = b"".join(p.read_bytes() for p in world.root.rglob("out*/*") if p.is_file())
+    assert b"averysecret" not in written
+    assert b"SIGNED" not in written
+    again = decide_again(world.root / "out1", None, world.root / "again", SilentProgress())
+    assert again.provenance["candidate"]["files"] == expected
+
+
+def test_the_comment_counts_the_files_of_a_model_and_does_not_list_them(world: World, files: dict[str, bytes]) -> None:
+    judged(world, "out", source="models/bot")
+    for name in ("comment.md", "report.html"):
+        text = (world.root / "out" / name).read_text()
+        assert "candidate.files" in text.replace("\u200b", "").replace("&#46;", ".")
+        assert "adapter_model" not in text
+
+
+@pytest.fixture
+def shelf(world: World) -> Iterator[Any]:
+    """A web server with the world's data files."""
+    data = {p.name: p.read_bytes() for p in (world.root / "evals").iterdir()}
+    with serving(folder_site(data)) as site:
+        yield site
+
+
+def test_suites_and_training_data_may_lie_elsewhere(world: World, shelf: Any, monkeypatch: Any) -> None:
+    local = prepare(world.policy_path, world.manifest_path)
+    data = {p.name: p.read_bytes() for p in (world.root / "evals").iterdir()}
+    hub = Hub({"suites/general.jsonl": data["general.jsonl"]}, "datasets")
+    monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
+    reference = f"hf://datasets/acme/bot@{COMMIT}/suites/general.jsonl"
+    world.policy["measurements"]["forgetting"]["dataset"] = reference
+    world.policy["measurements"]["calibration"]["dataset"] = f"{shelf.url}/m/choices.jsonl"
+    pinned = "sha256:" + digest(data["train.jsonl"])
+    world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl", "digest": pinned}
+    world.save()
+    job = prepare(world.policy_path, world.manifest_path)
+    assert {n: s.sha256 for n, s in job.suites.items()} == {n: s.sha256 for n, s in local.suites.items()}
+    assert job.suites["forgetting"].source == reference
+    assert job.training is not None
+    assert local.training is not None
+    assert job.training.sha256 == local.training.sha256
+    assert job.training.source == f"{shelf.url}/m/train.jsonl"
+    assert "/m/target.jsonl" not in shelf.sent
+    hub.close()
+
+
+def test_training_data_that_is_not_allowed_is_not_asked_for(world: World, shelf: Any) -> None:
+    world.policy["artifacts"]["allow"] = ["models/*"]
+    world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl"}
+    world.save()
+    with pytest.raises(ArtifactError, match="the policy does not allow"):
+        prepare(world.policy_path, world.manifest_path)
+    assert not shelf.asked
+
+
+def test_training_data_must_have_its_digest(world: World, shelf: Any) -> None:
+    world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl", "digest": "sha256:" + "0" * 64}
+    world.save()
+    with pytest.raises(ConfigurationError, match="expected sha256:0000"):
+        prepare(world.policy_path, world.manifest_path)
+
+
+def test_a_folder_is_no_data_file(world: World, shelf: Any) -> None:
+    world.manifest["training_data"] = {"source": f"{shelf.url}/m/"}
+    world.save()
+    with pytest.raises(ArtifactError, match="where one data file is meant"):
+        prepare(world.policy_path, world.manifest_path)
+
+
+def test_a_bad_row_in_a_remote_suite_is_named(world: World) -> None:
+    with serving(folder_site({"t.jsonl": b'{"id": "a"}\n'})) as site:
+        world.policy["measurements"]["target"]["dataset"] = f"{site.url}/m/t.jsonl"
+        world.save()
+        with pytest.raises(DatasetError, match=r"t\.jsonl:1"):
+            prepare(world.policy_path, world.manifest_path)
+
+
+def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: Hub) -> None:
+    world.manifest["base"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.manifest["candidate"] = {"source": "hf://evil/bot", "revision": COMMIT}
+    world.save()
+    with pytest.raises(ArtifactError, match="hf://evil/bot: the policy does not allow"):
+        prepare(world.policy_path, world.manifest_path)
+    assert not hub.api.asked
+
+
+def test_the_judge_may_lie_elsewhere_too(world: World, monkeypatch: Any) -> None:
+    hub = Hub(tree(world.root / "models" / "judge"))
+    monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
+    world.policy["judge"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.save()
+    job = prepare(world.policy_path, world.manifest_path)
+    assert job.judge is not None
+    assert job.judge.reference == "hf://acme/bot"
+    hub.close()
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+def test_check_fetches_shows_how_far_it_is_and_can_do_without_a_network(
+    world: World, hub: Hub, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.save()
+    command = ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    assert leave("run", *command[1:], "--out", str(world.root / "out"), "--offline") == 2
+    assert "not in the cache" in capfd.readouterr().err
+    assert leave(*command, "--offline") == 2
+    refused = capfd.readouterr().err
+    assert "not in the cache" in refused
+    assert "run once without --offline" in refused
+    assert not hub.api.asked
+    assert leave(*command) == 0
+    first = capfd.readouterr()
+    assert "fetch hf://acme/bot (MB): started" in first.err
+    assert "ready to run" in first.out
+    hub.api.asked.clear()
+    assert leave(*command, "--offline") == 0
+    assert not hub.api.asked
+    assert TOKEN not in refused + first.out + first.err
+
+
+def test_check_imports_no_inference_library_wherever_models_lie(world: World, hub: Hub, bucket: Any) -> None:
+    bucket.put_object(Bucket="models", Key="train.jsonl", Body=(world.root / "evals" / "train.jsonl").read_bytes())
+    world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.manifest["training_data"] = {"source": "s3://models/train.jsonl"}
+    world.save()
+    arguments = ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    code = (
+        f"import sys\nfrom ftgate.cli import main\ntry:\n    main({arguments})\nexcept SystemExit as left:\n"
+        "    assert not left.code, left.code\n"
+        "assert {'huggingface_hub', 's3fs'} <= set(sys.modules)\n"
+        "heavy = {'torch', 'vllm', 'transformers', 'peft'} & set(sys.modules)\nassert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_offline_hub_client_is_not_made_to_fetch(world: World, hub: Hub, monkeypatch: Any, capfd: Any) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.save()
+    assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 2
+    assert "HF_HUB_OFFLINE is set" in capfd.readouterr().err
+    assert not hub.api.asked
+
+
+def test_a_network_that_fails_is_no_opinion_about_the_model(world: World, hub: Hub, capfd: Any) -> None:
+    world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.save()
+    hub.close()
+    assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 3
+    assert "cannot be reached" in capfd.readouterr().err
