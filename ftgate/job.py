@@ -204,5 +204,6 @@ def seems_same(judge: Model, judged: Model) -> bool:
     """Whether the judge is ``judged``: by digest, or by name where an endpoint shows nothing but a name."""
     if judge.kind != "endpoint":
         return judge.digest == judged.digest
-    asked, reference = str(judge.facts["model"]).casefold(), judged.reference.casefold().rstrip("/")
-    return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), reference.rpartition("/")[2]})
+    asked = str(judge.facts["model"]).casefold()
+    last = judged.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # a commit is no part of a name
+    return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), last})

@@ -39,7 +39,9 @@ class JudgeSettings(EndpointSettings):
             raise ValueError("give either source (local weights) or endpoint (an OpenAI-compatible server)")
         if self.endpoint is not None and self.model is None:
             raise ValueError("an endpoint needs model: its name for the model that judges")
-        own = {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
+        own = (
+            {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
+        )
         fields = type(self).model_fields
         strange = sorted(name for name in own if getattr(self, name) != fields[name].default)
         if strange:

@@ -240,3 +240,12 @@ def test_a_network_that_fails_is_no_opinion_about_the_model(world: World, hub: H
     hub.close()
     assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 3
     assert "cannot be reached" in capfd.readouterr().err
+
+
+def test_a_judge_behind_an_endpoint_that_has_the_name_of_a_pinned_candidate_is_refused(world: World, hub: Hub) -> None:
+    world.manifest["candidate"] = {"source": f"hf://acme/bot@{COMMIT}"}
+    world.manifest["name"] = "support"
+    world.policy["judge"] = {"endpoint": "http://127.0.0.1:9/v1", "model": "acme/bot"}
+    world.save()
+    with pytest.raises(ConfigurationError, match="has the name of one of the models"):
+        prepare(world.policy_path, world.manifest_path)
