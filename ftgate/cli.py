@@ -102,19 +102,23 @@ def check(policy: Path, manifest: Path, offline: bool) -> None:
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, default=None, help="Says whether there is training data to find the tail with.")
 @click.option("--out", type=PATH, default=None, help="Output folder of an earlier run, to learn from.")
-@click.option("--plot", "picture", type=PATH, default=None, help="Draw power against the number of items (.svg).")
+@click.option(
+    "--plot", "picture", type=PATH, default=None, help="Draw power against the number of items (.svg or .png)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(policy: Path, manifest: Path | None, out: Path | None, picture: Path | None, as_json: bool) -> None:
     """Say how many items each measurement needs, what it could tell, and what a run costs, without a GPU."""
     from ftgate.plan_input import plan_run, write_picture
-    from ftgate.report.plan_plot import plot
     from ftgate.report.plan_view import plan_json, print_plan
+    from ftgate.report.plots.power import draw_power
 
-    if picture is not None and picture.suffix != ".svg":
-        raise ConfigurationError(f"--plot {picture}: only SVG is drawn", hint="give a name that ends in .svg")
+    if picture is not None and picture.suffix not in (".svg", ".png"):
+        raise ConfigurationError(
+            f"--plot {picture}: only SVG and PNG are drawn", hint="give a name that ends in .svg or .png"
+        )
     found = plan_run(policy, manifest, out)
     if picture is not None:
-        write_picture(plot(found), picture)
+        write_picture(draw_power(found).content(picture.suffix), picture)
     if as_json:
         click.echo(plan_json(found))
     else:

@@ -90,10 +90,10 @@ def read_earlier(directory: Path) -> Earlier:
     return Earlier(report, scores, asked, judged)
 
 
-def write_picture(drawing: str, path: Path) -> None:
+def write_picture(drawing: bytes, path: Path) -> None:
     """Write ``drawing``. Raises ConfigurationError where that is not possible."""
     try:
-        path.write_text(drawing, encoding="utf-8")
+        path.write_bytes(drawing)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="give another --plot") from None
 

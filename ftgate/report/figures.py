@@ -1,6 +1,6 @@
-"""Two drawings for the web page, as SVG made by hand: intervals against limits, and the calibration curve.
+"""The web page's first drawing, as SVG made by hand: the interval of each measurement against its limit.
 
-Colours come from the page's style sheet through class names, so that both follow its light and dark look. All text that
+Colours come from the page's style sheet through class names, so that it follows its light and dark look. All text that
 is not a number of ours goes through ``_safe``.
 """
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from html import escape as html_escape
 
 from ftgate.report import view
-from ftgate.report.curve import Bin, Point
 from ftgate.report.document import MeasurementReport, Report
 from ftgate.report.escape import clean
 from ftgate.report.words import limit_of
@@ -85,52 +84,6 @@ def _forest_row(name: str, m: MeasurementReport, at: Place | None, y: float, x: 
         f'<circle class="dot s-{status}" cx="{x(at.point):.1f}" cy="{y:.1f}" r="5"/>',
         f'<text class="small" x="{x(1.0) + 12:.1f}" y="{y + 4:.1f}">{caption}</text>',
     ]
-
-
-def reliability(bins: list[Bin]) -> str:
-    """Accuracy over confidence of both models; the area of a mark grows with its number of items."""
-    if not bins:
-        return ""
-    size, margin = 300, 44
-    most = max(p.n for b in bins for p in (b.base, b.candidate) if p is not None)
-
-    def spot(confidence: float, accuracy: float) -> tuple[float, float]:
-        return margin + size * confidence, 12 + size * (1 - accuracy)
-
-    parts = [f'<rect class="frame" x="{margin}" y="12" width="{size}" height="{size}"/>']
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        x, y = spot(tick, tick)
-        parts += [
-            f'<line class="grid" x1="{margin}" y1="{y:.1f}" x2="{margin + size}" y2="{y:.1f}"/>',
-            f'<text class="small" x="{margin - 6}" y="{y + 4:.1f}" text-anchor="end">{100 * tick:.0f}</text>',
-            f'<text class="small" x="{x:.1f}" y="{size + 28}" text-anchor="middle">{100 * tick:.0f}</text>',
-        ]
-    (x0, y0), (x1, y1) = spot(0, 0), spot(1, 1)
-    parts.append(f'<line class="ideal" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/>')
-    parts += _series("base", [b.base for b in bins if b.base], most, spot)
-    parts += _series("candidate", [b.candidate for b in bins if b.candidate], most, spot)
-    middle = margin + size / 2
-    parts += [
-        f'<text class="small" x="{middle}" y="{size + 46}" text-anchor="middle">confidence in %</text>',
-        f'<text class="small" x="12" y="{12 + size / 2}" text-anchor="middle" '
-        f'transform="rotate(-90 12 {12 + size / 2})">right answers in %</text>',
-    ]
-    return _svg(margin + size + 16, size + 56, "How often each model is right, by its confidence", parts)
-
-
-def _series(
-    name: str, points: list[Point], most: int, spot: Callable[[float, float], tuple[float, float]]
-) -> list[str]:
-    """A line through one model's bins with a mark on each: circles for the base, squares for the candidate."""
-    places = [(*spot(p.confidence, p.accuracy), 3 + 5 * (p.n / most) ** 0.5) for p in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
-    marks = [
-        f'<circle class="mark {name}" cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}"/>'
-        if name == "base"
-        else f'<rect class="mark {name}" x="{x - r:.1f}" y="{y - r:.1f}" width="{2 * r:.1f}" height="{2 * r:.1f}"/>'
-        for x, y, r in places
-    ]
-    return [f'<polyline class="curve {name}" points="{path}"/>', *marks]
 
 
 def _svg(width: float, height: float, label: str, parts: list[str]) -> str:

@@ -6,7 +6,7 @@ that forgets a filter shows odd characters, it does not open a hole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from markupsafe import Markup
 from ftgate.report import curve, escape, figures, rows, view
 from ftgate.report.advice import next_steps
 from ftgate.report.document import Report
+from ftgate.report.plots import Picture, pictures, write_pictures
 from ftgate.report.words import explanation
 
 MARKER = "<!-- ftgate:comment -->"
@@ -66,16 +67,19 @@ def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
     return text
 
 
-def render_html(report: Report) -> str:
-    """A page of its own: no scripts, nothing loaded from elsewhere."""
-    bins = curve.bins_of(report)
-    drawings = {"forest": Markup(figures.forest(report)), "reliability": Markup(figures.reliability(bins))}  # noqa: S704
-    return _html().get_template("report.html.j2").render(**_parts(report), **drawings)
+def render_html(report: Report, drawn: Mapping[str, Picture] | None = None) -> str:
+    """A page of its own: no scripts, nothing loaded from elsewhere. The pictures in ``drawn`` become part of it."""
+    # Both kinds of drawing are made of our own elements, with a stranger's words escaped inside them.
+    inline = {name: Markup(found.svg) for name, found in (drawn or {}).items()}  # noqa: S704
+    forest = Markup(figures.forest(report))  # noqa: S704
+    return _html().get_template("report.html.j2").render(**_parts(report), forest=forest, pictures=inline)
 
 
 def write_rendered(report: Report, directory: Path) -> None:
-    """Write comment.md and report.html into ``directory``, each whole or not at all."""
-    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report))):
+    """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all."""
+    drawn = pictures(report)
+    write_pictures(drawn, directory / "plots")
+    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report, drawn))):
         temporary = directory / f"{name}.partial"
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(directory / name)

@@ -16,8 +16,8 @@ from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.planning import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect
 from ftgate.prospects import Contrast, Schedule, Table
-from ftgate.report.plan_plot import plot
 from ftgate.report.plan_view import plan_json, share
+from ftgate.report.plots.power import draw_power
 from ftgate.stats.power import items_needed, power_by_simulation
 
 FORGETTING = Forgetting(dataset="x", scorer="exact")
@@ -203,10 +203,11 @@ def test_a_simulated_probability_is_never_called_certain(value: float, shown: st
 
 def test_the_picture_has_a_curve_and_a_dot_for_each_measurement() -> None:
     prospects = (planned(FORGETTING, 200), planned(Tail(dataset="x", scorer="exact"), 1))
-    drawing = plot(Plan(prospects, 0, None, None, 0.05, "none"))
-    assert drawing.startswith("<svg")
-    assert (drawing.count("<polyline"), drawing.count("<circle")) == (2, 2)
-    assert "nan" not in drawing
-    assert "has 200, 80 % at 157" in drawing
-    assert plot(Plan((), 0, None, None, 0.05, "none")).count("<polyline") == 0
+    drawing = draw_power(Plan(prospects, 0, None, None, 0.05, "none"))
+    assert drawing.alt == "Power against the number of items: Forgetting 89 % with 200 items; Tail 0 % with 1 items."
+    assert drawing.svg.startswith("<svg")
+    assert drawing.png.startswith(b"\x89PNG")
+    assert "has 200, 80 % at 157" in drawing.svg
+    assert "nan" not in drawing.svg.lower()
+    assert "nothing to plan" in draw_power(Plan((), 0, None, None, 0.05, "none")).alt
     assert '"needed": 157' in plan_json(Plan(prospects, 0, None, None, 0.05, "none"))

@@ -1,0 +1,70 @@
+"""Score against distance: how both models do from the queries nearest to the training data to the farthest."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from ftgate.report import view
+from ftgate.report.document import Report, SliceReport
+from ftgate.report.plots.style import FAINT, MODELS, Picture, heading, interval, percent_axis, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_DECILE = re.compile(r"distance decile (\d{1,2})")
+
+
+def decile_of(part: SliceReport) -> int | None:
+    """Which tenth by distance a slice is, from 1; None for any other slice."""
+    found = _DECILE.fullmatch(part.name)
+    return int(found[1]) if found else None
+
+
+def draw_distance(report: Report) -> Picture | None:
+    """Mean score of both models by tenths of distance, with intervals; None where distances were not measured."""
+    m = report.measurements.get("tail")
+    known = {decile_of(part): part for part in m.slices if _drawable(part)} if m else {}
+    parts = [(k, known[k]) for k in sorted(k for k in known if k is not None)]
+    if m is None or not parts:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, (colour, marker) in MODELS.items():
+            aside = -0.09 if name == "base" else 0.09
+            x, scores = [k + aside for k, _ in parts], [_score(part, name) for _, part in parts]
+            bands = [interval(s, part.n, m.level) for s, (_, part) in zip(scores, parts, strict=True)]
+            axes.vlines(x, [b.low for b in bands], [b.high for b in bands], color=colour, linewidth=1.4)
+            axes.plot(x, scores, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
+        heading(axes, "Score by distance from the training data")
+        axes.set_xlabel("tenths of the queries, nearest to the training data first (number of queries below)")
+        axes.set_ylabel("mean score")
+        axes.set_ylim(0, 1.02)
+        axes.set_xticks([k for k, _ in parts], [f"{k}\n{view.count(part.n)}" for k, part in parts])
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="lower left", ncols=2)
+        axes.annotate(
+            f"bars: {view.level(m.level)} intervals of each model by itself",
+            (0.99, 0.03),
+            xycoords="axes fraction",
+            ha="right",
+            fontsize=8.5,
+            color=FAINT,
+        )
+        percent_axis(axes.yaxis)
+
+    ends = [f"{name} {view.percent(_score(parts[0][1], name))} and {view.percent(_score(parts[-1][1], name))}"
+            for name in MODELS]  # fmt: skip
+    return picture(
+        "distance", f"Score by distance: on the nearest and on the farthest queries, {', '.join(ends)}.", 4.4, draw
+    )
+
+
+def _drawable(part: SliceReport) -> bool:
+    scores = (view.finite(part.base), view.finite(part.candidate))
+    return decile_of(part) is not None and part.n > 0 and all(s is not None and 0 <= s <= 1 for s in scores)
+
+
+def _score(part: SliceReport, name: str) -> float:
+    return float((part.base if name == "base" else part.candidate) or 0.0)

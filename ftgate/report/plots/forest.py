@@ -1,0 +1,159 @@
+"""Forest plot of the slices: the change in every part of a measurement, against its limit and against no change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftgate.report import view
+from ftgate.report.document import MeasurementReport, Number, Report
+from ftgate.report.plots.distance import decile_of
+from ftgate.report.plots.style import BLUE, FAINT, INK, ORANGE, VERMILION, Picture, heading, label, picture
+from ftgate.report.words import limit_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MOST_ROWS = 24
+"""Slices of one measurement that are drawn: those that lost most."""
+MOST_PANELS = 6
+"""Measurements that are drawn: a picture has only so many pixels."""
+ROW = 0.27
+LOOKS = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
+"""Colour and marker by a slice's status: surely beyond the limit, surely worse; any other is plain."""
+PLAIN = (BLUE, "o")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One line: ``harm`` counts upwards, whatever direction the unit has. ``low`` and ``high`` as reported."""
+
+    name: str
+    n: int
+    change: float
+    low: float | None
+    high: float | None
+    status: str
+    harm: float
+
+
+def draw_slices(report: Report) -> Picture | None:
+    """The slices of each measurement that has any, distance deciles apart; None where there is nothing to draw."""
+    panels = [(name, m, _rows(m)) for name, m in report.measurements.items()]
+    panels = [panel for panel in panels if panel[2]][:MOST_PANELS]
+    if not panels:
+        return None
+    sizes = [max(3, min(len(rows), MOST_ROWS) + 2) for _, _, rows in panels]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=sizes)[:, 0]
+        for at, (name, m, rows) in zip(axes, panels, strict=True):
+            _panel(at, name, m, rows)
+
+    return picture("slices", _alt(panels), ROW * sum(sizes) + 0.8 * len(panels), draw)
+
+
+def _rows(m: MeasurementReport) -> list[_Row]:
+    """The slices with a number to draw, most harmed first."""
+    sign = -1.0 if "min_gain" in m.limits else 1.0
+    rows = []
+    for part in m.slices:
+        change = view.finite(part.change)
+        if decile_of(part) is not None or change is None:
+            continue
+        low, high = (view.finite(bound) for bound in part.interval or (None, None))
+        name = label(part.name, 32) or "(no name)"
+        rows.append(_Row(name, part.n, change, low, high, part.status, sign * change))
+    return sorted(rows, key=lambda row: -row.harm)
+
+
+def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) -> None:
+    shown, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
+    whole = view.finite(m.change)
+    low, high = _range(m, shown)
+    names, counts = [row.name for row in shown], [_caption(row, m) for row in shown]
+    for y, row in enumerate(shown):
+        colour, marker = LOOKS.get(row.status, PLAIN)
+        _interval(axes, y, (row.low, row.high), (low, high), colour)
+        filled = colour if row.low is not None or row.high is not None else "white"
+        x = min(max(row.change, low), high)
+        axes.plot(x, y, marker=marker, markersize=6, color=colour, markerfacecolor=filled, linestyle="none")
+    if whole is not None:
+        y = len(shown)
+        _interval(axes, y, (view.finite(m.interval[0]), view.finite(m.interval[1])), (low, high), INK)
+        axes.plot(min(max(whole, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
+        names.append("the measurement")
+        counts.append(f"{view.count(m.n)} · {view.change(m.change, m.unit)}")
+    axes.set_xlim(low, high)
+    _limits(axes, m)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(range(len(counts)), counts)
+    right.tick_params(axis="y", length=0, pad=8)
+    right.spines["right"].set_visible(False)
+    worse = "left" if "min_gain" in m.limits else "right"
+    text = f"{view.title(label(name))}: change by slice ({worse} is worse"
+    heading(axes, text + (f"; the {MOST_ROWS} worst of {view.count(len(rows))})" if hidden > 0 else ")"))
+    _ticks(axes.xaxis, m.unit)
+
+
+def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[float, float], colour: str) -> None:
+    """A bar between the bounds; an end that is unbounded or out of sight is an arrow."""
+    if bounds == (None, None):
+        return
+    whole = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
+    ends = [min(max(bound, span[0]), span[1]) for bound in whole]
+    axes.hlines(y, ends[0], ends[1], color=colour, linewidth=1.8)
+    for end, bound, arrow in zip(ends, whole, "<>", strict=True):
+        marker = "|" if bound == end else arrow
+        axes.plot(end, y, marker=marker, markersize=6, color=colour, linestyle="none", clip_on=False)
+
+
+def _limits(axes: Axes, m: MeasurementReport) -> None:
+    axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
+    limit = view.finite(limit_of(m))
+    if limit:
+        axes.axvline(limit, color=INK, linewidth=1.3)
+        low, high = axes.get_xlim()
+        side = -1 if limit > low + 0.85 * (high - low) else 1
+        axes.annotate(
+            "limit", (limit, 0), xycoords=("data", "axes fraction"), xytext=(3 * side, 3), textcoords="offset points",
+            ha="left" if side > 0 else "right", fontsize=8.5, color=FAINT,
+        )  # fmt: skip
+
+
+def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
+    """What fits all estimates and most intervals: no bound stretches the axis to more than the scale can hold."""
+    limit = limit_of(m) or 0.0
+    values = [0.0, limit, *(v for r in rows for v in (r.change, r.low, r.high) if v is not None)]
+    values += [v for v in (m.change, *m.interval) if view.finite(v) is not None and v is not None]
+    low, high = max(min(values), -1.0), min(max(values), 1.0)
+    room = 0.06 * max(high - low, 0.02)
+    return low - room, high + room
+
+
+def _caption(row: _Row, m: MeasurementReport) -> str:
+    text = f"{view.count(row.n)} · {view.change(row.change, m.unit)}"
+    return f"{text}, {row.status}" if row.status in LOOKS else text
+
+
+def _ticks(axis: Any, unit: str) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: view.amount(float(value), unit).replace(".0 ", " ")))
+
+
+def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_Row]]]) -> str:
+    worst = [
+        f"{view.title(label(name))}: {len(rows)} slices, worst {rows[0].name} ({view.change(rows[0].change, m.unit)})"
+        for name, m, rows in panels
+    ]
+    return f"Forest plot of slices. {'; '.join(worst)}."

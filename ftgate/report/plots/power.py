@@ -1,0 +1,65 @@
+"""The picture of ``ftgate plan --plot``: power against the number of items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ftgate.planning import POWER, Plan, Point
+from ftgate.report import view
+from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LINES = ((BLUE, "-", "o"), (VERMILION, "--", "s"), (GREEN, ":", "D"), (PURPLE, "-.", "^"))
+"""Colour, dashes and marker of each measurement's curve, in the plan's order."""
+
+
+def draw_power(plan: Plan) -> Picture:
+    """One curve a measurement: the chance that a good candidate passes; a mark at the items there are.
+
+    The number of items is on a logarithmic axis.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for p, (colour, dashes, marker) in zip(plan.prospects, LINES * len(plan.prospects), strict=False):
+            needed = view.NONE if p.needed is None else view.count(p.needed)
+            words = f"{view.title(p.name)}\nhas {view.count(p.compared)}, 80 % at {needed}"
+            x, y = _columns(p.curve)
+            axes.plot(x, y, color=colour, linestyle=dashes, linewidth=2)
+            axes.plot([], [], color=colour, linestyle=dashes, linewidth=2, marker=marker, markersize=7, label=words)
+            axes.plot(max(p.compared, 1), p.power, color=colour, marker=marker, markersize=7, linestyle="none")
+        heading(axes, "How often a good candidate passes, by the number of items that decide")
+        axes.axhline(POWER, color=FAINT, linewidth=1.2, linestyle=(0, (5, 4)))
+        axes.set_xscale("log")
+        axes.set_xlabel("items that decide")
+        axes.set_ylabel("good candidates that pass")
+        axes.set_ylim(-0.02, 1.03)
+        _counts(axes.xaxis)
+        percent_axis(axes.yaxis)
+        if plan.prospects:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=1.0)
+
+    ends = [
+        f"{view.title(p.name)} {view.decimal(100 * p.power, 0)} % with {view.count(p.compared)} items"
+        for p in plan.prospects
+    ]
+    return picture("power", f"Power against the number of items: {'; '.join(ends) or 'nothing to plan'}.", 4.4, draw)
+
+
+def _columns(curve: Sequence[Point]) -> tuple[list[int], list[float]]:
+    return [max(point.n, 1) for point in curve], [point.power for point in curve]
+
+
+def _counts(axis: object) -> None:
+    """Whole numbers at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.axis import Axis
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    assert isinstance(axis, Axis)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda n, _: view.count(round(n)) if n >= 1 else ""))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,97 @@
+"""Reliability diagram: how often each model is right at each confidence, and how many items that rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ftgate.report import view
+from ftgate.report.curve import Bin, Point, bins_of
+from ftgate.report.document import Report
+from ftgate.report.plots.style import FAINT, MODELS, Picture, heading, interval, percent_axis, picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_reliability(report: Report) -> Picture | None:
+    """Both models' accuracy over confidence with Wilson intervals; None without calibration bins."""
+    bins = bins_of(report)
+    if not bins:
+        return None
+    level = report.measurements["calibration"].level
+
+    def draw(figure: Figure) -> None:
+        curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+        _curve(curve, bins, level)
+        _counts(counts, bins)
+
+    return picture("reliability", _alt(bins), 6.4, draw)
+
+
+def _curve(axes: Axes, bins: Sequence[Bin], level: float) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, linestyle=(0, (5, 4)), linewidth=1.2, label="as often right as it says")
+    for name, (colour, marker) in MODELS.items():
+        points = [p for p in (_point(b, name) for b in bins) if p is not None]
+        x = [p.confidence for p in points]
+        bands = [interval(p.accuracy, p.n, level) for p in points]
+        low, high = [b.low for b in bands], [b.high for b in bands]
+        axes.fill_between(x, low, high, color=colour, alpha=0.13, linewidth=0)
+        axes.vlines(x, low, high, color=colour, linewidth=1.2)
+        axes.plot(
+            x,
+            [p.accuracy for p in points],
+            color=colour,
+            marker=marker,
+            markersize=6,
+            linewidth=1.8,
+            label=name,
+            clip_on=False,
+        )
+    heading(axes, "How often each model is right, by its confidence")
+    axes.set_ylabel("right answers")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="upper left")
+    axes.annotate(
+        f"below the dashed line: surer than it is right; bars and bands: {view.level(level)} intervals",
+        (0.99, 0.03),
+        xycoords="axes fraction",
+        ha="right",
+        fontsize=8.5,
+        color=FAINT,
+    )
+    percent_axis(axes.yaxis)
+
+
+def _counts(axes: Axes, bins: Sequence[Bin]) -> None:
+    for place, (name, (colour, _)) in enumerate(MODELS.items()):
+        for b in bins:
+            point, half = _point(b, name), (b.high - b.low) / 2
+            if point is not None:
+                axes.bar(b.low + place * half, point.n, 0.92 * half, align="edge", color=colour)
+    axes.set_ylabel("items")
+    axes.set_xlabel("confidence")
+    axes.grid(visible=False, axis="x")
+    percent_axis(axes.xaxis)
+
+
+def _point(b: Bin, name: str) -> Point | None:
+    return b.base if name == "base" else b.candidate
+
+
+def _alt(bins: Sequence[Bin]) -> str:
+    """Each model's mean confidence and accuracy over all bins."""
+    parts = []
+    for name in MODELS:
+        points = [p for p in (_point(b, name) for b in bins) if p is not None]
+        n = sum(p.n for p in points)
+        if n:
+            sure, right = (sum(v * p.n for v, p in zip(vs, points, strict=True)) / n for vs in _columns(points))
+            parts.append(f"the {name} is {view.percent(sure)} sure and {view.percent(right)} right on {n} items")
+    return f"Reliability diagram: {'; '.join(parts)}."
+
+
+def _columns(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [p.confidence for p in points], [p.accuracy for p in points]

@@ -1,0 +1,152 @@
+"""What all pictures share: size, colours, safe words, and how a figure becomes the same bytes every time.
+
+Colours are those of Okabe and Ito (2008), told apart with any colour vision; models and statuses differ in shape too.
+Figures are made without pyplot, so that nothing global is touched; matplotlib is imported when the first one is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ftgate.report.escape import clean
+from ftgate.stats.interval import Interval, wilson_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, VERMILION, ORANGE, GREEN, PURPLE, SKY = "#0072b2", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"
+INK, FAINT, EDGE, GROUND = "#1f2328", "#59636e", "#d1d9e0", "#ffffff"
+MODELS: Mapping[str, tuple[str, str]] = {"base": (BLUE, "o"), "candidate": (VERMILION, "s")}
+"""Colour and marker of each model, in every picture."""
+WIDTH = 8.0
+"""Inches: 800 pixels, the width of a comment, at 100 pixels an inch."""
+PNG_DPI = 200
+_SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
+_ELEMENTS = frozenset({"svg", "g", "path", "rect", "use", "defs", "text", "tspan", "clipPath", "title"})
+_ATTRIBUTES = frozenset(
+    {"width", "height", "viewBox", "version", "id", "d", "style", "x", "y", "transform", "clip-path", "role"}
+    | {"aria-label", "stroke-linejoin", "href"}
+)
+_SETTINGS: Mapping[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.axisbelow": True,
+    "axes.unicode_minus": True,
+    "figure.facecolor": GROUND,
+    "grid.color": EDGE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "path.sketch": None,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ftgate",
+    "text.color": INK,
+    "text.parse_math": False,
+    "text.usetex": False,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One figure as a file holds it. ``alt`` says in words what it shows, for those who cannot see it."""
+
+    name: str
+    alt: str
+    svg: str
+    png: bytes
+
+    def content(self, suffix: str) -> bytes:
+        """The file that ends in ``suffix``: ``.svg`` or ``.png``."""
+        return self.png if suffix == ".png" else self.svg.encode("utf-8")
+
+
+def picture(name: str, alt: str, height: float, draw: Callable[[Figure], None]) -> Picture:
+    """Draw a figure of the common width and of ``height`` inches. The same data give the same bytes."""
+    from matplotlib.figure import Figure
+
+    with _settings(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph", category=UserWarning)  # a name in another script
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        draw(figure)
+        vector, pixels = io.StringIO(), io.BytesIO()
+        figure.savefig(vector, format="svg", metadata={"Date": None, "Creator": None})
+        figure.set_layout_engine("none")  # both files as it was laid out for the first
+        figure.savefig(pixels, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    return Picture(name, label(alt, 1000), _inline(vector.getvalue(), name, label(alt, 1000)), pixels.getvalue())
+
+
+def label(text: str, limit: int = 40) -> str:
+    """Words of a stranger for a picture: one line, nothing that acts, at most ``limit`` characters."""
+    line = " ".join(clean(text[: 4 * limit + 200]).split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def heading(axes: Axes, text: str) -> None:
+    """The picture's own title, at the left."""
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
+
+
+def interval(mean: float, n: int, level: float) -> Interval:
+    """The Wilson interval of a mean score, at the report's two-sided ``level`` or as near to it as there is one."""
+    alpha = (1 - level) / 2
+    return wilson_interval(mean, n, min(max(alpha, 1e-6), 0.4) if math.isfinite(alpha) else 0.05)
+
+
+def percent_axis(axis: Any) -> None:
+    """Shares as whole percent."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+
+
+def _settings() -> AbstractContextManager[None]:
+    from matplotlib import rc_context
+
+    settings: Any = dict(_SETTINGS)
+    return rc_context(rc=settings)
+
+
+def _inline(source: str, name: str, alt: str) -> str:
+    """An SVG that can stand in a web page: known elements and attributes alone, links within itself alone.
+
+    Ids get the picture's name in front, so that several fit into one page; a style sheet would reach out of the
+    picture and is left out.
+    """
+    root = ET.fromstring(source)  # noqa: S314 - written by matplotlib a moment ago
+    ET.register_namespace("", _SVG.strip("{}"))
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag.removeprefix(_SVG) not in _ELEMENTS:
+                parent.remove(child)
+    for element in root.iter():
+        link = element.attrib.pop(_LINK, "")
+        kept = {key: value for key, value in element.attrib.items() if key in _ATTRIBUTES and key != "href"}
+        if link.startswith("#"):
+            kept["href"] = f"#{name}-{link[1:]}"
+        if "id" in kept:
+            kept["id"] = f"{name}-{kept['id']}"
+        if "style" in kept:  # where the font is missing, the one that its widths were modelled on
+            kept["style"] = kept["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+        if "clip-path" in kept:
+            kept["clip-path"] = kept["clip-path"].replace("url(#", f"url(#{name}-")
+        element.attrib.clear()
+        element.attrib.update(kept)
+    root.attrib.update({"role": "img", "aria-label": alt, "stroke-linejoin": "round"})
+    return ET.tostring(root, encoding="unicode") + "\n"
