@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import decision, phases
+from benchmarks import contamination, decision, phases
 
-BENCHMARKS = {"decision": decision.main, "phases": phases.main}
+BENCHMARKS = {"contamination": contamination.main, "decision": decision.main, "phases": phases.main}
 
 
 def main() -> None:

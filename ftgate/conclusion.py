@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftgate.asking import Respondents
-from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status, Suite
+from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
 from ftgate.job import Job, seems_same
 from ftgate.looks import Look, items_at, planned_share
 from ftgate.measurements.multiple_choice import letters_for
@@ -40,6 +40,8 @@ class Result:
     pairs: tuple[Pair, ...]
     scored: Scored
     finding: Finding
+    aside: int = 0
+    """Questions to each model about items that do not count."""
 
 
 def conclude(
@@ -97,7 +99,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(len(pair.base) for result in results.values() for pair in result.pairs),
+        questions_asked=2 * sum(r.aside + sum(len(pair.base) for pair in r.pairs) for r in results.values()),
         questions_saved=2 * saved,
         questions_added=2 * added,
     )
@@ -125,7 +127,7 @@ def checklist(
             ok=True,
             evidence=f"log-probabilities moved by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
         ),
-        _held_out(job),
+        *_held_out(job),
         _enough("General capability was measured on at least 200 prompts", found, "forgetting", GENERAL_PROMPTS),
         _edge_cases(found),
         _enough("Calibration was measured on at least 500 items", found, "calibration", 500),
@@ -161,15 +163,31 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
     return [ChecklistEntry(item=item, ok=False if alike else None, evidence=evidence)]
 
 
-def _held_out(job: Job) -> ChecklistEntry:
-    item = "The target suite is held out from the training data"
-    if "target" not in job.suites or job.training is None:
-        return ChecklistEntry(item=item, ok=None, evidence="no training data was given to compare with")
-    repeated = job.repeated_in_training
-    total = len(job.suites["target"].items)
-    return ChecklistEntry(
-        item=item, ok=repeated == 0, evidence=f"{repeated} of {total} prompts occur word for word in the training data"
-    )
+def _held_out(job: Job) -> list[ChecklistEntry]:
+    names = [name for name in job.suites if name != "target"]
+    lines = [("The target suite is held out from the training data", ["target"])] if "target" in job.suites else []
+    lines += [("The other suites are held out from the training data", names)] if names else []
+    if job.training is None:
+        nothing = "no training data was given to compare with, so nothing was left out"
+        return [ChecklistEntry(item=item, ok=None, evidence=nothing) for item, _ in lines]
+    return [
+        ChecklistEntry(
+            item=item,
+            ok=not any(job.overlaps[name].contained for name in names),
+            evidence="; ".join(_overlap(job, name, named=len(names) > 1 or name != "target") for name in names),
+        )
+        for item, names in lines
+    ]
+
+
+def _overlap(job: Job, name: str, *, named: bool) -> str:
+    """How much of a suite the training data holds: ``3 of 200 items occur in it (first in line 17)`` and so on."""
+    overlap, total = job.overlaps[name], job.suite_size(name)
+    text = f"{name}: " if named else ""
+    text += f"{len(overlap.contained)} of {total} items occur in it"
+    if overlap.contained:
+        text += f" (first in line {min(found.line for found in overlap.contained.values())}) and do not count"
+    return text + (f", {len(overlap.alike)} more look like some of it" if overlap.alike else "")
 
 
 def _enough(item: str, found: Mapping[str, Any], name: str, least: int) -> ChecklistEntry:
@@ -183,7 +201,7 @@ def _edge_cases(found: Mapping[str, Any]) -> ChecklistEntry:
     if "tail" not in found:
         return ChecklistEntry(item=item, ok=False, evidence="the policy has no tail measurement")
     details = found["tail"].details
-    if not details:
+    if "tail" not in details:
         return ChecklistEntry(item=item, ok=False, evidence="no query lies in the tail")
     evidence = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
     return ChecklistEntry(item=item, ok=details["tail"] > 0, evidence=evidence)
@@ -235,7 +253,10 @@ def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started
         "base": _model(job.base),
         "candidate": _model(job.candidate),
         "judge": _judge(job.judge, judge) if job.judge is not None else None,
-        "suites": {name: _suite(suite) for name, suite in job.suites.items()},
+        "suites": {
+            name: {"source": suite.source, "sha256": suite.sha256, "items": job.suite_size(name)}
+            for name, suite in job.suites.items()
+        },
         "training_data": (
             {"source": job.training.source, "sha256": job.training.sha256, "rows": job.training.rows}
             if job.training is not None
@@ -260,10 +281,6 @@ def _model(model: Model) -> dict[str, Any]:
 def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:
     reads = engine.settings.get("reads") if engine is not None else None
     return _model(model) | ({"reads": reads} if reads else {})
-
-
-def _suite(suite: Suite) -> dict[str, Any]:
-    return {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
 
 
 def _clock(seconds: float) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from ftgate.asking import Respondents
 from ftgate.datasets import TrainingData
 from ftgate.domain import Model, Suite, TailMap, digest_of
@@ -34,7 +32,7 @@ def locate(
     key = digest_of(["tail map", 1, base.digest, suite.sha256, training.sha256, kind, most, seed])
 
     def compute() -> dict[str, object]:
-        texts = _sample(training.texts, most, seed)
+        texts = _sample(training, most, seed)
         embedder = open_embedder(kind)
         try:
             return _measure(texts, [item.user_text for item in suite.items], embedder, respondents)
@@ -72,9 +70,9 @@ def _measure(
     }
 
 
-def _sample(texts: Sequence[str], most: int, seed: int) -> list[str]:
-    """All texts, or ``most`` of them drawn without replacement, in their own order."""
-    if len(texts) <= most:
-        return list(texts)
-    chosen = generator(seed, "training sample").choice(len(texts), most, replace=False)
-    return [texts[i] for i in np.sort(chosen)]
+def _sample(training: TrainingData, most: int, seed: int) -> list[str]:
+    """The user text of all rows, or of ``most`` of them drawn without replacement, in their own order."""
+    if training.rows <= most:
+        return list(training.texts())
+    chosen = set(generator(seed, "training sample").choice(training.rows, most, replace=False).tolist())
+    return [text for i, text in enumerate(training.texts()) if i in chosen]

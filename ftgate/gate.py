@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ftgate import contamination
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
 from ftgate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
@@ -23,7 +24,6 @@ from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
-from ftgate.verdict import assess
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def run_gate(job: Job, cast: Cast) -> Report:
     """Ask both models the same questions, then judge the difference."""
     started = time.time()
     tail_map = locate_tail(job, cast)
+    job = contamination.set_apart(job, contamination.overlaps(job, cast.models))
     cast.models.require([job.base, job.candidate])
     controls = run_controls(job, cast)
     fitness = test_judge(job, cast)
@@ -113,7 +114,7 @@ def test_judge(job: Job, cast: Cast) -> dict[str, Fitness]:
     """Whether the judge has earned its vote on each suite that it grades."""
     return {
         m.name: judge_for(job, cast, m.name, "test judge").fitness(
-            job.suites[m.name].items, generator(job.seed, f"{m.name} fitness")
+            job.suites[m.name].items + job.aside.get(m.name, ()), generator(job.seed, f"{m.name} fitness")
         )
         for m in job.measurements
         if m.judges(job.suites[m.name].items)
@@ -141,7 +142,9 @@ def next_looks(job: Job, results: Mapping[str, Result], noisy: frozenset[str] = 
 def ask_both(job: Job, cast: Cast, due: Mapping[str, Look]) -> dict[str, tuple[Pair, ...]]:
     """Every question of the measurements that are due to both models, all in one go; answers paired by item."""
     open_ = [m for m in job.measurements if m.name in due]
-    plan = [(m.name, i, m.plan(i)) for m in open_ for i in items_at(due[m.name], job.suites[m.name], job.seed)]
+    items = {m.name: items_at(due[m.name], job.suites[m.name], job.seed) for m in open_}
+    # Those that do not count are asked with the first look, and at each later one the journal has their answers.
+    plan = [(m.name, i, m.plan(i)) for m in open_ for i in (*items[m.name], *contamination.asked_aside(job, m.name))]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
     answers = iter(cast.models.ask(asks, "answer questions"))
     said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]
@@ -192,8 +195,7 @@ def examine(
             fitness=fitness.get(m.name),
             overall_alpha=rules.alpha,
         )
-        finding = assess(m.compare(evidence, generator(job.seed, m.name)), rules)
-        results[m.name] = Result(due[m.name], pairs[m.name], scores[m.name], finding)
+        results[m.name] = contamination.judged(job, m, evidence, due[m.name])
     return results
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftgate.artifacts.open import open_model, require_finite
@@ -17,8 +16,8 @@ from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.measurements.texts import normal
 from ftgate.stats.seeding import generator
+from ftgate.wording import Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +32,19 @@ class Job:
     judge: Model | None
     suites: Mapping[str, Suite]
     training: TrainingData | None
-    repeated_in_training: int = 0
-    """How many target prompts occur word for word in the training data."""
+    overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    """What the training data holds of each suite, once they have been compared."""
+    aside: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    """Items that the training data holds: no longer in ``suites``, and for information alone."""
 
     @property
     def seed(self) -> int:
         """Where every random draw of the run starts."""
         return self.policy.evidence.seed
+
+    def suite_size(self, name: str) -> int:
+        """How many items a suite has, those that were set aside among them."""
+        return len(self.suites[name].items) + len(self.aside.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]
@@ -75,8 +80,7 @@ def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local
         )
     judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
     judge = _judge(policy.judge, policy_path, resolver, (base, candidate), judged) if judged else None
-    repeated = _repeated(suites.get("target"), training)
-    return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training, repeated)
+    return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training)
 
 
 def require_finite_weights(job: Job) -> None:
@@ -136,8 +140,7 @@ def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> Tr
         return replace(read_training_texts(path), source=source.source)
     _refuse_disguise(path, manifest_path)
     training = read_training_texts(path)
-    with path.open("rb") as file:
-        found = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    found = f"sha256:{training.sha256}"
     if source.digest not in (None, found):
         raise ConfigurationError(
             f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {found}",
@@ -157,13 +160,6 @@ def _refuse_disguise(path: Path, manifest_path: Path) -> None:
             f"manifest {manifest_path}: training_data.source is a link to a file of another kind",
             hint=f"name a {path.suffix or '.jsonl'} file itself, or copy it in the link's place",
         )
-
-
-def _repeated(suite: Suite | None, training: TrainingData | None) -> int:
-    if suite is None or training is None:
-        return 0
-    seen = {normal(text) for text in training.texts}
-    return sum(normal(item.user_text) in seen for item in suite.items)
 
 
 def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model | None) -> Model:

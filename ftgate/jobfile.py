@@ -40,7 +40,6 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             for name, suite in job.suites.items()
         },
         "training": _training_json(job.training),
-        "repeated_in_training": job.repeated_in_training,
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
     }
@@ -81,8 +80,7 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         candidate=_model_from(models["candidate"]),
         judge=_model_from(models["judge"]) if models["judge"] else None,
         suites=suites,
-        training=TrainingData((), training["sha256"], training["rows"], training["source"]) if training else None,
-        repeated_in_training=document["repeated_in_training"],
+        training=TrainingData(**training) if training else None,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info

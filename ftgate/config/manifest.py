@@ -31,7 +31,7 @@ class Manifest(Section):
     base: Source
     candidate: Source
     training_data: Source | None = None
-    """For the distance of queries from the training distribution."""
+    """For the distance of queries from it, and to leave out items that were trained on."""
 
 
 def read_manifest(path: Path) -> Manifest:

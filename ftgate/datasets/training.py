@@ -1,84 +1,134 @@
-"""Training data: only what its users said, read row by row, with bad rows counted instead of fatal."""
+"""Training data: read row by row, never held in memory; bad rows are counted instead of fatal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.suites import bad_rows
 from ftgate.datasets.tables import Problem, Row, read_rows
+from ftgate.errors import ConfigurationError
 
 _USERS = ("user", "human")
 _KNOWN = "messages, conversations, prompt, instruction (and input), question or text"
+MOST_PROBLEMS = 1000
+"""Bad rows that are remembered to be named; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What one training row says: the ``turns`` of its user, and every text in it (``texts``), whatever its field.
+
+    ``turns`` is empty where it cannot be told what the user said. ``line`` is where the row stands.
+    """
+
+    line: int
+    turns: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The user's side of every usable training row, in file order.
+    """A training file that was read once and can be read again: one row is in memory at a time.
 
-    ``sha256`` covers the texts and their order. ``rows`` were usable, ``skipped`` were not.
+    ``sha256`` is the file's. ``rows`` hold user text, ``skipped`` do not or could not be read. ``path`` is None where
+    only the record of an earlier run is left.
     """
 
-    texts: tuple[str, ...]
     sha256: str
     rows: int
     source: str
     skipped: int = 0
+    path: Path | None = None
+
+    def passages(self) -> Iterator[Passage]:
+        """Every row that can be read, in file order. Raises ConfigurationError where the file is not at hand."""
+        if self.path is None:
+            raise ConfigurationError(
+                f"the training data {self.source} is not read again here",
+                hint="the run was cut short before it was compared with: run `ftgate run` again",
+            )
+        return (_passage(row) for row in read_rows(self.path) if isinstance(row, Row))
+
+    def texts(self) -> Iterator[str]:
+        """The user text of every row that has one, in file order: ``rows`` of them."""
+        found = (_readable(passage) for passage in self.passages())
+        return (text for text in found if text is not None)
 
 
 def read_training_texts(path: Path) -> TrainingData:
-    """The user text of every row in a JSONL, CSV or Parquet file.
+    """Read a JSONL, CSV or Parquet file once, counting the rows whose user text can be told.
 
     The first field of these that is present counts: ``messages`` (``role``/``content``) or ``conversations``
     (``from``/``value``), of which all user turns are joined by line breaks; ``prompt``, as text or as messages;
     ``instruction``, joined with ``input`` if there is one; ``question``; ``text``, whole. Ids are not needed. Rows with
     none of them are skipped and counted. Raises DatasetError when no row is usable, or when the file breaks off.
     """
-    texts: list[str] = []
+    rows = skipped = 0
     problems: list[Problem] = []
-    digest = hashlib.sha256()
     for row in read_rows(path):
-        found = row if isinstance(row, Problem) else _user_text(row)
-        if isinstance(found, Problem):
-            problems.append(found)
-            if found.fatal:
-                raise bad_rows("training data", path, [found])
+        found = row if isinstance(row, Problem) else _problem(row)
+        if found is None:
+            rows += 1
             continue
-        content = found.encode("utf-8")
-        digest.update(len(content).to_bytes(8, "little") + content)
-        texts.append(found)
-    if not texts:
+        if found.fatal:
+            raise bad_rows("training data", path, [found])
+        skipped += 1
+        if skipped <= MOST_PROBLEMS:
+            problems.append(found)
+    if not rows:
         nothing = [Problem(0, "empty: it holds no row", "add rows, or leave training_data out of the manifest")]
         raise bad_rows("training data", path, problems or nothing)
-    return TrainingData(tuple(texts), digest.hexdigest(), len(texts), str(path), len(problems))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return TrainingData(digest, rows, str(path), skipped, path)
 
 
-def _user_text(row: Row) -> str | Problem:
-    text = _said(row.fields)
-    if text is None or not text.strip():
+def _problem(row: Row) -> Problem | None:
+    turns = _turns(row.fields)
+    text = "\n".join(turns)
+    if not text.strip():
         return Problem(row.line, f"no user text among the fields {', '.join(map(ascii, row.fields))}", f"give {_KNOWN}")
+    if not _encodable(text):
+        return Problem(row.line, "the text holds half a character (a lone surrogate)", "export it again")
+    return None
+
+
+def _readable(passage: Passage) -> str | None:
+    text = "\n".join(passage.turns)
+    return text if text.strip() and _encodable(text) else None
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return Problem(row.line, "the text holds half a character (a lone surrogate)", "export it again")
-    return text
+        return False
+    return True
 
 
-def _said(fields: Mapping[str, Any]) -> str | None:
+def _passage(row: Row) -> Passage:
+    return Passage(row.line, _turns(row.fields), tuple(_texts(row.fields)))
+
+
+def _turns(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the user said, turn by turn; nothing where no known field says it."""
     for name in ("messages", "conversations", "prompt", "instruction", "question", "text"):
         value = fields.get(name)
         if isinstance(value, str) and name in ("messages", "conversations"):
             value = _parsed(value)
         if isinstance(value, list):
-            return _turns(value)
+            return _user_turns(value)
         if isinstance(value, str):
             more = fields.get("input") if name == "instruction" else None
-            return f"{value}\n{more}" if isinstance(more, str) and more.strip() else value
-    return None
+            return (f"{value}\n{more}" if isinstance(more, str) and more.strip() else value,)
+    return ()
 
 
 def _parsed(text: str) -> Any:
@@ -89,10 +139,23 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _turns(turns: list[Any]) -> str | None:
+def _user_turns(turns: list[Any]) -> tuple[str, ...]:
     said = [
         turn.get("content", turn.get("value"))
         for turn in turns
         if isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in _USERS
     ]
-    return "\n".join(text for text in said if isinstance(text, str)) or None
+    return tuple(text for text in said if isinstance(text, str))
+
+
+def _texts(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Every text in a row, however deep: what leaked may stand in a field that no one thought of."""
+    waiting: list[Any] = [fields]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, Mapping):
+            waiting.extend(reversed(list(value.values())))
+        elif isinstance(value, list):
+            waiting.extend(reversed(value))

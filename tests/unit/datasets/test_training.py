@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +35,12 @@ def write(folder: Path, *rows: Any) -> Path:
     ],
 )
 def test_the_user_text_of_each_common_form(tmp_path: Path, row: Any, text: str) -> None:
-    assert read_training_texts(write(tmp_path, row)).texts == (text,)
+    assert list(read_training_texts(write(tmp_path, row)).texts()) == [text]
 
 
 def test_bad_rows_are_counted(tmp_path: Path) -> None:
     data = read_training_texts(write(tmp_path, {"text": "a"}, 3, {}, {"text": " "}, {"text": "\ud800"}, {"text": "b"}))
-    assert (data.texts, data.rows, data.skipped) == (("a", "b"), 2, 4)
+    assert (list(data.texts()), data.rows, data.skipped) == (["a", "b"], 2, 4)
 
 
 def test_no_usable_row_at_all_is_an_error(tmp_path: Path) -> None:
@@ -58,19 +60,35 @@ def test_a_file_that_breaks_off_is_an_error(tmp_path: Path) -> None:
         read_training_texts(path)
 
 
-def test_the_fingerprint_covers_texts_their_order_and_their_borders(tmp_path: Path) -> None:
-    def digest(*texts: str) -> str:
-        return read_training_texts(write(tmp_path, *({"text": t} for t in texts))).sha256
+def test_the_fingerprint_is_that_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, {"text": "a"}, {"text": "b"})
+    assert read_training_texts(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
-    assert digest("a", "b") == read_training_texts(write(tmp_path, {"prompt": "a"}, {}, {"prompt": "b"})).sha256
-    assert len({digest("a", "b"), digest("b", "a"), digest("ab"), digest("a")}) == 4
+
+def test_a_passage_has_its_line_its_users_turns_and_every_text(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    path = write(tmp_path, {"messages": turns}, 3, {"body": {"deep": ["d", {"er": "e"}], "n": 1}})
+    path.write_text(path.read_text() + "\n" + json.dumps({"prompt": "f", "completion": "g"}) + "\n")
+    first, second, third = read_training_texts(path).passages()
+    assert (first.line, first.turns, first.texts) == (1, ("a", "c"), ("user", "a", "assistant", "b", "user", "c"))
+    assert (second.line, second.turns, second.texts) == (3, (), ("d", "e"))
+    assert (third.line, third.turns, third.texts) == (5, ("f",), ("f", "g"))
+
+
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
+    path = write(tmp_path, *({"text": f"{i} " + "x" * 10_000} for i in range(3000)))
+    tracemalloc.start()
+    data = read_training_texts(path)
+    assert sum(len(text) for text in data.texts()) > 30_000_000
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
 
 
 def test_csv_and_lists_in_cells(tmp_path: Path) -> None:
     path = tmp_path / "train.csv"
     path.write_text('messages\n"[{""role"": ""user"", ""content"": ""hi""}]"\nnot a list\n')
     data = read_training_texts(path)
-    assert (data.texts, data.skipped) == (("hi",), 1)
+    assert (list(data.texts()), data.skipped) == (["hi"], 1)
 
 
 @given(content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))

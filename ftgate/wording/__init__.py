@@ -1,0 +1,11 @@
+"""Which of a few texts occur in many: word n-grams and near duplicates, one passage at a time. Pure.
+
+The texts that are looked for (the items of a suite) are indexed, and the many (training data) stream past the index, so
+that memory does not grow with them.
+"""
+
+from ftgate.wording.index import Index
+from ftgate.wording.normal import segments, words
+from ftgate.wording.sightings import Overlap, Sighting
+
+__all__ = ["Index", "Overlap", "Sighting", "segments", "words"]
