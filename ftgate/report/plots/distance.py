@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftgate.report import view
 from ftgate.report.document import Report, SliceReport
-from ftgate.report.plots.style import FAINT, MODELS, Picture, heading, interval, percent_axis, picture
+from ftgate.report.plots.style import MODELS, Picture, footnote, heading, interval, percent_axis, picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,14 +44,7 @@ def draw_distance(report: Report) -> Picture | None:
         axes.set_xticks([k for k, _ in parts], [f"{k}\n{view.count(part.n)}" for k, part in parts])
         axes.grid(visible=False, axis="x")
         axes.legend(loc="lower left", ncols=2)
-        axes.annotate(
-            f"bars: {view.level(m.level)} intervals of each model by itself",
-            (0.99, 0.03),
-            xycoords="axes fraction",
-            ha="right",
-            fontsize=8.5,
-            color=FAINT,
-        )
+        footnote(axes, f"bars: {view.level(m.level)} intervals of each model by itself")
         percent_axis(axes.yaxis)
 
     ends = [f"{name} {view.percent(_score(parts[0][1], name))} and {view.percent(_score(parts[-1][1], name))}"

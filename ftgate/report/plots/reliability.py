@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ftgate.report import view
 from ftgate.report.curve import Bin, Point, bins_of
 from ftgate.report.document import Report
-from ftgate.report.plots.style import FAINT, MODELS, Picture, heading, interval, percent_axis, picture
+from ftgate.report.plots.style import FAINT, MODELS, Picture, footnote, heading, interval, percent_axis, picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,14 +54,7 @@ def _curve(axes: Axes, bins: Sequence[Bin], level: float) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.legend(loc="upper left")
-    axes.annotate(
-        f"below the dashed line: surer than it is right; bars and bands: {view.level(level)} intervals",
-        (0.99, 0.03),
-        xycoords="axes fraction",
-        ha="right",
-        fontsize=8.5,
-        color=FAINT,
-    )
+    footnote(axes, f"below the dashed line: surer than it is right; bars and bands: {view.level(level)} intervals")
     percent_axis(axes.yaxis)
 
 

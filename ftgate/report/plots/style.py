@@ -103,6 +103,11 @@ def heading(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=11, fontweight="bold")
 
 
+def footnote(axes: Axes, text: str) -> None:
+    """What to know when reading the picture, small and in its lower right corner."""
+    axes.annotate(text, (0.99, 0.03), xycoords="axes fraction", ha="right", fontsize=8.5, color=FAINT)
+
+
 def interval(mean: float, n: int, level: float) -> Interval:
     """The Wilson interval of a mean score, at the report's two-sided ``level`` or as near to it as there is one."""
     alpha = (1 - level) / 2
