@@ -63,6 +63,22 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 
 
 @click.command()
+@click.argument("directory", type=PATH)
+@click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
+def fetch(directory: Path, policy: str) -> None:
+    """Write what an evaluation needs into DIRECTORY: the base branch's policy and suites, the change's manifests."""
+    from ftgate.publish.context import read_place
+    from ftgate.publish.outputs import Runner
+    from ftgate.publish.parcel import fetch as write_parcel
+
+    place = read_place(os.environ, _event())
+    manifests = write_parcel(_hub(place.repository), place, policy, directory)
+    found = {"manifests": json.dumps(manifests), "model-change": str(bool(manifests)).lower()}
+    Runner.of(os.environ).set_outputs(found)
+    _say(f"to judge: {', '.join(manifests) or 'nothing'}")
+
+
+@click.command()
 @REPO
 @click.option("--pull-request", "number", type=int, default=None, help="Check this thread's comment too.")
 @POLICY
@@ -147,7 +163,7 @@ def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy
     _say(f"waived until {record.expires}: waiver {record.identity[:12]}")
 
 
-VERBS = (publish, history, verify, waive)
+VERBS = (publish, fetch, history, verify, waive)
 
 
 def _hub(repository: str) -> Hub:

@@ -28,7 +28,7 @@ HEADER = """\
 
 
 def main() -> None:
-    """Write the three locks; the second is constrained by the first."""
+    """Write the locks; what they share has one version."""
     parser = argparse.ArgumentParser(description="Resolve what ftgate needs into requirements/*.lock.")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     upgrade = parser.parse_args().upgrade
@@ -40,16 +40,27 @@ def main() -> None:
         "dev.lock",
         "Tools for tests and linting; what they share with cpu.lock has the same version there.",
         ["-", "--constraints", str(LOCKS / "cpu.lock")],
-        given="\n".join(dev_tools()),
+        given="\n".join(listed("optional-dependencies", "dev")),
+        upgrade=upgrade,
+    )
+    shared = ["--constraints", str(LOCKS / "cpu.lock")]
+    compile_lock("build.lock", "What builds the wheel.", [str(LOCKS / "build.in"), *shared], upgrade=upgrade)
+    compile_lock(
+        "image.lock",
+        "What the image needs beyond PyTorch, transformers and vLLM; each has the version of cpu.lock.",
+        ["-", *shared, "--excludes", str(LOCKS / "image-excluded.txt")],
+        given="\n".join(listed("dependencies")),
         upgrade=upgrade,
     )
 
 
-def dev_tools() -> list[str]:
-    """The `dev` extra of pyproject.toml, as requirement lines."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    tools: list[str] = project["optional-dependencies"]["dev"]
-    return tools
+def listed(*keys: str) -> list[str]:
+    """Requirement lines of pyproject.toml, below [project]."""
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for key in keys:
+        found = found[key]
+    lines: list[str] = found
+    return lines
 
 
 def compile_lock(name: str, title: str, inputs: list[str], *, upgrade: bool, given: str = "") -> None:

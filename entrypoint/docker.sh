@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# What cpu/action.yml and gpu/action.yml run:  docker.sh cpu|gpu
+# Builds the image unless one is named, then runs one mode in it. Inputs come as INPUT_*, with _ for their hyphens.
+set -euo pipefail
+kind=$1
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+image=${INPUT_IMAGE:-}
+if [[ -z $image ]]; then
+  image=ftgate-$kind
+  build=(build --quiet --tag "$image")
+  [[ $kind == cpu ]] && build+=(--build-arg BASE_IMAGE=python:3.12-slim-bookworm)
+  [[ -n ${INPUT_BASE_IMAGE:-} ]] && build+=(--build-arg "BASE_IMAGE=$INPUT_BASE_IMAGE")
+  docker "${build[@]}" "$root"
+fi
+
+work=/github/workspace
+mkdir -p "$GITHUB_WORKSPACE/$INPUT_JOB" "$GITHUB_WORKSPACE/$INPUT_OUT"
+# As the runner's own user, without privileges; a home that vanishes with the container.
+run=(run --rm --init --cap-drop ALL --security-opt no-new-privileges --user "$(id -u):$(id -g)")
+run+=(--env HOME=/tmp --env USER=ftgate --workdir "$work" --env INPUT_JOB --env INPUT_OUT)
+
+case $kind in
+  cpu)
+    run+=(--env INPUT_MODE --env INPUT_POLICY --env INPUT_AUTHOR --env INPUT_TOKEN)
+    run+=(--volume "$GITHUB_WORKSPACE:$work" --volume "$GITHUB_EVENT_PATH:$GITHUB_EVENT_PATH:ro")
+    for name in GITHUB_OUTPUT GITHUB_STEP_SUMMARY; do run+=(--env "$name" --volume "${!name}:${!name}"); done
+    for name in ACTIONS ACTOR API_URL EVENT_NAME EVENT_PATH REPOSITORY RUN_ID SERVER_URL SHA TRIGGERING_ACTOR; do
+      run+=(--env "GITHUB_$name")
+    done
+    ;;
+  gpu)
+    # Of the machine, only the parcel, the place for answers and what the workflow names; no file of the runner.
+    run+=(--env INPUT_MODE=evaluate --gpus "$INPUT_GPUS" --shm-size "$INPUT_SHM_SIZE")
+    run+=(--volume "$GITHUB_WORKSPACE/$INPUT_JOB:$work/$INPUT_JOB:ro")
+    run+=(--volume "$GITHUB_WORKSPACE/$INPUT_OUT:$work/$INPUT_OUT")
+    if [[ -n ${INPUT_CACHE:-} ]]; then run+=(--volume "$INPUT_CACHE:/cache" --env HF_HOME=/cache/huggingface); fi
+    if [[ -n ${INPUT_MODELS:-} ]]; then run+=(--volume "$INPUT_MODELS:$INPUT_MODELS:ro"); fi
+    for name in ${INPUT_PASS_ENV:-}; do run+=(--env "$name"); done
+    ;;
+  *)
+    echo "docker.sh: $kind is neither cpu nor gpu" >&2
+    exit 2
+    ;;
+esac
+exec docker "${run[@]}" "$image"

@@ -1,0 +1,142 @@
+"""INPUT_* -> command lines, and the order in which a mode calls them."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from entrypoint.machine import inspect, problem_of
+
+LISTING = "ftgate-job.json"
+"""What `ftgate fetch` leaves in the job's folder: the policy and the manifests to judge."""
+VERDICTS = (0, 1, 4)
+"""Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
+USAGE, FAILED = 2, 3
+MODES = ("plan", "evaluate", "report", "all")
+SECRETS = ("GITHUB_TOKEN", "INPUT_TOKEN")
+Call = Callable[[Sequence[str], Mapping[str, str]], int]
+"""Runs ftgate with these arguments in this environment; returns its exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The action's inputs. The runner names them INPUT_, then the name in capitals with its hyphens kept."""
+
+    mode: str
+    policy: str
+    job: str
+    out: str
+    author: str
+    token: str
+
+    @classmethod
+    def of(cls, env: Mapping[str, str]) -> Inputs:
+        """The inputs in ``env``; an empty one means its default."""
+        return cls(
+            mode=env.get("INPUT_MODE") or "all",
+            policy=env.get("INPUT_POLICY") or ".github/ftgate.yml",
+            job=env.get("INPUT_JOB") or "ftgate-job",
+            out=env.get("INPUT_OUT") or "ftgate-out",
+            author=env.get("INPUT_AUTHOR") or "",
+            token=env.get("INPUT_TOKEN") or env.get("GITHUB_TOKEN") or "",
+        )
+
+
+def run_mode(env: Mapping[str, str], call: Call | None = None, problem: Callable[[Path], str] | None = None) -> int:
+    """Do what the input `mode` says. Returns the exit code: that of ftgate, or 3 where an evaluation left no verdict."""
+    inputs = Inputs.of(env)
+    if inputs.mode not in MODES:
+        return _complain(f"mode is {inputs.mode!r}", f"use one of {', '.join(MODES)}", USAGE)
+    job = Job(inputs, env, call or ftgate, problem or (lambda policy: problem_of(inspect(env, policy))))
+    return {"plan": job.plan, "evaluate": job.evaluate, "report": job.report, "all": job.all}[inputs.mode]()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One mode with its effects."""
+
+    inputs: Inputs
+    env: Mapping[str, str]
+    call: Call
+    problem: Callable[[Path], str]
+    """What this machine lacks for the engine of a policy, or nothing."""
+
+    def plan(self) -> int:
+        """Pending, then the parcel for the evaluation, then what a run needs and whether every suite can be read."""
+        code = self._told("publish", "--pending", "--policy", self.inputs.policy, *self._author())
+        code = code or self._told("fetch", self.inputs.job, "--policy", self.inputs.policy)
+        for policy, manifest in [] if code else self._pairs():
+            code = code or self._apart("plan", "--policy", policy, "--manifest", manifest)
+        return code
+
+    def evaluate(self) -> int:
+        """Run every manifest; one that fails does not keep the next from being judged."""
+        pairs = list(self._pairs())
+        if pairs and (problem := self.problem(Path(pairs[0][0]))):
+            return _complain(*problem.split("\n", 1), FAILED)
+        codes = []
+        for number, (policy, manifest) in enumerate(pairs, 1):
+            out = f"{self.inputs.out}/{number:03}-{slug(manifest)}"
+            codes.append(self._apart("run", "--policy", policy, "--manifest", manifest, "--out", out))
+        return next((code for code in codes if code not in VERDICTS), 0)
+
+    def report(self) -> int:
+        """Tell everyone what the folders say, whatever is left of them."""
+        out = Path(self.inputs.out)
+        folders = sorted(str(p) for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
+        return self._told("publish", *folders, "--policy", self.inputs.policy, *self._author())
+
+    def all(self) -> int:
+        """All three in one job. A final status follows whatever goes wrong between."""
+        if (code := self.plan()) == 0:
+            if not list(self._pairs()):
+                return 0  # said already: no model changed
+            self.evaluate()
+        return self.report() or code
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        """Policy and manifest of each evaluation."""
+        path = Path(self.inputs.job, LISTING)
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            names = [str(name) for name in found["manifests"]]
+            policy = str(found["policy"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            code = _complain(f"{path}: {error}", "hand on the folder that mode plan leaves (input job)", USAGE)
+            raise SystemExit(code) from None
+        for name in names:
+            yield f"{self.inputs.job}/{policy}", f"{self.inputs.job}/{name}"
+
+    def _author(self) -> list[str]:
+        return ["--author", self.inputs.author] if self.inputs.author else []
+
+    def _told(self, *arguments: str) -> int:
+        """A call that speaks with GitHub."""
+        return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token})
+
+    def _apart(self, *arguments: str) -> int:
+        """A call that reads what strangers wrote: it gets no token, and none of the runner's files."""
+        hidden = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", *SECRETS)
+        return self.call(arguments, {k: v for k, v in self.env.items() if k not in hidden})
+
+
+def slug(manifest: str) -> str:
+    """A folder's name for a manifest: its file's name, of plain letters, at most 40 of them."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(manifest).stem)[:40].strip("-") or "manifest"
+
+
+def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run the command line in a process of its own: an engine may leave threads and memory behind."""
+    print(f"ftgate {arguments[0]}", flush=True)
+    done = subprocess.run([sys.executable, "-P", "-m", "ftgate.cli", *arguments], env=env, check=False)  # noqa: S603
+    return done.returncode if done.returncode >= 0 else FAILED
+
+
+def _complain(message: str, hint: str, code: int) -> int:
+    print(f"ftgate: error: {message}\n  what to do: {hint}", file=sys.stderr, flush=True)
+    return code
