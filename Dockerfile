@@ -10,7 +10,7 @@ RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --target /t
 COPY pyproject.toml README.md LICENSE ./
 COPY ftgate ftgate
 COPY examples/tinyworld examples/tinyworld
-COPY .github/workflows/ftgate.yml .github/workflows/
+COPY .github/workflows/ftgate*.yml .github/workflows/
 RUN PYTHONPATH=/tools python3 -m hatchling build -t wheel -d /wheels
 
 FROM ${BASE_IMAGE}

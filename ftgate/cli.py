@@ -13,6 +13,7 @@ import click
 from ftgate import __version__
 from ftgate.cli_github import VERBS
 from ftgate.errors import ConfigurationError, FtgateError
+from ftgate.start import NOWHERE, write_start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,6 +146,18 @@ def schema(kind: str) -> None:
     from ftgate.schema import schema_of
 
     click.echo(schema_of(kind))
+
+
+@cli.command()
+@click.argument("folder", type=PATH, default=Path("."))
+@click.option("--action", default=NOWHERE, help="ftgate's actions: owner/name@<commit>, all 40 digits.")
+def init(folder: Path, action: str) -> None:
+    """Write a policy, a manifest and the workflows to start from into FOLDER. What is there is kept."""
+    for path, written in write_start(folder, action):
+        click.echo(f"{'wrote' if written else 'kept '} {path}")
+    if action == NOWHERE:
+        click.echo(f"next: put the repository and commit of ftgate's actions in place of {NOWHERE} in the workflows")
+    click.echo("next: name your suites and limits in .github/ftgate.yml, then set up the repository: docs/github.md")
 
 
 for verb in VERBS:

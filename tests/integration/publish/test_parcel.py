@@ -1,0 +1,151 @@
+"""The parcel: what is whose, and that nothing of a change takes the place of what belongs to the policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from support import reports
+from support.github import events
+from support.github.scene import POLICY_PATH, Scene
+
+from ftgate.errors import ConfigurationError, FtgateError
+from ftgate.publish.parcel import LISTING, fetch
+
+BASE = {
+    "evals/target.jsonl": "base target\n",
+    "evals/general.jsonl": "base general\n",
+    "judge/config.json": "{}",
+    "README.md": "not needed",
+}
+POLICY = {
+    "measurements": {
+        "target": {"dataset": "../evals/target.jsonl", "scorer": "choice"},
+        "forgetting": {"dataset": "builtin:general-200", "scorer": "judge"},
+        "tail": {"dataset": "../evals/general.jsonl", "scorer": "choice"},
+    },
+    "judge": {"source": "../judge"},
+}
+
+
+@pytest.fixture
+def scene(hub, tmp_path) -> Scene:
+    found = Scene(hub, tmp_path, **POLICY)
+    found.base = hub.git.commit(BASE, found.base, branch="main")
+    return found
+
+
+def local(**sources: str) -> str:
+    """A manifest that names folders of the repository."""
+    found = {"name": "bot", "base": {"source": "../weights/base"}, "candidate": {"source": "../weights/bot"}}
+    return yaml.safe_dump(found | {key: {"source": value} for key, value in sources.items()})
+
+
+def parcel(scene: Scene, **desk) -> tuple[list[str], dict[str, str]]:
+    """The manifests, and every file of the parcel."""
+    out = scene.folder / "job"
+    found = fetch(scene.client(), scene.desk(**desk).place, POLICY_PATH, out)
+    files = {p.relative_to(out).as_posix(): p.read_text() for p in out.rglob("*") if p.is_file()}
+    return found, files
+
+
+def test_policy_and_suites_are_the_base_branchs_and_manifests_the_changes(scene):
+    head = scene.push(
+        {
+            "models/bot.yaml": local(training_data="../data/train.jsonl"),
+            "weights/base/model.safetensors": "base",
+            "weights/bot/adapter.safetensors": "bot",
+            "data/train.jsonl": "rows",
+            "evals/target.jsonl": "easier questions",
+            POLICY_PATH: "version: 1",
+            "setup.py": "import os",
+        }
+    )
+    manifests, files = parcel(scene)
+    assert manifests == ["models/bot.yaml"]
+    assert json.loads(files.pop(LISTING)) == {"policy": POLICY_PATH, "sha": head, "manifests": manifests}
+    assert files == {
+        POLICY_PATH: scene.text,
+        "evals/target.jsonl": "base target\n",
+        "evals/general.jsonl": "base general\n",
+        "judge/config.json": "{}",
+        "models/bot.yaml": local(training_data="../data/train.jsonl"),
+        "weights/base/model.safetensors": "base",
+        "weights/bot/adapter.safetensors": "bot",
+        "data/train.jsonl": "rows",
+    }
+
+
+@pytest.mark.parametrize("source", ["../judge", "../.github", "../evals", "../evals/target.jsonl"])
+def test_no_file_of_the_change_takes_the_place_of_the_policys(scene, source):
+    scene.push(
+        {
+            "models/bot.yaml": local(candidate=source),
+            "judge/config.json": "mine",
+            "judge/more.json": "mine",
+            POLICY_PATH: "mine",
+            "evals/target.jsonl": "mine",
+        }
+    )
+    _, files = parcel(scene)
+    assert "mine" not in files.values()
+
+
+def test_weights_that_lie_elsewhere_are_left_there(scene):
+    scene.push()
+    _, files = parcel(scene)
+    assert [name for name in files if name.startswith("models")] == ["models/bot.yaml"]
+
+
+def test_a_change_that_touches_no_model_has_an_empty_parcel(scene):
+    scene.push({"README.md": "better"})
+    manifests, files = parcel(scene)
+    assert manifests == []
+    assert list(files) == [LISTING]
+
+
+@pytest.mark.parametrize(("event", "payload"), [("release", events.release()), ("workflow_dispatch", events.workflow_dispatch())])
+def test_where_nothing_is_compared_every_manifest_is_judged(scene, event, payload):
+    scene.hub.git.commit({"models/other.yaml": reports.manifest("other")}, scene.base, branch="main")
+    manifests, files = parcel(scene, event=event, payload=payload, GITHUB_SHA=scene.hub.git.resolve("main"))
+    assert manifests == ["models/bot.yaml", "models/other.yaml"]
+    assert "evals/target.jsonl" in files
+
+
+def test_a_manifest_that_cannot_be_used_is_named_but_not_run(scene):
+    scene.push({"models/bot.yaml": "name: [", "models/good.yaml": reports.manifest("good")})
+    manifests, files = parcel(scene)
+    assert manifests == ["models/bot.yaml", "models/good.yaml"]
+    assert json.loads(files[LISTING])["manifests"] == ["models/good.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("files", "links", "said"),
+    [
+        ({"models/bot.yaml": local(candidate="../../../etc")}, {}, "does not lie in the repository"),
+        ({"models/bot.yaml": local(candidate="..")}, {}, "does not lie in the repository"),
+        ({"models/bot.yaml": local()}, {"weights/bot/token": "/etc/passwd"}, "is a link"),
+        (
+            {"models/bot.yaml": local(), "weights/bot/w": "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"},
+            {},
+            "Git LFS",
+        ),
+    ],
+)
+def test_what_cannot_be_fetched_is_said_before_a_gpu_is_used(scene, files, links, said):
+    scene.push(files, **links)
+    with pytest.raises(ConfigurationError, match=said):
+        parcel(scene)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../b", ".git/hooks/post-checkout", "a//b"])
+def test_a_path_that_leads_out_is_refused_even_if_the_platform_names_one(scene, monkeypatch, path):
+    from ftgate.publish import parcel as module
+    from ftgate.publish.hub import File
+
+    with pytest.raises(FtgateError, match="no path for a file"):
+        module._write(scene.client(), {path: File("100644", "0" * 40)}, scene.folder / "job")
+    assert not (scene.folder / "job").exists()
+    assert not Path(scene.folder.parent, "outside").exists()

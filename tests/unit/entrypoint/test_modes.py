@@ -1,0 +1,189 @@
+"""From the runner's environment to command lines: which, in which order, and who sees the token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrypoint.modes import FAILED, LISTING, USAGE, Inputs, run_mode, slug
+
+
+class Recorder:
+    """In ftgate's place: remembers the calls and answers by the first word, or by the manifest's name."""
+
+    def __init__(self, **codes: int) -> None:
+        self.codes, self.calls = codes, []
+        self.environments: list[Mapping[str, str]] = []
+
+    def __call__(self, arguments: Sequence[str], env: Mapping[str, str]) -> int:
+        self.calls.append(list(arguments))
+        self.environments.append(env)
+        manifest = Path(arguments[arguments.index("--manifest") + 1]).stem if "--manifest" in arguments else ""
+        return self.codes.get(f"{arguments[0]}_{manifest}", self.codes.get(arguments[0], 0))
+
+    @property
+    def words(self) -> list[str]:
+        return [" ".join(call[:2]) if call[:2] == ["publish", "--pending"] else call[0] for call in self.calls]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def parcel(*manifests: str) -> None:
+    Path("ftgate-job").mkdir()
+    listing = {"policy": ".github/ftgate.yml", "sha": "a" * 40, "manifests": list(manifests)}
+    Path("ftgate-job", LISTING).write_text(json.dumps(listing), encoding="utf-8")
+
+
+def play(mode: str, recorder: Recorder, problem: str = "", **env: str) -> int:
+    given_env = {"INPUT_MODE": mode, "INPUT_TOKEN": "hush", "GITHUB_OUTPUT": "outputs", "PATH": "/bin", **env}
+    return run_mode(given_env, recorder, lambda _: problem)
+
+
+def test_plan_announces_fetches_and_plans_each_manifest(workspace: Path) -> None:
+    parcel("models/a.yaml", "models/b.yaml")
+    recorder = Recorder()
+    assert play("plan", recorder) == 0
+    assert recorder.calls == [
+        ["publish", "--pending", "--policy", ".github/ftgate.yml"],
+        ["fetch", "ftgate-job", "--policy", ".github/ftgate.yml"],
+        ["plan", "--policy", "ftgate-job/.github/ftgate.yml", "--manifest", "ftgate-job/models/a.yaml"],
+        ["plan", "--policy", "ftgate-job/.github/ftgate.yml", "--manifest", "ftgate-job/models/b.yaml"],
+    ]
+
+
+@pytest.mark.parametrize(("broken", "words"), [("publish", 1), ("fetch", 2), ("plan", 3)])
+def test_plan_stops_where_something_fails(workspace: Path, broken: str, words: int) -> None:
+    parcel("models/a.yaml", "models/b.yaml")
+    recorder = Recorder(**{broken: 2})
+    assert play("plan", recorder) == 2
+    assert len(recorder.calls) == words
+
+
+def test_evaluate_runs_every_manifest_into_a_folder_of_its_own(workspace: Path) -> None:
+    parcel("models/a.yaml", "models/b b.yaml")
+    recorder = Recorder()
+    assert play("evaluate", recorder) == 0
+    assert [call[-1] for call in recorder.calls] == ["ftgate-out/001-a", "ftgate-out/002-b-b"]
+
+
+@pytest.mark.parametrize(("code", "wanted"), [(0, 0), (1, 0), (4, 0), (2, 2), (3, 3), (130, 130)])
+def test_a_verdict_is_no_failure_of_the_evaluation(workspace: Path, code: int, wanted: int) -> None:
+    parcel("models/a.yaml")
+    assert play("evaluate", Recorder(run=code)) == wanted
+
+
+def test_a_manifest_that_fails_does_not_keep_the_next_from_being_judged(workspace: Path) -> None:
+    parcel("models/a.yaml", "models/b.yaml", "models/c.yaml")
+    recorder = Recorder(run_a=3, run_b=1, run_c=2)
+    assert play("evaluate", recorder) == 3
+    assert recorder.words == ["run"] * 3
+
+
+def test_what_the_machine_lacks_is_said_before_anything_runs(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parcel("models/a.yaml")
+    recorder = Recorder()
+    assert play("evaluate", recorder, problem="no GPU\nbuy one") == FAILED
+    assert not recorder.calls
+    assert capsys.readouterr().err == "ftgate: error: no GPU\n  what to do: buy one\n"
+
+
+def test_where_nothing_is_to_be_judged_nobody_asks_for_a_gpu(workspace: Path) -> None:
+    parcel()
+    assert play("evaluate", Recorder(), problem="no GPU\nbuy one") == 0
+
+
+def test_report_hands_on_every_folder_in_order(workspace: Path) -> None:
+    for name in ("002-b", "001-a"):
+        Path("ftgate-out", name).mkdir(parents=True)
+    Path("ftgate-out", "stray.txt").touch()
+    recorder = Recorder(publish=4)
+    assert play("report", recorder, INPUT_AUTHOR="bot") == 4
+    policy = ["--policy", ".github/ftgate.yml", "--author", "bot"]
+    assert recorder.calls == [["publish", "ftgate-out/001-a", "ftgate-out/002-b", *policy]]
+
+
+def test_report_speaks_even_where_no_artifact_arrived(workspace: Path) -> None:
+    recorder = Recorder(publish=3)
+    assert play("report", recorder) == 3
+    assert recorder.words == ["publish"]
+
+
+@pytest.mark.parametrize(
+    ("codes", "wanted", "words"),
+    [
+        ({}, 0, ["publish --pending", "fetch", "plan", "run", "publish"]),
+        ({"run": 3, "publish": 0}, 0, ["publish --pending", "fetch", "plan", "run", "publish"]),
+        ({"fetch": 2}, 2, ["publish --pending", "fetch", "publish"]),
+        ({"plan": 2}, 2, ["publish --pending", "fetch", "plan", "publish"]),
+    ],
+)
+def test_all_in_one_always_ends_with_a_report(
+    workspace: Path, codes: dict[str, int], wanted: int, words: list[str]
+) -> None:
+    parcel("models/a.yaml")
+    recorder = Recorder(**codes)
+    assert play("all", recorder) == wanted
+    assert recorder.words == words
+
+
+def test_all_in_one_says_nothing_twice_where_no_model_changed(workspace: Path) -> None:
+    parcel()
+    recorder = Recorder()
+    assert play("all", recorder) == 0
+    assert recorder.words == ["publish --pending", "fetch"]
+
+
+def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
+    parcel("models/a.yaml")
+    recorder = Recorder()
+    play("all", recorder, GITHUB_TOKEN="hush")
+    for call, env in zip(recorder.calls, recorder.environments, strict=True):
+        if call[0] in ("publish", "fetch"):
+            assert env["GITHUB_TOKEN"] == "hush"
+            assert env["GITHUB_OUTPUT"] == "outputs"
+        else:
+            assert "hush" not in env.values()
+            assert "GITHUB_OUTPUT" not in env
+            assert env["PATH"] == "/bin"
+
+
+def test_an_unknown_mode_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert play("deploy", Recorder()) == USAGE
+    assert "mode is 'deploy'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [None, "no json", "[]", '{"manifests": 3, "policy": ""}'])
+def test_a_parcel_that_cannot_be_read_says_where_it_comes_from(
+    workspace: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        Path("ftgate-job").mkdir()
+        Path("ftgate-job", LISTING).write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit) as left:
+        play("evaluate", Recorder())
+    assert left.value.code == USAGE
+    assert f"ftgate-job/{LISTING}" in capsys.readouterr().err
+
+
+def test_empty_inputs_are_defaults() -> None:
+    empty = {f"INPUT_{name}": "" for name in ("MODE", "POLICY", "JOB", "OUT", "AUTHOR", "TOKEN")}
+    assert Inputs.of(empty) == Inputs.of({})
+
+
+@given(st.text(max_size=300))
+def test_a_folders_name_is_plain_whatever_the_manifest_is_called(name: str) -> None:
+    found = slug(f"models/{name}.yaml")
+    assert 0 < len(found) <= 40
+    assert not set(found) - set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+    assert not found.startswith("-")
