@@ -24,7 +24,12 @@ def begin(folder: Path, action: str = ACTION) -> dict[str, bool]:
 def test_policy_and_manifest_are_valid(tmp_path: Path) -> None:
     begin(tmp_path)
     policy = read_policy(tmp_path / ".github" / "ftgate.yml")
-    assert {m.name for m in read_measurements(policy.measurements, "")} == {"target", "forgetting", "tail", "calibration"}
+    assert {m.name for m in read_measurements(policy.measurements, "")} == {
+        "target",
+        "forgetting",
+        "tail",
+        "calibration",
+    }
     assert read_manifest(tmp_path / "models" / "my-model.yaml").name == "my-model"
 
 

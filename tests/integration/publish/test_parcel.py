@@ -106,7 +106,9 @@ def test_a_change_that_touches_no_model_has_an_empty_parcel(scene):
     assert list(files) == [LISTING]
 
 
-@pytest.mark.parametrize(("event", "payload"), [("release", events.release()), ("workflow_dispatch", events.workflow_dispatch())])
+@pytest.mark.parametrize(
+    ("event", "payload"), [("release", events.release()), ("workflow_dispatch", events.workflow_dispatch())]
+)
 def test_where_nothing_is_compared_every_manifest_is_judged(scene, event, payload):
     scene.hub.git.commit({"models/other.yaml": reports.manifest("other")}, scene.base, branch="main")
     manifests, files = parcel(scene, event=event, payload=payload, GITHUB_SHA=scene.hub.git.resolve("main"))
