@@ -48,7 +48,7 @@ class Inputs:
 
 
 def run_mode(env: Mapping[str, str], call: Call | None = None, problem: Callable[[Path], str] | None = None) -> int:
-    """Do what the input `mode` says. Returns the exit code: that of ftgate, or 3 where an evaluation left no verdict."""
+    """Do what the input `mode` says. Returns the exit code: that of ftgate, or 3 where an evaluation has none."""
     inputs = Inputs.of(env)
     if inputs.mode not in MODES:
         return _complain(f"mode is {inputs.mode!r}", f"use one of {', '.join(MODES)}", USAGE)
@@ -78,7 +78,8 @@ class Job:
         """Run every manifest; one that fails does not keep the next from being judged."""
         pairs = list(self._pairs())
         if pairs and (problem := self.problem(Path(pairs[0][0]))):
-            return _complain(*problem.split("\n", 1), FAILED)
+            message, _, hint = problem.partition("\n")
+            return _complain(message, hint, FAILED)
         codes = []
         for number, (policy, manifest) in enumerate(pairs, 1):
             out = f"{self.inputs.out}/{number:03}-{slug(manifest)}"
@@ -133,7 +134,7 @@ def slug(manifest: str) -> str:
 def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     """Run the command line in a process of its own: an engine may leave threads and memory behind."""
     print(f"ftgate {arguments[0]}", flush=True)
-    done = subprocess.run([sys.executable, "-P", "-m", "ftgate.cli", *arguments], env=env, check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, "-P", "-m", "ftgate.cli", *arguments], env=env, check=False)
     return done.returncode if done.returncode >= 0 else FAILED
 
 

@@ -149,7 +149,7 @@ def schema(kind: str) -> None:
 
 
 @cli.command()
-@click.argument("folder", type=PATH, default=Path("."))
+@click.argument("folder", type=PATH, default=Path())
 @click.option("--action", default=NOWHERE, help="ftgate's actions: owner/name@<commit>, all 40 digits.")
 def init(folder: Path, action: str) -> None:
     """Write a policy, a manifest and the workflows to start from into FOLDER. What is there is kept."""

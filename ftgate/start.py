@@ -39,7 +39,7 @@ def write_start(folder: Path, action: str) -> Iterator[tuple[Path, bool]]:
 
 
 def from_elsewhere(workflow: str, repository: str, commit: str) -> str:
-    """ftgate's own workflow as it must be in another repository: it takes the actions from ``repository``."""
+    """The project's own workflow as it must be in another repository: it takes the actions from ``repository``."""
     text = _OWN_CHECKOUT.sub("", workflow)
     return re.sub(r"uses: \./(\w+)$", rf"uses: {repository}/\1@{commit}", text, flags=re.MULTILINE)
 

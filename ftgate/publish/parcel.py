@@ -12,7 +12,6 @@ import json
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import quote
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
@@ -36,16 +35,15 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
     used is returned, but not listed for evaluation: the publisher says why. Raises ConfigurationError for what cannot
     be evaluated (a link, a file kept elsewhere, a path out of the repository) and PublishError for the platform.
     """
-    place, _ = judging.locate(hub, place)
+    place, pull = judging.locate(hub, place)
     rules = judging.read_rules(hub, place, policy_path)
     head = hub.tree(place.sha)
-    paths = judging.changed_paths(hub, place)
+    paths = judging.changed_paths(hub, place, pull)
     changed = changed_manifests(rules.policy.manifests, head, list(head) if paths is None else paths, hub.blob)
     ours = _policy_places(rules.policy, policy_path)
     usable = [entry for entry in changed if entry.manifest is not None and not _within(entry.path, ours)]
     if usable:
-        tip = hub.read(f"/git/ref/heads/{quote(place.base_ref)}", f"read the branch {place.base_ref}")["object"]["sha"]
-        base = hub.tree(tip)
+        base = hub.tree(rules.commit)
         _write(hub, {path: base[path] for path in base if _within(path, ours)}, out)
         theirs = {place for e in usable if e.manifest for place in (e.path, *_manifest_places(e.path, e.manifest))}
         _write(hub, {path: head[path] for path in head if _within(path, theirs) and not _within(path, ours)}, out)
@@ -69,7 +67,7 @@ def _manifest_places(path: str, manifest: Manifest) -> set[str]:
 
 
 def _inside(file: str, named: Sequence[str]) -> Iterator[str]:
-    """The places in the repository that ``named`` mean in ``file``; what is not in it lies on the machine, or beyond."""
+    """The places in the repository that ``named`` mean in ``file``; what is not in it is left out."""
     for source in named:
         if "://" in source or source.startswith(("/", "builtin:")):
             continue

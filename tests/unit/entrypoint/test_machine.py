@@ -18,8 +18,8 @@ Tue Mar  4 09:00:00 2025
 """
 OLD = HEALTHY.replace("580.82.07", "535.183.01").replace("CUDA Version: 13.0", "CUDA Version: 12.2")
 UNREACHABLE = (
-    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA driver "
-    "is installed and running.\n\n"
+    "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
+    "Make sure that the latest NVIDIA driver is installed and running.\n\n"
 )
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 535.183\n"
 DRIVER = """\
