@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story events test lint simulate bench install install-dev lock clean
+.PHONY: help demo story events test lint simulate container bench install install-dev lock clean
 
 BIN := .venv/bin
 ARGS :=
@@ -12,6 +12,7 @@ help: ## list these commands
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
+	@echo "make container  build the real image without Docker and start it as a runner does (root, Debian or Ubuntu)"
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
 	@echo "make events     write docs/github-events.md again from the code"
@@ -29,7 +30,7 @@ demo: install
 	@$(BIN)/ftgate demo --out $(OUT) $(ARGS)
 
 test: install-dev
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not container" $(ARGS)
 
 story: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m examples.pullrequest
@@ -46,6 +47,9 @@ lint: install-dev
 simulate: install-dev
 	@$(BIN)/python -m pytest -m slow $(ARGS); code=$$?; \
 	if [ $$code -eq 5 ]; then echo "make simulate: no test is marked slow, so nothing was simulated."; else exit $$code; fi
+
+container: install-dev
+	@bash scripts/container.sh $(ARGS)
 
 bench: install-dev
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,194 @@
+"""The image that the Dockerfile makes, started as the runner starts a container action and as the composite actions do.
+
+`make container` builds it, on a small Debian in vLLM's place, and names it in FTGATE_TEST_IMAGE. What is not shown is a
+GPU: no machine of ours has one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import reports
+from support.github import events
+from support.github.scene import POLICY_PATH, Scene
+from support.github.server import FakeGitHub
+
+from ftgate.publish.suites import base_suites
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGE = os.environ.get("FTGATE_TEST_IMAGE", "")
+pytestmark = [
+    pytest.mark.container,
+    pytest.mark.skipif(not IMAGE, reason="there is no image: make container"),
+]
+
+
+def podman(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False, timeout=300)
+
+
+class Runner:
+    """A runner's machine: its folders, and the files and variables that it gives to a job."""
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        self.scene, self.folder = scene, folder
+        self.workspace = folder / "workspace"
+        for name in ("workspace", "home", "workflow", "file_commands"):
+            (folder / name).mkdir()
+
+    def job(self) -> dict[str, str]:
+        """The variables of one more job, its event and its files, by their places on the machine."""
+        event = self.folder / "workflow" / "event.json"
+        event.write_text(json.dumps(events.pull_request(self.scene.hub.pulls[7])), encoding="utf-8")
+        for name in ("output", "summary"):
+            (self.folder / "file_commands" / name).touch()
+        return {
+            **events.environment("pull_request", events.MERGE),
+            "GITHUB_API_URL": self.scene.hub.url,
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "GITHUB_EVENT_PATH": str(event),
+            "GITHUB_OUTPUT": str(self.folder / "file_commands" / "output"),
+            "GITHUB_STEP_SUMMARY": str(self.folder / "file_commands" / "summary"),
+        }
+
+    def container_action(self, mode: str) -> subprocess.CompletedProcess[str]:
+        """As the runner starts it: everything is mounted below /github, and HOME lies there."""
+        env = {k: v.replace(str(self.folder), "/github") for k, v in self.job().items()}
+        env |= {"INPUT_MODE": mode, "INPUT_TOKEN": "token", "INPUT_POLICY": POLICY_PATH, "HOME": "/github/home"}
+        run = ["run", "--rm", "--workdir", "/github/workspace"]
+        for name in ("workspace", "home", "workflow", "file_commands"):
+            run += ["--volume", f"{self.folder / name}:/github/{name}"]
+        return podman(*run, *(a for k, v in env.items() for a in ("--env", f"{k}={v}")), IMAGE)
+
+    def composite_action(self, kind: str, **inputs: str) -> subprocess.CompletedProcess[str]:
+        """As cpu/action.yml and gpu/action.yml do; podman speaks for docker, and knows no --gpus."""
+        program = self.folder / "bin" / "docker"
+        program.parent.mkdir(exist_ok=True)
+        drop = 'for a; do shift; case $a in --gpus) skip=1 ;; *) [ "$skip" ] && skip= || set -- "$@" "$a" ;; esac; done'
+        program.write_text(f'#!/bin/sh\nskip=\n{drop}\nexec podman "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+        given = {"IMAGE": IMAGE, "JOB": "ftgate-job", "OUT": "ftgate-out", **inputs}
+        env = {**os.environ, **self.job(), **{f"INPUT_{k}": v for k, v in given.items()}}
+        env["PATH"] = f"{program.parent}:{os.environ['PATH']}"
+        command = [str(ROOT / "entrypoint" / "docker.sh"), kind]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
+
+    def deliver(self, forgetting: str) -> None:
+        """Leave a report in the workspace, as the evaluation's artifact would."""
+        hub, policy = self.scene.client(), self.scene.policy
+        asked = base_suites(hub, hub.tree(hub.tip("main")), policy, POLICY_PATH, ())
+        report = self.scene.report(forgetting)
+        suites = {name: {"sha256": fingerprint} for name, fingerprint in asked.items()}
+        report = report.model_copy(update={"provenance": {**report.provenance, "suites": suites}})
+        found = reports.delivered(self.folder / "delivered", report)
+        shutil.copytree(found, self.workspace / "ftgate-out" / "001-bot")
+
+    def outputs(self) -> str:
+        return (self.folder / "file_commands" / "output").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Iterator[Runner]:
+    with FakeGitHub(tmp_path / "platform") as hub:
+        (tmp_path / "scene").mkdir()
+        scene = Scene(hub, tmp_path / "scene")
+        hub.git.commit({f".github/evals/{name}.jsonl": SUITE for name in ("target", "general")}, scene.base, branch="main")
+        yield Runner(scene, tmp_path)
+        assert not hub.invalid
+
+
+SUITE = "".join(
+    json.dumps({"id": f"q{i}", "prompt": f"question {i}", "choices": ["a", "b"], "answer": "a"}) + "\n" for i in range(200)
+)
+
+
+def test_the_image_is_what_a_runner_can_start() -> None:
+    config = json.loads(podman("image", "inspect", IMAGE).stdout)[0]["Config"]
+    assert config["Entrypoint"] == ["/usr/local/bin/ftgate-action"]
+    assert not config.get("User")
+    assert config.get("WorkingDir") in (None, "", "/")
+    assert config["Labels"]["org.opencontainers.image.title"] == "ftgate"
+    assert "NVIDIA_VISIBLE_DEVICES=all" in config["Env"]
+    assert not [line for line in config["Env"] if line.startswith("PIP_")]
+
+
+def test_nothing_of_the_build_is_left() -> None:
+    code = (
+        "import importlib.util as u, pathlib as p;"
+        "print([m for m in ('hatchling', 'ftgate.publish', 'torch') if u.find_spec(m)],"
+        "[f for f in ('/source', '/wheels', '/tools', '/tmp/wheels', '/root/.cache') if p.Path(f).exists()])"
+    )
+    assert podman("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout == "['ftgate.publish'] []\n"
+
+
+def test_the_command_line_is_there_for_job_containers() -> None:
+    done = podman("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", "ftgate --version && command -v ftgate-action")
+    assert re.fullmatch(r"ftgate, version [\d.]+\n/usr/local/bin/ftgate-action\n", done.stdout), done.stderr
+
+
+def test_the_container_action_announces_and_collects_then_comments_and_sets_the_status(runner: Runner) -> None:
+    head = runner.scene.push()
+    planned = runner.container_action("plan")
+    assert planned.returncode == 0, planned.stderr
+    assert runner.scene.hub.status_of(head).state == "pending"
+    assert (runner.workspace / "ftgate-job" / "models" / "bot.yaml").is_file()
+    assert "model-change" in runner.outputs()
+
+    runner.deliver("block")
+    told = runner.container_action("report")
+    assert told.returncode == 1, told.stdout + told.stderr
+    status = runner.scene.hub.status_of(head)
+    assert (status.state, status.sha) == ("failure", head)
+    (comment,) = runner.scene.hub.comments
+    assert "block" in comment.body
+    assert comment.number == 7
+    assert f"issuecomment-{comment.id}" in runner.outputs()
+    assert "block" in (runner.folder / "file_commands" / "summary").read_text(encoding="utf-8")
+
+
+def test_all_in_one_says_at_once_that_no_model_changed(runner: Runner) -> None:
+    head = runner.scene.push({"README.md": "better"})
+    done = runner.container_action("all")
+    assert done.returncode == 0, done.stderr
+    assert [(s.state, s.sha) for s in runner.scene.hub.statuses] == [("success", head)]
+
+
+def test_all_in_one_without_an_engine_is_an_error_of_the_gate(runner: Runner) -> None:
+    head = runner.scene.push()
+    done = runner.container_action("all")
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert runner.scene.hub.status_of(head).state == "error"
+
+
+def test_modules_in_the_workspace_are_not_imported(runner: Runner) -> None:
+    runner.scene.push({"README.md": "better"})
+    for name in ("json.py", "entrypoint.py", "ftgate.py", "sitecustomize.py"):
+        (runner.workspace / name).write_text("raise SystemExit('taken over')", encoding="utf-8")
+    done = runner.container_action("plan")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_composite_actions_start_it_without_privileges(runner: Runner) -> None:
+    head = runner.scene.push()
+    planned = runner.composite_action("cpu", MODE="plan", POLICY=POLICY_PATH, AUTHOR="", TOKEN="token")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert runner.scene.hub.status_of(head).state == "pending"
+    written = runner.workspace / "ftgate-job" / "ftgate-job.json"
+    assert written.stat().st_uid == os.getuid()
+
+    evaluated = runner.composite_action("gpu", GPUS="all", SHM_SIZE="64m")
+    # What the manifest names lies in a store that nothing here reaches: it gets as far as reading the suites.
+    assert evaluated.returncode in (2, 3)
+    assert "s3://" in evaluated.stderr or "hf://" in evaluated.stderr, evaluated.stderr
+
+    runner.deliver("pass")
+    told = runner.composite_action("cpu", MODE="report", POLICY=POLICY_PATH, AUTHOR="", TOKEN="token")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert runner.scene.hub.status_of(head).state == "success"
