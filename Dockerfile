@@ -5,8 +5,9 @@ ARG BASE_IMAGE=vllm/vllm-openai:v0.32.0
 
 FROM ${BASE_IMAGE} AS wheel
 WORKDIR /source
+ARG PIP_ROOT_USER_ACTION=ignore
 COPY requirements/build.lock requirements/
-RUN python3 -m pip install --no-cache-dir --root-user-action ignore --no-deps --require-hashes --target /tools -r requirements/build.lock
+RUN python3 -m pip install --no-cache-dir --no-deps --require-hashes --target /tools -r requirements/build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY ftgate ftgate
 COPY examples/tinyworld examples/tinyworld
@@ -14,12 +15,14 @@ COPY .github/workflows/ftgate*.yml .github/workflows/
 RUN PYTHONPATH=/tools python3 -m hatchling build -t wheel -d /wheels
 
 FROM ${BASE_IMAGE}
+ARG PIP_ROOT_USER_ACTION=ignore
+ARG PIP_BREAK_SYSTEM_PACKAGES=1
 # What the base has in the locked version is kept; PyTorch, transformers and vLLM are the base's own.
 RUN --mount=type=bind,source=requirements,target=/tmp/requirements \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
-    python3 -m pip install --no-cache-dir --no-compile --no-deps --break-system-packages --root-user-action ignore \
+    python3 -m pip install --no-cache-dir --no-compile --no-deps \
         --require-hashes -r /tmp/requirements/image.lock \
-    && python3 -m pip install --no-cache-dir --no-compile --no-deps --break-system-packages --root-user-action ignore --no-index /tmp/wheels/*.whl
+    && python3 -m pip install --no-cache-dir --no-compile --no-deps --no-index /tmp/wheels/*.whl
 COPY entrypoint/*.py /opt/ftgate/entrypoint/
 COPY --chmod=755 entrypoint/ftgate-action /usr/local/bin/
 

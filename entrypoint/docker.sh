@@ -7,11 +7,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 image=${INPUT_IMAGE:-}
 if [[ -z $image ]]; then
-  image=ftgate-$kind
-  build=(build --quiet --tag "$image")
+  # By its id: another job on this machine may be building another version under the same name.
+  id=$(mktemp)
+  build=(build --tag "ftgate-$kind" --iidfile "$id")
   [[ $kind == cpu ]] && build+=(--build-arg BASE_IMAGE=python:3.12-slim-bookworm)
   [[ -n ${INPUT_BASE_IMAGE:-} ]] && build+=(--build-arg "BASE_IMAGE=$INPUT_BASE_IMAGE")
   docker "${build[@]}" "$root"
+  image=$(<"$id")
 fi
 
 work=/github/workspace

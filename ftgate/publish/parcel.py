@@ -40,6 +40,11 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
     head = hub.tree(place.sha)
     paths = judging.changed_paths(hub, place, pull)
     changed = changed_manifests(rules.policy.manifests, head, list(head) if paths is None else paths, hub.blob)
+    if paths is None and not changed:
+        raise ConfigurationError(
+            f"no file of {place.sha[:7]} matches the policy's manifests: {', '.join(rules.policy.manifests) or 'none'}",
+            hint="name the manifests in the policy, or do not run the gate where there is no model",
+        )
     ours = _policy_places(rules.policy, policy_path)
     usable = [entry for entry in changed if entry.manifest is not None and not _within(entry.path, ours)]
     if usable:

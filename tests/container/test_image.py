@@ -19,8 +19,14 @@ from support import reports
 from support.github import events
 from support.github.scene import POLICY_PATH, Scene
 from support.github.server import FakeGitHub
+from support.players import CAREFUL, script
+from support.world import World
 
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.evaluation import evaluate
+from ftgate.job import prepare
 from ftgate.publish.suites import base_suites
+from ftgate.report.progress import SilentProgress
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("FTGATE_TEST_IMAGE", "")
@@ -99,14 +105,14 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
     with FakeGitHub(tmp_path / "platform") as hub:
         (tmp_path / "scene").mkdir()
         scene = Scene(hub, tmp_path / "scene")
-        hub.git.commit({f".github/evals/{name}.jsonl": SUITE for name in ("target", "general")}, scene.base, branch="main")
+        suites = {f".github/evals/{name}.jsonl": SUITE for name in ("target", "general")}
+        hub.git.commit(suites, scene.base, branch="main")
         yield Runner(scene, tmp_path)
         assert not hub.invalid
 
 
-SUITE = "".join(
-    json.dumps({"id": f"q{i}", "prompt": f"question {i}", "choices": ["a", "b"], "answer": "a"}) + "\n" for i in range(200)
-)
+ROWS = [{"id": f"q{i}", "prompt": f"question {i}", "choices": ["a", "b"], "answer": "a"} for i in range(200)]
+SUITE = "".join(json.dumps(row) + "\n" for row in ROWS)
 
 
 def test_the_image_is_what_a_runner_can_start() -> None:
@@ -123,7 +129,7 @@ def test_nothing_of_the_build_is_left() -> None:
     code = (
         "import importlib.util as u, pathlib as p;"
         "print([m for m in ('hatchling', 'ftgate.publish', 'torch') if u.find_spec(m)],"
-        "[f for f in ('/source', '/wheels', '/tools', '/tmp/wheels', '/root/.cache') if p.Path(f).exists()])"
+        "[f for f in ('/source', '/wheels', '/tools', '/tmp/wheels', p.Path.home() / '.cache') if p.Path(f).exists()])"
     )
     assert podman("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout == "['ftgate.publish'] []\n"
 
@@ -131,6 +137,18 @@ def test_nothing_of_the_build_is_left() -> None:
 def test_the_command_line_is_there_for_job_containers() -> None:
     done = podman("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", "ftgate --version && command -v ftgate-action")
     assert re.fullmatch(r"ftgate, version [\d.]+\n/usr/local/bin/ftgate-action\n", done.stdout), done.stderr
+
+
+def test_the_decision_can_be_taken_again_without_any_engine_installed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    engine = ScriptedEngine(script(CAREFUL))
+    job = prepare(world.policy_path, world.manifest_path)
+    report = evaluate(job, tmp_path / "out", SilentProgress(), engine=engine, judge_engine=engine)
+    mount = ["--volume", f"{tmp_path}:/github/workspace", "--workdir", "/github/workspace"]
+    done = podman("run", "--rm", *mount, "--entrypoint", "ftgate", IMAGE, "decide", "out", "--out", "again")
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = json.loads((tmp_path / "again" / "report.json").read_text(encoding="utf-8"))
+    assert again["verdict"] == report.verdict == "allow"
 
 
 def test_the_container_action_announces_and_collects_then_comments_and_sets_the_status(runner: Runner) -> None:

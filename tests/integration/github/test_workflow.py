@@ -85,10 +85,10 @@ class Machine:
         )
         return done.stdout + done.stderr
 
-    def docker(self) -> list[list[str]]:
-        """What Docker was told to run."""
+    def docker(self, verb: str = "run") -> list[list[str]]:
+        """What Docker was told, by its subcommand."""
         lines = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
-        return [command for command in map(json.loads, lines) if command[0] == "run"]
+        return [command for command in map(json.loads, lines) if command[0] == verb]
 
     def _environment(self) -> dict[str, str]:
         return {
@@ -149,6 +149,8 @@ def test_a_useless_candidate_is_blocked_and_a_careful_one_allowed_in_the_same_co
     assert comment.number == 7
     assert "2 records" in comment.body
 
+    bases = [[a for a in command if a.startswith("BASE_IMAGE=")] for command in machine.docker("build")]
+    assert bases[:3] == [["BASE_IMAGE=python:3.12-slim-bookworm"], [], ["BASE_IMAGE=python:3.12-slim-bookworm"]]
     plan, evaluate, report = machine.docker()[:3]
     assert "INPUT_TOKEN" in plan
     assert "INPUT_TOKEN" in report

@@ -116,6 +116,12 @@ def test_where_nothing_is_compared_every_manifest_is_judged(scene, event, payloa
     assert "evals/target.jsonl" in files
 
 
+def test_a_release_without_a_manifest_is_no_release_of_a_model(scene):
+    head = scene.hub.git.commit({"models/bot.yaml": None}, scene.base)
+    with pytest.raises(ConfigurationError, match=r"no file of [0-9a-f]{7} matches"):
+        parcel(scene, event="release", payload=events.release(), GITHUB_SHA=head)
+
+
 def test_a_manifest_that_cannot_be_used_is_named_but_not_run(scene):
     scene.push({"models/bot.yaml": "name: [", "models/good.yaml": reports.manifest("good")})
     manifests, files = parcel(scene)

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ["bootstrap.lock", "cpu.lock", "dev.lock"]
+LOCKS = ["bootstrap.lock", "build.lock", "cpu.lock", "dev.lock", "image.lock"]
 INSTALLED_APART = "torch"
 EXCLUDED = {"torch", "torchvision", "torchaudio", "torchcodec"}
 
@@ -79,6 +79,14 @@ def test_the_lock_satisfies_pyproject(requirements: list[str], name: str) -> Non
 def test_the_tools_share_their_versions_with_the_run() -> None:
     run, dev = pins("cpu.lock"), pins("dev.lock")
     assert {name: dev[name] for name in run.keys() & dev} == {name: run[name] for name in run.keys() & dev}
+
+
+def test_the_image_has_the_versions_of_the_run_and_leaves_out_what_its_base_brings() -> None:
+    run, image = pins("cpu.lock"), pins("image.lock")
+    assert {name: run.get(name) for name in image} == image
+    needed = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
+    assert needed - image.keys() == {"transformers"}
+    assert "torch" not in image
 
 
 def test_pytorch_is_the_build_that_vllm_was_made_for() -> None:
