@@ -18,7 +18,8 @@ VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
 MODES = ("plan", "evaluate", "report", "all")
-SECRETS = ("GITHUB_TOKEN", "INPUT_TOKEN")
+HIDDEN = {"GITHUB_TOKEN", "INPUT_TOKEN"} | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
+"""What the evaluation does not see: tokens, and the files by which a step speaks to its runner."""
 Call = Callable[[Sequence[str], Mapping[str, str]], int]
 """Runs ftgate with these arguments in this environment; returns its exit code."""
 
@@ -122,8 +123,9 @@ class Job:
 
     def _apart(self, *arguments: str) -> int:
         """A call that reads what strangers wrote: it gets no token, and none of the runner's files."""
-        hidden = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_PATH", "GITHUB_STATE", "GITHUB_STEP_SUMMARY", *SECRETS)
-        return self.call(arguments, {k: v for k, v in self.env.items() if k not in hidden})
+        # ACTIONS_… are the runner's own tokens and the services that take them.
+        seen = {k: v for k, v in self.env.items() if k not in HIDDEN and not k.startswith("ACTIONS_")}
+        return self.call(arguments, seen)
 
 
 def slug(manifest: str) -> str:

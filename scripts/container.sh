@@ -48,6 +48,7 @@ if ! podman image exists "$base"; then
   tar -C "$work/root" -c . | podman import --quiet - "$base"
 fi
 echo "--> the image, from the Dockerfile"
+podman rmi --force "$image" >/dev/null 2>&1 || true # an earlier one
 # Without the cache of layers: buildah's does not see when what a RUN mounts has changed.
 buildah bud --quiet --format docker --layers=false --volume "$certificates:$certificates:ro" \
   --volume "$work/pip.conf:/etc/pip.conf:ro" --build-arg "BASE_IMAGE=$base" --tag "$image" . || exit 1

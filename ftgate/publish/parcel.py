@@ -61,7 +61,7 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
 def _policy_places(policy: Policy, path: str) -> set[str]:
     """Where the policy and the local files that it names lie in the repository."""
     named = [m.dataset for m in read_measurements(policy.measurements, f"policy {path}")]
-    if policy.judge is not None:
+    if policy.judge is not None and policy.judge.source is not None:
         named.append(policy.judge.source)
     return {path, *_inside(path, named)}
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ftgate.start import WORKFLOWS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,6 +32,10 @@ def test_the_wheel_carries_all_that_the_package_reads(names: set[str]) -> None:
 def test_the_wheel_carries_the_demonstration(names: set[str]) -> None:
     for name in ("policy.yaml", "manifests/careful.yaml", "models/base/model.safetensors", "evals/target.jsonl"):
         assert f"ftgate/tinyworld/{name}" in names
+
+
+def test_the_wheel_carries_the_workflows_that_init_writes(names: set[str]) -> None:
+    assert {f"ftgate/starter/workflows/{name}" for name in WORKFLOWS} <= names
 
 
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:

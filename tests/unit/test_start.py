@@ -59,6 +59,14 @@ def test_only_the_steps_about_ftgate_itself_differ(tmp_path: Path) -> None:
         assert given == own
 
 
+def test_this_repository_holds_its_own_models_to_the_limits_of_the_tiny_world() -> None:
+    root = Path(__file__).parents[2]
+    ours, theirs = read_policy(root / ".github" / "ftgate.yml"), read_policy(root / "examples/tinyworld/policy.yaml")
+    for name, section in theirs.measurements.items():
+        assert ours.measurements[name] == {**section, "dataset": f"../examples/tinyworld/{section['dataset']}"}
+    assert (ours.evidence, ours.engine) == (theirs.evidence, theirs.engine)
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     policy = tmp_path / ".github" / "ftgate.yml"
     policy.parent.mkdir()

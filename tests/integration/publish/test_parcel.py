@@ -157,3 +157,16 @@ def test_a_path_that_leads_out_is_refused_even_if_the_platform_names_one(scene, 
         module._write(scene.client(), {path: File("100644", "0" * 40)}, scene.folder / "job")
     assert not (scene.folder / "job").exists()
     assert not Path(scene.folder.parent, "outside").exists()
+
+
+def test_a_judge_behind_an_endpoint_is_nowhere_in_the_repository(scene):
+    from ftgate.config.policy import Policy
+    from ftgate.publish.parcel import _policy_places
+
+    judge = {"endpoint": "https://judge.example/v1", "model": "judge"}
+    policy = Policy.model_validate({**reports.POLICY, "judge": judge})
+    assert _policy_places(policy, POLICY_PATH) == {
+        POLICY_PATH,
+        ".github/evals/target.jsonl",
+        ".github/evals/general.jsonl",
+    }

@@ -147,7 +147,7 @@ def test_all_in_one_says_nothing_twice_where_no_model_changed(workspace: Path) -
 def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
     parcel("models/a.yaml")
     recorder = Recorder()
-    play("all", recorder, GITHUB_TOKEN="hush")
+    play("all", recorder, GITHUB_TOKEN="hush", ACTIONS_RUNTIME_TOKEN="hush", ACTIONS_ID_TOKEN_REQUEST_TOKEN="hush")
     for call, env in zip(recorder.calls, recorder.environments, strict=True):
         if call[0] in ("publish", "fetch"):
             assert env["GITHUB_TOKEN"] == "hush"
