@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,6 +79,7 @@ class Job:
     def evaluate(self) -> int:
         """Run every manifest; one that fails does not keep the next from being judged."""
         pairs = list(self._pairs())
+        self._clear()
         if pairs and (problem := self.problem(Path(pairs[0][0]))):
             message, _, hint = problem.partition("\n")
             return _complain(message, hint, FAILED)
@@ -87,6 +89,11 @@ class Job:
             codes.append(self._apart("run", "--policy", policy, "--manifest", manifest, "--out", out))
         return next((code for code in codes if code not in VERDICTS), 0)
 
+    def _clear(self) -> None:
+        """A machine of one's own keeps its workspace: an earlier run's report must not pass for this one's."""
+        for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]-*"):
+            shutil.rmtree(folder)
+
     def report(self) -> int:
         """Tell everyone what the folders say, whatever is left of them."""
         out = Path(self.inputs.out)
@@ -95,9 +102,8 @@ class Job:
 
     def all(self) -> int:
         """All three in one job. A final status follows whatever goes wrong between."""
-        if (code := self.plan()) == 0:
-            if not list(self._pairs()):
-                return 0  # said already: no model changed
+        code = self.plan()
+        if code == 0:
             self.evaluate()
         return self.report() or code
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -35,6 +36,7 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
     used is returned, but not listed for evaluation: the publisher says why. Raises ConfigurationError for what cannot
     be evaluated (a link, a file kept elsewhere, a path out of the repository) and PublishError for the platform.
     """
+    _empty(out)
     place, pull = judging.locate(hub, place)
     rules = judging.read_rules(hub, place, policy_path)
     head = hub.tree(place.sha)
@@ -56,6 +58,14 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
     listing = {"policy": policy_path, "sha": place.sha, "manifests": [entry.path for entry in usable]}
     (out / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
     return [entry.path for entry in changed]
+
+
+def _empty(out: Path) -> None:
+    """An earlier parcel gives way: a machine of one's own keeps its workspace. Nothing else is removed."""
+    if (out / LISTING).is_file():
+        shutil.rmtree(out)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigurationError(f"{out} is there already and is no parcel", hint="name a new folder")
 
 
 def _policy_places(policy: Policy, path: str) -> set[str]:

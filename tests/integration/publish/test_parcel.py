@@ -116,6 +116,17 @@ def test_where_nothing_is_compared_every_manifest_is_judged(scene, event, payloa
     assert "evals/target.jsonl" in files
 
 
+def test_an_earlier_parcel_gives_way_and_nothing_else_does(scene):
+    scene.push({"models/bot.yaml": local(), "weights/bot/old": "old"})
+    assert "weights/bot/old" in parcel(scene)[1]
+    scene.push({"models/bot.yaml": local(training_data="../x.jsonl"), "weights/bot/old": None})
+    assert "weights/bot/old" not in parcel(scene)[1]
+    (scene.folder / "job" / LISTING).unlink()
+    with pytest.raises(ConfigurationError, match="is no parcel"):
+        parcel(scene)
+    assert (scene.folder / "job" / "models" / "bot.yaml").is_file()
+
+
 def test_a_release_without_a_manifest_is_no_release_of_a_model(scene):
     head = scene.hub.git.commit({"models/bot.yaml": None}, scene.base)
     with pytest.raises(ConfigurationError, match=r"no file of [0-9a-f]{7} matches"):

@@ -137,11 +137,21 @@ def test_all_in_one_always_ends_with_a_report(
     assert recorder.words == words
 
 
-def test_all_in_one_says_nothing_twice_where_no_model_changed(workspace: Path) -> None:
+def test_all_in_one_reports_even_where_there_was_nothing_to_run(workspace: Path) -> None:
     parcel()
     recorder = Recorder()
     assert play("all", recorder) == 0
-    assert recorder.words == ["publish --pending", "fetch"]
+    assert recorder.words == ["publish --pending", "fetch", "publish"]
+
+
+@pytest.mark.parametrize("problem", ["", "no GPU\nbuy one"])
+def test_what_an_earlier_run_left_is_gone_before_anything_runs(workspace: Path, problem: str) -> None:
+    parcel("models/a.yaml")
+    for name in ("001-a", "002-b", "mine"):
+        Path("ftgate-out", name).mkdir(parents=True)
+        Path("ftgate-out", name, "report.json").touch()
+    play("evaluate", Recorder(), problem)
+    assert [p.name for p in Path("ftgate-out").iterdir()] == ["mine"]
 
 
 def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
