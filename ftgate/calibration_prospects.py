@@ -14,6 +14,7 @@ from ftgate.prospects import Schedule, outlook
 from ftgate.stats.calibration import ece_difference
 from ftgate.stats.power import Outlook
 from ftgate.stats.seeding import generator
+from ftgate.stats.sequential import look_size
 
 ALIKE = 0.3
 """Share of answers that two calibrated models have in common beyond chance; with more, fewer items are needed."""
@@ -46,7 +47,7 @@ class Rise:
         rise, error, gap, gap_error = self._reference()
         outcome, items = np.zeros(len(rise)), np.full(len(rise), float(n))
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
-            size = math.ceil(fraction * n)
+            size = look_size(fraction, n)
             noise = self._scale() / math.sqrt(size)
             high = change + noise * (rise + PASS_FACTOR * bound * error)
             gap_high = change + noise * (gap + bound * gap_error)

@@ -12,11 +12,11 @@ from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
-from ftgate.domain import Item, Model, Suite, digest_of
+from ftgate.domain import Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.stats.seeding import generator
+from ftgate.stats.seeding import drawn_order
 from ftgate.wording import Overlap
 
 
@@ -120,8 +120,8 @@ def asked_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suit
     most = measurement.n_max or measurement.n
     if most is None or most >= len(suite.items):
         return replace(suite, source=source)
-    order = generator(seed, f"{measurement.name} items").permutation(len(suite.items))[:most]
-    items: tuple[Item, ...] = tuple(suite.items[i] for i in sorted(order))
+    order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:most]
+    items = tuple(suite.items[i] for i in sorted(order))
     return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), source)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, Item, Status, Suite
 from ftgate.measurements.base import Measurement
-from ftgate.stats.seeding import generator
-from ftgate.stats.sequential import Spending, boundaries, nominal_levels
+from ftgate.stats.seeding import drawn_order
+from ftgate.stats.sequential import Spending, boundaries, look_size, nominal_levels
 
 CONTROL_ITEMS = 100
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
@@ -27,6 +24,11 @@ class Look:
     of: int
     fraction: float
     alpha: float
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing comes after it."""
+        return self.number == self.of
 
 
 def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
@@ -57,12 +59,12 @@ def planned_share(measurement: Measurement, suite: Suite) -> float:
 
 
 def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:
-    """The items that have been asked by ``look``: the first ones of a random order that the seed fixes."""
-    size = math.ceil(look.fraction * len(suite.items))
+    """The items that have been asked by ``look``: the first ones of a random order that seed and ids fix."""
+    size = look_size(look.fraction, len(suite.items))
     if size >= len(suite.items):
         return suite.items
-    chosen = generator(seed, f"{suite.name} order").permutation(len(suite.items))[:size]
-    return tuple(suite.items[i] for i in np.sort(chosen))
+    chosen = drawn_order(seed, f"{suite.name} order", [item.id for item in suite.items])[:size]
+    return tuple(suite.items[i] for i in sorted(chosen))
 
 
 def sample(suite: Suite, seed: int) -> tuple[Item, ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from ftgate.stats import checks, normal
 from ftgate.stats.checks import FloatArray
 from ftgate.stats.ratio import score_statistics
+from ftgate.stats.sequential import look_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def power_by_simulation(
         raise ValueError(f"looks {tuple(fractions)} and boundaries {tuple(bounds)} do not match")
     checks.at_least("n", n, 2)
     cells = np.array(paired_accuracy(base_accuracy, phi, true_drop).cells())
-    sizes = [max(1, round(fraction * n)) for fraction in fractions]
+    sizes = [look_size(fraction, n) for fraction in fractions]
     tables: FloatArray = np.zeros((checks.at_least("repetitions", repetitions, 1), 4))
     outcome, items, seen = np.zeros(repetitions), np.full(repetitions, float(sizes[-1])), 0
     for size, bound in zip(sizes, bounds, strict=True):

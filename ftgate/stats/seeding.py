@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,3 +18,13 @@ def generator(seed: int, name: str) -> np.random.Generator:
     entropy = [int.from_bytes(digest[i : i + 4], "big") for i in range(0, len(digest), 4)]
     # Named outright: numpy may change what default_rng returns.
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+
+def drawn_order(seed: int, name: str, keys: Sequence[str]) -> list[int]:
+    """The places of ``keys`` in a random order that follows from ``seed``, ``name`` and the keys alone.
+
+    Each key is given a lot of its own (SHA-256), so that where it stands among the others does not matter, and a key
+    more or less moves none of the others past each other. Like keys keep the order that they have.
+    """
+    lots = [hashlib.sha256(f"{int(seed)}\n{name}\n{key}".encode(errors="surrogatepass")).digest() for key in keys]
+    return sorted(range(len(keys)), key=lots.__getitem__)

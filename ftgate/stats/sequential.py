@@ -57,6 +57,12 @@ def boundaries(
     return tuple(found)
 
 
+def look_size(fraction: float, n: int) -> int:
+    """How many of ``n`` items are in at a look after this share of them: rounded up, at least 1."""
+    # A share such as 200 / 420 * 0.75 must not ask for one item more by its last digit.
+    return max(1, math.ceil(fraction * n - 1e-9))
+
+
 def nominal_levels(z: Sequence[float]) -> tuple[float, ...]:
     """The one-sided level of a single test at each boundary: what an interval at that look is computed with."""
     return tuple(normal.cdf(-value) for value in z)

@@ -168,7 +168,7 @@ def test_decide_with_a_scorer_that_the_rows_do_not_serve(world: World) -> None:
 
 def test_a_new_limit_for_one_measurement_asks_no_judge_about_another(world: World) -> None:
     world.policy["evidence"]["early_stopping"] = "obrien_fleming"
-    world.policy["measurements"]["target"]["min_gain"] = 0.15
+    world.policy["measurements"]["target"]["min_gain"] = 0.25
     world.save()
     first = gate(world, script(CAREFUL))
     world.policy["measurements"]["target"]["min_gain"] = 0.0

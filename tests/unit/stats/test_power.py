@@ -43,6 +43,14 @@ def test_formula_holds_away_from_the_ceiling_and_is_optimistic_near_it() -> None
     assert near.mean_items == 30
 
 
+def test_looks_are_at_as_many_items_as_the_gate_asks() -> None:
+    """A quarter of 114 is 29 items, rounded up: from there on a pass is possible, and 28 would be none."""
+    found = power_by_simulation(
+        0.999, 0.9, 0.10, 114, np.random.default_rng(2), fractions=(0.25, 1.0), boundaries=(1.645, 1.645)
+    )
+    assert found.mean_items < 40
+
+
 def test_no_pass_below_the_evidence_floor() -> None:
     assert power_by_simulation(0.99, 0.9, 0.10, 28, np.random.default_rng(2)).passed == 0
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from ftgate.stats.power import power_by_simulation
-from ftgate.stats.sequential import boundaries, crossing_probabilities, nominal_levels, spent
+from ftgate.stats.sequential import boundaries, crossing_probabilities, look_size, nominal_levels, spent
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 Z05 = stats.norm.isf(0.05)
@@ -45,6 +45,18 @@ def test_nominal_levels() -> None:
     assert nominal_levels((Z05, 3.75)) == pytest.approx((0.05, 8.84e-5), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("fraction", "n", "size"), [(0.25, 201, 51), (0.5, 201, 101), (1.0, 7, 7), (0.01, 5, 1), (0.7, 10, 7)]
+)
+def test_a_look_takes_whole_items(fraction: float, n: int, size: int) -> None:
+    assert look_size(fraction, n) == size
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_a_share_of_whole_items_is_that_many(part: int, rest: int) -> None:
+    assert look_size(part / (part + rest), part + rest) == part
+
+
 def test_drift_is_the_power() -> None:
     assert sum(crossing_probabilities((1.0,), (Z05,), 2.4865)) == pytest.approx(0.8, abs=1e-4)
     looks = crossing_probabilities(QUARTERS, boundaries(QUARTERS), 2.4865)
@@ -57,18 +69,21 @@ def test_peeking_at_the_single_look_boundary_errs_too_often() -> None:
 
 @pytest.mark.parametrize("repetitions", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_looking_early_at_a_candidate_on_the_limit(repetitions: int) -> None:
-    """Accuracy 0.8, phi 0.5, true drop exactly 10 %, n = 200."""
+    """Accuracy 0.8, phi 0.5, true drop exactly 10 %, n = 200: 4.4/5.5 %, and 10.8/12.6 % by peeking."""
     rng = np.random.default_rng(11)
     plan = {"true_drop": 0.10, "repetitions": repetitions, "fractions": QUARTERS}
     proper = power_by_simulation(0.8, 0.5, 0.10, 200, rng, boundaries=boundaries(QUARTERS), **plan)
     peeking = power_by_simulation(0.8, 0.5, 0.10, 200, rng, boundaries=(1.645,) * 4, **plan)
-    assert 0.03 < proper.passed < 0.06
-    assert 0.04 < proper.blocked < 0.07
-    assert peeking.passed > 0.08
-    assert peeking.blocked > 0.08
+    apart = 0.01 if repetitions < 50_000 else 0.004
+    assert (proper.passed, proper.blocked) == (pytest.approx(0.044, abs=apart), pytest.approx(0.055, abs=apart))
+    assert (peeking.passed, peeking.blocked) == (pytest.approx(0.108, abs=apart), pytest.approx(0.126, abs=apart))
 
 
-@pytest.mark.parametrize(("n", "drop", "saved"), [(200, 0.0, 0.22), (800, 0.0, 0.51), (800, 0.2, 0.51)])
+# A good candidate (drop 0), and bad ones: 48 % is saved at n = 200 where the true drop is 30 %, as much at n = 800
+# where it is 19 %.
+@pytest.mark.parametrize(
+    ("n", "drop", "saved"), [(200, 0.0, 0.22), (800, 0.0, 0.51), (200, 0.3, 0.48), (800, 0.19, 0.48)]
+)
 def test_what_looking_early_saves(n: int, drop: float, saved: float) -> None:
     found = power_by_simulation(
         0.8,

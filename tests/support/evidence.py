@@ -1,0 +1,41 @@
+"""Evidence for a comparison, built from plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Answer, Finding, Item, Message, Pair
+from ftgate.measurements.base import Evidence, Measurement
+from ftgate.scores import Scored
+from ftgate.stats.seeding import generator
+from ftgate.verdict import assess
+
+
+def items(n: int, tags: Sequence[tuple[str, ...]] = (), clusters: Sequence[str | None] = ()) -> tuple[Item, ...]:
+    """Items i0, i1, ... with four options, the first of them right."""
+    plain = [Item(f"i{i}", (Message("user", f"question {i}"),), ("a", "b", "c", "d"), "a") for i in range(n)]
+    tagged = [replace(item, tags=tags[i]) for i, item in enumerate(plain)] if tags else plain
+    return tuple(replace(item, cluster=clusters[i]) for i, item in enumerate(tagged)) if clusters else tuple(tagged)
+
+
+def right_or_wrong(both: int, gained: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """0/1 scores of base and candidate from how often both, one or none of them is right."""
+    cells = (both, gained, lost, neither)
+    return np.repeat([1.0, 0.0, 1.0, 0.0], cells), np.repeat([1.0, 1.0, 0.0, 0.0], cells)
+
+
+def evidence_of(scored: Scored, **more: Any) -> Evidence:
+    """One look at ``scored``, every answer said."""
+    said = (Answer(text="x", tokens=1),)
+    pairs = tuple(Pair(item, said, said) for item in scored.items)
+    return Evidence(**{"pairs": pairs, "scored": scored, "alpha": 0.05, "draws": 400, **more})
+
+
+def decided(measurement: Measurement, evidence: Evidence) -> Finding:
+    """What the measurement's comparison is decided as."""
+    return assess(measurement.compare(evidence, generator(0, measurement.name)), EvidenceSettings())

@@ -1,0 +1,62 @@
+"""Looks: when, at which level, and at which items."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.evidence import items
+from support.world import World
+
+from ftgate.config.policy import EvidenceSettings
+from ftgate.domain import Suite
+from ftgate.job import prepare
+from ftgate.looks import Look, items_at, looks
+
+SUITE = Suite("tail", items(50), "0" * 64, "memory")
+
+
+@given(st.permutations(range(50)), st.floats(0.02, 1))
+def test_which_items_are_looked_at_does_not_depend_on_the_order_of_the_file(order: list[int], fraction: float) -> None:
+    moved = replace(SUITE, items=tuple(SUITE.items[i] for i in order))
+    look = Look(1, 2, fraction, 0.05)
+    once, again = items_at(look, SUITE, 3), items_at(look, moved, 3)
+    assert {item.id for item in once} == {item.id for item in again}
+    assert list(again) == [item for item in moved.items if item in once]
+
+
+def test_each_look_keeps_the_items_of_the_one_before() -> None:
+    seen = [{item.id for item in items_at(look, SUITE, 3)} for look in looks(EvidenceSettings())]
+    assert [len(ids) for ids in seen] == [13, 25, 38, 50]
+    assert seen == sorted(seen, key=len)
+    assert all(before < after for before, after in itertools.pairwise(seen))
+    assert {item.id for item in items_at(looks(EvidenceSettings())[0], SUITE, 4)} != seen[0]
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000))
+def test_planned_items_are_asked_for_exactly(n: int, more: int) -> None:
+    """200 / 420 of 420 items are 200 items, not 201."""
+    suite = replace(SUITE, items=SUITE.items[:1] * (n + more))
+    plan = looks(EvidenceSettings(early_stopping="none"), n / (n + more))
+    assert [look.last for look in plan] == [False, True]
+    assert len(items_at(plan[0], suite, 0)) == n
+
+
+@pytest.mark.parametrize("n", [37, 120])
+def test_a_sample_of_a_suite_does_not_depend_on_the_order_of_its_file(tmp_path: Path, n: int) -> None:
+    chosen = []
+    for name in ("straight", "reversed"):
+        world = World(tmp_path / f"{name}{n}")
+        world.policy["measurements"]["target"]["n"] = n
+        world.save()
+        path = world.root / "evals" / "target.jsonl"
+        rows = path.read_text().splitlines()
+        path.write_text("\n".join(rows if name == "straight" else rows[::-1]) + "\n")
+        suite = prepare(world.policy_path, world.manifest_path).suites["target"]
+        chosen.append({item.id for item in suite.items})
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == n
