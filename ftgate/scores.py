@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ class Scored:
     ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
     ``base`` and ``candidate`` where it could. ``graded`` marks the items that a judge graded; the others are right or
     wrong by rule. ``retried`` counts the judge's replies, on all that was scored together, that were asked for twice.
+    Raises ValueError for an array that does not have one entry for each item.
     """
 
     items: tuple[Item, ...]
@@ -29,6 +30,14 @@ class Scored:
     candidate_high: FloatArray
     graded: BoolArray
     retried: int = 0
+
+    def __post_init__(self) -> None:
+        arrays = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, values in arrays.items():
+            if name not in ("items", "retried") and np.shape(values) != (len(self.items),):
+                raise ValueError(
+                    f"{name} has shape {np.shape(values)}: one entry for each of {len(self.items)} items was expected"
+                )
 
     @classmethod
     def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:

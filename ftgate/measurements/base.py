@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Claim, Fitness, FloatArray, Item, Pair, Question, TailMap
+from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question, TailMap
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.scores import Scored
 from ftgate.stats.power import evidence_floor
@@ -19,6 +20,8 @@ from ftgate.stats.power import evidence_floor
 Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
 """How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""
 Share = Annotated[float, Field(gt=0, lt=1)]
+MOST_MASS = 1.01
+"""Options whose probabilities sum to more, rounding aside, have no probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +36,18 @@ class Evidence:
     tail: TailMap | None = None
     fitness: Fitness | None = None
     overall_alpha: float | None = None
-    """One-sided error of all looks together, if there are several: what the least number of items follows from."""
+    """One-sided error of all looks together, if there are several: what does not change from look to look."""
+    last: bool = True
+    """Whether no look comes after this one."""
+
+    @property
+    def whole_alpha(self) -> float:
+        """The one-sided error of all looks together."""
+        return self.overall_alpha or self.alpha
 
     def least_items(self, limit: float) -> int:
         """Items below which a collapse on a share ``limit`` of all prompts could go unseen (methods: section 1)."""
-        return evidence_floor(limit, self.overall_alpha or self.alpha)
+        return evidence_floor(limit, self.whole_alpha)
 
 
 class Measurement(Section, ABC):
@@ -109,13 +119,30 @@ class Measurement(Section, ABC):
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
 
 
+def failure_of(answer: Answer) -> str | None:
+    """Why an answer says nothing, or None: the engine gave none, or its option probabilities are none."""
+    if answer.error is not None:
+        return answer.error
+    try:
+        mass = sum(map(math.exp, answer.option_logprobs))
+    except OverflowError:
+        mass = math.inf
+    if math.isnan(mass):
+        return "an option's log-probability is not a number"
+    return f"the option probabilities sum to {mass:.3g}" if mass > MOST_MASS else None
+
+
+def failures(pair: Pair) -> list[str]:
+    """Why answers to one item say nothing; empty when all do."""
+    return [reason for answer in (*pair.base, *pair.candidate) if (reason := failure_of(answer)) is not None]
+
+
 def share_failed(evidence: Evidence) -> str | None:
     """Why a claim is void because too many answers could not be had, or None. The bound is 1 % of the items."""
-    failures = [a.error for pair in evidence.pairs for a in (*pair.base, *pair.candidate) if a.error is not None]
-    failed = sum(any(a.error is not None for a in (*pair.base, *pair.candidate)) for pair in evidence.pairs)
-    if failed <= 0.01 * len(evidence.pairs):
+    failed = [found[0] for pair in evidence.pairs if (found := failures(pair))]
+    if len(failed) <= 0.01 * len(evidence.pairs):
         return None
-    return f"{failed} of {len(evidence.pairs)} items could not be answered; the first failure: {failures[0]}"
+    return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
 
 
 def unfit(fitness: Fitness | None) -> str | None:

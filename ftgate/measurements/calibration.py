@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
-from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed
+from ftgate.measurements.base import Evidence, Measurement, Scorer, failure_of, failures, first_of, share_failed
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.scores import Scored
 from ftgate.stats import calibration as statistics
@@ -61,14 +61,15 @@ class Calibration(Measurement):
         """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
-            read = [i for i, given in enumerate(answers) if all(a.error is None for a in given)]
+            read = [i for i, given in enumerate(answers) if all(failure_of(a) is None for a in given)]
             found = beliefs([(pairs[i].item, answers[i]) for i in read])
             side[read] = (1 + found.confidence - found.correct) / 2
         return sides[0], sides[1]
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
-        pairs = [p for p in evidence.pairs if all(a.error is None for a in (*p.base, *p.candidate))]
+        # By id: then no sum depends on the order of the file.
+        pairs = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
         base = beliefs([(p.item, p.base) for p in pairs])
         candidate = beliefs([(p.item, p.candidate) for p in pairs])
         void = first_of(share_failed(evidence), "no item could be read" if len(pairs) < 2 else None)
@@ -109,7 +110,7 @@ class Calibration(Measurement):
                 f"beyond the limit {100 * self.max_ece_increase:.1f} %"
             )
         for name, model in (("base", base), ("candidate", candidate)):
-            if model.mass.mean() < LEAST_LETTER_MASS:
+            if not model.mass.mean() >= LEAST_LETTER_MASS:
                 doubts.append(
                     f"the {name} puts only {100 * model.mass.mean():.0f} % of its probability on the option letters: "
                     "what it believes about them says nothing about its answers"
@@ -180,12 +181,19 @@ class Beliefs:
 
 
 def beliefs(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
-    """Average each item's option probabilities over its rotations, options put back in the item's own order."""
+    """Average each item's option probabilities over its rotations, options put back in the item's own order.
+
+    Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
+    """
     confidence, correct, truth, mass = (np.zeros(len(rows)) for _ in range(4))
     for i, (item, answers) in enumerate(rows):
         size = len(item.choices)
         total = np.zeros(size)
         for rotation, answer in enumerate(answers):
+            if len(answer.option_logprobs) != size:
+                raise ValueError(
+                    f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {size} options"
+                )
             raw = np.exp(np.asarray(answer.option_logprobs, dtype=np.float64))
             mass[i] += raw.sum() / len(answers)
             # Letter j of rotation r stands for choice (j + r) mod size; an engine that gives all letters

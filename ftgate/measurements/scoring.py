@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
+from ftgate.measurements.base import failure_of
 from ftgate.measurements.checks import meets, same_number
 from ftgate.measurements.texts import UnscorableError, contains_words, last_number, same_text
 from ftgate.scores import Scored
@@ -98,7 +98,7 @@ def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatAr
 
 
 def _bounds(score: Callable[[Item, Answer], float], item: Item, answer: Answer) -> tuple[float, float]:
-    if answer.error is not None or any(math.isnan(value) for value in answer.option_logprobs):
+    if failure_of(answer) is not None:
         return 0.0, 1.0
     try:
         value = score(item, answer)
