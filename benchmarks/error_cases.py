@@ -6,7 +6,6 @@ errors are counted on the same candidates: on the limit a pass is as wrong as a 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +21,7 @@ from ftgate.measurements.target import Target
 from ftgate.scores import Scored
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
 from ftgate.stats.seeding import generator
+from ftgate.stats.sequential import look_size
 from ftgate.verdict import assess
 
 SEED = 20
@@ -65,7 +65,7 @@ def decide(
     measurement: Measurement, scored: Scored, pairs: tuple[Pair, ...], settings: EvidenceSettings, look: Look, rng: Draw
 ) -> Finding:
     """One measurement from scores to status, just as the gate does it."""
-    evidence = Evidence(pairs, scored, look.alpha, settings.draws, overall_alpha=settings.alpha)
+    evidence = Evidence(pairs, scored, look.alpha, settings.draws, overall_alpha=settings.alpha, last=look.last)
     return assess(measurement.compare(evidence, rng), settings)
 
 
@@ -118,17 +118,22 @@ def answered(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ..
 def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
     """A drop of exactly the limit in 0/1 scores, at as many looks as the settings say."""
     chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings)
-    return lambda rng: _looked(FORGETTING, right_or_wrong(chances, n, rng), settings, plan)
+    return lambda rng: _looked(FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng)
 
 
 def _looked(
-    measurement: Measurement, data: tuple[FloatArray, FloatArray], settings: EvidenceSettings, plan: Sequence[Look]
+    measurement: Measurement,
+    whole: Scored,
+    settings: EvidenceSettings,
+    plan: Sequence[Look],
+    rng: Draw,
+    pairs: tuple[Pair, ...] = PAIRS,
 ) -> Status:
+    """The status at the first look that settles it, or at the last one."""
     finding = None
     for look in plan:
-        size = math.ceil(look.fraction * len(data[0]))
-        found = scores(data[0][:size], data[1][:size], binary=True)
-        finding = decide(measurement, found, PAIRS[:size], settings, look, generator(0, "unused"))
+        size = look_size(look.fraction, len(whole.items))
+        finding = decide(measurement, whole.subset(range(size)), pairs[:size], settings, look, rng)
         if finding.settled:
             break
     assert finding is not None
@@ -137,13 +142,14 @@ def _looked(
 
 def target_trial(rng: Draw) -> Status:
     """No gain at all, where some gain is asked for."""
-    return _looked(TARGET, right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), ONE_LOOK, looks(ONE_LOOK))
+    whole = scores(*right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), binary=True)
+    return _looked(TARGET, whole, ONE_LOOK, looks(ONE_LOOK), rng)
 
 
-def graded_trial(rng: Draw) -> Status:
-    """A drop of exactly the limit in graded scores."""
-    found = scores(*graded(200, rng), binary=False)
-    return decide(FORGETTING, found, PAIRS[:200], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+def graded_trial(n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
+    """A drop of exactly the limit in graded scores, at as many looks as the settings say."""
+    plan = looks(settings)
+    return lambda rng: _looked(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
 
 
 def clustered_trial(clusters: int, size: int, *, told: bool) -> Trial:
@@ -156,15 +162,15 @@ def clustered_trial(clusters: int, size: int, *, told: bool) -> Trial:
     return trial
 
 
-def calibration_trial(error: float, n: int) -> Trial:
+def calibration_trial(error: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
     """A rise of the calibration error by exactly the limit, from answers with log-probabilities."""
+    plan = looks(settings)
 
     def trial(rng: Draw) -> Status:
         confidence, right, candidate_right = confidences(n, error, rng)
         both = zip(ITEMS, answered(confidence, right), answered(confidence, candidate_right), strict=False)
-        found = scores(right, candidate_right, binary=True)
         pairs = tuple(Pair(item, b, c) for item, b, c in both)
-        return decide(CALIBRATION, found, pairs, ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+        return _looked(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
 
     return trial
 
@@ -210,12 +216,18 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("binary, base accuracy 0.8", 200, 2000, binary_trial(0.8, 200), True),
     ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
     ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
-    ("graded", 200, 1500, graded_trial, True),
+    ("graded", 200, 1500, graded_trial(200), True),
     ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, told=True), True),
     ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
+    ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
+    ("sequential: Pocock, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, POCOCK), True),
+    ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
+    ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
     ("calibration, candidate overconfident", 1000, 600, calibration_trial(RISE, 1000), True),
     ("calibration, candidate underconfident", 1000, 600, calibration_trial(-RISE, 1000), True),
+    ("calibration at four looks, overconfident", 1000, 300, calibration_trial(RISE, 1000, OBRIEN), True),
+    ("calibration at four looks, underconfident", 1000, 300, calibration_trial(-RISE, 1000, OBRIEN), True),
     ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, told=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),

@@ -21,7 +21,7 @@ from ftgate.job import Job
 from ftgate.looks import Look
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.report.progress import Progress
-from ftgate.stats.seeding import generator
+from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 from ftgate.wording import Index, Overlap, Sighting
 
@@ -96,8 +96,8 @@ def asked_aside(job: Job, name: str) -> tuple[Item, ...]:
     items = job.aside.get(name, ())
     if len(items) <= MOST_ASKED:
         return items
-    chosen = generator(job.seed, f"{name} aside").permutation(len(items))[:MOST_ASKED]
-    return tuple(items[i] for i in np.sort(chosen))
+    chosen = drawn_order(job.seed, f"{name} aside", [item.id for item in items])[:MOST_ASKED]
+    return tuple(items[i] for i in sorted(chosen))
 
 
 def judged(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:

@@ -221,7 +221,10 @@ class TailMap:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a measurement, informative unless the measurement says otherwise."""
+    """A part of a measurement, which informs and decides nothing.
+
+    ``status`` is "worse" or "beyond" (the limit) where that is sure, given how many parts were tested, else empty.
+    """
 
     name: str
     n: int

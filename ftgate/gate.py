@@ -194,6 +194,7 @@ def examine(
             tail=tail_map if m.wants_training_data else None,
             fitness=fitness.get(m.name),
             overall_alpha=rules.alpha,
+            last=due[m.name].last,
         )
         results[m.name] = contamination.judged(job, m, evidence, due[m.name])
     return results

@@ -12,7 +12,7 @@ from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
-from ftgate.domain import Model, Suite, digest_of
+from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements

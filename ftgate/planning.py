@@ -207,9 +207,9 @@ def _least(load: Load, alpha: float) -> float:
     if isinstance(m, Calibration):
         return m.min_items
     clusters = MIN_CLUSTERS * load.compared / max(load.units, 1) if load.units != load.compared else 2
-    if isinstance(m, Target):
-        return max(2, clusters)
-    return max(evidence_floor(m.tolerance, alpha), LEAST_GRADED if load.judge_questions else 2, clusters)
+    loss = -m.min_gain if isinstance(m, Target) else m.tolerance
+    floor = evidence_floor(loss, alpha) if 0 < loss < 1 else 1
+    return max(floor, LEAST_GRADED if load.judge_questions else 2, clusters)
 
 
 def _kept(run: Answered) -> Answered:

@@ -13,6 +13,7 @@ from ftgate.domain import FloatArray
 from ftgate.stats import normal
 from ftgate.stats.power import Outlook, items_needed, power_by_simulation
 from ftgate.stats.seeding import generator
+from ftgate.stats.sequential import look_size
 
 REPETITIONS = 3000
 GROUPS = 24
@@ -214,8 +215,9 @@ class Contrast:
         sums, outcome = np.zeros((REPETITIONS, 2)), np.zeros(REPETITIONS)
         items, seen = np.full(REPETITIONS, float(n)), 0
         centre = 0.0 if self.table.binary and self.kind != "drop" else 1.0
+        least = max(self.least, n) if self.kind == "loss" else self.least  # an absolute drop passes at the end alone
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
-            size = math.ceil(fraction * n)
+            size = look_size(fraction, n)
             sums += rng.multinomial(size - seen, weights, size=REPETITIONS) @ columns
             seen = size
             if size < 2:
@@ -223,7 +225,7 @@ class Contrast:
             mean = sums[:, 0] / size
             variance = np.maximum(sums[:, 1] / size - centre * mean**2, 0.0) * size / (size - 1) + 1 / size**2
             z, still = mean * np.sqrt(size / variance), outcome == 0
-            moved = still * ((z > bound) & (size >= self.least)) - 1.0 * (still & (z < -bound))
+            moved = still * ((z > bound) & (size >= least)) - 1.0 * (still & (z < -bound))
             items[moved != 0] = size
             outcome += moved
         return outlook(n, outcome, items)

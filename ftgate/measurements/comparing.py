@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ftgate.domain import FloatArray, Slice
+from ftgate.domain import FloatArray
 from ftgate.measurements.base import Evidence
+from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.scores import Scored
-from ftgate.stats.bootstrap import Floor, difference_bootstrap, drop_bootstrap, relative_drop
+from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
-from ftgate.stats.ratio import PairedCounts, difference_interval, drop_interval
 
 LEAST_BASE = 0.1
 """Below this base score (lower bound) a relative drop is a quotient of noise."""
 LEAST_GRADED = 100
 """Below this many graded items a rare collapse that no item shows makes the bootstrap pass too often."""
 MOST_LISTED = 50
-
-Compare = Callable[[FloatArray, FloatArray], Interval]
+RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low for a relative one)"
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean scores of both models and the change between them, with one-sided bounds of level alpha on either side."""
+    """Mean scores of both models and the change between them, with one-sided bounds of level alpha on either side.
+
+    Below ``least_n`` items no pass is possible.
+    """
 
     base: float
     candidate: float
@@ -35,6 +37,7 @@ class Estimate:
     unit: str
     method: str
     doubts: tuple[str, ...]
+    least_n: int
 
 
 def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator) -> Estimate:
@@ -42,85 +45,100 @@ def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Genera
 
     Binary scores of independent items take the score test for a ratio (methods: section 2), all others the studentised
     bootstrap (section 3); a judge's floor is taken off where there is one (section 6). A base whose score may lie below
-    ``LEAST_BASE`` makes the quotient one of noise (section 1).
+    ``LEAST_BASE`` makes the quotient one of noise (section 1). Which of the two limits holds may still change from one
+    look to the next, so that an absolute drop passes at the last look alone. Raises ValueError for no items, and for a
+    score that is NaN or outside [0, 1], naming the item.
     """
-    alpha, draws, clusters, floor = evidence.alpha, evidence.draws, _clusters(scored), _floor(scored, evidence)
-    doubts = _few(scored, evidence.least_items(limit), limit)
-    if wilson_interval(_mean(scored.base), len(scored.items), alpha).low - (floor.mean if floor else 0) < LEAST_BASE:
-        gain = difference(scored, evidence, rng)
-        low, high = gain.interval
-        unit = "absolute drop (the base scores too low for a relative one)"
-        change, interval = -gain.change + 0.0, (-high + 0.0, -low + 0.0)
-        doubts = tuple(dict.fromkeys((*doubts, *gain.doubts)))
-        doubts = (*doubts, *_nothing_to_lose(gain.base - (floor.mean if floor else 0), limit))
-        return Estimate(gain.base, gain.candidate, change, interval, unit, gain.method, doubts)
+    _check(scored)
+    floor = _floor(scored, evidence)
+    worthless = floor.mean if floor else 0.0
+    base = mean(scored.base)
+    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - worthless < LEAST_BASE
+    enough = evidence.least_items(limit)
+    doubts = _few(scored, enough, limit)
+    if absolute:
+        doubts += _nothing_to_lose(base - worthless, limit)
+        doubts += () if evidence.last else ("an absolute drop cannot pass before the last look",)
+    return _estimate(scored, evidence, rng, doubts, enough, absolute=absolute)
+
+
+def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator, least_gain: float = 0.0) -> Estimate:
+    """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap.
+
+    Where a loss is allowed (``least_gain`` below 0), it takes as many items as for a drop. Errors as for :func:`drop`.
+    """
+    _check(scored)
+    enough = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
+    lost = _estimate(scored, evidence, rng, _few(scored, enough, -least_gain), enough, absolute=True)
+    low, high = lost.interval
+    gained = (-high + 0.0, -low + 0.0)
+    return replace(lost, change=-lost.change + 0.0, interval=gained, unit="absolute gain")
+
+
+def comparison(scored: Scored, evidence: Evidence, rng: np.random.Generator, *, absolute: bool) -> tuple[str, Compare]:
+    """The statistic that suits the scores, with its name: of the absolute drop, or of the relative one."""
+    clusters, floor = _clusters(scored), None if absolute else _floor(scored, evidence)
     if scored.binary and clusters is None and floor is None:
-        method = "score test for the ratio, N-1 corrected"
-
-        def compare(b: FloatArray, c: FloatArray) -> Interval:
-            return drop_interval(PairedCounts.from_scores(b, c), alpha)
-    else:
-        method = f"studentised bootstrap, {draws} resamples" + (" of clusters" if clusters else "")
-        method += f", judge floor {floor.mean:.3f} taken off" if floor else ""
-        state = rng.bit_generator.state
-
-        def compare(b: FloatArray, c: FloatArray) -> Interval:
-            rng.bit_generator.state = state
-            return drop_bootstrap(b, c, rng, alpha=alpha, draws=draws, clusters=clusters, floor=floor)
-
-    return _estimate(scored, compare, "relative drop", method, doubts, worse_is_up=True)
-
-
-def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-    """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap."""
-    alpha, draws, clusters = evidence.alpha, evidence.draws, _clusters(scored)
-    if scored.binary and clusters is None:
-        method = "score test for the paired difference, N-1 corrected"
-
-        def compare(b: FloatArray, c: FloatArray) -> Interval:
-            return difference_interval(PairedCounts.from_scores(b, c), alpha)
-    else:
-        method = f"studentised bootstrap, {draws} resamples" + (" of clusters" if clusters else "")
-        state = rng.bit_generator.state
-
-        def compare(b: FloatArray, c: FloatArray) -> Interval:
-            rng.bit_generator.state = state
-            return difference_bootstrap(b, c, rng, alpha=alpha, draws=draws, clusters=clusters)
-
-    return _estimate(scored, compare, "absolute gain", method, _few_graded(scored), worse_is_up=False)
+        name = "paired difference" if absolute else "ratio"
+        return f"score test for the {name}, N-1 corrected", score_test(absolute=absolute)
+    method = f"studentised bootstrap, {evidence.draws} resamples" + (" of clusters" if clusters else "")
+    method += f", judge floor {floor.mean:.3f} taken off" if floor else ""
+    return method, bootstrap(rng, evidence.draws, clusters, floor, absolute=absolute)
 
 
 def _estimate(
-    scored: Scored, compare: Compare, unit: str, method: str, doubts: tuple[str, ...], *, worse_is_up: bool
+    scored: Scored,
+    evidence: Evidence,
+    rng: np.random.Generator,
+    doubts: tuple[str, ...],
+    enough: int,
+    *,
+    absolute: bool,
 ) -> Estimate:
+    method, compare = comparison(scored, evidence, rng, absolute=absolute)
+    found = drop_of(scored, compare, evidence.alpha, absolute=absolute)
+    return Estimate(
+        base=mean(scored.base),
+        candidate=mean(scored.candidate),
+        change=found.estimate,
+        interval=(found.low, found.high),
+        unit=ABSOLUTE if absolute else RELATIVE,
+        method=method,
+        doubts=(*doubts, found.doubt) if found.doubt else doubts,
+        least_n=_least_n(scored, enough),
+    )
+
+
+def drop_of(scored: Scored, compare: Compare, alpha: float, *, absolute: bool) -> Interval:
     """Compare the scores; where some are unknown, once with the worst and once with the best they could be.
 
     The interval then reaches from the best case's lower to the worst case's upper bound, and the estimate is that of
-    the middle. The same resamples serve all three.
+    the middle. (Beside a judge's floor that the candidate falls short of, the two change places.) The same resamples
+    serve all three.
     """
     if not scored.unreadable:
-        found = compare(scored.base, scored.candidate)
-        change, low, high, doubt = found.estimate, found.low, found.high, found.doubt
-    else:
-        dropped = compare(scored.base_high, scored.candidate_low)
-        gained = compare(scored.base_low, scored.candidate_high)
-        low, high = (gained.low, dropped.high) if worse_is_up else (dropped.low, gained.high)
-        change, doubt = _middle(scored, compare, worse_is_up=worse_is_up), dropped.doubt
-    doubts = (*doubts, doubt) if doubt else doubts
-    return Estimate(_mean(scored.base), _mean(scored.candidate), change, (low, high), unit, method, doubts)
-
-
-def _middle(scored: Scored, compare: Compare, *, worse_is_up: bool) -> float:
-    """The estimate at the middle of what unknown scores could be: for right or wrong, a half that no test takes."""
+        return compare(scored.base, scored.candidate).interval(alpha)
+    worst = compare(scored.base_high, scored.candidate_low).interval(alpha)
+    best = compare(scored.base_low, scored.candidate_high).interval(alpha)
     if not scored.binary:
-        return compare(scored.base, scored.candidate).estimate
-    return relative_drop(scored.base, scored.candidate) if worse_is_up else _mean(scored.candidate - scored.base)
+        middle = compare(scored.base, scored.candidate).interval(alpha).estimate
+    else:  # no test of right or wrong takes the half at which an unknown score stands
+        middle = change_of(scored, absolute=absolute)
+    low, high = min(best.low, worst.low, middle), max(worst.high, best.high, middle)
+    return Interval(middle, low, high, worst.doubt)
+
+
+def change_of(scored: Scored, *, absolute: bool) -> float:
+    """The bare drop of the mean score."""
+    if absolute:
+        return math.fsum(scored.base - scored.candidate) / len(scored.items) + 0.0
+    return relative_drop(scored.base, scored.candidate)
 
 
 def flips(scored: Scored) -> dict[str, Any]:
     """How many items got worse and how many better, and the ids of those that got worse, worst first."""
     change = scored.candidate - scored.base
-    order = np.argsort(change, kind="stable")
+    order = sorted(range(len(change)), key=lambda i: (change[i], scored.items[i].id))
     return {
         "worse": int(np.sum(change < 0)),
         "better": int(np.sum(change > 0)),
@@ -135,21 +153,27 @@ def judging(evidence: Evidence) -> dict[str, Any]:
     return {"judge": {"asked_again": evidence.scored.retried, "unreadable": evidence.scored.unreadable}}
 
 
-def by_tag(scored: Scored) -> tuple[Slice, ...]:
-    """One slice for each tag, in alphabetical order. An item with two tags is in both."""
-    tags = sorted({tag for item in scored.items for tag in item.tags})
-    members = {tag: [i for i, item in enumerate(scored.items) if tag in item.tags] for tag in tags}
-    return tuple(plain_slice(tag, scored.subset(index)) for tag, index in members.items())
+def mean(values: FloatArray) -> float:
+    """The mean by an exact sum, so that the order of the items cannot show; NaN of none."""
+    return math.fsum(values) / len(values) if len(values) else math.nan
 
 
-def plain_slice(name: str, scored: Scored) -> Slice:
-    """Mean scores and relative drop of some items, without an interval: informative, not a decision."""
-    change = relative_drop(scored.base, scored.candidate)
-    return Slice(name, len(scored.items), _mean(scored.base), _mean(scored.candidate), change)
+def _check(scored: Scored) -> None:
+    if not scored.items:
+        raise ValueError("there are no items to compare")
+    for name in ("base", "candidate", "base_low", "base_high", "candidate_low", "candidate_high"):
+        values = getattr(scored, name)
+        bad = np.flatnonzero(~((values >= 0.0) & (values <= 1.0)))
+        if bad.size:
+            item, value = scored.items[bad[0]].id, values[bad[0]]
+            raise ValueError(f"{name} score of item {item!r} = {value}: a number from 0 to 1 was expected")
 
 
-def _mean(values: FloatArray) -> float:
-    return float(np.mean(values)) if len(values) else float("nan")
+def _least_n(scored: Scored, enough: int) -> int:
+    """Items below which nothing passes: the evidence floor, the graded ones that the bootstrap takes, 30 clusters."""
+    clusters = _clusters(scored)
+    grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
+    return max(enough, 1 if scored.binary else LEAST_GRADED, grouped)
 
 
 def _clusters(scored: Scored) -> list[str] | None:

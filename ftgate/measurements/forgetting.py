@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
 from ftgate.measurements.by_rule import second_opinion
-from ftgate.measurements.comparing import by_tag, drop, flips, judging
+from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.slices import tag_slices, worst_slice
 
 
 class Forgetting(Measurement):
@@ -46,6 +47,8 @@ class Forgetting(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
+        absolute = estimate.unit == ABSOLUTE
+        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=absolute)
         ruled, agreement = second_opinion(evidence)
         return Claim(
             measurement=self.name,
@@ -61,10 +64,16 @@ class Forgetting(Measurement):
             limit=self.block_drop,
             warn_limit=self.warn_drop,
             doubts=estimate.doubts,
-            least_n=evidence.least_items(self.block_drop),
+            least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
-            slices=(*by_tag(evidence.scored), *ruled),
-            details={**flips(evidence.scored), **judging(evidence), **_lengths(evidence.pairs), **agreement},
+            slices=(*slices, *ruled),
+            details={
+                **flips(evidence.scored),
+                **judging(evidence),
+                **_lengths(evidence.pairs),
+                **worst_slice(slices),
+                **agreement,
+            },
         )
 
 

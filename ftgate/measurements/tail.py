@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ftgate.domain import Claim, FloatArray, Slice, TailMap
+from ftgate.domain import Claim, Slice, TailMap
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
-from ftgate.measurements.comparing import by_tag, drop, flips, judging, plain_slice
+from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.slices import plain_slice, tag_slices, worst_slice
 from ftgate.scores import Scored
+from ftgate.stats.seeding import drawn_order
+from ftgate.stats.sequential import look_size
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""
@@ -59,8 +60,10 @@ class Tail(Measurement):
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
-        slices = [plain_slice("head", head)] if len(head.items) else []
-        slices += [*by_tag(scored), *(_deciles(scored, tail_map) if tail_map else ())]
+        absolute = estimate.unit == ABSOLUTE
+        slices = [plain_slice("head", head, absolute=absolute)] if len(head.items) else []
+        slices += tag_slices(scored, evidence, self.block_drop, rng, absolute=absolute)
+        slices += _deciles(scored, tail_map, absolute) if tail_map else ()
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -74,11 +77,16 @@ class Tail(Measurement):
             worse="up",
             limit=self.block_drop,
             doubts=estimate.doubts,
-            least_n=evidence.least_items(self.block_drop),
+            least_n=estimate.least_n,
             void=void,
             about=frozenset(item.id for item in tail.items),
             slices=tuple(slices),
-            details={**flips(tail), **judging(evidence), **_where(scored, in_tail, tail_map)},
+            details={
+                **flips(tail),
+                **judging(evidence),
+                **_where(scored, in_tail, tail_map),
+                **worst_slice(slices),
+            },
         )
 
     def _in_tail(self, scored: Scored, tail_map: TailMap | None) -> NDArray[np.bool_]:
@@ -86,10 +94,8 @@ class Tail(Measurement):
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
             # By rank, not by a border: queries that tie at the border must not all be let in.
-            size = math.ceil(self.tail_fraction * len(tail_map.distance))
-            farthest = np.argsort(-np.asarray(tail_map.distance), kind="stable")[:size]
-            far = {tail_map.item_ids[i] for i in farthest}
-            in_tail |= np.array([item.id in far for item in scored.items], dtype=np.bool_)
+            nearer = len(tail_map.distance) - look_size(self.tail_fraction, len(tail_map.distance))
+            in_tail |= _ranks(scored, tail_map) >= nearer
         return in_tail
 
     def _empty(self, reason: str, evidence: Evidence) -> Claim:
@@ -109,17 +115,30 @@ class Tail(Measurement):
         )
 
 
-def _of(scored: Scored, ids: Sequence[str], values: Sequence[float]) -> FloatArray:
-    """The value of each scored item; at an early look these are fewer than were measured."""
-    known = dict(zip(ids, values, strict=True))
-    return np.array([known[item.id] for item in scored.items])
+def _ranks(scored: Scored, tail_map: TailMap) -> NDArray[np.int64]:
+    """The rank of each scored item among all queries, nearest first; a lot drawn from their ids breaks ties.
+
+    At an early look fewer items are scored than were measured. Raises ValueError naming the first item whose distance
+    is not known, and for another number of distances than of ids.
+    """
+    if len(tail_map.distance) != len(tail_map.item_ids):
+        raise ValueError(f"the map of the tail has {len(tail_map.distance)} distances for {len(tail_map.item_ids)} ids")
+    lots = drawn_order(0, "tail ties", tail_map.item_ids)
+    order = sorted(lots, key=tail_map.distance.__getitem__)
+    known = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
+    missing = next((item.id for item in scored.items if item.id not in known), None)
+    if missing is not None:
+        raise ValueError(f"item {missing!r} has no distance: the map of the tail is that of other queries")
+    return np.array([known[item.id] for item in scored.items], dtype=np.int64)
 
 
-def _deciles(scored: Scored, tail_map: TailMap) -> tuple[Slice, ...]:
+def _deciles(scored: Scored, tail_map: TailMap, absolute: bool) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
-    order = np.argsort(_of(scored, tail_map.item_ids, tail_map.distance), kind="stable")
-    groups = [group for group in np.array_split(order, 10) if len(group)]
-    return tuple(plain_slice(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
+    groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
+    return tuple(
+        plain_slice(f"distance decile {i}", scored.subset(group), absolute=absolute)
+        for i, group in enumerate(groups, 1)
+    )
 
 
 def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:

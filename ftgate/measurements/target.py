@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ftgate.domain import Claim
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, unfit
-from ftgate.measurements.comparing import LEAST_GRADED, difference, flips, judging
+from ftgate.measurements.comparing import difference, flips, judging
 
 
 class Target(Measurement):
@@ -34,7 +34,7 @@ class Target(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
-        estimate = difference(evidence.scored, evidence, rng)
+        estimate = difference(evidence.scored, evidence, rng, self.min_gain)
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -48,7 +48,7 @@ class Target(Measurement):
             worse="down",
             limit=self.min_gain,
             doubts=estimate.doubts,
-            least_n=1 if evidence.scored.binary else LEAST_GRADED,
+            least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence)),
             details={**flips(evidence.scored), **judging(evidence)},
         )

@@ -1,22 +1,38 @@
-"""From scores to an estimate, where some scores are unknown."""
+"""From scores to an estimate and a decision: floors, unknown scores, low bases, and what is no score at all."""
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
+from support.evidence import decided, evidence_of, items, right_or_wrong
 
-from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Fitness, Item, Message, Status
-from ftgate.measurements.base import Evidence
-from ftgate.measurements.comparing import drop
+from ftgate.domain import Fitness, Status
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.comparing import ABSOLUTE, RELATIVE, difference, drop
+from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.scoring import bounded
+from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.scores import Scored
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
-from ftgate.verdict import assess
+from ftgate.stats.power import evidence_floor
+from ftgate.stats.ratio import PairedCounts, drop_interval
 
 N = 200
 FIT = Fitness(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60)
+FORGETTING = Forgetting(dataset="f", scorer="exact")
+JUDGED = Forgetting(dataset="f", scorer="judge")
+
+
+def binary(*cells: int) -> Scored:
+    return Scored.exact(items(sum(cells)), *right_or_wrong(*cells), binary=True)
+
+
+def graded(n: int, base: float = 0.8, candidate: float = 0.8, clusters: int = 0) -> Scored:
+    names = [f"c{i % clusters}" for i in range(n)] if clusters else []
+    return Scored.exact(items(n, clusters=names), np.full(n, base), np.full(n, candidate), binary=False)
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
@@ -25,19 +41,121 @@ def test_the_judges_floor_is_taken_off_the_estimate_whether_or_not_every_grade_c
     base, candidate = rng.uniform(0.7, 0.9, N), rng.uniform(0.6, 0.9, N)
     ends = [(float(value), float(value)) for value in candidate]
     ends[:unknown] = [(0.0, 1.0)] * unknown
-    items = tuple(Item(f"i{i}", (Message("user", "q"),)) for i in range(N))
-    scored = bounded(items, [(float(value), float(value)) for value in base], ends, binary=False)
-    found = drop(scored, Evidence((), scored, 0.05, 400, fitness=FIT), 0.1, np.random.default_rng(1))
+    scored = bounded(items(N), [(float(value), float(value)) for value in base], ends, binary=False)
+    found = drop(scored, evidence_of(scored, fitness=FIT), 0.1, np.random.default_rng(1))
     floor = Floor(FIT.floor, FIT.floor_variance, FIT.canaries)
     expected = drop_bootstrap(scored.base, scored.candidate, np.random.default_rng(1), draws=400, floor=floor)
     assert found.change == pytest.approx(expected.estimate)
     assert found.interval[0] < found.change < found.interval[1]
 
 
+def test_the_interval_holds_the_estimate_where_the_candidate_scores_less_than_worthless_answers() -> None:
+    base = [(0.7, 0.7)] * 19 + [(0.0, 1.0)] * 8
+    scored = bounded(items(27), base, [(0.02, 0.02)] * 27, binary=False)
+    found = drop(scored, evidence_of(scored, fitness=FIT), 0.1, np.random.default_rng(1))
+    assert found.interval[0] <= found.change <= found.interval[1]
+    assert found.change > 1
+
+
 @pytest.mark.parametrize(("n", "status"), [(25, Status.INCONCLUSIVE), (100, Status.PASS)])
 def test_a_few_graded_items_that_all_gain_the_same_prove_no_gain(n: int, status: Status) -> None:
     """One answer in ten ruined and the others a little better is no gain, and 25 items hide it one time in fourteen."""
-    items = tuple(Item(f"i{i}", (Message("user", "q"),)) for i in range(n))
-    scored = Scored.exact(items, np.full(n, 0.8), np.full(n, 0.9), binary=False)
-    claim = Target(dataset="t", scorer="judge").compare(Evidence((), scored, 0.05, 400), np.random.default_rng(0))
-    assert assess(claim, EvidenceSettings()).status is status
+    found = decided(Target(dataset="t", scorer="judge"), evidence_of(graded(n, 0.8, 0.9)))
+    assert found.status is status
+
+
+@pytest.mark.parametrize(("n", "status"), [(28, Status.INCONCLUSIVE), (29, Status.PASS)])
+def test_identical_answers_pass_from_the_evidence_floor_on(n: int, status: Status) -> None:
+    """At 28 the interval alone would pass: its upper bound is below the limit."""
+    assert drop_interval(PairedCounts(n, 0, 0, 0)).high < FORGETTING.block_drop
+    found = decided(FORGETTING, evidence_of(binary(n, 0, 0, 0)))
+    assert found.status is status
+    if n == 28:
+        assert "below 29 a total collapse on 10 %" in found.reason
+        assert found.claim.needed_n == 29
+
+
+@pytest.mark.parametrize(
+    ("scorer", "loss", "floor"),
+    [("exact", 0.10, 29), ("judge", 0.01, 299), ("judge", 0.10, 100), ("exact", 1.0, 2)],
+)
+def test_an_allowed_loss_of_the_target_takes_as_many_items_as_a_drop(scorer: str, loss: float, floor: int) -> None:
+    """At least as many as show that no collapse on such a share of the prompts went unseen."""
+    measurement = Target(dataset="t", scorer=scorer, min_gain=-loss)  # type: ignore[arg-type]
+
+    def status(n: int) -> Status:
+        scored = graded(n) if scorer == "judge" else binary(n, 0, 0, 0)
+        return decided(measurement, evidence_of(scored)).status
+
+    assert [status(n) for n in (floor - 1, floor)] == [Status.INCONCLUSIVE, Status.PASS]
+    assert floor == 2 or floor == max(evidence_floor(loss), 100 if scorer == "judge" else 1)
+
+
+@pytest.mark.parametrize(
+    ("measurement", "scored", "needed"),
+    [
+        (FORGETTING, binary(27, 0, 0, 0), 29),
+        (JUDGED, graded(20), 100),
+        (JUDGED, graded(50), 100),
+        (JUDGED, graded(200, clusters=20), 300),
+        (FORGETTING, Scored.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 870),
+        (Target(dataset="t", scorer="judge"), graded(50, 0.8, 0.9), 100),
+        (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 300),
+    ],
+)
+def test_the_items_needed_count_every_reason_to_hold(measurement: Measurement, scored: Scored, needed: int) -> None:
+    found = decided(measurement, evidence_of(scored))
+    assert found.status is Status.INCONCLUSIVE
+    assert found.claim.needed_n == needed
+
+
+EARLY = {"alpha": 8.8e-5, "overall_alpha": 0.05, "last": False}
+
+
+def test_a_stricter_look_does_not_make_a_base_too_low() -> None:
+    """17 % right of 200: at the level of the first look alone the base might score under 10 %."""
+    scored = binary(30, 2, 4, 164)
+    assert drop(scored, evidence_of(scored, **EARLY), 0.1, np.random.default_rng(0)).unit == RELATIVE
+    assert drop(scored, evidence_of(scored, alpha=8.8e-5), 0.1, np.random.default_rng(0)).unit == ABSOLUTE
+
+
+@pytest.mark.parametrize(("last", "status"), [(False, Status.INCONCLUSIVE), (True, Status.PASS)])
+def test_an_absolute_drop_passes_at_the_last_look_alone(last: bool, status: Status) -> None:
+    """Later looks may find the base high enough for a relative drop, which is up to ten times as large."""
+    found = decided(FORGETTING, evidence_of(binary(22, 0, 0, 178), alpha=0.01, overall_alpha=0.05, last=last))
+    assert found.claim.unit == ABSOLUTE
+    assert found.status is status
+    assert last or "before the last look" in found.reason
+
+
+def test_an_early_look_may_block_an_absolute_drop() -> None:
+    strict = FORGETTING.model_copy(update={"block_drop": 0.05, "warn_drop": 0.05})
+    found = decided(strict, evidence_of(binary(0, 0, 100, 900), alpha=0.01, overall_alpha=0.05, last=False))
+    assert found.claim.unit == ABSOLUTE
+    assert found.status is Status.BLOCK
+
+
+@pytest.mark.parametrize("value", [math.nan, -0.1, 1.5, math.inf])
+@pytest.mark.parametrize("measurement", [JUDGED, Target(dataset="t", scorer="judge"), Tail(dataset="t")])
+def test_what_is_no_score_is_named_with_its_item(measurement: Measurement, value: float) -> None:
+    tagged = items(60, tags=[("ambiguous",)] * 60)
+    candidate = np.full(60, 0.5)
+    candidate[7] = value
+    scored = Scored.exact(tagged, np.full(60, 0.5), candidate, binary=False)
+    with pytest.raises(ValueError, match=r"candidate score of item 'i7' = .*from 0 to 1"):
+        measurement.compare(evidence_of(scored), np.random.default_rng(0))
+
+
+def test_no_items_are_named_too() -> None:
+    nothing = Scored.exact((), np.zeros(0), np.zeros(0), binary=True)
+    for compare in (lambda: drop(nothing, evidence_of(nothing), 0.1, np.random.default_rng(0)),
+                    lambda: difference(nothing, evidence_of(nothing), np.random.default_rng(0))):  # fmt: skip
+        with pytest.raises(ValueError, match="no items"):
+            compare()
+
+
+def test_scores_of_other_items_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"base has shape \(200,\): one entry for each of 50 items"):
+        Scored.exact(items(50), np.ones(200), np.ones(200), binary=True)
+    with pytest.raises(ValueError, match=r"candidate has shape \(49,\)"):
+        Scored.exact(items(50), np.ones(50), np.ones(49), binary=True)

@@ -1,0 +1,96 @@
+"""The two ways to compare paired scores, with one face: a change that has an interval at any level, and p-values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from ftgate.domain import FloatArray
+from ftgate.stats import normal
+from ftgate.stats.bootstrap import Bootstrapped, Floor, resampled_difference, resampled_drop
+from ftgate.stats.interval import Interval
+from ftgate.stats.ratio import (
+    PairedCounts,
+    difference_interval,
+    difference_statistic,
+    drop_interval,
+    score_statistic,
+)
+
+
+class Compared(Protocol):
+    """A drop, relative or absolute; positive is worse."""
+
+    def interval(self, alpha: float) -> Interval:
+        """Estimate and both one-sided bounds, each at ``alpha``."""
+        ...
+
+    def p_above(self, drop: float) -> float:
+        """The one-sided p of "the drop is at most ``drop``"."""
+        ...
+
+
+Compare = Callable[[FloatArray, FloatArray], Compared]
+"""From aligned scores of base and candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTest:
+    """Right or wrong answers to independent items (methods: section 2; Tango 1998 for the absolute drop)."""
+
+    counts: PairedCounts
+    absolute: bool
+
+    def interval(self, alpha: float) -> Interval:
+        """As the protocol says."""
+        return difference_interval(self.counts, alpha).negated() if self.absolute else drop_interval(self.counts, alpha)
+
+    def p_above(self, drop: float) -> float:
+        """As the protocol says."""
+        z = difference_statistic(self.counts, -drop) if self.absolute else score_statistic(self.counts, 1 - drop)
+        return normal.cdf(z)
+
+
+@dataclass(frozen=True, slots=True)
+class AbsoluteDrop:
+    """The gain of a bootstrap, read as a drop."""
+
+    gain: Bootstrapped
+
+    def interval(self, alpha: float) -> Interval:
+        """As the protocol says."""
+        return self.gain.interval(alpha).negated()
+
+    def p_above(self, drop: float) -> float:
+        """As the protocol says."""
+        return self.gain.p_below(-drop)
+
+
+def score_test(*, absolute: bool) -> Compare:
+    """The comparison of right and wrong answers."""
+    return lambda base, candidate: ScoreTest(PairedCounts.from_scores(base, candidate), absolute)
+
+
+def bootstrap(
+    rng: np.random.Generator, draws: int, clusters: list[str] | None, floor: Floor | None, *, absolute: bool
+) -> Compare:
+    """The comparison of any other scores (methods: section 3). The same resamples serve every call, once for each."""
+    state = rng.bit_generator.state
+    known: dict[tuple[bytes, bytes], Compared] = {}
+
+    def resampled(base: FloatArray, candidate: FloatArray) -> Compared:
+        rng.bit_generator.state = state
+        if absolute:
+            return AbsoluteDrop(resampled_difference(base, candidate, rng, draws=draws, clusters=clusters))
+        return resampled_drop(base, candidate, rng, draws=draws, clusters=clusters, floor=floor)
+
+    def compare(base: FloatArray, candidate: FloatArray) -> Compared:
+        key = (base.tobytes(), candidate.tobytes())
+        if key not in known:
+            known[key] = resampled(base, candidate)
+        return known[key]
+
+    return compare

@@ -1,0 +1,87 @@
+"""Parts of a measurement: which of them got worse, at an error that counts how many were looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ftgate.domain import Slice
+from ftgate.measurements.base import Evidence
+from ftgate.measurements.comparing import change_of, comparison, drop_of, mean
+from ftgate.scores import Scored
+from ftgate.stats.holm import holm, step_down_levels
+
+LEAST_SLICE = 5
+"""Smaller parts are described, not tested."""
+SLICE_DRAWS = 500
+"""Resamples for a part: it informs and decides nothing, and there may be many."""
+
+
+def plain_slice(name: str, scored: Scored, *, absolute: bool = False) -> Slice:
+    """Mean scores and drop of some items, without an interval."""
+    change = change_of(scored, absolute=absolute)
+    return Slice(name, len(scored.items), mean(scored.base), mean(scored.candidate), change)
+
+
+def tag_slices(
+    scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator, *, absolute: bool = False
+) -> tuple[Slice, ...]:
+    """One slice for each tag, in alphabetical order; an item with two tags is in both.
+
+    A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. The
+    family are all such tags (Holm 1979, :mod:`ftgate.stats.holm`): status is "beyond" where the adjusted one-sided p of
+    "the drop is at most ``limit``" is within the level of this look, else "worse" where that of "there is no drop" is.
+    The interval has the level at which Holm's procedure tests the latter. Where scores are unknown the p is that of the
+    best they could be. A tag such as ``difficulty:hard`` says how an item is, not what it is about: it is described and
+    not tested, and makes the family no larger.
+    """
+    tags = sorted({tag for item in scored.items for tag in item.tags})
+    parts = {tag: scored.subset([i for i, item in enumerate(scored.items) if tag in item.tags]) for tag in tags}
+    slices = {tag: plain_slice(tag, part, absolute=absolute) for tag, part in parts.items()}
+    tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE}
+    return tuple({**slices, **_tested(slices, tested, evidence, limit, rng, absolute)}.values())
+
+
+def worst_slice(slices: Sequence[Slice]) -> dict[str, Any]:
+    """``{"worst_slice": ...}`` for the details: of the tested parts the one that surely lost most.
+
+    That is the one whose lower bound, then estimate, is highest. Empty where none was tested.
+    """
+    found = [part for part in slices if part.interval is not None]
+    if not found:
+        return {}
+    worst = max(found, key=lambda part: (_known(part.interval[0]) if part.interval else 0.0, _known(part.change)))
+    named = {"name": worst.name, "n": worst.n, "change": worst.change, "interval": worst.interval}
+    return {"worst_slice": named}
+
+
+def _known(value: float) -> float:
+    return -math.inf if math.isnan(value) else value
+
+
+def _tested(
+    slices: Mapping[str, Slice],
+    parts: Mapping[str, Scored],
+    evidence: Evidence,
+    limit: float,
+    rng: np.random.Generator,
+    absolute: bool,
+) -> dict[str, Slice]:
+    if not parts:
+        return {}
+    few = replace(evidence, draws=min(evidence.draws, SLICE_DRAWS))
+    compared = {tag: comparison(part, few, rng, absolute=absolute)[1] for tag, part in parts.items()}
+    best = [compared[tag](part.base_low, part.candidate_high) for tag, part in parts.items()]
+    no_drop = [one.p_above(0.0) for one in best]
+    worse, beyond = holm(no_drop), holm([one.p_above(limit) for one in best])
+    found = {}
+    for i, (tag, level) in enumerate(zip(parts, step_down_levels(no_drop, evidence.alpha), strict=True)):
+        estimate = drop_of(parts[tag], compared[tag], float(level), absolute=absolute)
+        status = "beyond" if beyond[i] <= evidence.alpha else "worse" if worse[i] <= evidence.alpha else ""
+        ends = (estimate.low, estimate.high)
+        found[tag] = replace(slices[tag], change=estimate.estimate, interval=ends, status=status)
+    return found
