@@ -26,6 +26,7 @@ class Respondents:
         self._engine = engine
         self._needed: list[Model] = []
         self._loaded: list[Model] = []
+        self._keys: dict[tuple[str, str | None, Question], str] = {}
 
     @property
     def starts(self) -> int:
@@ -52,7 +53,7 @@ class Respondents:
 
     def ask(self, asks: Sequence[Ask], phase: str) -> list[Answer]:
         """The answer to every ask, in order. Repeated and already answered ones cost nothing."""
-        keys = [answer_key(ask.model, ask.question, self.info) for ask in asks]
+        keys = [self._key(ask) for ask in asks]
         known: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
         for key, ask in zip(keys, asks, strict=True):
@@ -64,6 +65,13 @@ class Respondents:
         if missing:
             known.update(self._ask_engine(missing, phase))
         return [known[key] for key in keys]
+
+    def _key(self, ask: Ask) -> str:
+        """The address of the answer, worked out once: every look asks for all that was asked before it."""
+        of = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None, ask.question)
+        if of not in self._keys:
+            self._keys[of] = answer_key(ask.model, ask.question, self.info)
+        return self._keys[of]
 
     def _ask_engine(self, missing: dict[str, Ask], phase: str) -> dict[str, Answer]:
         engine = self.loaded()
