@@ -11,8 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result
 from ftgate.datasets import TrainingData
