@@ -39,16 +39,17 @@ def test_both_errors_stay_below_seven_percent(name: str) -> None:
     assert RATES[name].blocked <= 7
 
 
+@pytest.mark.parametrize("looks", ["calibration, candidate", "calibration at four looks,"])
 @pytest.mark.parametrize("way", ["overconfident", "underconfident"])
-def test_calibration_errs_as_documented(way: str) -> None:
-    rates = RATES[f"calibration, candidate {way}"]
+def test_calibration_errs_as_documented(looks: str, way: str) -> None:
+    rates = RATES[f"{looks} {way}"]
     assert rates.allowed <= (7 if way == "overconfident" else 12)
     assert rates.blocked <= 7
 
 
 def test_the_wrong_ways_are_shown_to_fail() -> None:
     peeking = RATES["naive peeking: four looks, each at 1.645"]
-    assert min(peeking.allowed, peeking.blocked) > 8
+    assert (peeking.allowed, peeking.blocked) == (pytest.approx(10.8, abs=0.6), pytest.approx(12.6, abs=0.7))
     for way in ("overconfident", "underconfident"):
         assert RATES[f"percentile interval of the ECE, {way}"].allowed > 8
     assert RATES["clusters ignored: 30 clusters of 8"].allowed > 2 * RATES["clustered: 30 clusters of 8"].allowed
