@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, Item, Status, Suite
@@ -43,12 +44,17 @@ def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
     fractions = [planned * quarter for quarter in quarters] + ([1.0] if planned < 1 else [])
     if len(fractions) == 1:
         return (Look(1, 1, 1.0, evidence.alpha),)
-    spending = _SPENDING.get(evidence.early_stopping, "obrien-fleming")
-    levels = nominal_levels(boundaries(fractions, evidence.alpha, spending))
+    levels = _levels(tuple(fractions), evidence.alpha, _SPENDING.get(evidence.early_stopping, "obrien-fleming"))
     return tuple(
         Look(i, len(fractions), fraction, level)
         for i, (fraction, level) in enumerate(zip(fractions, levels, strict=True), 1)
     )
+
+
+@cache
+def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending) -> tuple[float, ...]:
+    """The level of each look; every one of them asks for all of these."""
+    return nominal_levels(boundaries(fractions, alpha, spending))
 
 
 def planned_share(measurement: Measurement, suite: Suite) -> float:
