@@ -256,7 +256,7 @@ def fieller(tables: np.ndarray) -> np.ndarray:
     n, w = tables.sum(axis=1), np.array([-0.1, -1.0, 0.9, 0.0])
     mean = tables @ w / n
     variance = (tables @ w**2 / n - mean**2) * n / (n - 1)
-    return -mean / np.sqrt(variance / n) * Z05 / stats.t.isf(0.05, n - 1)
+    return -mean / np.sqrt(np.maximum(variance / n, 1e-12)) * Z05 / stats.t.isf(0.05, n - 1)
 
 
 def unpaired(tables: np.ndarray) -> np.ndarray:
@@ -264,7 +264,8 @@ def unpaired(tables: np.ndarray) -> np.ndarray:
     both, gained, lost, _ = tables.T
     n = tables.sum(axis=1)
     base, candidate = (both + lost) / n, (both + gained) / n
-    return (candidate - 0.9 * base) / np.sqrt((candidate * (1 - candidate) + 0.81 * base * (1 - base)) / n)
+    variance = (candidate * (1 - candidate) + 0.81 * base * (1 - base)) / n
+    return (candidate - 0.9 * base) / np.sqrt(np.maximum(variance, 1e-12))
 
 
 def percentile(tables: np.ndarray) -> np.ndarray:
