@@ -95,6 +95,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "interval_heading": rows.interval_heading(report),
         "concerns": rows.concerns(report),
         "steps": next_steps(report),
+        "hardest_hit": rows.hardest_hit(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
         "bins": curve.bin_rows(curve.bins_of(report)),
         "controls": rows.controls(report),

@@ -107,6 +107,21 @@ def timing(report: Report) -> list[tuple[str, str]]:
     return [*lines, ("total", view.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
+def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
+    """Of each measurement the part that surely lost most: (measurement, part, what it lost), where one lost anything."""
+    found = []
+    for name, m in report.measurements.items():
+        worst = m.details.get("worst_slice")
+        part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
+        if part is None or part.interval is None or part.change is None or part.change <= 0:
+            continue
+        said = (
+            f"{view.change(part.change, m.unit)} {view.interval(part.interval, m.unit)} on {view.count(part.n)} items"
+        )
+        found.append((view.title(name), part.name, f"{said} ({part.status})" if part.status else said))
+    return found
+
+
 def stopping(report: Report) -> str:
     """At which look each measurement ended and what that saved, or nothing when everything was asked by plan."""
     found = report.stopping

@@ -11,7 +11,7 @@ import pytest
 from unit.report import markdown, samples, test_escape
 
 from ftgate.report import curve
-from ftgate.report.document import Report
+from ftgate.report.document import Report, SliceReport
 from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -177,3 +177,20 @@ def test_both_files_are_written_whole(tmp_path):
     write_rendered(samples.held(), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["comment.md", "plots", "report.html"]
     assert (tmp_path / "comment.md").read_text(encoding="utf-8") == render_comment(samples.held())
+
+
+def test_the_part_that_lost_most_is_named_where_one_lost_anything():
+    report = samples.blocked()
+    forgetting = report.measurements["forgetting"]
+    hurt = SliceReport(name="co|de`", n=25, base=0.8, candidate=0.3, change=0.62, interval=(0.4, 0.8), status="beyond")
+    forgetting.slices = [hurt]
+    forgetting.details["worst_slice"] = {"name": "co|de`", "n": 25, "change": 0.62, "interval": [0.4, 0.8]}
+    line = "drop 62.0 % [40.0 %, 80.0 %] on 25 items (beyond)"
+    assert next(x for x in render_comment(report).splitlines() if x.startswith("- Hardest hit")).endswith(line)
+    assert line in render_html(report)
+    for nothing in ({"name": "gone"}, "code", None):
+        forgetting.details["worst_slice"] = nothing
+        assert "Hardest hit" not in render_comment(report)
+    forgetting.slices = [hurt.model_copy(update={"change": -0.1})]
+    forgetting.details["worst_slice"] = {"name": "co|de`"}
+    assert "Hardest hit" not in render_comment(report)
