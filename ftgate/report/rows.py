@@ -108,16 +108,15 @@ def timing(report: Report) -> list[tuple[str, str]]:
 
 
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
-    """Of each measurement the part that surely lost most: (measurement, part, what it lost), where one lost anything."""
+    """Of each measurement the part that surely lost most, where one lost anything: (measurement, part, its loss)."""
     found = []
     for name, m in report.measurements.items():
         worst = m.details.get("worst_slice")
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        said = (
-            f"{view.change(part.change, m.unit)} {view.interval(part.interval, m.unit)} on {view.count(part.n)} items"
-        )
+        lost = f"{view.change(part.change, m.unit)} {view.interval(part.interval, m.unit)}"
+        said = f"{lost} on {view.count(part.n)} items"
         found.append((view.title(name), part.name, f"{said} ({part.status})" if part.status else said))
     return found
 
