@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ftgate import contamination
@@ -16,7 +16,7 @@ from ftgate.domain import Fitness, Pair, TailMap
 from ftgate.engines.base import Ask
 from ftgate.engines.embedders import Embedder
 from ftgate.job import Job
-from ftgate.judge.grading import Judge
+from ftgate.judge.grading import Grades, Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.scoring import interleaved, score_pairs
@@ -33,6 +33,8 @@ class Cast:
     models: Respondents
     judge: Respondents | None
     embedder: Callable[[str], Embedder]
+    grades: dict[str, Grades] = field(default_factory=dict)
+    """What the judge said so far, by measurement."""
 
 
 def run_gate(job: Job, cast: Cast) -> Report:
@@ -206,4 +208,5 @@ def judge_for(job: Job, cast: Cast, measurement: str, phase: str) -> Judge:
     assert judge is not None, "a job with a judged measurement always has a judge"
     assert model is not None, "and its weights"
     judge.require([model])
-    return Judge(lambda questions: judge.ask([Ask(model, q) for q in questions], phase), measurement)
+    known = cast.grades.setdefault(measurement, {})
+    return Judge(lambda questions: judge.ask([Ask(model, q) for q in questions], phase), measurement, known)

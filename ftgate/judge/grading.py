@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -55,16 +55,22 @@ class Grade:
         return (self.low + self.high) / 2
 
 
+Grades = dict[tuple[str, str], Grade]
+"""Grades by item id and answer text."""
+
+
 class Judge:
     """Grades answers blind: it sees prompt, reference and answer, never the name of a model.
 
     ``ask`` puts questions to the judging model and returns their answers in order; it is passed in, so that answers are
-    journalled like any other and a grade that was paid for is never asked for again.
+    journalled like any other and a grade that was paid for is never asked for again. ``known`` holds the grades of this
+    run so far, by item and text: every look grades again what the one before did.
     """
 
-    def __init__(self, ask: AskJudge, measurement: str = "judge") -> None:
+    def __init__(self, ask: AskJudge, measurement: str = "judge", known: Grades | None = None) -> None:
         self._ask = ask
         self._measurement = measurement
+        self._known = {} if known is None else known
 
     def grade(self, texts: Sequence[tuple[Item, str]], *, repeat: int = 0) -> list[Grade]:
         """One grade for each (item, answer text): mean over three criteria and two scale orders of (E[digit] - 1) / 4.
@@ -98,9 +104,16 @@ class Judge:
         shift = float(np.mean([abs(grades[i].value - other.value) for i, other in zip(twice, again, strict=True)]))
         return _fitness(specimens, grades, shift)
 
-    def _grades(self, texts: Sequence[tuple[Item, str]], repeat: int) -> dict[tuple[str, str], Grade]:
-        """Each distinct (item, text) once. A reply that cannot be read is asked for a second time, on shorter texts."""
-        items = {(item.id, text): item for item, text in texts}
+    def _grades(self, texts: Sequence[tuple[Item, str]], repeat: int) -> Grades:
+        """Each distinct (item, text), by asking for what is not known yet; a repeat is always asked for."""
+        wanted = {(item.id, text): item for item, text in texts}
+        if repeat:
+            return self._asked(wanted, repeat)
+        self._known.update(self._asked({key: item for key, item in wanted.items() if key not in self._known}, 0))
+        return {key: self._known[key] for key in wanted}
+
+    def _asked(self, items: Mapping[tuple[str, str], Item], repeat: int) -> Grades:
+        """Grades from the judge. A reply that cannot be read is asked for a second time, on shorter texts."""
         parts = [(items[key], key[1], c, o) for key in items for c, o in product(CRITERIA, ORDERS)]
         first = self._ask([self._question(*part, repeat) for part in parts])
         read = [_read(answer) for answer in first]
@@ -109,7 +122,7 @@ class Judge:
             shorter = [self._question(*parts[i], repeat + 1, SHORTEST) for i in unread]
             for i, answer in zip(unread, self._ask(shorter), strict=True):
                 read[i] = _read(answer)
-        asked_twice, grades = set(unread), {}
+        asked_twice, grades = set(unread), dict[tuple[str, str], Grade]()
         for n, key in enumerate(items):
             replies = range(n * REPLIES, (n + 1) * REPLIES)
             low, high = (np.mean([bound if (v := read[i]) is None else v for i in replies]) for bound in (0.0, 1.0))
