@@ -33,6 +33,10 @@ class Respondents:
         """Engines started so far."""
         return self._engine.starts if self._engine is not None else 0
 
+    def in_turn(self, models: Sequence[Model]) -> bool:
+        """Whether each change from one of ``models`` to another costs the start of an engine."""
+        return self._engine is not None and self._engine.in_turn(models)
+
     def require(self, models: Sequence[Model]) -> None:
         """Note which models the run needs; they are loaded together, before the first open question."""
         self._needed = [model for model in models if model not in self._loaded]

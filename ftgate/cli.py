@@ -57,13 +57,16 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.evaluation import evaluate
-    from ftgate.job import prepare
+    from ftgate.job import gather
+    from ftgate.machine import look_around
+    from ftgate.preflight import require_preflight
     from ftgate.report.progress import RichProgress
     from ftgate.report.terminal import print_report
 
     progress = RichProgress(real_stderr())
-    job = prepare(policy, manifest, _resolvers(progress, offline))
-    report = evaluate(job, out, progress, reuse=reuse)
+    parts = gather(policy, manifest, _resolvers(progress, offline))
+    require_preflight(parts, look_around())
+    report = evaluate(parts.job(), out, progress, reuse=reuse)
     print_report(report, _stdout())
     _say_where(out)
     _leave_with(report.verdict)
@@ -88,15 +91,25 @@ def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, required=True)
 @OFFLINE
-def check(policy: Path, manifest: Path, offline: bool) -> None:
-    """Check policy, manifest, every row of every suite, and every model's files, without a GPU."""
-    from ftgate.job import prepare, require_finite_weights
-    from ftgate.report.preflight import print_preflight
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def check(policy: Path, manifest: Path, offline: bool, as_json: bool) -> None:
+    """Say all that would stop a run, how it would go and what it would need, without a GPU.
+
+    Of what lies elsewhere, large weights are not fetched: their headers are enough.
+    """
+    from ftgate.job import gather
+    from ftgate.machine import look_around
+    from ftgate.preflight import preflight
+    from ftgate.report.preflight import preflight_json, print_preflight
     from ftgate.report.progress import RichProgress
 
-    job = prepare(policy, manifest, _resolvers(RichProgress(real_stderr()), offline))
-    require_finite_weights(job)
-    print_preflight(job.name, [job.base, job.candidate, job.judge], job.suites, job.training, _stdout())
+    parts = gather(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
+    found = preflight(parts, look_around())
+    if as_json:
+        click.echo(preflight_json(found))
+        click.get_current_context().exit(found.exit_code)
+    print_preflight(found, _stdout())
+    parts.problems.raise_any()
 
 
 @cli.command()
@@ -205,10 +218,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _resolvers(progress: Progress, offline: bool) -> Resolvers:
+def _resolvers(progress: Progress, offline: bool, *, glance: bool = False) -> Resolvers:
     from ftgate.artifacts.resolve import Resolver
 
-    return lambda policy, folder: Resolver(policy.artifacts, folder, offline, progress.phase, progress.note)
+    return lambda policy, folder: Resolver(policy.artifacts, folder, offline, progress.phase, progress.note, glance)
 
 
 def _leave_with(verdict: str) -> None:

@@ -273,9 +273,12 @@ def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started
 
 
 def _model(model: Model) -> dict[str, Any]:
-    known = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
+    named = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
     files = {name: {"size": size, "sha256": sha256} for name, (size, sha256) in model.files.items()}
-    return known | dict(model.facts) | ({"files": files} if files else {})
+    known: dict[str, Any] = named | dict(model.facts) | ({"files": files} if files else {})
+    if "merge" in model.facts:  # digest and files stay the adapter's: it is what was submitted and is decided on
+        known["merged"] = {"because": list(model.merge), **known.pop("merge")}
+    return known
 
 
 def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:

@@ -153,12 +153,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model on disk: a folder of full weights, or an adapter folder with the base it belongs to.
+    """Full weights in a folder, an adapter in one with its base, or an endpoint, of which all that is known is a name.
 
-    ``digest`` is ``sha256:`` and the tree digest of the folder, ``files`` the size in bytes and SHA-256 (hex) of each
-    file in it; ``reference`` is what the manifest called it, ``facts`` what its configuration says that a reader may
-    want to know (adapter rank, alpha, targets, training). A model behind an endpoint has neither folder nor digest:
-    nobody here can see its weights, and all that is known of it is a name.
+    ``digest`` is ``sha256:`` and the folder's tree digest, ``files`` size in bytes and SHA-256 (hex) of each file in
+    it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
+    An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
     """
 
     name: str
@@ -170,6 +169,7 @@ class Model:
     reference: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
+    merge: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 
 class FtgateError(Exception):
     """A failure that a person can act on.
@@ -25,6 +28,42 @@ class ConfigurationError(FtgateError):
     """The policy, the manifest, a suite or a command-line option cannot be used as written. Exit code 2."""
 
     exit_code = 2
+
+
+class SeveralError(ConfigurationError):
+    """Several problems that were found in one go. Leaves with 2 if any of them is a matter of configuration."""
+
+    def __init__(self, problems: Sequence[FtgateError]) -> None:
+        lines = [f"{n}. {p.message}" + (f"\nwhat to do: {p.hint}" if p.hint else "") for n, p in enumerate(problems, 1)]
+        super().__init__(
+            f"{len(problems)} problems:\n  " + "\n  ".join(line.replace("\n", "\n     ") for line in lines)
+        )
+        self.problems = tuple(problems)
+        self.exit_code = min(problem.exit_code for problem in problems)
+
+
+class Problems:
+    """Collects what is wrong, so that a person learns all of it at once."""
+
+    def __init__(self) -> None:
+        self.found: list[FtgateError] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the error that ends the body, if one does, and go on after it."""
+        try:
+            yield
+        except SeveralError as several:
+            self.found += several.problems
+        except FtgateError as error:
+            self.found.append(error)
+
+    def raise_any(self) -> None:
+        """Raise what was noted: one error as itself, several as one."""
+        if len(self.found) == 1:
+            raise self.found[0] from None
+        if self.found:
+            raise SeveralError(self.found) from None
 
 
 class DatasetError(ConfigurationError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from ftgate.artifacts.resolve import open_cache
 from ftgate.asking import Respondents
 from ftgate.domain import EngineInfo, Model
 from ftgate.engines.base import Engine
@@ -15,6 +17,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.gate import Cast, run_gate
 from ftgate.job import Job, require_finite_weights
 from ftgate.jobfile import load_job, save_job
+from ftgate.merging import merged_model
 from ftgate.report.document import Report, write_report
 from ftgate.report.progress import Progress
 from ftgate.report.render import write_rendered
@@ -37,6 +40,10 @@ def evaluate(
             raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
     require_finite_weights(job)
     _make(out)
+    if job.candidate.merge:
+        with progress.phase("merge adapter", None):
+            candidate = merged_model(job.candidate, open_cache(job.policy.artifacts), out / "merge.log", progress.note)
+        job = replace(job, candidate=candidate)
     with ExitStack() as stack:
         if engine is None:
             engine = open_engine(job.policy.engine, out / "engine.log")

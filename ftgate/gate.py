@@ -43,6 +43,7 @@ def run_gate(job: Job, cast: Cast) -> Report:
     tail_map = locate_tail(job, cast)
     job = contamination.set_apart(job, contamination.overlaps(job, cast.models))
     cast.models.require([job.base, job.candidate])
+    ask_base_ahead(job, cast)
     controls = run_controls(job, cast)
     fitness = test_judge(job, cast)
     results: dict[str, Result] = {}
@@ -62,13 +63,27 @@ def locate_tail(job: Job, cast: Cast) -> TailMap | None:
     return locate(wanting, job.suites[wanting.name], job.training, job.base, job.seed, cast.models, cast.embedder)
 
 
+def ask_base_ahead(job: Job, cast: Cast) -> None:
+    """Where the two models take turns, put every question of every look to the base first, for the journal.
+
+    Each look would otherwise cost a start of either engine. What is asked in vain, when the run stops early, is at most
+    the base's half of what early stopping saves; a run that is cut short does not lose it, nor does the next candidate.
+    """
+    if cast.models.in_turn((job.base, job.candidate)):
+        rows = [(m, job.suites[m.name].items + contamination.asked_aside(job, m.name)) for m in job.measurements]
+        asks = [Ask(job.base, q) for m, items in rows for item in items for q in m.plan(item)]
+        cast.models.ask(asks, "ask the base ahead")
+
+
 def run_controls(job: Job, cast: Cast) -> dict[str, Any]:
     """Prove that the candidate is in force and that the base agrees with itself. Raises ControlError for the first."""
     # The shortest of each suite's first: a probe must fit into any context.
     firsts = [sorted(suite.items[:32], key=lambda i: len(i.user_text))[:8] for suite in job.suites.values()]
     items = [item for row in zip(*firsts, strict=False) for item in row]
+    # Where models take turns, whatever concerns the base alone comes before the change.
+    a_a = base_against_itself(job, cast) if cast.models.in_turn((job.base, job.candidate)) else None
     effect = adapter_effect(cast.models, job.base, job.candidate, items)
-    return {"adapter_effect": effect, "a_a": base_against_itself(job, cast)}
+    return {"adapter_effect": effect, "a_a": a_a or base_against_itself(job, cast)}
 
 
 def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ftgate.artifacts.open import open_model, require_finite
+from ftgate.artifacts.digest import Snapshot
+from ftgate.artifacts.open import check_alone, open_model, require_finite
 from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
-from ftgate.errors import ConfigurationError
+from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 from ftgate.stats.seeding import drawn_order
@@ -56,31 +57,73 @@ def local_resolver(policy: Policy, folder: Path) -> Resolver:
     return Resolver(policy.artifacts, folder)
 
 
+@dataclass(slots=True)
+class Parts:
+    """What could be read of a job; None, or left out, where something is wrong. ``problems`` say what."""
+
+    name: str
+    policy: Policy
+    measurements: tuple[Measurement, ...]
+    problems: Problems
+    suites: dict[str, Suite] = field(default_factory=dict)
+    training: TrainingData | None = None
+    base: Model | None = None
+    candidate: Model | None = None
+    judge: Model | None = None
+
+    def job(self) -> Job:
+        """The whole job. Raises what is wrong with its parts, all at once."""
+        self.problems.raise_any()
+        assert self.base is not None, "whatever is missing is a problem"
+        assert self.candidate is not None, "whatever is missing is a problem"
+        models = (self.base, self.candidate, self.judge)
+        return Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
+
+
 def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
     """Read policy, manifest, every row of every suite, and the headers of every model. Loads no weights.
 
     What lies elsewhere is fetched by the resolver that ``resolvers`` makes. Raises ConfigurationError (or its kinds
-    DatasetError and ArtifactError) naming what is wrong, where, and what to do; DownloadError when fetching fails.
+    DatasetError, ArtifactError and, for several, SeveralError) naming what is wrong, where, and what to do;
+    DownloadError when fetching fails.
     """
-    policy, manifest = read_policy(policy_path), read_manifest(manifest_path)
-    measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    return gather(policy_path, manifest_path, resolvers).job()
+
+
+def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Parts:
+    """As :func:`prepare`, but goes on after a problem to find the others.
+
+    Raises only where policy or manifest cannot be read, or names what may not be fetched: no more is looked at then.
+    """
+    problems = Problems()
+    with problems.noted():
+        policy = read_policy(policy_path)
+        measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    with problems.noted():
+        manifest = read_manifest(manifest_path)
+    problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
     for source in (manifest.base, manifest.candidate, manifest.training_data, policy.judge):
         if source is not None and source.source is not None:  # before the first of them costs an hour
-            resolver.refuse(source.source, source.revision)
-    suites = {m.name: asked_suite(m, resolver, policy.evidence.seed) for m in measurements}
-    training = _training(manifest, manifest_path, resolver)
-    base = _model("base", manifest.base, manifest_path, resolver, None)
-    candidate = _model(manifest.name, manifest.candidate, manifest_path, resolver, base)
-    if base.digest == candidate.digest:
-        raise ConfigurationError(
-            f"manifest {manifest_path}: base and candidate are the same files ({base.digest}): "
-            "the adapter changed nothing",
-            hint="name the fine-tuned weights as candidate",
-        )
-    judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
-    judge = _judge(policy.judge, policy_path, resolver, (base, candidate), judged) if judged else None
-    return Job(manifest.name, policy, measurements, base, candidate, judge, suites, training)
+            with problems.noted():
+                resolver.refuse(source.source, source.revision)
+    problems.raise_any()
+    parts = Parts(manifest.name, policy, measurements, problems)
+    for m in measurements:
+        with problems.noted():
+            parts.suites[m.name] = asked_suite(m, resolver, policy.evidence.seed)
+    with problems.noted():
+        parts.training = _training(manifest, manifest_path, resolver)
+    with problems.noted():
+        parts.base = _model("base", manifest.base, manifest_path, resolver, None)
+    with problems.noted():
+        parts.candidate = _candidate(manifest, manifest_path, resolver, parts.base)
+    judged = [m.name for m in measurements if m.name in parts.suites and m.judges(parts.suites[m.name].items)]
+    if judged:
+        with problems.noted():
+            models = tuple(model for model in (parts.base, parts.candidate) if model)
+            parts.judge = _judge(policy.judge, policy_path, resolver, models, judged[0])
+    return parts
 
 
 def require_finite_weights(job: Job) -> None:
@@ -162,9 +205,26 @@ def _refuse_disguise(path: Path, manifest_path: Path) -> None:
         )
 
 
+def _snapshot(source: Source, at: Path, resolver: Resolver) -> Snapshot:
+    return resolver.snapshot(source.source, relative_to=at.parent, revision=source.revision, digest=source.digest)
+
+
 def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model | None) -> Model:
-    snapshot = resolver.snapshot(source.source, relative_to=at.parent, revision=source.revision, digest=source.digest)
-    return open_model(name, snapshot, base)
+    return open_model(name, _snapshot(source, at, resolver), base)
+
+
+def _candidate(manifest: Manifest, at: Path, resolver: Resolver, base: Model | None) -> Model | None:
+    """The candidate; None for one that is fine as far as can be told, where something is wrong with its base."""
+    if base is None:
+        check_alone(manifest.name, _snapshot(manifest.candidate, at, resolver))
+        return None
+    candidate = _model(manifest.name, manifest.candidate, at, resolver, base)
+    if base.digest and base.digest == candidate.digest:
+        raise ConfigurationError(
+            f"manifest {at}: base and candidate are the same files ({base.digest}): the adapter changed nothing",
+            hint="name the fine-tuned weights as candidate",
+        )
+    return candidate
 
 
 def _judge(
@@ -199,7 +259,7 @@ def endpoint_judge(settings: JudgeSettings) -> Model:
 def seems_same(judge: Model, judged: Model) -> bool:
     """Whether the judge is ``judged``: by digest, or by name where an endpoint shows nothing but a name."""
     if judge.kind != "endpoint":
-        return judge.digest == judged.digest
+        return bool(judge.digest) and judge.digest == judged.digest  # a glance knows no digest of what is large
     asked = str(judge.facts["model"]).casefold()
     last = judged.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # a commit is no part of a name
     return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), last})

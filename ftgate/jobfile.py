@@ -140,10 +140,12 @@ def _as_json(model: Model) -> dict[str, Any]:
         "reference": model.reference,
         "facts": dict(model.facts),
         "files": {name: list(entry) for name, entry in model.files.items()},
+        "merge": list(model.merge),
     }
 
 
 def _model_from(saved: Mapping[str, Any]) -> Model:
     base = _model_from(saved["base"]) if saved["base"] else None
     files = {name: (size, sha256) for name, (size, sha256) in saved.get("files", {}).items()}
-    return Model(**{**saved, "path": Path(saved["path"]), "base": base, "files": files})
+    merge = tuple(saved.get("merge", ()))
+    return Model(**{**saved, "path": Path(saved["path"]), "base": base, "files": files, "merge": merge})

@@ -27,6 +27,8 @@ NOT_A_NUMBER = "not a number"
 def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
     """The content address of an answer: all that it depends on, and nothing else."""
     weights = [model.digest, model.base.digest if model.base is not None else None]
+    if "merge" in model.facts:
+        weights.append(model.facts["merge"]["with"])
     return digest_of([weights, engine_identity(engine), question.content()])
 
 

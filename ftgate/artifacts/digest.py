@@ -16,11 +16,13 @@ from ftgate.errors import ArtifactError
 NOT_CONTENT = (".git", ".cache")
 """What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
 _THREADS = min(8, os.cpu_count() or 1)
+GLANCE, SMALL = 4 << 30, 64 << 20
+"""A glance reads every file of a folder of up to 4 GiB, and files of up to 64 MiB in a larger one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """Size in bytes and SHA-256 (hex) of one file."""
+    """Size in bytes and SHA-256 (hex) of one file; no SHA-256 where the file was too large for a glance."""
 
     size: int
     sha256: str
@@ -28,7 +30,10 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A local folder whose content is pinned: ``files`` by POSIX path relative to ``path``, and their tree digest."""
+    """A local folder whose content is pinned: ``files`` by POSIX path relative to ``path``, and their tree digest.
+
+    ``digest`` is empty after a glance that left files unread.
+    """
 
     path: Path
     reference: str
@@ -36,13 +41,15 @@ class Snapshot:
     digest: str
 
 
-def take_snapshot(folder: Path, reference: str, root: Path | None = None) -> Snapshot:
+def take_snapshot(folder: Path, reference: str, root: Path | None = None, *, glance: bool = False) -> Snapshot:
     """Read every file of ``folder`` and digest the tree: SHA-256 over the sorted [path, size, sha256] of its files.
 
     Times, permissions and empty folders do not count. Links to files are followed while they stay inside ``root``, by
     default the folder itself, in a hub cache the repository (its snapshots link to its blobs); what lies outside is not
     under the control of whoever pinned the folder. Raises ArtifactError for a link that leads out, nowhere or to a
     folder, for anything that is no file, for a missing or empty folder, and for a file that cannot be read.
+
+    A ``glance`` leaves large files unread, so that whoever only wants to know whether a run would start need not wait.
     """
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "no such folder"
@@ -58,10 +65,12 @@ def take_snapshot(folder: Path, reference: str, root: Path | None = None) -> Sna
     for name, path in found.items():
         _require_file(name, path, border, reference)
     names = sorted(found)
+    large = glance and sum(path.stat().st_size for path in found.values()) > GLANCE
+    unread = {name for name in names if large and found[name].stat().st_size > SMALL}
     with ThreadPoolExecutor(_THREADS) as pool:
-        entries = pool.map(lambda name: _entry(name, found[name], reference), names)
+        entries = pool.map(lambda name: _entry(name, found[name], reference, read=name not in unread), names)
         files = dict(zip(names, entries, strict=True))
-    return Snapshot(folder, reference, files, tree_digest(files))
+    return Snapshot(folder, reference, files, "" if unread else tree_digest(files))
 
 
 def tree_digest(files: Mapping[str, FileEntry]) -> str:
@@ -104,8 +113,10 @@ def _require_file(name: str, path: Path, border: Path, reference: str) -> None:
         raise ArtifactError(f"{reference}: {name} is neither a file nor a folder", hint="remove it")
 
 
-def _entry(name: str, path: Path, reference: str) -> FileEntry:
+def _entry(name: str, path: Path, reference: str, *, read: bool) -> FileEntry:
     try:
+        if not read:
+            return FileEntry(path.stat().st_size, "")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return FileEntry(file.tell(), digest)

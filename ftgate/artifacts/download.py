@@ -200,6 +200,17 @@ class _Patience(tenacity.stop.stop_base):
         return self._idle >= TRIES
 
 
+def persistently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What ``call`` gives, tried TRIES times where it fails in a way that may pass. Raises the last TransientError."""
+    again = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=pause,
+        reraise=True,
+    )
+    return again(call, *arguments, **named)
+
+
 def pause(state: tenacity.RetryCallState) -> float:
     """Seconds before the next attempt: what the server asked for, else twice as long each time, a little at random."""
     error = state.outcome.exception() if state.outcome else None

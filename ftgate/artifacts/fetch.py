@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tenacity
-
 from ftgate.artifacts.cache import Cache, Known, key_of
 from ftgate.artifacts.digest import FileEntry, Snapshot, tree_digest
-from ftgate.artifacts.download import TRIES, Advance, Limits, download, pause, present, slot, too_large
+from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
 from ftgate.artifacts.glob import matches_path
 from ftgate.artifacts.names import is_content, require_clean_names
 from ftgate.artifacts.safety import refuse_names
@@ -69,7 +67,7 @@ def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) 
             hint="run once without --offline, on this machine and with this cache",
         )
     with cache.fetching(wish.key, lambda: note(f"{wish.reference}: another process fetches it; waiting")) as folder:
-        files = _listed(wish)
+        files = listed(wish)
         listing = [[file.name, file.size, file.sha256, file.version] for file in files]
         known = cache.known(wish.key)
         unchanged = known is not None and known.listing == listing and all(f.version or f.sha256 for f in files)
@@ -106,16 +104,10 @@ def _as_wished(snapshot: Snapshot, wish: Wish) -> Snapshot:
     return snapshot
 
 
-def _listed(wish: Wish) -> list[RemoteFile]:
+def listed(wish: Wish) -> list[RemoteFile]:
     """What the source lists, if it may be fetched: judged before a byte of it is."""
-    again = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(TransientError),
-        stop=tenacity.stop_after_attempt(TRIES),
-        wait=pause,
-        reraise=True,
-    )
     try:
-        listed = again(wish.source.list)
+        named: list[RemoteFile] = persistently(wish.source.list)
     except TransientError as error:
         raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -123,12 +115,12 @@ def _listed(wish: Wish) -> list[RemoteFile]:
             f"{wish.reference}: the source answered something unexpected ({type(error).__name__})",
             hint="check that the reference, and the address of the service, are the ones you mean",
         ) from None
-    by_name = {file.name: file for file in listed}
-    if len(by_name) != len(listed):
+    by_name = {file.name: file for file in named}
+    if len(by_name) != len(named):
         raise ArtifactError(f"{wish.reference}: a name is listed twice", hint="name one version of each file")
-    if len(listed) == 1 and is_archive(listed[0].name):
+    if len(named) == 1 and is_archive(named[0].name):
         require_clean_names(by_name, wish.reference)
-        return listed
+        return named
     files = [by_name[name] for name in _acceptable(list(by_name), wish)]
     if sum(file.size or 0 for file in files) > wish.limits.size:
         raise too_large(wish.reference, wish.limits)

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftgate.artifacts import finite
-from ftgate.artifacts.adapter import Matrices, check_config, check_not_zero, declared_ranks, pair_up
+from ftgate.artifacts.adapter import Contents, check_config, check_not_zero, read_contents
 from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.fits import check_fits_base
+from ftgate.artifacts.fits import check_fits_base, resized_vocabulary
 from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.artifacts.safety import refuse_unsafe
 from ftgate.artifacts.training_facts import training_facts
 from ftgate.artifacts.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
 from ftgate.domain import Model
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, Problems
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
@@ -24,17 +24,29 @@ _CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     """The model in ``snapshot``: an adapter on ``base`` if it has adapter_config.json, full weights otherwise.
 
-    Raises ArtifactError when it is unsafe, incomplete, of a kind that the engine cannot run, or does not fit ``base``.
+    An adapter that no engine runs beside its base says so in ``merge``. Raises ArtifactError when the model is unsafe,
+    incomplete, of a kind that can be neither run nor merged, or does not fit ``base``.
     """
-    refuse_unsafe(snapshot)
-    if _ADAPTER_CONFIG in snapshot.files:
-        return _open_adapter(name, snapshot, base)
-    if _CONFIG not in snapshot.files:
-        raise ArtifactError(
-            f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_listed(snapshot.files)})",
-            hint=_where_else(snapshot.files),
-        )
-    return _open_full(name, snapshot, base)
+    problems = Problems()
+    with problems.noted():
+        refuse_unsafe(snapshot)
+    with problems.noted():
+        model = _open(name, snapshot, base)
+    problems.raise_any()
+    return model
+
+
+def check_alone(name: str, snapshot: Snapshot) -> None:
+    """All that :func:`open_model` checks of a model whose base is not known, because something is wrong with that."""
+    problems = Problems()
+    with problems.noted():
+        refuse_unsafe(snapshot)
+    with problems.noted():
+        if _ADAPTER_CONFIG in snapshot.files:
+            _read_adapter(snapshot)
+        else:
+            _open(name, snapshot, None)
+    problems.raise_any()
 
 
 def require_finite(model: Model) -> None:
@@ -45,24 +57,30 @@ def require_finite(model: Model) -> None:
 def memory_estimate(model: Model) -> int:
     """Bytes that the weights of ``model`` take as they are stored, its base included: the least an engine needs."""
     own = sum(tensor.size for tensor in _tensors(model).values())
-    return own + (memory_estimate(model.base) if model.base is not None else 0)
+    return own + (memory_estimate(model.base) if model.kind == "adapter" and model.base is not None else 0)
+
+
+def _open(name: str, snapshot: Snapshot, base: Model | None) -> Model:
+    if _ADAPTER_CONFIG in snapshot.files:
+        return _open_adapter(name, snapshot, base)
+    if _CONFIG not in snapshot.files:
+        raise ArtifactError(
+            f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_listed(snapshot.files)})",
+            hint=_where_else(snapshot.files),
+        )
+    return _open_full(name, snapshot, base)
 
 
 def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     config = read_json(snapshot.path, _CONFIG, snapshot.reference)
-    tensors = full_weights(snapshot.path, snapshot.reference)
-    if not tensors:
-        raise ArtifactError(f"{snapshot.reference}: the weights hold no tensors", hint="save the model again")
-    if not any(f in snapshot.files for f in _TOKENIZERS):
-        raise ArtifactError(
-            f"{snapshot.reference}: no tokenizer ({', '.join(_TOKENIZERS)})",
-            hint="save the tokenizer into the model's folder",
-        )
-    if not _has_chat_template(snapshot):
-        raise ArtifactError(
-            f"{snapshot.reference}: the tokenizer has no chat template",
-            hint="save the template that the model was tuned with: tokenizer_config.json or chat_template.jinja",
-        )
+    problems = Problems()
+    with problems.noted():
+        tensors = full_weights(snapshot.path, snapshot.reference)
+        if not tensors:
+            raise ArtifactError(f"{snapshot.reference}: the weights hold no tensors", hint="save the model again")
+    with problems.noted():
+        _require_words(snapshot)
+    problems.raise_any()
     architectures = config.get("architectures")
     facts = {
         "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
@@ -74,31 +92,69 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     )
 
 
+def _require_words(snapshot: Snapshot) -> None:
+    """Raise ArtifactError unless there is a tokenizer with a chat template."""
+    if not any(f in snapshot.files for f in _TOKENIZERS):
+        raise ArtifactError(
+            f"{snapshot.reference}: no tokenizer ({', '.join(_TOKENIZERS)})",
+            hint="save the tokenizer into the model's folder",
+        )
+    if not _has_chat_template(snapshot):
+        raise ArtifactError(
+            f"{snapshot.reference}: the tokenizer has no chat template",
+            hint="save the template that the model was tuned with: tokenizer_config.json or chat_template.jinja",
+        )
+
+
 def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     reference = snapshot.reference
-    where = f"{reference}: {_ADAPTER_CONFIG}"
-    _require_one_kind(snapshot)
     if base is None or base.kind != "full":
         raise ArtifactError(
             f"{reference}: an adapter cannot be {name}: it needs full weights under it",
             hint="name full weights; merge the adapter first if need be",
         )
-    config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
-    check_config(config, where)
-    tensors = adapter_weights(snapshot.path, reference)
-    matrices = pair_up(tensors, declared_ranks(config, where), reference)
+    config, contents, merge = _read_adapter(snapshot)
+    weights = _tensors(base)
     check_fits_base(
-        matrices,
-        _tensors(base),
+        contents,
+        weights,
         reference,
         base.reference or base.name,
         transposed=bool(config.get("fan_in_fan_out")),
         trained_on=str(config.get("base_model_name_or_path") or ""),
     )
-    check_not_zero(matrices, reference)
-    rank = max(pair.a.shape[0] for pair in matrices.values())
-    facts = {**_adapter_facts(config, rank, matrices), **_sizes(tensors.values()), **_training(snapshot)}
-    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, _files(snapshot))
+    check_not_zero(contents, reference)
+    vocabulary = resized_vocabulary(contents, weights)
+    if vocabulary is not None:
+        _require_words(snapshot)
+    rank = max((pair.a.shape[0] for pair in contents.matrices.values()), default=0)
+    facts = {
+        **_adapter_facts(config, rank, contents),
+        **_sizes(_adapter_tensors(contents)),
+        **({"vocabulary": vocabulary} if vocabulary is not None else {}),
+        **_training(snapshot),
+    }
+    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, _files(snapshot), merge)
+
+
+def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], Contents, tuple[str, ...]]:
+    """Configuration and weights of an adapter, and why they have to be merged, if they do."""
+    reference = snapshot.reference
+    problems = Problems()
+    with problems.noted():
+        _require_one_kind(snapshot)
+    config = None
+    with problems.noted():
+        config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
+        merge = check_config(config, f"{reference}: {_ADAPTER_CONFIG}")
+    with problems.noted():
+        tensors = adapter_weights(snapshot.path, reference)
+        if not problems.found:
+            assert config is not None, "a configuration that cannot be read is a problem"
+            contents, more = read_contents(tensors, config, reference)
+    problems.raise_any()
+    assert config is not None, "as above"
+    return config, contents, (*merge, *more)
 
 
 def _require_one_kind(snapshot: Snapshot) -> None:
@@ -111,12 +167,16 @@ def _require_one_kind(snapshot: Snapshot) -> None:
         )
 
 
-def _adapter_facts(config: Mapping[str, Any], rank: int, matrices: Mapping[str, Matrices]) -> dict[str, Any]:
+def _adapter_tensors(contents: Contents) -> list[Tensor]:
+    return [t for pair in contents.matrices.values() for t in (pair.a, pair.b)] + list(contents.others.values())
+
+
+def _adapter_facts(config: Mapping[str, Any], rank: int, contents: Contents) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "rank": rank,
         "alpha": config["lora_alpha"],
         # What is changed, not what the configuration asked for, which may be a pattern.
-        "targets": sorted({module.rpartition(".")[2] for module in matrices}),
+        "targets": sorted({module.rpartition(".")[2] for module in contents.matrices}),
     }
     dropout = config.get("lora_dropout")
     if isinstance(dropout, int | float) and 0 < dropout < 1:

@@ -15,6 +15,7 @@ from ftgate.artifacts.download import Advance, Limits, too_large
 from ftgate.artifacts.fetch import Note, Phase, Wish, fetch, wrong_digest
 from ftgate.artifacts.names import require_clean_names
 from ftgate.artifacts.reference import Reference, parse
+from ftgate.artifacts.skim import skim
 from ftgate.artifacts.sources.base import Request
 from ftgate.artifacts.sources.local import local_snapshot
 from ftgate.artifacts.sources.registry import open_source
@@ -31,13 +32,18 @@ def _unseen(_name: str, _steps: int | None) -> Iterator[Advance]:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """Resolves every reference of one job under one policy. ``offline`` asks no network: what is cached must do."""
+    """Resolves every reference of one job under one policy. ``offline`` asks no network: what is cached must do.
+
+    A ``glance`` leaves large weights where they are: of remote ones it fetches the headers, of local ones it may not
+    take the digest, which is then empty.
+    """
 
     settings: ArtifactSettings
     policy_folder: Path
     offline: bool = False
     phase: Phase = _unseen
     note: Note = lambda _text: None
+    glance: bool = False
 
     def refuse(self, reference: str, revision: str | None = None) -> None:
         """Raise ArtifactError for a remote reference that is not allowed or not clear. Nothing is asked for."""
@@ -63,8 +69,9 @@ class Resolver:
             return fetched
         if revision is not None:
             raise ArtifactError(f"{reference}: revision is for hf:// references alone", hint="remove revision")
-        snapshot = local_snapshot(reference, relative_to, self.policy_folder, self.settings.allow)
-        if digest not in (None, snapshot.digest):
+        policy = (self.policy_folder, self.settings.allow)
+        snapshot = local_snapshot(reference, relative_to, *policy, glance=self.glance)
+        if snapshot.digest and digest not in (None, snapshot.digest):
             raise wrong_digest(reference, str(digest), snapshot.digest)
         require_clean_names(snapshot.files, reference)
         self._require_within_limits(snapshot)
@@ -96,7 +103,10 @@ class Resolver:
     ) -> Snapshot:
         request = Request(reference, revision, self.settings.redirect_hosts)
         wish = Wish(open_source(request), request, self._limits(), self.settings.skip, digest, file)
-        return fetch(wish, open_cache(self.settings), offline=self.offline, phase=self.phase, note=self.note)
+        cache = open_cache(self.settings)
+        if self.glance and not (file or self.offline):
+            return skim(wish, cache) or fetch(wish, cache, offline=False, phase=self.phase, note=self.note)
+        return fetch(wish, cache, offline=self.offline, phase=self.phase, note=self.note)
 
     def _limits(self) -> Limits:
         return Limits(self.settings.max_files, int(self.settings.max_gb * GIGABYTE))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.digest import Snapshot
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, Problems
 
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
@@ -21,29 +21,39 @@ _SAFE = "keep safetensors only: save with safe_serialization=True, and remove th
 
 def refuse_unsafe(snapshot: Snapshot) -> None:
     """Raise ArtifactError for code, a request for remote code, or pickled weights by name or by content."""
-    refuse_names(snapshot.files, snapshot.reference)
+    problems = Problems()
+    with problems.noted():
+        refuse_names(snapshot.files, snapshot.reference)
     for name in snapshot.files:
-        where = f"{snapshot.reference}: {name}"
-        kind = _pickled(snapshot.path / name)
-        if kind is not None:
-            raise ArtifactError(f"{where}: {kind} by its content, which can run code when it is loaded", hint=_SAFE)
-        if Path(name).suffix.lower() == ".json" and snapshot.files[name].size <= _MOST_JSON:
-            _refuse_remote_code(where, snapshot.path / name)
+        with problems.noted():
+            _refuse_content(snapshot, name)
+    problems.raise_any()
+
+
+def _refuse_content(snapshot: Snapshot, name: str) -> None:
+    where, suffix = f"{snapshot.reference}: {name}", Path(name).suffix.lower()
+    if suffix in (*_CODE, *_PICKLES):
+        return  # refused by its name
+    kind = _pickled(snapshot.path / name)
+    if kind is not None:
+        raise ArtifactError(f"{where}: {kind} by its content, which can run code when it is loaded", hint=_SAFE)
+    if suffix == ".json" and snapshot.files[name].size <= _MOST_JSON:
+        _refuse_remote_code(where, snapshot.path / name)
 
 
 def refuse_names(names: Iterable[str], reference: str, hint: str = "") -> None:
     """Raise ArtifactError for code or pickled weights by name alone; ``hint`` is added to what to do."""
+    problems = Problems()
     for name in names:
         where, suffix = f"{reference}: {name}", Path(name).suffix.lower()
         if suffix in _CODE:
-            raise ArtifactError(
-                f"{where}: code in a model snapshot",
-                hint="ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows"
-                + hint,
-            )
+            fix = "ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows"
+            problems.found.append(ArtifactError(f"{where}: code in a model snapshot", hint=fix + hint))
         if suffix in _PICKLES:
             trainer = " (left by the trainer)" if Path(name).name in _TRAINERS else ""
-            raise ArtifactError(f"{where}{trainer}: a format that can run code when it is loaded", hint=_SAFE + hint)
+            reason = f"{where}{trainer}: a format that can run code when it is loaded"
+            problems.found.append(ArtifactError(reason, hint=_SAFE + hint))
+    problems.raise_any()
 
 
 def _pickled(path: Path) -> str | None:

@@ -15,6 +15,11 @@ class Ask(NamedTuple):
     question: Question
 
 
+def root_of(model: Model) -> Model:
+    """The full weights that an engine loads for it: its base for an adapter, otherwise itself."""
+    return model.base if model.kind == "adapter" and model.base is not None else model
+
+
 class Engine(Protocol):
     """Runs models. Loading happens in :meth:`require`; nothing heavy may happen before it."""
 
@@ -30,9 +35,14 @@ class Engine(Protocol):
     def require(self, models: Sequence[Model]) -> None:
         """Load ``models``, once: a base and its adapters share one engine, other full weights get one each.
 
+        Those that do not fit side by side take turns, and are loaded when they are asked.
         Models that are loaded already are left alone. Raises EngineError (with the first exception that the engine
         logged) when loading fails, ArtifactError when the engine cannot run such a model.
         """
+        ...
+
+    def in_turn(self, models: Sequence[Model]) -> bool:
+        """Whether ``models`` cannot all be held at once, so that each change from one to another costs a start."""
         ...
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ftgate.domain import FloatArray
+from ftgate.engines.isolation import isolate
 from ftgate.engines.rendering import load_tokenizer, read_json
 from ftgate.errors import ArtifactError, EngineError
 
@@ -79,6 +80,7 @@ class HiddenStateEmbedder:
         from transformers import AutoModel
         from transformers.utils import logging
 
+        isolate()
         # Its bar for the weights would be drawn across the gate's own.
         logging.disable_progress_bar()
         self._tokenizer = load_tokenizer(self._folder)

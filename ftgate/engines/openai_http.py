@@ -77,6 +77,10 @@ class OpenAIEngine:
                     hint="run it with vLLM: only a judge can be behind an endpoint",
                 )
 
+    def in_turn(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
+        """Never: who answers is the server's affair."""
+        return False
+
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer in the order in which replies come. When something breaks, what is under way is waited for."""
         self.require(list(dict.fromkeys(ask.model for ask in asks)))

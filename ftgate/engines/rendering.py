@@ -17,6 +17,7 @@ from typing import Any
 from jinja2.exceptions import TemplateError
 
 from ftgate.domain import Answer, Message, Model, Question
+from ftgate.engines.base import root_of
 from ftgate.errors import ArtifactError
 
 TEMPLATE_SECONDS = 5.0
@@ -42,7 +43,7 @@ class Renderer:
     """Renders conversations for one folder of full weights and for the adapters on it."""
 
     def __init__(self, model: Model, max_model_len: int) -> None:
-        self.model = model.base or model
+        self.model = root_of(model)
         self.context = min(max_model_len, context_of(self.model.path) or max_model_len)
         self._tokenizer = load_tokenizer(self.model.path)
         if not self._tokenizer.chat_template:

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
-from ftgate.engines.base import Ask
+from ftgate.engines.base import Ask, root_of
+from ftgate.engines.isolation import isolate
 from ftgate.engines.order import Place, portions
 from ftgate.engines.rendering import Prepared, Renderer, failed
 from ftgate.errors import ArtifactError, EngineError
@@ -68,14 +69,18 @@ class TransformersEngine:
     def require(self, models: Sequence[Model]) -> None:
         """Load each base once, then its adapters onto it."""
         for model in models:
-            base = model.base if model.kind == "adapter" else model
-            if base is None:
+            base = root_of(model)
+            if base.kind == "adapter":
                 raise ArtifactError(f"adapter {model.name} ({model.path}) names no base", hint="give it a base model")
             if base.path not in self._loaded:
                 self._load_base(base)
             loaded = self._loaded[base.path]
             if model.kind == "adapter" and model.path not in loaded.adapters:
                 _load_adapter(loaded, model)
+
+    def in_turn(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
+        """Never: all are kept."""
+        return False
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer in batches of one model each."""
@@ -108,6 +113,7 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
+        isolate()
         logging.disable_progress_bar()
         renderer = Renderer(base, self._settings.max_model_len)
         try:
@@ -128,7 +134,7 @@ class TransformersEngine:
         self._loaded[base.path] = Loaded(net.to(self._device).eval(), renderer, base, self._starts, arguments)
 
     def _of(self, model: Model) -> Loaded:
-        base = model.base or model
+        base = root_of(model)
         loaded = self._loaded.get(base.path)
         if loaded is None or (model.kind == "adapter" and model.path not in loaded.adapters):
             raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="require() it before asking")

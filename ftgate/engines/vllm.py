@@ -13,11 +13,11 @@ from typing import Any
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines import vllm_start
-from ftgate.engines.base import Ask
+from ftgate.engines.base import Ask, root_of
 from ftgate.engines.order import Place, portions
 from ftgate.engines.quiet import cause_of, redirected, size_of
 from ftgate.engines.rendering import Prepared, Renderer, failed, log_sum
-from ftgate.engines.vllm_start import Running
+from ftgate.engines.vllm_start import Running, Wanted
 from ftgate.errors import ArtifactError, EngineError
 
 LARGEST_PORTION = 512
@@ -29,14 +29,24 @@ class VllmEngine:
 
     Prompts are rendered here and passed as token ids. Option reads ask for one token and for the log-probabilities of
     the options' own tokens, normalised over the whole vocabulary. What vLLM prints goes to ``log_path``.
+
+    Full weights that do not fit side by side into a GPU take turns: an engine is started when its model is asked, and
+    stopped to make room for another. ``in_turn`` says so whatever fits.
     """
 
-    def __init__(self, settings: EngineSettings, *, log_path: Path | None = None) -> None:
+    def __init__(self, settings: EngineSettings, *, log_path: Path | None = None, in_turn: bool = False) -> None:
         self._settings = settings
+        self._always_in_turn = in_turn
+        self._wanted: dict[Path, Wanted] = {}
         self._scratch = None if log_path else Path(tempfile.mkdtemp(prefix="ftgate-engine-"))
         self._log = log_path or Path(str(self._scratch)) / "engine.log"
         self._running: dict[Path, Running] = {}
         self._starts = 0
+
+    @property
+    def taken(self) -> float:
+        """The share of each GPU's memory that its engines hold."""
+        return sum(running.taken for running in self._running.values())
 
     @property
     def starts(self) -> int:
@@ -64,18 +74,27 @@ class VllmEngine:
         )
 
     def require(self, models: Sequence[Model]) -> None:
-        """Start one engine for each base with all its adapters, and one for every other folder of full weights."""
-        wanted: dict[Path, tuple[Model, dict[Path, Model]]] = {}
+        """Start one engine for each base with all its adapters, and one for every other folder of full weights.
+
+        Those that take turns start when they are asked; the first of ``models`` starts now.
+        """
         for model in models:
             base = _base_of(model)
-            _, adapters = wanted.setdefault(base.path, (base, {}))
+            wanted = self._wanted.setdefault(base.path, Wanted(base, {}))
             if model.kind == "adapter":
-                adapters[model.path] = model
-        missing = {path: want for path, want in wanted.items() if self._lacks(path, want[1])}
-        share = 1 / max(1, len(missing) + len(self._running.keys() - missing.keys()))
-        for path, (base, adapters) in missing.items():
-            held = {adapter.path: adapter for adapter in self._running[path].adapters} if path in self._running else {}
-            self._start(base, tuple((held | adapters).values()), share)
+                wanted.adapters[model.path] = model
+        turns = self.in_turn(models)
+        for model in models[:1] if turns else models:
+            self._serve(self._wanted[_base_of(model).path])
+
+    def in_turn(self, models: Sequence[Model]) -> bool:
+        """Whether ``models`` and those required before need engines that do not fit side by side."""
+        roots = {path: wanted.base for path, wanted in self._wanted.items()} | {
+            root_of(m).path: root_of(m) for m in models
+        }
+        if len(roots) < 2 or self._always_in_turn:
+            return len(roots) > 1
+        return not vllm_start.side_by_side(list(roots.values()), self._settings)
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer portion by portion; each portion's answers are yielded together."""
@@ -95,27 +114,41 @@ class VllmEngine:
 
     def close(self) -> None:
         """Stop every engine."""
-        while self._running:
-            _, running = self._running.popitem()
-            with redirected(self._log):
-                vllm_start.stop(running.llm)
+        self.unload()
+        self._wanted.clear()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
-    def _lacks(self, base: Path, adapters: Mapping[Path, Model]) -> bool:
-        return base not in self._running or not adapters.keys() <= self._running[base].requests.keys()
+    def _serve(self, wanted: Wanted) -> Running:
+        """The engine of a base with all its adapters: as it runs, or started now in place of what is in its way."""
+        running = self._running.get(wanted.base.path)
+        if running is not None and wanted.adapters.keys() <= running.requests.keys():
+            return running
+        turns = self.in_turn(())
+        for path in list(self._running) if turns else [wanted.base.path]:
+            self._stop(path)
+        return self._start(wanted.base, tuple(wanted.adapters.values()), 1 if turns else 1 / len(self._wanted))
 
-    def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> None:
-        """Start an engine, in place of the one that held fewer adapters on this base, and load the adapters."""
+    def unload(self) -> None:
+        """Stop every engine; one whose model is asked again starts again."""
+        for base in list(self._running):
+            self._stop(base)
+
+    def _stop(self, base: Path) -> None:
+        running = self._running.pop(base, None)
+        if running is not None:
+            with redirected(self._log):
+                vllm_start.stop(running.llm)
+
+    def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> Running:
+        """Start an engine and load the adapters; ``share`` is that of the memory that it may take."""
         renderer = Renderer(base, self._settings.max_model_len)
         vllm_start.prepare_environment()
         arguments = vllm_start.engine_arguments(self._settings, renderer.context, base, adapters)
         if "gpu_memory_utilization" in arguments:
             arguments["gpu_memory_utilization"] *= share
-        if base.path in self._running:
-            with redirected(self._log):
-                vllm_start.stop(self._running.pop(base.path).llm)
+            vllm_start.make_room(self, arguments["gpu_memory_utilization"])
         since = size_of(self._log)
         try:
             with redirected(self._log):
@@ -126,9 +159,11 @@ class VllmEngine:
                 hint=f"the engine's own log is {self._log}",
             ) from error
         self._starts += 1
-        self._running[base.path] = running = Running(llm, renderer, self._starts, base)
+        taken = arguments.get("gpu_memory_utilization", 0.0)
+        self._running[base.path] = running = Running(llm, renderer, base, taken)
         for number, adapter in enumerate(adapters, start=1):
             self._load(running, adapter, number)
+        return running
 
     def _load(self, running: Running, adapter: Model, number: int) -> None:
         """Load an adapter now rather than with its first question, so that a misfit is named before any answer."""
@@ -148,18 +183,22 @@ class VllmEngine:
                 f"adapter {adapter.name} ({adapter.path}) does not load onto {running.base.name}: {reason}",
                 hint="check that it was trained on this base, or merge it into the base and submit the full weights",
             )
-        running.adapters = (*running.adapters, adapter)
         running.requests[adapter.path] = request
 
-    def _engine_of(self, model: Model) -> Running:
-        running = self._running.get(_base_of(model).path)
-        if running is None or (model.kind == "adapter" and model.path not in running.requests):
+    def _wanted_by(self, model: Model) -> Wanted:
+        wanted = self._wanted.get(_base_of(model).path)
+        if wanted is None or (model.kind == "adapter" and model.path not in wanted.adapters):
             raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="require() it before asking")
-        return running
+        return wanted
+
+    def _engine_of(self, model: Model) -> Running:
+        return self._serve(self._wanted_by(model))
 
     def _place(self, model: Model) -> Place:
-        running = self._engine_of(model)
-        return Place(running.number, running.row(model))
+        """Where a model runs. Of engines that take turns the one that runs goes first: each change costs a start."""
+        wanted = self._wanted_by(model)
+        waits = wanted.base.path not in self._running
+        return Place(list(self._wanted).index(wanted.base.path) + waits * len(self._wanted), wanted.row(model))
 
     def _answer(self, asks: Sequence[Ask], portion: Sequence[int]) -> Iterator[tuple[int, Answer]]:
         """Answer one portion in one call; questions that cannot be asked never reach vLLM."""

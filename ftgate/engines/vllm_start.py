@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
+from ftgate.engines.isolation import isolate
 from ftgate.engines.rendering import Renderer, read_json
 from ftgate.errors import ArtifactError
 
@@ -23,8 +24,7 @@ CPU_KV_BYTES = 256 << 20
 CPU_MAX_NUM_SEQS = 64
 CPU_MAX_NUM_BATCHED_TOKENS = 1024
 
-_QUIET_AND_OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
+_QUIET = {
     "VLLM_LOGGING_LEVEL": "INFO",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
@@ -43,17 +43,38 @@ class Running:
 
     llm: Any
     renderer: Renderer
-    number: int
     base: Model
-    adapters: tuple[Model, ...] = ()
+    taken: float = 0.0
     requests: dict[Path, Any] = field(default_factory=dict)
 
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Full weights that were asked for, with every adapter on them, by path: what one engine serves."""
+
+    base: Model
+    adapters: dict[Path, Model]
+
     def row(self, model: Model) -> int:
-        """The model's number in this engine: 0 for the base."""
-        paths = [self.base.path, *(adapter.path for adapter in self.adapters)]
-        return paths.index(model.path)
+        """The model's number in its engine: 0 for the base."""
+        return [self.base.path, *self.adapters].index(model.path)
 
 
+class Holder(Protocol):
+    """Whatever holds a share of the GPUs' memory, and can give it back."""
+
+    @property
+    def taken(self) -> float:
+        """The share."""
+        ...
+
+    def unload(self) -> None:
+        """Give it back."""
+        ...
+
+
+_holders: list[Holder] = []
+"""Who has held memory of the GPUs in this process, longest ago first: the models' engines and the judge's."""
 _in_process: list[Any] = []
 """Every engine that runs inside this process, open or closed.
 
@@ -81,8 +102,9 @@ def installed(package: str) -> str:
 
 
 def prepare_environment() -> None:
-    """Set what vLLM reads from the environment; whatever the user has set already stays."""
-    for name, value in (_QUIET_AND_OFFLINE | (_ON_CPU if on_cpu() else {})).items():
+    """Take credentials out of the environment, and set what vLLM reads from it where the user has not done so."""
+    isolate()
+    for name, value in (_QUIET | (_ON_CPU if on_cpu() else {})).items():
         os.environ.setdefault(name, value)
 
 
@@ -159,6 +181,35 @@ def target_modules(adapter: Path) -> frozenset[str]:
         ) from None
     found = (re.search(r"([^.]+)\.lora_(?:embedding_)?[AB](?:\.|$)", name) for name in header)
     return frozenset(match.group(1) for match in found if match)
+
+
+def make_room(holder: Holder, share: float) -> None:
+    """Make others give back memory of the GPUs, whoever asked for it longest ago first, until ``share`` is free."""
+    if holder in _holders:
+        _holders.remove(holder)
+    for other in _holders:
+        if holder.taken + sum(each.taken for each in _holders) + share > 1:
+            other.unload()
+    _holders[:] = [each for each in _holders if each.taken] + [holder]
+
+
+def side_by_side(models: Sequence[Model], settings: EngineSettings) -> bool:
+    """Whether engines for all these full weights may run at once: on a CPU, or where the GPUs hold them together."""
+    if on_cpu():
+        return True
+    from vllm.platforms import current_platform
+
+    weights = [int(model.facts.get("weight_bytes", 0)) for model in models]
+    whole = current_platform.get_device_total_memory() * settings.tensor_parallel_size
+    return all(weights) and fit_together(weights, whole * settings.gpu_memory_utilization)
+
+
+def fit_together(weights: Sequence[int], capacity: float) -> bool:
+    """Whether engines with so many bytes of weights fit side by side into ``capacity`` bytes of GPU memory.
+
+    Each needs a gigabyte for itself, and a quarter of its weights again for its cache and what it computes with.
+    """
+    return sum(1.25 * size + (1 << 30) for size in weights) <= capacity
 
 
 def resolved_dtype(settings: EngineSettings) -> str:

@@ -1,49 +1,213 @@
-"""What ``ftgate check`` prints: the models and suites that a run would use, all checked, nothing loaded."""
+"""What ``ftgate check`` found: whether a run would start, how it would go, and what it would need."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from ftgate.domain import Model, Suite
-from ftgate.report.escape import terminal
+from ftgate.report import view
+from ftgate.report.document import plain
+from ftgate.report.escape import plain_line, terminal
+
+SCHEMA_VERSION = "1.0"
+_STYLE: dict[str, Any] = {"title_justify": "left", "box": None, "pad_edge": False, "header_style": "dim"}
 
 
-class Training(Protocol):
-    """The part of the training data that is shown."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that a run would fail of, and what to do about it."""
+
+    message: str
+    hint: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One model. ``digest`` is empty where its large files were left unread; of an endpoint little is known."""
+
+    reference: str
+    kind: str
+    digest: str = ""
+    architecture: str = ""
+    parameters: int = 0
+    weight_bytes: int = 0
+    rank: int = 0
+    quantisation: str = ""
+    context: int | None = None
+    vocabulary: int | None = None
+    tokenizer_sha256: str = ""
+    template_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the models would be run: ``one_engine``, ``merge``, ``together`` or ``in_turn``, in words, and why."""
+
+    kind: str
+    words: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the run needs at a time, in bytes, about.
+
+    ``cache`` holds one conversation of the full length, the least that an engine starts with, ``full_cache`` as many as
+    the engine takes at once. ``available`` is None where no device was found; ``tensor_parallel_size`` is the least
+    that fits, by gigabytes of a GPU, None where none does.
+    """
+
+    device: str
+    weights: int
+    adapter: int
+    cache: int
+    full_cache: int
+    workspace: int
+    available: int | None
+    tensor_parallel_size: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
-    def source(self) -> str:
-        """Where it was read."""
-        ...
+    def needed(self) -> int:
+        """Bytes with which an engine starts."""
+        return self.weights + self.adapter + self.cache + self.workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The longest prompt of a suite with its answer, in tokens, about, and how many items do not fit ``limit``."""
+
+    suite: str
+    reader: str
+    longest: int
+    item: str
+    limit: int
+    too_long: int
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """Bytes that a merge writes, and where; bytes of memory that it takes meanwhile."""
+
+    folder: str
+    needed: int
+    free: int
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """One data file that was read."""
+
+    name: str
+    source: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """All that is known before anything is loaded."""
+
+    name: str
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    models: Mapping[str, ModelFacts]
+    plan: Plan | None
+    memory: Memory | None
+    disk: Disk | None
+    prompts: tuple[Prompts, ...]
+    data: tuple[Data, ...]
 
     @property
-    def rows(self) -> int:
-        """How many rows could be used."""
-        ...
+    def exit_code(self) -> int:
+        """0, or the code of the problems: 2 if any of them is a matter of configuration."""
+        return min((problem.exit_code for problem in self.problems), default=0)
 
 
-def print_preflight(
-    name: str,
-    models: Sequence[Model | None],
-    suites: Mapping[str, Suite],
-    training: Training | None,
-    console: Console,
-) -> None:
-    """Two tables, models and data, and a line that says a run would start."""
-    roles = Table("role", "reference", "kind", "digest", title="models", title_justify="left")
-    for role, model in zip(("base", "candidate", "judge"), models, strict=False):
-        if model is not None:
-            kinds = {"adapter": f"adapter, rank {model.lora_rank}", "endpoint": "endpoint", "full": "full weights"}
-            roles.add_row(role, terminal(model.reference, 60), kinds[model.kind], model.digest[:19] or "unknown")
-    data = Table("data", "file", "rows", "sha256", title="data", title_justify="left")
-    for suite_name, suite in suites.items():
-        data.add_row(suite_name, terminal(suite.source, 60), str(len(suite.items)), suite.sha256[:12])
-    if training is not None:
-        data.add_row("training data", terminal(training.source, 60), str(training.rows), "")
-    console.print(roles)
-    console.print(data)
-    console.print(f"{terminal(name, 100)}: ready to run", highlight=False)
+def preflight_json(found: Preflight) -> str:
+    """The whole of it; keys are stable, more may be added."""
+    memory = {**asdict(found.memory), "needed": found.memory.needed} if found.memory else None
+    document = {"schema_version": SCHEMA_VERSION, "ok": not found.problems, **asdict(found), "memory": memory}
+    return json.dumps(plain(document), indent=2, ensure_ascii=True)
+
+
+def print_preflight(found: Preflight, console: Console) -> None:
+    """Tables of models, data and needs, the plan and the notes. The problems are left to whoever raises them."""
+    tables = [_models(found.models)] if found.models else []
+    tables += [_data(found)] if found.data else []
+    tables += [_needs(found.memory, found.disk)] if found.memory else []
+    for table in tables:
+        console.print(table)
+        console.print()
+    if found.plan:
+        _say(console, "plan", [found.plan.words, *(f"because {reason}" for reason in found.plan.reasons)])
+    _say(console, "note", found.notes)
+    problems = len(found.problems)
+    end = "ready to run" if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
+    console.print(f"{terminal(found.name, 100)}: {end}", highlight=False)
+
+
+def _models(models: Mapping[str, ModelFacts]) -> Table:
+    kinds = Column("kind", no_wrap=True)
+    table = Table("role", "reference", kinds, "parameters", "stored", "context", "digest", title="models", **_STYLE)
+    for role, m in models.items():
+        kind = {"adapter": f"adapter, rank {m.rank}", "full": "full weights"}.get(m.kind, m.kind)
+        kind += f", {terminal(m.quantisation, 20)}" if m.quantisation else ""
+        known = m.kind != "endpoint"
+        size = (view.count(m.parameters), size_of(m.weight_bytes)) if known else ("", "")
+        context = view.count(m.context) if m.context else ""
+        digest = m.digest[:19] or ("not read whole" if known else "unknown")
+        table.add_row(role, terminal(m.reference, 60), kind, *size, context, digest)
+    return table
+
+
+def _data(found: Preflight) -> Table:
+    table = Table("data", "file", "rows", "longest prompt in tokens", "sha256", title="data", **_STYLE)
+    lengths = {p.suite: p for p in reversed(found.prompts)}
+    for d in found.data:
+        length = lengths.get(d.name)
+        longest = f"about {view.count(length.longest)} of {view.count(length.limit)}" if length else ""
+        table.add_row(d.name, terminal(d.source, 60), view.count(d.rows), longest, d.sha256[:12])
+    return table
+
+
+def _needs(memory: Memory, disk: Disk | None) -> Table:
+    table = Table("need", "about", title="memory and disk", **_STYLE)
+    rows = [("weights", memory.weights), ("adapter", memory.adapter), ("cache of one full prompt", memory.cache)]
+    for name, size in (*rows, ("working space", memory.workspace), ("in all", memory.needed)):
+        if size:
+            table.add_row(name, size_of(size))
+    has = size_of(memory.available) if memory.available is not None else "none found"
+    table.add_row(terminal(memory.device, 60), f"has {has}")
+    sizes = [f"{tp or 'none'} on {size} GB" for size, tp in memory.tensor_parallel_size.items()]
+    if sizes:
+        table.add_row("tensor_parallel_size that fits", ", ".join(sizes))
+    if disk is not None:
+        table.add_row("disk for the merged weights", f"{size_of(disk.needed)} of {size_of(disk.free)} free")
+        table.add_row("memory while merging", size_of(disk.memory))
+    return table
+
+
+def size_of(size: int) -> str:
+    """Bytes as people say them."""
+    unit = next((u for u in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")) if size >= u[0]), (10**3, "kB"))
+    return f"{view.decimal(size / unit[0], 1)} {unit[1]}"
+
+
+def _say(console: Console, what: str, sentences: Iterable[str]) -> None:
+    grid = Table.grid(padding=0)
+    grid.add_column(width=9, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, sentence in enumerate(sentences):
+        head = f"{what}:" if what == "note" or not number else ""
+        words = plain_line(sentence, 800)
+        grid.add_row(head, Text(view.ascii_only(words) if console.options.ascii_only else words))
+    console.print(grid)

@@ -97,7 +97,7 @@ def recipe_of(report: Report) -> Recipe:
     made = _mapping(report.provenance.get("candidate"))
     training = _mapping(made.get("training"))
     return Recipe(
-        kind=str(made.get("kind", ""))[:20],
+        kind="adapter" if made.get("merged") else str(made.get("kind", ""))[:20],  # it was trained as one
         rank=_positive(made.get("rank")),
         alpha=_positive(made.get("alpha")),
         rslora=made.get("rslora") is True,

@@ -255,3 +255,30 @@ def test_answers_come_portion_by_portion(
     assert calls == [32]
     assert len(list(asking)) == 99
     assert calls == [32, 64, 4]
+
+
+def test_full_weights_that_take_turns_answer_as_side_by_side(
+    vllm_engine: VllmEngine, tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+) -> None:
+    """One at a time, the one that runs first: a change of model is a start, and nothing else changes."""
+    from ftgate.engines.vllm import VllmEngine
+
+    asks = [Ask(model, q) for q in choices(6) for model in (tiny.base, tiny.real, tiny.full)]
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log", in_turn=True)
+    try:
+        assert not engine.in_turn([tiny.base, tiny.real])
+        assert engine.in_turn([tiny.base, tiny.full])
+        engine.require([tiny.base, tiny.real, tiny.full])
+        assert engine.starts == 1
+        together = answers(vllm_engine, asks)
+        assert largest_gap(answers(engine, asks), together) < 1e-5
+        assert engine.starts == 2
+        assert list(engine._running) == [tiny.full.path]
+        assert largest_gap(answers(engine, asks), together) < 1e-5
+        assert engine.starts == 3, "the model that runs is asked first"
+        engine.probe(tiny.base, [asks[0].question.messages])
+        assert engine.starts == 3
+    finally:
+        engine.close()
+    with pytest.raises(EngineError, match="not loaded"):
+        answers(engine, asks)

@@ -106,3 +106,30 @@ def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> 
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
     assert torch.equal(results[1][0], y[0]), "a token without an adapter is left untouched"
     assert not torch.equal(results[1][2], y[2])
+
+
+def test_what_fits_runs_side_by_side_and_the_rest_takes_turns() -> None:
+    from ftgate.engines.vllm_start import fit_together
+
+    assert fit_together([15 << 30, 15 << 30], 0.9 * (80 << 30))
+    assert not fit_together([30 << 30, 30 << 30], 0.9 * (80 << 30))
+
+
+def test_whoever_used_the_gpu_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftgate.engines import vllm_start
+
+    class Held:
+        def __init__(self, taken: float) -> None:
+            self.taken = taken
+
+        def unload(self) -> None:
+            self.taken = 0.0
+
+    monkeypatch.setattr(vllm_start, "_holders", [])
+    first, second, third = Held(0), Held(0), Held(0)
+    for holder, share in ((first, 0.4), (second, 0.4), (third, 0.5)):
+        vllm_start.make_room(holder, share)
+        holder.taken = share
+    assert (first.taken, second.taken, third.taken) == (0.0, 0.4, 0.5)
+    vllm_start.make_room(first, 0.9)
+    assert (second.taken, third.taken) == (0.0, 0.0)

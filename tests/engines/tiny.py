@@ -67,32 +67,38 @@ def make_tokenizer(folder: Path, template: str | None = TEMPLATE) -> int:
     return int(core.get_vocab_size())
 
 
-def make_llama(folder: Path, seed: int, vocabulary: int, context: int = 256) -> None:
+def make_llama(folder: Path, seed: int, vocabulary: int, context: int = 256, **options: Any) -> None:
     """Random weights, scaled up so that the next token depends on the prompt and greedy text is not one token."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=32,
-        max_position_embeddings=context,
-        initializer_range=0.12,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-        tie_word_embeddings=False,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 32,
+        "max_position_embeddings": context,
+        "initializer_range": 0.12,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+        "tie_word_embeddings": False,
+        **options,
+    }
+    LlamaForCausalLM(LlamaConfig(**settings)).save_pretrained(folder)
 
 
-def make_adapter(folder: Path, base: Path, seed: int, rank: int = 8, scale: float = 0.1, **options: Any) -> None:
-    """A LoRA adapter with random A and B; ``scale=0`` leaves B at zero, so that it changes nothing."""
+def make_adapter(
+    folder: Path, base: Path, seed: int, rank: int = 8, scale: float = 0.1, *, everything: bool = False, **options: Any
+) -> None:
+    """A LoRA adapter with random A and B; ``scale=0`` leaves B at zero, so that it changes nothing.
+
+    With ``everything`` all else that it trains is changed a little, too, as training would.
+    """
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -103,6 +109,8 @@ def make_adapter(folder: Path, base: Path, seed: int, rank: int = 8, scale: floa
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=scale) if scale else torch.nn.init.zeros_(parameter)
+        elif everything and parameter.requires_grad and "lora_A" not in name:
+            parameter.data += 0.05 * torch.randn_like(parameter)
     model.save_pretrained(folder)
 
 

@@ -93,8 +93,10 @@ CASES = {
     "pickle weights": (full_with("pytorch_model.bin", b"\x80\x04"), ["pytorch_model.bin"]),
     "python in the snapshot": (full_with("modeling_x.py", b"x"), ["modeling_x.py"]),
     "remote code": (candidate(remote_code), ["auto_map"]),
-    "DoRA": (candidate(lambda f: write_adapter(f, use_dora=True)), ["dora"]),
-    "modules to save": (candidate(lambda f: write_adapter(f, modules_to_save=["lm_head"])), ["modules_to_save"]),
+    "an adapter that can be neither run nor merged": (
+        candidate(lambda f: write_adapter(f, init_lora_weights="corda")),
+        ["corda", "path_initial_model_for_weight_conversion"],
+    ),
     "adapter that is all zeros": (candidate(zeroed), ["changed nothing"]),
     "candidate is the base": (copied_base, ["changed nothing"]),
     "not allowed": (policy("artifacts", "allow", to=["elsewhere/*"]), ["models/base", "allow"]),

@@ -39,7 +39,7 @@ def write_full(folder: Path, seed: int = 0) -> Path:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": 1,
         "vocab_size": VOCABULARY,
-        "max_position_embeddings": 512,
+        "max_position_embeddings": 1024,
         "tie_word_embeddings": True,
     }
     tokenizer = {

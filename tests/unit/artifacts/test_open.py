@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import pickle
 import subprocess
 import sys
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from support.world import base_tensors, write_adapter, write_full
+from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, PREFIX, Change, adapting, put, renamed, rewritten, torch_zip
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.open import memory_estimate, open_model, require_finite
 from ftgate.domain import Model
-from ftgate.errors import ArtifactError, ControlError
-
-Change = Callable[[Path], object]
+from ftgate.errors import ArtifactError, ControlError, FtgateError, Problems, SeveralError
 
 
 @pytest.fixture
@@ -33,79 +28,17 @@ def opened(folder: Path, base: Model | None) -> Model:
     return open_model("bot", take_snapshot(folder, "models/x"), base)
 
 
-def refusal(folder: Path, base: Model | None) -> ArtifactError:
-    with pytest.raises(ArtifactError) as caught:
+def refusal(folder: Path, base: Model | None) -> FtgateError:
+    """The first thing that is wrong."""
+    problems = Problems()
+    with problems.noted():
         opened(folder, base)
-    assert caught.value.message.startswith("models/x: ")
-    assert caught.value.hint
-    assert caught.value.exit_code == 2
-    return caught.value
-
-
-def put(name: str, content: bytes | str | dict[str, Any]) -> Change:
-    """Write a file; JSON objects are merged into what is there."""
-
-    def change(folder: Path) -> None:
-        path = folder / name
-        path.parent.mkdir(exist_ok=True)
-        if isinstance(content, dict):
-            known = json.loads(path.read_text()) if path.exists() else {}
-            path.write_text(json.dumps(known | content))
-        else:
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-
-    return change
-
-
-def drop(*names: str) -> Change:
-    return lambda folder: [(folder / name).unlink() for name in names]
-
-
-def torch_zip(name: str, inside: str = "archive/data.pkl") -> Change:
-    def change(folder: Path) -> None:
-        with zipfile.ZipFile(folder / name, "w") as archive:
-            archive.writestr(inside, "x")
-
-    return change
-
-
-def config_without(key: str) -> Change:
-    def change(folder: Path) -> None:
-        path = folder / "adapter_config.json"
-        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
-
-    return change
-
-
-BAD_FULL: dict[str, tuple[Change, list[str]]] = {
-    "pytorch weights": (put("pytorch_model.bin", b""), ["pytorch_model.bin", "can run code", "safetensors"]),
-    "weights in capitals": (put("MODEL.PT", b""), ["MODEL.PT", "can run code"]),
-    "left by the trainer": (put("training_args.bin", b""), ["training_args.bin (left by the trainer)"]),
-    "deep checkpoint": (put("old/model.ckpt", b""), ["old/model.ckpt"]),
-    "pickle by content": (put("weights.dat", pickle.dumps([1])), ["weights.dat: a pickle by its content"]),
-    "pickle as text": (put("notes.txt", pickle.dumps({}, 2)), ["notes.txt: a pickle by its content"]),
-    "pickle as safetensors": (put("model.safetensors", pickle.dumps([1] * 99)), ["a pickle by its content"]),
-    "archive by content": (torch_zip("weights"), ["weights: a PyTorch archive by its content"]),
-    "broken archive": (put("x.json", b"PK\x03\x04junk"), ["x.json: a damaged archive by its content"]),
-    "python": (put("modeling_x.py", "x"), ["modeling_x.py: code in a model snapshot"]),
-    "deep python": (put("a/b.PY", "x"), ["a/b.PY: code"]),
-    "native library": (put("ops.so", "x"), ["ops.so: code"]),
-    "remote code": (put("config.json", {"auto_map": {"AutoModel": "x.Y"}}), ["config.json: auto_map asks for code"]),
-    "remote tokenizer": (put("tokenizer_config.json", {"auto_map": {"a": "b"}}), ["tokenizer_config.json: auto_map"]),
-    "deep remote code": (put("config.json", {"a": [{"auto_map": {"x": 1}}]}), ["config.json: a.0.auto_map"]),
-    "no config": (drop("config.json"), ["neither config.json nor adapter_config.json", "model.safetensors"]),
-    "config that is a list": (put("config.json", "[]"), ["config.json: expected an object"]),
-    "broken config": (put("config.json", "{"), ["config.json: not valid JSON"]),
-    "no weights": (drop("model.safetensors"), ["full weights without model.safetensors"]),
-    "no tensors": (lambda f: save_file({}, f / "model.safetensors"), ["hold no tensors"]),
-    "cut weights": (
-        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1]),
-        ["model.safetensors: not a whole safetensors file", "cut short"],
-    ),
-    "no tokenizer": (drop("tokenizer.json"), ["no tokenizer"]),
-    "no template": (put("tokenizer_config.json", {"chat_template": None}), ["no chat template", "jinja"]),
-    "no template at all": (drop("tokenizer_config.json"), ["no chat template"]),
-}
+    assert problems.found
+    for error in problems.found:
+        assert error.message.startswith("models/x: ")
+        assert error.hint
+        assert isinstance(error, ArtifactError)
+    return problems.found[0]
 
 
 @pytest.mark.parametrize("case", BAD_FULL)
@@ -118,112 +51,6 @@ def test_bad_full_weights(tmp_path: Path, case: str) -> None:
         assert part in str(error)
 
 
-def rewritten(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
-    def rewrite(folder: Path) -> None:
-        path = folder / "adapter_model.safetensors"
-        save_file(change(load_file(path)), path)
-
-    return rewrite
-
-
-def renamed(old: str, new: str) -> Change:
-    return rewritten(lambda tensors: {name.replace(old, new): value for name, value in tensors.items()})
-
-
-def adapting(**fields: Any) -> Change:
-    return put("adapter_config.json", fields)
-
-
-PREFIX = "base_model.model."
-LAYER = "model.layers.0.self_attn."
-BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
-    "another method": (adapting(peft_type="LOHA"), ["peft_type is 'LOHA', not LORA"]),
-    "no method": (config_without("peft_type"), ["peft_type is None"]),
-    "DoRA": (adapting(use_dora=True), ["use_dora"]),
-    "DoRA by its tensors": (
-        rewritten(lambda t: t | {f"{PREFIX}{LAYER}q_proj.lora_magnitude_vector": np.ones(8)}),
-        ["lora_magnitude_vector: a magnitude of DoRA"],
-    ),
-    "LoRA bias": (adapting(lora_bias=True), ["lora_bias"]),
-    "bias": (adapting(bias="all"), ["bias is 'all'"]),
-    "modules to save": (adapting(modules_to_save=["lm_head"]), ["modules_to_save ['lm_head']"]),
-    "layer replication": (adapting(layer_replication=[[0, 1]]), ["layer_replication"]),
-    "tokens": (adapting(trainable_token_indices=[1]), ["trainable_token_indices"]),
-    "parameters": (adapting(target_parameters=["experts.w"]), ["target_parameters ['experts.w']"]),
-    "aLoRA": (adapting(alora_invocation_tokens=[1]), ["alora_invocation_tokens"]),
-    "QALoRA": (adapting(use_qalora=True), ["use_qalora"]),
-    "BD-LoRA": (adapting(use_bdlora={"a": 1}), ["use_bdlora"]),
-    "KaSA": (adapting(kasa_config={"a": 1}), ["kasa_config"]),
-    "Arrow": (adapting(arrow_config={"a": 1}), ["arrow_config"]),
-    "MonteCLoRA": (adapting(monteclora_config={"a": 1}), ["monteclora_config"]),
-    "PiSSA": (adapting(init_lora_weights="pissa"), ["init_lora_weights is 'pissa'"]),
-    "fast PiSSA": (adapting(init_lora_weights="pissa_niter_16"), ["init_lora_weights is 'pissa_niter_16'"]),
-    "OLoRA": (adapting(init_lora_weights="olora"), ["init_lora_weights is 'olora'"]),
-    "CorDA": (adapting(init_lora_weights="corda"), ["init_lora_weights is 'corda'"]),
-    "LoftQ": (adapting(init_lora_weights="loftq"), ["init_lora_weights is 'loftq'"]),
-    "no rank": (config_without("r"), ["r is missing"]),
-    "no alpha": (config_without("lora_alpha"), ["lora_alpha is missing"]),
-    "alpha as text": (adapting(lora_alpha="x" * 500), [f"lora_alpha '{'x' * 79} is not a number"]),
-    "alpha that is no number": (adapting(lora_alpha=float("nan")), ["lora_alpha nan is not a number"]),
-    "endless alpha": (adapting(lora_alpha=10**400), ["is not a number"]),
-    "no targets": (config_without("target_modules"), ["target_modules is missing"]),
-    "rank zero": (adapting(r=0), ["rank 0 is not a whole number above 0"]),
-    "rank as text": (adapting(r="8"), ["rank '8'"]),
-    "huge rank": (adapting(r=1024), ["rank 1024 is above 512"]),
-    "huge rank in places": (adapting(rank_pattern={"q_proj": 600}), ["rank 600 is above 512"]),
-    "another rank in the weights": (adapting(r=16), ["q_proj has rank 2, but adapter_config.json says 16"]),
-    "broken config": (put("adapter_config.json", "{"), ["adapter_config.json: not valid JSON"]),
-    "pickled": (put("adapter_model.bin", b""), ["adapter_model.bin"]),
-    "no weights": (drop("adapter_model.safetensors"), ["without safetensors weights"]),
-    "no tensors": (rewritten(lambda _: {}), ["no tensors", "change nothing"]),
-    "full weights beside it": (
-        lambda f: save_file(base_tensors(1), f / "model.safetensors"),
-        ["an adapter (adapter_config.json) and full weights (model.safetensors)"],
-    ),
-    "embeddings": (renamed("layers.0.self_attn.q_proj", "embed_tokens"), ["embed_tokens", "embeddings"]),
-    "embedding matrices": (
-        rewritten(lambda t: t | {f"{PREFIX}model.embed_tokens.lora_embedding_A": np.ones((2, 8))}),
-        ["lora_embedding_A", "embeddings"],
-    ),
-    "output layer": (renamed("model.layers.0.self_attn.q_proj", "lm_head"), ["lm_head", "output layer"]),
-    "a whole weight": (
-        rewritten(lambda t: t | {f"{PREFIX}model.norm.weight": np.ones(8)}),
-        ["model.norm.weight: not a LoRA matrix"],
-    ),
-    "only A": (rewritten(lambda t: {k: v for k, v in t.items() if "lora_A" in k}), ["q_proj has no lora_B"]),
-    "only B": (rewritten(lambda t: {k: v for k, v in t.items() if "lora_B" in k}), ["q_proj has no lora_A"]),
-    "A and B of different ranks": (
-        rewritten(lambda t: {k: v if "lora_A" in k else np.ones((8, 3), np.float32) for k, v in t.items()}),
-        ["lora_A [2, 8] and lora_B [8, 3] do not fit each other"],
-    ),
-    "vectors": (rewritten(lambda t: {k: v.reshape(-1) for k, v in t.items()}), ["do not fit each other"]),
-    "another width": (
-        rewritten(lambda t: {k: np.ones((2, 16) if "lora_A" in k else (16, 2), np.float32) for k in t}),
-        ["another base", "q_proj.lora_A.weight has shape [2, 16]", f"{LAYER}q_proj.weight has [8, 8]", "models/base"],
-    ),
-    "another output": (
-        rewritten(lambda t: {k: v if "lora_A" in k else np.ones((4, 2), np.float32) for k, v in t.items()}),
-        ["another base", "q_proj.lora_B.weight has shape [4, 2]", "[8, 8]"],
-    ),
-    "more layers": (
-        rewritten(lambda t: t | {k.replace("layers.0", "layers.7"): v for k, v in t.items()}),
-        ["another base", "no module model.layers.7.self_attn.q_proj (1 of 2 are missing)", "it says base"],
-    ),
-    "another architecture": (
-        renamed("self_attn.q_proj", "attention.query"),
-        ["would change nothing", "none of its 1 modules", "attention.query", "nearest is layers.0.self_attn"],
-    ),
-    "a module that is no matrix": (
-        renamed("self_attn.q_proj", "input_layernorm"),
-        ["another base", "input_layernorm.weight has [8]"],
-    ),
-    "all zeros": (
-        rewritten(lambda t: {k: v * ("lora_A" in k) for k, v in t.items()}),
-        ["zero: the adapter changed nothing"],
-    ),
-}
-
-
 @pytest.mark.parametrize("case", BAD_ADAPTERS)
 def test_bad_adapters(tmp_path: Path, base: Model, case: str) -> None:
     change, named = BAD_ADAPTERS[case]
@@ -234,9 +61,24 @@ def test_bad_adapters(tmp_path: Path, base: Model, case: str) -> None:
         assert part in str(error)
 
 
-def test_what_vllm_cannot_run_is_to_be_merged(tmp_path: Path, base: Model) -> None:
-    for n, fields in enumerate([{"use_dora": True}, {"modules_to_save": ["a"]}, {"r": 1024}, {"peft_type": "VERA"}]):
-        assert "merge" in refusal(write_adapter(tmp_path / f"x{n}", **{"rank": 2, **fields}), base).hint
+@pytest.mark.parametrize("case", MERGED)
+def test_what_vllm_cannot_run_is_to_be_merged(tmp_path: Path, base: Model, case: str) -> None:
+    change, reason = MERGED[case]
+    folder = write_adapter(tmp_path / "x")
+    change(folder)
+    assert any(reason in said for said in opened(folder, base).merge)
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path, base: Model) -> None:
+    folder = write_adapter(tmp_path / "x", peft_type="LORA", r=None, target_modules=None, use_qalora=True)
+    (folder / "weights.pt").write_bytes(b"")
+    (folder / "model.py").write_text("")
+    with pytest.raises(SeveralError) as caught:
+        opened(folder, base)
+    assert len(caught.value.problems) == 5
+    for part in ("5 problems", "model.py", "weights.pt", "r is missing", "target_modules is missing", "use_qalora"):
+        assert part in str(caught.value)
+    assert caught.value.exit_code == 2
 
 
 FINE: dict[str, Change] = {

@@ -1,0 +1,69 @@
+"""The evaluating process holds no credentials: whatever a model or a library does, there is nothing to take."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping
+from contextlib import suppress
+from pathlib import Path
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+_FAMILIES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_", "ACTIONS_", "INPUT_", "ARM_", "VAULT_", "KUBE", "DOCKER_AUTH")
+"""Beginnings of names under which clouds and CI runners keep credentials, and the addresses that hand them out."""
+_WORDS = {"TOKEN", "SECRET", "SECRETS", "PASSWORD", "PASSWD", "PASSPHRASE", "CREDENTIAL", "CREDENTIALS"} | {
+    *("KEY", "APIKEY", "PAT", "SAS", "DSN", "NETRC")
+}
+"""Parts of a name that say that it holds one; ``TOKENIZERS_PARALLELISM`` and ``MAX_NUM_TOKENS`` are none."""
+_NAMES = frozenset({"SSH_AUTH_SOCK", "HF_TOKEN_PATH", "GIT_ASKPASS", "SSH_ASKPASS", "GITHUB_ENV", "GITHUB_PATH"})
+_WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]*:[^/\s@]+@", re.IGNORECASE)
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable holds, or leads to, a credential: by its name, or as a password in an address."""
+    upper = name.upper()
+    by_name = upper in _NAMES or upper.startswith(_FAMILIES) or _WORDS & set(re.split(r"[^A-Z0-9]+", upper))
+    return bool(by_name or _WITH_PASSWORD.search(value))
+
+
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a process that evaluates: no credentials, and no hub to ask."""
+    return {name: value for name, value in environment.items() if not is_secret(name, value)} | OFFLINE
+
+
+def isolate(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take the credentials out of this process's environment, for good, and keep libraries from asking any hub.
+
+    Clients that need one have read it by then. What the process was started with is wiped as well: its children, and
+    whoever reads ``/proc/PID/environ``, find nothing.
+    """
+    secrets = [name for name, value in environment.items() if is_secret(name, value)]
+    for name in secrets:
+        del environment[name]
+    environment.update(OFFLINE)
+    hub = sys.modules.get("huggingface_hub.constants")
+    if hub is not None:  # it looked at the environment when it was imported, perhaps to download with
+        hub.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+    if secrets and environment is os.environ:
+        _wipe(secrets)
+
+
+def _wipe(names: Iterable[str]) -> None:
+    """Overwrite what the system keeps of the first environment: it lies in this process's own memory, on Linux.
+
+    Its place is in ``/proc/self/stat``, fields 50 and 51 (proc_pid_stat(5)). Elsewhere there is nothing to do.
+    """
+    with suppress(OSError, ValueError, IndexError):
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        kept = Path("/proc/self/environ").read_bytes()
+        if not 0 < start < end or end - start != len(kept):
+            return
+        wanted = {os.fsencode(name) for name in names}
+        at = start
+        for entry in kept.split(b"\0"):
+            if entry.partition(b"=")[0] in wanted:
+                ctypes.memset(at, 0, len(entry))
+            at += len(entry) + 1

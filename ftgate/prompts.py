@@ -1,0 +1,119 @@
+"""How long the prompts of a run are, in tokens, without any inference library: counted before a GPU is taken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ftgate.artifacts.words import Words
+from ftgate.domain import Message, Question, Suite
+from ftgate.engines.rendering import TEMPLATE_SECONDS, time_limit
+from ftgate.measurements.base import Measurement
+from ftgate.report.preflight import Prompts
+
+GUESSED_OVERHEAD = (16, 8)
+"""Tokens for a conversation and for each of its turns where the chat template cannot be tried."""
+_BATCH = 64
+_SENTINEL = "x"
+
+
+class Counter:
+    """Counts the tokens of conversations as one model reads them: each turn's own, and about what the template adds.
+
+    What it adds is learned by rendering two short conversations. ``rows`` is one more than the largest token id.
+    """
+
+    def __init__(self, tokenizer: Path, words: Words) -> None:
+        """Raises ValueError when the tokenizer cannot be read."""
+        from tokenizers import Tokenizer
+
+        try:
+            self._tokenizer: Any = Tokenizer.from_file(str(tokenizer))
+        except Exception as error:  # the library raises bare exceptions
+            raise ValueError(str(error)) from None
+        self.rows = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        self.base, self.turn = self._overhead(words)
+
+    def longest(self, questions: Iterable[Question]) -> tuple[int, Question | None]:
+        """The most tokens that any of ``questions`` takes, its answer included, and which one that is.
+
+        No text has more tokens than bytes, so those that are too short to be the longest are not looked at.
+        """
+        most, which = 0, None
+        ordered = sorted(questions, key=self._bound, reverse=True)
+        for start in range(0, len(ordered), _BATCH):
+            batch = ordered[start : start + _BATCH]
+            if self._bound(batch[0]) <= most:
+                break
+            for question, tokens in zip(batch, self.count(batch), strict=True):
+                if tokens > most:
+                    most, which = tokens, question
+        return most, which
+
+    def count(self, questions: Sequence[Question]) -> list[int]:
+        """About how many tokens each of ``questions`` takes, its answer included."""
+        texts = [message.content.encode("utf-8", "replace").decode() for q in questions for message in q.messages]
+        lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        return [self._fixed(q) + sum(next(lengths) for _ in q.messages) for q in questions]
+
+    def _fixed(self, question: Question) -> int:
+        return self.base + self.turn * len(question.messages) + max(1, question.max_tokens)
+
+    def _bound(self, question: Question) -> int:
+        return self._fixed(question) + sum(len(m.content.encode("utf-8", "replace")) for m in question.messages)
+
+    def _overhead(self, words: Words) -> tuple[int, int]:
+        render = renderer(words)
+        said = [Message("user", _SENTINEL), Message("assistant", _SENTINEL), Message("user", _SENTINEL)]
+        try:
+            one, three = (self._length(render(turns)) for turns in (said[:1], said))
+        except Exception:  # a stranger's template: the engine says what is wrong with it
+            return GUESSED_OVERHEAD
+        own = self._length(_SENTINEL)
+        turn = max(0, -(-(three - one) // 2) - own)
+        return max(0, one - own - turn), turn
+
+    def _length(self, text: str) -> int:
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def lengths(
+    counter: Counter, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
+) -> Iterator[Prompts]:
+    """The longest prompt of each measurement that has a suite, and how many are beyond ``limit`` tokens."""
+    for m in measurements:
+        if m.name not in suites:
+            continue
+        items = suites[m.name].items
+        questions = [question for item in items for question in m.plan(item)]
+        longest, which = counter.longest(questions)
+        counts = counter.count(questions) if longest > limit else []
+        over = {q.item_id for q, tokens in zip(questions, counts, strict=False) if tokens > limit}
+        yield Prompts(m.name, reader, longest, which.item_id if which else "", limit, len(over), len(items))
+
+
+def renderer(words: Words) -> Callable[[Sequence[Message]], str]:
+    """A function that renders a conversation with the chat template, in a sandbox and within a time limit."""
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.globals |= {"strftime_now": lambda form: datetime.now().strftime(form), "raise_exception": _refuse}
+
+    def render(messages: Sequence[Message]) -> str:
+        turns = [{"role": message.role, "content": message.content} for message in messages]
+        with time_limit(TEMPLATE_SECONDS):
+            return environment.from_string(words.template).render(
+                **words.special, messages=turns, add_generation_prompt=True, enable_thinking=False
+            )
+
+    return render
+
+
+def _refuse(reason: str) -> None:
+    raise ValueError(reason)

@@ -1,0 +1,134 @@
+"""No credential reaches what evaluates: neither its environment nor what the system shows of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.tiny import TinyModels
+from ftgate.engines.isolation import OFFLINE, is_secret, isolate, without_secrets
+
+SECRETS = {
+    "HF_TOKEN": "hf_abc1",
+    "HUGGING_FACE_HUB_TOKEN": "hf_abc2",
+    "AWS_ACCESS_KEY_ID": "AKIA3",
+    "AWS_SESSION_TOKEN": "aws4",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/5",
+    "AZURE_STORAGE_CONNECTION_STRING": "azure6",
+    "GOOGLE_APPLICATION_CREDENTIALS": "google7.json",
+    "GITHUB_TOKEN": "ghs_8",
+    "GH_TOKEN": "ghs_9",
+    "ACTIONS_RUNTIME_TOKEN": "runtime10",
+    "ACTIONS_ID_TOKEN_REQUEST_URL": "https://oidc11",
+    "INPUT_GITHUB-TOKEN": "input12",
+    "OPENAI_API_KEY": "sk-13",
+    "JUDGE_KEY": "judge14",
+    "WANDB_API_KEY": "wandb15",
+    "DB_PASSWORD": "pw16",
+    "HTTPS_PROXY": "http://user:pw17@proxy:3128",
+    "SSH_AUTH_SOCK": "agent18",
+}
+KEPT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "VLLM_CACHE_ROOT": "cache",
+    "FTGATE_CACHE": "cache",
+    "CUDA_VISIBLE_DEVICES": "0",
+    "MAX_NUM_BATCHED_TOKENS": "1024",
+    "GITHUB_WORKSPACE": "work",
+    "NO_PROXY": "localhost:80",
+    "MONKEY": "see",
+}
+SCRIPT = """
+import os, subprocess, sys
+from pathlib import Path
+{load}
+print(Path("/proc/self/environ").read_bytes().decode())
+print(dict(os.environ))
+print(subprocess.run(["cat", "/proc/self/environ"], capture_output=True, text=True).stdout)
+"""
+LOAD = """
+from ftgate.config.engine import EngineSettings
+from ftgate.domain import Model
+from ftgate.engines.{module} import {engine}
+folder = Path(sys.argv[1])
+engine = {engine}(EngineSettings(max_model_len=256))
+engine.require([Model("base", folder, "sha256:0")])
+"""
+
+
+def shown(load: str, *arguments: str) -> str:
+    """What can be seen of the environment of a process that has loaded a model: by itself, the system, its children."""
+    own = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
+    environment = {**own, **SECRETS, **KEPT, "PYTHONPATH": os.pathsep.join(sys.path)}
+    script = [sys.executable, "-c", SCRIPT.replace("{load}", load), *arguments]
+    with tempfile.TemporaryDirectory() as folder:  # vLLM writes its cache where it is told to: here, below the folder
+        done = subprocess.run(script, capture_output=True, text=True, check=True, env=environment, cwd=folder)
+    return done.stdout
+
+
+@pytest.mark.parametrize(("name", "value"), SECRETS.items())
+def test_what_holds_a_credential_is_known(name: str, value: str) -> None:
+    assert is_secret(name, value)
+    assert without_secrets({name: value}) == OFFLINE
+
+
+@pytest.mark.parametrize(("name", "value"), KEPT.items())
+def test_what_holds_none_stays(name: str, value: str) -> None:
+    assert without_secrets({name: value}) == {name: value, **OFFLINE}
+
+
+@given(st.dictionaries(st.text("ABCKEY_TOKN", min_size=1), st.text(max_size=20)))
+def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
+    once = dict(environment)
+    isolate(once)
+    assert once == without_secrets(environment)
+    assert without_secrets(once) == once
+    assert not [name for name, value in once.items() if is_secret(name, value)]
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        "from ftgate.engines.isolation import isolate; isolate()",
+        pytest.param(LOAD.format(module="vllm", engine="VllmEngine"), marks=pytest.mark.engine),
+        pytest.param(LOAD.format(module="transformers", engine="TransformersEngine"), marks=pytest.mark.engine),
+    ],
+    ids=["isolate", "vllm", "transformers"],
+)
+def test_a_process_that_holds_a_model_holds_no_credential(load: str, tiny: TinyModels) -> None:
+    if "vllm" in load:
+        pytest.importorskip("vllm")
+    said = shown(load, str(tiny.base.path))
+    assert not [value for value in SECRETS.values() if value in said]
+    assert said.count("TOKENIZERS_PARALLELISM") == 3
+    assert said.count("HF_HUB_OFFLINE") >= 2, "for itself and for its children"
+
+
+def test_a_library_that_already_looked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    isolate({})
+    assert constants.HF_HUB_OFFLINE
+
+
+def test_the_merging_process_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftgate import merging
+    from ftgate.domain import Model
+
+    program = tmp_path / "program.py"
+    program.write_text("import json, os\nprint(json.dumps({'effect': 0, 'gap': 0, 'environment': dict(os.environ)}))\n")
+    monkeypatch.setattr(merging, "_PROGRAM", program)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    model = Model("x", tmp_path, "sha256:0")
+    environment = dict(merging._run(model, model, tmp_path, tmp_path / "merge.log")["environment"])  # type: ignore[call-overload]
+    assert not SECRETS.keys() & environment.keys()
+    assert environment["HF_HUB_OFFLINE"] == "1"

@@ -1,0 +1,60 @@
+"""A candidate that has to be merged, through the whole gate: the report says so, and the digest stays its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from support.players import CAREFUL, script
+from support.world import World, write_adapter
+from support.zoo import MERGED
+
+from ftgate.artifacts.digest import take_snapshot
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
+from ftgate.report.recipe import recipe_of
+
+pytestmark = pytest.mark.engine
+
+
+def test_the_report_says_that_and_why_it_was_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FTGATE_CACHE", str(tmp_path / "cache"))
+    world = World(tmp_path / "world")
+    adapter = write_adapter(world.root / "models" / "dora")
+    MERGED["DoRA"][0](adapter)
+    world.manifest["candidate"]["source"] = "models/dora"
+    world.save()
+
+    def gate(out: str) -> tuple[Report, ScriptedEngine]:
+        engine = ScriptedEngine(script(CAREFUL))
+        job = prepare(world.policy_path, world.manifest_path)
+        return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine), engine
+
+    report, engine = gate("out")
+    assert report.verdict == "allow"
+    candidate = report.provenance["candidate"]
+    assert candidate["digest"] == take_snapshot(adapter, "").digest
+    assert candidate["kind"] == "full"
+    assert candidate["merged"]["with"].startswith("peft ")
+    assert candidate["merged"]["because"] == ["use_dora: vLLM does not run DoRA's magnitudes"]
+    assert candidate["merged"]["gap"] < 1e-3 < candidate["merged"]["effect"]
+    assert "merge" not in candidate
+    assert recipe_of(report).adapter, "advice is for the adapter that was trained"
+    merged = {ask.model for ask in engine.asked if ask.model.name == "bot"}
+    assert {model.path.parent.name for model in merged} == {"trees"}
+    for name in ("comment.md", "report.html"):
+        text = (world.root / "out" / name).read_text()
+        assert "merged" in text
+        assert "DoRA" in text
+    again = decide_again(world.root / "out", None, tmp_path / "again", SilentProgress())
+    assert again.measurements == report.measurements
+    assert again.provenance["candidate"] == candidate
+    second, _ = gate("second")
+    assert second.provenance["candidate"] == candidate
+    assert not (world.root / "second" / "merge.log").exists(), "what was merged once is used again"
+    assert "merge adapter" in report.timing
+    assert json.loads((world.root / "out" / "report.json").read_text())["engine_starts"] == report.engine_starts

@@ -1,0 +1,362 @@
+"""``ftgate check``: everything that would stop a run, said at once, soon, and without any inference library."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from support.world import TEMPLATE, World, write_adapter, write_full
+from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change
+
+from ftgate.cli import main
+
+SECONDS = 2.0
+ZOO: dict[str, tuple[Any, Change, list[str]]] = {
+    **{f"full: {case}": (write_full, *found) for case, found in BAD_FULL.items()},
+    **{f"adapter: {case}": (write_adapter, *found) for case, found in BAD_ADAPTERS.items()},
+}
+
+
+def submit(world: World, write: Any, change: Change) -> Path:
+    folder: Path = write(world.root / "models" / "x", seed=5)
+    change(folder)
+    world.manifest["candidate"]["source"] = "models/x"
+    world.save()
+    return folder
+
+
+def command(world: World) -> list[str]:
+    return ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+
+
+def check(world: World, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as left:
+        main([*command(world), *more])
+    said = capsys.readouterr()
+    return int(left.value.code or 0), said.err if not more else said.out
+
+
+def found(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    world.save()
+    document: dict[str, Any] = json.loads(check(world, capsys, "--json")[1])
+    return document
+
+
+def test_the_zoo_is_large_enough() -> None:
+    assert len(ZOO) >= 30
+
+
+@pytest.mark.parametrize("case", ZOO)
+def test_the_zoo_is_refused_soon_each_with_its_own_message(
+    case: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, change, named = ZOO[case]
+    submit(world, write, change)
+    started = time.process_time()
+    code, said = check(world, capsys)
+    assert time.process_time() - started < SECONDS
+    assert code == 2
+    for part in named:
+        assert part in " ".join(said.split()), said
+    assert "what to do:" in said
+
+
+SCRIPT = """
+import sys, time
+from ftgate.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as left:
+    loaded = {"torch", "vllm", "transformers", "peft"} & set(sys.modules)
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print("\\n@", left.code, sorted(loaded), time.process_time(), int(peak.split()[1]) << 10)
+"""
+
+
+def alone(world: World, *more: str) -> tuple[int, str, float, int, str]:
+    """Exit code, inference libraries loaded, processor seconds, peak bytes and words of a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    arguments = [sys.executable, "-c", SCRIPT, *command(world), *more]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True, env=environment)
+    said, _, facts = done.stdout.rpartition("\n@ ")
+    code, loaded, seconds, peak = facts.split()
+    return int(code), loaded, float(seconds), int(peak), said + done.stderr
+
+
+@pytest.mark.parametrize("case", ["full: pickle by content", "adapter: another width", "adapter: CorDA"])
+def test_no_inference_library_is_loaded(case: str, world: World) -> None:
+    write, change, named = ZOO[case]
+    submit(world, write, change)
+    code, loaded, seconds, _, said = alone(world)
+    assert (code, loaded) == (2, "[]")
+    assert seconds < SECONDS
+    assert all(part in " ".join(said.split()) for part in named)
+
+
+LLAMA_70B = {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "vocab_size": 128_256,
+    "max_position_embeddings": 131_072,
+    "tie_word_embeddings": False,
+    "dtype": "bfloat16",
+}
+
+
+def write_70b(folder: Path) -> Path:
+    """A repository of 70 billion parameters: true headers, and files of the true size that hold nothing else."""
+    write_full(folder)
+    (folder / "model.safetensors").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | LLAMA_70B))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"] = {f"t{i}": i for i in range(128_256)}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    places: dict[str, str] = {}
+    shards: list[dict[str, list[int]]] = [
+        {"model.embed_tokens.weight": [128_256, 8192], "lm_head.weight": [128_256, 8192]}
+    ]
+    for layer in range(80):
+        at = f"model.layers.{layer}."
+        shapes = {f"{at}self_attn.{p}_proj.weight": [8192 if p in "qo" else 1024, 8192] for p in "qkvo"}
+        shapes |= {f"{at}mlp.{p}_proj.weight": [28672, 8192] for p in ("gate", "up")}
+        shapes |= {f"{at}mlp.down_proj.weight": [8192, 28672], f"{at}input_layernorm.weight": [8192]}
+        shapes |= {f"{at}post_attention_layernorm.weight": [8192]}
+        if layer % 3 == 0:
+            shards.append({})
+        shards[-1] |= shapes
+    shards[-1]["model.norm.weight"] = [8192]
+    for number, shapes in enumerate(shards):
+        name = f"model-{number:05}.safetensors"
+        places |= dict.fromkeys(shapes, name)
+        _sparse(folder / name, shapes)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    return folder
+
+
+def _sparse(path: Path, shapes: dict[str, list[int]]) -> None:
+    at, header = 0, {}
+    for name, shape in shapes.items():
+        size = 2 * int(np.prod(shape))
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + at)
+
+
+def write_70b_adapter(folder: Path) -> Path:
+    write_adapter(folder, rank=2)
+    rng = np.random.default_rng(0)
+    sizes = {"q": 8192, "k": 1024, "v": 1024, "o": 8192}
+    tensors = {
+        f"base_model.model.model.layers.{layer}.self_attn.{p}_proj.lora_{side}.weight": rng.normal(
+            size=(2, 8192) if side == "A" else (out, 2)
+        ).astype(np.float16)
+        for layer in range(80)
+        for p, out in sizes.items()
+        for side in "AB"
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_70_billion_parameters_are_looked_at_in_seconds_and_little_memory(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_70b(world.root / "models" / "large")
+    write_70b_adapter(world.root / "models" / "x")
+    with_gpus(monkeypatch, world.root, 80, 80, 80, 80)
+    world.manifest |= {"base": {"source": "models/large"}, "candidate": {"source": "models/x"}}
+    world.policy["engine"] = {"kind": "vllm", "tensor_parallel_size": 4}
+    world.policy["judge"]["engine"] = {"kind": "scripted"}
+    world.save()
+    assert sum(path.stat().st_size for path in base.iterdir()) > 140 * 10**9
+    code, loaded, seconds, peak, said = alone(world, "--json")
+    document = json.loads(said)
+    assert (code, loaded) == (0, "[]"), document["problems"]
+    assert seconds < 5
+    assert peak < 300 << 20
+    assert document["models"]["base"]["parameters"] == 70_553_706_496
+    assert document["models"]["base"]["digest"] == "", "140 GB are not read for a glance"
+    assert document["plan"]["kind"] == "one_engine"
+
+
+@pytest.mark.parametrize("case", MERGED)
+def test_what_is_merged_is_planned_and_said(case: str, world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    change, reason = MERGED[case]
+    submit(world, write_adapter, change)
+    document = found(world, capsys)
+    assert document["ok"], document["problems"]
+    assert document["plan"]["kind"] == "merge"
+    assert any(reason in said for said in document["plan"]["reasons"])
+    assert document["disk"]["needed"] > document["models"]["base"]["weight_bytes"]
+
+
+def test_all_that_is_wrong_is_said_in_one_go(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(world, write_adapter, ZOO["adapter: CorDA"][1])
+    (world.root / "models" / "base" / "config.json").write_text("{")
+    (world.root / "evals" / "target.jsonl").write_text("{")
+    world.manifest["training_data"]["source"] = "evals/none.jsonl"
+    del world.policy["judge"]
+    world.save()
+    code, said = check(world, capsys)
+    assert code == 2
+    for part in (
+        "5 problems",
+        "config.json: not valid JSON",
+        "corda",
+        "target.jsonl:1",
+        "none.jsonl",
+        "no judge section",
+    ):
+        assert part in said
+    document = found(world, capsys)
+    assert not document["ok"]
+    assert len(document["problems"]) == 5
+    assert all(problem["hint"] for problem in document["problems"])
+
+
+def test_the_keys_of_the_json_are_stable(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    document = found(world, capsys)
+    assert document["schema_version"] == "1.0"
+    assert document["ok"]
+    assert {"name", "problems", "notes", "models", "plan", "memory", "disk", "prompts", "data"} <= document.keys()
+    assert document["models"].keys() == {"base", "candidate", "judge"}
+    assert {"reference", "kind", "digest", "parameters", "rank", "vocabulary", "template_sha256"} <= (
+        document["models"]["base"].keys()
+    )
+    assert {"suite", "longest", "limit", "too_long", "items"} <= document["prompts"][0].keys()
+    assert [d["name"] for d in document["data"]] == ["target", "forgetting", "tail", "calibration", "training data"]
+
+
+def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) -> None:
+    """A driver's tool that reports such GPUs."""
+    lines = "".join(f"{n}, GPU-{n}, NVIDIA H100, {size * 1024}\n" for n, size in enumerate(gigabytes))
+    tool = folder / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    (folder / "bin" / "lines").write_text(lines)
+    tool.write_text(f"#!/bin/sh\ncat {folder / 'bin' / 'lines'}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "split", "problem"),
+    [
+        ((80,), 1, "engine.tensor_parallel_size 2 would fit"),
+        ((80, 80, 80, 80), 4, ""),
+        ((80, 80), 4, "engine.tensor_parallel_size is 4, and this machine has 2 GPUs"),
+        ((80, 80, 80), 3, "does not divide its 64 attention heads"),
+        ((8, 8), 2, "take larger GPUs"),
+    ],
+)
+def test_memory_is_held_against_the_gpus(
+    gpus: tuple[int, ...],
+    split: int,
+    problem: str,
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with_gpus(monkeypatch, world.root, *gpus)
+    write_70b(world.root / "models" / "large")
+    write_70b_adapter(world.root / "models" / "x")
+    world.manifest |= {"base": {"source": "models/large"}, "candidate": {"source": "models/x"}}
+    world.policy["engine"] = {"kind": "vllm", "tensor_parallel_size": split}
+    world.policy["judge"]["engine"] = {"kind": "scripted"}
+    document = found(world, capsys)
+    said = " ".join(p["message"] + p["hint"] for p in document["problems"])
+    assert problem in said if problem else not document["problems"]
+    assert document["memory"]["weights"] == 2 * 70_553_706_496
+    assert document["memory"]["cache"] == 2 * 80 * 8 * 128 * 2 * 4096
+    assert document["memory"]["device"] == f"{min(split, len(gpus))} x NVIDIA H100"
+
+
+def test_full_weights_take_turns_where_a_gpu_holds_one_of_them(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_gpus(monkeypatch, world.root, 160, 160)
+    write_70b(world.root / "models" / "large")
+    tuned = write_70b(world.root / "models" / "x")
+    (tuned / "generation_config.json").write_text("{}")
+    world.manifest |= {"base": {"source": "models/large"}, "candidate": {"source": "models/x"}}
+    world.policy["engine"] = {"kind": "vllm", "tensor_parallel_size": 2}
+    world.policy["judge"]["engine"] = {"kind": "scripted"}
+    document = found(world, capsys)
+    assert document["ok"], document["problems"]
+    assert document["plan"]["kind"] == "in_turn"
+    assert any("not searched for NaN" in note for note in document["notes"])
+
+
+def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[7]["prompt"] = "t1 " * 1200
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    document = found(world, capsys)
+    assert document["ok"]
+    (note,) = [note for note in document["notes"] if "too long" in note]
+    assert "1 of 200 prompts" in note
+    assert rows[7]["id"] in note
+    for row in rows[:20]:
+        row["prompt"] = "t1 " * 1200
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (problem,) = found(world, capsys)["problems"]
+    assert "measurements.target: 20 of 200 prompts are too long for a context of 1,024 tokens" in problem["message"]
+
+
+def test_differences_in_how_text_is_read_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = submit(world, write_full, lambda _: None)
+    config = {"chat_template": f"hello {TEMPLATE}", "eos_token": {"content": "</s>"}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["more"] = 32
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    document = found(world, capsys)
+    notes = " ".join(document["notes"])
+    for part in ("the tokenizer's files", "the chat template (sha256", "eos_token ('none' and '</s>')"):
+        assert part in notes
+    (problem,) = document["problems"]
+    assert problem["message"] == "models/x: the tokenizer has 33 tokens, the model 32 embeddings"
+
+
+def test_a_quantised_base_takes_no_merge(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    submit(world, write_adapter, MERGED["DoRA"][0])
+    path = world.root / "models" / "base" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
+    (problem,) = found(world, capsys)["problems"]
+    assert "must be merged (use_dora" in problem["message"]
+    assert "quantised (gptq)" in problem["message"]
+
+
+def test_a_cache_too_small_for_one_prompt_is_named_on_a_cpu(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftgate.fitting.on_cpu", lambda: True)
+    path = world.root / "models" / "base" / "config.json"
+    large = {"num_hidden_layers": 80, "hidden_size": 8192, "num_attention_heads": 64, "max_position_embeddings": 4096}
+    path.write_text(json.dumps(json.loads(path.read_text()) | large))
+    world.policy["engine"] = {"kind": "vllm"}
+    (problem,) = [p for p in found(world, capsys)["problems"] if "cache" in p["message"]]
+    assert "engine's cache holds 51 tokens, fewer than engine.max_model_len 4,096" in problem["message"]
+
+
+def test_no_tokenizer_that_can_be_read_is_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    (world.root / "models" / "base" / "tokenizer.json").write_text("{}")
+    document = found(world, capsys)
+    assert any("prompts are not counted" in note for note in document["notes"])
+    assert document["prompts"] == []

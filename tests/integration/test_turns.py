@@ -1,0 +1,60 @@
+"""Models that take turns on one device: few changes, the same verdict, and nothing lost when one of them fails."""
+
+from __future__ import annotations
+
+import pytest
+from support.players import CAREFUL, Player, script
+from support.world import World, write_full
+
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import EngineError
+from ftgate.evaluation import decide_again, evaluate
+from ftgate.job import prepare
+from ftgate.report.document import Report
+from ftgate.report.progress import SilentProgress
+
+
+def full_candidate(world: World, stopping: str = "none") -> World:
+    write_full(world.root / "models" / "tuned", seed=5)
+    world.manifest["candidate"]["source"] = "models/tuned"
+    world.policy["evidence"]["early_stopping"] = stopping
+    world.save()
+    return world
+
+
+def gate(world: World, out: str, player: Player, engine: ScriptedEngine) -> Report:
+    judge = ScriptedEngine(script(player))
+    job = prepare(world.policy_path, world.manifest_path)
+    return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge)
+
+
+@pytest.mark.parametrize("stopping", ["none", "obrien_fleming"])
+@pytest.mark.parametrize("player", [CAREFUL, Player(target=0.9, forgetting=0.6), Player(target=0.9, forgetting=0.82)])
+def test_two_starts_however_many_looks_and_the_same_verdict(world: World, player: Player, stopping: str) -> None:
+    full_candidate(world, stopping)
+    turns = gate(world, "turns", player, ScriptedEngine(script(player), in_turn=True))
+    together = gate(world, "together", player, ScriptedEngine(script(player)))
+    assert turns.engine_starts == together.engine_starts == 2
+    assert turns.verdict == together.verdict
+    assert turns.measurements == together.measurements
+    again = decide_again(world.root / "turns", None, world.root / "again", SilentProgress())
+    assert (again.verdict, again.measurements) == (turns.verdict, turns.measurements)
+
+
+def test_base_and_adapter_share_an_engine_and_take_no_turns(world: World) -> None:
+    engine = ScriptedEngine(script(CAREFUL), in_turn=True)
+    assert gate(world, "out", CAREFUL, engine).engine_starts == 1
+
+
+def test_an_engine_that_breaks_in_the_second_turn_asks_the_first_nothing_again(world: World) -> None:
+    full_candidate(world)
+    whole = ScriptedEngine(script(CAREFUL), in_turn=True)
+    expected = gate(world, "whole", CAREFUL, whole)
+    of_base = sum(ask.model.name == "base" for ask in whole.asked)
+    with pytest.raises(EngineError):
+        gate(world, "out", CAREFUL, ScriptedEngine(script(CAREFUL), in_turn=True, fail_after=of_base + 10))
+    second = ScriptedEngine(script(CAREFUL), in_turn=True)
+    report = gate(world, "out", CAREFUL, second)
+    assert report.measurements == expected.measurements
+    assert not [ask for ask in second.asked if ask.model.name == "base"]
+    assert report.engine_starts == 1

@@ -1,0 +1,267 @@
+"""A zoo of artifacts that must be refused, each with what its message has to say, and of adapters that are merged."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from support.world import base_tensors
+
+Change = Callable[[Path], object]
+
+
+def put(name: str, content: bytes | str | dict[str, Any]) -> Change:
+    """Write a file; JSON objects are merged into what is there."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        if isinstance(content, dict):
+            known = json.loads(path.read_text()) if path.exists() else {}
+            path.write_text(json.dumps(known | content))
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return change
+
+
+def drop(*names: str) -> Change:
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def torch_zip(name: str, inside: str = "archive/data.pkl") -> Change:
+    def change(folder: Path) -> None:
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr(inside, "x")
+
+    return change
+
+
+def config_without(key: str) -> Change:
+    def change(folder: Path) -> None:
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != key}))
+
+    return change
+
+
+BAD_FULL: dict[str, tuple[Change, list[str]]] = {
+    "pytorch weights": (put("pytorch_model.bin", b""), ["pytorch_model.bin", "can run code", "safetensors"]),
+    "weights in capitals": (put("MODEL.PT", b""), ["MODEL.PT", "can run code"]),
+    "left by the trainer": (put("training_args.bin", b""), ["training_args.bin (left by the trainer)"]),
+    "deep checkpoint": (put("old/model.ckpt", b""), ["old/model.ckpt"]),
+    "pickle by content": (put("weights.dat", pickle.dumps([1])), ["weights.dat: a pickle by its content"]),
+    "pickle as text": (put("notes.txt", pickle.dumps({}, 2)), ["notes.txt: a pickle by its content"]),
+    "pickle as safetensors": (put("model.safetensors", pickle.dumps([1] * 99)), ["a pickle by its content"]),
+    "archive by content": (torch_zip("weights"), ["weights: a PyTorch archive by its content"]),
+    "broken archive": (put("x.json", b"PK\x03\x04junk"), ["x.json: a damaged archive by its content"]),
+    "python": (put("modeling_x.py", "x"), ["modeling_x.py: code in a model snapshot"]),
+    "deep python": (put("a/b.PY", "x"), ["a/b.PY: code"]),
+    "native library": (put("ops.so", "x"), ["ops.so: code"]),
+    "remote code": (put("config.json", {"auto_map": {"AutoModel": "x.Y"}}), ["config.json: auto_map asks for code"]),
+    "remote tokenizer": (put("tokenizer_config.json", {"auto_map": {"a": "b"}}), ["tokenizer_config.json: auto_map"]),
+    "deep remote code": (put("config.json", {"a": [{"auto_map": {"x": 1}}]}), ["config.json: a.0.auto_map"]),
+    "no config": (drop("config.json"), ["neither config.json nor adapter_config.json", "model.safetensors"]),
+    "config that is a list": (put("config.json", "[]"), ["config.json: expected an object"]),
+    "broken config": (put("config.json", "{"), ["config.json: not valid JSON"]),
+    "no weights": (drop("model.safetensors"), ["full weights without model.safetensors"]),
+    "no tensors": (lambda f: save_file({}, f / "model.safetensors"), ["hold no tensors"]),
+    "cut weights": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-1]),
+        ["model.safetensors: not a whole safetensors file", "cut short"],
+    ),
+    "no tokenizer": (drop("tokenizer.json"), ["no tokenizer"]),
+    "no template": (put("tokenizer_config.json", {"chat_template": None}), ["no chat template", "jinja"]),
+    "no template at all": (drop("tokenizer_config.json"), ["no chat template"]),
+}
+
+
+def rewritten(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Change:
+    def rewrite(folder: Path) -> None:
+        path = folder / "adapter_model.safetensors"
+        save_file(change(load_file(path)), path)
+
+    return rewrite
+
+
+def renamed(old: str, new: str) -> Change:
+    return rewritten(lambda tensors: {name.replace(old, new): value for name, value in tensors.items()})
+
+
+def adapting(**fields: Any) -> Change:
+    return put("adapter_config.json", fields)
+
+
+def adding(fields: dict[str, Any], name: str, shape: tuple[int, ...]) -> Change:
+    """Another tensor beside the matrices, and what the configuration says of it."""
+    add = rewritten(lambda tensors: tensors | {name: np.ones(shape, np.float32)})
+    return lambda folder: (adapting(**fields)(folder), add(folder))
+
+
+PREFIX = "base_model.model."
+LAYER = "model.layers.0.self_attn."
+BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
+    "another method": (adapting(peft_type="LOHA"), ["peft_type is 'LOHA', not LORA"]),
+    "no method": (config_without("peft_type"), ["peft_type is None"]),
+    "DoRA by its tensors alone": (
+        rewritten(lambda t: t | {f"{PREFIX}{LAYER}q_proj.lora_magnitude_vector": np.ones(8)}),
+        ["lora_magnitude_vector: a magnitude of DoRA, but adapter_config.json does not say use_dora"],
+    ),
+    "layer replication": (adapting(layer_replication=[[0, 1]]), ["layer_replication"]),
+    "parameters": (adapting(target_parameters=["experts.w"]), ["target_parameters ['experts.w']"]),
+    "aLoRA": (adapting(alora_invocation_tokens=[1]), ["alora_invocation_tokens"]),
+    "QALoRA": (adapting(use_qalora=True), ["use_qalora"]),
+    "BD-LoRA": (adapting(use_bdlora={"a": 1}), ["use_bdlora"]),
+    "KaSA": (adapting(kasa_config={"a": 1}), ["kasa_config"]),
+    "Arrow": (adapting(arrow_config={"a": 1}), ["arrow_config"]),
+    "MonteCLoRA": (adapting(monteclora_config={"a": 1}), ["monteclora_config"]),
+    "fast PiSSA": (adapting(init_lora_weights="pissa_niter_16"), ["init_lora_weights is 'pissa_niter_16'"]),
+    "CorDA": (adapting(init_lora_weights="corda"), ["init_lora_weights is 'corda'"]),
+    "LoftQ": (adapting(init_lora_weights="loftq"), ["init_lora_weights is 'loftq'"]),
+    "no rank": (config_without("r"), ["r is missing"]),
+    "no alpha": (config_without("lora_alpha"), ["lora_alpha is missing"]),
+    "alpha as text": (adapting(lora_alpha="x" * 500), [f"lora_alpha '{'x' * 79} is not a number"]),
+    "alpha that is no number": (adapting(lora_alpha=float("nan")), ["lora_alpha nan is not a number"]),
+    "endless alpha": (adapting(lora_alpha=10**400), ["is not a number"]),
+    "no targets": (config_without("target_modules"), ["target_modules is missing"]),
+    "rank zero": (adapting(r=0), ["rank 0 is not a whole number above 0"]),
+    "rank as text": (adapting(r="8"), ["rank '8'"]),
+    "another rank in the weights": (adapting(r=16), ["q_proj has rank 2, but adapter_config.json says 16"]),
+    "broken config": (put("adapter_config.json", "{"), ["adapter_config.json: not valid JSON"]),
+    "pickled": (put("adapter_model.bin", b""), ["adapter_model.bin"]),
+    "no weights": (drop("adapter_model.safetensors"), ["without safetensors weights"]),
+    "no tensors": (rewritten(lambda _: {}), ["no tensors", "change nothing"]),
+    "full weights beside it": (
+        lambda f: save_file(base_tensors(1), f / "model.safetensors"),
+        ["an adapter (adapter_config.json) and full weights (model.safetensors)"],
+    ),
+    "a misfit for the embeddings": (
+        renamed("layers.0.self_attn.q_proj", "embed_tokens"),
+        ["another base", "[8, 8]", "embed_tokens.weight has [32, 8]"],
+    ),
+    "a misfit for the output layer": (
+        renamed("model.layers.0.self_attn.q_proj", "lm_head"),
+        ["another base", "[8, 8]", "embed_tokens.weight has [32, 8]"],
+    ),
+    "a saved module of another width": (
+        adding({"modules_to_save": ["norm"]}, f"{PREFIX}model.norm.weight", (4,)),
+        ["model.norm.weight has shape [4], but model.norm.weight has [8]"],
+    ),
+    "a saved module of nothing": (
+        adding({"modules_to_save": ["score"]}, f"{PREFIX}score.weight", (4, 8)),
+        ["score.weight belongs to no module of the base"],
+    ),
+    "a bias for a layer without": (
+        adding({"lora_bias": True}, f"{PREFIX}{LAYER}q_proj.lora_B.bias", (8,)),
+        ["lora_B.bias has no bias to go to"],
+    ),
+    "trained biases for layers without": (
+        adding({"bias": "all"}, f"{PREFIX}{LAYER}q_proj.bias", (8,)),
+        ["q_proj.bias has no bias to go to"],
+    ),
+    "a larger vocabulary without its tokenizer": (
+        adding({"modules_to_save": ["embed_tokens"]}, f"{PREFIX}model.embed_tokens.weight", (40, 8)),
+        ["no tokenizer"],
+    ),
+    "a whole weight": (
+        rewritten(lambda t: t | {f"{PREFIX}model.norm.weight": np.ones(8)}),
+        ["model.norm.weight: not a LoRA matrix"],
+    ),
+    "only A": (rewritten(lambda t: {k: v for k, v in t.items() if "lora_A" in k}), ["q_proj has no lora_B"]),
+    "only B": (rewritten(lambda t: {k: v for k, v in t.items() if "lora_B" in k}), ["q_proj has no lora_A"]),
+    "A and B of different ranks": (
+        rewritten(lambda t: {k: v if "lora_A" in k else np.ones((8, 3), np.float32) for k, v in t.items()}),
+        ["lora_A [2, 8] and lora_B [8, 3] do not fit each other"],
+    ),
+    "vectors": (rewritten(lambda t: {k: v.reshape(-1) for k, v in t.items()}), ["do not fit each other"]),
+    "another width": (
+        rewritten(lambda t: {k: np.ones((2, 16) if "lora_A" in k else (16, 2), np.float32) for k in t}),
+        ["another base", "q_proj.lora_A.weight has shape [2, 16]", f"{LAYER}q_proj.weight has [8, 8]", "models/base"],
+    ),
+    "another output": (
+        rewritten(lambda t: {k: v if "lora_A" in k else np.ones((4, 2), np.float32) for k, v in t.items()}),
+        ["another base", "q_proj.lora_B.weight has shape [4, 2]", "[8, 8]"],
+    ),
+    "more layers": (
+        rewritten(lambda t: t | {k.replace("layers.0", "layers.7"): v for k, v in t.items()}),
+        ["another base", "no module model.layers.7.self_attn.q_proj (1 of 2 are missing)", "it says base"],
+    ),
+    "another architecture": (
+        renamed("self_attn.q_proj", "attention.query"),
+        ["would change nothing", "none of its 1 modules", "attention.query", "nearest is layers.0.self_attn"],
+    ),
+    "a module that is no matrix": (
+        renamed("self_attn.q_proj", "input_layernorm"),
+        ["another base", "input_layernorm.weight has [8]"],
+    ),
+    "all zeros": (
+        rewritten(lambda t: {k: v * ("lora_A" in k) for k, v in t.items()}),
+        ["zero: the adapter changed nothing"],
+    ),
+}
+
+
+def of_rank(rank: int, **fields: Any) -> Change:
+    """Matrices of another rank."""
+    grow = rewritten(lambda t: {k: np.ones((rank, 8) if "lora_A" in k else (8, rank), np.float32) for k in t})
+    return lambda folder: (adapting(**{"r": rank, **fields})(folder), grow(folder))
+
+
+MERGED: dict[str, tuple[Change, str]] = {
+    "DoRA": (adding({"use_dora": True}, f"{PREFIX}{LAYER}q_proj.lora_magnitude_vector", (8,)), "use_dora"),
+    "modules to save": (
+        adding({"modules_to_save": ["norm"]}, f"{PREFIX}model.norm.weight", (8,)),
+        "modules_to_save ['norm']",
+    ),
+    "an output layer of its own": (
+        adding({"modules_to_save": ["lm_head"]}, f"{PREFIX}lm_head.weight", (32, 8)),
+        "modules_to_save ['lm_head']",
+    ),
+    "trained tokens": (
+        adding(
+            {"trainable_token_indices": [1]}, f"{PREFIX}model.embed_tokens.token_adapter.trainable_tokens_delta", (1, 8)
+        ),
+        "trainable_token_indices",
+    ),
+    "biases that are none": (adapting(bias="all"), "bias is 'all'"),
+    "PiSSA": (adapting(init_lora_weights="pissa"), "init_lora_weights is 'pissa'"),
+    "OLoRA": (adapting(init_lora_weights="OLoRA"), "init_lora_weights is 'OLoRA'"),
+    "a rank beyond vLLM": (of_rank(600), "rank 600 is above 512"),
+    "such a rank in places": (of_rank(600, r=8, rank_pattern={"q_proj": 600}), "rank 600 is above 512"),
+    "embeddings": (
+        rewritten(
+            lambda t: (
+                t
+                | {
+                    f"{PREFIX}model.embed_tokens.lora_embedding_A": np.ones((2, 32), np.float32),
+                    f"{PREFIX}model.embed_tokens.lora_embedding_B": np.ones((8, 2), np.float32),
+                }
+            )
+        ),
+        "model.embed_tokens: vLLM drops or half applies",
+    ),
+    "the output layer": (
+        rewritten(
+            lambda t: (
+                t
+                | {
+                    f"{PREFIX}lm_head.lora_A.weight": np.ones((2, 8), np.float32),
+                    f"{PREFIX}lm_head.lora_B.weight": np.ones((32, 2), np.float32),
+                }
+            )
+        ),
+        "lm_head: vLLM drops or half applies",
+    ),
+    "whole embeddings": (
+        rewritten(lambda t: t | {f"{PREFIX}model.embed_tokens.base_layer.weight": np.ones((32, 8), np.float32)}),
+        "embed_tokens.base_layer.weight: vLLM drops",
+    ),
+}
+"""Adapters that vLLM cannot run, and the reason that is given for merging them."""
