@@ -55,8 +55,11 @@ def locate(
     """
     kind, training, log = tail.embedding_kind, around.training, around.log
     embedded_by = around.encoder.digest if around.encoder else around.base.digest
-    most = [kind, tail.max_train_rows, around.seed]
-    key = digest_of(["tail map", 2, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, *most])
+    # By name too: a decision under a policy that names another log or model must not rest on this one's.
+    asked = tail.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    key = digest_of(
+        ["tail map", 2, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
+    )
 
     def compute() -> dict[str, Any]:
         embedder = open_embedder(kind)

@@ -105,6 +105,10 @@ def test_a_model_for_vectors_is_used_and_named(world: World) -> None:
     assert found["embedding"] == "hidden states of models/encoder, layer 1 of 1, mean-pooled"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.measurements["tail"].details == found
+    world.policy["measurements"]["tail"]["embedding"] = {"source": "models/judge"}
+    world.save()
+    with pytest.raises(ConfigurationError, match="measures distance differently"):
+        decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
 
 
 def free_form(agree: float):  # type: ignore[no-untyped-def]
