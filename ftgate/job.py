@@ -90,8 +90,8 @@ class Parts:
         assert self.base is not None, "whatever is missing is a problem"
         assert self.candidate is not None, "whatever is missing is a problem"
         models = (self.base, self.candidate, self.judge)
-        beside = {"encoder": self.encoder, "query_log": self.query_log}
-        return replace(Job(self.name, self.policy, self.measurements, *models, self.suites, self.training), **beside)
+        job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
+        return replace(job, encoder=self.encoder, query_log=self.query_log)
 
 
 def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:

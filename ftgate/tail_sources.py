@@ -27,7 +27,7 @@ def encoder_source(tail: Tail | None) -> Source | None:
 
 
 def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> Model | None:
-    """That model, which must not be the candidate. Raises ArtifactError when it is unsafe, incomplete or not allowed."""
+    """That model, which must not be the candidate. Raises ArtifactError when it is unsafe or not allowed."""
     source = encoder_source(tail)
     if source is None:
         return None
