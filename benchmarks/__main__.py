@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import contamination, decision, phases
+from benchmarks import contamination, decision, distance, phases
 
-BENCHMARKS = {"contamination": contamination.main, "decision": decision.main, "phases": phases.main}
+BENCHMARKS = {
+    "contamination": contamination.main,
+    "decision": decision.main,
+    "distance": distance.main,
+    "phases": phases.main,
+}
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import click
 
 from ftgate import __version__
 from ftgate.cli_github import VERBS
+from ftgate.cli_tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
 from ftgate.start import NOWHERE, write_start
 
@@ -173,7 +174,7 @@ def init(folder: Path, action: str) -> None:
     click.echo("next: name your suites and limits in .github/ftgate.yml, then set up the repository: docs/github.md")
 
 
-for verb in VERBS:
+for verb in (*VERBS, tail):
     cli.add_command(verb)
 
 

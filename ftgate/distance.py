@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os.path
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ftgate import landscape
 from ftgate.asking import Respondents
 from ftgate.datasets import TrainingData
-from ftgate.domain import Model, Suite, TailMap, digest_of
+from ftgate.domain import Model, Suite, digest_of
 from ftgate.engines.embedders import Embedder
+from ftgate.engines.vector_files import embed_to_files, prune
 from ftgate.errors import DatasetError
-from ftgate.measurements.base import Measurement
+from ftgate.measurements.tail import Tail
+from ftgate.report.progress import Progress
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
+from ftgate.stats.space import space_of
+from ftgate.tail_map import TailMap
+
+MOST_LOGGED = 100_000
+"""Queries of a log that are placed; a longer one is sampled."""
+LEAST_BODY = 10
+"""Of fewer texts what they share may be what they are about."""
+_WORD_END = re.compile(r"\w+$")
+_MARKUP = re.compile(r"(?s)(?:.*[<>\[\]{}|#](?:(?:system|user|assistant|human|model)\b:?)?\s*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """All that the tail map of a suite depends on. ``log`` are real queries without answers."""
+
+    suite: Suite
+    training: TrainingData
+    log: TrainingData | None
+    base: Model
+    encoder: Model | None
+    seed: int
 
 
 def locate(
-    measurement: Measurement,
-    suite: Suite,
-    training: TrainingData,
-    base: Model,
-    seed: int,
-    respondents: Respondents,
-    open_embedder: Callable[[str], Embedder],
+    tail: Tail, around: Surroundings, respondents: Respondents, open_embedder: Callable[[str], Embedder], folder: Path
 ) -> TailMap:
-    """The tail map of ``suite``. Only the base embeds, so that a candidate cannot move its own tail.
+    """The tail map of a suite. Only the base or a third model embeds, so that a candidate cannot move its own tail.
 
-    Raises DatasetError when the training data cannot be compared with (fewer than two distinct rows).
+    Vectors are kept in ``folder``. Raises DatasetError when the training data cannot be compared with (fewer than two
+    distinct rows).
     """
-    kind = str(getattr(measurement, "embedding", "hidden_states"))
-    most = int(getattr(measurement, "max_train_rows", 20_000))
-    key = digest_of(["tail map", 1, base.digest, suite.sha256, training.sha256, kind, most, seed])
+    kind, training, log = tail.embedding_kind, around.training, around.log
+    embedded_by = around.encoder.digest if around.encoder else around.base.digest
+    # By name too: a decision under a policy that names another log or model must not rest on this one's.
+    asked = tail.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    key = digest_of(
+        ["tail map", 2, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
+    )
 
-    def compute() -> dict[str, object]:
-        texts = _sample(training, most, seed)
+    def compute() -> dict[str, Any]:
         embedder = open_embedder(kind)
         try:
-            return _measure(texts, [item.user_text for item in suite.items], embedder, respondents)
+            return _measure(tail, around, embedder, folder, respondents.progress)
         except ValueError as error:
             raise DatasetError(
                 f"training data {training.source}: {error}",
@@ -44,30 +73,91 @@ def locate(
         finally:
             embedder.close()
 
-    known = respondents.journal.fact(key, compute)
-    return TailMap(
-        tuple(item.id for item in suite.items),
-        tuple(known["distance"]),
-        tuple(known["outside_p"]),
-        known["k"],
-        known["n_train"],
-        known["method"],
+    known: dict[str, Any] = respondents.journal.fact(key, compute)
+    lists = ("item_ids", "distance", "outside_p", "topics")
+    return TailMap(**(known | {name: tuple(known[name]) for name in lists}))
+
+
+def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path, progress: Progress) -> dict[str, Any]:
+    items = around.suite.items
+    said = [
+        # A text that stands twice is embedded once: repeats are dropped, and batching would make them differ.
+        list(dict.fromkeys(_sample(around.training, tail.max_train_rows, around.seed))),
+        [item.user_text for item in items],
+        list(dict.fromkeys(_sample(around.log, MOST_LOGGED, around.seed))) if around.log else [],
+    ]
+    trained, asked, logged = without_affixes(said)
+    embedder.fit(trained)
+    with progress.phase("embed queries and training data", sum(map(len, said))) as advance:
+        training, queries, log = (
+            embed_to_files(texts, embedder, folder, advance) for texts in (trained, asked, logged)
+        )
+    prune(folder)
+    draw = generator(around.seed, "tail map")
+    space = space_of(training)
+    with progress.phase("measure distances", None) as advance:
+        found = distances(queries, training, rng=draw, space=space, on_progress=advance)
+        vectors = space.unit(queries[:])
+        topics = landscape.topics(vectors, said[1], draw)
+        chosen = space.distinct[_some(len(space.distinct), draw)]
+        found_beside = {
+            "told_from_training": landscape.told_apart(
+                vectors[_some(len(vectors), draw)], space.unit(training[chosen])
+            ),
+            "coverage": landscape.coverage(log, said[2], queries, training, space, draw) if logged else {},
+        }
+    return asdict(
+        TailMap(
+            item_ids=tuple(item.id for item in items),
+            distance=tuple(float(f"{value:.9g}") for value in found.query),
+            outside_p=tuple(found.outside_p.tolist()),
+            k=found.k,
+            n_train=found.rows,
+            method=embedder.name,
+            topics=topics,
+            details={name: value for name, value in found_beside.items() if value},
+        )
     )
 
 
-def _measure(
-    texts: Sequence[str], queries: Sequence[str], embedder: Embedder, respondents: Respondents
-) -> dict[str, object]:
-    with respondents.progress.phase("embed queries and training data", len(texts) + len(queries)) as advance:
-        table = embedder.embed([*texts, *queries], advance)
-    found = distances(table[len(texts) :], table[: len(texts)])
-    return {
-        "distance": [float(f"{value:.9g}") for value in found.query],
-        "outside_p": found.outside_p.tolist(),
-        "k": found.k,
-        "n_train": len(found.training),
-        "method": embedder.name,
-    }
+def without_affixes(bodies: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The texts of several bodies without what all of them begin and end with, such as a chat template.
+
+    What stands in every text tells none from another. Cut where a word ends, so that the rest is what it would be if
+    the template had never been there. Markup is also cut where it stands around all texts of one body alone: training
+    data are often kept as they were rendered.
+    """
+    plain = [_cut(body, _markup) if len(body) >= LEAST_BODY else body for body in bodies]
+    sizes = np.cumsum([0, *map(len, plain)])
+    together = _cut([text for body in plain for text in body], lambda end: len(_WORD_END.sub("", end)))
+    return [together[sizes[i] : sizes[i + 1]] for i in range(len(plain))]
+
+
+def _markup(end: str) -> int:
+    found = _MARKUP.match(end)
+    return found.end() if found else 0
+
+
+def _cut(texts: Sequence[str], length: Callable[[str], int]) -> list[str]:
+    """The texts without as much of their shared beginning as ``length`` says, and of their end, read backwards."""
+    head = length(_shared(texts))
+    tail = length(_shared(text[head:][::-1] for text in texts))
+    return [text[head : len(text) - tail] for text in texts]
+
+
+def _shared(texts: Iterable[str]) -> str:
+    common: str | None = None
+    for text in texts:
+        common = text if common is None else os.path.commonprefix([common, text])  # noqa: RUF071 - characters are meant
+        if not common:
+            break
+    return common or ""
+
+
+def _some(n: int, rng: np.random.Generator) -> Any:
+    if n <= landscape.TOLD_APART:
+        return np.arange(n)
+    return np.sort(rng.choice(n, landscape.TOLD_APART, replace=False))
 
 
 def _sample(training: TrainingData, most: int, seed: int) -> list[str]:

@@ -110,9 +110,10 @@ class Question:
     """One prompt, without saying which model is asked.
 
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
-    nothing else; without, it decodes greedily up to ``max_tokens``. ``part`` tells several questions about one item
-    apart (option rotations, judge criteria); ``repeat`` asks the same thing again on purpose, past the store. Where
-    ``untrusted``, the messages hold text of strangers, which an engine must not read as its model's control tokens.
+    nothing else; without, it decodes up to ``max_tokens``, greedily or, with a ``temperature``, by draws from the whole
+    distribution that ``seed`` fixes. ``part`` tells several questions about one item apart (option rotations, judge
+    criteria); ``repeat`` asks the same thing again on purpose, past the store. Where ``untrusted``, the messages hold
+    text of strangers, which an engine must not read as its model's control tokens.
     """
 
     measurement: str
@@ -123,6 +124,8 @@ class Question:
     max_tokens: int = 1
     repeat: int = 0
     untrusted: bool = False
+    temperature: float = 0.0
+    seed: int = 0
 
     def content(self) -> dict[str, Any]:
         """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
@@ -132,6 +135,7 @@ class Question:
             "max_tokens": self.max_tokens,
             "repeat": self.repeat,
             **({"untrusted": True} if self.untrusted else {}),
+            **({"temperature": self.temperature, "seed": self.seed} if self.temperature else {}),
         }
 
 
@@ -201,22 +205,6 @@ class Fitness:
     gold: int
     injected: int = 0
     kinds: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TailMap:
-    """Where each query lies relative to the training data.
-
-    ``distance`` has shape (n,): cosine distance to the k-th nearest training row, in query order. ``outside_p`` is the
-    share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
-    """
-
-    item_ids: tuple[str, ...]
-    distance: tuple[float, ...]
-    outside_p: tuple[float, ...]
-    k: int
-    n_train: int
-    method: str
 
 
 @dataclass(frozen=True, slots=True)

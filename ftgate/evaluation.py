@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.asking import Respondents
-from ftgate.domain import EngineInfo, Model
+from ftgate.domain import EngineInfo
 from ftgate.engines.base import Engine
 from ftgate.engines.embedders import Embedder, open_embedder
 from ftgate.engines.registry import open_engine, open_judge
@@ -58,7 +59,8 @@ def evaluate(
         cast = Cast(
             models=Respondents(engine, engine.info(), journal, progress),
             judge=_judge(judge_engine, judge_info, journal, progress),
-            embedder=_embedders(job.base),
+            embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
+            vectors=_vectors(job, out),
         )
         report = run_gate(job, cast)
     return _write(report, out)
@@ -72,6 +74,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
             models=Respondents(None, info, journal, progress),
             judge=_judge(None, judge_info, journal, progress),
             embedder=_refuse_to_embed,
+            vectors=directory,
         )
         report = run_gate(job, cast)
     _make(out)
@@ -91,8 +94,14 @@ def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, pro
     return Respondents(engine, info, journal, progress) if info is not None else None
 
 
-def _embedders(base: Model) -> Callable[[str], Embedder]:
-    return lambda kind: open_embedder(kind, base.path)
+def _vectors(job: Job, out: Path) -> Path:
+    """Where vectors are kept for the next run: in the cache or, where nothing can be written there, in ``out``."""
+    folder = open_cache(job.policy.artifacts).root / "vectors"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return out / "vectors"
+    return folder if os.access(folder, os.W_OK) else out / "vectors"
 
 
 def _refuse_to_embed(kind: str) -> Embedder:

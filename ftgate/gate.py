@@ -5,25 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ftgate import contamination
 from ftgate.asking import Respondents
 from ftgate.conclusion import Result, conclude
 from ftgate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
-from ftgate.distance import locate
-from ftgate.domain import Fitness, Pair, TailMap
+from ftgate.distance import Surroundings, locate
+from ftgate.domain import Fitness, Pair
 from ftgate.engines.base import Ask
 from ftgate.engines.embedders import Embedder
 from ftgate.job import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
-from ftgate.measurements.base import Evidence
+from ftgate.measurements.base import Evidence, seeded
 from ftgate.measurements.scoring import interleaved, score_pairs
 from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
+from ftgate.tail_map import TailMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Cast:
     models: Respondents
     judge: Respondents | None
     embedder: Callable[[str], Embedder]
+    vectors: Path
+    """The folder that keeps vectors of texts."""
     grades: dict[str, Grades] = field(default_factory=dict)
     """What the judge said so far, by measurement."""
 
@@ -57,10 +61,10 @@ def run_gate(job: Job, cast: Cast) -> Report:
 
 def locate_tail(job: Job, cast: Cast) -> TailMap | None:
     """How far each query of the tail lies from the training data, or None where there is nothing to compare with."""
-    wanting = next((m for m in job.measurements if m.wants_training_data), None)
-    if wanting is None or job.training is None:
+    if job.tail is None or job.training is None:
         return None
-    return locate(wanting, job.suites[wanting.name], job.training, job.base, job.seed, cast.models, cast.embedder)
+    around = Surroundings(job.suites[job.tail.name], job.training, job.query_log, job.base, job.encoder, job.seed)
+    return locate(job.tail, around, cast.models, cast.embedder, cast.vectors)
 
 
 def ask_base_ahead(job: Job, cast: Cast) -> None:
@@ -89,7 +93,7 @@ def run_controls(job: Job, cast: Cast) -> dict[str, Any]:
 def base_against_itself(job: Job, cast: Cast) -> dict[str, Any]:
     """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
     chosen = [(m, item) for m in job.measurements for item in sample(job.suites[m.name], job.seed)]
-    first = [Ask(job.base, q) for m, item in chosen for q in m.plan(item)]
+    first = [Ask(job.base, q) for m, item in chosen for q in seeded(m.plan(item), job.seed)]
     again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first]
     once = iter(cast.models.ask(first, "ask the base twice"))
     # Engines sort what they are asked at once: only other questions, asked apart, make another company.
@@ -161,7 +165,8 @@ def ask_both(job: Job, cast: Cast, due: Mapping[str, Look]) -> dict[str, tuple[P
     open_ = [m for m in job.measurements if m.name in due]
     items = {m.name: items_at(due[m.name], job.suites[m.name], job.seed) for m in open_}
     # Those that do not count are asked with the first look, and at each later one the journal has their answers.
-    plan = [(m.name, i, m.plan(i)) for m in open_ for i in (*items[m.name], *contamination.asked_aside(job, m.name))]
+    asked = [(m, i) for m in open_ for i in (*items[m.name], *contamination.asked_aside(job, m.name))]
+    plan = [(m.name, i, seeded(m.plan(i), job.seed)) for m, i in asked]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
     answers = iter(cast.models.ask(asks, "answer questions"))
     said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]

@@ -17,7 +17,9 @@ from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.tail import Tail
 from ftgate.stats.seeding import drawn_order
+from ftgate.tail_sources import encoder, encoder_source, query_log
 from ftgate.wording import Overlap
 
 
@@ -37,6 +39,15 @@ class Job:
     """What the training data holds of each suite, once they have been compared."""
     aside: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     """Items that the training data holds: no longer in ``suites``, and for information alone."""
+    encoder: Model | None = None
+    """The model of its own that embeds queries, where the policy names one."""
+    query_log: TrainingData | None = None
+    """Real queries without answers, to be covered by the tail's suite."""
+
+    @property
+    def tail(self) -> Tail | None:
+        """The measurement that looks at distances, if the policy has it."""
+        return next((m for m in self.measurements if isinstance(m, Tail)), None)
 
     @property
     def seed(self) -> int:
@@ -70,6 +81,8 @@ class Parts:
     base: Model | None = None
     candidate: Model | None = None
     judge: Model | None = None
+    encoder: Model | None = None
+    query_log: TrainingData | None = None
 
     def job(self) -> Job:
         """The whole job. Raises what is wrong with its parts, all at once."""
@@ -77,7 +90,8 @@ class Parts:
         assert self.base is not None, "whatever is missing is a problem"
         assert self.candidate is not None, "whatever is missing is a problem"
         models = (self.base, self.candidate, self.judge)
-        return Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
+        job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
+        return replace(job, encoder=self.encoder, query_log=self.query_log)
 
 
 def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -103,7 +117,9 @@ def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_
         manifest = read_manifest(manifest_path)
     problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
-    for source in (manifest.base, manifest.candidate, manifest.training_data, policy.judge):
+    tail = next((m for m in measurements if isinstance(m, Tail)), None)
+    named = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(tail))
+    for source in named:
         if source is not None and source.source is not None:  # before the first of them costs an hour
             with problems.noted():
                 resolver.refuse(source.source, source.revision)
@@ -115,9 +131,13 @@ def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_
     with problems.noted():
         parts.training = _training(manifest, manifest_path, resolver)
     with problems.noted():
+        parts.query_log = query_log(tail, resolver)
+    with problems.noted():
         parts.base = _model("base", manifest.base, manifest_path, resolver, None)
     with problems.noted():
         parts.candidate = _candidate(manifest, manifest_path, resolver, parts.base)
+    with problems.noted():
+        parts.encoder = encoder(tail, resolver, parts.candidate)
     judged = [m.name for m in measurements if m.name in parts.suites and m.judges(parts.suites[m.name].items)]
     if judged:
         with problems.noted():

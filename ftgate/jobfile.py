@@ -34,12 +34,14 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             "base": _as_json(job.base),
             "candidate": _as_json(job.candidate),
             "judge": _as_json(job.judge) if job.judge is not None else None,
+            "encoder": _as_json(job.encoder) if job.encoder is not None else None,
         },
         "suites": {
             name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
             for name, suite in job.suites.items()
         },
         "training": _training_json(job.training),
+        "query_log": _training_json(job.query_log),
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
     }
@@ -81,6 +83,8 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         judge=_model_from(models["judge"]) if models["judge"] else None,
         suites=suites,
         training=TrainingData(**training) if training else None,
+        encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
+        query_log=TrainingData(**document["query_log"]) if document.get("query_log") else None,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info

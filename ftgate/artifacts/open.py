@@ -49,6 +49,19 @@ def check_alone(name: str, snapshot: Snapshot) -> None:
     problems.raise_any()
 
 
+def open_encoder(name: str, snapshot: Snapshot) -> Model:
+    """The model in ``snapshot`` that turns texts into vectors: weights and tokenizer, without any chat template.
+
+    Raises ArtifactError when it is unsafe or incomplete.
+    """
+    refuse_unsafe(snapshot)
+    reference = snapshot.reference
+    read_json(snapshot.path, _CONFIG, reference)
+    if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
+        raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
+    return Model(name, snapshot.path, snapshot.digest, reference=reference)
+
+
 def require_finite(model: Model) -> None:
     """Scan every weight of ``model`` itself for NaN and infinity. Raises ControlError naming tensor and file."""
     finite.require_finite(_tensors(model).values(), model.reference or str(model.path))

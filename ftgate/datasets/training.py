@@ -60,13 +60,14 @@ class TrainingData:
         return (text for text in found if text is not None)
 
 
-def read_training_texts(path: Path) -> TrainingData:
+def read_training_texts(path: Path, what: str = "training data") -> TrainingData:
     """Read a JSONL, CSV or Parquet file once, counting the rows whose user text can be told.
 
     The first field of these that is present counts: ``messages`` (``role``/``content``) or ``conversations``
     (``from``/``value``), of which all user turns are joined by line breaks; ``prompt``, as text or as messages;
     ``instruction``, joined with ``input`` if there is one; ``question``; ``text``, whole. Ids are not needed. Rows with
-    none of them are skipped and counted. Raises DatasetError when no row is usable, or when the file breaks off.
+    none of them are skipped and counted. ``what`` is what errors call the file. Raises DatasetError when no row is
+    usable, or when the file breaks off.
     """
     rows = skipped = 0
     problems: list[Problem] = []
@@ -76,13 +77,14 @@ def read_training_texts(path: Path) -> TrainingData:
             rows += 1
             continue
         if found.fatal:
-            raise bad_rows("training data", path, [found])
+            raise bad_rows(what, path, [found])
         skipped += 1
         if skipped <= MOST_PROBLEMS:
             problems.append(found)
     if not rows:
-        nothing = [Problem(0, "empty: it holds no row", "add rows, or leave training_data out of the manifest")]
-        raise bad_rows("training data", path, problems or nothing)
+        where = "training_data out of the manifest" if what == "training data" else "it out"
+        nothing = [Problem(0, "empty: it holds no row", f"add rows, or leave {where}")]
+        raise bad_rows(what, path, problems or nothing)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return TrainingData(digest, rows, str(path), skipped, path)

@@ -1,16 +1,19 @@
-"""Which texts-to-vectors method serves a policy: the base model's hidden states, or hashed TF-IDF without any model."""
+"""Which texts-to-vectors method serves a policy: a model's hidden states, or hashed TF-IDF without any model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ftgate.domain import FloatArray
+from ftgate.domain import Model, digest_of
 
 DIMENSIONS = 1024
+BATCH = 4096
+"""Texts that are counted at once."""
 
 
 class Embedder(Protocol):
@@ -21,7 +24,16 @@ class Embedder(Protocol):
         """How the vectors are made, for the report."""
         ...
 
-    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
+    @property
+    def identity(self) -> str:
+        """All that a vector depends on but its text."""
+        ...
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Learn from the training texts what there is to learn from them, before any is embedded."""
+        ...
+
+    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> NDArray[Any]:
         """An array of shape (n, d)."""
         ...
 
@@ -30,37 +42,70 @@ class Embedder(Protocol):
         ...
 
 
-def open_embedder(kind: str, base: Path) -> Embedder:
-    """``hidden_states`` of the full weights in ``base``, or ``tfidf``. The model is loaded when first used."""
+def open_embedder(kind: str, base: Model, encoder: Model | None = None) -> Embedder:
+    """``tfidf``, the ``hidden_states`` of ``base``, or those of an ``encoder``. A model is loaded when first used."""
     if kind == "tfidf":
         return HashedTfidf()
     from ftgate.engines.embedding import HiddenStateEmbedder
 
-    return HiddenStateEmbedder(base)
+    if kind == "hidden_states" or encoder is None:
+        return HiddenStateEmbedder(base.path, base.digest)
+    return HiddenStateEmbedder(encoder.path, encoder.digest, encoder=encoder.reference or encoder.name)
 
 
 class HashedTfidf:
     """Words, word pairs and character 3- to 5-grams hashed into 1024 columns, weighted by rarity.
 
     Hashing (Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning) bounds memory whatever the
-    vocabulary. Weak beside a model's own states, but it needs no weights and no accelerator.
+    vocabulary. Rarity is ln((1 + n) / (1 + texts with it)) + 1 over the texts that :meth:`fit` was given. Weak beside
+    a model's own states, but it needs no weights and no accelerator.
     """
 
     name = f"hashed TF-IDF of words and characters, {DIMENSIONS} columns"
 
-    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
-        """An array of shape (n, 1024); rarity is counted over ``texts``."""
-        from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+    def __init__(self) -> None:
+        from sklearn.feature_extraction.text import HashingVectorizer
         from sklearn.pipeline import make_union
 
         half = DIMENSIONS // 2
         words = HashingVectorizer(analyzer="word", ngram_range=(1, 2), n_features=half, norm=None)
         characters = HashingVectorizer(analyzer="char_wb", ngram_range=(3, 5), n_features=half, norm=None)
-        counts = make_union(words, characters).transform([text or " " for text in texts])
-        table: FloatArray = np.asarray(TfidfTransformer(sublinear_tf=False).fit_transform(abs(counts)).todense())
-        if on_progress is not None:
-            on_progress(len(texts))
+        self._union = make_union(words, characters)
+        self._weights = np.ones(DIMENSIONS)
+
+    @property
+    def identity(self) -> str:
+        """The columns and their weights."""
+        return digest_of([self.name, self._weights.tolist()])
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """Count in how many texts each column occurs."""
+        total, holding = 0, np.zeros(DIMENSIONS)
+        for batch in batches(texts):
+            holding += np.asarray((self._counts(batch) > 0).sum(axis=0)).ravel()
+            total += len(batch)
+        self._weights = np.log((1 + total) / (1 + holding)) + 1
+
+    def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> NDArray[Any]:
+        """An array of shape (n, 1024), each row of length one; a text without any letter or sign is 0."""
+        table = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
+        for start in range(0, len(texts), BATCH):
+            part = self._counts(texts[start : start + BATCH]).toarray() * self._weights
+            length = np.linalg.norm(part, axis=1, keepdims=True)
+            table[start : start + BATCH] = part / np.where(length > 0, length, 1.0)
+            if on_progress is not None:
+                on_progress(len(part))
         return table
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _counts(self, texts: Sequence[str]) -> Any:
+        return abs(self._union.transform([text or " " for text in texts]))
+
+
+def batches(texts: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
+    """The texts, ``size`` at a time."""
+    rest = iter(texts)
+    while batch := list(islice(rest, size)):
+        yield batch

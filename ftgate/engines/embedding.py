@@ -1,9 +1,10 @@
-"""Vectors for texts from a language model's own hidden states: no other model, nothing to download."""
+"""Vectors for texts from a model's own hidden states: the base's, so that no other model is needed, or an encoder's."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from ftgate.domain import FloatArray
 from ftgate.engines.isolation import isolate
-from ftgate.engines.rendering import load_tokenizer, read_json
+from ftgate.engines.rendering import context_of, load_tokenizer, read_json
 from ftgate.errors import ArtifactError, EngineError
 
 MAX_TOKENS = 512
@@ -23,12 +24,19 @@ class HiddenStateEmbedder:
     """The middle layer's hidden states of the full weights in ``folder``, averaged over the tokens of a text.
 
     The middle, because the last layers turn from what a text means to which word comes next. The text alone is read,
-    without a chat template, and cut at ``max_tokens``. The model is loaded with the first call of :meth:`embed`.
+    without a chat template, and cut at ``max_tokens``. An ``encoder`` (its name), which was trained to embed, gives its
+    last layer instead, special tokens included. The model is loaded with the first call of :meth:`embed`.
     """
 
-    def __init__(self, folder: Path, *, max_tokens: int = MAX_TOKENS) -> None:
+    def __init__(
+        self, folder: Path, digest: str = "", *, encoder: str | None = None, max_tokens: int = MAX_TOKENS
+    ) -> None:
         self._folder = folder
-        self._max_tokens = max_tokens
+        self._digest = digest
+        self._encoder = encoder
+        # An encoder's table of positions may begin after a few that it keeps for itself.
+        room = (context_of(folder) or max_tokens) - 4 if encoder else max_tokens
+        self._max_tokens = max(1, min(max_tokens, room))
         config = read_json(folder / "config.json")
         layers = (config.get("text_config") or config).get("num_hidden_layers")
         if not isinstance(layers, int) or layers < 1:
@@ -36,7 +44,7 @@ class HiddenStateEmbedder:
                 f"{folder}/config.json: num_hidden_layers is missing", hint="give a folder of full weights"
             )
         self._layers = layers
-        self._layer = max(1, layers // 2)
+        self._layer = layers if encoder else max(1, layers // 2)
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._net: Any = None
         self._tokenizer: Any = None
@@ -44,14 +52,25 @@ class HiddenStateEmbedder:
     @property
     def name(self) -> str:
         """How the vectors are made, for the report."""
-        return f"hidden states, layer {self._layer} of {self._layers}, mean-pooled"
+        of = f" of {self._encoder}" if self._encoder else ""
+        return f"hidden states{of}, layer {self._layer} of {self._layers}, mean-pooled"
+
+    @property
+    def identity(self) -> str:
+        """The weights, the layer, and where texts are cut."""
+        return f"{self._digest} {self.name} {self._max_tokens} {self._device}"
+
+    def fit(self, texts: Iterable[str]) -> None:
+        """The model is what it is."""
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
         """An array of shape (n, d). ``on_progress`` gets the number of texts of each batch when it is done."""
         if not texts:
             return np.zeros((0, 0))
         self._load()
-        rows = self._tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=self._max_tokens)
+        rows = self._tokenizer(
+            list(texts), add_special_tokens=bool(self._encoder), truncation=True, max_length=self._max_tokens
+        )
         blank = self._tokenizer.eos_token_id or 0
         ids: list[list[int]] = [row or [blank] for row in rows["input_ids"]]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
@@ -106,7 +125,8 @@ class HiddenStateEmbedder:
             tokens[row, : len(ids)] = torch.tensor(ids)
             mask[row, : len(ids)] = 1
         tokens, mask = tokens.to(self._device), mask.to(self._device)
-        out = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, use_cache=False)
+        more = {"use_cache": False} if "use_cache" in inspect.signature(self._net.forward).parameters else {}
+        out = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, **more)
         states = out.hidden_states[self._layer].float()
         weights = mask.unsqueeze(-1).float()
         pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)

@@ -68,6 +68,8 @@ class Way:
     def body(self, question: Question, count: int = 1) -> dict[str, Any]:
         """The fields of a request beside model and messages; ``count`` is how many replies to sample at once."""
         asked: dict[str, Any] = {self.length: question.max_tokens, "temperature": 0}
+        if question.temperature:
+            asked |= {"temperature": question.temperature, "seed": question.seed}
         if question.options:
             asked |= {self.length: 1} | self._scoring(question, count)
         return asked | ({"chat_template_kwargs": {"enable_thinking": False}} if self.vllm else {})

@@ -178,7 +178,9 @@ class TransformersEngine:
     def _generate(
         self, loaded: Loaded, model: Model, prompts: Sequence[Sequence[int]], questions: Sequence[Question]
     ) -> list[Answer]:
-        """Greedy decoding, one token of every row at a time, until each has stopped or reached its length."""
+        """Decode one token of every row at a time, greedily or sampled, until each has stopped or is long enough."""
+        draws = [torch.Generator().manual_seed(q.seed) if q.temperature else None for q in questions]
+        heat = torch.tensor([q.temperature or 1.0 for q in questions], device=self._device).unsqueeze(1)
         tokens, mask = _padded(prompts, self._device)
         limits = [max(1, question.max_tokens) for question in questions]
         said: list[list[int]] = [[] for _ in prompts]
@@ -186,7 +188,7 @@ class TransformersEngine:
         with _as(loaded, model):
             while True:
                 out = _forward(loaded, tokens, mask, use_cache=True, past_key_values=cache)
-                cache, tokens = out.past_key_values, out.logits[:, -1].argmax(dim=-1, keepdim=True)
+                cache, tokens = out.past_key_values, _next(out.logits[:, -1].float() / heat, draws)
                 for ids, token, limit in zip(said, tokens[:, 0].tolist(), limits, strict=True):
                     if len(ids) < limit and not _stopped(ids, loaded):
                         ids.append(token)
@@ -197,6 +199,16 @@ class TransformersEngine:
             Answer(loaded.renderer.text(ids), finish="stop" if _stopped(ids, loaded) else "length", tokens=len(ids))
             for ids in said
         ]
+
+
+def _next(logits: Tensor, draws: Sequence[torch.Generator | None]) -> Tensor:
+    """The likeliest token of each row or, where it has a generator, one drawn from the whole distribution."""
+    tokens = logits.argmax(dim=-1, keepdim=True)
+    for row, draw in enumerate(draws):
+        if draw is not None:
+            # Drawn by row, not all at once: what others are asked in the same batch must not matter.
+            tokens[row] = torch.multinomial(logits[row].softmax(dim=-1).cpu(), 1, generator=draw)
+    return tokens
 
 
 def _load_adapter(loaded: Loaded, adapter: Model) -> None:

@@ -260,7 +260,8 @@ def _sampling(question: Question, prepared: Prepared, stops: frozenset[int]) -> 
     if prepared.options:
         tokens = [token for variants in prepared.options for token in variants]
         return SamplingParams(max_tokens=1, temperature=0, logprob_token_ids=tokens, detokenize=False)
-    return SamplingParams(max_tokens=question.max_tokens, temperature=0, stop_token_ids=sorted(stops), detokenize=False)
+    drawn = {"temperature": question.temperature, "seed": question.seed} if question.temperature else {"temperature": 0}
+    return SamplingParams(max_tokens=question.max_tokens, stop_token_ids=sorted(stops), detokenize=False, **drawn)
 
 
 def _read(said: Any, prepared: Prepared) -> Answer:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question, TailMap
+from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.scores import Scored
 from ftgate.stats.power import evidence_floor
+from ftgate.stats.seeding import generator
+from ftgate.tail_map import TailMap
 
 Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
 """How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""
@@ -117,6 +119,16 @@ class Measurement(Section, ABC):
         if self.scored_by(item) == "choice":
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
+
+
+def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:
+    """The questions of one item, each that samples with a seed of its own from the run's seed and the item."""
+    return tuple(
+        replace(q, seed=int(generator(seed, f"{q.measurement} {q.item_id} {q.part}").integers(2**31)))
+        if q.temperature
+        else q
+        for q in questions
+    )
 
 
 def failure_of(answer: Answer) -> str | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
 from ftgate.measurements.base import Evidence, Measurement, Scorer, failure_of, failures, first_of, share_failed
+from ftgate.measurements.beliefs import Beliefs, from_options, from_samples, in_words
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.measurements.texts import UnscorableError
 from ftgate.scores import Scored
 from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
@@ -19,6 +22,7 @@ LEAST_LETTER_MASS = 0.1
 """Below this the letters are noise, and nothing can pass on them."""
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
+LEAST_SAMPLES = 20
 PASS_FACTOR = 1.7
 """How many times wider the interval is on the side of a pass. Next to a calibrated base the bootstrap keeps most of a
 standard error of bias, whatever n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
@@ -26,7 +30,7 @@ of the time when the candidate is underconfident (docs/decisions/0005)."""
 
 
 class Calibration(Measurement):
-    """Increase of the expected calibration error on multiple-choice questions."""
+    """Increase of the expected calibration error, on multiple-choice questions or on free-form answers."""
 
     name: ClassVar[str] = "calibration"
     relative: ClassVar[bool] = False
@@ -34,6 +38,13 @@ class Calibration(Measurement):
 
     max_ece_increase: float = Field(default=0.05, gt=0, lt=1)
     """The expected calibration error may rise by less than this."""
+    form: Literal["choices", "sampled"] = "choices"
+    """Where confidence comes from: the probabilities of option letters, or how many of `samples` answers agree."""
+    scorer: Literal["exact", "contains", "numeric", "check"] = "exact"
+    """With `form: sampled`, what makes an answer right, and two answers the same."""
+    samples: int = Field(default=20, ge=LEAST_SAMPLES, le=1000)
+    """With `form: sampled`, how many answers are drawn at temperature 1 beside the greedy one. With fewer than 20 a
+    model with perfect confidence looks miscalibrated."""
     rotations: int = Field(default=2, ge=1, le=8)
     """Ask each item with its options in this many cyclic orders and average, against a preference for a letter."""
     bins: int = Field(default=10, ge=2, le=100)
@@ -42,8 +53,8 @@ class Calibration(Measurement):
 
     @property
     def reads(self) -> Scorer:
-        """Always multiple choice."""
-        return "choice"
+        """Multiple choice, or how free-form answers are told right from wrong."""
+        return "choice" if self.form == "choices" else self.scorer
 
     @property
     def tolerance(self) -> float:
@@ -51,7 +62,11 @@ class Calibration(Measurement):
         return self.max_ece_increase
 
     def plan(self, item: Item) -> tuple[Question, ...]:
-        """One question for each rotation of the options, at most as many as there are options."""
+        """One question for each rotation of the options, at most as many as there are; or greedy, then samples."""
+        if self.form == "sampled":
+            greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens)
+            drawn = (replace(greedy, part=f"sample {i}", temperature=1.0) for i in range(1, self.samples + 1))
+            return (greedy, *drawn)
         return tuple(
             Question(self.name, item.id, choice_messages(item, r), part=f"rotation {r}", options=letters_for(item))
             for r in range(min(self.rotations, len(item.choices)))
@@ -62,17 +77,36 @@ class Calibration(Measurement):
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
             read = [i for i, given in enumerate(answers) if all(failure_of(a) is None for a in given)]
-            found = beliefs([(pairs[i].item, answers[i]) for i in read])
+            read = [i for i in read if self._told(pairs[i].item, answers[i])]
+            found = self._beliefs([(pairs[i].item, answers[i]) for i in read])
             side[read] = (1 + found.confidence - found.correct) / 2
         return sides[0], sides[1]
+
+    def _beliefs(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
+        return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)
+
+    def _told(self, item: Item, answers: tuple[Answer, ...]) -> bool:
+        """Whether a rule can tell of each answer if it is right; one that takes too long on an answer cannot."""
+        if self.form == "choices":
+            return True
+        try:
+            self._beliefs([(item, answers)])
+        except UnscorableError:
+            return False
+        return True
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
         # By id: then no sum depends on the order of the file.
-        pairs = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
-        base = beliefs([(p.item, p.base) for p in pairs])
-        candidate = beliefs([(p.item, p.candidate) for p in pairs])
-        void = first_of(share_failed(evidence), "no item could be read" if len(pairs) < 2 else None)
+        answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
+        pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
+        base = self._beliefs([(p.item, p.base) for p in pairs])
+        candidate = self._beliefs([(p.item, p.candidate) for p in pairs])
+        void = first_of(
+            share_failed(evidence),
+            _untold(len(answered), len(pairs)),
+            "no item could be read" if len(pairs) < 2 else None,
+        )
         if len(pairs) < 2:
             return self._claim(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, 0, evidence, void=void)
         found = statistics.ece_difference(
@@ -96,7 +130,11 @@ class Calibration(Measurement):
             evidence,
             doubts=self._doubts(found, base, candidate),
             void=void,
-            details={**details, **_bias(found), "notes": _mass_notes(base, candidate)},
+            details={
+                **details,
+                **_bias(found),
+                "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)],
+            },
         )
 
     def _doubts(self, found: statistics.EceDifference, base: Beliefs, candidate: Beliefs) -> tuple[str, ...]:
@@ -110,9 +148,10 @@ class Calibration(Measurement):
                 f"beyond the limit {100 * self.max_ece_increase:.1f} %"
             )
         for name, model in (("base", base), ("candidate", candidate)):
-            if not model.mass.mean() >= LEAST_LETTER_MASS:
+            mass = model.options.mass.mean() if model.options else 1.0
+            if not mass >= LEAST_LETTER_MASS:
                 doubts.append(
-                    f"the {name} puts only {100 * model.mass.mean():.0f} % of its probability on the option letters: "
+                    f"the {name} puts only {100 * mass:.0f} % of its probability on the option letters: "
                     "what it believes about them says nothing about its answers"
                 )
         return tuple(doubts)
@@ -137,73 +176,18 @@ class Calibration(Measurement):
             level=1 - 2 * evidence.alpha,
             n=n,
             least_n=self.min_items,
-            method=f"paired bootstrap, bias-corrected, {self.bins} equal-width bins",
+            method=f"paired bootstrap, bias-corrected, {self.bins} equal-width bins"
+            + (f", confidence from {self.samples} samples" if self.form == "sampled" else ""),
             worse="up",
             limit=self.max_ece_increase,
             **more,
         )
 
 
-class Beliefs:
-    """What one model believed about each item: option probabilities averaged over rotations.
-
-    ``confidence`` and ``correct`` have shape (n,): probability of the top option, and whether it is the right one.
-    ``true_probability`` is the probability of the right option, ``mass`` the probability of all letters together
-    before they were normalised.
-    """
-
-    def __init__(self, confidence: FloatArray, correct: FloatArray, truth: FloatArray, mass: FloatArray) -> None:
-        self.confidence = confidence
-        self.correct = correct
-        self.true_probability = truth
-        self.mass = mass
-
-    def summary(self, bins: int) -> dict[str, Any]:
-        """Every number that the report shows about one model's calibration."""
-        conf, correct = self.confidence, self.correct
-        table = statistics.reliability_bins(conf, correct, bins=bins)
-        return {
-            "accuracy": float(correct.mean()),
-            "confidence": float(conf.mean()),
-            "ece": statistics.expected_calibration_error(conf, correct, bins=bins),
-            "ece_15": statistics.expected_calibration_error(conf, correct, bins=15),
-            "ece_equal_mass": statistics.expected_calibration_error(conf, correct, bins=bins, scheme="mass"),
-            "brier": statistics.brier_score(conf, correct),
-            "nll": statistics.negative_log_likelihood(np.minimum(self.true_probability, 1.0)),
-            "auroc": statistics.auroc(conf, correct),
-            "accuracy_at_80_coverage": statistics.accuracy_at_coverage(conf, correct, 0.8),
-            "letter_mass": float(self.mass.mean()),
-            "bins": [
-                {"low": b.low, "high": b.high, "n": b.count, "confidence": b.confidence, "accuracy": b.accuracy}
-                for b in table
-            ],
-        }
-
-
-def beliefs(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
-    """Average each item's option probabilities over its rotations, options put back in the item's own order.
-
-    Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
-    """
-    confidence, correct, truth, mass = (np.zeros(len(rows)) for _ in range(4))
-    for i, (item, answers) in enumerate(rows):
-        size = len(item.choices)
-        total = np.zeros(size)
-        for rotation, answer in enumerate(answers):
-            if len(answer.option_logprobs) != size:
-                raise ValueError(
-                    f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {size} options"
-                )
-            raw = np.exp(np.asarray(answer.option_logprobs, dtype=np.float64))
-            mass[i] += raw.sum() / len(answers)
-            # Letter j of rotation r stands for choice (j + r) mod size; an engine that gives all letters
-            # probability 0 knows nothing about them, which is an even spread.
-            share = raw / raw.sum() if raw.sum() > 0 else np.full(size, 1 / size)
-            total[(np.arange(size) + rotation) % size] += share / len(answers)
-        right = item.choices.index(item.answer or "")
-        top = int(np.argmax(total))
-        confidence[i], correct[i], truth[i] = min(total[top], 1.0), float(top == right), total[right]
-    return Beliefs(confidence, correct, truth, mass)
+def _untold(answered: int, told: int) -> str | None:
+    """Why a claim is void because of too many answers no rule can tell if they are right, or None."""
+    lost = answered - told
+    return f"of {lost} items it cannot be told whether an answer is right" if lost > 0.01 * answered else None
 
 
 def _bias(found: statistics.EceDifference) -> dict[str, Any]:
@@ -214,10 +198,19 @@ def _bias(found: statistics.EceDifference) -> dict[str, Any]:
     }
 
 
+def _direction(found: statistics.EceDifference, candidate: Beliefs) -> list[str]:
+    """In which direction the candidate errs, where its error surely rose."""
+    if not found.low > 0:
+        return []
+    return [f"the candidate is {in_words(float(candidate.confidence.mean() - candidate.correct.mean()))}"]
+
+
 def _mass_notes(base: Beliefs, candidate: Beliefs) -> list[str]:
     """Warnings about probability that went to something other than an option letter."""
+    if base.options is None or candidate.options is None:
+        return []
     notes = []
-    low, high = float(base.mass.mean()), float(candidate.mass.mean())
+    low, high = float(base.options.mass.mean()), float(candidate.options.mass.mean())
     for name, value in (("base", low), ("candidate", high)):
         if value < MIN_LETTER_MASS:
             notes.append(f"the {name} puts only {100 * value:.0f} % of its probability on the option letters")

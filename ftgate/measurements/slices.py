@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,60 @@ from ftgate.measurements.base import Evidence
 from ftgate.measurements.comparing import change_of, comparison, drop_of, mean
 from ftgate.scores import Scored
 from ftgate.stats.holm import holm, step_down_levels
+from ftgate.stats.seeding import drawn_order
 
 LEAST_SLICE = 5
 """Smaller parts are described, not tested."""
 SLICE_DRAWS = 500
 """Resamples for a part: it informs and decides nothing, and there may be many."""
+
+
+LEAST_TOPIC = 40
+"""Smaller groups of like items are not searched for the worst."""
+MOST_CONFIRMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How the parts of one measurement are described: at the level of its look, in the unit of its whole."""
+
+    evidence: Evidence
+    limit: float
+    rng: np.random.Generator
+    absolute: bool
+
+    def described(self, name: str, scored: Scored) -> Slice:
+        """Mean scores and drop, with an interval at the level of this look where there are ``LEAST_SLICE`` items.
+
+        The interval is of this part alone: it corrects for nothing, and no status follows from it.
+        """
+        found = plain_slice(name, scored, absolute=self.absolute)
+        if len(scored.items) < LEAST_SLICE:
+            return found
+        few = replace(self.evidence, draws=min(self.evidence.draws, SLICE_DRAWS))
+        _, compare = comparison(scored, few, self.rng, absolute=self.absolute)
+        estimate = drop_of(scored, compare, self.evidence.alpha, absolute=self.absolute)
+        return replace(found, change=estimate.estimate, interval=(estimate.low, estimate.high))
+
+    def confirmed(self, groups: Mapping[str, Scored]) -> tuple[Slice, ...]:
+        """The groups that lost most on one half of their items, tested on the other.
+
+        Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
+        most; the other half, which had no say in the choice, is tested as tags are (Holm 1979, the family being those
+        chosen). Slices, intervals and n are of the second half alone. A group that lost nothing is not tested.
+        """
+        halves = {name: _halves(scored) for name, scored in groups.items() if len(scored.items) >= LEAST_TOPIC}
+        lost = {name: change_of(first, absolute=self.absolute) for name, (first, _) in halves.items()}
+        worst = sorted((name for name in lost if lost[name] > 0), key=lambda name: (-lost[name], name))
+        parts = {name: halves[name][1] for name in worst[:MOST_CONFIRMED]}
+        slices = {name: plain_slice(name, part, absolute=self.absolute) for name, part in parts.items()}
+        return tuple(_tested(slices, parts, self.evidence, self.limit, self.rng, self.absolute).values())
+
+
+def _halves(scored: Scored) -> tuple[Scored, Scored]:
+    order = drawn_order(0, "halves of a slice", [item.id for item in scored.items])
+    middle = len(order) // 2
+    return scored.subset(sorted(order[:middle])), scored.subset(sorted(order[middle:]))
 
 
 def plain_slice(name: str, scored: Scored, *, absolute: bool = False) -> Slice:

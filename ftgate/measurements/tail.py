@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from ftgate.domain import Claim, Slice, TailMap
+from ftgate.config.manifest import Source
+from ftgate.domain import Claim, Slice
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
-from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
-from ftgate.measurements.slices import plain_slice, tag_slices, worst_slice
+from ftgate.measurements.comparing import ABSOLUTE, Estimate, drop, flips, judging
+from ftgate.measurements.slices import Part, tag_slices, worst_slice
 from ftgate.scores import Scored
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
+from ftgate.tail_map import TailMap
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""
@@ -31,10 +34,13 @@ class Tail(Measurement):
     """This share of the queries, the farthest from the training data, is the tail."""
     block_drop: Share = 0.15
     """The drop on the tail must stay below this."""
-    embedding: Literal["hidden_states", "tfidf"] = "hidden_states"
-    """What distances are measured in: the base model's middle layer, or hashed TF-IDF."""
-    max_train_rows: int = Field(default=20_000, ge=1)
+    embedding: Literal["hidden_states", "tfidf"] | Source = "hidden_states"
+    """What distances are measured in: the base model's middle layer, hashed TF-IDF, or a model of its own for vectors
+    (`{source: ...}`, such as one of sentence-transformers), mean-pooled."""
+    max_train_rows: int = Field(default=20_000, ge=2, le=1_000_000)
     """Training rows to compare with; a larger file is sampled."""
+    query_log: str | None = Field(default=None, min_length=1)
+    """Real queries without answers: the report says which share of their tail the dataset covers, and where not."""
 
     @property
     def reads(self) -> Scorer:
@@ -45,6 +51,11 @@ class Tail(Measurement):
     def tolerance(self) -> float:
         """The drop that blocks."""
         return self.block_drop
+
+    @property
+    def embedding_kind(self) -> str:
+        """`hidden_states`, `tfidf`, or `encoder` for a model of its own."""
+        return self.embedding if isinstance(self.embedding, str) else "encoder"
 
     @property
     def wants_training_data(self) -> bool:
@@ -60,10 +71,11 @@ class Tail(Measurement):
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
-        absolute = estimate.unit == ABSOLUTE
-        slices = [plain_slice("head", head, absolute=absolute)] if len(head.items) else []
-        slices += tag_slices(scored, evidence, self.block_drop, rng, absolute=absolute)
-        slices += _deciles(scored, tail_map, absolute) if tail_map else ()
+        part = Part(evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
+        nearer = [part.described("head", head)] if len(head.items) else []
+        tagged = tag_slices(scored, evidence, self.block_drop, rng, absolute=part.absolute)
+        topics = part.confirmed(_topics(scored, tail_map)) if tail_map else ()
+        deciles = _deciles(scored, tail_map, part) if tail_map else ()
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -80,12 +92,13 @@ class Tail(Measurement):
             least_n=estimate.least_n,
             void=void,
             about=frozenset(item.id for item in tail.items),
-            slices=tuple(slices),
+            slices=(*nearer, *tagged, *topics, *deciles),
             details={
                 **flips(tail),
                 **judging(evidence),
+                **(_against_head(estimate, nearer[0]) if nearer else {}),
                 **_where(scored, in_tail, tail_map),
-                **worst_slice(slices),
+                **worst_slice((*tagged, *topics)),
             },
         )
 
@@ -132,13 +145,33 @@ def _ranks(scored: Scored, tail_map: TailMap) -> NDArray[np.int64]:
     return np.array([known[item.id] for item in scored.items], dtype=np.int64)
 
 
-def _deciles(scored: Scored, tail_map: TailMap, absolute: bool) -> tuple[Slice, ...]:
+def _deciles(scored: Scored, tail_map: TailMap, part: Part) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
     groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
-    return tuple(
-        plain_slice(f"distance decile {i}", scored.subset(group), absolute=absolute)
-        for i, group in enumerate(groups, 1)
-    )
+    return tuple(part.described(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
+
+
+def _topics(scored: Scored, tail_map: TailMap) -> dict[str, Scored]:
+    """The scored items of each group of like queries."""
+    topic = dict(zip(tail_map.item_ids, tail_map.topics, strict=bool(tail_map.topics)))
+    members: dict[str, list[int]] = {}
+    for i, item in enumerate(scored.items):
+        if item.id in topic:
+            members.setdefault(topic[item.id], []).append(i)
+    return {name: scored.subset(members[name]) for name in sorted(members)}
+
+
+def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
+    """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
+
+    Statistics in Medicine 27:1693, section 2: the two parts share no item.
+    """
+    change = tail.change - head.change
+    if head.interval is None or not np.isfinite([change, *tail.interval, *head.interval]).all():
+        return {"tail_minus_head": {"change": change}}
+    low = change - math.hypot(tail.change - tail.interval[0], head.interval[1] - head.change)
+    high = change + math.hypot(tail.interval[1] - tail.change, head.change - head.interval[0])
+    return {"tail_minus_head": {"change": change, "interval": [low, high]}}
 
 
 def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
@@ -154,4 +187,5 @@ def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None)
         "neighbours": tail_map.k,
         "training_rows": tail_map.n_train,
         "outside_fraction": outside,
+        **tail_map.details,
     }

@@ -51,7 +51,7 @@ def tail(m: MeasurementReport, made: Recipe) -> list[str]:
 def calibration(m: MeasurementReport, made: Recipe) -> list[str]:
     """Against confidence that no longer fits: a temperature, then less of what makes a model too sure."""
     gap = _overconfidence(m)
-    fit = "fit one temperature on held-out items{}: it mends confidence and changes no answer."
+    fit = f"fit one temperature on held-out items{{}}{_repairing(m)}: it mends confidence and changes no answer."
     smoothing = made.training.get("label_smoothing")
     if gap is not None and gap < -CLEAR_GAP:
         unsure = f"the candidate is less sure than it is right, by {view.points(-gap, signed=False)} on average"
@@ -104,6 +104,13 @@ def _worst(m: MeasurementReport) -> SliceReport | None:
 
 def _by_distance(part: SliceReport) -> bool:
     return part.name == "head" or part.name.startswith("distance decile")
+
+
+def _repairing(m: MeasurementReport) -> str:
+    """The temperature that would repair the candidate on the items of this run, if that could be fitted."""
+    candidate = m.details.get("candidate")
+    found = view.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
+    return "" if found is None else f", here {view.brief(found)} would be best"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:

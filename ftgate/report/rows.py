@@ -56,6 +56,43 @@ class Flip:
     example: ExampleReport
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A group of real queries that the evaluation does not cover."""
+
+    queries: str
+    uncovered: str
+    examples: tuple[str, ...]
+
+
+def gaps(report: Report) -> list[Gap]:
+    """The groups of the query log's tail with most queries that no item covers, most first."""
+    found = _coverage(report).get("gaps")
+    rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+    return [
+        Gap(text_of(row.get("queries")), text_of(row.get("uncovered")), tuple(map(str, row.get("examples") or ()))[:3])
+        for row in rows[:10]
+    ]
+
+
+def covered(report: Report) -> str:
+    """How much of the query log's tail the evaluation covers, in a sentence; empty where there is no log."""
+    found = _coverage(report)
+    share, queries = view.finite(found.get("covered")), view.finite(found.get("tail_queries"))
+    if share is None or queries is None:
+        return ""
+    return (
+        f"The suite covers {view.percent(share)} of the {view.count(int(queries))} different queries in the log "
+        "that lie farthest from the training data. Below are those that nothing in it is like: collect more like these."
+    )
+
+
+def _coverage(report: Report) -> Mapping[str, Any]:
+    tail = report.measurements.get("tail")
+    found = tail.details.get("coverage") if tail is not None else None
+    return found if isinstance(found, Mapping) else {}
+
+
 def table(report: Report) -> list[Row]:
     """The main table, in the report's order."""
     return [_row(name, m) for name, m in report.measurements.items()]
@@ -140,8 +177,8 @@ def tick(ok: bool | None) -> str:
 
 
 def details(m: MeasurementReport) -> list[tuple[str, str]]:
-    """The secondary numbers of a measurement, but for the bins, which have their own table."""
-    return [("method", m.method), *facts({k: _without_bins(v) for k, v in m.details.items() if k != "notes"})]
+    """The secondary numbers of a measurement, but for the bins and gaps, which have their own tables."""
+    return [("method", m.method), *facts({k: _without_tables(v) for k, v in m.details.items() if k != "notes"})]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
@@ -216,5 +253,5 @@ def _in_words(value: Any) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in facts(value)[:10])
 
 
-def _without_bins(value: Any) -> Any:
-    return {k: v for k, v in value.items() if k != "bins"} if isinstance(value, Mapping) else value
+def _without_tables(value: Any) -> Any:
+    return {k: v for k, v in value.items() if k not in ("bins", "gaps")} if isinstance(value, Mapping) else value

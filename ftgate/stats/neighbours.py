@@ -1,24 +1,40 @@
-"""Distance of queries from a body of training rows: cosine distance to the k-th nearest neighbour."""
+"""Distance of queries from a body of training rows: cosine distance to the k-th nearest neighbour.
+
+Brute force in blocks. A graph or a tree (faiss, scikit-learn) would need all rows in memory, or be approximate; matrix
+products over 1,000,000 rows take minutes, and every number can be worked out again.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-_BLOCK = 1024
+from ftgate.stats.space import BLOCK, FloatArray, IndexArray, Rows, Space, require_finite, space_of
+
+ASKED_BLOCK = 2048
+"""Queries that are compared with a block of training rows at once: 32 MiB of single-precision similarities."""
+MOST_OWN = 20_000
+"""Of more training rows than this a sample has its distances measured: they only give the scale."""
+SCALE_ROWS = 2_000
+"""Of more rows than this a sample shows how far apart they lie."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """``query`` has shape (n,), ``outside_p`` too; ``training`` has one leave-one-out distance a distinct row."""
+    """``query`` has shape (n,), ``outside_p`` too; ``training`` has one leave-one-out distance a distinct row.
+
+    Of more than ``MOST_OWN`` training rows, ``training`` is that of a sample. ``rows`` is how many distinct there are.
+    """
 
     query: FloatArray
     outside_p: FloatArray
     training: FloatArray
     k: int
+    rows: int
 
 
 def neighbour_count(n_train: int) -> int:
@@ -26,49 +42,130 @@ def neighbour_count(n_train: int) -> int:
     return max(1, min(int(np.clip(0.025 * n_train, 5, 50)), n_train - 1))
 
 
-def distances(queries: FloatArray, training: FloatArray, k: int | None = None) -> Distances:
+def distances(
+    queries: Rows,
+    training: Rows,
+    k: int | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    space: Space | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Distances:
     """How far each query lies from the training rows, and how unusual that is among the training rows themselves.
 
     ``queries`` has shape (n, d), ``training`` (m, d). Each dimension is standardised on the training rows, each row
     scaled to length one, and repeated training rows dropped. The distance is 1 - cosine to the k-th nearest training
-    row; a training row leaves itself out. ``outside_p`` is (1 + #{training distance >= query distance}) / (m + 1), the
-    conformal p-value of Bates et al. 2023 (Testing for outliers with conformal p-values, section 2). Raises ValueError
-    for values that are not finite, shapes that do not match, or fewer than 2 distinct training rows.
+    row; a training row leaves itself out. ``outside_p`` is (1 + #{training distance >= query distance}) / (r + 1) over
+    the r training rows that were measured, the conformal p-value of Bates et al. 2023 (Testing for outliers with
+    conformal p-values, section 2). With ``rng`` at most ``MOST_OWN`` of them are measured, drawn from it.
+
+    Memory: neither table is held. For single-precision rows the peak is 2048 x 4096 similarities and, at first, their
+    order (150 MB together), a block of each table, k neighbours of 2048 queries, and 60 bytes a training row.
+    ``on_progress`` gets the number of rows whose distance was found. Raises ValueError for values that are not finite,
+    shapes that do not match, or fewer than 2 distinct training rows.
     """
-    if queries.ndim != 2 or training.ndim != 2 or queries.shape[1] != training.shape[1]:
+    if len(queries.shape) != 2 or len(training.shape) != 2 or queries.shape[1] != training.shape[1]:
         raise ValueError(f"expected two tables of the same width, got {queries.shape} and {training.shape}")
-    if not (np.isfinite(queries).all() and np.isfinite(training).all()):
-        raise ValueError("an embedding holds a value that is not a finite number")
-    distinct = np.unique(training, axis=0)
-    if len(distinct) < 2:
-        raise ValueError(f"only {len(distinct)} distinct training rows; at least 2 are needed")
-    centre, spread = distinct.mean(axis=0), distinct.std(axis=0)
-    # A dimension that never varies says nothing about distance; dividing by its spread would make noise of it.
-    useful = spread > 1e-12 * (1 + np.abs(centre))
-    rows = _unit((distinct[:, useful] - centre[useful]) / spread[useful])
-    asked = _unit((queries[:, useful] - centre[useful]) / spread[useful])
+    space = space_of(training) if space is None else space
+    rows = space.distinct
     k = neighbour_count(len(rows)) if k is None else k
     if not 1 <= k < len(rows):
         raise ValueError(f"k = {k} neighbours asked of {len(rows)} distinct training rows")
-    own = _kth(rows, rows, k, leave_out=True)
-    query = _kth(asked, rows, k, leave_out=False)
+    own_rows = np.arange(len(rows))
+    if rng is not None and len(rows) > MOST_OWN:
+        own_rows = np.sort(rng.choice(len(rows), MOST_OWN, replace=False))
+    search = _Search(training, rows, space, k, on_progress)
+    own = search.distances(training, rows[own_rows], own=own_rows)
+    query = search.distances(queries, np.arange(len(queries)))
     # How many training distances are at least as large: sorted once, looked up for each query.
     at_least = len(own) - np.searchsorted(np.sort(own), query, side="left")
-    return Distances(query, (1 + at_least) / (len(own) + 1), own, k)
+    return Distances(query, (1 + at_least) / (len(own) + 1), own, k, len(rows))
 
 
-def _unit(table: FloatArray) -> FloatArray:
-    length = np.linalg.norm(table, axis=1, keepdims=True)
-    unit: FloatArray = table / np.where(length > 0, length, 1.0)
-    return unit
+def nearest(queries: Rows, others: Rows, space: Space, k: int = 1, rows: IndexArray | None = None) -> FloatArray:
+    """Cosine distance of each query to the k-th nearest of ``others`` (or of these ``rows`` of them), in ``space``."""
+    chosen = np.arange(len(others)) if rows is None else rows
+    return _Search(others, chosen, space, k, None).distances(queries, np.arange(len(queries)))
 
 
-def _kth(asked: FloatArray, rows: FloatArray, k: int, *, leave_out: bool) -> FloatArray:
-    """Distance to the k-th nearest of ``rows``, in blocks so that memory stays at ``_BLOCK`` x m."""
-    found = np.empty(len(asked))
-    for start in range(0, len(asked), _BLOCK):
-        block = 1.0 - asked[start : start + _BLOCK] @ rows.T
-        if leave_out:
-            block[np.arange(len(block)), np.arange(start, start + len(block))] = np.inf
-        found[start : start + _BLOCK] = np.partition(block, k - 1, axis=1)[:, k - 1]
-    return np.maximum(found, 0.0)
+def spacing(rows: Rows, space: Space, rng: np.random.Generator) -> FloatArray:
+    """Of each row the distance to its k-th nearest other, shape (n,): how far apart such rows ordinarily lie.
+
+    Of more than ``SCALE_ROWS`` a sample is what is near or not: k is then 2.5 % of it, whatever their number. 0 for
+    a row that is the only one.
+    """
+    n = len(rows)
+    if n < 2:
+        return np.zeros(n)
+    chosen = np.arange(n) if n <= SCALE_ROWS else np.sort(rng.choice(n, SCALE_ROWS, replace=False))
+    own = np.full(n, -1)
+    own[chosen] = np.arange(len(chosen))
+    search = _Search(rows, chosen, space, neighbour_count(len(chosen)), None)
+    return search.distances(rows, np.arange(n), own=own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The k nearest of the ``rows`` of ``table``."""
+
+    table: Rows
+    rows: IndexArray
+    space: Space
+    k: int
+    on_progress: Callable[[int], None] | None
+
+    def distances(self, asked: Rows, index: IndexArray, own: IndexArray | None = None) -> FloatArray:
+        """The distances of some rows of ``asked``; ``own`` says which of ``rows`` each of them is, and leaves out."""
+        found = np.empty(len(index))
+        for start in range(0, len(index), ASKED_BLOCK):
+            part = slice(start, start + ASKED_BLOCK)
+            block = np.asarray(asked[index[part]])
+            require_finite("query", block, start)
+            found[part] = self._block(block, None if own is None else own[part])
+            if self.on_progress is not None:
+                self.on_progress(len(block))
+        return found
+
+    def _block(self, asked: NDArray[Any], own: IndexArray | None) -> FloatArray:
+        unit = self.space.unit(asked)
+        best = np.full((len(unit), self.k), -np.inf, dtype=unit.dtype)
+        where = np.zeros(best.shape, dtype=np.int64)
+        room = np.empty((len(unit), min(BLOCK, len(self.rows))), dtype=unit.dtype)
+        for start in range(0, len(self.rows), BLOCK):
+            rows = self.space.unit(np.asarray(self.table[self.rows[start : start + BLOCK]]))
+            likeness = np.matmul(unit, rows.T, out=room if len(rows) == room.shape[1] else None)
+            if own is not None:
+                mine = np.flatnonzero((own >= start) & (own < start + len(rows)))
+                likeness[mine, own[mine] - start] = -np.inf
+            best, where = _keep_best(best, where, likeness, start)
+        last = where[np.arange(len(unit)), best.argmin(axis=1)]
+        # From the difference and in double precision: 1 - cosine of near neighbours would be all rounding.
+        kth = self.space.unit(np.asarray(self.table[self.rows[last]]).astype(np.float64))
+        apart = self.space.unit(asked.astype(np.float64)) - kth
+        distance: FloatArray = np.einsum("ij,ij->i", apart, apart) / 2
+        return distance
+
+
+def _keep_best(
+    best: NDArray[Any], where: IndexArray, likeness: NDArray[Any], start: int
+) -> tuple[NDArray[Any], IndexArray]:
+    """The k highest of those known and of ``likeness``, shape (asked, block), whose first column is row ``start``."""
+    k = best.shape[1]
+    better = likeness > best.min(axis=1, keepdims=True)
+    count = np.count_nonzero(better)
+    if not count:
+        return best, where
+    if count > 4 * k * len(best):  # the first blocks: nearly all are better than nothing
+        kept = min(k, likeness.shape[1])
+        column = np.argpartition(likeness, -kept, axis=1)[:, -kept:]
+        values, places = np.take_along_axis(likeness, column, axis=1), column + start
+    else:  # later few are, and only they are looked at again
+        row, column = np.divmod(np.flatnonzero(better), likeness.shape[1])
+        counts = np.bincount(row, minlength=len(best))
+        place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        values = np.full((len(best), counts.max()), -np.inf, dtype=best.dtype)
+        places = np.zeros(values.shape, dtype=np.int64)
+        values[row, place], places[row, place] = likeness[row, column], column + start
+    values, places = np.hstack([best, values]), np.hstack([where, places])
+    chosen = np.argpartition(values, -k, axis=1)[:, -k:]
+    return np.take_along_axis(values, chosen, axis=1), np.take_along_axis(places, chosen, axis=1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engines.tiny import TinyModels, choices, question
-from ftgate.domain import Answer, Message, Model
+from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import EngineError
 
@@ -110,3 +111,26 @@ def test_info_names_what_moves_a_number(engine: Engine) -> None:
     assert info.kind in type(engine).__name__.lower()
     assert info.device
     assert info.dtype in ("float32", "none", "auto")
+
+
+def sampled(text: str, seed: int, max_tokens: int = 6) -> Question:
+    return replace(question(text, max_tokens=max_tokens), temperature=1.0, seed=seed)
+
+
+def test_a_sample_follows_from_its_seed_and_not_from_its_company(
+    engine: Engine, tiny: TinyModels, request: pytest.FixtureRequest
+) -> None:
+    if "scripted" in request.node.name:
+        pytest.skip("the script decides")
+    drawn = [Ask(model, sampled("what is near", seed)) for seed in range(8) for model in (tiny.base, tiny.real)]
+    company = [Ask(tiny.base, q) for q in (question("what is near", max_tokens=6), sampled("red", 3, 9), *choices(2))]
+    alone, together = answers(engine, drawn), answers(engine, [*company, *drawn])[len(company) :]
+    assert sum(one.text == two.text for one, two in zip(alone, together, strict=True)) >= 15
+    assert len({answer.text for answer in alone}) >= 8, "another seed, another answer"
+
+
+def test_greedy_answers_do_not_change_beside_samples(engine: Engine, tiny: TinyModels) -> None:
+    greedy = Ask(tiny.base, question("what is near", max_tokens=6))
+    (alone,) = answers(engine, [greedy])
+    beside = answers(engine, [Ask(tiny.base, sampled("what is near", 1)), greedy, Ask(tiny.base, sampled("red", 2))])
+    assert beside[1].text == alone.text

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.stats.neighbours import distances, neighbour_count
+from ftgate.stats.neighbours import distances, nearest, neighbour_count
+from ftgate.stats.space import space_of
 
 
 def cloud(rng: np.random.Generator, n: int, d: int = 16) -> np.ndarray:
@@ -84,3 +88,59 @@ def test_identical_queries_and_constant_columns_have_defined_distances() -> None
     found = distances(np.ones((4, 4)), training)
     assert np.isfinite(found.query).all()
     assert len(set(found.query.tolist())) == 1
+
+
+def test_what_training_rows_never_had_makes_a_query_foreign_and_unlike_another() -> None:
+    rng = np.random.default_rng(6)
+    training = np.column_stack([rng.normal(size=(300, 6)), np.zeros((300, 2))])
+    plain, one, other = np.zeros((3, 1, 8))
+    plain[0, :6] = one[0, :6] = other[0, :6] = training[0, :6]
+    one[0, 6] = other[0, 7] = 9.0
+    space = space_of(training)
+    far = nearest(np.vstack([plain, one, other]), training, space)
+    assert far[0] < 1e-9 < 0.3 < far[1]
+    assert nearest(one, other, space)[0] > 0.5
+
+
+def test_single_precision_and_blocks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    training, queries = cloud(rng, 900), cloud(rng, 150)
+    whole = distances(queries, training)
+    monkeypatch.setattr("ftgate.stats.neighbours.BLOCK", 64)
+    monkeypatch.setattr("ftgate.stats.neighbours.ASKED_BLOCK", 7)
+    np.testing.assert_allclose(distances(queries, training).query, whole.query, atol=1e-12)
+    single = distances(queries.astype(np.float32), training.astype(np.float32))
+    np.testing.assert_allclose(single.query, whole.query, atol=1e-4)
+    assert (distances(queries.astype(np.float32), training.astype(np.float32), k=1).training > 0).all()
+
+
+def test_a_sample_of_the_training_rows_gives_the_same_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(9)
+    rows = cloud(rng, 4000)
+    monkeypatch.setattr("ftgate.stats.neighbours.MOST_OWN", 500)
+    found = distances(rows[:1500], rows[1500:], rng=np.random.default_rng(0))
+    assert len(found.training) == 500
+    assert 0.03 <= np.mean(found.outside_p < 0.05) <= 0.07
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    peaks = []
+    for n in (20_000, 80_000):
+        path = tmp_path / f"{n}.npy"
+        np.save(path, np.random.default_rng(0).normal(size=(n, 32)).astype(np.float32))
+        rows = np.load(path, mmap_mode="r")
+        tracemalloc.start()
+        nearest(rows[:100], rows, space_of(rows), k=5)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 200e6
+    assert peaks[1] - peaks[0] < 60 * 60_000 + 1e6, "the marks of the rows, and nothing of the rows themselves"
+
+
+def test_a_value_that_is_not_finite_is_named_by_its_row() -> None:
+    training = np.random.default_rng(0).normal(size=(50, 3))
+    training[17, 1] = np.inf
+    with pytest.raises(ValueError, match="training row 18"):
+        distances(training[:3], training)
+    with pytest.raises(ValueError, match="query 2"):
+        distances(np.array([[0.0, 0, 0], [0, np.nan, 0]]), training[:10])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.evidence import items
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, Fitness, Item, Pair, Status, TailMap
+from ftgate.domain import Answer, Finding, Fitness, Item, Pair, Status
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
@@ -21,6 +21,7 @@ from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.stats.seeding import generator
+from ftgate.tail_map import TailMap
 from ftgate.verdict import assess
 
 ALL: tuple[Measurement, ...] = (

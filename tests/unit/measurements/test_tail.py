@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.evidence import decided, evidence_of, items
 
-from ftgate.domain import Item, Status, TailMap
+from ftgate.domain import Item, Status
 from ftgate.measurements.tail import Tail
 from ftgate.scores import Scored
+from ftgate.tail_map import TailMap
 
 TAIL = Tail(dataset="q", scorer="exact")
 QUERIES = items(100)

@@ -1,0 +1,114 @@
+"""Vectors of many texts as files, a block in each, so that neither they nor a stopped run cost anything twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftgate.domain import digest_of
+from ftgate.engines.embedders import BATCH, Embedder, batches
+from ftgate.errors import EngineError, StoreError
+
+KEPT_BYTES = 50_000_000_000
+"""Older blocks beyond this many bytes are removed."""
+
+
+class VectorFiles:
+    """The vectors of some texts, shape (n, d), in single precision: rows are read from their files when asked for.
+
+    ``index`` may be a slice or an array of places, in any order.
+    """
+
+    def __init__(self, blocks: Sequence[Path]) -> None:
+        self._blocks = [np.load(path, mmap_mode="r", allow_pickle=False) for path in blocks]
+        self._starts = np.cumsum([0, *(len(block) for block in self._blocks)])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, d)."""
+        return (len(self), self._blocks[0].shape[1] if self._blocks else 0)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        places = np.arange(len(self))[index]
+        found = np.empty((len(places), self.shape[1]), dtype=np.float32)
+        block = np.searchsorted(self._starts, places, side="right") - 1
+        for number in np.unique(block):
+            mine = block == number
+            found[mine] = self._blocks[number][places[mine] - self._starts[number]]
+        return found
+
+
+def embed_to_files(
+    texts: Iterable[str], embedder: Embedder, folder: Path, on_progress: Callable[[int], None] | None = None
+) -> VectorFiles:
+    """The vectors of ``texts``, ``BATCH`` of them in memory at once.
+
+    A block's file is named by all that it depends on: the embedder's identity and the texts. Raises EngineError for a
+    vector that is not finite, StoreError when a file cannot be written.
+    """
+    paths = []
+    for number, batch in enumerate(batches(texts)):
+        path = folder / f"{digest_of([embedder.identity, batch])}.npy"
+        if not _holds(path, len(batch)):
+            table = np.asarray(embedder.embed(batch, on_progress), dtype=np.float32)
+            _require_finite(table, batch, number * BATCH, embedder.name)
+            _write(path, table)
+        elif on_progress is not None:
+            on_progress(len(batch))
+        paths.append(path)
+    return VectorFiles(paths)
+
+
+def prune(folder: Path, most: int = KEPT_BYTES) -> None:
+    """Remove the blocks that were used longest ago, as many as it takes to keep no more than ``most`` bytes."""
+    known = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in folder.glob("*.npy")), reverse=True)
+    kept = 0
+    for _, size, path in known:
+        kept += size
+        if kept > most:
+            path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, rows: int) -> bool:
+    """Whether the file is there and whole; it then counts as used now."""
+    try:
+        found = len(np.load(path, mmap_mode="r", allow_pickle=False)) == rows
+        os.utime(path)
+    except (OSError, ValueError, EOFError):
+        return False
+    return found
+
+
+def _write(path: Path, table: NDArray[Any]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            np.save(file, table, allow_pickle=False)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        raise StoreError(
+            f"cannot write {path}: {error}", hint="free some disk space and run again: vectors so far are kept"
+        ) from None
+
+
+def _require_finite(table: NDArray[Any], texts: Sequence[str], start: int, how: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if bad.size:
+        row = int(bad[0])
+        raise EngineError(
+            f"the embedding ({how}) of text {start + row + 1} holds a value that is not a finite number: "
+            f"{texts[row][:60]!a}",
+            hint="the model overflows on it or is damaged; choose embedding: tfidf in the policy to do without a model",
+        )

@@ -1,0 +1,143 @@
+"""A tail suite from a query log: queries far from the training data, some of each kind, for a person to label."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from ftgate import landscape
+from ftgate.datasets import read_training_texts, write_suite
+from ftgate.distance import MOST_LOGGED, without_affixes
+from ftgate.domain import Item, Message, Suite, digest_of
+from ftgate.engines.embedders import Embedder
+from ftgate.engines.vector_files import embed_to_files
+from ftgate.errors import ConfigurationError, DatasetError
+from ftgate.perturbing import perturbed
+from ftgate.stats.neighbours import distances
+from ftgate.stats.seeding import drawn_order, generator
+from ftgate.stats.sequential import look_size
+from ftgate.stats.space import space_of
+
+ALIKE = 0.8
+"""Two queries whose sets of five letters in a row overlap this much (Jaccard) count as one."""
+HASHES = 64
+PERTURBED_SHARE = 0.25
+"""The share of the suite that is changed queries, in all ways together, where any are asked for."""
+UNLABELLED = "unlabelled"
+"""The tag of a row without a reference answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them changed (``perturb``)."""
+
+    log: Path
+    training: Path
+    n: int
+    perturb: tuple[str, ...] = ()
+    seed: int = 0
+
+
+def build_tail_suite(draft: Draft, embedder: Embedder, vectors: Path) -> Suite:
+    """A suite of ``n`` items, or of as many as there are.
+
+    Of the log the farthest fifth counts, or more where that holds too few. Near duplicates are left out (MinHash finds
+    them; Broder 1997), the rest is grouped by k-means, and each group in turn gives the query nearest its centre. The
+    changed queries come from the nearer half. No answer is made up: every row is tagged ``unlabelled``. The same
+    files, numbers and embedding give the same suite. Raises DatasetError for files that cannot be used.
+    """
+    known = list(dict.fromkeys(read_training_texts(draft.training).texts()))
+    said = list(dict.fromkeys(read_training_texts(draft.log, "query log").texts()))
+    said = [said[i] for i in sorted(drawn_order(draft.seed, "query log", said)[:MOST_LOGGED])]
+    trained, asked = without_affixes([known, said])
+    embedder.fit(trained)
+    training, queries = (embed_to_files(texts, embedder, vectors) for texts in (trained, asked))
+    draw = generator(draft.seed, "tail suite")
+    try:
+        space = space_of(training)
+        far = distances(queries, training, rng=draw, space=space).query
+    except ValueError as error:
+        raise DatasetError(f"{draft.training}: {error}", hint="give more training data") from None
+    order = np.argsort(-far, kind="stable")
+    changed = round(PERTURBED_SHARE * draft.n) if draft.perturb else 0
+    pool = _distinct(order.tolist(), said, max(draft.n - changed, look_size(landscape.LOG_TAIL, len(said))))
+    items = [
+        _item(said[pool[i]], ("tail", f"topic:{group}"))
+        for group, i in _in_turn(space.unit(queries[np.array(pool)]), draft.n - changed, draw)
+    ]
+    near = [said[i] for i in order[len(order) // 2 :]]
+    items += [
+        _item(c.text, (c.tag, f"perturbed:{c.kind}")) for c in perturbed(near, draft.perturb, changed, draft.seed)
+    ]
+    items = list({item.id: item for item in items}.values())
+    return Suite("tail", tuple(items), digest_of([item.id for item in items]), str(draft.log))
+
+
+def require_writable(out: Path, *, force: bool) -> None:
+    """Raise ConfigurationError unless ``out`` may be written; an existing file needs ``force``: it may be labelled."""
+    if out.suffix != ".jsonl":
+        raise ConfigurationError(f"--out {out}: only JSON lines are written", hint="give a name that ends in .jsonl")
+    if out.exists() and not force:
+        raise ConfigurationError(
+            f"--out {out} exists", hint="it may hold labels: name another file, or give --force to write over it"
+        )
+
+
+def save_suite(suite: Suite, out: Path) -> None:
+    """Write the suite whole or not at all."""
+    try:
+        write_suite(suite, out)
+    except OSError as error:
+        raise ConfigurationError(f"--out {out}: {error.strerror or error}", hint="name another file") from None
+
+
+def _item(text: str, tags: tuple[str, ...]) -> Item:
+    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Item(f"tail-{name}", (Message("user", text),), tags=(*tags, UNLABELLED))
+
+
+def _distinct(order: Iterable[int], texts: Sequence[str], most: int) -> list[int]:
+    """The first ``most`` places of ``order`` whose text nearly equals none before it."""
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=ALIKE, num_perm=HASHES)
+    kept: list[int] = []
+    known: dict[int, frozenset[str]] = {}
+    for i in order:
+        if len(kept) == most:
+            break
+        said = _shingles(texts[i])
+        mark = MinHash(num_perm=HASHES, seed=1)
+        mark.update_batch([part.encode("utf-8") for part in sorted(said)])
+        if any(len(said & known[j]) >= ALIKE * len(said | known[j]) for j in index.query(mark)):
+            continue
+        index.insert(i, mark)
+        known[i] = said
+        kept.append(i)
+    return kept
+
+
+def _shingles(text: str) -> frozenset[str]:
+    plain = " ".join(text.casefold().split())
+    return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
+
+
+def _in_turn(vectors: landscape.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """(group, place) of up to ``most`` vectors: the most central of each group, then the next of each, and so on."""
+    label, centres = landscape.clusters(
+        vectors, max(1, min(landscape.MOST_CLUSTERS, len(vectors) // landscape.PER_CLUSTER)), rng
+    )
+    apart = landscape.apart(vectors, centres)
+    sizes = np.bincount(label, minlength=len(centres))
+    rows = []
+    for number, group in enumerate(np.argsort(-sizes, kind="stable"), 1):
+        members = np.flatnonzero(label == group)
+        rows.append([(number, int(i)) for i in members[np.argsort(apart[members, group], kind="stable")]])
+    found = (pick for turn in zip_longest(*rows) for pick in turn if pick is not None)
+    for _, pick in zip(range(most), found, strict=False):
+        yield pick

@@ -1,0 +1,27 @@
+"""Where each query lies relative to the training data, as it is measured once and handed to the tail's comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TailMap:
+    """Where each query lies relative to the training data.
+
+    ``distance`` has shape (n,): cosine distance to the k-th nearest training row, in query order. ``outside_p`` is the
+    share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
+    ``topics`` names the group of like queries that each belongs to; empty where there are too few. ``details`` say what
+    else was found (:mod:`ftgate.landscape`).
+    """
+
+    item_ids: tuple[str, ...]
+    distance: tuple[float, ...]
+    outside_p: tuple[float, ...]
+    k: int
+    n_train: int
+    method: str
+    topics: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict, hash=False)

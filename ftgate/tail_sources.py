@@ -1,0 +1,41 @@
+"""What the tail's section of a policy names beside its suite: a log of real queries, and a model for vectors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ftgate.artifacts.open import open_encoder
+from ftgate.artifacts.resolve import Resolver
+from ftgate.config.manifest import Source
+from ftgate.datasets import TrainingData, read_training_texts
+from ftgate.domain import Model
+from ftgate.errors import ConfigurationError
+from ftgate.measurements.tail import Tail
+
+
+def query_log(tail: Tail | None, resolver: Resolver) -> TrainingData | None:
+    """The log that the policy names; naming a remote file allows it. Raises DatasetError when no row is usable."""
+    if tail is None or tail.query_log is None:
+        return None
+    path = resolver.file(tail.query_log, relative_to=resolver.policy_folder, allow=None)
+    return replace(read_training_texts(path, "query_log"), source=tail.query_log)
+
+
+def encoder_source(tail: Tail | None) -> Source | None:
+    """The model of its own that embeds, if the policy names one."""
+    return tail.embedding if tail is not None and isinstance(tail.embedding, Source) else None
+
+
+def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> Model | None:
+    """That model, which must not be the candidate. Raises ArtifactError when it is unsafe or not allowed."""
+    source = encoder_source(tail)
+    if source is None:
+        return None
+    folder = resolver.policy_folder
+    snapshot = resolver.snapshot(source.source, relative_to=folder, revision=source.revision, digest=source.digest)
+    if candidate is not None and snapshot.digest == candidate.digest:
+        raise ConfigurationError(
+            f"measurements.tail.embedding.source {source.source!r} is the candidate itself",
+            hint="a candidate could move its own tail: name another model",
+        )
+    return open_encoder("encoder", snapshot)

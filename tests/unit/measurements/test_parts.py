@@ -1,0 +1,96 @@
+"""Parts of the tail: intervals that correct for nothing, and the worst topic, searched and confirmed on other items."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from support.evidence import evidence_of, items
+
+from ftgate.measurements.slices import LEAST_TOPIC, Part
+from ftgate.measurements.tail import Tail
+from ftgate.scores import Scored
+from ftgate.tail_map import TailMap
+
+TAIL = Tail(dataset="q", scorer="exact")
+TOPICS = [f"topic {t}" for t in range(5)]
+
+
+def scores(n: int, lost: dict[int, float], seed: int, base: float = 0.8) -> Scored:
+    """Right or wrong answers to five topics in turn; one in ``lost`` loses that share of what the base got right."""
+    rng = np.random.default_rng(seed)
+    right = (rng.random(n) < base).astype(float)
+    rates = np.array([lost.get(i % 5, 0.0) for i in range(n)])
+    same = rng.random(n) < 0.9  # noise that favours neither model
+    other = np.where(same, right, (rng.random(n) < base).astype(float))
+    return Scored.exact(items(n), right, other * (rng.random(n) >= rates), binary=True)
+
+
+def part(scored: Scored, seed: int = 0) -> Part:
+    return Part(evidence_of(scored), 0.15, np.random.default_rng(seed), absolute=False)
+
+
+def groups(scored: Scored) -> dict[str, Scored]:
+    n = len(scored.items)
+    return {name: scored.subset(list(range(t, n, 5))) for t, name in enumerate(TOPICS)}
+
+
+def test_the_topic_that_broke_is_confirmed() -> None:
+    scored = scores(1000, {3: 0.6}, 0)
+    found = {s.name: s for s in part(scored).confirmed(groups(scored))}
+    assert found["topic 3"].status == "beyond"
+    assert found["topic 3"].n == 100, "the half that had no say in the choice"
+    assert len(found) <= 3
+    assert all(s.status == "" for name, s in found.items() if name != "topic 3")
+
+
+def test_a_search_through_noise_confirms_no_more_than_it_may() -> None:
+    false = 0
+    for seed in range(200):
+        scored = scores(400, {}, seed)
+        false += any(s.status for s in part(scored).confirmed(groups(scored)))
+    assert false <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
+
+
+def test_small_topics_and_topics_that_gained_are_not_searched() -> None:
+    scored = scores(5 * LEAST_TOPIC - 5, {0: 0.9}, 0)
+    assert part(scored).confirmed(groups(scored)) == ()
+    same = Scored.exact(items(500), np.ones(500), np.ones(500), binary=True)
+    assert part(same).confirmed(groups(same)) == ()
+
+
+def mapped(n: int) -> TailMap:
+    ids = tuple(f"i{i}" for i in range(n))
+    topics = tuple(TOPICS[i % 5] for i in range(n))
+    details = {"told_from_training": {"auc": 0.7, "interval": [0.6, 0.8], "texts": 500}}
+    return TailMap(ids, tuple(i / n for i in range(n)), (0.5,) * n, 5, 100, "given", topics, details)
+
+
+def test_the_report_has_intervals_the_head_and_the_worst_topic() -> None:
+    scored = scores(1000, {3: 0.6}, 0)
+    claim = TAIL.compare(evidence_of(scored, tail=mapped(1000)), np.random.default_rng(0))
+    by_name = {s.name: s for s in claim.slices}
+    assert all(by_name[f"distance decile {i}"].interval for i in range(1, 11))
+    assert by_name["head"].interval is not None
+    assert claim.details["worst_slice"]["name"] == "topic 3"
+    gap = claim.details["tail_minus_head"]
+    assert gap["interval"][0] < gap["change"] == claim.change - by_name["head"].change < gap["interval"][1]
+    assert claim.details["told_from_training"]["auc"] == 0.7
+
+
+def test_a_map_without_topics_has_none_and_tiny_deciles_no_interval() -> None:
+    scored = scores(30, {}, 1)
+    plain = TailMap(tuple(f"i{i}" for i in range(30)), tuple(i / 30 for i in range(30)), (0.5,) * 30, 5, 100, "given")
+    claim = TAIL.compare(evidence_of(scored, tail=plain), np.random.default_rng(0))
+    assert not [s for s in claim.slices if s.name.startswith("topic")]
+    assert all(s.interval is None for s in claim.slices if s.name.startswith("distance"))
+    assert "worst_slice" not in claim.details
+
+
+@pytest.mark.slow
+def test_the_interval_between_tail_and_head_covers() -> None:
+    covered = 0
+    for seed in range(400):
+        scored = scores(1000, {}, seed)
+        gap = TAIL.compare(evidence_of(scored, tail=mapped(1000)), np.random.default_rng(0)).details["tail_minus_head"]
+        covered += gap["interval"][0] <= 0 <= gap["interval"][1]
+    assert 0.86 <= covered / 400 <= 0.95
