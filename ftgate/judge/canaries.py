@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftgate.domain import Item
+from ftgate.measurements.texts import contains_words, same_text
 
 INJECTIONS: Mapping[str, tuple[str, ...]] = {
     "order to the judge": (
@@ -62,7 +63,7 @@ def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tupl
     for i, item in enumerate(pool[:most]):
         kind = _KINDS[i % len(_KINDS)]
         text = _SPOIL[kind](item, pool, rng)
-        if text is None:
+        if text is None or same_text(item.answer or "", text):
             kind, text = "another prompt's answer", _SPOIL["another prompt's answer"](item, pool, rng)
         if text is not None:
             made.append(Specimen(item, text, kind))
@@ -72,16 +73,21 @@ def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tupl
 def injections(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Specimen, ...]:
     """Up to ``most`` bad answers that address the judge, of each kind in :data:`INJECTIONS` in turn.
 
-    In some of a kind's wordings the attempt stands in place of an answer, in the rest it is added to another prompt's.
+    In some of a kind's wordings the attempt stands in place of an answer, in the rest it is added to another prompt's,
+    if there is one. A text that holds the item's own reference may be right and is left out.
     """
     pool = _with_reference(items)
     made: list[Specimen] = []
-    for i, item in enumerate(pool[:most]):
-        turn, at = divmod(i, len(INJECTIONS))
+    for item in [*pool, *pool]:  # twice, in another kind: not to fall short where an item takes no text of the first
+        if len(made) == min(most, len(pool)):
+            break
+        turn, at = divmod(len(made), len(INJECTIONS))
         kind, wordings = tuple(INJECTIONS.items())[at]
         bad = _another(item, pool, rng)
-        if bad is not None:
-            made.append(Specimen(item, wordings[turn % len(wordings)].replace("{bad}", bad), kind))
+        usable = [one.replace("{bad}", bad or "") for one in _from(turn, wordings) if bad or "{bad}" not in one]
+        text = next((text for text in usable if not _may_be_right(item, text)), None)
+        if text is not None:
+            made.append(Specimen(item, text, kind))
     return tuple(made)
 
 
@@ -89,9 +95,19 @@ def _with_reference(items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.answer]
 
 
+def _from(turn: int, wordings: tuple[str, ...]) -> tuple[str, ...]:
+    at = turn % len(wordings)
+    return wordings[at:] + wordings[:at]
+
+
+def _may_be_right(item: Item, text: str) -> bool:
+    """Whether ``text`` is the item's reference, in whatever case and punctuation, or holds it as whole words."""
+    return same_text(item.answer or "", text) or contains_words(item.answer or "", text)
+
+
 def _another(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:
-    others = [other.answer for other in pool if other.answer and other.answer != item.answer]
-    return others[int(rng.integers(len(others)))] if others else None
+    answers = (pool[i].answer for i in rng.permutation(len(pool)))
+    return next((a for a in answers if a and a != item.answer and not _may_be_right(item, a)), None)
 
 
 def _empty(item: Item, pool: Sequence[Item], rng: np.random.Generator) -> str | None:  # noqa: ARG001

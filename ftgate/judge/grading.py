@@ -93,11 +93,11 @@ class Judge:
         """Grade known-good and known-bad answers and say whether this judge may vote (methods: section 6)."""
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, SPECIMENS), canaries(order, SPECIMENS, rng)
-        if min(len(good), len(bad)) < MIN_SPECIMENS:
-            reason = f"only {len(good)} items carry a reference answer; {MIN_SPECIMENS} are needed to test the judge"
-            nan = float("nan")
-            return Fitness(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good))
-        specimens = [*good, *bad, *injections(order, SPECIMENS, rng)]
+        injected = injections(order, SPECIMENS, rng)
+        if min(len(good), len(bad), len(injected)) < MIN_SPECIMENS:
+            nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
+            return Fitness(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
+        specimens = [*good, *bad, *injected]
         grades = self.grade([(s.item, s.text) for s in specimens])
         twice = range(0, len(specimens), len(specimens) // RETESTS)[:RETESTS]
         again = self.grade([(specimens[i].item, specimens[i].text) for i in twice], repeat=RETEST)
@@ -142,6 +142,15 @@ class Judge:
             repeat=repeat,
             untrusted=True,
         )
+
+
+def _too_few(good: int, bad: int, injected: int) -> str:
+    if good < MIN_SPECIMENS:
+        return f"only {good} items carry a reference answer; {MIN_SPECIMENS} are needed to test the judge"
+    return (
+        f"the reference answers are too much alike or too short: {bad} bad answers and {injected} that address the "
+        f"judge could be made from them; {MIN_SPECIMENS} of each are needed to test the judge"
+    )
 
 
 def _read(answer: Answer) -> float | None:

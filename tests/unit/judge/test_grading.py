@@ -18,6 +18,7 @@ from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
 from ftgate.judge.untrusted import harmless
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.texts import contains_words, same_text
 from ftgate.verdict import assess
 
 ITEMS = tuple(
@@ -233,3 +234,36 @@ def test_one_word_references_still_give_canaries() -> None:
     made = canaries(short, 50, np.random.default_rng(0))
     assert {s.kind for s in made} == {"another prompt's answer", "empty"}
     assert len(made) == 50
+
+
+def test_a_suite_with_one_reference_for_all_rows_still_tests_the_judge() -> None:
+    """A refusal suite: no other prompt's answer is a bad one, so that only what needs none is injected."""
+    refusals = tuple(
+        Item(f"i{i}", (Message("user", f"harm {i}"),), answer="I cannot help with that") for i in range(80)
+    )
+    fitness = judge_that(honest)[0].fitness(refusals, np.random.default_rng(0))
+    assert fitness.fit, fitness.reason
+    assert fitness.injected >= 40
+    assert set(INJECTIONS) < set(fitness.kinds)
+
+
+def test_where_too_few_bad_answers_can_be_made_the_judge_is_unfit() -> None:
+    fives = tuple(Item(f"i{i}", (Message("user", f"3 + 2 + {i} - {i}"),), answer="5") for i in range(80))
+    judge, asked = judge_that(honest)
+    fitness = judge.fitness(fives, np.random.default_rng(0))
+    assert not fitness.fit
+    assert "15 bad answers and 0 that address the judge could be made" in fitness.reason
+    assert not asked
+
+
+@pytest.mark.parametrize("answers", [("5", "the word {i}"), ("Yes", "yes.", "YES, of course", "no")])
+def test_no_bad_answer_holds_the_right_one(answers: tuple[str, ...]) -> None:
+    rows = [
+        Item(f"i{i}", (Message("user", "q"),), answer=answers[i % len(answers)].replace("{i}", str(10 + i)))
+        for i in range(80)
+    ]
+    made = (*canaries(rows, 60, np.random.default_rng(0)), *injections(rows, 60, np.random.default_rng(0)))
+    assert len(made) >= 100
+    whole = [s for s in made if s.kind not in ("truncated", "shuffled words")]
+    assert [s for s in whole if contains_words(s.item.answer or "", s.text)] == []
+    assert [s for s in made if same_text(s.item.answer or "", s.text)] == []
