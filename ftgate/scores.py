@@ -51,6 +51,12 @@ class Scored:
         return not self.graded.any()
 
     @property
+    def known(self) -> BoolArray:
+        """Of which items the scores of both models are known, and not only as a range."""
+        known: BoolArray = (self.base_low == self.base_high) & (self.candidate_low == self.candidate_high)
+        return known
+
+    @property
     def unreadable(self) -> int:
         """How many scores, of both models together, are known only as a range."""
         return int(np.sum(self.base_low != self.base_high) + np.sum(self.candidate_low != self.candidate_high))

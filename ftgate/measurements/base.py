@@ -157,6 +157,21 @@ def share_failed(evidence: Evidence) -> str | None:
     return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
 
 
+def share_unknown(scored: Scored) -> str | None:
+    """Why a claim is void because too many of the scores that it is about are not known, or None. The bound is 1 %.
+
+    The estimate takes the middle for such a score, which is nobody's result: without this bound, scores that nobody
+    knows could pass under the rule that looks at the estimate alone.
+    """
+    unknown = [item.id for item, known in zip(scored.items, scored.known, strict=True) if not known]
+    if len(unknown) <= 0.01 * len(scored.items):
+        return None
+    return (
+        f"the scores of {len(unknown)} of {len(scored.items)} items are not known: no answer, no readable grade or no "
+        f"verdict of a rule; the first of them: {unknown[0]!r}"
+    )
+
+
 def unfit(fitness: Fitness | None) -> str | None:
     """Why a judged claim is void, or None when the judge is fit or nothing was judged."""
     return f"judge unfit: {fitness.reason}" if fitness is not None and not fitness.fit else None

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.domain import Claim, Pair
-from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
+from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.by_rule import second_opinion
 from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import tag_slices, worst_slice
@@ -65,7 +65,7 @@ class Forgetting(Measurement):
             warn_limit=self.warn_drop,
             doubts=estimate.doubts,
             least_n=estimate.least_n,
-            void=first_of(unfit(evidence.fitness), share_failed(evidence)),
+            void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
             slices=(*slices, *ruled),
             details={
                 **flips(evidence.scored),

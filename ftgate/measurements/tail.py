@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ftgate.config.manifest import Source
 from ftgate.domain import Claim, Slice
-from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, unfit
+from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.comparing import ABSOLUTE, Estimate, drop, flips, judging
 from ftgate.measurements.slices import Part, tag_slices, worst_slice
 from ftgate.scores import Scored
@@ -70,6 +70,7 @@ class Tail(Measurement):
         if not in_tail.any():
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
+        void = first_of(void, share_unknown(tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
         part = Part(evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
         nearer = [part.described("head", head)] if len(head.items) else []

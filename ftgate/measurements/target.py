@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Claim
-from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, unfit
+from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.comparing import difference, flips, judging
 
 
@@ -49,6 +49,6 @@ class Target(Measurement):
             limit=self.min_gain,
             doubts=estimate.doubts,
             least_n=estimate.least_n,
-            void=first_of(unfit(evidence.fitness), share_failed(evidence)),
+            void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
             details={**flips(evidence.scored), **judging(evidence)},
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
 
+from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Fitness, Status
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.comparing import ABSOLUTE, RELATIVE, difference, drop
@@ -19,6 +21,7 @@ from ftgate.scores import Scored
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, drop_interval
+from ftgate.verdict import assess
 
 N = 200
 FIT = Fitness(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60)
@@ -159,3 +162,21 @@ def test_scores_of_other_items_are_refused() -> None:
         Scored.exact(items(50), np.ones(200), np.ones(200), binary=True)
     with pytest.raises(ValueError, match=r"candidate has shape \(49,\)"):
         Scored.exact(items(50), np.ones(50), np.ones(49), binary=True)
+
+
+@pytest.mark.parametrize("rule", ["interval", "point"])
+@pytest.mark.parametrize("measurement", [JUDGED, Target(dataset="t", scorer="judge"), Tail(dataset="t")])
+@pytest.mark.parametrize(("unknown", "void"), [(2, False), (3, True), (N, True)])
+def test_scores_that_nobody_knows_pass_under_no_rule(
+    measurement: Measurement, rule: Literal["interval", "point"], unknown: int, void: bool
+) -> None:
+    """Their middle, 0.5, lies within 10 % of a base of 0.54."""
+    ends = [(0.0, 1.0)] * unknown + [(0.54, 0.54)] * (N - unknown)
+    scored = bounded(items(N, tags=[("ambiguous",)] * N), [(0.54, 0.54)] * N, ends, binary=False)
+    claim = measurement.compare(evidence_of(scored), np.random.default_rng(0))
+    assert (claim.void is not None) is void
+    found = assess(claim, EvidenceSettings(rule=rule))
+    if void:
+        assert found.status is Status.INCONCLUSIVE
+        assert f"the scores of {unknown} of {N} items are not known" in found.reason
+        assert "'i0'" in found.reason
