@@ -7,7 +7,7 @@ from typing import Any
 
 import regex
 
-from ftgate.measurements.texts import contains_words, normal, search
+from ftgate.measurements.texts import contains_words, normal, search, whole_words
 
 Count = Callable[[str], int]
 
@@ -76,7 +76,7 @@ def _case(wanted: str, text: str) -> bool:
 def _ordered(wanted: list[str], text: str) -> bool:
     said, at = normal(text), 0
     for word in wanted:
-        found = regex.search(rf"(?<!\w){regex.escape(normal(word))}(?!\w)", said, pos=at)
+        found = regex.search(whole_words(normal(word)), said, pos=at)
         if found is None:
             return False
         at = found.end()

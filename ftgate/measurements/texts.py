@@ -10,6 +10,7 @@ PATTERN_SECONDS = 1.0
 """Longest that one pattern may take on one answer: answers are not ours, and some patterns explode on some texts."""
 _SPACE = regex.compile(r"\s+")
 _EDGE = " \t\n.,;:!?\"'`"
+_POINT = regex.compile(r"(?<!\.)\.\d\Z")
 _NUMBER = regex.compile(
     r"(?<![\w.])[-+−]?\p{Sc}?(?:\d{1,3}(?:[,\u00a0\u202f'’]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+−]?\d{1,3})?"
 )
@@ -20,8 +21,13 @@ class UnscorableError(Exception):
 
 
 def normal(text: str) -> str:
-    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed."""
-    return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip(_EDGE)
+    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed.
+
+    The point of ``.5`` is none: it belongs to the number.
+    """
+    whole = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).rstrip(_EDGE)
+    inner = whole.lstrip(_EDGE)
+    return f".{inner}" if _POINT.search(whole, endpos=len(whole) - len(inner) + 1) else inner
 
 
 def same_text(wanted: str, said: str) -> bool:
@@ -32,7 +38,7 @@ def same_text(wanted: str, said: str) -> bool:
 
 
 def contains_words(wanted: str, said: str, said_normal: str | None = None) -> bool:
-    """Whether ``wanted`` occurs in ``said`` as whole words, after :func:`normal`.
+    """Whether ``wanted`` occurs in ``said`` as whole words and whole numbers, after :func:`normal`.
 
     ``said_normal`` may be given where several texts are looked for in the same answer.
     """
@@ -40,7 +46,17 @@ def contains_words(wanted: str, said: str, said_normal: str | None = None) -> bo
     if not words:  # punctuation alone has no words
         return bool(_bare(wanted)) and _bare(wanted) in _bare(said)
     text = normal(said) if said_normal is None else said_normal
-    return regex.search(rf"(?<!\w){regex.escape(words)}(?!\w)", text) is not None
+    return regex.search(whole_words(words), text) is not None
+
+
+def whole_words(words: str) -> str:
+    """The pattern that finds ``words``, in the form of :func:`normal`, but no part of a longer word or number.
+
+    5 does not occur in ``1.5``, ``5,000``, ``.5`` or ``-5``; it does in ``3-5``, where the dash is no sign, and ``+5``.
+    """
+    before = r"(?<!\d[.,])(?<!(?<![\w.])\.)(?<!(?<!\w)[-−])" if words[0].isdecimal() else ""
+    after = r"(?![.,]\d)" if words[-1].isdecimal() else ""
+    return rf"(?<!\w){before}{regex.escape(words)}(?!\w){after}"
 
 
 def last_number(text: str) -> float | None:
