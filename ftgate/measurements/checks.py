@@ -16,12 +16,15 @@ from typing import Any
 import regex
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.validators import extend
 
 from ftgate.measurements.constraints import constraints_hold, constraints_problem
 from ftgate.measurements.texts import UnscorableError, contains_words, last_number, normal, same_text, search
 
 MOST_JSON_STARTS = 1000
 """Places in an answer at which a JSON value is looked for."""
+MOST_JSON_CHARACTERS = 10_000_000
+"""Characters read in vain at these places, all together: nested brackets can make each of them lead to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +76,22 @@ def json_values(text: str) -> Iterator[Any]:
         return
     except (ValueError, RecursionError):
         pass
-    at, tried = 0, 0
-    while tried < MOST_JSON_STARTS and (found := regex.search(r"[\[{]", text, pos=at)):
+    at, tried, read = 0, 0, 0
+    while tried < MOST_JSON_STARTS and read < MOST_JSON_CHARACTERS and (found := _START.search(text, pos=at)):
         tried += 1
         try:
             value, at = decoder.raw_decode(text, found.start())
-        except (ValueError, RecursionError):
+        except (ValueError, RecursionError) as error:
             at = found.start() + 1
+            read += _failed_at(error, text) - found.start()
         else:
             yield value
+
+
+def _failed_at(error: Exception, text: str) -> int:
+    """How far the decoder read at most: of a string without an end it names the start, of other errors no place."""
+    told = isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated")
+    return error.pos if told else len(text)  # type: ignore[attr-defined]
 
 
 def _is_number(value: object) -> bool:
@@ -123,8 +133,13 @@ def _pattern_problem(value: object) -> str | None:
 def _schema_problem(value: object) -> str | None:
     if not isinstance(value, dict):
         return f"must be a JSON Schema object, found {type(value).__name__}"
-    if any(not str(target).startswith("#") for target in _references(value)):
+    if any(not str(target).startswith("#") for target in _under(value, "$ref", "$dynamicRef")):
         return 'may refer to parts of itself alone ($ref: "#/...")'
+    if any(True for _ in _under(value, "patternProperties")):
+        return "must do without patternProperties, whose patterns have no time limit: name the properties instead"
+    patterns = (pattern for pattern in _under(value, "pattern") if isinstance(pattern, str))
+    if problem := next((problem for pattern in patterns if pattern and (problem := _pattern_problem(pattern))), None):
+        return f"holds a pattern that {problem}"
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
@@ -132,14 +147,15 @@ def _schema_problem(value: object) -> str | None:
     return None
 
 
-def _references(schema: object) -> Iterator[object]:
+def _under(schema: object, *names: str) -> Iterator[object]:
+    """What stands under these keys anywhere in a schema."""
     if isinstance(schema, Mapping):
-        yield from (value for key, value in schema.items() if key in ("$ref", "$dynamicRef"))
+        yield from (value for key, value in schema.items() if key in names)
         for value in schema.values():
-            yield from _references(value)
+            yield from _under(value, *names)
     elif isinstance(schema, list):
         for value in schema:
-            yield from _references(value)
+            yield from _under(value, *names)
 
 
 def _exact(wanted: Any, text: str) -> bool:
@@ -160,7 +176,7 @@ def _json_schema(schema: Any, text: str) -> bool:
     if value is _NOTHING:
         return False
     try:
-        Draft202012Validator(schema).validate(value)
+        _Validator(schema).validate(value)
     except ValidationError:
         return False
     except RecursionError:
@@ -168,6 +184,14 @@ def _json_schema(schema: Any, text: str) -> bool:
     return True
 
 
+def _pattern(validator: Any, pattern: str, value: object, schema: object) -> Iterator[ValidationError]:  # noqa: ARG001
+    """The keyword ``pattern``, with a time limit."""
+    if isinstance(value, str) and not search(pattern, value):
+        yield ValidationError(f"{value[:60]!r} does not match {pattern[:60]!r}")
+
+
+_Validator = extend(Draft202012Validator, {"pattern": _pattern})
+_START = regex.compile(r"[\[{]")
 _NOTHING = object()
 
 KINDS: Mapping[str, Kind] = {

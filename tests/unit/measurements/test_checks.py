@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -49,6 +50,7 @@ SCHEMA = {
         ({"regex": r"^def \w+\("}, ["def f(x):"], ["x = 1"]),
         ({"json_schema": SCHEMA}, ['```json\n{"city": "Oslo", "rooms": 2}\n```', '{"city": "Oslo"}'], ["Oslo", "{}"]),
         ({"json_schema": {"type": "integer"}}, [" 7 "], ["seven", "7.5"]),
+        ({"json_schema": {"items": {"pattern": "^a+$"}}}, ['["a", 1, "aa"]'], ['["ab"]']),
         ({"constraints": {"words": [2, 3]}}, ["two words", "a - b c"], ["one", "one two three four"]),
         ({"constraints": {"sentences": 2}}, ["It is 2.5. Good!"], ["Only one.", "A. B. C."]),
         ({"constraints": {"lines": 2}}, ["a\n\nb"], ["a"]),
@@ -91,6 +93,8 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"regex": "("}, "is no pattern"),
         ({"json_schema": {"type": "thing"}}, "is no JSON Schema"),
         ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "refer to parts of itself alone"),
+        ({"json_schema": {"items": {"patternProperties": {"a": {}}}}}, "must do without patternProperties"),
+        ({"json_schema": {"items": {"pattern": "("}}}, "holds a pattern that is no pattern"),
         ({"constraints": {}}, "must be an object"),
         ({"constraints": {"length": 3}}, "unknown rule 'length'"),
         ({"constraints": {"words": [5, 2]}}, "rule words must be"),
@@ -110,6 +114,19 @@ def test_what_is_no_rule_is_named(check: object, named: str) -> None:
 def test_a_pattern_that_explodes_is_no_verdict() -> None:
     with pytest.raises(UnscorableError, match="took over 1 s"):
         search(r"^(a|aa|aaa|a*)*\d$(?<!b)\1", "a" * 40_000)
+
+
+def test_a_pattern_in_a_schema_that_explodes_is_no_verdict() -> None:
+    with pytest.raises(UnscorableError, match="took over 1 s"):
+        meets({"json_schema": {"items": {"pattern": "(a|aa)+$"}}}, json.dumps(["a" * 60 + "b"]))
+
+
+def test_json_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.measurements.checks.MOST_JSON_CHARACTERS", 1000)
+    assert list(json_values("[1, x " * 20 + '{"a": 1}')) == [{"a": 1}]
+    assert list(json_values("[1, x " * 400 + '{"a": 1}')) == []
+    assert list(json_values('["' + "x" * 2000 + " {}")) == []
+    assert list(json_values("[" * 900 + "1, " * 1000 + "{}")) == []
 
 
 def test_json_is_found_wherever_it_stands() -> None:
