@@ -39,6 +39,12 @@ def test_the_reference_meets_the_check_and_hardly_anything_else_does(row: dict[s
     assert len(others) <= MOST_OTHERS * len(ROWS), others
 
 
+@pytest.mark.parametrize("row", CHECKED.values(), ids=CHECKED.keys())
+def test_repeating_the_prompt_meets_no_check(row: dict[str, Any]) -> None:
+    said = [row["prompt"]] if "prompt" in row else [message["content"] for message in row["messages"]]
+    assert [text for text in (*said, "\n\n".join(said)) if meets(row["check"], text)] == []
+
+
 def test_few_checks_are_met_by_the_answer_with_its_words_reversed() -> None:
     met = [name for name, row in CHECKED.items() if meets(row["check"], reversed_words(row["answer"]))]
     assert len(met) <= MOST_REVERSED * len(CHECKED), met
