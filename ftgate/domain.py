@@ -162,6 +162,7 @@ class Model:
     ``digest`` is ``sha256:`` and the folder's tree digest, ``files`` size in bytes and SHA-256 (hex) of each file in
     it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
     An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
+    ``hollow`` names files whose numbers are not there, after a glance at remote weights.
     """
 
     name: str
@@ -174,6 +175,7 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
     merge: tuple[str, ...] = ()
+    hollow: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class _Look(Findings):
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_words(candidate)
-        if candidate.facts["weight_bytes"] <= GLANCE:
+        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.hollow:
             with self.parts.problems.noted():
                 require_finite(candidate)
         else:

@@ -32,13 +32,15 @@ class FileEntry:
 class Snapshot:
     """A local folder whose content is pinned: ``files`` by POSIX path relative to ``path``, and their tree digest.
 
-    ``digest`` is empty after a glance that left files unread.
+    ``digest`` is empty after a glance that left files unread. ``hollow`` names the files of which no more than a header
+    is there, and holes where their numbers would be: no number of theirs may be judged.
     """
 
     path: Path
     reference: str
     files: Mapping[str, FileEntry]
     digest: str
+    hollow: frozenset[str] = frozenset()
 
 
 def take_snapshot(folder: Path, reference: str, root: Path | None = None, *, glance: bool = False) -> Snapshot:

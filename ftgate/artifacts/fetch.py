@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from ftgate.artifacts.unpack import is_archive, unpack
 from ftgate.errors import ArtifactError, DownloadError
 
 MEGABYTE = 1_000_000
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Shows how far something has come: given a name and a number of steps, a context whose value counts steps."""
 Note = Callable[[str], None]
@@ -108,6 +110,7 @@ def listed(wish: Wish) -> list[RemoteFile]:
     """What the source lists, if it may be fetched: judged before a byte of it is."""
     try:
         named: list[RemoteFile] = persistently(wish.source.list)
+        _require_sound(named)
     except TransientError as error:
         raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
@@ -126,6 +129,17 @@ def listed(wish: Wish) -> list[RemoteFile]:
         raise too_large(wish.reference, wish.limits)
     _require_listed_digest(files, wish)
     return files
+
+
+def _require_sound(named: Sequence[RemoteFile]) -> None:
+    """Raise TypeError or ValueError for a name, size or digest that is none: a service can answer anything."""
+    for file in named:
+        name: Any = file.name
+        size: Any = file.size
+        if not isinstance(name, str) or not isinstance(size, int | None) or isinstance(size, bool):
+            raise TypeError(name, size)
+        if (size or 0) < 0 or (file.sha256 is not None and not _SHA256.fullmatch(file.sha256)):
+            raise ValueError(size, file.sha256)
 
 
 def _acceptable(names: list[str], wish: Wish) -> list[str]:

@@ -101,7 +101,13 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **(_training(snapshot) if base is not None else {}),
     }
     return Model(
-        name, snapshot.path, snapshot.digest, reference=snapshot.reference, facts=facts, files=_files(snapshot)
+        name,
+        snapshot.path,
+        snapshot.digest,
+        reference=snapshot.reference,
+        facts=facts,
+        files=_files(snapshot),
+        hollow=snapshot.hollow,
     )
 
 
@@ -136,7 +142,8 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         transposed=bool(config.get("fan_in_fan_out")),
         trained_on=str(config.get("base_model_name_or_path") or ""),
     )
-    check_not_zero(contents, reference)
+    if ADAPTER not in snapshot.hollow:
+        check_not_zero(contents, reference)
     vocabulary = resized_vocabulary(contents, weights)
     if vocabulary is not None:
         _require_words(snapshot)
@@ -147,7 +154,10 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **({"vocabulary": vocabulary} if vocabulary is not None else {}),
         **_training(snapshot),
     }
-    return Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, _files(snapshot), merge)
+    files = _files(snapshot)
+    return Model(
+        name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, files, merge, snapshot.hollow
+    )
 
 
 def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], Contents, tuple[str, ...]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.digest import Snapshot
+from ftgate.artifacts.sniffing import unsafe_kind
 from ftgate.errors import ArtifactError, Problems
 
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib")
@@ -34,7 +34,7 @@ def _refuse_content(snapshot: Snapshot, name: str) -> None:
     where, suffix = f"{snapshot.reference}: {name}", Path(name).suffix.lower()
     if suffix in (*_CODE, *_PICKLES):
         return  # refused by its name
-    kind = _pickled(snapshot.path / name)
+    kind = unsafe_kind(snapshot.path / name)
     if kind is not None:
         raise ArtifactError(f"{where}: {kind} by its content, which can run code when it is loaded", hint=_SAFE)
     if suffix == ".json" and snapshot.files[name].size <= _MOST_JSON:
@@ -54,25 +54,6 @@ def refuse_names(names: Iterable[str], reference: str, hint: str = "") -> None:
             reason = f"{where}{trainer}: a format that can run code when it is loaded"
             problems.found.append(ArtifactError(reason, hint=_SAFE + hint))
     problems.raise_any()
-
-
-def _pickled(path: Path) -> str | None:
-    """What kind of pickle a file is by its first bytes, whatever its name.
-
-    A safetensors file whose header happens to have the length that a pickle starts with is told apart by what follows:
-    the header's opening brace after eight bytes, the last four of them zero.
-    """
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        return None if start[4:] == b"\0\0\0\0{" else "a pickle"
-    if start.startswith(b"PK\x03\x04"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return "a PyTorch archive" if any(n.endswith(".pkl") for n in archive.namelist()) else None
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            return "a damaged archive"
-    return None
 
 
 def _refuse_remote_code(where: str, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A remote snapshot as far as a preflight needs it: small files whole, large weights as headers in files with holes."""
+"""A remote snapshot as far as a preflight needs it: small files and an adapter whole, other weights as headers alone.
+
+The rest of such a file is a hole, which reads as zeros.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import atexit
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.digest import SMALL, FileEntry, Snapshot, tree_digest
+from ftgate.artifacts.digest import GLANCE, SMALL, FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.download import TRIES, persistently
 from ftgate.artifacts.fetch import Wish, listed
 from ftgate.artifacts.safetensors_header import MOST_HEADER
 from ftgate.artifacts.sources.base import RemoteFile, Source, TransientError
 from ftgate.artifacts.unpack import is_archive
+from ftgate.artifacts.weights import ADAPTER
 from ftgate.errors import DownloadError
 
 _HEAD = 1024
@@ -24,6 +29,9 @@ _HEAD = 1024
 def skim(wish: Wish, cache: Cache) -> Snapshot | None:
     """The snapshot of ``wish`` with nothing but headers in its large files, in a folder that ends with the process.
 
+    An adapter's own weights are fetched whole, up to what a glance reads: it is their numbers that can be wrong. The
+    files that are not whole are the snapshot's ``hollow``.
+
     None where a copy that need not be looked at again may be in the cache, and where the source has to be fetched whole
     to be looked at: archives, and files of unknown size. The digest is empty unless the source knows those of its large
     files. Raises ArtifactError for what is refused, DownloadError when the source cannot be read.
@@ -32,17 +40,19 @@ def skim(wish: Wish, cache: Cache) -> Snapshot | None:
     if known is not None and (wish.source.fixed or wish.digest is not None):
         return None
     files = listed(wish)
-    large = [file for file in files if (file.size or 0) > SMALL]
+    large = {file.name for file in files if (file.size or 0) > (GLANCE if file.name == ADAPTER else SMALL)}
     if not large or any(file.size is None or is_archive(file.name) for file in files):
         return None
     folder = Path(tempfile.mkdtemp(prefix="ftgate-skim-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        entries = {file.name: persistently(_skim, wish.source, file, folder, whole=file not in large) for file in files}
+        entries = {
+            file.name: persistently(_skim, wish.source, file, folder, whole=file.name not in large) for file in files
+        }
     except TransientError as error:
         raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
     digest = tree_digest(entries) if all(entry.sha256 for entry in entries.values()) else ""
-    return Snapshot(folder, wish.reference, entries, digest)
+    return Snapshot(folder, wish.reference, entries, digest, frozenset(large))
 
 
 def _skim(source: Source, file: RemoteFile, folder: Path, *, whole: bool) -> FileEntry:
@@ -50,9 +60,12 @@ def _skim(source: Source, file: RemoteFile, folder: Path, *, whole: bool) -> Fil
     path = folder / file.name
     path.parent.mkdir(parents=True, exist_ok=True)
     if whole:
-        content = _read(source, file, 0, size)
-        path.write_bytes(content)
-        return FileEntry(size, hashlib.sha256(content).hexdigest())
+        digest = hashlib.sha256()
+        with path.open("wb") as copy:
+            for piece in _pieces(source, file, 0, size):
+                copy.write(piece)
+                digest.update(piece)
+        return FileEntry(size, digest.hexdigest())
     head = _read(source, file, 0, _HEAD)
     length = int.from_bytes(head[:8], "little")
     # A length that makes no sense, or no header at all, is left for whoever reads it to name.
@@ -65,14 +78,20 @@ def _skim(source: Source, file: RemoteFile, folder: Path, *, whole: bool) -> Fil
 
 
 def _read(source: Source, file: RemoteFile, start: int, size: int) -> bytes:
-    """``size`` bytes from ``start`` on. Raises TransientError where there are fewer."""
-    content = bytearray()
+    return b"".join(_pieces(source, file, start, size))
+
+
+def _pieces(source: Source, file: RemoteFile, start: int, size: int) -> Iterator[bytes]:
+    """``size`` bytes from ``start`` on, piece by piece. Raises TransientError where there are fewer."""
+    left = size
     with source.open(file, start) as stream:
-        skipped = start - stream.start  # a source may begin earlier than it was asked to
+        skip = start - stream.start  # a source may begin earlier than it was asked to
         for chunk in stream.chunks:
-            content += chunk
-            if len(content) >= skipped + size:
-                return bytes(content[skipped : skipped + size])
-    if len(content) < skipped + size:
-        raise TransientError(f"{file.name}: it ended after {len(content):,} of {skipped + size:,} bytes")
-    return b""
+            piece = chunk[skip : skip + left]
+            skip = max(0, skip - len(chunk))
+            left -= len(piece)
+            yield piece
+            if not left:
+                return
+    if left:
+        raise TransientError(f"{file.name}: it ended after {start + size - left:,} of {start + size:,} bytes")

@@ -70,9 +70,13 @@ def embed_to_files(
 
 def prune(folder: Path, most: int = KEPT_BYTES) -> None:
     """Remove the blocks that were used longest ago, as many as it takes to keep no more than ``most`` bytes."""
-    known = sorted(((p.stat().st_mtime, p.stat().st_size, p) for p in folder.glob("*.npy")), reverse=True)
+    known = []
+    for path in folder.glob("*.npy"):
+        with suppress(FileNotFoundError):  # another run may prune the same folder
+            found = path.stat()
+            known.append((found.st_mtime, found.st_size, path))
     kept = 0
-    for _, size, path in known:
+    for _, size, path in sorted(known, reverse=True):
         kept += size
         if kept > most:
             path.unlink(missing_ok=True)

@@ -10,22 +10,37 @@ from itertools import repeat
 import numpy as np
 from numpy.typing import NDArray
 
+Hits = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""For each size the n-grams that were found, as places in the table, and where each begins."""
+
 
 class Table:
-    """The n-grams looked for, as 64-bit polynomial hashes of their words' codes, sorted for each size."""
+    """The n-grams looked for, as 64-bit polynomial hashes of their words' codes, sorted for each size.
 
-    def __init__(self, grams: Sequence[tuple[str, ...]]) -> None:
+    ``wholes`` are longer texts that begin with one of the n-grams, to be found as a whole.
+    """
+
+    def __init__(self, grams: Sequence[tuple[str, ...]], wholes: Sequence[tuple[str, ...]] = ()) -> None:
         known = sorted({word for gram in grams for word in gram})
         self.ids: Mapping[str, int] = {word: i for i, word in enumerate(known, 1)}
         self.codes = np.array([0, *map(_code, known)], dtype=np.uint64)
         self.common = np.zeros(len(grams), dtype=np.bool_)
-        self.sizes: dict[int, tuple[NDArray[np.uint64], NDArray[np.int64]]] = {}
-        for size in {len(gram) for gram in grams}:
-            places = [place for place, gram in enumerate(grams) if len(gram) == size]
-            ids = np.array([[self.ids[word] for word in grams[place]] for place in places], dtype=np.int64)
+        sizes = {len(gram) for gram in grams}
+        beginnings = {whole[:size] for whole in wholes for size in sizes}
+        self.begins = np.array([gram in beginnings for gram in grams], dtype=np.bool_)
+        self.sizes = self._sorted(grams)
+        self.wholes = self._sorted(wholes)
+
+    def _sorted(self, texts: Sequence[tuple[str, ...]]) -> dict[int, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
+        """By size, the hashes of texts in order and the place of each."""
+        found = {}
+        for size in {len(text) for text in texts}:
+            places = [place for place, text in enumerate(texts) if len(text) == size]
+            ids = np.array([[self.ids[word] for word in texts[place]] for place in places], dtype=np.int64)
             hashes = _hashed(self.codes[ids].T)
             order = np.argsort(hashes)
-            self.sizes[size] = hashes[order], np.array(places, dtype=np.int64)[order]
+            found[size] = hashes[order], np.array(places, dtype=np.int64)[order]
+        return found
 
 
 class Batch:
@@ -45,22 +60,53 @@ class Batch:
         self.ids.extend(map(table.ids.get, said, repeat(0)))
         self.ids.append(0)
 
-    def matches(self, table: Table) -> Iterator[tuple[int, int, int]]:
-        """Place in the table, line and text of every n-gram that is in both and not yet common."""
+    def hits(self, table: Table) -> Hits:
+        """Every n-gram that is in both, common or not."""
+        found = []
         ids = np.array(self.ids, dtype=np.int64)
         codes, at = table.codes[ids], np.arange(len(ids))
         gap = np.maximum.accumulate(np.where(ids == 0, at, -1)) if len(ids) else at
-        starts = np.array(self.starts, dtype=np.int64)
         for size, (hashes, places) in table.sizes.items():
             first = np.flatnonzero(at - gap >= size) - size + 1
             sought = _hashed([codes[first + k] for k in range(size)])
-            slot = np.minimum(np.searchsorted(hashes, sought), len(hashes) - 1)
-            hit = hashes[slot] == sought
-            gram, first = places[slot[hit]], first[hit]
-            text = np.searchsorted(starts, first, side="right") - 1
-            for place, k in zip(gram.tolist(), text.tolist(), strict=True):
+            place, hit = _looked_up(sought, hashes, places)
+            found.append((place, first[hit]))
+        return found
+
+    def matches(self, hits: Hits, table: Table) -> Iterator[tuple[int, int, int]]:
+        """Place in the table, line and text of every n-gram in ``hits`` that is not yet common."""
+        for gram, first in hits:
+            for place, k in zip(gram.tolist(), self._texts_at(first), strict=True):
                 if not table.common[place]:
                     yield place, self.lines[k], self.texts[k]
+
+    def held(self, hits: Hits, table: Table) -> Iterator[tuple[int, int]]:
+        """Place and line of every whole of ``table`` that stands in a text: looked for where ``hits`` let it begin."""
+        codes = table.codes[np.array(self.ids, dtype=np.int64)]
+        first = np.concatenate([at[table.begins[gram]] for gram, at in hits]) if hits else np.empty(0, np.int64)
+        total = np.zeros(len(first), dtype=np.uint64)
+        for k in range(max(table.wholes, default=0)):
+            code = codes[np.minimum(first + k, len(codes) - 1)]  # the last one is 0, as is any that no whole holds
+            first, total = first[code != 0], _hashed([total[code != 0], code[code != 0]])
+            if not len(first):
+                return
+            if k + 1 in table.wholes:
+                place, hit = _looked_up(total, *table.wholes[k + 1])
+                for whole, text in zip(place.tolist(), self._texts_at(first[hit]), strict=True):
+                    yield whole, self.lines[text]
+
+    def _texts_at(self, at: NDArray[np.int64]) -> list[int]:
+        found: list[int] = (np.searchsorted(np.array(self.starts, dtype=np.int64), at, side="right") - 1).tolist()
+        return found
+
+
+def _looked_up(
+    sought: NDArray[np.uint64], hashes: NDArray[np.uint64], places: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The places of those hashes that are known, and which ones these are."""
+    slot = np.minimum(np.searchsorted(hashes, sought), len(hashes) - 1)
+    hit = hashes[slot] == sought
+    return places[slot[hit]], hit
 
 
 def _code(word: str) -> int:

@@ -14,7 +14,7 @@ from ftgate.wording.sightings import Sighting
 LONG, SHORT = 13, 8
 """Words in the n-grams that tell a text; those under ``LONG`` words are told by ``SHORT``, shorter ones as a whole."""
 MOST_COMMON = 10
-"""An n-gram in more different texts than this is a common phrase and tells nothing."""
+"""An n-gram in more different texts than this is a common phrase and tells nothing: only a prompt as a whole does."""
 BATCH = 500_000
 """Words that are compared at once: 20 MB."""
 
@@ -35,7 +35,9 @@ class Index:
 
     ``prompts`` are told by word n-grams (Brown et al. 2020, appendix C, with shorter ones for short texts) and as a
     whole; an answer of ``LONG`` words or more by its n-grams too, while a shorter one recurs by chance. Departure: an
-    n-gram is counted once for each *different* text that holds it, so that rows repeated in training stay evidence.
+    n-gram is counted once for each *different* text that holds it, so that rows repeated in training stay evidence. A
+    prompt of more than one n-gram is found too where a text holds all of it, however common each n-gram is: one
+    question under many instructions makes them all so.
     """
 
     def __init__(self, prompts: Sequence[str], answers: Sequence[str | None] = ()) -> None:
@@ -55,12 +57,15 @@ class Index:
                 self._add(i, said, of_answer=True)
         self._lengths = {key.count(" ") + 1 for key in self._wholes}
         self._list = list(self._grams.values())
-        self._table = Table(list(self._grams))
+        self._long = [tuple(key.split(" ")) for key in self._wholes]
+        self._long = [said for said in self._long if len(said) > _size(said)]
+        self._held: dict[int, int] = {}
+        self._table = Table(list(self._grams), self._long)
         self._near = Near(self._sets)
         self._batch = Batch()
 
     def _add(self, i: int, said: Sequence[str], *, of_answer: bool) -> None:
-        size = LONG if len(said) >= LONG else SHORT
+        size = _size(said)
         for gram in _ngrams(said, size):
             entry = self._grams[gram]
             entry.size = size
@@ -90,7 +95,11 @@ class Index:
         self._near.compare(line, said)
 
     def _flush(self) -> None:
-        for gram, line, text in self._batch.matches(self._table):
+        hits = self._batch.hits(self._table)
+        for whole, line in self._batch.held(hits, self._table):
+            for i in self._wholes[" ".join(self._long[whole])]:
+                self._held[i] = min(line, self._held.get(i, line))
+        for gram, line, text in self._batch.matches(hits, self._table):
             entry = self._list[gram]
             entry.first = entry.first or line
             entry.seen.add(text)
@@ -109,8 +118,14 @@ class Index:
                 by = f"{entry.size}-gram" + (" of the answer" if i in entry.of_answer else "")
                 if i not in contained or entry.first < contained[i].line:
                     contained[i] = Sighting(entry.first, by)
+        for i, line in self._held.items():
+            contained.setdefault(i, Sighting(line, "whole prompt"))
         near = {i: found for i, found in self._near.found.items() if i not in contained}
         return dict(sorted(contained.items())), dict(sorted(near.items()))
+
+
+def _size(said: Sequence[str]) -> int:
+    return LONG if len(said) >= LONG else SHORT
 
 
 def _said(text: str) -> list[str]:

@@ -34,6 +34,20 @@ SECRETS = {
     "DB_PASSWORD": "pw16",
     "HTTPS_PROXY": "http://user:pw17@proxy:3128",
     "SSH_AUTH_SOCK": "agent18",
+    "PGPASSWORD": "pw19",
+    "MYSQL_PWD": "pw20",
+    "REDISCLI_AUTH": "pw21",
+    "CI_JOB_JWT": "jwt22",
+    "GITHUBTOKEN": "ghs_23",
+    "PIP_INDEX_URL": "https://token24@host/simple",
+    "NPM_CONFIG__AUTH": "npm25",
+    "CLIENTSECRET": "secret26",
+    "AUTHORIZATION": "bearer27",
+    "CACHE_OF_MINE": "hf_abcdefghijklmnop28",
+    "FORGE": "github_pat_abcdefghijklmnop29",
+    "FORGE_TOO": "ghp_abcdefghijklmnop30",
+    "SERVICE": "sk-proj-abcdefghijklmnop31",
+    "CLOUD": "AKIAABCDEFGHIJKLMN32",
 }
 KEPT = {
     "TOKENIZERS_PARALLELISM": "false",
@@ -44,6 +58,13 @@ KEPT = {
     "GITHUB_WORKSPACE": "work",
     "NO_PROXY": "localhost:80",
     "MONKEY": "see",
+    "PWD": "/work",
+    "OLDPWD": "/work",
+    "GIT_AUTHOR_NAME": "someone",
+    "LIST_URL": "https://host/path@1.0",
+    "BACKEND": "sk-learn",
+    "TOKENIZER": "slow",
+    "HF_HOME": "hf_cache",
 }
 SCRIPT = """
 import os, subprocess, sys

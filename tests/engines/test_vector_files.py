@@ -85,3 +85,10 @@ def test_the_oldest_blocks_go_first(tmp_path: Path) -> None:
         os.utime(path, (1000 - age, 1000 - age))
     prune(tmp_path, 250)
     assert sorted(p.stem for p in tmp_path.glob("*.npy")) == ["a", "b"]
+
+
+def test_a_block_that_another_run_removes_meanwhile_is_no_problem(tmp_path: Path) -> None:
+    (tmp_path / "here.npy").write_bytes(bytes(100))
+    (tmp_path / "gone.npy").symlink_to(tmp_path / "removed")  # listed, and not there to be looked at
+    prune(tmp_path, 250)
+    assert (tmp_path / "here.npy").exists()

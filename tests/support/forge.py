@@ -93,6 +93,8 @@ class Registry:
 
     def __init__(self, layers: Mapping[str, bytes], *, unpack: bool = False) -> None:
         self.layers = dict(layers)
+        self.realm = ""
+        """A query that the address for logins already has."""
         annotations = {"io.deis.oras.content.unpack": "true"} if unpack else {}
         described = [
             {
@@ -120,11 +122,12 @@ class Registry:
     def _answer(self, asked: Asked) -> Reply:
         allowed = asked.headers.get("Authorization")
         if asked.path == "/token":
+            assert "?" not in asked.query
             if allowed != f"Basic {LOGIN}":
                 return Reply(status=401)
             return Reply(json.dumps({"token": REGISTRY_TOKEN, "expires_in": 300}).encode())
         if allowed != f"Bearer {REGISTRY_TOKEN}":
-            challenge = f'Bearer realm="{self.api.url}/token",service="reg",scope="x"'
+            challenge = f'Bearer realm="{self.api.url}/token{self.realm}",service="reg",scope="x"'
             return Reply(status=401, headers={"WWW-Authenticate": challenge})
         if asked.path in ("/v2/", "/v2"):
             return Reply(b"{}")

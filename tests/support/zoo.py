@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -60,6 +62,16 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "pickle by content": (put("weights.dat", pickle.dumps([1])), ["weights.dat: a pickle by its content"]),
     "pickle as text": (put("notes.txt", pickle.dumps({}, 2)), ["notes.txt: a pickle by its content"]),
     "pickle as safetensors": (put("model.safetensors", pickle.dumps([1] * 99)), ["a pickle by its content"]),
+    "pickle of protocol 0": (put("weights.dat", pickle.dumps(np.ones(3), 0)), ["weights.dat: a pickle by its content"]),
+    "pickle of protocol 1": (put("weights", pickle.dumps(np.ones(3), 1)), ["weights: a pickle by its content"]),
+    "pickle like safetensors": (put("x.dat", b"\x80\x02NJ\0\0\0\0{."), ["x.dat: a pickle by its content"]),
+    "pickle that calls": (put("x.dat", b"cos\nsystem\n(S'true'\ntR."), ["x.dat: a pickle by its content"]),
+    "pickle of an old class": (put("x.dat", b"(S'true'\nios\nsystem\n."), ["x.dat: a pickle by its content"]),
+    "tar by content": (put("x.dat", bytes(257) + b"ustar\x0000"), ["x.dat: a tar archive by its content"]),
+    "gzip by content": (put("x.dat", gzip.compress(b"x")), ["x.dat: a gzip file by its content"]),
+    "xz by content": (put("x.dat", lzma.compress(b"x")), ["x.dat: an xz file by its content"]),
+    "array by content": (put("x.dat", b"\x93NUMPY\x01\x00"), ["x.dat: a NumPy array by its content"]),
+    "HDF5 by content": (put("x.dat", b"\x89HDF\r\n\x1a\n"), ["x.dat: an HDF5 file by its content"]),
     "archive by content": (torch_zip("weights"), ["weights: a PyTorch archive by its content"]),
     "broken archive": (put("x.json", b"PK\x03\x04junk"), ["x.json: a damaged archive by its content"]),
     "python": (put("modeling_x.py", "x"), ["modeling_x.py: code in a model snapshot"]),

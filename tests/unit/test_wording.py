@@ -55,6 +55,24 @@ def test_a_phrase_in_more_than_ten_texts_is_common(texts: int, contaminated: boo
     assert (0 in contained) == contaminated
 
 
+@pytest.mark.parametrize(("size", "contaminated"), [(40, True), (14, True), (13, False), (9, True), (8, False)])
+@pytest.mark.parametrize("batch", [10, 500_000])
+def test_a_question_under_many_instructions_is_found(
+    size: int, contaminated: bool, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its n-grams is common; all of them in one text are none. One alone could be any phrase."""
+    monkeypatch.setattr(index, "BATCH", batch)
+    rows = [f"instruction number {i}: {counted(size)} answer with {i} words" for i in range(60)]
+    contained, _ = found([counted(size), counted(size)], rows)
+    assert contained == (dict.fromkeys((0, 1), Sighting(1, "whole prompt")) if contaminated else {})
+
+
+def test_an_instruction_that_items_share_with_training_data_contaminates_none() -> None:
+    rows = [f"{counted(100)} question {i}" for i in range(60)]
+    items = [f"{counted(100)} other {i}" for i in range(30)] + [f"{counted(100)} question 59"]
+    assert list(found(items, rows)[0]) == [30]
+
+
 def test_another_ngram_of_the_same_item_still_tells_it() -> None:
     common, rare = counted(13), counted(13, "r")
     rows = [f"{common} number {i}" for i in range(50)] + [f"see {rare}"]

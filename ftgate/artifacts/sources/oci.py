@@ -108,18 +108,16 @@ class Oci:
         return self._token(dict(_PARAMETER.findall(challenge)), login) if challenge else ("", 3600.0)
 
     def _token(self, asked: dict[str, str], login: str | None) -> tuple[str, float]:
-        realm = asked.get("realm", "")
-        parts = urlsplit(realm)
+        parts = urlsplit(asked.get("realm", ""))
         if parts.netloc != self._host and not self._http.permits(parts.netloc):
             raise ArtifactError(
                 f"{self._what}: the registry sends logins to {parts.netloc}, which is not an allowed host",
                 hint="if the host is trusted, add it to artifacts.redirect_hosts in the policy",
             )
         query = urlencode({"service": asked.get("service", ""), "scope": f"repository:{self._name}:pull"})
+        address = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Authorization": f"Basic {login}"} if login else {}
-        found = json.loads(
-            Http(f"{parts.scheme}://{parts.netloc}", (), _HOW).text(f"{realm}?{query}", self._what, headers)
-        )
+        found = json.loads(Http(f"{parts.scheme}://{parts.netloc}", (), _HOW).text(address, self._what, headers))
         token = found.get("token") or found.get("access_token")
         return f"Bearer {token}", float(found.get("expires_in") or 60)
 

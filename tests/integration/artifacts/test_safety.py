@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import tarfile
@@ -279,6 +280,14 @@ def test_answers_that_make_no_sense(content: bytes, resolve: Any, monkeypatch: A
         for reference in (f"oci://{site.host}/a/b:v1", "github://a/b/releases/v1", f"hf://a/b@{COMMIT}"):
             with pytest.raises(FtgateError):
                 resolve(reference)
+
+
+@pytest.mark.parametrize("size", ["12", -1, 1.5, True, [], {}])
+def test_sizes_that_are_none(size: Any, resolve: Any) -> None:
+    layer = {"digest": f"sha256:{'0' * 64}", "size": size, "annotations": {"org.opencontainers.image.title": "a.json"}}
+    manifest = json.dumps({"schemaVersion": 2, "layers": [layer]}).encode()
+    with serving(lambda _: Reply(manifest)) as site, pytest.raises(ArtifactError, match="something unexpected"):
+        resolve(f"oci://{site.host}/a/b:v1")
 
 
 def test_a_server_that_only_looks_like_a_file(resolve: Any) -> None:

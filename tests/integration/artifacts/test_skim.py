@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from support.hub import COMMIT, Hub
 from support.remote import Fault, folder_site, serving, tree
-from support.world import World, write_full
+from support.world import World, write_adapter, write_full
+from support.zoo import rewritten
 
 from ftgate.artifacts import skim
 from ftgate.artifacts.digest import take_snapshot
@@ -115,3 +117,49 @@ def test_check_looks_and_fetches_no_weights(
         assert left.value.code == 0, document["problems"]
         assert document["models"]["base"]["parameters"] > 2_000_000
         assert sum(site.sent.values()) < 400_000
+
+
+def checked(world: World, capsys: pytest.CaptureFixture[str], url: str) -> Any:
+    """What ``ftgate check`` says of a candidate at ``url``."""
+    world.manifest["candidate"]["source"] = url
+    world.policy["artifacts"]["allow"] = ["models/*", f"{url}**"]
+    world.policy_path.write_text(yaml.safe_dump(world.policy))
+    world.manifest_path.write_text(yaml.safe_dump(world.manifest))
+    with pytest.raises(SystemExit):
+        main(["check", "--json", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("glance", [4 << 30, 1500], ids=["fetched whole", "left where it is"])
+def test_a_large_adapter_is_not_taken_for_one_of_zeros(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, glance: int
+) -> None:
+    monkeypatch.setattr(skim, "SMALL", 1500)
+    monkeypatch.setattr(skim, "GLANCE", glance)
+    world = World(tmp_path / "world")
+    adapter = write_adapter(tmp_path / "adapter", rank=64)
+    with serving(folder_site(tree(adapter))) as site:
+        document = checked(world, capsys, f"{site.url}/m/")
+    assert not document["problems"]
+    assert any("not searched for NaN" in note for note in document["notes"]) == (glance == 1500)
+
+
+def test_a_broken_number_in_a_large_adapter_is_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(skim, "SMALL", 1500)
+    world = World(tmp_path / "world")
+    adapter = write_adapter(tmp_path / "adapter", rank=64)
+    rewritten(lambda tensors: {name: np.full_like(value, np.nan) for name, value in tensors.items()})(adapter)
+    with serving(folder_site(tree(adapter))) as site:
+        document = checked(world, capsys, f"{site.url}/m/")
+    assert any("holds NaN or infinity" in problem["message"] for problem in document["problems"])
+
+
+def test_the_holes_of_full_weights_are_not_said_to_be_numbers(
+    tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path / "world")
+    with serving(folder_site(tree(model))) as site:
+        document = checked(world, capsys, f"{site.url}/m/")
+    assert any(f"{site.url}/m/: not searched for NaN" in note for note in document["notes"])

@@ -91,6 +91,11 @@ def test_registry(registry: Registry, resolve: Any, adapter: Path) -> None:
     assert same(resolve(f"oci://{registry.api.host}/acme/bot@sha256:{digest(registry.manifest)}"), adapter)
 
 
+def test_a_registry_whose_address_for_logins_has_a_query(registry: Registry, resolve: Any, adapter: Path) -> None:
+    registry.realm = "?client=any"
+    assert same(resolve(f"oci://{registry.api.host}/acme/bot:v1"), adapter)
+
+
 def test_registry_folder(files: dict[str, bytes], resolve: Any, adapter: Path, tmp_path: Path) -> None:
     registry = Registry({"bot": taped(files, "bot/")}, unpack=True)
     log_in(tmp_path, registry)

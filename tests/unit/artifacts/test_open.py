@@ -179,3 +179,13 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, ftgate.artifacts.open, ftgate.artifacts.resolve, ftgate.datasets\nprint(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "vllm", "transformers", "peft", "safetensors", "pyarrow"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["N.B. this", "0.5", "(see) it.", ".", "", "#version: 0.2\na b\n", "cat\ndog\nbird\nR."]
+)
+@pytest.mark.parametrize("name", ["vocab.txt", "LICENSE", "tokenizer.model"])
+def test_a_text_is_no_pickle(tmp_path: Path, name: str, text: str) -> None:
+    folder = write_full(tmp_path / "model")
+    (folder / name).write_text(text)
+    assert open_model("x", take_snapshot(folder, "x"), None).kind == "full"
