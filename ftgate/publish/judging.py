@@ -121,7 +121,7 @@ def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None
 def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:
     """The manifests that the change touches, as they stand in the judged commit.
 
-    Where there is nothing to compare with, as for a release, ``paths`` is None and these are all manifests of the commit.
+    Where there is nothing to compare with, as for a release, ``paths`` is None: then all manifests of the commit.
     """
     if paths is not None and not paths:
         return []
