@@ -91,8 +91,9 @@ class Job:
 
     def _clear(self) -> None:
         """A machine of one's own keeps its workspace: an earlier run's report must not pass for this one's."""
-        for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]-*"):
-            shutil.rmtree(folder)
+        for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]*-*"):
+            if folder.name.partition("-")[0].isdecimal():
+                shutil.rmtree(folder)
 
     def report(self) -> int:
         """Tell everyone what the folders say, whatever is left of them."""
@@ -102,6 +103,7 @@ class Job:
 
     def all(self) -> int:
         """All three in one job. A final status follows whatever goes wrong between."""
+        self._clear()
         code = self.plan()
         if code == 0:
             self.evaluate()
