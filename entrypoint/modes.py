@@ -19,7 +19,8 @@ VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
 MODES = ("plan", "evaluate", "report", "all")
-HIDDEN = {"GITHUB_TOKEN", "INPUT_TOKEN"} | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
+TOKENS = {"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", "INPUT_TOKEN"}
+HIDDEN = TOKENS | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
 """What the evaluation does not see: tokens, and the files by which a step speaks to its runner."""
 Call = Callable[[Sequence[str], Mapping[str, str]], int]
 """Runs ftgate with these arguments in this environment; returns its exit code."""

@@ -170,7 +170,14 @@ def test_all_in_one_never_reports_what_an_earlier_run_left(workspace: Path, brok
 def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
     parcel("models/a.yaml")
     recorder = Recorder()
-    play("all", recorder, GITHUB_TOKEN="hush", ACTIONS_RUNTIME_TOKEN="hush", ACTIONS_ID_TOKEN_REQUEST_TOKEN="hush")
+    secrets = (
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "GH_ENTERPRISE_TOKEN",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    )
+    play("all", recorder, **dict.fromkeys(secrets, "hush"))
     for call, env in zip(recorder.calls, recorder.environments, strict=True):
         if call[0] in ("publish", "fetch"):
             assert env["GITHUB_TOKEN"] == "hush"
