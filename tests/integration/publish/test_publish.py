@@ -86,6 +86,24 @@ def test_nothing_that_names_a_model_changed(hub, scene):
     assert hub.comments == []
 
 
+@pytest.mark.parametrize("renamed", [{}, {"attic/bot.yaml": reports.manifest(version="v0")}])
+def test_a_manifest_that_is_taken_away_is_named(hub, scene, renamed):
+    head = scene.push({"models/bot.yaml": None, **renamed})
+    assert scene.pending() == 0
+    assert scene.publish() == 0
+    assert state(hub, head) == ("success", "no model change (removed: models/bot.yaml)")
+
+
+def test_a_manifest_that_is_taken_away_is_named_beside_a_verdict(hub, scene):
+    head = scene.push({"models/bot.yaml": None, "models/mail.yaml": reports.manifest("mail")})
+    assert scene.publish(scene.report("pass", name="mail")) == 0
+    found, text = state(hub, head)
+    assert found == "success"
+    assert text.startswith("allow: mail ")
+    assert " (removed: models/bot.yaml) [record " in text
+    assert len(text) <= 140
+
+
 def test_a_change_of_model_that_was_taken_back_is_said_in_the_comment_that_is_there(hub, scene):
     scene.push()
     scene.publish(scene.report("block"))
