@@ -33,7 +33,10 @@ case $kind in
     ;;
   gpu)
     # Of the machine, only the parcel, the place for answers and what the workflow names; no file of the runner.
-    run+=(--env INPUT_MODE=evaluate --gpus "$INPUT_GPUS" --shm-size "$INPUT_SHM_SIZE")
+    # Docker reads the value as CSV: a list of devices is one field only within quotes of its own.
+    gpus=$INPUT_GPUS
+    [[ $gpus == *,* && $gpus != *'"'* ]] && gpus="\"$gpus\""
+    run+=(--env INPUT_MODE=evaluate --gpus "$gpus" --shm-size "$INPUT_SHM_SIZE")
     run+=(--volume "$GITHUB_WORKSPACE/$INPUT_JOB:$work/$INPUT_JOB:ro")
     run+=(--volume "$GITHUB_WORKSPACE/$INPUT_OUT:$work/$INPUT_OUT")
     if [[ -n ${INPUT_CACHE:-} ]]; then run+=(--volume "$INPUT_CACHE:/cache" --env HF_HOME=/cache/huggingface); fi
@@ -45,4 +48,11 @@ case $kind in
     exit 2
     ;;
 esac
-exec docker "${run[@]}" "$image"
+code=0
+docker "${run[@]}" "$image" || code=$?
+# 125: Docker itself could not start the container, so nothing in it can say what the machine lacks.
+if [[ $kind == gpu && $code == 125 ]]; then
+  echo "ftgate: error: Docker could not start a container with --gpus $INPUT_GPUS" >&2
+  echo "  what to do: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker" >&2
+fi
+exit "$code"

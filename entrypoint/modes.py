@@ -19,7 +19,8 @@ VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
 MODES = ("plan", "evaluate", "report", "all")
-HIDDEN = {"GITHUB_TOKEN", "INPUT_TOKEN"} | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
+TOKENS = {"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", "INPUT_TOKEN"}
+HIDDEN = TOKENS | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
 """What the evaluation does not see: tokens, and the files by which a step speaks to its runner."""
 Call = Callable[[Sequence[str], Mapping[str, str]], int]
 """Runs ftgate with these arguments in this environment; returns its exit code."""
@@ -91,8 +92,9 @@ class Job:
 
     def _clear(self) -> None:
         """A machine of one's own keeps its workspace: an earlier run's report must not pass for this one's."""
-        for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]-*"):
-            shutil.rmtree(folder)
+        for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]*-*"):
+            if folder.name.partition("-")[0].isdecimal():
+                shutil.rmtree(folder)
 
     def report(self) -> int:
         """Tell everyone what the folders say, whatever is left of them."""
@@ -102,6 +104,7 @@ class Job:
 
     def all(self) -> int:
         """All three in one job. A final status follows whatever goes wrong between."""
+        self._clear()
         code = self.plan()
         if code == 0:
             self.evaluate()

@@ -157,8 +157,10 @@ def waive(
     records = [r for r in (chain.records if chain else ()) if r.pull_request == number]
     wanted = waiver_for(records, head, candidate, by, reason, days, now)
     record = append(hub, branch, wanted).record
-    open_ = _still_open(records, head, {candidate, *_waived(records, head, now)})
-    if not open_:
+    latest = next((r for r in reversed(records) if r.kind == "run" and r.head == head), None)
+    waived = {candidate, *_waived(records, head, now)}
+    # An error names few models or none, and stays an error: what it did not judge is not open to a waiver.
+    if latest and latest.verdict in ("block", "hold") and not _still_open(latest, waived):
         words = f"waived by {by} until {record.expires[:10]}: {record.reason}"
         text = clip(words, DESCRIPTION_LIMIT - len(quote(record))) + quote(record)
         hub.set_status(head, context, CommitStatus(STATES["waived"], text, ""))
@@ -174,10 +176,9 @@ def _show(hub: Hub, comment: Comment, record: Record) -> None:
         hub.edit_comment(comment, body)
 
 
-def _still_open(records: Sequence[Record], head: str, waived: set[str]) -> list[str]:
-    """Candidates of the latest run on ``head`` that neither passed nor were waived."""
-    runs = [r for r in records if r.kind == "run" and r.head == head]
-    return [e.candidate for e in runs[-1].models if e.verdict != "allow" and e.candidate not in waived] if runs else []
+def _still_open(run: Record, waived: set[str]) -> list[str]:
+    """Candidates of ``run`` that neither passed nor were waived."""
+    return [e.candidate for e in run.models if e.verdict != "allow" and e.candidate not in waived]
 
 
 def _waived(records: Sequence[Record], head: str, now: str) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ftgate.errors import FtgateError, PublishError
 from ftgate.publish import judging
 from ftgate.publish.branch import read_ledger
+from ftgate.publish.changes import removed_manifests
 from ftgate.publish.comment import Section, difference
 from ftgate.publish.context import Outcome, Place
 from ftgate.publish.hub import Hub, Pull
@@ -51,7 +52,9 @@ class Case:
     rules: Rules | None = None
     judged: list[Judged] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    """Paths of the manifests that the change touches."""
+    """Paths of the manifests to judge: those that the change touches, or all where there is nothing to compare with."""
+    removed: list[str] = field(default_factory=list)
+    """Paths of manifests that the change takes away: no model is judged by them any more."""
     policy_change: str = ""
     problems: list[str] = field(default_factory=list)
     waivers: list[Record] = field(default_factory=list)
@@ -100,12 +103,13 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
         case.rules = judging.read_rules(desk.hub, case.place, desk.policy_path)
         paths = judging.changed_paths(desk.hub, case.place, case.pull)
         _require_own_workflow(case.place, paths or [], desk.policy_path)
-        changed = None if paths is None else judging.manifests_of(desk.hub, case.place, case.rules, paths)
-        case.changed = [entry.path for entry in changed or ()]
+        changed = judging.manifests_of(desk.hub, case.place, case.rules, paths)
+        case.changed = [entry.path for entry in changed]
+        case.removed = removed_manifests(case.rules.policy.manifests, paths or [], case.changed)
         if paths is not None and desk.policy_path in paths:
             theirs = desk.hub.text_at(desk.policy_path, case.place.sha)
             case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
-        case.nothing_changed = changed == [] and not folders
+        case.nothing_changed = paths is not None and not changed and not folders
         if folders is not None and not case.nothing_changed:
             case.judged = judging.judge(folders, _standard(desk, case.rules, paths or []), changed)
             if not case.judged:

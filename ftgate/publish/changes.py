@@ -44,11 +44,20 @@ def changed_manifests(
     """The manifests in ``tree`` (path to file) that ``changed`` paths touch. ``read`` gives the content of a hash."""
     found = []
     touched = frozenset(changed)
-    for path in sorted(p for p in tree if any(matches(glob.split("/"), p.split("/")) for glob in globs)):
+    for path in sorted(p for p in tree if _named(globs, p)):
         entry = _open(path, tree[path], read)
         if path in touched or (entry.manifest is not None and _sources_touched(path, entry.manifest, tree, touched)):
             found.append(entry)
     return found
+
+
+def removed_manifests(globs: Sequence[str], changed: Sequence[str], left: Sequence[str]) -> list[str]:
+    """The ``changed`` manifests that are not ``left``: deleted, or renamed to what the policy does not name."""
+    return sorted(p for p in changed if p not in left and _named(globs, p))
+
+
+def _named(globs: Sequence[str], path: str) -> bool:
+    return any(matches(glob.split("/"), path.split("/")) for glob in globs)
 
 
 def _open(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifest:

@@ -1,8 +1,8 @@
 """The folders that another job left behind. Whoever ran the models may have written anything into them.
 
 So nothing is taken on trust that can be computed: each measurement is decided again from its numbers under the base
-branch's policy, and where the answers are there, the numbers are computed again from them. What disagrees is no
-verdict.
+branch's policy, and the numbers are computed again from the answers that every run leaves. What disagrees, or cannot be
+computed again, is no verdict.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,7 @@ LARGEST_REPORT = 50_000_000
 LIMITS = ("min_gain", "block_drop", "max_ece_increase")
 """The field of a measurement that holds its limit."""
 CLOSE = 1e-9
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 Redo = Callable[[Path], Report]
 """Takes the decision in a folder again from its answers, under the base branch's policy."""
 Judged = Literal["allow", "block", "hold", "error"]
@@ -75,8 +77,11 @@ def receive(folder: Path, standard: Standard) -> Delivery:
         return Delivery(folder, None, "", (said,))
     problems = (*disagreements(report, standard.policy), *other_questions(report, standard.suites))
     found = Delivery(folder, report, hashlib.sha256(content).hexdigest(), problems)
-    if found.problems or standard.redo is None or not (folder / "answers.jsonl").is_file():
+    if found.problems or standard.redo is None:
         return found
+    # A run always writes them, so without them somebody took them away, and the numbers with them out of our reach.
+    if not (folder / "answers.jsonl").is_file():
+        return found.but("answers.jsonl is missing, so the decision could not be taken again")
     try:
         again = standard.redo(folder)
     except Exception as error:  # whatever a stranger's files can make go wrong means the same: it could not be checked
@@ -91,6 +96,9 @@ def disagreements(report: Report, policy: Policy) -> Iterator[str]:
     said = str(report.provenance.get("policy_sha256"))
     if said != policy.sha256():
         yield f"it was decided under policy {said[:12]}, but the base branch's is {policy.sha256()[:12]}"
+    for role in ("base", "candidate"):
+        if not DIGEST.fullmatch(digest_in(report, role)):
+            yield f"it names no digest of the {role} (sha256: and 64 digits)"
     if set(report.measurements) != set(measurements):
         yield f"it measures {_listed(report.measurements)}, but the policy asks for {_listed(measurements)}"
         return

@@ -118,29 +118,27 @@ def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None
     return hub.changed_between(place.base_ref, place.sha)
 
 
-def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str]) -> list[ChangedManifest]:
-    """The manifests that the change touches, as they stand in the judged commit."""
-    if not paths:
-        return []
-    return changed_manifests(rules.policy.manifests, hub.tree(place.sha), paths, hub.blob)
+def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:
+    """The manifests that the change touches, as they stand in the judged commit.
 
-
-def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest] | None) -> list[Judged]:
-    """Every changed manifest with its report. One without a report, and a report without a manifest, is an error.
-
-    Where ``changed`` is None, as for a release, the reports stand for themselves.
+    Where there is nothing to compare with, as for a release, ``paths`` is None: then all manifests of the commit.
     """
-    arrived = [receive(folder, standard) for folder in folders]
-    if changed is None:
-        return [_alone(delivery, None) for delivery in arrived]
-    waiting = list(arrived)
+    if paths is not None and not paths:
+        return []
+    tree = hub.tree(place.sha)
+    return changed_manifests(rules.policy.manifests, tree, list(tree) if paths is None else paths, hub.blob)
+
+
+def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest]) -> list[Judged]:
+    """Every manifest to judge with its report. One without a report, and a report without a manifest, is an error."""
+    waiting = [receive(folder, standard) for folder in folders]
     judged = []
     for entry in changed:
         delivery = next((d for d in waiting if _belongs(d, entry)), None)
         if delivery is not None:
             waiting.remove(delivery)
         judged.append(_with_manifest(entry, delivery))
-    return judged + [_alone(d, "it belongs to no manifest that this change touches") for d in waiting]
+    return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 
 def verdict_of(judged: Sequence[Judged]) -> str:
@@ -187,6 +185,6 @@ def _with_manifest(entry: ChangedManifest, delivery: Delivery | None) -> Judged:
     return Judged(title, delivery, entry, problems)
 
 
-def _alone(delivery: Delivery, problem: str | None) -> Judged:
+def _alone(delivery: Delivery, problem: str) -> Judged:
     title = delivery.report.name if delivery.report else delivery.folder.name
-    return Judged(title or "(no name)", delivery, None, (*delivery.problems, *([problem] if problem else [])))
+    return Judged(title or "(no name)", delivery, None, (*delivery.problems, problem))

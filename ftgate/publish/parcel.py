@@ -19,7 +19,7 @@ from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.registry import read_measurements
 from ftgate.publish import judging
-from ftgate.publish.changes import LINK, changed_manifests
+from ftgate.publish.changes import LINK
 from ftgate.publish.context import Place
 from ftgate.publish.hub import File, Hub
 
@@ -41,7 +41,7 @@ def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
     rules = judging.read_rules(hub, place, policy_path)
     head = hub.tree(place.sha)
     paths = judging.changed_paths(hub, place, pull)
-    changed = changed_manifests(rules.policy.manifests, head, list(head) if paths is None else paths, hub.blob)
+    changed = judging.manifests_of(hub, place, rules, paths)
     if paths is None and not changed:
         raise ConfigurationError(
             f"no file of {place.sha[:7]} matches the policy's manifests: {', '.join(rules.policy.manifests) or 'none'}",

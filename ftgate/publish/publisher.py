@@ -157,7 +157,7 @@ def _set_status(desk: Desk, case: Case, record: Record | None) -> None:
     state = posting(case.place, case.outcome).state
     if state is None:
         return
-    text = description(case.outcome, case.sections, case.problems, record, case.newer)
+    text = description(case.outcome, case.sections, case.problems, record, case.newer, case.removed)
     desk.hub.set_status(case.place.sha, case.context, CommitStatus(state, text, case.place.run_url))
     desk.say(f"{case.place.sha[:7]}: {state}: {text}")
 

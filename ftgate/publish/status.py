@@ -12,6 +12,8 @@ from ftgate.report.escape import plain_line
 from ftgate.report.words import explanation
 
 DESCRIPTION_LIMIT = 140
+REMOVED_LIMIT = 70
+"""Of these, what the names of removed manifests may take."""
 
 
 def description(
@@ -20,9 +22,16 @@ def description(
     problems: Sequence[str],
     record: Record | None = None,
     newer: str = "",
+    removed: Sequence[str] = (),
 ) -> str:
-    """What the status says. ``newer`` is the head that superseded this commit, if one did."""
-    ending = quote(record) if record else ""
+    """What the status says. ``newer`` is the head that superseded this commit, if one did.
+
+    ``removed`` are paths of manifests that the change takes away, so that no success hides it.
+    """
+    gone = clip("removed: " + ", ".join(removed), REMOVED_LIMIT)
+    # In brackets of its own, so that no path can pass for the record that a status ends with.
+    ending = f" ({gone})" if removed else ""
+    ending += quote(record) if record else ""
     text = f"superseded by {newer[:7]}: " if newer else ""
     return clip(text + _words(outcome, sections, problems), DESCRIPTION_LIMIT - len(ending)) + ending
 

@@ -98,6 +98,13 @@ def test_the_evaluation_is_given_no_token() -> None:
     assert "TOKEN" not in SCRIPT.split("gpu)\n")[1].split(";;")[0]
 
 
+def test_nothing_claims_that_the_container_action_hides_the_token_in_mode_all() -> None:
+    said = ACTIONS["action"]["inputs"]["token"]["description"]
+    assert "never sees" not in said
+    assert "mode all" in said
+    assert '`token: ""`' in DOCUMENT
+
+
 def test_the_parcel_is_read_under_the_name_that_it_is_written_with() -> None:
     from entrypoint.modes import LISTING as READ
 

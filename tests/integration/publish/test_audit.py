@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from support import reports
@@ -200,6 +201,21 @@ def test_a_waiver_is_for_one_of_two_candidates_only(hub, scene):
     give(scene)
     assert hub.status_of(head).state == "failure"
     assert scene.publish(scene.report("block"), scene.report("block", name="mail")) == 1
+
+
+def test_a_waiver_after_a_run_that_judged_nothing_clears_nothing(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    scene.publish(scene.report("block"), scene.report("block", name="mail"))
+
+    def fail(_: str):
+        raise PublishError("the suites cannot be read", hint="")
+
+    from ftgate.publish.publisher import publish
+
+    assert int(publish(replace(scene.desk(), redo=fail), scene.deliver(scene.report("pass")))) == 3
+    assert read_ledger(scene.client(), BRANCH).records[-1].models == ()
+    give(scene)
+    assert hub.status_of(head).state == "error"
 
 
 def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):

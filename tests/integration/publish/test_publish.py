@@ -86,6 +86,24 @@ def test_nothing_that_names_a_model_changed(hub, scene):
     assert hub.comments == []
 
 
+@pytest.mark.parametrize("renamed", [{}, {"attic/bot.yaml": reports.manifest(version="v0")}])
+def test_a_manifest_that_is_taken_away_is_named(hub, scene, renamed):
+    head = scene.push({"models/bot.yaml": None, **renamed})
+    assert scene.pending() == 0
+    assert scene.publish() == 0
+    assert state(hub, head) == ("success", "no model change (removed: models/bot.yaml)")
+
+
+def test_a_manifest_that_is_taken_away_is_named_beside_a_verdict(hub, scene):
+    head = scene.push({"models/bot.yaml": None, "models/mail.yaml": reports.manifest("mail")})
+    assert scene.publish(scene.report("pass", name="mail")) == 0
+    found, text = state(hub, head)
+    assert found == "success"
+    assert text.startswith("allow: mail ")
+    assert " (removed: models/bot.yaml) [record " in text
+    assert len(text) <= 140
+
+
 def test_a_change_of_model_that_was_taken_back_is_said_in_the_comment_that_is_there(hub, scene):
     scene.push()
     scene.publish(scene.report("block"))
@@ -299,10 +317,39 @@ def test_a_merge_group_has_its_status_on_its_own_commit(hub, scene):
     assert hub.comments == []
 
 
-def test_a_release_is_reported_on_with_the_reports_as_they_are(hub, scene):
-    place = {"GITHUB_SHA": scene.base}
-    assert scene.publish(scene.report("pass"), event="release", payload=events.release(), **place) == 0
+def release(scene, *found) -> int:
+    return scene.publish(*found, event="release", payload=events.release(), GITHUB_SHA=scene.base)
+
+
+def test_a_release_is_held_to_every_manifest_of_its_commit(hub, scene):
+    assert release(scene, scene.report("pass", version="v0")) == 0
     assert state(hub, scene.base)[0] == "success"
+
+
+def test_a_release_that_left_a_manifest_unjudged_is_an_error(hub, scene):
+    scene.base = hub.git.commit({"models/mail.yaml": reports.manifest("mail")}, scene.base, branch="main")
+    assert release(scene, scene.report("pass", version="v0")) == 3
+    found, text = state(hub, scene.base)
+    assert found == "error"
+    assert text.startswith("the gate could not judge: mail: models/mail.yaml: the evaluation left no report for it")
+
+
+def test_a_release_with_a_manifest_that_cannot_be_used_is_an_error(hub, scene):
+    scene.base = hub.git.commit({"models/mail.yaml": "name: ["}, scene.base, branch="main")
+    assert release(scene, scene.report("pass", version="v0")) == 3
+
+
+def test_a_release_of_other_files_than_its_manifest_pins_is_an_error(hub, scene):
+    assert release(scene, scene.report("pass", version="v1")) == 3
+    assert release(scene) == 3
+    assert state(hub, scene.base)[0] == "error"
+
+
+def test_a_manual_run_on_a_commit_by_itself_is_held_to_its_manifests_too(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    payload = events.workflow_dispatch(sha=head)
+    assert scene.publish(scene.report("pass"), event="workflow_dispatch", payload=payload) == 3
+    assert state(hub, head)[0] == "error"
 
 
 def test_a_manual_run_for_a_pull_request(hub, scene):

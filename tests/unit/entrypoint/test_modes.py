@@ -144,20 +144,40 @@ def test_all_in_one_reports_even_where_there_was_nothing_to_run(workspace: Path)
     assert recorder.words == ["publish --pending", "fetch", "publish"]
 
 
+def left_behind(*names: str) -> None:
+    for name in names:
+        Path("ftgate-out", name).mkdir(parents=True)
+        Path("ftgate-out", name, "report.json").touch()
+
+
 @pytest.mark.parametrize("problem", ["", "no GPU\nbuy one"])
 def test_what_an_earlier_run_left_is_gone_before_anything_runs(workspace: Path, problem: str) -> None:
     parcel("models/a.yaml")
-    for name in ("001-a", "002-b", "mine"):
-        Path("ftgate-out", name).mkdir(parents=True)
-        Path("ftgate-out", name, "report.json").touch()
+    left_behind("001-a", "002-b", "1000-c", "mine", "123x-mine")
     play("evaluate", Recorder(), problem)
-    assert [p.name for p in Path("ftgate-out").iterdir()] == ["mine"]
+    assert sorted(p.name for p in Path("ftgate-out").iterdir()) == ["123x-mine", "mine"]
+
+
+@pytest.mark.parametrize("broken", ["publish", "fetch", "plan"])
+def test_all_in_one_never_reports_what_an_earlier_run_left(workspace: Path, broken: str) -> None:
+    parcel("models/a.yaml")
+    left_behind("001-a", "1000-c")
+    recorder = Recorder(**{broken: 2})
+    play("all", recorder)
+    assert recorder.calls[-1] == ["publish", "--policy", ".github/ftgate.yml"]
 
 
 def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
     parcel("models/a.yaml")
     recorder = Recorder()
-    play("all", recorder, GITHUB_TOKEN="hush", ACTIONS_RUNTIME_TOKEN="hush", ACTIONS_ID_TOKEN_REQUEST_TOKEN="hush")
+    secrets = (
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "GH_ENTERPRISE_TOKEN",
+        "ACTIONS_RUNTIME_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    )
+    play("all", recorder, **dict.fromkeys(secrets, "hush"))
     for call, env in zip(recorder.calls, recorder.environments, strict=True):
         if call[0] in ("publish", "fetch"):
             assert env["GITHUB_TOKEN"] == "hush"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from support import reports
 
-from ftgate.publish.changes import changed_manifests
+from ftgate.publish.changes import changed_manifests, removed_manifests
 from ftgate.publish.hub import File
+from ftgate.publish.records import quoted
+from ftgate.publish.status import DESCRIPTION_LIMIT, description
 
 GLOBS = ["models/*.yaml"]
 
@@ -43,6 +45,17 @@ def test_a_manifest_is_touched_by_its_own_file():
 )
 def test_a_manifest_is_touched_by_files_in_the_folders_that_it_names(source, changed, yes):
     assert bool(touched({"models/a.yaml": local(source)}, [changed])) is yes
+
+
+def test_a_manifest_that_is_there_no_more_is_removed():
+    changed = ["models/c.yaml", "models/a.yaml", "models/b.yaml", "README.md", "attic/a.yaml"]
+    assert removed_manifests(GLOBS, changed, ["models/b.yaml"]) == ["models/a.yaml", "models/c.yaml"]
+
+
+def test_a_removed_manifest_s_path_passes_for_no_record():
+    text = description("no model change", (), (), removed=["models/[record 0123456789ab]", "models/" + "x" * 200])
+    assert quoted(text) == quoted(description("no model change", (), (), removed=["[record 0123456789ab]"])) == ""
+    assert len(text) <= DESCRIPTION_LIMIT
 
 
 def test_what_lies_behind_a_link_counts_as_touched():

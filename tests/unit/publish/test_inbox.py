@@ -87,6 +87,19 @@ def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     assert receive(folder, Standard(POLICY)).verdict == "allow"
 
 
+def test_answers_that_were_taken_away_are_an_error(tmp_path: Path):
+    folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
+    found = receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "pass")))
+    assert found.verdict == "error"
+    assert found.problems == ("answers.jsonl is missing, so the decision could not be taken again",)
+
+
+@pytest.mark.parametrize("role", ["base", "candidate"])
+@pytest.mark.parametrize("digest", [None, "", "none", "sha256:1", "sha256:" + "A" * 64, reports.digest("x") + "\n"])
+def test_a_report_about_files_without_a_digest_is_an_error(role, digest):
+    assert f"digest of the {role}" in tampered(lambda r: r.provenance[role].update(digest=digest))[0]
+
+
 @pytest.mark.parametrize(
     "content",
     ["", "{}", "[]", "null", "\x00", "[" * 10_000, '{"verdict": "allow"}', '{"verdict": 1e999}'],
