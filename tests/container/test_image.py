@@ -87,7 +87,7 @@ class Runner:
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=300)
 
     def deliver(self, forgetting: str) -> None:
-        """Leave a report in the workspace, as the evaluation's artifact would."""
+        """Leave a report without its answers in the workspace: what a tampered artifact could look like."""
         hub, policy = self.scene.client(), self.scene.policy
         asked = base_suites(hub, hub.tree(hub.tip("main")), policy, POLICY_PATH, ())
         report = self.scene.report(forgetting)
@@ -159,16 +159,18 @@ def test_the_container_action_announces_and_collects_then_comments_and_sets_the_
     assert (runner.workspace / "ftgate-job" / "models" / "bot.yaml").is_file()
     assert "model-change" in runner.outputs()
 
-    runner.deliver("block")
+    # The decision is taken again from the answers: a verdict that nothing supports is an error, in both places.
+    runner.deliver("pass")
     told = runner.container_action("report")
-    assert told.returncode == 1, told.stdout + told.stderr
+    assert told.returncode == 3, told.stdout + told.stderr
     status = runner.scene.hub.status_of(head)
-    assert (status.state, status.sha) == ("failure", head)
+    assert (status.state, status.sha) == ("error", head)
+    assert "answers.jsonl is missing" in status.description
     (comment,) = runner.scene.hub.comments
-    assert "block" in comment.body
+    assert "answers.jsonl is missing" in comment.body.replace("​", "").replace("\\", "")
     assert comment.number == 7
     assert f"issuecomment-{comment.id}" in runner.outputs()
-    assert "block" in (runner.folder / "file_commands" / "summary").read_text(encoding="utf-8")
+    assert "answers" in (runner.folder / "file_commands" / "summary").read_text(encoding="utf-8")
 
 
 def test_all_in_one_says_at_once_that_no_model_changed(runner: Runner) -> None:
@@ -208,5 +210,5 @@ def test_the_composite_actions_start_it_without_privileges(runner: Runner) -> No
 
     runner.deliver("pass")
     told = runner.composite_action("cpu", MODE="report", POLICY=POLICY_PATH, AUTHOR="", TOKEN="token")
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert runner.scene.hub.status_of(head).state == "success"
+    assert told.returncode == 3, told.stdout + told.stderr
+    assert runner.scene.hub.status_of(head).state == "error"
