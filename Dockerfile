@@ -20,12 +20,13 @@ ARG PIP_BREAK_SYSTEM_PACKAGES=1
 # What the base has in the locked version is kept; PyTorch, transformers and vLLM are the base's own.
 RUN --mount=type=bind,source=requirements,target=/tmp/requirements \
     --mount=type=bind,from=wheel,source=/wheels,target=/tmp/wheels \
-    python3 -m pip install --no-cache-dir --no-compile --no-deps \
+    python3 -m pip install --no-cache-dir --no-deps \
         --require-hashes -r /tmp/requirements/image.lock \
-    && python3 -m pip install --no-cache-dir --no-compile --no-deps --no-index /tmp/wheels/*.whl
+    && python3 -m pip install --no-cache-dir --no-deps --no-index /tmp/wheels/*.whl
 COPY entrypoint/*.py /opt/ftgate/entrypoint/
 COPY --chmod=755 entrypoint/ftgate-action /usr/local/bin/
 
+# Compiled at build time, because a container that lives for one job would compile everything anew.
 # The NVIDIA runtime reads these where it is the default one: a container action has no other way to ask for a GPU.
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \

@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo story events test lint simulate container bench install install-dev lock clean
 
+# Without compiled files every process would compile PyTorch, transformers and vLLM anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 ARGS :=
 OUT := out

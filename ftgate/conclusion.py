@@ -14,6 +14,7 @@ from ftgate.asking import Respondents
 from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
 from ftgate.job import Job, seems_same
 from ftgate.looks import Look, items_at, planned_share
+from ftgate.measurements.base import Evidence
 from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.document import (
     Changes,
@@ -40,6 +41,8 @@ class Result:
     pairs: tuple[Pair, ...]
     scored: Scored
     finding: Finding
+    evidence: Evidence
+    """All that was asked, with the items that do not count."""
     aside: int = 0
     """Questions to each model about items that do not count."""
 

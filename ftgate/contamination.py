@@ -99,25 +99,39 @@ def asked_aside(job: Job, name: str) -> tuple[Item, ...]:
 
 
 def judged(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
-    """Decide a measurement on the clean items of ``evidence``, with what the others say set beside it."""
+    """Decide a measurement on the clean items of ``evidence``; a pass must stand with the others too."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
-    left_out = {item.id for item in job.aside.get(measurement.name, ())}
-    clean = _part(evidence, [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in left_out])
-    claim = measurement.compare(clean, generator(job.seed, measurement.name))
-    if overlap is None or not (overlap.contained or overlap.alike):
-        return Result(look, clean.pairs, clean.scored, assess(claim, rules))
-    claim = _documented(claim, job, overlap)
-    aside = _part(evidence, [i for i, pair in enumerate(evidence.pairs) if pair.item.id in left_out])
-    everything = None
+    clean, aside = _parted(job, measurement, evidence)
+    finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
+    if overlap is not None:
+        finding = _explained(finding, job, overlap)
+    if aside.pairs and finding.status in _GOOD:
+        everything = measurement.compare(evidence, generator(job.seed, measurement.name))
+        finding = _confirmed(finding, assess(everything, rules), len(aside.pairs))
+    return Result(look, clean.pairs, clean.scored, finding, evidence, sum(len(pair.base) for pair in aside.pairs))
+
+
+def described(job: Job, measurement: Measurement, result: Result) -> Result:
+    """The result with all that is shown beside its decision: slices, details, and what items left out would say."""
+    overlap = job.overlaps.get(measurement.name)
+    clean, aside = _parted(job, measurement, result.evidence)
+    claim = measurement.described(result.finding.claim, clean, generator(job.seed, f"{measurement.name} details"))
+    if overlap is not None and (overlap.contained or overlap.alike):
+        claim = _documented(claim, job, overlap)
     if aside.pairs:
         apart = measurement.compare(aside, generator(job.seed, measurement.name))
-        everything = measurement.compare(evidence, generator(job.seed, measurement.name))
+        everything = measurement.compare(result.evidence, generator(job.seed, measurement.name))
         shown = (_slice("contaminated items", apart, claim), _slice("clean and contaminated items", everything, claim))
         claim = replace(claim, slices=(*claim.slices, *(part for part in shown if part is not None)))
-    finding = _explained(assess(claim, rules), job, overlap)
-    if everything is not None and finding.status in _GOOD:
-        finding = _confirmed(finding, assess(everything, rules), len(aside.pairs))
-    return Result(look, clean.pairs, clean.scored, finding, sum(len(pair.base) for pair in aside.pairs))
+    return replace(result, finding=replace(result.finding, claim=claim))
+
+
+def _parted(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
+    """The evidence of the items that count, and of those that the training data holds."""
+    left_out = {item.id for item in job.aside.get(measurement.name, ())}
+    aside = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in left_out]
+    clean = [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in left_out]
+    return _part(evidence, clean), _part(evidence, aside)
 
 
 def _part(evidence: Evidence, index: Sequence[int]) -> Evidence:

@@ -54,6 +54,7 @@ def run_gate(job: Job, cast: Cast) -> Report:
     while due := next_looks(job, results, noisy(controls)):
         pairs = ask_both(job, cast, due)
         results |= examine(job, due, pairs, score(job, cast, pairs), fitness, tail_map)
+    results = {m.name: contamination.described(job, m, results[m.name]) for m in job.measurements}
     controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
     judge = cast.judge.info if cast.judge is not None else None
     return conclude(job, cast.models, judge, withdraw(results, controls), controls, fitness, started)

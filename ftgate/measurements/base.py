@@ -85,6 +85,13 @@ class Measurement(Section, ABC):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """What the answers say, before anyone decides. All randomness comes from ``rng``."""
 
+    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+        """``claim``, what :meth:`compare` found in the same evidence, with its slices and details for the reader.
+
+        No decision rests on what is added here, so that it is worked out once, for the look that ended a run.
+        """
+        return claim
+
     @property
     @abstractmethod
     def tolerance(self) -> float:

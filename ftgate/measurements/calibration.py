@@ -97,17 +97,11 @@ class Calibration(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
-        # By id: then no sum depends on the order of the file.
-        answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
-        pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
-        base = self._beliefs([(p.item, p.base) for p in pairs])
-        candidate = self._beliefs([(p.item, p.candidate) for p in pairs])
-        void = first_of(
-            share_failed(evidence),
-            _untold(len(answered), len(pairs)),
-            "no item could be read" if len(pairs) < 2 else None,
-        )
-        if len(pairs) < 2:
+        answered = sum(not failures(pair) for pair in evidence.pairs)
+        base, candidate = self._both(evidence)
+        n = len(base.confidence)
+        void = first_of(share_failed(evidence), _untold(answered, n), "no item could be read" if n < 2 else None)
+        if n < 2:
             return self._claim(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, 0, evidence, void=void)
         found = statistics.ece_difference(
             base.confidence,
@@ -120,22 +114,31 @@ class Calibration(Measurement):
             alpha=evidence.alpha,
             pass_z=PASS_FACTOR * critical(evidence.alpha),
         )
-        details = {"base": base.summary(self.bins), "candidate": candidate.summary(self.bins)}
         return self._claim(
             found.base,
             found.candidate,
             found.change,
             (found.low, found.high),
-            len(pairs),
+            n,
             evidence,
             doubts=self._doubts(found, base, candidate),
             void=void,
-            details={
-                **details,
-                **_bias(found),
-                "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)],
-            },
+            details={**_bias(found), "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)]},
         )
+
+    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+        """The claim with every number about either model's confidence that the report shows."""
+        if claim.n < 2:
+            return claim
+        base, candidate = (model.summary(self.bins) for model in self._both(evidence))
+        return replace(claim, details={"base": base, "candidate": candidate, **claim.details})
+
+    def _both(self, evidence: Evidence) -> tuple[Beliefs, Beliefs]:
+        """What either model believed of the items that both answered and a rule can tell."""
+        # By id: then no sum depends on the order of the file.
+        answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
+        pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
+        return self._beliefs([(p.item, p.base) for p in pairs]), self._beliefs([(p.item, p.candidate) for p in pairs])
 
     def _doubts(self, found: statistics.EceDifference, base: Beliefs, candidate: Beliefs) -> tuple[str, ...]:
         """What forbids a pass, however narrow the interval."""

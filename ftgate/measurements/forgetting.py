@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -47,9 +48,6 @@ class Forgetting(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
-        absolute = estimate.unit == ABSOLUTE
-        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=absolute)
-        ruled, agreement = second_opinion(evidence)
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -66,15 +64,20 @@ class Forgetting(Measurement):
             doubts=estimate.doubts,
             least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
-            slices=(*slices, *ruled),
-            details={
-                **flips(evidence.scored),
-                **judging(evidence),
-                **_lengths(evidence.pairs),
-                **worst_slice(slices),
-                **agreement,
-            },
         )
+
+    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:
+        """The claim with a slice for each capability, what rules say of judged answers, flips and lengths."""
+        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
+        ruled, agreement = second_opinion(evidence)
+        details = {
+            **flips(evidence.scored),
+            **judging(evidence),
+            **_lengths(evidence.pairs),
+            **worst_slice(slices),
+            **agreement,
+        }
+        return replace(claim, slices=(*slices, *ruled), details=details)
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:

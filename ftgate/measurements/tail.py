@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import Field
 from ftgate.config.manifest import Source
 from ftgate.domain import Claim, Slice
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
-from ftgate.measurements.comparing import ABSOLUTE, Estimate, drop, flips, judging
+from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import Part, tag_slices, worst_slice
 from ftgate.scores import Scored
 from ftgate.stats.seeding import drawn_order
@@ -63,20 +64,15 @@ class Tail(Measurement):
         return True
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
-        """Relative drop on the tail with its interval (methods: section 7); head, deciles and tags beside it."""
+        """Relative drop on the tail with its interval (methods: section 7)."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
         void = first_of(unfit(evidence.fitness), share_failed(evidence))
         if not in_tail.any():
             return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
-        tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
+        tail = scored.subset(np.flatnonzero(in_tail))
         void = first_of(void, share_unknown(tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
-        part = Part(evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
-        nearer = [part.described("head", head)] if len(head.items) else []
-        tagged = tag_slices(scored, evidence, self.block_drop, rng, absolute=part.absolute)
-        topics = part.confirmed(_topics(scored, tail_map)) if tail_map else ()
-        deciles = _deciles(scored, tail_map, part) if tail_map else ()
         return Claim(
             measurement=self.name,
             base=estimate.base,
@@ -93,15 +89,28 @@ class Tail(Measurement):
             least_n=estimate.least_n,
             void=void,
             about=frozenset(item.id for item in tail.items),
-            slices=(*nearer, *tagged, *topics, *deciles),
-            details={
-                **flips(tail),
-                **judging(evidence),
-                **(_against_head(estimate, nearer[0]) if nearer else {}),
-                **_where(scored, in_tail, tail_map),
-                **worst_slice((*tagged, *topics)),
-            },
         )
+
+    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:
+        """The claim with head, tags, topics and deciles of distance beside it, and how the tail was found."""
+        scored, tail_map = evidence.scored, evidence.tail
+        in_tail = self._in_tail(scored, tail_map)
+        if not in_tail.any():
+            return claim
+        tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
+        part = Part(evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
+        nearer = [part.described("head", head)] if len(head.items) else []
+        tagged = tag_slices(scored, evidence, self.block_drop, rng, absolute=part.absolute)
+        topics = part.confirmed(_topics(scored, tail_map)) if tail_map else ()
+        deciles = _deciles(scored, tail_map, part) if tail_map else ()
+        details = {
+            **flips(tail),
+            **judging(evidence),
+            **(_against_head(claim, nearer[0]) if nearer else {}),
+            **_where(scored, in_tail, tail_map),
+            **worst_slice((*tagged, *topics)),
+        }
+        return replace(claim, slices=(*nearer, *tagged, *topics, *deciles), details=details)
 
     def _in_tail(self, scored: Scored, tail_map: TailMap | None) -> NDArray[np.bool_]:
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
@@ -162,7 +171,7 @@ def _topics(scored: Scored, tail_map: TailMap) -> dict[str, Scored]:
     return {name: scored.subset(members[name]) for name in sorted(members)}
 
 
-def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
+def _against_head(tail: Claim, head: Slice) -> dict[str, Any]:
     """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
 
     Statistics in Medicine 27:1693, section 2: the two parts share no item.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -50,5 +51,8 @@ class Target(Measurement):
             doubts=estimate.doubts,
             least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
-            details={**flips(evidence.scored), **judging(evidence)},
         )
+
+    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+        """The claim with the items that flipped."""
+        return replace(claim, details={**flips(evidence.scored), **judging(evidence)})

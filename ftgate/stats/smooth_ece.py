@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ftgate.stats import checks
 from ftgate.stats.checks import FloatArray
@@ -11,7 +11,8 @@ from ftgate.stats.checks import FloatArray
 CELLS = 500
 """Places in [0, 1] at which the smoothed error is evaluated."""
 NARROWEST = 1 / CELLS
-_IMAGES = (-2, 0, 2)
+_IMAGES = range(-8, 9, 2)
+"""A Gaussian reflected at 0 and 1 is the sum of its images at a distance of 2 from each other."""
 
 
 def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
@@ -43,10 +44,17 @@ def smooth_ece(confidence: ArrayLike, correct: ArrayLike) -> float:
 
 def _smoothed(weights: FloatArray, width: float) -> float:
     """The integral at one kernel width; each kernel is scaled so that its whole mass is on the places there are."""
-    places = np.linspace(0, 1, CELLS)
-    kernel = np.zeros((CELLS, CELLS))
-    for image in _IMAGES:
-        for source in (places, -places):
-            kernel += np.exp(-(((places[:, None] - source[None, :] - image) / width) ** 2) / 2)
-    kernel /= kernel.sum(axis=0, keepdims=True)
-    return float(np.abs(kernel @ weights).sum())
+    distance = np.arange(2 * CELLS - 2) / (CELLS - 1)
+    spread = np.fft.rfft(np.sum([np.exp(-(((distance - image) / width) ** 2) / 2) for image in _IMAGES], axis=0))
+    mass = _reflected(np.ones(CELLS), spread)
+    return float(np.abs(_reflected(weights / mass, spread)).sum())
+
+
+def _reflected(weights: FloatArray, spread: NDArray[np.complex128]) -> FloatArray:
+    """Weights at ``CELLS`` places, blurred by a kernel and its reflections: a convolution of their even extension."""
+    twice = np.zeros(2 * CELLS - 2)
+    twice[:CELLS] = weights
+    twice[0] *= 2  # either end is its own reflection
+    twice[CELLS - 1] *= 2
+    twice[CELLS:] = weights[-2:0:-1]
+    return np.fft.irfft(np.fft.rfft(twice) * spread, len(twice))[:CELLS]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, Item, Message, Pair
+from ftgate.domain import Answer, Claim, Finding, Item, Message, Pair
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
@@ -38,4 +38,10 @@ def evidence_of(scored: Scored, **more: Any) -> Evidence:
 
 def decided(measurement: Measurement, evidence: Evidence) -> Finding:
     """What the measurement's comparison is decided as."""
-    return assess(measurement.compare(evidence, generator(0, measurement.name)), EvidenceSettings())
+    return assess(described(measurement, evidence), EvidenceSettings())
+
+
+def described(measurement: Measurement, evidence: Evidence, seed: int = 0) -> Claim:
+    """What the measurement's comparison says, with all that the report shows beside it."""
+    claim = measurement.compare(evidence, generator(seed, measurement.name))
+    return measurement.described(claim, evidence, generator(seed, f"{measurement.name} details"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.evidence import evidence_of, items
+from support.evidence import described, evidence_of, items
 
 from ftgate.measurements.slices import LEAST_TOPIC, Part
 from ftgate.measurements.tail import Tail
@@ -67,7 +67,7 @@ def mapped(n: int) -> TailMap:
 
 def test_the_report_has_intervals_the_head_and_the_worst_topic() -> None:
     scored = scores(1000, {3: 0.6}, 0)
-    claim = TAIL.compare(evidence_of(scored, tail=mapped(1000)), np.random.default_rng(0))
+    claim = described(TAIL, evidence_of(scored, tail=mapped(1000)))
     by_name = {s.name: s for s in claim.slices}
     assert all(by_name[f"distance decile {i}"].interval for i in range(1, 11))
     assert by_name["head"].interval is not None
@@ -80,7 +80,7 @@ def test_the_report_has_intervals_the_head_and_the_worst_topic() -> None:
 def test_a_map_without_topics_has_none_and_tiny_deciles_no_interval() -> None:
     scored = scores(30, {}, 1)
     plain = TailMap(tuple(f"i{i}" for i in range(30)), tuple(i / 30 for i in range(30)), (0.5,) * 30, 5, 100, "given")
-    claim = TAIL.compare(evidence_of(scored, tail=plain), np.random.default_rng(0))
+    claim = described(TAIL, evidence_of(scored, tail=plain))
     assert not [s for s in claim.slices if s.name.startswith("topic")]
     assert all(s.interval is None for s in claim.slices if s.name.startswith("distance"))
     assert "worst_slice" not in claim.details
@@ -91,6 +91,6 @@ def test_the_interval_between_tail_and_head_covers() -> None:
     covered = 0
     for seed in range(400):
         scored = scores(1000, {}, seed)
-        gap = TAIL.compare(evidence_of(scored, tail=mapped(1000)), np.random.default_rng(0)).details["tail_minus_head"]
+        gap = described(TAIL, evidence_of(scored, tail=mapped(1000))).details["tail_minus_head"]
         covered += gap["interval"][0] <= 0 <= gap["interval"][1]
     assert 0.86 <= covered / 400 <= 0.95

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.evidence import items
+from support.evidence import described, items
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, Fitness, Item, Pair, Status
@@ -20,7 +20,6 @@ from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
-from ftgate.stats.seeding import generator
 from ftgate.tail_map import TailMap
 from ftgate.verdict import assess
 
@@ -75,7 +74,7 @@ def compared(measurement: Measurement, table: list[dict[str, Any]], *, fit: Fitn
     distances = tuple(r["distance"] for r in table)
     tail = TailMap(tuple(i.id for i in asked), distances, distances, 1, 9, "given") if located else None
     evidence = Evidence(pairs, scored, 0.04, 200, tail, None if binary else fit, overall_alpha=0.05)
-    return assess(measurement.compare(evidence, generator(1, measurement.name)), EvidenceSettings())
+    return assess(described(measurement, evidence, 1), EvidenceSettings())
 
 
 fitnesses = st.sampled_from(

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from support.evidence import evidence_of, items
+from support.evidence import described, evidence_of, items
 
 from ftgate.domain import Slice
 from ftgate.measurements.forgetting import Forgetting
@@ -88,24 +88,24 @@ def test_parts_have_the_unit_of_the_whole() -> None:
     part = found(scored, absolute=True)["code"]
     assert part.change == pytest.approx(0.6)
     low = Scored.exact(scored.items, np.repeat([1.0, 0.0], [5, 45]), np.zeros(50), binary=True)
-    claim = Forgetting(dataset="x", scorer="exact").compare(evidence_of(low), generator(0, "x"))
+    claim = described(Forgetting(dataset="x", scorer="exact"), evidence_of(low))
     assert claim.unit.startswith("absolute drop")
     assert [part.change for part in claim.slices] == [pytest.approx(0.1)]
 
 
 def test_the_worst_part_is_the_one_that_surely_lost_most() -> None:
     scored = in_parts(code=(20, 30), facts=(3, 7), prose=(60, 0), hard__yes=(0, 50))
-    claim = Forgetting(dataset="x", scorer="exact").compare(evidence_of(scored), generator(0, "x"))
+    claim = described(Forgetting(dataset="x", scorer="exact"), evidence_of(scored))
     code = next(part for part in claim.slices if part.name == "code")
     assert claim.details["worst_slice"] == {"name": "code", "n": 50, "change": code.change, "interval": code.interval}
     assert worst_slice([Slice("a", 3, 1.0, 0.0, 1.0)]) == {}
     plain = Scored.exact(items(40), np.ones(40), np.ones(40), binary=True)
-    assert "worst_slice" not in Forgetting(dataset="x").compare(evidence_of(plain), generator(0, "x")).details
+    assert "worst_slice" not in described(Forgetting(dataset="x"), evidence_of(plain)).details
 
 
 def test_the_tail_tests_its_tags_too() -> None:
     scored = in_parts(ambiguous=(20, 30), billing=(85, 15))
-    claim = Tail(dataset="x", scorer="exact").compare(evidence_of(scored), generator(0, "x"))
+    claim = described(Tail(dataset="x", scorer="exact"), evidence_of(scored))
     assert {part.name: part.status for part in claim.slices} == {"head": "", "ambiguous": "beyond", "billing": "worse"}
     assert claim.details["worst_slice"]["name"] == "ambiguous"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.evidence import decided, evidence_of, items
+from support.evidence import decided, described, evidence_of, items
 
 from ftgate.domain import Item, Status
 from ftgate.measurements.tail import Tail
@@ -33,20 +33,17 @@ def scored(queries: tuple[Item, ...], lost: set[str]) -> Scored:
 def test_where_distances_tie_the_order_of_the_file_does_not_matter(order: list[int]) -> None:
     lost = {f"i{i}" for i in range(20)}
     moved = tuple(QUERIES[i] for i in order)
-    found = [
-        TAIL.compare(evidence_of(scored(q, lost), tail=mapped(q, (0.5,) * 100)), np.random.default_rng(0))
-        for q in (QUERIES, moved)
-    ]
+    found = [described(TAIL, evidence_of(scored(q, lost), tail=mapped(q, (0.5,) * 100))) for q in (QUERIES, moved)]
     assert found[0] == found[1]
     assert found[0].n == 20
 
 
 def test_the_farthest_fifth_is_the_tail_at_an_early_look_too() -> None:
     tail_map = mapped(QUERIES, tuple(float(i) for i in range(100)))
-    claim = TAIL.compare(evidence_of(scored(QUERIES, set()), tail=tail_map), np.random.default_rng(0))
+    claim = described(TAIL, evidence_of(scored(QUERIES, set()), tail=tail_map))
     assert claim.about == {f"i{i}" for i in range(80, 100)}
     early = scored(QUERIES[::4], set())
-    claim = TAIL.compare(evidence_of(early, tail=tail_map), np.random.default_rng(0))
+    claim = described(TAIL, evidence_of(early, tail=tail_map))
     assert claim.about == {"i80", "i84", "i88", "i92", "i96"}
     deciles = [part for part in claim.slices if part.name.startswith("distance")]
     assert [part.n for part in deciles] == [3] * 5 + [2] * 5
@@ -55,9 +52,9 @@ def test_the_farthest_fifth_is_the_tail_at_an_early_look_too() -> None:
 def test_a_map_of_other_queries_is_named() -> None:
     other = mapped(items(99), (0.5,) * 99)
     with pytest.raises(ValueError, match="item 'i99' has no distance"):
-        TAIL.compare(evidence_of(scored(QUERIES, set()), tail=other), np.random.default_rng(0))
+        described(TAIL, evidence_of(scored(QUERIES, set()), tail=other))
     with pytest.raises(ValueError, match="99 distances for 100 ids"):
-        TAIL.compare(evidence_of(scored(QUERIES, set()), tail=mapped(QUERIES, (0.5,) * 99)), np.random.default_rng(0))
+        described(TAIL, evidence_of(scored(QUERIES, set()), tail=mapped(QUERIES, (0.5,) * 99)))
 
 
 def test_a_tail_below_its_floor_is_held() -> None:
