@@ -7,6 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 ARGS :=
+WORKERS := 2
 OUT := out
 
 help: ## list these commands
@@ -33,7 +34,7 @@ demo: install
 	@$(BIN)/ftgate demo --out $(OUT) $(ARGS)
 
 test: install-dev
-	@$(BIN)/python -m pytest -m "not slow and not container" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not container" -n $(WORKERS) --dist loadfile $(ARGS)
 
 story: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m examples.pullrequest

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,15 +114,24 @@ def log_in(tmp_path: Path, registry: Registry) -> None:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """An S3 server."""
-    moto = pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    pytest.importorskip("s3fs", reason="s3fs is not installed")
-    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    while server.get_host_and_port()[1] == 0:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    server.stop()
+    """An S3 server, in a process of its own: what it imports would break an engine that this one starts later."""
+    for module in ("moto", "s3fs"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        while not _listens(port):
+            assert server.poll() is None, f"{' '.join(command)} ended with {server.returncode}"
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+        server.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
