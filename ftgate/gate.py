@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ftgate import contamination
@@ -19,7 +20,7 @@ from ftgate.engines.embedders import Embedder
 from ftgate.job import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
-from ftgate.measurements.base import Evidence, seeded
+from ftgate.measurements.base import Evidence, failures, seeded
 from ftgate.measurements.scoring import interleaved, score_pairs
 from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
@@ -52,8 +53,9 @@ def run_gate(job: Job, cast: Cast) -> Report:
     fitness = test_judge(job, cast)
     results: dict[str, Result] = {}
     while due := next_looks(job, results, noisy(controls)):
-        pairs = ask_both(job, cast, due)
-        results |= examine(job, due, pairs, score(job, cast, pairs), fitness, tail_map)
+        before = {name: known for name, result in results.items() if (known := kept(result)) is not None}
+        pairs = ask_both(job, cast, due, before)
+        results |= examine(job, due, pairs, score(job, cast, pairs, before), fitness, tail_map)
     results = {m.name: contamination.described(job, m, results[m.name]) for m in job.measurements}
     controls["positive_control"] = sabotage(job, cast, results, fitness, tail_map)
     judge = cast.judge.info if cast.judge is not None else None
@@ -161,31 +163,52 @@ def next_looks(job: Job, results: Mapping[str, Result], noisy: frozenset[str] = 
     return due
 
 
-def ask_both(job: Job, cast: Cast, due: Mapping[str, Look]) -> dict[str, tuple[Pair, ...]]:
-    """Every question of the measurements that are due to both models, all in one go; answers paired by item."""
+def kept(result: Result) -> Evidence | None:
+    """What the next look builds on; None where an answer failed, so that all is asked for and it gets another chance.
+
+    The journal answers what was answered.
+    """
+    return None if any(failures(pair) for pair in result.evidence.pairs) else result.evidence
+
+
+def ask_both(
+    job: Job, cast: Cast, due: Mapping[str, Look], before: Mapping[str, Evidence]
+) -> dict[str, tuple[Pair, ...]]:
+    """Every new question of the measurements that are due to both models, all in one go; answers paired by item."""
     open_ = [m for m in job.measurements if m.name in due]
     items = {m.name: items_at(due[m.name], job.suites[m.name], job.seed) for m in open_}
-    # Those that do not count are asked with the first look, and at each later one the journal has their answers.
-    asked = [(m, i) for m in open_ for i in (*items[m.name], *contamination.asked_aside(job, m.name))]
+    # Those that do not count are asked with the first look.
+    wanted = {m.name: (*items[m.name], *contamination.asked_aside(job, m.name)) for m in open_}
+    pairs = {name: {p.item.id: p for p in before[name].pairs} if name in before else {} for name in wanted}
+    asked = [(m, i) for m in open_ for i in wanted[m.name] if i.id not in pairs[m.name]]
     plan = [(m.name, i, seeded(m.plan(i), job.seed)) for m, i in asked]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
     answers = iter(cast.models.ask(asks, "answer questions"))
     said = [[tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in ("base", "candidate")]
-    pairs: dict[str, list[Pair]] = {m.name: [] for m in open_}
     for (name, item, _), base, candidate in zip(plan, *said, strict=True):
-        pairs[name].append(Pair(item, base, candidate))
-    return {name: tuple(rows) for name, rows in pairs.items()}
+        pairs[name][item.id] = Pair(item, base, candidate)
+    return {name: tuple(pairs[name][item.id] for item in items) for name, items in wanted.items()}
 
 
-def score(job: Job, cast: Cast, pairs: Mapping[str, tuple[Pair, ...]], *, keep: bool = True) -> dict[str, Scored]:
+def score(
+    job: Job,
+    cast: Cast,
+    pairs: Mapping[str, tuple[Pair, ...]],
+    before: Mapping[str, Evidence] = MappingProxyType({}),
+    *,
+    keep: bool = True,
+) -> dict[str, Scored]:
     """Both sides' item scores for every open measurement, by the judge or by rule; kept in the journal if asked."""
     scores = {}
     for m in job.measurements:
         if m.name not in pairs:
             continue
-        judged = [pair for pair in pairs[m.name] if m.scored_by(pair.item) == "judge"]
-        ruled = [pair for pair in pairs[m.name] if m.scored_by(pair.item) != "judge"]
-        parts = [score_pairs(m.scored_by, ruled)] if ruled else []
+        parts = [before[m.name].scored] if m.name in before else []
+        done = {item.id for part in parts for item in part.items}
+        new = [pair for pair in pairs[m.name] if pair.item.id not in done]
+        judged = [pair for pair in new if m.scored_by(pair.item) == "judge"]
+        ruled = [pair for pair in new if m.scored_by(pair.item) != "judge"]
+        parts += [score_pairs(m.scored_by, ruled)] if ruled else []
         parts += [judge_for(job, cast, m.name, "grade answers").score(judged)] if judged else []
         found = interleaved([pair.item for pair in pairs[m.name]], parts)
         if keep:
