@@ -85,28 +85,35 @@ def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
 
     Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
     """
-    confidence, correct, mass = (np.zeros(len(rows)) for _ in range(3))
-    table, places = [], []
+    alike: dict[tuple[int, int], list[int]] = {}
     for i, (item, answers) in enumerate(rows):
-        size = len(item.choices)
-        total = np.zeros(size)
-        for rotation, answer in enumerate(answers):
-            if len(answer.option_logprobs) != size:
+        for answer in answers:
+            if len(answer.option_logprobs) != len(item.choices):
                 raise ValueError(
-                    f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {size} options"
+                    f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {len(item.choices)} options"
                 )
-            raw = np.exp(np.asarray(answer.option_logprobs, dtype=np.float64))
-            mass[i] += raw.sum() / len(answers)
-            # Letter j of rotation r stands for choice (j + r) mod size; an engine that gives all letters
-            # probability 0 knows nothing about them, which is an even spread.
-            share = raw / raw.sum() if raw.sum() > 0 else np.full(size, 1 / size)
-            total[(np.arange(size) + rotation) % size] += share / len(answers)
-        right = item.choices.index(item.answer or "")
-        top = int(np.argmax(total))
-        confidence[i], correct[i] = min(total[top], 1.0), float(top == right)
-        table.append(total)
-        places.append(right)
-    return Beliefs(confidence, correct, Options(tuple(table), tuple(places), mass))
+        alike.setdefault((len(item.choices), len(answers)), []).append(i)
+    mass, table = np.zeros(len(rows)), [np.zeros(0)] * len(rows)
+    for group in alike.values():
+        raw = np.exp(np.array([[answer.option_logprobs for answer in rows[i][1]] for i in group], dtype=np.float64))
+        mass[group] = raw.sum(axis=2).mean(axis=1)
+        for i, total in zip(group, _averaged(raw), strict=True):
+            table[i] = total
+    right = tuple(item.choices.index(item.answer or "") for item, _ in rows)
+    top = [int(np.argmax(total)) for total in table]
+    confidence = np.array([min(total[best], 1.0) for total, best in zip(table, top, strict=True)], dtype=np.float64)
+    return Beliefs(confidence, np.equal(top, right).astype(np.float64), Options(tuple(table), right, mass))
+
+
+def _averaged(raw: FloatArray) -> FloatArray:
+    """Probabilities of the choices, shape (items, choices), from those of letters, (items, rotations, letters)."""
+    count, size = raw.shape[1:]
+    # An engine that gives all letters probability 0 knows nothing about them, which is an even spread.
+    sums = raw.sum(axis=2, keepdims=True)
+    share = np.divide(raw, sums, out=np.full_like(raw, 1 / size), where=sums > 0)
+    # Letter j of rotation r stands for choice (j + r) mod size.
+    averaged: FloatArray = np.mean([np.roll(share[:, r], r, axis=1) for r in range(count)], axis=0)
+    return averaged
 
 
 def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -> Beliefs:

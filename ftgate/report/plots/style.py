@@ -90,10 +90,12 @@ def picture(name: str, alt: str, height: float, draw: Callable[[Figure], None]) 
         draw(figure)
         vector, pixels = io.StringIO(), io.BytesIO()
         # Laid out once and printed by each canvas itself: savefig would draw everything once more before either file.
-        ConstrainedLayoutEngine().execute(figure)
+        layout: Any = ConstrainedLayoutEngine()
+        layout.execute(figure)
         quick = {"compress_level": 1}  # a few kilobytes more for a third of the time
-        FigureCanvasAgg(figure).print_png(pixels, metadata={"Software": None}, pil_kwargs=quick)
-        FigureCanvasSVG(figure).print_svg(vector, metadata={"Date": None, "Creator": None})
+        canvases: tuple[Any, Any] = (FigureCanvasAgg(figure), FigureCanvasSVG(figure))
+        canvases[0].print_png(pixels, metadata={"Software": None}, pil_kwargs=quick)
+        canvases[1].print_svg(vector, metadata={"Date": None, "Creator": None})
     return Picture(name, label(alt, 1000), _inline(vector.getvalue(), name, label(alt, 1000)), pixels.getvalue())
 
 
