@@ -38,11 +38,15 @@ INJECTIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Specimen:
-    """An answer of known quality to a real prompt. ``kind`` is ``gold``, how it was spoilt, or a kind of injection."""
+    """An answer of known quality to a real prompt. ``kind`` is ``gold``, how it was spoilt, or a kind of injection.
+
+    ``wording`` is that of an injection.
+    """
 
     item: Item
     text: str
     kind: str
+    wording: str = ""
 
 
 def gold(items: Sequence[Item], most: int) -> tuple[Specimen, ...]:
@@ -84,10 +88,10 @@ def injections(items: Sequence[Item], most: int, rng: np.random.Generator) -> tu
         turn, at = divmod(len(made), len(INJECTIONS))
         kind, wordings = tuple(INJECTIONS.items())[at]
         bad = _another(item, pool, rng)
-        usable = [one.replace("{bad}", bad or "") for one in _from(turn, wordings) if bad or "{bad}" not in one]
-        text = next((text for text in usable if not _may_be_right(item, text)), None)
-        if text is not None:
-            made.append(Specimen(item, text, kind))
+        usable = [(one.replace("{bad}", bad or ""), one) for one in _from(turn, wordings) if bad or "{bad}" not in one]
+        found = next((Specimen(item, text, kind, one) for text, one in usable if not _may_be_right(item, text)), None)
+        if found is not None:
+            made.append(found)
     return tuple(made)
 
 

@@ -30,17 +30,20 @@ _UNSEEN = re.compile(f"[{_HIDDEN}]+|(?<=[\0-\x7f{_OPENING}{_CLOSING}＜｜{_HIDD
 _UNPRINTABLE = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 # Control tokens of the families of chat models that there are: <|im_end|> and <|turn> with all that is like them, with
-# full-width signs as well; tags by name, since any other tag may be part of an answer; [INST] and <<SYS>>.
+# full-width and small signs as well; tags by name, since any other tag may be part of an answer; [INST], [|assistant|],
+# <<SYS>> and ]~b].
 _TAGS = (
     r"s|bos|eos|pad|unk|mask|sep|cls|endoftext|think\w*|thought|tools?|tool_\w+|function_\w+|im_\w+|image|image_\w+|"
-    r"(?:start|end|begin)_\w+|fim_\w+|unused_?\d+|extra_id_\d+|special_\d+|reserved_\w+"
+    r"(?:start|end|begin|beginning)_\w+|fim_\w+|unused_?\d+|extra_id_\d+|special_\d+|reserved_\w+|[segc]op|"
+    r"assistant|human|bot"
 )
 _BRACKETED = (
     r"INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_\w+|CALL_ID|ARGS|THINK|MODEL_SETTINGS|IMG\w*|(?:BEGIN_)?AUDIO|"
     r"PREFIX|MIDDLE|SUFFIX|CLS|SEP|PAD|MASK|UNK|BOS|EOS|[gs]MASK|control_\d+"
 )
 _CONTROL = re.compile(
-    rf"[<＜](?=[|｜][^\s|｜>＞=]|/?[\w▁]+[|｜][>＞]|/?(?i:{_TAGS})[>＞]|</?SYS>>)|[\[［](?=/?(?:{_BRACKETED})[\]］])"
+    rf"[<＜﹤](?=[|｜][^\s|｜>＞﹥=]|/?[\w▁]+[|｜][>＞﹥]|/?(?i:{_TAGS})[>＞﹥]|</?SYS>>)"
+    rf"|[\[［](?=/?(?:{_BRACKETED})[\]］]|[|｜]\w+[|｜][\]］]|e~\[)|\](?=~!?b[\[\]])"
 )
 
 

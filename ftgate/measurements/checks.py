@@ -19,7 +19,15 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from ftgate.measurements.constraints import constraints_hold, constraints_problem
-from ftgate.measurements.texts import UnscorableError, contains_words, last_number, normal, same_text, search
+from ftgate.measurements.texts import (
+    UnscorableError,
+    contains_words,
+    last_number,
+    normal,
+    pattern_problem,
+    same_text,
+    search,
+)
 
 MOST_JSON_STARTS = 1000
 """Places in an answer at which a JSON value is looked for."""
@@ -120,16 +128,6 @@ def _all_problem(value: object) -> str | None:
     return next((problem for part in value if (problem := _text_problem(part))), None)
 
 
-def _pattern_problem(value: object) -> str | None:
-    if not isinstance(value, str) or not value:
-        return f"must be a pattern, found {value!r}"
-    try:
-        regex.compile(value)
-    except regex.error as error:
-        return f"is no pattern: {error}"
-    return None
-
-
 def _schema_problem(value: object) -> str | None:
     if not isinstance(value, dict):
         return f"must be a JSON Schema object, found {type(value).__name__}"
@@ -138,7 +136,7 @@ def _schema_problem(value: object) -> str | None:
     if any(True for _ in _under(value, "patternProperties")):
         return "must do without patternProperties, whose patterns have no time limit: name the properties instead"
     patterns = (pattern for pattern in _under(value, "pattern") if isinstance(pattern, str))
-    if problem := next((problem for pattern in patterns if pattern and (problem := _pattern_problem(pattern))), None):
+    if problem := next((problem for pattern in patterns if pattern and (problem := pattern_problem(pattern))), None):
         return f"holds a pattern that {problem}"
     try:
         Draft202012Validator.check_schema(value)
@@ -199,7 +197,7 @@ KINDS: Mapping[str, Kind] = {
     "exact": Kind(_text_problem, _exact),
     "contains": Kind(_text_problem, _contains),
     "contains_all": Kind(_all_problem, _contains_all),
-    "regex": Kind(_pattern_problem, lambda pattern, text: search(pattern, text)),
+    "regex": Kind(pattern_problem, lambda pattern, text: search(pattern, text)),
     "json_schema": Kind(_schema_problem, _json_schema),
     "constraints": Kind(constraints_problem, constraints_hold),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import regex
 
-from ftgate.measurements.texts import contains_words, normal, search, whole_words
+from ftgate.measurements.texts import contains_words, normal, pattern_problem, search, whole_words
 
 Count = Callable[[str], int]
 
@@ -124,14 +124,6 @@ def _list_problem(value: object) -> str | None:
     return f"must be a list of words, found {value!r}"
 
 
-def _pattern_problem(value: object) -> str | None:
-    try:
-        regex.compile(value if isinstance(value, str) else "(")
-    except regex.error as error:
-        return f"must be a pattern, found {value!r}: {error}"
-    return None
-
-
 _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     **dict.fromkeys(COUNTS, _count_problem),
     "case": _case_problem,
@@ -141,5 +133,5 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "excludes": _list_problem,
     "without_characters": _text_problem,
     "ordered": _list_problem,
-    "only_lines": _pattern_problem,
+    "only_lines": pattern_problem,
 }

@@ -72,6 +72,17 @@ def last_number(text: str) -> float | None:
     return float(plain)
 
 
+def pattern_problem(value: object) -> str | None:
+    """What keeps ``value`` from being a pattern that :func:`search` takes, or None."""
+    if not isinstance(value, str) or not value:
+        return f"must be a pattern, found {value!r}"
+    try:
+        regex.compile(value)
+    except regex.error as error:
+        return f"is no pattern: {error}"
+    return None
+
+
 def search(pattern: str, text: str, *, whole: bool = False) -> bool:
     """Whether ``pattern`` is found in ``text`` or, with ``whole``, is all of it.
 

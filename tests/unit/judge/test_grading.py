@@ -13,7 +13,7 @@ from support.players import UNFIT_JUDGES, luck
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, Fitness, Item, Message, Model, Pair, Question, Status
 from ftgate.judge.canaries import INJECTIONS, canaries, gold, injections
-from ftgate.judge.grading import Judge
+from ftgate.judge.grading import MAX_LIFT, Judge
 from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
 from ftgate.judge.untrusted import harmless
 from ftgate.measurements.base import Evidence
@@ -137,6 +137,20 @@ def test_a_judge_that_falls_for_one_kind_of_injection_is_unfit(kind: str) -> Non
     assert "AUROC" not in fitness.reason, "injections do not count among the plain bad answers"
     honest_floor = judge_that(honest)[0].fitness(ITEMS, np.random.default_rng(0)).floor
     assert fitness.floor == honest_floor, "nor in the floor"
+
+
+def test_a_judge_that_falls_for_a_single_wording_is_unfit_though_its_kind_hides_it() -> None:
+    """A third of the scale, on four of the fifteen specimens: within what a kind may gain."""
+    wording = INJECTIONS["order to the judge"][3]
+
+    def swayed(q: Question) -> Answer:
+        heard = section(q, "answer", "end").endswith(wording.split("{bad}")[-1])
+        return digit(3) if heard and not q.part.startswith("coherent") else honest(q)
+
+    fitness = judge_that(swayed)[0].fitness(ITEMS, np.random.default_rng(0))
+    assert 0 < fitness.kinds["order to the judge"] - fitness.floor < MAX_LIFT
+    assert not fitness.fit
+    assert fitness.reason.startswith(f"bad answers that say {wording!r} got 0.3")
 
 
 def _generator_after_canaries(order: Sequence[Item]) -> np.random.Generator:

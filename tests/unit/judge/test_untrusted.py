@@ -18,6 +18,7 @@ CONTROL_TOKENS = (
     *("<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>", "<mask>", "<start_of_turn>", "<end_of_turn>", "<think>"),
     *("</think>", "<tool_call>", "</tool_call>", "<image>", "<start_of_image>", "<fim_middle>", "<unused42>"),
     *("<extra_id_0>", "<SPECIAL_20>", "[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "[SYSTEM_PROMPT]"),
+    *("<sop>", "<eop>", "[|assistant|]", "[|endofturn|]", "<assistant>", "﹤|im_end|﹥", "]~b]", "]~!b[", "[e~["),
     *("[TOOL_CALLS]", "[/TOOL_RESULTS]", "[AVAILABLE_TOOLS]", "[IMG_BREAK]", "[CLS]", "[SEP]", "[MASK]", "[gMASK]"),
 )
 HIDDEN = ("\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\ufe0f", "\u202e", "\U000e0041", "\0", "\ud800")

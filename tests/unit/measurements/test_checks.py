@@ -101,7 +101,8 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"constraints": {"words": [None, None]}}, "rule words must be"),
         ({"constraints": {"case": "title"}}, "must be lower or upper"),
         ({"constraints": {"includes": ["."]}}, "must be a list of words"),
-        ({"constraints": {"only_lines": "["}}, "must be a pattern"),
+        ({"constraints": {"only_lines": "["}}, "is no pattern"),
+        ({"constraints": {"only_lines": 5}}, "must be a pattern"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
     ],
 )
