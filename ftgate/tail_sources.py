@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.open import open_encoder
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Source
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import Model
+from ftgate.engines.pipeline import read_pipeline
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.tail import Tail
 
@@ -38,4 +40,11 @@ def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> M
             f"measurements.tail.embedding.source {source.source!r} is the candidate itself",
             hint="a candidate could move its own tail: name another model",
         )
-    return open_encoder("encoder", snapshot)
+    return checked_encoder("encoder", snapshot)
+
+
+def checked_encoder(name: str, snapshot: Snapshot) -> Model:
+    """The model in ``snapshot`` for vectors. Raises ArtifactError when it is unsafe, or pools in a way not known."""
+    model = open_encoder(name, snapshot)
+    read_pipeline(model.path, model.reference)
+    return model

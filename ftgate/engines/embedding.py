@@ -13,6 +13,8 @@ import torch
 
 from ftgate.domain import FloatArray
 from ftgate.engines.isolation import isolate
+from ftgate.engines.pipeline import Pipeline, read_pipeline
+from ftgate.engines.pooling import Step, load_steps, pool
 from ftgate.engines.rendering import context_of, load_tokenizer, read_json
 from ftgate.errors import ArtifactError, EngineError
 
@@ -25,7 +27,8 @@ class HiddenStateEmbedder:
 
     The middle, because the last layers turn from what a text means to which word comes next. The text alone is read,
     without a chat template, and cut at ``max_tokens``. An ``encoder`` (its name), which was trained to embed, gives its
-    last layer instead, special tokens included. The model is loaded with the first call of :meth:`embed`.
+    last layer instead, special tokens included, pooled as its own files say (:mod:`ftgate.engines.pipeline`). The
+    model is loaded with the first call of :meth:`embed`. Raises ArtifactError for files that say what is not known.
     """
 
     def __init__(
@@ -34,9 +37,8 @@ class HiddenStateEmbedder:
         self._folder = folder
         self._digest = digest
         self._encoder = encoder
-        # An encoder's table of positions may begin after a few that it keeps for itself.
-        room = (context_of(folder) or max_tokens) - 4 if encoder else max_tokens
-        self._max_tokens = max(1, min(max_tokens, room))
+        self._pipeline = read_pipeline(folder, encoder) if encoder else Pipeline()
+        self._max_tokens = max(1, min(max_tokens, _room(folder, self._pipeline) if encoder else max_tokens))
         config = read_json(folder / "config.json")
         layers = (config.get("text_config") or config).get("num_hidden_layers")
         if not isinstance(layers, int) or layers < 1:
@@ -48,12 +50,14 @@ class HiddenStateEmbedder:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._net: Any = None
         self._tokenizer: Any = None
+        self._steps: list[Step] | None = None
+        self._skipped = 0
 
     @property
     def name(self) -> str:
         """How the vectors are made, for the report."""
         of = f" of {self._encoder}" if self._encoder else ""
-        return f"hidden states{of}, layer {self._layer} of {self._layers}, mean-pooled"
+        return f"hidden states{of}, layer {self._layer} of {self._layers}, {self._pipeline.in_words}"
 
     @property
     def identity(self) -> str:
@@ -68,11 +72,7 @@ class HiddenStateEmbedder:
         if not texts:
             return np.zeros((0, 0))
         self._load()
-        rows = self._tokenizer(
-            list(texts), add_special_tokens=bool(self._encoder), truncation=True, max_length=self._max_tokens
-        )
-        blank = self._tokenizer.eos_token_id or 0
-        ids: list[list[int]] = [row or [blank] for row in rows["input_ids"]]
+        ids = self._tokens(texts)
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         table: FloatArray | None = None
         while order:
@@ -88,10 +88,28 @@ class HiddenStateEmbedder:
 
     def close(self) -> None:
         """Free the model."""
-        self._net = self._tokenizer = None
+        self._net = self._tokenizer = self._steps = None
         gc.collect()
         if self._device == "cuda":
             torch.cuda.empty_cache()
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        prompted = [self._pipeline.prompt + text for text in texts]
+        rows = self._tokenizer(
+            [text.lower() for text in prompted] if self._pipeline.lower else prompted,
+            add_special_tokens=bool(self._encoder),
+            truncation=True,
+            max_length=self._max_tokens,
+        )
+        blank = self._tokenizer.eos_token_id or 0
+        return [row or [blank] for row in rows["input_ids"]]
+
+    def _prompt_tokens(self) -> int:
+        """How many tokens at the beginning of each row are the prompt's, a mark that closes every text left out."""
+        if self._pipeline.include_prompt or not self._pipeline.prompt:
+            return 0
+        ids = self._tokens([""])[0]
+        return len(ids) - (ids[-1] in self._tokenizer.all_special_ids)
 
     def _load(self) -> None:
         if self._net is not None:
@@ -114,10 +132,11 @@ class HiddenStateEmbedder:
                 hint="choose embedding: tfidf in the policy to do without a model",
             ) from error
         self._net = net.to(self._device).eval()
+        self._skipped = self._prompt_tokens()
 
     @torch.inference_mode()
     def _pool(self, rows: Sequence[Sequence[int]]) -> FloatArray:
-        """Means over the tokens of each row, shape (rows, d). Padding stands on the right, where no token looks."""
+        """The vector of each row, shape (rows, d). Padding stands on the right, where no token looks."""
         width = max(len(ids) for ids in rows)
         tokens = torch.zeros(len(rows), width, dtype=torch.long)
         mask = torch.zeros_like(tokens)
@@ -128,9 +147,19 @@ class HiddenStateEmbedder:
         more = {"use_cache": False} if "use_cache" in inspect.signature(self._net.forward).parameters else {}
         out = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, **more)
         states = out.hidden_states[self._layer].float()
-        weights = mask.unsqueeze(-1).float()
-        pooled = (states * weights).sum(dim=1) / weights.sum(dim=1)
+        pooled = pool(states, mask, self._pipeline.pooling, self._skipped)
+        if self._steps is None:
+            self._steps = load_steps(self._pipeline, pooled.shape[1], self._device)
+        for step in self._steps:
+            pooled = step(pooled)
         return np.asarray(pooled.cpu().numpy(), dtype=np.float64)
+
+
+def _room(folder: Path, pipeline: Pipeline) -> int:
+    """The longest text that an encoder reads, in tokens."""
+    context, stated = context_of(folder) or MAX_TOKENS, pipeline.max_tokens
+    # Its table of positions may begin after a few that it keeps for itself, which only its author accounts for.
+    return stated if stated is not None and stated <= context else context - 4
 
 
 def _take(order: list[int], ids: Sequence[Sequence[int]]) -> list[int]:
