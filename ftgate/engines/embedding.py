@@ -157,9 +157,10 @@ class HiddenStateEmbedder:
 
 def _room(folder: Path, pipeline: Pipeline) -> int:
     """The longest text that an encoder reads, in tokens."""
-    context, stated = context_of(folder) or MAX_TOKENS, pipeline.max_tokens
+    context = context_of(folder) or MAX_TOKENS
+    stated = pipeline.max_tokens or read_json(folder / "tokenizer_config.json").get("model_max_length")
     # Its table of positions may begin after a few that it keeps for itself, which only its author accounts for.
-    return stated if stated is not None and stated <= context else context - 4
+    return stated if isinstance(stated, int) and 0 < stated <= context else context - 4
 
 
 def _take(order: list[int], ids: Sequence[Sequence[int]]) -> list[int]:
