@@ -49,19 +49,21 @@ class Part:
         estimate = drop_of(scored, compare, self.evidence.alpha, absolute=self.absolute)
         return replace(found, change=estimate.estimate, interval=(estimate.low, estimate.high))
 
-    def confirmed(self, groups: Mapping[str, Scored]) -> tuple[Slice, ...]:
-        """The groups that lost most on one half of their items, tested on the other.
+    def tested(self, scored: Scored, groups: Mapping[str, Scored]) -> tuple[Slice, ...]:
+        """A slice for each tag, then one for each of the ``groups`` of like items that lost most on half of their items.
 
         Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
-        most; the other half, which had no say in the choice, is tested as tags are (Holm 1979, the family being those
-        chosen). Slices, intervals and n are of the second half alone. A group that lost nothing is not tested.
+        most; the other half, which had no say in the choice, is tested. Slices, intervals and n are of the second half
+        alone. A group that lost nothing is not tested, but keeps its place: how many are tested says something about
+        the items, which the tags share. Tags and groups are one family (see :func:`tag_slices`).
         """
         halves = {name: _halves(scored) for name, scored in groups.items() if len(scored.items) >= LEAST_TOPIC}
         lost = {name: change_of(first, absolute=self.absolute) for name, (first, _) in halves.items()}
         worst = sorted((name for name in lost if lost[name] > 0), key=lambda name: (-lost[name], name))
-        parts = {name: halves[name][1] for name in worst[:MOST_CONFIRMED]}
-        slices = {name: plain_slice(name, part, absolute=self.absolute) for name, part in parts.items()}
-        return tuple(_tested(slices, parts, self.evidence, self.limit, self.rng, self.absolute).values())
+        chosen = {name: halves[name][1] for name in worst[:MOST_CONFIRMED]}
+        places = min(MOST_CONFIRMED, len(halves))
+        part = (scored, self.evidence, self.limit, self.rng)
+        return tag_slices(*part, absolute=self.absolute, beside=chosen, places=places)
 
 
 def _halves(scored: Scored) -> tuple[Scored, Scored]:
@@ -77,22 +79,31 @@ def plain_slice(name: str, scored: Scored, *, absolute: bool = False) -> Slice:
 
 
 def tag_slices(
-    scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator, *, absolute: bool = False
+    scored: Scored,
+    evidence: Evidence,
+    limit: float,
+    rng: np.random.Generator,
+    *,
+    absolute: bool = False,
+    beside: Mapping[str, Scored] | None = None,
+    places: int = 0,
 ) -> tuple[Slice, ...]:
-    """One slice for each tag, in alphabetical order; an item with two tags is in both.
+    """One slice for each tag, in alphabetical order, then those ``beside``; an item with two tags is in both.
 
     A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. The
-    family are all such tags (Holm 1979, :mod:`ftgate.stats.holm`): status is "beyond" where the adjusted one-sided p of
-    "the drop is at most ``limit``" is within the level of this look, else "worse" where that of "there is no drop" is.
-    The interval has the level at which Holm's procedure tests the latter. Where scores are unknown the p is that of the
-    best they could be. A tag such as ``difficulty:hard`` says how an item is, not what it is about: it is described and
-    not tested, and makes the family no larger.
+    family are all such tags and at least ``places`` for what stands beside them (Holm 1979, :mod:`ftgate.stats.holm`):
+    status is "beyond" where the adjusted one-sided p of "the drop is at most ``limit``" is within the level of this
+    look, else "worse" where that of "there is no drop" is. The interval has the level at which Holm's procedure tests
+    the latter. Where scores are unknown the p is that of the best they could be. A tag such as ``difficulty:hard`` says
+    how an item is, not what it is about: it is described and not tested, and makes the family no larger.
     """
+    beside = beside or {}
     tags = sorted({tag for item in scored.items for tag in item.tags})
     parts = {tag: scored.subset([i for i, item in enumerate(scored.items) if tag in item.tags]) for tag in tags}
-    slices = {tag: plain_slice(tag, part, absolute=absolute) for tag, part in parts.items()}
-    tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE}
-    return tuple({**slices, **_tested(slices, tested, evidence, limit, rng, absolute)}.values())
+    tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE} | beside
+    slices = {name: plain_slice(name, part, absolute=absolute) for name, part in (parts | beside).items()}
+    spare = max(0, places - len(beside))
+    return tuple({**slices, **_tested(slices, tested, evidence, limit, rng, absolute, spare)}.values())
 
 
 def worst_slice(slices: Sequence[Slice]) -> dict[str, Any]:
@@ -119,16 +130,18 @@ def _tested(
     limit: float,
     rng: np.random.Generator,
     absolute: bool,
+    spare: int,
 ) -> dict[str, Slice]:
+    """The slices tested as one family with as many more as are ``spare``, of which nothing is said."""
     if not parts:
         return {}
     few = replace(evidence, draws=min(evidence.draws, SLICE_DRAWS))
     compared = {tag: comparison(part, few, rng, absolute=absolute)[1] for tag, part in parts.items()}
     best = [compared[tag](part.base_low, part.candidate_high) for tag, part in parts.items()]
-    no_drop = [one.p_above(0.0) for one in best]
-    worse, beyond = holm(no_drop), holm([one.p_above(limit) for one in best])
+    no_drop = [one.p_above(0.0) for one in best] + [1.0] * spare
+    worse, beyond = holm(no_drop), holm([one.p_above(limit) for one in best] + [1.0] * spare)
     found = {}
-    for i, (tag, level) in enumerate(zip(parts, step_down_levels(no_drop, evidence.alpha), strict=True)):
+    for i, (tag, level) in enumerate(zip(parts, step_down_levels(no_drop, evidence.alpha), strict=False)):
         estimate = drop_of(parts[tag], compared[tag], float(level), absolute=absolute)
         status = "beyond" if beyond[i] <= evidence.alpha else "worse" if worse[i] <= evidence.alpha else ""
         ends = (estimate.low, estimate.high)

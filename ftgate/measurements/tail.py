@@ -14,7 +14,7 @@ from ftgate.config.manifest import Source
 from ftgate.domain import Claim, Slice
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
-from ftgate.measurements.slices import Part, tag_slices, worst_slice
+from ftgate.measurements.slices import Part, worst_slice
 from ftgate.scores import Scored
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
@@ -100,17 +100,16 @@ class Tail(Measurement):
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
         part = Part(evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
         nearer = [part.described("head", head)] if len(head.items) else []
-        tagged = tag_slices(scored, evidence, self.block_drop, rng, absolute=part.absolute)
-        topics = part.confirmed(_topics(scored, tail_map)) if tail_map else ()
+        tested = part.tested(scored, _topics(scored, tail_map) if tail_map else {})
         deciles = _deciles(scored, tail_map, part) if tail_map else ()
         details = {
             **flips(tail),
             **judging(evidence),
             **(_against_head(claim, nearer[0]) if nearer else {}),
             **_where(scored, in_tail, tail_map),
-            **worst_slice((*tagged, *topics)),
+            **worst_slice(tested),
         }
-        return replace(claim, slices=(*nearer, *tagged, *topics, *deciles), details=details)
+        return replace(claim, slices=(*nearer, *tested, *deciles), details=details)
 
     def _in_tail(self, scored: Scored, tail_map: TailMap | None) -> NDArray[np.bool_]:
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""

@@ -14,6 +14,8 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 BLOCK = 4096
 """Rows that are read at once."""
+AXES_ROWS = 20_000
+"""Training rows that are enough to tell along which axes they lie."""
 
 
 class Rows(Protocol):
@@ -44,10 +46,11 @@ class Space:
     def unit(self, rows: NDArray[Any]) -> NDArray[Any]:
         """Some rows in this space, in the precision in which they came; one that lies at the centre stays 0."""
         kind = rows.dtype if rows.dtype == np.float32 else np.dtype(np.float64)
-        found = ((rows - self.centre) / self.spread).astype(kind)
-        length = np.linalg.norm(found, axis=1, keepdims=True)
-        unit: NDArray[Any] = found / np.where(length > 0, length, 1.0).astype(kind)
-        return unit
+        found: NDArray[Any] = np.subtract(rows, self.centre.astype(kind), dtype=kind)
+        found /= self.spread.astype(kind)
+        length = np.sqrt(np.einsum("ij,ij->i", found, found))[:, None]
+        found /= np.where(length > 0, length, 1)
+        return found
 
 
 def space_of(training: Rows, most: int | None = None, rng: np.random.Generator | None = None) -> Space:
@@ -77,6 +80,20 @@ def space_of(training: Rows, most: int | None = None, rng: np.random.Generator |
     varies = spread > noise * (1 + np.abs(centre))
     middle = float(np.median(spread[varies])) if varies.any() else 1.0
     return Space(distinct, centre, np.where(varies, spread, middle))
+
+
+def main_axes(training: Rows, space: Space, width: int) -> NDArray[Any]:
+    """The ``width`` axes along which the training rows of a space reach farthest, shape (d, width), without centring.
+
+    The eigenvectors of their second moments (Jolliffe 2002, Principal Component Analysis, chapter 2), in single
+    precision, from evenly spaced rows: ``AXES_ROWS`` of them or a few more.
+    """
+    moments = np.zeros((training.shape[1],) * 2, dtype=np.float32)
+    for block in _blocks(training, space.distinct[:: max(1, len(space.distinct) // AXES_ROWS)]):
+        unit = space.unit(block).astype(np.float32)
+        moments += unit.T @ unit
+    axes: NDArray[Any] = np.ascontiguousarray(np.linalg.eigh(moments)[1][:, -width:])
+    return axes
 
 
 def require_finite(what: str, rows: NDArray[Any], start: int = 0) -> None:

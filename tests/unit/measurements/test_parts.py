@@ -9,6 +9,7 @@ from support.evidence import described, evidence_of, items
 from ftgate.measurements.slices import LEAST_TOPIC, Part
 from ftgate.measurements.tail import Tail
 from ftgate.scores import Scored
+from ftgate.stats.ratio import PairedCounts, drop_interval
 from ftgate.tail_map import TailMap
 
 TAIL = Tail(dataset="q", scorer="exact")
@@ -36,7 +37,7 @@ def groups(scored: Scored) -> dict[str, Scored]:
 
 def test_the_topic_that_broke_is_confirmed() -> None:
     scored = scores(1000, {3: 0.6}, 0)
-    found = {s.name: s for s in part(scored).confirmed(groups(scored))}
+    found = {s.name: s for s in part(scored).tested(scored, groups(scored))}
     assert found["topic 3"].status == "beyond"
     assert found["topic 3"].n == 100, "the half that had no say in the choice"
     assert len(found) <= 3
@@ -47,15 +48,52 @@ def test_a_search_through_noise_confirms_no_more_than_it_may() -> None:
     false = 0
     for seed in range(200):
         scored = scores(400, {}, seed)
-        false += any(s.status for s in part(scored).confirmed(groups(scored)))
+        false += any(s.status for s in part(scored).tested(scored, groups(scored)))
     assert false <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
 
 
 def test_small_topics_and_topics_that_gained_are_not_searched() -> None:
     scored = scores(5 * LEAST_TOPIC - 5, {0: 0.9}, 0)
-    assert part(scored).confirmed(groups(scored)) == ()
+    assert part(scored).tested(scored, groups(scored)) == ()
     same = Scored.exact(items(500), np.ones(500), np.ones(500), binary=True)
-    assert part(same).confirmed(groups(same)) == ()
+    assert part(same).tested(same, groups(same)) == ()
+
+
+def tagged(scored: Scored) -> Scored:
+    """Each item with the tag of one of six groups, none of which shares an item with topic 3."""
+    tags = [() if i % 5 == 3 else (f"tag {i % 6}",) for i in range(len(scored.items))]
+    return Scored.exact(items(len(tags), tags), scored.base, scored.candidate, binary=True)
+
+
+def called_worse_for_nothing(runs: int, lost: dict[int, float]) -> float:
+    """How often any tag or topic without a loss is called worse, where topic 3 alone may have one."""
+    false = 0
+    for seed in range(runs):
+        scored = tagged(scores(400, lost, seed))
+        found = part(scored).tested(scored, groups(scored))
+        false += any(s.status for s in found if s.name != "topic 3")
+    return false / runs
+
+
+@pytest.mark.parametrize("lost", [{}, {3: 0.6}])
+def test_tags_and_topics_together_are_called_worse_for_nothing_no_more_often_than_alpha(lost: dict[int, float]) -> None:
+    assert called_worse_for_nothing(120, lost) <= 0.05 + 3 * (0.05 * 0.95 / 120) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [{}, {3: 0.6}])
+def test_the_same_in_many_runs(lost: dict[int, float]) -> None:
+    assert called_worse_for_nothing(1500, lost) <= 0.05 + 2 * (0.05 * 0.95 / 1500) ** 0.5
+
+
+def test_tags_and_topics_are_one_family_and_untested_topics_keep_their_places() -> None:
+    """By hand: two tags and three places for topics are five tests, of which the first is at alpha / 5."""
+    quiet = Scored.exact(items(500), np.ones(500), np.ones(500), binary=True)
+    tags = [("code",)] * 40 + [("prose",)] * 460
+    scored = Scored.exact(items(500, tags), np.ones(500), np.repeat([0.0, 1.0], [6, 494]), binary=True)
+    code = next(s for s in part(scored).tested(scored, groups(quiet)) if s.name == "code")
+    expected = drop_interval(PairedCounts(34, 0, 6, 0), 0.05 / 5)
+    assert code.interval == pytest.approx((expected.low, expected.high))
 
 
 def mapped(n: int) -> TailMap:
