@@ -74,14 +74,15 @@ def measure(training: int, queries: int, width: int) -> Found:
     return Found(once, search, peak, float(np.mean(native < 0.05)), float(np.mean(farthest >= queries - foreign)))
 
 
-def main(training: int = 1_000_000, queries: int = 1_000, width: int = 256) -> None:
+def main(training: int = 1_000_000, queries: int = 1_000, width: int = 384) -> None:
     """Print time, memory and what was found; leave with an error where it is not as promised."""
     found = measure(training, queries, width)
     pairs = (queries + min(MOST_OWN, training)) * training
     most = (LARGEST[1] + MOST_OWN) * LARGEST[0]
     whole = found.once * LARGEST[0] / training + found.search * most / pairs
     print(f"{training:,} training rows, {queries:,} queries, {width} dimensions:")
-    print(f"  {found.once:.0f} s for the rows, {found.search:.0f} s to compare: {pairs / found.search / 1e6:.0f} million pairs/s")
+    pace = pairs / found.search / 1e6
+    print(f"  {found.once:.0f} s for the rows, {found.search:.0f} s to compare: {pace:.0f} million pairs a second")
     print(f"  peak memory {found.peak / 1e6:.0f} MB beside the files")
     print(f"  outside fraction {found.outside:.3f} (0.03 to 0.07 expected), {found.recall:.3f} of the foreign topic found")
     print(f"{LARGEST[0]:,} rows, {LARGEST[1]:,} queries at that pace: {whole / 60:.0f} min")

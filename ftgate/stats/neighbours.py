@@ -21,8 +21,8 @@ ASKED_BLOCK = 2048
 HELD = 128_000_000
 """Numbers that are held of the training rows: half a gigabyte, which is 128 of each of 1,000,000 rows."""
 CANDIDATES = 4
-MOST_OWN = 20_000
-"""Of more training rows than this a sample has its distances measured: they only give the scale."""
+MOST_OWN = 10_000
+"""Of more training rows than this a sample has its distances measured: they only give the scale, to 0.2 % of it."""
 SCALE_ROWS = 2_000
 """Of more rows than this a sample shows how far apart they lie."""
 
