@@ -19,6 +19,8 @@ from ftgate.stats.temperature import best_temperature
 CLEAR_GAP = 0.01
 """Mean confidence less accuracy beyond which a model is called too sure, or too unsure."""
 
+NO_TEMPERATURE = "none: how often samples agree does not tell what another temperature would give"
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -34,12 +36,14 @@ class Beliefs:
     """What one model believed about each item: ``confidence`` in its answer and whether that is ``correct``.
 
     Both have shape (n,). ``options`` is there for multiple choice: probabilities averaged over rotations, and the
-    probability of all letters together before they were normalised.
+    probability of all letters together before they were normalised. ``smoothed`` is there for sampled answers: the
+    agreement of K of them as (agreeing + 1/2) / (K + 1), which is never 0 or 1 (Krichevsky & Trofimov 1981).
     """
 
     confidence: FloatArray
     correct: FloatArray
     options: Options | None = None
+    smoothed: FloatArray | None = None
 
     def summary(self, bins: int) -> dict[str, Any]:
         """Every number that the report shows about one model's calibration."""
@@ -57,6 +61,7 @@ class Beliefs:
             "auroc": statistics.auroc(conf, correct),
             "accuracy_at_80_coverage": statistics.accuracy_at_coverage(conf, correct, 0.8),
             **(_of_options(self.options) if self.options else {}),
+            **(_of_samples(self.smoothed, correct) if self.smoothed is not None else {}),
             "bins": [
                 {"low": b.low, "high": b.high, "n": b.count, "confidence": b.confidence, "accuracy": b.accuracy}
                 for b in table
@@ -77,6 +82,19 @@ def _of_options(options: Options) -> dict[str, Any]:
         "nll": statistics.negative_log_likelihood(truth),
         "letter_mass": float(options.mass.mean()),
         "repairing_temperature": best_temperature(options.probabilities, options.right),
+    }
+
+
+def _of_samples(smoothed: FloatArray, correct: FloatArray) -> dict[str, Any]:
+    """The log score of "the greedy answer is right", and why there is no temperature.
+
+    A temperature changes the probabilities from which answers are drawn. How often drawn answers agree says nothing
+    about what would be drawn at another one: a sum over answers, each scaled by itself, of which few were seen.
+    """
+    return {
+        "log_loss": statistics.negative_log_likelihood(np.where(correct == 1.0, smoothed, 1 - smoothed)),
+        "log_loss_smoothing": "(agreeing samples + 1/2) / (samples + 1)",
+        "repairing_temperature": NO_TEMPERATURE,
     }
 
 
@@ -126,7 +144,9 @@ def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -
         np.mean([equivalent(item, answers[0], sample, scorer) for sample in answers[1:]]) for item, answers in rows
     ]
     correct = [rule(item, answers[0]) for item, answers in rows]
-    return Beliefs(np.array(confidence, dtype=np.float64), np.array(correct, dtype=np.float64))
+    agreement, drawn = np.array(confidence, dtype=np.float64), np.array([len(answers) - 1 for _, answers in rows])
+    smoothed = (agreement * drawn + 0.5) / (drawn + 1)
+    return Beliefs(agreement, np.array(correct, dtype=np.float64), smoothed=smoothed)
 
 
 def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:

@@ -12,7 +12,7 @@ from ftgate.config.strict import validate
 from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import seeded
-from ftgate.measurements.beliefs import equivalent, from_samples, in_words
+from ftgate.measurements.beliefs import Beliefs, equivalent, from_samples, in_words
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.scoring import score_pairs
 from ftgate.stats.calibration import expected_calibration_error
@@ -93,7 +93,30 @@ def test_confidence_is_the_share_that_agrees_the_greedy_answer_aside() -> None:
     found = from_samples([(item(), answers("Paris", 15)), (item(1), answers("Rome", 4))], "exact")
     assert found.confidence.tolist() == [0.75, 0.2]
     assert found.correct.tolist() == [1.0, 0.0]
-    assert not {"nll", "letter_mass", "repairing_temperature"} & found.summary(10).keys()
+    assert not {"nll", "letter_mass"} & found.summary(10).keys()
+
+
+def test_the_log_score_of_agreement_is_smoothed_and_no_temperature_is_made_up() -> None:
+    """By hand: 20 of 20 agree and it is right, 20 of 20 and wrong, 4 of 20 and wrong."""
+    rows = [(item(), answers("Paris", 20)), (item(1), answers("Rome", 20)), (item(2), answers("Rome", 4))]
+    found = from_samples(rows, "exact").summary(10)
+    likelihoods = [20.5 / 21, 1 - 20.5 / 21, 1 - 4.5 / 21]
+    assert found["log_loss"] == pytest.approx(-np.log(likelihoods).mean())
+    assert found["log_loss_smoothing"] == "(agreeing samples + 1/2) / (samples + 1)"
+    assert found["repairing_temperature"].startswith("none: ")
+
+
+def test_the_log_score_is_best_for_a_model_whose_agreement_is_its_accuracy() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.beta(2, 1, 20_000)
+    correct = (rng.random(20_000) < truth).astype(float)
+
+    def log_loss(rate: np.ndarray) -> float:
+        agreed = rng.binomial(20, rate) / 20
+        found = Beliefs(agreed, correct, smoothed=(20 * agreed + 0.5) / 21).summary(10)["log_loss"]
+        return float(found)
+
+    assert log_loss(truth) < min(log_loss(truth**0.3), log_loss(truth**3))
 
 
 def found(candidate_sure: int, n: int = 600):  # type: ignore[no-untyped-def]
