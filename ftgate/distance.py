@@ -58,7 +58,7 @@ def locate(
     # By name too: a decision under a policy that names another log or model must not rest on this one's.
     asked = tail.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
     key = digest_of(
-        ["tail map", 2, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
+        ["tail map", 3, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
     )
 
     def compute() -> dict[str, Any]:
@@ -82,9 +82,9 @@ def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path,
     items = around.suite.items
     said = [
         # A text that stands twice is embedded once: repeats are dropped, and batching would make them differ.
-        list(dict.fromkeys(_sample(around.training, tail.max_train_rows, around.seed))),
+        list(dict.fromkeys(sampled(around.training, tail.max_train_rows, around.seed))),
         [item.user_text for item in items],
-        list(dict.fromkeys(_sample(around.log, MOST_LOGGED, around.seed))) if around.log else [],
+        list(dict.fromkeys(sampled(around.log, MOST_LOGGED, around.seed))) if around.log else [],
     ]
     trained, asked, logged = without_affixes(said)
     embedder.fit(trained)
@@ -116,6 +116,7 @@ def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path,
             method=embedder.name,
             topics=topics,
             details={name: value for name, value in found_beside.items() if value},
+            in_file=around.training.rows if around.training.rows > tail.max_train_rows else None,
         )
     )
 
@@ -160,7 +161,7 @@ def _some(n: int, rng: np.random.Generator) -> Any:
     return np.sort(rng.choice(n, landscape.TOLD_APART, replace=False))
 
 
-def _sample(training: TrainingData, most: int, seed: int) -> list[str]:
+def sampled(training: TrainingData, most: int, seed: int) -> list[str]:
     """The user text of all rows, or of ``most`` of them drawn without replacement, in their own order."""
     if training.rows <= most:
         return list(training.texts())

@@ -13,6 +13,7 @@ class TailMap:
 
     ``distance`` has shape (n,): cosine distance to the k-th nearest training row, in query order. ``outside_p`` is the
     share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
+    ``n_train`` distinct training rows were compared with, of the ``in_file`` that the file holds where it was sampled.
     ``topics`` names the group of like queries that each belongs to; empty where there are too few. ``details`` say what
     else was found (:mod:`ftgate.landscape`).
     """
@@ -25,3 +26,4 @@ class TailMap:
     method: str
     topics: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    in_file: int | None = None

@@ -195,6 +195,7 @@ def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None)
         "embedding": tail_map.method,
         "neighbours": tail_map.k,
         "training_rows": tail_map.n_train,
+        **({"training_rows_in_file": tail_map.in_file} if tail_map.in_file is not None else {}),
         "outside_fraction": outside,
         **tail_map.details,
     }

@@ -178,7 +178,11 @@ def tick(ok: bool | None) -> str:
 
 def details(m: MeasurementReport) -> list[tuple[str, str]]:
     """The secondary numbers of a measurement, but for the bins and gaps, which have their own tables."""
-    return [("method", m.method), *facts({k: _without_tables(v) for k, v in m.details.items() if k != "notes"})]
+    known = {k: _without_tables(v) for k, v in m.details.items() if k != "notes"}
+    rows, whole = known.get("training_rows"), known.pop("training_rows_in_file", None)
+    if rows is not None and whole is not None:
+        known["training_rows"] = f"{text_of(rows)} of {text_of(whole)}"
+    return [("method", m.method), *facts(known)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

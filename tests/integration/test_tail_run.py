@@ -146,3 +146,18 @@ def test_free_form_calibration_in_a_run(world: World, agree: float, status: str)
     assert not any("seed" in line for line in asked if not line["part"])
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.measurements["calibration"] == found
+
+
+def test_a_training_file_that_was_sampled_says_of_how_many_rows(world: World) -> None:
+    with_log(world)
+    run(world)
+    page = world.root / "out" / "report.html"
+    assert "training_rows<" in page.read_text()
+    assert "60 of 400" not in page.read_text()
+    world.policy["measurements"]["tail"]["max_train_rows"] = 60
+    found = run(world).measurements["tail"].details
+    assert (found["training_rows"], found["training_rows_in_file"]) == (60, 400)
+    for name in ("report.html", "comment.md"):
+        text = (world.root / "out" / name).read_text()
+        assert "60 of 400" in text
+        assert "training_rows_in_file" not in text
