@@ -1,9 +1,9 @@
 """Distances of queries from training rows: time and memory, and what is found, at the largest size or scaled down.
 
-``python -m benchmarks.distance [ROWS [QUERIES [WIDTH]]]``; 1000000 100000 measures the largest that are supported, with
-fewer queries their time is worked out: it grows with (queries + ``MOST_OWN``) x rows, and what is done once for the rows
-grows with these. Memory does not grow with the queries. The rows lie in files, as they do in a run; the memory is what
-Python and numpy allocate. The rows are of 200 topics; of the queries one in ten is of another.
+``python -m benchmarks.distance [ROWS [QUERIES [WIDTH]]]``: 1000000 100000 measures the largest that are supported; with
+fewer queries, their time is worked out. It grows with (queries + ``MOST_OWN``) x rows, and what is done once for the
+rows grows with these. Memory does not grow with the queries. The rows lie in files, as they do in a run; the memory is
+what Python and numpy allocate. The rows are of 200 topics; of the queries one in ten is of another.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def main(training: int = 1_000_000, queries: int = 1_000, width: int = 384) -> N
     pace = pairs / found.search / 1e6
     print(f"  {found.once:.0f} s for the rows, {found.search:.0f} s to compare: {pace:.0f} million pairs a second")
     print(f"  peak memory {found.peak / 1e6:.0f} MB beside the files")
-    print(f"  outside fraction {found.outside:.3f} (0.03 to 0.07 expected), {found.recall:.3f} of the foreign topic found")
+    print(
+        f"  outside fraction {found.outside:.3f} (0.03 to 0.07 expected), {found.recall:.3f} of the foreign topic found"
+    )
     print(f"{LARGEST[0]:,} rows, {LARGEST[1]:,} queries at that pace: {whole / 60:.0f} min")
     if found.peak > MOST_BYTES or not 0.03 <= found.outside <= 0.07 or found.recall < 0.95:
         sys.exit(f"not as promised: {MOST_BYTES / 1e6:.0f} MB, an outside fraction of 0.03 to 0.07, a recall of 0.95")

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ftgate.engines.embedders import Embedder
+    from ftgate.tail_sources import Named
 
 PATH = click.Path(path_type=Path)
 WAYS = ("format", "case", "typos", "two_intents")
@@ -21,8 +22,8 @@ def tail() -> None:
 
 
 @tail.command()
-@click.option("--queries", type=PATH, required=True, help="Log of real queries (.jsonl, .csv or .parquet).")
-@click.option("--training", type=PATH, required=True, help="The training data of the model.")
+@click.option("--queries", required=True, help="Log of real queries (.jsonl, .csv or .parquet), here or elsewhere.")
+@click.option("--training", required=True, help="The training data of the model.")
 @click.option("--out", type=PATH, required=True, help="Where to write the suite (.jsonl).")
 @click.option("--n", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Items to pick.")
 @click.option(
@@ -31,16 +32,26 @@ def tail() -> None:
     multiple=True,
     help="Make a quarter of them ordinary queries, changed in this way (may be given again).",
 )
-@click.option("--model", type=PATH, default=None, help="Embed with this local model's states instead of TF-IDF.")
+@click.option("--model", default=None, help="Embed with this model (a folder, hf://, s3://, ...) instead of TF-IDF.")
+@click.option("--policy", type=PATH, default=None, help="Fetch as this policy says: which files to skip, which hosts.")
+@click.option(
+    "--max-train-rows",
+    type=click.IntRange(2, 1_000_000),
+    default=20_000,
+    show_default=True,
+    help="Compare with a sample of larger training data.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 def build(
-    queries: Path,
-    training: Path,
+    queries: str,
+    training: str,
     out: Path,
     n: int,
     perturb: tuple[str, ...],
-    model: Path | None,
+    model: str | None,
+    policy: Path | None,
+    max_train_rows: int,
     seed: int,
     force: bool,
 ) -> None:
@@ -51,13 +62,16 @@ def build(
     import tempfile
 
     from ftgate.suite_building import Draft, build_tail_suite, require_writable, save_suite
+    from ftgate.tail_sources import Named
 
     require_writable(out, force=force)
     ways = WAYS if "all" in perturb else perturb
-    embedder = _embedder(model)
+    named = Named.under(policy)
+    log, trained = named.file(queries), named.file(training)
+    embedder = _embedder(model, named)
     with tempfile.TemporaryDirectory() as vectors:
         try:
-            suite = build_tail_suite(Draft(queries, training, n, ways, seed), embedder, Path(vectors))
+            suite = build_tail_suite(Draft(log, trained, n, ways, seed, max_train_rows), embedder, Path(vectors))
         finally:
             embedder.close()
     save_suite(suite, out)
@@ -68,13 +82,10 @@ def build(
     click.echo('No row has an answer yet: review each, add "answer" or "check", and remove its tag "unlabelled".')
 
 
-def _embedder(model: Path | None) -> Embedder:
-    from ftgate.engines.embedders import HashedTfidf
+def _embedder(model: str | None, named: Named) -> Embedder:
+    from ftgate.engines.embedders import HashedTfidf, open_embedder
 
     if model is None:
         return HashedTfidf()
-    from ftgate.artifacts.digest import take_snapshot
-    from ftgate.artifacts.open import open_encoder
-    from ftgate.engines.embedders import open_embedder
-
-    return open_embedder("hidden_states", open_encoder("model", take_snapshot(model.resolve(), str(model))))
+    opened, kind = named.model(model)
+    return open_embedder(kind, opened, opened)

@@ -99,11 +99,9 @@ def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path,
         found = distances(queries, training, rng=draw, space=space, on_progress=advance)
         vectors = space.unit(queries[:])
         topics = landscape.topics(vectors, said[1], draw)
-        chosen = space.distinct[_some(len(space.distinct), draw)]
+        chosen, some = space.distinct[_some(len(space.distinct), draw)], vectors[_some(len(vectors), draw)]
         found_beside = {
-            "told_from_training": landscape.told_apart(
-                vectors[_some(len(vectors), draw)], space.unit(training[chosen])
-            ),
+            "told_from_training": landscape.told_apart(some, space.unit(training[chosen])),
             "coverage": landscape.coverage(log, said[2], queries, training, space, draw) if logged else {},
         }
     return asdict(

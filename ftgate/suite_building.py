@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
 from ftgate import landscape
 from ftgate.datasets import read_training_texts, write_suite
-from ftgate.distance import MOST_LOGGED, without_affixes
+from ftgate.distance import MOST_LOGGED, sampled, without_affixes
 from ftgate.domain import Item, Message, Suite, digest_of
 from ftgate.engines.embedders import Embedder
 from ftgate.engines.vector_files import embed_to_files
 from ftgate.errors import ConfigurationError, DatasetError
 from ftgate.perturbing import perturbed
 from ftgate.stats.neighbours import distances
-from ftgate.stats.seeding import drawn_order, generator
+from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
-from ftgate.stats.space import space_of
+from ftgate.stats.space import IndexArray, space_of
 
 ALIKE = 0.8
 """Two queries whose sets of five letters in a row overlap this much (Jaccard) count as one."""
@@ -34,27 +33,31 @@ UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them changed (``perturb``)."""
+    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them changed (``perturb``).
+
+    Of either file a sample counts where it is larger than ``MOST_LOGGED``, or than ``max_train_rows``.
+    """
 
     log: Path
     training: Path
     n: int
     perturb: tuple[str, ...] = ()
     seed: int = 0
+    max_train_rows: int = 20_000
 
 
 def build_tail_suite(draft: Draft, embedder: Embedder, vectors: Path) -> Suite:
     """A suite of ``n`` items, or of as many as there are.
 
-    Of the log the farthest fifth counts, or more where that holds too few. Near duplicates are left out (MinHash finds
-    them; Broder 1997), the rest is grouped by k-means, and each group in turn gives the query nearest its centre. The
-    changed queries come from the nearer half. No answer is made up: every row is tagged ``unlabelled``. The same
+    Both files are read row by row: in memory are the rows that count, and their vectors in files. Of the log the
+    farthest fifth counts, or more where that holds too few. Near duplicates are left out (MinHash finds them; Broder
+    1997), the rest is grouped by k-means, and each group gives its share (:func:`shares`), from its centre to its edge.
+    The changed queries come from the nearer half. No answer is made up: every row is tagged ``unlabelled``. The same
     files, numbers and embedding give the same suite. Raises DatasetError for files that cannot be used.
     """
-    known = list(dict.fromkeys(read_training_texts(draft.training).texts()))
-    said = list(dict.fromkeys(read_training_texts(draft.log, "query log").texts()))
-    said = [said[i] for i in sorted(drawn_order(draft.seed, "query log", said)[:MOST_LOGGED])]
-    trained, asked = without_affixes([known, said])
+    known = dict.fromkeys(sampled(read_training_texts(draft.training), draft.max_train_rows, draft.seed))
+    said = list(dict.fromkeys(sampled(read_training_texts(draft.log, "query log"), MOST_LOGGED, draft.seed)))
+    trained, asked = without_affixes([list(known), said])
     embedder.fit(trained)
     training, queries = (embed_to_files(texts, embedder, vectors) for texts in (trained, asked))
     draw = generator(draft.seed, "tail suite")
@@ -68,7 +71,7 @@ def build_tail_suite(draft: Draft, embedder: Embedder, vectors: Path) -> Suite:
     pool = _distinct(order.tolist(), said, max(draft.n - changed, look_size(landscape.LOG_TAIL, len(said))))
     items = [
         _item(said[pool[i]], ("tail", f"topic:{group}"))
-        for group, i in _in_turn(space.unit(queries[np.array(pool)]), draft.n - changed, draw)
+        for group, i in _stratified(space.unit(queries[np.array(pool)]), draft.n - changed, draw)
     ]
     near = [said[i] for i in order[len(order) // 2 :]]
     items += [
@@ -127,17 +130,27 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
 
 
-def _in_turn(vectors: landscape.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """(group, place) of up to ``most`` vectors: the most central of each group, then the next of each, and so on."""
+def shares(sizes: IndexArray, most: int) -> IndexArray:
+    """How many of ``most`` picks each group of these ``sizes`` gives: in proportion, and no more than it has.
+
+    Rounded by largest remainders (Hare-Niemeyer), in whole numbers: within one of the exact share. Of equal remainders
+    the earlier group's counts first.
+    """
+    most = min(most, int(sizes.sum()))
+    counts, rest = np.divmod(most * sizes, max(1, int(sizes.sum())))
+    counts[np.argsort(-rest, kind="stable")[: most - int(counts.sum())]] += 1
+    return counts
+
+
+def _stratified(vectors: landscape.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """(group, place) of up to ``most`` vectors, the largest group first: of each its share, evenly by centrality."""
     label, centres = landscape.clusters(
         vectors, max(1, min(landscape.MOST_CLUSTERS, len(vectors) // landscape.PER_CLUSTER)), rng
     )
     apart = landscape.apart(vectors, centres)
     sizes = np.bincount(label, minlength=len(centres))
-    rows = []
-    for number, group in enumerate(np.argsort(-sizes, kind="stable"), 1):
+    order = np.argsort(-sizes, kind="stable")
+    for number, (group, count) in enumerate(zip(order, shares(sizes[order], most), strict=True), 1):
         members = np.flatnonzero(label == group)
-        rows.append([(number, int(i)) for i in members[np.argsort(apart[members, group], kind="stable")]])
-    found = (pick for turn in zip_longest(*rows) for pick in turn if pick is not None)
-    for _, pick in zip(range(most), found, strict=False):
-        yield pick
+        members = members[np.argsort(apart[members, group], kind="stable")]
+        yield from ((number, int(members[pick * len(members) // count])) for pick in range(count))

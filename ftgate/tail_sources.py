@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from glob import escape
+from pathlib import Path
 
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.open import open_encoder
+from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Source
+from ftgate.config.policy import ArtifactSettings, read_policy
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import Model
-from ftgate.engines.pipeline import read_pipeline
+from ftgate.engines.pipeline import MODULES, read_pipeline
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.tail import Tail
 
@@ -40,10 +44,37 @@ def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> M
             f"measurements.tail.embedding.source {source.source!r} is the candidate itself",
             hint="a candidate could move its own tail: name another model",
         )
-    return checked_encoder("encoder", snapshot)
+    return _checked("encoder", snapshot)
 
 
-def checked_encoder(name: str, snapshot: Snapshot) -> Model:
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a person names on the command line, which allows it; how it is fetched is ``settings``."""
+
+    settings: ArtifactSettings
+
+    @classmethod
+    def under(cls, policy: Path | None) -> Named:
+        """Fetched as a policy says. Raises ConfigurationError where that cannot be read."""
+        return cls(read_policy(policy).artifacts if policy is not None else ArtifactSettings())
+
+    def model(self, reference: str) -> tuple[Model, str]:
+        """A model and the kind of its vectors: ``encoder`` if it says itself how to pool, else ``hidden_states``.
+
+        Raises ArtifactError when it is unsafe, DownloadError when fetching fails.
+        """
+        remote = parse(reference)
+        allowed = f"{remote.scheme}://**" if remote is not None else escape(str(Path(reference).resolve()))
+        resolver = Resolver(self.settings.model_copy(update={"allow": (allowed,)}), Path.cwd())
+        model = _checked("model", resolver.snapshot(reference, relative_to=Path.cwd()))
+        return model, "encoder" if (model.path / MODULES).exists() else "hidden_states"
+
+    def file(self, reference: str) -> Path:
+        """A data file. Raises DownloadError when fetching fails."""
+        return Resolver(self.settings, Path.cwd()).file(reference, relative_to=Path(), allow=None)
+
+
+def _checked(name: str, snapshot: Snapshot) -> Model:
     """The model in ``snapshot`` for vectors. Raises ArtifactError when it is unsafe, or pools in a way not known."""
     model = open_encoder(name, snapshot)
     read_pipeline(model.path, model.reference)

@@ -73,6 +73,6 @@ def _linear(step: Dense, width: int) -> nn.Linear:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        return dict(load_file(path))
     except Exception as error:  # whatever the library raises, the reader needs the same advice
         raise ArtifactError(f"{path}: not readable as safetensors: {error}", hint="save the model again") from None

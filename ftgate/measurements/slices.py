@@ -50,7 +50,7 @@ class Part:
         return replace(found, change=estimate.estimate, interval=(estimate.low, estimate.high))
 
     def tested(self, scored: Scored, groups: Mapping[str, Scored]) -> tuple[Slice, ...]:
-        """A slice for each tag, then one for each of the ``groups`` of like items that lost most on half of their items.
+        """A slice for each tag, then for each of the ``groups`` of like items that lost most on half of its items.
 
         Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
         most; the other half, which had no say in the choice, is tested. Slices, intervals and n are of the second half
@@ -97,7 +97,7 @@ def tag_slices(
     the latter. Where scores are unknown the p is that of the best they could be. A tag such as ``difficulty:hard`` says
     how an item is, not what it is about: it is described and not tested, and makes the family no larger.
     """
-    beside = beside or {}
+    beside = dict(beside or {})
     tags = sorted({tag for item in scored.items for tag in item.tags})
     parts = {tag: scored.subset([i for i, item in enumerate(scored.items) if tag in item.tags]) for tag in tags}
     tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE} | beside
