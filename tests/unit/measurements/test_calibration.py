@@ -10,6 +10,7 @@ from support.evidence import decided, evidence_of, items
 
 from ftgate.domain import Answer, Finding, Pair, Status
 from ftgate.measurements.base import failure_of
+from ftgate.measurements.beliefs import Beliefs, from_options
 from ftgate.measurements.calibration import Calibration
 from ftgate.scores import Scored
 
@@ -74,3 +75,75 @@ def test_rounding_is_no_failure_and_certainty_is_none() -> None:
 def test_another_number_of_probabilities_than_of_options_is_named() -> None:
     with pytest.raises(ValueError, match=r"item 'i3': 2 log-probabilities for 4 options"):
         found([*said(3), Answer(option_logprobs=(-1.0, -1.0)), *said(3)])
+
+
+def read(*rotations: tuple[float, ...]) -> Beliefs:
+    """What one model believes about one item of four options, the first right, from its probabilities by rotation."""
+    answers = tuple(Answer(option_logprobs=tuple(math.log(p) for p in row)) for row in rotations)
+    return from_options([(items(1)[0], answers)])
+
+
+def test_confidence_is_the_share_of_all_letters_and_their_mass_is_kept() -> None:
+    beliefs = read((0.4, 0.2, 0.1, 0.1))
+    assert beliefs.options is not None
+    assert beliefs.confidence.tolist() == pytest.approx([0.5])
+    assert beliefs.options.mass.tolist() == pytest.approx([0.8])
+    assert beliefs.correct.tolist() == [1.0]
+
+
+def test_rotations_are_turned_back_and_averaged() -> None:
+    """Letter j of rotation r is choice j + r: here .7 for the first choice both times, then a love of the letter A."""
+    assert read((0.7, 0.1, 0.1, 0.1), (0.1, 0.1, 0.1, 0.7)).confidence.tolist() == pytest.approx([0.7])
+    torn = read((0.7, 0.1, 0.1, 0.1), (0.7, 0.1, 0.1, 0.1))
+    assert torn.confidence.tolist() == pytest.approx([0.4])
+    assert torn.options is not None
+    assert torn.options.probabilities[0].tolist() == pytest.approx([0.4, 0.4, 0.1, 0.1])
+
+
+def with_mass(n: int, mass: float) -> list[Answer]:
+    shift = math.log(mass)
+    return [Answer(option_logprobs=tuple(p + shift for p in answer.option_logprobs)) for answer in said(n)]
+
+
+@pytest.mark.parametrize(
+    ("base", "candidate", "notes"),
+    [
+        (0.95, 0.92, ()),
+        (0.99, 0.89, ("the candidate puts only 89 %", "differ in letter mass: 99 % and 89 %")),
+        (0.99, 0.93, ("differ in letter mass",)),
+        (0.88, 0.88, ("the base puts only 88 %", "the candidate puts only 88 %")),
+    ],
+)
+def test_letter_mass_below_nine_tenths_or_unlike_between_the_models_is_flagged(
+    base: float, candidate: float, notes: tuple[str, ...]
+) -> None:
+    shown = found(with_mass(600, candidate), with_mass(600, base)).claim.details["notes"]
+    assert len(shown) == len(notes)
+    assert all(part in note for part, note in zip(notes, shown, strict=True))
+
+
+@pytest.mark.parametrize(("n", "status"), [(500, Status.PASS), (490, Status.INCONCLUSIVE)])
+def test_fewer_than_five_hundred_items_never_pass(n: int, status: Status) -> None:
+    finding = found(said(n))
+    assert finding.status is status
+    assert status is Status.PASS or "490 items are too few to pass calibration" in finding.reason
+
+
+def test_a_gap_that_no_bin_shows_forbids_a_pass() -> None:
+    """The base errs as much to one side as the candidate to the other: the same ECE, a signed gap 0.12 higher."""
+    shy, sure = math.log(0.64), math.log(0.76)
+    right = [answer.option_logprobs[0] > answer.option_logprobs[1] for answer in said(4000)]
+
+    def at(top: float) -> list[Answer]:
+        rest = math.log((1 - math.exp(top)) / 3)
+        return [Answer(option_logprobs=(top, rest, rest, rest) if r else (rest, top, rest, rest)) for r in right]
+
+    finding = found(at(sure), at(shy))
+    assert finding.claim.change == pytest.approx(0, abs=0.02)
+    assert finding.status is Status.INCONCLUSIVE
+    assert "the signed confidence gap may have risen" in finding.reason
+
+
+def test_the_same_answers_twice_did_not_change() -> None:
+    claim = found(said(600)).claim
+    assert (claim.change, claim.details["standard_error"]) == (pytest.approx(0), pytest.approx(0, abs=1e-12))

@@ -65,6 +65,15 @@ def test_against_an_independent_implementation() -> None:
     np.testing.assert_allclose(distances(queries, training).query, expected, atol=1e-9)
 
 
+def test_the_outside_p_is_the_conformal_one() -> None:
+    """(1 + training distances at least as large) / (n + 1), against counting; one at the centre of all is inside."""
+    rng = np.random.default_rng(13)
+    found = distances(cloud(rng, 40), cloud(rng, 99), k=5)
+    counted = [(1 + sum(own >= far for own in found.training)) / 100 for far in found.query]
+    assert found.outside_p.tolist() == pytest.approx(counted)
+    assert found.outside_p.min() >= 1 / 100
+
+
 @pytest.mark.parametrize(("rows", "k"), [(2, 1), (3, 2), (100, 5), (1000, 25), (10_000, 50)])
 def test_neighbour_count(rows: int, k: int) -> None:
     assert neighbour_count(rows) == k

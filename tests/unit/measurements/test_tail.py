@@ -65,3 +65,14 @@ def test_a_tail_below_its_floor_is_held() -> None:
     assert decided(TAIL, evidence_of(scored(QUERIES[:95], set()), tail=mapped(QUERIES[:95], (0.5,) * 95))).status is (
         Status.PASS
     )
+
+
+@pytest.mark.parametrize("tag", ["ambiguous", "multi_intent", "unusual_format"])
+def test_a_tagged_edge_case_is_in_the_tail_wherever_it_lies(tag: str) -> None:
+    tagged = items(100, [(tag,) if i < 7 else ("billing",) for i in range(100)])
+    claim = described(TAIL, evidence_of(scored(tagged, set()), tail=mapped(tagged, tuple(map(float, range(100))))))
+    assert claim.about == {f"i{i}" for i in (*range(7), *range(80, 100))}
+    assert (claim.details["tail"], claim.details["tagged"]) == (27, 7)
+    alone = described(TAIL, evidence_of(scored(tagged, set())))
+    assert alone.about == {f"i{i}" for i in range(7)}
+    assert "no training data was given" in alone.details["embedding"]
