@@ -139,9 +139,8 @@ def _dense(folder: Path, name: str, where: str) -> Dense:
         raise ArtifactError(
             f"{at}: the activation_function {given!a} is not known", hint=f"known are {', '.join(ACTIVATIONS)}"
         )
-    places = {config.get("module_input_name") or "sentence_embedding"}
-    places.add(config.get("module_output_name") or "sentence_embedding")
-    if places != {"sentence_embedding"} or config.get("use_residual"):
+    places = [config.get(f"module_{side}_name") or "sentence_embedding" for side in ("input", "output")]
+    if places != ["sentence_embedding"] * 2 or config.get("use_residual"):
         raise ArtifactError(f"{at}: a layer beside the text's vector, or around it, is not known", hint=_ELSE)
     weights = folder / name / "model.safetensors"
     if not weights.is_file():
@@ -156,7 +155,7 @@ def _prompt(config: Mapping[str, Any], where: str) -> str:
     prompts = config.get("prompts")
     if name is None:
         return ""
-    prompt = prompts.get(name) if isinstance(prompts, Mapping) else None
+    prompt = prompts.get(name) if isinstance(prompts, Mapping) and isinstance(name, str) else None
     if not isinstance(prompt, str):
         raise ArtifactError(f"{where}: default_prompt_name {name!a} is no name of a prompt", hint="add it to prompts")
     return prompt

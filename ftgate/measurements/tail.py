@@ -37,7 +37,7 @@ class Tail(Measurement):
     """The drop on the tail must stay below this."""
     embedding: Literal["hidden_states", "tfidf"] | Source = "hidden_states"
     """What distances are measured in: the base model's middle layer, hashed TF-IDF, or a model of its own for vectors
-    (`{source: ...}`, such as one of sentence-transformers), mean-pooled."""
+    (`{source: ...}`, such as one of sentence-transformers), pooled as its own files say, else by the mean."""
     max_train_rows: int = Field(default=20_000, ge=2, le=1_000_000)
     """Training rows to compare with; a larger file is sampled."""
     query_log: str | None = Field(default=None, min_length=1)

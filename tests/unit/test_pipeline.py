@@ -131,17 +131,27 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
-KEYS = st.sampled_from(["pooling_mode", "pooling_mode_cls_token", "include_prompt", "path", "type", "prompts"])
+KEYS = st.sampled_from(
+    "pooling_mode pooling_mode_cls_token include_prompt path type prompts default_prompt_name max_seq_length "
+    "activation_function module_input_name module_output_name use_residual".split()
+)
+SETTINGS = st.dictionaries(KEYS, JSON, max_size=4)
 
 
-@given(JSON | st.lists(st.dictionaries(KEYS, JSON, max_size=3), max_size=3), st.dictionaries(KEYS, JSON, max_size=4))
+@given(JSON | st.lists(SETTINGS, max_size=3), SETTINGS, JSON | SETTINGS)
 def test_whatever_stands_in_the_files_is_a_pipeline_or_one_clear_error(
-    tmp_path_factory: pytest.TempPathFactory, first: Any, pooling: Any
+    tmp_path_factory: pytest.TempPathFactory, first: Any, pooling: Any, other: Any
 ) -> None:
     folder = tmp_path_factory.mktemp("model")
     write(folder / "1_Pooling" / "config.json", pooling)
-    plain = [{"type": f"sentence_transformers.models.{kind}", "path": "1_Pooling" * i} for i, kind in enumerate(PLAIN)]
-    for given_modules in (first, plain):
-        write(folder / "modules.json", given_modules)
-        with suppress(ArtifactError):
-            read_pipeline(folder)
+    write(folder / "2_Dense" / "config.json", other)
+    write(folder / "2_Dense" / "model.safetensors", "")
+    for kinds in (None, PLAIN, [*PLAIN, "Dense"]):
+        if kinds is None:
+            write(folder / "modules.json", first)
+        else:
+            modules(folder, kinds)
+        for name in ("unread.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+            write(folder / name, other)
+            with suppress(ArtifactError):
+                read_pipeline(folder)
