@@ -132,8 +132,8 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
 KEYS = st.sampled_from(
-    "pooling_mode pooling_mode_cls_token include_prompt path type prompts default_prompt_name max_seq_length "
-    "activation_function module_input_name module_output_name use_residual".split()
+    ["pooling_mode", "pooling_mode_cls_token", "include_prompt", "path", "type", "prompts", "default_prompt_name"]
+    + ["max_seq_length", "activation_function", "module_input_name", "module_output_name", "use_residual"]
 )
 SETTINGS = st.dictionaries(KEYS, JSON, max_size=4)
 
