@@ -131,10 +131,9 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 9) | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
-KEYS = st.sampled_from(
-    ["pooling_mode", "pooling_mode_cls_token", "include_prompt", "path", "type", "prompts", "default_prompt_name"]
-    + ["max_seq_length", "activation_function", "module_input_name", "module_output_name", "use_residual"]
-)
+POOLING_KEYS = ("pooling_mode", "pooling_mode_cls_token", "include_prompt", "path", "type")
+OTHER_KEYS = ("prompts", "default_prompt_name", "max_seq_length", "activation_function", "module_input_name")
+KEYS = st.sampled_from([*POOLING_KEYS, *OTHER_KEYS, "use_residual"])
 SETTINGS = st.dictionaries(KEYS, JSON, max_size=4)
 
 
