@@ -23,7 +23,7 @@ from ftgate.stats.neighbours import MOST_OWN, distances, nearest
 from ftgate.stats.space import space_of
 
 LARGEST = (1_000_000, 100_000)
-MOST_BYTES = 900_000_000
+MOST_BYTES = 800_000_000
 """What the docstring of :func:`ftgate.stats.neighbours.distances` promises up to 1024 dimensions."""
 BLOCK = 50_000
 TOPICS, FOREIGN_SHARE, SCATTER = 200, 0.1, 1.0

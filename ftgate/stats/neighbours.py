@@ -69,7 +69,7 @@ def distances(
 
     Memory for single-precision rows of width d: ``HELD`` numbers (4 bytes each), 2048 x 4096 similarities and, at
     first, their order (150 MB together), four blocks of 4096 rows, 60 bytes a training row, and while axes are found
-    20 d^2 bytes. For 1,000,000 rows that is under 0.9 GB up to d = 1024 and 1.3 GB at 4096, however many queries.
+    20 d^2 bytes. For 1,000,000 rows that is under 0.8 GB up to d = 1024 and 1.1 GB at 4096, however many queries.
     ``on_progress`` gets the number of rows whose distance was found. Raises ValueError for values that are not finite,
     shapes that do not match, or fewer than 2 distinct training rows.
     """

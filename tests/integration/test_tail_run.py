@@ -161,3 +161,12 @@ def test_a_training_file_that_was_sampled_says_of_how_many_rows(world: World) ->
         text = (world.root / "out" / name).read_text()
         assert "60 of 400" in text
         assert "training_rows_in_file" not in text
+
+
+def test_a_model_for_vectors_that_pools_in_no_known_way_is_named_before_any_work(world: World) -> None:
+    folder = write_full(world.root / "models" / "encoder", seed=3)
+    (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.CLIPModel"}]')
+    world.policy["measurements"]["tail"]["embedding"] = {"source": "models/encoder"}
+    with pytest.raises(ArtifactError, match=r"models/encoder: modules\.json: the modules are CLIPModel"):
+        run(world)
+    assert not (world.root / "out").exists()
