@@ -14,7 +14,7 @@ from requests import RequestException
 from ftgate.errors import PublishError
 from ftgate.publish.hub import Hub
 from ftgate.publish.records import Chain, Link, Record, read_chain
-from ftgate.publish.retrying import STUMBLES, refused
+from ftgate.publish.retrying import refused, wait_after
 
 LEDGER_FILE = "ledger.jsonl"
 TRIES = 30
@@ -37,7 +37,7 @@ def append(hub: Hub, branch: str, record: Record) -> Link:
             return known
         link = chain.then(record).links[-1]
         kept = text if text.endswith("\n") or not text else text + "\n"
-        if _move(hub, branch, _commit(hub, tip, kept + link.line + "\n", record), what, new=tip is None):
+        if _move(hub, branch, tip, _commit(hub, tip, kept + link.line + "\n", record), what):
             return link
         hub.patience.sleep(min(0.2 * (attempt + 1), 3.0))
     raise PublishError(f"could not {what}: it moved {TRIES} times meanwhile", hint="run the job again")
@@ -60,18 +60,18 @@ def _commit(hub: Hub, parent: str | None, text: str, record: Record) -> str:
     return str(hub.patience.repeat(lambda: hub.call("POST", "/git/commits", commit), what)["sha"])
 
 
-def _move(hub: Hub, branch: str, commit: str, what: str, *, new: bool) -> bool:
-    """Point the branch to ``commit``, forward only. False where another was first or nobody knows: look again."""
+def _move(hub: Hub, branch: str, tip: str | None, commit: str, what: str) -> bool:
+    """Point the branch from ``tip`` to ``commit``, forward only. False where it may be tried again: look first."""
     try:
-        if new:
+        if tip is None:
             hub.call("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
         else:
             hub.call("PATCH", f"/git/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
     except RequestException:
         return False
     except GithubException as error:
-        limited = error.status == 403 and "rate limit" in str(error.data).lower()
-        if error.status in STUMBLES or error.status == 422 or limited:
+        # A branch that others may not write is refused in the same way as one that somebody else has just moved.
+        if wait_after(error, 1) is not None or (error.status == 422 and hub.tip(branch) != tip):
             return False
         raise refused(error, what) from None
     return True

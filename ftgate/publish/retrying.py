@@ -20,10 +20,17 @@ STUMBLES = frozenset({429, 500, 502, 503, 504})
 TRIES = 8
 LONGEST_WAIT = 120.0
 """Seconds. A server that asks for more is not waited for that long at once."""
+TOO_QUICK = "submitted too quickly"
+"""What the platform says, with status 422, to whoever writes much in a short time: a limit on the rate by another name."""
+LAGGING = ("no commit found for sha", "could not resolve to a node")
+"""What it says, with status 422, of something that is gone, or so new that not all of its servers know it yet."""
+LAG_TRIES = 4
 _HINTS = {
     401: "the token is not valid here: pass GITHUB_TOKEN, and GITHUB_API_URL on a server of your own",
     403: "give the job the permission that it lacks, under `permissions:` (statuses, pull-requests, contents: write)",
     404: "the token cannot see it, or it does not exist",
+    422: "the platform takes this request in no circumstances, and says why; of a commit that is gone (a force push) "
+    "nothing needs to be told: the new head is judged on its own",
 }
 _LATER = "run the job again; what has been written already is kept and not repeated"
 
@@ -45,7 +52,7 @@ class Patience:
             try:
                 return action()
             except (GithubException, RequestException) as error:
-                wait = _wait(error, tried)
+                wait = wait_after(error, tried)
                 if wait is None or tried == self.tries:
                     raise refused(error, what) from None
                 self.sleep(wait)
@@ -79,8 +86,8 @@ def or_none(get: Callable[[], T]) -> T | None:
         raise
 
 
-def _wait(error: Exception, tried: int) -> float | None:
-    """Seconds to wait before trying again; None where that would change nothing."""
+def wait_after(error: Exception, tried: int) -> float | None:
+    """Seconds to wait before trying again after ``tried`` times; None where that would change nothing."""
     backoff = min(2.0 ** (tried - 1), 30.0)
     if not isinstance(error, GithubException):
         return backoff
@@ -88,9 +95,21 @@ def _wait(error: Exception, tried: int) -> float | None:
     asked = str(headers.get("retry-after", ""))
     if error.status in STUMBLES or (error.status == 403 and (asked or "rate limit" in _message(error).lower())):
         return min(float(asked), LONGEST_WAIT) if asked.isdigit() else backoff
+    if error.status == 422:
+        said = _message(error).lower()
+        if TOO_QUICK in said or (tried < LAG_TRIES and any(words in said for words in LAGGING)):
+            return backoff
     return None
 
 
 def _message(error: GithubException) -> str:
+    """What the platform said, with the reasons that it lists apart where a field did not please it."""
     data = error.data
-    return str(data.get("message", data) if isinstance(data, dict) else data)[:300]
+    if not isinstance(data, dict):
+        return str(data)[:300]
+    listed = data.get("errors")
+    reasons = [
+        str(entry.get("message") or f"{entry.get('field')} {entry.get('code')}") if isinstance(entry, dict) else str(entry)
+        for entry in (listed if isinstance(listed, list) else [])
+    ]
+    return ": ".join([str(data.get("message", data)), *reasons])[:300]

@@ -14,6 +14,7 @@ from support.github.server import BOT, FakeGitHub
 from ftgate.errors import PublishError
 from ftgate.publish.branch import read_ledger
 from ftgate.publish.comment import read_trail
+from ftgate.publish.hub import CommitStatus
 from ftgate.publish.publisher import publish
 
 COMMENT = r"/issues/7/comments$"
@@ -49,7 +50,7 @@ def read_ledger_of(scene: Scene):
     return chain
 
 
-@pytest.mark.parametrize("kind", ["502 after", "cut midway", "cut before", "secondary"])
+@pytest.mark.parametrize("kind", ["502 after", "cut midway", "cut before", "secondary", "422 before", "422 lag"])
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -102,10 +103,58 @@ def test_an_answer_that_never_comes_is_given_up_on(hub, scene):
     assert scene.client(timeout=1).pull(7).number == 7
 
 
-def test_a_refusal_is_not_tried_again(hub, scene):
-    with pytest.raises(PublishError, match="422"):
+def posts(hub: FakeGitHub) -> int:
+    return len([entry for entry in hub.log if entry[0] == "POST"])
+
+
+def test_a_refusal_is_not_tried_again_and_its_reason_is_told(hub, scene):
+    with pytest.raises(PublishError, match=r"comment on pull request 7: 422 Validation Failed: body is too long"):
         scene.client().create_comment(7, "x" * 70_000, lambda: None)
-    assert len([entry for entry in hub.log if entry[0] == "POST"]) == 1
+    assert posts(hub) == 1
+
+
+def test_a_description_that_is_too_long_is_refused_once(hub, scene):
+    status = CommitStatus("success", "x" * 141, "")
+    with pytest.raises(PublishError, match=r"422 Validation Failed: description is too long \(maximum is 140"):
+        scene.client().set_status(scene.base, "ftgate/verdict", status)
+    assert posts(hub) == 1
+
+
+def test_a_commit_that_is_gone_is_looked_for_a_few_times_and_named(hub, scene):
+    waited: list[float] = []
+    with pytest.raises(PublishError, match=f"No commit found for SHA: {'9' * 40}") as error:
+        scene.client(sleep=waited.append).set_status("9" * 40, "ftgate/verdict", CommitStatus("success", "", ""))
+    assert "force push" in error.value.hint
+    assert (len(waited), sum(waited) <= 10) == (3, True)
+
+
+FOR_GOOD = {
+    # What is refused for good: exit code, the status that is left, comments, records on the ledger.
+    COMMENT: ("failure", 0, 1),
+    r"/git/refs$": ("error", 1, 0),
+    r"/git/trees$": ("error", 1, 0),
+    r"/check-runs$": ("failure", 1, 1),
+    r"/statuses/": (None, 1, 1),
+}
+
+
+@pytest.mark.parametrize("path", FOR_GOOD)
+def test_what_is_refused_for_good_ends_the_job_as_a_failure_of_the_gate(hub, scene, path):
+    state, comments, records = FOR_GOOD[path]
+    head = scene.push()
+    hub.faults.plan("422", "POST", path, times=50)
+    if path == r"/check-runs$":
+        assert scene.publish(scene.report("block")) == 1
+        assert "::error file=models/bot.yaml" in "\n".join(scene.said), "notes are in the log instead"
+    else:
+        with pytest.raises(PublishError, match="422 Repository rule violations found"):
+            scene.publish(scene.report("block"))
+    assert hub.faults.injected["422"] <= 2, "a refusal is no reason to go on trying"
+    found = hub.status_of(head)
+    assert (found.state if found else None) == state
+    assert len(hub.comments) == comments
+    chain = read_ledger(scene.client(), "ftgate-ledger")
+    assert len(chain.records if chain else ()) == records
 
 
 def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):

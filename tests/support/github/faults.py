@@ -8,7 +8,9 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
-BEFORE = ("secondary", "429", "502 before", "cut before", "slow")
+REFUSALS = ("422 before", "422 lag")
+"""What a write meets that would be taken a moment later."""
+BEFORE = ("secondary", "429", "502 before", "cut before", "slow", *REFUSALS)
 AFTER = ("502 after", "cut after", "cut midway")
 KINDS = (*BEFORE, *AFTER)
 """Those in AFTER strike once the request has taken effect."""
@@ -43,6 +45,6 @@ class Faults:
             if self.left <= 0 or self._random.random() >= self.rate:
                 return ""
             self.left -= 1
-            kind = self._random.choice(self.kinds)
+            kind = self._random.choice([k for k in self.kinds if method != "GET" or k not in REFUSALS])
             self.injected[kind] += 1
             return kind

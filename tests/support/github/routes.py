@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 class RefusedError(Exception):
     """An answer with a status other than success."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *errors: dict[str, str]) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.body = status, {"message": message, "documentation_url": "https://docs.test"}
+        if errors:
+            self.body["errors"] = list(errors)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def need(value: Any) -> Any:
 
 def limit(text: str | None, most: int, what: str) -> None:
     if text is not None and len(text) > most:
-        raise RefusedError(422, f"Validation Failed: {what} is too long (maximum is {most} characters)")
+        message = f"{what} is too long (maximum is {most} characters)"
+        raise RefusedError(422, "Validation Failed", {"field": what, "code": "custom", "message": message})
 
 
 @route("GET", r"/pulls", "pull_requests", "[PullRequestSimple]")
@@ -247,7 +250,8 @@ def list_statuses(r: Request) -> Any:
 @route("POST", rf"/statuses/{SHA}", "statuses", "Status", "ReposOwnerRepoStatusesShaPostBody")
 def post_status(r: Request) -> Any:
     limit(r.body.get("description"), 140, "description")
-    need(r.hub.git.resolve(r.parts["sha"]))
+    if r.hub.git.resolve(r.parts["sha"]) is None:
+        raise RefusedError(422, f"No commit found for SHA: {r.parts['sha']}")
     made = Status(
         r.hub.next_id(),
         r.parts["sha"],

@@ -14,16 +14,23 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from support.github import models
-from support.github.faults import BEFORE, Faults
+from support.github.faults import Faults
 from support.github.repository import GitRepository
 from support.github.routes import ROUTES, RefusedError, Request
 from support.github.state import Caller, Check, IssueComment, PullRequest, Status
 
 ALL = dict.fromkeys(("statuses", "checks", "issues", "pull_requests", "contents"), "write")
-ANSWERS = {
-    "secondary": (403, "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."),
-    "429": (429, "Too many requests"),
-    "502 before": (502, "Server Error"),
+QUICK = {"resource": "IssueComment", "code": "unprocessable", "field": "data", "message": "was submitted too quickly"}
+ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
+    "secondary": (
+        403,
+        {"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."},
+    ),
+    "429": (429, {"message": "Too many requests"}),
+    "502 before": (502, {"message": "Server Error"}),
+    "422 before": (422, {"message": "Validation Failed", "errors": [QUICK]}),
+    "422 lag": (422, {"message": "No commit found for SHA: its servers do not agree yet"}),
+    "422": (422, {"message": "Repository rule violations found"}),
 }
 BOT = "github-actions[bot]"
 
@@ -93,7 +100,7 @@ class FakeGitHub:
                     else self._rest(method, path, dict(parse_qsl(urlsplit(target).query)), caller, body)
                 )
             except RefusedError as refusal:
-                status, found = refusal.status, {"message": refusal.message, "documentation_url": "https://docs.test"}
+                status, found = refusal.status, refusal.body
             self.log.append((method, path, status))
             return status, found
 
@@ -163,9 +170,9 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(self.hub.slow)
         elif fault == "cut before":
             return self._cut()
-        elif fault in BEFORE:
-            status, message = ANSWERS[fault]
-            return self._send(status, {"message": message}, {"Retry-After": "0"})
+        elif fault in ANSWERS:
+            status, found = ANSWERS[fault]
+            return self._send(status, found, {"Retry-After": "0"})
         status, found = self.hub.answer(self.command, self.path, token, body)
         if fault == "502 after":
             return self._send(502, {"message": "Server Error"}, {})
