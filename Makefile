@@ -19,7 +19,7 @@ help: ## list these commands
 	@echo "make container  build the real image without Docker and start it as a runner does (root, Debian or Ubuntu)"
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
-	@echo "make events     write docs/github-events.md again from the code"
+	@echo "make events     write docs/github-events.md again from recorded jobs"
 	@echo "make lock       resolve the dependencies again (ARGS=--upgrade for newer versions)"
 	@echo "make clean      remove .venv, caches and results"
 

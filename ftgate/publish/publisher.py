@@ -7,7 +7,7 @@ that was cut short can be run again, and whatever is there already is found and 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from ftgate.publish.records import Record
 from ftgate.publish.retrying import RefusedError
 from ftgate.publish.status import description
 from ftgate.publish.thread import keep_comment
+from ftgate.report.statement import write_statement
 
 CHECK_NAME = "ftgate report"
 ANNOTATIONS_A_CALL = 50
@@ -191,6 +192,19 @@ def _annotate(desk: Desk, case: Case) -> None:
         desk.say(f"the lines could not be annotated: {error.message}")
 
 
+def _statements(desk: Desk, case: Case) -> Iterator[str]:
+    """Write the statement of each report that was found true, in the place of any that came with it."""
+    for j in case.judged:
+        if case.problems or j.verdict == "error" or j.delivery is None or j.report is None:
+            continue
+        try:
+            write_statement(j.report, j.delivery.folder)
+        except OSError as error:
+            desk.say(f"no statement for {j.title}: {j.delivery.folder} cannot be written to: {error.strerror}")
+            continue
+        yield str(j.delivery.folder / "statement.json")
+
+
 def _to_runner(desk: Desk, case: Case, stored: Record | None, url: str) -> None:
     state = posting(case.place, case.outcome).state
     needed = [m.needed_n for j in case.judged if j.report for m in j.report.measurements.values() if m.needed_n]
@@ -200,6 +214,7 @@ def _to_runner(desk: Desk, case: Case, stored: Record | None, url: str) -> None:
             "state": state or "",
             "sha": case.place.sha,
             "report": "\n".join(str(j.delivery.folder / "report.json") for j in case.judged if j.delivery),
+            "statement": "\n".join(_statements(desk, case)),
             "comment-url": url,
             "needed-n": str(max(needed)) if needed else "",
             "record": stored.identity if stored else "",

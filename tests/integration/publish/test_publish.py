@@ -20,6 +20,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.publish.comment import read_trail
 from ftgate.publish.context import read_place
 from ftgate.report.render import MARKER
+from ftgate.report.statement import statement
 
 
 def state(hub: FakeGitHub, sha: str) -> tuple[str, str]:
@@ -55,6 +56,37 @@ def test_each_verdict_has_its_status_comment_and_outputs(hub, scene, forgetting,
     assert out["needed-n"] == ("900" if word == "hold" else "")
     assert out["report"] == str(scene.folder / "out-0" / "report.json")
     assert "Forgetting" in (scene.folder / "summary").read_text(encoding="utf-8")
+
+
+def test_the_statement_is_of_the_report_that_was_checked_whatever_came_beside_it(hub, scene):
+    scene.push()
+    (folder,) = scene.deliver(scene.report("block"))
+    forged = statement(scene.report("pass"))
+    (folder / "statement.json").write_text(json.dumps(forged))
+    assert scene.publish(folders=[folder]) == 1
+    assert scene.outputs()["statement"] == str(folder / "statement.json")
+    written = json.loads((folder / "statement.json").read_text(encoding="utf-8"))
+    assert written == statement(scene.report("block"))
+    assert written["predicate"]["result"] == "FAILED"
+
+
+def test_a_report_that_was_not_found_true_has_no_statement(hub, scene):
+    scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    found = scene.report("block").model_copy(update={"verdict": "allow"})
+    folders = scene.deliver(found, scene.report("pass", name="mail"))
+    assert scene.publish(folders=folders) == 3
+    assert scene.outputs()["statement"] == str(folders[1] / "statement.json")
+    assert not (folders[0] / "statement.json").exists()
+
+
+def test_a_statement_that_cannot_be_written_loses_no_status(hub, scene):
+    head = scene.push()
+    (folder,) = scene.deliver(scene.report("pass"))
+    (folder / "statement.json.partial").mkdir()
+    assert scene.publish(folders=[folder]) == 0
+    assert state(hub, head)[0] == "success"
+    assert scene.outputs()["statement"] == ""
+    assert "no statement for bot" in "\n".join(scene.said)
 
 
 def test_a_second_run_of_the_same_job_changes_nothing(hub, scene):

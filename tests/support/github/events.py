@@ -145,3 +145,15 @@ def workflow_run(head: str = HEAD, *, fork: bool = False, event: str = "pull_req
         "referenced_workflows": [],
     }
     return {"action": "completed", "workflow": None, "workflow_run": run, **common()}
+
+
+PAYLOADS: dict[str, dict[bool, dict[str, Any]]] = {
+    "pull_request": {f: pull_request(fork=f) for f in (False, True)},
+    "pull_request_target": {f: pull_request(fork=f) for f in (False, True)},
+    "workflow_run": {f: workflow_run(fork=f) for f in (False, True)},
+    "merge_group": {False: merge_group()},
+    "push": {False: push()},
+    "release": {False: release()},
+    "workflow_dispatch": {False: {**workflow_dispatch(sha=HEAD), "inputs": {"sha": HEAD}}},
+}
+"""Of each event, by whether the change comes from a fork; one entry where that makes no difference."""

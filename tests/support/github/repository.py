@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 WHO = {
     f"GIT_{role}_{what}": value
@@ -20,8 +21,10 @@ class GitRepository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._known: dict[tuple[str, str], Any] = {}
+        """What git said of objects by their hash: they never change."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.git("init", "--quiet", "--bare", "--initial-branch=main", ".")
+        self.git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", ".")
 
     def run(self, *arguments: str, given: bytes = b"", index: Path | None = None) -> subprocess.CompletedProcess[bytes]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
@@ -73,24 +76,35 @@ class GitRepository:
 
     def resolve(self, name: str) -> str | None:
         """The commit that a branch, a full ref or a hash names."""
+        if ("commit", name) in self._known:
+            return name
         for candidate in (f"refs/heads/{name}", name):
             done = self.run("rev-parse", "--verify", "--quiet", f"{candidate}^{{commit}}")
             if done.returncode == 0:
-                return done.stdout.decode().strip()
+                found = done.stdout.decode().strip()
+                self._known["commit", found] = True
+                return found
         return None
 
     def content(self, sha: str) -> bytes | None:
-        done = self.run("cat-file", "blob", sha)
-        return done.stdout if done.returncode == 0 else None
+        if ("blob", sha) not in self._known:
+            done = self.run("cat-file", "blob", sha)
+            if done.returncode != 0:
+                return None
+            self._known["blob", sha] = done.stdout
+        return self._known["blob", sha]
 
     def entries(self, commit: str) -> list[tuple[str, str, str, str]]:
         """(mode, type, hash, path) of everything in a commit's tree."""
+        if ("tree", commit) in self._known:
+            return self._known["tree", commit]
         out = self.run("ls-tree", "-r", "-t", "-z", commit).stdout.decode("utf-8", "surrogateescape")
         found = []
         for line in filter(None, out.split("\0")):
             head, path = line.split("\t", 1)
             mode, kind, sha = head.split()
             found.append((mode, kind, sha, path))
+        self._known["tree", commit] = found
         return found
 
     def changes(self, base: str, head: str) -> list[tuple[str, str, str, str]]:

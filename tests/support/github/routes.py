@@ -127,8 +127,7 @@ def compare(r: Request) -> Any:
 def contents(r: Request) -> Any:
     commit = need(r.hub.git.resolve(r.query.get("ref", "main")))
     found = next((e for e in r.hub.git.entries(commit) if e[3] == r.parts["path"] and e[1] == "blob"), None)
-    sha = need(found)[2]
-    content = r.hub.git.content(sha) or b""
+    content = r.hub.git.content(sha := need(found)[2]) or b""
     at = f"https://github.test/repos/{r.hub.name}/contents/{r.parts['path']}"
     return {
         "type": "file",

@@ -1,35 +1,47 @@
-"""docs/github-events.md, made from the code that it describes (`make events`).
+"""docs/github-events.md, made of what jobs on a fake platform left there (`make events`).
 
-Each row is one job: the payload as the platform shapes it goes through the reader, and the outcome through the rules.
+Each row is a job of its own: the payload of the event and a report go through the publisher, and the row says which
+statuses and comments the platform was given. What the publisher means to do is not asked.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any, get_args
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from ftgate.publish.context import READERS, Outcome, Place, posting, read_place
+from ftgate.publish.audit import waive
+from ftgate.publish.case import Desk
+from ftgate.publish.comment import TRAIL_OPENS
+from ftgate.publish.publisher import announce, publish
+from ftgate.report.render import MARKER
+from support import reports
 from support.github import events
+from support.github.scene import NUMBER, Scene
+from support.github.server import BOT, FakeGitHub
+from support.github.state import IssueComment
 
+FOUND = {"allow": "pass", "waived": "block", "block": "block", "hold": "inconclusive", "no model change": None}
+"""The outcomes of a report, by what its forgetting came to; without a model there is no report."""
+OUTCOMES = ("pending", "allow", "waived", "no model change", "block", "hold", "error")
 SUPERSEDED = "any, but a newer head is there"
-NAMES = {
-    events.HEAD: "head",
-    events.MERGE: "merge commit",
-    events.TIP: "GITHUB_SHA",
-}
-PAYLOADS: dict[str, dict[bool, dict[str, Any]]] = {
-    "pull_request": {f: events.pull_request(fork=f) for f in (False, True)},
-    "pull_request_target": {f: events.pull_request(fork=f) for f in (False, True)},
-    "workflow_run": {f: events.workflow_run(fork=f) for f in (False, True)},
-    "merge_group": {False: events.merge_group()},
-    "push": {False: events.push()},
-    "release": {False: events.release()},
-    "workflow_dispatch": {False: {**events.workflow_dispatch(sha=events.HEAD), "inputs": {"sha": events.HEAD}}},
-}
+STATES = {"allow": "success", "block": "failure"}
+EARLIER = f"{MARKER}\n## an earlier result\n"
+FOR_PULL = "workflow_dispatch for a pull request"
+HELD_TO_ALL = ("release", "workflow_dispatch")
+"""Events with nothing to compare with: every manifest of the commit is judged, so that no change is no outcome."""
+FORKED = ("pull_request", "pull_request_target", "workflow_run")
+THREADS = (*FORKED, FOR_PULL)
+"""Events that belong to one pull request, whose head can move on."""
+EVENTS = (*FORKED[:2], "merge_group", "push", "release", "workflow_dispatch", FOR_PULL, FORKED[2])
 HEADER = """# What is reported where
 
-Generated from the code (`make events`); a test keeps it current. `head` is the head of the pull request or of the merge
-group, or the input `sha` of a manual run. The status is `ftgate/verdict`. A draft is reported on like any other.
+Recorded from jobs on a GitHub of the tests' own (`make events`); a test keeps it current. `head` is the head of the
+pull request or of the merge group, or the input `sha` of a manual run, which may name a pull request too. The status is
+`ftgate/verdict`. A draft is reported on like any other. A release, and a manual run on a commit by itself, are held to
+every manifest of the commit: they have nothing to compare with.
 
 Where a fork's own `pull_request` event runs, the token can only read: nothing is posted, and the result stands on the
 job's summary page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.
@@ -42,28 +54,99 @@ head came to stays, and the record is added below it.
 """
 
 
-def place(event: str, fork: bool) -> Place:
-    sha = events.MERGE if event.startswith("pull_request") else events.TIP
-    return read_place(events.environment(event, sha), PAYLOADS[event][fork])
+class Job:
+    """One job on a platform of its own, and what it left there."""
+
+    def __init__(self, folder: Path, hub: FakeGitHub, event: str, fork: bool) -> None:
+        self.scene, self.hub, self.event, self.fork = Scene(hub, folder), hub, event, fork
+        self.heads: dict[str, str] = {}
+
+    def play(self, outcome: str, *, superseded: bool = False) -> tuple[str, str, str]:
+        """Where the job's status is, what it is, and what it does about a comment: where there is none yet, and to one."""
+        scene = self.scene
+        files = {"README.md": "better"} if outcome == "no model change" else None
+        head = scene.push(files, fork=self.fork)
+        if outcome == "waived":
+            scene.publish(scene.report("block"), event="pull_request_target")
+            settings = {"days": 7, "branch": "ftgate-ledger", "context": "ftgate/verdict", "author": BOT}
+            now = scene.desk().now()
+            waive(scene.client(), NUMBER, "boss", reports.digest("bot v1"), "urgent", now=now, **settings)
+        event, env = self._payload(head, files)
+        desk = scene.desk(event=self.event.split()[0], payload=event, **env)
+        if superseded:
+            self.heads[scene.push({"models/bot.yaml": reports.manifest(version="v2")}, fork=self.fork)] = "a newer head"
+        sha, state, made = self._do(desk, outcome, "")
+        if made == "yes":
+            return sha, state, made
+        _, _, edited = self._do(desk, outcome, EARLIER)
+        return sha, state, "over an earlier one" if edited == "yes" else edited
+
+    def _do(self, desk: Desk, outcome: str, earlier: str) -> tuple[str, str, str]:
+        """One run of the job, where nothing but the comment ``earlier`` is there."""
+        hub = self.hub
+        hub.statuses.clear()
+        hub.comments[:] = [IssueComment(1, NUMBER, BOT, earlier)] if earlier else []
+        if outcome == "pending":
+            announce(desk)
+        else:
+            found = FOUND.get(outcome)
+            publish(desk, self.scene.deliver(self.scene.report(found)) if found else [])
+        assert not hub.invalid
+        ((sha, state),) = {(self.heads[s.sha], s.state) for s in hub.statuses} or {("–", "none")}
+        return sha, state, self._commented(earlier)
+
+    def _payload(self, head: str, files: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, str]]:
+        """The event about ``head``, or about a commit of the queue with the same files."""
+        self.heads |= {events.MERGE: "merge commit", head: "head"}
+        if self.event == "merge_group":
+            queued = self.hub.git.commit(files or {"models/bot.yaml": reports.manifest()}, self.scene.base, "queued")
+            self.heads |= {queued: "head", head: "the pull request's head"}
+            return events.merge_group(queued, self.scene.base), {}
+        if self.event in ("push", "release"):
+            self.heads[head] = "GITHUB_SHA"
+            payload = events.push(head, self.scene.base) if self.event == "push" else events.release()
+            return payload, {"GITHUB_SHA": head}
+        if self.event == "workflow_run":
+            return events.workflow_run(head, fork=self.fork), {}
+        if self.event == "workflow_dispatch":
+            return events.workflow_dispatch(sha=head), {}
+        if self.event == FOR_PULL:
+            return events.workflow_dispatch(**{"sha": head, "pull-request": str(NUMBER)}), {}
+        return events.pull_request(self.hub.pulls[NUMBER]), {}
+
+    def _commented(self, earlier: str) -> str:
+        if not self.hub.comments:
+            return "no"
+        (comment,) = self.hub.comments
+        if comment.body == earlier:
+            return "no"
+        kept = bool(earlier) and comment.body.startswith(earlier.split(f"\n{TRAIL_OPENS}")[0].rstrip())
+        return "its history alone" if kept else "yes"
 
 
-def rows() -> list[tuple[str, ...]]:
+def recorded(event: str, fork: bool, outcome: str, *, superseded: bool = False) -> tuple[str, str, str]:
+    """What one job leaves on a platform of its own."""
+    with tempfile.TemporaryDirectory() as folder, FakeGitHub(Path(folder, "platform")) as hub:
+        return Job(Path(folder), hub, event, fork).play(outcome, superseded=superseded)
+
+
+def rows() -> Iterator[tuple[str, ...]]:
     """One row for each event, origin and outcome."""
-    found = []
-    for event in READERS:
-        for fork in PAYLOADS[event]:
-            at = place(event, fork)
-            cells = [(outcome, posting(at, outcome)) for outcome in get_args(Outcome)]
-            if at.pull_request or at.branch:
-                cells.append((SUPERSEDED, posting(at, "allow", superseded=True)))
-            for outcome, p in cells:
-                state = "as its outcome" if outcome == SUPERSEDED and p.state else p.state or "none"
-                origin = ("yes" if fork else "no") if len(PAYLOADS[event]) > 1 else "–"
-                found.append((event, origin, outcome, NAMES[p.sha], state, p.comment))
-    return found
+    for event in EVENTS:
+        for fork in (False, True) if event in FORKED else (False,):
+            origin = ("yes" if fork else "no") if event in FORKED else "–"
+            for outcome in (o for o in OUTCOMES if o != "no model change" or event not in HELD_TO_ALL):
+                yield (event, origin, outcome, *recorded(event, fork, outcome))
+            if event in THREADS:
+                late = {o: recorded(event, fork, o, superseded=True) for o in STATES}
+                ((sha, comment),) = {(sha, comment) for sha, _, comment in late.values()}
+                states = {o: state for o, (_, state, _) in late.items()}
+                (state,) = {"as its outcome"} if states == STATES else set(states.values())
+                yield event, origin, SUPERSEDED, sha, state, comment
 
 
 def document() -> str:
+    """The whole page."""
     return HEADER + "".join(f"| {' | '.join(row)} |\n" for row in rows())
 
 

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-from support.github import events, models, table
+from support.github import events, models
 
 from ftgate.errors import ConfigurationError
-from ftgate.publish.context import READERS, STATES, Posting, posting, read_place
-
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "github-events.md"
+from ftgate.publish.context import READERS, STATES, Place, Posting, posting, read_place
 
 
-def test_the_table_in_the_documents_is_what_the_code_does():
-    assert DOCUMENT.read_text(encoding="utf-8") == table.document(), "run `make events`"
+def place_of(event: str, fork: bool) -> Place:
+    sha = events.MERGE if event.startswith("pull_request") else events.TIP
+    return read_place(events.environment(event, sha), events.PAYLOADS[event][fork])
 
 
 def test_a_pull_request_is_reported_on_at_its_head_never_at_the_merge_commit():
     for event in ("pull_request", "pull_request_target"):
-        place = table.place(event, False)
+        place = place_of(event, False)
         assert (place.sha, place.pull_request, place.base_ref) == (events.HEAD, 7, "main")
         assert (place.fork, place.draft, place.may_write) == (False, False, True)
 
 
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "workflow_run"])
 def test_a_fork_is_known_by_its_repository(event):
-    assert table.place(event, True).fork
-    assert table.place(event, True).may_write is (event != "pull_request")
+    assert place_of(event, True).fork
+    assert place_of(event, True).may_write is (event != "pull_request")
 
 
 def test_a_fork_that_was_deleted_is_a_fork():
@@ -44,7 +41,7 @@ def test_a_draft_is_reported_on_like_any_other():
 
 
 def test_a_workflow_run_looks_its_pull_request_up_by_the_branch_that_the_platform_names():
-    place = table.place("workflow_run", True)
+    place = place_of("workflow_run", True)
     assert place.branch == ("stranger", "candidate")
     assert place.pull_request is None
     pushed = read_place(events.environment("workflow_run", events.TIP), events.workflow_run(event="push"))
@@ -101,5 +98,5 @@ KINDS = {
 @pytest.mark.skipif(not models.AVAILABLE, reason="githubkit is not installed: payloads are not checked")
 @pytest.mark.parametrize("event", READERS)
 def test_the_payloads_of_these_tests_have_the_platforms_shape(event):
-    for payload in table.PAYLOADS[event].values():
+    for payload in events.PAYLOADS[event].values():
         models.require(KINDS[event], payload)
