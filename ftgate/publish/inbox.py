@@ -27,8 +27,9 @@ from ftgate.publish.suites import other_questions
 from ftgate.report.document import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 
-LARGEST_REPORT = 50_000_000
-"""Bytes of a report.json that is still read."""
+LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
+LARGEST_OTHER = 500_000_000
+"""Bytes of a file that is still read: of these, and of any other, such as a suite. An honest run stays far below."""
 LIMITS = ("min_gain", "block_drop", "max_ece_increase")
 """The field of a measurement that holds its limit."""
 CLOSE = 1e-9
@@ -142,12 +143,15 @@ def _require_plain(folder: Path) -> None:
         )
     for place, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            mode = (Path(place) / name).lstat().st_mode
-            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            found = (Path(place) / name).lstat()
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
                 raise PublishError(f"{name!r} in {folder.name} is a link or a device", hint="reports are plain files")
-    report = folder / "report.json"
-    if report.is_file() and report.stat().st_size > LARGEST_REPORT:
-        raise PublishError(f"report.json in {folder.name} is larger than {LARGEST_REPORT:,} bytes")
+            most = LARGEST.get(name, LARGEST_OTHER)
+            if found.st_size > most:
+                raise PublishError(
+                    f"{name!r} in {folder.name} has {found.st_size:,} bytes, and at most {most:,} are read",
+                    hint="ask about fewer items, or let the models answer in fewer tokens (max_tokens)",
+                )
 
 
 def _decided_again(

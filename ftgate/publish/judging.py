@@ -72,17 +72,27 @@ class Judged:
 def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
     """The place with its pull request, as it now stands: its base branch, and by its head whether it moved on."""
     if place.branch is not None:
-        found = hub.pulls_of(*place.branch)
-        pull = next((p for p in found if p.head == place.sha), found[0] if found else None)
+        pull = _only_pull(hub, *place.branch)
     elif place.pull_request is not None:
         pull = hub.pull(place.pull_request)
     else:
         return place, None
-    if pull is None:
-        owner, name = place.branch or ("", "")
-        raise PublishError(f"no open pull request from {owner}:{name} is left", hint="reopen it and run the gate again")
     base = place.base_sha or pull.base
     return replace(place, branch=None, pull_request=pull.number, base_ref=pull.base_ref, base_sha=base), pull
+
+
+def _only_pull(hub: Hub, owner: str, branch: str) -> Pull:
+    """The open pull request from a branch. Of several nobody can tell which one a run was for: its event names none."""
+    found = hub.pulls_of(owner, branch)
+    if not found:
+        raise PublishError(f"no open pull request from {owner}:{branch} is left", hint="reopen it, run the gate again")
+    if len(found) > 1:
+        named = ", ".join(f"#{p.number} into {p.base_ref}" for p in found)
+        raise PublishError(
+            f"{len(found)} pull requests are open from {owner}:{branch}, each under its own branch's policy: {named}",
+            hint="close all but one, or judge them on pull_request_target, whose event names its own",
+        )
+    return found[0]
 
 
 def read_rules(hub: Hub, place: Place, path: str) -> Rules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -447,6 +448,24 @@ def test_a_pull_request_that_was_closed_meanwhile_clears_nothing(hub, scene):
     payload = events.workflow_run(head, fork=True)
     assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
     assert state(hub, head)[0] == "error"
+
+
+def test_of_two_pull_requests_from_one_branch_none_is_guessed(hub, scene):
+    """Each goes into a branch with a policy of its own: the weaker one must not clear the commit for the other."""
+    _, loose = reports.policy(measurements={"target": reports.POLICY["measurements"]["target"]})
+    hub.git.commit({POLICY_PATH: reports.policy(measurements=loose.measurements)[0]}, scene.base, branch="weak")
+    head = scene.push(fork=True)
+    hub.pulls[6] = replace(hub.pulls[7], number=6, base="weak")
+    payload = events.workflow_run(head, fork=True)
+    assert scene.publish(reports.report(loose, "pass"), event="workflow_run", payload=payload) == 3
+    found, text = state(hub, head)
+    assert found == "error"
+    assert "2 pull requests are open from stranger:candidate" in text
+    assert "#7 into main, #6 into weak" in "\n".join(scene.said)
+    assert hub.comments == []
+    hub.pulls[6].state = "closed"
+    assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 0
+    assert state(hub, head)[0] == "success"
 
 
 def test_a_fork_that_edits_the_workflow_proves_nothing_by_its_own_run(hub, scene):

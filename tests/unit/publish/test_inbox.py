@@ -118,14 +118,25 @@ def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
         assert receive(tmp_path, Standard(POLICY)).verdict == "error"
 
 
-def test_links_and_huge_files_are_not_read(tmp_path: Path, monkeypatch):
+def test_links_are_not_read(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "suites").mkdir()
     (folder / "suites" / "target.jsonl").symlink_to("/proc/self/environ")
     assert "link" in receive(folder, Standard(POLICY)).problems[0]
     (folder / "suites" / "target.jsonl").unlink()
-    monkeypatch.setattr(inbox, "LARGEST_REPORT", 10)
-    assert "larger than" in receive(folder, Standard(POLICY)).problems[0]
     link = tmp_path / "link"
     link.symlink_to(folder)
     assert receive(link, Standard(POLICY)).verdict == "error"
+
+
+@pytest.mark.parametrize("name", ["report.json", "job.json", "answers.jsonl", "suites/target.jsonl"])
+def test_a_file_that_is_too_large_is_named_with_its_size_and_not_read(tmp_path: Path, name):
+    folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    most = inbox.LARGEST.get(path.name, inbox.LARGEST_OTHER)
+    with path.open("wb") as file:
+        file.truncate(most + 1)  # a hole: it takes no room on the disk
+    found = receive(folder, Standard(POLICY, redo=lambda _: pytest.fail("it was read")))
+    assert found.verdict == "error"
+    assert found.problems == (f"{path.name!r} in out has {most + 1:,} bytes, and at most {most:,} are read",)
