@@ -74,8 +74,8 @@ def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
         problems = [p for p in problems if not p.startswith("the status")]
         problems += [said] if (said := missing_from(chain)) else []
     known = {author, author.removesuffix("[bot]"), *(r.by for r in chain.records if r.kind == "waiver")}
-    edited = hub.editors(comment) if comment else []
-    edits = [f"{who} edited the comment at {when}" for who, when in edited if who not in known]
+    edited = hub.edits(comment) if comment else []
+    edits = [f"{e.editor} edited the comment at {e.time}" for e in edited if e.editor not in known]
     return History(chain, (*chain.problems, *problems, *edits))
 
 

@@ -29,13 +29,16 @@ def read_ledger(hub: Hub, branch: str) -> Chain | None:
 def append(hub: Hub, branch: str, record: Record) -> Link:
     """``record`` on ``branch``, which is made if need be; the line that is there already if it tells the same."""
     what = f"write the ledger on the branch {branch}"
+    began: int | None = None
     for attempt in range(TRIES):
         tip = hub.tip(branch)
         text = _text(hub, tip) if tip else ""
         chain = read_chain(text.splitlines())
-        if known := chain.find(record):
+        # A line of ours whose answer was lost may have others behind it by now.
+        if known := chain.find(record) or (chain.find(record, since=began) if began is not None else None):
             return known
-        link = chain.then(record).links[-1]
+        link = chain.plus(record).links[-1]
+        began = link.n - 1 if began is None else began
         kept = text if text.endswith("\n") or not text else text + "\n"
         if _move(hub, branch, tip, _commit(hub, tip, kept + link.line + "\n", record), what):
             return link

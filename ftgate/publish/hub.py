@@ -48,6 +48,15 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """One version of a comment: who wrote it (a bot without its ``[bot]``), when, and its whole text."""
+
+    editor: str
+    time: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitStatus:
     """One status of a commit."""
 
@@ -206,15 +215,18 @@ class Hub:
         )
         self.graphql(mutation, {"id": comment.node_id}, f"fold {comment.url}")
 
-    def editors(self, comment: Comment) -> list[tuple[str, str]]:
-        """Who edited the comment and when, as far back as the platform remembers."""
+    def edits(self, comment: Comment) -> list[Edit]:
+        """Every version of an edited comment, the first one among them, as far back as the platform remembers."""
         query = (
             "query Q($id: ID!) { node(id: $id) { ... on IssueComment "
-            "{ userContentEdits(first: 100) { nodes { editedAt editor { login } } } } } }"
+            "{ userContentEdits(first: 100) { nodes { editedAt diff editor { login } } } } } }"
         )
         answer = self.graphql(query, {"id": comment.node_id}, f"read the edits of {comment.url}")
         edits = ((answer["node"] or {}).get("userContentEdits") or {}).get("nodes") or []
-        return [(str((edit["editor"] or {}).get("login", "ghost")), str(edit["editedAt"])) for edit in edits]
+        return [
+            Edit(str((edit["editor"] or {}).get("login", "ghost")), str(edit["editedAt"]), edit["diff"] or "")
+            for edit in edits
+        ]
 
     def statuses(self, sha: str, context: str) -> list[CommitStatus]:
         """The statuses of ``sha`` under ``context``, newest first: the first one counts."""

@@ -36,7 +36,8 @@ def announce(desk: Desk) -> ExitCode:
     case = examine(desk, None)
     desk.runner.set_outputs({"manifests": json.dumps(case.changed), "model-change": str(bool(case.changed)).lower()})
     if case.problems or case.nothing_changed:
-        return _done(case, _tell(desk, case))
+        # Whoever plans may not write the ledger. The report, which follows what failed here, puts it on record.
+        return _done(case, _tell(desk, case, on_record=not case.problems))
     if not case.place.may_write:
         desk.say("this event's token cannot write: no status is set here")
         return ExitCode.ALLOW
@@ -63,15 +64,15 @@ def publish(desk: Desk, folders: Sequence[Path]) -> ExitCode:
     return _done(case, troubles)
 
 
-def _tell(desk: Desk, case: Case) -> list[FtgateError]:
+def _tell(desk: Desk, case: Case, *, on_record: bool = True) -> list[FtgateError]:
     """Write it down everywhere, and return what failed on the way. The status is set all the same."""
     troubles: list[FtgateError] = []
     stored: Record | None = None
     url = ""
     if case.place.may_write:
-        record = _record(case, desk.now())
+        record = _record(case, desk.now()) if on_record else None
         try:
-            stored = _to_ledger(desk, case, record)
+            stored = _to_ledger(desk, case, record) if record else None
         except FtgateError as error:
             case.problems.append(error.message)
             troubles.append(error)
@@ -120,7 +121,7 @@ def _to_ledger(desk: Desk, case: Case, record: Record) -> Record | None:
     return append(desk.hub, case.rules.policy.publish.branch, record).record
 
 
-def _to_thread(desk: Desk, case: Case, record: Record) -> tuple[str, Record | None]:
+def _to_thread(desk: Desk, case: Case, record: Record | None) -> tuple[str, Record | None]:
     """The comment's address, and the record as it stands in it."""
     wanted = posting(case.place, case.outcome, superseded=bool(case.newer)).comment
     alone = wanted == "its history alone"
@@ -133,12 +134,13 @@ def _to_thread(desk: Desk, case: Case, record: Record) -> tuple[str, Record | No
         case.place.pull_request,
         author,
         lambda body, chain: with_trail(body, chain) if alone else compose(page, chain),
-        [*case.earlier, record],
+        case.earlier,
+        record,
         create=wanted == "yes",
     )
     if comment is None:
         return "", None
-    link = read_trail(comment.body).find(record)
+    link = read_trail(comment.body).find(record, since=0) if record else None
     return comment.url, link.record if link else None
 
 

@@ -114,16 +114,30 @@ class Chain:
         """The records, oldest first."""
         return tuple(link.record for link in self.links)
 
-    def find(self, record: Record) -> Link | None:
-        """The line that tells of the same decision, if there is one."""
-        return next((link for link in reversed(self.links) if link.record.same_event(record)), None)
+    def find(self, record: Record, *, since: int | None = None) -> Link | None:
+        """The line that tells of the same decision, if it is the last word of a run on that head.
+
+        An earlier line is no answer: a run that is repeated may allow, block and allow again, and the last one counts.
+        A waiver stands wherever it is. With ``since`` any line after that number will do: somebody wrote it just now.
+        """
+        same = [k for k in reversed(self.links) if (k.record.kind, k.record.head) == (record.kind, record.head)]
+        if since is not None:
+            same = [link for link in same if link.n > since]
+        elif record.kind == "run":
+            same = same[:1]
+        return next((link for link in same if link.record.same_event(record)), None)
+
+    def holds(self, record: Record) -> bool:
+        """Whether this very record is one of the lines."""
+        return any(link.record.identity == record.identity for link in self.links)
 
     def then(self, record: Record) -> Chain:
-        """The chain with one more line; the same chain if it tells of that decision already."""
-        if self.find(record):
-            return self
-        last = self.links[-1] if self.links else None
-        return Chain((*self.links, seal(record, last)), self.problems)
+        """The chain with one more line; the same chain if its last word on that head is that decision already."""
+        return self if self.find(record) else self.plus(record)
+
+    def plus(self, record: Record) -> Chain:
+        """The chain with one more line."""
+        return Chain((*self.links, seal(record, self.links[-1] if self.links else None)), self.problems)
 
 
 def canonical(value: Mapping[str, Any]) -> str:

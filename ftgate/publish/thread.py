@@ -35,41 +35,63 @@ def keep_comment(
     number: int,
     author: str,
     render: Callable[[str, Chain], str],
-    records: Sequence[Record],
+    earlier: Sequence[Record],
+    record: Record | None,
     *,
     create: bool = True,
 ) -> Comment | None:
     """Make the thread of pull request ``number`` show ``render(body, chain)``, given the comment's body so far.
 
-    The chain holds the comment's own records, then those of any doubles, then ``records`` where they are not in it.
+    The chain holds the comment's own records, those of any doubles, those of ``earlier`` that it lacks, those that
+    another job wrote into it and a third one, which had not seen them, wrote over, and ``record`` at its end.
 
     Changes nothing if it does already. Without ``create`` only a comment that is there is edited, else None.
     """
     found = ours(hub.comments(number), author)
+    lost: list[Record] = []
     for _ in range(ROUNDS):
         if not found and not create:
             return None
-        body = render(found[0].body if found else "", _joined(found, records))
+        body = render(found[0].body if found else "", _joined(found, earlier, lost, record))
+        wrote = not found or _plain(found[0].body) != _plain(body)
         if not found:
             hub.create_comment(number, body, lambda: next(iter(ours(hub.comments(number), author)), None))
-        elif _plain(found[0].body) != _plain(body):
+        elif wrote:
             hub.edit_comment(found[0], body)
         for double in found[1:]:
             hub.edit_comment(double, FOLDED.format(url=found[0].url))
             hub.minimise(double)
         found = ours(hub.comments(number), author)
-        if len(found) == 1 and _plain(found[0].body) == _plain(body):
+        lost = _overwritten(hub, found[0], author) if wrote and found else []
+        if len(found) == 1 and _plain(found[0].body) == _plain(body) and not lost:
             break
     return found[0] if found else None
 
 
-def _joined(found: Sequence[Comment], records: Sequence[Record]) -> Chain:
-    """The trail of the oldest comment, and after it whatever it lacks."""
+def _joined(
+    found: Sequence[Comment], earlier: Sequence[Record], lost: Sequence[Record], record: Record | None
+) -> Chain:
+    """The trail of the oldest comment, after it whatever it lacks, and ``record`` unless that is its last word."""
     chain = read_trail(found[0].body) if found else Chain()
-    lacking = [record for double in found[1:] for record in read_trail(double.body).records]
-    for record in (*lacking, *records):
-        chain = chain.then(record)
-    return chain
+    doubles = [r for double in found[1:] for r in read_trail(double.body).records]
+    # The oldest records may have given way to newer ones; they stay away.
+    start = chain.links[0].record.time if chain.links and chain.links[0].n > 1 else ""
+    for other in (*doubles, *(r for r in earlier if r.time >= start), *lost):
+        chain = chain if chain.holds(other) else chain.plus(other)
+    return chain.then(record) if record else chain
+
+
+def _overwritten(hub: Hub, comment: Comment, author: str) -> list[Record]:
+    """Records that our earlier bodies of the comment held and that it lacks now, oldest first.
+
+    The platform cannot edit a comment on condition that nobody else did meanwhile, but it remembers what was there.
+    """
+    chain = read_trail(comment.body)
+    first = chain.links[0].n if chain.links else 1
+    ours_alone = (edit.body for edit in hub.edits(comment) if edit.editor == author.removesuffix("[bot]"))
+    links = [link for body in ours_alone for link in read_trail(body).links if link.n >= first]
+    found = {link.record.identity: link.record for link in links if not chain.holds(link.record)}
+    return sorted(found.values(), key=lambda r: r.time)
 
 
 def _plain(body: str) -> str:

@@ -140,6 +140,17 @@ def test_a_later_block_of_the_same_candidate_counts(scene):
     assert not answer(scene, "v1").allowed
 
 
+@pytest.mark.parametrize(("words", "allowed"), [(("pass", "block", "pass"), True), (("block", "pass", "block"), False)])
+def test_of_one_run_that_is_repeated_the_last_verdict_counts(scene, words, allowed):
+    scene.push()
+    for word in (*words, words[-1]):
+        scene.publish(scene.report(word))
+    assert answer(scene, "v1").allowed is allowed
+    assert len(read_ledger(scene.client(), BRANCH).records) == 3
+    assert len(read_trail(scene.hub.comments[0].body).records) == 3
+    assert thread_problems(scene) == ()
+
+
 def test_an_empty_ledger_allows_nothing(scene):
     assert not answer(scene, "v1").allowed
 

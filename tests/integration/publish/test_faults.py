@@ -12,7 +12,8 @@ from support.github.scene import Scene
 from support.github.server import BOT, FakeGitHub
 
 from ftgate.errors import PublishError
-from ftgate.publish.branch import read_ledger
+from ftgate.publish.audit import thread_history
+from ftgate.publish.branch import append, read_ledger
 from ftgate.publish.comment import read_trail
 from ftgate.publish.hub import CommitStatus
 from ftgate.publish.publisher import publish
@@ -173,3 +174,40 @@ def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
     # Whichever record another job's edit took out of the comment is in the ledger, and comes back with the next run.
     publish(scene.with_run(scene.desk(), "4"), folders)
     assert {r.run for r in read_trail(ours[0].body).records} == {"0", "1", "2", "3", "4"}
+
+
+def test_a_record_whose_answer_was_lost_is_not_written_again_though_others_follow_it(hub, scene):
+    scene.push()
+    scene.publish(scene.report("block"))
+    mine, theirs = (
+        read_ledger_of(scene).records[0].model_copy(update={"run": run}) for run in ("78", "79")
+    )
+    hub.faults.plan("502 after", "PATCH", r"/git/refs/heads/", times=6)  # the client tries five times more by itself
+    meanwhile = scene.client()
+    append(scene.client(sleep=lambda _: append(meanwhile, "ftgate-ledger", theirs) and None), "ftgate-ledger", mine)
+    assert [r.run for r in read_ledger_of(scene).records] == ["77", "78", "79"]
+
+
+@pytest.mark.parametrize("ledger", ["comment", "branch"])
+def test_a_job_that_wrote_over_anothers_record_puts_it_back(hub, tmp_path, ledger):
+    scene = Scene(hub, tmp_path, publish={"ledger": ledger})
+    scene.push()
+    folders = scene.deliver(scene.report("block"))
+    publish(scene.with_run(scene.desk(), "1"), folders)
+    late, quick = (scene.with_run(scene.desk(), run) for run in ("3", "2"))
+
+    def edit(comment, body, send=late.hub.edit_comment):
+        """The late job has read the comment; before it writes, the quick one reads, writes and is done."""
+        if len(read_trail(hub.comments[0].body).records) == 1:
+            publish(quick, folders)
+        send(comment, body)
+
+    late.hub.edit_comment = edit
+    publish(late, folders)
+    (comment,) = hub.comments
+    assert {r.run for r in read_trail(comment.body).records} == {"1", "2", "3"}
+    assert thread_history(scene.client(), 7, BOT, "ftgate/verdict").problems == ()
+    publish(scene.with_run(scene.desk(), "3"), folders)
+    before = hub.writes()
+    publish(scene.with_run(scene.desk(), "3"), folders)
+    assert hub.writes() == before

@@ -90,6 +90,21 @@ def test_a_statement_that_cannot_be_written_loses_no_status(hub, scene):
     assert "no statement for bot" in "\n".join(scene.said)
 
 
+def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
+    """The job that plans may read the contents and no more."""
+    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write", "checks": "write"})
+    hub.truncate_trees = True
+    head = scene.push()
+    assert scene.pending() == 3
+    assert state(hub, head) == ("error", f"the gate could not judge: {head[:7]} holds more files than the platform lists at once")
+    assert "more files than the platform lists" in scene.thread()[0]
+    assert read_trail(scene.thread()[0]).records == ()
+    hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})
+    assert scene.publish() == 3
+    assert [r.verdict for r in read_trail(scene.thread()[0]).records] == ["error"]
+    assert "[record " in state(hub, head)[1]
+
+
 def test_a_second_run_of_the_same_job_changes_nothing(hub, scene):
     scene.push()
     scene.publish(scene.report("block"))

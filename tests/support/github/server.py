@@ -74,8 +74,8 @@ class FakeGitHub:
         return self._ids
 
     def edit(self, comment: IssueComment, who: str, body: str) -> None:
-        """Change a comment and remember what it was."""
-        comment.edits.append((who, comment.body))
+        """Change a comment and remember its versions, the first one too once there is another."""
+        comment.edits = [*(comment.edits or [(comment.author, comment.body)]), (who, body)]
         comment.body = body
 
     def status_of(self, sha: str, context: str = "ftgate/verdict") -> Status | None:
@@ -140,7 +140,8 @@ class FakeGitHub:
             found.minimised = "DUPLICATE"
             return {"data": {"minimizeComment": {"minimizedComment": {"isMinimized": True}}}}
         edits = [
-            {"editedAt": "2025-03-04T09:00:00Z", "editor": {"login": w.removesuffix("[bot]")}} for w, _ in found.edits
+            {"editedAt": "2025-03-04T09:00:00Z", "diff": body, "editor": {"login": who.removesuffix("[bot]")}}
+            for who, body in reversed(found.edits)
         ]
         return {"data": {"node": {"userContentEdits": {"nodes": edits}}}}
 

@@ -29,7 +29,7 @@ class IssueComment:
     body: str
     minimised: str = ""
     edits: list[tuple[str, str]] = field(default_factory=list)
-    """(who, the body until then) of each edit."""
+    """(who, the body from then on) of each version, once there is more than one."""
 
 
 @dataclass

@@ -102,6 +102,27 @@ def test_the_same_decision_is_not_written_twice_though_the_time_differs():
     assert found.then(record(1)) is not found
 
 
+def test_of_a_run_that_is_repeated_the_last_word_counts():
+    allow = record(0)
+    block, again = (allow.model_copy(update={"verdict": v, "time": t}) for v, t in (("block", "2"), ("allow", "3")))
+    found = Chain().then(allow).then(block)
+    assert found.find(again) is None
+    found = found.then(again)
+    assert [r.verdict for r in found.records] == ["allow", "block", "allow"]
+    assert found.then(again) is found
+    assert found.find(block) is None
+    assert found.find(block, since=0) == found.links[1]
+    assert found.find(block, since=2) is None
+
+
+def test_other_heads_and_a_waiver_do_not_come_between_a_run_and_its_repetition():
+    waiver = record(0).model_copy(update={"kind": "waiver", "verdict": "waived"})
+    found = Chain().then(record(0)).then(record(1)).then(waiver)
+    assert found.then(record(0)) is found
+    other = waiver.model_copy(update={"by": "boss"})
+    assert found.then(other).then(waiver).records == (*found.records, other)
+
+
 def test_a_status_ends_with_the_digest_of_its_record():
     assert quoted("allow: bot is fine" + quote(record(0))) == record(0).identity[:12]
     assert quoted("allow: [record 123456789abc] bot") == ""
