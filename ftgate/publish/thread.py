@@ -78,7 +78,7 @@ def _joined(
     start = chain.links[0].record.time if chain.links and chain.links[0].n > 1 else ""
     for other in (*doubles, *(r for r in earlier if r.time >= start), *lost):
         chain = chain if chain.holds(other) else chain.plus(other)
-    return chain.then(record) if record else chain
+    return chain if record is None or chain.holds(record) else chain.then(record)
 
 
 def _overwritten(hub: Hub, comment: Comment, author: str) -> list[Record]:

@@ -205,7 +205,7 @@ def test_a_job_that_wrote_over_anothers_record_puts_it_back(hub, tmp_path, ledge
     late.hub.edit_comment = edit
     publish(late, folders)
     (comment,) = hub.comments
-    assert {r.run for r in read_trail(comment.body).records} == {"1", "2", "3"}
+    assert sorted(r.run for r in read_trail(comment.body).records) == ["1", "2", "3"]
     assert thread_history(scene.client(), 7, BOT, "ftgate/verdict").problems == ()
     publish(scene.with_run(scene.desk(), "3"), folders)
     before = hub.writes()
