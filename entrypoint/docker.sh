@@ -54,5 +54,8 @@ docker "${run[@]}" "$image" || code=$?
 if [[ $kind == gpu && $code == 125 ]]; then
   echo "ftgate: error: Docker could not start a container with --gpus $INPUT_GPUS" >&2
   echo "  what to do: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker" >&2
+  mkdir -p "$GITHUB_WORKSPACE/$INPUT_OUT/000-docker" # for the report
+  echo '{"manifest": "", "reason": "Docker could not start a container with GPUs"}' \
+    >"$GITHUB_WORKSPACE/$INPUT_OUT/000-docker/failure.json"
 fi
 exit "$code"

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from entrypoint.machine import inspect, problem_of
 
 LISTING = "ftgate-job.json"
 """What `ftgate fetch` leaves in the job's folder: the policy and the manifests to judge."""
+FAILURE, REASON = "failure.json", "FTGATE_FAILURE"
+"""What the report reads in the folder of a run that failed, and the variable that names a file for ftgate's reason."""
 VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
@@ -71,23 +74,26 @@ class Job:
 
     def plan(self) -> int:
         """Pending, then the parcel for the evaluation, then what a run needs and whether every suite can be read."""
+        self._clear()
         code = self._told("publish", "--pending", "--policy", self.inputs.policy, *self._author())
-        code = code or self._told("fetch", self.inputs.job, "--policy", self.inputs.policy)
-        for policy, manifest in [] if code else self._pairs():
-            code = code or self._apart("plan", "--policy", policy, "--manifest", manifest)
+        code = code or self._kept("000-plan", "", self._told, "fetch", self.inputs.job, "--policy", self.inputs.policy)
+        for name, out, policy in [] if code else self._work():
+            given = ("plan", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
+            code = code or self._kept(out, name, self._apart, *given)
         return code
 
     def evaluate(self) -> int:
         """Run every manifest; one that fails does not keep the next from being judged."""
-        pairs = list(self._pairs())
+        work = list(self._work())
         self._clear()
-        if pairs and (problem := self.problem(Path(pairs[0][0]))):
+        if work and (problem := self.problem(Path(work[0][2]))):
             message, _, hint = problem.partition("\n")
+            self._leave("000-machine", "", message)
             return _complain(message, hint, FAILED)
         codes = []
-        for number, (policy, manifest) in enumerate(pairs, 1):
-            out = f"{self.inputs.out}/{number:03}-{slug(manifest)}"
-            codes.append(self._apart("run", "--policy", policy, "--manifest", manifest, "--out", out))
+        for name, out, policy in work:
+            given = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
+            codes.append(self._kept(out, name, self._apart, *given, "--out", f"{self.inputs.out}/{out}"))
         return next((code for code in codes if code not in VERDICTS), 0)
 
     def _clear(self) -> None:
@@ -104,14 +110,13 @@ class Job:
 
     def all(self) -> int:
         """All three in one job. A final status follows whatever goes wrong between."""
-        self._clear()
         code = self.plan()
         if code == 0:
             self.evaluate()
         return self.report() or code
 
-    def _pairs(self) -> Iterator[tuple[str, str]]:
-        """Policy and manifest of each evaluation."""
+    def _work(self) -> Iterator[tuple[str, str, str]]:
+        """Of each evaluation the manifest's path in the repository, the name of its folder, and the policy's place."""
         path = Path(self.inputs.job, LISTING)
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -120,21 +125,36 @@ class Job:
         except (OSError, ValueError, KeyError, TypeError) as error:
             code = _complain(f"{path}: {error}", "hand on the folder that mode plan leaves (input job)", USAGE)
             raise SystemExit(code) from None
-        for name in names:
-            yield f"{self.inputs.job}/{policy}", f"{self.inputs.job}/{name}"
+        for number, name in enumerate(names, 1):
+            yield name, f"{number:03}-{slug(name)}", f"{self.inputs.job}/{policy}"
+
+    def _kept(self, folder: str, manifest: str, call: Callable[..., int], *arguments: str) -> int:
+        """``call``, and where it fails the reason, left among the results for the job that reports."""
+        with tempfile.TemporaryDirectory() as place:
+            said = Path(place, "reason")
+            code = call(*arguments, **{REASON: str(said)})
+            if code not in VERDICTS:
+                ended = f"ftgate {arguments[0]} ended with exit code {code}"
+                self._leave(folder, manifest, said.read_text(encoding="utf-8") if said.is_file() else ended)
+        return code
+
+    def _leave(self, folder: str, manifest: str, reason: str) -> None:
+        place = Path(self.inputs.out, folder)
+        place.mkdir(parents=True, exist_ok=True)
+        (place / FAILURE).write_text(json.dumps({"manifest": manifest, "reason": reason.strip()}), encoding="utf-8")
 
     def _author(self) -> list[str]:
         return ["--author", self.inputs.author] if self.inputs.author else []
 
-    def _told(self, *arguments: str) -> int:
+    def _told(self, *arguments: str, **more: str) -> int:
         """A call that speaks with GitHub."""
-        return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token})
+        return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token, **more})
 
-    def _apart(self, *arguments: str) -> int:
+    def _apart(self, *arguments: str, **more: str) -> int:
         """A call that reads what strangers wrote: it gets no token, and none of the runner's files."""
         # ACTIONS_… are the runner's own tokens and the services that take them.
         seen = {k: v for k, v in self.env.items() if k not in HIDDEN and not k.startswith("ACTIONS_")}
-        return self.call(arguments, seen)
+        return self.call(arguments, seen | more)
 
 
 def slug(manifest: str) -> str:

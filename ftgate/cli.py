@@ -14,6 +14,7 @@ from ftgate import __version__
 from ftgate.cli_github import VERBS
 from ftgate.cli_tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
+from ftgate.failing import Reason
 from ftgate.start import NOWHERE, write_start
 
 if TYPE_CHECKING:
@@ -200,12 +201,15 @@ def entry() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code. A person never sees a bare traceback for bad input."""
+    reason = Reason(os.environ)
     try:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FtgateError as error:
+        reason.leave(error.message)
         _complain(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
         sys.exit(error.exit_code)
     except click.ClickException as error:
+        reason.leave(error.format_message())
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
@@ -214,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
+        reason.leave(f"internal error: {type(error).__name__}: {error}")
         _complain(f"internal error: {type(error).__name__}: {error}\n  what to do: {_keep_traceback()}")
         sys.exit(3)
     sys.exit(result if isinstance(result, int) else 0)

@@ -11,6 +11,7 @@ from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
 from ftgate.publish.context import Place
+from ftgate.publish.failures import read_failure
 from ftgate.publish.hub import Hub, Pull
 from ftgate.publish.inbox import Delivery, Standard, digest_in, receive, unlike_manifest
 from ftgate.publish.outputs import Annotation
@@ -141,13 +142,16 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | No
 
 def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest]) -> list[Judged]:
     """Every manifest to judge with its report. One without a report, and a report without a manifest, is an error."""
-    waiting = [receive(folder, standard) for folder in folders]
+    failures = {folder: failure for folder in folders if (failure := read_failure(folder))}
+    reasons = {failure.manifest: failure.reason for failure in failures.values()}
+    explained = {"", *(entry.path for entry in changed)}
+    waiting = [receive(f, standard) for f in folders if f not in failures or failures[f].manifest not in explained]
     judged = []
     for entry in changed:
         delivery = next((d for d in waiting if _belongs(d, entry)), None)
         if delivery is not None:
             waiting.remove(delivery)
-        judged.append(_with_manifest(entry, delivery))
+        judged.append(_with_manifest(entry, delivery, reasons.get(entry.path) or reasons.get("", "")))
     return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 
@@ -185,12 +189,13 @@ def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
     return reference in (None, "", entry.manifest.candidate.source)
 
 
-def _with_manifest(entry: ChangedManifest, delivery: Delivery | None) -> Judged:
+def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, failure: str) -> Judged:
     title = entry.manifest.name if entry.manifest else entry.path
     if entry.manifest is None:
         return Judged(title, delivery, entry, (f"{entry.path}: {entry.problem}",))
     if delivery is None or delivery.report is None:
-        return Judged(title, delivery, entry, (f"{entry.path}: the evaluation left no report for it",))
+        said = f"the evaluation failed: {failure}" if failure else f"{entry.path}: the evaluation left no report for it"
+        return Judged(title, delivery, entry, (said,))
     problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest))
     return Judged(title, delivery, entry, problems)
 

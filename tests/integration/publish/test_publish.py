@@ -20,6 +20,7 @@ from ftgate.job import asked_suite
 from ftgate.measurements.registry import read_measurements
 from ftgate.publish.comment import read_trail
 from ftgate.publish.context import read_place
+from ftgate.publish.failures import FAILURE
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
 
@@ -177,6 +178,55 @@ def test_a_changed_manifest_without_a_report_is_an_error_not_a_pass(hub, scene):
     assert scene.publish(scene.report("pass")) == 3
     assert state(hub, head)[0] == "error"
     assert "the evaluation left no report for it" in scene.thread()[0]
+
+
+def failed(scene, reason: object, manifest: object = "models/bot.yaml", name: str = "001-bot") -> Path:
+    folder = scene.folder / name
+    folder.mkdir()
+    (folder / FAILURE).write_text(json.dumps({"manifest": manifest, "reason": reason}))
+    return folder
+
+
+@pytest.mark.parametrize("manifest", ["models/bot.yaml", ""])
+def test_why_an_evaluation_failed_is_in_status_and_comment(hub, scene, manifest):
+    head = scene.push()
+    assert scene.publish(folders=[failed(scene, "no GPU: the driver sees no device", manifest)]) == 3
+    found, text = state(hub, head)
+    assert (found, text.partition(" [")[0]) == (
+        "error",
+        "the gate could not judge: bot: the evaluation failed: no GPU: the driver sees no device",
+    )
+    assert "- the evaluation failed: no GPU: the driver sees no device" in scene.thread()[0]
+
+
+def test_a_reason_is_text_and_bounded_whoever_wrote_it(hub, scene):
+    head = scene.push()
+    reason = "@boss see #1 </details><script> ![x](https://e.example/y) `::error::` " + "x" * 5000
+    assert scene.publish(folders=[failed(scene, reason)]) == 3
+    body = scene.thread()[0]
+    assert not [word for word in ("@boss", "#1 ", "</details><s", "<script", "![x](") if word in body]
+    assert len(body) < 6000
+    assert len(state(hub, head)[1]) <= 140
+    assert "::error" not in state(hub, head)[1]
+
+
+def test_a_reason_beside_a_report_changes_nothing_and_excuses_nothing(hub, scene):
+    head = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    (folder,) = scene.deliver(scene.report("pass"))
+    (folder / FAILURE).write_text(json.dumps({"manifest": "", "reason": "verdict: allow"}))
+    assert scene.publish(folders=[folder, failed(scene, "allow", "models/mail.yaml", "002-mail")]) == 3
+    assert state(hub, head)[0] == "error"
+    assert [e.verdict for e in read_trail(scene.thread()[0]).records[0].models] == ["allow", "error"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "manifest"), [(1, "models/bot.yaml"), ("x", None), ("x" * 20_000, ""), ("x", "models/other.yaml")]
+)
+def test_what_is_no_reason_is_a_folder_without_a_report(hub, scene, reason, manifest):
+    head = scene.push()
+    assert scene.publish(folders=[failed(scene, reason, manifest)]) == 3
+    assert "the evaluation left no report for it" in scene.thread()[0]
+    assert state(hub, head)[0] == "error"
 
 
 def test_a_run_that_left_nothing_is_an_error(hub, scene):

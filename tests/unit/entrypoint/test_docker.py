@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.machine import TOOLKIT
+from ftgate.publish.failures import Failure, read_failure
 
 SCRIPT = Path(__file__).resolve().parents[3] / "entrypoint" / "docker.sh"
 
@@ -39,6 +40,8 @@ def test_a_docker_that_cannot_give_gpus_says_what_to_do(tmp_path: Path) -> None:
     assert done.returncode == 125
     assert "--gpus all" in done.stderr
     assert TOOLKIT in done.stderr
+    found = read_failure(tmp_path / "work" / "out" / "000-docker")
+    assert found == Failure("", "Docker could not start a container with GPUs")
 
 
 @pytest.mark.parametrize("code", [0, 2, 3, 130])

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.modes import FAILED, LISTING, USAGE, Inputs, run_mode, slug
+from entrypoint.modes import FAILED, FAILURE, LISTING, REASON, USAGE, Inputs, run_mode, slug
+from ftgate import failing
+from ftgate.publish import failures
 
 
 class Recorder:
@@ -155,7 +157,8 @@ def test_what_an_earlier_run_left_is_gone_before_anything_runs(workspace: Path, 
     parcel("models/a.yaml")
     left_behind("001-a", "002-b", "1000-c", "mine", "123x-mine")
     play("evaluate", Recorder(), problem)
-    assert sorted(p.name for p in Path("ftgate-out").iterdir()) == ["123x-mine", "mine"]
+    left = sorted(p.name for p in Path("ftgate-out").iterdir() if p.name != "000-machine")
+    assert left == ["123x-mine", "mine"]
 
 
 @pytest.mark.parametrize("broken", ["publish", "fetch", "plan"])
@@ -164,7 +167,60 @@ def test_all_in_one_never_reports_what_an_earlier_run_left(workspace: Path, brok
     left_behind("001-a", "1000-c")
     recorder = Recorder(**{broken: 2})
     play("all", recorder)
-    assert recorder.calls[-1] == ["publish", "--policy", ".github/ftgate.yml"]
+    why = {"publish": [], "fetch": ["ftgate-out/000-plan"], "plan": ["ftgate-out/001-a"]}[broken]
+    assert recorder.calls[-1] == ["publish", *why, "--policy", ".github/ftgate.yml"]
+    assert not list(Path("ftgate-out").glob("*/report.json"))
+
+
+def reasons() -> dict[str, dict[str, str]]:
+    found = sorted(Path("ftgate-out").glob(f"*/{FAILURE}"))
+    return {p.parent.name: json.loads(p.read_text(encoding="utf-8")) for p in found}
+
+
+def saying(words: str, code: int = 3):
+    """In ftgate's place: fails, and leaves a reason where it is asked for one."""
+
+    def call(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+        if arguments[0] == "publish":
+            return 0
+        if words:
+            Path(env[REASON]).write_text(words + "\n", encoding="utf-8")
+        return code
+
+    return call
+
+
+@pytest.mark.parametrize(("words", "told"), [("no memory", "no memory"), ("", "ftgate run ended with exit code 3")])
+def test_why_an_evaluation_failed_is_left_for_the_report(workspace: Path, words: str, told: str) -> None:
+    parcel("models/a.yaml", "models/b.yaml")
+    play("evaluate", saying(words))
+    assert reasons() == {
+        "001-a": {"manifest": "models/a.yaml", "reason": told},
+        "002-b": {"manifest": "models/b.yaml", "reason": told},
+    }
+
+
+@pytest.mark.parametrize("code", [0, 1, 4])
+def test_a_verdict_leaves_no_reason(workspace: Path, code: int) -> None:
+    parcel("models/a.yaml")
+    play("evaluate", saying("nothing is wrong", code))
+    assert reasons() == {}
+
+
+def test_why_nothing_could_be_planned_is_left_too(workspace: Path) -> None:
+    parcel("models/a.yaml")
+    play("plan", saying("a link"))
+    assert reasons() == {"000-plan": {"manifest": "", "reason": "a link"}}
+
+
+def test_what_the_machine_lacks_is_left_for_every_manifest(workspace: Path) -> None:
+    parcel("models/a.yaml")
+    play("evaluate", Recorder(), problem="no GPU\nbuy one")
+    assert reasons() == {"000-machine": {"manifest": "", "reason": "no GPU"}}
+
+
+def test_the_reason_is_read_under_the_names_that_it_is_written_with() -> None:
+    assert (FAILURE, REASON) == (failures.FAILURE, failing.FILE)
 
 
 def test_only_what_speaks_with_github_sees_the_token_and_the_runners_files(workspace: Path) -> None:
