@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from ftgate.config.policy import Policy
-from ftgate.errors import PublishError
+from ftgate.errors import ConfigurationError, PublishError
 from ftgate.job import asked_suite, local_resolver
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
@@ -38,7 +38,7 @@ def base_suites(
             continue
         content = b"" if tree[path].mode == LINK else hub.blob(tree[path].sha)
         if content and not content.startswith(_POINTER):
-            found[measurement.name] = _fingerprint(measurement, content, policy)
+            found[measurement.name] = _fingerprint(measurement, path, content, policy)
         elif path in touched or tree[path].mode == LINK:
             raise PublishError(
                 f"the suite {path} cannot be compared with the base branch's: it is a link, or stored elsewhere (LFS)",
@@ -56,9 +56,12 @@ def other_questions(report: Report, suites: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: the questions asked are not those of the base branch's suite"
 
 
-def _fingerprint(measurement: Measurement, content: bytes, policy: Policy) -> str:
+def _fingerprint(measurement: Measurement, path: str, content: bytes, policy: Policy) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / posixpath.basename(measurement.dataset)
+        copy = Path(folder) / posixpath.basename(path)
         copy.write_bytes(content)
         alone = measurement.model_copy(update={"dataset": copy.name})
-        return asked_suite(alone, local_resolver(policy, Path(folder)), policy.evidence.seed).sha256
+        try:
+            return asked_suite(alone, local_resolver(policy, Path(folder)), policy.evidence.seed).sha256
+        except ConfigurationError as error:
+            raise ConfigurationError(error.message.replace(str(copy), path), hint=error.hint) from None

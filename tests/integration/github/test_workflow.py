@@ -176,9 +176,37 @@ def test_an_evaluation_that_breaks_is_an_error_and_no_opinion(machine: Machine) 
     head = machine.push("careful")
     machine.hub.git.commit({"evals/target.jsonl": '{"id": 1}\n'}, machine.base, branch="main")
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
-    assert machine.hub.status_of(head).state == "error", log
+    status = machine.hub.status_of(head)
+    assert status.state == "error", log
+    assert "suite target: evals/target.jsonl:1: no choices" in status.description
     assert [s.state for s in machine.hub.statuses] == ["pending", "error"]
     assert len(machine.docker()) == 2, "a suite that cannot be read costs no time on a GPU"
+
+
+def test_what_could_not_be_collected_is_told_by_the_report(machine: Machine) -> None:
+    machine.head = machine.hub.git.commit({"models/bot.yaml": MANIFEST.replace("../weights/bot", "../../bot")}, machine.head)
+    head = machine.push(None)
+    log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
+    status = machine.hub.status_of(head)
+    assert status.state == "error", log
+    assert "the evaluation failed: models/bot.yaml: '../../bot' does not lie in the" in status.description
+    assert len(machine.docker()) == 2
+
+
+@pytest.mark.engine
+def test_a_fork_is_judged_from_the_base_repository_and_what_is_queued_on_its_own_commit(machine: Machine) -> None:
+    head = machine.push("careful", source=events.FORK)
+    log = machine.run("pull_request_target", events.pull_request(machine.hub.pulls[7]))
+    assert [(s.state, s.sha) for s in machine.hub.statuses] == [("pending", head), ("success", head)], log
+    (comment,) = machine.hub.comments
+    assert "INPUT_TOKEN" not in machine.docker()[1]
+    # The queue puts the change on top of whatever is merged before it.
+    queued = machine.hub.git.commit({"models/bot.yaml": MANIFEST} | weights("bot", "careful"), machine.base, "queued")
+    machine.hub.statuses.clear()
+    log = machine.run("merge_group", events.merge_group(queued, machine.base))
+    assert [(s.state, s.sha) for s in machine.hub.statuses] == [("pending", queued), ("success", queued)], log
+    assert machine.hub.comments == [comment]
+    assert not comment.edits
 
 
 @pytest.mark.parametrize(
