@@ -24,9 +24,8 @@ HIDDEN = "***"
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(://[^\s?#'\"]+)[?#][^\s'\"]+")
 _BEARER = re.compile(r"(?i)\b(bearer|basic|token)(\s+|:\s*)[A-Za-z0-9._~+/=-]{8,}")
-_FORMS = re.compile(
-    r"(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{10,}"  # forges, hubs, clouds
-)
+_FORMS = re.compile(r"(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{10,}")
+"""How keys of forges, hubs, clouds and messengers begin, and signed tokens."""
 
 
 class Reason:
@@ -37,7 +36,7 @@ class Reason:
         self._secrets = secrets_in(environment) if self._file else []
 
     def leave(self, text: str) -> None:
-        """Write ``text`` as one safe line, if anybody asked for it. A disk that is full does not hide the error itself."""
+        """Write ``text`` as one safe line, if anybody asked for it. A full disk does not hide the error itself."""
         if self._file:
             with suppress(OSError):
                 Path(self._file).write_text(safe_line(text, self._secrets) + "\n", encoding="utf-8")
@@ -53,7 +52,7 @@ def secrets_in(environment: Mapping[str, str]) -> list[str]:
 
 
 def safe_line(text: str, secrets: Iterable[str] = ()) -> str:
-    """``text`` as one printable line of at most about 400 characters, with ``secrets`` and what looks like one hidden."""
+    """``text`` as one printable line of about 400 characters, with ``secrets``, and what looks like one, hidden."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     text = _QUERY.sub(rf"\1?{HIDDEN}", _LOGIN.sub(f"{HIDDEN}@", text))

@@ -117,6 +117,9 @@ def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_
         manifest = read_manifest(manifest_path)
     problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
+    if lacking := policy.lacking(manifest):
+        hint = "name the file that the candidate was trained on: training_data: {source: …}"
+        problems.found.append(ConfigurationError(f"manifest {manifest_path}: {lacking}", hint=hint))
     tail = next((m for m in measurements if isinstance(m, Tail)), None)
     named = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(tail))
     for source in named:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ftgate.config.endpoint import Address, EndpointSettings
 from ftgate.config.engine import EngineSettings
-from ftgate.config.manifest import Digest, Revision
+from ftgate.config.manifest import Digest, Manifest, Revision
 from ftgate.config.strict import Section, read_mapping, validate
 from ftgate.domain import digest_of
 
@@ -82,6 +82,8 @@ class ArtifactSettings(Section):
     remote_code: Literal[False] = False
     skip: tuple[str, ...] = ()
     """Globs of files in remote snapshots that are left aside, neither fetched nor part of the digest: `original/*`."""
+    require_training_data: bool = False
+    """Refuse a manifest without `training_data`. Without it no item that was trained on can be left out."""
     max_files: int = Field(default=500, ge=1, le=100_000)
     """Most files of one model or data set."""
     max_gb: float = Field(default=500, gt=0, le=100_000)
@@ -123,6 +125,12 @@ class Policy(Section):
     def sha256(self) -> str:
         """Fingerprint of what the policy says about verdicts, whatever its comments and layout."""
         return digest_of(self.model_dump(mode="json", exclude={"publish"}))
+
+    def lacking(self, manifest: Manifest) -> str:
+        """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""
+        if self.artifacts.require_training_data and manifest.training_data is None:
+            return "training_data is missing, and the policy requires it (artifacts.require_training_data)"
+        return ""
 
 
 def read_policy(path: Path) -> Policy:

@@ -124,6 +124,11 @@ def unlike_manifest(report: Report, manifest: Manifest) -> Iterator[str]:
             yield f"it judged the {role} {judged.get('reference')!r}, but the manifest names {source.source!r}"
         if source.digest and judged.get("digest") != source.digest:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"
+    data, used = manifest.training_data, _mapping(report.provenance.get("training_data"))
+    if data is not None and not used:
+        yield "it judged without the training data that the manifest names"
+    elif data is not None and data.digest not in (None, f"sha256:{used.get('sha256')}"):
+        yield f"it judged with training data of SHA-256 {used.get('sha256')!r}, but the manifest pins {data.digest}"
 
 
 def digest_in(report: Report, role: str) -> str:

@@ -151,7 +151,9 @@ def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[Changed
         delivery = next((d for d in waiting if _belongs(d, entry)), None)
         if delivery is not None:
             waiting.remove(delivery)
-        judged.append(_with_manifest(entry, delivery, reasons.get(entry.path) or reasons.get("", "")))
+        found = _with_manifest(entry, delivery, reasons.get(entry.path) or reasons.get("", ""))
+        lacking = standard.policy.lacking(entry.manifest) if entry.manifest else ""
+        judged.append(replace(found, problems=(f"{entry.path}: {lacking}", *found.problems)) if lacking else found)
     return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 

@@ -21,7 +21,7 @@ TRIES = 8
 LONGEST_WAIT = 120.0
 """Seconds. A server that asks for more is not waited for that long at once."""
 TOO_QUICK = "submitted too quickly"
-"""What the platform says, with status 422, to whoever writes much in a short time: a limit on the rate by another name."""
+"""What the platform says, with status 422, to whoever writes much in a short time: a rate limit by another name."""
 LAGGING = ("no commit found for sha", "could not resolve to a node")
 """What it says, with status 422, of something that is gone, or so new that not all of its servers know it yet."""
 LAG_TRIES = 4
@@ -108,8 +108,11 @@ def _message(error: GithubException) -> str:
     if not isinstance(data, dict):
         return str(data)[:300]
     listed = data.get("errors")
-    reasons = [
-        str(entry.get("message") or f"{entry.get('field')} {entry.get('code')}") if isinstance(entry, dict) else str(entry)
-        for entry in (listed if isinstance(listed, list) else [])
-    ]
-    return ": ".join([str(data.get("message", data)), *reasons])[:300]
+    return ": ".join([str(data.get("message", data)), *map(_reason, listed if isinstance(listed, list) else [])])[:300]
+
+
+def _reason(entry: object) -> str:
+    """One of the listed reasons: its own words, or the field and what is the matter with it."""
+    if not isinstance(entry, dict):
+        return str(entry)
+    return str(entry.get("message") or f"{entry.get('field')} {entry.get('code')}")

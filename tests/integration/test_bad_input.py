@@ -125,6 +125,10 @@ CASES = {
         lambda w: w.manifest["training_data"].update(digest="sha256:" + "0" * 64),
         ["training_data.digest", "sha256:" + "0" * 12],
     ),
+    "no training data where the policy requires it": (
+        lambda w: (w.policy["artifacts"].update(require_training_data=True), w.manifest.pop("training_data")) and None,
+        ["manifest", "bot.yaml", "training_data is missing", "artifacts.require_training_data"],
+    ),
     "training data missing": (
         lambda w: w.manifest["training_data"].update(source="evals/none.jsonl"),
         ["none.jsonl"],

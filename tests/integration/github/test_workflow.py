@@ -184,7 +184,9 @@ def test_an_evaluation_that_breaks_is_an_error_and_no_opinion(machine: Machine) 
 
 
 def test_what_could_not_be_collected_is_told_by_the_report(machine: Machine) -> None:
-    machine.head = machine.hub.git.commit({"models/bot.yaml": MANIFEST.replace("../weights/bot", "../../bot")}, machine.head)
+    machine.head = machine.hub.git.commit(
+        {"models/bot.yaml": MANIFEST.replace("../weights/bot", "../../bot")}, machine.head
+    )
     head = machine.push(None)
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
     status = machine.hub.status_of(head)

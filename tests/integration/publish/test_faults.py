@@ -179,9 +179,7 @@ def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
 def test_a_record_whose_answer_was_lost_is_not_written_again_though_others_follow_it(hub, scene):
     scene.push()
     scene.publish(scene.report("block"))
-    mine, theirs = (
-        read_ledger_of(scene).records[0].model_copy(update={"run": run}) for run in ("78", "79")
-    )
+    mine, theirs = (read_ledger_of(scene).records[0].model_copy(update={"run": run}) for run in ("78", "79"))
     hub.faults.plan("502 after", "PATCH", r"/git/refs/heads/", times=6)  # the client tries five times more by itself
     meanwhile = scene.client()
     append(scene.client(sleep=lambda _: append(meanwhile, "ftgate-ledger", theirs) and None), "ftgate-ledger", mine)

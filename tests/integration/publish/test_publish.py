@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import reports
 from support.github import events
-from support.github.scene import POLICY_PATH
+from support.github.scene import POLICY_PATH, Scene
 from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
@@ -97,7 +97,10 @@ def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     hub.truncate_trees = True
     head = scene.push()
     assert scene.pending() == 3
-    assert state(hub, head) == ("error", f"the gate could not judge: {head[:7]} holds more files than the platform lists at once")
+    assert state(hub, head) == (
+        "error",
+        f"the gate could not judge: {head[:7]} holds more files than the platform lists at once",
+    )
     assert "more files than the platform lists" in scene.thread()[0]
     assert read_trail(scene.thread()[0]).records == ()
     hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})
@@ -227,6 +230,18 @@ def test_what_is_no_reason_is_a_folder_without_a_report(hub, scene, reason, mani
     assert scene.publish(folders=[failed(scene, reason, manifest)]) == 3
     assert "the evaluation left no report for it" in scene.thread()[0]
     assert state(hub, head)[0] == "error"
+
+
+def test_a_manifest_without_the_training_data_that_the_policy_requires_is_an_error(hub, tmp_path):
+    scene = Scene(hub, tmp_path, artifacts={"require_training_data": True})
+    head = scene.push()
+    assert scene.publish(scene.report("pass")) == 3
+    assert "training_data is missing, and the policy requires it" in state(hub, head)[1]
+    found = scene.report("pass")
+    found.provenance["training_data"] = {"sha256": "1" * 64, "rows": 9, "source": "train.jsonl"}
+    head = scene.push({"models/bot.yaml": reports.manifest(training_data={"source": "s3://acme/train.jsonl"})})
+    assert scene.publish(found) == 0
+    assert state(hub, head)[0] == "success"
 
 
 def test_a_run_that_left_nothing_is_an_error(hub, scene):

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from support import reports
 
+from ftgate.config.manifest import Manifest
 from ftgate.publish import inbox
-from ftgate.publish.inbox import Standard, disagreements, receive
+from ftgate.publish.inbox import Standard, disagreements, receive, unlike_manifest
 
 _, POLICY = reports.policy()
 
@@ -140,3 +142,21 @@ def test_a_file_that_is_too_large_is_named_with_its_size_and_not_read(tmp_path: 
     found = receive(folder, Standard(POLICY, redo=lambda _: pytest.fail("it was read")))
     assert found.verdict == "error"
     assert found.problems == (f"{path.name!r} in out has {most + 1:,} bytes, and at most {most:,} are read",)
+
+
+def judged_with(training: object, **manifest: object) -> list[str]:
+    found = reports.report(POLICY, "pass")
+    found.provenance["training_data"] = training
+    named = Manifest.model_validate(yaml.safe_load(reports.manifest(**manifest)))
+    return list(unlike_manifest(found, named))
+
+
+def test_training_data_that_the_manifest_names_was_used():
+    digest = reports.digest("train")
+    data = {"source": "s3://acme/train.jsonl", "digest": digest}
+    used = {"sha256": digest.removeprefix("sha256:"), "rows": 3}
+    assert judged_with(used, training_data=data) == []
+    assert judged_with(used, training_data={"source": "s3://acme/train.jsonl"}) == []
+    assert "without the training data" in judged_with(None, training_data=data)[0]
+    assert "but the manifest pins" in judged_with({"sha256": "1"}, training_data=data)[0]
+    assert judged_with(None) == []
