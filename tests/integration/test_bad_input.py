@@ -126,7 +126,7 @@ CASES = {
         ["training_data.digest", "sha256:" + "0" * 12],
     ),
     "no training data where the policy requires it": (
-        lambda w: (w.policy["artifacts"].update(require_training_data=True), w.manifest.pop("training_data")) and None,
+        lambda w: w.manifest.pop("training_data") and w.policy["artifacts"].update(require_training_data=True),
         ["manifest", "bot.yaml", "training_data is missing", "artifacts.require_training_data"],
     ),
     "training data missing": (

@@ -97,10 +97,8 @@ def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     hub.truncate_trees = True
     head = scene.push()
     assert scene.pending() == 3
-    assert state(hub, head) == (
-        "error",
-        f"the gate could not judge: {head[:7]} holds more files than the platform lists at once",
-    )
+    said = f"{head[:7]} holds more files than the platform lists at once"
+    assert state(hub, head) == ("error", f"the gate could not judge: {said}")
     assert "more files than the platform lists" in scene.thread()[0]
     assert read_trail(scene.thread()[0]).records == ()
     hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})

@@ -62,7 +62,7 @@ class Job:
         self.heads: dict[str, str] = {}
 
     def play(self, outcome: str, *, superseded: bool = False) -> tuple[str, str, str]:
-        """Where the job's status is, what it is, and what it does about a comment: where there is none yet, and to one."""
+        """Where the job's status is, what it is, and what the job does about a comment, be there one yet or not."""
         scene = self.scene
         files = {"README.md": "better"} if outcome == "no model change" else None
         head = scene.push(files, fork=self.fork)
