@@ -18,7 +18,7 @@ from support.github import events
 from support.github.scene import NUMBER, POLICY_PATH
 from support.github.server import FakeGitHub
 from support.github.state import PullRequest
-from support.players import CAREFUL, Player, script
+from support.players import CAREFUL, FORGETFUL, Player, script
 from support.world import World, write_adapter
 
 from ftgate.artifacts.digest import take_snapshot
@@ -26,9 +26,6 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.evaluation import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
-
-FORGETFUL = Player(target=0.9, forgetting=0.5)
-"""Better at its task, and much worse at everything else."""
 
 
 class Story:

@@ -13,18 +13,20 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import reports
 from support.github import events
 from support.github.scene import POLICY_PATH, Scene
 from support.github.server import FakeGitHub
-from support.players import CAREFUL, script
-from support.world import World
+from support.players import CAREFUL, FORGETFUL, Player, script
+from support.world import World, write_adapter
 
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.evaluation import evaluate
 from ftgate.job import prepare
+from ftgate.publish.comment import read_trail
 from ftgate.publish.suites import base_suites
 from ftgate.report.progress import SilentProgress
 
@@ -96,8 +98,36 @@ class Runner:
         found = reports.delivered(self.folder / "delivered", report)
         shutil.copytree(found, self.workspace / "ftgate-out" / "001-bot")
 
+    def push(self, seed: int) -> str:
+        """A new head whose candidate has other weights; policy, suites, judge and base lie on the base branch."""
+        tree = self.folder / "tree"
+        world = World(tree / ".github") if not tree.exists() else None
+        if world is not None:
+            world.policy |= {"manifests": [".github/bot.yaml"], "publish": {"ledger": "branch"}}
+            world.save()
+            rest = {name: content for name, content in files_in(tree).items() if "bot" not in name}
+            self.scene.base = self.scene.hub.git.commit(rest, self.scene.base, branch="main")
+        candidate = tree / ".github" / "models" / "bot"
+        shutil.rmtree(candidate)
+        write_adapter(candidate, seed=seed)
+        return self.scene.push({name: content for name, content in files_in(tree).items() if "bot" in name})
+
+    def evaluate(self, player: Player) -> str:
+        """What the job with the GPU does: ask what plan collected of models, which are scripted; leave all answers."""
+        parcel = self.workspace / "ftgate-job" / ".github"
+        engine = ScriptedEngine(script(player))
+        shutil.rmtree(self.workspace / "ftgate-out", ignore_errors=True)
+        out = self.workspace / "ftgate-out" / "001-bot"
+        job = prepare(parcel / "ftgate.yml", parcel / "bot.yaml")
+        return evaluate(job, out, SilentProgress(), engine=engine, judge_engine=engine).verdict
+
     def outputs(self) -> str:
         return (self.folder / "file_commands" / "output").read_text(encoding="utf-8")
+
+
+def files_in(tree: Path) -> dict[str, Any]:
+    """Every file below ``tree`` by its path in a repository."""
+    return {str(p.relative_to(tree)): p.read_bytes() for p in sorted(tree.rglob("*")) if p.is_file()}
 
 
 @pytest.fixture
@@ -171,6 +201,42 @@ def test_the_container_action_announces_and_collects_then_comments_and_sets_the_
     assert comment.number == 7
     assert f"issuecomment-{comment.id}" in runner.outputs()
     assert "answers" in (runner.folder / "file_commands" / "summary").read_text(encoding="utf-8")
+
+
+def test_a_real_evaluation_is_published_as_a_block_and_a_better_one_as_an_allow(runner: Runner) -> None:
+    hub = runner.scene.hub
+    composite = {"POLICY": POLICY_PATH, "AUTHOR": "", "TOKEN": "token"}
+    turns = [("container", 2, FORGETFUL, "block", 1), ("composite", 3, CAREFUL, "allow", 0)]
+    for kind, seed, player, verdict, code in turns:
+        head = runner.push(seed)
+
+        def job(mode: str, kind: str = kind) -> subprocess.CompletedProcess[str]:
+            if kind == "container":
+                return runner.container_action(mode)
+            return runner.composite_action("cpu", MODE=mode, **composite)
+
+        planned = job("plan")
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        assert hub.status_of(head).state == "pending"
+        assert runner.evaluate(player) == verdict
+        told = job("report")
+        assert told.returncode == code, told.stdout + told.stderr
+        status = hub.status_of(head)
+        assert status.state == {"block": "failure", "allow": "success"}[verdict]
+        assert status.description.startswith(f"{verdict}: bot ")
+        assert f"**{verdict.capitalize()}**" in hub.comments[0].body
+        assert json.loads((runner.workspace / "ftgate-out/001-bot/statement.json").read_text("utf-8"))
+        assert "ftgate-out/001-bot/statement.json" in runner.outputs()
+    (comment,) = hub.comments
+    assert [r.verdict for r in read_trail(comment.body).records] == ["block", "allow"]
+    # A digit that is turned between the jobs is found by the answers, in the container as anywhere.
+    report = runner.workspace / "ftgate-out" / "001-bot" / "report.json"
+    found = json.loads(report.read_text(encoding="utf-8"))
+    found["measurements"]["forgetting"]["change"] -= 0.001
+    report.write_text(json.dumps(found), encoding="utf-8")
+    assert runner.container_action("report").returncode == 3
+    assert hub.status_of(head).state == "error"
+    assert "its numbers are not those that its answers come to" in comment.body
 
 
 def test_all_in_one_says_at_once_that_no_model_changed(runner: Runner) -> None:

@@ -26,6 +26,8 @@ class Player:
 
 BASE = Player()
 CAREFUL = Player(target=0.9)
+FORGETFUL = Player(target=0.9, forgetting=0.5)
+"""Better at its task, and much worse at everything else."""
 
 
 def luck(*parts: object) -> float:
