@@ -266,6 +266,7 @@ def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started
             else None
         ),
         "policy_sha256": job.policy.sha256(),
+        "manifest_sha256": job.manifest_sha256,
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
         "versions": dict(info.versions),
         "device": info.device,

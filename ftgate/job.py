@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +44,8 @@ class Job:
     """The model of its own that embeds queries, where the policy names one."""
     query_log: TrainingData | None = None
     """Real queries without answers, to be covered by the tail's suite."""
+    manifest_sha256: str = ""
+    """Of the manifest's file: what ties a report to the change that it is for."""
 
     @property
     def tail(self) -> Tail | None:
@@ -83,6 +86,7 @@ class Parts:
     judge: Model | None = None
     encoder: Model | None = None
     query_log: TrainingData | None = None
+    manifest_sha256: str = ""
 
     def job(self) -> Job:
         """The whole job. Raises what is wrong with its parts, all at once."""
@@ -91,7 +95,9 @@ class Parts:
         assert self.candidate is not None, "whatever is missing is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        return replace(job, encoder=self.encoder, query_log=self.query_log)
+        return replace(
+            job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256
+        )
 
 
 def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -128,6 +134,7 @@ def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_
                 resolver.refuse(source.source, source.revision)
     problems.raise_any()
     parts = Parts(manifest.name, policy, measurements, problems)
+    parts.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
     for m in measurements:
         with problems.noted():
             parts.suites[m.name] = asked_suite(m, resolver, policy.evidence.seed)

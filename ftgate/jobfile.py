@@ -29,6 +29,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
     document = {
         "schema_version": SCHEMA_VERSION,
         "name": job.name,
+        "manifest_sha256": job.manifest_sha256,
         "policy": job.policy.model_dump(mode="json"),
         "models": {
             "base": _as_json(job.base),
@@ -82,9 +83,10 @@ def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo
         candidate=_model_from(models["candidate"]),
         judge=_model_from(models["judge"]) if models["judge"] else None,
         suites=suites,
-        training=TrainingData(**training) if training else None,
+        training=_training_from(training),
         encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
-        query_log=TrainingData(**document["query_log"]) if document.get("query_log") else None,
+        query_log=_training_from(document.get("query_log")),
+        manifest_sha256=document.get("manifest_sha256", ""),
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info
@@ -131,6 +133,11 @@ def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
     if training is None:
         return None
     return {"sha256": training.sha256, "rows": training.rows, "source": training.source}
+
+
+def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
+    """What a run knew of a file. Never the file itself: whoever wrote this may name any file of this machine."""
+    return TrainingData(saved["sha256"], saved["rows"], saved["source"]) if saved else None
 
 
 def _as_json(model: Model) -> dict[str, Any]:

@@ -7,6 +7,7 @@ through one always counts as touched.
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ class ChangedManifest:
     text: str = ""
     manifest: Manifest | None = None
     problem: str = ""
+    sha256: str = ""
+    """Of the file."""
 
     def line_of(self, field: str) -> int:
         """The line, from 1, on which the top-level ``field`` begins; 1 where there is none."""
@@ -73,7 +76,8 @@ def _open(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifes
             manifest, problem = read_manifest(copy), ""
         except ConfigurationError as error:
             manifest, problem = None, error.message.replace(str(copy), path)
-    return ChangedManifest(path, content.decode("utf-8", "replace"), manifest, problem)
+    text, digest = content.decode("utf-8", "replace"), hashlib.sha256(content).hexdigest()
+    return ChangedManifest(path, text, manifest, problem, digest)
 
 
 def _sources_touched(path: str, manifest: Manifest, tree: Mapping[str, File], touched: frozenset[str]) -> bool:
@@ -85,6 +89,7 @@ def _sources_touched(path: str, manifest: Manifest, tree: Mapping[str, File], to
         above = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
         if any(tree[p].mode == LINK for p in above if p in tree):
             return bool(touched)
-        if place == "." or any(p == place or p.startswith(f"{place}/") for p in touched):
+        # A path above it is a folder no longer, or a submodule that now points elsewhere.
+        if place == "." or touched & set(above) or any(p.startswith(f"{place}/") for p in touched):
             return bool(touched)
     return False

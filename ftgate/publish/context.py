@@ -159,13 +159,15 @@ def _workflow_dispatch(env: Mapping[str, str], event: Mapping[str, Any]) -> dict
 def _workflow_run(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
     run = event["workflow_run"]
     head = run["head_repository"]
-    # The payload lists no pull requests of forks, and the artifact of a fork's run may claim any number.
-    asks = run["event"] == "pull_request"
+    # The payload lists no pull requests of forks, and the artifact of a fork's run may claim any number. Whatever event
+    # a fork's run was for, its pull request says whether it followed this repository's workflow.
+    fork = head["full_name"] != env["GITHUB_REPOSITORY"]
+    asks = fork or run["event"] == "pull_request"
     return {
         "sha": run["head_sha"],
         "base_ref": event["repository"]["default_branch"],
         "branch": (str(head["owner"]["login"]), str(run["head_branch"])) if asks else None,
-        "fork": head["full_name"] != env["GITHUB_REPOSITORY"],
+        "fork": fork,
     }
 
 

@@ -115,12 +115,15 @@ def disagreements(report: Report, policy: Policy) -> Iterator[str]:
         yield f"it says {report.verdict}, but its measurements come to {verdict.value}"
 
 
-def unlike_manifest(report: Report, manifest: Manifest) -> Iterator[str]:
-    """How the models that ``report`` judged differ from those that ``manifest`` names."""
+def unlike_manifest(report: Report, manifest: Manifest, sha256: str) -> Iterator[str]:
+    """How what ``report`` judged differs from what ``manifest``, a file with this ``sha256``, names."""
+    said = str(report.provenance.get("manifest_sha256") or "")
+    if said != sha256:
+        yield f"it is for another manifest: one of SHA-256 {said[:12] or 'unknown'}, here it is {sha256[:12]}"
     for role in ("base", "candidate"):
         source = getattr(manifest, role)
         judged = _mapping(report.provenance.get(role))
-        if judged.get("reference") not in (None, "", source.source):
+        if judged.get("reference") != source.source:
             yield f"it judged the {role} {judged.get('reference')!r}, but the manifest names {source.source!r}"
         if source.digest and judged.get("digest") != source.digest:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"

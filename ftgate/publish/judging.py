@@ -188,7 +188,7 @@ def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
         return False
     candidate = report.provenance.get("candidate")
     reference = candidate.get("reference") if isinstance(candidate, dict) else None
-    return reference in (None, "", entry.manifest.candidate.source)
+    return bool(reference == entry.manifest.candidate.source)
 
 
 def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, failure: str) -> Judged:
@@ -198,7 +198,7 @@ def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, failure: s
     if delivery is None or delivery.report is None:
         said = f"the evaluation failed: {failure}" if failure else f"{entry.path}: the evaluation left no report for it"
         return Judged(title, delivery, entry, (said,))
-    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest))
+    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest, entry.sha256))
     return Judged(title, delivery, entry, problems)
 
 

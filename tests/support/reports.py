@@ -67,7 +67,10 @@ def measured(name: str, status: str) -> MeasurementReport:
     )
 
 
-def report(rules: Policy, forgetting: str = "pass", name: str = "bot", version: str = "v1", **more: Any) -> Report:
+def report(
+    rules: Policy, forgetting: str = "pass", name: str = "bot", version: str = "v1", text: str = "", **more: Any
+) -> Report:
+    """A report for the manifest of that name and version, or for one with this ``text``."""
     verdict = {"pass": "allow", "warn": "allow", "block": "block", "inconclusive": "hold"}[forgetting]
     found = Report(
         verdict=verdict,
@@ -85,6 +88,7 @@ def report(rules: Policy, forgetting: str = "pass", name: str = "bot", version: 
                 "kind": "adapter",
             },
             "policy_sha256": rules.sha256(),
+            "manifest_sha256": hashlib.sha256((text or manifest(name, version)).encode()).hexdigest(),
             "started": "2025-03-04T09:00:00+00:00",
             "finished": "2025-03-04T09:10:00+00:00",
         },

@@ -235,9 +235,10 @@ def test_a_manifest_without_the_training_data_that_the_policy_requires_is_an_err
     head = scene.push()
     assert scene.publish(scene.report("pass")) == 3
     assert "training_data is missing, and the policy requires it" in state(hub, head)[1]
-    found = scene.report("pass")
+    text = reports.manifest(training_data={"source": "s3://acme/train.jsonl"})
+    found = scene.report("pass", text=text)
     found.provenance["training_data"] = {"sha256": "1" * 64, "rows": 9, "source": "train.jsonl"}
-    head = scene.push({"models/bot.yaml": reports.manifest(training_data={"source": "s3://acme/train.jsonl"})})
+    head = scene.push({"models/bot.yaml": text})
     assert scene.publish(found) == 0
     assert state(hub, head)[0] == "success"
 
@@ -253,6 +254,21 @@ def test_a_report_for_another_model_is_an_error(hub, scene):
     assert scene.publish(scene.report("pass", name="somebody")) == 3
     assert "belongs to no manifest" in scene.thread()[0]
     assert state(hub, head)[0] == "error"
+
+
+def test_a_report_of_another_pull_request_is_no_report_for_this_one(hub, scene):
+    """The same candidate by name, place and digest, but trained from another base's commit, as the other one said."""
+    other = reports.manifest(base={"source": "hf://acme/base", "revision": "1" * 40})
+    head = scene.push()
+    assert scene.publish(scene.report("pass", text=other)) == 3
+    found, text = state(hub, head)
+    assert (found, "it is for another manifest" in text) == ("error", True)
+    unnamed = scene.report("pass")
+    del unnamed.provenance["manifest_sha256"]
+    assert scene.publish(unnamed) == 3
+    nowhere = scene.report("pass")
+    nowhere.provenance["candidate"]["reference"] = ""
+    assert scene.publish(nowhere) == 3
 
 
 @pytest.mark.parametrize("place", ["digest", "reference"])
@@ -551,6 +567,15 @@ def test_a_fork_that_edits_the_workflow_proves_nothing_by_its_own_run(hub, scene
     payload = events.workflow_run(head, fork=True)
     assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
     assert state(hub, head) == ("error", state(hub, head)[1])
+    assert "gate.yml" in scene.thread()[0]
+
+
+def test_no_event_of_a_fork_s_run_gets_around_the_look_at_its_workflow(hub, scene):
+    """A review starts a run of the pull request's own workflow too."""
+    head = scene.push({"models/bot.yaml": reports.manifest(), ".github/workflows/gate.yml": "on: push"}, fork=True)
+    payload = events.workflow_run(head, fork=True, event="pull_request_review")
+    assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
+    assert state(hub, head)[0] == "error"
     assert "gate.yml" in scene.thread()[0]
 
 
