@@ -95,9 +95,7 @@ class Parts:
         assert self.candidate is not None, "whatever is missing is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        return replace(
-            job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256
-        )
+        return replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
 
 
 def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from ftgate.errors import FtgateError, PublishError
@@ -111,7 +112,7 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
             case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
         case.nothing_changed = paths is not None and not changed and not folders
         if folders is not None and not case.nothing_changed:
-            case.judged = judging.judge(folders, _standard(desk, case.rules, paths or []), changed)
+            case.judged = judging.judge(folders, _standard(desk, case.rules, case.place.sha, paths or []), changed)
             if not case.judged:
                 case.problems.append("the evaluation left no report")
             _read_ledger(desk, case)
@@ -121,11 +122,11 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
     return case
 
 
-def _standard(desk: Desk, rules: Rules, paths: Sequence[str]) -> Standard:
+def _standard(desk: Desk, rules: Rules, sha: str, paths: Sequence[str]) -> Standard:
     """What every report is held to."""
-    tree = desk.hub.tree(rules.commit)
-    suites = base_suites(desk.hub, tree, rules.policy, rules.path, frozenset(paths))
-    return Standard(rules.policy, suites, desk.redo(rules.text) if desk.redo else None)
+    suites = base_suites(desk.hub, desk.hub.tree(rules.commit), rules.policy, rules.path, frozenset(paths))
+    beside = partial(judging.digest_beside, desk.hub, desk.hub.tree(sha))
+    return Standard(rules.policy, suites, desk.redo(rules.text) if desk.redo else None, beside)
 
 
 def _require_own_workflow(place: Place, paths: Sequence[str], policy_path: str) -> None:

@@ -15,6 +15,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from ftgate.config.manifest import Manifest
@@ -65,6 +66,8 @@ class Standard:
     policy: Policy
     suites: Mapping[str, str] = field(default_factory=dict)
     redo: Redo | None = None
+    beside: Callable[[str, str], str] | None = None
+    """Given a manifest's path and a source that it names: the digest of the files there, if they lie in the commit."""
 
 
 def receive(folder: Path, standard: Standard) -> Delivery:
@@ -115,8 +118,13 @@ def disagreements(report: Report, policy: Policy) -> Iterator[str]:
         yield f"it says {report.verdict}, but its measurements come to {verdict.value}"
 
 
-def unlike_manifest(report: Report, manifest: Manifest, sha256: str) -> Iterator[str]:
-    """How what ``report`` judged differs from what ``manifest``, a file with this ``sha256``, names."""
+def unlike_manifest(
+    report: Report, manifest: Manifest, sha256: str, digests: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[str]:
+    """How what ``report`` judged differs from what ``manifest``, a file with this ``sha256``, names.
+
+    ``digests`` are those of base and candidate where they lie beside the manifest in the judged commit.
+    """
     said = str(report.provenance.get("manifest_sha256") or "")
     if said != sha256:
         yield f"it is for another manifest: one of SHA-256 {said[:12] or 'unknown'}, here it is {sha256[:12]}"
@@ -127,6 +135,8 @@ def unlike_manifest(report: Report, manifest: Manifest, sha256: str) -> Iterator
             yield f"it judged the {role} {judged.get('reference')!r}, but the manifest names {source.source!r}"
         if source.digest and judged.get("digest") != source.digest:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"
+        if digests.get(role) and judged.get("digest") != digests[role]:
+            yield f"it judged a {role} with digest {judged.get('digest')!r}, but here its files have {digests[role]}"
     data, used = manifest.training_data, _mapping(report.provenance.get("training_data"))
     if data is not None and not used:
         yield "it judged without the training data that the manifest names"

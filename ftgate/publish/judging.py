@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import posixpath
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from ftgate.artifacts.digest import NOT_CONTENT, FileEntry, tree_digest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
 from ftgate.publish.context import Place
 from ftgate.publish.failures import read_failure
-from ftgate.publish.hub import Hub, Pull
+from ftgate.publish.hub import MOST_COMPARED, File, Hub, Pull
 from ftgate.publish.inbox import Delivery, Standard, digest_in, receive, unlike_manifest
 from ftgate.publish.outputs import Annotation
 from ftgate.publish.records import Change, ModelEntry
@@ -76,6 +80,12 @@ def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
         pull = _only_pull(hub, *place.branch)
     elif place.pull_request is not None:
         pull = hub.pull(place.pull_request)
+        if place.event.startswith("pull_request") and pull.base_ref != place.base_ref:
+            # Else whoever opened it could have it judged under a weaker policy, and point it back.
+            raise PublishError(
+                f"#{pull.number} was pointed at {pull.base_ref} after this run for {place.base_ref} began",
+                hint="push again, or start the workflow by hand, to have it judged for its new branch",
+            )
     else:
         return place, None
     base = place.base_sha or pull.base
@@ -122,11 +132,13 @@ def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None
     """
     if pull is None:
         return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
+    compared = partial(hub.changed_between, place.base_ref, place.sha)
     if pull.head == place.sha:
         paths = hub.changed_in_pull(pull.number)
         if hub.pull(pull.number).head == place.sha:
-            return paths
-    return hub.changed_between(place.base_ref, place.sha)
+            # The list is for whatever branch it was pointed at in that moment. This one is for the branch that rules.
+            return paths if len(paths) >= MOST_COMPARED else list(dict.fromkeys([*paths, *compared()]))
+    return compared()
 
 
 def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:
@@ -140,6 +152,17 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | No
     return changed_manifests(rules.policy.manifests, tree, list(tree) if paths is None else paths, hub.blob)
 
 
+def digest_beside(hub: Hub, tree: Mapping[str, File], path: str, source: str) -> str:
+    """The tree digest of the folder in ``tree`` that ``source`` names in the manifest at ``path``; "" without one."""
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
+    found = {p.removeprefix(place): tree[p] for p in tree if p.startswith(place)}
+    files = {}
+    for name in (n for n in found if n.split("/")[0] not in NOT_CONTENT):
+        content = hub.blob(found[name].sha)
+        files[name] = FileEntry(len(content), hashlib.sha256(content).hexdigest())
+    return tree_digest(files) if files else ""
+
+
 def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest]) -> list[Judged]:
     """Every manifest to judge with its report. One without a report, and a report without a manifest, is an error."""
     failures = {folder: failure for folder in folders if (failure := read_failure(folder))}
@@ -151,9 +174,7 @@ def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[Changed
         delivery = next((d for d in waiting if _belongs(d, entry)), None)
         if delivery is not None:
             waiting.remove(delivery)
-        found = _with_manifest(entry, delivery, reasons.get(entry.path) or reasons.get("", ""))
-        lacking = standard.policy.lacking(entry.manifest) if entry.manifest else ""
-        judged.append(replace(found, problems=(f"{entry.path}: {lacking}", *found.problems)) if lacking else found)
+        judged.append(_with_manifest(entry, delivery, standard, reasons.get(entry.path) or reasons.get("", "")))
     return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 
@@ -191,14 +212,19 @@ def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
     return bool(reference == entry.manifest.candidate.source)
 
 
-def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, failure: str) -> Judged:
+def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, standard: Standard, failure: str) -> Judged:
     title = entry.manifest.name if entry.manifest else entry.path
     if entry.manifest is None:
         return Judged(title, delivery, entry, (f"{entry.path}: {entry.problem}",))
+    if lacking := standard.policy.lacking(entry.manifest):
+        return Judged(title, delivery, entry, (f"{entry.path}: {lacking}",))
     if delivery is None or delivery.report is None:
         said = f"the evaluation failed: {failure}" if failure else f"{entry.path}: the evaluation left no report for it"
         return Judged(title, delivery, entry, (said,))
-    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest, entry.sha256))
+    sources = {role: getattr(entry.manifest, role).source for role in ("base", "candidate")}
+    beside = standard.beside or (lambda _path, _source: "")
+    digests = {role: beside(entry.path, source) for role, source in sources.items()}
+    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest, entry.sha256, digests))
     return Judged(title, delivery, entry, problems)
 
 

@@ -96,6 +96,7 @@ class Runner:
         suites = {name: {"sha256": fingerprint} for name, fingerprint in asked.items()}
         report = report.model_copy(update={"provenance": {**report.provenance, "suites": suites}})
         found = reports.delivered(self.folder / "delivered", report)
+        shutil.rmtree(self.workspace / "ftgate-out" / "001-bot", ignore_errors=True)
         shutil.copytree(found, self.workspace / "ftgate-out" / "001-bot")
 
     def push(self, seed: int) -> str:
@@ -273,6 +274,9 @@ def test_the_composite_actions_start_it_without_privileges(runner: Runner) -> No
     # What the manifest names lies in a store that nothing here reaches: it gets as far as reading the suites.
     assert evaluated.returncode in (2, 3)
     assert "s3://" in evaluated.stderr or "hf://" in evaluated.stderr, evaluated.stderr
+    left = json.loads((runner.workspace / "ftgate-out" / "001-bot" / "failure.json").read_text(encoding="utf-8"))
+    assert left["manifest"] == "models/bot.yaml"
+    assert "://" in left["reason"]
 
     runner.deliver("pass")
     told = runner.composite_action("cpu", MODE="report", POLICY=POLICY_PATH, AUTHOR="", TOKEN="token")

@@ -13,6 +13,7 @@ from support.github.scene import POLICY_PATH, Scene
 from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
+from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
@@ -21,6 +22,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.publish.comment import read_trail
 from ftgate.publish.context import read_place
 from ftgate.publish.failures import FAILURE
+from ftgate.publish.publisher import announce
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
 
@@ -288,6 +290,27 @@ def test_weights_that_lie_beside_the_manifest_are_a_change_of_the_model(hub, sce
     assert scene.outputs()["manifests"] == '["models/bot.yaml"]'
 
 
+def test_weights_that_lie_beside_the_manifest_are_those_that_were_judged(hub, scene, tmp_path):
+    """Else a report on what lay there before would do for whatever lies there now."""
+    text = reports.manifest(candidate={"source": "../weights/bot"})
+    scene.base = hub.git.commit({"models/bot.yaml": text, "weights/bot/a.bin": "1"}, scene.base, branch="main")
+    (tmp_path / "bot").mkdir()
+    (tmp_path / "bot" / "a.bin").write_text("2")
+    (tmp_path / "bot" / ".git").write_text("left aside")
+    found = scene.report("pass", text=text)
+    found.provenance["candidate"] |= {
+        "reference": "../weights/bot",
+        "digest": take_snapshot(tmp_path / "bot", "").digest,
+    }
+    head = scene.push({"weights/bot/a.bin": "2", "weights/bot/.git/x": "left aside"})
+    assert scene.publish(found) == 0
+    assert state(hub, head)[0] == "success"
+    head = scene.push({"weights/bot/a.bin": "3"})
+    assert scene.publish(found) == 3
+    assert "but here its files have sha256:" in scene.thread()[0].replace("\u200b", "")
+    assert state(hub, head)[0] == "error"
+
+
 def test_a_manifest_that_is_a_link_is_refused(hub, scene):
     head = scene.push({}, **{"models/evil.yaml": "../../../proc/self/environ"})
     assert scene.publish(folders=[]) == 3
@@ -534,6 +557,38 @@ def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
 
     assert int(publish(late, [])) == 3
     assert state(hub, bad)[0] == "error"
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
+def test_a_pull_request_that_was_pointed_at_a_weaker_branch_meanwhile_is_an_error(hub, scene, event):
+    _, loose = reports.policy(measurements={"target": reports.POLICY["measurements"]["target"]})
+    hub.git.commit({POLICY_PATH: reports.policy(measurements=loose.measurements)[0]}, scene.base, branch="weak")
+    head = scene.push(fork=event == "pull_request_target")
+    payload = events.pull_request(hub.pulls[7])
+    hub.pulls[7].base = "weak"
+    assert int(announce(scene.desk(event=event, payload=payload))) == 3
+    assert scene.publish(reports.report(loose, "pass"), event=event, payload=payload) == 3
+    found, text = state(hub, head)
+    assert found == "error"
+    assert "#7 was pointed at weak after this run for main began" in text
+
+
+def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene):
+    """A branch that holds the change already has nothing to list, but it is not the branch that rules."""
+    head = scene.push()
+    hub.git.move("elsewhere", head)
+    desk = scene.desk()
+    listed = desk.hub.changed_in_pull
+
+    def flip(number: int) -> list[str]:
+        hub.pulls[7].base = "elsewhere"
+        found = listed(number)
+        hub.pulls[7].base = "main"
+        return found
+
+    desk.hub.changed_in_pull = flip
+    assert int(announce(desk)) == 0
+    assert state(hub, head)[0] == "pending"
 
 
 def test_a_pull_request_that_was_closed_meanwhile_clears_nothing(hub, scene):

@@ -41,6 +41,8 @@ def test_a_manifest_is_touched_by_its_own_file():
         ("../../etc", "etc/passwd", False),
         ("..", "README.md", True),
         ("hf://acme/bot", "models/hf:/acme/bot/x", True),
+        ("../weights/bot", "weights", True),  # a submodule, or a folder that became something else
+        ("../weights/bot", "weights/other", False),
     ],
 )
 def test_a_manifest_is_touched_by_files_in_the_folders_that_it_names(source, changed, yes):
