@@ -23,7 +23,7 @@ SHORTEST_SECRET = 6
 HIDDEN = "***"
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(://[^\s?#'\"]+)[?#][^\s'\"]+")
-_BEARER = re.compile(r"(?i)\b(bearer|basic|token)(\s+|:\s*)[A-Za-z0-9._~+/=-]{8,}")
+_BEARER = re.compile(r"(?i)(?<![a-z])(bearer|authorization:\s*\w+|(?:token|key|password)[:=])\s*[A-Za-z0-9._~+/=-]{8,}")
 _FORMS = re.compile(r"(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{10,}")
 """How keys of forges, hubs, clouds and messengers begin, and signed tokens."""
 

@@ -16,6 +16,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.evaluation import decide_again, evaluate
 from ftgate.job import prepare
+from ftgate.jobfile import load_job
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
 
@@ -103,6 +104,19 @@ def failing(model: Model, question: Question) -> Answer:
 def test_decide_takes_the_same_decision_when_an_answer_failed(world: World) -> None:
     report = gate(world, failing)
     assert numbers(again(world)) == numbers(report)
+
+
+def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(world: World) -> None:
+    gate(world, script(CAREFUL))
+    saved = world.root / "out" / "job.json"
+    document = json.loads(saved.read_text(encoding="utf-8"))
+    document["training"] |= {"path": "/proc/self/environ", "skipped": -1}
+    document["query_log"] = document["training"]
+    saved.write_text(json.dumps(document), encoding="utf-8")
+    job, _, _ = load_job(saved.parent, None)
+    for named in (job.training, job.query_log):
+        assert named is not None
+        assert named.path is None
 
 
 def test_an_answer_that_failed_is_asked_for_again_by_the_next_run(world: World) -> None:
