@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ftgate.report.progress import Progress
 
 PATH = click.Path(path_type=Path)
+VERIFY = click.option("--verify-cache", is_flag=True, help="Read the whole of every cached copy that is used.")
 OFFLINE = click.option("--offline", is_flag=True, help="Ask no network: use only what is in the cache.")
 
 
@@ -56,7 +57,8 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 @click.option("--out", type=PATH, default=Path("out"), show_default=True, help="Folder for report and answers.")
 @click.option("--reuse", type=PATH, multiple=True, help="Output folder of an earlier run whose answers may be used.")
 @OFFLINE
-def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool) -> None:
+@VERIFY
+def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool, verify_cache: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.evaluation import evaluate
     from ftgate.job import gather
@@ -66,6 +68,7 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
     from ftgate.report.terminal import print_report
 
     progress = RichProgress(real_stderr())
+    _trust_no_copy(verify_cache)
     parts = gather(policy, manifest, _resolvers(progress, offline))
     require_preflight(parts, look_around())
     report = evaluate(parts.job(), out, progress, reuse=reuse)
@@ -93,8 +96,9 @@ def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, required=True)
 @OFFLINE
+@VERIFY
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def check(policy: Path, manifest: Path, offline: bool, as_json: bool) -> None:
+def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_json: bool) -> None:
     """Say all that would stop a run, how it would go and what it would need, without a GPU.
 
     Of what lies elsewhere, large weights are not fetched: their headers are enough.
@@ -105,6 +109,7 @@ def check(policy: Path, manifest: Path, offline: bool, as_json: bool) -> None:
     from ftgate.report.preflight import preflight_json, print_preflight
     from ftgate.report.progress import RichProgress
 
+    _trust_no_copy(verify_cache)
     parts = gather(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
     found = preflight(parts, look_around())
     if as_json:
@@ -228,6 +233,12 @@ def _resolvers(progress: Progress, offline: bool, *, glance: bool = False) -> Re
     from ftgate.artifacts.resolve import Resolver
 
     return lambda policy, folder: Resolver(policy.artifacts, folder, offline, progress.phase, progress.note, glance)
+
+
+def _trust_no_copy(verify: bool) -> None:
+    """Say so for every cache that this process opens: that of merged weights as well."""
+    if verify:
+        os.environ["FTGATE_VERIFY_DAYS"] = "0"
 
 
 def _leave_with(verdict: str) -> None:

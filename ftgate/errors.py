@@ -56,7 +56,8 @@ class Problems:
         except SeveralError as several:
             self.found += several.problems
         except FtgateError as error:
-            self.found.append(error)
+            if error.message not in [known.message for known in self.found]:
+                self.found.append(error)
 
     def raise_any(self) -> None:
         """Raise what was noted: one error as itself, several as one."""

@@ -82,6 +82,10 @@ class _Look(Findings):
             tokenizer_sha256=words.vocabulary,
             template_sha256=words.template_digest,
         )
+        aside = model.facts.get("left_aside")
+        if aside:
+            named = ", ".join(aside)
+            self.notes.append(f"{model.reference}: left aside, neither digested nor shown to an engine: {named}")
         if not model.digest:
             self.notes.append(f"{model.reference}: its files are too large for a glance; a run reads and digests them")
         if own and size.context and size.context < self.settings.max_model_len:

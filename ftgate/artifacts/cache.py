@@ -1,6 +1,6 @@
 """Snapshots that were fetched, by their digest: shared by every run on a machine, bounded, and never trusted blindly.
 
-``trees/<digest>/`` holds the files and ``trees/<digest>.json`` what they were when they were placed (its time: last
+``trees/<digest>/`` holds the files and ``trees/<digest>.json`` what they were when they were last read (its time: last
 used); ``names/<key>.json`` which digest a reference named; ``incoming/<key>/`` what is being fetched. Locks are held on
 files in ``locks/`` and end with the process: a shared one on every tree in use, an exclusive one on every reference
 that is being fetched, and one on whoever removes trees. A tree is placed by one rename.
@@ -13,37 +13,41 @@ import hashlib
 import json
 import os
 import shutil
-import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.digest import FileEntry, Snapshot, tree_digest
+from ftgate.artifacts.cache_files import UNREADABLE, entries, look, present, sha256, write, writing
+from ftgate.artifacts.digest import THREADS, FileEntry, Snapshot, tree_digest
 from ftgate.errors import DownloadError
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a damaged record may raise: then the files are fetched again."""
+VERIFY_DAYS = 7.0
+_DAY = 86_400
 _IN_USE: dict[Path, int] = {}
 """Shared locks on trees, by lock file, until the process ends: engines read them long after they were resolved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a reference named when it was last fetched: a digest, and the listing it came from."""
+    """What a reference named when it was last fetched: a digest, the listing it came from, and what was left aside."""
 
     digest: str
     listing: list[Any]
+    aside: tuple[str, ...] = ()
 
 
 class Cache:
-    """A folder of snapshots that takes at most ``limit`` bytes, what is in use aside."""
+    """A folder of snapshots that takes at most ``limit`` bytes, what is in use aside.
 
-    def __init__(self, root: Path, limit: int) -> None:
-        self.root, self._limit = root, limit
+    Files that look unchanged are read again all the same when that was last done ``verify_days`` days ago.
+    """
+
+    def __init__(self, root: Path, limit: int, verify_days: float = VERIFY_DAYS) -> None:
+        self.root, self._limit, self._verify_after = root, limit, verify_days * _DAY
         self._trees, self._names, self._incoming, self._locks = (
             root / part for part in ("trees", "names", "incoming", "locks")
         )
@@ -52,34 +56,39 @@ class Cache:
         """What the reference with this ``key`` named last, if it was ever fetched."""
         try:
             found = json.loads((self._names / f"{key}.json").read_bytes())
-            return Known(str(found["digest"]), list(found["listing"]))
-        except _UNREADABLE:
+            return Known(str(found["digest"]), list(found["listing"]), tuple(map(str, found.get("aside", ()))))
+        except UNREADABLE:
             return None
 
     def remember(self, key: str, reference: str, known: Known) -> None:
         """Note what the reference names now."""
-        value = {"reference": reference, "digest": known.digest, "listing": known.listing}
-        _write(self._names / f"{key}.json", value)
+        value = {"reference": reference, "digest": known.digest, "listing": known.listing, "aside": known.aside}
+        write(self._names / f"{key}.json", value)
 
     def use(self, digest: str, reference: str) -> Snapshot | None:
         """The snapshot with this digest, in use until the process ends; None when it is not here or is damaged.
 
-        A file whose size and time are as they were counts as unchanged; any other is read and compared.
+        A file that looks as it did when it was last read (size, times of change, place on the disk) counts as
+        unchanged; any other is read and compared, and once in a while every one.
         """
-        self._hold(digest)
+        first = self._hold(digest)
         tree = self._trees / _hex(digest)
         record = tree.with_name(f"{tree.name}.json")
-        known = _entries(record)
+        known = entries(record)
         if known is None:
             return None
-        files = {name: entry for name, (entry, _) in known.items()}
-        changed = [name for name, (entry, when) in known.items() if _stat(tree / name) != (entry.size, when)]
-        damaged = any(_sha256(tree / name) != files[name].sha256 for name in changed)
-        if damaged or set(_present(tree)) != set(files) or tree_digest(files) != digest:
+        looks, read = known
+        files = {name: entry for name, (entry, _) in looks.items()}
+        due = first and not 0 <= time.time() - read < self._verify_after
+        changed = [name for name, (_, then) in looks.items() if due or look(tree / name) != then]
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = pool.map(lambda name: sha256(tree / name), changed)
+            damaged = any(files[name].sha256 != digest_now for name, digest_now in zip(changed, found, strict=True))
+        if damaged or set(present(tree)) != set(files) or tree_digest(files) != digest:
             self._discard(digest, reference)
             return None
         if changed:
-            self._record(tree, tree, files)
+            self._record(tree, tree, files, time.time() if due else read)
         with suppress(OSError):
             os.utime(record)
         return Snapshot(tree, reference, files, digest)
@@ -94,7 +103,7 @@ class Cache:
                 waiting()
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             folder = self._incoming / key
-            with _writing(folder):
+            with writing(folder):
                 folder.mkdir(exist_ok=True)
             yield folder
         finally:
@@ -109,7 +118,7 @@ class Cache:
             if tree.exists() and not tree.with_name(f"{tree.name}.json").exists():
                 self._discard(digest, reference)  # whoever removed it was killed half-way
             self._hold(digest)
-            self._record(folder, tree, files)
+            self._record(folder, tree, files, time.time())
             with suppress(OSError):  # another process may have placed the same tree from another reference just now
                 folder.rename(tree)
             kept = self.use(digest, reference)
@@ -154,7 +163,7 @@ class Cache:
                 record = path.with_name(f"{path.name}.json")
                 with suppress(OSError):
                     when = (record if record.exists() else path).stat().st_mtime
-                    yield when, sum((path / name).stat().st_size for name in _present(path)), path
+                    yield when, sum((path / name).stat().st_size for name in present(path)), path
 
     def _remove(self, path: Path) -> bool:
         """Remove a tree or an unfinished download, unless a process works with it."""
@@ -185,26 +194,29 @@ class Cache:
                 hint="wait for that run to end, and run again",
             )
 
-    def _hold(self, digest: str) -> None:
+    def _hold(self, digest: str) -> bool:
+        """Keep others from removing the tree. Whether this process has just begun to."""
         self._make()
         path = self._locks / f"tree-{_hex(digest)}"
-        if path not in _IN_USE:
-            descriptor = _open(path)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            _IN_USE[path] = descriptor
+        if path in _IN_USE:
+            return False
+        descriptor = _open(path)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _IN_USE[path] = descriptor
+        return True
 
     def _release(self, digest: str) -> None:
         descriptor = _IN_USE.pop(self._locks / f"tree-{_hex(digest)}", None)
         if descriptor is not None:
             os.close(descriptor)
 
-    def _record(self, folder: Path, tree: Path, files: Mapping[str, FileEntry]) -> None:
-        """Note what the files of ``tree``, which are still in ``folder``, look like."""
-        value = {name: [entry.size, entry.sha256, _stat(folder / name)[1]] for name, entry in files.items()}
-        _write(tree.with_name(f"{tree.name}.json"), {"files": value})
+    def _record(self, folder: Path, tree: Path, files: Mapping[str, FileEntry], read: float) -> None:
+        """Note what the files of ``tree``, which are still in ``folder``, look like, and when all were last read."""
+        value = {name: [entry.size, entry.sha256, look(folder / name)] for name, entry in files.items()}
+        write(tree.with_name(f"{tree.name}.json"), {"files": value, "read": read})
 
     def _make(self) -> None:
-        with _writing(self.root):
+        with writing(self.root):
             for folder in (self._trees, self._names, self._incoming, self._locks):
                 folder.mkdir(parents=True, exist_ok=True)
 
@@ -218,53 +230,8 @@ def _hex(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def _present(folder: Path) -> list[str]:
-    """Every file below ``folder`` and whatever else is no folder, as POSIX paths."""
-    return [Path(at, name).relative_to(folder).as_posix() for at, _, names in os.walk(folder) for name in names]
-
-
-def _entries(record: Path) -> dict[str, tuple[FileEntry, int]] | None:
-    """What the files of a tree were when it was placed, or None where no record says so."""
-    try:
-        files = json.loads(record.read_bytes())["files"]
-        return {name: (FileEntry(size, sha256), when) for name, (size, sha256, when) in files.items()}
-    except _UNREADABLE:
-        return None
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    """Size in bytes and time of change in nanoseconds; (-1, 0) for what is no file."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return -1, 0
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else (-1, 0)
-
-
-def _sha256(path: Path) -> str:
-    """Hex, or nothing for what is no file that can be read."""
-    if _stat(path)[0] < 0:
-        return ""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DownloadError(
-            f"the cache cannot write {path}: {error.strerror}",
-            hint="set FTGATE_CACHE to a folder that the runner may write to, with enough space",
-        ) from None
-
-
 def _open(path: Path) -> int:
-    with _writing(path):
+    with writing(path):
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
@@ -274,10 +241,3 @@ def _lock(descriptor: int, how: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _write(path: Path, value: Any) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    with _writing(path):
-        partial.write_text(json.dumps(value), encoding="utf-8")
-        partial.replace(path)

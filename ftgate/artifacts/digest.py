@@ -5,17 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ftgate.artifacts.names import NOT_CONTENT, choose
 from ftgate.domain import digest_of
 from ftgate.errors import ArtifactError
 
-NOT_CONTENT = (".git", ".cache")
-"""What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
-_THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, os.cpu_count() or 1)
 GLANCE, SMALL = 4 << 30, 64 << 20
 """A glance reads every file of a folder of up to 4 GiB, and files of up to 64 MiB in a larger one."""
 
@@ -33,7 +32,8 @@ class Snapshot:
     """A local folder whose content is pinned: ``files`` by POSIX path relative to ``path``, and their tree digest.
 
     ``digest`` is empty after a glance that left files unread. ``hollow`` names the files of which no more than a header
-    is there, and holes where their numbers would be: no number of theirs may be judged.
+    is there, and holes where their numbers would be: no number of theirs may be judged. ``aside`` names what lies
+    at the source and is no part of the snapshot: see :func:`ftgate.artifacts.names.choose`.
     """
 
     path: Path
@@ -41,9 +41,12 @@ class Snapshot:
     files: Mapping[str, FileEntry]
     digest: str
     hollow: frozenset[str] = frozenset()
+    aside: tuple[str, ...] = ()
 
 
-def take_snapshot(folder: Path, reference: str, root: Path | None = None, *, glance: bool = False) -> Snapshot:
+def take_snapshot(
+    folder: Path, reference: str, root: Path | None = None, *, glance: bool = False, skip: Sequence[str] = ()
+) -> Snapshot:
     """Read every file of ``folder`` and digest the tree: SHA-256 over the sorted [path, size, sha256] of its files.
 
     Times, permissions and empty folders do not count. Links to files are followed while they stay inside ``root``, by
@@ -52,6 +55,7 @@ def take_snapshot(folder: Path, reference: str, root: Path | None = None, *, gla
     folder, for anything that is no file, for a missing or empty folder, and for a file that cannot be read.
 
     A ``glance`` leaves large files unread, so that whoever only wants to know whether a run would start need not wait.
+    What trainers leave behind is left aside, and so is what ``skip`` matches.
     """
     if not folder.is_dir():
         kind = "a file" if folder.exists() else "no such folder"
@@ -62,17 +66,17 @@ def take_snapshot(folder: Path, reference: str, root: Path | None = None, *, gla
     folder = folder.resolve()
     border = (root or _cache_of(folder)).resolve()
     found = {path.relative_to(folder).as_posix(): path for path in _files(folder, folder, reference)}
-    if not found:
+    names, aside = choose(found, skip)
+    if not names:
         raise ArtifactError(f"{reference}: the folder {folder} is empty", hint="name the folder that holds the weights")
-    for name, path in found.items():
-        _require_file(name, path, border, reference)
-    names = sorted(found)
-    large = glance and sum(path.stat().st_size for path in found.values()) > GLANCE
+    for name in names:
+        _require_file(name, found[name], border, reference)
+    large = glance and sum(found[name].stat().st_size for name in names) > GLANCE
     unread = {name for name in names if large and found[name].stat().st_size > SMALL}
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         entries = pool.map(lambda name: _entry(name, found[name], reference, read=name not in unread), names)
         files = dict(zip(names, entries, strict=True))
-    return Snapshot(folder, reference, files, "" if unread else tree_digest(files))
+    return Snapshot(folder, reference, files, "" if unread else tree_digest(files), aside=tuple(aside))
 
 
 def tree_digest(files: Mapping[str, FileEntry]) -> str:

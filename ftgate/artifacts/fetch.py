@@ -7,21 +7,22 @@ import re
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.cache import Cache, Known, key_of
 from ftgate.artifacts.digest import FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
-from ftgate.artifacts.glob import matches_path
-from ftgate.artifacts.names import is_content, require_clean_names
+from ftgate.artifacts.names import choose, require_clean_names
 from ftgate.artifacts.safety import refuse_names
 from ftgate.artifacts.sources.base import RemoteFile, Request, Source, TransientError
-from ftgate.artifacts.unpack import is_archive, unpack
+from ftgate.artifacts.unpack import Terms, is_archive, unpack
 from ftgate.errors import ArtifactError, DownloadError
 
 MEGABYTE = 1_000_000
+_STEP = 64
+"""Megabytes for which room is made at a time, where the size of a file is not known."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Shows how far something has come: given a name and a number of steps, a context whose value counts steps."""
@@ -52,6 +53,19 @@ class Wish:
         return key_of(self.source.origin, self.reference, self.request.revision, skipped)
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The files at a source that are wanted, and the names of those that are left aside."""
+
+    files: list[RemoteFile]
+    aside: tuple[str, ...] = ()
+
+    @property
+    def archived(self) -> bool:
+        """Whether a single archive stands for the files in it."""
+        return len(self.files) == 1 and is_archive(self.files[0].name)
+
+
 def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
     """The snapshot of ``wish``, from the cache when it is there and still what the source names.
 
@@ -62,22 +76,25 @@ def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) 
     if known is not None and (offline or wish.source.fixed or wish.digest is not None):
         snapshot = cache.use(known.digest, wish.reference)
         if snapshot is not None and (offline or wish.digest in (None, digest_of(snapshot, wish))):
-            return _as_wished(snapshot, wish)
+            return _as_wished(snapshot, known, wish)
     if offline:
         raise ArtifactError(
             f"{wish.reference}: not in the cache ({cache.root}), and --offline asks no network",
             hint="run once without --offline, on this machine and with this cache",
         )
     with cache.fetching(wish.key, lambda: note(f"{wish.reference}: another process fetches it; waiting")) as folder:
-        files = listed(wish)
-        listing = [[file.name, file.size, file.sha256, file.version] for file in files]
+        found = listed(wish)
+        listing = [[file.name, file.size, file.sha256, file.version] for file in found.files]
         known = cache.known(wish.key)
-        unchanged = known is not None and known.listing == listing and all(f.version or f.sha256 for f in files)
+        unchanged = known is not None and known.listing == listing and all(f.version or f.sha256 for f in found.files)
         snapshot = cache.use(known.digest, wish.reference) if known is not None and unchanged else None
-        if snapshot is None:
-            snapshot = _download(wish, files, folder, cache, phase)
-            cache.remember(wish.key, wish.reference, Known(snapshot.digest, listing))
-    return _as_wished(snapshot, wish)
+        if snapshot is None or known is None:
+            snapshot = _download(wish, found, folder, cache, phase)
+            known = Known(snapshot.digest, listing, snapshot.aside)
+            cache.remember(wish.key, wish.reference, known)
+        elif not found.archived:
+            known = replace(known, aside=found.aside)
+    return _as_wished(snapshot, known, wish)
 
 
 def digest_of(snapshot: Snapshot, wish: Wish) -> str:
@@ -95,7 +112,7 @@ def wrong_digest(reference: str, expected: str, found: str) -> ArtifactError:
     )
 
 
-def _as_wished(snapshot: Snapshot, wish: Wish) -> Snapshot:
+def _as_wished(snapshot: Snapshot, known: Known, wish: Wish) -> Snapshot:
     found = digest_of(snapshot, wish)
     if wish.digest not in (None, found):
         raise wrong_digest(wish.reference, str(wish.digest), found)
@@ -103,10 +120,10 @@ def _as_wished(snapshot: Snapshot, wish: Wish) -> Snapshot:
         raise ArtifactError(
             f"{wish.reference}: {len(snapshot.files)} files where one data file is meant", hint="name the file itself"
         )
-    return snapshot
+    return replace(snapshot, aside=known.aside)
 
 
-def listed(wish: Wish) -> list[RemoteFile]:
+def listed(wish: Wish) -> Listing:
     """What the source lists, if it may be fetched: judged before a byte of it is."""
     try:
         named: list[RemoteFile] = persistently(wish.source.list)
@@ -121,14 +138,15 @@ def listed(wish: Wish) -> list[RemoteFile]:
     by_name = {file.name: file for file in named}
     if len(by_name) != len(named):
         raise ArtifactError(f"{wish.reference}: a name is listed twice", hint="name one version of each file")
-    if len(named) == 1 and is_archive(named[0].name):
+    if Listing(named).archived:
         require_clean_names(by_name, wish.reference)
-        return named
-    files = [by_name[name] for name in _acceptable(list(by_name), wish)]
+        return Listing(named)
+    kept, aside = _acceptable(list(by_name), wish)
+    files = [by_name[name] for name in kept]
     if sum(file.size or 0 for file in files) > wish.limits.size:
         raise too_large(wish.reference, wish.limits)
     _require_listed_digest(files, wish)
-    return files
+    return Listing(files, tuple(aside))
 
 
 def _require_sound(named: Sequence[RemoteFile]) -> None:
@@ -142,11 +160,10 @@ def _require_sound(named: Sequence[RemoteFile]) -> None:
             raise ValueError(size, file.sha256)
 
 
-def _acceptable(names: list[str], wish: Wish) -> list[str]:
-    """The names that count and are wanted, in order. Raises ArtifactError for what must not be in a snapshot."""
+def _acceptable(names: list[str], wish: Wish) -> tuple[list[str], list[str]]:
+    """The names that are wanted and those left aside. Raises ArtifactError for what must not be in a snapshot."""
     require_clean_names(names, wish.reference)
-    skipped = () if wish.file else wish.skip
-    kept = sorted(n for n in names if is_content(n) and not any(matches_path(glob, n) for glob in skipped))
+    kept, aside = choose(names, () if wish.file else wish.skip)
     if not kept:
         raise ArtifactError(f"{wish.reference}: no files", hint="name the folder that holds the weights")
     if len(kept) > wish.limits.files:
@@ -155,8 +172,8 @@ def _acceptable(names: list[str], wish: Wish) -> list[str]:
             hint="name the folder of one model, or raise artifacts.max_files",
         )
     if not wish.file:
-        refuse_names(kept, wish.reference, "; where it is not yours to remove, name it in artifacts.skip of the policy")
-    return kept
+        refuse_names(kept, wish.reference)
+    return kept, aside
 
 
 def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
@@ -169,20 +186,22 @@ def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
         raise wrong_digest(wish.reference, wish.digest, digest_of(listed, wish))
 
 
-def _download(wish: Wish, files: list[RemoteFile], folder: Path, cache: Cache, phase: Phase) -> Snapshot:
+def _download(wish: Wish, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
+    files, aside = listing.files, [*listing.aside]
     here, total = present(folder, files), sum(file.size or 0 for file in files)
-    archived = len(files) == 1 and is_archive(files[0].name)
-    cache.make_room(max(0, total - here) + (total if archived else 0), wish.reference)
+    cache.make_room(max(0, total - here), wish.reference)
     known = all(file.size is not None for file in files)
     with phase(f"fetch {wish.reference} (MB)", total // MEGABYTE if known else None) as advance:
-        entries = download(wish.source, files, folder, wish.limits, _megabytes(advance), wish.reference)
+        counted = advance if known else _making_room(cache, advance, wish.reference)
+        entries = download(wish.source, files, folder, wish.limits, _megabytes(counted), wish.reference)
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
     try:
-        if archived:
+        if listing.archived:
             archive = slot(folder, files[0])
-            found = unpack(archive, tree, wish.limits, wish.reference, lambda names: _acceptable(names, wish))
+            terms = Terms(wish.limits, wish.reference, lambda names: _acceptable(names, wish), cache.make_room)
+            found, aside = unpack(archive, tree, terms)
             archive.unlink()
         else:
             found = {file.name: entry for file, entry in zip(files, entries, strict=True)}
@@ -197,7 +216,7 @@ def _download(wish: Wish, files: list[RemoteFile], folder: Path, cache: Cache, p
             hint="free some space, or set FTGATE_CACHE to a folder on a larger disk",
         ) from None
     shutil.rmtree(folder, ignore_errors=True)
-    return snapshot
+    return replace(snapshot, aside=tuple(aside))
 
 
 def _seal(tree: Path) -> None:
@@ -205,6 +224,21 @@ def _seal(tree: Path) -> None:
     for at, _, names in os.walk(tree):
         for name in names:
             (Path(at) / name).chmod(0o444)
+
+
+def _making_room(cache: Cache, advance: Advance, reference: str) -> Advance:
+    """Where nobody says how much will come, room is made step by step."""
+    done = made = 0
+
+    def add(megabytes: int) -> Any:
+        nonlocal done, made
+        done += megabytes
+        while done >= made:
+            cache.make_room(_STEP * MEGABYTE, reference)
+            made += _STEP
+        advance(megabytes)
+
+    return add
 
 
 def _megabytes(advance: Advance) -> Advance:

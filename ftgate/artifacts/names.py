@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from ftgate.artifacts.digest import NOT_CONTENT
+from ftgate.artifacts.glob import matches_path
 from ftgate.errors import ArtifactError
 
+NOT_CONTENT = (".git", ".cache")
+"""What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
+_LEFTOVER = re.compile(
+    r"training_args\.bin|(optimizer|scheduler|scaler)\.(pt|bin)|rng_state(_\d+)?\.pth|random_states_\d+\.pkl"
+    r"|(sampler|dl_state_dict)(_\d+)?\.bin"
+)
+"""What trainers keep to go on training: no weights, and nothing that a loader of models reads."""
+_MOST_SHOWN = 10
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)(\..*)?", re.IGNORECASE)
 _LONGEST_PART, _LONGEST = 240, 1000
 
@@ -36,9 +44,25 @@ def require_clean_names(names: Iterable[str], reference: str) -> None:
         )
 
 
-def is_content(name: str) -> bool:
-    """Whether a file counts: what tools leave at the top of a folder does not, see digest.py."""
-    return name.split("/", 1)[0] not in NOT_CONTENT
+def choose(names: Iterable[str], skip: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names of the files that make up a model, sorted, and of those that are left aside.
+
+    Left aside is what trainers keep to go on with, in any folder, and what the globs ``skip`` match. It is no part of
+    the digest, and neither fetched nor shown to an engine. What NOT_CONTENT names is not even mentioned.
+    """
+    content = sorted(name for name in names if name.split("/", 1)[0] not in NOT_CONTENT)
+    aside = [
+        name
+        for name in content
+        if _LEFTOVER.fullmatch(name.rpartition("/")[2]) or any(matches_path(glob, name) for glob in skip)
+    ]
+    return sorted(set(content) - set(aside)), aside
+
+
+def few(names: Sequence[str]) -> list[str]:
+    """The first of ``names``, and how many more there are."""
+    more = [f"and {len(names) - _MOST_SHOWN:,} more"] if len(names) > _MOST_SHOWN else []
+    return [*names[:_MOST_SHOWN], *more]
 
 
 def _folded(name: str) -> str:

@@ -9,6 +9,7 @@ from ftgate.artifacts import finite
 from ftgate.artifacts.adapter import Contents, check_config, check_not_zero, read_contents
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.fits import check_fits_base, resized_vocabulary
+from ftgate.artifacts.names import few
 from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.artifacts.safety import refuse_unsafe
 from ftgate.artifacts.training_facts import training_facts
@@ -59,7 +60,7 @@ def open_encoder(name: str, snapshot: Snapshot) -> Model:
     read_json(snapshot.path, _CONFIG, reference)
     if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
-    return Model(name, snapshot.path, snapshot.digest, reference=reference)
+    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=_aside(snapshot))
 
 
 def require_finite(model: Model) -> None:
@@ -99,6 +100,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
         **_sizes(tensors.values()),
         **(_training(snapshot) if base is not None else {}),
+        **_aside(snapshot),
     }
     return Model(
         name,
@@ -153,6 +155,7 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_sizes(_adapter_tensors(contents)),
         **({"vocabulary": vocabulary} if vocabulary is not None else {}),
         **_training(snapshot),
+        **_aside(snapshot),
     }
     files = _files(snapshot)
     return Model(
@@ -210,6 +213,10 @@ def _adapter_facts(config: Mapping[str, Any], rank: int, contents: Contents) -> 
 def _training(snapshot: Snapshot) -> dict[str, Any]:
     found = training_facts(snapshot)
     return {"training": found} if found else {}
+
+
+def _aside(snapshot: Snapshot) -> dict[str, Any]:
+    return {"left_aside": few(snapshot.aside)} if snapshot.aside else {}
 
 
 def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:

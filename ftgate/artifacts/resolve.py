@@ -19,6 +19,7 @@ from ftgate.artifacts.skim import skim
 from ftgate.artifacts.sources.base import Request
 from ftgate.artifacts.sources.local import local_snapshot
 from ftgate.artifacts.sources.registry import open_source
+from ftgate.artifacts.views import without_others
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError
 
@@ -70,12 +71,13 @@ class Resolver:
         if revision is not None:
             raise ArtifactError(f"{reference}: revision is for hf:// references alone", hint="remove revision")
         policy = (self.policy_folder, self.settings.allow)
-        snapshot = local_snapshot(reference, relative_to, *policy, glance=self.glance)
+        skip = self.settings.skip
+        snapshot = local_snapshot(reference, relative_to, *policy, glance=self.glance, skip=skip)
         if snapshot.digest and digest not in (None, snapshot.digest):
             raise wrong_digest(reference, str(digest), snapshot.digest)
         require_clean_names(snapshot.files, reference)
         self._require_within_limits(snapshot)
-        return snapshot
+        return without_others(snapshot, open_cache(self.settings).root)
 
     def file(
         self,
@@ -125,7 +127,8 @@ class Resolver:
 def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] = os.environ.get) -> Cache:
     """The cache: where FTGATE_CACHE or else the policy says, by default under XDG_CACHE_HOME.
 
-    FTGATE_CACHE_GB bounds it. What the runner's environment says goes before the policy: it knows the machine.
+    FTGATE_CACHE_GB bounds it, FTGATE_VERIFY_DAYS says how long its copies are believed to be unchanged. What the
+    runner's environment says goes before the policy: it knows the machine.
     """
     place = getenv("FTGATE_CACHE") or settings.cache
     root = Path(place).expanduser() if place else _default(getenv)
@@ -134,14 +137,21 @@ def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] =
             f"the cache {str(root)!a} is not an absolute path",
             hint="FTGATE_CACHE and artifacts.cache name a folder that no pull request can put files into",
         )
-    bound = getenv("FTGATE_CACHE_GB")
+    size = _number("FTGATE_CACHE_GB", getenv, settings.cache_gb, "gigabytes, such as 500")
+    days = _number("FTGATE_VERIFY_DAYS", getenv, settings.verify_days, "days, such as 7, or 0 for always")
+    return Cache(root, int(size * GIGABYTE), days)
+
+
+def _number(name: str, getenv: Callable[[str], str | None], otherwise: float, what: str) -> float:
+    given = getenv(name)
     try:
-        size = float(bound) if bound else settings.cache_gb
+        value = float(given) if given else otherwise
     except ValueError:
-        size = -1.0
-    if not 0 < size < 1e9:
-        raise ConfigurationError(f"FTGATE_CACHE_GB is {bound!a}, not a size", hint="give gigabytes, such as 500")
-    return Cache(root, int(size * GIGABYTE))
+        value = -1.0
+    least = 0 if name == "FTGATE_VERIFY_DAYS" else 1e-9
+    if not least <= value < 1e9:
+        raise ConfigurationError(f"{name} is {given!a}", hint=f"give {what}")
+    return value
 
 
 def _default(getenv: Callable[[str], str | None]) -> Path:

@@ -1,26 +1,46 @@
-"""What must not be in a snapshot: code, and weights in formats that can run code when they are loaded."""
+"""What must not be in a snapshot: code, weights in formats that run code or are not judged, and what hides its kind."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.claims import require_as_named
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.sniffing import unsafe_kind
 from ftgate.errors import ArtifactError, Problems
 
-_CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".h5", ".msgpack")
-_TRAINERS = frozenset({"training_args.bin", "optimizer.pt", "scheduler.pt", "rng_state.pth", "scaler.pt"})
-"""What trainers leave beside the weights; engines never read these, but nobody should ship them either."""
-_MOST_JSON = 50 * 1024 * 1024
-_SAFE = "keep safetensors only: save with safe_serialization=True, and remove this file"
+_CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib", ".exe")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".distcp", ".nemo", ".mar")
+_OTHER_WEIGHTS = {
+    ".gguf": "GGUF",
+    ".ggml": "GGML",
+    ".llamafile": "llamafile",
+    ".onnx": "ONNX",
+    ".onnx_data": "ONNX",
+    ".tflite": "TensorFlow Lite",
+    ".pb": "TensorFlow",
+    ".h5": "HDF5, as Keras saves them",
+    ".keras": "Keras",
+    ".msgpack": "MessagePack, as Flax saves them",
+    ".ot": "rust-bert",
+    ".mlmodel": "Core ML",
+    ".pte": "ExecuTorch",
+    ".engine": "TensorRT",
+    ".plan": "TensorRT",
+}
+"""Formats that ftgate does not evaluate, by the ends of their names."""
+_OR_SKIP = "; to leave it aside for good, name it in artifacts.skip of the policy"
+_ELSEWHERE = f"convert what was allowed, and publish it elsewhere: only safetensors are run and judged{_OR_SKIP}"
+_SAFE = f"keep safetensors only: save with safe_serialization=True, and remove this file{_OR_SKIP}"
 
 
 def refuse_unsafe(snapshot: Snapshot) -> None:
-    """Raise ArtifactError for code, a request for remote code, or pickled weights by name or by content."""
+    """Raise ArtifactError for code, a request for remote code, weights in other formats, and files of another kind.
+
+    Names are judged, and contents where the name says nothing. Of a file that is not whole only its beginning is.
+    """
     problems = Problems()
     with problems.noted():
         refuse_names(snapshot.files, snapshot.reference)
@@ -32,35 +52,32 @@ def refuse_unsafe(snapshot: Snapshot) -> None:
 
 def _refuse_content(snapshot: Snapshot, name: str) -> None:
     where, suffix = f"{snapshot.reference}: {name}", Path(name).suffix.lower()
-    if suffix in (*_CODE, *_PICKLES):
+    if suffix in (*_CODE, *_PICKLES, *_OTHER_WEIGHTS):
         return  # refused by its name
     kind = unsafe_kind(snapshot.path / name)
     if kind is not None:
-        raise ArtifactError(f"{where}: {kind} by its content, which can run code when it is loaded", hint=_SAFE)
-    if suffix == ".json" and snapshot.files[name].size <= _MOST_JSON:
-        _refuse_remote_code(where, snapshot.path / name)
+        raise ArtifactError(f"{where}: {kind} by its content, a kind that can run or hide code", hint=_SAFE)
+    if name not in snapshot.hollow:
+        _refuse_remote_code(where, require_as_named(snapshot.path / name, where))
 
 
-def refuse_names(names: Iterable[str], reference: str, hint: str = "") -> None:
-    """Raise ArtifactError for code or pickled weights by name alone; ``hint`` is added to what to do."""
+def refuse_names(names: Iterable[str], reference: str) -> None:
+    """Raise ArtifactError for code, pickled weights, or weights that are not evaluated, by name alone."""
     problems = Problems()
     for name in names:
         where, suffix = f"{reference}: {name}", Path(name).suffix.lower()
         if suffix in _CODE:
             fix = "ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows"
-            problems.found.append(ArtifactError(f"{where}: code in a model snapshot", hint=fix + hint))
+            problems.found.append(ArtifactError(f"{where}: code in a model snapshot", hint=fix + _OR_SKIP))
         if suffix in _PICKLES:
-            trainer = " (left by the trainer)" if Path(name).name in _TRAINERS else ""
-            reason = f"{where}{trainer}: a format that can run code when it is loaded"
-            problems.found.append(ArtifactError(reason, hint=_SAFE + hint))
+            problems.found.append(ArtifactError(f"{where}: a format that can run code when it is loaded", hint=_SAFE))
+        if suffix in _OTHER_WEIGHTS:
+            kind = f"weights in another format ({_OTHER_WEIGHTS[suffix]}), which nobody would have judged"
+            problems.found.append(ArtifactError(f"{where}: {kind}", hint=_ELSEWHERE))
     problems.raise_any()
 
 
-def _refuse_remote_code(where: str, path: Path) -> None:
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, RecursionError):
-        return  # whoever needs this file says so when reading it
+def _refuse_remote_code(where: str, value: Any) -> None:
     key = _find_key(value, "auto_map")
     if key is not None:
         raise ArtifactError(

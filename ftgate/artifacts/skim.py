@@ -39,7 +39,8 @@ def skim(wish: Wish, cache: Cache) -> Snapshot | None:
     known = cache.known(wish.key)
     if known is not None and (wish.source.fixed or wish.digest is not None):
         return None
-    files = listed(wish)
+    listing = listed(wish)
+    files = listing.files
     large = {file.name for file in files if (file.size or 0) > (GLANCE if file.name == ADAPTER else SMALL)}
     if not large or any(file.size is None or is_archive(file.name) for file in files):
         return None
@@ -52,7 +53,7 @@ def skim(wish: Wish, cache: Cache) -> Snapshot | None:
     except TransientError as error:
         raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
     digest = tree_digest(entries) if all(entry.sha256 for entry in entries.values()) else ""
-    return Snapshot(folder, wish.reference, entries, digest, frozenset(large))
+    return Snapshot(folder, wish.reference, entries, digest, frozenset(large), listing.aside)
 
 
 def _skim(source: Source, file: RemoteFile, folder: Path, *, whole: bool) -> FileEntry:

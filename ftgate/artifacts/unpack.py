@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import lzma
 import stat
 import tarfile
@@ -16,7 +17,7 @@ from typing import IO
 
 from ftgate.artifacts.digest import FileEntry
 from ftgate.artifacts.download import Limits, too_large
-from ftgate.artifacts.names import is_content, require_clean_names
+from ftgate.artifacts.names import require_clean_names
 from ftgate.errors import ArtifactError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -24,6 +25,8 @@ _MOST_RATIO = 200
 """Weights hardly shrink; what grows two hundredfold is meant to fill the disk."""
 _SMALL = 1 << 24
 """Bytes that are not worth a ratio."""
+_ENTRY = 1 << 10
+"""Bytes that the directory of a zip takes for one file at most: 46, its name, and a little more."""
 _BEFORE_FILES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -48,6 +51,20 @@ _AGAIN = "make the archive again, of plain files alone"
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What may come out of an archive.
+
+    ``choose`` is given all names before anything is written; it raises for what must not be there, and says which are
+    wanted and which are left aside. ``room`` is told how many bytes will be written.
+    """
+
+    limits: Limits
+    reference: str
+    choose: Callable[[list[str]], tuple[list[str], list[str]]]
+    room: Callable[[int, str], None]
+
+
+@dataclass(frozen=True, slots=True)
 class _Member:
     name: str
     size: int
@@ -59,22 +76,21 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
-def unpack(
-    archive: Path, folder: Path, limits: Limits, reference: str, check: Callable[[list[str]], list[str]]
-) -> dict[str, FileEntry]:
-    """Write the files in ``archive`` into ``folder``; sizes and digests by name, one common folder above all left off.
+def unpack(archive: Path, folder: Path, terms: Terms) -> tuple[dict[str, FileEntry], list[str]]:
+    """Write the wanted files in ``archive`` into ``folder``; their sizes and digests by name, and what is left aside.
 
-    ``check`` is given all names before anything is written, and says which are wanted. Raises ArtifactError for names
-    that leave the folder or collide, links, devices, encryption, damage, and for more than the limits let in.
+    One common folder above all files is left off. Raises ArtifactError for names that leave the folder or collide,
+    links, devices, encryption, damage, and for more than the limits let in.
     """
     try:
         if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as opened:
-                return _write_all(list(_zipped(opened, reference)), archive, folder, limits, reference, check)
+            with _Directory(archive, terms) as file, zipfile.ZipFile(file) as opened:
+                file.read_already = True
+                return _write_all(list(_zipped(opened, terms.reference)), archive, folder, terms)
         with tarfile.open(archive, "r:*", tarinfo=_Header) as tape:
-            return _write_all(list(_taped(tape, limits, reference)), archive, folder, limits, reference, check)
+            return _write_all(list(_taped(tape, terms.limits, terms.reference)), archive, folder, terms)
     except _DAMAGE as error:
-        raise ArtifactError(f"{reference}: a damaged archive ({type(error).__name__})", hint=_AGAIN) from None
+        raise ArtifactError(f"{terms.reference}: a damaged archive ({type(error).__name__})", hint=_AGAIN) from None
 
 
 def _zipped(archive: zipfile.ZipFile, reference: str) -> Iterator[_Member]:
@@ -89,6 +105,28 @@ def _zipped(archive: zipfile.ZipFile, reference: str) -> Iterator[_Member]:
             require_clean_names([name.rstrip("/")], reference)
         else:
             yield _Member(name, info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
+
+
+class _Directory(io.FileIO):
+    """A zip of which no directory is read that is longer than the permitted number of files makes it.
+
+    The standard library reads it at once, and makes an object of every entry, before anyone can count them.
+    """
+
+    def __init__(self, path: Path, terms: Terms) -> None:
+        super().__init__(path)
+        self.read_already = False
+        self._terms = terms
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As a file does. Raises ArtifactError where a directory is asked for that no permitted archive has."""
+        files = self._terms.limits.files
+        if not self.read_already and size is not None and size > max(1 << 17, _ENTRY * files):
+            raise ArtifactError(
+                f"{self._terms.reference}: the archive's directory takes {size:,} bytes: more than {files:,} files",
+                hint="send the files of one model, or raise artifacts.max_files",
+            )
+        return super().read(-1 if size is None else size) or b""
 
 
 class _Header(tarfile.TarInfo):
@@ -119,25 +157,23 @@ def _taped(archive: tarfile.TarFile, limits: Limits, reference: str) -> Iterator
 
 
 def _write_all(
-    members: list[_Member],
-    archive: Path,
-    folder: Path,
-    limits: Limits,
-    reference: str,
-    check: Callable[[list[str]], list[str]],
-) -> dict[str, FileEntry]:
+    members: list[_Member], archive: Path, folder: Path, terms: Terms
+) -> tuple[dict[str, FileEntry], list[str]]:
+    limits, reference = terms.limits, terms.reference
     require_clean_names([member.name for member in members], reference)
     top = {member.name.partition("/")[0] for member in members if "/" in member.name}
     shared = f"{top.pop()}/" if len(top) == 1 and all("/" in member.name for member in members) else ""
     by_name = {member.name.removeprefix(shared): member for member in members}
-    wanted = check([name for name in by_name if is_content(name)])
+    wanted, aside = terms.choose(list(by_name))
     most = min(limits.size, max(_SMALL, _MOST_RATIO * archive.stat().st_size))
-    if sum(by_name[name].size for name in wanted) > most:
+    total = sum(by_name[name].size for name in wanted)
+    if total > most:
         raise _bomb(reference, most)
+    terms.room(total, reference)
     files: dict[str, FileEntry] = {}
     for name in wanted:
         files[name] = _write(by_name[name], folder / name, most - sum(f.size for f in files.values()), reference)
-    return files
+    return files, aside
 
 
 def _write(member: _Member, path: Path, most: int, reference: str) -> FileEntry:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.claims import require_as_named
 from ftgate.artifacts.safetensors_header import Tensor, read_header
 from ftgate.errors import ArtifactError
 
 SINGLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
-_MOST_JSON = 100_000_000
 
 
 def read_json(folder: Path, name: str, reference: str) -> dict[str, Any]:
     """A JSON object of a snapshot. Raises ArtifactError when it is missing or is none."""
-    path = folder / name
     try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ArtifactError(f"{reference}: {name}: larger than {_MOST_JSON:,} bytes", hint="save it again")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = require_as_named(folder / name, f"{reference}: {name}")
     except FileNotFoundError:
         raise ArtifactError(f"{reference}: {name} is missing", hint="the snapshot is incomplete") from None
-    except (ValueError, RecursionError, OSError) as error:
-        raise ArtifactError(f"{reference}: {name}: not valid JSON: {error}", hint="save it again") from None
+    except OSError as error:
+        raise ArtifactError(f"{reference}: {name}: cannot be read: {error.strerror}", hint="check it") from None
     if not isinstance(value, dict):
         raise ArtifactError(f"{reference}: {name}: expected an object", hint="save it again")
     return value

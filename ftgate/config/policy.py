@@ -81,7 +81,8 @@ class ArtifactSettings(Section):
     formats: tuple[Literal["safetensors"], ...] = ("safetensors",)
     remote_code: Literal[False] = False
     skip: tuple[str, ...] = ()
-    """Globs of files in remote snapshots that are left aside, neither fetched nor part of the digest: `original/*`."""
+    """Globs of files in snapshots that are left aside: not fetched, not part of the digest and shown to no engine, as
+    in `original/*`. What trainers keep to go on with (`optimizer.pt`, `training_args.bin`) is left aside anyway."""
     require_training_data: bool = False
     """Refuse a manifest without `training_data`. Without it no item that was trained on can be left out."""
     max_files: int = Field(default=500, ge=1, le=100_000)
@@ -95,6 +96,9 @@ class ArtifactSettings(Section):
     variable FTGATE_CACHE goes before it."""
     cache_gb: float = Field(default=500, gt=0, le=1_000_000)
     """Most gigabytes that are kept; what was used longest ago goes first. FTGATE_CACHE_GB goes before it."""
+    verify_days: float = Field(default=7, ge=0, le=100_000)
+    """Days after which a cached copy that looks unchanged is read whole and compared with its digests all the same; 0
+    does so in every run. FTGATE_VERIFY_DAYS and `--verify-cache` go before it."""
 
 
 class PublishSettings(Section):

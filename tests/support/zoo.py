@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import lzma
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,7 +59,6 @@ def config_without(key: str) -> Change:
 BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "pytorch weights": (put("pytorch_model.bin", b""), ["pytorch_model.bin", "can run code", "safetensors"]),
     "weights in capitals": (put("MODEL.PT", b""), ["MODEL.PT", "can run code"]),
-    "left by the trainer": (put("training_args.bin", b""), ["training_args.bin (left by the trainer)"]),
     "deep checkpoint": (put("old/model.ckpt", b""), ["old/model.ckpt"]),
     "pickle by content": (put("weights.dat", pickle.dumps([1])), ["weights.dat: a pickle by its content"]),
     "pickle as text": (put("notes.txt", pickle.dumps({}, 2)), ["notes.txt: a pickle by its content"]),
@@ -72,8 +73,56 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "xz by content": (put("x.dat", lzma.compress(b"x")), ["x.dat: an xz file by its content"]),
     "array by content": (put("x.dat", b"\x93NUMPY\x01\x00"), ["x.dat: a NumPy array by its content"]),
     "HDF5 by content": (put("x.dat", b"\x89HDF\r\n\x1a\n"), ["x.dat: an HDF5 file by its content"]),
-    "archive by content": (torch_zip("weights"), ["weights: a PyTorch archive by its content"]),
-    "broken archive": (put("x.json", b"PK\x03\x04junk"), ["x.json: a damaged archive by its content"]),
+    "archive by content": (torch_zip("weights"), ["weights: a zip archive by its content"]),
+    "archive of anything": (torch_zip("notes.zip", "readme.txt"), ["notes.zip: a zip archive"]),
+    "broken archive": (put("x.json", b"PK\x03\x04junk"), ["x.json: a zip archive"]),
+    "archive behind something": (
+        lambda f: (torch_zip("x.dat")(f), put("x.dat", b"GIF89a" * 20_000 + (f / "x.dat").read_bytes())(f)),
+        ["x.dat: a zip archive"],
+    ),
+    "bzip2 by content": (put("x.dat", bz2.compress(b"x")), ["x.dat: a bzip2 file by its content"]),
+    "empty bzip2": (put("x.dat", bz2.compress(b"")), ["x.dat: a bzip2 file by its content"]),
+    "zlib by content": (put("x.dat", zlib.compress(b"x" * 99)), ["x.dat: a zlib file by its content"]),
+    "lzma by content": (
+        put("x.dat", lzma.compress(b"x", format=lzma.FORMAT_ALONE)),
+        ["x.dat: an lzma file by its content"],
+    ),
+    "zstd by content": (put("x.dat", b"\x28\xb5\x2f\xfd\x24\x01"), ["x.dat: a zstd file by its content"]),
+    "lz4 by content": (put("x.dat", b"\x04\x22\x4d\x18\x64\x40"), ["x.dat: an lz4 file by its content"]),
+    "7z by content": (put("x.dat", b"7z\xbc\xaf\x27\x1c\0\4"), ["x.dat: a 7z archive by its content"]),
+    "a program": (put("kernel", b"\x7fELF\2\1\1"), ["kernel: a program by its content"]),
+    "pickle without its protocol": (
+        put("x.dat", b"\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R."),
+        ["x.dat: a pickle by its content"],
+    ),
+    "pickle that begins with much": (
+        put("x.dat", b"V" + b"x" * 3_000_000 + b"\n0cos\nsystem\n(S'true'\ntR."),
+        ["x.dat: a pickle by its content"],
+    ),
+    "pickle behind a long string": (
+        put("x.dat", b"X\x00\x00\x20\x00" + b"x" * (2 << 20) + b"0cos\nsystem\n(S'true'\ntR."),
+        ["x.dat: a pickle by its content"],
+    ),
+    "pickle without end": (put("x.dat", b"N0" * 4_000_000), ["x.dat: a pickle by its content"]),
+    "GGUF": (put("bot.Q4_K_M.gguf", b""), ["gguf: weights in another format (GGUF), which nobody would have judged"]),
+    "GGUF by content": (put("x.dat", b"GGUF\3\0\0\0"), ["x.dat: a GGUF file by its content"]),
+    "ONNX": (put("onnx/model.onnx", b""), ["onnx/model.onnx: weights in another format (ONNX)"]),
+    "TensorFlow Lite": (put("model.tflite", b""), ["model.tflite: weights in another format (TensorFlow Lite)"]),
+    "TensorFlow Lite by content": (put("x.dat", b"\x1c\0\0\0TFL3"), ["x.dat: a TensorFlow Lite file by"]),
+    "Keras": (put("tf_model.h5", b""), ["tf_model.h5: weights in another format (HDF5, as Keras"]),
+    "Flax": (put("flax_model.msgpack", b""), ["flax_model.msgpack: weights in another format (MessagePack"]),
+    "Rust": (put("rust_model.ot", b""), ["rust_model.ot: weights in another format (rust-bert)"]),
+    "a pickle behind JSON": (put("x.json", b"{}" + pickle.dumps([1], 0)), ["x.json: not valid JSON"]),
+    "JSON in another encoding": (put("x.json", "{}".encode("utf-16")), ["x.json: not valid JSON"]),
+    "endless lists": (put("x.json", b"[[]," + b"[]," * 5_000_000 + b"0]"), ["x.json: more than 10,000,000 values"]),
+    "nested lists": (put("x.json", b"[" * 100_000), ["x.json: not valid JSON"]),
+    "text that is none": (put("notes.txt", b"x" * 100_000 + b"\0\1"), ["notes.txt: not a text in UTF-8"]),
+    "template that is none": (put("chat_template.jinja", b"\xff\xfe"), ["chat_template.jinja: not a text in UTF-8"]),
+    "tokens that are none": (put("x.tiktoken", b"IQ== 0\n\xff"), ["x.tiktoken: not a text in UTF-8"]),
+    "tokenizer that is none": (
+        put("tokenizer.model", b"\x0a\x02ab\xff\xff"),
+        ["tokenizer.model: neither a SentencePiece model nor a list of tokens"],
+    ),
     "python": (put("modeling_x.py", "x"), ["modeling_x.py: code in a model snapshot"]),
     "deep python": (put("a/b.PY", "x"), ["a/b.PY: code"]),
     "native library": (put("ops.so", "x"), ["ops.so: code"]),

@@ -32,8 +32,8 @@ WEIGHTS = {"model.safetensors": b"x" * 1000}
         ("lib/kernel.so", "code in a model snapshot"),
         ("pytorch_model.bin", "can run code"),
         ("original/consolidated.00.pth", "can run code"),
-        ("optimizer.pt", "left by the trainer"),
-        ("training_args.bin", "left by the trainer"),
+        ("bot.gguf", "weights in another format"),
+        ("OPTIMIZER.PT", "can run code"),
     ],
 )
 def test_code_and_pickles_in_the_listing_are_refused_unfetched(resolve: Any, name: str, message: str) -> None:
@@ -42,7 +42,7 @@ def test_code_and_pickles_in_the_listing_are_refused_unfetched(resolve: Any, nam
             resolve(f"{site.url}/m/")
         assert "artifacts.skip" in caught.value.hint
         assert set(site.sent) == {"/m/SHA256SUMS"}
-        found = resolve(f"{site.url}/m/", skip=["*.py", "*.so", "*.bin", "original/*", "optimizer.pt"])
+        found = resolve(f"{site.url}/m/", skip=["*.py", "*.so", "*.bin", "original/*", "*.gguf", "*.PT"])
         assert tree(found.path) == WEIGHTS
         assert f"/m/{name}" not in site.sent, "what is left aside is not fetched either"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from support.world import base_tensors, write_adapter, write_full
-from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, PREFIX, Change, adapting, put, renamed, rewritten, torch_zip
+from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, PREFIX, Change, adapting, put, renamed, rewritten
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.open import memory_estimate, open_model, require_finite
@@ -94,7 +95,10 @@ FINE: dict[str, Change] = {
     "a configuration of the base beside it": put("config.json", {"model_type": "llama"}),
     "its own tokenizer": put("tokenizer.json", {}),
     "an empty auto_map": put("config.json", {"auto_map": {}}),
-    "a harmless archive": torch_zip("notes.zip", "readme.txt"),
+    "a tokenizer of SentencePiece": put("tokenizer.model", b"\x0a\x05\x0a\x03<s>\x12\x00"),
+    "a tokenizer of tiktoken": put("tokenizer.model", b"IQ== 0\nIg== 1\n"),
+    "what trainers keep": put("training_args.bin", pickle.dumps({})),
+    "what trainers keep deeper": put("checkpoint-5/rng_state_0.pth", pickle.dumps({})),
     "names without prefix": renamed(PREFIX, ""),
     "another outer name": renamed("model.layers", "model.language_model.layers"),
     "fan in, fan out": adapting(fan_in_fan_out=True),
