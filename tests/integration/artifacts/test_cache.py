@@ -16,6 +16,7 @@ from support.remote import digest, folder_site, serving, tree
 
 from ftgate.artifacts import cache as cache_module
 from ftgate.artifacts.cache import Cache
+from ftgate.artifacts.cache_files import look
 from ftgate.artifacts.resolve import open_cache
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError, DownloadError
@@ -116,7 +117,7 @@ def test_a_damaged_entry_is_noticed_and_fetched_again(resolve: Any, how: str, tm
         else:
             spoil(weights, b"other")
             entries = json.loads(record.read_text())["files"]
-            entries["model.safetensors"] = [5, digest(b"other"), weights.stat().st_mtime_ns]
+            entries["model.safetensors"] = [5, digest(b"other"), look(weights)]
             record.write_text(json.dumps({"files": entries}))
         site.sent.clear()
         again = resolve(f"{site.url}/m/")
@@ -133,6 +134,81 @@ def test_a_file_whose_time_changed_is_read_and_kept(resolve: Any) -> None:
         site.sent.clear()
         assert resolve(f"{site.url}/m/") == first
         assert "/m/config.json" not in site.sent
+
+
+def flip(path: Path) -> None:
+    """Change one bit and set the time of change back, as a restored backup or a clumsy copy would have it."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    spoil(path, bytes(content))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.stat().st_size == before.st_size
+
+
+def test_a_flipped_bit_behind_an_old_time_is_noticed(resolve: Any) -> None:
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        flip(first.path / "model.safetensors")
+        assert tree(resolve(f"{site.url}/m/").path) == FILES
+
+
+def rot(snapshot: Any, days: float) -> None:
+    """Change one bit without a trace, as a disk does: what the record says is what the file looks like now."""
+    weights, record = snapshot.path / "model.safetensors", snapshot.path.with_name(f"{snapshot.path.name}.json")
+    flip(weights)
+    known = json.loads(record.read_text())
+    known["files"]["model.safetensors"][2] = look(weights)
+    known["read"] = time.time() - days * 86_400
+    record.write_text(json.dumps(known))
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "found"),
+    [
+        ({}, None, False),
+        ({"verify_days": 6}, None, True),
+        ({"verify_days": 0}, None, True),
+        ({"verify_days": 7}, "0", True),
+        ({"verify_days": 6}, "7", False),
+    ],
+)
+def test_what_rots_without_a_trace_is_found_when_all_is_read_again(
+    resolve: Any, released: Any, monkeypatch: Any, settings: Any, environment: str | None, found: bool
+) -> None:
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        rot(first, days=6.5)
+        released()
+        if environment is not None:
+            monkeypatch.setenv("FTGATE_VERIFY_DAYS", environment)
+        assert (tree(resolve(f"{site.url}/m/", **settings).path) == FILES) is found
+
+
+def test_a_copy_that_was_read_is_believed_again_for_as_long(resolve: Any, released: Any, monkeypatch: Any) -> None:
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        record = first.path.with_name(f"{first.path.name}.json")
+        for read in (0.0, time.time() + 9999):  # long ago, and by a clock that was wrong
+            record.write_text(json.dumps({**json.loads(record.read_text()), "read": read}))
+            released()
+            assert resolve(f"{site.url}/m/") == first
+            assert abs(json.loads(record.read_text())["read"] - time.time()) < 60
+        monkeypatch.setattr(cache_module, "sha256", lambda path: pytest.fail(f"{path} is read"))
+        released()
+        assert resolve(f"{site.url}/m/") == first
+
+
+def test_a_record_of_an_older_version_means_one_more_look(resolve: Any, released: Any) -> None:
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        record = first.path.with_name(f"{first.path.name}.json")
+        entries = json.loads(record.read_text())["files"]
+        record.write_text(json.dumps({"files": {name: [e[0], e[1], e[2][1]] for name, e in entries.items()}}))
+        released()
+        site.sent.clear()
+        assert resolve(f"{site.url}/m/") == first
+        assert "/m/model.safetensors" not in site.sent
 
 
 HOLD = """

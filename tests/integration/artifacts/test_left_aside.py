@@ -14,7 +14,7 @@ from support.remote import folder_site, serving, tree
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.open import open_model
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, SeveralError
 
 from .conftest import log_in, make_resolver
 
@@ -85,8 +85,8 @@ def test_a_cached_copy_still_says_what_was_left_aside(
 
 
 def test_a_glance_names_them_too(trained: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.artifacts.skim.SMALL", 100)
-    with serving(folder_site(trained)) as site:
+    monkeypatch.setattr("ftgate.artifacts.skim.SMALL", 2000)
+    with serving(folder_site({**trained, "more.safetensors": bytes(3000)})) as site:
         resolver = replace(make_resolver(tmp_path), glance=True)
         assert resolver.snapshot(f"{site.url}/m/", relative_to=tmp_path).aside == LEFT
 
@@ -112,7 +112,7 @@ def test_skip_leaves_aside_on_this_machine_as_it_does_elsewhere(
         here, there = resolve(str(local), skip=skip), resolve(f"{site.url}/m/", skip=skip)
     assert here.digest == there.digest == take_snapshot(written(tmp_path / "plain", files), "plain").digest
     assert here.aside == there.aside == ("onnx/model.onnx", "zero_to_fp32.py")
-    with pytest.raises(ArtifactError, match="code in a model snapshot"):
+    with pytest.raises(SeveralError, match="code in a model snapshot"):
         open_model("x", resolve(str(local), skip=["onnx/*"]), None)
 
 
