@@ -107,6 +107,8 @@ class Cache:
                 folder.mkdir(exist_ok=True)
             yield folder
         finally:
+            with suppress(OSError):  # what is half-fetched stays
+                folder.rmdir()
             os.close(descriptor)
 
     def place(self, folder: Path, files: Mapping[str, FileEntry], reference: str) -> Snapshot:
@@ -129,12 +131,15 @@ class Cache:
         shutil.rmtree(folder, ignore_errors=True)
         return kept
 
-    def make_room(self, size: int, reference: str) -> None:
-        """Remove what was used longest ago until ``size`` more bytes fit. Raises DownloadError when they cannot."""
+    def make_room(self, size: int, reference: str, *, beside: int = 0) -> None:
+        """Remove what was used longest ago until ``size`` more bytes fit, ``beside`` those that are here already.
+
+        Raises DownloadError when they cannot.
+        """
         self._make()
-        if size > self._limit:
+        if beside + size > self._limit:
             raise DownloadError(
-                f"{reference}: {size:,} bytes do not fit into the cache of {self._limit:,}",
+                f"{reference}: {beside + size:,} bytes do not fit into the cache of {self._limit:,}",
                 hint="raise artifacts.cache_gb in the policy, or FTGATE_CACHE_GB on the runner",
             )
         descriptor = _open(self._locks / "evict")

@@ -16,7 +16,7 @@ from typing import Any
 import tenacity
 
 from ftgate.artifacts.digest import FileEntry
-from ftgate.artifacts.sources.base import RangeError, RemoteFile, Source, TransientError
+from ftgate.artifacts.sources.base import LEAST_RATE, RangeError, RemoteFile, Source, TransientError
 from ftgate.errors import ArtifactError, DownloadError
 
 TRIES = 6
@@ -100,7 +100,7 @@ class _Download:
         if self.stop.is_set():
             raise _StoppedError
         where = f"{self._reference}: {file.name}"
-        digest, size = hashlib.sha256(), 0
+        digest, size = _Digest(file), 0
         if not (file.version or file.sha256):
             path.unlink(missing_ok=True)  # nothing would tell whether the rest belongs to it
         with self._disk(where), path.open("a+b") as part:
@@ -118,18 +118,21 @@ class _Download:
             os.fsync(part.fileno())
         if file.size is not None and size != file.size:
             raise self._cut(where, path, size, file.size)
-        if file.sha256 not in (None, digest.hexdigest()):
+        problem = digest.problem()
+        if problem:
             path.unlink()
-            raise self._other(where, digest.hexdigest(), file)
-        return FileEntry(size, digest.hexdigest())
+            raise self._other(f"{where}: {problem}", file)
+        return FileEntry(size, digest.sha256)
 
-    def _append(self, file: RemoteFile, part: Any, digest: Any, size: int, counted: _Counted) -> tuple[Any, int]:
+    def _append(
+        self, file: RemoteFile, part: Any, digest: _Digest, size: int, counted: _Counted
+    ) -> tuple[_Digest, int]:
         with self._source.open(file, size) as stream:
             if stream.start != size:  # the server does not continue, or the file is another by now
                 if stream.start:
                     raise TransientError(f"{self._reference}: {file.name}: another range than asked for")
                 part.truncate(0)
-                digest, size = hashlib.sha256(), 0
+                digest, size = _Digest(file), 0
             for chunk in stream.chunks:
                 size += len(chunk)
                 if file.size is not None and size > file.size:
@@ -142,9 +145,8 @@ class _Download:
                     raise _StoppedError
         return digest, size
 
-    def _other(self, where: str, found: str, file: RemoteFile) -> Exception:
+    def _other(self, problem: str, file: RemoteFile) -> Exception:
         """Another content than listed: worth one more try, but not the whole file again and again."""
-        problem = f"{where}: its SHA-256 is {found}, not {file.sha256} as listed"
         if file.name not in self._wrong:
             self._wrong.add(file.name)
             return TransientError(problem)
@@ -174,6 +176,35 @@ class _Download:
             ) from None
 
 
+class _Digest:
+    """What a file's content comes to, for itself and in comparison with what its source says."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file, self._whole = file, hashlib.sha256()
+        # Git's name for a content is a SHA-1 over its length and itself: no proof against a forger, but against damage.
+        head = b"blob %d\0" % (file.size or 0)
+        self._git = hashlib.sha1(head, usedforsecurity=False) if file.git_blob else None
+
+    def update(self, chunk: bytes) -> None:
+        """The next part of the content."""
+        self._whole.update(chunk)
+        if self._git is not None:
+            self._git.update(chunk)
+
+    @property
+    def sha256(self) -> str:
+        """Hex."""
+        return self._whole.hexdigest()
+
+    def problem(self) -> str:
+        """What differs from the listing, or nothing."""
+        if self._file.sha256 not in (None, self.sha256):
+            return f"its SHA-256 is {self.sha256}, not {self._file.sha256} as listed"
+        if self._git is not None and self._git.hexdigest() != self._file.git_blob:
+            return f"as a git blob it is {self._git.hexdigest()}, not {self._file.git_blob} as listed"
+        return ""
+
+
 class _Counted:
     """Tells about every byte of a file once, however often it is fetched again."""
 
@@ -188,14 +219,17 @@ class _Counted:
 
 
 class _Patience(tenacity.stop.stop_base):
-    """Gives up after TRIES attempts in a row that left the file as it was."""
+    """Gives up after TRIES attempts in a row that brought nothing, or less than they took time for."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._longest, self._idle = path, 0, 0
+        self._path, self._longest, self._idle, self._until = path, 0, 0, 0.0
 
-    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:  # noqa: ARG002 - as tenacity calls it
-        size = _size(self._path)
-        self._longest, self._idle = (size, 0) if size > self._longest else (self._longest, self._idle)
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        size, ended = _size(self._path), retry_state.outcome_timestamp or 0.0
+        worked = ended - retry_state.start_time - retry_state.idle_for
+        if size - self._longest > LEAST_RATE * (worked - self._until):
+            self._idle = 0
+        self._longest, self._until = max(size, self._longest), worked
         self._idle += 1
         return self._idle >= TRIES
 

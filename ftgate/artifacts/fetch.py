@@ -189,7 +189,7 @@ def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
 def _download(wish: Wish, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
     files, aside = listing.files, [*listing.aside]
     here, total = present(folder, files), sum(file.size or 0 for file in files)
-    cache.make_room(max(0, total - here), wish.reference)
+    cache.make_room(max(0, total - here), wish.reference, beside=here)
     known = all(file.size is not None for file in files)
     with phase(f"fetch {wish.reference} (MB)", total // MEGABYTE if known else None) as advance:
         counted = advance if known else _making_room(cache, advance, wish.reference)
@@ -234,7 +234,7 @@ def _making_room(cache: Cache, advance: Advance, reference: str) -> Advance:
         nonlocal done, made
         done += megabytes
         while done >= made:
-            cache.make_room(_STEP * MEGABYTE, reference)
+            cache.make_room(_STEP * MEGABYTE, reference, beside=made * MEGABYTE)
             made += _STEP
         advance(megabytes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote
@@ -80,7 +81,8 @@ class Hub:
 
     def described(self, name: str) -> dict[str, object]:
         content = self.files[name]
-        entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": digest(content)[:40]}
+        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        entry: dict[str, object] = {"type": "file", "path": name, "size": len(content), "oid": blob}
         if name.endswith(".safetensors"):
             entry["lfs"] = {"oid": digest(content), "size": len(content), "pointerSize": 134}
         return entry

@@ -38,12 +38,13 @@ class Asked:
 
 @dataclass
 class Fault:
-    """What happens instead of the true reply, ``times`` times: a status, a cut, or other bytes."""
+    """What happens instead of the true reply, ``times`` times: a status, a cut, other bytes, or seconds for each."""
 
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_after: int | None = None
     change: Callable[[bytes], bytes] | None = None
+    drip: float = 0.0
     times: int = 1
 
 
@@ -127,12 +128,14 @@ class Server:
     def _write(self, handler: BaseHTTPRequestHandler, path: str, content: bytes, fault: Fault | None) -> None:
         most = len(content) if fault is None or fault.cut_after is None else min(fault.cut_after, len(content))
         try:
-            for start in range(0, most, 1 << 14):
-                piece = content[start : min(start + (1 << 14), most)]
+            drip = fault.drip if fault is not None else 0.0
+            step = 1 if drip else 1 << 14
+            for start in range(0, most, step):
+                piece = content[start : min(start + step, most)]
                 handler.wfile.write(piece)
                 with self._lock:
                     self.sent[path] += len(piece)
-                time.sleep(self.slow)
+                time.sleep(drip or self.slow)
             handler.wfile.flush()
         except OSError:
             handler.close_connection = True  # whoever read this has gone

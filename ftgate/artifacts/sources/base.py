@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Protocol
 
 from ftgate.artifacts.reference import Reference
 from ftgate.errors import ArtifactError
+
+LEAST_RATE, WINDOW = 1000, 60.0
+"""Bytes a second, on average over so many seconds, below which a server is not waited for any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,8 @@ class RemoteFile:
     """Hex, if the source knows it."""
     version: str = ""
     """Changes whenever the content does; empty when nothing tells, and a broken download must start again."""
+    git_blob: str = ""
+    """Hex SHA-1 that git gives to the content, if the source knows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,26 @@ class TransientError(Exception):
 
 class RangeError(TransientError):
     """The file is not as long as the part that is there already: it must be fetched from its beginning."""
+
+
+class SlowError(TransientError):
+    """The server sends, but so little that it would never end."""
+
+
+def paced(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
+    """The same chunks. Raises SlowError where waiting for WINDOW seconds brought less than LEAST_RATE asks for."""
+    waited, size = 0.0, 0
+    while True:
+        asked = time.monotonic()
+        chunk = next(chunks, None)
+        if chunk is None:
+            return
+        waited, size = waited + time.monotonic() - asked, size + len(chunk)
+        if waited >= WINDOW:
+            if size < LEAST_RATE * waited:
+                raise SlowError(f"{what}: it came at {size / waited:,.0f} bytes a second, for {waited:,.0f} seconds")
+            waited, size = 0.0, 0
+        yield chunk
 
 
 def missing(what: str) -> ArtifactError:

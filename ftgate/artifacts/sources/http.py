@@ -12,7 +12,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ftgate.artifacts.reference import require_encrypted
-from ftgate.artifacts.sources.base import RangeError, Stream, TransientError, forbidden, missing, unauthorised
+from ftgate.artifacts.sources.base import (
+    RangeError,
+    Stream,
+    TransientError,
+    forbidden,
+    missing,
+    paced,
+    unauthorised,
+)
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -65,7 +73,7 @@ class Http:
     def text(self, url: str, what: str, headers: Mapping[str, str] | None = None, check: Check | None = None) -> bytes:
         """A small answer, whole. ``check`` may raise its own errors for a status before the common ones."""
         with self._send("GET", url, what, headers, check) as response:
-            return b"".join(_bounded(response.iter_bytes(), what))
+            return b"".join(_bounded(paced(response.iter_bytes(), what), what))
 
     def head(self, url: str, what: str) -> httpx2.Response:
         """The headers of ``url`` after redirects."""
@@ -93,7 +101,7 @@ class Http:
 
     def _chunks(self, response: httpx2.Response, what: str) -> Iterator[bytes]:
         with self._translated(what):
-            yield from response.iter_raw()  # as they come: of a cut connection nothing is lost
+            yield from paced(response.iter_raw(), what)  # as they come: of a cut connection nothing is lost
 
     @contextmanager
     def _send(

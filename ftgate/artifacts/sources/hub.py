@@ -138,5 +138,6 @@ def _token() -> str | None:
 
 
 def _described(entry: Any, name: str) -> RemoteFile:
-    sha256 = entry.lfs.sha256 if entry.lfs else None
-    return RemoteFile(name, entry.path, entry.size, sha256, sha256 or entry.blob_id)
+    if entry.lfs:  # git keeps a pointer to a large file
+        return RemoteFile(name, entry.path, entry.size, entry.lfs.sha256, entry.lfs.sha256)
+    return RemoteFile(name, entry.path, entry.size, version=entry.blob_id, git_blob=entry.blob_id)

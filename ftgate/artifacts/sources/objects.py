@@ -86,7 +86,9 @@ class Objects:
     def list(self) -> list[RemoteFile]:
         """Every object below the prefix, with its ETag, and its SHA-256 where S3 keeps one."""
         with self._translated(self._what):
-            found: dict[str, Any] = self.files.find(self._path, detail=True, refresh=True)
+            found: Any = self.files.find(self._path, detail=True, refresh=True)
+            if isinstance(found, list):  # as adlfs answers where the path is an object itself
+                found = {path: self.files.info(path) for path in found}
             if not found:
                 raise missing(self._what)
             described = [
@@ -145,7 +147,8 @@ class Objects:
             if name == "FileExpired":
                 raise ArtifactError(f"{what}: changed while it was read", hint="run it again") from None
             status = getattr(error, "code", getattr(error, "status_code", None))
-            if status in (401, 403, "401", "403"):
+            refused = isinstance(error, OSError) and str(error).startswith("Forbidden: ")  # as gcsfs words it
+            if refused or status in (401, 403, "401", "403"):
                 raise forbidden(what, self._store.how) from None
             raise TransientError(f"{what}: the object store failed ({name})") from None
 

@@ -28,6 +28,8 @@ _PLACE = re.compile(
 _MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 _TITLE, _UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
+_INDEX = ("index.docker.io", "docker.io", "registry-1.docker.io")
+"""Names of one registry, whose login docker keeps under the address of its index, and which answers at the last."""
 _HOW = "log in with a plain docker config (auths in config.json under DOCKER_CONFIG or ~/.docker)"
 
 
@@ -41,11 +43,12 @@ class Oci:
             raise ArtifactError(
                 f"{self._what}: not an image reference", hint="write oci://host/repository:tag, or @sha256:… for ever"
             )
-        self._host, self._name, self._digest = match["host"], match["name"], match["digest"]
+        self._named, self._name, self._digest = match["host"], match["name"], match["digest"]
+        self._host = _INDEX[-1] if self._named in _INDEX else self._named
         self._version = self._digest or match["tag"] or "latest"
         self.fixed, self.origin = self._digest is not None, ""
         plain = is_loopback(host_of(self._host))
-        self._hosts = tuple(request.redirect_hosts)
+        self._hosts = (*request.redirect_hosts, *(["auth.docker.io"] if self._host in _INDEX else []))
         self._http = Http(f"{'http' if plain else 'https'}://{self._host}", self._hosts, _HOW)
         self._lock, self._allowed, self._until = threading.Lock(), "", 0.0
 
@@ -123,11 +126,17 @@ class Oci:
 
 
 def _login(host: str) -> str | None:
-    """User and password for ``host`` in base64, as ``docker login`` keeps them where no helper does."""
+    """User and password for ``host`` in base64, as ``docker login`` keeps them where no helper does.
+
+    It keeps them under the host, or under an address on it, as it does for the registry that it asks by default.
+    """
     folder = os.environ.get("DOCKER_CONFIG")
     path = (Path(folder) if folder else Path.home() / ".docker") / "config.json"
     try:
-        entry = json.loads(path.read_bytes())["auths"][host]
+        known = json.loads(path.read_bytes())["auths"]
+        by_host = {re.sub(r"^https?://", "", key).partition("/")[0]: entry for key, entry in known.items()}
+        names = _INDEX if host in _INDEX else (host,)
+        entry = by_host[next(filter(by_host.__contains__, names), host)]
         auth = entry.get("auth") or base64.b64encode(f"{entry['username']}:{entry['password']}".encode()).decode()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -105,10 +105,10 @@ def registry(files: dict[str, bytes], tmp_path: Path) -> Iterator[Registry]:
     found.close()
 
 
-def log_in(tmp_path: Path, registry: Registry) -> None:
-    """What ``docker login`` leaves behind."""
+def log_in(tmp_path: Path, registry: Registry, form: str = "{}") -> None:
+    """What ``docker login`` leaves behind, with the host in the ``form`` of its address."""
     (tmp_path / "docker").mkdir(exist_ok=True)
-    config = {"auths": {registry.api.host: {"auth": LOGIN}}}
+    config = {"auths": {form.format(registry.api.host): {"auth": LOGIN}}}
     (tmp_path / "docker" / "config.json").write_text(json.dumps(config))
 
 

@@ -164,7 +164,7 @@ def rot(snapshot: Any, days: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "environment", "found"),
+    ("settings", "runner", "found"),
     [
         ({}, None, False),
         ({"verify_days": 6}, None, True),
@@ -174,14 +174,14 @@ def rot(snapshot: Any, days: float) -> None:
     ],
 )
 def test_what_rots_without_a_trace_is_found_when_all_is_read_again(
-    resolve: Any, released: Any, monkeypatch: Any, settings: Any, environment: str | None, found: bool
+    resolve: Any, released: Any, monkeypatch: Any, settings: Any, runner: str | None, found: bool
 ) -> None:
     with serving(folder_site(FILES)) as site:
         first = resolve(f"{site.url}/m/")
         rot(first, days=6.5)
         released()
-        if environment is not None:
-            monkeypatch.setenv("FTGATE_VERIFY_DAYS", environment)
+        if runner is not None:
+            monkeypatch.setenv("FTGATE_VERIFY_DAYS", runner)
         assert (tree(resolve(f"{site.url}/m/", **settings).path) == FILES) is found
 
 

@@ -97,6 +97,51 @@ def test_a_server_that_names_a_pause_gets_it(site: Server, resolve: Any) -> None
     assert time.monotonic() - started >= 1
 
 
+@pytest.fixture
+def impatient(monkeypatch: Any) -> None:
+    """Two hundred bytes in a fifth of a second are enough."""
+    monkeypatch.setattr("ftgate.artifacts.sources.base.WINDOW", 0.2)
+
+
+def test_a_server_that_drips_is_left_and_asked_again(site: Server, resolve: Any, impatient: None) -> None:
+    site.faults["/m/model.safetensors"] = Fault(drip=0.02, times=2)
+    started = time.monotonic()
+    assert tree(resolve(f"{site.url}/m/").path) == FILES
+    assert time.monotonic() - started < 10
+    assert site.sent["/m/model.safetensors"] < len(BIG) + 1000, "what had come was kept"
+
+
+def test_a_server_that_drips_for_ever_is_given_up(site: Server, resolve: Any, impatient: None) -> None:
+    site.faults["/m/model.safetensors"] = Fault(drip=0.02, times=1000)
+    with pytest.raises(DownloadError, match=rf"it came at \d+ bytes a second, for 0 seconds, {TRIES} times in a row"):
+        resolve(f"{site.url}/m/")
+
+
+def test_a_server_that_drips_and_cuts_is_given_up_too(site: Server, resolve: Any) -> None:
+    site.faults["/m/model.safetensors"] = Fault(drip=0.02, cut_after=5, times=1000)
+    with pytest.raises(DownloadError, match=f"{TRIES} times in a row"):
+        resolve(f"{site.url}/m/")
+
+
+def test_a_listing_that_drips_is_given_up(resolve: Any, impatient: None) -> None:
+    with serving(folder_site(FILES)) as site:
+        site.faults["/m/SHA256SUMS"] = Fault(drip=0.02, times=1000)
+        with pytest.raises(DownloadError, match=r"SHA256SUMS: it came at \d+ bytes a second"):
+            resolve(f"{site.url}/m/")
+
+
+def test_a_small_file_of_a_hub_is_what_git_says(monkeypatch: Any, resolve: Any) -> None:
+    hub = Hub({"config.json": b'{"a": 1}'})
+    monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
+    at = f"/acme/bot/resolve/{COMMIT}/config.json"
+    hub.api.faults[at] = Fault(change=lambda c: c.replace(b"1", b"2"))
+    assert tree(resolve("hf://acme/bot", COMMIT, skip=["a"]).path) == {"config.json": b'{"a": 1}'}, "asked once more"
+    hub.api.faults[at] = Fault(change=lambda c: c.replace(b"1", b"2"), times=1000)
+    with pytest.raises(DownloadError, match="as a git blob it is"):
+        resolve("hf://acme/bot", COMMIT, skip=["b"])
+    hub.close()
+
+
 def test_a_server_that_stays_broken_is_given_up(site: Server, resolve: Any) -> None:
     site.faults["/m/config.json"] = Fault(status=500, times=1000)
     with pytest.raises(DownloadError, match=f"500, {TRIES} times in a row") as caught:
@@ -243,6 +288,12 @@ def test_a_whole_file_of_unknown_length_does_not_block_the_next_run(resolve: Any
             resolve(f"{site.url}/m/")
         assert tree(resolve(f"{site.url}/m/").path) == FILES
         assert f"bytes={len(BIG)}-" in [a.headers.get("Range") for a in site.asked], "which no server can give"
+
+
+def test_files_of_unknown_length_keep_to_the_size_of_the_cache(resolve: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ftgate.artifacts.fetch._STEP", 1)
+    with serving(without_lengths()) as site, pytest.raises(DownloadError, match="do not fit into the cache"):
+        resolve(f"{site.url}/m/", cache_gb=0.002)
 
 
 def without_lengths() -> Callable[[Asked], Reply]:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.forge import taped
 from support.remote import Asked, Fault, Reply, Server, digest, serving, tree
+from support.stores import Azure, Google
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.reference import parse
@@ -92,74 +90,62 @@ def test_what_the_reader_of_a_stream_raises_is_not_the_stores_failure(bucket: An
         raise OSError(28, "the disk is full")
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+@pytest.fixture(params=["gs", "az"])
+def store(request: Any, files: dict[str, bytes], monkeypatch: Any) -> Iterator[tuple[str, Google | Azure]]:
+    """One of the other two stores, behind its own client."""
+    objects = {f"bot/v1/{name}": content for name, content in files.items()} | {"bot/v10/model.py": b"of another"}
+    found: Google | Azure
+    if request.param == "gs":
+        monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # it looks when it is imported
+        pytest.importorskip("gcsfs", reason="gcsfs is not installed (the extra gcs)")
+        found = Google(objects)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", found.server.url)
+    else:
+        pytest.importorskip("adlfs", reason="adlfs is not installed (the extra azure)")
+        found = Azure(objects)
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", found.connection)
+    yield request.param, found
+    found.server.close()
 
 
-def test_google(files: dict[str, bytes], adapter: Path, resolve: Any, monkeypatch: Any) -> None:
-    pytest.importorskip("gcsfs", reason="gcsfs is not installed (the extra gcs)")
-    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
-    port = free_port()
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
-    monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket="models")
-    server.start()
-    try:
-        import gcsfs
-
-        store = gcsfs.GCSFileSystem(token="anon", endpoint_url=f"http://127.0.0.1:{port}")
-        for name, content in files.items():
-            store.pipe_file(f"models/bot/v1/{name}", content)
-        assert resolve("gs://models/bot/v1/").digest == take_snapshot(adapter, "local").digest
+def test_google_and_azure(store: tuple[str, Any], files: dict[str, bytes], adapter: Path, resolve: Any) -> None:
+    scheme, server = store
+    assert resolve(f"{scheme}://models/bot/v1/").digest == take_snapshot(adapter, "local").digest
+    assert resolve(f"{scheme}://models/bot/v1").digest == take_snapshot(adapter, "local").digest
+    server.objects["bot.tar.gz"] = taped(files, "bot/")
+    assert resolve(f"{scheme}://models/bot.tar.gz").digest == take_snapshot(adapter, "local").digest
+    for place in ("models/none/", "nobucket/bot/"):
         with pytest.raises(ArtifactError, match="not found"):
-            resolve("gs://models/none/")
-    finally:
-        server.stop()
+            resolve(f"{scheme}://{place}")
 
 
-AZURITE = (
-    "DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey="
-    # The key that every installation of the emulator has.
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;"
-    "BlobEndpoint=http://127.0.0.1:{port}/devstoreaccount1;"
-)
+def test_google_and_azure_listed_again_are_not_fetched_again(
+    store: tuple[str, Any], files: dict[str, bytes], resolve: Any
+) -> None:
+    scheme, server = store
+    first = resolve(f"{scheme}://models/bot/v1/")
+    server.server.sent.clear()
+    assert resolve(f"{scheme}://models/bot/v1/") == first
+    assert not [path for path in server.server.sent if path.endswith("adapter_model.safetensors")]
+    server.objects["bot/v1/adapter_config.json"] = b"{}"
+    assert tree(resolve(f"{scheme}://models/bot/v1/").path) == {**files, "adapter_config.json": b"{}"}
 
 
-def test_azure(files: dict[str, bytes], adapter: Path, resolve: Any, monkeypatch: Any, tmp_path: Path) -> None:
-    pytest.importorskip("adlfs", reason="adlfs is not installed (the extra azure)")
-    program = shutil.which("azurite-blob")
-    if program is None:
-        pytest.skip("azurite-blob is not installed (npm install azurite)")
-    from azure.storage.blob import BlobServiceClient
-
-    port = free_port()
-    quiet = ("--silent", "--disableTelemetry", "--skipApiVersionCheck", "--inMemoryPersistence")
-    process = subprocess.Popen([program, "--blobPort", str(port), *quiet], cwd=tmp_path)
-    try:
-        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", AZURITE.format(port=port))
-        wait_for(port)
-        container = BlobServiceClient.from_connection_string(AZURITE.format(port=port)).get_container_client("models")
-        container.create_container()
-        for name, content in files.items():
-            container.upload_blob(f"bot/v1/{name}", content)
-        assert resolve("az://models/bot/v1/").digest == take_snapshot(adapter, "local").digest
-        with pytest.raises(ArtifactError, match="not found"):
-            resolve("az://models/none/")
-    finally:
-        process.terminate()
-        process.wait()
+def test_google_and_azure_that_refuse(store: tuple[str, Any], resolve: Any) -> None:
+    scheme, server = store
+    for path in server.weights("bot/v1/adapter_model.safetensors"):
+        server.server.faults[path] = Fault(status=403, times=999)
+    with pytest.raises(ArtifactError, match="access refused"):
+        resolve(f"{scheme}://models/bot/v1/")
 
 
-def wait_for(port: int) -> None:
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
+def test_google_and_azure_whose_connection_is_cut(
+    store: tuple[str, Any], files: dict[str, bytes], resolve: Any
+) -> None:
+    scheme, server = store
+    for path in server.weights("bot/v1/adapter_model.safetensors"):
+        server.server.faults[path] = Fault(cut_after=100, times=2)
+    assert tree(resolve(f"{scheme}://models/bot/v1/").path) == files
 
 
 @pytest.mark.parametrize(

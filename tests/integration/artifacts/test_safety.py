@@ -20,7 +20,7 @@ from support.remote import Asked, Fault, Reply, Server, folder_site, serving, tr
 
 from ftgate.errors import ArtifactError, FtgateError
 
-from .conftest import AWS_SECRET
+from .conftest import AWS_SECRET, log_in
 
 WEIGHTS = {"model.safetensors": b"x" * 1000}
 
@@ -132,6 +132,7 @@ BAD_ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "zip with pickle": ("zip", lambda: zipped({"config.json": b"{}", "x.bin": b""}), "can run code"),
     "zip damaged": ("zip", lambda: zipped({"a.json": os.urandom(5000)})[:3000], "damaged archive"),
     "zip spoilt": ("zip", lambda: zipped({"a.json": b"abc" * 99}).replace(b"a.json", b"b.json", 1), "damaged archive"),
+    "zip of names": ("zip", lambda: zipped({f"{i}.json": b"" for i in range(20_000)}), "more than 500 files"),
     "zip empty": ("zip", lambda: zipped({}), "no files"),
     "no archive": ("zip", lambda: b"hello" * 99, "damaged archive"),
     "tar up": ("tar", lambda: taped({"../evil.json": b"x"}, mode="w"), "leaves its folder"),
@@ -201,6 +202,14 @@ def test_the_registry_may_not_choose_who_gets_the_login(registry: Registry, reso
         with pytest.raises(ArtifactError, match="sends logins to"):
             resolve(f"oci://{registry.api.host}/acme/bot:v1", redirect_hosts=[])
         assert not thief.asked
+
+
+def test_a_login_is_for_its_own_registry(registry: Registry, resolve: Any, tmp_path: Path) -> None:
+    for other in ("https://index.docker.io/v1/", "127.0.0.1", f"{registry.api.host}0", "docker.io"):
+        log_in(tmp_path, registry, other)
+        with pytest.raises(ArtifactError, match="not authorised"):
+            resolve(f"oci://{registry.api.host}/acme/bot:v1")
+    assert not [asked for asked in registry.api.asked if "Authorization" in asked.headers]
 
 
 SECRETS = (TOKEN, GITHUB_TOKEN, REGISTRY_TOKEN, LOGIN, AWS_SECRET, "averysecret", "SIGNED")

@@ -91,6 +91,14 @@ def test_registry(registry: Registry, resolve: Any, adapter: Path) -> None:
     assert same(resolve(f"oci://{registry.api.host}/acme/bot@sha256:{digest(registry.manifest)}"), adapter)
 
 
+@pytest.mark.parametrize("form", ["{}", "http://{}", "https://{}/v1/", "{}/v2/"])
+def test_every_form_in_which_docker_keeps_a_login(
+    registry: Registry, resolve: Any, adapter: Path, tmp_path: Path, form: str
+) -> None:
+    log_in(tmp_path, registry, form)
+    assert same(resolve(f"oci://{registry.api.host}/acme/bot:v1"), adapter)
+
+
 def test_a_registry_whose_address_for_logins_has_a_query(registry: Registry, resolve: Any, adapter: Path) -> None:
     registry.realm = "?client=any"
     assert same(resolve(f"oci://{registry.api.host}/acme/bot:v1"), adapter)
