@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ftgate.domain import FloatArray
-from ftgate.engines.isolation import isolate
+from ftgate.engines.isolation import Isolation
 from ftgate.engines.pipeline import Pipeline, read_pipeline
 from ftgate.engines.pooling import Step, load_steps, pool
 from ftgate.engines.rendering import context_of, load_tokenizer, read_json
@@ -52,6 +52,7 @@ class HiddenStateEmbedder:
         self._tokenizer: Any = None
         self._steps: list[Step] | None = None
         self._skipped = 0
+        self._isolation = Isolation()
 
     @property
     def name(self) -> str:
@@ -89,6 +90,7 @@ class HiddenStateEmbedder:
     def close(self) -> None:
         """Free the model."""
         self._net = self._tokenizer = self._steps = None
+        self._isolation.end()
         gc.collect()
         if self._device == "cuda":
             torch.cuda.empty_cache()
@@ -117,7 +119,7 @@ class HiddenStateEmbedder:
         from transformers import AutoModel
         from transformers.utils import logging
 
-        isolate()
+        self._isolation.begin()
         # Its bar for the weights would be drawn across the gate's own.
         logging.disable_progress_bar()
         self._tokenizer = load_tokenizer(self._folder)

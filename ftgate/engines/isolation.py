@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 _FAMILIES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_", "ACTIONS_", "INPUT_", "ARM_", "VAULT_", "KUBE", "DOCKER_AUTH")
@@ -39,8 +40,8 @@ def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not is_secret(name, value)} | OFFLINE
 
 
-def isolate(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take the credentials out of this process's environment, for good, and keep libraries from asking any hub.
+def take_secrets(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Take the credentials out of this process's environment, for good.
 
     Clients that need one have read it by then. What the process was started with is wiped as well: its children, and
     whoever reads ``/proc/PID/environ``, find nothing.
@@ -48,12 +49,48 @@ def isolate(environment: MutableMapping[str, str] = os.environ) -> None:
     secrets = [name for name, value in environment.items() if is_secret(name, value)]
     for name in secrets:
         del environment[name]
-    environment.update(OFFLINE)
-    hub = sys.modules.get("huggingface_hub.constants")
-    if hub is not None:  # it looked at the environment when it was imported, perhaps to download with
-        hub.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
     if secrets and environment is os.environ:
         _wipe(secrets)
+
+
+class Isolation:
+    """What an engine keeps around its models: no credentials, and no hub to ask until the last engine is closed.
+
+    Credentials do not come back; what is public can be fetched again afterwards. Beginning and ending twice is once.
+    """
+
+    _begun: ClassVar[set[Isolation]] = set()
+    _before: ClassVar[dict[str, str | None]] = {}
+
+    def begin(self) -> None:
+        """Before anything is loaded."""
+        take_secrets()
+        if not self._begun:
+            self._before.update({name: os.environ.get(name) for name in OFFLINE})
+        self._begun.add(self)
+        os.environ.update(OFFLINE)
+        _tell_the_hubs_client(offline=True)
+
+    def end(self) -> None:
+        """After the models are gone."""
+        if self not in self._begun:
+            return
+        self._begun.remove(self)
+        if self._begun:
+            return
+        for name, value in self._before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        asked = self._before["HF_HUB_OFFLINE"] or self._before["TRANSFORMERS_OFFLINE"] or ""
+        _tell_the_hubs_client(offline=asked.upper() in ("1", "ON", "YES", "TRUE"))
+
+
+def _tell_the_hubs_client(*, offline: bool) -> None:
+    """It looked at the environment when it was imported, perhaps to download with."""
+    hub = sys.modules.get("huggingface_hub.constants")
+    if hub is not None:
+        hub.HF_HUB_OFFLINE = offline  # type: ignore[attr-defined]
 
 
 def _wipe(names: Iterable[str]) -> None:

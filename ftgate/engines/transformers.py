@@ -18,7 +18,7 @@ from torch import Tensor
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, root_of
-from ftgate.engines.isolation import isolate
+from ftgate.engines.isolation import Isolation
 from ftgate.engines.order import Place, portions
 from ftgate.engines.rendering import Prepared, Renderer, failed
 from ftgate.errors import ArtifactError, EngineError
@@ -50,6 +50,7 @@ class TransformersEngine:
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._loaded: dict[Path, Loaded] = {}
         self._starts = 0
+        self.isolation = Isolation()
 
     @property
     def starts(self) -> int:
@@ -100,6 +101,7 @@ class TransformersEngine:
     def close(self) -> None:
         """Drop the weights."""
         self._loaded.clear()
+        self.isolation.end()
         gc.collect()
 
     def _rows(self) -> int:
@@ -113,7 +115,7 @@ class TransformersEngine:
         from transformers import AutoModelForCausalLM
         from transformers.utils import logging
 
-        isolate()
+        self.isolation.begin()
         logging.disable_progress_bar()
         renderer = Renderer(base, self._settings.max_model_len)
         try:

@@ -14,6 +14,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines import vllm_start
 from ftgate.engines.base import Ask, root_of
+from ftgate.engines.isolation import Isolation
 from ftgate.engines.order import Place, portions
 from ftgate.engines.quiet import cause_of, redirected, size_of
 from ftgate.engines.rendering import Prepared, Renderer, failed, log_sum
@@ -36,6 +37,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings, *, log_path: Path | None = None, in_turn: bool = False) -> None:
         self._settings = settings
+        self.isolation = Isolation()
         self._always_in_turn = in_turn
         self._wanted: dict[Path, Wanted] = {}
         self._scratch = None if log_path else Path(tempfile.mkdtemp(prefix="ftgate-engine-"))
@@ -115,6 +117,7 @@ class VllmEngine:
     def close(self) -> None:
         """Stop every engine."""
         self.unload()
+        self.isolation.end()
         self._wanted.clear()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -145,6 +148,7 @@ class VllmEngine:
         """Start an engine and load the adapters; ``share`` is that of the memory that it may take."""
         renderer = Renderer(base, self._settings.max_model_len)
         vllm_start.prepare_environment()
+        self.isolation.begin()
         arguments = vllm_start.engine_arguments(self._settings, renderer.context, base, adapters)
         if "gpu_memory_utilization" in arguments:
             arguments["gpu_memory_utilization"] *= share

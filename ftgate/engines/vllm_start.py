@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.isolation import isolate
+from ftgate.engines.isolation import take_secrets
 from ftgate.engines.rendering import Renderer, read_json
 from ftgate.errors import ArtifactError
 
@@ -103,7 +103,7 @@ def installed(package: str) -> str:
 
 def prepare_environment() -> None:
     """Take credentials out of the environment, and set what vLLM reads from it where the user has not done so."""
-    isolate()
+    take_secrets()
     for name, value in (_QUIET | (_ON_CPU if on_cpu() else {})).items():
         os.environ.setdefault(name, value)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,8 +14,6 @@ from ftgate.engines.scripted import ScriptedEngine
 if TYPE_CHECKING:
     from ftgate.engines.transformers import TransformersEngine
     from ftgate.engines.vllm import VllmEngine
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +52,7 @@ def vllm_engine(
 
     engine = VllmEngine(settings, log_path=tmp_path_factory.mktemp("log") / "engine.log")
     engine.require(tiny.runnable)
+    engine.isolation.end()  # in this process others ask a hub meanwhile: tests of downloads
     yield engine
     engine.close()
     engine.close()
@@ -67,6 +65,7 @@ def transformers_engine(tiny: TinyModels, settings: EngineSettings) -> Iterator[
 
     engine = TransformersEngine(settings)
     engine.require(tiny.runnable)
+    engine.isolation.end()  # as above
     yield engine
     engine.close()
     engine.close()

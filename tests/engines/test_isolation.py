@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.tiny import TinyModels
-from ftgate.engines.isolation import OFFLINE, is_secret, isolate, without_secrets
+from ftgate.config.engine import EngineSettings
+from ftgate.engines.isolation import OFFLINE, Isolation, is_secret, take_secrets, without_secrets
 
 SECRETS = {
     "HF_TOKEN": "hf_abc1",
@@ -108,16 +109,16 @@ def test_what_holds_none_stays(name: str, value: str) -> None:
 @given(st.dictionaries(st.text("ABCKEY_TOKN", min_size=1), st.text(max_size=20)))
 def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
     once = dict(environment)
-    isolate(once)
-    assert once == without_secrets(environment)
-    assert without_secrets(once) == once
+    take_secrets(once)
+    assert once | OFFLINE == without_secrets(environment)
+    assert without_secrets(once) == once | OFFLINE
     assert not [name for name, value in once.items() if is_secret(name, value)]
 
 
 @pytest.mark.parametrize(
     "load",
     [
-        "from ftgate.engines.isolation import isolate; isolate()",
+        "from ftgate.engines.isolation import Isolation; Isolation().begin()",
         pytest.param(LOAD.format(module="vllm", engine="VllmEngine"), marks=pytest.mark.engine),
         pytest.param(LOAD.format(module="transformers", engine="TransformersEngine"), marks=pytest.mark.engine),
     ],
@@ -132,12 +133,41 @@ def test_a_process_that_holds_a_model_holds_no_credential(load: str, tiny: TinyM
     assert said.count("HF_HUB_OFFLINE") >= 2, "for itself and for its children"
 
 
-def test_a_library_that_already_looked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", [None, "0", "1"])
+def test_the_hub_can_be_asked_again_after_the_last_engine(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    isolate({})
-    assert constants.HF_HUB_OFFLINE
+    for name in OFFLINE:
+        monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv("HF_HUB_OFFLINE", before)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", before == "1")
+    environment = dict(os.environ)
+    one, other = Isolation(), Isolation()
+    for begin in (one.begin, other.begin, one.begin, one.end, one.end):
+        begin()
+        assert constants.HF_HUB_OFFLINE, "a library that already looked is told"
+        assert OFFLINE.items() <= os.environ.items()
+    other.end()
+    assert constants.HF_HUB_OFFLINE is (before == "1")
+    assert {name: os.environ.get(name) for name in OFFLINE} == {name: environment.get(name) for name in OFFLINE}
+
+
+@pytest.mark.engine
+def test_an_engine_that_is_closed_leaves_the_hub_reachable(tiny: TinyModels, settings: EngineSettings) -> None:
+    from huggingface_hub import constants
+
+    from ftgate.engines.embedding import HiddenStateEmbedder
+    from ftgate.engines.transformers import TransformersEngine
+
+    engine, embedder = TransformersEngine(settings), HiddenStateEmbedder(tiny.base.path, tiny.base.digest)
+    engine.require([tiny.base])
+    embedder.embed(["hello"])
+    engine.close()
+    assert constants.HF_HUB_OFFLINE, "the embedder still holds a model"
+    embedder.close()
+    assert not constants.HF_HUB_OFFLINE
+    assert "HF_HUB_OFFLINE" not in os.environ
 
 
 def test_the_merging_process_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,8 @@ Resolve = Callable[..., Any]
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A cache, a home and credentials of our own, and pauses that no test has to wait for."""
-    offline = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
-    for name in ("HF_ENDPOINT", *offline, "FTGATE_CACHE_GB", "GH_TOKEN", "XDG_CACHE_HOME"):
+    for name in ("HF_ENDPOINT", "FTGATE_CACHE_GB", "FTGATE_VERIFY_DAYS", "GH_TOKEN", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    # An engine that was started earlier in this process has put the hub's client offline, as it should.
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("FTGATE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("GITHUB_TOKEN", GITHUB_TOKEN)
