@@ -126,18 +126,22 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 @click.option(
     "--plot", "picture", type=PATH, default=None, help="Draw power against the number of items (.svg or .png)."
 )
+@OFFLINE
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan(policy: Path, manifest: Path | None, out: Path | None, picture: Path | None, as_json: bool) -> None:
+def plan(
+    policy: Path, manifest: Path | None, out: Path | None, picture: Path | None, offline: bool, as_json: bool
+) -> None:
     """Say how many items each measurement needs, what it could tell, and what a run costs, without a GPU."""
     from ftgate.plan_input import plan_run, write_picture
     from ftgate.report.plan_view import plan_json, print_plan
     from ftgate.report.plots.power import draw_power
+    from ftgate.report.progress import RichProgress
 
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise ConfigurationError(
             f"--plot {picture}: only SVG and PNG are drawn", hint="give a name that ends in .svg or .png"
         )
-    found = plan_run(policy, manifest, out)
+    found = plan_run(policy, manifest, out, _resolvers(RichProgress(real_stderr()), offline))
     if picture is not None:
         write_picture(draw_power(found).content(picture.suffix), picture)
     if as_json:

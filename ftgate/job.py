@@ -186,8 +186,7 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
 def asked_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
     """The suite that the policy names, or the sample of it that the measurement asks about."""
     suite = suite_of(measurement, resolver)
-    named = measurement.dataset
-    source = named if named.startswith("builtin:") or parse(named) is not None else suite.source
+    source = measurement.dataset  # in the policy's own words, wherever it lies on this machine
     most = measurement.n_max or measurement.n
     if most is None or most >= len(suite.items):
         return replace(suite, source=source)
@@ -207,12 +206,12 @@ def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> Tr
         revision=source.revision,
         digest=source.digest,
     )
-    if parse(source.source) is not None:
-        return replace(read_training_texts(path), source=source.source)
-    _refuse_disguise(path, manifest_path)
-    training = read_training_texts(path)
+    local = parse(source.source) is None
+    if local:
+        _refuse_disguise(path, manifest_path)
+    training = replace(read_training_texts(path), source=source.source)
     found = f"sha256:{training.sha256}"
-    if source.digest not in (None, found):
+    if local and source.digest not in (None, found):
         raise ConfigurationError(
             f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {found}",
             hint="the file changed, or the digest belongs to another version: pin the one you mean",

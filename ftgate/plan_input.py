@@ -15,7 +15,7 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
-from ftgate.job import local_resolver, suite_of
+from ftgate.job import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import RETESTS, SPECIMENS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.looks import looks, planned_share, sample
@@ -46,15 +46,18 @@ class Earlier:
         return sum(seconds) / count if seconds and count else None
 
 
-def plan_run(policy_path: Path, manifest_path: Path | None, earlier_run: Path | None) -> Plan:
+def plan_run(
+    policy_path: Path, manifest_path: Path | None, earlier_run: Path | None, resolvers: Resolvers = local_resolver
+) -> Plan:
     """Read policy, suites and, if given, manifest and earlier run, and work out what a run could tell.
 
-    Loads no model. Raises ConfigurationError (or DatasetError) naming what is wrong, where, and what to do.
+    Loads no model; suites that lie elsewhere are fetched by what ``resolvers`` makes. Raises ConfigurationError (or
+    DatasetError) naming what is wrong, where, and what to do, DownloadError when fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
     trained = manifest_path is None or read_manifest(manifest_path).training_data is not None
-    resolver = local_resolver(policy, policy_path.parent)
+    resolver = resolvers(policy, policy_path.parent)
     suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed

@@ -16,6 +16,7 @@ from support.players import CAREFUL, script
 from support.remote import digest, folder_site, serving, tree
 from support.world import World
 
+from ftgate.artifacts import cache, cache_files
 from ftgate.cli import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
@@ -207,6 +208,60 @@ def test_check_fetches_shows_how_far_it_is_and_can_do_without_a_network(
     assert leave(*command, "--offline") == 0
     assert not hub.api.asked
     assert TOKEN not in refused + first.out + first.err
+
+
+def test_plan_shows_how_far_it_is_and_can_do_without_a_network(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    suite = (world.root / "evals" / "target.jsonl").read_bytes()
+    with serving(folder_site({"target.jsonl": suite})) as site:
+        world.policy["measurements"] = {"target": {"dataset": f"{site.url}/m/target.jsonl", "scorer": "choice"}}
+        world.save()
+        command = ["plan", "--policy", str(world.policy_path)]
+        assert leave(*command, "--offline") == 2
+        assert "not in the cache" in capfd.readouterr().err
+        assert not site.asked
+        assert leave(*command) == 0
+        assert f"fetch {site.url}/m/target.jsonl (MB): started" in capfd.readouterr().err
+        site.asked.clear()
+        assert leave(*command, "--offline") == 0
+        assert not site.asked
+
+
+def test_every_cached_file_is_read_when_the_command_says_so(
+    world: World, hub: Hub, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FTGATE_VERIFY_DAYS", raising=False)  # what the command sets ends with the test
+    monkeypatch.setattr(cache, "_IN_USE", {})
+    world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
+    world.save()
+    command = ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    assert leave(*command) == 0
+    read: list[Path] = []
+    monkeypatch.setattr(cache, "sha256", lambda path: read.append(path) or cache_files.sha256(path))
+    for more, some in (("--offline", False), ("--verify-cache", True)):
+        cache._IN_USE.clear()
+        assert leave(*command, more) == 0
+        assert ("adapter_model.safetensors" in {path.name for path in read}) is some
+
+
+def test_the_report_says_where_things_lie_in_the_words_of_policy_and_manifest_and_what_was_left_aside(
+    world: World,
+) -> None:
+    (world.root / "models" / "bot" / "training_args.bin").write_bytes(b"\x80\x04.")
+    known = judged(world, "out", source="models/bot").provenance
+    assert known["candidate"]["left_aside"] == ["training_args.bin"]
+    assert "training_args.bin" not in known["candidate"]["files"]
+    assert {name: suite["source"] for name, suite in known["suites"].items()} == {
+        name: section["dataset"] for name, section in world.policy["measurements"].items()
+    }
+    assert known["training_data"]["source"] == world.manifest["training_data"]["source"]
+    assert str(world.root) not in json.dumps(known)
+
+
+def test_check_says_what_is_left_aside(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    (world.root / "models" / "bot" / "training_args.bin").write_bytes(b"\x80\x04.")
+    assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 0
+    said = " ".join(capfd.readouterr().out.split())
+    assert "models/bot: left aside, neither digested nor shown to an engine: training_args.bin" in said
 
 
 def test_check_imports_no_inference_library_wherever_models_lie(world: World, hub: Hub, bucket: Any) -> None:
