@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ftgate.artifacts.allow import require_architecture
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.open import check_alone, open_model, require_finite
 from ftgate.artifacts.reference import parse
@@ -237,7 +238,10 @@ def _snapshot(source: Source, at: Path, resolver: Resolver) -> Snapshot:
 
 
 def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model | None) -> Model:
-    return open_model(name, _snapshot(source, at, resolver), base)
+    model = open_model(name, _snapshot(source, at, resolver), base)
+    if model.kind == "full":
+        require_architecture(model, resolver.settings.architectures)
+    return model
 
 
 def _candidate(manifest: Manifest, at: Path, resolver: Resolver, base: Model | None) -> Model | None:

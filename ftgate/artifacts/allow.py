@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ftgate.artifacts.glob import matches
 from ftgate.artifacts.reference import Reference
+from ftgate.domain import Model
 from ftgate.errors import ArtifactError
 
 
@@ -44,6 +46,17 @@ def _as_matched(reference: Reference) -> list[str]:
     if reference.scheme == "oci" and rest:
         rest[-1] = rest[-1].partition("@")[0].partition(":")[0]
     return [first.lower(), *rest]
+
+
+def require_architecture(model: Model, allowed: Sequence[str]) -> None:
+    """Raise ArtifactError unless the architecture that ``model`` names matches one of the globs, if there are any."""
+    found = str(model.facts.get("architecture", "unknown"))
+    if allowed and not any(fnmatchcase(found, glob) for glob in allowed):
+        raise ArtifactError(
+            f"{model.reference}: the policy does not allow the architecture {found[:80]!a} "
+            f"(artifacts.architectures: {', '.join(allowed)})",
+            hint="add it to artifacts.architectures; it is read from the base branch",
+        )
 
 
 def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Sequence[str]) -> None:

@@ -97,7 +97,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     problems.raise_any()
     architectures = config.get("architectures")
     facts = {
-        "architecture": str(architectures[0]) if isinstance(architectures, list) and architectures else "unknown",
+        "architecture": (" or ".join(map(str, architectures)) if isinstance(architectures, list) else "") or "unknown",
         **_sizes(tensors.values()),
         **(_training(snapshot) if base is not None else {}),
         **_aside(snapshot),

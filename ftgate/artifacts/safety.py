@@ -31,6 +31,17 @@ _OTHER_WEIGHTS = {
     ".plan": "TensorRT",
 }
 """Formats that ftgate does not evaluate, by the ends of their names."""
+_ASKS = {
+    "auto_map": (
+        "asks for code from the snapshot",
+        "remove it and use an architecture the engine knows; ftgate never trusts remote code",
+    ),
+    "speculators_config": (
+        "has engines run another model in its place",
+        "submit the model that answers; one that only drafts for it changes no answer",
+    ),
+}
+"""Keys that make engines load something else than the weights beside them, wherever in a JSON file they stand."""
 _OR_SKIP = "; to leave it aside for good, name it in artifacts.skip of the policy"
 _ELSEWHERE = f"convert what was allowed, and publish it elsewhere: only safetensors are run and judged{_OR_SKIP}"
 _SAFE = f"keep safetensors only: save with safe_serialization=True, and remove this file{_OR_SKIP}"
@@ -58,7 +69,7 @@ def _refuse_content(snapshot: Snapshot, name: str) -> None:
     if kind is not None:
         raise ArtifactError(f"{where}: {kind} by its content, a kind that can run or hide code", hint=_SAFE)
     if name not in snapshot.hollow:
-        _refuse_remote_code(where, require_as_named(snapshot.path / name, where))
+        _refuse_what_it_asks_for(where, require_as_named(snapshot.path / name, where))
 
 
 def refuse_names(names: Iterable[str], reference: str) -> None:
@@ -77,13 +88,11 @@ def refuse_names(names: Iterable[str], reference: str) -> None:
     problems.raise_any()
 
 
-def _refuse_remote_code(where: str, value: Any) -> None:
-    key = _find_key(value, "auto_map")
-    if key is not None:
-        raise ArtifactError(
-            f"{where}: {key} asks for code from the snapshot",
-            hint="remove it and use an architecture the engine knows; ftgate never trusts remote code",
-        )
+def _refuse_what_it_asks_for(where: str, value: Any) -> None:
+    for key, (what, hint) in _ASKS.items():
+        found = _find_key(value, key)
+        if found is not None:
+            raise ArtifactError(f"{where}: {found} {what}", hint=hint)
 
 
 def _find_key(value: Any, key: str, at: str = "", depth: int = 0) -> str | None:

@@ -68,7 +68,14 @@ def _sharded(folder: Path, reference: str) -> dict[str, Tensor]:
     if not isinstance(places, dict) or not places:
         raise ArtifactError(f"{where}: weight_map is missing or empty", hint=again)
     tensors: dict[str, Tensor] = {}
-    for shard in _shards(where, places.values()):
+    shards = _shards(where, places.values())
+    other = sorted({path.name for path in folder.glob("*.safetensors")} - set(shards))
+    if other:
+        raise ArtifactError(
+            f"{where}: it does not name {', '.join(other[:5])}: engines disagree on which weights to load",
+            hint="remove what is not meant, or name it in artifacts.skip of the policy",
+        )
+    for shard in shards:
         if not (folder / shard).exists():
             raise ArtifactError(f"{where}: it names {shard}, which is missing", hint="download the missing shard")
         for name, tensor in read_header(folder / shard, f"{reference}: {shard}").items():

@@ -80,6 +80,9 @@ class ArtifactSettings(Section):
     `hf://acme/*` and `s3://bucket/*` let in everything below. Local paths are relative to the policy's folder."""
     formats: tuple[Literal["safetensors"], ...] = ("safetensors",)
     remote_code: Literal[False] = False
+    architectures: tuple[str, ...] = ()
+    """Globs (`LlamaForCausalLM`, `Qwen*`) that the architecture of base, candidate and judge must match, as config.json
+    names it; by default every one that the engine knows."""
     skip: tuple[str, ...] = ()
     """Globs of files in snapshots that are left aside: not fetched, not part of the digest and shown to no engine, as
     in `original/*`. What trainers keep to go on with (`optimizer.pt`, `training_args.bin`) is left aside anyway."""

@@ -121,6 +121,7 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         "max_model_len": context,
         "seed": settings.seed,
         "load_format": "safetensors",
+        "config_format": "hf",  # left to itself, vLLM may read params.json in place of what was checked
         "trust_remote_code": False,
         "disable_log_stats": True,
         "max_logprobs": MAX_LOGPROBS,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 from support.world import TEMPLATE, World, write_adapter, write_full
-from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change
+from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
 from ftgate.cli import main
 
@@ -203,6 +203,25 @@ def test_what_is_merged_is_planned_and_said(case: str, world: World, capsys: pyt
     assert document["plan"]["kind"] == "merge"
     assert any(reason in said for said in document["plan"]["reasons"])
     assert document["disk"]["needed"] > document["models"]["base"]["weight_bytes"]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "named", "refused"),
+    [
+        ([], ["LlamaForCausalLM"], False),
+        (["Qwen*", "Llama*"], ["LlamaForCausalLM"], False),
+        (["Qwen*"], ["LlamaForCausalLM"], True),
+        (["Llama*LM"], ["LlamaForCausalLM", "MadeUpForCausalLM", "Other"], True),
+        (["Llama*"], [], True),
+    ],
+)
+def test_the_policy_says_which_architectures_may_run(
+    world: World, capsys: pytest.CaptureFixture[str], allowed: list[str], named: list[str], refused: bool
+) -> None:
+    world.policy["artifacts"]["architectures"] = allowed
+    submit(world, write_full, put("config.json", {"architectures": named}))
+    said = [problem["message"] for problem in found(world, capsys)["problems"]]
+    assert any("the policy does not allow the architecture" in message for message in said) is refused
 
 
 def test_all_that_is_wrong_is_said_in_one_go(world: World, capsys: pytest.CaptureFixture[str]) -> None:

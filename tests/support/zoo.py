@@ -129,6 +129,18 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "remote code": (put("config.json", {"auto_map": {"AutoModel": "x.Y"}}), ["config.json: auto_map asks for code"]),
     "remote tokenizer": (put("tokenizer_config.json", {"auto_map": {"a": "b"}}), ["tokenizer_config.json: auto_map"]),
     "deep remote code": (put("config.json", {"a": [{"auto_map": {"x": 1}}]}), ["config.json: a.0.auto_map"]),
+    "another model in its place": (
+        put("config.json", {"speculators_config": {"verifier": {"name_or_path": "/models/base"}}}),
+        ["config.json: speculators_config has engines run another model"],
+    ),
+    "weights that no index names": (
+        lambda f: (
+            put("model.safetensors.index.json", {"weight_map": dict.fromkeys(base_tensors(0), "a.safetensors")})(f),
+            (f / "model.safetensors").rename(f / "a.safetensors"),
+            save_file(base_tensors(1), f / "consolidated.safetensors"),
+        ),
+        ["it does not name consolidated.safetensors: engines disagree"],
+    ),
     "no config": (drop("config.json"), ["neither config.json nor adapter_config.json", "model.safetensors"]),
     "config that is a list": (put("config.json", "[]"), ["config.json: expected an object"]),
     "broken config": (put("config.json", "{"), ["config.json: not valid JSON"]),
