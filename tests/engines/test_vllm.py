@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from safetensors.torch import load_file
 
 from engines.tiny import TinyModels, choices, make_llama, make_tokenizer, model_at, question
 from ftgate.config.engine import EngineSettings
-from ftgate.domain import Answer, Message
+from ftgate.domain import Answer, Message, Model
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ArtifactError, EngineError
 
@@ -257,6 +259,24 @@ def test_answers_come_portion_by_portion(
     assert calls == [32, 64, 4]
 
 
+def in_force(engine: VllmEngine, model: Model) -> str:
+    """SHA-256 of the embeddings that the engine of ``model`` computes with; vLLM pads them with rows of its own."""
+    rows = json.loads((model.path / "config.json").read_text())["vocab_size"]
+
+    def digest(net: Any) -> str:
+        held = dict(net.named_parameters())["model.embed_tokens.weight"]
+        return hashlib.sha256(held.detach()[:rows].float().cpu().numpy().tobytes()).hexdigest()
+
+    [found] = engine._running[model.path].llm.apply_model(digest)
+    return str(found)
+
+
+def on_disk(model: Model) -> str:
+    """SHA-256 of the embeddings in the model's folder."""
+    held = load_file(model.path / "model.safetensors")["model.embed_tokens.weight"]
+    return hashlib.sha256(held.float().numpy().tobytes()).hexdigest()
+
+
 def test_full_weights_that_take_turns_answer_as_side_by_side(
     vllm_engine: VllmEngine, tiny: TinyModels, settings: EngineSettings, tmp_path: Path
 ) -> None:
@@ -274,10 +294,13 @@ def test_full_weights_that_take_turns_answer_as_side_by_side(
         assert largest_gap(answers(engine, asks), together) < 1e-5
         assert engine.starts == 2
         assert list(engine._running) == [tiny.full.path]
+        assert in_force(engine, tiny.full) == on_disk(tiny.full) != on_disk(tiny.base)
         assert largest_gap(answers(engine, asks), together) < 1e-5
         assert engine.starts == 3, "the model that runs is asked first"
         engine.probe(tiny.base, [asks[0].question.messages])
         assert engine.starts == 3
+        assert list(engine._running) == [tiny.base.path]
+        assert in_force(engine, tiny.base) == on_disk(tiny.base), "nothing of the other is left"
     finally:
         engine.close()
     with pytest.raises(EngineError, match="not loaded"):
