@@ -34,7 +34,7 @@ _MAGIC = {kind: re.compile(b"|".join(forms), re.DOTALL) for kind, forms in _KIND
 _NAMES = ("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4")
 _TUPLES = {"TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
 _CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX"}
-_GLOBAL = re.compile(r"\S+ \S+")
+_GLOBAL = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
 _LONG = 1 << 20
 _MOST_CODES = 200_000
 """No file that is none reads as a pickle for as long as this; a file that does need not be read any further."""
@@ -75,18 +75,18 @@ def _is_zlib(start: bytes) -> bool:
 
 def _calls(path: Path) -> bool:
     """Whether the file, read as a pickle that does not begin with its protocol, calls something that it names."""
-    named = ready = False
+    named = ready = marked = False
     try:
         with path.open("rb") as file:
             for number, (code, argument, _) in enumerate(pickletools.genops(_Sparing(file))):
                 if code.name in _NAMES:
                     named = named or argument is None or bool(_GLOBAL.fullmatch(str(argument)))
                 # What is called takes a tuple; a class of the old kind takes all since a mark.
-                if named and ((ready and code.name in _CALLS) or code.name in ("INST", "OBJ")):
+                if named and ((ready and code.name in _CALLS) or (marked and code.name in ("INST", "OBJ"))):
                     return True
                 if number > _MOST_CODES:
                     return True
-                ready = ready or code.name in _TUPLES
+                ready, marked = ready or code.name in _TUPLES, marked or code.name == "MARK"
     except Exception:  # anything that the bytes of a file which is no pickle may lead to
         return False
     return False
