@@ -63,6 +63,10 @@ _REFUSED: tuple[_Rule, ...] = (
         lambda c: bool(c.get("alora_invocation_tokens")),
         "alora_invocation_tokens: active after certain tokens only, which neither vLLM nor a merge can do",
     ),
+    (
+        lambda c: bool(c.get("megatron_config")),
+        "megatron_config: peft would import a module that the adapter names",
+    ),
     (lambda c: bool(c.get("use_qalora")), "use_qalora: vLLM has no QALoRA"),
     (lambda c: bool(c.get("use_bdlora")), "use_bdlora: vLLM has no block-diagonal LoRA"),
     (lambda c: bool(c.get("kasa_config")), "kasa_config: KaSA changes the base and is not run by vLLM"),

@@ -42,6 +42,11 @@ _ASKS = {
     ),
 }
 """Keys that make engines load something else than the weights beside them, wherever in a JSON file they stand."""
+_KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
+"""Keys that name a way of computing: one of the library's own, or a repository of a hub, whose code is then run."""
+_CODE_OF_A_HUB = ("asks for code from a hub", "remove it: the engine knows how to compute attention and experts")
+_DEEPEST = 8
+"""Levels of JSON: no library looks for any of these deeper than a part of a part of a configuration."""
 _OR_SKIP = "; to leave it aside for good, name it in artifacts.skip of the policy"
 _ELSEWHERE = f"convert what was allowed, and publish it elsewhere: only safetensors are run and judged{_OR_SKIP}"
 _SAFE = f"keep safetensors only: save with safe_serialization=True, and remove this file{_OR_SKIP}"
@@ -89,20 +94,27 @@ def refuse_names(names: Iterable[str], reference: str) -> None:
 
 
 def _refuse_what_it_asks_for(where: str, value: Any) -> None:
-    for key, (what, hint) in _ASKS.items():
-        found = _find_key(value, key)
-        if found is not None:
-            raise ArtifactError(f"{where}: {found} {what}", hint=hint)
+    found = _first_ask(value)
+    if found is not None:
+        place, (what, hint) = found
+        raise ArtifactError(f"{where}: {place} {what}", hint=hint)
 
 
-def _find_key(value: Any, key: str, at: str = "", depth: int = 0) -> str | None:
-    if depth > 8 or not isinstance(value, Mapping | list):
+def _first_ask(value: Any, at: str = "", depth: int = 0) -> tuple[str, tuple[str, str]] | None:
+    """The first key that asks for something else, by its place in ``value``, and what it asks for."""
+    if depth > _DEEPEST or not isinstance(value, Mapping | list):
         return None
     for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
         here = f"{at}.{name}" if at else str(name)
-        if name == key and inner:
-            return here
-        found = _find_key(inner, key, here, depth + 1)
+        if name in _ASKS and inner:
+            return here, _ASKS[name]
+        if name in _KERNELS and any("/" in part for part in _texts(inner)):
+            return here, _CODE_OF_A_HUB
+        found = _first_ask(inner, here, depth + 1)
         if found is not None:
             return found
     return None
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(part) for part in (value.values() if isinstance(value, Mapping) else [value])]

@@ -129,6 +129,14 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "remote code": (put("config.json", {"auto_map": {"AutoModel": "x.Y"}}), ["config.json: auto_map asks for code"]),
     "remote tokenizer": (put("tokenizer_config.json", {"auto_map": {"a": "b"}}), ["tokenizer_config.json: auto_map"]),
     "deep remote code": (put("config.json", {"a": [{"auto_map": {"x": 1}}]}), ["config.json: a.0.auto_map"]),
+    "attention from a hub": (
+        put("config.json", {"attn_implementation": "someone/kernel"}),
+        ["config.json: attn_implementation asks for code from a hub"],
+    ),
+    "attention of a part from a hub": (
+        put("config.json", {"text_config": {"_attn_implementation": {"": "sdpa", "vision": "someone/kernel@main"}}}),
+        ["config.json: text_config._attn_implementation asks for code from a hub"],
+    ),
     "another model in its place": (
         put("config.json", {"speculators_config": {"verifier": {"name_or_path": "/models/base"}}}),
         ["config.json: speculators_config has engines run another model"],
@@ -189,6 +197,10 @@ BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
     ),
     "layer replication": (adapting(layer_replication=[[0, 1]]), ["layer_replication"]),
     "parameters": (adapting(target_parameters=["experts.w"]), ["target_parameters ['experts.w']"]),
+    "Megatron": (
+        adapting(megatron_config={"a": 1}, megatron_core="antigravity"),
+        ["megatron_config: peft would import a module that the adapter names"],
+    ),
     "aLoRA": (adapting(alora_invocation_tokens=[1]), ["alora_invocation_tokens"]),
     "QALoRA": (adapting(use_qalora=True), ["use_qalora"]),
     "BD-LoRA": (adapting(use_bdlora={"a": 1}), ["use_bdlora"]),
