@@ -10,6 +10,7 @@ from ftgate.artifacts.adapter import Contents, check_config, check_not_zero, rea
 from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.fits import check_fits_base, resized_vocabulary
 from ftgate.artifacts.names import few
+from ftgate.artifacts.patterns import require_quick_patterns
 from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.artifacts.safety import refuse_unsafe
 from ftgate.artifacts.training_facts import training_facts
@@ -136,6 +137,8 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         )
     config, contents, merge = _read_adapter(snapshot)
     weights = _tensors(base)
+    modules = {name.rpartition(".")[0] for name in weights} | contents.matrices.keys()
+    require_quick_patterns(config, modules, f"{reference}: {_ADAPTER_CONFIG}")
     check_fits_base(
         contents,
         weights,

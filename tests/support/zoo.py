@@ -197,6 +197,19 @@ BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
     ),
     "layer replication": (adapting(layer_replication=[[0, 1]]), ["layer_replication"]),
     "parameters": (adapting(target_parameters=["experts.w"]), ["target_parameters ['experts.w']"]),
+    "a pattern that never ends": (
+        adapting(target_modules=r"((model|layers|\d|self_attn|\.|[a-z_.\d])+)+!"),
+        ["adapter_config.json: its patterns take more than", "names themselves"],
+    ),
+    "a pattern that never ends when all must match": (
+        adapting(target_modules=r"(([a-ik-z_.\d])+)+"),
+        ["adapter_config.json: its patterns take more than"],
+    ),
+    "such a pattern for ranks": (
+        adapting(rank_pattern={r"(([a-z_.\d])+)+!": 2}),
+        ["adapter_config.json: its patterns take more than"],
+    ),
+    "a pattern that is none": (adapting(target_modules="(q_proj"), ["a pattern in it cannot be used"]),
     "Megatron": (
         adapting(megatron_config={"a": 1}, megatron_core="antigravity"),
         ["megatron_config: peft would import a module that the adapter names"],

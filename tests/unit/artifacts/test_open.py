@@ -88,6 +88,7 @@ FINE: dict[str, Change] = {
     "patterns": adapting(r=8, rank_pattern={"q_proj": 2}, alpha_pattern={"q_proj": 3}),
     "harmless start": adapting(init_lora_weights="gaussian"),
     "no particular start": adapting(init_lora_weights=False),
+    "a pattern of names": adapting(target_modules=r"^(?!.*visual).*(?:language|model).*?layers\.\d+\..*(q|k)_proj$"),
     "all linear": adapting(target_modules="all-linear"),
     "what peft writes": adapting(
         auto_mapping={"a": "b"}, modules_to_save=None, layer_replication=None, loftq_config={}
