@@ -125,7 +125,7 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
 def _standard(desk: Desk, rules: Rules, sha: str, paths: Sequence[str]) -> Standard:
     """What every report is held to."""
     suites = base_suites(desk.hub, desk.hub.tree(rules.commit), rules.policy, rules.path, frozenset(paths))
-    beside = partial(judging.digest_beside, desk.hub, desk.hub.tree(sha))
+    beside = partial(judging.digest_beside, desk.hub, desk.hub.tree(sha), rules.policy.artifacts.skip)
     return Standard(rules.policy, suites, desk.redo(rules.text) if desk.redo else None, beside)
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from ftgate.artifacts.digest import NOT_CONTENT, FileEntry, tree_digest
+from ftgate.artifacts.digest import FileEntry, tree_digest
+from ftgate.artifacts.names import choose
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
@@ -152,12 +153,15 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | No
     return changed_manifests(rules.policy.manifests, tree, list(tree) if paths is None else paths, hub.blob)
 
 
-def digest_beside(hub: Hub, tree: Mapping[str, File], path: str, source: str) -> str:
-    """The tree digest of the folder in ``tree`` that ``source`` names in the manifest at ``path``; "" without one."""
+def digest_beside(hub: Hub, tree: Mapping[str, File], skip: Sequence[str], path: str, source: str) -> str:
+    """The tree digest of the folder in ``tree`` that ``source`` names in the manifest at ``path``; "" without one.
+
+    What a run leaves aside, by itself or because ``skip`` says so, is left aside here too.
+    """
     place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
     found = {p.removeprefix(place): tree[p] for p in tree if p.startswith(place)}
     files = {}
-    for name in (n for n in found if n.split("/")[0] not in NOT_CONTENT):
+    for name in choose(found, skip)[0]:
         content = hub.blob(found[name].sha)
         files[name] = FileEntry(len(content), hashlib.sha256(content).hexdigest())
     return tree_digest(files) if files else ""

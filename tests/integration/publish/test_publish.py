@@ -302,7 +302,8 @@ def test_weights_that_lie_beside_the_manifest_are_those_that_were_judged(hub, sc
         "reference": "../weights/bot",
         "digest": take_snapshot(tmp_path / "bot", "").digest,
     }
-    head = scene.push({"weights/bot/a.bin": "2", "weights/bot/.git/x": "left aside"})
+    left = dict.fromkeys(("weights/bot/.git/x", "weights/bot/training_args.bin"), "left aside")
+    head = scene.push({"weights/bot/a.bin": "2", **left})
     assert scene.publish(found) == 0
     assert state(hub, head)[0] == "success"
     head = scene.push({"weights/bot/a.bin": "3"})
