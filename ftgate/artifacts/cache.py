@@ -131,15 +131,16 @@ class Cache:
         shutil.rmtree(folder, ignore_errors=True)
         return kept
 
-    def make_room(self, size: int, reference: str, *, beside: int = 0) -> None:
+    def make_room(self, size: int, reference: str, *, beside: int = 0, sure: bool = True) -> None:
         """Remove what was used longest ago until ``size`` more bytes fit, ``beside`` those that are here already.
 
-        Raises DownloadError when they cannot.
+        Raises DownloadError when they cannot; where it is not ``sure`` that they come, only when too many are here.
         """
         self._make()
-        if beside + size > self._limit:
+        needed = beside + (size if sure else 0)
+        if needed > self._limit:
             raise DownloadError(
-                f"{reference}: {beside + size:,} bytes do not fit into the cache of {self._limit:,}",
+                f"{reference}: {needed:,} bytes do not fit into the cache of {self._limit:,}",
                 hint="raise artifacts.cache_gb in the policy, or FTGATE_CACHE_GB on the runner",
             )
         descriptor = _open(self._locks / "evict")
@@ -155,7 +156,7 @@ class Cache:
         finally:
             os.close(descriptor)
         free = shutil.disk_usage(self.root).free
-        if free <= size:
+        if free <= size and sure:
             raise DownloadError(
                 f"{reference}: {size:,} bytes are needed, {free:,} are free in {self.root}",
                 hint="free some space, or set FTGATE_CACHE to a folder on a larger disk",

@@ -234,7 +234,7 @@ def _making_room(cache: Cache, advance: Advance, reference: str) -> Advance:
         nonlocal done, made
         done += megabytes
         while done >= made:
-            cache.make_room(_STEP * MEGABYTE, reference, beside=made * MEGABYTE)
+            cache.make_room(_STEP * MEGABYTE, reference, beside=done * MEGABYTE, sure=False)
             made += _STEP
         advance(megabytes)
 
