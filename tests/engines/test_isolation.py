@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from engines.tiny import TinyModels
@@ -107,6 +108,7 @@ def test_what_holds_none_stays(name: str, value: str) -> None:
 
 
 @given(st.dictionaries(st.text("ABCKEY_TOKN", min_size=1), st.text(max_size=20)))
+@trials(deadline=None)
 def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
     once = dict(environment)
     take_secrets(once)
