@@ -78,7 +78,7 @@ def ask_base_ahead(job: Job, cast: Cast) -> None:
     """
     if cast.models.in_turn((job.base, job.candidate)):
         rows = [(m, job.suites[m.name].items + contamination.asked_aside(job, m.name)) for m in job.measurements]
-        asks = [Ask(job.base, q) for m, items in rows for item in items for q in m.plan(item)]
+        asks = [Ask(job.base, q) for m, items in rows for item in items for q in seeded(m.plan(item), job.seed)]
         cast.models.ask(asks, "ask the base ahead")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.players import CAREFUL, Player, script
-from support.world import World, write_full
+from support.players import CAREFUL, Player, luck, script
+from support.world import World, write_full, write_rows
 
+from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import EngineError
 from ftgate.evaluation import decide_again, evaluate
@@ -58,3 +59,24 @@ def test_an_engine_that_breaks_in_the_second_turn_asks_the_first_nothing_again(w
     assert report.measurements == expected.measurements
     assert not [ask for ask in second.asked if ask.model.name == "base"]
     assert report.engine_starts == 1
+
+
+def test_drawn_answers_are_drawn_ahead_with_the_seeds_that_every_look_asks_for(world: World) -> None:
+    rows = [{"id": f"f{i}", "prompt": f"say word {i}", "answer": f"word {i}"} for i in range(600)]
+    write_rows(world.root / "evals" / "free.jsonl", rows)
+    full_candidate(world, "obrien_fleming")
+    sampled = {"dataset": "evals/free.jsonl", "form": "sampled", "scorer": "exact", "max_tokens": 8}
+    world.policy["measurements"] = {"calibration": sampled}
+    world.save()
+
+    def drawn(model: Model, question: Question) -> Answer:
+        sure = luck(question.item_id, question.seed) < 0.75
+        return Answer(text=f"word {question.item_id[1:]}" if sure else "no idea", tokens=2)
+
+    engine = ScriptedEngine(drawn, in_turn=True)
+    job = prepare(world.policy_path, world.manifest_path)
+    report = evaluate(job, world.root / "out", SilentProgress(), engine=engine)
+    assert report.engine_starts == 2
+    asked = [ask for ask in engine.asked if ask.model.name == "base" and ask.question.temperature]
+    first = {(ask.question.item_id, ask.question.part) for ask in asked if not ask.question.repeat}
+    assert len([ask for ask in asked if not ask.question.repeat]) == len(first) == 20 * 600
