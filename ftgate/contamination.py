@@ -62,10 +62,12 @@ def search(suites: Mapping[str, Suite], training: TrainingData, progress: Progre
     owners = [(name, item) for name, suite in suites.items() for item in suite.items]
     index = Index([item.user_text for _, item in owners], [item.answer for _, item in owners])
     with progress.phase("compare items with training data", training.rows + training.skipped) as advance:
+        number = 0
         for number, passage in enumerate(training.passages(), 1):
             index.add(passage.line, passage.turns, passage.texts)
             if number % 1000 == 0:
                 advance(1000)
+        advance(number % 1000)
     found = {name: Overlap({}, {}) for name in suites}
     contained, alike = index.found()
     for part, sightings in (("contained", contained), ("alike", alike)):

@@ -61,7 +61,8 @@ def take_snapshot(
         kind = "a file" if folder.exists() else "no such folder"
         raise ArtifactError(
             f"{reference}: {kind}: {folder}",
-            hint="name the folder that holds the weights; a path is relative to the file it stands in",
+            hint="name the folder that holds the weights: in a file its path is relative to that file, on the command "
+            "line to where you are",
         )
     folder = folder.resolve()
     border = (root or _cache_of(folder)).resolve()

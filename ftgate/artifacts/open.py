@@ -58,6 +58,10 @@ def open_encoder(name: str, snapshot: Snapshot) -> Model:
     """
     refuse_unsafe(snapshot)
     reference = snapshot.reference
+    if _ADAPTER_CONFIG in snapshot.files and _CONFIG not in snapshot.files:
+        raise ArtifactError(
+            f"{reference}: an adapter makes no vectors by itself", hint="name full weights, such as those of its base"
+        )
     read_json(snapshot.path, _CONFIG, reference)
     if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")

@@ -64,7 +64,8 @@ def read_rows(path: Path) -> Iterator[Row | Problem]:
         yield from reader(path)
     except FileNotFoundError:
         raise DatasetError(
-            f"{path}: no such file", hint="check the path; it is relative to the file naming it"
+            f"{path}: no such file",
+            hint="check the path: in a file it is relative to that file, on the command line to where you are",
         ) from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions") from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from support.players import CAREFUL, Player, Script, answer_of, honest_judge
 from support.world import World, write_rows
 
@@ -18,7 +20,7 @@ from ftgate.errors import DatasetError
 from ftgate.evaluation import decide_again, evaluate
 from ftgate.job import Job, prepare
 from ftgate.report.document import Report
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress import RichProgress, SilentProgress
 from ftgate.store import Journal
 
 
@@ -176,6 +178,14 @@ def searched(world: World, content: bytes) -> dict[str, Any]:
     job: Job = prepare(world.policy_path, world.manifest_path)
     assert job.training is not None
     return {**contamination.search(job.suites, job.training, SilentProgress())}
+
+
+def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
+    write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
+    job, said = prepare(world.policy_path, world.manifest_path), io.StringIO()
+    assert job.training is not None
+    contamination.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
+    assert "done, 1,500 of 1,500" in said.getvalue()
 
 
 def test_rows_that_cannot_be_read_hide_no_others(world: World) -> None:

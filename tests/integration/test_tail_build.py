@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.world import write_rows
+from support.world import write_adapter, write_rows
 
 from ftgate.cli import main
 from ftgate.datasets import Needs, read_suite
@@ -117,6 +117,16 @@ def test_a_training_file_of_one_text_is_named(
     write_rows(tmp_path / "train.jsonl", [{"prompt": "same"}] * 9)
     assert leave(*files, f"--out={tmp_path / 'suite.jsonl'}") == 2
     assert "only 1 distinct training rows" in capsys.readouterr().err
+
+
+def test_an_adapter_named_as_the_model_is_told_from_a_broken_folder(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = write_adapter(tmp_path / "adapter")
+    assert leave(*files, f"--out={tmp_path / 'suite.jsonl'}", f"--model={adapter}") == 2
+    said = capsys.readouterr().err
+    assert "an adapter makes no vectors by itself" in said
+    assert "its base" in said
 
 
 def test_another_suffix_is_refused(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

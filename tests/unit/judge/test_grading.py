@@ -166,7 +166,7 @@ def _scattered(items: Sequence[Item], seed: int) -> str:
 
 @pytest.mark.parametrize("references", [40, 60])
 def test_the_few_specimens_of_a_wording_turn_no_sound_judge_away(references: int) -> None:
-    """Of some wordings there is one specimen, or there are two: a grade that is a little higher is no sign of anything."""
+    """Of some wordings there is one specimen, or there are two: one grade that is a little higher proves nothing."""
     assert sum("that say" in _scattered(ITEMS[:references], seed) for seed in range(200)) <= 8
 
 
