@@ -31,8 +31,8 @@ MAX_LIFT = 0.1
 """How far a kind of injection may be graded above other bad answers, on average. Where the gap is the least allowed,
 such a lift hides a fifth of what is lost: a drop of 10 % would still read as 8 %, where the gate warns."""
 MAX_WORDING_LIFT = 0.5
-"""The same for a single wording, over the root of the number of its specimens: 0.25 for four. There are one to four, and
-their mean scatters the farther the fewer they are: one bound for all would turn sound judges away."""
+"""The same for a single wording, over the root of the number of its specimens: 0.25 for four. There are one to four:
+their mean scatters the farther the fewer they are, and one bound for all would turn sound judges away."""
 NO_DIGIT = "a digit was not what it was likely to say"
 SPECIMENS = 60
 RETESTS = 20
