@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from support.players import CAREFUL, Player, Script, answer_of, honest_judge
+from support.players import CAREFUL, Player, Script, answer_of, honest_judge, script
 from support.world import World, write_rows
 
 from ftgate import contamination
 from ftgate.asking import Respondents
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.errors import DatasetError
+from ftgate.errors import DatasetError, EngineError
 from ftgate.evaluation import decide_again, evaluate
 from ftgate.job import Job, prepare
 from ftgate.report.document import Report
@@ -143,6 +143,36 @@ def test_looks_are_shares_of_the_clean_items_and_the_others_are_asked_once(world
     assert report.measurements["target"].n == 100
     assert report.stopping is not None
     assert (report.stopping.questions_asked, report.stopping.questions_saved) == (400, 0)
+
+
+def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items left out, a judge that must be asked twice, and several looks; then a run that was resumed."""
+    for name in ("target", "forgetting", "tail"):
+        leak(world, name, 20)
+    world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    world.save()
+    usual = script(Player(target=0.75, forgetting=0.86, tail=0.66))
+
+    def hesitant(model: Model, question: Question) -> Answer:
+        twice = model.name == "judge" and question.item_id in ("g3", "g50") and question.part == "helpful ascending"
+        return Answer(finish="error", error="timed out") if twice and not question.repeat else usual(model, question)
+
+    def run(out: str, fail_after: int | None = None) -> Report:
+        job = prepare(world.policy_path, world.manifest_path)
+        engine = ScriptedEngine(hesitant, fail_after=fail_after)
+        judge = ScriptedEngine(hesitant)
+        return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge)
+
+    built = run("built")
+    assert built.stopping is not None
+    assert max(built.stopping.looks.values()) > 2
+    with pytest.raises(EngineError):
+        run("cut", fail_after=2100)
+    resumed = run("cut")
+    monkeypatch.setattr("ftgate.gate.kept", lambda _: None)
+    assert built.measurements == run("afresh").measurements == resumed.measurements
 
 
 def test_at_most_200_contaminated_items_are_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
