@@ -7,7 +7,6 @@ import posixpath
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from ftgate.artifacts.digest import FileEntry, tree_digest
@@ -17,7 +16,7 @@ from ftgate.errors import ConfigurationError, PublishError
 from ftgate.publish.changes import ChangedManifest, changed_manifests
 from ftgate.publish.context import Place
 from ftgate.publish.failures import read_failure
-from ftgate.publish.hub import MOST_COMPARED, File, Hub, Pull
+from ftgate.publish.hub import File, Hub, Pull
 from ftgate.publish.inbox import Delivery, Standard, digest_in, receive, unlike_manifest
 from ftgate.publish.outputs import Annotation
 from ftgate.publish.records import Change, ModelEntry
@@ -128,18 +127,13 @@ def read_rules(hub: Hub, place: Place, path: str) -> Rules:
 def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None:
     """The paths that differ from the base; None where there is nothing to compare with.
 
-    A pull request lists those of its head at this moment. They count only while that is the judged commit: else a push
-    that takes a model back would clear the commit before it, to which the next push could return.
+    Of a pull request too the judged commit is compared with the branch that rules. What the platform lists for it is for
+    its head, and for the branch that it is pointed at, in that moment: a push or a change of branch in between would
+    hide a model.
     """
-    if pull is None:
+    if pull is None or pull.merged:  # what was merged is in the branch, and differs from it no more
         return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
-    compared = partial(hub.changed_between, place.base_ref, place.sha)
-    if pull.head == place.sha:
-        paths = hub.changed_in_pull(pull.number)
-        if hub.pull(pull.number).head == place.sha:
-            # The list is for whatever branch it was pointed at in that moment. This one is for the branch that rules.
-            return paths if len(paths) >= MOST_COMPARED else list(dict.fromkeys([*paths, *compared()]))
-    return compared()
+    return hub.changed_between(place.base_ref, place.sha)
 
 
 def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:

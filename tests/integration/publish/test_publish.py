@@ -22,7 +22,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.publish.comment import read_trail
 from ftgate.publish.context import read_place
 from ftgate.publish.failures import FAILURE
-from ftgate.publish.publisher import announce
+from ftgate.publish.publisher import announce, publish
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
 
@@ -99,8 +99,8 @@ def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     hub.truncate_trees = True
     head = scene.push()
     assert scene.pending() == 3
-    said = f"{head[:7]} holds more files than the platform lists at once"
-    assert state(hub, head) == ("error", f"the gate could not judge: {said}")
+    assert state(hub, head)[0] == "error"
+    assert "holds more files than the platform lists at once" in state(hub, head)[1]
     assert "more files than the platform lists" in scene.thread()[0]
     assert read_trail(scene.thread()[0]).records == ()
     hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})
@@ -574,22 +574,56 @@ def test_a_pull_request_that_was_pointed_at_a_weaker_branch_meanwhile_is_an_erro
     assert "#7 was pointed at weak after this run for main began" in text
 
 
-def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene):
+@pytest.mark.parametrize("others", [1, 400])
+def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene, others):
     """A branch that holds the change already has nothing to list, but it is not the branch that rules."""
-    head = scene.push()
+    head = scene.push({"models/bot.yaml": reports.manifest()})
     hub.git.move("elsewhere", head)
+    head = scene.push({f"docs/{n}.md": "words" for n in range(others)})
     desk = scene.desk()
-    listed = desk.hub.changed_in_pull
+    asked = desk.hub.read
+    located: list[str] = []
 
-    def flip(number: int) -> list[str]:
-        hub.pulls[7].base = "elsewhere"
-        found = listed(number)
-        hub.pulls[7].base = "main"
-        return found
+    def flip(path: str, what: str, **more: object) -> object:
+        """Pointed elsewhere for every question but those that look where it is pointed."""
+        hub.pulls[7].base = "main" if path == "/pulls/7" else "elsewhere"
+        located.append(path)
+        return asked(path, what, **more)
 
-    desk.hub.changed_in_pull = flip
+    desk.hub.read = flip
     assert int(announce(desk)) == 0
+    assert "/pulls/7" in located
     assert state(hub, head)[0] == "pending"
+
+
+def test_a_change_of_many_files_is_judged_on_the_pull_request_and_in_the_queue(hub, scene):
+    """The platform lists 300 files of a comparison and leaves out the others without a word."""
+    many = {f"docs/{n}.md": "words" for n in range(400)}
+    head = scene.push({**many, "models/bot.yaml": reports.manifest()})
+    assert scene.publish(scene.report("pass")) == 0
+    assert state(hub, head)[0] == "success"
+    payload = events.merge_group(head, scene.base)
+    assert scene.pending(event="merge_group", payload=payload) == 0
+    assert state(hub, head)[0] == "pending"
+    assert scene.publish(scene.report("pass"), event="merge_group", payload=payload) == 0
+    assert state(hub, head)[0] == "success"
+
+
+def test_a_report_that_comes_after_the_merge_is_still_of_the_change(hub, scene):
+    head = scene.push()
+    desk = scene.desk()
+    hub.git.move("main", head)
+    hub.pulls[7].state, hub.pulls[7].merged = "closed", True
+    assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
+    assert state(hub, head)[0] == "failure"
+
+
+def test_of_many_files_only_what_the_change_itself_did_counts(hub, scene):
+    """The base branch went on meanwhile, with a manifest of somebody else's."""
+    hub.git.commit({"models/other.yaml": reports.manifest("other")}, scene.base, branch="main")
+    head = scene.push({f"docs/{n}.md": "words" for n in range(400)})
+    assert scene.pending() == 0
+    assert state(hub, head) == ("success", "no model change")
 
 
 def test_a_pull_request_that_was_closed_meanwhile_clears_nothing(hub, scene):

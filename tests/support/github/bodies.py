@@ -116,7 +116,7 @@ def pull(found: Any, into: str, merge_sha: str, *, whole: bool = True) -> dict[s
         "created_at": NOW,
         "updated_at": NOW,
         "closed_at": None,
-        "merged_at": None,
+        "merged_at": NOW if found.merged else None,
         "merge_commit_sha": merge_sha,
         "assignee": None,
         "assignees": [],
@@ -132,7 +132,7 @@ def pull(found: Any, into: str, merge_sha: str, *, whole: bool = True) -> dict[s
     }
     if whole:
         body |= {
-            "merged": False,
+            "merged": found.merged,
             "mergeable": True,
             "mergeable_state": "blocked",
             "merged_by": None,

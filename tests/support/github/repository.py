@@ -109,7 +109,7 @@ class GitRepository:
 
     def changes(self, base: str, head: str) -> list[tuple[str, str, str, str]]:
         """(status letter, hash at head, path, previous path) between the merge base and ``head``."""
-        fork = self.run("merge-base", base, head).stdout.decode().strip() or EMPTY_TREE
+        fork = self.fork_point(base, head) or EMPTY_TREE
         out = self.run("diff-tree", "-r", "-z", "-M", "--raw", "--no-abbrev", fork, head).stdout
         parts = [p.decode("utf-8", "surrogateescape") for p in out.split(b"\0")]
         found = []
@@ -120,6 +120,10 @@ class GitRepository:
             found.append((status[0], sha, parts[i + (2 if moved else 1)], parts[i + 1] if moved else ""))
             i += 3 if moved else 2
         return found
+
+    def fork_point(self, base: str, head: str) -> str:
+        """The merge base of two commits, or nothing."""
+        return self.run("merge-base", base, head).stdout.decode().strip()
 
     def is_ancestor(self, old: str, new: str) -> bool:
         return self.run("merge-base", "--is-ancestor", old, new).returncode == 0

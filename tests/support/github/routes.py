@@ -92,13 +92,6 @@ def get_pull(r: Request) -> Any:
     return bodies.pull(need(r.hub.pulls.get(int(r.parts["number"]))), r.hub.name, r.hub.merge_sha)
 
 
-@route("GET", r"/pulls/(?P<number>\d+)/files", "pull_requests", "[DiffEntry]")
-def pull_files(r: Request) -> Any:
-    pull = need(r.hub.pulls.get(int(r.parts["number"])))
-    changes = r.hub.git.changes(pull.base, pull.head)
-    return page(r, [bodies.changed_file(*change, r.hub.name) for change in changes])
-
-
 @route("GET", r"/pulls/(?P<number>\d+)/commits", "pull_requests", "[Commit]")
 def pull_commits(r: Request) -> Any:
     pull = need(r.hub.pulls.get(int(r.parts["number"])))
@@ -113,7 +106,7 @@ def compare(r: Request) -> Any:
     return {
         **{f"{kind}url": at for kind in ("", "html_", "permalink_", "diff_", "patch_")},
         "base_commit": bodies.commit(base, [], r.hub.name),
-        "merge_base_commit": bodies.commit(base, [], r.hub.name),
+        "merge_base_commit": bodies.commit(r.hub.git.fork_point(base, head), [], r.hub.name),
         "status": "ahead",
         "ahead_by": 1,
         "behind_by": 0,

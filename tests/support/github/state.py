@@ -16,6 +16,7 @@ class PullRequest:
     source: str = "acme/models"
     """Repository of the head branch: another one for a fork."""
     state: str = "open"
+    merged: bool = False
     draft: bool = False
     title: str = "A new candidate"
     body: str = ""
