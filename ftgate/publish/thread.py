@@ -7,6 +7,7 @@ several the oldest stays; the others hand over their records and are folded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ftgate.publish.comment import read_trail
 from ftgate.publish.hub import Comment, Hub
@@ -55,7 +56,8 @@ def keep_comment(
         body = render(found[0].body if found else "", _joined(found, earlier, lost, record))
         wrote = not found or _plain(found[0].body) != _plain(body)
         if not found:
-            hub.create_comment(number, body, lambda: next(iter(ours(hub.comments(number), author)), None))
+            made = hub.create_comment(number, body, partial(_oldest, hub, number, author))
+            author = made.author  # whoever was named instead would be looked for in vain, and written for again
         elif wrote:
             hub.edit_comment(found[0], body)
         for double in found[1:]:
@@ -66,6 +68,10 @@ def keep_comment(
         if len(found) == 1 and _plain(found[0].body) == _plain(body) and not lost:
             break
     return found[0] if found else None
+
+
+def _oldest(hub: Hub, number: int, author: str) -> Comment | None:
+    return next(iter(ours(hub.comments(number), author)), None)
 
 
 def _joined(
