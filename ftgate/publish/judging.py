@@ -167,12 +167,15 @@ def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[Changed
     reasons = {failure.manifest: failure.reason for failure in failures.values()}
     explained = {"", *(entry.path for entry in changed)}
     waiting = [receive(f, standard) for f in folders if f not in failures or failures[f].manifest not in explained]
-    judged = []
-    for entry in changed:
-        delivery = next((d for d in waiting if _belongs(d, entry)), None)
-        if delivery is not None:
-            waiting.remove(delivery)
-        judged.append(_with_manifest(entry, delivery, standard, reasons.get(entry.path) or reasons.get("", "")))
+    found: dict[str, Delivery] = {}
+    for same in (_exactly, _belongs):  # manifests may share name and candidate, and differ in the base
+        for entry in (e for e in changed if e.path not in found):
+            if delivery := next((d for d in waiting if same(d, entry)), None):
+                waiting.remove(delivery)
+                found[entry.path] = delivery
+    judged = [
+        _with_manifest(e, found.get(e.path), standard, reasons.get(e.path) or reasons.get("", "")) for e in changed
+    ]
     return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 
@@ -201,13 +204,22 @@ def notes_on(judged: Sequence[Judged]) -> list[Annotation]:
 
 
 def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
-    """By name, and by what the candidate is called where two manifests share a name."""
+    """By name, and by what the candidate is called."""
     report = delivery.report
     if report is None or entry.manifest is None or report.name != entry.manifest.name:
         return False
     candidate = report.provenance.get("candidate")
     reference = candidate.get("reference") if isinstance(candidate, dict) else None
     return bool(reference == entry.manifest.candidate.source)
+
+
+def _exactly(delivery: Delivery, entry: ChangedManifest) -> bool:
+    """By the manifest's file too. Whatever is of another one is told with what belongs to it otherwise."""
+    return (
+        _belongs(delivery, entry)
+        and delivery.report is not None
+        and delivery.report.provenance.get("manifest_sha256") == entry.sha256
+    )
 
 
 def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, standard: Standard, failure: str) -> Judged:

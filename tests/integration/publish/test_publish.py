@@ -129,6 +129,27 @@ def test_a_better_candidate_edits_the_same_comment_and_the_history_has_both(hub,
     assert chain.problems == ()
 
 
+@pytest.mark.parametrize("author", ["github-actions", "GitHub-Actions[bot]", "someone"])
+def test_an_author_who_is_not_the_tokens_owner_makes_no_second_comment(hub, scene, author):
+    scene.push()
+    for word in ("block", "pass"):
+        folders = scene.deliver(scene.report(word))
+        publish(replace(scene.desk(), author=author), folders)
+        (body,) = scene.thread()
+    assert [r.verdict for r in read_trail(body).records] == ["block", "allow"]
+    assert "Allow" in body
+
+
+def test_two_manifests_of_one_candidate_on_two_bases_have_a_report_each_in_any_order(hub, scene):
+    other = reports.manifest(base={"source": "hf://acme/other"})
+    head = scene.push({"models/bot.yaml": reports.manifest(), "models/bot-other.yaml": other})
+    found = scene.report("pass", text=other)
+    found.provenance["base"]["reference"] = "hf://acme/other"
+    for both in ((scene.report("pass"), found), (found, scene.report("pass"))):
+        assert scene.publish(*both) == 0
+        assert state(hub, head)[0] == "success"
+
+
 def test_nothing_that_names_a_model_changed(hub, scene):
     head = scene.push({"README.md": "other words\n"})
     assert scene.pending() == 0
