@@ -60,9 +60,13 @@ class Machine:
         self.hub.pulls[7] = PullRequest(7, self.head, self.base, source=source)
         return self.head
 
-    def run(self, event: str, payload: dict[str, Any]) -> str:
-        """Let the workflow answer to an event. Returns act's log; whether jobs failed is in it."""
-        shutil.rmtree(self.artifacts, ignore_errors=True)
+    def run(self, event: str, payload: dict[str, Any], *, again: bool = False) -> str:
+        """Let the workflow answer to an event. Returns act's log; whether jobs failed is in it.
+
+        ``again`` leaves the artifacts of the run before, as they are where jobs of one run are run again.
+        """
+        if not again:
+            shutil.rmtree(self.artifacts, ignore_errors=True)
         (self.folder / "event.json").write_text(json.dumps(payload), encoding="utf-8")
         workflow = self.workspace / ".github" / "workflows" / "ftgate.yml"
         command = [
@@ -143,7 +147,7 @@ def test_a_useless_candidate_is_blocked_and_a_careful_one_allowed_in_the_same_co
     states = [(s.state, s.sha) for s in machine.hub.statuses]
     assert states == [("pending", first), ("failure", first)], log
     second = machine.push("careful")
-    log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
+    log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]), again=True)
     assert machine.hub.status_of(second).state == "success", log
     (comment,) = machine.hub.comments
     assert comment.number == 7
