@@ -77,9 +77,10 @@ class Job:
         self._clear()
         code = self._told("publish", "--pending", "--policy", self.inputs.policy, *self._author())
         code = code or self._kept("000-plan", "", self._told, "fetch", self.inputs.job, "--policy", self.inputs.policy)
-        for name, out, policy in [] if code else self._work():
+        for name, _, policy in [] if code else self._work():
             given = ("plan", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
-            code = code or self._kept(out, name, self._apart, *given)
+            # What stops the plan stops all of them: each says why, and not only that it has no report.
+            code = code or self._kept("000-plan", "", self._apart, *given)
         return code
 
     def evaluate(self) -> int:
@@ -110,10 +111,14 @@ class Job:
 
     def all(self) -> int:
         """All three in one job. A final status follows whatever goes wrong between."""
-        code = self.plan()
-        if code == 0:
-            self.evaluate()
-        return self.report() or code
+        code = FAILED
+        try:
+            code = self.plan()
+            if code == 0:
+                self.evaluate()
+        finally:  # a full disk, too, or an interruption
+            told = self.report()
+        return told or code
 
     def _work(self) -> Iterator[tuple[str, str, str]]:
         """Of each evaluation the manifest's path in the repository, the name of its folder, and the policy's place."""

@@ -167,7 +167,7 @@ def test_all_in_one_never_reports_what_an_earlier_run_left(workspace: Path, brok
     left_behind("001-a", "1000-c")
     recorder = Recorder(**{broken: 2})
     play("all", recorder)
-    why = {"publish": [], "fetch": ["ftgate-out/000-plan"], "plan": ["ftgate-out/001-a"]}[broken]
+    why = {"publish": [], "fetch": ["ftgate-out/000-plan"], "plan": ["ftgate-out/000-plan"]}[broken]
     assert recorder.calls[-1] == ["publish", *why, "--policy", ".github/ftgate.yml"]
     assert not list(Path("ftgate-out").glob("*/report.json"))
 
@@ -211,6 +211,38 @@ def test_why_nothing_could_be_planned_is_left_too(workspace: Path) -> None:
     parcel("models/a.yaml")
     play("plan", saying("a link"))
     assert reasons() == {"000-plan": {"manifest": "", "reason": "a link"}}
+
+
+def test_what_stops_the_plan_of_one_is_the_reason_of_all(workspace: Path) -> None:
+    parcel("models/a.yaml", "models/b.yaml")
+
+    def call(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+        if arguments[-1] != "ftgate-job/models/b.yaml":
+            return 0
+        Path(env[REASON]).write_text("manifest ftgate-job/models/b.yaml: no name\n", encoding="utf-8")
+        return 2
+
+    assert play("plan", call) == 2
+    assert reasons() == {"000-plan": {"manifest": "", "reason": "manifest ftgate-job/models/b.yaml: no name"}}
+
+
+@pytest.mark.parametrize("word", ["fetch", "plan", "run"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_all_in_one_reports_also_where_this_program_itself_breaks(
+    workspace: Path, word: str, error: BaseException
+) -> None:
+    parcel("models/a.yaml")
+    told = []
+
+    def call(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+        told.append(arguments[0])
+        if arguments[0] == word:
+            raise error
+        return 0
+
+    with pytest.raises(type(error)):
+        play("all", call)
+    assert (told[-2], told[-1]) == (word, "publish")
 
 
 def test_what_the_machine_lacks_is_left_for_every_manifest(workspace: Path) -> None:
