@@ -10,7 +10,7 @@ from pathlib import Path
 from ftgate.errors import FtgateError, PublishError
 from ftgate.publish import judging
 from ftgate.publish.branch import read_ledger
-from ftgate.publish.changes import removed_manifests
+from ftgate.publish.changes import BaseChange, base_changes, removed_manifests
 from ftgate.publish.comment import Section, difference
 from ftgate.publish.context import Outcome, Place
 from ftgate.publish.hub import Hub, Pull
@@ -56,6 +56,7 @@ class Case:
     """Paths of the manifests to judge: those that the change touches, or all where there is nothing to compare with."""
     removed: list[str] = field(default_factory=list)
     """Paths of manifests that the change takes away: no model is judged by them any more."""
+    bases: list[BaseChange] = field(default_factory=list)
     policy_change: str = ""
     problems: list[str] = field(default_factory=list)
     waivers: list[Record] = field(default_factory=list)
@@ -112,6 +113,8 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
             case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
         case.nothing_changed = paths is not None and not changed and not folders
         if folders is not None and not case.nothing_changed:
+            trees = (desk.hub.tree(commit) for commit in (case.place.sha, case.rules.commit))
+            case.bases = base_changes(changed, case.removed, *trees, desk.hub.blob)
             case.judged = judging.judge(folders, _standard(desk, case.rules, case.place.sha, paths or []), changed)
             if not case.judged:
                 case.problems.append("the evaluation left no report")

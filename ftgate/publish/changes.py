@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ftgate.artifacts.glob import matches
-from ftgate.config.manifest import Manifest, read_manifest
+from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.strict import MOST_BYTES
 from ftgate.errors import ConfigurationError
 from ftgate.publish.hub import File
@@ -41,6 +41,15 @@ class ChangedManifest:
         return next((n for n, line in enumerate(lines, 1) if line.startswith(f"{field}:")), 1)
 
 
+@dataclass(frozen=True, slots=True)
+class BaseChange:
+    """A manifest that names another base than the base branch's manifest does: ``before`` and ``after``, in words."""
+
+    path: str
+    before: str
+    after: str
+
+
 def changed_manifests(
     globs: Sequence[str], tree: Mapping[str, File], changed: Sequence[str], read: Callable[[str], bytes]
 ) -> list[ChangedManifest]:
@@ -57,6 +66,43 @@ def changed_manifests(
 def removed_manifests(globs: Sequence[str], changed: Sequence[str], left: Sequence[str]) -> list[str]:
     """The ``changed`` manifests that are not ``left``: deleted, or renamed to what the policy does not name."""
     return sorted(p for p in changed if p not in left and _named(globs, p))
+
+
+def files_at(tree: Mapping[str, File], path: str, source: str) -> dict[str, File]:
+    """The files of the folder in ``tree`` that ``source`` means in the manifest at ``path``, by their names in it."""
+    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
+    return {p.removeprefix(place): file for p, file in tree.items() if p.startswith(place)}
+
+
+def base_changes(
+    changed: Sequence[ChangedManifest],
+    removed: Sequence[str],
+    tree: Mapping[str, File],
+    earlier: Mapping[str, File],
+    read: Callable[[str], bytes],
+) -> list[BaseChange]:
+    """Which of the ``changed`` manifests, as they stand in ``tree``, have another base than in the ``earlier`` one.
+
+    What a manifest was before is what had its path, or else the ``removed`` one of its name.
+    """
+    paths = [p for p in (*(entry.path for entry in changed), *removed) if p in earlier]
+    known = {p: entry for p in paths if (entry := _open(p, earlier[p], read)).manifest is not None}
+    gone = {entry.manifest.name: entry for p in removed if (entry := known.get(p)) and entry.manifest}
+    found = []
+    for entry in changed:
+        before = known.get(entry.path) or (gone.get(entry.manifest.name) if entry.manifest else None)
+        if entry.manifest is None or before is None or before.manifest is None:
+            continue
+        old, new = before.manifest.base, entry.manifest.base
+        ours, theirs = files_at(earlier, before.path, old.source), files_at(tree, entry.path, new.source)
+        if _pinned(old) != _pinned(new) or ours != theirs:
+            other = "" if _pinned(old) != _pinned(new) else " (other files)"
+            found.append(BaseChange(entry.path, _pinned(old), f"{_pinned(new)}{other}"))
+    return found
+
+
+def _pinned(source: Source) -> str:
+    return " ".join(part for part in (source.source, source.revision, source.digest) if part)
 
 
 def _named(globs: Sequence[str], path: str) -> bool:

@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftgate.publish.changes import BaseChange
 from ftgate.publish.records import SHOWN_DIGITS, Chain, Link, ModelEntry, Record, read_chain
 from ftgate.report import view
 from ftgate.report.document import Report
@@ -49,12 +50,13 @@ class Page:
     policy_change: str = ""
     """Unified diff of the policy, where the pull request edits it."""
     waivers: tuple[Record, ...] = ()
+    bases: tuple[BaseChange, ...] = ()
 
 
 def compose(page: Page, chain: Chain) -> str:
     """The comment, at most 60,000 characters: the newest records stay, sections shrink, models are listed at last."""
     trail = _history(chain)
-    ends = [*_waivers(page.waivers), *_policy(page), _foot(page)]
+    ends = [*_bases(page.bases), *_waivers(page.waivers), *_policy(page), _foot(page)]
     head = _heading(page)
     room = COMMENT_LIMIT - sum(len(part) + 2 for part in (MARKER, *head, *ends, trail))
     parts = [*head, *_sections(page.sections, room), *ends]
@@ -149,6 +151,15 @@ def _waivers(waivers: Sequence[Record]) -> list[str]:
         for w in waivers[:20]
         if w.models
     ]
+
+
+def _bases(bases: Sequence[BaseChange]) -> list[str]:
+    """Whoever names the base says what the candidate is measured against."""
+    if not bases:
+        return []
+    lines = [f"- {code(b.path, 100)}: {code(b.after, 300)} in place of {code(b.before, 300)}" for b in bases[:20]]
+    more = [f"- … and {view.count(len(bases) - 20)} more"] if len(bases) > 20 else []
+    return ["\n".join(["### This pull request compares with another base", *lines, *more])]
 
 
 def _policy(page: Page) -> list[str]:

@@ -158,7 +158,8 @@ def _workflow_dispatch(env: Mapping[str, str], event: Mapping[str, Any]) -> dict
 
 def _workflow_run(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
     run = event["workflow_run"]
-    head = run["head_repository"]
+    # Null once the fork has been deleted. The commit is still there, and waits for a status.
+    head = run["head_repository"] or {"full_name": "", "owner": {"login": "ghost"}}
     # The payload lists no pull requests of forks, and the artifact of a fork's run may claim any number. Whatever event
     # a fork's run was for, its pull request says whether it followed this repository's workflow.
     fork = head["full_name"] != env["GITHUB_REPOSITORY"]

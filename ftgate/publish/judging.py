@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import posixpath
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from ftgate.artifacts.digest import FileEntry, tree_digest
 from ftgate.artifacts.names import choose
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.publish.changes import ChangedManifest, changed_manifests
+from ftgate.publish.changes import ChangedManifest, changed_manifests, files_at
 from ftgate.publish.context import Place
 from ftgate.publish.failures import read_failure
 from ftgate.publish.hub import File, Hub, Pull
@@ -25,6 +25,8 @@ from ftgate.report.words import explanation
 
 SEVERITY = ("error", "block", "hold", "allow")
 """The run's verdict is the first of these that any model has."""
+_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n")
+"""What large file storage leaves in a file's place: its SHA-256 and size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +129,9 @@ def read_rules(hub: Hub, place: Place, path: str) -> Rules:
 def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None:
     """The paths that differ from the base; None where there is nothing to compare with.
 
-    Of a pull request too the judged commit is compared with the branch that rules. What the platform lists for it is for
-    its head, and for the branch that it is pointed at, in that moment: a push or a change of branch in between would
-    hide a model.
+    Of a pull request too the judged commit is compared with the branch that rules. What the platform lists for it is
+    for its head, and for the branch that it is pointed at, in that moment: a push or a change of branch in between
+    would hide a model.
     """
     if pull is None or pull.merged:  # what was merged is in the branch, and differs from it no more
         return hub.changed_between(place.base_sha, place.sha) if place.base_sha else None
@@ -150,14 +152,19 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | No
 def digest_beside(hub: Hub, tree: Mapping[str, File], skip: Sequence[str], path: str, source: str) -> str:
     """The tree digest of the folder in ``tree`` that ``source`` names in the manifest at ``path``; "" without one.
 
-    What a run leaves aside, by itself or because ``skip`` says so, is left aside here too.
+    What a run leaves aside, by itself or because ``skip`` says so, is left aside here too. Of a file in large file
+    storage what its pointer says counts: whoever evaluates in a checkout has the file itself.
     """
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
-    found = {p.removeprefix(place): tree[p] for p in tree if p.startswith(place)}
+    found = files_at(tree, path, source)
     files = {}
     for name in choose(found, skip)[0]:
         content = hub.blob(found[name].sha)
-        files[name] = FileEntry(len(content), hashlib.sha256(content).hexdigest())
+        kept = _POINTER.fullmatch(content)
+        files[name] = (
+            FileEntry(int(kept[2]), kept[1].decode())
+            if kept
+            else FileEntry(len(content), hashlib.sha256(content).hexdigest())
+        )
     return tree_digest(files) if files else ""
 
 

@@ -152,6 +152,7 @@ def _page(case: Case) -> Page:
         problems=tuple(case.problems),
         policy=case.rules.policy.sha256() if case.rules else "",
         policy_change=case.policy_change,
+        bases=tuple(case.bases),
         waivers=tuple(case.waivers),
     )
 

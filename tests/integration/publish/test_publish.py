@@ -150,6 +150,21 @@ def test_two_manifests_of_one_candidate_on_two_bases_have_a_report_each_in_any_o
         assert state(hub, head)[0] == "success"
 
 
+def test_another_base_than_the_base_branch_s_is_told_in_the_comment(hub, scene):
+    scene.push()
+    scene.publish(scene.report("pass"))
+    assert "another base" not in scene.thread()[0]
+    hostile = "hf://acme/weak` <img src=x> @boss"
+    text = reports.manifest(base={"source": hostile})
+    scene.push({"models/bot.yaml": text})
+    found = scene.report("pass", text=text)
+    found.provenance["base"]["reference"] = hostile
+    assert scene.publish(found) == 0
+    body = scene.thread()[0]
+    assert "### This pull request compares with another base\n- `models/bot.yaml`: ``hf://acme/weak` <img" in body
+    assert "in place of `hf://acme/base`" in body
+
+
 def test_nothing_that_names_a_model_changed(hub, scene):
     head = scene.push({"README.md": "other words\n"})
     assert scene.pending() == 0
@@ -581,6 +596,28 @@ def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
     assert state(hub, bad)[0] == "error"
 
 
+def test_weights_in_large_file_storage_are_known_by_their_pointer(hub, scene, tmp_path):
+    """For whoever evaluates in a workflow of their own: the pointer names size and SHA-256 of what was judged."""
+    text = reports.manifest(candidate={"source": "../weights/bot"})
+    (tmp_path / "bot").mkdir()
+    (tmp_path / "bot" / "a.bin").write_bytes(b"weights")
+    found = scene.report("pass", text=text)
+    found.provenance["candidate"] |= {
+        "reference": "../weights/bot",
+        "digest": take_snapshot(tmp_path / "bot", "").digest,
+    }
+    pointer = "version https://git-lfs.github.com/spec/v1\noid {}\nsize {}\n"
+    for oid, size, word in (
+        (reports.digest("weights"), "7", "success"),
+        (reports.digest("other"), "7", "error"),
+        (reports.digest("weights"), "7" * 5000, "error"),
+        ("sha256:1", "7", "error"),
+    ):
+        head = scene.push({"models/bot.yaml": text, "weights/bot/a.bin": pointer.format(oid, size)})
+        scene.publish(found)
+        assert state(hub, head)[0] == word
+
+
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target"])
 def test_a_pull_request_that_was_pointed_at_a_weaker_branch_meanwhile_is_an_error(hub, scene, event):
     _, loose = reports.policy(measurements={"target": reports.POLICY["measurements"]["target"]})
@@ -653,6 +690,15 @@ def test_a_pull_request_that_was_closed_meanwhile_clears_nothing(hub, scene):
     payload = events.workflow_run(head, fork=True)
     assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
     assert state(hub, head)[0] == "error"
+
+
+def test_a_run_of_a_fork_that_is_gone_still_ends_with_a_status(hub, scene):
+    head = scene.push(fork=True)
+    payload = events.workflow_run(head, fork=True)
+    payload["workflow_run"]["head_repository"] = None
+    assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
+    assert state(hub, head)[0] == "error"
+    assert "no open pull request from ghost:candidate is left" in state(hub, head)[1]
 
 
 def test_of_two_pull_requests_from_one_branch_none_is_guessed(hub, scene):

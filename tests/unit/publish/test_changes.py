@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import reports
 
-from ftgate.publish.changes import changed_manifests, removed_manifests
+from ftgate.publish.changes import BaseChange, base_changes, changed_manifests, removed_manifests
 from ftgate.publish.hub import File
 from ftgate.publish.records import quoted
 from ftgate.publish.status import DESCRIPTION_LIMIT, description
@@ -90,3 +90,50 @@ def test_notes_find_their_line():
     found = touched({"models/a.yaml": reports.manifest()}, ["models/a.yaml"])[0]
     assert found.text.splitlines()[found.line_of("candidate") - 1] == "candidate:"
     assert found.line_of("nothing") == 1
+
+
+def bases(earlier: dict[str, str], now: dict[str, str]) -> list[BaseChange]:
+    """What is told of the bases where the files ``earlier`` become those of ``now``."""
+    content = {**{f"old {p}": text for p, text in earlier.items()}, **{f"new {p}": text for p, text in now.items()}}
+    before, after = (
+        {path: File("100644", f"{when} {path}") for path in files} for when, files in (("old", earlier), ("new", now))
+    )
+    same = {path: before[path] for path in now if earlier.get(path) == now[path]}
+    changed = [path for path in {**earlier, **now} if path not in same]
+    found = changed_manifests(GLOBS, after | same, changed, lambda sha: content[sha].encode())
+    gone = removed_manifests(GLOBS, changed, [entry.path for entry in found])
+    return base_changes(found, gone, after | same, before, lambda sha: content[sha].encode())
+
+
+def based_on(source: str, name: str = "bot", **more: str) -> str:
+    return reports.manifest(name, base={"source": source, **more})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "now", "told"),
+    [
+        ({"models/a.yaml": based_on("hf://x/y")}, {"models/a.yaml": based_on("hf://x/z")}, ["hf://x/y", "hf://x/z"]),
+        (
+            {"models/a.yaml": based_on("hf://x/y")},
+            {"models/a.yaml": based_on("hf://x/y", revision="1" * 40)},
+            ["hf://x/y", f"hf://x/y {'1' * 40}"],
+        ),
+        (  # renamed
+            {"models/a.yaml": based_on("hf://x/y")},
+            {"models/b.yaml": based_on("hf://x/z")},
+            ["hf://x/y", "hf://x/z"],
+        ),
+        (  # the same folder, with other weights in it
+            {"models/a.yaml": based_on("../w"), "w/a.bin": "1"},
+            {"models/a.yaml": based_on("../w"), "w/a.bin": "2"},
+            ["../w", "../w (other files)"],
+        ),
+        ({"models/a.yaml": based_on("hf://x/y")}, {"models/a.yaml": based_on("hf://x/y") + "#\n"}, None),
+        ({}, {"models/a.yaml": based_on("hf://x/y")}, None),
+        ({"models/a.yaml": "name: ["}, {"models/a.yaml": based_on("hf://x/y")}, None),
+        ({"models/a.yaml": based_on("hf://x/y")}, {"models/a.yaml": "name: ["}, None),
+        ({"models/a.yaml": based_on("hf://x/y")}, {"models/b.yaml": based_on("hf://x/z", "another")}, None),
+    ],
+)
+def test_another_base_than_the_base_branch_names_is_found(earlier, now, told):
+    assert [[b.before, b.after] for b in bases(earlier, now)] == ([told] if told else [])

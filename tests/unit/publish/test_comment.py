@@ -9,6 +9,7 @@ from support import reports
 from unit.report import markdown, samples
 from unit.report.test_escape import HOSTILE, TRICKS
 
+from ftgate.publish.changes import BaseChange
 from ftgate.publish.comment import (
     HISTORY,
     HISTORY_LIMIT,
@@ -58,6 +59,7 @@ def page(trick: str) -> Page:
         policy="0" * 64,
         policy_change=difference("limits: 1\n", trick, "p.yml"),
         waivers=(record(trick, kind="waiver", by=trick, reason=trick, expires=trick),),
+        bases=(BaseChange(trick, trick, trick),) * 30,
     )
 
 
