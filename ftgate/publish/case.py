@@ -113,8 +113,8 @@ def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
             case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
         case.nothing_changed = paths is not None and not changed and not folders
         if folders is not None and not case.nothing_changed:
-            trees = (desk.hub.tree(commit) for commit in (case.place.sha, case.rules.commit))
-            case.bases = base_changes(changed, case.removed, *trees, desk.hub.blob)
+            head, base = (desk.hub.tree(commit) for commit in (case.place.sha, case.rules.commit))
+            case.bases = base_changes(changed, case.removed, head, base, desk.hub.blob)
             case.judged = judging.judge(folders, _standard(desk, case.rules, case.place.sha, paths or []), changed)
             if not case.judged:
                 case.problems.append("the evaluation left no report")

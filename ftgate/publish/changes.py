@@ -86,12 +86,12 @@ def base_changes(
     What a manifest was before is what had its path, or else the ``removed`` one of its name.
     """
     paths = [p for p in (*(entry.path for entry in changed), *removed) if p in earlier]
-    known = {p: entry for p in paths if (entry := _open(p, earlier[p], read)).manifest is not None}
-    gone = {entry.manifest.name: entry for p in removed if (entry := known.get(p)) and entry.manifest}
+    known = {p: _open(p, earlier[p], read) for p in paths}
+    gone = {old.manifest.name: old for p in removed if (old := known.get(p)) and old.manifest}
     found = []
     for entry in changed:
         before = known.get(entry.path) or (gone.get(entry.manifest.name) if entry.manifest else None)
-        if entry.manifest is None or before is None or before.manifest is None:
+        if not (entry.manifest and before and before.manifest):
             continue
         old, new = before.manifest.base, entry.manifest.base
         ours, theirs = files_at(earlier, before.path, old.source), files_at(tree, entry.path, new.source)
