@@ -87,7 +87,7 @@ def base_changes(
     """
     paths = [p for p in (*(entry.path for entry in changed), *removed) if p in earlier]
     known = {p: _open(p, earlier[p], read) for p in paths}
-    gone = {old.manifest.name: old for p in removed if (old := known.get(p)) and old.manifest}
+    gone = {had.manifest.name: had for p in removed if (had := known.get(p)) and had.manifest}
     found = []
     for entry in changed:
         before = known.get(entry.path) or (gone.get(entry.manifest.name) if entry.manifest else None)
