@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,16 +117,20 @@ def history(repo: str, number: int | None, policy: Path, author: str) -> None:
 @REPO
 @click.option("--candidate", required=True, help="Digest (sha256:…) of the candidate, or the folder that holds it.")
 @POLICY
+@click.option(
+    "--base", default="", help="Digest or folder of the base: what was decided against another does not count."
+)
 @click.option("--no-waivers", is_flag=True, help="Accept an allow of the gate only.")
-def verify(repo: str, candidate: str, policy: Path, no_waivers: bool) -> None:
+def verify(repo: str, candidate: str, policy: Path, base: str, no_waivers: bool) -> None:
     """Exit 0 only if exactly this candidate was allowed under exactly this policy, or an unexpired waiver covers it."""
     from ftgate.publish.audit import verify as answer
     from ftgate.publish.branch import read_ledger
 
     rules = _ledger_policy(policy)
-    digest = _digest(candidate)
+    digest = _digest(candidate, rules.artifacts.skip)
     chain = read_ledger(_hub(repo), rules.publish.branch)
-    found = answer(chain, digest, rules.sha256(), _now(), waivers=not no_waivers)
+    against = _digest(base, rules.artifacts.skip) if base else ""
+    found = answer(chain, digest, rules.sha256(), _now(), base=against, waivers=not no_waivers)
     _say(f"{'allowed' if found.allowed else 'refused'}: {digest}: {found.reason}")
     click.get_current_context().exit(0 if found.allowed else 1)
 
@@ -145,14 +149,15 @@ def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy
     from ftgate.publish.audit import waive as record_waiver
     from ftgate.publish.thread import writer
 
-    settings = _ledger_policy(policy).publish
+    rules = _ledger_policy(policy)
+    settings = rules.publish
     hub = _hub(repo)
     by = require_maintainer(hub, os.environ, _event() if os.environ.get("GITHUB_EVENT_NAME") else {})
     record = record_waiver(
         hub,
         number,
         by,
-        _digest(candidate),
+        _digest(candidate, rules.artifacts.skip),
         reason,
         days=days,
         branch=settings.branch,
@@ -219,15 +224,15 @@ def _ledger_policy(path: Path) -> Policy:
     return found
 
 
-def _digest(candidate: str) -> str:
-    """A digest as it is, or the digest of a folder."""
-    if candidate.startswith("sha256:"):
-        if not re.fullmatch(r"sha256:[0-9a-f]{64}", candidate):
-            raise ConfigurationError(f"--candidate {candidate}: not a digest", hint="give all 64 digits, in lower case")
-        return candidate
+def _digest(model: str, skip: Sequence[str]) -> str:
+    """A digest as it is, or the digest of a folder without what the policy leaves aside."""
+    if model.startswith("sha256:"):
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", model):
+            raise ConfigurationError(f"{model}: not a digest", hint="give all 64 digits, in lower case")
+        return model
     from ftgate.artifacts.digest import take_snapshot
 
-    return take_snapshot(Path(candidate), candidate).digest
+    return take_snapshot(Path(model), model, skip=skip).digest
 
 
 def _now() -> str:

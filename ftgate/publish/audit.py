@@ -34,10 +34,13 @@ class History:
     problems: tuple[str, ...]
 
 
-def verify(chain: Chain | None, candidate: str, policy: str, now: str, *, waivers: bool = True) -> Answer:
+def verify(
+    chain: Chain | None, candidate: str, policy: str, now: str, *, base: str = "", waivers: bool = True
+) -> Answer:
     """Whether the ledger holds an allow for exactly this digest under exactly this policy, the latest verdict counting.
 
-    An unexpired waiver covers it too, if ``waivers`` are accepted. A ledger that was altered proves nothing. Pure.
+    With ``base``, the digest of a base model, only what was decided against that base counts. An unexpired waiver
+    covers it too, if ``waivers`` are accepted. A ledger that was altered proves nothing. Pure.
     """
     if chain is None or not chain.links:
         return Answer(False, "the ledger is empty: nothing was ever allowed")
@@ -46,14 +49,19 @@ def verify(chain: Chain | None, candidate: str, policy: str, now: str, *, waiver
     about = [(r, e) for r in chain.records for e in r.models if e.candidate == candidate]
     if not about:
         return Answer(False, f"the ledger does not know the candidate {candidate}")
+    if base and not any(e.base == base for _, e in about):
+        others = ", ".join(dict.fromkeys(e.base for _, e in about))
+        return Answer(False, f"it was compared with base {others}, not with {base}")
+    about = [(r, e) for r, e in about if not base or e.base == base]
     under = [(r, e) for r, e in about if r.policy == policy]
     if not under:
         others = ", ".join(dict.fromkeys(r.policy[:12] for r, _ in about))
         return Answer(False, f"it was judged under policy {others}, not under {policy[:12]}")
     runs = [(r, e) for r, e in under if r.kind == "run" and r.verdict != "error" and e.verdict in DECIDED]
     if runs and runs[-1][1].verdict == "allow":
-        record = runs[-1][0]
-        return Answer(True, f"allowed {record.time} at {record.head[:12]} (record {record.identity[:12]})")
+        record, entry = runs[-1]
+        told = f"against base {entry.base} (record {record.identity[:12]})"
+        return Answer(True, f"allowed {record.time} at {record.head[:12]} {told}")
     waived = [r for r, _ in under if r.kind == "waiver" and unexpired(r, now)]
     if waived and waivers:
         w = waived[-1]

@@ -40,6 +40,17 @@ def answer(scene: Scene, version: str, now: str = NOW, policy: str = "", **more)
     return verify(chain, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, **more)
 
 
+def test_verify_names_the_base_and_takes_a_verdict_against_another_for_none(played):
+    base = next(e.base for r in read_ledger(played.client(), BRANCH).records for e in r.models)
+    found = answer(played, "v3")
+    assert found.allowed
+    assert f"against base {base} " in found.reason
+    assert answer(played, "v3", base=base).allowed
+    other = answer(played, "v3", base=f"sha256:{'0' * 64}")
+    assert not other.allowed
+    assert other.reason == f"it was compared with base {base}, not with sha256:{'0' * 64}"
+
+
 def alter(scene: Scene, old: str, new: str) -> None:
     comment = scene.hub.comments[0]
     assert old in comment.body

@@ -93,7 +93,14 @@ def test_a_candidate_may_be_named_by_its_folder(hub, scene, job, capsys):
     (folder / "a.bin").write_bytes(b"1")
     job("publish", str(scene.deliver(scene.report("pass"))[0]))
     assert job("verify", "--candidate", str(folder), *policy(scene)) == 1
-    assert "does not know the candidate sha256:" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert "does not know the candidate sha256:" in said
+    (folder / "optimizer.pt").write_bytes(b"what a trainer left")
+    (folder / "notes.md").write_bytes(b"left aside by the policy")
+    ruling = scene.folder / "ftgate.yml"
+    ruling.write_text(ruling.read_text() + "artifacts: {skip: [notes.md]}\n")
+    assert job("verify", "--candidate", str(folder), *policy(scene)) == 1
+    assert capsys.readouterr().out.splitlines() == [said]
 
 
 def test_without_a_ledger_branch_the_trail_is_in_the_comment_alone(hub, tmp_path, monkeypatch, capsys):
