@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.report.progress import Progress
-from ftgate.store import NOT_A_NUMBER, Journal, answer_key
+from ftgate.store import NOT_A_NUMBER, Journal, answer_keys
 
 
 class Respondents:
@@ -26,7 +27,7 @@ class Respondents:
         self._engine = engine
         self._needed: list[Model] = []
         self._loaded: list[Model] = []
-        self._keys: dict[tuple[str, str | None, Question], str] = {}
+        self._keyed: dict[tuple[str, str | None], Callable[[Question], str]] = {}
 
     @property
     def starts(self) -> int:
@@ -72,10 +73,10 @@ class Respondents:
 
     def _key(self, ask: Ask) -> str:
         """The address of the answer, worked out once: every look asks for all that was asked before it."""
-        of = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None, ask.question)
-        if of not in self._keys:
-            self._keys[of] = answer_key(ask.model, ask.question, self.info)
-        return self._keys[of]
+        of = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None)
+        if of not in self._keyed:
+            self._keyed[of] = cache(answer_keys(ask.model, self.info))
+        return self._keyed[of](ask.question)
 
     def _ask_engine(self, missing: dict[str, Ask], phase: str) -> dict[str, Answer]:
         engine = self.loaded()

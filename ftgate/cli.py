@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -193,6 +194,8 @@ def entry() -> NoReturn:
 
     Inference libraries leave threads and children behind whose clean-up can hang or crash after all is said and done.
     """
+    # Answers by the hundred thousand live as long as the process: looking for garbage among them only takes time.
+    gc.set_threshold(100_000, 20, 20)
     code = 0
     try:
         main()

@@ -285,6 +285,10 @@ class EngineInfo:
 
 
 def digest_of(value: Any) -> str:
-    """SHA-256 (hex) of ``value`` as canonical JSON: sorted keys, no spaces, lone surrogates escaped."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    """SHA-256 (hex) of ``value`` as :func:`canonical` JSON."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """``value`` as canonical JSON: sorted keys, no spaces, lone surrogates escaped."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

@@ -9,6 +9,7 @@ added. A line that a kill cut short is removed when the journal is next opened; 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from ftgate.domain import Answer, EngineInfo, Model, Question, digest_of
+from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
 
 NOT_A_NUMBER = "not a number"
@@ -26,10 +27,22 @@ NOT_A_NUMBER = "not a number"
 
 def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
     """The content address of an answer: all that it depends on, and nothing else."""
+    return answer_keys(model, engine)(question)
+
+
+def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
+    """:func:`answer_key` of any question to one model: what all of them have in common is hashed once."""
     weights = [model.digest, model.base.digest if model.base is not None else None]
     if "merge" in model.facts:
         weights.append(model.facts["merge"]["with"])
-    return digest_of([weights, engine_identity(engine), question.content()])
+    common = hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
+
+    def key(question: Question) -> str:
+        whole = common.copy()
+        whole.update(canonical(question.content()) + b"]")
+        return whole.hexdigest()
+
+    return key
 
 
 def engine_identity(engine: EngineInfo) -> dict[str, Any]:

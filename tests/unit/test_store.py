@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.domain import Answer, EngineInfo, Message, Model, Question
+from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.errors import StoreError
-from ftgate.store import Journal, answer_key
+from ftgate.store import Journal, answer_key, engine_identity
 
 INFO = EngineInfo("scripted", {"scripted": "1"}, "cpu", "float32")
 MODEL = Model("base", Path("base"), "sha256:" + "0" * 64)
@@ -152,3 +152,9 @@ def test_an_address_depends_on_weights_and_engine_but_not_on_names() -> None:
     assert key != answer_key(MODEL, asked, EngineInfo("vllm", {"vllm": "1"}, "cpu", "float32"))
     same = Question("forgetting", "other", asked.messages, part="rotation 0")
     assert key == answer_key(MODEL, same, INFO)
+
+
+def test_an_address_is_the_digest_of_weights_engine_and_question() -> None:
+    asked = question("a", options=("A", "B"))
+    whole = [[MODEL.digest, None], engine_identity(INFO), asked.content()]
+    assert answer_key(MODEL, asked, INFO) == digest_of(whole)
