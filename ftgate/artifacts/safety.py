@@ -106,7 +106,7 @@ def _first_ask(value: Any, at: str = "", depth: int = 0) -> tuple[str, tuple[str
         return None
     for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
         here = f"{at}.{name}" if at else str(name)
-        if name in _ASKS and inner:
+        if name in _ASKS and inner and type(inner) not in (int, float):  # the number of a word in a vocabulary
             return here, _ASKS[name]
         if name in _KERNELS and any("/" in part for part in _texts(inner)):
             return here, _CODE_OF_A_HUB
