@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ _MOST_VALUES = 10_000_000
 """Values in it: a hundred million bytes of empty lists would take gigabytes of memory."""
 _MOST_TEXT = 64 << 20
 """Bytes of a text that are looked at."""
-_TEXTS = (".txt", ".md", ".jinja", ".jinja2", ".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".html", ".tiktoken", ".bpe")
+_WORDS = (".jinja", ".jinja2", ".tiktoken", ".bpe", "vocab.txt", "merges.txt")
+"""Texts that engines read, in UTF-8."""
+_TEXTS = (".txt", ".md", ".yaml", ".yml", ".csv", ".tsv", ".jsonl", ".html")
+"""Texts for people, in whatever encoding their editor had."""
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NO_LETTER = re.compile(r"[\0-\x08\x0e-\x1a\x1c-\x1f]")
+"""What no encoding of one byte a letter has in a text."""
 _MODELS = (".model", ".spm")
 """SentencePiece, or a list of tokens as tiktoken writes it."""
 _FIXED = {1: 8, 5: 4}
 """Bytes of a protobuf field by its wire type."""
-_AGAIN = "save it again, or remove it"
+_AGAIN = "save it again, or remove it; where neither is yours to do, name it in artifacts.skip of the policy"
+_POINTER = b"version https://git-lfs"
 
 
 def require_as_named(path: Path, where: str) -> Any:
@@ -29,15 +37,26 @@ def require_as_named(path: Path, where: str) -> Any:
     Names that say nothing of the content are let through.
     """
     name = path.name.lower()
+    if name.endswith((".json", *_WORDS, *_MODELS)):
+        _refuse_pointer(path, where)
     if name.endswith(".json"):
         return _json(path, where)
-    if name.endswith(_TEXTS):
-        _require_text(path, where)
-    elif name.endswith(_MODELS):
+    if name.endswith(_WORDS) and not _is_text(path, "utf-8"):
+        raise ArtifactError(f"{where}: not a text in UTF-8, as its name says", hint=_AGAIN)
+    if name.endswith(_TEXTS) and not any(_is_text(path, encoding) for encoding in ("utf-8", "utf-16", "latin-1")):
+        raise ArtifactError(f"{where}: not a text, as its name says", hint=_AGAIN)
+    if name.endswith(_MODELS):
         with path.open("rb") as file:
-            if not _is_message(file.read(_MOST_TEXT)):
-                _require_text(path, where, "neither a SentencePiece model nor a list of tokens")
+            message = _is_message(file.read(_MOST_TEXT))
+        if not message and not _is_text(path, "utf-8"):
+            raise ArtifactError(f"{where}: neither a SentencePiece model nor a list of tokens", hint=_AGAIN)
     return None
+
+
+def _refuse_pointer(path: Path, where: str) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_POINTER)) == _POINTER:
+            raise ArtifactError(f"{where}: a Git LFS pointer instead of the file", hint="run git lfs pull")
 
 
 def _json(path: Path, where: str) -> Any:
@@ -52,18 +71,23 @@ def _json(path: Path, where: str) -> Any:
         raise ArtifactError(f"{where}: not valid JSON: {error}", hint=_AGAIN) from None
 
 
-def _require_text(path: Path, where: str, problem: str = "not a text in UTF-8, as its name says") -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _is_text(path: Path, encoding: str) -> bool:
+    """Whether the file is a text in ``encoding``: utf-8, utf-16 with its mark, or latin-1 for any other."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    none = _NO_LETTER if encoding == "latin-1" else re.compile("\0")
     left = _MOST_TEXT
     with path.open("rb") as file:
+        if encoding == "utf-16" and file.read(2) not in _UTF16:
+            return False
+        file.seek(0)
         while left > 0 and (chunk := file.read(min(1 << 20, left))):
             left -= len(chunk)
             try:
-                decoder.decode(chunk)
+                if none.search(decoder.decode(chunk)):
+                    return False
             except UnicodeDecodeError:
-                chunk = b"\0"
-            if b"\0" in chunk:
-                raise ArtifactError(f"{where}: {problem}", hint=_AGAIN)
+                return False
+    return True
 
 
 def _is_message(content: bytes) -> bool:

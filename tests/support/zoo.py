@@ -116,7 +116,12 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "JSON in another encoding": (put("x.json", "{}".encode("utf-16")), ["x.json: not valid JSON"]),
     "endless lists": (put("x.json", b"[[]," + b"[]," * 5_000_000 + b"0]"), ["x.json: more than 10,000,000 values"]),
     "nested lists": (put("x.json", b"[" * 100_000), ["x.json: not valid JSON"]),
-    "text that is none": (put("notes.txt", b"x" * 100_000 + b"\0\1"), ["notes.txt: not a text in UTF-8"]),
+    "text that is none": (put("notes.txt", b"x" * 100_000 + b"\0\1"), ["notes.txt: not a text, as its name says"]),
+    "words that are none": (put("vocab.txt", b"caf\xe9\n"), ["vocab.txt: not a text in UTF-8"]),
+    "tokenizer that was not pulled": (
+        put("tokenizer.model", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        ["tokenizer.model: a Git LFS pointer"],
+    ),
     "template that is none": (put("chat_template.jinja", b"\xff\xfe"), ["chat_template.jinja: not a text in UTF-8"]),
     "tokens that are none": (put("x.tiktoken", b"IQ== 0\n\xff"), ["x.tiktoken: not a text in UTF-8"]),
     "tokenizer that is none": (
