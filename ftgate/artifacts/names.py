@@ -12,8 +12,8 @@ from ftgate.errors import ArtifactError
 NOT_CONTENT = (".git", ".cache")
 """What tools leave at the top of a folder; no engine reads it. Everything else counts, hidden files and README too."""
 _LEFTOVER = re.compile(
-    r"training_args\.bin|(optimizer|scheduler|scaler)\.(pt|bin)|rng_state(_\d+)?\.pth|random_states_\d+\.pkl"
-    r"|(sampler|dl_state_dict)(_\d+)?\.bin"
+    r"training_args\.bin|(optimizer|scheduler|scaler)\.pt|scaler\.bin|rng_state(_\d+)?\.pth|random_states_\d+\.pkl"
+    r"|(optimizer|scheduler|sampler|dl_state_dict)(_\d+)?\.bin"
 )
 """What trainers keep to go on training: no weights, and nothing that a loader of models reads."""
 _MOST_SHOWN = 10

@@ -18,7 +18,13 @@ from ftgate.errors import ArtifactError, SeveralError
 
 from .conftest import log_in, make_resolver
 
-LEFT = ("checkpoint-5/rng_state_0.pth", "optimizer.pt", "scheduler.pt", "training_args.bin")
+LEFT = (
+    "checkpoint-5/optimizer_1.bin",
+    "checkpoint-5/rng_state_0.pth",
+    "optimizer.pt",
+    "scheduler.pt",
+    "training_args.bin",
+)
 
 
 @pytest.fixture
