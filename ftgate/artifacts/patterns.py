@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,8 @@ SECONDS = 1
 """Of processor time. Fifteen thousand names of a mixture of experts take a few hundredths of it."""
 _LONGEST = 60.0
 _HINT = "write target_modules, rank_pattern and the like with the names themselves"
+_LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Where some installations of Python keep what their interpreter cannot start without."""
 _PLAIN = re.compile(r"[\w.-]*")
 _MATCH = """
 import json, re, resource, sys
@@ -40,7 +43,7 @@ def require_quick_patterns(config: Mapping[str, Any], modules: Collection[str], 
         done = subprocess.run(  # noqa: S603
             [sys.executable, "-I", "-c", _MATCH % (SECONDS, SECONDS)],
             input=json.dumps([patterns, list(modules)]),
-            env={},
+            env={name: os.environ[name] for name in _LOADER if name in os.environ},
             text=True,
             capture_output=True,
             timeout=_LONGEST,

@@ -202,3 +202,16 @@ def test_a_text_is_no_pickle(tmp_path: Path, name: str, text: str) -> None:
     folder = write_full(tmp_path / "model")
     (folder / name).write_text(text)
     assert open_model("x", take_snapshot(folder, "x"), None).kind == "full"
+
+
+def test_patterns_are_tried_where_python_needs_its_libraries_named(
+    tmp_path: Path, base: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\n[ -n "$LD_LIBRARY_PATH" ] || exit 127\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    folder = write_adapter(tmp_path / "x")
+    adapting(target_modules=r".*q_proj")(folder)
+    assert opened(folder, base).kind == "adapter"
