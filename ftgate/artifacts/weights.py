@@ -42,7 +42,7 @@ def full_weights(folder: Path, reference: str) -> dict[str, Tensor]:
     if single:
         raise ArtifactError(
             f"{reference}: {', '.join(found[:5])} without an index: engines disagree on which of them to load",
-            hint=f"keep {SINGLE} alone",
+            hint=f"keep {SINGLE} alone, or name the others in artifacts.skip of the policy",
         )
     raise ArtifactError(
         f"{reference}: full weights without {SINGLE} or {INDEX}"

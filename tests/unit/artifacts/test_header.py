@@ -159,5 +159,6 @@ def test_weights_that_engines_would_find_differently_are_refused(tmp_path: Path)
     with pytest.raises(ArtifactError, match=r"without model.safetensors or .*found: consolidated.safetensors"):
         full_weights(tmp_path, "r")
     save_file({"a": np.ones(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(ArtifactError, match="without an index"):
+    with pytest.raises(ArtifactError, match="without an index") as caught:
         full_weights(tmp_path, "r")
+    assert "artifacts.skip" in caught.value.hint
