@@ -77,7 +77,7 @@ class Resolver:
             raise wrong_digest(reference, str(digest), snapshot.digest)
         require_clean_names(snapshot.files, reference)
         self._require_within_limits(snapshot)
-        return without_others(snapshot, open_cache(self.settings).root)
+        return without_others(snapshot, lambda: open_cache(self.settings).root)
 
     def file(
         self,
@@ -131,7 +131,13 @@ def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] =
     runner's environment says goes before the policy: it knows the machine.
     """
     place = getenv("FTGATE_CACHE") or settings.cache
-    root = Path(place).expanduser() if place else _default(getenv)
+    try:
+        root = Path(place).expanduser() if place else _default(getenv)
+    except RuntimeError:  # a user whom the system does not know
+        raise ConfigurationError(
+            "there is no place for the cache: HOME is not set, and who runs this has no home",
+            hint="set FTGATE_CACHE to a folder that the runner may write to",
+        ) from None
     if not root.is_absolute():
         raise ConfigurationError(
             f"the cache {str(root)!a} is not an absolute path",

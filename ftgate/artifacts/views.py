@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +15,16 @@ from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.names import NOT_CONTENT
 
 
-def without_others(snapshot: Snapshot, root: Path) -> Snapshot:
+def without_others(snapshot: Snapshot, root_of_cache: Callable[[], Path]) -> Snapshot:
     """``snapshot`` as it is where its folder holds nothing else, else in a folder of links to its files.
 
-    That folder lies below ``root``, the cache, under a name that is the same in every run: engines know what they
-    compiled by the path of a model. What was fetched holds nothing else to begin with.
+    That folder lies in the cache, which is asked for only then, under a name that is the same in every run: engines
+    know what they compiled by the path of a model. What was fetched holds nothing else to begin with.
     """
     if not snapshot.aside and not any((snapshot.path / name).exists() for name in NOT_CONTENT):
         return snapshot
     targets = {name: str((snapshot.path / name).resolve()) for name in sorted(snapshot.files)}
-    folder = root / "views" / key_of(*(part for pair in targets.items() for part in pair))
+    folder = root_of_cache() / "views" / key_of(*(part for pair in targets.items() for part in pair))
     with writing(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         if not folder.exists():

@@ -17,7 +17,7 @@ from support.remote import digest, folder_site, serving, tree
 from ftgate.artifacts import cache as cache_module
 from ftgate.artifacts.cache import Cache
 from ftgate.artifacts.cache_files import look
-from ftgate.artifacts.resolve import open_cache
+from ftgate.artifacts.resolve import Resolver, open_cache
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError, DownloadError
 
@@ -335,6 +335,20 @@ def test_where_the_cache_is(environment: dict[str, str], setting: str | None, fo
 def test_a_cache_that_a_pull_request_could_fill_or_that_has_no_size(environment: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match=r"FTGATE_CACHE|the cache"):
         open_cache(ArtifactSettings(), environment.get)
+
+
+def test_who_has_no_home_needs_a_cache_only_for_what_is_kept_in_it(tmp_path: Path, monkeypatch: Any) -> None:
+    for name in ("HOME", "FTGATE_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 5)  # nobody whom the system knows
+    (tmp_path / "bot").mkdir()
+    (tmp_path / "bot" / "model.safetensors").write_bytes(b"x")
+    resolver = Resolver(ArtifactSettings(allow=("*",)), tmp_path)
+    assert resolver.snapshot("bot", relative_to=tmp_path).path == tmp_path / "bot"
+    (tmp_path / "bot" / "optimizer.pt").write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match="no place for the cache") as caught:
+        resolver.snapshot("bot", relative_to=tmp_path)
+    assert "FTGATE_CACHE" in caught.value.hint
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path, monkeypatch: Any, resolve: Any) -> None:
