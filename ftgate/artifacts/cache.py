@@ -80,7 +80,8 @@ class Cache:
         looks, read = known
         files = {name: entry for name, (entry, _) in looks.items()}
         due = first and not 0 <= time.time() - read < self._verify_after
-        changed = [name for name, (_, then) in looks.items() if due or look(tree / name) != then]
+        now = {name: look(tree / name) for name in files}  # before they are read: what changes meanwhile is noticed
+        changed = [name for name, (_, then) in looks.items() if due or now[name] != then]
         with ThreadPoolExecutor(THREADS) as pool:
             found = pool.map(lambda name: sha256(tree / name), changed)
             damaged = any(files[name].sha256 != digest_now for name, digest_now in zip(changed, found, strict=True))
@@ -88,7 +89,7 @@ class Cache:
             self._discard(digest, reference)
             return None
         if changed:
-            self._record(tree, tree, files, time.time() if due else read)
+            self._record(tree, files, now, time.time() if due else read)
         with suppress(OSError):
             os.utime(record)
         return Snapshot(tree, reference, files, digest)
@@ -120,7 +121,7 @@ class Cache:
             if tree.exists() and not tree.with_name(f"{tree.name}.json").exists():
                 self._discard(digest, reference)  # whoever removed it was killed half-way
             self._hold(digest)
-            self._record(folder, tree, files, time.time())
+            self._record(tree, files, {name: look(folder / name) for name in files}, time.time())
             with suppress(OSError):  # another process may have placed the same tree from another reference just now
                 folder.rename(tree)
             kept = self.use(digest, reference)
@@ -216,9 +217,9 @@ class Cache:
         if descriptor is not None:
             os.close(descriptor)
 
-    def _record(self, folder: Path, tree: Path, files: Mapping[str, FileEntry], read: float) -> None:
-        """Note what the files of ``tree``, which are still in ``folder``, look like, and when all were last read."""
-        value = {name: [entry.size, entry.sha256, look(folder / name)] for name, entry in files.items()}
+    def _record(self, tree: Path, files: Mapping[str, FileEntry], looks: Mapping[str, list[int]], read: float) -> None:
+        """Note what the files of ``tree`` looked like when they were read, and when all last were."""
+        value = {name: [entry.size, entry.sha256, looks[name]] for name, entry in files.items()}
         write(tree.with_name(f"{tree.name}.json"), {"files": value, "read": read})
 
     def _make(self) -> None:

@@ -16,7 +16,7 @@ from support.remote import digest, folder_site, serving, tree
 
 from ftgate.artifacts import cache as cache_module
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.cache_files import look
+from ftgate.artifacts.cache_files import look, sha256
 from ftgate.artifacts.resolve import Resolver, open_cache
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError, DownloadError
@@ -150,6 +150,24 @@ def test_a_flipped_bit_behind_an_old_time_is_noticed(resolve: Any) -> None:
     with serving(folder_site(FILES)) as site:
         first = resolve(f"{site.url}/m/")
         flip(first.path / "model.safetensors")
+        assert tree(resolve(f"{site.url}/m/").path) == FILES
+
+
+def test_what_changes_while_it_is_read_is_noticed(resolve: Any, monkeypatch: Any) -> None:
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        weights = first.path / "model.safetensors"
+        os.utime(weights, (1, 1))
+
+        def read_then_spoilt(path: Path) -> str:
+            found = sha256(path)
+            flip(path)
+            return found
+
+        with monkeypatch.context() as during:
+            during.setattr(cache_module, "sha256", read_then_spoilt)
+            resolve(f"{site.url}/m/")
+        assert tree(first.path) != FILES
         assert tree(resolve(f"{site.url}/m/").path) == FILES
 
 
