@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import FloatArray
+from ftgate.domain import Claim, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.scores import Scored
@@ -38,6 +38,23 @@ class Estimate:
     method: str
     doubts: tuple[str, ...]
     least_n: int
+
+    def claim(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Claim:
+        """What ``measurement`` claims about ``n`` items; ``more`` are the fields of a claim that no estimate has."""
+        return Claim(
+            measurement=measurement,
+            base=self.base,
+            candidate=self.candidate,
+            change=self.change,
+            unit=self.unit,
+            interval=self.interval,
+            level=1 - 2 * evidence.alpha,
+            n=n,
+            method=self.method,
+            doubts=self.doubts,
+            least_n=self.least_n,
+            **more,
+        )
 
 
 def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator) -> Estimate:

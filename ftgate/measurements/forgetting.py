@@ -48,21 +48,13 @@ class Forgetting(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
-        return Claim(
-            measurement=self.name,
-            base=estimate.base,
-            candidate=estimate.candidate,
-            change=estimate.change,
-            unit=estimate.unit,
-            interval=estimate.interval,
-            level=1 - 2 * evidence.alpha,
-            n=len(evidence.scored.items),
-            method=estimate.method,
+        return estimate.claim(
+            self.name,
+            evidence,
+            len(evidence.scored.items),
             worse="up",
             limit=self.block_drop,
             warn_limit=self.warn_drop,
-            doubts=estimate.doubts,
-            least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
         )
 

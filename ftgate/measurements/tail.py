@@ -73,20 +73,12 @@ class Tail(Measurement):
         tail = scored.subset(np.flatnonzero(in_tail))
         void = first_of(void, share_unknown(tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
-        return Claim(
-            measurement=self.name,
-            base=estimate.base,
-            candidate=estimate.candidate,
-            change=estimate.change,
-            unit=estimate.unit,
-            interval=estimate.interval,
-            level=1 - 2 * evidence.alpha,
-            n=len(tail.items),
-            method=estimate.method,
+        return estimate.claim(
+            self.name,
+            evidence,
+            len(tail.items),
             worse="up",
             limit=self.block_drop,
-            doubts=estimate.doubts,
-            least_n=estimate.least_n,
             void=void,
             about=frozenset(item.id for item in tail.items),
         )

@@ -36,20 +36,12 @@ class Target(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
         estimate = difference(evidence.scored, evidence, rng, self.min_gain)
-        return Claim(
-            measurement=self.name,
-            base=estimate.base,
-            candidate=estimate.candidate,
-            change=estimate.change,
-            unit="absolute gain",
-            interval=estimate.interval,
-            level=1 - 2 * evidence.alpha,
-            n=len(evidence.scored.items),
-            method=estimate.method,
+        return estimate.claim(
+            self.name,
+            evidence,
+            len(evidence.scored.items),
             worse="down",
             limit=self.min_gain,
-            doubts=estimate.doubts,
-            least_n=estimate.least_n,
             void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
         )
 

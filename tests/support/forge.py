@@ -9,7 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
-from support.remote import Asked, Reply, Server, digest
+from support.remote import Asked, Reply, TwoHosts, digest
 
 GITHUB_TOKEN = "ghs_averysecrettoken"
 LOGIN = base64.b64encode(b"robot:averysecretpassword").decode()
@@ -36,18 +36,13 @@ def taped(files: Mapping[str, bytes], top: str = "", mode: str = "w:gz") -> byte
     return out.getvalue()
 
 
-class Forge:
+class Forge(TwoHosts):
     """``acme/bot``: release ``v1`` with ``assets``, and artifact 7 with ``artifact`` in a zip. A token is needed."""
 
     def __init__(self, assets: Mapping[str, bytes], artifact: Mapping[str, bytes]) -> None:
         self.assets, self.zip = dict(assets), zipped(artifact)
         self.expired = False
-        self.cdn = Server(self._blob)
-        self.api = Server(self._answer)
-
-    def close(self) -> None:
-        self.api.close()
-        self.cdn.close()
+        super().__init__()
 
     def _blob(self, asked: Asked) -> Reply:
         for content in (*self.assets.values(), self.zip):
@@ -88,7 +83,7 @@ class Forge:
         return Reply(status=302, headers={"Location": f"{self.cdn.url}/{digest(content)}?sig=SIGNED"})
 
 
-class Registry:
+class Registry(TwoHosts):
     """``acme/bot:v1`` in a registry that wants a token and keeps blobs on another host."""
 
     def __init__(self, layers: Mapping[str, bytes], *, unpack: bool = False) -> None:
@@ -106,12 +101,7 @@ class Registry:
             for name, content in layers.items()
         ]
         self.manifest = json.dumps({"schemaVersion": 2, "layers": described}).encode()
-        self.cdn = Server(self._blob)
-        self.api = Server(self._answer)
-
-    def close(self) -> None:
-        self.api.close()
-        self.cdn.close()
+        super().__init__()
 
     def _blob(self, asked: Asked) -> Reply:
         for content in self.layers.values():

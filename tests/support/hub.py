@@ -7,23 +7,18 @@ import json
 from collections.abc import Mapping
 from urllib.parse import parse_qs, quote
 
-from support.remote import Asked, Reply, Server, digest
+from support.remote import Asked, Reply, TwoHosts, digest
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_averysecrettoken"
 
 
-class Hub:
+class Hub(TwoHosts):
     """``acme/bot`` (a model or a data set) at one commit. ``access`` is open, gated, private, or a bad token's."""
 
     def __init__(self, files: Mapping[str, bytes], kind: str = "models", access: str = "open") -> None:
         self.files, self.kind, self.access = files, kind, access
-        self.cdn = Server(self._blob)
-        self.api = Server(self._answer)
-
-    def close(self) -> None:
-        self.api.close()
-        self.cdn.close()
+        super().__init__()
 
     def _blob(self, asked: Asked) -> Reply:
         for content in self.files.values():

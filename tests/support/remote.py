@@ -182,3 +182,21 @@ def folder_site(files: Mapping[str, bytes], *, sums: bool = True) -> Callable[[A
         return Reply(status=404)
 
     return reply
+
+
+class TwoHosts:
+    """A service that answers on one host, ``api``, and keeps its contents on another, ``cdn``."""
+
+    def __init__(self) -> None:
+        self.cdn = Server(self._blob)
+        self.api = Server(self._answer)
+
+    def close(self) -> None:
+        self.api.close()
+        self.cdn.close()
+
+    def _blob(self, asked: Asked) -> Reply:
+        raise NotImplementedError
+
+    def _answer(self, asked: Asked) -> Reply:
+        raise NotImplementedError
