@@ -104,6 +104,7 @@ class Hub:
         self._client = client
         self._at = f"/repos/{repository}"
         self.patience = Patience(sleep)
+        self._known: dict[str, dict[str, File]] = {}
 
     def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
         """One request below the repository, tried once. Raises what the client library raises."""
@@ -260,13 +261,16 @@ class Hub:
             self.patience.once(lambda: bool(self.call("POST", "/check-runs", body)), made, f"annotate {sha[:7]}")
 
     def _entries(self, commit: str) -> dict[str, File]:
-        """Every file and submodule of a commit by its path."""
+        """Every file and submodule of a commit by its path, asked for once: what a hash names does not change."""
+        if commit in self._known:
+            return self._known[commit]
         answer = self.read(f"/git/trees/{commit}", f"list the files of {commit[:7]}", recursive="1")
         if answer["truncated"]:
             raise PublishError(
                 f"{commit[:7]} holds more files than the platform lists at once", hint="keep manifests in a smaller one"
             )
-        return {e["path"]: File(e["mode"], e["sha"]) for e in answer["tree"] if e["type"] != "tree"}
+        self._known[commit] = {e["path"]: File(e["mode"], e["sha"]) for e in answer["tree"] if e["type"] != "tree"}
+        return self._known[commit]
 
 
 def _pull(found: Mapping[str, Any]) -> Pull:
