@@ -43,8 +43,6 @@ class Result:
     finding: Finding
     evidence: Evidence
     """All that was asked, with the items that do not count."""
-    aside: int = 0
-    """Questions to each model about items that do not count."""
 
 
 def conclude(
@@ -102,7 +100,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(r.aside + sum(len(pair.base) for pair in r.pairs) for r in results.values()),
+        questions_asked=2 * sum(len(pair.base) for r in results.values() for pair in r.evidence.pairs),
         questions_saved=2 * saved,
         questions_added=2 * added,
     )

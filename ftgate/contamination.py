@@ -110,7 +110,7 @@ def judged(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -
     if aside.pairs and finding.status in _GOOD:
         everything = measurement.compare(evidence, generator(job.seed, measurement.name))
         finding = _confirmed(finding, assess(everything, rules), len(aside.pairs))
-    return Result(look, clean.pairs, clean.scored, finding, evidence, sum(len(pair.base) for pair in aside.pairs))
+    return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
 def described(job: Job, measurement: Measurement, result: Result) -> Result:
