@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ftgate.engines.isolation import is_secret
+from ftgate.engines.isolation import BEGINNINGS, is_secret
 from ftgate.report.escape import plain_line
 
 FILE = "FTGATE_FAILURE"
@@ -24,8 +24,8 @@ HIDDEN = "***"
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+@")
 _QUERY = re.compile(r"(://[^\s?#'\"]+)[?#][^\s'\"]+")
 _BEARER = re.compile(r"(?i)(?<![a-z])(bearer|authorization:\s*\w+|(?:token|key|password)[:=])\s*[A-Za-z0-9._~+/=-]{8,}")
-_FORMS = re.compile(r"(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{10,}")
-"""How keys of forges, hubs, clouds and messengers begin, and signed tokens."""
+_FORMS = re.compile(rf"(?:{BEGINNINGS}|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{{10,}}")
+"""How keys begin, those of messengers and signed tokens too: in a text nobody misses what was none."""
 
 
 class Reason:

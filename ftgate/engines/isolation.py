@@ -22,8 +22,9 @@ _PLAIN = frozenset({"PWD", "OLDPWD"})
 """The shell's folders, which are no passwords."""
 _NAMES = frozenset({"SSH_AUTH_SOCK", "HF_TOKEN_PATH", "GIT_ASKPASS", "SSH_ASKPASS", "GITHUB_ENV", "GITHUB_PATH"})
 _WITH_LOGIN = re.compile(r"://[^/\s]+@")
-_TOKEN = re.compile(r"(gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA)[A-Za-z0-9_-]{12,}")
-"""How the credentials of forges, hubs, clouds and model services begin, whatever name they go by."""
+BEGINNINGS = "gh[pousr]_|github_pat_|glpat-|hf_|sk-|AKIA|ASIA"
+"""How the credentials of forges, hubs, clouds and model services begin, whatever name they go by: a pattern."""
+_TOKEN = re.compile(rf"({BEGINNINGS})[A-Za-z0-9_-]{{12,}}")
 
 
 def is_secret(name: str, value: str) -> bool:
