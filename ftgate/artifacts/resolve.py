@@ -144,17 +144,18 @@ def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] =
             hint="FTGATE_CACHE and artifacts.cache name a folder that no pull request can put files into",
         )
     size = _number("FTGATE_CACHE_GB", getenv, settings.cache_gb, "gigabytes, such as 500")
-    days = _number("FTGATE_VERIFY_DAYS", getenv, settings.verify_days, "days, such as 7, or 0 for always")
+    days = _number("FTGATE_VERIFY_DAYS", getenv, settings.verify_days, "days, such as 7, or 0 for always", least=0.0)
     return Cache(root, int(size * GIGABYTE), days)
 
 
-def _number(name: str, getenv: Callable[[str], str | None], otherwise: float, what: str) -> float:
+def _number(
+    name: str, getenv: Callable[[str], str | None], otherwise: float, what: str, *, least: float = 1e-9
+) -> float:
     given = getenv(name)
     try:
         value = float(given) if given else otherwise
     except ValueError:
         value = -1.0
-    least = 0 if name == "FTGATE_VERIFY_DAYS" else 1e-9
     if not least <= value < 1e9:
         raise ConfigurationError(f"{name} is {given!a}", hint=f"give {what}")
     return value
