@@ -15,9 +15,9 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from ftgate.contamination import search
 from ftgate.datasets import read_training_texts
 from ftgate.domain import Item, Message, Suite
+from ftgate.gate.decide import search
 from ftgate.report.progress import SilentProgress
 
 ROWS, ITEMS, PLANTED = 1_000_000, 2000, 100

@@ -21,10 +21,10 @@ from typing import Any
 
 import yaml
 
-from ftgate.demo import find_world
+from ftgate.cli.demo import find_world
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
 from ftgate.stats.seeding import generator
@@ -119,7 +119,7 @@ def _grade(_: Model, question: Question) -> Answer:
 def _decide(folder: Path, stopping: str) -> tuple[float, float, int]:
     """Seconds by the clock and of the processor for one decision, and the last look that it got to."""
     policy, out = _policy(folder, stopping), folder / f"again {stopping}"
-    command = [sys.executable, "-m", "ftgate.cli", "decide", str(folder / "out"), "--policy", str(policy)]
+    command = [sys.executable, "-m", "ftgate", "decide", str(folder / "out"), "--policy", str(policy)]
     # Compiled files as everyone has them: without them a second and more is Python compiling the libraries.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

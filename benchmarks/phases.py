@@ -24,7 +24,7 @@ def measure(candidate: str, out: Path) -> dict[str, float]:
         "OMP_NUM_THREADS=1",
         sys.executable,
         "-m",
-        "ftgate.cli",
+        "ftgate",
         "run",
         "--policy",
         str(WORLD / "policy.yaml"),

@@ -170,7 +170,7 @@ def slug(manifest: str) -> str:
 def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     """Run the command line in a process of its own: an engine may leave threads and memory behind."""
     print(f"ftgate {arguments[0]}", flush=True)
-    done = subprocess.run([sys.executable, "-P", "-m", "ftgate.cli", *arguments], env=env, check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", "ftgate", *arguments], env=env, check=False)
     return done.returncode if done.returncode >= 0 else FAILED
 
 

@@ -23,7 +23,7 @@ from support.world import World, write_adapter
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
 
@@ -69,7 +69,7 @@ class Story:
         env |= {"GITHUB_RUN_ID": str(70 + len(self.digests)), "GITHUB_EVENT_PATH": str(payload)}
         env |= {"GITHUB_API_URL": self.hub.url, "GITHUB_TOKEN": "token", "GITHUB_OUTPUT": str(self.folder / "outputs")}
         print(f"\n$ ftgate {' '.join(a if len(a) < 40 else f'{a[:20]}…' for a in arguments)}", flush=True)
-        done = subprocess.run([sys.executable, "-m", "ftgate.cli", *arguments], env=env, check=False)
+        done = subprocess.run([sys.executable, "-m", "ftgate", *arguments], env=env, check=False)
         print(f"exit code {done.returncode}", flush=True)
         return done.returncode
 

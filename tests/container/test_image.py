@@ -24,7 +24,7 @@ from support.players import CAREFUL, FORGETFUL, Player, script
 from support.world import World, write_adapter
 
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.publish.comment import read_trail
 from ftgate.publish.suites import base_suites

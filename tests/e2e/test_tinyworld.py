@@ -14,8 +14,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ftgate.demo import CANDIDATES, find_world
-from ftgate.schema import schema_of
+from ftgate.cli.demo import CANDIDATES, find_world
+from ftgate.cli.schema import schema_of
 
 pytestmark = pytest.mark.engine
 
@@ -30,7 +30,7 @@ BLAME = {
 
 def ftgate(*arguments: str | Path) -> list[str]:
     # One thread: the models are so small that threads wait for each other longer than they work.
-    return ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "ftgate.cli", *map(str, arguments)]
+    return ["env", "OMP_NUM_THREADS=1", sys.executable, "-m", "ftgate", *map(str, arguments)]
 
 
 def report_in(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from support.zoo import MERGED
 
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress

@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from ftgate.cli.demo import find_world
 from ftgate.config.endpoint import EndpointSettings
 from ftgate.config.engine import EngineSettings
 from ftgate.datasets import Needs, read_suite
-from ftgate.demo import find_world
 from ftgate.domain import Answer, Item, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.engines.openai_http import OpenAIEngine

@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from support.world import World, write_adapter, write_full, write_rows
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 
 
 def policy(*where: str, to: object) -> Callable[[World], None]:

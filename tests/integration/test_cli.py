@@ -14,9 +14,9 @@ from support.players import CAREFUL, Player, script
 from support.world import World
 
 from ftgate import __version__
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
 
@@ -39,7 +39,7 @@ def test_help_is_quick_and_names_every_command() -> None:
     for _ in range(5):
         started = time.perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", "ftgate.cli", "--help"], capture_output=True, text=True, check=True
+            [sys.executable, "-m", "ftgate", "--help"], capture_output=True, text=True, check=True
         )
         best = min(best, time.perf_counter() - started)
     for command in ("demo", "run", "decide", "check", "report", "schema"):

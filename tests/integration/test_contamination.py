@@ -12,16 +12,16 @@ from rich.console import Console
 from support.players import CAREFUL, Player, Script, answer_of, honest_judge, script
 from support.world import World, write_rows
 
-from ftgate import contamination
-from ftgate.asking import Respondents
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import DatasetError, EngineError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate import decide as contamination
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.evaluate import decide_again, evaluate
+from ftgate.gate.journal import Journal
 from ftgate.job import Job, prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import RichProgress, SilentProgress
-from ftgate.store import Journal
 
 
 def leak(world: World, measurement: str, n: int) -> list[str]:

@@ -15,11 +15,11 @@ from support.chat_server import Body, ChatServer, Reply, listed, refusal, said
 from support.players import CAREFUL, honest_judge, script
 from support.world import World, write_rows
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.domain import Message, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, EngineError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress

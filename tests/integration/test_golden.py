@@ -23,7 +23,7 @@ from support.players import CAREFUL, FORGETFUL, UNFIT_JUDGES, Player, Script, sc
 from support.world import World
 
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
 

@@ -10,9 +10,9 @@ import pytest
 from support.players import CAREFUL, Player, script
 from support.world import World, write_rows
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import prepare
 from ftgate.report.progress import SilentProgress
 

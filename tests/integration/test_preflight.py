@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from support.world import TEMPLATE, World, write_adapter, write_full
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 
 SECONDS = 2.0
 ZOO: dict[str, tuple[Any, Change, list[str]]] = {

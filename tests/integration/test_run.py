@@ -12,14 +12,14 @@ import pytest
 from support.players import CAREFUL, UNFIT_JUDGES, Player, Script, honest_judge, script
 from support.world import World
 
+from ftgate.cli.schema import schema_of
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
-from ftgate.schema import schema_of
 
 
 def gate(world: World, play: Script, out: str = "out", fail_after: int | None = None) -> tuple[Report, ScriptedEngine]:

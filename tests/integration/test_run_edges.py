@@ -14,7 +14,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.jobfile import load_job
 from ftgate.report.document import Report

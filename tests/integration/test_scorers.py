@@ -14,7 +14,7 @@ from support.world import World, write_rows
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, DatasetError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress

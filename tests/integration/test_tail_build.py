@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.world import write_adapter, write_rows
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.datasets import Needs, read_suite
 
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]

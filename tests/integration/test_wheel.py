@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftgate.start import WORKFLOWS
+from ftgate.cli.init import WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.controls import TOO_LENIENT, noisy, same_model
 from ftgate.domain import Answer, Item, Message, Pair
+from ftgate.gate.controls import TOO_LENIENT, noisy, same_model
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.scoring import score_pairs

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.world import write_rows
 
-from ftgate.asking import Respondents
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.distance import Surroundings, locate, without_affixes
 from ftgate.domain import EngineInfo, Item, Message, Model, Suite, digest_of
 from ftgate.engines.embedders import Embedder, HashedTfidf
 from ftgate.errors import DatasetError, EngineError
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.report.progress import SilentProgress
-from ftgate.store import Journal
 from ftgate.tail_map import TailMap
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.cli import main
-from ftgate.failing import FILE, HIDDEN, LONGEST, Reason, safe_line, secrets_in
+from ftgate.cli.failure import FILE, HIDDEN, LONGEST, Reason, safe_line, secrets_in
+from ftgate.cli.main import main
 
 SECRETS = {"JUDGE_API_KEY": "correct horse", "HF_TOKEN": "hf_abcdefghijklmnop", "INPUT_TOKEN": "hush-hush"}
 PLAIN = {"INPUT_JOB": "ftgate-job", "PATH": "/usr/bin:/bin", "PYTHONPATH": "/source", "API_KEY_COUNT": "7"}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ftgate.cli.init import NOWHERE, WORKFLOWS, write_start
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.registry import read_measurements
-from ftgate.start import NOWHERE, WORKFLOWS, write_start
 
 ACTION = "acme/ftgate@" + "1234567890" * 4
 

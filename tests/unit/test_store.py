@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.errors import StoreError
-from ftgate.store import Journal, answer_key, engine_identity
+from ftgate.gate.journal import Journal, answer_key, engine_identity
 
 INFO = EngineInfo("scripted", {"scripted": "1"}, "cpu", "float32")
 MODEL = Model("base", Path("base"), "sha256:" + "0" * 64)

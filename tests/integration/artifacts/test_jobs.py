@@ -17,10 +17,10 @@ from support.remote import digest, folder_site, serving, tree
 from support.world import World
 
 from ftgate.artifacts import cache, cache_files
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
-from ftgate.evaluation import decide_again, evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.job import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress

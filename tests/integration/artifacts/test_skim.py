@@ -18,7 +18,7 @@ from ftgate.artifacts import skim
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.open import open_model
 from ftgate.artifacts.resolve import Resolver
-from ftgate.cli import main
+from ftgate.cli.main import main
 from ftgate.errors import ArtifactError, DownloadError
 
 from .conftest import make_resolver

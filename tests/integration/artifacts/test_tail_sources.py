@@ -12,7 +12,7 @@ from support.hub import COMMIT, Hub
 from support.remote import folder_site, serving, tree
 from support.world import write_full, write_rows
 
-from ftgate.cli import main
+from ftgate.cli.main import main
 
 
 def leave(*arguments: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftgate.start import NOWHERE, write_start
+from ftgate.cli.init import NOWHERE, write_start
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOWS = sorted(str(p) for p in (ROOT / ".github" / "workflows").glob("*.yml"))

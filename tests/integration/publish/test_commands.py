@@ -10,8 +10,8 @@ from support.github import events
 from support.github.scene import Scene
 from support.github.state import Caller
 
-from ftgate import cli_github
-from ftgate.cli import main
+from ftgate.cli import github as cli_github
+from ftgate.cli.main import main
 from ftgate.report.document import read_report
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrypoint.modes import FAILED, FAILURE, LISTING, REASON, USAGE, Inputs, run_mode, slug
-from ftgate import failing
+from ftgate.cli import failure as failing
 from ftgate.publish import failures
 
 

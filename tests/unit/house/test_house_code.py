@@ -126,6 +126,6 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert foreign == {"ftgate"}
 
 
-@pytest.mark.parametrize("module", ["ftgate.cli", "ftgate.gate"])
+@pytest.mark.parametrize("module", ["ftgate.cli.main", "ftgate.gate.flow"])
 def test_the_inference_libraries_load_only_when_an_engine_starts(module: str) -> None:
     assert not loaded_by(f"import {module}") & INFERENCE

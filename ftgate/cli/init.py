@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ftgate.errors import ConfigurationError
 
-HERE = Path(__file__).resolve().parent / "starter"
+HERE = Path(__file__).resolve().parent.parent / "starter"
 WORKFLOWS = ("ftgate.yml", "ftgate-settle.yml")
 NOWHERE = "OWNER/ftgate@" + "0" * 40
 """Stands for the action where nobody said which; no such commit exists, so nothing runs by mistake."""

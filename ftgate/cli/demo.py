@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
-from ftgate.evaluation import evaluate
+from ftgate.gate.evaluate import evaluate
 from ftgate.job import Job, prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import Progress
@@ -50,7 +50,7 @@ def run_demo(
 
 def find_world() -> Path:
     """The tiny world: inside the installed package, or in the repository that the package was installed from."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parent.parent
     for folder in (here / "tinyworld", here.parent / "examples" / "tinyworld"):
         if (folder / "policy.yaml").is_file():
             return folder

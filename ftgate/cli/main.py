@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ftgate import __version__
-from ftgate.cli_github import VERBS
-from ftgate.cli_tail import tail
+from ftgate.cli.failure import Reason
+from ftgate.cli.github import VERBS
+from ftgate.cli.init import NOWHERE, write_start
+from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
-from ftgate.failing import Reason
-from ftgate.start import NOWHERE, write_start
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +45,7 @@ def cli() -> None:
 @click.option("--resume", is_flag=True, help="Keep the answers of an earlier demo in --out.")
 def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> None:
     """Run the whole gate on the embedded tiny models: one base, five candidates, real weights."""
-    from ftgate.demo import run_demo
+    from ftgate.cli.demo import run_demo
     from ftgate.report.progress import RichProgress
 
     console = real_stderr()
@@ -61,7 +61,7 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 @VERIFY
 def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool, verify_cache: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
-    from ftgate.evaluation import evaluate
+    from ftgate.gate.evaluate import evaluate
     from ftgate.job import gather
     from ftgate.machine import look_around
     from ftgate.preflight import require_preflight
@@ -84,7 +84,7 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
 @click.option("--out", type=PATH, default=None, help="Write the new report here instead of over the old one.")
 def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
     """Decide again from the stored answers: new limits, no engine."""
-    from ftgate.evaluation import decide_again
+    from ftgate.gate.evaluate import decide_again
     from ftgate.report.progress import SilentProgress
     from ftgate.report.terminal import print_report
 
@@ -168,7 +168,7 @@ def report(directory: Path) -> None:
 @click.argument("kind", type=click.Choice(["policy", "manifest", "report"]))
 def schema(kind: str) -> None:
     """Print the JSON Schema of a file, for editors and checks."""
-    from ftgate.schema import schema_of
+    from ftgate.cli.schema import schema_of
 
     click.echo(schema_of(kind))
 
@@ -289,7 +289,3 @@ def real_stderr() -> Console:
     except OSError as error:
         raise ConfigurationError(f"no standard error to write to: {error}", hint="do not close it") from None
     return Console(file=stream)
-
-
-if __name__ == "__main__":
-    entry()

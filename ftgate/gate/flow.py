@@ -9,14 +9,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ftgate import contamination
-from ftgate.asking import Respondents
-from ftgate.conclusion import Result, conclude
-from ftgate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
 from ftgate.distance import Surroundings, locate
 from ftgate.domain import Fitness, Pair
 from ftgate.engines.base import Ask
 from ftgate.engines.embedders import Embedder
+from ftgate.gate import decide as contamination
+from ftgate.gate.build_report import Result, conclude
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
 from ftgate.job import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.looks import Look, items_at, looks, planned_share, sample, settled

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.asking import Respondents
 from ftgate.domain import EngineInfo
 from ftgate.engines.base import Engine
 from ftgate.engines.embedders import Embedder, open_embedder
 from ftgate.engines.registry import open_engine, open_judge
 from ftgate.errors import ConfigurationError
-from ftgate.gate import Cast, run_gate
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.flow import Cast, run_gate
+from ftgate.gate.journal import Journal
 from ftgate.job import Job, require_finite_weights
 from ftgate.jobfile import load_job, save_job
 from ftgate.merging import merged_model
@@ -23,7 +24,6 @@ from ftgate.report.document import Report, write_report
 from ftgate.report.progress import Progress
 from ftgate.report.render import write_rendered
 from ftgate.report.statement import write_statement
-from ftgate.store import Journal
 
 
 def evaluate(

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.asking import Respondents
-from ftgate.conclusion import Result
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, FloatArray, Item, Message, Model, Status, digest_of
 from ftgate.errors import ControlError
+from ftgate.gate.build_report import Result
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.journal import engine_identity
 from ftgate.measurements.base import Measurement
 from ftgate.sabotage import SPOILT_SHARE
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
-from ftgate.store import engine_identity
 
 FEW_CHANGES = 3
 """Items' worth of change between two turns of the base that is put down to chance."""

@@ -197,7 +197,7 @@ def _redo(policy_text: str) -> Callable[[Path], Report]:
     def again(folder: Path) -> Report:
         from tempfile import TemporaryDirectory
 
-        from ftgate.evaluation import decide_again
+        from ftgate.gate.evaluate import decide_again
         from ftgate.report.progress import SilentProgress
 
         with TemporaryDirectory() as place:

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
-from ftgate.asking import Respondents
-from ftgate.conclusion import Result
 from ftgate.datasets import TrainingData
 from ftgate.domain import Claim, Finding, Item, Slice, Status, Suite, digest_of
+from ftgate.gate.build_report import Result
+from ftgate.gate.cached_engine import Respondents
 from ftgate.job import Job
 from ftgate.looks import Look
 from ftgate.measurements.base import Evidence, Measurement

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.asking import Respondents
 from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
+from ftgate.gate.cached_engine import Respondents
 from ftgate.job import Job, seems_same
 from ftgate.looks import Look, items_at, planned_share
 from ftgate.measurements.base import Evidence

@@ -1,0 +1,1 @@
+"""One run of the gate: ask both models, measure, decide, report."""
