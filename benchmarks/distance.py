@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftgate.engines.vector_files import VectorFiles
+from ftgate.embeddings.vector_cache import VectorFiles
 from ftgate.stats.neighbours import MOST_OWN, distances, nearest
 from ftgate.stats.space import space_of
 

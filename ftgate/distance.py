@@ -14,8 +14,8 @@ import numpy as np
 from ftgate import landscape
 from ftgate.datasets import TrainingData
 from ftgate.domain import Model, Suite, digest_of
-from ftgate.engines.embedders import Embedder
-from ftgate.engines.vector_files import embed_to_files, prune
+from ftgate.embeddings.base import Embedder
+from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.measurements.tail import Tail

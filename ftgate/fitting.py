@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ftgate.artifacts.dimensions import Dimensions
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.vllm_start import CPU_KV_BYTES, fit_together, on_cpu
+from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
 from ftgate.errors import ConfigurationError
 from ftgate.job import Parts
 from ftgate.machine import Machine

@@ -14,6 +14,7 @@ from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
+from ftgate.contamination import Overlap
 from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
@@ -22,7 +23,6 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import Tail
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail_sources import encoder, encoder_source, query_log
-from ftgate.wording import Overlap
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ftgate.artifacts.dimensions import BYTES, Dimensions
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.vllm_start import CPU_MAX_NUM_BATCHED_TOKENS, CPU_MAX_NUM_SEQS, allowed_rank
+from ftgate.engines.vllm.startup import CPU_MAX_NUM_BATCHED_TOKENS, CPU_MAX_NUM_SEQS, allowed_rank
 
 GPU_MAX_NUM_SEQS, GPU_MAX_NUM_BATCHED_TOKENS = 256, 8192
 """What vLLM takes on most GPUs where the policy leaves it open."""

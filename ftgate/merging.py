@@ -17,8 +17,8 @@ from ftgate.artifacts.cache import Cache, Known, key_of
 from ftgate.artifacts.digest import Snapshot, take_snapshot
 from ftgate.artifacts.open import open_model
 from ftgate.domain import Model
+from ftgate.engines.engine_log import first_exception, size_of
 from ftgate.engines.isolation import without_secrets
-from ftgate.engines.quiet import first_exception, size_of
 from ftgate.errors import ArtifactError, DownloadError, EngineError
 
 LARGEST_GAP = 0.02

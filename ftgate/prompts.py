@@ -10,7 +10,7 @@ from typing import Any
 
 from ftgate.artifacts.words import Words
 from ftgate.domain import Message, Question, Suite
-from ftgate.engines.rendering import TEMPLATE_SECONDS, time_limit
+from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit
 from ftgate.measurements.base import Measurement
 from ftgate.report.preflight import Prompts
 

@@ -13,8 +13,8 @@ from ftgate import landscape
 from ftgate.datasets import read_training_texts, write_suite
 from ftgate.distance import MOST_LOGGED, sampled, without_affixes
 from ftgate.domain import Item, Message, Suite, digest_of
-from ftgate.engines.embedders import Embedder
-from ftgate.engines.vector_files import embed_to_files
+from ftgate.embeddings.base import Embedder
+from ftgate.embeddings.vector_cache import embed_to_files
 from ftgate.errors import ConfigurationError, DatasetError
 from ftgate.perturbing import perturbed
 from ftgate.stats.neighbours import distances

@@ -14,7 +14,7 @@ from ftgate.config.manifest import Source
 from ftgate.config.policy import ArtifactSettings, read_policy
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import Model
-from ftgate.engines.pipeline import MODULES, read_pipeline
+from ftgate.embeddings.st_config import MODULES, read_pipeline
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.tail import Tail
 

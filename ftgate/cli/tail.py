@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from ftgate.engines.embedders import Embedder
+    from ftgate.embeddings.base import Embedder
     from ftgate.tail_sources import Named
 
 PATH = click.Path(path_type=Path)
@@ -83,7 +83,7 @@ def build(
 
 
 def _embedder(model: str | None, named: Named) -> Embedder:
-    from ftgate.engines.embedders import HashedTfidf, open_embedder
+    from ftgate.embeddings.base import HashedTfidf, open_embedder
 
     if model is None:
         return HashedTfidf()

@@ -32,7 +32,7 @@ def open_judge(
     """
     if judge.endpoint is None or judge.model is None:
         return open_engine(judge.engine or engine, log_path)
-    from ftgate.engines.openai_http import OpenAIEngine
+    from ftgate.engines.openai.engine import OpenAIEngine
 
     key = read_key(judge.api_key_env, os.environ)
     return OpenAIEngine(judge.endpoint, judge.model, judge, key=key, remember=remember)
@@ -59,7 +59,7 @@ def read_key(name: str | None, environment: Mapping[str, str]) -> str | None:
 def _vllm(settings: EngineSettings, log_path: Path | None) -> Engine:
     if find_spec("vllm") is None:
         raise ConfigurationError("engine.kind is vllm, and vLLM is not installed", hint=_INSTALL)
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     return VllmEngine(settings, log_path=log_path)
 

@@ -18,9 +18,9 @@ from torch import Tensor
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, root_of
+from ftgate.engines.batching import Place, portions
+from ftgate.engines.chat_template import Prepared, Renderer, failed
 from ftgate.engines.isolation import Isolation
-from ftgate.engines.order import Place, portions
-from ftgate.engines.rendering import Prepared, Renderer, failed
 from ftgate.errors import ArtifactError, EngineError
 
 ROWS = 32

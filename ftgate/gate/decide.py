@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
+from ftgate.contamination import Index, Overlap, Sighting
 from ftgate.datasets import TrainingData
 from ftgate.domain import Claim, Finding, Item, Slice, Status, Suite, digest_of
 from ftgate.gate.build_report import Result
@@ -21,7 +22,6 @@ from ftgate.measurements.base import Evidence, Measurement
 from ftgate.report.progress import Progress
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
-from ftgate.wording import Index, Overlap, Sighting
 
 VERSION = 1
 """Changes when the same data would be compared with another result."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.domain import EngineInfo
+from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
-from ftgate.engines.embedders import Embedder, open_embedder
 from ftgate.engines.registry import open_engine, open_judge
 from ftgate.errors import ConfigurationError
 from ftgate.gate.cached_engine import Respondents

@@ -11,8 +11,8 @@ from typing import Any
 
 from ftgate.distance import Surroundings, locate
 from ftgate.domain import Fitness, Pair
+from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
-from ftgate.engines.embedders import Embedder
 from ftgate.gate import decide as contamination
 from ftgate.gate.build_report import Result, conclude
 from ftgate.gate.cached_engine import Respondents

@@ -13,7 +13,7 @@ from ftgate.engines.scripted import ScriptedEngine
 
 if TYPE_CHECKING:
     from ftgate.engines.transformers import TransformersEngine
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def vllm_engine(
 ) -> Iterator[VllmEngine]:
     """One vLLM for the base and its three adapters and one for the other full model, kept for the whole run."""
     pytest.importorskip("vllm")
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     engine = VllmEngine(settings, log_path=tmp_path_factory.mktemp("log") / "engine.log")
     engine.require(tiny.runnable)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.tiny import TinyModels
-from ftgate.engines.embedding import HiddenStateEmbedder
+from ftgate.embeddings.hidden_states import HiddenStateEmbedder
 from ftgate.errors import ArtifactError
 
 pytestmark = pytest.mark.engine
@@ -35,7 +35,7 @@ def test_one_finite_row_a_text_and_the_same_for_the_same_text(embedder: HiddenSt
 
 def test_neighbours_and_padding_do_not_matter(embedder: HiddenStateEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
     together = embedder.embed(TEXTS)
-    monkeypatch.setattr("ftgate.engines.embedding.BATCH_TOKENS", 1)
+    monkeypatch.setattr("ftgate.embeddings.hidden_states.BATCH_TOKENS", 1)
     np.testing.assert_allclose(embedder.embed(TEXTS), together, atol=1e-4)
 
 

@@ -159,7 +159,7 @@ def test_the_hub_can_be_asked_again_after_the_last_engine(monkeypatch: pytest.Mo
 def test_an_engine_that_is_closed_leaves_the_hub_reachable(tiny: TinyModels, settings: EngineSettings) -> None:
     from huggingface_hub import constants
 
-    from ftgate.engines.embedding import HiddenStateEmbedder
+    from ftgate.embeddings.hidden_states import HiddenStateEmbedder
     from ftgate.engines.transformers import TransformersEngine
 
     engine, embedder = TransformersEngine(settings), HiddenStateEmbedder(tiny.base.path, tiny.base.digest)

@@ -37,7 +37,7 @@ def test_no_engine_opens_what_trainers_keep(
 ) -> None:
     if kind == "vllm":
         pytest.importorskip("vllm")
-        from ftgate.engines.vllm import VllmEngine as Engine
+        from ftgate.engines.vllm.engine import VllmEngine as Engine
     else:
         from ftgate.engines.transformers import TransformersEngine as Engine  # type: ignore[assignment]
     monkeypatch.setenv("FTGATE_CACHE", str(tmp_path / "cache"))

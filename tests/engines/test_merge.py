@@ -98,7 +98,7 @@ def merged(submitted: list[Model], tmp_path_factory: pytest.TempPathFactory) -> 
 def test_merged_weights_say_in_vllm_what_the_adapters_say_in_peft(
     submitted: list[Model], merged: list[Model], base: Model, settings: EngineSettings, tmp_path: Path
 ) -> None:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     questions = choices(8)
     engine = VllmEngine(settings, log_path=tmp_path / "engine.log")

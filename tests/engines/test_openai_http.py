@@ -19,7 +19,7 @@ from support.chat_server import Body, ChatServer, Reply, completion, listed, ref
 from ftgate.config.endpoint import EndpointSettings
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import Ask
-from ftgate.engines.openai_http import MOST_TROUBLE, OpenAIEngine
+from ftgate.engines.openai.engine import MOST_TROUBLE, OpenAIEngine
 from ftgate.engines.registry import read_key
 from ftgate.errors import ArtifactError, ConfigurationError, EngineError
 

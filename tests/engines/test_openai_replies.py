@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.chat_server import Reply, completion, listed, said
 
 from ftgate.domain import Message, Question
-from ftgate.engines.openai_replies import (
+from ftgate.engines.openai.replies import (
     MOST_UNLISTED,
     NO_CHANCE,
     MalformedError,

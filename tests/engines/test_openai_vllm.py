@@ -24,7 +24,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.datasets import Needs, read_suite
 from ftgate.domain import Answer, Item, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
-from ftgate.engines.openai_http import OpenAIEngine
+from ftgate.engines.openai.engine import OpenAIEngine
 from ftgate.errors import EngineError
 from ftgate.judge.grading import Judge
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
@@ -121,7 +121,7 @@ def remote(url: str) -> Iterator[tuple[Engine, Model]]:
 
 @pytest.fixture(scope="module")
 def local(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Model]]:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     engine = VllmEngine(
         EngineSettings(dtype="float32", max_model_len=384), log_path=tmp_path_factory.mktemp("log") / "engine.log"
@@ -169,7 +169,7 @@ def test_log_probabilities_equal_those_in_process(
 
 
 def test_the_digits_are_read_by_their_own_tokens(remote: tuple[Engine, Model], local: tuple[Engine, Model]) -> None:
-    from ftgate.engines.rendering import Renderer
+    from ftgate.engines.chat_template import Renderer
 
     prepared = Renderer(local[1], 384).prepare(judge_questions([Item("a", (Message("user", "x"),))] * 2)[0])
     assert not isinstance(prepared, Answer)

@@ -13,8 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from engines.tiny import make_tokenizer
-from ftgate.engines.embedding import HiddenStateEmbedder
-from ftgate.engines.pipeline import read_pipeline
+from ftgate.embeddings.hidden_states import HiddenStateEmbedder
+from ftgate.embeddings.st_config import read_pipeline
 from ftgate.errors import ArtifactError
 
 pytestmark = pytest.mark.engine

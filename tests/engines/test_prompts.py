@@ -10,7 +10,7 @@ import pytest
 from engines.tiny import TEMPLATE, WORDS, TinyModels
 from ftgate.artifacts.words import Words
 from ftgate.domain import Message, Question
-from ftgate.engines.rendering import Prepared, Renderer
+from ftgate.engines.chat_template import Prepared, Renderer
 from ftgate.prompts import GUESSED_OVERHEAD, Counter
 
 pytestmark = pytest.mark.engine

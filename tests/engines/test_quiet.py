@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftgate.engines.quiet import cause_of, first_exception, redirected, size_of
+from ftgate.engines.engine_log import cause_of, first_exception, redirected, size_of
 
 
 def test_everything_written_to_both_descriptors_lands_in_the_log(tmp_path: Path) -> None:

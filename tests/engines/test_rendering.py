@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from engines.tiny import END, SPECIALS, TEMPLATE, TinyModels, make_tokenizer, model_at, question
 from ftgate.domain import Answer, Message
-from ftgate.engines.rendering import Prepared, Renderer, context_of, control_tokens, stop_tokens, time_limit
+from ftgate.engines.chat_template import Prepared, Renderer, context_of, control_tokens, stop_tokens, time_limit
 from ftgate.errors import ArtifactError
 
 pytestmark = pytest.mark.engine
@@ -97,7 +97,7 @@ def test_a_template_error_is_an_error_row(tmp_path: Path) -> None:
 
 
 def test_a_template_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.engines.rendering.TEMPLATE_SECONDS", 0.2)
+    monkeypatch.setattr("ftgate.engines.chat_template.TEMPLATE_SECONDS", 0.2)
     loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}"
     renderer = with_template(tmp_path, loop + "{% endfor %}{% endfor %}" + TEMPLATE)
     assert "longer than 0.2 s" in reason(renderer, "which?")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftgate.engines import vector_files
-from ftgate.engines.vector_files import embed_to_files, prune
+from ftgate.embeddings import vector_cache as vector_files
+from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import StoreError
 from ftgate.stats.neighbours import distances
 
@@ -38,7 +38,7 @@ TEXTS = [f"text {i} {'x' * (i % 17)}" for i in range(25)]
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vector_files, "batches", lambda texts: vector_files.__dict__["_real"](texts, 10))
-    from ftgate.engines.embedders import batches
+    from ftgate.embeddings.base import batches
 
     monkeypatch.setitem(vector_files.__dict__, "_real", batches)
 

@@ -21,7 +21,7 @@ from ftgate.errors import ArtifactError, EngineError
 
 if TYPE_CHECKING:
     from ftgate.engines.transformers import TransformersEngine
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
 pytestmark = pytest.mark.engine
 TOLERANCE = 1e-3
@@ -93,7 +93,7 @@ def test_trap_2_an_adapter_without_effect_shows_in_the_probe(vllm_engine: VllmEn
 def test_trap_3_an_adapter_that_does_not_fit_is_named(
     tiny: TinyModels, settings: EngineSettings, tmp_path: Path
 ) -> None:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     bad = tmp_path / "misfit"
     shutil.copytree(tiny.real.path, bad)
@@ -110,7 +110,7 @@ def test_trap_3_an_adapter_that_does_not_fit_is_named(
 def test_trap_3_weights_that_cannot_be_read_are_named(
     tiny: TinyModels, settings: EngineSettings, tmp_path: Path
 ) -> None:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     broken = tmp_path / "broken"
     shutil.copytree(tiny.base.path, broken)
@@ -178,7 +178,7 @@ def test_the_first_start_can_be_replaced_by_one_with_more_adapters(
     tiny: TinyModels, settings: EngineSettings, tmp_path: Path, vllm_engine: VllmEngine
 ) -> None:
     """And closing an engine leaves the others in this process alive."""
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     asks = [Ask(tiny.real, q) for q in choices(3)]
     engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
@@ -193,7 +193,7 @@ def test_the_first_start_can_be_replaced_by_one_with_more_adapters(
 
 
 def test_a_folder_without_chat_template_is_refused(settings: EngineSettings, tmp_path: Path) -> None:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     make_tokenizer(tmp_path / "bare", template=None)
     engine = VllmEngine(settings)
@@ -207,7 +207,7 @@ def test_weights_that_are_no_numbers_give_errors_not_scores(settings: EngineSett
     from safetensors.torch import load_file, save_file
 
     from ftgate.engines.transformers import TransformersEngine
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     folder = tmp_path / "nan"
     make_llama(folder, 1, make_tokenizer(folder))
@@ -281,7 +281,7 @@ def test_full_weights_that_take_turns_answer_as_side_by_side(
     vllm_engine: VllmEngine, tiny: TinyModels, settings: EngineSettings, tmp_path: Path
 ) -> None:
     """One at a time, the one that runs first: a change of model is a start, and nothing else changes."""
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
     asks = [Ask(model, q) for q in choices(6) for model in (tiny.base, tiny.real, tiny.full)]
     engine = VllmEngine(settings, log_path=tmp_path / "engine.log", in_turn=True)

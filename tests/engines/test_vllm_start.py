@@ -13,13 +13,13 @@ from ftgate.config.engine import EngineSettings
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from ftgate.engines.vllm import VllmEngine
+    from ftgate.engines.vllm.engine import VllmEngine
 
 pytestmark = pytest.mark.engine
 
 
 def test_trap_1_a_slot_stays_free_on_cpu(tiny: TinyModels) -> None:
-    from ftgate.engines.vllm_start import lora_arguments, on_cpu
+    from ftgate.engines.vllm.startup import lora_arguments, on_cpu
 
     arguments = lora_arguments([tiny.real, tiny.other])
     assert arguments["max_loras"] == (3 if on_cpu() else 2)
@@ -27,7 +27,7 @@ def test_trap_1_a_slot_stays_free_on_cpu(tiny: TinyModels) -> None:
 
 
 def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) -> None:
-    from ftgate.engines.vllm_start import engine_arguments, on_cpu
+    from ftgate.engines.vllm.startup import engine_arguments, on_cpu
 
     if not on_cpu():
         pytest.skip("a GPU build of vLLM")
@@ -44,7 +44,7 @@ def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) ->
 
 
 def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines import vllm_start
+    from ftgate.engines.vllm import startup as vllm_start
 
     monkeypatch.setattr(vllm_start, "on_cpu", lambda: False)
     arguments = vllm_start.engine_arguments(EngineSettings(), 4096, tiny.base, [tiny.real])
@@ -57,13 +57,13 @@ def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, mon
 
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (16, 16), (17, 32), (300, 320), (512, 512)])
 def test_the_smallest_rank_that_fits_is_chosen(rank: int, allowed: int) -> None:
-    from ftgate.engines.vllm_start import allowed_rank
+    from ftgate.engines.vllm.startup import allowed_rank
 
     assert allowed_rank(rank) == allowed
 
 
 def test_a_rank_beyond_the_engine_is_refused_with_the_way_out() -> None:
-    from ftgate.engines.vllm_start import allowed_rank
+    from ftgate.engines.vllm.startup import allowed_rank
 
     with pytest.raises(ArtifactError, match="rank 513") as caught:
         allowed_rank(513)
@@ -71,7 +71,7 @@ def test_a_rank_beyond_the_engine_is_refused_with_the_way_out() -> None:
 
 
 def test_what_an_adapter_declares_is_read_from_its_files(tiny: TinyModels, tmp_path: Path) -> None:
-    from ftgate.engines.vllm_start import declared_rank, target_modules
+    from ftgate.engines.vllm.startup import declared_rank, target_modules
 
     assert declared_rank(tiny.other.path) == 4
     assert target_modules(tiny.other.path) == {"q_proj", "v_proj"}
@@ -86,7 +86,7 @@ def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> 
     from vllm.lora.layers import LoRAMapping
     from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
-    from ftgate.engines.cpu_lora import RunwiseLora
+    from ftgate.engines.vllm.cpu_lora import RunwiseLora
 
     torch.manual_seed(0)
     slots, rank, wide = 3, 8, (32, 16, 16)
@@ -109,14 +109,14 @@ def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> 
 
 
 def test_what_fits_runs_side_by_side_and_the_rest_takes_turns() -> None:
-    from ftgate.engines.vllm_start import fit_together
+    from ftgate.engines.vllm.startup import fit_together
 
     assert fit_together([15 << 30, 15 << 30], 0.9 * (80 << 30))
     assert not fit_together([30 << 30, 30 << 30], 0.9 * (80 << 30))
 
 
 def test_whoever_used_the_gpu_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines import vllm_start
+    from ftgate.engines.vllm import startup as vllm_start
 
     class Held:
         def __init__(self, taken: float) -> None:

@@ -38,9 +38,7 @@ def test_help_is_quick_and_names_every_command() -> None:
     best = 99.0
     for _ in range(5):
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "ftgate", "--help"], capture_output=True, text=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-m", "ftgate", "--help"], capture_output=True, text=True, check=True)
         best = min(best, time.perf_counter() - started)
     for command in ("demo", "run", "decide", "check", "report", "schema"):
         assert command in done.stdout

@@ -13,7 +13,7 @@ from support.world import write_rows
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.distance import Surroundings, locate, without_affixes
 from ftgate.domain import EngineInfo, Item, Message, Model, Suite, digest_of
-from ftgate.engines.embedders import Embedder, HashedTfidf
+from ftgate.embeddings.base import Embedder, HashedTfidf
 from ftgate.errors import DatasetError, EngineError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.journal import Journal

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.engines.pipeline import Pipeline, read_pipeline
+from ftgate.embeddings.st_config import Pipeline, read_pipeline
 from ftgate.errors import ArtifactError
 
 PLAIN = ["Transformer", "Pooling"]

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.world import write_rows
 
-from ftgate.engines.embedders import HashedTfidf
+from ftgate.embeddings.base import HashedTfidf
 from ftgate.suite_building import Draft, build_tail_suite, shares
 
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]

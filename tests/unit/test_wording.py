@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.wording import Index, Sighting, index, segments, words
+from ftgate.contamination import Index, Sighting, index, segments, words
 
 
 def counted(n: int, prefix: str = "w") -> str:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ftgate.engines.pipeline import Dense, Pipeline
+from ftgate.embeddings.st_config import Dense, Pipeline
 from ftgate.errors import ArtifactError
 
 Step = Callable[[Tensor], Tensor]

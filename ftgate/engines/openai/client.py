@@ -16,8 +16,8 @@ import openai
 
 from ftgate.config.endpoint import EndpointSettings, on_this_machine
 from ftgate.domain import Question
-from ftgate.engines.openai_replies import MalformedError
-from ftgate.engines.openai_way import RejectedError
+from ftgate.engines.openai.capabilities import RejectedError
+from ftgate.engines.openai.replies import MalformedError
 from ftgate.errors import EngineError
 
 CONNECT_SECONDS = 10.0

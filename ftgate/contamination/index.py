@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ftgate.wording.grams import Batch, Table
-from ftgate.wording.near import Near
-from ftgate.wording.normal import segments, words
-from ftgate.wording.sightings import Sighting
+from ftgate.contamination.near_duplicates import Near
+from ftgate.contamination.ngrams import Batch, Table
+from ftgate.contamination.normalize import segments, words
+from ftgate.contamination.overlap import Sighting
 
 LONG, SHORT = 13, 8
 """Words in the n-grams that tell a text; those under ``LONG`` words are told by ``SHORT``, shorter ones as a whole."""

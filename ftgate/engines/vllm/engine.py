@@ -12,13 +12,13 @@ from typing import Any
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
-from ftgate.engines import vllm_start
 from ftgate.engines.base import Ask, root_of
+from ftgate.engines.batching import Place, portions
+from ftgate.engines.chat_template import Prepared, Renderer, failed, log_sum
+from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
-from ftgate.engines.order import Place, portions
-from ftgate.engines.quiet import cause_of, redirected, size_of
-from ftgate.engines.rendering import Prepared, Renderer, failed, log_sum
-from ftgate.engines.vllm_start import Running, Wanted
+from ftgate.engines.vllm import startup as vllm_start
+from ftgate.engines.vllm.startup import Running, Wanted
 from ftgate.errors import ArtifactError, EngineError
 
 LARGEST_PORTION = 512

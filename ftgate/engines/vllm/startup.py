@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
+from ftgate.engines.chat_template import Renderer, read_json
 from ftgate.engines.isolation import take_secrets
-from ftgate.engines.rendering import Renderer, read_json
 from ftgate.errors import ArtifactError
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -236,7 +236,7 @@ def _tune_for_cpu() -> None:
     import torch._dynamo.config
     from vllm.platforms import current_platform
 
-    from ftgate.engines.cpu_lora import install
+    from ftgate.engines.vllm.cpu_lora import install
 
     torch._dynamo.config.disable = True  # in case torch was imported before the environment was set
     install(current_platform)

@@ -4,8 +4,8 @@ The texts that are looked for (the items of a suite) are indexed, and the many (
 that memory does not grow with them.
 """
 
-from ftgate.wording.index import Index
-from ftgate.wording.normal import segments, words
-from ftgate.wording.sightings import Overlap, Sighting
+from ftgate.contamination.index import Index
+from ftgate.contamination.normalize import segments, words
+from ftgate.contamination.overlap import Overlap, Sighting
 
 __all__ = ["Index", "Overlap", "Sighting", "segments", "words"]

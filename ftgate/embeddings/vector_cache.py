@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftgate.domain import digest_of
-from ftgate.engines.embedders import BATCH, Embedder, batches
+from ftgate.embeddings.base import BATCH, Embedder, batches
 from ftgate.errors import EngineError, StoreError
 
 KEPT_BYTES = 50_000_000_000

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from ftgate.domain import Answer, Question
-from ftgate.engines.rendering import failed, log_sum
+from ftgate.engines.chat_template import failed, log_sum
 
 NO_CHANCE = -9999.0
 """The logarithm of a probability of nothing, as far as JSON can write it."""

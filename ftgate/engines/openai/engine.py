@@ -12,17 +12,10 @@ from typing import Any, TypeVar
 from ftgate.config.endpoint import EndpointSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.engines.base import Ask
-from ftgate.engines.openai_client import ChatClient, UnavailableError
-from ftgate.engines.openai_replies import (
-    MalformedError,
-    Way,
-    count_samples,
-    read_options,
-    read_samples,
-    read_text,
-)
-from ftgate.engines.openai_way import RejectedError, find_way, read_models
-from ftgate.engines.rendering import failed
+from ftgate.engines.chat_template import failed
+from ftgate.engines.openai.capabilities import RejectedError, find_way, read_models
+from ftgate.engines.openai.client import ChatClient, UnavailableError
+from ftgate.engines.openai.replies import MalformedError, Way, count_samples, read_options, read_samples, read_text
 from ftgate.errors import ArtifactError, EngineError
 
 T = TypeVar("T")

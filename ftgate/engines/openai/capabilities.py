@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ftgate.domain import Message, Question
-from ftgate.engines.openai_replies import TOPS, MalformedError, Way, count_listed, read_options, read_samples
+from ftgate.engines.openai.replies import TOPS, MalformedError, Way, count_listed, read_options, read_samples
 
 OPTIONS = ("1", "2", "3", "4", "5")
 _TRIAL = Question("trial", "trial", (Message("user", "Reply with one digit from 1 to 5."),), options=OPTIONS)

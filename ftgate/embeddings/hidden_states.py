@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from ftgate.domain import FloatArray
+from ftgate.embeddings.pooling import Step, load_steps, pool
+from ftgate.embeddings.st_config import Pipeline, read_pipeline
+from ftgate.engines.chat_template import context_of, load_tokenizer, read_json
 from ftgate.engines.isolation import Isolation
-from ftgate.engines.pipeline import Pipeline, read_pipeline
-from ftgate.engines.pooling import Step, load_steps, pool
-from ftgate.engines.rendering import context_of, load_tokenizer, read_json
 from ftgate.errors import ArtifactError, EngineError
 
 MAX_TOKENS = 512
@@ -27,7 +27,7 @@ class HiddenStateEmbedder:
 
     The middle, because the last layers turn from what a text means to which word comes next. The text alone is read,
     without a chat template, and cut at ``max_tokens``. An ``encoder`` (its name), which was trained to embed, gives its
-    last layer instead, special tokens included, pooled as its own files say (:mod:`ftgate.engines.pipeline`). The
+    last layer instead, special tokens included, pooled as its own files say (:mod:`ftgate.embeddings.st_config`). The
     model is loaded with the first call of :meth:`embed`. Raises ArtifactError for files that say what is not known.
     """
 

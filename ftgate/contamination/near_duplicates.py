@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ftgate.wording.sightings import Sighting
+from ftgate.contamination.overlap import Sighting
 
 ALIKE = 0.8
 """Two texts whose sets of words overlap this much (Jaccard) are nearly the same."""

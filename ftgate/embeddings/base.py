@@ -46,7 +46,7 @@ def open_embedder(kind: str, base: Model, encoder: Model | None = None) -> Embed
     """``tfidf``, the ``hidden_states`` of ``base``, or those of an ``encoder``. A model is loaded when first used."""
     if kind == "tfidf":
         return HashedTfidf()
-    from ftgate.engines.embedding import HiddenStateEmbedder
+    from ftgate.embeddings.hidden_states import HiddenStateEmbedder
 
     if kind == "hidden_states" or encoder is None:
         return HiddenStateEmbedder(base.path, base.digest)
