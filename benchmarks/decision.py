@@ -25,7 +25,7 @@ from ftgate.cli.demo import find_world
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 from ftgate.stats.seeding import generator
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Pair, Status
-from ftgate.looks import Look, looks
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.looks import Look, looks
 from ftgate.measurements.target import Target
 from ftgate.scores import Scored
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation

@@ -19,11 +19,11 @@ from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.measurements.tail import Tail
+from ftgate.measurements.tail_map import TailMap
 from ftgate.report.progress import Progress
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.space import space_of
-from ftgate.tail_map import TailMap
 
 MOST_LOGGED = 100_000
 """Queries of a log that are placed; a longer one is sampled."""

@@ -9,7 +9,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
 from ftgate.errors import ConfigurationError
-from ftgate.job import Parts
+from ftgate.jobs.prepare import Parts
 from ftgate.machine import Machine
 from ftgate.memory import CPU_OVERHEAD, GPU_OVERHEAD, USUAL_GPUS, Load, least_split, load_of, number_bytes
 from ftgate.report.preflight import Memory, ModelFacts, Plan, size_of

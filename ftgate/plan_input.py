@@ -15,11 +15,11 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
-from ftgate.job import Resolvers, local_resolver, suite_of
+from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import RETESTS, SPECIMENS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
-from ftgate.looks import looks, planned_share, sample
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.looks import looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import EDGE_CASES, Tail
 from ftgate.planning import Load, Past, Plan, prospect

@@ -14,7 +14,7 @@ from ftgate.calibration_prospects import Rise
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
-from ftgate.measurements.comparing import LEAST_BASE, LEAST_GRADED
+from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
 from ftgate.measurements.target import Target
 from ftgate.prospects import Answered, BinaryDrop, Contrast, Schedule, Simulated, Table
 from ftgate.stats.bootstrap import MIN_CLUSTERS

@@ -12,7 +12,7 @@ from ftgate.artifacts.words import Words, differences, read_words
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
 from ftgate.fitting import Findings, fit
-from ftgate.job import Parts
+from ftgate.jobs.prepare import Parts
 from ftgate.machine import Machine, free_disk
 from ftgate.memory import CPU_OVERHEAD
 from ftgate.prompts import Counter, lengths

@@ -24,7 +24,7 @@ from support.world import World, write_adapter
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 
 

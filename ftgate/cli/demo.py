@@ -13,7 +13,7 @@ from rich.console import Console
 from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import Job, prepare
+from ftgate.jobs.prepare import Job, prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import Progress
 from ftgate.report.terminal import print_report, print_summary

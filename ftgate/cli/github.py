@@ -17,7 +17,7 @@ from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.config.policy import Policy
-    from ftgate.publish.hub import Hub
+    from ftgate.github.client import Hub
     from ftgate.report.document import Report
 
 PATH = click.Path(path_type=Path)
@@ -39,11 +39,11 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 
     DIRECTORIES are the output folders of the runs, one a changed manifest.
     """
-    from ftgate.publish.case import Desk
-    from ftgate.publish.context import read_place
-    from ftgate.publish.outputs import Runner
-    from ftgate.publish.publisher import announce
-    from ftgate.publish.publisher import publish as tell
+    from ftgate.github.actions_runner import Runner
+    from ftgate.github.event import read_place
+    from ftgate.github.pr_state import Desk
+    from ftgate.github.publish import announce
+    from ftgate.github.publish import publish as tell
     from ftgate.report.escape import plain_lines
 
     place = read_place(os.environ, _event())
@@ -67,9 +67,9 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 @click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
 def fetch(directory: Path, policy: str) -> None:
     """Write what an evaluation needs into DIRECTORY: the base branch's policy and suites, the change's manifests."""
-    from ftgate.publish.context import read_place
-    from ftgate.publish.outputs import Runner
-    from ftgate.publish.parcel import fetch as write_parcel
+    from ftgate.github.actions_runner import Runner
+    from ftgate.github.bundle import fetch as write_parcel
+    from ftgate.github.event import read_place
 
     place = read_place(os.environ, _event())
     manifests = write_parcel(_hub(place.repository), place, policy, directory)
@@ -85,8 +85,8 @@ def fetch(directory: Path, policy: str) -> None:
 @AUTHOR
 def history(repo: str, number: int | None, policy: Path, author: str) -> None:
     """Show the audit trail and check it: exit 1 and a list of what was altered or removed, if anything was."""
-    from ftgate.publish.audit import compare, ledger_history, thread_history
-    from ftgate.publish.thread import writer
+    from ftgate.github.audit.comment_log import writer
+    from ftgate.github.audit.history import compare, ledger_history, thread_history
 
     hub, settings = _hub(repo), _policy(policy).publish
     found = [ledger_history(hub, settings.branch, number)] if settings.ledger == "branch" else []
@@ -123,8 +123,8 @@ def history(repo: str, number: int | None, policy: Path, author: str) -> None:
 @click.option("--no-waivers", is_flag=True, help="Accept an allow of the gate only.")
 def verify(repo: str, candidate: str, policy: Path, base: str, no_waivers: bool) -> None:
     """Exit 0 only if exactly this candidate was allowed under exactly this policy, or an unexpired waiver covers it."""
-    from ftgate.publish.audit import verify as answer
-    from ftgate.publish.branch import read_ledger
+    from ftgate.github.audit.history import verify as answer
+    from ftgate.github.audit.ledger_branch import read_ledger
 
     rules = _ledger_policy(policy)
     digest = _digest(candidate, rules.artifacts.skip)
@@ -145,9 +145,9 @@ def verify(repo: str, candidate: str, policy: Path, base: str, no_waivers: bool)
 @AUTHOR
 def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy: Path, author: str) -> None:
     """Let one candidate pass at one pull request's current head. For people with write permission."""
-    from ftgate.publish.audit import require_maintainer
-    from ftgate.publish.audit import waive as record_waiver
-    from ftgate.publish.thread import writer
+    from ftgate.github.audit.comment_log import writer
+    from ftgate.github.audit.history import require_maintainer
+    from ftgate.github.audit.history import waive as record_waiver
 
     rules = _ledger_policy(policy)
     settings = rules.publish
@@ -172,7 +172,7 @@ VERBS = (publish, fetch, history, verify, waive)
 
 
 def _hub(repository: str) -> Hub:
-    from ftgate.publish.hub import Hub, connect
+    from ftgate.github.client import Hub, connect
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     if not token:

@@ -21,7 +21,7 @@ from ftgate.errors import ConfigurationError, FtgateError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ftgate.job import Resolvers
+    from ftgate.jobs.prepare import Resolvers
     from ftgate.report.progress import Progress
 
 PATH = click.Path(path_type=Path)
@@ -62,7 +62,7 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool, verify_cache: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.gate.evaluate import evaluate
-    from ftgate.job import gather
+    from ftgate.jobs.prepare import gather
     from ftgate.machine import look_around
     from ftgate.preflight import require_preflight
     from ftgate.report.progress import RichProgress
@@ -104,7 +104,7 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 
     Of what lies elsewhere, large weights are not fetched: their headers are enough.
     """
-    from ftgate.job import gather
+    from ftgate.jobs.prepare import gather
     from ftgate.machine import look_around
     from ftgate.preflight import preflight
     from ftgate.report.preflight import preflight_json, print_preflight

@@ -12,9 +12,9 @@ import numpy as np
 
 from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
 from ftgate.gate.cached_engine import Respondents
-from ftgate.job import Job, seems_same
-from ftgate.looks import Look, items_at, planned_share
+from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements.base import Evidence
+from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.document import (
     Changes,

@@ -16,9 +16,9 @@ from ftgate.datasets import TrainingData
 from ftgate.domain import Claim, Finding, Item, Slice, Status, Suite, digest_of
 from ftgate.gate.build_report import Result
 from ftgate.gate.cached_engine import Respondents
-from ftgate.job import Job
-from ftgate.looks import Look
+from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
+from ftgate.measurements.looks import Look
 from ftgate.report.progress import Progress
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess

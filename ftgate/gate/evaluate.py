@@ -17,8 +17,8 @@ from ftgate.errors import ConfigurationError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.flow import Cast, run_gate
 from ftgate.gate.journal import Journal
-from ftgate.job import Job, require_finite_weights
-from ftgate.jobfile import load_job, save_job
+from ftgate.jobs.prepare import Job, require_finite_weights
+from ftgate.jobs.saved import load_job, save_job
 from ftgate.merging import merged_model
 from ftgate.report.document import Report, write_report
 from ftgate.report.progress import Progress

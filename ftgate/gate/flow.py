@@ -17,16 +17,16 @@ from ftgate.gate import decide as contamination
 from ftgate.gate.build_report import Result, conclude
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
-from ftgate.job import Job
+from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
-from ftgate.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.base import Evidence, failures, seeded
+from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.scoring import interleaved, score_pairs
+from ftgate.measurements.tail_map import TailMap
 from ftgate.report.document import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.scores import Scored
 from ftgate.stats.seeding import generator
-from ftgate.tail_map import TailMap
 
 
 @dataclass(frozen=True, slots=True)

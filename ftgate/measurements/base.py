@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 from ftgate.config.strict import Section
 from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question
 from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.measurements.tail_map import TailMap
 from ftgate.scores import Scored
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
-from ftgate.tail_map import TailMap
 
 Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
 """How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""

@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 
 from ftgate.domain import Claim, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
-from ftgate.measurements.by_rule import second_opinion
-from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.rule_agreement import second_opinion
 from ftgate.measurements.slices import tag_slices, worst_slice
 
 

@@ -13,12 +13,12 @@ from pydantic import Field
 from ftgate.config.manifest import Source
 from ftgate.domain import Claim, Slice
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
-from ftgate.measurements.comparing import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import Part, worst_slice
+from ftgate.measurements.tail_map import TailMap
 from ftgate.scores import Scored
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
-from ftgate.tail_map import TailMap
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
 """Tags that put a query in the tail whatever its distance."""

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ftgate.domain import Claim
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, share_unknown, unfit
-from ftgate.measurements.comparing import difference, flips, judging
+from ftgate.measurements.estimate import difference, flips, judging
 
 
 class Target(Measurement):

@@ -25,9 +25,9 @@ from support.world import World, write_adapter
 
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
-from ftgate.publish.comment import read_trail
-from ftgate.publish.suites import base_suites
+from ftgate.github.comment import read_trail
+from ftgate.github.suite_check import base_suites
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,10 +159,10 @@ def test_the_image_is_what_a_runner_can_start() -> None:
 def test_nothing_of_the_build_is_left() -> None:
     code = (
         "import importlib.util as u, pathlib as p;"
-        "print([m for m in ('hatchling', 'ftgate.publish', 'torch') if u.find_spec(m)],"
+        "print([m for m in ('hatchling', 'ftgate.github', 'torch') if u.find_spec(m)],"
         "[f for f in ('/source', '/wheels', '/tools', '/tmp/wheels', p.Path.home() / '.cache') if p.Path(f).exists()])"
     )
-    assert podman("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout == "['ftgate.publish'] []\n"
+    assert podman("run", "--rm", "--entrypoint", "python3", IMAGE, "-c", code).stdout == "['ftgate.github'] []\n"
 
 
 def test_the_command_line_is_there_for_job_containers() -> None:

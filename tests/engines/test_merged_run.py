@@ -13,7 +13,7 @@ from support.zoo import MERGED
 from ftgate.artifacts.digest import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
 from ftgate.report.recipe import recipe_of

@@ -17,7 +17,7 @@ from ftgate import __version__
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 
 
@@ -124,7 +124,7 @@ def test_a_defect_is_one_line_and_the_traceback_is_kept(
     def broken(*_: object) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr("ftgate.job.gather", broken)
+    monkeypatch.setattr("ftgate.jobs.prepare.gather", broken)
     assert leave("check", "--manifest", str(world.manifest_path)) == 3
     said = capsys.readouterr().err
     assert "surprise" in said

@@ -19,7 +19,7 @@ from ftgate.gate import decide as contamination
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
-from ftgate.job import Job, prepare
+from ftgate.jobs.prepare import Job, prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import RichProgress, SilentProgress
 

@@ -24,7 +24,7 @@ from support.world import World
 
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 
 GOLDEN = Path(__file__).with_name("golden.json")

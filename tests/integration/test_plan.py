@@ -13,7 +13,7 @@ from support.world import World, write_rows
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.progress import SilentProgress
 
 ASKED = {"target": 200, "forgetting": 200, "tail": 400, "calibration": 2 * 520}

@@ -15,8 +15,8 @@ from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.job import prepare
-from ftgate.jobfile import load_job
+from ftgate.jobs.prepare import prepare
+from ftgate.jobs.saved import load_job
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
 

@@ -10,7 +10,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
 

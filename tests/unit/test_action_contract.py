@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from entrypoint.modes import MODES, Inputs
-from ftgate.publish.parcel import LISTING
+from ftgate.github.bundle import LISTING
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"action": "action.yml", "cpu": "cpu/action.yml", "gpu": "gpu/action.yml"}

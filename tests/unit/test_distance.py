@@ -18,8 +18,8 @@ from ftgate.errors import DatasetError, EngineError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
+from ftgate.measurements.tail_map import TailMap
 from ftgate.report.progress import SilentProgress
-from ftgate.tail_map import TailMap
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]

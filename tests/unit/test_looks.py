@@ -14,8 +14,8 @@ from support.world import World
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Suite
-from ftgate.job import prepare
-from ftgate.looks import Look, items_at, looks
+from ftgate.jobs.prepare import prepare
+from ftgate.measurements.looks import Look, items_at, looks
 
 SUITE = Suite("tail", items(50), "0" * 64, "memory")
 

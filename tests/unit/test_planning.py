@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.looks import looks
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.looks import looks
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.planning import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect

@@ -21,7 +21,7 @@ from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.job import prepare
+from ftgate.jobs.prepare import prepare
 from ftgate.report.document import Report
 from ftgate.report.progress import SilentProgress
 

@@ -13,10 +13,10 @@ from support.github.server import BOT
 from support.github.state import Caller
 
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.publish.audit import compare, ledger_history, require_maintainer, thread_history, verify, waive
-from ftgate.publish.branch import LEDGER_FILE, read_ledger
-from ftgate.publish.comment import read_trail
-from ftgate.publish.thread import writer
+from ftgate.github.audit.comment_log import writer
+from ftgate.github.audit.history import compare, ledger_history, require_maintainer, thread_history, verify, waive
+from ftgate.github.audit.ledger_branch import LEDGER_FILE, read_ledger
+from ftgate.github.comment import read_trail
 
 BRANCH, CONTEXT = "ftgate-ledger", "ftgate/verdict"
 NOW, LATER = "2025-03-05T09:00:00+00:00", "2025-06-05T09:00:00+00:00"
@@ -145,7 +145,7 @@ def test_a_later_block_of_the_same_candidate_counts(scene):
     scene.push()
     scene.publish(scene.report("pass"))
     assert answer(scene, "v1").allowed
-    from ftgate.publish.publisher import publish
+    from ftgate.github.publish import publish
 
     publish(scene.with_run(scene.desk(), "78"), scene.deliver(scene.report("block")))
     assert not answer(scene, "v1").allowed
@@ -232,7 +232,7 @@ def test_a_waiver_after_a_run_that_judged_nothing_clears_nothing(hub, scene):
     def fail(_: str):
         raise PublishError("the suites cannot be read", hint="")
 
-    from ftgate.publish.publisher import publish
+    from ftgate.github.publish import publish
 
     assert int(publish(replace(scene.desk(), redo=fail), scene.deliver(scene.report("pass")))) == 3
     assert read_ledger(scene.client(), BRANCH).records[-1].models == ()
@@ -249,7 +249,7 @@ def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
     assert scene.publish(scene.report("block"), event="merge_group", payload=payload) == 0
     scene.push({"README.md": "more\n"})
     desk = scene.with_run(scene.desk(event="merge_group", payload=payload), "79")
-    from ftgate.publish.publisher import publish
+    from ftgate.github.publish import publish
 
     assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
 

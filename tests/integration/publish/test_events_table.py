@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.github import events, table
 
-from ftgate.publish.context import READERS, STATES
+from ftgate.github.event import READERS, STATES
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "github-events.md"
 

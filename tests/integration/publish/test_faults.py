@@ -12,11 +12,11 @@ from support.github.scene import Scene
 from support.github.server import BOT, FakeGitHub
 
 from ftgate.errors import PublishError
-from ftgate.publish.audit import thread_history
-from ftgate.publish.branch import append, read_ledger
-from ftgate.publish.comment import read_trail
-from ftgate.publish.hub import CommitStatus
-from ftgate.publish.publisher import publish
+from ftgate.github.audit.history import thread_history
+from ftgate.github.audit.ledger_branch import append, read_ledger
+from ftgate.github.client import CommitStatus
+from ftgate.github.comment import read_trail
+from ftgate.github.publish import publish
 
 COMMENT = r"/issues/7/comments$"
 

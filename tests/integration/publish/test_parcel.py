@@ -12,7 +12,7 @@ from support.github import events
 from support.github.scene import POLICY_PATH, Scene
 
 from ftgate.errors import ConfigurationError, FtgateError
-from ftgate.publish.parcel import LISTING, fetch
+from ftgate.github.bundle import LISTING, fetch
 
 BASE = {
     "evals/target.jsonl": "base target\n",
@@ -161,8 +161,8 @@ def test_what_cannot_be_fetched_is_said_before_a_gpu_is_used(scene, files, links
 
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../b", ".git/hooks/post-checkout", "a//b"])
 def test_a_path_that_leads_out_is_refused_even_if_the_platform_names_one(scene, monkeypatch, path):
-    from ftgate.publish import parcel as module
-    from ftgate.publish.hub import File
+    from ftgate.github import bundle as module
+    from ftgate.github.client import File
 
     with pytest.raises(FtgateError, match="no path for a file"):
         module._write(scene.client(), {path: File("100644", "0" * 40)}, scene.folder / "job")
@@ -172,7 +172,7 @@ def test_a_path_that_leads_out_is_refused_even_if_the_platform_names_one(scene, 
 
 def test_a_judge_behind_an_endpoint_is_nowhere_in_the_repository(scene):
     from ftgate.config.policy import Policy
-    from ftgate.publish.parcel import _policy_places
+    from ftgate.github.bundle import _policy_places
 
     judge = {"endpoint": "https://judge.example/v1", "model": "judge"}
     policy = Policy.model_validate({**reports.POLICY, "judge": judge})

@@ -17,12 +17,12 @@ from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
-from ftgate.job import asked_suite
+from ftgate.github.comment import read_trail
+from ftgate.github.event import read_place
+from ftgate.github.failure_file import FAILURE
+from ftgate.github.publish import announce, publish
+from ftgate.jobs.prepare import asked_suite
 from ftgate.measurements.registry import read_measurements
-from ftgate.publish.comment import read_trail
-from ftgate.publish.context import read_place
-from ftgate.publish.failures import FAILURE
-from ftgate.publish.publisher import announce, publish
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
 
@@ -361,7 +361,7 @@ def test_a_newer_head_keeps_its_comment_and_the_older_result_its_status(hub, sce
     new = scene.push({"models/bot.yaml": reports.manifest(version="v2")})
     scene.publish(scene.report("pass", version="v2"))
     body = hub.comments[0].body.split("<details><summary>History")[0]
-    from ftgate.publish.publisher import publish
+    from ftgate.github.publish import publish
 
     assert int(publish(late, scene.deliver(scene.report("block")))) == 1
     assert state(hub, old)[1].startswith(f"superseded by {new[:7]}: block: bot ")
@@ -548,7 +548,7 @@ def test_a_manual_run_for_a_pull_request(hub, scene):
 
 
 def test_an_enterprise_server_s_address_works(hub, scene):
-    from ftgate.publish.hub import Hub, connect
+    from ftgate.github.client import Hub, connect
 
     client = connect(f"{hub.url}/api/v3", "token", pause=None, backoff=0)
     found = Hub(client, events.REPOSITORY, lambda _: None)
@@ -590,7 +590,7 @@ def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
     bad = scene.push()
     late = scene.desk()
     scene.push({"models/bot.yaml": reports.manifest(version="v0")})
-    from ftgate.publish.publisher import publish
+    from ftgate.github.publish import publish
 
     assert int(publish(late, [])) == 3
     assert state(hub, bad)[0] == "error"
@@ -738,7 +738,7 @@ def test_no_event_of_a_fork_s_run_gets_around_the_look_at_its_workflow(hub, scen
 
 def test_a_defect_still_leaves_a_status(hub, scene, monkeypatch):
     head = scene.push()
-    monkeypatch.setattr("ftgate.publish.publisher.keep_comment", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("ftgate.github.publish.keep_comment", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scene.publish(scene.report("pass"))
     assert state(hub, head)[0] == "error"

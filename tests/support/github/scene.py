@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ftgate.publish.case import Desk
-from ftgate.publish.context import read_place
-from ftgate.publish.hub import Hub, connect
-from ftgate.publish.outputs import Runner
-from ftgate.publish.publisher import announce, publish
+from ftgate.github.actions_runner import Runner
+from ftgate.github.client import Hub, connect
+from ftgate.github.event import read_place
+from ftgate.github.pr_state import Desk
+from ftgate.github.publish import announce, publish
 from support import reports
 from support.github import events
 from support.github.server import FakeGitHub

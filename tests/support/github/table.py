@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftgate.publish.audit import waive
-from ftgate.publish.case import Desk
-from ftgate.publish.comment import TRAIL_OPENS
-from ftgate.publish.publisher import announce, publish
+from ftgate.github.audit.history import waive
+from ftgate.github.comment import TRAIL_OPENS
+from ftgate.github.pr_state import Desk
+from ftgate.github.publish import announce, publish
 from ftgate.report.render import MARKER
 from support import reports
 from support.github import events

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from entrypoint.machine import TOOLKIT
-from ftgate.publish.failures import Failure, read_failure
+from ftgate.github.failure_file import Failure, read_failure
 
 SCRIPT = Path(__file__).resolve().parents[3] / "entrypoint" / "docker.sh"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from entrypoint.modes import FAILED, FAILURE, LISTING, REASON, USAGE, Inputs, run_mode, slug
 from ftgate.cli import failure as failing
-from ftgate.publish import failures
+from ftgate.github import failure_file as failures
 
 
 class Recorder:

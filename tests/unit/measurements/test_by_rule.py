@@ -7,7 +7,7 @@ import pytest
 
 from ftgate.domain import Answer, Item, Message, Pair
 from ftgate.measurements.base import Evidence
-from ftgate.measurements.by_rule import second_opinion
+from ftgate.measurements.rule_agreement import second_opinion
 from ftgate.scores import Scored
 
 

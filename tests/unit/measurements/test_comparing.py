@@ -12,7 +12,7 @@ from support.evidence import decided, evidence_of, items, right_or_wrong
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Fitness, Status
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.comparing import ABSOLUTE, RELATIVE, difference, drop
+from ftgate.measurements.estimate import ABSOLUTE, RELATIVE, difference, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail

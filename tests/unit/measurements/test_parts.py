@@ -8,9 +8,9 @@ from support.evidence import described, evidence_of, items
 
 from ftgate.measurements.slices import LEAST_TOPIC, Part
 from ftgate.measurements.tail import Tail
+from ftgate.measurements.tail_map import TailMap
 from ftgate.scores import Scored
 from ftgate.stats.ratio import PairedCounts, drop_interval
-from ftgate.tail_map import TailMap
 
 TAIL = Tail(dataset="q", scorer="exact")
 TOPICS = [f"topic {t}" for t in range(5)]

@@ -12,8 +12,8 @@ from ftgate.config.strict import validate
 from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import seeded
-from ftgate.measurements.beliefs import Beliefs, equivalent, from_samples, in_words
 from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.confidence import Beliefs, equivalent, from_samples, in_words
 from ftgate.measurements.scoring import score_pairs
 from ftgate.stats.calibration import expected_calibration_error
 

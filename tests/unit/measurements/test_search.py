@@ -19,8 +19,8 @@ from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail
+from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.target import Target
-from ftgate.tail_map import TailMap
 from ftgate.verdict import assess
 
 ALL: tuple[Measurement, ...] = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from support import reports
 
-from ftgate.publish.changes import BaseChange, base_changes, changed_manifests, removed_manifests
-from ftgate.publish.hub import File
-from ftgate.publish.records import quoted
-from ftgate.publish.status import DESCRIPTION_LIMIT, description
+from ftgate.github.audit.record import quoted
+from ftgate.github.changed_manifests import BaseChange, base_changes, changed_manifests, removed_manifests
+from ftgate.github.client import File
+from ftgate.github.commit_status import DESCRIPTION_LIMIT, description
 
 GLOBS = ["models/*.yaml"]
 

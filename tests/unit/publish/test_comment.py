@@ -9,8 +9,9 @@ from support import reports
 from unit.report import markdown, samples
 from unit.report.test_escape import HOSTILE, TRICKS
 
-from ftgate.publish.changes import BaseChange
-from ftgate.publish.comment import (
+from ftgate.github.audit.record import Chain, ModelEntry, Record
+from ftgate.github.changed_manifests import BaseChange
+from ftgate.github.comment import (
     HISTORY,
     HISTORY_LIMIT,
     Page,
@@ -22,7 +23,6 @@ from ftgate.publish.comment import (
     read_trail,
     with_waiver,
 )
-from ftgate.publish.records import Chain, ModelEntry, Record
 from ftgate.report.render import MARKER
 
 HEAD = "a" * 40

@@ -6,7 +6,7 @@ import pytest
 from support.github import events, models
 
 from ftgate.errors import ConfigurationError
-from ftgate.publish.context import READERS, STATES, Place, Posting, posting, read_place
+from ftgate.github.event import READERS, STATES, Place, Posting, posting, read_place
 
 
 def place_of(event: str, fork: bool) -> Place:

@@ -11,8 +11,8 @@ import yaml
 from support import reports
 
 from ftgate.config.manifest import Manifest
-from ftgate.publish import inbox
-from ftgate.publish.inbox import Standard, disagreements, receive, unlike_manifest
+from ftgate.github import verify_report as inbox
+from ftgate.github.verify_report import Standard, disagreements, receive, unlike_manifest
 
 _, POLICY = reports.policy()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.publish.records import Chain, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
+from ftgate.github.audit.record import Chain, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
 
 TEXT = st.text(max_size=40)
 

@@ -12,11 +12,11 @@ from support import reports
 from unit.report import samples
 from unit.report.test_escape import HOSTILE
 
-from ftgate.publish.comment import Section
-from ftgate.publish.context import STATES
-from ftgate.publish.outputs import Annotation, Runner, output_lines
-from ftgate.publish.records import Record, quoted
-from ftgate.publish.status import description
+from ftgate.github.actions_runner import Annotation, Runner, output_lines
+from ftgate.github.audit.record import Record, quoted
+from ftgate.github.comment import Section
+from ftgate.github.commit_status import description
+from ftgate.github.event import STATES
 from ftgate.report.statement import PREDICATE, statement
 
 RECORD = Record(time="now", repository="acme/models", head="a" * 40, verdict="block")

@@ -12,9 +12,9 @@ from github import GithubException
 from requests import RequestException
 
 from ftgate.errors import PublishError
-from ftgate.publish.hub import Hub
-from ftgate.publish.records import Chain, Link, Record, read_chain
-from ftgate.publish.retrying import refused, wait_after
+from ftgate.github.audit.record import Chain, Link, Record, read_chain
+from ftgate.github.client import Hub
+from ftgate.github.retry import refused, wait_after
 
 LEDGER_FILE = "ledger.jsonl"
 TRIES = 30

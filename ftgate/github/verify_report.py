@@ -22,9 +22,9 @@ from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.domain import Claim, Finding, Status
 from ftgate.errors import FtgateError, PublishError
+from ftgate.github.suite_check import other_questions
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.publish.suites import other_questions
 from ftgate.report.document import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 

@@ -18,7 +18,7 @@ from ftgate.artifacts.glob import matches
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.strict import MOST_BYTES
 from ftgate.errors import ConfigurationError
-from ftgate.publish.hub import File
+from ftgate.github.client import File
 
 LINK = "120000"
 """Git's file mode of a symbolic link."""

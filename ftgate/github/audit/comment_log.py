@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ftgate.publish.comment import read_trail
-from ftgate.publish.hub import Comment, Hub
-from ftgate.publish.records import Chain, Record
+from ftgate.github.audit.record import Chain, Record
+from ftgate.github.client import Comment, Hub
+from ftgate.github.comment import read_trail
 from ftgate.report.render import MARKER
 
 BOT = "github-actions[bot]"

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from github import Auth, Github, GithubRetry
 
 from ftgate.errors import PublishError
-from ftgate.publish.retrying import Patience, or_none
+from ftgate.github.retry import Patience, or_none
 
 TIMEOUT = 30
 """Seconds that one answer may take."""

@@ -8,18 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from ftgate.errors import FtgateError, PublishError
-from ftgate.publish import judging
-from ftgate.publish.branch import read_ledger
-from ftgate.publish.changes import BaseChange, base_changes, removed_manifests
-from ftgate.publish.comment import Section, difference
-from ftgate.publish.context import Outcome, Place
-from ftgate.publish.hub import Hub, Pull
-from ftgate.publish.inbox import Redo, Standard
-from ftgate.publish.judging import Judged, Rules
-from ftgate.publish.outputs import Runner
-from ftgate.publish.records import Record
-from ftgate.publish.suites import base_suites
-from ftgate.publish.waivers import covering
+from ftgate.github import match_reports as judging
+from ftgate.github.actions_runner import Runner
+from ftgate.github.audit.ledger_branch import read_ledger
+from ftgate.github.audit.record import Record
+from ftgate.github.audit.waivers import covering
+from ftgate.github.changed_manifests import BaseChange, base_changes, removed_manifests
+from ftgate.github.client import Hub, Pull
+from ftgate.github.comment import Section, difference
+from ftgate.github.event import Outcome, Place
+from ftgate.github.match_reports import Judged, Rules
+from ftgate.github.suite_check import base_suites
+from ftgate.github.verify_report import Redo, Standard
 
 DEFAULT_CONTEXT = "ftgate/verdict"
 

@@ -17,11 +17,11 @@ from pathlib import Path, PurePosixPath
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
+from ftgate.github import match_reports as judging
+from ftgate.github.changed_manifests import LINK
+from ftgate.github.client import File, Hub
+from ftgate.github.event import Place
 from ftgate.measurements.registry import read_measurements
-from ftgate.publish import judging
-from ftgate.publish.changes import LINK
-from ftgate.publish.context import Place
-from ftgate.publish.hub import File, Hub
 
 LISTING = "ftgate-job.json"
 """In the folder: which policy, and which manifests are to be judged under it."""

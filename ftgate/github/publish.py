@@ -13,17 +13,17 @@ from pathlib import Path
 
 from ftgate.domain import ExitCode
 from ftgate.errors import FtgateError
-from ftgate.publish import judging
-from ftgate.publish.branch import append
-from ftgate.publish.case import Case, Desk, examine
-from ftgate.publish.comment import Page, Section, compose, read_trail, summary, with_trail
-from ftgate.publish.context import posting
-from ftgate.publish.hub import CommitStatus
-from ftgate.publish.outputs import commands
-from ftgate.publish.records import Record
-from ftgate.publish.retrying import RefusedError
-from ftgate.publish.status import description
-from ftgate.publish.thread import keep_comment
+from ftgate.github import match_reports as judging
+from ftgate.github.actions_runner import commands
+from ftgate.github.audit.comment_log import keep_comment
+from ftgate.github.audit.ledger_branch import append
+from ftgate.github.audit.record import Record
+from ftgate.github.client import CommitStatus
+from ftgate.github.comment import Page, Section, compose, read_trail, summary, with_trail
+from ftgate.github.commit_status import description
+from ftgate.github.event import posting
+from ftgate.github.pr_state import Case, Desk, examine
+from ftgate.github.retry import RefusedError
 from ftgate.report.statement import write_statement
 
 CHECK_NAME = "ftgate report"

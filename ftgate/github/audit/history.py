@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.publish.branch import append, read_ledger
-from ftgate.publish.comment import missing_from, read_trail, with_waiver
-from ftgate.publish.context import STATES
-from ftgate.publish.hub import Comment, CommitStatus, Hub
-from ftgate.publish.records import Chain, Record, anchor_problems, quote, quoted
-from ftgate.publish.status import DESCRIPTION_LIMIT, clip
-from ftgate.publish.thread import ours
-from ftgate.publish.waivers import MAY_WAIVE, unexpired, waiver_for
+from ftgate.github.audit.comment_log import ours
+from ftgate.github.audit.ledger_branch import append, read_ledger
+from ftgate.github.audit.record import Chain, Record, anchor_problems, quote, quoted
+from ftgate.github.audit.waivers import MAY_WAIVE, unexpired, waiver_for
+from ftgate.github.client import Comment, CommitStatus, Hub
+from ftgate.github.comment import missing_from, read_trail, with_waiver
+from ftgate.github.commit_status import DESCRIPTION_LIMIT, clip
+from ftgate.github.event import STATES
 
 DECIDED = ("allow", "block", "hold")
 

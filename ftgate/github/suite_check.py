@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.job import asked_suite, local_resolver
+from ftgate.github.changed_manifests import LINK
+from ftgate.github.client import File, Hub
+from ftgate.jobs.prepare import asked_suite, local_resolver
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.publish.changes import LINK
-from ftgate.publish.hub import File, Hub
 from ftgate.report.document import Report
 
 _POINTER = b"version https://git-lfs.github.com/spec/"

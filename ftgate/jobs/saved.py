@@ -13,7 +13,7 @@ from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
 from ftgate.domain import EngineInfo, Model, Suite
 from ftgate.errors import ConfigurationError
-from ftgate.job import Job, needs_of
+from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 

@@ -13,13 +13,13 @@ from ftgate.artifacts.digest import FileEntry, tree_digest
 from ftgate.artifacts.names import choose
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.publish.changes import ChangedManifest, changed_manifests, files_at
-from ftgate.publish.context import Place
-from ftgate.publish.failures import read_failure
-from ftgate.publish.hub import File, Hub, Pull
-from ftgate.publish.inbox import Delivery, Standard, digest_in, receive, unlike_manifest
-from ftgate.publish.outputs import Annotation
-from ftgate.publish.records import Change, ModelEntry
+from ftgate.github.actions_runner import Annotation
+from ftgate.github.audit.record import Change, ModelEntry
+from ftgate.github.changed_manifests import ChangedManifest, changed_manifests, files_at
+from ftgate.github.client import File, Hub, Pull
+from ftgate.github.event import Place
+from ftgate.github.failure_file import read_failure
+from ftgate.github.verify_report import Delivery, Standard, digest_in, receive, unlike_manifest
 from ftgate.report.document import Report
 from ftgate.report.words import explanation
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from ftgate.errors import ConfigurationError
-from ftgate.publish.records import ModelEntry, Record
+from ftgate.github.audit.record import ModelEntry, Record
 
 MAY_WAIVE = frozenset({"admin", "write"})
 """Permissions, as the platform names them, of those who may waive."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.publish.comment import Section
-from ftgate.publish.context import Outcome
-from ftgate.publish.records import Record, quote
+from ftgate.github.audit.record import Record, quote
+from ftgate.github.comment import Section
+from ftgate.github.event import Outcome
 from ftgate.report import view
 from ftgate.report.escape import plain_line
 from ftgate.report.words import explanation

@@ -9,8 +9,8 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftgate.publish.changes import BaseChange
-from ftgate.publish.records import SHOWN_DIGITS, Chain, Link, ModelEntry, Record, read_chain
+from ftgate.github.audit.record import SHOWN_DIGITS, Chain, Link, ModelEntry, Record, read_chain
+from ftgate.github.changed_manifests import BaseChange
 from ftgate.report import view
 from ftgate.report.document import Report
 from ftgate.report.escape import block, code, inline

@@ -1,0 +1,1 @@
+"""What stays provable: records, their chain, and waivers."""
