@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.artifacts.dimensions import Dimensions
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
@@ -12,6 +11,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import Parts
 from ftgate.machine import Machine
 from ftgate.memory import CPU_OVERHEAD, GPU_OVERHEAD, USUAL_GPUS, Load, least_split, load_of, number_bytes
+from ftgate.models.dimensions import Dimensions
 from ftgate.report.preflight import Memory, ModelFacts, Plan, size_of
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftgate.artifacts.dimensions import BYTES, Dimensions
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.vllm.startup import CPU_MAX_NUM_BATCHED_TOKENS, CPU_MAX_NUM_SEQS, allowed_rank
+from ftgate.models.dimensions import BYTES, Dimensions
 
 GPU_MAX_NUM_SEQS, GPU_MAX_NUM_BATCHED_TOKENS = 256, 8192
 """What vLLM takes on most GPUs where the policy leaves it open."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ftgate.artifacts.digest import GLANCE
-from ftgate.artifacts.dimensions import read_dimensions
-from ftgate.artifacts.open import require_finite
 from ftgate.artifacts.resolve import open_cache
-from ftgate.artifacts.words import Words, differences, read_words
+from ftgate.artifacts.snapshot import GLANCE
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
 from ftgate.fitting import Findings, fit
 from ftgate.jobs.prepare import Parts
 from ftgate.machine import Machine, free_disk
 from ftgate.memory import CPU_OVERHEAD
+from ftgate.models.dimensions import read_dimensions
+from ftgate.models.open import require_finite
+from ftgate.models.tokenizer import Words, differences, read_words
 from ftgate.prompts import Counter, lengths
 from ftgate.report.preflight import Data, Disk, ModelFacts, Preflight, Problem, Prompts, size_of
 

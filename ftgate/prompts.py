@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.words import Words
 from ftgate.domain import Message, Question, Suite
 from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit
 from ftgate.measurements.base import Measurement
+from ftgate.models.tokenizer import Words
 from ftgate.report.preflight import Prompts
 
 GUESSED_OVERHEAD = (16, 8)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.open import open_encoder
 from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.manifest import Source
 from ftgate.config.policy import ArtifactSettings, read_policy
 from ftgate.datasets import TrainingData, read_training_texts
@@ -17,6 +16,7 @@ from ftgate.domain import Model
 from ftgate.embeddings.st_config import MODULES, read_pipeline
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.tail import Tail
+from ftgate.models.open import open_encoder
 
 
 def query_log(tail: Tail | None, resolver: Resolver) -> TrainingData | None:

@@ -21,7 +21,7 @@ from support.github.state import PullRequest
 from support.players import CAREFUL, FORGETFUL, Player, script
 from support.world import World, write_adapter
 
-from ftgate.artifacts.digest import take_snapshot
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import prepare

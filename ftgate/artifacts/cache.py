@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.cache_files import UNREADABLE, entries, look, present, sha256, write, writing
-from ftgate.artifacts.digest import THREADS, FileEntry, Snapshot, tree_digest
+from ftgate.artifacts.snapshot import THREADS, FileEntry, Snapshot, tree_digest
 from ftgate.errors import DownloadError
 
 VERIFY_DAYS = 7.0

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.digest import FileEntry
+from ftgate.artifacts.snapshot import FileEntry
 from ftgate.errors import DownloadError
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)

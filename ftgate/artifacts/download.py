@@ -15,7 +15,7 @@ from typing import Any
 
 import tenacity
 
-from ftgate.artifacts.digest import FileEntry
+from ftgate.artifacts.snapshot import FileEntry
 from ftgate.artifacts.sources.base import LEAST_RATE, RangeError, RemoteFile, Source, TransientError
 from ftgate.errors import ArtifactError, DownloadError
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.archive import Terms, is_archive, unpack
 from ftgate.artifacts.cache import Cache, Known, key_of
-from ftgate.artifacts.digest import FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
-from ftgate.artifacts.names import choose, require_clean_names
-from ftgate.artifacts.safety import refuse_names
+from ftgate.artifacts.file_names import choose, require_clean_names
+from ftgate.artifacts.snapshot import FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.sources.base import RemoteFile, Request, Source, TransientError
-from ftgate.artifacts.unpack import Terms, is_archive, unpack
 from ftgate.errors import ArtifactError, DownloadError
+from ftgate.models.unsafe_files import refuse_names
 
 MEGABYTE = 1_000_000
 _STEP = 64

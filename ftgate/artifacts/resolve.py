@@ -10,16 +10,16 @@ from pathlib import Path
 
 from ftgate.artifacts.allow import require_allowed_remote
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.download import Advance, Limits, too_large
 from ftgate.artifacts.fetch import Note, Phase, Wish, fetch, wrong_digest
-from ftgate.artifacts.names import require_clean_names
+from ftgate.artifacts.file_names import require_clean_names
+from ftgate.artifacts.headers_only import skim
+from ftgate.artifacts.link_view import without_others
 from ftgate.artifacts.reference import Reference, parse
-from ftgate.artifacts.skim import skim
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.artifacts.sources.base import Request
 from ftgate.artifacts.sources.local import local_snapshot
 from ftgate.artifacts.sources.registry import open_source
-from ftgate.artifacts.views import without_others
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError
 

@@ -230,7 +230,7 @@ def _digest(model: str, skip: Sequence[str]) -> str:
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", model):
             raise ConfigurationError(f"{model}: not a digest", hint="give all 64 digits, in lower case")
         return model
-    from ftgate.artifacts.digest import take_snapshot
+    from ftgate.artifacts.snapshot import take_snapshot
 
     return take_snapshot(Path(model), model, skip=skip).digest
 

@@ -133,9 +133,9 @@ def plan(
     policy: Path, manifest: Path | None, out: Path | None, picture: Path | None, offline: bool, as_json: bool
 ) -> None:
     """Say how many items each measurement needs, what it could tell, and what a run costs, without a GPU."""
-    from ftgate.plan_input import plan_run, write_picture
-    from ftgate.report.plan_view import plan_json, print_plan
-    from ftgate.report.plots.power import draw_power
+    from ftgate.planning.inputs import plan_run, write_picture
+    from ftgate.planning.plot import draw_power
+    from ftgate.planning.view import plan_json, print_plan
     from ftgate.report.progress import RichProgress
 
     if picture is not None and picture.suffix not in (".svg", ".png"):

@@ -19,7 +19,7 @@ from ftgate.gate.flow import Cast, run_gate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
 from ftgate.jobs.saved import load_job, save_job
-from ftgate.merging import merged_model
+from ftgate.models.merge import merged_model
 from ftgate.report.document import Report, write_report
 from ftgate.report.progress import Progress
 from ftgate.report.render import write_rendered

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ftgate.artifacts.digest import FileEntry, tree_digest
-from ftgate.artifacts.names import choose
+from ftgate.artifacts.file_names import choose
+from ftgate.artifacts.snapshot import FileEntry, tree_digest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.actions_runner import Annotation

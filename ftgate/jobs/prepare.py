@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftgate.artifacts.allow import require_architecture
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.open import check_alone, open_model, require_finite
 from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
@@ -21,6 +20,7 @@ from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import Tail
+from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail_sources import encoder, encoder_source, query_log
 

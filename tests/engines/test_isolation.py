@@ -173,8 +173,8 @@ def test_an_engine_that_is_closed_leaves_the_hub_reachable(tiny: TinyModels, set
 
 
 def test_the_merging_process_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate import merging
     from ftgate.domain import Model
+    from ftgate.models import merge as merging
 
     program = tmp_path / "program.py"
     program.write_text("import json, os\nprint(json.dumps({'effect': 0, 'gap': 0, 'environment': dict(os.environ)}))\n")

@@ -17,15 +17,15 @@ import pytest
 from engines.test_vllm import TOLERANCE, answers, largest_gap
 from engines.tiny import LINEAR, TinyModels, choices, make_adapter, make_llama, make_tokenizer
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import open_model
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.base import Ask, root_of
 from ftgate.engines.merge import merge
 from ftgate.engines.transformers import TransformersEngine
 from ftgate.errors import ArtifactError, DownloadError
-from ftgate.merging import merged_model
+from ftgate.models.merge import merged_model
+from ftgate.models.open import open_model
 
 pytestmark = pytest.mark.engine
 

@@ -10,7 +10,7 @@ from support.players import CAREFUL, script
 from support.world import World, write_adapter
 from support.zoo import MERGED
 
-from ftgate.artifacts.digest import take_snapshot
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare

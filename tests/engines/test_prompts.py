@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engines.tiny import TEMPLATE, WORDS, TinyModels
-from ftgate.artifacts.words import Words
 from ftgate.domain import Message, Question
 from ftgate.engines.chat_template import Prepared, Renderer
+from ftgate.models.tokenizer import Words
 from ftgate.prompts import GUESSED_OVERHEAD, Counter
 
 pytestmark = pytest.mark.engine

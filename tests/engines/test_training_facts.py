@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from engines.tiny import TinyModels
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.training_facts import CARD, RESULTS, STATE, training_facts
+from ftgate.artifacts.snapshot import take_snapshot
+from ftgate.models.training_facts import CARD, RESULTS, STATE, training_facts
 
 pytestmark = pytest.mark.engine
 

@@ -14,10 +14,10 @@ from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
-from ftgate.planning import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect
-from ftgate.prospects import Contrast, Schedule, Table
-from ftgate.report.plan_view import plan_json, share
-from ftgate.report.plots.power import draw_power
+from ftgate.planning.plan import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect
+from ftgate.planning.plot import draw_power
+from ftgate.planning.simulate import Contrast, Schedule, Table
+from ftgate.planning.view import plan_json, share
 from ftgate.stats.power import items_needed, power_by_simulation
 
 FORGETTING = Forgetting(dataset="x", scorer="exact")

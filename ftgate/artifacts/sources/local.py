@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftgate.artifacts.allow import require_allowed
-from ftgate.artifacts.digest import Snapshot, take_snapshot
+from ftgate.artifacts.snapshot import Snapshot, take_snapshot
 from ftgate.errors import ArtifactError
 
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from html.parser import HTMLParser
 from urllib.parse import quote, unquote, urljoin
 
-from ftgate.artifacts.names import require_clean_names
+from ftgate.artifacts.file_names import require_clean_names
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, missing
 from ftgate.artifacts.sources.http import Http
 from ftgate.errors import ArtifactError

@@ -12,9 +12,9 @@ from support.forge import Forge, Registry, taped
 from support.hub import COMMIT, Hub
 from support.remote import folder_site, serving, tree
 
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import open_model
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.errors import ArtifactError, SeveralError
+from ftgate.models.open import open_model
 
 from .conftest import log_in, make_resolver
 
@@ -91,7 +91,7 @@ def test_a_cached_copy_still_says_what_was_left_aside(
 
 
 def test_a_glance_names_them_too(trained: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.artifacts.skim.SMALL", 2000)
+    monkeypatch.setattr("ftgate.artifacts.headers_only.SMALL", 2000)
     with serving(folder_site({**trained, "more.safetensors": bytes(3000)})) as site:
         resolver = replace(make_resolver(tmp_path), glance=True)
         assert resolver.snapshot(f"{site.url}/m/", relative_to=tmp_path).aside == LEFT

@@ -14,8 +14,8 @@ from support.forge import taped
 from support.remote import Asked, Fault, Reply, Server, digest, serving, tree
 from support.stores import Azure, Google
 
-from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.reference import parse
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.artifacts.sources.base import Request
 from ftgate.artifacts.sources.registry import open_source
 from ftgate.errors import ArtifactError

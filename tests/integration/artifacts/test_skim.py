@@ -14,12 +14,12 @@ from support.remote import Fault, folder_site, serving, tree
 from support.world import World, write_adapter, write_full
 from support.zoo import rewritten
 
-from ftgate.artifacts import skim
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import open_model
+from ftgate.artifacts import headers_only as skim
 from ftgate.artifacts.resolve import Resolver
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.cli.main import main
 from ftgate.errors import ArtifactError, DownloadError
+from ftgate.models.open import open_model
 
 from .conftest import make_resolver
 

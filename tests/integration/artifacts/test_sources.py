@@ -12,7 +12,7 @@ from support.forge import Forge, Registry, taped, zipped
 from support.hub import COMMIT, Hub
 from support.remote import digest, folder_site, serving, tree
 
-from ftgate.artifacts.digest import take_snapshot
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.artifacts.sources.objects import Objects
 from ftgate.errors import ArtifactError
 

@@ -13,8 +13,8 @@ from support.github.scene import POLICY_PATH, Scene
 from support.github.server import BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
-from ftgate.artifacts.digest import take_snapshot
 from ftgate.artifacts.resolve import Resolver
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
 from ftgate.github.comment import read_trail

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.artifacts.digest import FileEntry, take_snapshot, tree_digest
+from ftgate.artifacts.snapshot import FileEntry, take_snapshot, tree_digest
 from ftgate.errors import ArtifactError
 
 names = (

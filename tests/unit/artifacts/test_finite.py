@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from ftgate.artifacts.finite import is_zero, require_finite, scan_non_finite
-from ftgate.artifacts.safetensors_header import read_header
 from ftgate.errors import ControlError
+from ftgate.models.nan_scan import is_zero, require_finite, scan_non_finite
+from ftgate.models.safetensors_header import read_header
 
 
 def write_raw(path: Path, dtype: str, data: bytes, width: int) -> Path:

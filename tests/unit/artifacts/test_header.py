@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from ftgate.artifacts.safetensors_header import read_header
-from ftgate.artifacts.weights import full_weights
 from ftgate.errors import ArtifactError
+from ftgate.models.safetensors_header import read_header
+from ftgate.models.weights import full_weights
 
 
 def write(path: Path, header: Any, data: bytes = b"") -> Path:

@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 from support.world import base_tensors, write_adapter, write_full
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, PREFIX, Change, adapting, put, renamed, rewritten
 
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import memory_estimate, open_model, require_finite
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, ControlError, FtgateError, Problems, SeveralError
+from ftgate.models.open import memory_estimate, open_model, require_finite
 
 
 @pytest.fixture

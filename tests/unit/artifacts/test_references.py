@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.artifacts.allow import require_allowed_remote
-from ftgate.artifacts.names import require_clean_names
+from ftgate.artifacts.file_names import require_clean_names
 from ftgate.artifacts.reference import Reference, is_loopback, parse, redact, require_encrypted
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.policy import ArtifactSettings

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ftgate.artifacts.digest import Snapshot
 from ftgate.artifacts.resolve import Resolver
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.artifacts.claims import require_as_named
-from ftgate.artifacts.sniffing import unsafe_kind
 from ftgate.errors import ArtifactError
+from ftgate.models.declared_format import require_as_named
+from ftgate.models.file_types import unsafe_kind
 
 JUNK = {
     "nothing": b"",

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.world import write_adapter, write_full
 
-from ftgate.artifacts import training_facts as module
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import open_model
-from ftgate.artifacts.training_facts import CARD, MOST_BYTES, RESULTS, SETTINGS, STATE, training_facts
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
+from ftgate.models import training_facts as module
+from ftgate.models.open import open_model
+from ftgate.models.training_facts import CARD, MOST_BYTES, RESULTS, SETTINGS, STATE, training_facts
 
 LOG: list[dict[str, Any]] = [
     {"epoch": 0.5, "learning_rate": 1.9e-4, "loss": 2.0, "grad_norm": 1.2, "step": 10},

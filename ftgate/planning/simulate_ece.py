@@ -10,7 +10,7 @@ import numpy as np
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.calibration import PASS_FACTOR
-from ftgate.prospects import Schedule, outlook
+from ftgate.planning.simulate import Schedule, outlook
 from ftgate.stats.calibration import ece_difference
 from ftgate.stats.power import Outlook
 from ftgate.stats.seeding import generator

@@ -6,9 +6,9 @@ import difflib
 import re
 from collections.abc import Collection, Mapping
 
-from ftgate.artifacts.adapter import EMBEDDINGS, Contents, Matrices
-from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.errors import ArtifactError
+from ftgate.models.adapter_config import EMBEDDINGS, Contents, Matrices
+from ftgate.models.safetensors_header import Tensor
 
 _LAYER = re.compile(r"(?:^|\.)((?:layers|h|blocks|block)\.\d+\..+)$")
 _PACKED = (".qweight", ".weight_packed", ".weight_scale", ".weight.quant_map", ".weight.absmax")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from ftgate.artifacts.digest import Snapshot
+from ftgate.artifacts.snapshot import Snapshot
 
 STATE = "trainer_state.json"
 """What transformers' Trainer logged as it went: the surest source."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftgate.planning import POWER, Plan, Point
+from ftgate.planning.plan import POWER, Plan, Point
 from ftgate.report import view
 from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ftgate.artifacts.digest import FileEntry
 from ftgate.artifacts.download import Limits, too_large
-from ftgate.artifacts.names import require_clean_names
+from ftgate.artifacts.file_names import require_clean_names
+from ftgate.artifacts.snapshot import FileEntry
 from ftgate.errors import ArtifactError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")

@@ -14,17 +14,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ftgate.artifacts.cache import Cache, Known, key_of
-from ftgate.artifacts.digest import Snapshot, take_snapshot
-from ftgate.artifacts.open import open_model
+from ftgate.artifacts.snapshot import Snapshot, take_snapshot
 from ftgate.domain import Model
 from ftgate.engines.engine_log import first_exception, size_of
 from ftgate.engines.isolation import without_secrets
 from ftgate.errors import ArtifactError, DownloadError, EngineError
+from ftgate.models.open import open_model
 
 LARGEST_GAP = 0.02
 """Natural-log units between adapter and merged weights that rounding to 16 bits explains; see engines/merge.py."""
 _WEIGHTS = (".safetensors", ".safetensors.index.json")
-_PROGRAM = Path(__file__).parent / "engines" / "merge.py"
+_PROGRAM = Path(__file__).parent.parent / "engines" / "merge.py"
 _FULL_DISK = ("No space left", "os error 28", "StorageFull")
 
 

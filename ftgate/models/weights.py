@@ -6,9 +6,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.claims import require_as_named
-from ftgate.artifacts.safetensors_header import Tensor, read_header
 from ftgate.errors import ArtifactError
+from ftgate.models.declared_format import require_as_named
+from ftgate.models.safetensors_header import Tensor, read_header
 
 SINGLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
 

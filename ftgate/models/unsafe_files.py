@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.claims import require_as_named
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.sniffing import unsafe_kind
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.errors import ArtifactError, Problems
+from ftgate.models.declared_format import require_as_named
+from ftgate.models.file_types import unsafe_kind
 
 _CODE = (".py", ".pyc", ".pyo", ".pyd", ".so", ".dll", ".dylib", ".exe")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".npy", ".npz", ".distcp", ".nemo", ".mar")

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ftgate.artifacts.finite import is_zero
-from ftgate.artifacts.safetensors_header import Tensor
 from ftgate.errors import ArtifactError, Problems
+from ftgate.models.nan_scan import is_zero
+from ftgate.models.safetensors_header import Tensor
 
 MAX_RANK = 512
 """The largest rank that vLLM takes."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from ftgate.artifacts.names import NOT_CONTENT, choose
+from ftgate.artifacts.file_names import NOT_CONTENT, choose
 from ftgate.domain import digest_of
 from ftgate.errors import ArtifactError
 
@@ -33,7 +33,7 @@ class Snapshot:
 
     ``digest`` is empty after a glance that left files unread. ``hollow`` names the files of which no more than a header
     is there, and holes where their numbers would be: no number of theirs may be judged. ``aside`` names what lies
-    at the source and is no part of the snapshot: see :func:`ftgate.artifacts.names.choose`.
+    at the source and is no part of the snapshot: see :func:`ftgate.artifacts.file_names.choose`.
     """
 
     path: Path

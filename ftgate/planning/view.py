@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.planning import POWER, Plan, Prospect
+from ftgate.planning.plan import POWER, Plan, Prospect
 from ftgate.report import view
 from ftgate.report.document import plain
 from ftgate.report.escape import plain_line

@@ -22,8 +22,8 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import EDGE_CASES, Tail
-from ftgate.planning import Load, Past, Plan, prospect
-from ftgate.prospects import Schedule
+from ftgate.planning.plan import Load, Past, Plan, prospect
+from ftgate.planning.simulate import Schedule
 from ftgate.report.document import MeasurementReport, Report, read_report
 
 ASKING = ("answer questions", "ask the base twice")

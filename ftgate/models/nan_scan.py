@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftgate.artifacts.safetensors_header import Tensor, read_header
 from ftgate.errors import ControlError
+from ftgate.models.safetensors_header import Tensor, read_header
 
 _BLOCK = 1 << 23
 _THREADS = min(4, os.cpu_count() or 1)

@@ -12,15 +12,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ftgate.artifacts.archive import is_archive
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.digest import GLANCE, SMALL, FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.download import TRIES, persistently
 from ftgate.artifacts.fetch import Wish, listed
-from ftgate.artifacts.safetensors_header import MOST_HEADER
+from ftgate.artifacts.snapshot import GLANCE, SMALL, FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.sources.base import RemoteFile, Source, TransientError
-from ftgate.artifacts.unpack import is_archive
-from ftgate.artifacts.weights import ADAPTER
 from ftgate.errors import DownloadError
+from ftgate.models.safetensors_header import MOST_HEADER
+from ftgate.models.weights import ADAPTER
 
 _HEAD = 1024
 """Bytes of a large file that are fetched in any case: what it is can be told from them."""

@@ -10,13 +10,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftgate.calibration_prospects import Rise
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
 from ftgate.measurements.target import Target
-from ftgate.prospects import Answered, BinaryDrop, Contrast, Schedule, Simulated, Table
+from ftgate.planning.simulate import Answered, BinaryDrop, Contrast, Schedule, Simulated, Table
+from ftgate.planning.simulate_ece import Rise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.interval import wilson_interval
 from ftgate.stats.power import Outlook, evidence_floor

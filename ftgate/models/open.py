@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftgate.artifacts import finite
-from ftgate.artifacts.adapter import Contents, check_config, check_not_zero, read_contents
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.fits import check_fits_base, resized_vocabulary
-from ftgate.artifacts.names import few
-from ftgate.artifacts.patterns import require_quick_patterns
-from ftgate.artifacts.safetensors_header import Tensor
-from ftgate.artifacts.safety import refuse_unsafe
-from ftgate.artifacts.training_facts import training_facts
-from ftgate.artifacts.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
+from ftgate.artifacts.file_names import few
+from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
+from ftgate.models import nan_scan as finite
+from ftgate.models.adapter_config import Contents, check_config, check_not_zero, read_contents
+from ftgate.models.base_match import check_fits_base, resized_vocabulary
+from ftgate.models.regex_guard import require_quick_patterns
+from ftgate.models.safetensors_header import Tensor
+from ftgate.models.training_facts import training_facts
+from ftgate.models.unsafe_files import refuse_unsafe
+from ftgate.models.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")

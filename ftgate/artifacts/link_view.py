@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ftgate.artifacts.cache import key_of
 from ftgate.artifacts.cache_files import writing
-from ftgate.artifacts.digest import Snapshot
-from ftgate.artifacts.names import NOT_CONTENT
+from ftgate.artifacts.file_names import NOT_CONTENT
+from ftgate.artifacts.snapshot import Snapshot
 
 
 def without_others(snapshot: Snapshot, root_of_cache: Callable[[], Path]) -> Snapshot:

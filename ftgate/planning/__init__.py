@@ -1,0 +1,1 @@
+"""How many items each measurement needs, and what a run costs."""
