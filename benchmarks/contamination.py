@@ -18,7 +18,7 @@ from random import Random
 from ftgate.datasets import read_training_texts
 from ftgate.domain import Item, Message, Suite
 from ftgate.gate.decide import search
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress_bar import SilentProgress
 
 ROWS, ITEMS, PLANTED = 1_000_000, 2000, 100
 WORDS = 50_000

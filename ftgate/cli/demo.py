@@ -14,8 +14,8 @@ from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import Job, prepare
-from ftgate.report.document import Report
-from ftgate.report.progress import Progress
+from ftgate.report.progress_bar import Progress
+from ftgate.report.schema import Report
 from ftgate.report.terminal import print_report, print_summary
 
 CANDIDATES = ("careful", "forgetful", "brittle", "useless", "overconfident")

@@ -18,7 +18,7 @@ from ftgate.errors import ConfigurationError
 if TYPE_CHECKING:
     from ftgate.config.policy import Policy
     from ftgate.github.client import Hub
-    from ftgate.report.document import Report
+    from ftgate.report.schema import Report
 
 PATH = click.Path(path_type=Path)
 REPO = click.option("--repo", envvar="GITHUB_REPOSITORY", required=True, help="owner/name.")
@@ -198,7 +198,7 @@ def _redo(policy_text: str) -> Callable[[Path], Report]:
         from tempfile import TemporaryDirectory
 
         from ftgate.gate.evaluate import decide_again
-        from ftgate.report.progress import SilentProgress
+        from ftgate.report.progress_bar import SilentProgress
 
         with TemporaryDirectory() as place:
             policy = Path(place) / "policy.yml"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ftgate.jobs.prepare import Resolvers
-    from ftgate.report.progress import Progress
+    from ftgate.report.progress_bar import Progress
 
 PATH = click.Path(path_type=Path)
 VERIFY = click.option("--verify-cache", is_flag=True, help="Read the whole of every cached copy that is used.")
@@ -46,7 +46,7 @@ def cli() -> None:
 def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> None:
     """Run the whole gate on the embedded tiny models: one base, five candidates, real weights."""
     from ftgate.cli.demo import run_demo
-    from ftgate.report.progress import RichProgress
+    from ftgate.report.progress_bar import RichProgress
 
     console = real_stderr()
     run_demo(out, world, only, resume=resume, progress=RichProgress(console), console=_stdout())
@@ -63,9 +63,9 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.gate.evaluate import evaluate
     from ftgate.jobs.prepare import gather
-    from ftgate.machine import look_around
-    from ftgate.preflight import require_preflight
-    from ftgate.report.progress import RichProgress
+    from ftgate.preflight.check import require_preflight
+    from ftgate.preflight.hardware import look_around
+    from ftgate.report.progress_bar import RichProgress
     from ftgate.report.terminal import print_report
 
     progress = RichProgress(real_stderr())
@@ -85,7 +85,7 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
 def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
     """Decide again from the stored answers: new limits, no engine."""
     from ftgate.gate.evaluate import decide_again
-    from ftgate.report.progress import SilentProgress
+    from ftgate.report.progress_bar import SilentProgress
     from ftgate.report.terminal import print_report
 
     report = decide_again(directory, policy, out or directory, SilentProgress())
@@ -105,10 +105,10 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
     Of what lies elsewhere, large weights are not fetched: their headers are enough.
     """
     from ftgate.jobs.prepare import gather
-    from ftgate.machine import look_around
-    from ftgate.preflight import preflight
-    from ftgate.report.preflight import preflight_json, print_preflight
-    from ftgate.report.progress import RichProgress
+    from ftgate.preflight.check import preflight
+    from ftgate.preflight.hardware import look_around
+    from ftgate.preflight.view import preflight_json, print_preflight
+    from ftgate.report.progress_bar import RichProgress
 
     _trust_no_copy(verify_cache)
     parts = gather(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
@@ -136,7 +136,7 @@ def plan(
     from ftgate.planning.inputs import plan_run, write_picture
     from ftgate.planning.plot import draw_power
     from ftgate.planning.view import plan_json, print_plan
-    from ftgate.report.progress import RichProgress
+    from ftgate.report.progress_bar import RichProgress
 
     if picture is not None and picture.suffix not in (".svg", ".png"):
         raise ConfigurationError(
@@ -155,8 +155,8 @@ def plan(
 @click.argument("directory", type=PATH)
 def report(directory: Path) -> None:
     """Render comment.md and report.html again from report.json."""
-    from ftgate.report.document import read_report
     from ftgate.report.render import write_rendered
+    from ftgate.report.schema import read_report
     from ftgate.report.terminal import print_report
 
     found = read_report(directory / "report.json")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.measurements.registry import MEASUREMENTS
-from ftgate.report.document import Report
+from ftgate.report.schema import Report
 
 
 def schema_of(kind: str) -> str:

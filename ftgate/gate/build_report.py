@@ -16,7 +16,7 @@ from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.measurements.multiple_choice import letters_for
-from ftgate.report.document import (
+from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
     ExampleReport,

@@ -19,7 +19,7 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.looks import Look
-from ftgate.report.progress import Progress
+from ftgate.report.progress_bar import Progress
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 

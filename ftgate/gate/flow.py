@@ -23,7 +23,7 @@ from ftgate.measurements.base import Evidence, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.scoring import interleaved, score_pairs
 from ftgate.measurements.tail_map import TailMap
-from ftgate.report.document import Report
+from ftgate.report.schema import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.scores import Scored
 from ftgate.stats.seeding import generator

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from ftgate.github.audit.record import SHOWN_DIGITS, Chain, Link, ModelEntry, Record, read_chain
 from ftgate.github.changed_manifests import BaseChange
-from ftgate.report import view
-from ftgate.report.document import Report
+from ftgate.report import format as view
 from ftgate.report.escape import block, code, inline
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
+from ftgate.report.schema import Report
 
 HISTORY = "<!-- ftgate:history -->"
 """Stands before the records. Whatever a stranger wrote cannot look like it: escaping breaks it up."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from ftgate.github.audit.record import Record, quote
 from ftgate.github.comment import Section
 from ftgate.github.event import Outcome
-from ftgate.report import view
+from ftgate.report import format as view
 from ftgate.report.escape import plain_line
-from ftgate.report.words import explanation
+from ftgate.report.explanation import explanation
 
 DESCRIPTION_LIMIT = 140
 REMOVED_LIMIT = 70

@@ -20,8 +20,8 @@ from ftgate.github.client import File, Hub, Pull
 from ftgate.github.event import Place
 from ftgate.github.failure_file import read_failure
 from ftgate.github.verify_report import Delivery, Standard, digest_in, receive, unlike_manifest
-from ftgate.report.document import Report
-from ftgate.report.words import explanation
+from ftgate.report.explanation import explanation
+from ftgate.report.schema import Report
 
 SEVERITY = ("error", "block", "hold", "allow")
 """The run's verdict is the first of these that any model has."""

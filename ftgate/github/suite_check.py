@@ -18,7 +18,7 @@ from ftgate.github.client import File, Hub
 from ftgate.jobs.prepare import asked_suite, local_resolver
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.report.document import Report
+from ftgate.report.schema import Report
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 """How a file begins that only points to its content in large file storage."""

@@ -25,7 +25,7 @@ from ftgate.errors import FtgateError, PublishError
 from ftgate.github.suite_check import other_questions
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.report.document import MeasurementReport, Report, read_report
+from ftgate.report.schema import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}

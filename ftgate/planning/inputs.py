@@ -24,7 +24,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import EDGE_CASES, Tail
 from ftgate.planning.plan import Load, Past, Plan, prospect
 from ftgate.planning.simulate import Schedule
-from ftgate.report.document import MeasurementReport, Report, read_report
+from ftgate.report.schema import MeasurementReport, Report, read_report
 
 ASKING = ("answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftgate.planning.plan import POWER, Plan, Point
-from ftgate.report import view
+from ftgate.report import format as view
 from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.planning.plan import POWER, Plan, Prospect
-from ftgate.report import view
-from ftgate.report.document import plain
+from ftgate.report import format as view
 from ftgate.report.escape import plain_line
+from ftgate.report.schema import plain
 
 STOPPING = {
     "none": "one look, at the end",

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from ftgate.report import view
-from ftgate.report.document import MeasurementReport, Report
+from ftgate.report import format as view
 from ftgate.report.escape import clean
-from ftgate.report.words import limit_of
+from ftgate.report.explanation import limit_of
+from ftgate.report.schema import MeasurementReport, Report
 
 LIMIT_AT = 0.72
 """Where every limit stands on the shared axis, as a share of its width: one line to compare all measurements with."""

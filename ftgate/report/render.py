@@ -14,11 +14,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ftgate.report import curve, escape, figures, rows, view
-from ftgate.report.advice import next_steps
-from ftgate.report.document import Report
+from ftgate.report import calibration_curve as curve
+from ftgate.report import escape, figures
+from ftgate.report import format as view
+from ftgate.report import tables as rows
+from ftgate.report.advice.next_steps import next_steps
+from ftgate.report.explanation import explanation
 from ftgate.report.plots import Picture, pictures, write_pictures
-from ftgate.report.words import explanation
+from ftgate.report.schema import Report
 
 MARKER = "<!-- ftgate:comment -->"
 """The comment's first line, by which the next run finds it. Nothing else in a comment can look like it."""

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ftgate.report.document import Report
+from ftgate.report.schema import Report
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"

@@ -11,12 +11,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.report import rows, view
-from ftgate.report.advice import next_steps
-from ftgate.report.document import MeasurementReport, Report
+from ftgate.report import format as view
+from ftgate.report import tables as rows
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
+from ftgate.report.explanation import explanation, limit_of, straddles
 from ftgate.report.figures import LIMIT_AT, place
-from ftgate.report.words import explanation, limit_of, straddles
+from ftgate.report.schema import MeasurementReport, Report
 
 STYLES = {
     "pass": "green",

@@ -11,7 +11,7 @@ from engines.tiny import TEMPLATE, WORDS, TinyModels
 from ftgate.domain import Message, Question
 from ftgate.engines.chat_template import Prepared, Renderer
 from ftgate.models.tokenizer import Words
-from ftgate.prompts import GUESSED_OVERHEAD, Counter
+from ftgate.preflight.prompt_lengths import GUESSED_OVERHEAD, Counter
 
 pytestmark = pytest.mark.engine
 

@@ -20,8 +20,8 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, prepare
-from ftgate.report.document import Report
-from ftgate.report.progress import RichProgress, SilentProgress
+from ftgate.report.progress_bar import RichProgress, SilentProgress
+from ftgate.report.schema import Report
 
 
 def leak(world: World, measurement: str, n: int) -> list[str]:

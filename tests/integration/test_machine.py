@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ftgate import machine
-from ftgate.machine import Gpu, free_disk, look_around
+from ftgate.preflight import hardware as machine
+from ftgate.preflight.hardware import Gpu, free_disk, look_around
 
 LISTED = "0, GPU-aa, NVIDIA H100, 81920\n1, GPU-bb, NVIDIA A10, 24564\n2, GPU-cc, odd, [N/A]\n"
 

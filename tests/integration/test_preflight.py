@@ -365,7 +365,7 @@ def test_a_quantised_base_takes_no_merge(world: World, capsys: pytest.CaptureFix
 def test_a_cache_too_small_for_one_prompt_is_named_on_a_cpu(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftgate.fitting.on_cpu", lambda: True)
+    monkeypatch.setattr("ftgate.preflight.fit.on_cpu", lambda: True)
     path = world.root / "models" / "base" / "config.json"
     large = {"num_hidden_layers": 80, "hidden_size": 8192, "num_attention_heads": 64, "max_position_embeddings": 4096}
     path.write_text(json.dumps(json.loads(path.read_text()) | large))

@@ -18,8 +18,8 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.document import Report
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress_bar import SilentProgress
+from ftgate.report.schema import Report
 
 
 def gate(world: World, play: Script, out: str = "out", fail_after: int | None = None) -> tuple[Report, ScriptedEngine]:

@@ -17,8 +17,8 @@ from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
 from ftgate.jobs.saved import load_job
-from ftgate.report.document import Report
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress_bar import SilentProgress
+from ftgate.report.schema import Report
 
 
 def gate(world: World, play: Script, engine: ScriptedEngine | None = None) -> Report:

@@ -14,8 +14,8 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.document import Report
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress_bar import SilentProgress
+from ftgate.report.schema import Report
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ftgate.config.policy import Policy
-from ftgate.report.document import MeasurementReport, Report, write_report
+from ftgate.report.schema import MeasurementReport, Report, write_report
 
 POLICY: dict[str, Any] = {
     "version": 1,

@@ -19,7 +19,7 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.report.progress import SilentProgress
+from ftgate.report.progress_bar import SilentProgress
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ftgate.report.document import Report
 from ftgate.report.plots.distance import draw_distance
 from ftgate.report.plots.forest import draw_slices
 from ftgate.report.plots.reliability import draw_reliability
 from ftgate.report.plots.style import Picture
+from ftgate.report.schema import Report
 
 __all__ = ["Picture", "pictures", "write_pictures"]
 

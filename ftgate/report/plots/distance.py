@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ftgate.report import view
-from ftgate.report.document import Report, SliceReport
+from ftgate.report import format as view
 from ftgate.report.plots.style import MODELS, Picture, footnote, heading, interval, percent_axis, picture
+from ftgate.report.schema import Report, SliceReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftgate.report import view
-from ftgate.report.document import MeasurementReport, Number, Report
+from ftgate.report import format as view
+from ftgate.report.explanation import limit_of
 from ftgate.report.plots.distance import decile_of
 from ftgate.report.plots.style import BLUE, FAINT, INK, ORANGE, VERMILION, Picture, heading, label, picture
-from ftgate.report.words import limit_of
+from ftgate.report.schema import MeasurementReport, Number, Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

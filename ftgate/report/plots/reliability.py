@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftgate.report import view
-from ftgate.report.curve import Bin, Point, bins_of
-from ftgate.report.document import Report
+from ftgate.report import format as view
+from ftgate.report.calibration_curve import Bin, Point, bins_of
 from ftgate.report.plots.style import FAINT, MODELS, Picture, footnote, heading, interval, percent_axis, picture
+from ftgate.report.schema import Report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,7 @@ from support.github.state import Caller
 
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import main
-from ftgate.report.document import read_report
+from ftgate.report.schema import read_report
 
 
 def leave(*arguments: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ftgate.report.document import ChecklistEntry, ExampleReport, MeasurementReport, Report, SliceReport
+from ftgate.report.schema import ChecklistEntry, ExampleReport, MeasurementReport, Report, SliceReport
 
 BASE_DIGEST = "sha256:" + "3f9c1d7ab24e" * 5 + "0a1b"
 CANDIDATE_DIGEST = "sha256:" + "b81e07c55d92" * 5 + "77fe"

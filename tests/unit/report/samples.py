@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unit.report.parts import BACKTICKS, EMPTY, LIGHTHOUSE, SWITCHES, calibration, forgetting, report, tail, target
 
-from ftgate.report.document import ChecklistEntry, ExampleReport, Report, SliceReport, StoppingReport
+from ftgate.report.schema import ChecklistEntry, ExampleReport, Report, SliceReport, StoppingReport
 
 
 def allowed() -> Report:

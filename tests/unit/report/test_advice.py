@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.report import parts, samples
 
-from ftgate.report.advice import MOST, next_steps
-from ftgate.report.document import Report, plain
+from ftgate.report.advice.next_steps import MOST, next_steps
 from ftgate.report.render import render_comment
+from ftgate.report.schema import Report, plain
 
 ALL_LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 FACTS = (

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from unit.report import samples, test_escape
 
-from ftgate.report.document import Report, SliceReport
 from ftgate.report.plots import Picture, pictures, write_pictures
 from ftgate.report.plots.style import label
 from ftgate.report.render import render_html
+from ftgate.report.schema import Report, SliceReport
 
 SVG = "{http://www.w3.org/2000/svg}"
 HARMLESS = {"svg", "g", "path", "rect", "use", "defs", "text", "tspan", "clipPath"}

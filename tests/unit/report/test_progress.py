@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from ftgate.report.progress import Progress, RichProgress, SilentProgress
+from ftgate.report.progress_bar import Progress, RichProgress, SilentProgress
 
 
 class Clock:

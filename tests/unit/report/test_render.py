@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from unit.report import markdown, samples, test_escape
 
-from ftgate.report import curve
-from ftgate.report.document import Report, SliceReport
+from ftgate.report import calibration_curve as curve
 from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
+from ftgate.report.schema import Report, SliceReport
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = os.environ.get("FTGATE_UPDATE_SNAPSHOTS") == "1"

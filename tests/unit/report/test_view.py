@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ftgate.report import view
+from ftgate.report import format as view
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.report import parts, samples
 
-from ftgate.report.words import explanation
+from ftgate.report.explanation import explanation
 
 
 @pytest.mark.parametrize(

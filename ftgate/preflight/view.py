@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ftgate.report import view
-from ftgate.report.document import plain
+from ftgate.report import format as view
 from ftgate.report.escape import plain_line, terminal
+from ftgate.report.schema import plain
 
 SCHEMA_VERSION = "1.0"
 _STYLE: dict[str, Any] = {"title_justify": "left", "box": None, "pad_edge": False, "header_style": "dim"}

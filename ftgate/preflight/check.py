@@ -8,15 +8,15 @@ from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import GLANCE
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
-from ftgate.fitting import Findings, fit
 from ftgate.jobs.prepare import Parts
-from ftgate.machine import Machine, free_disk
-from ftgate.memory import CPU_OVERHEAD
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import Words, differences, read_words
-from ftgate.prompts import Counter, lengths
-from ftgate.report.preflight import Data, Disk, ModelFacts, Preflight, Problem, Prompts, size_of
+from ftgate.preflight.fit import Findings, fit
+from ftgate.preflight.hardware import Machine, free_disk
+from ftgate.preflight.memory import CPU_OVERHEAD
+from ftgate.preflight.prompt_lengths import Counter, lengths
+from ftgate.preflight.view import Data, Disk, ModelFacts, Preflight, Problem, Prompts, size_of
 
 TOO_LONG = 0.01
 """The share of a suite's prompts that may be too long before every measurement on it would be void."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.report import view
-from ftgate.report.document import MeasurementReport, Number, Report
+from ftgate.report import format as view
+from ftgate.report.schema import MeasurementReport, Number, Report
 
 Named = tuple[str, MeasurementReport]
 

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from ftgate.report import view
+from ftgate.report import format as view
 from ftgate.report.escape import plain_line
 
 LOG_EVERY = 10.0

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftgate.report import view
-from ftgate.report.document import Number, Report
-from ftgate.report.words import listed
+from ftgate.report import format as view
+from ftgate.report.explanation import listed
+from ftgate.report.schema import Number, Report
 
 FEED_FORWARD = frozenset(
     {"gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "c_fc", "dense_h_to_4h", "dense_4h_to_h"}

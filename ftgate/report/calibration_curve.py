@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import view
-from ftgate.report.document import Number, Report
+from ftgate.report import format as view
+from ftgate.report.schema import Number, Report
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"
 """Blue for the base, vermilion for the candidate: told apart with any colour vision (Okabe and Ito 2008)."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ftgate.report.document import MeasurementReport, Number, SliceReport
+from ftgate.report.schema import MeasurementReport, Number, SliceReport
 
 NONE = "—"
 """Stands for a number that there is not."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import view
-from ftgate.report.document import ExampleReport, MeasurementReport, Report
+from ftgate.report import format as view
+from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
     "adapter_effect": "The candidate's weights take effect",

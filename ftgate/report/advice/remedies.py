@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ftgate.report import retraining, view
-from ftgate.report.document import MeasurementReport, SliceReport
-from ftgate.report.recipe import Recipe
-from ftgate.report.words import listed
+from ftgate.report import format as view
+from ftgate.report.advice import retraining
+from ftgate.report.advice.recipe import Recipe
+from ftgate.report.explanation import listed
+from ftgate.report.schema import MeasurementReport, SliceReport
 
 SMALLEST_SLICE = 20
 CLEAR_GAP = 0.01

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 
-from ftgate.report import view
-from ftgate.report.document import MeasurementReport
-from ftgate.report.recipe import Recipe, short
+from ftgate.report import format as view
+from ftgate.report.advice.recipe import Recipe, short
+from ftgate.report.schema import MeasurementReport
 
 HIGH_RATE, LOW_RATE = 1e-4, 1e-5
 """Learning rates of a LoRA adapter above which forgetting is no surprise, and up to which it has another cause."""

@@ -5,10 +5,11 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
-from ftgate.report import remedies, view
-from ftgate.report.document import MeasurementReport, Report
-from ftgate.report.recipe import Recipe, recipe_of
-from ftgate.report.words import limit_of, straddles
+from ftgate.report import format as view
+from ftgate.report.advice import remedies
+from ftgate.report.advice.recipe import Recipe, recipe_of
+from ftgate.report.explanation import limit_of, straddles
+from ftgate.report.schema import MeasurementReport, Report
 
 RETRAIN_DROP = 0.08
 """The article: retrain with a lower learning rate when forgetting exceeds 8 %."""

@@ -1,0 +1,1 @@
+"""What to try next, from the report and the recipe of the training."""
