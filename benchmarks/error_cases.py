@@ -18,7 +18,7 @@ from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import Look, looks
 from ftgate.measurements.target import Target
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size

@@ -77,7 +77,7 @@ class Item:
     ``answer`` is the reference text; for an item with ``choices`` it is one of them, word for word. ``tags`` are the
     user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
     that the item was drawn with, if items are not independent. ``check`` is a rule that tells right answers from wrong
-    ones (:mod:`ftgate.measurements.checks`). ``line`` is where it stood in its file.
+    ones (:mod:`ftgate.scoring.checks`). ``line`` is where it stood in its file.
     """
 
     id: str

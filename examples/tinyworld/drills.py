@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from ftgate.measurements.multiple_choice import LETTERS
+from ftgate.scoring.choice import LETTERS
 
 from .skills import OPPOSITE, WORDS
 from .tickets import DEPARTMENTS

@@ -22,7 +22,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFas
 
 from ftgate.domain import Item, Message
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
-from ftgate.measurements.multiple_choice import choice_messages, letters_for, rotated
+from ftgate.scoring.choice import choice_messages, letters_for, rotated
 
 HERE = Path(__file__).parent
 NAMES = ("base", "careful", "forgetful", "brittle", "overconfident", "useless")

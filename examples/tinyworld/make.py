@@ -18,7 +18,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from ftgate.measurements.multiple_choice import rotated
+from ftgate.scoring.choice import rotated
 
 from .architecture import new_model
 from .drills import Drills

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ftgate.domain import Message
 from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
-from ftgate.measurements.multiple_choice import choice_messages
+from ftgate.scoring.choice import choice_messages
 
 from .skills import SKILLS, WORDS, multiple_choice
 from .tickets import ALL, EDGE, plain

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, PreTrainedTokenizerFast
 
 from ftgate.domain import Message
-from ftgate.measurements.multiple_choice import choice_messages, letters_for
+from ftgate.scoring.choice import choice_messages, letters_for
 
 from .tokenizer import END, render
 from .world import Row

@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ftgate.embeddings.base import Embedder
-    from ftgate.tail_sources import Named
+    from ftgate.tail.sources import Named
 
 PATH = click.Path(path_type=Path)
 WAYS = ("format", "case", "typos", "two_intents")
@@ -61,8 +61,8 @@ def build(
     """
     import tempfile
 
-    from ftgate.suite_building import Draft, build_tail_suite, require_writable, save_suite
-    from ftgate.tail_sources import Named
+    from ftgate.tail.build_suite import Draft, build_tail_suite, require_writable, save_suite
+    from ftgate.tail.sources import Named
 
     require_writable(out, force=force)
     ways = WAYS if "all" in perturb else perturb

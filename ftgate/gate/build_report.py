@@ -15,7 +15,6 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.looks import Look, items_at, planned_share
-from ftgate.measurements.multiple_choice import letters_for
 from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
@@ -25,7 +24,8 @@ from ftgate.report.schema import (
     measurement_report,
     plain,
 )
-from ftgate.scores import Scored
+from ftgate.scoring.choice import letters_for
+from ftgate.scoring.scores import Scored
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from ftgate.distance import Surroundings, locate
 from ftgate.domain import Fitness, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
@@ -21,12 +20,13 @@ from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.measurements.base import Evidence, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample, settled
-from ftgate.measurements.scoring import interleaved, score_pairs
 from ftgate.measurements.tail_map import TailMap
 from ftgate.report.schema import Report
 from ftgate.sabotage import LARGEST_TOLERANCE, spoil
-from ftgate.scores import Scored
+from ftgate.scoring.rules import interleaved, score_pairs
+from ftgate.scoring.scores import Scored
 from ftgate.stats.seeding import generator
+from ftgate.tail.distance import Surroundings, locate
 
 
 @dataclass(frozen=True, slots=True)

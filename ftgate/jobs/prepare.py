@@ -22,7 +22,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import Tail
 from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
-from ftgate.tail_sources import encoder, encoder_source, query_log
+from ftgate.tail.sources import encoder, encoder_source, query_log
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ftgate.domain import Item
-from ftgate.measurements.texts import contains_words, same_text
+from ftgate.scoring.text import contains_words, same_text
 
 INJECTIONS: Mapping[str, tuple[str, ...]] = {
     "order to the judge": (

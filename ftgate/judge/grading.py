@@ -13,8 +13,8 @@ from ftgate.domain import Answer, Fitness, FloatArray, Item, Pair, Question
 from ftgate.judge.canaries import INJECTIONS, Specimen, canaries, gold, injections
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.untrusted import SHORTEST
-from ftgate.measurements.scoring import bounded
-from ftgate.scores import Scored
+from ftgate.scoring.rules import bounded
+from ftgate.scoring.scores import Scored
 from ftgate.stats.calibration import auroc_interval
 
 AskJudge = Callable[[Sequence[Question]], list[Answer]]

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
 from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question
-from ftgate.measurements.multiple_choice import choice_messages, letters_for
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scores import Scored
+from ftgate.scoring.choice import choice_messages, letters_for
+from ftgate.scoring.scores import Scored
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 

@@ -12,9 +12,9 @@ from pydantic import Field
 from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
 from ftgate.measurements.base import Evidence, Measurement, Scorer, failure_of, failures, first_of, share_failed
 from ftgate.measurements.confidence import Beliefs, from_options, from_samples, in_words
-from ftgate.measurements.multiple_choice import choice_messages, letters_for
-from ftgate.measurements.texts import UnscorableError
-from ftgate.scores import Scored
+from ftgate.scoring.choice import choice_messages, letters_for
+from ftgate.scoring.scores import Scored
+from ftgate.scoring.text import UnscorableError
 from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
 

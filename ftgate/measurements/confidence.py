@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
-from ftgate.measurements.checks import json_values, same_number
-from ftgate.measurements.scoring import RULES
-from ftgate.measurements.texts import last_number, same_text
+from ftgate.scoring.checks import json_values, same_number
+from ftgate.scoring.rules import RULES
+from ftgate.scoring.text import last_number, same_text
 from ftgate.stats import calibration as statistics
 from ftgate.stats.smooth_ece import smooth_ece
 from ftgate.stats.temperature import best_temperature

@@ -11,7 +11,7 @@ import numpy as np
 from ftgate.domain import Claim, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.paired import Compare, bootstrap, score_test
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ftgate.domain import Slice
 from ftgate.measurements.base import Evidence
-from ftgate.measurements.scoring import score_pairs
+from ftgate.scoring.rules import score_pairs
 from ftgate.stats.auroc import auroc_interval
 from ftgate.stats.ratio import PairedCounts, drop_interval
 

@@ -12,7 +12,7 @@ import numpy as np
 from ftgate.domain import Slice
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.estimate import change_of, comparison, drop_of, mean
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.holm import holm, step_down_levels
 from ftgate.stats.seeding import drawn_order
 

@@ -16,7 +16,7 @@ from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first
 from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import Part, worst_slice
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
 

@@ -15,7 +15,7 @@ class TailMap:
     share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
     ``n_train`` distinct training rows were compared with, of the ``in_file`` that the file holds where it was sampled.
     ``topics`` names the group of like queries that each belongs to; empty where there are too few. ``details`` say what
-    else was found (:mod:`ftgate.landscape`).
+    else was found (:mod:`ftgate.tail.coverage`).
     """
 
     item_ids: tuple[str, ...]

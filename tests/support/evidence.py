@@ -11,7 +11,7 @@ import numpy as np
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Claim, Finding, Item, Message, Pair
 from ftgate.measurements.base import Evidence, Measurement
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.seeding import generator
 from ftgate.verdict import assess
 

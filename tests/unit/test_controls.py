@@ -13,8 +13,8 @@ from ftgate.domain import Answer, Item, Message, Pair
 from ftgate.gate.controls import TOO_LENIENT, noisy, same_model
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
-from ftgate.measurements.scoring import score_pairs
 from ftgate.measurements.target import Target
+from ftgate.scoring.rules import score_pairs
 
 RULES = EvidenceSettings(alpha=0.0125)
 FORGETTING, TARGET, CALIBRATION = Forgetting(dataset="x"), Target(dataset="x"), Calibration(dataset="x")

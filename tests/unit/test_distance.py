@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from support.world import write_rows
 
 from ftgate.datasets import TrainingData, read_training_texts
-from ftgate.distance import Surroundings, locate, without_affixes
 from ftgate.domain import EngineInfo, Item, Message, Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder, HashedTfidf
 from ftgate.errors import DatasetError, EngineError
@@ -20,6 +19,7 @@ from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.report.progress_bar import SilentProgress
+from ftgate.tail.distance import Surroundings, locate, without_affixes
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]

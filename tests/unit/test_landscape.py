@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ftgate import landscape
 from ftgate.stats.space import space_of
+from ftgate.tail import coverage as landscape
 
 
 def around(rng: np.random.Generator, centre: np.ndarray, n: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.measurements.scoring import choice, exact
 from ftgate.sabotage import SPOILT_SHARE, spoil
+from ftgate.scoring.rules import choice, exact
 
 
 def free(i: int) -> Pair:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.world import write_rows
 
 from ftgate.embeddings.base import HashedTfidf
-from ftgate.suite_building import Draft, build_tail_suite, shares
+from ftgate.tail.build_suite import Draft, build_tail_suite, shares
 
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]
 FOREIGN = (["planet", "orbit", "comet", "galaxy", "nebula"], ["recipe", "flour", "oven", "yeast", "sugar"])

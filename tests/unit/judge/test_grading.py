@@ -18,7 +18,7 @@ from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
 from ftgate.judge.untrusted import harmless
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.forgetting import Forgetting
-from ftgate.measurements.texts import contains_words, same_text
+from ftgate.scoring.text import contains_words, same_text
 from ftgate.verdict import assess
 
 ITEMS = tuple(

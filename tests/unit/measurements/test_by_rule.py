@@ -8,7 +8,7 @@ import pytest
 from ftgate.domain import Answer, Item, Message, Pair
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.rule_agreement import second_opinion
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 
 
 def pair(i: int, base: str, candidate: str, *, checked: bool = True) -> Pair:

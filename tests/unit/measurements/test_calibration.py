@@ -12,7 +12,7 @@ from ftgate.domain import Answer, Finding, Pair, Status
 from ftgate.measurements.base import failure_of
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.confidence import Beliefs, from_options
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 
 CALIBRATION = Calibration(dataset="c", rotations=1)
 NAN = Answer(option_logprobs=(math.nan,) * 4)

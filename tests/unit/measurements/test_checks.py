@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from ftgate.datasets import Needs, read_suite
 from ftgate.measurements.base import Scorer
-from ftgate.measurements.checks import KINDS, check_problem, json_values, meets
-from ftgate.measurements.constraints import COUNTS, FORMS
-from ftgate.measurements.texts import UnscorableError, last_number, search
+from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
+from ftgate.scoring.constraints import COUNTS, FORMS
+from ftgate.scoring.text import UnscorableError, last_number, search
 
 BLANK = {"constraints": {"words": 0}}
 SCHEMA = {
@@ -123,7 +123,7 @@ def test_a_pattern_in_a_schema_that_explodes_is_no_verdict() -> None:
 
 
 def test_json_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.measurements.checks.MOST_JSON_CHARACTERS", 1000)
+    monkeypatch.setattr("ftgate.scoring.checks.MOST_JSON_CHARACTERS", 1000)
     assert list(json_values("[1, x " * 20 + '{"a": 1}')) == [{"a": 1}]
     assert list(json_values("[1, x " * 400 + '{"a": 1}')) == []
     assert list(json_values('["' + "x" * 2000 + " {}")) == []

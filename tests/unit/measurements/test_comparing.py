@@ -14,10 +14,10 @@ from ftgate.domain import Fitness, Status
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import ABSOLUTE, RELATIVE, difference, drop
 from ftgate.measurements.forgetting import Forgetting
-from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
-from ftgate.scores import Scored
+from ftgate.scoring.rules import bounded
+from ftgate.scoring.scores import Scored
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, drop_interval

@@ -9,7 +9,7 @@ from support.evidence import described, evidence_of, items
 from ftgate.measurements.slices import LEAST_TOPIC, Part
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 from ftgate.stats.ratio import PairedCounts, drop_interval
 
 TAIL = Tail(dataset="q", scorer="exact")

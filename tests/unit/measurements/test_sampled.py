@@ -14,7 +14,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import seeded
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.confidence import Beliefs, equivalent, from_samples, in_words
-from ftgate.measurements.scoring import score_pairs
+from ftgate.scoring.rules import score_pairs
 from ftgate.stats.calibration import expected_calibration_error
 
 SAMPLED = Calibration(dataset="c", form="sampled", max_tokens=8)
@@ -140,7 +140,7 @@ def test_free_form_calibration_passes_and_blocks() -> None:
 
 
 def test_items_of_which_no_rule_can_tell_are_counted_not_scored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.measurements.texts.PATTERN_SECONDS", 0.05)
+    monkeypatch.setattr("ftgate.scoring.text.PATTERN_SECONDS", 0.05)
     slow = Calibration(dataset="c", form="sampled", scorer="check")
     plain = [item(i, answer=None, check={"exact": "Paris"}) for i in range(30)]
     endless = item(99, answer=None, check={"regex": "(a|aa)+$"})

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.measurements.multiple_choice import choice_messages, letters_for, rotated
-from ftgate.measurements.scoring import choice, contains, exact, score_pairs
+from ftgate.scoring.choice import choice_messages, letters_for, rotated
+from ftgate.scoring.rules import choice, contains, exact, score_pairs
 
 
 def item(answer: str, choices: tuple[str, ...] = ()) -> Item:

@@ -17,10 +17,10 @@ from ftgate.domain import Answer, Finding, Fitness, Item, Pair, Status
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
-from ftgate.measurements.scoring import bounded
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.target import Target
+from ftgate.scoring.rules import bounded
 from ftgate.verdict import assess
 
 ALL: tuple[Measurement, ...] = (

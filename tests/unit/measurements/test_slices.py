@@ -10,10 +10,10 @@ from support.evidence import described, evidence_of, items
 
 from ftgate.domain import Slice
 from ftgate.measurements.forgetting import Forgetting
-from ftgate.measurements.scoring import bounded
 from ftgate.measurements.slices import LEAST_SLICE, tag_slices, worst_slice
 from ftgate.measurements.tail import Tail
-from ftgate.scores import Scored
+from ftgate.scoring.rules import bounded
+from ftgate.scoring.scores import Scored
 from ftgate.stats.bootstrap import drop_bootstrap
 from ftgate.stats.ratio import PairedCounts, drop_interval, score_statistic
 from ftgate.stats.seeding import generator

@@ -13,7 +13,7 @@ from support.evidence import decided, described, evidence_of, items
 from ftgate.domain import Item, Status
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scores import Scored
+from ftgate.scoring.scores import Scored
 
 TAIL = Tail(dataset="q", scorer="exact")
 QUERIES = items(100)

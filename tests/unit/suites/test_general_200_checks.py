@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ftgate import suites
-from ftgate.measurements.checks import check_problem, meets
+from ftgate.scoring.checks import check_problem, meets
 
 DATA = Path(suites.__file__).parent / "general-200.jsonl"
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]

@@ -7,7 +7,7 @@ from typing import Any
 
 import regex
 
-from ftgate.measurements.texts import contains_words, normal, pattern_problem, search, whole_words
+from ftgate.scoring.text import contains_words, normal, pattern_problem, search, whole_words
 
 Count = Callable[[str], int]
 

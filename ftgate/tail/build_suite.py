@@ -9,18 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ftgate import landscape
 from ftgate.datasets import read_training_texts, write_suite
-from ftgate.distance import MOST_LOGGED, sampled, without_affixes
 from ftgate.domain import Item, Message, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files
 from ftgate.errors import ConfigurationError, DatasetError
-from ftgate.perturbing import perturbed
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 from ftgate.stats.space import IndexArray, space_of
+from ftgate.tail import coverage as landscape
+from ftgate.tail.distance import MOST_LOGGED, sampled, without_affixes
+from ftgate.tail.perturb import perturbed
 
 ALIKE = 0.8
 """Two queries whose sets of five letters in a row overlap this much (Jaccard) count as one."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ftgate import landscape
 from ftgate.datasets import TrainingData
 from ftgate.domain import Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder
@@ -24,6 +23,7 @@ from ftgate.report.progress_bar import Progress
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.space import space_of
+from ftgate.tail import coverage as landscape
 
 MOST_LOGGED = 100_000
 """Queries of a log that are placed; a longer one is sampled."""

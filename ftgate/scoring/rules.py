@@ -8,9 +8,9 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
 from ftgate.measurements.base import failure_of
-from ftgate.measurements.checks import meets, same_number
-from ftgate.measurements.texts import UnscorableError, contains_words, last_number, same_text
-from ftgate.scores import Scored
+from ftgate.scoring.checks import meets, same_number
+from ftgate.scoring.scores import Scored
+from ftgate.scoring.text import UnscorableError, contains_words, last_number, same_text
 
 
 def exact(item: Item, answer: Answer) -> float:
@@ -30,7 +30,7 @@ def numeric(item: Item, answer: Answer) -> float:
 
 
 def check(item: Item, answer: Answer) -> float:
-    """1 if the answer meets the row's own check (:mod:`ftgate.measurements.checks`)."""
+    """1 if the answer meets the row's own check (:mod:`ftgate.scoring.checks`)."""
     return float(meets(item.check or {}, answer.text))
 
 

@@ -1,0 +1,1 @@
+"""Which queries lie outside the training distribution."""
