@@ -15,10 +15,10 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
+from ftgate.contamination.scan import search
 from ftgate.datasets import read_training_texts
 from ftgate.domain import Item, Message, Suite
-from ftgate.gate.decide import search
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 
 ROWS, ITEMS, PLANTED = 1_000_000, 2000, 100
 WORDS = 50_000

@@ -26,7 +26,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 from ftgate.stats.seeding import generator
 
 ITEMS, DRAWS, TAGS, SIZE = 2000, 2000, 20, 8

@@ -25,7 +25,7 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 
 
 class Story:

@@ -15,10 +15,10 @@ from ftgate.artifacts.archive import Terms, is_archive, unpack
 from ftgate.artifacts.cache import Cache, Known, key_of
 from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
 from ftgate.artifacts.file_names import choose, require_clean_names
+from ftgate.artifacts.refused_names import refuse_names
 from ftgate.artifacts.snapshot import FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.sources.base import RemoteFile, Request, Source, TransientError
 from ftgate.errors import ArtifactError, DownloadError
-from ftgate.models.unsafe_files import refuse_names
 
 MEGABYTE = 1_000_000
 _STEP = 64

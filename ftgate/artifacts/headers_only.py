@@ -19,9 +19,11 @@ from ftgate.artifacts.fetch import Wish, listed
 from ftgate.artifacts.snapshot import GLANCE, SMALL, FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.sources.base import RemoteFile, Source, TransientError
 from ftgate.errors import DownloadError
-from ftgate.models.safetensors_header import MOST_HEADER
-from ftgate.models.weights import ADAPTER
 
+ADAPTER = "adapter_model.safetensors"
+"""An adapter's weights, under the one name that peft gives them."""
+MOST_HEADER = 100_000_000
+"""Bytes of a safetensors header: the reference implementation's own limit."""
 _HEAD = 1024
 """Bytes of a large file that are fetched in any case: what it is can be told from them."""
 

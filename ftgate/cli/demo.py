@@ -14,7 +14,7 @@ from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import Job, prepare
-from ftgate.report.progress_bar import Progress
+from ftgate.progress import Progress
 from ftgate.report.schema import Report
 from ftgate.report.terminal import print_report, print_summary
 

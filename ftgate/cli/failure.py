@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from ftgate.engines.isolation import BEGINNINGS, is_secret
+from ftgate.credentials import BEGINNINGS, is_secret
 from ftgate.report.escape import plain_line
 
 FILE = "FTGATE_FAILURE"

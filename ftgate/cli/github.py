@@ -198,7 +198,7 @@ def _redo(policy_text: str) -> Callable[[Path], Report]:
         from tempfile import TemporaryDirectory
 
         from ftgate.gate.evaluate import decide_again
-        from ftgate.report.progress_bar import SilentProgress
+        from ftgate.progress import SilentProgress
 
         with TemporaryDirectory() as place:
             policy = Path(place) / "policy.yml"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ftgate.jobs.prepare import Resolvers
-    from ftgate.report.progress_bar import Progress
+    from ftgate.progress import Progress
 
 PATH = click.Path(path_type=Path)
 VERIFY = click.option("--verify-cache", is_flag=True, help="Read the whole of every cached copy that is used.")
@@ -85,7 +85,7 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
 def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
     """Decide again from the stored answers: new limits, no engine."""
     from ftgate.gate.evaluate import decide_again
-    from ftgate.report.progress_bar import SilentProgress
+    from ftgate.progress import SilentProgress
     from ftgate.report.terminal import print_report
 
     report = decide_again(directory, policy, out or directory, SilentProgress())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
 from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
-from ftgate.measurements.base import Evidence
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.schema import (
     Changes,
@@ -31,18 +31,6 @@ from ftgate.verdict import decide
 SHOWN_EXAMPLES = 10
 ANSWER_LIMIT = 2000
 GENERAL_PROMPTS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one measurement came to at its last look, and the answers and scores that it rests on."""
-
-    look: Look
-    pairs: tuple[Pair, ...]
-    scored: Scored
-    finding: Finding
-    evidence: Evidence
-    """All that was asked, with the items that do not count."""
 
 
 def conclude(

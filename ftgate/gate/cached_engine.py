@@ -9,7 +9,7 @@ from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
-from ftgate.report.progress_bar import Progress
+from ftgate.progress import Progress
 
 
 class Respondents:

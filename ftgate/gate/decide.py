@@ -11,20 +11,17 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
-from ftgate.contamination import Index, Overlap, Sighting
-from ftgate.datasets import TrainingData
-from ftgate.domain import Claim, Finding, Item, Slice, Status, Suite, digest_of
-from ftgate.gate.build_report import Result
+from ftgate.contamination import Overlap, Sighting
+from ftgate.contamination.scan import VERSION, search
+from ftgate.domain import Claim, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.looks import Look
-from ftgate.report.progress_bar import Progress
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
-VERSION = 1
-"""Changes when the same data would be compared with another result."""
 MOST_ASKED = 200
 """Contaminated items of a suite that are asked about, to be shown beside the clean ones."""
 MOST_REVIEWED = 200
@@ -54,26 +51,6 @@ def overlaps(job: Job, respondents: Respondents) -> dict[str, Overlap]:
         known = respondents.journal.fact(key, scan(name))
         parts = ({i: Sighting(**seen) for i, seen in known[part].items()} for part in ("contained", "alike"))
         found[name] = Overlap(*parts)
-    return found
-
-
-def search(suites: Mapping[str, Suite], training: TrainingData, progress: Progress) -> dict[str, Overlap]:
-    """One pass over the training data for the items of all suites. Memory does not grow with the training data."""
-    owners = [(name, item) for name, suite in suites.items() for item in suite.items]
-    index = Index([item.user_text for _, item in owners], [item.answer for _, item in owners])
-    with progress.phase("compare items with training data", training.rows + training.skipped) as advance:
-        number = 0
-        for number, passage in enumerate(training.passages(), 1):
-            index.add(passage.line, passage.turns, passage.texts)
-            if number % 1000 == 0:
-                advance(1000)
-        advance(number % 1000)
-    found = {name: Overlap({}, {}) for name in suites}
-    contained, alike = index.found()
-    for part, sightings in (("contained", contained), ("alike", alike)):
-        for i, sighting in sightings.items():
-            name, item = owners[i]
-            getattr(found[name], part)[item.id] = sighting
     return found
 
 

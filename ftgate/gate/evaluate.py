@@ -20,7 +20,7 @@ from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
 from ftgate.jobs.saved import load_job, save_job
 from ftgate.models.merge import merged_model
-from ftgate.report.progress_bar import Progress
+from ftgate.progress import Progress
 from ftgate.report.render import write_rendered
 from ftgate.report.schema import Report, write_report
 from ftgate.report.statement import write_statement

@@ -13,16 +13,25 @@ from ftgate.domain import Fitness, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate import decide as contamination
-from ftgate.gate.build_report import Result, conclude
+from ftgate.gate.build_report import conclude
 from ftgate.gate.cached_engine import Respondents
-from ftgate.gate.controls import TOO_LENIENT, adapter_effect, caught, noisy, same_model, withdraw
+from ftgate.gate.controls import (
+    LARGEST_TOLERANCE,
+    TOO_LENIENT,
+    adapter_effect,
+    caught,
+    noisy,
+    same_model,
+    spoil,
+    withdraw,
+)
+from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.measurements.base import Evidence, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample, settled
 from ftgate.measurements.tail_map import TailMap
 from ftgate.report.schema import Report
-from ftgate.sabotage import LARGEST_TOLERANCE, spoil
 from ftgate.scoring.rules import interleaved, score_pairs
 from ftgate.scoring.scores import Scored
 from ftgate.stats.seeding import generator

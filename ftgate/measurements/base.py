@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, Claim, Fitness, FloatArray, Item, Pair, Question
+from ftgate.domain import Claim, Fitness, FloatArray, Item, Pair, Question
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
+from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import Scored
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
@@ -22,8 +22,6 @@ from ftgate.stats.seeding import generator
 Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
 """How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""
 Share = Annotated[float, Field(gt=0, lt=1)]
-MOST_MASS = 1.01
-"""Options whose probabilities sum to more, rounding aside, have no probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +134,6 @@ def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:
         else q
         for q in questions
     )
-
-
-def failure_of(answer: Answer) -> str | None:
-    """Why an answer says nothing, or None: the engine gave none, or its option probabilities are none."""
-    if answer.error is not None:
-        return answer.error
-    try:
-        mass = sum(map(math.exp, answer.option_logprobs))
-    except OverflowError:
-        mass = math.inf
-    if math.isnan(mass):
-        return "an option's log-probability is not a number"
-    return f"the option probabilities sum to {mass:.3g}" if mass > MOST_MASS else None
 
 
 def failures(pair: Pair) -> list[str]:

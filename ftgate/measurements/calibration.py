@@ -10,9 +10,10 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
-from ftgate.measurements.base import Evidence, Measurement, Scorer, failure_of, failures, first_of, share_failed
+from ftgate.measurements.base import Evidence, Measurement, Scorer, failures, first_of, share_failed
 from ftgate.measurements.confidence import Beliefs, from_options, from_samples, in_words
 from ftgate.scoring.choice import choice_messages, letters_for
+from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import Scored
 from ftgate.scoring.text import UnscorableError
 from ftgate.stats import calibration as statistics

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftgate.artifacts.file_names import few
+from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
@@ -16,7 +17,7 @@ from ftgate.models.regex_guard import require_quick_patterns
 from ftgate.models.safetensors_header import Tensor
 from ftgate.models.training_facts import training_facts
 from ftgate.models.unsafe_files import refuse_unsafe
-from ftgate.models.weights import ADAPTER, INDEX, SINGLE, adapter_weights, full_weights, read_json
+from ftgate.models.weights import INDEX, SINGLE, adapter_weights, full_weights, read_json
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ftgate.artifacts.headers_only import MOST_HEADER
 from ftgate.errors import ArtifactError
 
-MOST_HEADER = 100_000_000
-"""The reference implementation's own limit, in bytes."""
 BITS: Mapping[str, int] = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),

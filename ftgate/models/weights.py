@@ -6,11 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.errors import ArtifactError
 from ftgate.models.declared_format import require_as_named
 from ftgate.models.safetensors_header import Tensor, read_header
 
-SINGLE, INDEX, ADAPTER = "model.safetensors", "model.safetensors.index.json", "adapter_model.safetensors"
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 def read_json(folder: Path, name: str, reference: str) -> dict[str, Any]:

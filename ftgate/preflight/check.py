@@ -12,11 +12,12 @@ from ftgate.jobs.prepare import Parts
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import Words, differences, read_words
+from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import Findings, fit
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.prompt_lengths import Counter, lengths
-from ftgate.preflight.view import Data, Disk, ModelFacts, Preflight, Problem, Prompts, size_of
+from ftgate.preflight.view import size_of
 
 TOO_LONG = 0.01
 """The share of a suite's prompts that may be too long before every measurement on it would be void."""

@@ -10,9 +10,10 @@ from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import Parts
 from ftgate.models.dimensions import Dimensions
+from ftgate.preflight.findings import Memory, ModelFacts, Plan
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.memory import CPU_OVERHEAD, GPU_OVERHEAD, USUAL_GPUS, Load, least_split, load_of, number_bytes
-from ftgate.preflight.view import Memory, ModelFacts, Plan, size_of
+from ftgate.preflight.view import size_of
 
 
 class Findings:

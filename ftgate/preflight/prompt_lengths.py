@@ -12,7 +12,7 @@ from ftgate.domain import Message, Question, Suite
 from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit
 from ftgate.measurements.base import Measurement
 from ftgate.models.tokenizer import Words
-from ftgate.preflight.view import Prompts
+from ftgate.preflight.findings import Prompts
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens for a conversation and for each of its turns where the chat template cannot be tried."""

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ftgate.report import calibration_curve as curve
-from ftgate.report import escape, figures
+from ftgate.report import escape, forest_svg
 from ftgate.report import format as view
 from ftgate.report import tables as rows
 from ftgate.report.advice.next_steps import next_steps
@@ -75,7 +75,7 @@ def render_html(report: Report, drawn: Mapping[str, Picture] | None = None) -> s
     """A page of its own: no scripts, nothing loaded from elsewhere. The pictures in ``drawn`` become part of it."""
     # Both kinds of drawing are made of our own elements, with a stranger's words escaped inside them.
     inline = {name: Markup(found.svg) for name, found in (drawn or {}).items()}  # noqa: S704
-    forest = Markup(figures.forest(report))  # noqa: S704
+    forest = Markup(forest_svg.forest(report))  # noqa: S704
     return _html().get_template("report.html.j2").render(**_parts(report), forest=forest, pictures=inline)
 
 

@@ -16,7 +16,7 @@ from ftgate.report import tables as rows
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation, limit_of, straddles
-from ftgate.report.figures import LIMIT_AT, place
+from ftgate.report.forest_svg import LIMIT_AT, place
 from ftgate.report.schema import MeasurementReport, Report
 
 STYLES = {

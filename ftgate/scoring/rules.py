@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
-from ftgate.measurements.base import failure_of
 from ftgate.scoring.checks import meets, same_number
 from ftgate.scoring.scores import Scored
 from ftgate.scoring.text import UnscorableError, contains_words, last_number, same_text
+
+MOST_MASS = 1.01
+"""Options whose probabilities sum to more, rounding aside, have no probabilities."""
+
+
+def failure_of(answer: Answer) -> str | None:
+    """Why an answer says nothing, or None: the engine gave none, or its option probabilities are none."""
+    if answer.error is not None:
+        return answer.error
+    try:
+        mass = sum(map(math.exp, answer.option_logprobs))
+    except OverflowError:
+        mass = math.inf
+    if math.isnan(mass):
+        return "an option's log-probability is not a number"
+    return f"the option probabilities sum to {mass:.3g}" if mass > MOST_MASS else None
 
 
 def exact(item: Item, answer: Answer) -> float:

@@ -19,7 +19,7 @@ from ftgate.errors import DatasetError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.report.progress_bar import Progress
+from ftgate.progress import Progress
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.space import space_of

@@ -28,7 +28,7 @@ from ftgate.gate.evaluate import evaluate
 from ftgate.github.comment import read_trail
 from ftgate.github.suite_check import base_suites
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = os.environ.get("FTGATE_TEST_IMAGE", "")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
-from ftgate.engines.isolation import OFFLINE, Isolation, is_secret, take_secrets, without_secrets
+from ftgate.credentials import is_secret
+from ftgate.engines.isolation import OFFLINE, Isolation, take_secrets, without_secrets
 
 SECRETS = {
     "HF_TOKEN": "hf_abc1",

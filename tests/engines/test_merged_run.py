@@ -14,8 +14,8 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
+from ftgate.progress import SilentProgress
 from ftgate.report.advice.recipe import recipe_of
-from ftgate.report.progress_bar import SilentProgress
 from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.engine

@@ -18,7 +18,7 @@ from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 
 
 def leave(*arguments: str) -> int:

@@ -20,7 +20,8 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, prepare
-from ftgate.report.progress_bar import RichProgress, SilentProgress
+from ftgate.progress import SilentProgress
+from ftgate.report.progress_bar import RichProgress
 from ftgate.report.schema import Report
 
 

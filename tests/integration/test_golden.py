@@ -25,7 +25,7 @@ from support.world import World
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 
 GOLDEN = Path(__file__).with_name("golden.json")
 

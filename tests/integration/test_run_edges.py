@@ -17,7 +17,7 @@ from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
 from ftgate.jobs.saved import load_job
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 

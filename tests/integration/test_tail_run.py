@@ -14,7 +14,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import prepare
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 

@@ -18,7 +18,7 @@ from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.report.progress_bar import SilentProgress
+from ftgate.progress import SilentProgress
 from ftgate.tail.distance import Surroundings, locate, without_affixes
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")

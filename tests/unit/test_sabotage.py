@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.sabotage import SPOILT_SHARE, spoil
+from ftgate.gate.controls import SPOILT_SHARE, spoil
 from ftgate.scoring.rules import choice, exact
 
 

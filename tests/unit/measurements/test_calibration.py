@@ -9,9 +9,9 @@ import pytest
 from support.evidence import decided, evidence_of, items
 
 from ftgate.domain import Answer, Finding, Pair, Status
-from ftgate.measurements.base import failure_of
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.confidence import Beliefs, from_options
+from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import Scored
 
 CALIBRATION = Calibration(dataset="c", rotations=1)

@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from ftgate.report.progress_bar import Progress, RichProgress, SilentProgress
+from ftgate.progress import Progress, SilentProgress
+from ftgate.report.progress_bar import RichProgress
 
 
 class Clock:
