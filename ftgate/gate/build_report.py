@@ -36,10 +36,9 @@ GENERAL_PROMPTS = 200
 def conclude(
     job: Job,
     models: Respondents,
-    judge: EngineInfo | None,
+    judge: Respondents | None,
     results: Mapping[str, Result],
     controls: Mapping[str, Any],
-    fitness: Mapping[str, Fitness],
     started: float,
 ) -> Report:
     """The whole report of a run."""
@@ -48,6 +47,7 @@ def conclude(
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
         measurements[finding.claim.measurement] = measurement_report(finding, _changes(result))
+    fitness = {name: r.evidence.fitness for name, r in results.items() if r.evidence.fitness is not None}
     judged = {name: plain(asdict(found)) for name, found in fitness.items()}
     return Report(
         verdict=verdict.value,
@@ -56,7 +56,7 @@ def conclude(
         measurements=measurements,
         checklist=[*checklist(job, findings, controls, fitness), *_behind_endpoint(job)],
         controls={"judge_fitness": judged or None, **controls},
-        provenance=_provenance(job, models, judge, started),
+        provenance=_provenance(job, models, judge.info if judge is not None else None, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,
         stopping=_stopping(job, results),

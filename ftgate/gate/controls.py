@@ -11,10 +11,13 @@ import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Model, Pair, Status, digest_of
+from ftgate.engines.base import Ask
 from ftgate.errors import ControlError
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.journal import engine_identity
+from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
+from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Measurement
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
@@ -77,9 +80,46 @@ def same_model(
     return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
 
 
+def same_models(job: Job, respondents: Respondents, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
+    """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
+    chosen = [(run, item) for run in runs for item in run.control_items()]
+    first = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
+    again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first]
+    once = iter(respondents.ask(first, "ask the base twice"))
+    # Engines sort what they are asked at once: only other questions, asked apart, make another company.
+    halves = [iter(respondents.ask(again[start::2], "ask the base twice")) for start in (0, 1)]
+    twice = (next(halves[i % 2]) for i in range(len(again)))
+    pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
+    for run, item in chosen:
+        size = len(run.questions(item))
+        answers = [tuple(next(turn) for _ in range(size)) for turn in (once, twice)]
+        pairs[run.name].append(Pair(item, *answers))
+    # All of them together may raise a false alarm no more often than one would.
+    rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(runs)})
+    outcome = {}
+    for run in runs:
+        sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
+        outcome[run.name] = same_model(*sides, run.measurement, rules, job.seed)
+    return outcome
+
+
 def noisy(controls: Mapping[str, Any]) -> frozenset[str]:
     """The measurements in which the base disagreed with itself: nothing that they find will count."""
     return frozenset(name for name, found in controls["a_a"].items() if not found["ok"])
+
+
+def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any]:
+    """Spoil some of the base's answers and see that each measurement would have blocked them."""
+    outcome: dict[str, Any] = {}
+    for run in runs:
+        if run.measurement.tolerance > LARGEST_TOLERANCE:
+            outcome[run.name] = TOO_LENIENT
+            continue
+        assert run.result is not None, "controls come after the last look"
+        # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
+        pairs = spoil(run.result.pairs, generator(seed, f"{run.name} positive control"))
+        outcome[run.name] = caught(run.corrupted(pairs).finding)
+    return outcome
 
 
 def caught(finding: Finding) -> dict[str, Any]:
@@ -97,12 +137,16 @@ def caught(finding: Finding) -> dict[str, Any]:
     return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
 
 
-def withdraw(results: Mapping[str, Result], controls: Mapping[str, Any]) -> dict[str, Result]:
-    """The results, less what the controls forbid: noise in the engine forbids any decision, blindness a pass."""
+def withdraw(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
+    """The results by measurement, less what the controls forbid.
+
+    Noise in the engine forbids any decision, blindness a pass.
+    """
     kept = {}
-    for name, result in results.items():
-        finding = result.finding
-        noise, blind = controls["a_a"][name], controls["positive_control"].get(name, {"ok": True})
+    for run in runs:
+        assert run.result is not None, "controls come after the last look"
+        name, result, finding = run.name, run.result, run.result.finding
+        noise, blind = controls["a_a"][name], controls["positive_control"][name]
         if not noise["ok"]:
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {noise['reason']}")
         elif blind["ok"] is False and finding.status in (Status.PASS, Status.WARN):

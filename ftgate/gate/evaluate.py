@@ -59,7 +59,7 @@ def evaluate(
         cast = Cast(
             models=Respondents(engine, engine.info(), journal, progress),
             judge=_judge(judge_engine, judge_info, journal, progress),
-            embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
+            open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
             vectors=_vectors(job, out),
         )
         report = run_gate(job, cast)
@@ -73,7 +73,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
         cast = Cast(
             models=Respondents(None, info, journal, progress),
             judge=_judge(None, judge_info, journal, progress),
-            embedder=_refuse_to_embed,
+            open_embedder=_refuse_to_embed,
             vectors=directory,
         )
         report = run_gate(job, cast)

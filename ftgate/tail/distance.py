@@ -16,7 +16,6 @@ from ftgate.domain import Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
-from ftgate.gate.cached_engine import Respondents
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.progress import Progress
@@ -25,6 +24,8 @@ from ftgate.stats.seeding import generator
 from ftgate.stats.space import space_of
 from ftgate.tail import coverage as landscape
 
+FactCache = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
+"""What is known under a key, computed the first time."""
 MOST_LOGGED = 100_000
 """Queries of a log that are placed; a longer one is sampled."""
 LEAST_BODY = 10
@@ -46,12 +47,17 @@ class Surroundings:
 
 
 def locate(
-    tail: Tail, around: Surroundings, respondents: Respondents, open_embedder: Callable[[str], Embedder], folder: Path
+    tail: Tail,
+    around: Surroundings,
+    cached: FactCache,
+    progress: Progress,
+    open_embedder: Callable[[str], Embedder],
+    folder: Path,
 ) -> TailMap:
     """The tail map of a suite. Only the base or a third model embeds, so that a candidate cannot move its own tail.
 
-    Vectors are kept in ``folder``. Raises DatasetError when the training data cannot be compared with (fewer than two
-    distinct rows).
+    ``cached`` gives what is known under a key, or computes and keeps it. Vectors are kept in ``folder``. Raises
+    DatasetError when the training data cannot be compared with (fewer than two distinct rows).
     """
     kind, training, log = tail.embedding_kind, around.training, around.log
     embedded_by = around.encoder.digest if around.encoder else around.base.digest
@@ -64,7 +70,7 @@ def locate(
     def compute() -> dict[str, Any]:
         embedder = open_embedder(kind)
         try:
-            return _measure(tail, around, embedder, folder, respondents.progress)
+            return _measure(tail, around, embedder, folder, progress)
         except ValueError as error:
             raise DatasetError(
                 f"training data {training.source}: {error}",
@@ -73,7 +79,7 @@ def locate(
         finally:
             embedder.close()
 
-    known: dict[str, Any] = respondents.journal.fact(key, compute)
+    known: dict[str, Any] = cached(key, compute)
     lists = ("item_ids", "distance", "outside_p", "topics")
     return TailMap(**(known | {name: tuple(known[name]) for name in lists}))
 

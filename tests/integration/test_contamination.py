@@ -19,6 +19,7 @@ from ftgate.gate import decide as contamination
 from ftgate.gate.cached_engine import Respondents
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
+from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.jobs.prepare import Job, prepare
 from ftgate.progress import SilentProgress
 from ftgate.report.progress_bar import RichProgress
@@ -172,7 +173,7 @@ def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
     with pytest.raises(EngineError):
         run("cut", fail_after=2100)
     resumed = run("cut")
-    monkeypatch.setattr("ftgate.gate.kept", lambda _: None)
+    monkeypatch.setattr(MeasurementRun, "_reusable", lambda self, pairs: False)
     assert built.measurements == run("afresh").measurements == resumed.measurements
 
 

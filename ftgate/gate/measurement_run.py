@@ -1,0 +1,153 @@
+"""One measurement in one run: what it asks, what it was told, and what was decided about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ftgate.domain import Fitness, Item, Pair, Question
+from ftgate.engines.base import Ask
+from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.decide import asked_aside, described, judged
+from ftgate.gate.result import Result
+from ftgate.jobs.prepare import Job
+from ftgate.judge.grading import Grades, Judge
+from ftgate.measurements.base import Evidence, Measurement, failures, seeded
+from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
+from ftgate.measurements.tail_map import TailMap
+from ftgate.scoring.rules import interleaved, score_pairs
+from ftgate.scoring.scores import Scored
+from ftgate.stats.seeding import generator
+
+
+class MeasurementRun:
+    """One measurement in one run.
+
+    ``judge`` grades what no rule scores; ``tail_map`` says where the queries lie, for a measurement that wants to know.
+    The state is what has been answered so far, and ``result``, what the latest look came to.
+    """
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        job: Job,
+        models: Respondents,
+        judge: Respondents | None = None,
+        tail_map: TailMap | None = None,
+    ) -> None:
+        self.measurement = measurement
+        self.name = measurement.name
+        self.suite = job.suites[measurement.name]
+        self.looks = looks(job.policy.evidence, planned_share(measurement, self.suite))
+        self.result: Result | None = None
+        self.fitness: Fitness | None = None
+        self._job = job
+        self._models = models
+        self._judge_engine = judge
+        self._tail_map = tail_map if measurement.wants_training_data else None
+        self._grades: Grades = {}
+        self._answered: dict[str, Pair] = {}
+        self._scored: Scored | None = None
+
+    def questions(self, item: Item) -> tuple[Question, ...]:
+        """What is asked about ``item``, each question that samples with a seed of its own."""
+        return seeded(self.measurement.plan(item), self._job.seed)
+
+    def every_item(self) -> tuple[Item, ...]:
+        """All that any look may ask about, with the items that are shown and do not count."""
+        return (*self.suite.items, *asked_aside(self._job, self.name))
+
+    def control_items(self) -> tuple[Item, ...]:
+        """Some items of the first look, for a control."""
+        return sample(self.suite, self._job.seed)
+
+    def due(self) -> Look | None:
+        """The look that comes next; None once the measurement is settled or all of its items were asked."""
+        if self.result is None:
+            return self.looks[0]
+        done = self.result.look.number
+        return None if self.result.finding.settled or done == len(self.looks) else self.looks[done]
+
+    def unanswered(self) -> tuple[Item, ...]:
+        """The items of the look that is due which have not been asked. Those that do not count come with the first."""
+        return tuple(item for item in self._items(self._next()) if item.id not in self._answered)
+
+    def add(self, pair: Pair) -> None:
+        """Take both models' answers to one item."""
+        self._answered[pair.item.id] = pair
+
+    def decide(self) -> None:
+        """Score and estimate what the look that is due rests on, and decide; the outcome is ``result``."""
+        look = self._next()
+        pairs = tuple(self._answered[item.id] for item in self._items(look))
+        scored = self.score(pairs, self._scored)
+        both = list(zip(scored.base.tolist(), scored.candidate.tolist(), strict=True))
+        self._models.journal.add_scores(self.name, [item.id for item in scored.items], both)
+        self.result = self._decided(look, pairs, scored)
+        self._scored = scored
+        if not self._reusable(pairs):
+            self._answered, self._scored = {}, None
+
+    def corrupted(self, pairs: Sequence[Pair]) -> Result:
+        """What ``pairs``, answers that were corrupted on purpose, come to; nothing of it is kept."""
+        end = Look(1, 1, 1.0, self._job.policy.evidence.alpha)
+        return self._decided(end, tuple(pairs), self.score(pairs))
+
+    def score(self, pairs: Sequence[Pair], earlier: Scored | None = None) -> Scored:
+        """Both sides' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are taken from there."""
+        measurement = self.measurement
+        parts = [earlier] if earlier is not None else []
+        done = {item.id for part in parts for item in part.items}
+        new = [pair for pair in pairs if pair.item.id not in done]
+        by_judge = [pair for pair in new if measurement.scored_by(pair.item) == "judge"]
+        by_rule = [pair for pair in new if measurement.scored_by(pair.item) != "judge"]
+        parts += [score_pairs(measurement.scored_by, by_rule)] if by_rule else []
+        parts += [self._judge("grade answers").score(by_judge)] if by_judge else []
+        return interleaved([pair.item for pair in pairs], parts)
+
+    def test_judge(self) -> None:
+        """Find out whether the judge has earned its vote on this suite, if it grades any of it."""
+        if self.measurement.judges(self.suite.items):
+            items = (*self.suite.items, *self._job.aside.get(self.name, ()))
+            rng = generator(self._job.seed, f"{self.name} fitness")
+            self.fitness = self._judge("test judge").fitness(items, rng)
+
+    def add_details(self) -> None:
+        """Work out what is shown beside the decision; once, at the end."""
+        assert self.result is not None, "details come after the last look"
+        self.result = described(self._job, self.measurement, self.result)
+
+    def _next(self) -> Look:
+        look = self.due()
+        assert look is not None, "only a measurement that is due is asked and decided"
+        return look
+
+    def _items(self, look: Look) -> tuple[Item, ...]:
+        return (*items_at(look, self.suite, self._job.seed), *asked_aside(self._job, self.name))
+
+    def _reusable(self, pairs: Sequence[Pair]) -> bool:
+        """Whether the next look may build on ``pairs``. Where an answer failed, all is asked for again.
+
+        The failed one thereby gets another chance; the journal gives the others.
+        """
+        return not any(failures(pair) for pair in pairs)
+
+    def _decided(self, look: Look, pairs: tuple[Pair, ...], scored: Scored) -> Result:
+        rules = self._job.policy.evidence
+        evidence = Evidence(
+            pairs=pairs,
+            scored=scored,
+            alpha=look.alpha,
+            draws=rules.draws,
+            tail=self._tail_map,
+            fitness=self.fitness,
+            overall_alpha=rules.alpha,
+            last=look.last,
+        )
+        return judged(self._job, self.measurement, evidence, look)
+
+    def _judge(self, phase: str) -> Judge:
+        engine, model = self._judge_engine, self._job.judge
+        assert engine is not None, "a job with a judged measurement always has a judge"
+        assert model is not None, "and its weights"
+        engine.require([model])
+        return Judge(lambda questions: engine.ask([Ask(model, q) for q in questions], phase), self.name, self._grades)
