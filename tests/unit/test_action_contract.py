@@ -54,7 +54,7 @@ def test_every_output_is_in_the_document() -> None:
 
 
 def test_the_outputs_are_those_that_the_commands_set() -> None:
-    sources = [*(ROOT / "ftgate" / "publish").glob("*.py"), ROOT / "ftgate" / "cli_github.py"]
+    sources = [*(ROOT / "ftgate" / "github").rglob("*.py"), ROOT / "ftgate" / "cli" / "github.py"]
     text = "".join(p.read_text(encoding="utf-8") for p in sources)
     blocks = re.findall(r"(?:set_outputs\(\s*|found = )\{(.*?)\n? *\}", text, re.DOTALL)
     keys = {key for block in blocks for key in re.findall(r'"([a-z-]+)":', block)}

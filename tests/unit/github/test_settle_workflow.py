@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-FILE = Path(__file__).resolve().parents[2] / ".github" / "workflows" / "ftgate-settle.yml"
+FILE = Path(__file__).resolve().parents[3] / ".github" / "workflows" / "ftgate-settle.yml"
 JOB: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["jobs"]["settle"]
 STEPS: list[dict[str, Any]] = JOB["steps"]
 

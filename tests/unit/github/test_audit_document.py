@@ -14,7 +14,7 @@ from support import reports
 
 from ftgate.report.statement import statement, write_statement
 
-DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).resolve().parents[3] / "docs" / "audit.md").read_text(encoding="utf-8")
 STEPS = yaml.safe_load(DOCUMENT.split("## Sign the statement", 1)[1].split("```yaml\n", 1)[1].split("```", 1)[0])
 
 

@@ -49,7 +49,7 @@ def test_the_workflows_take_the_actions_from_where_one_says_and_check_out_nothin
 def test_only_the_steps_about_ftgate_itself_differ(tmp_path: Path) -> None:
     begin(tmp_path)
     for name in WORKFLOWS:
-        own = yaml.safe_load((Path(__file__).parents[2] / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+        own = yaml.safe_load((Path(__file__).parents[3] / ".github" / "workflows" / name).read_text(encoding="utf-8"))
         given = yaml.safe_load((tmp_path / ".github" / "workflows" / name).read_text(encoding="utf-8"))
         for job in own["jobs"].values():
             job["steps"] = [step for step in job["steps"] if not step.get("uses", "").startswith("actions/checkout")]
@@ -60,7 +60,7 @@ def test_only_the_steps_about_ftgate_itself_differ(tmp_path: Path) -> None:
 
 
 def test_this_repository_holds_its_own_models_to_the_limits_of_the_tiny_world() -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     ours, theirs = read_policy(root / ".github" / "ftgate.yml"), read_policy(root / "examples/tinyworld/policy.yaml")
     for name, section in theirs.measurements.items():
         assert ours.measurements[name] == {**section, "dataset": f"../examples/tinyworld/{section['dataset']}"}
