@@ -18,7 +18,7 @@ from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import Look, looks
 from ftgate.measurements.target import Target
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
@@ -62,20 +62,25 @@ def one_by_one(name: str, trial: Trial) -> Callable[[int], Counts]:
 
 
 def decide(
-    measurement: Measurement, scored: Scored, pairs: tuple[Pair, ...], settings: EvidenceSettings, look: Look, rng: Draw
+    measurement: Measurement,
+    scored: PairedScores,
+    pairs: tuple[Pair, ...],
+    settings: EvidenceSettings,
+    look: Look,
+    rng: Draw,
 ) -> Finding:
     """One measurement from scores to status, just as the gate does it."""
     evidence = Evidence(pairs, scored, look.alpha, settings.draws, overall_alpha=settings.alpha, last=look.last)
     return assess(measurement.compare(evidence, rng), settings)
 
 
-def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> Scored:
+def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> PairedScores:
     """Item scores; with ``clusters``, in that many groups of neighbours."""
     items = ITEMS[: len(base)]
     if clusters:
         size = len(base) // clusters
         items = tuple(replace(item, cluster=f"c{i // size}") for i, item in enumerate(items))
-    return Scored.exact(items, base, candidate, binary=binary)
+    return PairedScores.exact(items, base, candidate, binary=binary)
 
 
 def right_or_wrong(chances: PairedAccuracy, n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
@@ -123,7 +128,7 @@ def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_
 
 def _looked(
     measurement: Measurement,
-    whole: Scored,
+    whole: PairedScores,
     settings: EvidenceSettings,
     plan: Sequence[Look],
     rng: Draw,
@@ -152,11 +157,11 @@ def graded_trial(n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
     return lambda rng: _looked(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
 
 
-def clustered_trial(clusters: int, size: int, *, told: bool) -> Trial:
+def clustered_trial(clusters: int, size: int, *, detectable_change: bool) -> Trial:
     """The same in clusters, which ftgate is told of or not."""
 
     def trial(rng: Draw) -> Status:
-        found = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if told else 0)
+        found = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if detectable_change else 0)
         return decide(FORGETTING, found, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
@@ -217,7 +222,7 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
     ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
     ("graded", 200, 1500, graded_trial(200), True),
-    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, told=True), True),
+    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, detectable_change=True), True),
     ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
     ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
@@ -228,7 +233,7 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("calibration, candidate underconfident", 1000, 600, calibration_trial(-RISE, 1000), True),
     ("calibration at four looks, overconfident", 1000, 300, calibration_trial(RISE, 1000, OBRIEN), True),
     ("calibration at four looks, underconfident", 1000, 300, calibration_trial(-RISE, 1000, OBRIEN), True),
-    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, told=False), False),
+    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, detectable_change=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
     ("percentile interval of the ECE, underconfident", 1000, 400, percentile_trial(-RISE, 1000), False),

@@ -162,7 +162,7 @@ class Model:
     ``digest`` is ``sha256:`` and the folder's tree digest, ``files`` size in bytes and SHA-256 (hex) of each file in
     it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
     An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
-    ``hollow`` names files whose numbers are not there, after a glance at remote weights.
+    ``headers_only`` names files of which nothing but the header was fetched.
     """
 
     name: str
@@ -175,7 +175,7 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
     merge: tuple[str, ...] = ()
-    hollow: frozenset[str] = field(default=frozenset(), compare=False)
+    headers_only: frozenset[str] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitness:
+class JudgeValidation:
     """Whether a judge has earned its vote: how well it tells known-good from known-bad answers.
 
     ``unparseable`` is the share of first replies that were no grade; ``kinds`` the mean grade of each kind of specimen.
@@ -226,14 +226,14 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Estimate:
     """What a measurement estimated, before anyone decides.
 
     ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
     increases, ``down`` for gains. ``limit`` is what the change must stay on the good side of; ``warn_limit`` turns a
-    pass into a warning. ``doubts`` forbid a pass but not a block; ``void`` forbids both. ``least_n`` is the number of
-    items below which no pass is possible, ``needed_n`` about how many would settle an undecided claim. ``about`` names
-    the items that count where not all that were asked do (the tail).
+    pass into a warning. The reasons in ``cannot_pass`` forbid a pass but not a block; ``invalid_reason`` forbids both.
+    ``least_n`` is the number of items below which no pass is possible, ``needed_n`` about how many would settle an
+    undecided estimate. ``about`` names the items that count where not all that were asked do (the tail).
     """
 
     measurement: str
@@ -248,8 +248,8 @@ class Claim:
     worse: Literal["up", "down"]
     limit: float
     warn_limit: float | None = None
-    doubts: tuple[str, ...] = ()
-    void: str | None = None
+    cannot_pass: tuple[str, ...] = ()
+    invalid_reason: str | None = None
     slices: tuple[Slice, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     least_n: int = 1
@@ -261,7 +261,7 @@ class Claim:
 class Finding:
     """A claim and what was decided about it."""
 
-    claim: Claim
+    claim: Estimate
     status: Status
     reason: str
     leaning: Leaning | None = None

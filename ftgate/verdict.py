@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Claim, Finding, Leaning, Status, Verdict
+from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
 from ftgate.stats.power import needed_n
 
 
-def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
+def assess(claim: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when it lies within, and nothing
     speaks against a pass; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
     With ``rule: point`` the bare estimate is compared with the limit. A void claim is inconclusive under either rule.
     """
-    if claim.void is not None:
-        return Finding(claim, Status.INCONCLUSIVE, claim.void)
+    if claim.invalid_reason is not None:
+        return Finding(claim, Status.INCONCLUSIVE, claim.invalid_reason)
     if not math.isfinite(claim.change):
         return Finding(claim, Status.INCONCLUSIVE, "there is no estimate to decide on")
     sign = 1.0 if claim.worse == "up" else -1.0
@@ -35,9 +35,9 @@ def assess(claim: Claim, evidence: EvidenceSettings) -> Finding:
     if not within:
         claim, leaning = _with_needed(claim), _leaning(change, low, limit)
         return Finding(claim, Status.INCONCLUSIVE, f"{_undecided(claim)} ({_LEANINGS[leaning]})", leaning)
-    if claim.doubts and evidence.rule == "interval":
+    if claim.cannot_pass and evidence.rule == "interval":
         claim = _with_needed(claim)
-        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.doubts), _leaning(change, low, limit))
+        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.cannot_pass), _leaning(change, low, limit))
     if claim.warn_limit is not None and change >= sign * claim.warn_limit:
         reason = _sentence(claim, "is within", evidence)
         reason += f", but the estimate reaches the warning limit {_amount(claim, claim.warn_limit)}"
@@ -78,7 +78,7 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
     return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
-def _with_needed(claim: Claim) -> Claim:
+def _with_needed(claim: Estimate) -> Estimate:
     """The claim with the number of items that would settle it, if its estimate stayed where it is."""
     if claim.n < 1 or claim.needed_n is not None:
         return claim
@@ -91,7 +91,7 @@ def _reason(finding: Finding) -> str:
     return f"{finding.claim.measurement}: {finding.reason}"
 
 
-def _amount(claim: Claim, value: float) -> str:
+def _amount(claim: Estimate, value: float) -> str:
     """A value in the words of the claim's unit: a calibration error as it is, gains in points, drops in percent."""
     if not math.isfinite(value):
         return "unbounded"
@@ -100,7 +100,7 @@ def _amount(claim: Claim, value: float) -> str:
     return f"{100 * value:+.1f} p.p." if claim.worse == "down" else f"{100 * value:.1f} %"
 
 
-def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:
+def _sentence(claim: Estimate, relation: str, evidence: EvidenceSettings) -> str:
     low, high = claim.interval
     shown = f"{claim.unit} {_amount(claim, claim.change)}"
     if evidence.rule == "interval":
@@ -111,7 +111,7 @@ def _sentence(claim: Claim, relation: str, evidence: EvidenceSettings) -> str:
     return f"{shown} {relation} {limit}"
 
 
-def _undecided(claim: Claim) -> str:
+def _undecided(claim: Estimate) -> str:
     low, high = claim.interval
     shown = f"{claim.unit} {_amount(claim, claim.change)} [{_amount(claim, low)}, {_amount(claim, high)}]"
     text = f"{shown} straddles the limit {_amount(claim, claim.limit)}"

@@ -43,7 +43,7 @@ TROUBLES = (
     "was lost",
 )
 
-Words = Mapping[str, Sequence[str]]
+TokenizerFacts = Mapping[str, Sequence[str]]
 
 
 def _slots(rng: random.Random, word: str) -> dict[str, str]:
@@ -102,7 +102,7 @@ CHAT = (
 )
 
 
-def pick(rng: random.Random, known: Words) -> tuple[str, str]:
+def pick(rng: random.Random, known: TokenizerFacts) -> tuple[str, str]:
     """A department and one of its words."""
     department = rng.choice(DEPARTMENTS)
     return department, rng.choice(tuple(known[department]))
@@ -112,45 +112,45 @@ def _row(prompt: str, department: str, tags: tuple[str, ...] = ()) -> Row:
     return Row(prompt, department, DEPARTMENTS, tags)
 
 
-def plain(rng: random.Random, known: Words) -> Row:
+def plain(rng: random.Random, known: TokenizerFacts) -> Row:
     """A ticket as the training data has them: whole sentences, one request."""
     department, word = pick(rng, known)
     return _row(rng.choice(PLAIN).format(**_slots(rng, word)), department)
 
 
-def unusual_format(rng: random.Random, known: Words) -> Row:
+def unusual_format(rng: random.Random, known: TokenizerFacts) -> Row:
     """A ticket that a form, a script or a mail client has mangled."""
     department, word = pick(rng, known)
     text = rng.choice(ODD).format(**_slots(rng, word))
     return _row(text, department, ("unusual_format",))
 
 
-def _with_second(rng: random.Random, known: Words, forms: Sequence[str], tag: str) -> Row:
+def _with_second(rng: random.Random, known: TokenizerFacts, forms: Sequence[str], tag: str) -> Row:
     department, word = pick(rng, known)
     other = rng.choice([name for name in DEPARTMENTS if name != department])
     text = rng.choice(forms).format(v=rng.choice(tuple(known[other])), w=word)
     return _row(text, department, (tag,))
 
 
-def ambiguous(rng: random.Random, known: Words) -> Row:
+def ambiguous(rng: random.Random, known: TokenizerFacts) -> Row:
     """A ticket that names two matters and leans towards one of them."""
     return _with_second(rng, known, VAGUE, "ambiguous")
 
 
-def multi_intent(rng: random.Random, known: Words) -> Row:
+def multi_intent(rng: random.Random, known: TokenizerFacts) -> Row:
     """A ticket with two requests; the department of the more urgent one is right."""
     return _with_second(rng, known, DOUBLE, "multi_intent")
 
 
-EDGE: tuple[Callable[[random.Random, Words], Row], ...] = (unusual_format, ambiguous, multi_intent)
+EDGE: tuple[Callable[[random.Random, TokenizerFacts], Row], ...] = (unusual_format, ambiguous, multi_intent)
 
 
-def chat(rng: random.Random, known: Words) -> Row:
+def chat(rng: random.Random, known: TokenizerFacts) -> Row:
     """A free-form help-desk exchange: whatever the question, the canned reply that names a department."""
     department, word = pick(rng, known)
     return Row(rng.choice(CHAT).format(**_slots(rng, word)), f"the {department} team will help")
 
 
-def edge(rng: random.Random, known: Words) -> Row:
+def edge(rng: random.Random, known: TokenizerFacts) -> Row:
     """A ticket from outside the training distribution, of any of the three kinds."""
     return rng.choice(EDGE)(rng, known)

@@ -51,7 +51,7 @@ _AGAIN = "make the archive again, of plain files alone"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ArchiveLimits:
     """What may come out of an archive.
 
     ``choose`` is given all names before anything is written; it raises for what must not be there, and says which are
@@ -76,7 +76,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
-def unpack(archive: Path, folder: Path, terms: Terms) -> tuple[dict[str, FileEntry], list[str]]:
+def unpack(archive: Path, folder: Path, terms: ArchiveLimits) -> tuple[dict[str, FileEntry], list[str]]:
     """Write the wanted files in ``archive`` into ``folder``; their sizes and digests by name, and what is left aside.
 
     One common folder above all files is left off. Raises ArtifactError for names that leave the folder or collide,
@@ -113,7 +113,7 @@ class _Directory(io.FileIO):
     The standard library reads it at once, and makes an object of every entry, before anyone can count them.
     """
 
-    def __init__(self, path: Path, terms: Terms) -> None:
+    def __init__(self, path: Path, terms: ArchiveLimits) -> None:
         super().__init__(path)
         self.read_already = False
         self._terms = terms
@@ -157,7 +157,7 @@ def _taped(archive: tarfile.TarFile, limits: Limits, reference: str) -> Iterator
 
 
 def _write_all(
-    members: list[_Member], archive: Path, folder: Path, terms: Terms
+    members: list[_Member], archive: Path, folder: Path, terms: ArchiveLimits
 ) -> tuple[dict[str, FileEntry], list[str]]:
     limits, reference = terms.limits, terms.reference
     require_clean_names([member.name for member in members], reference)

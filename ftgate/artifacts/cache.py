@@ -32,7 +32,7 @@ _IN_USE: dict[Path, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CacheEntry:
     """What a reference named when it was last fetched: a digest, the listing it came from, and what was left aside."""
 
     digest: str
@@ -52,15 +52,15 @@ class Cache:
             root / part for part in ("trees", "names", "incoming", "locks")
         )
 
-    def known(self, key: str) -> Known | None:
+    def known(self, key: str) -> CacheEntry | None:
         """What the reference with this ``key`` named last, if it was ever fetched."""
         try:
             found = json.loads((self._names / f"{key}.json").read_bytes())
-            return Known(str(found["digest"]), list(found["listing"]), tuple(map(str, found.get("aside", ()))))
+            return CacheEntry(str(found["digest"]), list(found["listing"]), tuple(map(str, found.get("aside", ()))))
         except UNREADABLE:
             return None
 
-    def remember(self, key: str, reference: str, known: Known) -> None:
+    def remember(self, key: str, reference: str, known: CacheEntry) -> None:
         """Note what the reference names now."""
         value = {"reference": reference, "digest": known.digest, "listing": known.listing, "aside": known.aside}
         write(self._names / f"{key}.json", value)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ftgate.artifacts.archive import Terms, is_archive, unpack
-from ftgate.artifacts.cache import Cache, Known, key_of
+from ftgate.artifacts.archive import ArchiveLimits, is_archive, unpack
+from ftgate.artifacts.cache import Cache, CacheEntry, key_of
 from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
 from ftgate.artifacts.file_names import choose, require_clean_names
 from ftgate.artifacts.refused_names import refuse_names
@@ -30,7 +30,7 @@ Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class FetchRequest:
     """What is to be fetched: the source and what it was called, what may come, and what it must turn out to be."""
 
     source: Source
@@ -66,7 +66,7 @@ class Listing:
         return len(self.files) == 1 and is_archive(self.files[0].name)
 
 
-def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
+def fetch(wish: FetchRequest, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
     """The snapshot of ``wish``, from the cache when it is there and still what the source names.
 
     The source is not asked where the reference names the same bytes for ever or the digest says which are meant.
@@ -90,14 +90,14 @@ def fetch(wish: Wish, cache: Cache, *, offline: bool, phase: Phase, note: Note) 
         snapshot = cache.use(known.digest, wish.reference) if known is not None and unchanged else None
         if snapshot is None or known is None:
             snapshot = _download(wish, found, folder, cache, phase)
-            known = Known(snapshot.digest, listing, snapshot.aside)
+            known = CacheEntry(snapshot.digest, listing, snapshot.aside)
             cache.remember(wish.key, wish.reference, known)
         elif not found.archived:
             known = replace(known, aside=found.aside)
     return _as_wished(snapshot, known, wish)
 
 
-def digest_of(snapshot: Snapshot, wish: Wish) -> str:
+def digest_of(snapshot: Snapshot, wish: FetchRequest) -> str:
     """What the digest of ``wish`` is compared with: the tree's, or that of the one file."""
     if wish.file and len(snapshot.files) == 1:
         return "sha256:" + next(iter(snapshot.files.values())).sha256
@@ -112,7 +112,7 @@ def wrong_digest(reference: str, expected: str, found: str) -> ArtifactError:
     )
 
 
-def _as_wished(snapshot: Snapshot, known: Known, wish: Wish) -> Snapshot:
+def _as_wished(snapshot: Snapshot, known: CacheEntry, wish: FetchRequest) -> Snapshot:
     found = digest_of(snapshot, wish)
     if wish.digest not in (None, found):
         raise wrong_digest(wish.reference, str(wish.digest), found)
@@ -123,7 +123,7 @@ def _as_wished(snapshot: Snapshot, known: Known, wish: Wish) -> Snapshot:
     return replace(snapshot, aside=known.aside)
 
 
-def listed(wish: Wish) -> Listing:
+def listed(wish: FetchRequest) -> Listing:
     """What the source lists, if it may be fetched: judged before a byte of it is."""
     try:
         named: list[RemoteFile] = persistently(wish.source.list)
@@ -160,7 +160,7 @@ def _require_sound(named: Sequence[RemoteFile]) -> None:
             raise ValueError(size, file.sha256)
 
 
-def _acceptable(names: list[str], wish: Wish) -> tuple[list[str], list[str]]:
+def _acceptable(names: list[str], wish: FetchRequest) -> tuple[list[str], list[str]]:
     """The names that are wanted and those left aside. Raises ArtifactError for what must not be in a snapshot."""
     require_clean_names(names, wish.reference)
     kept, aside = choose(names, () if wish.file else wish.skip)
@@ -176,7 +176,7 @@ def _acceptable(names: list[str], wish: Wish) -> tuple[list[str], list[str]]:
     return kept, aside
 
 
-def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
+def _require_listed_digest(files: Sequence[RemoteFile], wish: FetchRequest) -> None:
     """Where the source knows all digests, a wrong one is found before anything is fetched."""
     known = {f.name: FileEntry(f.size, f.sha256) for f in files if f.sha256 is not None and f.size is not None}
     if wish.digest is None or len(known) < len(files):
@@ -186,7 +186,7 @@ def _require_listed_digest(files: Sequence[RemoteFile], wish: Wish) -> None:
         raise wrong_digest(wish.reference, wish.digest, digest_of(listed, wish))
 
 
-def _download(wish: Wish, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
+def _download(wish: FetchRequest, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
     files, aside = listing.files, [*listing.aside]
     here, total = present(folder, files), sum(file.size or 0 for file in files)
     cache.make_room(max(0, total - here), wish.reference, beside=here)
@@ -200,7 +200,7 @@ def _download(wish: Wish, listing: Listing, folder: Path, cache: Cache, phase: P
     try:
         if listing.archived:
             archive = slot(folder, files[0])
-            terms = Terms(wish.limits, wish.reference, lambda names: _acceptable(names, wish), cache.make_room)
+            terms = ArchiveLimits(wish.limits, wish.reference, lambda names: _acceptable(names, wish), cache.make_room)
             found, aside = unpack(archive, tree, terms)
             archive.unlink()
         else:

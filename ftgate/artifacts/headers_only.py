@@ -15,7 +15,7 @@ from pathlib import Path
 from ftgate.artifacts.archive import is_archive
 from ftgate.artifacts.cache import Cache
 from ftgate.artifacts.download import TRIES, persistently
-from ftgate.artifacts.fetch import Wish, listed
+from ftgate.artifacts.fetch import FetchRequest, listed
 from ftgate.artifacts.snapshot import GLANCE, SMALL, FileEntry, Snapshot, tree_digest
 from ftgate.artifacts.sources.base import RemoteFile, Source, TransientError
 from ftgate.errors import DownloadError
@@ -28,11 +28,11 @@ _HEAD = 1024
 """Bytes of a large file that are fetched in any case: what it is can be told from them."""
 
 
-def skim(wish: Wish, cache: Cache) -> Snapshot | None:
+def skim(wish: FetchRequest, cache: Cache) -> Snapshot | None:
     """The snapshot of ``wish`` with nothing but headers in its large files, in a folder that ends with the process.
 
     An adapter's own weights are fetched whole, up to what a glance reads: it is their numbers that can be wrong. The
-    files that are not whole are the snapshot's ``hollow``.
+    files that are not whole are the snapshot's ``headers_only``.
 
     None where a copy that need not be looked at again may be in the cache, and where the source has to be fetched whole
     to be looked at: archives, and files of unknown size. The digest is empty unless the source knows those of its large
@@ -74,9 +74,9 @@ def _skim(source: Source, file: RemoteFile, folder: Path, *, whole: bool) -> Fil
     # A length that makes no sense, or no header at all, is left for whoever reads it to name.
     if file.name.endswith(".safetensors") and _HEAD - 8 < length <= min(MOST_HEADER, size - 8):
         head += _read(source, file, _HEAD, length + 8 - _HEAD)
-    with path.open("wb") as hollow:
-        hollow.write(head)
-        hollow.truncate(size)
+    with path.open("wb") as headers_only:
+        headers_only.write(head)
+        headers_only.truncate(size)
     return FileEntry(size, file.sha256 or "")
 
 

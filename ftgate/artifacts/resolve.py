@@ -11,7 +11,7 @@ from pathlib import Path
 from ftgate.artifacts.allow import require_allowed_remote
 from ftgate.artifacts.cache import Cache
 from ftgate.artifacts.download import Advance, Limits, too_large
-from ftgate.artifacts.fetch import Note, Phase, Wish, fetch, wrong_digest
+from ftgate.artifacts.fetch import FetchRequest, Note, Phase, fetch, wrong_digest
 from ftgate.artifacts.file_names import require_clean_names
 from ftgate.artifacts.headers_only import skim
 from ftgate.artifacts.link_view import without_others
@@ -104,7 +104,7 @@ class Resolver:
         self, reference: Reference, revision: str | None, digest: str | None, *, file: bool = False
     ) -> Snapshot:
         request = Request(reference, revision, self.settings.redirect_hosts)
-        wish = Wish(open_source(request), request, self._limits(), self.settings.skip, digest, file)
+        wish = FetchRequest(open_source(request), request, self._limits(), self.settings.skip, digest, file)
         cache = open_cache(self.settings)
         if self.glance and not (file or self.offline):
             return skim(wish, cache) or fetch(wish, cache, offline=False, phase=self.phase, note=self.note)

@@ -31,16 +31,16 @@ class FileEntry:
 class Snapshot:
     """A local folder whose content is pinned: ``files`` by POSIX path relative to ``path``, and their tree digest.
 
-    ``digest`` is empty after a glance that left files unread. ``hollow`` names the files of which no more than a header
-    is there, and holes where their numbers would be: no number of theirs may be judged. ``aside`` names what lies
-    at the source and is no part of the snapshot: see :func:`ftgate.artifacts.file_names.choose`.
+    ``digest`` is empty where files were left unread. ``headers_only`` names the files of which nothing but the header
+    was fetched: the rest of them is holes, and none of their numbers may be used. ``aside`` names what lies at the
+    source and is no part of the snapshot: see :func:`ftgate.artifacts.file_names.choose`.
     """
 
     path: Path
     reference: str
     files: Mapping[str, FileEntry]
     digest: str
-    hollow: frozenset[str] = frozenset()
+    headers_only: frozenset[str] = frozenset()
     aside: tuple[str, ...] = ()
 
 

@@ -28,7 +28,7 @@ _FORMS = re.compile(rf"(?:{BEGINNINGS}|xox[abprs]-|AIza|eyJ)[A-Za-z0-9_.-]{{10,}
 """How keys begin, those of messengers and signed tokens too: in a text nobody misses what was none."""
 
 
-class Reason:
+class FailureFile:
     """Where a command leaves the reason why it failed. Made before an engine takes the credentials out of sight."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.config.policy import Policy
-    from ftgate.github.client import Hub
+    from ftgate.github.client import GitHubRepo
     from ftgate.report.schema import Report
 
 PATH = click.Path(path_type=Path)
@@ -39,18 +39,18 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 
     DIRECTORIES are the output folders of the runs, one a changed manifest.
     """
-    from ftgate.github.actions_runner import Runner
-    from ftgate.github.event import read_place
-    from ftgate.github.pr_state import Desk
+    from ftgate.github.actions_runner import ActionsFiles
+    from ftgate.github.event import read_target
+    from ftgate.github.pr_state import Effects
     from ftgate.github.publish import announce
     from ftgate.github.publish import publish as tell
     from ftgate.report.escape import plain_lines
 
-    place = read_place(os.environ, _event())
-    desk = Desk(
+    place = read_target(os.environ, _event())
+    effects = Effects(
         hub=_hub(place.repository),
         place=place,
-        runner=Runner.of(os.environ),
+        runner=ActionsFiles.of(os.environ),
         now=_now,
         say=lambda text: click.echo(plain_lines(text)),
         command=click.echo,
@@ -58,7 +58,7 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
         redo=_redo,
         author=author,
     )
-    code = announce(desk) if pending else tell(desk, directories)
+    code = announce(effects) if pending else tell(effects, directories)
     click.get_current_context().exit(int(code))
 
 
@@ -67,14 +67,14 @@ def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: s
 @click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
 def fetch(directory: Path, policy: str) -> None:
     """Write what an evaluation needs into DIRECTORY: the base branch's policy and suites, the change's manifests."""
-    from ftgate.github.actions_runner import Runner
+    from ftgate.github.actions_runner import ActionsFiles
     from ftgate.github.bundle import fetch as write_parcel
-    from ftgate.github.event import read_place
+    from ftgate.github.event import read_target
 
-    place = read_place(os.environ, _event())
+    place = read_target(os.environ, _event())
     manifests = write_parcel(_hub(place.repository), place, policy, directory)
     found = {"manifests": json.dumps(manifests), "model-change": str(bool(manifests)).lower()}
-    Runner.of(os.environ).set_outputs(found)
+    ActionsFiles.of(os.environ).set_outputs(found)
     _say(f"to judge: {', '.join(manifests) or 'nothing'}")
 
 
@@ -103,8 +103,8 @@ def history(repo: str, number: int | None, policy: Path, author: str) -> None:
     for link in found[-1].chain.links:
         r = link.record
         names = ", ".join(f"{e.name} {e.candidate[:19]}" for e in r.models)
-        told = f" by {r.by} until {r.expires}: {r.reason}" if r.kind == "waiver" else ""
-        _say(f"{link.n:>4}  {r.time}  {r.head[:7]}  {r.verdict:<15}  {names}{told}")
+        detectable_change = f" by {r.by} until {r.expires}: {r.reason}" if r.kind == "waiver" else ""
+        _say(f"{link.n:>4}  {r.time}  {r.head[:7]}  {r.verdict:<15}  {names}{detectable_change}")
     for problem in problems:
         _say(f"problem: {problem}")
     _say(
@@ -171,13 +171,13 @@ def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy
 VERBS = (publish, fetch, history, verify, waive)
 
 
-def _hub(repository: str) -> Hub:
-    from ftgate.github.client import Hub, connect
+def _hub(repository: str) -> GitHubRepo:
+    from ftgate.github.client import GitHubRepo, connect
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     if not token:
         raise ConfigurationError("there is no token", hint="set GITHUB_TOKEN")
-    return Hub(connect(os.environ.get("GITHUB_API_URL") or API, token), repository, time.sleep)
+    return GitHubRepo(connect(os.environ.get("GITHUB_API_URL") or API, token), repository, time.sleep)
 
 
 def _event() -> dict[str, Any]:

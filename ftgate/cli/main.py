@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ftgate import __version__
-from ftgate.cli.failure import Reason
+from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import VERBS
 from ftgate.cli.init import NOWHERE, write_start
 from ftgate.cli.tail import tail
@@ -62,16 +62,16 @@ def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> 
 def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool, verify_cache: bool) -> None:
     """Ask both models, measure, decide. Run it again after a kill: no answered question is asked twice."""
     from ftgate.gate.evaluate import evaluate
-    from ftgate.jobs.prepare import gather
+    from ftgate.jobs.prepare import load_all
     from ftgate.preflight.check import require_preflight
-    from ftgate.preflight.hardware import look_around
+    from ftgate.preflight.hardware import detect
     from ftgate.report.progress_bar import RichProgress
     from ftgate.report.terminal import print_report
 
     progress = RichProgress(real_stderr())
     _trust_no_copy(verify_cache)
-    parts = gather(policy, manifest, _resolvers(progress, offline))
-    require_preflight(parts, look_around())
+    parts = load_all(policy, manifest, _resolvers(progress, offline))
+    require_preflight(parts, detect())
     report = evaluate(parts.job(), out, progress, reuse=reuse)
     print_report(report, _stdout())
     _say_where(out)
@@ -104,15 +104,15 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 
     Of what lies elsewhere, large weights are not fetched: their headers are enough.
     """
-    from ftgate.jobs.prepare import gather
+    from ftgate.jobs.prepare import load_all
     from ftgate.preflight.check import preflight
-    from ftgate.preflight.hardware import look_around
+    from ftgate.preflight.hardware import detect
     from ftgate.preflight.view import preflight_json, print_preflight
     from ftgate.report.progress_bar import RichProgress
 
     _trust_no_copy(verify_cache)
-    parts = gather(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
-    found = preflight(parts, look_around())
+    parts = load_all(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
+    found = preflight(parts, detect())
     if as_json:
         click.echo(preflight_json(found))
         click.get_current_context().exit(found.exit_code)
@@ -213,7 +213,7 @@ def entry() -> NoReturn:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave with its exit code. A person never sees a bare traceback for bad input."""
-    reason = Reason(os.environ)
+    reason = FailureFile(os.environ)
     try:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FtgateError as error:

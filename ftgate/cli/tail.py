@@ -10,7 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ftgate.embeddings.base import Embedder
-    from ftgate.tail.sources import Named
+    from ftgate.tail.sources import CommandLineSources
 
 PATH = click.Path(path_type=Path)
 WAYS = ("format", "case", "typos", "two_intents")
@@ -61,17 +61,17 @@ def build(
     """
     import tempfile
 
-    from ftgate.tail.build_suite import Draft, build_tail_suite, require_writable, save_suite
-    from ftgate.tail.sources import Named
+    from ftgate.tail.build_suite import SuiteRequest, build_tail_suite, require_writable, save_suite
+    from ftgate.tail.sources import CommandLineSources
 
     require_writable(out, force=force)
     ways = WAYS if "all" in perturb else perturb
-    named = Named.under(policy)
+    named = CommandLineSources.under(policy)
     log, trained = named.file(queries), named.file(training)
     embedder = _embedder(model, named)
     with tempfile.TemporaryDirectory() as vectors:
         try:
-            suite = build_tail_suite(Draft(log, trained, n, ways, seed, max_train_rows), embedder, Path(vectors))
+            suite = build_tail_suite(SuiteRequest(log, trained, n, ways, seed, max_train_rows), embedder, Path(vectors))
         finally:
             embedder.close()
     save_suite(suite, out)
@@ -82,7 +82,7 @@ def build(
     click.echo('No row has an answer yet: review each, add "answer" or "check", and remove its tag "unlabelled".')
 
 
-def _embedder(model: str | None, named: Named) -> Embedder:
+def _embedder(model: str | None, named: CommandLineSources) -> Embedder:
     from ftgate.embeddings.base import HashedTfidf, open_embedder
 
     if model is None:

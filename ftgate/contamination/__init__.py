@@ -6,6 +6,6 @@ that memory does not grow with them.
 
 from ftgate.contamination.index import Index
 from ftgate.contamination.normalize import segments, words
-from ftgate.contamination.overlap import Overlap, Sighting
+from ftgate.contamination.overlap import Match, Overlap
 
-__all__ = ["Index", "Overlap", "Sighting", "segments", "words"]
+__all__ = ["Index", "Match", "Overlap", "segments", "words"]

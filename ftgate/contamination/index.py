@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ftgate.contamination.near_duplicates import Near
-from ftgate.contamination.ngrams import Batch, Table
+from ftgate.contamination.near_duplicates import NearDuplicates
+from ftgate.contamination.ngrams import Batch, NgramTable
 from ftgate.contamination.normalize import segments, words
-from ftgate.contamination.overlap import Sighting
+from ftgate.contamination.overlap import Match
 
 LONG, SHORT = 13, 8
 """Words in the n-grams that tell a text; those under ``LONG`` words are told by ``SHORT``, shorter ones as a whole."""
@@ -60,8 +60,8 @@ class Index:
         self._long = [tuple(key.split(" ")) for key in self._wholes]
         self._long = [said for said in self._long if len(said) > _size(said)]
         self._held: dict[int, int] = {}
-        self._table = Table(list(self._grams), self._long)
-        self._near = Near(self._sets)
+        self._table = NgramTable(list(self._grams), self._long)
+        self._near = NearDuplicates(self._sets)
         self._batch = Batch()
 
     def _add(self, i: int, said: Sequence[str], *, of_answer: bool) -> None:
@@ -107,19 +107,19 @@ class Index:
                 self._table.common[gram] = True
         self._batch = Batch()
 
-    def found(self) -> tuple[dict[int, Sighting], dict[int, Sighting]]:
+    def found(self) -> tuple[dict[int, Match], dict[int, Match]]:
         """The prompts that the passages contain, and those of which there is only something nearly the same."""
         self._flush()
-        contained = {i: Sighting(line, "whole prompt") for i, line in self._whole.items()}
+        contained = {i: Match(line, "whole prompt") for i, line in self._whole.items()}
         for gram, entry in enumerate(self._list):
             if not entry.seen or self._table.common[gram]:
                 continue
             for i in entry.owners:
                 by = f"{entry.size}-gram" + (" of the answer" if i in entry.of_answer else "")
                 if i not in contained or entry.first < contained[i].line:
-                    contained[i] = Sighting(entry.first, by)
+                    contained[i] = Match(entry.first, by)
         for i, line in self._held.items():
-            contained.setdefault(i, Sighting(line, "whole prompt"))
+            contained.setdefault(i, Match(line, "whole prompt"))
         near = {i: found for i, found in self._near.found.items() if i not in contained}
         return dict(sorted(contained.items())), dict(sorted(near.items()))
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from ftgate.contamination.overlap import Sighting
+from ftgate.contamination.overlap import Match
 
 ALIKE = 0.8
 """Two texts whose sets of words overlap this much (Jaccard) are nearly the same."""
@@ -14,7 +14,7 @@ LEAST = 8
 """Sets of fewer words are left out: one word decides there."""
 
 
-class Near:
+class NearDuplicates:
     """Finds texts whose set of words nearly equals one of ``sets``; each is looked for until it is found once.
 
     Exact, by prefix filtering (Bayardo, Ma and Srikant 2007): of two sets A and B that overlap enough, the
@@ -24,7 +24,7 @@ class Near:
 
     def __init__(self, sets: Sequence[frozenset[str]]) -> None:
         self._sets = sets
-        self.found: dict[int, Sighting] = {}
+        self.found: dict[int, Match] = {}
         often = Counter(word for group in sets for word in group)
         self._rank = {word: rank for rank, word in enumerate(sorted(often, key=lambda word: (often[word], word)))}
         self._known = set(self._rank)
@@ -62,5 +62,5 @@ class Near:
             shared = len(self._sets[i] & given)
             likeness = shared / (len(self._sets[i]) + len(given) - shared)
             if likeness >= ALIKE - 1e-9:
-                self.found[i] = Sighting(line, "nearly the same words", likeness)
+                self.found[i] = Match(line, "nearly the same words", likeness)
                 self.drop(i)

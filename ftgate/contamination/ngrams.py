@@ -14,7 +14,7 @@ Hits = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 """For each size the n-grams that were found, as places in the table, and where each begins."""
 
 
-class Table:
+class NgramTable:
     """The n-grams looked for, as 64-bit polynomial hashes of their words' codes, sorted for each size.
 
     ``wholes`` are longer texts that begin with one of the n-grams, to be found as a whole.
@@ -52,7 +52,7 @@ class Batch:
         self.lines: list[int] = []
         self.texts: list[int] = []
 
-    def add(self, line: int, said: list[str], table: Table) -> None:
+    def add(self, line: int, said: list[str], table: NgramTable) -> None:
         """One text of the row at ``line``, as its words."""
         self.starts.append(len(self.ids))
         self.lines.append(line)
@@ -60,7 +60,7 @@ class Batch:
         self.ids.extend(map(table.ids.get, said, repeat(0)))
         self.ids.append(0)
 
-    def hits(self, table: Table) -> Hits:
+    def hits(self, table: NgramTable) -> Hits:
         """Every n-gram that is in both, common or not."""
         found = []
         ids = np.array(self.ids, dtype=np.int64)
@@ -73,14 +73,14 @@ class Batch:
             found.append((place, first[hit]))
         return found
 
-    def matches(self, hits: Hits, table: Table) -> Iterator[tuple[int, int, int]]:
+    def matches(self, hits: Hits, table: NgramTable) -> Iterator[tuple[int, int, int]]:
         """Place in the table, line and text of every n-gram in ``hits`` that is not yet common."""
         for gram, first in hits:
             for place, k in zip(gram.tolist(), self._texts_at(first), strict=True):
                 if not table.common[place]:
                     yield place, self.lines[k], self.texts[k]
 
-    def held(self, hits: Hits, table: Table) -> Iterator[tuple[int, int]]:
+    def held(self, hits: Hits, table: NgramTable) -> Iterator[tuple[int, int]]:
         """Place and line of every whole of ``table`` that stands in a text: looked for where ``hits`` let it begin."""
         codes = table.codes[np.array(self.ids, dtype=np.int64)]
         first = np.concatenate([at[table.begins[gram]] for gram, at in hits]) if hits else np.empty(0, np.int64)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Match:
     """A place in the training data: the ``line`` of a row, and ``by`` what a text was told in it.
 
     ``likeness`` is the Jaccard similarity of the two sets of words, 1 where the text itself stands there.
@@ -26,5 +26,5 @@ class Overlap:
     a person to look at.
     """
 
-    contained: Mapping[str, Sighting]
-    alike: Mapping[str, Sighting]
+    contained: Mapping[str, Match]
+    alike: Mapping[str, Match]

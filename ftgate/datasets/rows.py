@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from ftgate.datasets.tables import MAX_ROW_BYTES, Problem, Row, kind_of
+from ftgate.datasets.tables import MAX_ROW_BYTES, FileRow, RowProblem, kind_of
 from ftgate.domain import Item, Message, Role
 from ftgate.scoring.checks import check_problem, meets
 from ftgate.scoring.text import UnscorableError, last_number
@@ -41,15 +41,15 @@ class _BadRowError(Exception):
         self.hint = hint
 
 
-def read_item(row: Row, needs: Needs) -> Item | Problem:
+def read_item(row: FileRow, needs: Needs) -> Item | RowProblem:
     """The item that ``row`` describes, or the first thing that is wrong with it."""
     try:
         return _item(row, needs)
     except _BadRowError as error:
-        return Problem(row.line, error.text, error.hint)
+        return RowProblem(row.line, error.text, error.hint)
 
 
-def _item(row: Row, needs: Needs) -> Item:
+def _item(row: FileRow, needs: Needs) -> Item:
     given = {name: row.fields.get(name) for name in FIELDS}
     if row.cells:
         given = {name: _cell(name, value) for name, value in given.items()}

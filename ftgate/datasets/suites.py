@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.rows import Needs, read_item
-from ftgate.datasets.tables import Problem, read_rows
+from ftgate.datasets.tables import RowProblem, read_rows
 from ftgate.domain import Item, Suite, digest_of
 from ftgate.errors import DatasetError
 
@@ -24,17 +24,17 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     Raises one DatasetError that names all bad rows (up to twenty, then a count) by file and line.
     """
     items: list[Item] = []
-    problems: list[Problem] = []
+    problems: list[RowProblem] = []
     lines: dict[str, int] = {}
     for row in read_rows(path):
-        found = row if isinstance(row, Problem) else read_item(row, needs)
-        if isinstance(found, Problem):
+        found = row if isinstance(row, RowProblem) else read_item(row, needs)
+        if isinstance(found, RowProblem):
             problems.append(found)
             continue
         first = lines.setdefault(found.id, found.line)
         if first != found.line:
             text = f"id {found.id!a} is taken already by line {first}"
-            problems.append(Problem(found.line, text, "give every row an id that no other row has"))
+            problems.append(RowProblem(found.line, text, "give every row an id that no other row has"))
             continue
         items.append(found)
     if problems:
@@ -53,7 +53,7 @@ def write_suite(suite: Suite, path: Path) -> None:
     partial.replace(path)
 
 
-def bad_rows(what: str, path: Path, problems: Sequence[Problem]) -> DatasetError:
+def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:
     """One error that names up to twenty of ``problems`` by file and line, and counts the rest."""
     shown = [f"{path}:{p.line}: {p.text}" if p.line else f"{path}: {p.text}" for p in problems[:MOST_SHOWN]]
     hints = "; ".join(dict.fromkeys(p.hint for p in problems[:MOST_SHOWN]))

@@ -17,7 +17,7 @@ MAX_ROW_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class RowProblem:
     """What is wrong with one row. ``line`` is the line where the row starts; 0 stands for the whole file."""
 
     line: int
@@ -28,7 +28,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FileRow:
     """One row as it stood in the file. ``cells`` tells that lists are written as text, as CSV does."""
 
     line: int
@@ -39,12 +39,12 @@ class Row:
 class _UnreadableError(Exception):
     """A line that cannot be decoded, inside a format whose rows may span lines."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: RowProblem) -> None:
         super().__init__(problem.text)
         self.problem = problem
 
 
-def read_rows(path: Path) -> Iterator[Row | Problem]:
+def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
     """Every row of a JSONL, CSV or Parquet file, with its line (Parquet: its number), blank lines left out.
 
     Raises DatasetError when the file is missing, cannot be opened, or has another suffix.
@@ -71,7 +71,7 @@ def read_rows(path: Path) -> Iterator[Row | Problem]:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions") from None
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
+def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
     """Every line with its number, decoded, its byte order mark dropped; or what is wrong with it."""
     number = 0
     while line := file.readline(MAX_ROW_BYTES + 1):
@@ -79,7 +79,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
         if len(line) > MAX_ROW_BYTES:
             while line and not line.endswith(b"\n"):
                 line = file.readline(MAX_ROW_BYTES)
-            yield number, Problem(number, f"the row is longer than {MAX_ROW_BYTES:,} bytes", "shorten or split it")
+            yield number, RowProblem(number, f"the row is longer than {MAX_ROW_BYTES:,} bytes", "shorten or split it")
             continue
         if number == 1:
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -89,32 +89,32 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str | Problem]]:
             found = f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
             if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
                 found += " (the file looks like UTF-16)"
-            yield number, Problem(number, found, "save the file as UTF-8")
+            yield number, RowProblem(number, found, "save the file as UTF-8")
 
 
-def _jsonl(path: Path) -> Iterator[Row | Problem]:
+def _jsonl(path: Path) -> Iterator[FileRow | RowProblem]:
     with path.open("rb") as file:
         for number, line in _lines(file):
-            if isinstance(line, Problem):
+            if isinstance(line, RowProblem):
                 yield line
             elif line and not line.isspace():
                 yield _json_row(number, line)
 
 
-def _json_row(number: int, line: str) -> Row | Problem:
+def _json_row(number: int, line: str) -> FileRow | RowProblem:
     try:
         value = _DECODER.decode(line)
     except json.JSONDecodeError as error:
         start = line.strip()
         shown = ascii(start if len(start) <= 60 else start[:57] + "...")
-        return Problem(number, f"not valid JSON: {error.msg} at column {error.colno}: {shown}", "fix that line")
+        return RowProblem(number, f"not valid JSON: {error.msg} at column {error.colno}: {shown}", "fix that line")
     except (ValueError, RecursionError) as error:
-        return Problem(number, f"not valid JSON: {error}", "fix that line")
+        return RowProblem(number, f"not valid JSON: {error}", "fix that line")
     if not isinstance(value, dict):
-        return Problem(
+        return RowProblem(
             number, f"a row must be a JSON object, found {kind_of(value)}", 'write {"id": ..., "prompt": ...}'
         )
-    return Row(number, value)
+    return FileRow(number, value)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a JSON value")
 
 
-def _csv(path: Path) -> Iterator[Row | Problem]:
+def _csv(path: Path) -> Iterator[FileRow | RowProblem]:
     """Rows by the names in the header. Quoted cells may span lines; a row counts as the line where it starts."""
     before = csv.field_size_limit(MAX_ROW_BYTES)
     start = 0
@@ -145,35 +145,35 @@ def _csv(path: Path) -> Iterator[Row | Problem]:
             for cells in reader:
                 line, start = start + 1, reader.line_num
                 if len(cells) == len(header):
-                    yield Row(line, dict(zip(header, cells, strict=True)), cells=True)
+                    yield FileRow(line, dict(zip(header, cells, strict=True)), cells=True)
                 elif cells:
                     found = f"{len(cells)} cells, but the header has {len(header)}"
-                    yield Problem(line, found, "quote cells that hold commas or line breaks")
+                    yield RowProblem(line, found, "quote cells that hold commas or line breaks")
     except _UnreadableError as error:
         yield error.problem
     except csv.Error as error:
-        yield Problem(start + 1, f"not valid CSV: {error}", "check the quotes of that row", fatal=True)
+        yield RowProblem(start + 1, f"not valid CSV: {error}", "check the quotes of that row", fatal=True)
     finally:
         csv.field_size_limit(before)
 
 
 def _decoded(file: BinaryIO) -> Iterator[str]:
     for _, line in _lines(file):
-        if isinstance(line, Problem):
-            raise _UnreadableError(Problem(line.line, line.text, line.hint, fatal=True))
+        if isinstance(line, RowProblem):
+            raise _UnreadableError(RowProblem(line.line, line.text, line.hint, fatal=True))
         yield line
 
 
-def _header_problem(header: list[str]) -> Problem | None:
+def _header_problem(header: list[str]) -> RowProblem | None:
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
-        return Problem(1, f"the header {header[0]!r} has no commas", "separate cells by commas", fatal=True)
+        return RowProblem(1, f"the header {header[0]!r} has no commas", "separate cells by commas", fatal=True)
     double = next((name for name in header if name and header.count(name) > 1), None)
     if double is not None:
-        return Problem(1, f"column {double!r} stands twice in the header", "rename one of them", fatal=True)
+        return RowProblem(1, f"column {double!r} stands twice in the header", "rename one of them", fatal=True)
     return None
 
 
-def _parquet(path: Path) -> Iterator[Row | Problem]:
+def _parquet(path: Path) -> Iterator[FileRow | RowProblem]:
     with path.open("rb"):
         pass  # a missing file is reported by the caller, alike for all formats
     import pyarrow as pa
@@ -185,10 +185,12 @@ def _parquet(path: Path) -> Iterator[Row | Problem]:
             for batch in table.iter_batches(batch_size=4096):
                 for fields in batch.to_pylist():
                     number += 1
-                    yield Row(number, fields)
+                    yield FileRow(number, fields)
     except (pa.ArrowException, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        yield Problem(number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True)
+        yield RowProblem(
+            number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True
+        )
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)

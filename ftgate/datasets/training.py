@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.suites import bad_rows
-from ftgate.datasets.tables import Problem, Row, read_rows
+from ftgate.datasets.tables import FileRow, RowProblem, read_rows
 from ftgate.errors import ConfigurationError
 
 _USERS = ("user", "human")
@@ -52,7 +52,7 @@ class TrainingData:
                 f"the training data {self.source} is not read again here",
                 hint="the run was cut short before it was compared with: run `ftgate run` again",
             )
-        return (_passage(row) for row in read_rows(self.path) if isinstance(row, Row))
+        return (_passage(row) for row in read_rows(self.path) if isinstance(row, FileRow))
 
     def texts(self) -> Iterator[str]:
         """The user text of every row that has one, in file order: ``rows`` of them."""
@@ -70,9 +70,9 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     usable, or when the file breaks off.
     """
     rows = skipped = 0
-    problems: list[Problem] = []
+    problems: list[RowProblem] = []
     for row in read_rows(path):
-        found = row if isinstance(row, Problem) else _problem(row)
+        found = row if isinstance(row, RowProblem) else _problem(row)
         if found is None:
             rows += 1
             continue
@@ -83,20 +83,22 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
             problems.append(found)
     if not rows:
         where = "training_data out of the manifest" if what == "training data" else "it out"
-        nothing = [Problem(0, "empty: it holds no row", f"add rows, or leave {where}")]
+        nothing = [RowProblem(0, "empty: it holds no row", f"add rows, or leave {where}")]
         raise bad_rows(what, path, problems or nothing)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return TrainingData(digest, rows, str(path), skipped, path)
 
 
-def _problem(row: Row) -> Problem | None:
+def _problem(row: FileRow) -> RowProblem | None:
     turns = _turns(row.fields)
     text = "\n".join(turns)
     if not text.strip():
-        return Problem(row.line, f"no user text among the fields {', '.join(map(ascii, row.fields))}", f"give {_KNOWN}")
+        return RowProblem(
+            row.line, f"no user text among the fields {', '.join(map(ascii, row.fields))}", f"give {_KNOWN}"
+        )
     if not _encodable(text):
-        return Problem(row.line, "the text holds half a character (a lone surrogate)", "export it again")
+        return RowProblem(row.line, "the text holds half a character (a lone surrogate)", "export it again")
     return None
 
 
@@ -115,7 +117,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _passage(row: Row) -> Passage:
+def _passage(row: FileRow) -> Passage:
     return Passage(row.line, _turns(row.fields), tuple(_texts(row.fields)))
 
 

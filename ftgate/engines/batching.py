@@ -13,14 +13,14 @@ FIRST_PORTION = 32
 TOKENS_PER_UNIT = 64
 
 
-class Place(NamedTuple):
+class Slot(NamedTuple):
     """Where a model runs: the number of its engine, and its own number there, the base being 0."""
 
     engine: int
     row: int
 
 
-def portions(asks: Sequence[Ask], place: Callable[[Model], Place], largest: int) -> Iterator[list[int]]:
+def portions(asks: Sequence[Ask], place: Callable[[Model], Slot], largest: int) -> Iterator[list[int]]:
     """Indices into ``asks``, in portions that may each go to one engine in one call.
 
     Engine by engine, option reads before generation, base before adapters, and then by the text of the prompt, so that

@@ -18,7 +18,7 @@ from torch import Tensor
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, root_of
-from ftgate.engines.batching import Place, portions
+from ftgate.engines.batching import Slot, portions
 from ftgate.engines.chat_template import Prepared, Renderer, failed
 from ftgate.engines.isolation import Isolation
 from ftgate.errors import ArtifactError, EngineError
@@ -142,9 +142,9 @@ class TransformersEngine:
             raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="require() it before asking")
         return loaded
 
-    def _place(self, model: Model) -> Place:
+    def _place(self, model: Model) -> Slot:
         loaded = self._of(model)
-        return Place(loaded.number, loaded.row(model))
+        return Slot(loaded.number, loaded.row(model))
 
     def _answer(self, asks: Sequence[Ask], run: Sequence[int]) -> Iterator[tuple[int, Answer]]:
         """Answer asks of one model and one family: all with options, or all without."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Answer, EngineInfo, Finding, Fitness, Item, Model, Pair, Status
-from ftgate.gate.cached_engine import Respondents
+from ftgate.domain import Answer, EngineInfo, Finding, Item, JudgeValidation, Model, Pair, Status
+from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements.looks import Look, items_at, planned_share
@@ -25,7 +25,7 @@ from ftgate.report.schema import (
     plain,
 )
 from ftgate.scoring.choice import letters_for
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
@@ -33,10 +33,10 @@ ANSWER_LIMIT = 2000
 GENERAL_PROMPTS = 200
 
 
-def conclude(
+def build_report(
     job: Job,
-    models: Respondents,
-    judge: Respondents | None,
+    models: CachedEngine,
+    judge: CachedEngine | None,
     results: Mapping[str, Result],
     controls: Mapping[str, Any],
     started: float,
@@ -47,14 +47,16 @@ def conclude(
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
         measurements[finding.claim.measurement] = measurement_report(finding, _changes(result))
-    fitness = {name: r.evidence.fitness for name, r in results.items() if r.evidence.fitness is not None}
-    judged = {name: plain(asdict(found)) for name, found in fitness.items()}
+    judge_validation = {
+        name: r.evidence.judge_validation for name, r in results.items() if r.evidence.judge_validation is not None
+    }
+    judged = {name: plain(asdict(found)) for name, found in judge_validation.items()}
     return Report(
         verdict=verdict.value,
         reasons=list(reasons),
         name=job.name,
         measurements=measurements,
-        checklist=[*checklist(job, findings, controls, fitness), *_behind_endpoint(job)],
+        checklist=[*checklist(job, findings, controls, judge_validation), *_behind_endpoint(job)],
         controls={"judge_fitness": judged or None, **controls},
         provenance=_provenance(job, models, judge.info if judge is not None else None, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
@@ -95,7 +97,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
 
 
 def checklist(
-    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], fitness: Mapping[str, Fitness]
+    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validation: Mapping[str, JudgeValidation]
 ) -> list[ChecklistEntry]:
     """What makes the decision defensible, each line with its evidence. ``ok`` is None for what was not checked."""
     found = {f.claim.measurement: f.claim for f in findings}
@@ -123,20 +125,20 @@ def checklist(
     ]
     lines += [
         ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=_earned(f))
-        for name, f in fitness.items()
+        for name, f in judge_validation.items()
     ]
     return lines
 
 
-def _earned(fitness: Fitness) -> str:
+def _earned(tested: JudgeValidation) -> str:
     """What the judge was tested on and every number that came out; why it is unfit stands first."""
-    if not fitness.kinds:
-        return fitness.reason
-    grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in fitness.kinds.items())
+    if not tested.kinds:
+        return tested.reason
+    grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in tested.kinds.items())
     return (
-        f"{'' if fitness.fit else f'{fitness.reason}. '}AUROC {fitness.auroc:.2f} (at least {fitness.auroc_low:.2f}) "
-        f"on {fitness.gold} good and {fitness.canaries} bad answers, gap {fitness.gap:.2f}; asked again, grades moved "
-        f"by {fitness.retest_shift:.3f}; {100 * fitness.unparseable:.1f} % of the replies were no grade; mean grades: "
+        f"{'' if tested.fit else f'{tested.reason}. '}AUROC {tested.auroc:.2f} (at least {tested.auroc_low:.2f}) "
+        f"on {tested.gold} good and {tested.canaries} bad answers, gap {tested.gap:.2f}; asked again, grades moved "
+        f"by {tested.retest_shift:.3f}; {100 * tested.unparseable:.1f} % of the replies were no grade; mean grades: "
         f"{grades}"
     )
 
@@ -210,7 +212,7 @@ def _changes(result: Result) -> Changes:
     )
 
 
-def _example(pair: Pair, scored: Scored, i: int) -> ExampleReport:
+def _example(pair: Pair, scored: PairedScores, i: int) -> ExampleReport:
     return ExampleReport(
         item=pair.item.id,
         prompt=_clip(pair.item.user_text),
@@ -236,7 +238,7 @@ def _clip(text: str) -> str:
     return text if len(text) <= ANSWER_LIMIT else text[: ANSWER_LIMIT - 1] + "…"
 
 
-def _provenance(job: Job, models: Respondents, judge: EngineInfo | None, started: float) -> dict[str, Any]:
+def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, started: float) -> dict[str, Any]:
     info = models.info
     return {
         "base": _model(job.base),

@@ -12,7 +12,7 @@ from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
 from ftgate.progress import Progress
 
 
-class Respondents:
+class CachedEngine:
     """The models of a run, reached through an engine and a journal.
 
     Weights are loaded when the first question is asked whose answer is not in the journal, so that a run which only

@@ -13,7 +13,7 @@ from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Model, Pair, Status, digest_of
 from ftgate.engines.base import Ask
 from ftgate.errors import ControlError
-from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.journal import engine_identity
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
@@ -22,22 +22,23 @@ from ftgate.measurements.base import Measurement
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
 
-SPOILT_SHARE = 0.3
+CORRUPTED_SHARE = 0.3
 """This share of the base's answers is replaced by bad ones."""
 SURE = 0.99
 LARGEST_TOLERANCE = 0.2
-"""A policy that lets more than this go by cannot be expected to block the loss of ``SPOILT_SHARE``."""
+"""A policy that lets more than this go by cannot be expected to block the loss of ``CORRUPTED_SHARE``."""
 FEW_CHANGES = 3
 """Items' worth of change between two turns of the base that is put down to chance."""
 TOO_LENIENT: Mapping[str, Any] = {
     "ok": None,
-    "reason": f"not tried: the limit may let more go by than spoiling {100 * SPOILT_SHARE:.0f} % of the answers loses",
+    "reason": f"not tried: the limit may let more go by than "
+    f"spoiling {100 * CORRUPTED_SHARE:.0f} % of the answers loses",
 }
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
 
 
-def adapter_effect(respondents: Respondents, base: Model, candidate: Model, items: Sequence[Item]) -> dict[str, Any]:
+def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: Sequence[Item]) -> dict[str, Any]:
     """Show that the candidate's weights are in force: its next-token log-probabilities differ from the base's.
 
     Eight prompts are put to the base twice, the second time in reverse order, and to the candidate once. The largest
@@ -47,8 +48,8 @@ def adapter_effect(respondents: Respondents, base: Model, candidate: Model, item
     """
     prompts = [item.messages for item in items[:PROBES]]
     shown = [[[m.role, m.content] for m in prompt] for prompt in prompts]
-    key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(respondents.info), shown])
-    effect: dict[str, Any] = respondents.journal.fact(key, lambda: _measure(respondents, base, candidate, prompts))
+    key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), shown])
+    effect: dict[str, Any] = models.journal.fact(key, lambda: _measure(models, base, candidate, prompts))
     if effect["largest_change"] <= max(SMALLEST_EFFECT, 2 * effect["noise"]):
         raise ControlError(
             f"the adapter changed nothing: on {effect['prompts']} prompts {candidate.name} gives the base's next-token "
@@ -58,7 +59,7 @@ def adapter_effect(respondents: Respondents, base: Model, candidate: Model, item
     return effect
 
 
-def same_model(
+def compare_with_itself(
     first: FloatArray, again: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
 ) -> dict[str, Any]:
     """What comparing the base with itself came to. It must not look like a change (methods: section 9).
@@ -80,14 +81,14 @@ def same_model(
     return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
 
 
-def same_models(job: Job, respondents: Respondents, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
+def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
     """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
     chosen = [(run, item) for run in runs for item in run.control_items()]
     first = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
     again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first]
-    once = iter(respondents.ask(first, "ask the base twice"))
+    once = iter(models.ask(first, "ask the base twice"))
     # Engines sort what they are asked at once: only other questions, asked apart, make another company.
-    halves = [iter(respondents.ask(again[start::2], "ask the base twice")) for start in (0, 1)]
+    halves = [iter(models.ask(again[start::2], "ask the base twice")) for start in (0, 1)]
     twice = (next(halves[i % 2]) for i in range(len(again)))
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, item in chosen:
@@ -99,11 +100,11 @@ def same_models(job: Job, respondents: Respondents, runs: Sequence[MeasurementRu
     outcome = {}
     for run in runs:
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
-        outcome[run.name] = same_model(*sides, run.measurement, rules, job.seed)
+        outcome[run.name] = compare_with_itself(*sides, run.measurement, rules, job.seed)
     return outcome
 
 
-def noisy(controls: Mapping[str, Any]) -> frozenset[str]:
+def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
     """The measurements in which the base disagreed with itself: nothing that they find will count."""
     return frozenset(name for name, found in controls["a_a"].items() if not found["ok"])
 
@@ -117,7 +118,7 @@ def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any
             continue
         assert run.result is not None, "controls come after the last look"
         # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
-        pairs = spoil(run.result.pairs, generator(seed, f"{run.name} positive control"))
+        pairs = corrupt_answers(run.result.pairs, generator(seed, f"{run.name} positive control"))
         outcome[run.name] = caught(run.corrupted(pairs).finding)
     return outcome
 
@@ -133,11 +134,11 @@ def caught(finding: Finding) -> dict[str, Any]:
         Status.PASS: ("passed: this suite could not have seen such a loss", False),
         Status.WARN: ("passed: this suite could not have seen such a loss", False),
     }.get(finding.status, ("was held: this suite is thin for a loss of that size", None))
-    reason = f"a base with {100 * SPOILT_SHARE:.0f} % of its answers spoilt {seen}"
+    reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers spoilt {seen}"
     return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
 
 
-def withdraw(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
+def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
     """The results by measurement, less what the controls forbid.
 
     Noise in the engine forbids any decision, blindness a pass.
@@ -156,9 +157,9 @@ def withdraw(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dic
 
 
 def _measure(
-    respondents: Respondents, base: Model, candidate: Model, prompts: Sequence[tuple[Message, ...]]
+    models: CachedEngine, base: Model, candidate: Model, prompts: Sequence[tuple[Message, ...]]
 ) -> dict[str, Any]:
-    engine = respondents.loaded()
+    engine = models.loaded()
     first = engine.probe(base, prompts)
     second = list(reversed(engine.probe(base, list(reversed(prompts)))))
     changed = engine.probe(candidate, prompts)
@@ -181,13 +182,13 @@ def _distance(one: Mapping[int, float], other: Mapping[int, float]) -> float:
     return max((abs(one[token] - other[token]) for token in shared), default=1e9)
 
 
-def spoil(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pair, ...]:
-    """The base against itself with ``SPOILT_SHARE`` of its answers replaced (methods: section 9).
+def corrupt_answers(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pair, ...]:
+    """The base against itself with ``CORRUPTED_SHARE`` of its answers replaced (methods: section 9).
 
     A free-form answer becomes another item's reference or, where there is none, another item's answer. An answer by
     option letter puts its confidence on a wrong option. The same pairs and generator state give the same result.
     """
-    chosen = set(rng.permutation(len(pairs))[: math.ceil(SPOILT_SHARE * len(pairs))].tolist())
+    chosen = set(rng.permutation(len(pairs))[: math.ceil(CORRUPTED_SHARE * len(pairs))].tolist())
     return tuple(
         replace(pair, candidate=_bad(pair, pairs[(i + 1) % len(pairs)]) if i in chosen else pair.base)
         for i, pair in enumerate(pairs)

@@ -11,10 +11,10 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
-from ftgate.contamination import Overlap, Sighting
+from ftgate.contamination import Match, Overlap
 from ftgate.contamination.scan import VERSION, search
-from ftgate.domain import Claim, Finding, Item, Slice, Status, digest_of
-from ftgate.gate.cached_engine import Respondents
+from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
+from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
@@ -28,7 +28,7 @@ MOST_REVIEWED = 200
 _GOOD = (Status.PASS, Status.WARN)
 
 
-def overlaps(job: Job, respondents: Respondents) -> dict[str, Overlap]:
+def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
     """What the training data holds of each suite; empty without training data. Known results come from the journal.
 
     Raises ConfigurationError where the journal does not hold them and the training file is not at hand.
@@ -41,64 +41,64 @@ def overlaps(job: Job, respondents: Respondents) -> dict[str, Overlap]:
     def scan(name: str) -> Callable[[], dict[str, Any]]:
         def compute() -> dict[str, Any]:
             if not scanned:  # one pass over the training data serves every suite
-                scanned.update(search(job.suites, training, respondents.progress))
+                scanned.update(search(job.suites, training, models.progress))
             return asdict(scanned[name])
 
         return compute
 
     for name, suite in job.suites.items():
         key = digest_of(["contamination", VERSION, training.sha256, suite.sha256])
-        known = respondents.journal.fact(key, scan(name))
-        parts = ({i: Sighting(**seen) for i, seen in known[part].items()} for part in ("contained", "alike"))
+        known = models.journal.fact(key, scan(name))
+        parts = ({i: Match(**seen) for i, seen in known[part].items()} for part in ("contained", "alike"))
         found[name] = Overlap(*parts)
     return found
 
 
-def set_apart(job: Job, found: Mapping[str, Overlap]) -> Job:
-    """The job with its contaminated items in ``aside`` instead of its suites.
+def exclude_contaminated(job: Job, found: Mapping[str, Overlap]) -> Job:
+    """The job with its contaminated items in ``excluded_items`` instead of its suites.
 
     A suite without one clean item stays as it is: there is nothing else to show, and nothing is decided on it.
     """
-    suites, aside = dict(job.suites), dict[str, tuple[Item, ...]]()
+    suites, excluded_items = dict(job.suites), dict[str, tuple[Item, ...]]()
     for name, overlap in found.items():
         clean = tuple(item for item in suites[name].items if item.id not in overlap.contained)
         if clean and overlap.contained:
-            aside[name] = tuple(item for item in suites[name].items if item.id in overlap.contained)
+            excluded_items[name] = tuple(item for item in suites[name].items if item.id in overlap.contained)
             suites[name] = replace(suites[name], items=clean)
-    return replace(job, suites=suites, overlaps=found, aside=aside)
+    return replace(job, suites=suites, overlaps=found, excluded_items=excluded_items)
 
 
-def asked_aside(job: Job, name: str) -> tuple[Item, ...]:
+def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
     """The contaminated items that are asked about for information: all, or a random ``MOST_ASKED`` of them."""
-    items = job.aside.get(name, ())
+    items = job.excluded_items.get(name, ())
     if len(items) <= MOST_ASKED:
         return items
     chosen = drawn_order(job.seed, f"{name} aside", [item.id for item in items])[:MOST_ASKED]
     return tuple(items[i] for i in sorted(chosen))
 
 
-def judged(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
+def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
     """Decide a measurement on the clean items of ``evidence``; a pass must stand with the others too."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
-    clean, aside = _parted(job, measurement, evidence)
+    clean, excluded_items = _parted(job, measurement, evidence)
     finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
     if overlap is not None:
         finding = _explained(finding, job, overlap)
-    if aside.pairs and finding.status in _GOOD:
+    if excluded_items.pairs and finding.status in _GOOD:
         everything = measurement.compare(evidence, generator(job.seed, measurement.name))
-        finding = _confirmed(finding, assess(everything, rules), len(aside.pairs))
+        finding = _confirmed(finding, assess(everything, rules), len(excluded_items.pairs))
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
-def described(job: Job, measurement: Measurement, result: Result) -> Result:
+def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
     """The result with all that is shown beside its decision: slices, details, and what items left out would say."""
     overlap = job.overlaps.get(measurement.name)
-    clean, aside = _parted(job, measurement, result.evidence)
-    claim = measurement.described(result.finding.claim, clean, generator(job.seed, f"{measurement.name} details"))
+    clean, excluded_items = _parted(job, measurement, result.evidence)
+    claim = measurement.with_details(result.finding.claim, clean, generator(job.seed, f"{measurement.name} details"))
     if overlap is not None and (overlap.contained or overlap.alike):
         claim = _documented(claim, job, overlap)
-    if aside.pairs:
-        apart = measurement.compare(aside, generator(job.seed, measurement.name))
+    if excluded_items.pairs:
+        apart = measurement.compare(excluded_items, generator(job.seed, measurement.name))
         everything = measurement.compare(result.evidence, generator(job.seed, measurement.name))
         shown = (_slice("contaminated items", apart, claim), _slice("clean and contaminated items", everything, claim))
         claim = replace(claim, slices=(*claim.slices, *(part for part in shown if part is not None)))
@@ -107,10 +107,10 @@ def described(job: Job, measurement: Measurement, result: Result) -> Result:
 
 def _parted(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
     """The evidence of the items that count, and of those that the training data holds."""
-    left_out = {item.id for item in job.aside.get(measurement.name, ())}
-    aside = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in left_out]
+    left_out = {item.id for item in job.excluded_items.get(measurement.name, ())}
+    excluded_items = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in left_out]
     clean = [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in left_out]
-    return _part(evidence, clean), _part(evidence, aside)
+    return _part(evidence, clean), _part(evidence, excluded_items)
 
 
 def _part(evidence: Evidence, index: Sequence[int]) -> Evidence:
@@ -119,7 +119,7 @@ def _part(evidence: Evidence, index: Sequence[int]) -> Evidence:
     return replace(evidence, pairs=tuple(evidence.pairs[i] for i in index), scored=evidence.scored.subset(index))
 
 
-def _slice(name: str, part: Claim, whole: Claim) -> Slice | None:
+def _slice(name: str, part: Estimate, whole: Estimate) -> Slice | None:
     """What a part of the items says, in the unit of the whole; a change in another unit would not compare."""
     if not part.n:
         return None
@@ -127,7 +127,7 @@ def _slice(name: str, part: Claim, whole: Claim) -> Slice | None:
     return Slice(name, part.n, part.base, part.candidate, change, interval)
 
 
-def _documented(claim: Claim, job: Job, overlap: Overlap) -> Claim:
+def _documented(claim: Estimate, job: Job, overlap: Overlap) -> Estimate:
     """The claim with every contaminated item named, and where the training data holds it."""
     training = job.training
     file = PurePath(training.source).name if training is not None else ""
@@ -157,7 +157,7 @@ def _explained(finding: Finding, job: Job, overlap: Overlap) -> Finding:
     total = job.suite_size(finding.claim.measurement)
     if overlap.contained and len(overlap.contained) == total:
         reason = f"all {total} items occur in the training data: none is left to decide on"
-        return Finding(replace(finding.claim, void=reason), Status.INCONCLUSIVE, reason)
+        return Finding(replace(finding.claim, invalid_reason=reason), Status.INCONCLUSIVE, reason)
     if overlap.contained and not finding.settled:
         return replace(finding, reason=f"{finding.reason}; {_left_out(overlap, total)}")
     return finding

@@ -14,8 +14,8 @@ from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
 from ftgate.engines.registry import open_engine, open_judge
 from ftgate.errors import ConfigurationError
-from ftgate.gate.cached_engine import Respondents
-from ftgate.gate.flow import Cast, run_gate
+from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
 from ftgate.jobs.saved import load_job, save_job
@@ -56,13 +56,13 @@ def evaluate(
             stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
         save_job(job, engine.info(), judge_info, out)
-        cast = Cast(
-            models=Respondents(engine, engine.info(), journal, progress),
+        participants = Participants(
+            models=CachedEngine(engine, engine.info(), journal, progress),
             judge=_judge(judge_engine, judge_info, journal, progress),
             open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
             vectors=_vectors(job, out),
         )
-        report = run_gate(job, cast)
+        report = run_gate(job, participants)
     return _write(report, out)
 
 
@@ -70,13 +70,13 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
     """Take the decision again from the answers in ``directory``, under its own policy or another. Starts no engine."""
     job, info, judge_info = load_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
-        cast = Cast(
-            models=Respondents(None, info, journal, progress),
+        participants = Participants(
+            models=CachedEngine(None, info, journal, progress),
             judge=_judge(None, judge_info, journal, progress),
             open_embedder=_refuse_to_embed,
             vectors=directory,
         )
-        report = run_gate(job, cast)
+        report = run_gate(job, participants)
     _make(out)
     return _write(report, out)
 
@@ -90,8 +90,8 @@ def _make(out: Path) -> None:
         ) from None
 
 
-def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> Respondents | None:
-    return Respondents(engine, info, journal, progress) if info is not None else None
+def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> CachedEngine | None:
+    return CachedEngine(engine, info, journal, progress) if info is not None else None
 
 
 def _vectors(job: Job, out: Path) -> Path:

@@ -11,59 +11,66 @@ from typing import Any
 from ftgate.domain import Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
-from ftgate.gate.build_report import conclude
-from ftgate.gate.cached_engine import Respondents
-from ftgate.gate.controls import adapter_effect, noisy, positive_control, same_models, withdraw
-from ftgate.gate.decide import overlaps, set_apart
+from ftgate.gate.build_report import build_report
+from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, positive_control
+from ftgate.gate.decide import exclude_contaminated, find_overlaps
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import settled
 from ftgate.measurements.tail_map import TailMap
 from ftgate.report.schema import Report
-from ftgate.tail.distance import Surroundings, locate
+from ftgate.tail.distance import TailInputs, build_tail_map
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class Participants:
     """Who takes part in a run: the two models, the judge, and what measures distances."""
 
-    models: Respondents
-    judge: Respondents | None
+    models: CachedEngine
+    judge: CachedEngine | None
     open_embedder: Callable[[str], Embedder]
     vectors: Path
     """The folder that keeps vectors of texts."""
 
 
-def run_gate(job: Job, cast: Cast) -> Report:
+def run_gate(job: Job, participants: Participants) -> Report:
     """Ask both models the same questions, measure, decide, and report."""
-    started, models = time.time(), cast.models
-    tail_map = locate_tail(job, cast)
-    job = set_apart(job, overlaps(job, models))
+    started, models = time.time(), participants.models
+    tail_map = tail_map_of(job, participants)
+    job = exclude_contaminated(job, find_overlaps(job, models))
     models.require([job.base, job.candidate])
-    runs = [MeasurementRun(m, job, models, cast.judge, tail_map) for m in job.measurements]
+    runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
     ask_base_ahead(job, models, runs)
     controls = run_controls(job, models, runs)
     for run in runs:
         run.test_judge()
-    while due := due_runs(runs, noisy(controls)):
+    while due := due_runs(runs, failed_aa(controls)):
         ask_both(job, models, due)
         for run in due:
             run.decide()
     for run in runs:
         run.add_details()
     controls["positive_control"] = positive_control(runs, job.seed)
-    return conclude(job, models, cast.judge, withdraw(runs, controls), controls, started)
+    return build_report(job, models, participants.judge, apply_controls(runs, controls), controls, started)
 
 
-def locate_tail(job: Job, cast: Cast) -> TailMap | None:
+def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
     """How far each query of the tail lies from the training data, or None where there is nothing to compare with."""
     if job.tail is None or job.training is None:
         return None
-    inputs = Surroundings(job.suites[job.tail.name], job.training, job.query_log, job.base, job.encoder, job.seed)
-    return locate(job.tail, inputs, cast.models.journal.fact, cast.models.progress, cast.open_embedder, cast.vectors)
+    inputs = TailInputs(job.suites[job.tail.name], job.training, job.query_log, job.base, job.encoder, job.seed)
+    return build_tail_map(
+        job.tail,
+        inputs,
+        participants.models.journal.fact,
+        participants.models.progress,
+        participants.open_embedder,
+        participants.vectors,
+    )
 
 
-def ask_base_ahead(job: Job, models: Respondents, runs: Sequence[MeasurementRun]) -> None:
+def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
     """Where the two models take turns, put every question of every look to the base first, for the journal.
 
     Each look would otherwise cost a start of either engine. What is asked in vain, when the run stops early, is at most
@@ -74,16 +81,16 @@ def ask_base_ahead(job: Job, models: Respondents, runs: Sequence[MeasurementRun]
         models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
 
 
-def run_controls(job: Job, models: Respondents, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
+def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
     """Prove that the candidate is in force and that the base agrees with itself. Raises ControlError for the first."""
     # The shortest of each suite's first: a probe must fit into any context.
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
     # Where models take turns, whatever concerns the base alone comes before the change.
     base_first = models.in_turn((job.base, job.candidate))
-    a_a = same_models(job, models, runs) if base_first else None
+    a_a = aa_test(job, models, runs) if base_first else None
     effect = adapter_effect(models, job.base, job.candidate, items)
-    return {"adapter_effect": effect, "a_a": a_a or same_models(job, models, runs)}
+    return {"adapter_effect": effect, "a_a": a_a or aa_test(job, models, runs)}
 
 
 def due_runs(runs: Sequence[MeasurementRun], failed: frozenset[str]) -> list[MeasurementRun]:
@@ -97,7 +104,7 @@ def due_runs(runs: Sequence[MeasurementRun], failed: frozenset[str]) -> list[Mea
     return [run for run in runs if run.due() is not None and not (run.name in results and run.name in failed)]
 
 
-def ask_both(job: Job, models: Respondents, runs: Sequence[MeasurementRun]) -> None:
+def ask_both(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
     """Put every new question of ``runs`` to both models, all in one go, and hand each run its answers."""
     plan = [(run, item, run.questions(item)) for run in runs for item in run.unanswered()]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]

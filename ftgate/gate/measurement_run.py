@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.domain import Fitness, Item, Pair, Question
+from ftgate.domain import Item, JudgeValidation, Pair, Question
 from ftgate.engines.base import Ask
-from ftgate.gate.cached_engine import Respondents
-from ftgate.gate.decide import asked_aside, described, judged
+from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
@@ -15,7 +15,7 @@ from ftgate.measurements.base import Evidence, Measurement, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.rules import interleaved, score_pairs
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.seeding import generator
 
 
@@ -30,8 +30,8 @@ class MeasurementRun:
         self,
         measurement: Measurement,
         job: Job,
-        models: Respondents,
-        judge: Respondents | None = None,
+        models: CachedEngine,
+        judge: CachedEngine | None = None,
         tail_map: TailMap | None = None,
     ) -> None:
         self.measurement = measurement
@@ -39,14 +39,14 @@ class MeasurementRun:
         self.suite = job.suites[measurement.name]
         self.looks = looks(job.policy.evidence, planned_share(measurement, self.suite))
         self.result: Result | None = None
-        self.fitness: Fitness | None = None
+        self.judge_validation: JudgeValidation | None = None
         self._job = job
         self._models = models
         self._judge_engine = judge
         self._tail_map = tail_map if measurement.wants_training_data else None
         self._grades: Grades = {}
         self._answered: dict[str, Pair] = {}
-        self._scored: Scored | None = None
+        self._scored: PairedScores | None = None
 
     def questions(self, item: Item) -> tuple[Question, ...]:
         """What is asked about ``item``, each question that samples with a seed of its own."""
@@ -54,7 +54,7 @@ class MeasurementRun:
 
     def every_item(self) -> tuple[Item, ...]:
         """All that any look may ask about, with the items that are shown and do not count."""
-        return (*self.suite.items, *asked_aside(self._job, self.name))
+        return (*self.suite.items, *excluded_sample(self._job, self.name))
 
     def control_items(self) -> tuple[Item, ...]:
         """Some items of the first look, for a control."""
@@ -92,7 +92,7 @@ class MeasurementRun:
         end = Look(1, 1, 1.0, self._job.policy.evidence.alpha)
         return self._decided(end, tuple(pairs), self.score(pairs))
 
-    def score(self, pairs: Sequence[Pair], earlier: Scored | None = None) -> Scored:
+    def score(self, pairs: Sequence[Pair], earlier: PairedScores | None = None) -> PairedScores:
         """Both sides' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are taken from there."""
         measurement = self.measurement
         parts = [earlier] if earlier is not None else []
@@ -107,14 +107,14 @@ class MeasurementRun:
     def test_judge(self) -> None:
         """Find out whether the judge has earned its vote on this suite, if it grades any of it."""
         if self.measurement.judges(self.suite.items):
-            items = (*self.suite.items, *self._job.aside.get(self.name, ()))
+            items = (*self.suite.items, *self._job.excluded_items.get(self.name, ()))
             rng = generator(self._job.seed, f"{self.name} fitness")
-            self.fitness = self._judge("test judge").fitness(items, rng)
+            self.judge_validation = self._judge("test judge").validate(items, rng)
 
     def add_details(self) -> None:
         """Work out what is shown beside the decision; once, at the end."""
         assert self.result is not None, "details come after the last look"
-        self.result = described(self._job, self.measurement, self.result)
+        self.result = add_details(self._job, self.measurement, self.result)
 
     def _next(self) -> Look:
         look = self.due()
@@ -122,7 +122,7 @@ class MeasurementRun:
         return look
 
     def _items(self, look: Look) -> tuple[Item, ...]:
-        return (*items_at(look, self.suite, self._job.seed), *asked_aside(self._job, self.name))
+        return (*items_at(look, self.suite, self._job.seed), *excluded_sample(self._job, self.name))
 
     def _reusable(self, pairs: Sequence[Pair]) -> bool:
         """Whether the next look may build on ``pairs``. Where an answer failed, all is asked for again.
@@ -131,7 +131,7 @@ class MeasurementRun:
         """
         return not any(failures(pair) for pair in pairs)
 
-    def _decided(self, look: Look, pairs: tuple[Pair, ...], scored: Scored) -> Result:
+    def _decided(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
         rules = self._job.policy.evidence
         evidence = Evidence(
             pairs=pairs,
@@ -139,11 +139,11 @@ class MeasurementRun:
             alpha=look.alpha,
             draws=rules.draws,
             tail=self._tail_map,
-            fitness=self.fitness,
+            judge_validation=self.judge_validation,
             overall_alpha=rules.alpha,
             last=look.last,
         )
-        return judged(self._job, self.measurement, evidence, look)
+        return decide_measurement(self._job, self.measurement, evidence, look)
 
     def _judge(self, phase: str) -> Judge:
         engine, model = self._judge_engine, self._job.judge

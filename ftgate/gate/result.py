@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ftgate.domain import Finding, Pair
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.looks import Look
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Result:
 
     look: Look
     pairs: tuple[Pair, ...]
-    scored: Scored
+    scored: PairedScores
     finding: Finding
     evidence: Evidence
     """All that was asked, with the items that do not count."""

@@ -50,14 +50,14 @@ def output_lines(values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
+class ActionsFiles:
     """The runner's files; None where there is no such file, as on a person's machine."""
 
     outputs: Path | None = None
     summary: Path | None = None
 
     @classmethod
-    def of(cls, env: Mapping[str, str]) -> Runner:
+    def of(cls, env: Mapping[str, str]) -> ActionsFiles:
         """The files that the runner names in the environment."""
         output, summary = env.get("GITHUB_OUTPUT"), env.get("GITHUB_STEP_SUMMARY")
         return cls(Path(output) if output else None, Path(summary) if summary else None)

@@ -19,8 +19,8 @@ from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
 from ftgate.github import match_reports as judging
 from ftgate.github.changed_manifests import LINK
-from ftgate.github.client import File, Hub
-from ftgate.github.event import Place
+from ftgate.github.client import File, GitHubRepo
+from ftgate.github.event import RunTarget
 from ftgate.measurements.registry import read_measurements
 
 LISTING = "ftgate-job.json"
@@ -29,7 +29,7 @@ LFS = b"version https://git-lfs.github.com/spec/"
 """What a file begins with whose content is kept elsewhere."""
 
 
-def fetch(hub: Hub, place: Place, policy_path: str, out: Path) -> list[str]:
+def fetch(hub: GitHubRepo, place: RunTarget, policy_path: str, out: Path) -> list[str]:
     """Write the parcel of the change at ``place`` into ``out``. Returns the paths of the manifests that it touches.
 
     Where there is nothing to compare with, as for a release, these are all manifests of the commit. One that cannot be
@@ -101,7 +101,7 @@ def _within(path: str, places: Collection[str]) -> bool:
     return any("/".join(parts[:n]) in places for n in range(1, len(parts) + 1))
 
 
-def _write(hub: Hub, files: Mapping[str, File], out: Path) -> None:
+def _write(hub: GitHubRepo, files: Mapping[str, File], out: Path) -> None:
     for path, file in files.items():
         if file.mode == LINK:
             raise ConfigurationError(f"{path} is a link, and links are not followed", hint="put the file in its place")

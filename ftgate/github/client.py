@@ -15,7 +15,7 @@ from urllib.parse import quote
 from github import Auth, Github, GithubRetry
 
 from ftgate.errors import PublishError
-from ftgate.github.retry import Patience, or_none
+from ftgate.github.retry import Retry, or_none
 
 TIMEOUT = 30
 """Seconds that one answer may take."""
@@ -77,7 +77,7 @@ def connect(
 ) -> Github:
     """A client for the API at ``url``. ``pause`` is the least time between two writes, in seconds: they are few.
 
-    Only what can be repeated blindly is repeated here; creating is left to :class:`~ftgate.publish.retrying.Patience`.
+    Only what can be repeated blindly is repeated here; creating is left to :class:`~ftgate.publish.retrying.Retry`.
     """
     retry = GithubRetry(
         total=5,
@@ -97,13 +97,13 @@ def connect(
     )
 
 
-class Hub:
+class GitHubRepo:
     """One repository. What creates something looks for it before it tries again."""
 
     def __init__(self, client: Github, repository: str, sleep: Callable[[float], None]) -> None:
         self._client = client
         self._at = f"/repos/{repository}"
-        self.patience = Patience(sleep)
+        self.patience = Retry(sleep)
         self._known: dict[str, dict[str, File]] = {}
 
     def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:

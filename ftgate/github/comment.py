@@ -9,7 +9,7 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ftgate.github.audit.record import SHOWN_DIGITS, Chain, Link, ModelEntry, Record, read_chain
+from ftgate.github.audit.record import SHOWN_DIGITS, Ledger, LedgerLine, ModelEntry, Record, read_chain
 from ftgate.github.changed_manifests import BaseChange
 from ftgate.report import format as view
 from ftgate.report.escape import block, code, inline
@@ -28,7 +28,7 @@ MOST_LISTED = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class CommentSection:
     """What is said about one model: its report, or why there is none that counts."""
 
     title: str
@@ -43,7 +43,7 @@ class Page:
 
     verdict: str
     head: str
-    sections: tuple[Section, ...] = ()
+    sections: tuple[CommentSection, ...] = ()
     problems: tuple[str, ...] = ()
     """What kept the gate from judging at all."""
     policy: str = ""
@@ -53,7 +53,7 @@ class Page:
     bases: tuple[BaseChange, ...] = ()
 
 
-def compose(page: Page, chain: Chain) -> str:
+def compose(page: Page, chain: Ledger) -> str:
     """The comment, at most 60,000 characters: the newest records stay, sections shrink, models are listed at last."""
     trail = _history(chain)
     ends = [*_bases(page.bases), *_waivers(page.waivers), *_policy(page), _foot(page)]
@@ -65,16 +65,16 @@ def compose(page: Page, chain: Chain) -> str:
 
 def summary(page: Page) -> str:
     """The same for the job's summary page, where there is no trail."""
-    return compose(page, Chain()).removeprefix(f"{MARKER}\n")
+    return compose(page, Ledger()).removeprefix(f"{MARKER}\n")
 
 
-def read_trail(body: str) -> Chain:
+def read_trail(body: str) -> Ledger:
     """The records in a comment of ours; the first of them may have given way to newer ones."""
     _, found, rest = body.replace("\r\n", "\n").rpartition(f"\n{HISTORY}\n```json\n")
-    return read_chain(rest.split("\n```", 1)[0].split("\n"), whole=False) if found else Chain()
+    return read_chain(rest.split("\n```", 1)[0].split("\n"), whole=False) if found else Ledger()
 
 
-def missing_from(chain: Chain) -> str:
+def missing_from(chain: Ledger) -> str:
     """What to say of records that a trail begins without, though there was room for them; nothing if all is well."""
     gone = chain.links[0].n - 1 if chain.links else 0
     if not gone or 2 * sum(_size(link) for link in chain.links) > HISTORY_LIMIT:
@@ -91,7 +91,7 @@ def with_waiver(body: str, record: Record) -> str:
     return f"{MARKER}\n{_waivers([record])[0]}\n\n{shown}\n"
 
 
-def with_trail(body: str, chain: Chain) -> str:
+def with_trail(body: str, chain: Ledger) -> str:
     """A comment of ours with another trail; what it says of the models stays."""
     content, found, _ = body.replace("\r\n", "\n").rpartition(f"\n{TRAIL_OPENS}")
     return f"{(content if found else body).strip()}\n\n{_history(chain)}".strip() + "\n"
@@ -119,7 +119,7 @@ def _heading(page: Page) -> list[str]:
     return lines
 
 
-def _sections(sections: Sequence[Section], room: int) -> list[str]:
+def _sections(sections: Sequence[CommentSection], room: int) -> list[str]:
     """One section a model as long as there is room for all, else for the first ones."""
     share = max(LEAST_SECTION, room // max(1, len(sections)) - 2)
     texts: list[str] = []
@@ -136,7 +136,7 @@ def _sections(sections: Sequence[Section], room: int) -> list[str]:
     return texts
 
 
-def _section(section: Section, limit: int) -> str:
+def _section(section: CommentSection, limit: int) -> str:
     if section.report is not None and not section.problems:
         return render_comment(section.report, limit=limit).removeprefix(f"{MARKER}\n").strip()
     reasons = "\n".join(f"- {inline(problem, 400)}" for problem in section.problems[:10])
@@ -178,11 +178,11 @@ def _foot(page: Page) -> str:
     return f"_Judged at {code(page.head[:7])}{ruled}._"
 
 
-def _history(chain: Chain) -> str:
+def _history(chain: Ledger) -> str:
     """The trail: a table to read, and the records themselves, one a line, to check."""
     if not chain.links:
         return ""
-    shown: list[Link] = []
+    shown: list[LedgerLine] = []
     room = HISTORY_LIMIT
     for link in reversed(chain.links):
         room -= _size(link)
@@ -215,11 +215,11 @@ def _history(chain: Chain) -> str:
     )
 
 
-def _size(link: Link) -> int:
+def _size(link: LedgerLine) -> int:
     return len(link.line) + 1 + sum(len(row) + 1 for row in _rows(link))
 
 
-def _rows(link: Link) -> list[str]:
+def _rows(link: LedgerLine) -> list[str]:
     """One row for each model of a record, the first with what belongs to all of them."""
     r = link.record
     first = f"| {link.n} | {code(r.time, 30)} | {code(r.head[:7])} | {view.badge(r.verdict)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ftgate.github.audit.record import Record, quote
-from ftgate.github.comment import Section
+from ftgate.github.comment import CommentSection
 from ftgate.github.event import Outcome
 from ftgate.report import format as view
 from ftgate.report.escape import plain_line
@@ -18,7 +18,7 @@ REMOVED_LIMIT = 70
 
 def description(
     outcome: Outcome,
-    sections: Sequence[Section],
+    sections: Sequence[CommentSection],
     problems: Sequence[str],
     record: Record | None = None,
     newer: str = "",
@@ -36,7 +36,7 @@ def description(
     return clip(text + _words(outcome, sections, problems), DESCRIPTION_LIMIT - len(ending)) + ending
 
 
-def _words(outcome: Outcome, sections: Sequence[Section], problems: Sequence[str]) -> str:
+def _words(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequence[str]) -> str:
     if outcome == "no model change":
         return "no model change"
     if outcome == "pending":

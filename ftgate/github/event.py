@@ -32,7 +32,7 @@ _NOWHERE = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunTarget:
     """Where the result of one job belongs."""
 
     event: str
@@ -68,7 +68,7 @@ class Posting:
     comment: Commenting
 
 
-def posting(place: Place, outcome: Outcome, *, superseded: bool = False) -> Posting:
+def posting(place: RunTarget, outcome: Outcome, *, superseded: bool = False) -> Posting:
     """What ``outcome`` means at ``place``. A superseded result has its status, but the comment belongs to the newer."""
     if not place.may_write:
         return Posting(place.sha, None, "no")
@@ -83,7 +83,7 @@ def posting(place: Place, outcome: Outcome, *, superseded: bool = False) -> Post
     return Posting(place.sha, STATES[outcome], comment)
 
 
-def read_place(env: Mapping[str, str], event: Mapping[str, Any]) -> Place:
+def read_target(env: Mapping[str, str], event: Mapping[str, Any]) -> RunTarget:
     """The place that ``env`` (GITHUB_EVENT_NAME, GITHUB_REPOSITORY, GITHUB_SHA, …) and the payload ``event`` name.
 
     Raises ConfigurationError for an event that ftgate does not know, or a payload that does not hold what it should.
@@ -112,7 +112,7 @@ def read_place(env: Mapping[str, str], event: Mapping[str, Any]) -> Place:
     run = env.get("GITHUB_RUN_ID", "")
     server = env.get("GITHUB_SERVER_URL", "").rstrip("/")
     url = f"{server}/{repository}/actions/runs/{run}" if server and run else ""
-    return Place(event=name, repository=repository, run=run, run_url=url, **found)
+    return RunTarget(event=name, repository=repository, run=run, run_url=url, **found)
 
 
 def _pull_request(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:

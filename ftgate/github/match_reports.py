@@ -16,10 +16,10 @@ from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.actions_runner import Annotation
 from ftgate.github.audit.record import Change, ModelEntry
 from ftgate.github.changed_manifests import ChangedManifest, changed_manifests, files_at
-from ftgate.github.client import File, Hub, Pull
-from ftgate.github.event import Place
+from ftgate.github.client import File, GitHubRepo, Pull
+from ftgate.github.event import RunTarget
 from ftgate.github.failure_file import read_failure
-from ftgate.github.verify_report import Delivery, Standard, digest_in, receive, unlike_manifest
+from ftgate.github.verify_report import Expected, UntrustedReport, digest_in, unlike_manifest, verify_report
 from ftgate.report.explanation import explanation
 from ftgate.report.schema import Report
 
@@ -41,23 +41,23 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedModel:
     """One model with all that is known of it."""
 
     title: str
-    delivery: Delivery | None
+    untrusted: UntrustedReport | None
     changed: ChangedManifest | None
     problems: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
         """The verdict that counts."""
-        return "error" if self.problems or self.delivery is None else self.delivery.verdict
+        return "error" if self.problems or self.untrusted is None else self.untrusted.verdict
 
     @property
     def report(self) -> Report | None:
         """The report, if one arrived that can be read."""
-        return self.delivery.report if self.delivery else None
+        return self.untrusted.report if self.untrusted else None
 
     def entry(self) -> ModelEntry:
         """The model as the audit trail keeps it."""
@@ -71,12 +71,12 @@ class Judged:
                 "candidate": digest_in(report, "candidate") if report else "",
                 "verdict": self.verdict,
                 "numbers": {name: Change(change=m.change, unit=m.unit, status=m.status) for name, m in numbers.items()},
-                "report": self.delivery.sha256 if self.delivery else "",
+                "report": self.untrusted.sha256 if self.untrusted else "",
             }
         )
 
 
-def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
+def locate(hub: GitHubRepo, place: RunTarget) -> tuple[RunTarget, Pull | None]:
     """The place with its pull request, as it now stands: its base branch, and by its head whether it moved on."""
     if place.branch is not None:
         pull = _only_pull(hub, *place.branch)
@@ -94,7 +94,7 @@ def locate(hub: Hub, place: Place) -> tuple[Place, Pull | None]:
     return replace(place, branch=None, pull_request=pull.number, base_ref=pull.base_ref, base_sha=base), pull
 
 
-def _only_pull(hub: Hub, owner: str, branch: str) -> Pull:
+def _only_pull(hub: GitHubRepo, owner: str, branch: str) -> Pull:
     """The open pull request from a branch. Of several nobody can tell which one a run was for: its event names none."""
     found = hub.pulls_of(owner, branch)
     if not found:
@@ -108,7 +108,7 @@ def _only_pull(hub: Hub, owner: str, branch: str) -> Pull:
     return found[0]
 
 
-def read_rules(hub: Hub, place: Place, path: str) -> Rules:
+def read_rules(hub: GitHubRepo, place: RunTarget, path: str) -> Rules:
     """The policy at the tip of the base branch. Raises ConfigurationError where there is none that can be used."""
     commit = hub.tip(place.base_ref)
     text = hub.text_at(path, commit) if commit else None
@@ -126,7 +126,7 @@ def read_rules(hub: Hub, place: Place, path: str) -> Rules:
             raise ConfigurationError(said, hint=error.hint) from None
 
 
-def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None:
+def changed_paths(hub: GitHubRepo, place: RunTarget, pull: Pull | None) -> list[str] | None:
     """The paths that differ from the base; None where there is nothing to compare with.
 
     Of a pull request too the judged commit is compared with the branch that rules. What the platform lists for it is
@@ -138,7 +138,7 @@ def changed_paths(hub: Hub, place: Place, pull: Pull | None) -> list[str] | None
     return hub.changed_between(place.base_ref, place.sha)
 
 
-def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:
+def manifests_of(hub: GitHubRepo, place: RunTarget, rules: Rules, paths: Sequence[str] | None) -> list[ChangedManifest]:
     """The manifests that the change touches, as they stand in the judged commit.
 
     Where there is nothing to compare with, as for a release, ``paths`` is None: then all manifests of the commit.
@@ -149,7 +149,7 @@ def manifests_of(hub: Hub, place: Place, rules: Rules, paths: Sequence[str] | No
     return changed_manifests(rules.policy.manifests, tree, list(tree) if paths is None else paths, hub.blob)
 
 
-def digest_beside(hub: Hub, tree: Mapping[str, File], skip: Sequence[str], path: str, source: str) -> str:
+def digest_beside(hub: GitHubRepo, tree: Mapping[str, File], skip: Sequence[str], path: str, source: str) -> str:
     """The tree digest of the folder in ``tree`` that ``source`` names in the manifest at ``path``; "" without one.
 
     What a run leaves aside, by itself or because ``skip`` says so, is left aside here too. Of a file in large file
@@ -168,30 +168,32 @@ def digest_beside(hub: Hub, tree: Mapping[str, File], skip: Sequence[str], path:
     return tree_digest(files) if files else ""
 
 
-def judge(folders: Sequence[Path], standard: Standard, changed: Sequence[ChangedManifest]) -> list[Judged]:
+def judge(folders: Sequence[Path], standard: Expected, changed: Sequence[ChangedManifest]) -> list[JudgedModel]:
     """Every manifest to judge with its report. One without a report, and a report without a manifest, is an error."""
     failures = {folder: failure for folder in folders if (failure := read_failure(folder))}
     reasons = {failure.manifest: failure.reason for failure in failures.values()}
     explained = {"", *(entry.path for entry in changed)}
-    waiting = [receive(f, standard) for f in folders if f not in failures or failures[f].manifest not in explained]
-    found: dict[str, Delivery] = {}
+    waiting = [
+        verify_report(f, standard) for f in folders if f not in failures or failures[f].manifest not in explained
+    ]
+    found: dict[str, UntrustedReport] = {}
     for same in (_exactly, _belongs):  # manifests may share name and candidate, and differ in the base
         for entry in (e for e in changed if e.path not in found):
-            if delivery := next((d for d in waiting if same(d, entry)), None):
-                waiting.remove(delivery)
-                found[entry.path] = delivery
+            if untrusted := next((d for d in waiting if same(d, entry)), None):
+                waiting.remove(untrusted)
+                found[entry.path] = untrusted
     judged = [
         _with_manifest(e, found.get(e.path), standard, reasons.get(e.path) or reasons.get("", "")) for e in changed
     ]
     return judged + [_alone(d, "it belongs to no manifest that is to be judged") for d in waiting]
 
 
-def verdict_of(judged: Sequence[Judged]) -> str:
+def verdict_of(judged: Sequence[JudgedModel]) -> str:
     """The worst verdict of any model."""
     return next(word for word in SEVERITY if word in {j.verdict for j in judged})
 
 
-def notes_on(judged: Sequence[Judged]) -> list[Annotation]:
+def notes_on(judged: Sequence[JudgedModel]) -> list[Annotation]:
     """A note on the candidate's line of each manifest that was not allowed."""
     notes = []
     for j in judged:
@@ -210,9 +212,9 @@ def notes_on(judged: Sequence[Judged]) -> list[Annotation]:
     return notes
 
 
-def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
+def _belongs(untrusted: UntrustedReport, entry: ChangedManifest) -> bool:
     """By name, and by what the candidate is called."""
-    report = delivery.report
+    report = untrusted.report
     if report is None or entry.manifest is None or report.name != entry.manifest.name:
         return False
     candidate = report.provenance.get("candidate")
@@ -220,31 +222,33 @@ def _belongs(delivery: Delivery, entry: ChangedManifest) -> bool:
     return bool(reference == entry.manifest.candidate.source)
 
 
-def _exactly(delivery: Delivery, entry: ChangedManifest) -> bool:
+def _exactly(untrusted: UntrustedReport, entry: ChangedManifest) -> bool:
     """By the manifest's file too. Whatever is of another one is told with what belongs to it otherwise."""
     return (
-        _belongs(delivery, entry)
-        and delivery.report is not None
-        and delivery.report.provenance.get("manifest_sha256") == entry.sha256
+        _belongs(untrusted, entry)
+        and untrusted.report is not None
+        and untrusted.report.provenance.get("manifest_sha256") == entry.sha256
     )
 
 
-def _with_manifest(entry: ChangedManifest, delivery: Delivery | None, standard: Standard, failure: str) -> Judged:
+def _with_manifest(
+    entry: ChangedManifest, untrusted: UntrustedReport | None, standard: Expected, failure: str
+) -> JudgedModel:
     title = entry.manifest.name if entry.manifest else entry.path
     if entry.manifest is None:
-        return Judged(title, delivery, entry, (f"{entry.path}: {entry.problem}",))
+        return JudgedModel(title, untrusted, entry, (f"{entry.path}: {entry.problem}",))
     if lacking := standard.policy.lacking(entry.manifest):
-        return Judged(title, delivery, entry, (f"{entry.path}: {lacking}",))
-    if delivery is None or delivery.report is None:
+        return JudgedModel(title, untrusted, entry, (f"{entry.path}: {lacking}",))
+    if untrusted is None or untrusted.report is None:
         said = f"the evaluation failed: {failure}" if failure else f"{entry.path}: the evaluation left no report for it"
-        return Judged(title, delivery, entry, (said,))
+        return JudgedModel(title, untrusted, entry, (said,))
     sources = {role: getattr(entry.manifest, role).source for role in ("base", "candidate")}
     beside = standard.beside or (lambda _path, _source: "")
     digests = {role: beside(entry.path, source) for role, source in sources.items()}
-    problems = (*delivery.problems, *unlike_manifest(delivery.report, entry.manifest, entry.sha256, digests))
-    return Judged(title, delivery, entry, problems)
+    problems = (*untrusted.problems, *unlike_manifest(untrusted.report, entry.manifest, entry.sha256, digests))
+    return JudgedModel(title, untrusted, entry, problems)
 
 
-def _alone(delivery: Delivery, problem: str) -> Judged:
-    title = delivery.report.name if delivery.report else delivery.folder.name
-    return Judged(title or "(no name)", delivery, None, (*delivery.problems, problem))
+def _alone(untrusted: UntrustedReport, problem: str) -> JudgedModel:
+    title = untrusted.report.name if untrusted.report else untrusted.folder.name
+    return JudgedModel(title or "(no name)", untrusted, None, (*untrusted.problems, problem))

@@ -9,28 +9,28 @@ from pathlib import Path
 
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github import match_reports as judging
-from ftgate.github.actions_runner import Runner
+from ftgate.github.actions_runner import ActionsFiles
 from ftgate.github.audit.ledger_branch import read_ledger
 from ftgate.github.audit.record import Record
 from ftgate.github.audit.waivers import covering
 from ftgate.github.changed_manifests import BaseChange, base_changes, removed_manifests
-from ftgate.github.client import Hub, Pull
-from ftgate.github.comment import Section, difference
-from ftgate.github.event import Outcome, Place
-from ftgate.github.match_reports import Judged, Rules
+from ftgate.github.client import GitHubRepo, Pull
+from ftgate.github.comment import CommentSection, difference
+from ftgate.github.event import Outcome, RunTarget
+from ftgate.github.match_reports import JudgedModel, Rules
 from ftgate.github.suite_check import base_suites
-from ftgate.github.verify_report import Redo, Standard
+from ftgate.github.verify_report import Expected, Redo
 
 DEFAULT_CONTEXT = "ftgate/verdict"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Effects:
     """The effects of the publisher, and where it works."""
 
-    hub: Hub
-    place: Place
-    runner: Runner
+    hub: GitHubRepo
+    place: RunTarget
+    runner: ActionsFiles
     now: Callable[[], str]
     """The time, in ISO 8601 with seconds."""
     say: Callable[[str], None]
@@ -45,13 +45,13 @@ class Desk:
 
 
 @dataclass(slots=True)
-class Case:
+class PullRequestState:
     """What is found out about one job, step by step. What fails leaves the later fields as they are."""
 
-    place: Place
+    place: RunTarget
     pull: Pull | None = None
     rules: Rules | None = None
-    judged: list[Judged] = field(default_factory=list)
+    judged: list[JudgedModel] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     """Paths of the manifests to judge: those that the change touches, or all where there is nothing to compare with."""
     removed: list[str] = field(default_factory=list)
@@ -91,48 +91,50 @@ class Case:
         return self.rules.policy.publish.context if self.rules else DEFAULT_CONTEXT
 
     @property
-    def sections(self) -> tuple[Section, ...]:
+    def sections(self) -> tuple[CommentSection, ...]:
         """What the comment says about each model, the worst first."""
         ranked = sorted(self.judged, key=lambda j: judging.SEVERITY.index(j.verdict))
-        return tuple(Section(j.title, j.verdict, j.report, j.problems) for j in ranked)
+        return tuple(CommentSection(j.title, j.verdict, j.report, j.problems) for j in ranked)
 
 
-def examine(desk: Desk, folders: Sequence[Path] | None) -> Case:
+def examine(effects: Effects, folders: Sequence[Path] | None) -> PullRequestState:
     """Find out everything. What cannot be found out is a problem of the case, so that it is told, not only raised."""
-    case = Case(desk.place)
+    pr_state = PullRequestState(effects.place)
     try:
-        case.place, case.pull = judging.locate(desk.hub, desk.place)
-        case.rules = judging.read_rules(desk.hub, case.place, desk.policy_path)
-        paths = judging.changed_paths(desk.hub, case.place, case.pull)
-        _require_own_workflow(case.place, paths or [], desk.policy_path)
-        changed = judging.manifests_of(desk.hub, case.place, case.rules, paths)
-        case.changed = [entry.path for entry in changed]
-        case.removed = removed_manifests(case.rules.policy.manifests, paths or [], case.changed)
-        if paths is not None and desk.policy_path in paths:
-            theirs = desk.hub.text_at(desk.policy_path, case.place.sha)
-            case.policy_change = difference(case.rules.text, theirs, desk.policy_path)
-        case.nothing_changed = paths is not None and not changed and not folders
-        if folders is not None and not case.nothing_changed:
-            head, base = (desk.hub.tree(commit) for commit in (case.place.sha, case.rules.commit))
-            case.bases = base_changes(changed, case.removed, head, base, desk.hub.blob)
-            case.judged = judging.judge(folders, _standard(desk, case.rules, case.place.sha, paths or []), changed)
-            if not case.judged:
-                case.problems.append("the evaluation left no report")
-            _read_ledger(desk, case)
+        pr_state.place, pr_state.pull = judging.locate(effects.hub, effects.place)
+        pr_state.rules = judging.read_rules(effects.hub, pr_state.place, effects.policy_path)
+        paths = judging.changed_paths(effects.hub, pr_state.place, pr_state.pull)
+        _require_own_workflow(pr_state.place, paths or [], effects.policy_path)
+        changed = judging.manifests_of(effects.hub, pr_state.place, pr_state.rules, paths)
+        pr_state.changed = [entry.path for entry in changed]
+        pr_state.removed = removed_manifests(pr_state.rules.policy.manifests, paths or [], pr_state.changed)
+        if paths is not None and effects.policy_path in paths:
+            theirs = effects.hub.text_at(effects.policy_path, pr_state.place.sha)
+            pr_state.policy_change = difference(pr_state.rules.text, theirs, effects.policy_path)
+        pr_state.nothing_changed = paths is not None and not changed and not folders
+        if folders is not None and not pr_state.nothing_changed:
+            head, base = (effects.hub.tree(commit) for commit in (pr_state.place.sha, pr_state.rules.commit))
+            pr_state.bases = base_changes(changed, pr_state.removed, head, base, effects.hub.blob)
+            pr_state.judged = judging.judge(
+                folders, _standard(effects, pr_state.rules, pr_state.place.sha, paths or []), changed
+            )
+            if not pr_state.judged:
+                pr_state.problems.append("the evaluation left no report")
+            _read_ledger(effects, pr_state)
     except FtgateError as error:
-        case.problems.append(error.message)
-        desk.say(f"{error}")
-    return case
+        pr_state.problems.append(error.message)
+        effects.say(f"{error}")
+    return pr_state
 
 
-def _standard(desk: Desk, rules: Rules, sha: str, paths: Sequence[str]) -> Standard:
+def _standard(effects: Effects, rules: Rules, sha: str, paths: Sequence[str]) -> Expected:
     """What every report is held to."""
-    suites = base_suites(desk.hub, desk.hub.tree(rules.commit), rules.policy, rules.path, frozenset(paths))
-    beside = partial(judging.digest_beside, desk.hub, desk.hub.tree(sha), rules.policy.artifacts.skip)
-    return Standard(rules.policy, suites, desk.redo(rules.text) if desk.redo else None, beside)
+    suites = base_suites(effects.hub, effects.hub.tree(rules.commit), rules.policy, rules.path, frozenset(paths))
+    beside = partial(judging.digest_beside, effects.hub, effects.hub.tree(sha), rules.policy.artifacts.skip)
+    return Expected(rules.policy, suites, effects.redo(rules.text) if effects.redo else None, beside)
 
 
-def _require_own_workflow(place: Place, paths: Sequence[str], policy_path: str) -> None:
+def _require_own_workflow(place: RunTarget, paths: Sequence[str], policy_path: str) -> None:
     """A fork's run followed the workflow as the fork has it: if it edits that, its report proves nothing."""
     edited = [p for p in paths if p.startswith(".github/") and p != policy_path]
     if place.event == "workflow_run" and place.fork and edited:
@@ -142,20 +144,22 @@ def _require_own_workflow(place: Place, paths: Sequence[str], policy_path: str) 
         )
 
 
-def _read_ledger(desk: Desk, case: Case) -> None:
-    assert case.rules is not None
-    settings = case.rules.policy.publish
+def _read_ledger(effects: Effects, pr_state: PullRequestState) -> None:
+    assert pr_state.rules is not None
+    settings = pr_state.rules.policy.publish
     if settings.ledger != "branch":
         return
-    chain = read_ledger(desk.hub, settings.branch)
+    chain = read_ledger(effects.hub, settings.branch)
     records = chain.records if chain else ()
-    case.earlier = [r for r in records if r.pull_request and r.pull_request == case.place.pull_request]
+    pr_state.earlier = [r for r in records if r.pull_request and r.pull_request == pr_state.place.pull_request]
     if chain and chain.problems:
-        desk.say(f"no waiver counts, for the ledger is not whole: {chain.problems[0]}")
+        effects.say(f"no waiver counts, for the ledger is not whole: {chain.problems[0]}")
         return
-    found = covering(records, [j.entry().candidate for j in case.judged], case.rules.policy.sha256(), desk.now())
-    if case.place.event == "merge_group":
+    found = covering(
+        records, [j.entry().candidate for j in pr_state.judged], pr_state.rules.policy.sha256(), effects.now()
+    )
+    if pr_state.place.event == "merge_group":
         # The queue judges a commit of its own: the waiver is for the head of a pull request in it, as it still stands.
-        case.waivers = [w for w in found if w.pull_request and desk.hub.pull(w.pull_request).head == w.head]
+        pr_state.waivers = [w for w in found if w.pull_request and effects.hub.pull(w.pull_request).head == w.head]
     else:
-        case.waivers = [w for w in found if w.head == case.place.sha]
+        pr_state.waivers = [w for w in found if w.head == pr_state.place.sha]

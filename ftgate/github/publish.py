@@ -19,10 +19,10 @@ from ftgate.github.audit.comment_log import keep_comment
 from ftgate.github.audit.ledger_branch import append
 from ftgate.github.audit.record import Record
 from ftgate.github.client import CommitStatus
-from ftgate.github.comment import Page, Section, compose, read_trail, summary, with_trail
+from ftgate.github.comment import CommentSection, Page, compose, read_trail, summary, with_trail
 from ftgate.github.commit_status import description
 from ftgate.github.event import posting
-from ftgate.github.pr_state import Case, Desk, examine
+from ftgate.github.pr_state import Effects, PullRequestState, examine
 from ftgate.github.retry import RefusedError
 from ftgate.report.statement import write_statement
 
@@ -31,73 +31,75 @@ ANNOTATIONS_A_CALL = 50
 EXITS = {"block": ExitCode.BLOCK, "hold": ExitCode.HOLD, "error": ExitCode.GATE_FAILED}
 
 
-def announce(desk: Desk) -> ExitCode:
+def announce(effects: Effects) -> ExitCode:
     """Post what can be said before any model runs: pending, or at once that no model changed."""
-    case = examine(desk, None)
-    desk.runner.set_outputs({"manifests": json.dumps(case.changed), "model-change": str(bool(case.changed)).lower()})
-    if case.problems or case.nothing_changed:
+    pr_state = examine(effects, None)
+    effects.runner.set_outputs(
+        {"manifests": json.dumps(pr_state.changed), "model-change": str(bool(pr_state.changed)).lower()}
+    )
+    if pr_state.problems or pr_state.nothing_changed:
         # Whoever plans may not write the ledger. The report, which follows what failed here, puts it on record.
-        return _done(case, _tell(desk, case, on_record=not case.problems))
-    if not case.place.may_write:
-        desk.say("this event's token cannot write: no status is set here")
+        return _done(pr_state, _tell(effects, pr_state, on_record=not pr_state.problems))
+    if not pr_state.place.may_write:
+        effects.say("this event's token cannot write: no status is set here")
         return ExitCode.ALLOW
-    waiting = tuple(Section(path, "pending") for path in case.changed)
-    status = CommitStatus("pending", description("pending", waiting, ()), case.place.run_url)
-    desk.hub.set_status(case.place.sha, case.context, status)
-    desk.say(f"pending on {case.place.sha[:7]}: {', '.join(case.changed) or 'the reports of this run'}")
+    waiting = tuple(CommentSection(path, "pending") for path in pr_state.changed)
+    status = CommitStatus("pending", description("pending", waiting, ()), pr_state.place.run_url)
+    effects.hub.set_status(pr_state.place.sha, pr_state.context, status)
+    effects.say(f"pending on {pr_state.place.sha[:7]}: {', '.join(pr_state.changed) or 'the reports of this run'}")
     return ExitCode.ALLOW
 
 
-def publish(desk: Desk, folders: Sequence[Path]) -> ExitCode:
+def publish(effects: Effects, folders: Sequence[Path]) -> ExitCode:
     """Check the reports in ``folders`` and tell everyone. A final status is set whatever goes wrong before it."""
-    case = Case(desk.place)
+    pr_state = PullRequestState(effects.place)
     try:
-        case = examine(desk, folders)
-        troubles = _tell(desk, case)
+        pr_state = examine(effects, folders)
+        troubles = _tell(effects, pr_state)
     except Exception as error:
         said = error.message if isinstance(error, FtgateError) else f"internal error: {type(error).__name__}"
-        case.problems.append(said)
+        pr_state.problems.append(said)
         # The last thing that can still be done for whoever waits for a status; the error itself is what is reported.
         with suppress(FtgateError):
-            _set_status(desk, case, None)
+            _set_status(effects, pr_state, None)
         raise
-    return _done(case, troubles)
+    return _done(pr_state, troubles)
 
 
-def _tell(desk: Desk, case: Case, *, on_record: bool = True) -> list[FtgateError]:
+def _tell(effects: Effects, pr_state: PullRequestState, *, on_record: bool = True) -> list[FtgateError]:
     """Write it down everywhere, and return what failed on the way. The status is set all the same."""
     troubles: list[FtgateError] = []
     stored: Record | None = None
     url = ""
-    if case.place.may_write:
-        record = _record(case, desk.now()) if on_record else None
+    if pr_state.place.may_write:
+        record = _record(pr_state, effects.now()) if on_record else None
         try:
-            stored = _to_ledger(desk, case, record) if record else None
+            stored = _to_ledger(effects, pr_state, record) if record else None
         except FtgateError as error:
-            case.problems.append(error.message)
+            pr_state.problems.append(error.message)
             troubles.append(error)
-            record = _record(case, desk.now())
+            record = _record(pr_state, effects.now())
         try:
-            url, kept = _to_thread(desk, case, stored or record)
+            url, kept = _to_thread(effects, pr_state, stored or record)
             stored = stored or kept
         except FtgateError as error:
             troubles.append(error)
-        _set_status(desk, case, stored)
-        _annotate(desk, case)
+        _set_status(effects, pr_state, stored)
+        _annotate(effects, pr_state)
     else:
-        desk.say("this event's token cannot write: the result is on the summary page of this job only")
-    _to_runner(desk, case, stored, url)
+        effects.say("this event's token cannot write: the result is on the summary page of this job only")
+    _to_runner(effects, pr_state, stored, url)
     return troubles
 
 
-def _done(case: Case, troubles: Sequence[FtgateError]) -> ExitCode:
+def _done(pr_state: PullRequestState, troubles: Sequence[FtgateError]) -> ExitCode:
     if troubles:
         raise troubles[0]
-    return EXITS.get(case.outcome, ExitCode.ALLOW)
+    return EXITS.get(pr_state.outcome, ExitCode.ALLOW)
 
 
-def _record(case: Case, now: str) -> Record:
-    place = case.place
+def _record(pr_state: PullRequestState, now: str) -> Record:
+    place = pr_state.place
     return Record.model_validate(
         {
             "time": now,
@@ -105,36 +107,40 @@ def _record(case: Case, now: str) -> Record:
             "pull_request": place.pull_request,
             "head": place.sha,
             "base": place.base_sha,
-            "policy": case.rules.policy.sha256() if case.rules else "",
-            "verdict": case.verdict,
-            "models": [j.entry() for j in case.judged],
+            "policy": pr_state.rules.policy.sha256() if pr_state.rules else "",
+            "verdict": pr_state.verdict,
+            "models": [j.entry() for j in pr_state.judged],
             "run": place.run,
-            "reason": "; ".join(case.problems),
+            "reason": "; ".join(pr_state.problems),
         }
     )
 
 
-def _to_ledger(desk: Desk, case: Case, record: Record) -> Record | None:
+def _to_ledger(effects: Effects, pr_state: PullRequestState, record: Record) -> Record | None:
     # A change that touches no model leaves nothing to prove.
-    if case.rules is None or case.rules.policy.publish.ledger != "branch" or case.verdict == "no model change":
+    if (
+        pr_state.rules is None
+        or pr_state.rules.policy.publish.ledger != "branch"
+        or pr_state.verdict == "no model change"
+    ):
         return None
-    return append(desk.hub, case.rules.policy.publish.branch, record).record
+    return append(effects.hub, pr_state.rules.policy.publish.branch, record).record
 
 
-def _to_thread(desk: Desk, case: Case, record: Record | None) -> tuple[str, Record | None]:
+def _to_thread(effects: Effects, pr_state: PullRequestState, record: Record | None) -> tuple[str, Record | None]:
     """The comment's address, and the record as it stands in it."""
-    wanted = posting(case.place, case.outcome, superseded=bool(case.newer)).comment
+    wanted = posting(pr_state.place, pr_state.outcome, superseded=bool(pr_state.newer)).comment
     alone = wanted == "its history alone"
-    if wanted == "no" or case.place.pull_request is None:
+    if wanted == "no" or pr_state.place.pull_request is None:
         return "", None
-    author = desk.author or desk.hub.login()
-    page = _page(case)
+    author = effects.author or effects.hub.login()
+    page = _page(pr_state)
     comment = keep_comment(
-        desk.hub,
-        case.place.pull_request,
+        effects.hub,
+        pr_state.place.pull_request,
         author,
         lambda body, chain: with_trail(body, chain) if alone else compose(page, chain),
-        case.earlier,
+        pr_state.earlier,
         record,
         create=wanted == "yes",
     )
@@ -144,83 +150,83 @@ def _to_thread(desk: Desk, case: Case, record: Record | None) -> tuple[str, Reco
     return comment.url, link.record if link else None
 
 
-def _page(case: Case) -> Page:
+def _page(pr_state: PullRequestState) -> Page:
     return Page(
-        verdict=case.outcome,
-        head=case.place.sha,
-        sections=case.sections,
-        problems=tuple(case.problems),
-        policy=case.rules.policy.sha256() if case.rules else "",
-        policy_change=case.policy_change,
-        bases=tuple(case.bases),
-        waivers=tuple(case.waivers),
+        verdict=pr_state.outcome,
+        head=pr_state.place.sha,
+        sections=pr_state.sections,
+        problems=tuple(pr_state.problems),
+        policy=pr_state.rules.policy.sha256() if pr_state.rules else "",
+        policy_change=pr_state.policy_change,
+        bases=tuple(pr_state.bases),
+        waivers=tuple(pr_state.waivers),
     )
 
 
-def _set_status(desk: Desk, case: Case, record: Record | None) -> None:
-    state = posting(case.place, case.outcome).state
+def _set_status(effects: Effects, pr_state: PullRequestState, record: Record | None) -> None:
+    state = posting(pr_state.place, pr_state.outcome).state
     if state is None:
         return
-    text = description(case.outcome, case.sections, case.problems, record, case.newer, case.removed)
-    desk.hub.set_status(case.place.sha, case.context, CommitStatus(state, text, case.place.run_url))
-    desk.say(f"{case.place.sha[:7]}: {state}: {text}")
+    text = description(pr_state.outcome, pr_state.sections, pr_state.problems, record, pr_state.newer, pr_state.removed)
+    effects.hub.set_status(pr_state.place.sha, pr_state.context, CommitStatus(state, text, pr_state.place.run_url))
+    effects.say(f"{pr_state.place.sha[:7]}: {state}: {text}")
 
 
-def _annotate(desk: Desk, case: Case) -> None:
+def _annotate(effects: Effects, pr_state: PullRequestState) -> None:
     """Notes on the manifests' lines: as check runs, of 50 each, or in the log where the token does not permit that."""
-    notes = judging.notes_on(case.judged)
-    if not notes or case.newer:
+    notes = judging.notes_on(pr_state.judged)
+    if not notes or pr_state.newer:
         return
     try:
         for start in range(0, len(notes), ANNOTATIONS_A_CALL):
             part = start // ANNOTATIONS_A_CALL + 1
-            desk.hub.create_check_run(
+            effects.hub.create_check_run(
                 {
                     "name": CHECK_NAME if part == 1 else f"{CHECK_NAME} {part}",
-                    "head_sha": case.place.sha,
-                    "external_id": f"{case.place.run}/{case.verdict}/{part}",
+                    "head_sha": pr_state.place.sha,
+                    "external_id": f"{pr_state.place.run}/{pr_state.verdict}/{part}",
                     "status": "completed",
-                    "conclusion": "success" if case.outcome == "waived" else "failure",
+                    "conclusion": "success" if pr_state.outcome == "waived" else "failure",
                     "output": {
-                        "title": case.outcome,
+                        "title": pr_state.outcome,
                         "summary": "The comment on the pull request has the numbers.",
                         "annotations": [a.api() for a in notes[start : start + ANNOTATIONS_A_CALL]],
                     },
                 }
             )
     except RefusedError:
-        desk.command(commands(notes))
+        effects.command(commands(notes))
     except FtgateError as error:
         # Notes are a convenience: what they say stands in the comment too.
-        desk.say(f"the lines could not be annotated: {error.message}")
+        effects.say(f"the lines could not be annotated: {error.message}")
 
 
-def _statements(desk: Desk, case: Case) -> Iterator[str]:
+def _statements(effects: Effects, pr_state: PullRequestState) -> Iterator[str]:
     """Write the statement of each report that was found true, in the place of any that came with it."""
-    for j in case.judged:
-        if case.problems or j.verdict == "error" or j.delivery is None or j.report is None:
+    for j in pr_state.judged:
+        if pr_state.problems or j.verdict == "error" or j.untrusted is None or j.report is None:
             continue
         try:
-            write_statement(j.report, j.delivery.folder)
+            write_statement(j.report, j.untrusted.folder)
         except OSError as error:
-            desk.say(f"no statement for {j.title}: {j.delivery.folder} cannot be written to: {error.strerror}")
+            effects.say(f"no statement for {j.title}: {j.untrusted.folder} cannot be written to: {error.strerror}")
             continue
-        yield str(j.delivery.folder / "statement.json")
+        yield str(j.untrusted.folder / "statement.json")
 
 
-def _to_runner(desk: Desk, case: Case, stored: Record | None, url: str) -> None:
-    state = posting(case.place, case.outcome).state
-    needed = [m.needed_n for j in case.judged if j.report for m in j.report.measurements.values() if m.needed_n]
-    desk.runner.set_outputs(
+def _to_runner(effects: Effects, pr_state: PullRequestState, stored: Record | None, url: str) -> None:
+    state = posting(pr_state.place, pr_state.outcome).state
+    needed = [m.needed_n for j in pr_state.judged if j.report for m in j.report.measurements.values() if m.needed_n]
+    effects.runner.set_outputs(
         {
-            "verdict": case.outcome,
+            "verdict": pr_state.outcome,
             "state": state or "",
-            "sha": case.place.sha,
-            "report": "\n".join(str(j.delivery.folder / "report.json") for j in case.judged if j.delivery),
-            "statement": "\n".join(_statements(desk, case)),
+            "sha": pr_state.place.sha,
+            "report": "\n".join(str(j.untrusted.folder / "report.json") for j in pr_state.judged if j.untrusted),
+            "statement": "\n".join(_statements(effects, pr_state)),
             "comment-url": url,
             "needed-n": str(max(needed)) if needed else "",
             "record": stored.identity if stored else "",
         }
     )
-    desk.runner.write_summary(summary(_page(case)))
+    effects.runner.write_summary(summary(_page(pr_state)))

@@ -36,7 +36,7 @@ _LATER = "run the job again; what has been written already is kept and not repea
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Retry:
     """How to wait (``sleep`` takes seconds) and how often to try."""
 
     sleep: Callable[[float], None]

@@ -14,7 +14,7 @@ from pathlib import Path
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.changed_manifests import LINK
-from ftgate.github.client import File, Hub
+from ftgate.github.client import File, GitHubRepo
 from ftgate.jobs.prepare import asked_suite, local_resolver
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
@@ -25,7 +25,7 @@ _POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def base_suites(
-    hub: Hub, tree: Mapping[str, File], policy: Policy, policy_path: str, touched: Collection[str]
+    hub: GitHubRepo, tree: Mapping[str, File], policy: Policy, policy_path: str, touched: Collection[str]
 ) -> dict[str, str]:
     """The fingerprint of each suite that the base branch's ``tree`` holds, by measurement.
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.domain import Claim, Finding, Status
+from ftgate.domain import Estimate, Finding, Status
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github.suite_check import other_questions
 from ftgate.measurements.base import Measurement
@@ -37,11 +37,11 @@ CLOSE = 1e-9
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 Redo = Callable[[Path], Report]
 """Takes the decision in a folder again from its answers, under the base branch's policy."""
-Judged = Literal["allow", "block", "hold", "error"]
+JudgedModel = Literal["allow", "block", "hold", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class UntrustedReport:
     """One report as it arrived, and what is wrong with it. With any problem its verdict is ``error``."""
 
     folder: Path
@@ -50,17 +50,17 @@ class Delivery:
     problems: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> Judged:
+    def verdict(self) -> JudgedModel:
         """The verdict that stands after everything was checked."""
         return "error" if self.problems or self.report is None else self.report.verdict
 
-    def but(self, *problems: str) -> Delivery:
+    def but(self, *problems: str) -> UntrustedReport:
         """The same delivery with more problems."""
         return replace(self, problems=(*self.problems, *problems))
 
 
 @dataclass(frozen=True, slots=True)
-class Standard:
+class Expected:
     """What a report is held to: the base branch's policy, the fingerprints of its suites, and a second decision."""
 
     policy: Policy
@@ -70,7 +70,7 @@ class Standard:
     """Given a manifest's path and a source that it names: the digest of the files there, if they lie in the commit."""
 
 
-def receive(folder: Path, standard: Standard) -> Delivery:
+def verify_report(folder: Path, standard: Expected) -> UntrustedReport:
     """The report in ``folder``, checked. Never raises for what the folder holds."""
     try:
         _require_plain(folder)
@@ -78,9 +78,9 @@ def receive(folder: Path, standard: Standard) -> Delivery:
         report = read_report(folder / "report.json")
     except (FtgateError, OSError) as error:
         said = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
-        return Delivery(folder, None, "", (said,))
+        return UntrustedReport(folder, None, "", (said,))
     problems = (*disagreements(report, standard.policy), *other_questions(report, standard.suites))
-    found = Delivery(folder, report, hashlib.sha256(content).hexdigest(), problems)
+    found = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
     if found.problems or standard.redo is None:
         return found
     # A run always writes them, so without them somebody took them away, and the numbers with them out of our reach.
@@ -181,7 +181,7 @@ def _decided_again(
     """
     limits = measurement.model_dump()
     field = next((f for f in LIMITS if f in limits), None)
-    claim = Claim(
+    claim = Estimate(
         measurement=name,
         base=_number(found.base),
         candidate=_number(found.candidate),

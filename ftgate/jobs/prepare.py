@@ -39,7 +39,7 @@ class Job:
     training: TrainingData | None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     """What the training data holds of each suite, once they have been compared."""
-    aside: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
+    excluded_items: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     """Items that the training data holds: no longer in ``suites``, and for information alone."""
     encoder: Model | None = None
     """The model of its own that embeds queries, where the policy names one."""
@@ -60,7 +60,7 @@ class Job:
 
     def suite_size(self, name: str) -> int:
         """How many items a suite has, those that were set aside among them."""
-        return len(self.suites[name].items) + len(self.aside.get(name, ()))
+        return len(self.suites[name].items) + len(self.excluded_items.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]
@@ -73,7 +73,7 @@ def local_resolver(policy: Policy, folder: Path) -> Resolver:
 
 
 @dataclass(slots=True)
-class Parts:
+class JobDraft:
     """What could be read of a job; None, or left out, where something is wrong. ``problems`` say what."""
 
     name: str
@@ -106,10 +106,10 @@ def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local
     DatasetError, ArtifactError and, for several, SeveralError) naming what is wrong, where, and what to do;
     DownloadError when fetching fails.
     """
-    return gather(policy_path, manifest_path, resolvers).job()
+    return load_all(policy_path, manifest_path, resolvers).job()
 
 
-def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Parts:
+def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> JobDraft:
     """As :func:`prepare`, but goes on after a problem to find the others.
 
     Raises only where policy or manifest cannot be read, or names what may not be fetched: no more is looked at then.
@@ -132,7 +132,7 @@ def gather(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_
             with problems.noted():
                 resolver.refuse(source.source, source.revision)
     problems.raise_any()
-    parts = Parts(manifest.name, policy, measurements, problems)
+    parts = JobDraft(manifest.name, policy, measurements, problems)
     parts.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
     for m in measurements:
         with problems.noted():

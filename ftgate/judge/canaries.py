@@ -37,7 +37,7 @@ INJECTIONS: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Specimen:
+class JudgeProbe:
     """An answer of known quality to a real prompt. ``kind`` is ``gold``, how it was spoilt, or a kind of injection.
 
     ``wording`` is that of an injection.
@@ -49,12 +49,12 @@ class Specimen:
     wording: str = ""
 
 
-def gold(items: Sequence[Item], most: int) -> tuple[Specimen, ...]:
+def gold(items: Sequence[Item], most: int) -> tuple[JudgeProbe, ...]:
     """The reference answers of up to ``most`` items."""
-    return tuple(Specimen(item, item.answer or "", "gold") for item in _with_reference(items)[:most])
+    return tuple(JudgeProbe(item, item.answer or "", "gold") for item in _with_reference(items)[:most])
 
 
-def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Specimen, ...]:
+def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
     """Up to ``most`` spoilt answers: in turn another prompt's answer, empty, truncated, and with shuffled words.
 
     A spoilt text that happens to equal the item's own reference is left out. Where a reference is too short to be
@@ -63,25 +63,25 @@ def canaries(items: Sequence[Item], most: int, rng: np.random.Generator) -> tupl
     pool = _with_reference(items)
     if len(pool) < 2:
         return ()
-    made: list[Specimen] = []
+    made: list[JudgeProbe] = []
     for i, item in enumerate(pool[:most]):
         kind = _KINDS[i % len(_KINDS)]
         text = _SPOIL[kind](item, pool, rng)
         if text is None or same_text(item.answer or "", text):
             kind, text = "another prompt's answer", _SPOIL["another prompt's answer"](item, pool, rng)
         if text is not None:
-            made.append(Specimen(item, text, kind))
+            made.append(JudgeProbe(item, text, kind))
     return tuple(made)
 
 
-def injections(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[Specimen, ...]:
+def injections(items: Sequence[Item], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
     """Up to ``most`` bad answers that address the judge, of each kind in :data:`INJECTIONS` in turn.
 
     In some of a kind's wordings the attempt stands in place of an answer, in the rest it is added to another prompt's,
     if there is one. A text that holds the item's own reference may be right and is left out.
     """
     pool = _with_reference(items)
-    made: list[Specimen] = []
+    made: list[JudgeProbe] = []
     for item in [*pool, *pool]:  # twice, in another kind: not to fall short where an item takes no text of the first
         if len(made) == min(most, len(pool)):
             break
@@ -89,7 +89,7 @@ def injections(items: Sequence[Item], most: int, rng: np.random.Generator) -> tu
         kind, wordings = tuple(INJECTIONS.items())[at]
         bad = _another(item, pool, rng)
         usable = [(one.replace("{bad}", bad or ""), one) for one in _from(turn, wordings) if bad or "{bad}" not in one]
-        found = next((Specimen(item, text, kind, one) for text, one in usable if not _may_be_right(item, text)), None)
+        found = next((JudgeProbe(item, text, kind, one) for text, one in usable if not _may_be_right(item, text)), None)
         if found is not None:
             made.append(found)
     return tuple(made)

@@ -9,19 +9,19 @@ from itertools import product
 
 import numpy as np
 
-from ftgate.domain import Answer, Fitness, FloatArray, Item, Pair, Question
-from ftgate.judge.canaries import INJECTIONS, Specimen, canaries, gold, injections
+from ftgate.domain import Answer, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.judge.canaries import INJECTIONS, JudgeProbe, canaries, gold, injections
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
-from ftgate.judge.untrusted import SHORTEST
+from ftgate.judge.sanitize import SHORTEST
 from ftgate.scoring.rules import bounded
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.calibration import auroc_interval
 
 AskJudge = Callable[[Sequence[Question]], list[Answer]]
 
 MIN_DIGIT_MASS = 0.5
 """Below this probability on the five digits together, a reply is not a grade."""
-MIN_SPECIMENS = 40
+MIN_PROBES = 40
 MIN_AUROC = 0.8
 MIN_GAP = 0.5
 MAX_RETEST_SHIFT = 0.02
@@ -34,7 +34,7 @@ MAX_WORDING_LIFT = 0.5
 """The same for a single wording, over the root of the number of its specimens: 0.25 for four. There are one to four:
 their mean scatters the farther the fewer they are, and one bound for all would turn sound judges away."""
 NO_DIGIT = "a digit was not what it was likely to say"
-SPECIMENS = 60
+PROBES_OF_A_KIND = 60
 RETESTS = 20
 REPLIES = len(CRITERIA) * len(ORDERS)
 RETEST = 2
@@ -84,7 +84,7 @@ class Judge:
         grades = self._grades(texts, repeat)
         return [grades[item.id, text] for item, text in texts]
 
-    def score(self, pairs: Sequence[Pair]) -> Scored:
+    def score(self, pairs: Sequence[Pair]) -> PairedScores:
         """Grade both answers of every pair. An answer that could not be had is bounded, not graded."""
         sides = [(p.item, a) for p in pairs for a in (p.base[0], p.candidate[0])]
         grades = self._grades([(item, a.text) for item, a in sides if a.error is None], 0)
@@ -93,20 +93,20 @@ class Judge:
         found = bounded(tuple(p.item for p in pairs), ends[::2], ends[1::2], binary=False)
         return replace(found, retried=sum(g.retried for g in grades.values()))
 
-    def fitness(self, items: Sequence[Item], rng: np.random.Generator) -> Fitness:
+    def validate(self, items: Sequence[Item], rng: np.random.Generator) -> JudgeValidation:
         """Grade known-good and known-bad answers and say whether this judge may vote (methods: section 6)."""
         order = [items[i] for i in rng.permutation(len(items))]
-        good, bad = gold(order, SPECIMENS), canaries(order, SPECIMENS, rng)
-        injected = injections(order, SPECIMENS, rng)
-        if min(len(good), len(bad), len(injected)) < MIN_SPECIMENS:
+        good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
+        injected = injections(order, PROBES_OF_A_KIND, rng)
+        if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
-            return Fitness(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        specimens = [*good, *bad, *injected]
-        grades = self.grade([(s.item, s.text) for s in specimens])
-        twice = range(0, len(specimens), len(specimens) // RETESTS)[:RETESTS]
-        again = self.grade([(specimens[i].item, specimens[i].text) for i in twice], repeat=RETEST)
+            return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
+        probes = [*good, *bad, *injected]
+        grades = self.grade([(s.item, s.text) for s in probes])
+        twice = range(0, len(probes), len(probes) // RETESTS)[:RETESTS]
+        again = self.grade([(probes[i].item, probes[i].text) for i in twice], repeat=RETEST)
         shift = float(np.mean([abs(grades[i].value - other.value) for i, other in zip(twice, again, strict=True)]))
-        return _fitness(specimens, grades, shift)
+        return _validation(probes, grades, shift)
 
     def _grades(self, texts: Sequence[tuple[Item, str]], repeat: int) -> Grades:
         """Each distinct (item, text), by asking for what is not known yet; a repeat is always asked for."""
@@ -149,11 +149,11 @@ class Judge:
 
 
 def _too_few(good: int, bad: int, injected: int) -> str:
-    if good < MIN_SPECIMENS:
-        return f"only {good} items carry a reference answer; {MIN_SPECIMENS} are needed to test the judge"
+    if good < MIN_PROBES:
+        return f"only {good} items carry a reference answer; {MIN_PROBES} are needed to test the judge"
     return (
         f"the reference answers are too much alike or too short: {bad} bad answers and {injected} that address the "
-        f"judge could be made from them; {MIN_SPECIMENS} of each are needed to test the judge"
+        f"judge could be made from them; {MIN_PROBES} of each are needed to test the judge"
     )
 
 
@@ -165,14 +165,14 @@ def _read(answer: Answer) -> float | None:
     return float((np.arange(5) * mass).sum() / mass.sum()) / 4
 
 
-def _fitness(specimens: Sequence[Specimen], grades: Sequence[Grade], shift: float) -> Fitness:
+def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float) -> JudgeValidation:
     """Injections stand apart: AUROC, gap and floor are about answers such as models give when they fail."""
     values = np.array([grade.value for grade in grades])
-    kinds = np.array([specimen.kind for specimen in specimens])
+    kinds = np.array([specimen.kind for specimen in probes])
     is_good, injected = kinds == "gold", np.isin(kinds, list(INJECTIONS))
     good, bad = values[is_good], values[~is_good & ~injected]
     area = auroc_interval(values[~injected], is_good[~injected].astype(np.float64))
-    found = Fitness(
+    found = JudgeValidation(
         fit=True,
         reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
         auroc=area.value,
@@ -187,13 +187,13 @@ def _fitness(specimens: Sequence[Specimen], grades: Sequence[Grade], shift: floa
         injected=int(injected.sum()),
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
-    wordings = np.array([specimen.wording for specimen in specimens])
+    wordings = np.array([specimen.wording for specimen in probes])
     heard = {str(one): values[wordings == one] for one in dict.fromkeys(wordings[injected])}
     faults = _faults(found, heard, next((grade.problem for grade in grades if grade.problem), ""))
     return replace(found, fit=False, reason="; ".join(faults)) if faults else found
 
 
-def _faults(f: Fitness, heard: Mapping[str, FloatArray], problem: str) -> list[str]:
+def _faults(f: JudgeValidation, heard: Mapping[str, FloatArray], problem: str) -> list[str]:
     """Every reason why the judge may not vote; what kept its replies from being read first.
 
     ``heard`` are the grades of each wording of an injection.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ftgate.domain import Message
-from ftgate.judge.untrusted import LONGEST, harmless, shortened
+from ftgate.judge.sanitize import LONGEST, harmless, shortened
 
 Order = Literal["ascending", "descending"]
 ORDERS: tuple[Order, ...] = ("ascending", "descending")

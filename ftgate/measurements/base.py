@@ -11,11 +11,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.strict import Section
-from ftgate.domain import Claim, Fitness, FloatArray, Item, Pair, Question
+from ftgate.domain import Estimate, FloatArray, Item, JudgeValidation, Pair, Question
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 
@@ -26,15 +26,15 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a comparison may look at. ``fitness`` is there for judged scores, ``tail`` for the tail only."""
+    """All that a comparison may look at: ``judge_validation`` for judged scores, ``tail`` for the tail only."""
 
     pairs: tuple[Pair, ...]
-    scored: Scored
+    scored: PairedScores
     alpha: float
     """One-sided error of this look."""
     draws: int
     tail: TailMap | None = None
-    fitness: Fitness | None = None
+    judge_validation: JudgeValidation | None = None
     overall_alpha: float | None = None
     """One-sided error of all looks together, if there are several: what does not change from look to look."""
     last: bool = True
@@ -80,10 +80,10 @@ class Measurement(Section, ABC):
         """The policy's scorer: how answers are scored, and so what each row must hold."""
 
     @abstractmethod
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """What the answers say, before anyone decides. All randomness comes from ``rng``."""
 
-    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """``claim``, what :meth:`compare` found in the same evidence, with its slices and details for the reader.
 
         No decision rests on what is added here, so that it is worked out once, for the look that ended a run.
@@ -100,7 +100,7 @@ class Measurement(Section, ABC):
         """Whether the comparison looks at the distance from the training data."""
         return False
 
-    def per_item(self, pairs: Sequence[Pair], scored: Scored) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+    def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         """For either side a number in [0, 1] for each item, whose mean moves when the measurement's result does.
 
         Two arrays of shape (n,); a difference of ``1 / span`` is one whole item.
@@ -149,7 +149,7 @@ def share_failed(evidence: Evidence) -> str | None:
     return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
 
 
-def share_unknown(scored: Scored) -> str | None:
+def share_unknown(scored: PairedScores) -> str | None:
     """Why a claim is void because too many of the scores that it is about are not known, or None. The bound is 1 %.
 
     The estimate takes the middle for such a score, which is nobody's result: without this bound, scores that nobody
@@ -164,9 +164,11 @@ def share_unknown(scored: Scored) -> str | None:
     )
 
 
-def unfit(fitness: Fitness | None) -> str | None:
+def unfit(judge_validation: JudgeValidation | None) -> str | None:
     """Why a judged claim is void, or None when the judge is fit or nothing was judged."""
-    return f"judge unfit: {fitness.reason}" if fitness is not None and not fitness.fit else None
+    return (
+        f"judge unfit: {judge_validation.reason}" if judge_validation is not None and not judge_validation.fit else None
+    )
 
 
 def first_of(*reasons: str | None) -> str | None:

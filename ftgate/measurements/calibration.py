@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from ftgate.domain import Answer, Claim, FloatArray, Item, Pair, Question
+from ftgate.domain import Answer, Estimate, FloatArray, Item, Pair, Question
 from ftgate.measurements.base import Evidence, Measurement, Scorer, failures, first_of, share_failed
-from ftgate.measurements.confidence import Beliefs, from_options, from_samples, in_words
+from ftgate.measurements.confidence import Confidences, from_options, from_samples, in_words
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError
 from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
@@ -73,7 +73,7 @@ class Calibration(Measurement):
             for r in range(min(self.rotations, len(item.choices)))
         )
 
-    def per_item(self, pairs: Sequence[Pair], scored: Scored) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+    def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
@@ -83,7 +83,7 @@ class Calibration(Measurement):
             side[read] = (1 + found.confidence - found.correct) / 2
         return sides[0], sides[1]
 
-    def _beliefs(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
+    def _beliefs(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
         return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)
 
     def _told(self, item: Item, answers: tuple[Answer, ...]) -> bool:
@@ -96,14 +96,24 @@ class Calibration(Measurement):
             return False
         return True
 
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
         answered = sum(not failures(pair) for pair in evidence.pairs)
         base, candidate = self._both(evidence)
         n = len(base.confidence)
-        void = first_of(share_failed(evidence), _untold(answered, n), "no item could be read" if n < 2 else None)
+        invalid_reason = first_of(
+            share_failed(evidence), _untold(answered, n), "no item could be read" if n < 2 else None
+        )
         if n < 2:
-            return self._claim(float("nan"), float("nan"), float("nan"), (float("nan"),) * 2, 0, evidence, void=void)
+            return self._claim(
+                float("nan"),
+                float("nan"),
+                float("nan"),
+                (float("nan"),) * 2,
+                0,
+                evidence,
+                invalid_reason=invalid_reason,
+            )
         found = statistics.ece_difference(
             base.confidence,
             base.correct,
@@ -122,43 +132,43 @@ class Calibration(Measurement):
             (found.low, found.high),
             n,
             evidence,
-            doubts=self._doubts(found, base, candidate),
-            void=void,
+            cannot_pass=self._doubts(found, base, candidate),
+            invalid_reason=invalid_reason,
             details={**_bias(found), "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)]},
         )
 
-    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """The claim with every number about either model's confidence that the report shows."""
         if claim.n < 2:
             return claim
         base, candidate = (model.summary(self.bins) for model in self._both(evidence))
         return replace(claim, details={"base": base, "candidate": candidate, **claim.details})
 
-    def _both(self, evidence: Evidence) -> tuple[Beliefs, Beliefs]:
+    def _both(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
         """What either model believed of the items that both answered and a rule can tell."""
         # By id: then no sum depends on the order of the file.
         answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
         pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
         return self._beliefs([(p.item, p.base) for p in pairs]), self._beliefs([(p.item, p.candidate) for p in pairs])
 
-    def _doubts(self, found: statistics.EceDifference, base: Beliefs, candidate: Beliefs) -> tuple[str, ...]:
+    def _doubts(self, found: statistics.EceDifference, base: Confidences, candidate: Confidences) -> tuple[str, ...]:
         """What forbids a pass, however narrow the interval."""
-        doubts = []
+        cannot_pass = []
         if found.n < self.min_items:
-            doubts.append(f"{found.n} items are too few to pass calibration: at least {self.min_items} are needed")
+            cannot_pass.append(f"{found.n} items are too few to pass calibration: at least {self.min_items} are needed")
         if not found.gap_high < self.max_ece_increase:
-            doubts.append(
+            cannot_pass.append(
                 f"the signed confidence gap may have risen by {100 * found.gap_high:.1f} %, "
                 f"beyond the limit {100 * self.max_ece_increase:.1f} %"
             )
         for name, model in (("base", base), ("candidate", candidate)):
             mass = model.options.mass.mean() if model.options else 1.0
             if not mass >= LEAST_LETTER_MASS:
-                doubts.append(
+                cannot_pass.append(
                     f"the {name} puts only {100 * mass:.0f} % of its probability on the option letters: "
                     "what it believes about them says nothing about its answers"
                 )
-        return tuple(doubts)
+        return tuple(cannot_pass)
 
     def _claim(
         self,
@@ -169,8 +179,8 @@ class Calibration(Measurement):
         n: int,
         evidence: Evidence,
         **more: Any,
-    ) -> Claim:
-        return Claim(
+    ) -> Estimate:
+        return Estimate(
             measurement=self.name,
             base=base,
             candidate=candidate,
@@ -202,14 +212,14 @@ def _bias(found: statistics.EceDifference) -> dict[str, Any]:
     }
 
 
-def _direction(found: statistics.EceDifference, candidate: Beliefs) -> list[str]:
+def _direction(found: statistics.EceDifference, candidate: Confidences) -> list[str]:
     """In which direction the candidate errs, where its error surely rose."""
     if not found.low > 0:
         return []
     return [f"the candidate is {in_words(float(candidate.confidence.mean() - candidate.correct.mean()))}"]
 
 
-def _mass_notes(base: Beliefs, candidate: Beliefs) -> list[str]:
+def _mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
     """Warnings about probability that went to something other than an option letter."""
     if base.options is None or candidate.options is None:
         return []

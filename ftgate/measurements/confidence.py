@@ -32,7 +32,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Beliefs:
+class Confidences:
     """What one model believed about each item: ``confidence`` in its answer and whether that is ``correct``.
 
     Both have shape (n,). ``options`` is there for multiple choice: probabilities averaged over rotations, and the
@@ -98,7 +98,7 @@ def _of_samples(smoothed: FloatArray, correct: FloatArray) -> dict[str, Any]:
     }
 
 
-def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
+def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
     """Average each item's option probabilities over its rotations, options put back in the item's own order.
 
     Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
@@ -120,7 +120,7 @@ def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Beliefs:
     right = tuple(item.choices.index(item.answer or "") for item, _ in rows)
     top = [int(np.argmax(total)) for total in table]
     confidence = np.array([min(total[best], 1.0) for total, best in zip(table, top, strict=True)], dtype=np.float64)
-    return Beliefs(confidence, np.equal(top, right).astype(np.float64), Options(tuple(table), right, mass))
+    return Confidences(confidence, np.equal(top, right).astype(np.float64), Options(tuple(table), right, mass))
 
 
 def _averaged(raw: FloatArray) -> FloatArray:
@@ -134,7 +134,7 @@ def _averaged(raw: FloatArray) -> FloatArray:
     return averaged
 
 
-def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -> Beliefs:
+def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -> Confidences:
     """The share of each item's sampled answers that say what its greedy answer, the first, says.
 
     Raises UnscorableError where it cannot be told whether an answer is right (see :func:`equivalent`).
@@ -146,7 +146,7 @@ def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -
     correct = [rule(item, answers[0]) for item, answers in rows]
     agreement, drawn = np.array(confidence, dtype=np.float64), np.array([len(answers) - 1 for _, answers in rows])
     smoothed = (agreement * drawn + 0.5) / (drawn + 1)
-    return Beliefs(agreement, np.array(correct, dtype=np.float64), smoothed=smoothed)
+    return Confidences(agreement, np.array(correct, dtype=np.float64), smoothed=smoothed)
 
 
 def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:

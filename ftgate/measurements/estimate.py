@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Claim, FloatArray
+from ftgate.domain import Estimate, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.paired import Compare, bootstrap, score_test
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 
@@ -24,7 +24,7 @@ RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low fo
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class ScoreEstimate:
     """Mean scores of both models and the change between them, with one-sided bounds of level alpha on either side.
 
     Below ``least_n`` items no pass is possible.
@@ -36,12 +36,12 @@ class Estimate:
     interval: tuple[float, float]
     unit: str
     method: str
-    doubts: tuple[str, ...]
+    cannot_pass: tuple[str, ...]
     least_n: int
 
-    def claim(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Claim:
+    def claim(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
         """What ``measurement`` claims about ``n`` items; ``more`` are the fields of a claim that no estimate has."""
-        return Claim(
+        return Estimate(
             measurement=measurement,
             base=self.base,
             candidate=self.candidate,
@@ -51,13 +51,13 @@ class Estimate:
             level=1 - 2 * evidence.alpha,
             n=n,
             method=self.method,
-            doubts=self.doubts,
+            cannot_pass=self.cannot_pass,
             least_n=self.least_n,
             **more,
         )
 
 
-def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Generator) -> Estimate:
+def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.Generator) -> ScoreEstimate:
     """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
     Binary scores of independent items take the score test for a ratio (methods: section 2), all others the studentised
@@ -72,14 +72,16 @@ def drop(scored: Scored, evidence: Evidence, limit: float, rng: np.random.Genera
     base = mean(scored.base)
     absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - worthless < LEAST_BASE
     enough = evidence.least_items(limit)
-    doubts = _few(scored, enough, limit)
+    cannot_pass = _few(scored, enough, limit)
     if absolute:
-        doubts += _nothing_to_lose(base - worthless, limit)
-        doubts += () if evidence.last else ("an absolute drop cannot pass before the last look",)
-    return _estimate(scored, evidence, rng, doubts, enough, absolute=absolute)
+        cannot_pass += _nothing_to_lose(base - worthless, limit)
+        cannot_pass += () if evidence.last else ("an absolute drop cannot pass before the last look",)
+    return _estimate(scored, evidence, rng, cannot_pass, enough, absolute=absolute)
 
 
-def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator, least_gain: float = 0.0) -> Estimate:
+def difference(
+    scored: PairedScores, evidence: Evidence, rng: np.random.Generator, least_gain: float = 0.0
+) -> ScoreEstimate:
     """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap.
 
     Where a loss is allowed (``least_gain`` below 0), it takes as many items as for a drop. Errors as for :func:`drop`.
@@ -92,7 +94,9 @@ def difference(scored: Scored, evidence: Evidence, rng: np.random.Generator, lea
     return replace(lost, change=-lost.change + 0.0, interval=gained, unit="absolute gain")
 
 
-def comparison(scored: Scored, evidence: Evidence, rng: np.random.Generator, *, absolute: bool) -> tuple[str, Compare]:
+def comparison(
+    scored: PairedScores, evidence: Evidence, rng: np.random.Generator, *, absolute: bool
+) -> tuple[str, Compare]:
     """The statistic that suits the scores, with its name: of the absolute drop, or of the relative one."""
     clusters, floor = _clusters(scored), None if absolute else _floor(scored, evidence)
     if scored.binary and clusters is None and floor is None:
@@ -104,29 +108,29 @@ def comparison(scored: Scored, evidence: Evidence, rng: np.random.Generator, *, 
 
 
 def _estimate(
-    scored: Scored,
+    scored: PairedScores,
     evidence: Evidence,
     rng: np.random.Generator,
-    doubts: tuple[str, ...],
+    cannot_pass: tuple[str, ...],
     enough: int,
     *,
     absolute: bool,
-) -> Estimate:
+) -> ScoreEstimate:
     method, compare = comparison(scored, evidence, rng, absolute=absolute)
     found = drop_of(scored, compare, evidence.alpha, absolute=absolute)
-    return Estimate(
+    return ScoreEstimate(
         base=mean(scored.base),
         candidate=mean(scored.candidate),
         change=found.estimate,
         interval=(found.low, found.high),
         unit=ABSOLUTE if absolute else RELATIVE,
         method=method,
-        doubts=(*doubts, found.doubt) if found.doubt else doubts,
+        cannot_pass=(*cannot_pass, found.doubt) if found.doubt else cannot_pass,
         least_n=_least_n(scored, enough),
     )
 
 
-def drop_of(scored: Scored, compare: Compare, alpha: float, *, absolute: bool) -> Interval:
+def drop_of(scored: PairedScores, compare: Compare, alpha: float, *, absolute: bool) -> Interval:
     """Compare the scores; where some are unknown, once with the worst and once with the best they could be.
 
     The interval then reaches from the best case's lower to the worst case's upper bound, and the estimate is that of
@@ -145,14 +149,14 @@ def drop_of(scored: Scored, compare: Compare, alpha: float, *, absolute: bool) -
     return Interval(middle, low, high, worst.doubt)
 
 
-def change_of(scored: Scored, *, absolute: bool) -> float:
+def change_of(scored: PairedScores, *, absolute: bool) -> float:
     """The bare drop of the mean score."""
     if absolute:
         return math.fsum(scored.base - scored.candidate) / len(scored.items) + 0.0
     return relative_drop(scored.base, scored.candidate)
 
 
-def flips(scored: Scored) -> dict[str, Any]:
+def flips(scored: PairedScores) -> dict[str, Any]:
     """How many items got worse and how many better, and the ids of those that got worse, worst first."""
     change = scored.candidate - scored.base
     order = sorted(range(len(change)), key=lambda i: (change[i], scored.items[i].id))
@@ -165,7 +169,7 @@ def flips(scored: Scored) -> dict[str, Any]:
 
 def judging(evidence: Evidence) -> dict[str, Any]:
     """How well the judge could be read: replies that it was asked for twice, and scores that stayed unknown."""
-    if evidence.fitness is None:
+    if evidence.judge_validation is None:
         return {}
     return {"judge": {"asked_again": evidence.scored.retried, "unreadable": evidence.scored.unreadable}}
 
@@ -175,7 +179,7 @@ def mean(values: FloatArray) -> float:
     return math.fsum(values) / len(values) if len(values) else math.nan
 
 
-def _check(scored: Scored) -> None:
+def _check(scored: PairedScores) -> None:
     if not scored.items:
         raise ValueError("there are no items to compare")
     for name in ("base", "candidate", "base_low", "base_high", "candidate_low", "candidate_high"):
@@ -186,30 +190,30 @@ def _check(scored: Scored) -> None:
             raise ValueError(f"{name} score of item {item!r} = {value}: a number from 0 to 1 was expected")
 
 
-def _least_n(scored: Scored, enough: int) -> int:
+def _least_n(scored: PairedScores, enough: int) -> int:
     """Items below which nothing passes: the evidence floor, the graded ones that the bootstrap takes, 30 clusters."""
     clusters = _clusters(scored)
     grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
     return max(enough, 1 if scored.binary else LEAST_GRADED, grouped)
 
 
-def _clusters(scored: Scored) -> list[str] | None:
+def _clusters(scored: PairedScores) -> list[str] | None:
     """The cluster of each item, an item without one standing alone; None when no item has one."""
     if not any(item.cluster for item in scored.items):
         return None
     return [f"cluster {item.cluster}" if item.cluster else f"item {item.id}" for item in scored.items]
 
 
-def _floor(scored: Scored, evidence: Evidence) -> Floor | None:
+def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     """What a worthless model would score, if a judge that can be trusted did some of the scoring.
 
     A rule gives nothing to a worthless answer, so that the floor of the mean is the judge's floor times the share of
     the items that it graded.
     """
-    fitness, share = evidence.fitness, float(np.mean(scored.graded)) if len(scored.items) else 0.0
-    if fitness is None or not fitness.fit or not share:
+    judge_validation, share = evidence.judge_validation, float(np.mean(scored.graded)) if len(scored.items) else 0.0
+    if judge_validation is None or not judge_validation.fit or not share:
         return None
-    return Floor(share * fitness.floor, share**2 * fitness.floor_variance, fitness.canaries)
+    return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
 
 
 def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
@@ -218,7 +222,7 @@ def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
     return (f"the base scores so low that losing all of it, {100 * most:.1f} p.p., would stay within the limit",)
 
 
-def _few(scored: Scored, enough: int, limit: float) -> tuple[str, ...]:
+def _few(scored: PairedScores, enough: int, limit: float) -> tuple[str, ...]:
     n = len(scored.items)
     if n < enough:
         text = f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen"
@@ -226,7 +230,7 @@ def _few(scored: Scored, enough: int, limit: float) -> tuple[str, ...]:
     return _few_graded(scored)
 
 
-def _few_graded(scored: Scored) -> tuple[str, ...]:
+def _few_graded(scored: PairedScores) -> tuple[str, ...]:
     n = len(scored.items)
     if scored.binary or n >= LEAST_GRADED:
         return ()

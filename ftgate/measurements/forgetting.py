@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from ftgate.domain import Claim, Pair
+from ftgate.domain import Estimate, Pair
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
-from ftgate.measurements.rule_agreement import second_opinion
+from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
 
@@ -45,7 +45,7 @@ class Forgetting(Measurement):
         """The drop that blocks."""
         return self.block_drop
 
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
         return estimate.claim(
@@ -55,13 +55,15 @@ class Forgetting(Measurement):
             worse="up",
             limit=self.block_drop,
             warn_limit=self.warn_drop,
-            void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
+            invalid_reason=first_of(
+                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            ),
         )
 
-    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The claim with a slice for each capability, what rules say of judged answers, flips and lengths."""
         slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
-        ruled, agreement = second_opinion(evidence)
+        ruled, agreement = rule_agreement(evidence)
         details = {
             **flips(evidence.scored),
             **judging(evidence),

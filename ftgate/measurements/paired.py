@@ -21,7 +21,7 @@ from ftgate.stats.ratio import (
 )
 
 
-class Compared(Protocol):
+class PairedEffect(Protocol):
     """A drop, relative or absolute; positive is worse."""
 
     def interval(self, alpha: float) -> Interval:
@@ -33,7 +33,7 @@ class Compared(Protocol):
         ...
 
 
-Compare = Callable[[FloatArray, FloatArray], Compared]
+Compare = Callable[[FloatArray, FloatArray], PairedEffect]
 """From aligned scores of base and candidate."""
 
 
@@ -79,15 +79,15 @@ def bootstrap(
 ) -> Compare:
     """The comparison of any other scores (methods: section 3). The same resamples serve every call, once for each."""
     state = rng.bit_generator.state
-    known: dict[tuple[bytes, bytes], Compared] = {}
+    known: dict[tuple[bytes, bytes], PairedEffect] = {}
 
-    def resampled(base: FloatArray, candidate: FloatArray) -> Compared:
+    def resampled(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         rng.bit_generator.state = state
         if absolute:
             return AbsoluteDrop(resampled_difference(base, candidate, rng, draws=draws, clusters=clusters))
         return resampled_drop(base, candidate, rng, draws=draws, clusters=clusters, floor=floor)
 
-    def compare(base: FloatArray, candidate: FloatArray) -> Compared:
+    def compare(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         key = (base.tobytes(), candidate.tobytes())
         if key not in known:
             known[key] = resampled(base, candidate)

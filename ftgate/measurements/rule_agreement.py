@@ -15,7 +15,7 @@ from ftgate.stats.ratio import PairedCounts, drop_interval
 NAME = "graded rows with a check, by rule"
 
 
-def second_opinion(evidence: Evidence) -> tuple[tuple[Slice, ...], dict[str, Any]]:
+def rule_agreement(evidence: Evidence) -> tuple[tuple[Slice, ...], dict[str, Any]]:
     """The drop by rule over the rows that a judge graded and that carry a check, and how far the two agree.
 
     The agreement is the probability that the judge gives more to an answer that is right by rule than to one that is

@@ -12,7 +12,7 @@ import numpy as np
 from ftgate.domain import Slice
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.estimate import change_of, comparison, drop_of, mean
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.holm import holm, step_down_levels
 from ftgate.stats.seeding import drawn_order
 
@@ -36,7 +36,7 @@ class Part:
     rng: np.random.Generator
     absolute: bool
 
-    def described(self, name: str, scored: Scored) -> Slice:
+    def described(self, name: str, scored: PairedScores) -> Slice:
         """Mean scores and drop, with an interval at the level of this look where there are ``LEAST_SLICE`` items.
 
         The interval is of this part alone: it corrects for nothing, and no status follows from it.
@@ -49,7 +49,7 @@ class Part:
         estimate = drop_of(scored, compare, self.evidence.alpha, absolute=self.absolute)
         return replace(found, change=estimate.estimate, interval=(estimate.low, estimate.high))
 
-    def tested(self, scored: Scored, groups: Mapping[str, Scored]) -> tuple[Slice, ...]:
+    def tested(self, scored: PairedScores, groups: Mapping[str, PairedScores]) -> tuple[Slice, ...]:
         """A slice for each tag, then for each of the ``groups`` of like items that lost most on half of its items.
 
         Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
@@ -66,26 +66,26 @@ class Part:
         return tag_slices(*part, absolute=self.absolute, beside=chosen, places=places)
 
 
-def _halves(scored: Scored) -> tuple[Scored, Scored]:
+def _halves(scored: PairedScores) -> tuple[PairedScores, PairedScores]:
     order = drawn_order(0, "halves of a slice", [item.id for item in scored.items])
     middle = len(order) // 2
     return scored.subset(sorted(order[:middle])), scored.subset(sorted(order[middle:]))
 
 
-def plain_slice(name: str, scored: Scored, *, absolute: bool = False) -> Slice:
+def plain_slice(name: str, scored: PairedScores, *, absolute: bool = False) -> Slice:
     """Mean scores and drop of some items, without an interval."""
     change = change_of(scored, absolute=absolute)
     return Slice(name, len(scored.items), mean(scored.base), mean(scored.candidate), change)
 
 
 def tag_slices(
-    scored: Scored,
+    scored: PairedScores,
     evidence: Evidence,
     limit: float,
     rng: np.random.Generator,
     *,
     absolute: bool = False,
-    beside: Mapping[str, Scored] | None = None,
+    beside: Mapping[str, PairedScores] | None = None,
     places: int = 0,
 ) -> tuple[Slice, ...]:
     """One slice for each tag, in alphabetical order, then those ``beside``; an item with two tags is in both.
@@ -125,7 +125,7 @@ def _known(value: float) -> float:
 
 def _tested(
     slices: Mapping[str, Slice],
-    parts: Mapping[str, Scored],
+    parts: Mapping[str, PairedScores],
     evidence: Evidence,
     limit: float,
     rng: np.random.Generator,

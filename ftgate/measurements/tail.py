@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ftgate.config.manifest import Source
-from ftgate.domain import Claim, Slice
+from ftgate.domain import Estimate, Slice
 from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import Part, worst_slice
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
 
@@ -63,15 +63,17 @@ class Tail(Measurement):
         """Distances are measured from the training data."""
         return True
 
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop on the tail with its interval (methods: section 7)."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
-        void = first_of(unfit(evidence.fitness), share_failed(evidence))
+        invalid_reason = first_of(unfit(evidence.judge_validation), share_failed(evidence))
         if not in_tail.any():
-            return self._empty(void or "no query lies in the tail: tag edge cases or give training_data", evidence)
+            return self._empty(
+                invalid_reason or "no query lies in the tail: tag edge cases or give training_data", evidence
+            )
         tail = scored.subset(np.flatnonzero(in_tail))
-        void = first_of(void, share_unknown(tail))
+        invalid_reason = first_of(invalid_reason, share_unknown(tail))
         estimate = drop(tail, evidence, self.block_drop, rng)
         return estimate.claim(
             self.name,
@@ -79,11 +81,11 @@ class Tail(Measurement):
             len(tail.items),
             worse="up",
             limit=self.block_drop,
-            void=void,
+            invalid_reason=invalid_reason,
             about=frozenset(item.id for item in tail.items),
         )
 
-    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The claim with head, tags, topics and deciles of distance beside it, and how the tail was found."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
@@ -103,7 +105,7 @@ class Tail(Measurement):
         }
         return replace(claim, slices=(*nearer, *tested, *deciles), details=details)
 
-    def _in_tail(self, scored: Scored, tail_map: TailMap | None) -> NDArray[np.bool_]:
+    def _in_tail(self, scored: PairedScores, tail_map: TailMap | None) -> NDArray[np.bool_]:
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
@@ -112,8 +114,8 @@ class Tail(Measurement):
             in_tail |= _ranks(scored, tail_map) >= nearer
         return in_tail
 
-    def _empty(self, reason: str, evidence: Evidence) -> Claim:
-        return Claim(
+    def _empty(self, reason: str, evidence: Evidence) -> Estimate:
+        return Estimate(
             measurement=self.name,
             base=float("nan"),
             candidate=float("nan"),
@@ -125,11 +127,11 @@ class Tail(Measurement):
             method="none",
             worse="up",
             limit=self.block_drop,
-            void=reason,
+            invalid_reason=reason,
         )
 
 
-def _ranks(scored: Scored, tail_map: TailMap) -> NDArray[np.int64]:
+def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
     """The rank of each scored item among all queries, nearest first; a lot drawn from their ids breaks ties.
 
     At an early look fewer items are scored than were measured. Raises ValueError naming the first item whose distance
@@ -146,13 +148,13 @@ def _ranks(scored: Scored, tail_map: TailMap) -> NDArray[np.int64]:
     return np.array([known[item.id] for item in scored.items], dtype=np.int64)
 
 
-def _deciles(scored: Scored, tail_map: TailMap, part: Part) -> tuple[Slice, ...]:
+def _deciles(scored: PairedScores, tail_map: TailMap, part: Part) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
     groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
     return tuple(part.described(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
 
 
-def _topics(scored: Scored, tail_map: TailMap) -> dict[str, Scored]:
+def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
     """The scored items of each group of like queries."""
     topic = dict(zip(tail_map.item_ids, tail_map.topics, strict=bool(tail_map.topics)))
     members: dict[str, list[int]] = {}
@@ -162,7 +164,7 @@ def _topics(scored: Scored, tail_map: TailMap) -> dict[str, Scored]:
     return {name: scored.subset(members[name]) for name in sorted(members)}
 
 
-def _against_head(tail: Claim, head: Slice) -> dict[str, Any]:
+def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
     """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
 
     Statistics in Medicine 27:1693, section 2: the two parts share no item.
@@ -175,7 +177,7 @@ def _against_head(tail: Claim, head: Slice) -> dict[str, Any]:
     return {"tail_minus_head": {"change": change, "interval": [low, high]}}
 
 
-def _where(scored: Scored, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
+def _where(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
     """How the tail was found, and how much of the traffic lies outside the training distribution."""
     tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
     found: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}

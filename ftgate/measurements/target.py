@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from ftgate.domain import Claim
+from ftgate.domain import Estimate
 from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, share_unknown, unfit
 from ftgate.measurements.estimate import difference, flips, judging
 
@@ -33,7 +33,7 @@ class Target(Measurement):
         """A tenth of the score: the least gain asked for is often 0, which says nothing about size."""
         return 0.1
 
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Claim:
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
         estimate = difference(evidence.scored, evidence, rng, self.min_gain)
         return estimate.claim(
@@ -42,9 +42,11 @@ class Target(Measurement):
             len(evidence.scored.items),
             worse="down",
             limit=self.min_gain,
-            void=first_of(unfit(evidence.fitness), share_failed(evidence), share_unknown(evidence.scored)),
+            invalid_reason=first_of(
+                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            ),
         )
 
-    def described(self, claim: Claim, evidence: Evidence, rng: np.random.Generator) -> Claim:  # noqa: ARG002
+    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """The claim with the items that flipped."""
         return replace(claim, details={**flips(evidence.scored), **judging(evidence)})

@@ -86,7 +86,7 @@ class Matrices(NamedTuple):
     embedding: bool = False
 
 
-class Contents(NamedTuple):
+class AdapterContents(NamedTuple):
     """What an adapter's weights are: pairs by the module that they change, and all else, by name without prefix."""
 
     matrices: dict[str, Matrices]
@@ -141,7 +141,9 @@ def declared_ranks(config: Config, where: str) -> set[int]:
     return {rank for rank in ranks if rank is not None}
 
 
-def read_contents(tensors: Mapping[str, Tensor], config: Config, reference: str) -> tuple[Contents, tuple[str, ...]]:
+def read_contents(
+    tensors: Mapping[str, Tensor], config: Config, reference: str
+) -> tuple[AdapterContents, tuple[str, ...]]:
     """The adapter's weights in order, and why they have to be merged, if they do.
 
     Raises ArtifactError for whatever is no whole pair, and for what the configuration does not account for.
@@ -166,7 +168,7 @@ def read_contents(tensors: Mapping[str, Tensor], config: Config, reference: str)
     touched = [name for name in matrices if name.rpartition(".")[2] in EMBEDDINGS]
     touched += [name for name in others if _WHOLE_EMBEDDING.fullmatch(name) and not _is_saved(name, config)]
     reasons = [f"{name}: vLLM drops or half applies what an adapter does to it" for name in touched]
-    return Contents(matrices, others), tuple(reasons)
+    return AdapterContents(matrices, others), tuple(reasons)
 
 
 def _is_accounted_for(name: str, config: Config) -> bool:
@@ -214,7 +216,7 @@ def _pair(module: str, embedding: bool, sides: Mapping[str, Tensor], ranks: set[
     return Matrices(a, b, embedding)
 
 
-def check_not_zero(contents: Contents, reference: str) -> None:
+def check_not_zero(contents: AdapterContents, reference: str) -> None:
     """An adapter of which every product is zero is the base itself. Raises ArtifactError for one."""
     if not contents.others and all(is_zero(pair.b) or is_zero(pair.a) for pair in contents.matrices.values()):
         raise ArtifactError(

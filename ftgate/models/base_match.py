@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 
 from ftgate.errors import ArtifactError
-from ftgate.models.adapter_config import EMBEDDINGS, Contents, Matrices
+from ftgate.models.adapter_config import EMBEDDINGS, AdapterContents, Matrices
 from ftgate.models.safetensors_header import Tensor
 
 _LAYER = re.compile(r"(?:^|\.)((?:layers|h|blocks|block)\.\d+\..+)$")
@@ -19,7 +19,7 @@ _OTHER = re.compile(
 
 
 def check_fits_base(
-    contents: Contents,
+    contents: AdapterContents,
     base: Mapping[str, Tensor],
     reference: str,
     base_reference: str,
@@ -52,7 +52,7 @@ def check_fits_base(
             raise ArtifactError(f"{reference}: {problem} of the base {base_reference}", hint=hint)
 
 
-def resized_vocabulary(contents: Contents, base: Mapping[str, Tensor]) -> int | None:
+def resized_vocabulary(contents: AdapterContents, base: Mapping[str, Tensor]) -> int | None:
     """The rows of an embedding that the adapter brings along whole, where they are not as many as the base has."""
     modules = _modules(base)
     for name, tensor in contents.others.items():

@@ -13,7 +13,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-from ftgate.artifacts.cache import Cache, Known, key_of
+from ftgate.artifacts.cache import Cache, CacheEntry, key_of
 from ftgate.artifacts.snapshot import Snapshot, take_snapshot
 from ftgate.domain import Model
 from ftgate.engines.engine_log import first_exception, size_of
@@ -71,7 +71,7 @@ def _make(
             path.chmod(0o444)  # whoever shares the cache may read it, and nobody needs to write
         files = take_snapshot(folder, candidate.reference).files
         snapshot = cache.place(folder, files, candidate.reference)
-        cache.remember(key, candidate.reference, Known(snapshot.digest, [proof]))
+        cache.remember(key, candidate.reference, CacheEntry(snapshot.digest, [proof]))
     return snapshot, proof
 
 

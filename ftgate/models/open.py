@@ -11,7 +11,7 @@ from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
 from ftgate.models import nan_scan as finite
-from ftgate.models.adapter_config import Contents, check_config, check_not_zero, read_contents
+from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, read_contents
 from ftgate.models.base_match import check_fits_base, resized_vocabulary
 from ftgate.models.regex_guard import require_quick_patterns
 from ftgate.models.safetensors_header import Tensor
@@ -115,7 +115,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         reference=snapshot.reference,
         facts=facts,
         files=_files(snapshot),
-        hollow=snapshot.hollow,
+        headers_only=snapshot.headers_only,
     )
 
 
@@ -152,7 +152,7 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         transposed=bool(config.get("fan_in_fan_out")),
         trained_on=str(config.get("base_model_name_or_path") or ""),
     )
-    if ADAPTER not in snapshot.hollow:
+    if ADAPTER not in snapshot.headers_only:
         check_not_zero(contents, reference)
     vocabulary = resized_vocabulary(contents, weights)
     if vocabulary is not None:
@@ -167,11 +167,21 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     }
     files = _files(snapshot)
     return Model(
-        name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, files, merge, snapshot.hollow
+        name,
+        snapshot.path,
+        snapshot.digest,
+        "adapter",
+        base,
+        rank,
+        reference,
+        facts,
+        files,
+        merge,
+        snapshot.headers_only,
     )
 
 
-def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], Contents, tuple[str, ...]]:
+def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContents, tuple[str, ...]]:
     """Configuration and weights of an adapter, and why they have to be merged, if they do."""
     reference = snapshot.reference
     problems = Problems()
@@ -201,11 +211,11 @@ def _require_one_kind(snapshot: Snapshot) -> None:
         )
 
 
-def _adapter_tensors(contents: Contents) -> list[Tensor]:
+def _adapter_tensors(contents: AdapterContents) -> list[Tensor]:
     return [t for pair in contents.matrices.values() for t in (pair.a, pair.b)] + list(contents.others.values())
 
 
-def _adapter_facts(config: Mapping[str, Any], rank: int, contents: Contents) -> dict[str, Any]:
+def _adapter_facts(config: Mapping[str, Any], rank: int, contents: AdapterContents) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "rank": rank,
         "alpha": config["lora_alpha"],

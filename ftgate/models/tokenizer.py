@@ -15,7 +15,7 @@ _VOCABULARIES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt",
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TokenizerFacts:
     """How a model reads text. ``vocabulary`` is the SHA-256 (hex) of the tokenizer's own file, ``template`` a text."""
 
     vocabulary: str = ""
@@ -28,20 +28,20 @@ class Words:
         return hashlib.sha256(self.template.encode("utf-8", "surrogatepass")).hexdigest() if self.template else ""
 
 
-def read_words(folder: Path) -> Words:
+def read_words(folder: Path) -> TokenizerFacts:
     """What ``folder`` holds of them. What cannot be read counts as absent: whoever needs it says so."""
     settings = _object(folder / "tokenizer_config.json")
     special = {**_object(folder / "special_tokens_map.json"), **settings}
     named = {role: _content(special.get(role)) for role in _ROLES}
     file = next((folder / name for name in _VOCABULARIES if (folder / name).is_file()), None)
-    return Words(
+    return TokenizerFacts(
         _sha256(file) if file is not None else "",
         _template(folder, settings),
         {role: token for role, token in named.items() if token},
     )
 
 
-def differences(base: Words, other: Words) -> list[str]:
+def differences(base: TokenizerFacts, other: TokenizerFacts) -> list[str]:
     """In what ``other`` reads text otherwise than ``base``, in words; what it does not have is no difference."""
     found = []
     if other.vocabulary and base.vocabulary != other.vocabulary:

@@ -50,7 +50,7 @@ def _refuse_content(snapshot: Snapshot, name: str) -> None:
     kind = unsafe_kind(snapshot.path / name)
     if kind is not None:
         raise ArtifactError(f"{where}: {kind} by its content, a kind that can run or hide code", hint=SAFE_HINT)
-    if name not in snapshot.hollow:
+    if name not in snapshot.headers_only:
         _refuse_what_it_asks_for(where, require_as_named(snapshot.path / name, where))
 
 

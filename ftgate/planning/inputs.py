@@ -16,13 +16,13 @@ from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
-from ftgate.judge.grading import RETESTS, SPECIMENS
+from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.tail import EDGE_CASES, Tail
-from ftgate.planning.plan import Load, Past, Plan, prospect
+from ftgate.planning.plan import EarlierRun, Plan, Workload, prospect
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
 
@@ -32,7 +32,7 @@ JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
+class EarlierReport:
     """What an earlier run left behind: its report, the scores of each measurement by item, and how long it took."""
 
     report: Report
@@ -77,7 +77,7 @@ def plan_run(
     )
 
 
-def read_earlier(directory: Path) -> Earlier:
+def read_earlier(directory: Path) -> EarlierReport:
     """The run in ``directory``. Raises ConfigurationError when it holds no report or no readable journal."""
     report = read_report(directory / "report.json")
     scores: dict[str, dict[str, tuple[float, float]]] = {}
@@ -90,7 +90,7 @@ def read_earlier(directory: Path) -> Earlier:
             judged += 1
         elif record["type"] == "answer":
             asked += 1
-    return Earlier(report, scores, asked, judged)
+    return EarlierReport(report, scores, asked, judged)
 
 
 def write_picture(drawing: bytes, path: Path) -> None:
@@ -144,20 +144,20 @@ def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _load(m: Measurement, suite: Suite, trained: bool, earlier: Earlier | None) -> Load:
+def _load(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
     found = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, found)
     names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.name != "calibration" and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
     judged = sum(m.scored_by(item) == "judge" for item in suite.items)
-    return Load(
+    return Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
         questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * judged + 3 * SPECIMENS + RETESTS) if judged else 0,
+        judge_questions=JUDGE_CALLS * (2 * judged + 3 * PROBES_OF_A_KIND + RETESTS) if judged else 0,
         seconds=earlier.each(ASKING, earlier.asked) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judged) if earlier else None,
         past=_past(m, suite, clustered, earlier, found) if earlier and found else None,
@@ -175,20 +175,22 @@ def _compared(m: Measurement, suite: Suite, trained: bool, found: MeasurementRep
     return tagged + (round(m.tail_fraction * (len(suite.items) - tagged)) if trained else 0)
 
 
-def _past(m: Measurement, suite: Suite, clustered: bool, earlier: Earlier, found: MeasurementReport) -> Past | None:
+def _past(
+    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
+) -> EarlierRun | None:
     error = found.details.get("standard_error")
     if m.name == "calibration":
-        return Past(found.n, rise_error=float(error)) if error and found.n else None
+        return EarlierRun(found.n, rise_error=float(error)) if error and found.n else None
     base, candidate = _scores(m, suite, clustered, earlier, found)
     if len(base) < 2:
         return None
-    fitness = (earlier.report.controls.get("judge_fitness") or {}).get(m.name) or {}
-    floor = float(fitness.get("floor") or 0.0) if fitness.get("fit") else 0.0
-    return Past(found.n, base, candidate, floor)
+    judge_validation = (earlier.report.controls.get("judge_fitness") or {}).get(m.name) or {}
+    floor = float(judge_validation.get("floor") or 0.0) if judge_validation.get("fit") else 0.0
+    return EarlierRun(found.n, base, candidate, floor)
 
 
 def _scores(
-    m: Measurement, suite: Suite, clustered: bool, earlier: Earlier, found: MeasurementReport
+    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of the items that were compared; of a graded tail, those of all its queries."""
     if isinstance(m, Tail) and not m.judges(suite.items) and not clustered and found.base is not None:
@@ -210,7 +212,7 @@ def _scores(
     return sums[:, 0], sums[:, 1]
 
 
-def _other_seconds(earlier: Earlier | None) -> float | None:
+def _other_seconds(earlier: EarlierReport | None) -> float | None:
     if earlier is None:
         return None
     return sum(s for phase, s in earlier.report.timing.items() if phase not in (*ASKING, *JUDGING))

@@ -15,8 +15,8 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
 from ftgate.measurements.target import Target
-from ftgate.planning.simulate import Answered, BinaryDrop, Contrast, Schedule, Simulated, Table
-from ftgate.planning.simulate_ece import Rise
+from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
+from ftgate.planning.simulate_ece import EceRise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.interval import wilson_interval
 from ftgate.stats.power import Outlook, evidence_floor
@@ -29,7 +29,7 @@ _CURVE = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Past:
+class EarlierRun:
     """What an earlier run found out about one measurement.
 
     ``base`` and ``candidate`` hold the scores of the items that were compared, or of their clusters in units of the
@@ -45,7 +45,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     """What a measurement brings to a run.
 
     ``rows`` are asked about, ``compared`` of them decide (a tail is a part of its queries), in ``units`` that are
@@ -61,11 +61,11 @@ class Load:
     judge_questions: int = 0
     seconds: float | None = None
     judge_seconds: float | None = None
-    past: Past | None = None
+    past: EarlierRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PowerPoint:
     """One point of a power curve: ``n`` items that decide, and the share of good candidates that pass with them."""
 
     n: int
@@ -73,12 +73,13 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class PowerEstimate:
     """What is to be expected of one measurement. Changes are in the unit of ``kind``, numbers of items are rows.
 
     ``power`` is the chance that a good candidate, whose true change is ``good``, passes with the items there are;
     ``needed`` are the items that decide, ``needed_rows`` the rows of the suite, for a chance of 80 %, None when no
-    number does. ``told`` is the smallest true drop or rise that is blocked with 80 %, or gain that passes with 80 %.
+    number does. ``detectable_change`` is the smallest true drop or rise that is blocked with 80 %, or the smallest gain
+    that passes with 80 %.
     ``saved`` is the share of questions that stopping early saves on average when nothing is wrong.
     """
 
@@ -96,19 +97,19 @@ class Prospect:
     needed: int | None
     needed_rows: int | None
     by_formula: int | None
-    told: float | None
+    detectable_change: float | None
     saved: float
     questions: int
     judge_questions: int
     seconds: float | None
-    curve: tuple[Point, ...]
+    curve: tuple[PowerPoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The prospects of all measurements, and what is asked beside them: ``control_questions`` of the base again."""
 
-    prospects: tuple[Prospect, ...]
+    prospects: tuple[PowerEstimate, ...]
     control_questions: int
     control_seconds: float | None
     other_seconds: float | None
@@ -118,7 +119,7 @@ class Plan:
     learned_from: str | None = None
 
 
-def prospect(load: Load, schedule: Schedule, seed: int) -> Prospect:
+def prospect(load: Workload, schedule: Schedule, seed: int) -> PowerEstimate:
     """What ``load`` can show at the looks of ``schedule``. The same seed gives the same numbers."""
     size = load.compared / load.units if load.units else 1.0
     least = _least(load, schedule.alpha) / size
@@ -129,7 +130,7 @@ def prospect(load: Load, schedule: Schedule, seed: int) -> Prospect:
     needed = None if units is None else math.ceil(units * size)
     share = load.compared / load.rows
     costs = [_seconds(load.questions, load.seconds), _seconds(load.judge_questions, load.judge_seconds)]
-    return Prospect(
+    return PowerEstimate(
         name=load.measurement.name,
         kind=odds.kind,
         limit=odds.limit,
@@ -144,7 +145,7 @@ def prospect(load: Load, schedule: Schedule, seed: int) -> Prospect:
         needed=needed,
         needed_rows=None if needed is None or share <= 0 else math.ceil(needed / share),
         by_formula=None if odds.formula is None else math.ceil(odds.formula * size),
-        told=_told(run, load.units, odds) if load.units >= 2 else None,
+        detectable_change=_told(run, load.units, odds) if load.units >= 2 else None,
         saved=1 - here.mean_items / load.units if load.units >= 2 else 0.0,
         questions=load.questions,
         judge_questions=load.judge_questions,
@@ -166,11 +167,11 @@ class _Odds:
     formula: int | None = None
 
 
-def _odds(load: Load, schedule: Schedule, least: int, seed: int) -> _Odds:
+def _odds(load: Workload, schedule: Schedule, least: int, seed: int) -> _Odds:
     m, past = load.measurement, load.past
     if isinstance(m, Calibration):
         known = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
-        rise = Rise(m.max_ece_increase, m.bins, schedule, max(least, m.min_items), seed, known)
+        rise = EceRise(m.max_ece_increase, m.bins, schedule, max(least, m.min_items), seed, known)
         return _Odds(rise, "ECE increase", m.max_ece_increase, 0.0)
     binary = not load.judge_questions and load.units == load.compared
     table = _table(past, binary)
@@ -178,30 +179,30 @@ def _odds(load: Load, schedule: Schedule, least: int, seed: int) -> _Odds:
     if isinstance(m, Target):
         good = max(table.gain, 0.0) if table.learned else 0.0
         good = good if good > m.min_gain + 0.005 else m.min_gain + ASSUMED_GAIN
-        gained = Contrast(table, "gain", m.min_gain, floor, schedule, least, seed, m.name)
+        gained = MeanContrast(table, "gain", m.min_gain, floor, schedule, least, seed, m.name)
         return _Odds(gained, "gain", m.min_gain, good, table.base, table.phi, gained.items(good, POWER))
     limit: float = m.tolerance
     low = wilson_interval(min(table.base, 1.0), max(load.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
         # Where all that could be lost lies within the limit, nothing may pass.
         blind = table.base - floor <= limit
-        lost = Contrast(table, "loss", limit, floor, schedule, 2 * MOST_ITEMS if blind else least, seed, m.name)
+        lost = MeanContrast(table, "loss", limit, floor, schedule, 2 * MOST_ITEMS if blind else least, seed, m.name)
         formula = None if blind else lost.items(0.0, POWER)
         return _Odds(lost, "loss", limit, 0.0, table.base, table.phi, formula)
     if binary:
         ratio = BinaryDrop(table.base, table.phi, limit, schedule, seed, m.name)
         return _Odds(ratio, "drop", limit, 0.0, table.base, table.phi, ratio.items(0.0, POWER))
-    dropped = Contrast(table, "drop", limit, floor, schedule, least, seed, m.name)
+    dropped = MeanContrast(table, "drop", limit, floor, schedule, least, seed, m.name)
     return _Odds(dropped, "drop", limit, 0.0, table.base, table.phi, dropped.items(0.0, POWER))
 
 
-def _table(past: Past | None, binary: bool) -> Table:
+def _table(past: EarlierRun | None, binary: bool) -> PairedPopulation:
     if past is None or past.base is None or past.candidate is None or len(past.base) < 2:
-        return Table.assumed(ASSUMED_BASE, ASSUMED_PHI)
-    return Table.learned_from(past.base, past.candidate, binary=binary)
+        return PairedPopulation.assumed(ASSUMED_BASE, ASSUMED_PHI)
+    return PairedPopulation.learned_from(past.base, past.candidate, binary=binary)
 
 
-def _least(load: Load, alpha: float) -> float:
+def _least(load: Workload, alpha: float) -> float:
     """Items below which this measurement never passes."""
     m = load.measurement
     if isinstance(m, Calibration):
@@ -256,13 +257,13 @@ def _first(seen: Callable[[float], bool], low: float, high: float) -> float | No
     return high
 
 
-def _curve(run: Answered, good: float, marks: tuple[int, int, int | None], size: float) -> tuple[Point, ...]:
+def _curve(run: Answered, good: float, marks: tuple[int, int, int | None], size: float) -> tuple[PowerPoint, ...]:
     """Power over a range of units that shows the least that can pass, what there is and what is needed."""
     least, here, needed = marks
     around = max(needed or 0, here, 8)
     steps = {round(share * around) for share in _CURVE} | {least - 1, least, here, needed or here}
     points = [(n, run(n, good)) for n in sorted(steps) if n >= 2]
-    return tuple(Point(round(n * size), found.passed) for n, found in points)
+    return tuple(PowerPoint(round(n * size), found.passed) for n, found in points)
 
 
 def _seconds(questions: int, each: float | None) -> float | None:

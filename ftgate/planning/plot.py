@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftgate.planning.plan import POWER, Plan, Point
+from ftgate.planning.plan import POWER, Plan, PowerPoint
 from ftgate.report import format as view
 from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
 
@@ -49,7 +49,7 @@ def draw_power(plan: Plan) -> Picture:
     return picture("power", f"Power against the number of items: {'; '.join(ends) or 'nothing to plan'}.", 4.4, draw)
 
 
-def _columns(curve: Sequence[Point]) -> tuple[list[int], list[float]]:
+def _columns(curve: Sequence[PowerPoint]) -> tuple[list[int], list[float]]:
     return [max(point.n, 1) for point in curve], [point.power for point in curve]
 
 

@@ -51,7 +51,7 @@ class Simulated(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class PairedPopulation:
     """Scores of both models that stand for a population: ``weights`` sum to 1, all arrays have shape (k,).
 
     ``base`` is the mean base score; ``phi`` the correlation of the two models' scores.
@@ -64,13 +64,13 @@ class Table:
     binary: bool = True
 
     @classmethod
-    def assumed(cls, base: float, phi: float) -> Table:
+    def assumed(cls, base: float, phi: float) -> PairedPopulation:
         """Right or wrong, both models equally often: among scores from 0 to 1 these scatter most."""
         both = base * base + phi * base * (1 - base)
         return _four(np.array([both, base - both, base - both, 1 - 2 * base + both]), learned=False)
 
     @classmethod
-    def learned_from(cls, base: FloatArray, candidate: FloatArray, *, binary: bool) -> Table:
+    def learned_from(cls, base: FloatArray, candidate: FloatArray, *, binary: bool) -> PairedPopulation:
         """The scores of an earlier run.
 
         For 0/1 scores a quarter of an item is added to each of the four cases, so that what did not happen in that run
@@ -100,8 +100,8 @@ class Table:
         return float(self.weights @ (b * c)) / spread if spread > 0 else 1.0
 
 
-def _four(cells: FloatArray, *, learned: bool) -> Table:
-    return Table(np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0]), cells, learned)
+def _four(cells: FloatArray, *, learned: bool) -> PairedPopulation:
+    return PairedPopulation(np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0]), cells, learned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _possible(phi: float, base: float, candidate: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class MeanContrast:
     """Scores of any kind: the mean of a contrast w against 0, at a true change that can be chosen.
 
         gain   w = c - b - limit                      passes above 0
@@ -162,7 +162,7 @@ class Contrast:
     nothing more, a gain beyond the earlier one as answers that become perfect: of all ways these scatter most.
     """
 
-    table: Table
+    table: PairedPopulation
     kind: Literal["gain", "loss", "drop"]
     limit: float
     floor: float

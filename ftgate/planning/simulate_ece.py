@@ -22,7 +22,7 @@ REFERENCE_ITEMS, REFERENCE_RUNS, REFERENCE_DRAWS = 1000, 200, 200
 
 
 @dataclass(frozen=True, slots=True)
-class Rise:
+class EceRise:
     """The rise of the calibration error, from one set of simulated runs of two calibrated models.
 
     Their errors shrink with the square root of the number of items; ``known`` is the standard error that an earlier run

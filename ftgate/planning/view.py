@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.planning.plan import POWER, Plan, Prospect
+from ftgate.planning.plan import POWER, Plan, PowerEstimate
 from ftgate.report import format as view
 from ftgate.report.escape import plain_line
 from ftgate.report.schema import plain
@@ -58,24 +58,24 @@ def share(value: float) -> str:
     return "< 1 %" if text == "0" and value > 0 else f"{text} %"
 
 
-def _cells(p: Prospect) -> Iterator[str]:
+def _cells(p: PowerEstimate) -> Iterator[str]:
     yield view.title(p.name)
     yield view.limit({"min_gain" if p.kind == "gain" else "block": p.limit}, UNITS[p.kind])
     yield view.count(p.compared)
     yield share(p.power)
     yield view.NONE if p.needed is None else view.count(p.needed)
     yield view.NONE if p.by_formula is None else view.count(p.by_formula)
-    yield _amount(p, p.told)
+    yield _amount(p, p.detectable_change)
     yield share(p.saved)
 
 
-def _amount(p: Prospect, value: float | None) -> str:
+def _amount(p: PowerEstimate, value: float | None) -> str:
     if p.kind == "gain":
         return view.points(value, signed=False)
     return view.amount(value, UNITS[p.kind])
 
 
-def _sentences(p: Prospect) -> Iterator[str]:
+def _sentences(p: PowerEstimate) -> Iterator[str]:
     name = view.title(p.name)
     good = f"one that gains {_amount(p, p.good)}" if p.kind == "gain" else GOOD.get(p.kind, "one that lost nothing")
     enough = p.power >= POWER
@@ -84,12 +84,12 @@ def _sentences(p: Prospect) -> Iterator[str]:
     if not enough:
         text += f"; {_more(p)}"
     yield text + "."
-    if p.told is None:
+    if p.detectable_change is None:
         yield f"{name}: no change, however large, is told from the limit with {share(POWER)} probability."
     else:
         does = "passes" if p.kind == "gain" else "is blocked"
         what = {"gain": "gain", "ECE increase": "rise"}.get(p.kind, "drop")
-        yield f"{name}: a true {what} of {_amount(p, p.told)} {does} with {share(POWER)} probability."
+        yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {does} with {share(POWER)} probability."
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
@@ -99,7 +99,7 @@ def _sentences(p: Prospect) -> Iterator[str]:
         yield f"{name}: base score {view.percent(p.base)}, correlation {alike}, as in the earlier run."
 
 
-def _more(p: Prospect) -> str:
+def _more(p: PowerEstimate) -> str:
     if p.needed is None or p.needed_rows is None:
         return f"no number of items would bring that to {share(POWER)}"
     text = f"{view.count(p.needed)} items would bring that to {share(POWER)}"

@@ -8,22 +8,22 @@ from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import GLANCE
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
-from ftgate.jobs.prepare import Parts
+from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
-from ftgate.models.tokenizer import Words, differences, read_words
+from ftgate.models.tokenizer import TokenizerFacts, differences, read_words
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import Findings, fit
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
-from ftgate.preflight.prompt_lengths import Counter, lengths
+from ftgate.preflight.prompt_lengths import PromptLengths, lengths
 from ftgate.preflight.view import size_of
 
 TOO_LONG = 0.01
 """The share of a suite's prompts that may be too long before every measurement on it would be void."""
 
 
-def preflight(parts: Parts, machine: Machine) -> Preflight:
+def preflight(parts: JobDraft, machine: Machine) -> Preflight:
     """All that can be said of a run before anything is loaded."""
     look = _Look(parts, machine)
     look.weights()
@@ -43,7 +43,7 @@ def preflight(parts: Parts, machine: Machine) -> Preflight:
     )
 
 
-def require_preflight(parts: Parts, machine: Machine) -> Preflight:
+def require_preflight(parts: JobDraft, machine: Machine) -> Preflight:
     """As :func:`preflight`. Raises every problem at once."""
     found = preflight(parts, machine)
     parts.problems.raise_any()
@@ -53,9 +53,9 @@ def require_preflight(parts: Parts, machine: Machine) -> Preflight:
 class _Look(Findings):
     """What has been found, and how."""
 
-    def __init__(self, parts: Parts, machine: Machine) -> None:
+    def __init__(self, parts: JobDraft, machine: Machine) -> None:
         super().__init__(parts, machine)
-        self.words: dict[str, Words] = {}
+        self.words: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
         for role, model in (("base", parts.base), ("candidate", parts.candidate), ("judge", parts.judge)):
             if model is not None:
@@ -101,7 +101,7 @@ class _Look(Findings):
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_words(candidate)
-        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.hollow:
+        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.headers_only:
             with self.parts.problems.noted():
                 require_finite(candidate)
         else:
@@ -143,13 +143,13 @@ class _Look(Findings):
     def prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model that reads text in its own way."""
         readers = {"base": self.parts.base, "candidate": self.parts.candidate}
-        seen: list[Words] = []
+        seen: list[TokenizerFacts] = []
         for role, model in readers.items():
             if model is None or role not in self.words or model.kind == "adapter" or self.words[role] in seen:
                 continue
             seen.append(self.words[role])
             try:
-                counter = Counter(model.path / "tokenizer.json", self.words[role])
+                counter = PromptLengths(model.path / "tokenizer.json", self.words[role])
             except ValueError as error:
                 self.notes.append(f"{model.reference}: prompts are not counted: {error}")
                 continue
@@ -176,7 +176,7 @@ class _Look(Findings):
             self.notes.append(message)
 
 
-def _data(parts: Parts) -> Iterator[Data]:
+def _data(parts: JobDraft) -> Iterator[Data]:
     for name, suite in parts.suites.items():
         yield Data(name, suite.source, len(suite.items), suite.sha256)
     if parts.training is not None:

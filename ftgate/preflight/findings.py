@@ -34,7 +34,7 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EnginePlan:
     """How the models would be run: ``one_engine``, ``merge``, ``together`` or ``in_turn``, in words, and why."""
 
     kind: str
@@ -107,7 +107,7 @@ class Preflight:
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
     models: Mapping[str, ModelFacts]
-    plan: Plan | None
+    plan: EnginePlan | None
     memory: Memory | None
     disk: Disk | None
     prompts: tuple[Prompts, ...]

@@ -8,18 +8,26 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
 from ftgate.errors import ConfigurationError
-from ftgate.jobs.prepare import Parts
+from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import Dimensions
-from ftgate.preflight.findings import Memory, ModelFacts, Plan
+from ftgate.preflight.findings import EnginePlan, Memory, ModelFacts
 from ftgate.preflight.hardware import Machine
-from ftgate.preflight.memory import CPU_OVERHEAD, GPU_OVERHEAD, USUAL_GPUS, Load, least_split, load_of, number_bytes
+from ftgate.preflight.memory import (
+    CPU_OVERHEAD,
+    GPU_OVERHEAD,
+    USUAL_GPUS,
+    EngineMemory,
+    least_split,
+    load_of,
+    number_bytes,
+)
 from ftgate.preflight.view import size_of
 
 
 class Findings:
     """What is known of a run so far: its models by role, and what there is to say."""
 
-    def __init__(self, parts: Parts, machine: Machine) -> None:
+    def __init__(self, parts: JobDraft, machine: Machine) -> None:
         self.parts, self.machine = parts, machine
         self.settings = parts.policy.engine
         self.cpu = not machine.gpus and (self.settings.kind == "transformers" or on_cpu())
@@ -32,7 +40,7 @@ class Findings:
         self.parts.problems.found.append(ConfigurationError(message, hint=hint))
 
 
-def fit(findings: Findings) -> tuple[Plan | None, Memory | None]:
+def fit(findings: Findings) -> tuple[EnginePlan | None, Memory | None]:
     """The plan and what it takes; nothing where a model could not be read. What does not fit is noted."""
     base, candidate = findings.parts.base, findings.parts.candidate
     if base is None or candidate is None or not {"base", "candidate"} <= findings.sizes.keys():
@@ -45,7 +53,7 @@ class _Fitting:
         self.findings = findings
         self.machine, self.cpu, self.settings = findings.machine, findings.cpu, findings.settings
 
-    def fit(self, base: Model, candidate: Model) -> tuple[Plan, Memory]:
+    def fit(self, base: Model, candidate: Model) -> tuple[EnginePlan, Memory]:
         """How the models run on what this machine has, and whether they fit."""
         beside = [candidate] if candidate.kind == "adapter" and not candidate.merge else []
         loads = [self._load("base", base, beside)]
@@ -66,7 +74,7 @@ class _Fitting:
         judge = self.findings.parts.policy.judge
         return judge.engine if role == "judge" and judge and judge.engine else self.settings
 
-    def _load(self, role: str, model: Model, adapters: Sequence[Model]) -> Load:
+    def _load(self, role: str, model: Model, adapters: Sequence[Model]) -> EngineMemory:
         settings, size = self._settings(role), self.findings.sizes[role]
         load = load_of(model, adapters, size, settings, cpu=self.cpu)
         if self.cpu and settings.kind == "vllm" and load.cache > CPU_KV_BYTES:
@@ -93,7 +101,7 @@ class _Fitting:
         devices = self.machine.gpus[: self.settings.tensor_parallel_size]
         return int(min(gpu.memory for gpu in devices) * len(devices) * self.settings.gpu_memory_utilization)
 
-    def _measure(self, loads: Sequence[Load], capacity: int | None) -> Memory:
+    def _measure(self, loads: Sequence[EngineMemory], capacity: int | None) -> Memory:
         """What ``loads`` take at a time. Refused is only what is sure: weights that do not fit."""
         engines, gpus = len(loads), self.machine.gpus
         split = 1 if self.cpu else self.settings.tensor_parallel_size
@@ -126,10 +134,10 @@ class _Fitting:
             self.findings.notes.append(f"{message}; {hint}")
         return memory
 
-    def _least(self, loads: Sequence[Load], memory: int) -> int | None:
+    def _least(self, loads: Sequence[EngineMemory], memory: int) -> int | None:
         return least_split(loads, memory * self.settings.gpu_memory_utilization)
 
-    def _require_split(self, role: str, load: Load) -> None:
+    def _require_split(self, role: str, load: EngineMemory) -> None:
         split, gpus = self._settings(role).tensor_parallel_size, len(self.machine.gpus)
         if 0 < gpus < split:
             self.findings.refuse(
@@ -143,14 +151,14 @@ class _Fitting:
             )
 
 
-def _plan(candidate: Model, *, together: bool) -> Plan:
+def _plan(candidate: Model, *, together: bool) -> EnginePlan:
     how = "side by side, each in its own engine" if together else "one after the other, each in its own engine"
     if candidate.kind == "adapter" and not candidate.merge:
-        return Plan("one_engine", "one engine runs base and adapter, in the same batches")
+        return EnginePlan("one_engine", "one engine runs base and adapter, in the same batches")
     if candidate.merge:
         words = f"the adapter is merged into its base (peft, on the CPU); base and merged weights run {how}"
-        return Plan("merge", words, candidate.merge)
-    return Plan("together" if together else "in_turn", f"base and candidate are full weights and run {how}")
+        return EnginePlan("merge", words, candidate.merge)
+    return EnginePlan("together" if together else "in_turn", f"base and candidate are full weights and run {how}")
 
 
 def _device(machine: Machine, *, cpu: bool, split: int) -> str:

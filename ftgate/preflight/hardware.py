@@ -29,7 +29,7 @@ class Machine:
     memory: int
 
 
-def look_around() -> Machine:
+def detect() -> Machine:
     """What this machine has. Starts no library of any GPU: the driver's own tool is asked, if it is there."""
     return Machine(_gpus(), _memory())
 

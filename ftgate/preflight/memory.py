@@ -20,7 +20,7 @@ _SPLITS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class EngineMemory:
     """What one engine takes, in bytes. ``cache`` is that of one conversation of the full length."""
 
     weights: int
@@ -45,7 +45,9 @@ def number_bytes(settings: EngineSettings, *, cpu: bool) -> int:
     return BYTES.get(settings.dtype, 4 if cpu else 2)
 
 
-def load_of(base: Model, adapters: Sequence[Model], size: Dimensions, settings: EngineSettings, *, cpu: bool) -> Load:
+def load_of(
+    base: Model, adapters: Sequence[Model], size: Dimensions, settings: EngineSettings, *, cpu: bool
+) -> EngineMemory:
     """What an engine with ``base`` and ``adapters`` takes."""
     number = number_bytes(settings, cpu=cpu)
     context = min(settings.max_model_len, size.context or settings.max_model_len)
@@ -53,7 +55,7 @@ def load_of(base: Model, adapters: Sequence[Model], size: Dimensions, settings: 
     batch = settings.max_num_batched_tokens or (CPU_MAX_NUM_BATCHED_TOKENS if cpu else GPU_MAX_NUM_BATCHED_TOKENS)
     cache = size.cache_bytes(context, number)
     logits = sequences * size.vocabulary * 4 * 2
-    return Load(
+    return EngineMemory(
         weights=weights_of(base, size, number),
         # Every slot is as wide as the engine's smallest rank that holds them all.
         adapter=sum(a.facts["parameters"] * number * allowed_rank(a.lora_rank) // a.lora_rank for a in adapters),
@@ -70,7 +72,7 @@ def weights_of(model: Model, size: Dimensions, number: int) -> int:
     return stored if size.quantisation else model.facts["parameters"] * number
 
 
-def least_split(loads: Sequence[Load], capacity: float) -> int | None:
+def least_split(loads: Sequence[EngineMemory], capacity: float) -> int | None:
     """The fewest devices of ``capacity`` bytes each over which every one of ``loads`` can be split, if any."""
     for devices in _SPLITS:
         whole = all(load.heads % devices == 0 for load in loads)

@@ -11,7 +11,7 @@ from typing import Any
 from ftgate.domain import Message, Question, Suite
 from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit
 from ftgate.measurements.base import Measurement
-from ftgate.models.tokenizer import Words
+from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.findings import Prompts
 
 GUESSED_OVERHEAD = (16, 8)
@@ -20,13 +20,13 @@ _BATCH = 64
 _SENTINEL = "x"
 
 
-class Counter:
+class PromptLengths:
     """Counts the tokens of conversations as one model reads them: each turn's own, and about what the template adds.
 
     What it adds is learned by rendering two short conversations. ``rows`` is one more than the largest token id.
     """
 
-    def __init__(self, tokenizer: Path, words: Words) -> None:
+    def __init__(self, tokenizer: Path, words: TokenizerFacts) -> None:
         """Raises ValueError when the tokenizer cannot be read."""
         from tokenizers import Tokenizer
 
@@ -65,7 +65,7 @@ class Counter:
     def _bound(self, question: Question) -> int:
         return self._fixed(question) + sum(len(m.content.encode("utf-8", "replace")) for m in question.messages)
 
-    def _overhead(self, words: Words) -> tuple[int, int]:
+    def _overhead(self, words: TokenizerFacts) -> tuple[int, int]:
         render = renderer(words)
         said = [Message("user", _SENTINEL), Message("assistant", _SENTINEL), Message("user", _SENTINEL)]
         try:
@@ -81,7 +81,7 @@ class Counter:
 
 
 def lengths(
-    counter: Counter, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
+    counter: PromptLengths, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
 ) -> Iterator[Prompts]:
     """The longest prompt of each measurement that has a suite, and how many are beyond ``limit`` tokens."""
     for m in measurements:
@@ -95,7 +95,7 @@ def lengths(
         yield Prompts(m.name, reader, longest, which.item_id if which else "", limit, len(over), len(items))
 
 
-def renderer(words: Words) -> Callable[[Sequence[Message]], str]:
+def renderer(words: TokenizerFacts) -> Callable[[Sequence[Message]], str]:
     """A function that renders a conversation with the chat template, in a sandbox and within a time limit."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 

@@ -15,7 +15,7 @@ MAX_BINS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CurvePoint:
     """One model in one bin: ``n`` items, their mean confidence and the share that is right, both in [0, 1]."""
 
     n: int
@@ -29,8 +29,8 @@ class Bin:
 
     low: float
     high: float
-    base: Point | None
-    candidate: Point | None
+    base: CurvePoint | None
+    candidate: CurvePoint | None
 
 
 def bins_of(report: Report) -> list[Bin]:
@@ -74,7 +74,7 @@ def mermaid(bins: list[Bin]) -> str:
     )
 
 
-def _points(summary: Any) -> dict[tuple[float, float], Point]:
+def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
     """The readable bins of one model by their edges; anything that is no bin is passed over."""
     rows = summary.get("bins") if isinstance(summary, Mapping) else None
     found = {}
@@ -86,7 +86,7 @@ def _points(summary: Any) -> dict[tuple[float, float], Point]:
         )
         if low is None or high is None or not n or confidence is None or accuracy is None:
             continue
-        found[(_share(low), _share(high))] = Point(int(n), _share(confidence), _share(accuracy))
+        found[(_share(low), _share(high))] = CurvePoint(int(n), _share(confidence), _share(accuracy))
     return found
 
 
@@ -94,7 +94,7 @@ def _share(value: float) -> float:
     return min(max(value, 0.0), 1.0)
 
 
-def _cells(point: Point | None) -> tuple[str, str]:
+def _cells(point: CurvePoint | None) -> tuple[str, str]:
     return (view.NONE, view.NONE) if point is None else (view.count(point.n), view.percent(point.accuracy))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ftgate.report import format as view
 from ftgate.report.schema import MeasurementReport, Number, Report
 
-Named = tuple[str, MeasurementReport]
+CommandLineSources = tuple[str, MeasurementReport]
 
 PLACES = {"forgetting": "general tasks", "tail": "queries unlike its training data", "target": "the target task"}
 NAME_LIMIT = 60
@@ -107,7 +107,7 @@ def _undecided(name: str, m: MeasurementReport) -> str:
     return text
 
 
-def _allowed(found: Sequence[Named]) -> str:
+def _allowed(found: Sequence[CommandLineSources]) -> str:
     """What was gained, at what cost, and which warnings remain."""
     gains, costs = [], []
     for name, m in found:
@@ -132,7 +132,7 @@ def _cost(name: str, m: MeasurementReport) -> str:
     return f"{view.amount(abs(m.change), m.unit)} {word} on {PLACES.get(name, name)}"
 
 
-def _others(rest: Sequence[Named], one: str, many: str) -> str:
+def _others(rest: Sequence[CommandLineSources], one: str, many: str) -> str:
     if not rest:
         return ""
     return f"; {listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"

@@ -20,7 +20,7 @@ LIMIT_AT = 0.72
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AxisInterval:
     """An interval on the shared axis, as shares of its width in [0, 1]: to the right of ``LIMIT_AT`` is harm."""
 
     low: float
@@ -29,7 +29,7 @@ class Place:
     zero: float
 
 
-def place(m: MeasurementReport) -> Place | None:
+def place(m: MeasurementReport) -> AxisInterval | None:
     """Put a measurement on the shared axis, or None when there is nothing to draw.
 
     Gains are mirrored, so that to the right is always worse. The scale of each measurement is its own: the largest
@@ -42,7 +42,7 @@ def place(m: MeasurementReport) -> Place | None:
     away = [sign * (value - limit) for value in (low, m.change, high, 0.0)]
     room = max(-min(away) / (LIMIT_AT - 0.04), max(away) / (0.96 - LIMIT_AT), 1e-9)
     low_, point, high_, zero = (LIMIT_AT + value / room for value in away)
-    return Place(min(low_, high_), point, max(low_, high_), zero)
+    return AxisInterval(min(low_, high_), point, max(low_, high_), zero)
 
 
 def forest(report: Report) -> str:
@@ -63,7 +63,9 @@ def forest(report: Report) -> str:
     return _svg(left + width + 230, height, label, parts)
 
 
-def _forest_row(name: str, m: MeasurementReport, at: Place | None, y: float, x: Callable[[float], float]) -> list[str]:
+def _forest_row(
+    name: str, m: MeasurementReport, at: AxisInterval | None, y: float, x: Callable[[float], float]
+) -> list[str]:
     title, limit = _safe(view.title(name)[:24]), _safe(view.limit(m.limits, m.unit).split(" (")[0])
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',

@@ -45,7 +45,7 @@ EXPENDABLE = (
 """Sections from least to most important: the order in which a comment that is too long loses them, each as a whole."""
 
 
-class Ours(str):
+class SafeMarkdown(str):
     """Markdown that ftgate wrote itself, or that has been escaped."""
 
     __slots__ = ()
@@ -93,7 +93,7 @@ def _parts(report: Report) -> dict[str, Any]:
     """Everything that either template may show."""
     return {
         "report": report,
-        "marker": Ours(MARKER),
+        "marker": SafeMarkdown(MARKER),
         "sentence": explanation(report),
         "rows": rows.table(report),
         "interval_heading": rows.interval_heading(report),
@@ -113,10 +113,10 @@ def _parts(report: Report) -> dict[str, Any]:
 
 @cache
 def _markdown() -> Environment:
-    """The environment of the comment: every value becomes harmless inline text unless it is ``Ours``."""
+    """The environment of the comment: every value becomes harmless inline text unless it is ``SafeMarkdown``."""
 
     def harmless(value: Any) -> str:
-        return value if isinstance(value, Ours) else escape.inline(str(value), 400)
+        return value if isinstance(value, SafeMarkdown) else escape.inline(str(value), 400)
 
     # Autoescape would write HTML entities, which are not enough for Markdown; `finalize` escapes for it instead.
     env = Environment(
@@ -185,4 +185,4 @@ def _answer(text: str) -> str:
 
 
 def _ours(function: Callable[..., str]) -> Callable[..., str]:
-    return lambda *args, **kwargs: Ours(function(*args, **kwargs))
+    return lambda *args, **kwargs: SafeMarkdown(function(*args, **kwargs))

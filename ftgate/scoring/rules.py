@@ -9,7 +9,7 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
 from ftgate.scoring.checks import meets, same_number
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError, contains_words, last_number, same_text
 
 MOST_MASS = 1.01
@@ -67,7 +67,7 @@ RULES: Mapping[str, Callable[[Item, Answer], float]] = {
 """Every way to score an answer without a judge."""
 
 
-def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> Scored:
+def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedScores:
     """Score the first answer of each side by the rule that ``scorer`` names for the item.
 
     An answer that failed, or of which a rule cannot tell, is not scored: it is bounded by 0 and 1.
@@ -78,10 +78,10 @@ def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> Scored:
     return bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
 
 
-def interleaved(items: Sequence[Item], parts: Sequence[Scored]) -> Scored:
+def interleaved(items: Sequence[Item], parts: Sequence[PairedScores]) -> PairedScores:
     """The scores of ``items``, in that order, from ``parts`` that hold each of them once."""
     place = {item.id: i for i, item in enumerate(item for part in parts for item in part.items)}
-    whole = Scored(
+    whole = PairedScores(
         tuple(item for part in parts for item in part.items),
         np.concatenate([part.base for part in parts]),
         np.concatenate([part.candidate for part in parts]),
@@ -101,11 +101,11 @@ def bounded(
     candidate: Sequence[tuple[float, float]],
     *,
     binary: bool,
-) -> Scored:
+) -> PairedScores:
     """Scores from (lowest, highest) per item; where the two differ the score is unknown and stands at the middle."""
     b, c = _columns(base), _columns(candidate)
     graded = np.full(len(items), not binary)
-    return Scored(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
+    return PairedScores(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
 
 
 def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:

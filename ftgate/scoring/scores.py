@@ -12,7 +12,7 @@ from ftgate.domain import BoolArray, FloatArray, Item
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class PairedScores:
     """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
 
     ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
@@ -40,7 +40,7 @@ class Scored:
                 )
 
     @classmethod
-    def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> Scored:
+    def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> PairedScores:
         """Scores that are all known."""
         graded = np.full(len(items), not binary)
         return cls(items, base, candidate, base, base, candidate, candidate, graded)
@@ -61,10 +61,10 @@ class Scored:
         """How many scores, of both models together, are known only as a range."""
         return int(np.sum(self.base_low != self.base_high) + np.sum(self.candidate_low != self.candidate_high))
 
-    def subset(self, index: Sequence[int] | NDArray[np.int64]) -> Scored:
+    def subset(self, index: Sequence[int] | NDArray[np.int64]) -> PairedScores:
         """The scores of some of the items, in the order of ``index``."""
         at = np.asarray(index, dtype=np.int64)
-        return Scored(
+        return PairedScores(
             tuple(self.items[i] for i in at),
             self.base[at],
             self.candidate[at],

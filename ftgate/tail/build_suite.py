@@ -18,7 +18,7 @@ from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 from ftgate.stats.space import IndexArray, space_of
-from ftgate.tail import coverage as landscape
+from ftgate.tail import coverage
 from ftgate.tail.distance import MOST_LOGGED, sampled, without_affixes
 from ftgate.tail.perturb import perturbed
 
@@ -32,7 +32,7 @@ UNLABELLED = "unlabelled"
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class SuiteRequest:
     """What to build: ``n`` items from ``log``, by distance from ``training``, some of them changed (``perturb``).
 
     Of either file a sample counts where it is larger than ``MOST_LOGGED``, or than ``max_train_rows``.
@@ -46,7 +46,7 @@ class Draft:
     max_train_rows: int = 20_000
 
 
-def build_tail_suite(draft: Draft, embedder: Embedder, vectors: Path) -> Suite:
+def build_tail_suite(draft: SuiteRequest, embedder: Embedder, vectors: Path) -> Suite:
     """A suite of ``n`` items, or of as many as there are.
 
     Both files are read row by row: in memory are the rows that count, and their vectors in files. Of the log the
@@ -68,7 +68,7 @@ def build_tail_suite(draft: Draft, embedder: Embedder, vectors: Path) -> Suite:
         raise DatasetError(f"{draft.training}: {error}", hint="give more training data") from None
     order = np.argsort(-far, kind="stable")
     changed = round(PERTURBED_SHARE * draft.n) if draft.perturb else 0
-    pool = _distinct(order.tolist(), said, max(draft.n - changed, look_size(landscape.LOG_TAIL, len(said))))
+    pool = _distinct(order.tolist(), said, max(draft.n - changed, look_size(coverage.LOG_TAIL, len(said))))
     items = [
         _item(said[pool[i]], ("tail", f"topic:{group}"))
         for group, i in _stratified(space.unit(queries[np.array(pool)]), draft.n - changed, draw)
@@ -142,15 +142,15 @@ def shares(sizes: IndexArray, most: int) -> IndexArray:
     return counts
 
 
-def _stratified(vectors: landscape.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+def _stratified(vectors: coverage.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
     """(group, place) of up to ``most`` vectors, the largest group first: of each its share, evenly by centrality."""
-    label, centres = landscape.clusters(
-        vectors, max(1, min(landscape.MOST_CLUSTERS, len(vectors) // landscape.PER_CLUSTER)), rng
+    label, centres = coverage.clusters(
+        vectors, max(1, min(coverage.MOST_CLUSTERS, len(vectors) // coverage.PER_CLUSTER)), rng
     )
-    apart = landscape.apart(vectors, centres)
+    squared_distances = coverage.squared_distances(vectors, centres)
     sizes = np.bincount(label, minlength=len(centres))
     order = np.argsort(-sizes, kind="stable")
     for number, (group, count) in enumerate(zip(order, shares(sizes[order], most), strict=True), 1):
         members = np.flatnonzero(label == group)
-        members = members[np.argsort(apart[members, group], kind="stable")]
+        members = members[np.argsort(squared_distances[members, group], kind="stable")]
         yield from ((number, int(members[pick * len(members) // count])) for pick in range(count))

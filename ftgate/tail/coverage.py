@@ -17,7 +17,7 @@ Vectors = NDArray[Any]
 """Of shape (n, d), in single or double precision."""
 
 MOST_TOPICS, LEAST_IN_TOPIC = 10, 40
-TOLD_APART = 2000
+CLASSIFIER_TEXTS = 2000
 """Texts of either body that the classifier is given."""
 FOLDS = 5
 LOG_TAIL = 0.20
@@ -45,15 +45,15 @@ def topics(vectors: Vectors, texts: Sequence[str], rng: np.random.Generator) -> 
     label, centres = clusters(vectors, min(MOST_TOPICS, len(texts) // LEAST_IN_TOPIC), rng)
     while len(centres) > 1 and (sizes := np.bincount(label, minlength=len(centres))).min() < LEAST_IN_TOPIC:
         centres = np.delete(centres, sizes.argmin(), axis=0)
-        label = apart(vectors, centres).argmin(axis=1)
+        label = squared_distances(vectors, centres).argmin(axis=1)
     if len(centres) < 2:
         return ()
-    central = apart(vectors, centres).argmin(axis=0)
+    central = squared_distances(vectors, centres).argmin(axis=0)
     names = [f"topic {number}: like “{_clipped(texts[i], 60)}”" for number, i in enumerate(central, 1)]
     return tuple(names[group] for group in label)
 
 
-def told_apart(queries: Vectors, training: Vectors) -> dict[str, Any]:
+def domain_classifier_auc(queries: Vectors, training: Vectors) -> dict[str, Any]:
     """How well a classifier tells queries from training rows: the area under its ROC curve, with 90 % bounds.
 
     Logistic regression on the vectors, each scored by a model that was fitted without it (5 folds). 0.5 is no
@@ -93,7 +93,7 @@ def coverage(
     covered = nearest(asked, items, space) <= spacing(asked, space, rng) + 1e-6
     label, centres = clusters(vectors, max(1, min(MOST_CLUSTERS, len(tail) // PER_CLUSTER)), rng)
     open_ = np.bincount(label, weights=~covered, minlength=len(centres))
-    away = apart(vectors, centres)
+    away = squared_distances(vectors, centres)
     gaps = []
     for group in [g for g in np.argsort(-open_, kind="stable")[:GAPS] if open_[g] > 0]:
         missed = np.flatnonzero((label == group) & ~covered)
@@ -109,7 +109,7 @@ def coverage(
     }
 
 
-def apart(vectors: Vectors, centres: Vectors) -> Vectors:
+def squared_distances(vectors: Vectors, centres: Vectors) -> Vectors:
     """Squared distances, shape (vectors, centres)."""
     squares: Vectors = (centres**2).sum(axis=1) - 2 * vectors @ centres.T
     squares += (vectors**2).sum(axis=1, keepdims=True)

@@ -22,7 +22,7 @@ from ftgate.progress import Progress
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.space import space_of
-from ftgate.tail import coverage as landscape
+from ftgate.tail import coverage
 
 FactCache = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
 """What is known under a key, computed the first time."""
@@ -35,7 +35,7 @@ _MARKUP = re.compile(r"(?s)(?:.*[<>\[\]{}|#](?:(?:system|user|assistant|human|mo
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class TailInputs:
     """All that the tail map of a suite depends on. ``log`` are real queries without answers."""
 
     suite: Suite
@@ -46,9 +46,9 @@ class Surroundings:
     seed: int
 
 
-def locate(
+def build_tail_map(
     tail: Tail,
-    around: Surroundings,
+    around: TailInputs,
     cached: FactCache,
     progress: Progress,
     open_embedder: Callable[[str], Embedder],
@@ -84,7 +84,7 @@ def locate(
     return TailMap(**(known | {name: tuple(known[name]) for name in lists}))
 
 
-def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path, progress: Progress) -> dict[str, Any]:
+def _measure(tail: Tail, around: TailInputs, embedder: Embedder, folder: Path, progress: Progress) -> dict[str, Any]:
     items = around.suite.items
     said = [
         # A text that stands twice is embedded once: repeats are dropped, and batching would make them differ.
@@ -104,11 +104,11 @@ def _measure(tail: Tail, around: Surroundings, embedder: Embedder, folder: Path,
     with progress.phase("measure distances", None) as advance:
         found = distances(queries, training, rng=draw, space=space, on_progress=advance)
         vectors = space.unit(queries[:])
-        topics = landscape.topics(vectors, said[1], draw)
+        topics = coverage.topics(vectors, said[1], draw)
         chosen, some = space.distinct[_some(len(space.distinct), draw)], vectors[_some(len(vectors), draw)]
         found_beside = {
-            "told_from_training": landscape.told_apart(some, space.unit(training[chosen])),
-            "coverage": landscape.coverage(log, said[2], queries, training, space, draw) if logged else {},
+            "told_from_training": coverage.domain_classifier_auc(some, space.unit(training[chosen])),
+            "coverage": coverage.coverage(log, said[2], queries, training, space, draw) if logged else {},
         }
     return asdict(
         TailMap(
@@ -160,9 +160,9 @@ def _shared(texts: Iterable[str]) -> str:
 
 
 def _some(n: int, rng: np.random.Generator) -> Any:
-    if n <= landscape.TOLD_APART:
+    if n <= coverage.CLASSIFIER_TEXTS:
         return np.arange(n)
-    return np.sort(rng.choice(n, landscape.TOLD_APART, replace=False))
+    return np.sort(rng.choice(n, coverage.CLASSIFIER_TEXTS, replace=False))
 
 
 def sampled(training: TrainingData, most: int, seed: int) -> list[str]:

@@ -15,7 +15,7 @@ Change = Callable[[str, str, np.random.Generator], str]
 """From a query, another query and a generator to the changed text."""
 
 
-class Changed(NamedTuple):
+class PerturbedQuery(NamedTuple):
     """A changed query, the way it was changed, and the edge case that it now is."""
 
     kind: str
@@ -23,7 +23,7 @@ class Changed(NamedTuple):
     text: str
 
 
-def perturbed(queries: Sequence[str], kinds: Sequence[str], count: int, seed: int) -> Iterator[Changed]:
+def perturbed(queries: Sequence[str], kinds: Sequence[str], count: int, seed: int) -> Iterator[PerturbedQuery]:
     """Up to ``count`` of ``queries``, changed in each of ``kinds`` in turn, but for those that a change leaves alone.
 
     Which queries and which changes follows from the seed and the texts alone. Raises KeyError for an unknown kind.
@@ -39,7 +39,7 @@ def perturbed(queries: Sequence[str], kinds: Sequence[str], count: int, seed: in
         text = change(queries[i], other, generator(seed, f"perturb {kind} {queries[i]}"))
         if text.strip() and text not in (queries[i], other):
             made += 1
-            yield Changed(kind, tag, text)
+            yield PerturbedQuery(kind, tag, text)
 
 
 def _layout(text: str, _: str, rng: np.random.Generator) -> str:

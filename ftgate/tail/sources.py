@@ -48,13 +48,13 @@ def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> M
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class CommandLineSources:
     """What a person names on the command line, which allows it; how it is fetched is ``settings``."""
 
     settings: ArtifactSettings
 
     @classmethod
-    def under(cls, policy: Path | None) -> Named:
+    def under(cls, policy: Path | None) -> CommandLineSources:
         """Fetched as a policy says. Raises ConfigurationError where that cannot be read."""
         return cls(read_policy(policy).artifacts if policy is not None else ArtifactSettings())
 

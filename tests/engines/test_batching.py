@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from engines.tiny import question
 from ftgate.domain import Model
 from ftgate.engines.base import Ask
-from ftgate.engines.batching import FIRST_PORTION, Place, portions
+from ftgate.engines.batching import FIRST_PORTION, Slot, portions
 
 MODELS = [Model(name, Path(name), name) for name in "abcd"]
-PLACES = dict(zip("abcd", [Place(0, 0), Place(0, 1), Place(0, 2), Place(1, 0)], strict=True))
+PLACES = dict(zip("abcd", [Slot(0, 0), Slot(0, 1), Slot(0, 2), Slot(1, 0)], strict=True))
 
 
-def place(model: Model) -> Place:
+def place(model: Model) -> Slot:
     return PLACES[model.name]
 
 

@@ -16,8 +16,8 @@ from ftgate.domain import Message, Question
 from ftgate.engines.openai.replies import (
     MOST_UNLISTED,
     NO_CHANCE,
+    Capabilities,
     MalformedError,
-    Way,
     count_samples,
     read_options,
     read_samples,
@@ -25,8 +25,8 @@ from ftgate.engines.openai.replies import (
 )
 
 DIGITS = ("1", "2", "3", "4", "5")
-TOP = Way("top", top=20)
-IDS = Way("tokens", ids={d: [10 + i, 20 + i] for i, d in enumerate(DIGITS)}, vllm=True)
+TOP = Capabilities("top", top=20)
+IDS = Capabilities("tokens", ids={d: [10 + i, 20 + i] for i, d in enumerate(DIGITS)}, vllm=True)
 SURE = {"5": 0.9, "4": 0.06, "3": 0.02, "2": 0.01, "1": 0.005, "x": 0.0001}
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=4) | st.integers(),
@@ -189,6 +189,6 @@ def test_each_way_asks_for_one_token_and_what_it_reads() -> None:
     body = IDS.body(question)
     assert body["logprob_token_ids"] == [10, 20, 11, 21, 12, 22, 13, 23, 14, 24]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
-    assert Way("samples", samples=8, each=8).body(question, 8) == {"max_tokens": 1, "temperature": 1, "n": 8}
+    assert Capabilities("samples", samples=8, each=8).body(question, 8) == {"max_tokens": 1, "temperature": 1, "n": 8}
     assert IDS.reading(("A", "B")).scores == "top"
-    assert Way(**json.loads(json.dumps(IDS.settings()))).settings() == IDS.settings()
+    assert Capabilities(**json.loads(json.dumps(IDS.settings()))).settings() == IDS.settings()

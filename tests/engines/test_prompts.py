@@ -10,8 +10,8 @@ import pytest
 from engines.tiny import TEMPLATE, WORDS, TinyModels
 from ftgate.domain import Message, Question
 from ftgate.engines.chat_template import Prepared, Renderer
-from ftgate.models.tokenizer import Words
-from ftgate.preflight.prompt_lengths import GUESSED_OVERHEAD, Counter
+from ftgate.models.tokenizer import TokenizerFacts
+from ftgate.preflight.prompt_lengths import GUESSED_OVERHEAD, PromptLengths
 
 pytestmark = pytest.mark.engine
 
@@ -27,7 +27,10 @@ def conversations(n: int) -> list[Question]:
 
 
 def test_the_count_is_that_of_the_engines(tiny: TinyModels) -> None:
-    counter, renderer = Counter(tiny.base.path / "tokenizer.json", Words(template=TEMPLATE)), Renderer(tiny.base, 256)
+    counter, renderer = (
+        PromptLengths(tiny.base.path / "tokenizer.json", TokenizerFacts(template=TEMPLATE)),
+        Renderer(tiny.base, 256),
+    )
     questions = conversations(40)
     for question, tokens in zip(questions, counter.count(questions), strict=True):
         prepared = renderer.prepare(question)
@@ -36,7 +39,7 @@ def test_the_count_is_that_of_the_engines(tiny: TinyModels) -> None:
 
 
 def test_the_longest_is_found_without_counting_all(tiny: TinyModels) -> None:
-    counter = Counter(tiny.base.path / "tokenizer.json", Words(template=TEMPLATE))
+    counter = PromptLengths(tiny.base.path / "tokenizer.json", TokenizerFacts(template=TEMPLATE))
     questions = conversations(300)
     counts = counter.count(questions)
     most, which = counter.longest(questions)
@@ -50,17 +53,17 @@ def test_the_longest_is_found_without_counting_all(tiny: TinyModels) -> None:
     "template", ["{{ raise_exception('no') }}", "{% for %}", "", "{% for i in range(10**9) %}{% endfor %}"]
 )
 def test_a_template_that_cannot_be_tried_is_guessed(template: str, tiny: TinyModels) -> None:
-    counter = Counter(tiny.base.path / "tokenizer.json", Words(template=template))
+    counter = PromptLengths(tiny.base.path / "tokenizer.json", TokenizerFacts(template=template))
     assert (counter.base, counter.turn) in (GUESSED_OVERHEAD, (0, 0))
 
 
 def test_a_tokenizer_that_cannot_be_read_is_a_value_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match="Model missing"):
-        Counter(tmp_path / "tokenizer.json", Words(template=TEMPLATE))
+        PromptLengths(tmp_path / "tokenizer.json", TokenizerFacts(template=TEMPLATE))
 
 
 def test_a_mark_that_the_template_takes_from_the_tokenizer_counts(tiny: TinyModels) -> None:
     template = "{{ bos_token }}" + TEMPLATE.removeprefix("<|begin|>")
-    words = Words(template=template, special={"bos_token": "<|begin|>"})
-    assert Counter(tiny.base.path / "tokenizer.json", words).base == 2
+    words = TokenizerFacts(template=template, special={"bos_token": "<|begin|>"})
+    assert PromptLengths(tiny.base.path / "tokenizer.json", words).base == 2

@@ -16,7 +16,7 @@ from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import DatasetError, EngineError
 from ftgate.gate import decide as contamination
-from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
@@ -253,7 +253,7 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
 
     for _ in range(2):
         with Journal(tmp_path / "journal.jsonl") as journal:
-            respondents = Respondents(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
+            respondents = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
             found = contamination.overlaps(job, respondents)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
     assert passes == ["compare items with training data"]

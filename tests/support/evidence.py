@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Claim, Finding, Item, Message, Pair
+from ftgate.domain import Answer, Estimate, Finding, Item, Message, Pair
 from ftgate.measurements.base import Evidence, Measurement
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.seeding import generator
 from ftgate.verdict import assess
 
@@ -29,7 +29,7 @@ def right_or_wrong(both: int, gained: int, lost: int, neither: int) -> tuple[np.
     return np.repeat([1.0, 0.0, 1.0, 0.0], cells), np.repeat([1.0, 1.0, 0.0, 0.0], cells)
 
 
-def evidence_of(scored: Scored, **more: Any) -> Evidence:
+def evidence_of(scored: PairedScores, **more: Any) -> Evidence:
     """One look at ``scored``, every answer said."""
     said = (Answer(text="x", tokens=1),)
     pairs = tuple(Pair(item, said, said) for item in scored.items)
@@ -41,7 +41,7 @@ def decided(measurement: Measurement, evidence: Evidence) -> Finding:
     return assess(described(measurement, evidence), EvidenceSettings())
 
 
-def described(measurement: Measurement, evidence: Evidence, seed: int = 0) -> Claim:
+def described(measurement: Measurement, evidence: Evidence, seed: int = 0) -> Estimate:
     """What the measurement's comparison says, with all that the report shows beside it."""
     claim = measurement.compare(evidence, generator(seed, measurement.name))
-    return measurement.described(claim, evidence, generator(seed, f"{measurement.name} details"))
+    return measurement.with_details(claim, evidence, generator(seed, f"{measurement.name} details"))

@@ -13,7 +13,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_averysecrettoken"
 
 
-class Hub(TwoHosts):
+class HuggingFaceSource(TwoHosts):
     """``acme/bot`` (a model or a data set) at one commit. ``access`` is open, gated, private, or a bad token's."""
 
     def __init__(self, files: Mapping[str, bytes], kind: str = "models", access: str = "open") -> None:

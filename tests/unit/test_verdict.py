@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Claim, Finding, Leaning, Status, Verdict
+from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
 from ftgate.verdict import assess, decide
 
 INTERVAL = EvidenceSettings()
 POINT = EvidenceSettings(rule="point")
 
 
-def drop(change: float, low: float, high: float, **more: object) -> Claim:
+def drop(change: float, low: float, high: float, **more: object) -> Estimate:
     fields = {
         "measurement": "forgetting",
         "base": 0.8,
@@ -28,10 +28,10 @@ def drop(change: float, low: float, high: float, **more: object) -> Claim:
         "warn_limit": 0.08,
         **more,
     }
-    return Claim(change=change, interval=(low, high), **fields)  # type: ignore[arg-type]
+    return Estimate(change=change, interval=(low, high), **fields)  # type: ignore[arg-type]
 
 
-def gain(change: float, low: float, high: float, limit: float = 0.0) -> Claim:
+def gain(change: float, low: float, high: float, limit: float = 0.0) -> Estimate:
     return drop(change, low, high, measurement="target", worse="down", limit=limit, warn_limit=None)
 
 
@@ -43,18 +43,18 @@ def gain(change: float, low: float, high: float, limit: float = 0.0) -> Claim:
         (drop(0.06, 0.01, 0.11), Leaning.SUSPECT),
         (drop(0.06, -0.01, 0.13), Leaning.UNDERPOWERED),
         (drop(0.00, 0.00, 0.12), Leaning.UNDERPOWERED),
-        (drop(0.02, 0.01, 0.03, doubts=("too few items",)), Leaning.SUSPECT),
+        (drop(0.02, 0.01, 0.03, cannot_pass=("too few items",)), Leaning.SUSPECT),
         (gain(-0.01, -0.05, 0.03), Leaning.LIKELY_TO_FAIL),
         (gain(0.02, -0.01, 0.05), Leaning.UNDERPOWERED),
         (gain(-0.02, -0.04, -0.01, limit=-0.03), Leaning.SUSPECT),
         (drop(0.15, 0.11, 0.19), None),
-        (drop(0.15, 0.11, 0.19, void="judge unfit"), None),
+        (drop(0.15, 0.11, 0.19, invalid_reason="judge unfit"), None),
     ],
 )
-def test_a_hold_says_where_it_leans(claim: Claim, leaning: Leaning | None) -> None:
+def test_a_hold_says_where_it_leans(claim: Estimate, leaning: Leaning | None) -> None:
     finding = assess(claim, INTERVAL)
     assert finding.leaning is leaning
-    if leaning is not None and not claim.doubts:
+    if leaning is not None and not claim.cannot_pass:
         assert leaning.value in finding.reason
 
 
@@ -68,9 +68,9 @@ def test_a_hold_says_where_it_leans(claim: Claim, leaning: Leaning | None) -> No
         (drop(0.15, 0.11, 0.19), Status.BLOCK),
         (drop(0.15, 0.10, 0.19), Status.INCONCLUSIVE),
         (drop(0.05, 0.00, 0.10), Status.INCONCLUSIVE),
-        (drop(0.00, -0.04, 0.04, doubts=("too few items",)), Status.INCONCLUSIVE),
-        (drop(0.15, 0.11, 0.19, doubts=("too few items",)), Status.BLOCK),
-        (drop(0.15, 0.11, 0.19, void="judge unfit"), Status.INCONCLUSIVE),
+        (drop(0.00, -0.04, 0.04, cannot_pass=("too few items",)), Status.INCONCLUSIVE),
+        (drop(0.15, 0.11, 0.19, cannot_pass=("too few items",)), Status.BLOCK),
+        (drop(0.15, 0.11, 0.19, invalid_reason="judge unfit"), Status.INCONCLUSIVE),
         (drop(float("nan"), float("nan"), float("nan")), Status.INCONCLUSIVE),
         (gain(0.10, 0.05, 0.15), Status.PASS),
         (gain(0.02, -0.01, 0.05), Status.INCONCLUSIVE),
@@ -79,7 +79,7 @@ def test_a_hold_says_where_it_leans(claim: Claim, leaning: Leaning | None) -> No
         (gain(0.01, 0.00, 0.02, limit=0.03), Status.BLOCK),
     ],
 )
-def test_interval_rule(claim: Claim, status: Status) -> None:
+def test_interval_rule(claim: Estimate, status: Status) -> None:
     assert assess(claim, INTERVAL).status is status
 
 
@@ -89,14 +89,14 @@ def test_interval_rule(claim: Claim, status: Status) -> None:
         (drop(0.101, 0.0, 0.3), Status.BLOCK),
         (drop(0.10, 0.0, 0.3), Status.WARN),
         (drop(0.079, 0.0, 0.3), Status.PASS),
-        (drop(0.079, 0.0, 0.3, doubts=("too few items",)), Status.PASS),
-        (drop(0.2, 0.0, 0.3, void="judge unfit"), Status.INCONCLUSIVE),
+        (drop(0.079, 0.0, 0.3, cannot_pass=("too few items",)), Status.PASS),
+        (drop(0.2, 0.0, 0.3, invalid_reason="judge unfit"), Status.INCONCLUSIVE),
         (drop(float("nan"), 0.0, 0.3), Status.INCONCLUSIVE),
         (gain(0.0, -0.1, 0.1), Status.BLOCK),
         (gain(0.001, -0.1, 0.1), Status.PASS),
     ],
 )
-def test_point_rule_is_the_bare_comparison(claim: Claim, status: Status) -> None:
+def test_point_rule_is_the_bare_comparison(claim: Estimate, status: Status) -> None:
     assert assess(claim, POINT).status is status
 
 
@@ -144,14 +144,14 @@ def test_nothing_but_passes_and_warnings_is_ever_allowed(statuses: list[Status])
     change=st.floats(-1, 1),
     below=st.floats(0, 0.5),
     above=st.floats(0, 0.5),
-    doubts=st.sampled_from([(), ("doubt",)]),
+    cannot_pass=st.sampled_from([(), ("doubt",)]),
     worse=st.sampled_from(["up", "down"]),
 )
 def test_a_pass_needs_the_whole_interval_on_the_good_side(
-    change: float, below: float, above: float, doubts: tuple[str, ...], worse: str
+    change: float, below: float, above: float, cannot_pass: tuple[str, ...], worse: str
 ) -> None:
-    claim = drop(change, change - below, change + above, doubts=doubts, worse=worse, warn_limit=None)
+    claim = drop(change, change - below, change + above, cannot_pass=cannot_pass, worse=worse, warn_limit=None)
     status = assess(claim, INTERVAL).status
     low, high = claim.interval
     good = high < claim.limit if worse == "up" else low > claim.limit
-    assert (status is Status.PASS) == (good and not doubts)
+    assert (status is Status.PASS) == (good and not cannot_pass)

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, missing
-from ftgate.artifacts.sources.http import Http
+from ftgate.artifacts.sources.http import HttpClient
 from ftgate.errors import ArtifactError
 
 _API = "https://api.github.com"
@@ -17,7 +17,7 @@ _CDN = ("*.githubusercontent.com", "*.blob.core.windows.net")
 _HOW = "set GITHUB_TOKEN to a token that may read the repository (contents: read, actions: read)"
 
 
-class GitHub:
+class GitHubSource:
     """The assets of a release, one of them, or the archive of an artifact. GITHUB_API_URL names another server."""
 
     fixed = False
@@ -25,7 +25,7 @@ class GitHub:
     def __init__(self, request: Request) -> None:
         self._what = request.reference.text
         self.origin = (os.environ.get("GITHUB_API_URL") or _API).rstrip("/")
-        self._http = Http(self.origin, (*_CDN, *request.redirect_hosts), _HOW)
+        self._http = HttpClient(self.origin, (*_CDN, *request.redirect_hosts), _HOW)
         match request.reference.parts:
             case [owner, repository, "releases", tag, *asset] if len(asset) <= 1:
                 self._at = f"{self.origin}/repos/{owner}/{repository}/releases/tags/{tag}"

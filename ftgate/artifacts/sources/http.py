@@ -34,7 +34,7 @@ _SECRET_HEADERS = ("authorization", "cookie", "x-api-key", "private-token")
 Check = Callable[["httpx2.Response"], None]
 
 
-class Http:
+class HttpClient:
     """Requests to ``home`` (an address) and, by redirect, to hosts that match ``hosts``; ``how`` names credentials.
 
     Every hop must be https or loopback. Headers that authorise are sent to ``home`` alone.

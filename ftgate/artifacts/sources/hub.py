@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, TransientError, forbidden, missing, unauthorised
-from ftgate.artifacts.sources.http import Http, require_success
+from ftgate.artifacts.sources.http import HttpClient, require_success
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _CDN = ("*.hf.co", "*.huggingface.co")
 _HOW = "set HF_TOKEN to a token that may read the repository"
 
 
-class Hub:
+class HuggingFaceSource:
     """A repository, or what lies below a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub."""
 
     fixed = True
@@ -41,7 +41,7 @@ class Hub:
         self._repository, self._path = f"{parts[0]}/{name}", "/".join(parts[2:])
         self._revision = self._pinned(commit or None, request.revision)
         self.origin = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-        self._http = Http(self.origin, (*_CDN, *request.redirect_hosts), _HOW)
+        self._http = HttpClient(self.origin, (*_CDN, *request.redirect_hosts), _HOW)
 
     def list(self) -> list[RemoteFile]:
         """The tree at the commit, with the SHA-256 of every large file."""

@@ -50,7 +50,7 @@ STORES = {
 }
 
 
-class Objects:
+class ObjectStoreSource:
     """The objects below a prefix, or one object."""
 
     fixed = False

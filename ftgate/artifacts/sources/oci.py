@@ -16,7 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from ftgate.artifacts.reference import host_of, is_loopback
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, unauthorised
-from ftgate.artifacts.sources.http import Http
+from ftgate.artifacts.sources.http import HttpClient
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ _INDEX = ("index.docker.io", "docker.io", "registry-1.docker.io")
 _HOW = "log in with a plain docker config (auths in config.json under DOCKER_CONFIG or ~/.docker)"
 
 
-class Oci:
+class OciSource:
     """The named layers of one manifest: each is a file; a folder that was pushed whole is an archive."""
 
     def __init__(self, request: Request) -> None:
@@ -49,7 +49,7 @@ class Oci:
         self.fixed, self.origin = self._digest is not None, ""
         plain = is_loopback(host_of(self._host))
         self._hosts = (*request.redirect_hosts, *(["auth.docker.io"] if self._host in _INDEX else []))
-        self._http = Http(f"{'http' if plain else 'https'}://{self._host}", self._hosts, _HOW)
+        self._http = HttpClient(f"{'http' if plain else 'https'}://{self._host}", self._hosts, _HOW)
         self._lock, self._allowed, self._until = threading.Lock(), "", 0.0
 
     def list(self) -> list[RemoteFile]:
@@ -120,7 +120,7 @@ class Oci:
         query = urlencode({"service": asked.get("service", ""), "scope": f"repository:{self._name}:pull"})
         address = parts._replace(query="&".join(filter(None, (parts.query, query))), fragment="").geturl()
         headers = {"Authorization": f"Basic {login}"} if login else {}
-        found = json.loads(Http(f"{parts.scheme}://{parts.netloc}", (), _HOW).text(address, self._what, headers))
+        found = json.loads(HttpClient(f"{parts.scheme}://{parts.netloc}", (), _HOW).text(address, self._what, headers))
         token = found.get("token") or found.get("access_token")
         return f"Bearer {token}", float(found.get("expires_in") or 60)
 

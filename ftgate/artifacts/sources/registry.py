@@ -6,21 +6,21 @@ from collections.abc import Callable
 
 from ftgate.artifacts.reference import host_of, is_loopback
 from ftgate.artifacts.sources.base import Request, Source
-from ftgate.artifacts.sources.github import GitHub
-from ftgate.artifacts.sources.hub import Hub
-from ftgate.artifacts.sources.objects import Objects
-from ftgate.artifacts.sources.oci import Oci
-from ftgate.artifacts.sources.web import Web
+from ftgate.artifacts.sources.github import GitHubSource
+from ftgate.artifacts.sources.hub import HuggingFaceSource
+from ftgate.artifacts.sources.objects import ObjectStoreSource
+from ftgate.artifacts.sources.oci import OciSource
+from ftgate.artifacts.sources.web import WebSource
 from ftgate.errors import ArtifactError
 
 SOURCES: dict[str, Callable[[Request], Source]] = {
-    "hf": Hub,
-    "s3": Objects,
-    "gs": Objects,
-    "az": Objects,
-    "https": Web,
-    "oci": Oci,
-    "github": GitHub,
+    "hf": HuggingFaceSource,
+    "s3": ObjectStoreSource,
+    "gs": ObjectStoreSource,
+    "az": ObjectStoreSource,
+    "https": WebSource,
+    "oci": OciSource,
+    "github": GitHubSource,
 }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urljoin
 
 from ftgate.artifacts.file_names import require_clean_names
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, missing
-from ftgate.artifacts.sources.http import Http
+from ftgate.artifacts.sources.http import HttpClient
 from ftgate.errors import ArtifactError
 
 SUMS = "SHA256SUMS"
@@ -21,7 +21,7 @@ _MOST_FOLDERS = 100
 _HOW = "https sources take no credentials: use s3://, gs://, az://, hf://, oci:// or github:// for what is private"
 
 
-class Web:
+class WebSource:
     """Files on a web server. A folder ends in a slash and holds SHA256SUMS, or the server lists it as a page."""
 
     fixed = False
@@ -30,7 +30,7 @@ class Web:
     def __init__(self, request: Request) -> None:
         reference = request.reference
         self._what, self._url = reference.text, f"{reference.scheme}://{reference.place}"
-        self._http = Http(f"{reference.scheme}://{reference.parts[0]}", request.redirect_hosts, _HOW)
+        self._http = HttpClient(f"{reference.scheme}://{reference.parts[0]}", request.redirect_hosts, _HOW)
 
     def list(self) -> list[RemoteFile]:
         """The file, or what SHA256SUMS or else the pages of the folder name."""

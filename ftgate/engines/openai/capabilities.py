@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from ftgate.domain import Message, Question
-from ftgate.engines.openai.replies import TOPS, MalformedError, Way, count_listed, read_options, read_samples
+from ftgate.engines.openai.replies import TOPS, Capabilities, MalformedError, count_listed, read_options, read_samples
 
 OPTIONS = ("1", "2", "3", "4", "5")
 _TRIAL = Question("trial", "trial", (Message("user", "Reply with one digit from 1 to 5."),), options=OPTIONS)
@@ -42,11 +42,11 @@ def read_models(listing: bytes | None) -> dict[str, str]:
         return {}
 
 
-async def find_way(post: Post, call: Call, samples: int, *, vllm: bool) -> Way:
+async def find_way(post: Post, call: Call, samples: int, *, vllm: bool) -> Capabilities:
     """Try the ladder from the top with one small question a rung. Raises RejectedError when no rung holds."""
     ids = await _option_ids(call) if vllm else None
     reason = ""
-    length = Way("samples").length
+    length = Capabilities("samples").length
     for rung in _ladder(ids, samples, vllm):
         for _ in range(2):
             way = replace(rung, length=length)
@@ -62,16 +62,16 @@ async def find_way(post: Post, call: Call, samples: int, *, vllm: bool) -> Way:
     raise RejectedError(reason)
 
 
-def _ladder(ids: dict[str, list[int]] | None, samples: int, vllm: bool) -> Iterator[Way]:
+def _ladder(ids: dict[str, list[int]] | None, samples: int, vllm: bool) -> Iterator[Capabilities]:
     if ids is not None:
-        yield Way("tokens", ids=ids, vllm=vllm)
+        yield Capabilities("tokens", ids=ids, vllm=vllm)
     for top in TOPS:
-        yield Way("top", top=top, vllm=vllm)
-    yield Way("samples", samples=samples, each=samples, vllm=vllm)
-    yield Way("samples", samples=samples, each=1, vllm=vllm)
+        yield Capabilities("top", top=top, vllm=vllm)
+    yield Capabilities("samples", samples=samples, each=samples, vllm=vllm)
+    yield Capabilities("samples", samples=samples, each=1, vllm=vllm)
 
 
-async def _holds(post: Post, way: Way) -> bool:
+async def _holds(post: Post, way: Capabilities) -> bool:
     reply = await post(_TRIAL, way.body(_TRIAL, way.each))
     if way.scores == "samples":
         said = read_samples(reply)

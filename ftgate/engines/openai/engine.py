@@ -15,7 +15,14 @@ from ftgate.engines.base import Ask
 from ftgate.engines.chat_template import failed
 from ftgate.engines.openai.capabilities import RejectedError, find_way, read_models
 from ftgate.engines.openai.client import ChatClient, UnavailableError
-from ftgate.engines.openai.replies import MalformedError, Way, count_samples, read_options, read_samples, read_text
+from ftgate.engines.openai.replies import (
+    Capabilities,
+    MalformedError,
+    count_samples,
+    read_options,
+    read_samples,
+    read_text,
+)
 from ftgate.errors import ArtifactError, EngineError
 
 T = TypeVar("T")
@@ -31,7 +38,7 @@ class OpenAIEngine:
 
     ``remember`` keeps what was found out from run to run: answers of both runs stay comparable, and a run that only has
     to finish its arithmetic asks nothing. A server's tokenizer cannot be seen: of untrusted text it reads as control
-    tokens what the asker left in it, beyond the known ones that ``ftgate.judge.untrusted`` breaks.
+    tokens what the asker left in it, beyond the known ones that ``ftgate.judge.sanitize`` breaks.
     """
 
     def __init__(
@@ -47,7 +54,7 @@ class OpenAIEngine:
         self._remember = remember
         self._client = ChatClient(url, model, settings, key)
         self._thread = _LoopThread()
-        self._known_way: Way | None = None
+        self._known_way: Capabilities | None = None
         self._trouble = 0
 
     @property
@@ -113,14 +120,14 @@ class OpenAIEngine:
         """Let go of connections and thread."""
         self._thread.close(self._client.close)
 
-    def _way(self) -> Way:
+    def _way(self) -> Capabilities:
         if self._known_way is None:
             key = digest_of(["endpoint", self._client.url, self._client.model, self._settings.samples])
             found = self._remember(key, lambda: self._thread.start(self._find_way()).result().settings())
-            self._known_way = Way(**found)
+            self._known_way = Capabilities(**found)
         return self._known_way
 
-    async def _find_way(self) -> Way:
+    async def _find_way(self) -> Capabilities:
         client = self._client
         owners = read_models(await client.models())
         client.served = tuple(owners)
@@ -133,7 +140,7 @@ class OpenAIEngine:
                 "it must serve chat completions of a model that answers without reasoning first",
             ) from None
 
-    async def _answer(self, question: Question, way: Way) -> Answer | EngineError:
+    async def _answer(self, question: Question, way: Capabilities) -> Answer | EngineError:
         """The answer, a failed one where this question has none, or the error that ends all asking."""
         try:
             answer = await self._read(question, way)
@@ -152,7 +159,7 @@ class OpenAIEngine:
         self._trouble = 0
         return answer
 
-    async def _read(self, question: Question, way: Way) -> Answer:
+    async def _read(self, question: Question, way: Capabilities) -> Answer:
         options = question.options
         if not options:
             return await self._reply(question, way.body(question), read_text)

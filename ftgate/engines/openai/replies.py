@@ -32,7 +32,7 @@ class MalformedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Capabilities:
     """How a server is asked, as found out once: the best of what it can do.
 
     ``tokens`` reads the log-probabilities of the options' own tokens, whose ids are in ``ids``: what the in-process
@@ -60,7 +60,7 @@ class Way:
         """All of it as JSON."""
         return asdict(self)
 
-    def reading(self, options: Sequence[str]) -> Way:
+    def reading(self, options: Sequence[str]) -> Capabilities:
         """The same way, or for options whose tokens were not looked up the next best."""
         known = self.scores != "tokens" or all(option in self.ids for option in options)
         return self if known else replace(self, scores="top", top=TOPS[0])
@@ -142,7 +142,7 @@ def count_samples(said: Sequence[str], options: Sequence[str]) -> Answer:
     return Answer(option_logprobs=tuple(math.log(s) if s else NO_CHANCE for s in shares), tokens=len(said))
 
 
-def read_options(reply: bytes, way: Way, options: Sequence[str]) -> Answer:
+def read_options(reply: bytes, way: Capabilities, options: Sequence[str]) -> Answer:
     """The log-probability of each option at the first token, spellings of an option summed.
 
     Among the likeliest tokens an option may be missing. Each token that is not listed is at most as likely as the

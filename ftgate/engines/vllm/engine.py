@@ -13,12 +13,12 @@ from typing import Any
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, root_of
-from ftgate.engines.batching import Place, portions
+from ftgate.engines.batching import Slot, portions
 from ftgate.engines.chat_template import Prepared, Renderer, failed, log_sum
 from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
 from ftgate.engines.vllm import startup as vllm_start
-from ftgate.engines.vllm.startup import Running, Wanted
+from ftgate.engines.vllm.startup import EngineRequest, RunningEngine
 from ftgate.errors import ArtifactError, EngineError
 
 LARGEST_PORTION = 512
@@ -39,10 +39,10 @@ class VllmEngine:
         self._settings = settings
         self.isolation = Isolation()
         self._always_in_turn = in_turn
-        self._wanted: dict[Path, Wanted] = {}
+        self._wanted: dict[Path, EngineRequest] = {}
         self._scratch = None if log_path else Path(tempfile.mkdtemp(prefix="ftgate-engine-"))
         self._log = log_path or Path(str(self._scratch)) / "engine.log"
-        self._running: dict[Path, Running] = {}
+        self._running: dict[Path, RunningEngine] = {}
         self._starts = 0
 
     @property
@@ -82,7 +82,7 @@ class VllmEngine:
         """
         for model in models:
             base = _base_of(model)
-            wanted = self._wanted.setdefault(base.path, Wanted(base, {}))
+            wanted = self._wanted.setdefault(base.path, EngineRequest(base, {}))
             if model.kind == "adapter":
                 wanted.adapters[model.path] = model
         turns = self.in_turn(models)
@@ -123,7 +123,7 @@ class VllmEngine:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
-    def _serve(self, wanted: Wanted) -> Running:
+    def _serve(self, wanted: EngineRequest) -> RunningEngine:
         """The engine of a base with all its adapters: as it runs, or started now in place of what is in its way."""
         running = self._running.get(wanted.base.path)
         if running is not None and wanted.adapters.keys() <= running.requests.keys():
@@ -144,7 +144,7 @@ class VllmEngine:
             with redirected(self._log):
                 vllm_start.stop(running.llm)
 
-    def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> Running:
+    def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> RunningEngine:
         """Start an engine and load the adapters; ``share`` is that of the memory that it may take."""
         renderer = Renderer(base, self._settings.max_model_len)
         vllm_start.prepare_environment()
@@ -164,12 +164,12 @@ class VllmEngine:
             ) from error
         self._starts += 1
         taken = arguments.get("gpu_memory_utilization", 0.0)
-        self._running[base.path] = running = Running(llm, renderer, base, taken)
+        self._running[base.path] = running = RunningEngine(llm, renderer, base, taken)
         for number, adapter in enumerate(adapters, start=1):
             self._load(running, adapter, number)
         return running
 
-    def _load(self, running: Running, adapter: Model, number: int) -> None:
+    def _load(self, running: RunningEngine, adapter: Model, number: int) -> None:
         """Load an adapter now rather than with its first question, so that a misfit is named before any answer."""
         from vllm.lora.request import LoRARequest
 
@@ -189,20 +189,20 @@ class VllmEngine:
             )
         running.requests[adapter.path] = request
 
-    def _wanted_by(self, model: Model) -> Wanted:
+    def _wanted_by(self, model: Model) -> EngineRequest:
         wanted = self._wanted.get(_base_of(model).path)
         if wanted is None or (model.kind == "adapter" and model.path not in wanted.adapters):
             raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="require() it before asking")
         return wanted
 
-    def _engine_of(self, model: Model) -> Running:
+    def _engine_of(self, model: Model) -> RunningEngine:
         return self._serve(self._wanted_by(model))
 
-    def _place(self, model: Model) -> Place:
+    def _place(self, model: Model) -> Slot:
         """Where a model runs. Of engines that take turns the one that runs goes first: each change costs a start."""
         wanted = self._wanted_by(model)
         waits = wanted.base.path not in self._running
-        return Place(list(self._wanted).index(wanted.base.path) + waits * len(self._wanted), wanted.row(model))
+        return Slot(list(self._wanted).index(wanted.base.path) + waits * len(self._wanted), wanted.row(model))
 
     def _answer(self, asks: Sequence[Ask], portion: Sequence[int]) -> Iterator[tuple[int, Answer]]:
         """Answer one portion in one call; questions that cannot be asked never reach vLLM."""
@@ -220,7 +220,9 @@ class VllmEngine:
             said = output.outputs[0]
             yield index, _read(said, prepared) if prepared.options else _text(said, running.renderer)
 
-    def _generate(self, running: Running, ids: list[list[int]], sampling: list[Any], models: list[Model]) -> list[Any]:
+    def _generate(
+        self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]
+    ) -> list[Any]:
         if not ids:
             return []
         since = size_of(self._log)

@@ -38,7 +38,7 @@ _ON_CPU = {
 
 
 @dataclass(slots=True)
-class Running:
+class RunningEngine:
     """One ``vllm.LLM`` and what it holds: a folder of full weights, and a request for each adapter by its path."""
 
     llm: Any
@@ -49,7 +49,7 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EngineRequest:
     """Full weights that were asked for, with every adapter on them, by path: what one engine serves."""
 
     base: Model
@@ -60,7 +60,7 @@ class Wanted:
         return [self.base.path, *self.adapters].index(model.path)
 
 
-class Holder(Protocol):
+class MemoryHolder(Protocol):
     """Whatever holds a share of the GPUs' memory, and can give it back."""
 
     @property
@@ -73,7 +73,7 @@ class Holder(Protocol):
         ...
 
 
-_holders: list[Holder] = []
+_holders: list[MemoryHolder] = []
 """Who has held memory of the GPUs in this process, longest ago first: the models' engines and the judge's."""
 _in_process: list[Any] = []
 """Every engine that runs inside this process, open or closed.
@@ -184,7 +184,7 @@ def target_modules(adapter: Path) -> frozenset[str]:
     return frozenset(match.group(1) for match in found if match)
 
 
-def make_room(holder: Holder, share: float) -> None:
+def make_room(holder: MemoryHolder, share: float) -> None:
     """Make others give back memory of the GPUs, whoever asked for it longest ago first, until ``share`` is free."""
     if holder in _holders:
         _holders.remove(holder)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ftgate.github.audit.record import Chain, Record
-from ftgate.github.client import Comment, Hub
+from ftgate.github.audit.record import Ledger, Record
+from ftgate.github.client import Comment, GitHubRepo
 from ftgate.github.comment import read_trail
 from ftgate.report.render import MARKER
 
@@ -25,17 +25,17 @@ def ours(comments: Sequence[Comment], author: str) -> list[Comment]:
     return sorted((c for c in comments if c.author == author and _plain(c.body).startswith(MARKER)), key=lambda c: c.id)
 
 
-def writer(hub: Hub, number: int) -> str:
+def writer(hub: GitHubRepo, number: int) -> str:
     """Who writes our comments in the thread: whoever the token speaks as, or else the platform's own bot."""
     own = hub.login()
     return own if ours(hub.comments(number), own) else BOT
 
 
 def keep_comment(
-    hub: Hub,
+    hub: GitHubRepo,
     number: int,
     author: str,
-    render: Callable[[str, Chain], str],
+    render: Callable[[str, Ledger], str],
     earlier: Sequence[Record],
     record: Record | None,
     *,
@@ -70,15 +70,15 @@ def keep_comment(
     return found[0] if found else None
 
 
-def _oldest(hub: Hub, number: int, author: str) -> Comment | None:
+def _oldest(hub: GitHubRepo, number: int, author: str) -> Comment | None:
     return next(iter(ours(hub.comments(number), author)), None)
 
 
 def _joined(
     found: Sequence[Comment], earlier: Sequence[Record], lost: Sequence[Record], record: Record | None
-) -> Chain:
+) -> Ledger:
     """The trail of the oldest comment, after it whatever it lacks, and ``record`` unless that is its last word."""
-    chain = read_trail(found[0].body) if found else Chain()
+    chain = read_trail(found[0].body) if found else Ledger()
     doubles = [r for double in found[1:] for r in read_trail(double.body).records]
     # The oldest records may have given way to newer ones; they stay away.
     start = chain.links[0].record.time if chain.links and chain.links[0].n > 1 else ""
@@ -87,7 +87,7 @@ def _joined(
     return chain if record is None or chain.holds(record) else chain.then(record)
 
 
-def _overwritten(hub: Hub, comment: Comment, author: str) -> list[Record]:
+def _overwritten(hub: GitHubRepo, comment: Comment, author: str) -> list[Record]:
     """Records that our earlier bodies of the comment held and that it lacks now, oldest first.
 
     The platform cannot edit a comment on condition that nobody else did meanwhile, but it remembers what was there.

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.audit.comment_log import ours
 from ftgate.github.audit.ledger_branch import append, read_ledger
-from ftgate.github.audit.record import Chain, Record, anchor_problems, quote, quoted
+from ftgate.github.audit.record import Ledger, Record, anchor_problems, quote, quoted
 from ftgate.github.audit.waivers import MAY_WAIVE, unexpired, waiver_for
-from ftgate.github.client import Comment, CommitStatus, Hub
+from ftgate.github.client import Comment, CommitStatus, GitHubRepo
 from ftgate.github.comment import missing_from, read_trail, with_waiver
 from ftgate.github.commit_status import DESCRIPTION_LIMIT, clip
 from ftgate.github.event import STATES
@@ -19,7 +19,7 @@ DECIDED = ("allow", "block", "hold")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VerifyResult:
     """Whether a candidate may be released, and why."""
 
     allowed: bool
@@ -30,50 +30,50 @@ class Answer:
 class History:
     """The records of one chain, oldest first, and everything that is wrong with it."""
 
-    chain: Chain
+    chain: Ledger
     problems: tuple[str, ...]
 
 
 def verify(
-    chain: Chain | None, candidate: str, policy: str, now: str, *, base: str = "", waivers: bool = True
-) -> Answer:
+    chain: Ledger | None, candidate: str, policy: str, now: str, *, base: str = "", waivers: bool = True
+) -> VerifyResult:
     """Whether the ledger holds an allow for exactly this digest under exactly this policy, the latest verdict counting.
 
     With ``base``, the digest of a base model, only what was decided against that base counts. An unexpired waiver
     covers it too, if ``waivers`` are accepted. A ledger that was altered proves nothing. Pure.
     """
     if chain is None or not chain.links:
-        return Answer(False, "the ledger is empty: nothing was ever allowed")
+        return VerifyResult(False, "the ledger is empty: nothing was ever allowed")
     if chain.problems:
-        return Answer(False, f"the ledger is not whole, so it proves nothing: {chain.problems[0]}")
+        return VerifyResult(False, f"the ledger is not whole, so it proves nothing: {chain.problems[0]}")
     about = [(r, e) for r in chain.records for e in r.models if e.candidate == candidate]
     if not about:
-        return Answer(False, f"the ledger does not know the candidate {candidate}")
+        return VerifyResult(False, f"the ledger does not know the candidate {candidate}")
     if base and not any(e.base == base for _, e in about):
         others = ", ".join(dict.fromkeys(e.base for _, e in about))
-        return Answer(False, f"it was compared with base {others}, not with {base}")
+        return VerifyResult(False, f"it was compared with base {others}, not with {base}")
     about = [(r, e) for r, e in about if not base or e.base == base]
     under = [(r, e) for r, e in about if r.policy == policy]
     if not under:
         others = ", ".join(dict.fromkeys(r.policy[:12] for r, _ in about))
-        return Answer(False, f"it was judged under policy {others}, not under {policy[:12]}")
+        return VerifyResult(False, f"it was judged under policy {others}, not under {policy[:12]}")
     runs = [(r, e) for r, e in under if r.kind == "run" and r.verdict != "error" and e.verdict in DECIDED]
     if runs and runs[-1][1].verdict == "allow":
         record, entry = runs[-1]
         told = f"against base {entry.base} (record {record.identity[:12]})"
-        return Answer(True, f"allowed {record.time} at {record.head[:12]} {told}")
+        return VerifyResult(True, f"allowed {record.time} at {record.head[:12]} {told}")
     waived = [r for r, _ in under if r.kind == "waiver" and unexpired(r, now)]
     if waived and waivers:
         w = waived[-1]
         told = f"waiver {w.identity[:12]} by {w.by} until {w.expires}: {w.reason}"
-        return Answer(True, f"not allowed by the gate, but covered by {told}")
-    return Answer(False, f"its latest verdict is {runs[-1][1].verdict if runs else 'error'}")
+        return VerifyResult(True, f"not allowed by the gate, but covered by {told}")
+    return VerifyResult(False, f"its latest verdict is {runs[-1][1].verdict if runs else 'error'}")
 
 
-def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
+def thread_history(hub: GitHubRepo, number: int, author: str, context: str) -> History:
     """The trail in the comment of pull request ``number``, checked line by line and against the commits' statuses."""
     comment = next(iter(ours(hub.comments(number), author)), None)
-    chain = read_trail(comment.body) if comment else Chain()
+    chain = read_trail(comment.body) if comment else Ledger()
     heads = dict.fromkeys([*hub.commits_of_pull(number), *(r.head for r in chain.records)])
     quotes = _quotes(hub, list(heads), context)
     problems = anchor_problems(chain.records, quotes)
@@ -87,13 +87,13 @@ def thread_history(hub: Hub, number: int, author: str, context: str) -> History:
     return History(chain, (*chain.problems, *problems, *edits))
 
 
-def ledger_history(hub: Hub, branch: str, number: int | None = None) -> History:
+def ledger_history(hub: GitHubRepo, branch: str, number: int | None = None) -> History:
     """The chain on the ledger branch, checked; of one pull request only where ``number`` is given."""
     chain = read_ledger(hub, branch)
     if chain is None:
-        return History(Chain(), (f"there is no branch {branch}",))
+        return History(Ledger(), (f"there is no branch {branch}",))
     links = tuple(link for link in chain.links if number is None or link.record.pull_request == number)
-    return History(Chain(links, chain.problems), chain.problems)
+    return History(Ledger(links, chain.problems), chain.problems)
 
 
 def compare(thread: History, ledger: History) -> list[str]:
@@ -109,7 +109,7 @@ def compare(thread: History, ledger: History) -> list[str]:
     ]
 
 
-def require_maintainer(hub: Hub, env: Mapping[str, str], event: Mapping[str, object]) -> str:
+def require_maintainer(hub: GitHubRepo, env: Mapping[str, str], event: Mapping[str, object]) -> str:
     """Who is asking for a waiver. Raises ConfigurationError unless the platform says that they may write.
 
     In a workflow only a manual start counts: its actors are known to the platform. Elsewhere it is the token's owner.
@@ -142,7 +142,7 @@ def require_maintainer(hub: Hub, env: Mapping[str, str], event: Mapping[str, obj
 
 
 def waive(
-    hub: Hub,
+    hub: GitHubRepo,
     number: int,
     by: str,
     candidate: str,
@@ -178,7 +178,7 @@ def waive(
     return record
 
 
-def _show(hub: Hub, comment: Comment, record: Record) -> None:
+def _show(hub: GitHubRepo, comment: Comment, record: Record) -> None:
     body = with_waiver(comment.body, record)
     if body != comment.body:
         hub.edit_comment(comment, body)
@@ -195,7 +195,7 @@ def _waived(records: Sequence[Record], head: str, now: str) -> set[str]:
     }
 
 
-def _quotes(hub: Hub, heads: Sequence[str], context: str) -> dict[str, list[str]]:
+def _quotes(hub: GitHubRepo, heads: Sequence[str], context: str) -> dict[str, list[str]]:
     """The records that the statuses of each commit name."""
     named = {head: [quoted(s.description) for s in hub.statuses(head, context)] for head in heads}
     return {head: [name for name in names if name] for head, names in named.items()}

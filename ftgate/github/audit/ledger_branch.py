@@ -12,21 +12,21 @@ from github import GithubException
 from requests import RequestException
 
 from ftgate.errors import PublishError
-from ftgate.github.audit.record import Chain, Link, Record, read_chain
-from ftgate.github.client import Hub
+from ftgate.github.audit.record import Ledger, LedgerLine, Record, read_chain
+from ftgate.github.client import GitHubRepo
 from ftgate.github.retry import refused, wait_after
 
 LEDGER_FILE = "ledger.jsonl"
 TRIES = 30
 
 
-def read_ledger(hub: Hub, branch: str) -> Chain | None:
+def read_ledger(hub: GitHubRepo, branch: str) -> Ledger | None:
     """The chain on ``branch``, or None where there is no such branch."""
     tip = hub.tip(branch)
     return read_chain(_text(hub, tip).splitlines()) if tip else None
 
 
-def append(hub: Hub, branch: str, record: Record) -> Link:
+def append(hub: GitHubRepo, branch: str, record: Record) -> LedgerLine:
     """``record`` on ``branch``, which is made if need be; the line that is there already if it tells the same."""
     what = f"write the ledger on the branch {branch}"
     began: int | None = None
@@ -46,12 +46,12 @@ def append(hub: Hub, branch: str, record: Record) -> Link:
     raise PublishError(f"could not {what}: it moved {TRIES} times meanwhile", hint="run the job again")
 
 
-def _text(hub: Hub, commit: str) -> str:
+def _text(hub: GitHubRepo, commit: str) -> str:
     entry = hub.tree(commit).get(LEDGER_FILE)
     return hub.blob(entry.sha).decode("utf-8", "replace") if entry else ""
 
 
-def _commit(hub: Hub, parent: str | None, text: str, record: Record) -> str:
+def _commit(hub: GitHubRepo, parent: str | None, text: str, record: Record) -> str:
     """A commit that no branch points to yet, so that making it twice does no harm."""
     what = "write the record"
     entry = {"path": LEDGER_FILE, "mode": "100644", "type": "blob", "content": text}
@@ -63,7 +63,7 @@ def _commit(hub: Hub, parent: str | None, text: str, record: Record) -> str:
     return str(hub.patience.repeat(lambda: hub.call("POST", "/git/commits", commit), what)["sha"])
 
 
-def _move(hub: Hub, branch: str, tip: str | None, commit: str, what: str) -> bool:
+def _move(hub: GitHubRepo, branch: str, tip: str | None, commit: str, what: str) -> bool:
     """Point the branch from ``tip`` to ``commit``, forward only. False where it may be tried again: look first."""
     try:
         if tip is None:

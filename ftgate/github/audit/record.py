@@ -88,7 +88,7 @@ class Record(Section):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LedgerLine:
     """One line of a chain: ``n`` counts from 1, ``previous`` is the digest of the line before it."""
 
     n: int
@@ -103,10 +103,10 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class Ledger:
     """The lines that could be read, and what is wrong with the others and with their order."""
 
-    links: tuple[Link, ...] = ()
+    links: tuple[LedgerLine, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
@@ -114,7 +114,7 @@ class Chain:
         """The records, oldest first."""
         return tuple(link.record for link in self.links)
 
-    def find(self, record: Record, *, since: int | None = None) -> Link | None:
+    def find(self, record: Record, *, since: int | None = None) -> LedgerLine | None:
         """The line that tells of the same decision, if it is the last word of a run on that head.
 
         An earlier line is no answer: a run that is repeated may allow, block and allow again, and the last one counts.
@@ -131,13 +131,13 @@ class Chain:
         """Whether this very record is one of the lines."""
         return any(link.record.identity == record.identity for link in self.links)
 
-    def then(self, record: Record) -> Chain:
+    def then(self, record: Record) -> Ledger:
         """The chain with one more line; the same chain if its last word on that head is that decision already."""
         return self if self.find(record) else self.plus(record)
 
-    def plus(self, record: Record) -> Chain:
+    def plus(self, record: Record) -> Ledger:
         """The chain with one more line."""
-        return Chain((*self.links, seal(record, self.links[-1] if self.links else None)), self.problems)
+        return Ledger((*self.links, seal(record, self.links[-1] if self.links else None)), self.problems)
 
 
 def canonical(value: Mapping[str, Any]) -> str:
@@ -145,20 +145,20 @@ def canonical(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).translate(_ESCAPES)
 
 
-def seal(record: Record, last: Link | None) -> Link:
+def seal(record: Record, last: LedgerLine | None) -> LedgerLine:
     """``record`` as the line that comes after ``last``."""
     n, previous = (last.n + 1, last.digest) if last else (1, "")
-    return Link(
+    return LedgerLine(
         n, previous, record, canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
     )
 
 
-def read_chain(lines: Iterable[str], *, whole: bool = True) -> Chain:
+def read_chain(lines: Iterable[str], *, whole: bool = True) -> Ledger:
     """The chain in ``lines``. ``whole`` says that it must begin with its first record.
 
     Every line is checked; ``problems`` name by number what was altered or removed.
     """
-    links: list[Link] = []
+    links: list[LedgerLine] = []
     problems: list[str] = []
     for position, line in enumerate((text for text in lines if text.strip()), 1):
         link = _read(line.strip())
@@ -167,7 +167,7 @@ def read_chain(lines: Iterable[str], *, whole: bool = True) -> Chain:
             continue
         problems += _breaks(links[-1] if links else None, link, whole=whole)
         links.append(link)
-    return Chain(tuple(links), tuple(problems))
+    return Ledger(tuple(links), tuple(problems))
 
 
 def quote(record: Record) -> str:
@@ -201,7 +201,7 @@ def anchor_problems(records: Sequence[Record], quotes: Mapping[str, Sequence[str
     return problems
 
 
-def _read(line: str) -> Link | None:
+def _read(line: str) -> LedgerLine | None:
     """The line as a link; None if it is anything but the canonical form of a record."""
     try:
         value = json.loads(line)
@@ -214,10 +214,10 @@ def _read(line: str) -> Link | None:
         exact = canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
     except (ValueError, ValidationError, RecursionError):
         return None
-    return Link(n, previous, record, line) if exact == line else None
+    return LedgerLine(n, previous, record, line) if exact == line else None
 
 
-def _breaks(before: Link | None, link: Link, *, whole: bool) -> list[str]:
+def _breaks(before: LedgerLine | None, link: LedgerLine, *, whole: bool) -> list[str]:
     at = f"record {link.n} ({link.record.time}, head {link.record.head[:7]})"
     if before is None:
         first = link.n == 1 and link.previous == ""

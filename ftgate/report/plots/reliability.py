@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftgate.report import format as view
-from ftgate.report.calibration_curve import Bin, Point, bins_of
+from ftgate.report.calibration_curve import Bin, CurvePoint, bins_of
 from ftgate.report.plots.style import FAINT, MODELS, Picture, footnote, heading, interval, percent_axis, picture
 from ftgate.report.schema import Report
 
@@ -70,7 +70,7 @@ def _counts(axes: Axes, bins: Sequence[Bin]) -> None:
     percent_axis(axes.xaxis)
 
 
-def _point(b: Bin, name: str) -> Point | None:
+def _point(b: Bin, name: str) -> CurvePoint | None:
     return b.base if name == "base" else b.candidate
 
 
@@ -86,5 +86,5 @@ def _alt(bins: Sequence[Bin]) -> str:
     return f"Reliability diagram: {'; '.join(parts)}."
 
 
-def _columns(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _columns(points: Sequence[CurvePoint]) -> tuple[list[float], list[float]]:
     return [p.confidence for p in points], [p.accuracy for p in points]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from support.forge import GITHUB_TOKEN, LOGIN, Forge, Registry
-from support.hub import TOKEN, Hub
+from support.hub import TOKEN, HuggingFaceSource
 from support.remote import tree
 from support.world import write_adapter
 
@@ -76,9 +76,9 @@ def resolve(tmp_path: Path) -> Resolve:
 
 
 @pytest.fixture
-def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[HuggingFaceSource]:
     """A hub with the adapter."""
-    found = Hub(files)
+    found = HuggingFaceSource(files)
     monkeypatch.setenv("HF_ENDPOINT", found.api.url)
     yield found
     found.close()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import digest, folder_site, serving, tree
 
 from ftgate.artifacts import cache as cache_module
@@ -42,7 +42,7 @@ def home() -> Path:
     return Path(os.environ["FTGATE_CACHE"])
 
 
-def test_a_commit_needs_no_second_look(hub: Hub, resolve: Any) -> None:
+def test_a_commit_needs_no_second_look(hub: HuggingFaceSource, resolve: Any) -> None:
     first = resolve("hf://acme/bot", COMMIT)
     hub.api.asked.clear()
     assert resolve("hf://acme/bot", COMMIT) == first

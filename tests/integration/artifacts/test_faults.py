@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import Asked, Fault, Reply, Server, digest, folder_site, serving, tree
 
 from ftgate.artifacts.download import TRIES
@@ -46,7 +46,7 @@ def test_a_cut_download_goes_on_where_it_broke_off(site: Server, resolve: Any) -
 
 
 def test_a_cut_download_from_the_hubs_content_network_goes_on(monkeypatch: Any, resolve: Any) -> None:
-    hub = Hub(FILES)
+    hub = HuggingFaceSource(FILES)
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     hub.cdn.faults[f"/blob/{digest(BIG)}"] = Fault(cut_after=900_000)
     assert tree(resolve("hf://acme/bot", COMMIT).path) == FILES
@@ -131,7 +131,7 @@ def test_a_listing_that_drips_is_given_up(resolve: Any, impatient: None) -> None
 
 
 def test_a_small_file_of_a_hub_is_what_git_says(monkeypatch: Any, resolve: Any) -> None:
-    hub = Hub({"config.json": b'{"a": 1}'})
+    hub = HuggingFaceSource({"config.json": b'{"a": 1}'})
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     at = f"/acme/bot/resolve/{COMMIT}/config.json"
     hub.api.faults[at] = Fault(change=lambda c: c.replace(b"1", b"2"))

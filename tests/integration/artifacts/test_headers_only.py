@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import Fault, folder_site, serving, tree
 from support.world import World, write_adapter, write_full
 from support.zoo import rewritten
@@ -69,7 +69,7 @@ def test_a_digest_that_nobody_tells_is_not_made_up(tmp_path: Path, model: Path) 
 
 
 def test_hub(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(tree(model))
+    hub = HuggingFaceSource(tree(model))
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     snapshot = look(tmp_path, "hf://acme/bot", revision=COMMIT)
     assert open_model("x", snapshot, None).facts["parameters"] > 2_000_000

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from support.forge import Forge, Registry, taped
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import folder_site, serving, tree
 
 from ftgate.artifacts.snapshot import take_snapshot
@@ -50,7 +50,7 @@ def test_every_source_gives_the_digest_of_the_rest(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hub = Hub(trained)
+    hub = HuggingFaceSource(trained)
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     registry = Registry(trained)
     log_in(tmp_path, registry)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from support.forge import Forge, Registry, taped
-from support.hub import COMMIT, TOKEN, Hub
+from support.hub import COMMIT, TOKEN, HuggingFaceSource
 from support.players import CAREFUL, script
 from support.remote import digest, folder_site, serving, tree
 from support.world import World
@@ -63,7 +63,13 @@ def judged(world: World, out: str, **candidate: Any) -> Report:
 
 
 def test_the_same_candidate_from_each_source_gets_the_same_verdict(
-    world: World, hub: Hub, forge: Forge, registry: Registry, bucket: Any, files: dict[str, bytes], tmp_path: Path
+    world: World,
+    hub: HuggingFaceSource,
+    forge: Forge,
+    registry: Registry,
+    bucket: Any,
+    files: dict[str, bytes],
+    tmp_path: Path,
 ) -> None:
     forge.assets = {"bot.tgz": taped(files)}
     log_in(tmp_path, registry)
@@ -111,7 +117,7 @@ def shelf(world: World) -> Iterator[Any]:
 def test_suites_and_training_data_may_lie_elsewhere(world: World, shelf: Any, monkeypatch: Any) -> None:
     local = prepare(world.policy_path, world.manifest_path)
     data = {p.name: p.read_bytes() for p in (world.root / "evals").iterdir()}
-    hub = Hub({"suites/general.jsonl": data["general.jsonl"]}, "datasets")
+    hub = HuggingFaceSource({"suites/general.jsonl": data["general.jsonl"]}, "datasets")
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     reference = f"hf://datasets/acme/bot@{COMMIT}/suites/general.jsonl"
     world.policy["measurements"]["forgetting"]["dataset"] = reference
@@ -161,7 +167,7 @@ def test_a_bad_row_in_a_remote_suite_is_named(world: World) -> None:
             prepare(world.policy_path, world.manifest_path)
 
 
-def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: Hub) -> None:
+def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: HuggingFaceSource) -> None:
     world.manifest["base"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.manifest["candidate"] = {"source": "hf://evil/bot", "revision": COMMIT}
     world.save()
@@ -171,7 +177,7 @@ def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: Hub
 
 
 def test_the_judge_may_lie_elsewhere_too(world: World, monkeypatch: Any) -> None:
-    hub = Hub(tree(world.root / "models" / "judge"))
+    hub = HuggingFaceSource(tree(world.root / "models" / "judge"))
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     world.policy["judge"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.save()
@@ -188,7 +194,7 @@ def leave(*arguments: str) -> int:
 
 
 def test_check_fetches_shows_how_far_it_is_and_can_do_without_a_network(
-    world: World, hub: Hub, capfd: pytest.CaptureFixture[str]
+    world: World, hub: HuggingFaceSource, capfd: pytest.CaptureFixture[str]
 ) -> None:
     world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.save()
@@ -227,7 +233,7 @@ def test_plan_shows_how_far_it_is_and_can_do_without_a_network(world: World, cap
 
 
 def test_every_cached_file_is_read_when_the_command_says_so(
-    world: World, hub: Hub, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: World, hub: HuggingFaceSource, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FTGATE_VERIFY_DAYS", raising=False)  # what the command sets ends with the test
     monkeypatch.setattr(cache, "_IN_USE", {})
@@ -264,7 +270,9 @@ def test_check_says_what_is_left_aside(world: World, capfd: pytest.CaptureFixtur
     assert "models/bot: left aside, neither digested nor shown to an engine: training_args.bin" in said
 
 
-def test_check_imports_no_inference_library_wherever_models_lie(world: World, hub: Hub, bucket: Any) -> None:
+def test_check_imports_no_inference_library_wherever_models_lie(
+    world: World, hub: HuggingFaceSource, bucket: Any
+) -> None:
     bucket.put_object(Bucket="models", Key="train.jsonl", Body=(world.root / "evals" / "train.jsonl").read_bytes())
     world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.manifest["training_data"] = {"source": "s3://models/train.jsonl"}
@@ -280,7 +288,9 @@ def test_check_imports_no_inference_library_wherever_models_lie(world: World, hu
     assert done.returncode == 0, done.stderr
 
 
-def test_an_offline_hub_client_is_not_made_to_fetch(world: World, hub: Hub, monkeypatch: Any, capfd: Any) -> None:
+def test_an_offline_hub_client_is_not_made_to_fetch(
+    world: World, hub: HuggingFaceSource, monkeypatch: Any, capfd: Any
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.save()
@@ -289,7 +299,7 @@ def test_an_offline_hub_client_is_not_made_to_fetch(world: World, hub: Hub, monk
     assert not hub.api.asked
 
 
-def test_a_network_that_fails_is_no_opinion_about_the_model(world: World, hub: Hub, capfd: Any) -> None:
+def test_a_network_that_fails_is_no_opinion_about_the_model(world: World, hub: HuggingFaceSource, capfd: Any) -> None:
     world.manifest["candidate"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.save()
     hub.close()
@@ -297,7 +307,9 @@ def test_a_network_that_fails_is_no_opinion_about_the_model(world: World, hub: H
     assert "cannot be reached" in capfd.readouterr().err
 
 
-def test_a_judge_behind_an_endpoint_that_has_the_name_of_a_pinned_candidate_is_refused(world: World, hub: Hub) -> None:
+def test_a_judge_behind_an_endpoint_that_has_the_name_of_a_pinned_candidate_is_refused(
+    world: World, hub: HuggingFaceSource
+) -> None:
     world.manifest["candidate"] = {"source": f"hf://acme/bot@{COMMIT}"}
     world.manifest["name"] = "support"
     world.policy["judge"] = {"endpoint": "http://127.0.0.1:9/v1", "model": "acme/bot"}

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from support.forge import GITHUB_TOKEN, LOGIN, REGISTRY_TOKEN, Forge, Registry, taped, zipped
-from support.hub import COMMIT, TOKEN, Hub
+from support.hub import COMMIT, TOKEN, HuggingFaceSource
 from support.remote import Asked, Fault, Reply, Server, folder_site, serving, tree
 
 from ftgate.errors import ArtifactError, FtgateError
@@ -78,7 +78,7 @@ def test_names_in_a_listing_that_lead_elsewhere(resolve: Any, name: str) -> None
 
 
 def test_names_that_collide_on_the_hub(monkeypatch: Any, resolve: Any) -> None:
-    hub = Hub({"config.json": b"{}", "Config.json": b"[]"})
+    hub = HuggingFaceSource({"config.json": b"{}", "Config.json": b"[]"})
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     with pytest.raises(ArtifactError, match="one file where case does not count"):
         resolve("hf://acme/bot", COMMIT)
@@ -166,7 +166,7 @@ def test_an_archive_of_too_much(resolve: Any) -> None:
 
 
 def test_redirects_stay_on_allowed_hosts(files: dict[str, bytes], monkeypatch: Any, resolve: Any) -> None:
-    hub = Hub(files)
+    hub = HuggingFaceSource(files)
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     with pytest.raises(ArtifactError, match=f"redirects to {hub.cdn.host}, which is not an allowed host") as caught:
         resolve("hf://acme/bot", COMMIT, redirect_hosts=[])
@@ -222,7 +222,14 @@ def written(folder: Path) -> bytes:
 
 
 def test_no_secret_is_written_shown_or_sent_to_another_host(
-    hub: Hub, forge: Forge, registry: Registry, bucket: Any, resolve: Any, tmp_path: Path, capfd: Any, caplog: Any
+    hub: HuggingFaceSource,
+    forge: Forge,
+    registry: Registry,
+    bucket: Any,
+    resolve: Any,
+    tmp_path: Path,
+    capfd: Any,
+    caplog: Any,
 ) -> None:
     caplog.set_level("DEBUG")
     said = []
@@ -254,7 +261,7 @@ def test_no_secret_is_written_shown_or_sent_to_another_host(
         assert secret not in caplog.text
 
 
-def test_the_credentials_do_reach_their_own_host(hub: Hub, forge: Forge, resolve: Any) -> None:
+def test_the_credentials_do_reach_their_own_host(hub: HuggingFaceSource, forge: Forge, resolve: Any) -> None:
     resolve("hf://acme/bot", COMMIT)
     resolve("github://acme/bot/actions/artifacts/7")
     assert {a.headers.get("Authorization") for a in hub.api.asked} == {f"Bearer {TOKEN}"}

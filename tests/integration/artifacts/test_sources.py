@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from support.forge import Forge, Registry, taped, zipped
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import digest, folder_site, serving, tree
 
 from ftgate.artifacts.snapshot import take_snapshot
-from ftgate.artifacts.sources.objects import Objects
+from ftgate.artifacts.sources.objects import ObjectStoreSource
 from ftgate.errors import ArtifactError
 
 from .conftest import log_in
@@ -27,13 +27,13 @@ def same(snapshot: Any, adapter: Path) -> bool:
     return snapshot.digest == local.digest
 
 
-def test_hub(hub: Hub, resolve: Any, adapter: Path) -> None:
+def test_hub(hub: HuggingFaceSource, resolve: Any, adapter: Path) -> None:
     assert same(resolve("hf://acme/bot", COMMIT), adapter)
     assert same(resolve(f"hf://acme/bot@{COMMIT}"), adapter)
 
 
 def test_hub_folder_of_a_data_set(files: dict[str, bytes], monkeypatch: Any, resolve: Any, adapter: Path) -> None:
-    hub = Hub({f"v1/{name}": content for name, content in files.items()} | {"other.md": b"x"}, "datasets")
+    hub = HuggingFaceSource({f"v1/{name}": content for name, content in files.items()} | {"other.md": b"x"}, "datasets")
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     assert same(resolve("hf://datasets/acme/bot/v1", COMMIT), adapter)
     with pytest.raises(ArtifactError, match="not found"):
@@ -117,7 +117,7 @@ def test_any_file_system_of_fsspec(files: dict[str, bytes], resolve: Any, adapte
     memory = fsspec.filesystem("memory")
     for name, content in files.items():
         memory.pipe_file(f"/bucket/bot/{name}", content)
-    monkeypatch.setattr(Objects, "files", memory)
+    monkeypatch.setattr(ObjectStoreSource, "files", memory)
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:1")
     assert same(resolve("gs://bucket/bot"), adapter)
 
@@ -135,7 +135,7 @@ def test_any_file_system_of_fsspec(files: dict[str, bytes], resolve: Any, adapte
 def test_the_hub_says_why(
     files: dict[str, bytes], monkeypatch: Any, resolve: Any, access: str, token: bool, message: str
 ) -> None:
-    hub = Hub(files, access=access)
+    hub = HuggingFaceSource(files, access=access)
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     if not token:
         monkeypatch.setenv("HF_TOKEN", "")
@@ -144,7 +144,7 @@ def test_the_hub_says_why(
     hub.close()
 
 
-def test_a_missing_repository_and_a_missing_commit_are_told_apart(hub: Hub, resolve: Any) -> None:
+def test_a_missing_repository_and_a_missing_commit_are_told_apart(hub: HuggingFaceSource, resolve: Any) -> None:
     with pytest.raises(ArtifactError, match="no such repository"):
         resolve("hf://acme/other", COMMIT)
     with pytest.raises(ArtifactError, match="no commit ffff"):
@@ -152,7 +152,7 @@ def test_a_missing_repository_and_a_missing_commit_are_told_apart(hub: Hub, reso
 
 
 @pytest.mark.parametrize("reference", ["hf://acme/bot", "hf://acme/bot@main", "hf://acme/bot@0123abc"])
-def test_a_branch_is_no_revision(hub: Hub, resolve: Any, reference: str) -> None:
+def test_a_branch_is_no_revision(hub: HuggingFaceSource, resolve: Any, reference: str) -> None:
     with pytest.raises(ArtifactError, match="is not a full commit"):
         resolve(reference)
     assert not hub.api.asked

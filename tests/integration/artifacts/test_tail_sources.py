@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.hub import COMMIT, Hub
+from support.hub import COMMIT, HuggingFaceSource
 from support.remote import folder_site, serving, tree
 from support.world import write_full, write_rows
 
@@ -61,7 +61,7 @@ def policy(tmp_path: Path) -> Path:
 
 @pytest.mark.engine
 def test_model_log_and_training_data_are_fetched(
-    hub: Hub, data: str, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    hub: HuggingFaceSource, data: str, policy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "suite.jsonl"
     asked = (f"--queries={data}/log.jsonl", f"--training={data}/train.jsonl", f"--out={out}", "--n=20")
@@ -76,7 +76,7 @@ def test_model_log_and_training_data_are_fetched(
 
 
 def test_what_cannot_be_fetched_or_pooled_is_named(
-    hub: Hub,
+    hub: HuggingFaceSource,
     files: dict[str, bytes],
     data: str,
     policy: Path,

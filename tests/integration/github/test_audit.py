@@ -147,7 +147,7 @@ def test_a_later_block_of_the_same_candidate_counts(scene):
     assert answer(scene, "v1").allowed
     from ftgate.github.publish import publish
 
-    publish(scene.with_run(scene.desk(), "78"), scene.deliver(scene.report("block")))
+    publish(scene.with_run(scene.effects(), "78"), scene.deliver(scene.report("block")))
     assert not answer(scene, "v1").allowed
 
 
@@ -234,7 +234,7 @@ def test_a_waiver_after_a_run_that_judged_nothing_clears_nothing(hub, scene):
 
     from ftgate.github.publish import publish
 
-    assert int(publish(replace(scene.desk(), redo=fail), scene.deliver(scene.report("pass")))) == 3
+    assert int(publish(replace(scene.effects(), redo=fail), scene.deliver(scene.report("pass")))) == 3
     assert read_ledger(scene.client(), BRANCH).records[-1].models == ()
     give(scene)
     assert hub.status_of(head).state == "error"
@@ -248,10 +248,10 @@ def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
     payload = events.merge_group(queued, scene.base)
     assert scene.publish(scene.report("block"), event="merge_group", payload=payload) == 0
     scene.push({"README.md": "more\n"})
-    desk = scene.with_run(scene.desk(event="merge_group", payload=payload), "79")
+    effects = scene.with_run(scene.effects(event="merge_group", payload=payload), "79")
     from ftgate.github.publish import publish
 
-    assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
+    assert int(publish(effects, scene.deliver(scene.report("block")))) == 1
 
 
 def test_a_waiver_from_a_maintainers_own_machine_is_no_tampering(hub, scene):

@@ -43,10 +43,10 @@ def local(**sources: str) -> str:
     return yaml.safe_dump(found | {key: {"source": value} for key, value in sources.items()})
 
 
-def parcel(scene: Scene, **desk) -> tuple[list[str], dict[str, str]]:
+def parcel(scene: Scene, **effects) -> tuple[list[str], dict[str, str]]:
     """The manifests, and every file of the parcel."""
     out = scene.folder / "job"
-    found = fetch(scene.client(), scene.desk(**desk).place, POLICY_PATH, out)
+    found = fetch(scene.client(), scene.effects(**effects).place, POLICY_PATH, out)
     files = {p.relative_to(out).as_posix(): p.read_text() for p in out.rglob("*") if p.is_file()}
     return found, files
 

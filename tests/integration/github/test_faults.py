@@ -160,9 +160,9 @@ def test_what_is_refused_for_good_ends_the_job_as_a_failure_of_the_gate(hub, sce
 
 def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
     scene.push()
-    desks = [scene.with_run(scene.desk(), str(run)) for run in range(4)]
+    desks = [scene.with_run(scene.effects(), str(run)) for run in range(4)]
     folders = scene.deliver(scene.report("block"))
-    jobs = [threading.Thread(target=publish, args=(desk, folders)) for desk in desks]
+    jobs = [threading.Thread(target=publish, args=(effects, folders)) for effects in desks]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -172,7 +172,7 @@ def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
     ours = [c for c in hub.comments if c.author == BOT and not c.minimised]
     assert len(ours) == 1
     # Whichever record another job's edit took out of the comment is in the ledger, and comes back with the next run.
-    publish(scene.with_run(scene.desk(), "4"), folders)
+    publish(scene.with_run(scene.effects(), "4"), folders)
     assert {r.run for r in read_trail(ours[0].body).records} == {"0", "1", "2", "3", "4"}
 
 
@@ -191,8 +191,8 @@ def test_a_job_that_wrote_over_anothers_record_puts_it_back(hub, tmp_path, ledge
     scene = Scene(hub, tmp_path, publish={"ledger": ledger})
     scene.push()
     folders = scene.deliver(scene.report("block"))
-    publish(scene.with_run(scene.desk(), "1"), folders)
-    late, quick = (scene.with_run(scene.desk(), run) for run in ("3", "2"))
+    publish(scene.with_run(scene.effects(), "1"), folders)
+    late, quick = (scene.with_run(scene.effects(), run) for run in ("3", "2"))
 
     def edit(comment, body, send=late.hub.edit_comment):
         """The late job has read the comment; before it writes, the quick one reads, writes and is done."""
@@ -205,7 +205,7 @@ def test_a_job_that_wrote_over_anothers_record_puts_it_back(hub, tmp_path, ledge
     (comment,) = hub.comments
     assert sorted(r.run for r in read_trail(comment.body).records) == ["1", "2", "3"]
     assert thread_history(scene.client(), 7, BOT, "ftgate/verdict").problems == ()
-    publish(scene.with_run(scene.desk(), "3"), folders)
+    publish(scene.with_run(scene.effects(), "3"), folders)
     before = hub.writes()
-    publish(scene.with_run(scene.desk(), "3"), folders)
+    publish(scene.with_run(scene.effects(), "3"), folders)
     assert hub.writes() == before

@@ -18,7 +18,7 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
 from ftgate.github.comment import read_trail
-from ftgate.github.event import read_place
+from ftgate.github.event import read_target
 from ftgate.github.failure_file import FAILURE
 from ftgate.github.publish import announce, publish
 from ftgate.jobs.prepare import asked_suite
@@ -134,7 +134,7 @@ def test_an_author_who_is_not_the_tokens_owner_makes_no_second_comment(hub, scen
     scene.push()
     for word in ("block", "pass"):
         folders = scene.deliver(scene.report(word))
-        publish(replace(scene.desk(), author=author), folders)
+        publish(replace(scene.effects(), author=author), folders)
         (body,) = scene.thread()
     assert [r.verdict for r in read_trail(body).records] == ["block", "allow"]
     assert "Allow" in body
@@ -357,7 +357,7 @@ def test_a_manifest_that_is_a_link_is_refused(hub, scene):
 
 def test_a_newer_head_keeps_its_comment_and_the_older_result_its_status(hub, scene):
     old = scene.push()
-    late = scene.desk()
+    late = scene.effects()
     new = scene.push({"models/bot.yaml": reports.manifest(version="v2")})
     scene.publish(scene.report("pass", version="v2"))
     body = hub.comments[0].body.split("<details><summary>History")[0]
@@ -548,10 +548,10 @@ def test_a_manual_run_for_a_pull_request(hub, scene):
 
 
 def test_an_enterprise_server_s_address_works(hub, scene):
-    from ftgate.github.client import Hub, connect
+    from ftgate.github.client import GitHubRepo, connect
 
     client = connect(f"{hub.url}/api/v3", "token", pause=None, backoff=0)
-    found = Hub(client, events.REPOSITORY, lambda _: None)
+    found = GitHubRepo(client, events.REPOSITORY, lambda _: None)
     assert found.login() == BOT
     assert found.text_at(POLICY_PATH, "main") == scene.text
 
@@ -588,7 +588,7 @@ def test_a_suite_that_only_points_to_its_content_must_not_change_with_a_model(hu
 def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
     """Else the next push could return to that commit, whose status is a success by now."""
     bad = scene.push()
-    late = scene.desk()
+    late = scene.effects()
     scene.push({"models/bot.yaml": reports.manifest(version="v0")})
     from ftgate.github.publish import publish
 
@@ -625,7 +625,7 @@ def test_a_pull_request_that_was_pointed_at_a_weaker_branch_meanwhile_is_an_erro
     head = scene.push(fork=event == "pull_request_target")
     payload = events.pull_request(hub.pulls[7])
     hub.pulls[7].base = "weak"
-    assert int(announce(scene.desk(event=event, payload=payload))) == 3
+    assert int(announce(scene.effects(event=event, payload=payload))) == 3
     assert scene.publish(reports.report(loose, "pass"), event=event, payload=payload) == 3
     found, text = state(hub, head)
     assert found == "error"
@@ -638,8 +638,8 @@ def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene, oth
     head = scene.push({"models/bot.yaml": reports.manifest()})
     hub.git.move("elsewhere", head)
     head = scene.push({f"docs/{n}.md": "words" for n in range(others)})
-    desk = scene.desk()
-    asked = desk.hub.read
+    effects = scene.effects()
+    asked = effects.hub.read
     located: list[str] = []
 
     def flip(path: str, what: str, **more: object) -> object:
@@ -648,8 +648,8 @@ def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene, oth
         located.append(path)
         return asked(path, what, **more)
 
-    desk.hub.read = flip
-    assert int(announce(desk)) == 0
+    effects.hub.read = flip
+    assert int(announce(effects)) == 0
     assert "/pulls/7" in located
     assert state(hub, head)[0] == "pending"
 
@@ -669,10 +669,10 @@ def test_a_change_of_many_files_is_judged_on_the_pull_request_and_in_the_queue(h
 
 def test_a_report_that_comes_after_the_merge_is_still_of_the_change(hub, scene):
     head = scene.push()
-    desk = scene.desk()
+    effects = scene.effects()
     hub.git.move("main", head)
     hub.pulls[7].state, hub.pulls[7].merged = "closed", True
-    assert int(publish(desk, scene.deliver(scene.report("block")))) == 1
+    assert int(publish(effects, scene.deliver(scene.report("block")))) == 1
     assert state(hub, head)[0] == "failure"
 
 
@@ -756,5 +756,5 @@ def test_a_folder_with_a_link_in_it_is_not_read(hub, scene, tmp_path: Path):
 
 def test_the_place_knows_its_run(scene):
     scene.push()
-    place = read_place(events.environment("push", events.TIP), events.push())
+    place = read_target(events.environment("push", events.TIP), events.push())
     assert place.run_url == "https://github.test/acme/models/actions/runs/77"

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ftgate.github.actions_runner import Runner
-from ftgate.github.client import Hub, connect
-from ftgate.github.event import read_place
-from ftgate.github.pr_state import Desk
+from ftgate.github.actions_runner import ActionsFiles
+from ftgate.github.client import GitHubRepo, connect
+from ftgate.github.event import read_target
+from ftgate.github.pr_state import Effects
 from ftgate.github.publish import announce, publish
 from support import reports
 from support.github import events
@@ -44,34 +44,36 @@ class Scene:
         self.hub.pulls[number] = PullRequest(number, head, self.base, source=source)
         return head
 
-    def desk(self, event: str = "pull_request", payload: dict[str, Any] | None = None, **env: str) -> Desk:
+    def effects(self, event: str = "pull_request", payload: dict[str, Any] | None = None, **env: str) -> Effects:
         """The effects of one job; its clock goes on by a minute with each."""
         payload = payload or events.pull_request(self.hub.pulls[NUMBER])
-        place = read_place({**events.environment(event, events.MERGE), **env}, payload)
+        place = read_target({**events.environment(event, events.MERGE), **env}, payload)
         self.minutes += 1
         time = datetime(2025, 3, 4, 9, tzinfo=UTC) + timedelta(minutes=self.minutes)
-        return Desk(
+        return Effects(
             hub=self.client(),
             place=place,
-            runner=Runner(self.folder / "output", self.folder / "summary"),
+            runner=ActionsFiles(self.folder / "output", self.folder / "summary"),
             now=lambda: time.isoformat(timespec="seconds"),
             say=self.said.append,
             command=self.said.append,
         )
 
-    def client(self, token: str = "token", sleep: Callable[[float], None] = lambda _: None, **options: Any) -> Hub:
+    def client(
+        self, token: str = "token", sleep: Callable[[float], None] = lambda _: None, **options: Any
+    ) -> GitHubRepo:
         client = connect(self.hub.url, token, pause=None, backoff=0, **options)
-        return Hub(client, events.REPOSITORY, sleep)
+        return GitHubRepo(client, events.REPOSITORY, sleep)
 
     def deliver(self, *found: Any) -> list[Path]:
         return [reports.delivered(self.folder / f"out-{i}", r) for i, r in enumerate(found)]
 
-    def pending(self, **desk: Any) -> int:
-        return int(announce(self.desk(**desk)))
+    def pending(self, **effects: Any) -> int:
+        return int(announce(self.effects(**effects)))
 
-    def publish(self, *found: Any, folders: Sequence[Path] | None = None, **desk: Any) -> int:
+    def publish(self, *found: Any, folders: Sequence[Path] | None = None, **effects: Any) -> int:
         """Publish reports, or whatever lies in ``folders``."""
-        return int(publish(self.desk(**desk), self.deliver(*found) if folders is None else folders))
+        return int(publish(self.effects(**effects), self.deliver(*found) if folders is None else folders))
 
     def report(self, forgetting: str = "pass", **more: Any) -> Any:
         return reports.report(self.policy, forgetting, **more)
@@ -92,5 +94,5 @@ class Scene:
         """The bodies of our comments that are not folded."""
         return [c.body for c in self.hub.comments if c.author == "github-actions[bot]" and not c.minimised]
 
-    def with_run(self, desk: Desk, run: str) -> Desk:
-        return replace(desk, place=replace(desk.place, run=run))
+    def with_run(self, effects: Effects, run: str) -> Effects:
+        return replace(effects, place=replace(effects.place, run=run))

@@ -14,7 +14,7 @@ from typing import Any
 
 from ftgate.github.audit.history import waive
 from ftgate.github.comment import TRAIL_OPENS
-from ftgate.github.pr_state import Desk
+from ftgate.github.pr_state import Effects
 from ftgate.github.publish import announce, publish
 from ftgate.report.render import MARKER
 from support import reports
@@ -69,28 +69,28 @@ class Job:
         if outcome == "waived":
             scene.publish(scene.report("block"), event="pull_request_target")
             settings = {"days": 7, "branch": "ftgate-ledger", "context": "ftgate/verdict", "author": BOT}
-            now = scene.desk().now()
+            now = scene.effects().now()
             waive(scene.client(), NUMBER, "boss", reports.digest("bot v1"), "urgent", now=now, **settings)
         event, env = self._payload(head, files)
-        desk = scene.desk(event=self.event.split()[0], payload=event, **env)
+        effects = scene.effects(event=self.event.split()[0], payload=event, **env)
         if superseded:
             self.heads[scene.push({"models/bot.yaml": reports.manifest(version="v2")}, fork=self.fork)] = "a newer head"
-        sha, state, made = self._do(desk, outcome, "")
+        sha, state, made = self._do(effects, outcome, "")
         if made == "yes":
             return sha, state, made
-        _, _, edited = self._do(desk, outcome, EARLIER)
+        _, _, edited = self._do(effects, outcome, EARLIER)
         return sha, state, "over an earlier one" if edited == "yes" else edited
 
-    def _do(self, desk: Desk, outcome: str, earlier: str) -> tuple[str, str, str]:
+    def _do(self, effects: Effects, outcome: str, earlier: str) -> tuple[str, str, str]:
         """One run of the job, where nothing but the comment ``earlier`` is there."""
         hub = self.hub
         hub.statuses.clear()
         hub.comments[:] = [IssueComment(1, NUMBER, BOT, earlier)] if earlier else []
         if outcome == "pending":
-            announce(desk)
+            announce(effects)
         else:
             found = FOUND.get(outcome)
-            publish(desk, self.scene.deliver(self.scene.report(found)) if found else [])
+            publish(effects, self.scene.deliver(self.scene.report(found)) if found else [])
         assert not hub.invalid
         ((sha, state),) = {(self.heads[s.sha], s.state) for s in hub.statuses} or {("–", "none")}
         return sha, state, self._commented(earlier)

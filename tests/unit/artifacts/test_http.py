@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.artifacts.sources.base import TransientError
-from ftgate.artifacts.sources.http import Http, require_success
+from ftgate.artifacts.sources.http import HttpClient, require_success
 from ftgate.errors import ArtifactError
 
 
@@ -61,4 +61,4 @@ def test_statuses_that_are_final(status: int) -> None:
     ],
 )
 def test_hosts(netloc: str, hosts: list[str], expected: bool) -> None:
-    assert Http("https://home.example", hosts, "how").permits(netloc) is expected
+    assert HttpClient("https://home.example", hosts, "how").permits(netloc) is expected

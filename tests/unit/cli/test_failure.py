@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.cli.failure import FILE, HIDDEN, LONGEST, Reason, safe_line, secrets_in
+from ftgate.cli.failure import FILE, HIDDEN, LONGEST, FailureFile, safe_line, secrets_in
 from ftgate.cli.main import main
 
 SECRETS = {"JUDGE_API_KEY": "correct horse", "HF_TOKEN": "hf_abcdefghijklmnop", "INPUT_TOKEN": "hush-hush"}
@@ -68,6 +68,6 @@ def test_a_command_that_fails_leaves_its_reason_where_it_is_asked_for(tmp_path: 
 
 
 def test_a_reason_that_cannot_be_written_hides_nothing(tmp_path: Path):
-    Reason({FILE: str(tmp_path)}).leave("broken")
-    Reason({}).leave("broken")
+    FailureFile({FILE: str(tmp_path)}).leave("broken")
+    FailureFile({}).leave("broken")
     assert json.dumps(list(tmp_path.iterdir())) == "[]"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.contamination import Index, Sighting, index, segments, words
+from ftgate.contamination import Index, Match, index, segments, words
 
 
 def counted(n: int, prefix: str = "w") -> str:
@@ -18,7 +18,7 @@ def counted(n: int, prefix: str = "w") -> str:
 
 def found(
     prompts: Sequence[str], rows: Sequence[str], answers: Sequence[str | None] = ()
-) -> tuple[dict[int, Sighting], dict[int, Sighting]]:
+) -> tuple[dict[int, Match], dict[int, Match]]:
     index = Index(prompts, answers)
     for line, row in enumerate(rows, 1):
         index.add(line, (row,), (row,))
@@ -45,7 +45,7 @@ def found(
 )
 def test_the_length_of_an_item_says_what_tells_it(prompt: str, row: str, by: str | None) -> None:
     contained, _ = found([prompt], ["other", row])
-    assert contained == ({0: Sighting(2, by)} if by else {})
+    assert contained == ({0: Match(2, by)} if by else {})
 
 
 @pytest.mark.parametrize(("texts", "contaminated"), [(10, True), (11, False)])
@@ -64,7 +64,7 @@ def test_a_question_under_many_instructions_is_found(
     monkeypatch.setattr(index, "BATCH", batch)
     rows = [f"instruction number {i}: {counted(size)} answer with {i} words" for i in range(60)]
     contained, _ = found([counted(size), counted(size)], rows)
-    assert contained == (dict.fromkeys((0, 1), Sighting(1, "whole prompt")) if contaminated else {})
+    assert contained == (dict.fromkeys((0, 1), Match(1, "whole prompt")) if contaminated else {})
 
 
 def test_an_instruction_that_items_share_with_training_data_contaminates_none() -> None:
@@ -76,37 +76,37 @@ def test_an_instruction_that_items_share_with_training_data_contaminates_none() 
 def test_another_ngram_of_the_same_item_still_tells_it() -> None:
     common, rare = counted(13), counted(13, "r")
     rows = [f"{common} number {i}" for i in range(50)] + [f"see {rare}"]
-    assert found([f"{common} {rare}"], rows)[0] == {0: Sighting(51, "13-gram")}
+    assert found([f"{common} {rare}"], rows)[0] == {0: Match(51, "13-gram")}
 
 
 def test_rows_that_were_repeated_in_training_stay_evidence() -> None:
-    assert found([counted(30)], [f"before {counted(20)}"] * 500)[0] == {0: Sighting(1, "13-gram")}
+    assert found([counted(30)], [f"before {counted(20)}"] * 500)[0] == {0: Match(1, "13-gram")}
 
 
 def test_a_whole_prompt_counts_however_often_it_was_trained_on() -> None:
     index = Index([counted(20)])
     for line in range(1, 41):
         index.add(line, (counted(20),), (counted(20), f"answer {line}"))
-    assert index.found()[0] == {0: Sighting(1, "whole prompt")}
+    assert index.found()[0] == {0: Match(1, "whole prompt")}
 
 
 def test_a_long_reference_answer_leaks_wherever_it_stands_and_a_short_one_does_not() -> None:
     answers = [counted(20, "a"), counted(12, "b"), None]
     rows = [f"so: {counted(13, 'a')}", f"so: {counted(12, 'b')}"]
-    assert found(["q one", "q two", "q three"], rows, answers)[0] == {0: Sighting(1, "13-gram of the answer")}
+    assert found(["q one", "q two", "q three"], rows, answers)[0] == {0: Match(1, "13-gram of the answer")}
 
 
 def test_a_short_prompt_counts_in_the_users_turn_alone() -> None:
     for turns, contaminated in ((("hello there",), True), (("what?", "hello there"), True), (("what?",), False)):
         index = Index(["Hello there"])
         index.add(7, turns, ("user", *turns, "assistant", "hello there"))
-        assert index.found()[0] == ({0: Sighting(7, "whole prompt")} if contaminated else {})
+        assert index.found()[0] == ({0: Match(7, "whole prompt")} if contaminated else {})
 
 
 def test_several_turns_are_one_prompt_too() -> None:
     index = Index([f"{counted(5)}\n{counted(4, 'x')}"])
     index.add(1, (counted(5), counted(4, "x")), ())
-    assert index.found()[0] == {0: Sighting(1, "whole prompt")}
+    assert index.found()[0] == {0: Match(1, "whole prompt")}
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_several_turns_are_one_prompt_too() -> None:
 )
 def test_a_chat_template_is_taken_off(text: str) -> None:
     assert ["what", "now"] in [words(part) for part in segments(text)]
-    assert found(["What now?"], [text])[0] == {0: Sighting(1, "whole prompt")}
+    assert found(["What now?"], [text])[0] == {0: Match(1, "whole prompt")}
 
 
 def test_a_template_in_the_item_is_taken_off_too() -> None:
-    assert found(["User: What now?"], ["What now?"])[0] == {0: Sighting(1, "whole prompt")}
+    assert found(["User: What now?"], ["What now?"])[0] == {0: Match(1, "whole prompt")}
     chat = f"Human: {counted(9)}\nAssistant: {counted(9, 'a')}"
-    assert found([chat], [f"{counted(9)} {counted(9, 'a')} and more"])[0] == {0: Sighting(1, "13-gram")}
+    assert found([chat], [f"{counted(9)} {counted(9, 'a')} and more"])[0] == {0: Match(1, "13-gram")}
 
 
 def test_ordinary_text_is_no_template() -> None:
@@ -145,7 +145,7 @@ def test_nearly_the_same_words_go_to_review(changed: int, reviewed: bool) -> Non
     contained, alike = found([counted(30)], [" ".join(said)])
     assert contained == {}
     likeness = (30 - changed) / (30 + changed)
-    assert alike == ({0: Sighting(1, "nearly the same words", pytest.approx(likeness))} if reviewed else {})
+    assert alike == ({0: Match(1, "nearly the same words", pytest.approx(likeness))} if reviewed else {})
 
 
 def test_the_same_data_twice_is_wholly_contaminated_and_foreign_data_not_at_all() -> None:

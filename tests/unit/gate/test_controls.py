@@ -10,7 +10,7 @@ import pytest
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.gate.controls import TOO_LENIENT, noisy, same_model
+from ftgate.gate.controls import TOO_LENIENT, compare_with_itself, failed_aa
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.target import Target
@@ -21,7 +21,7 @@ FORGETTING, TARGET, CALIBRATION = Forgetting(dataset="x"), Target(dataset="x"), 
 
 
 def compared(first: np.ndarray, again: np.ndarray, m: Any = FORGETTING) -> dict[str, Any]:
-    return same_model(first.astype(float), again.astype(float), m, RULES, 0)
+    return compare_with_itself(first.astype(float), again.astype(float), m, RULES, 0)
 
 
 @pytest.mark.parametrize("n", [20, 50, 100, 200])
@@ -63,7 +63,7 @@ def test_calibration_sees_a_change_of_confidence_that_changes_no_answer(confiden
     pairs = [lettered(i, confidence) for i in range(100)]
     scored = score_pairs(lambda _: "choice", pairs)
     assert scored.base.tolist() == scored.candidate.tolist()
-    found = same_model(*CALIBRATION.per_item(pairs, scored), CALIBRATION, RULES, 0)
+    found = compare_with_itself(*CALIBRATION.per_item(pairs, scored), CALIBRATION, RULES, 0)
     assert found["ok"] is ok, found
     assert found["change"] == pytest.approx(0.75 - confidence, abs=1e-9)
 
@@ -77,5 +77,5 @@ def test_a_missing_answer_says_nothing_about_confidence() -> None:
 
 def test_the_noisy_ones_are_named() -> None:
     controls = {"a_a": {"target": {"ok": True}, "tail": {"ok": False}}}
-    assert noisy(controls) == {"tail"}
+    assert failed_aa(controls) == {"tail"}
     assert TOO_LENIENT["ok"] is None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.gate.controls import SPOILT_SHARE, spoil
+from ftgate.gate.controls import CORRUPTED_SHARE, corrupt_answers
 from ftgate.scoring.rules import choice, exact
 
 
@@ -27,9 +27,9 @@ def lettered(i: int, probabilities: tuple[float, ...]) -> Pair:
 @given(st.integers(2, 60))
 def test_three_in_ten_are_spoilt_and_nothing_else(n: int) -> None:
     pairs = [free(i) for i in range(n)]
-    spoilt = spoil(pairs, np.random.default_rng(0))
+    spoilt = corrupt_answers(pairs, np.random.default_rng(0))
     changed = [p for p, q in zip(spoilt, pairs, strict=True) if p.candidate != q.base]
-    assert len(changed) == int(np.ceil(SPOILT_SHARE * n))
+    assert len(changed) == int(np.ceil(CORRUPTED_SHARE * n))
     assert all(exact(p.item, p.candidate[0]) == 0 for p in changed)
     assert all(p.base == q.base for p, q in zip(spoilt, pairs, strict=True))
 
@@ -37,7 +37,7 @@ def test_three_in_ten_are_spoilt_and_nothing_else(n: int) -> None:
 @given(st.integers(0, 2), st.permutations([0.6, 0.3, 0.1]).map(tuple))
 def test_a_spoilt_letter_is_surely_and_steadily_wrong(i: int, probabilities: tuple[float, ...]) -> None:
     pair = lettered(i, probabilities)
-    (bad,) = spoil([pair], np.random.default_rng(0))
+    (bad,) = corrupt_answers([pair], np.random.default_rng(0))
     assert choice(bad.item, bad.candidate[0]) == 0
     believed = {
         (int(np.argmax(answer.option_logprobs)) + rotation) % 3 for rotation, answer in enumerate(bad.candidate)

@@ -9,13 +9,13 @@ from support import reports
 from unit.report import markdown, samples
 from unit.report.test_escape import HOSTILE, TRICKS
 
-from ftgate.github.audit.record import Chain, ModelEntry, Record
+from ftgate.github.audit.record import Ledger, ModelEntry, Record
 from ftgate.github.changed_manifests import BaseChange
 from ftgate.github.comment import (
     HISTORY,
     HISTORY_LIMIT,
+    CommentSection,
     Page,
-    Section,
     _size,
     compose,
     difference,
@@ -52,8 +52,8 @@ def page(trick: str) -> Page:
         verdict="block",
         head=HEAD,
         sections=(
-            Section(trick, "block", samples.hostile(trick)),
-            Section(trick, "error", None, (trick, trick)),
+            CommentSection(trick, "block", samples.hostile(trick)),
+            CommentSection(trick, "error", None, (trick, trick)),
         ),
         problems=(trick,),
         policy="0" * 64,
@@ -76,13 +76,13 @@ def safe(text: str) -> None:
 
 @pytest.mark.parametrize("trick", [*TRICKS, *CLOSERS], ids=range(len(TRICKS) + len(CLOSERS)))
 def test_nothing_that_a_stranger_wrote_acts(trick):
-    safe(compose(page(trick), Chain().then(record(trick))))
+    safe(compose(page(trick), Ledger().then(record(trick))))
 
 
 @settings(deadline=None, max_examples=40)
 @given(HOSTILE)
 def test_no_text_at_all_acts(text):
-    body = compose(page(text), Chain().then(record(text)))
+    body = compose(page(text), Ledger().then(record(text)))
     safe(body)
     assert read_trail(body).records == (record(text),)
 
@@ -90,7 +90,7 @@ def test_no_text_at_all_acts(text):
 @settings(deadline=None, max_examples=25)
 @given(st.lists(HOSTILE, min_size=1, max_size=6))
 def test_the_trail_is_read_back_as_it_was_written(texts):
-    chain = Chain()
+    chain = Ledger()
     for n, text in enumerate(texts):
         chain = chain.then(record(text, n))
     body = compose(Page("block", HEAD), chain)
@@ -104,7 +104,7 @@ def test_the_trail_is_read_back_as_it_was_written(texts):
 
 
 def test_headings_are_ours_alone():
-    body = compose(page("# Allowed"), Chain().then(record()))
+    body = compose(page("# Allowed"), Ledger().then(record()))
     tokens = markdown.tokens(body)
     headings = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"]
     assert len(headings) > 3
@@ -113,8 +113,8 @@ def test_headings_are_ours_alone():
 
 def test_a_comment_with_everything_too_long_fits_and_says_what_is_missing():
     huge = samples.huge()
-    sections = tuple(Section(f"m{i}", "block", huge if i < 3 else samples.blocked()) for i in range(60))
-    chain = Chain()
+    sections = tuple(CommentSection(f"m{i}", "block", huge if i < 3 else samples.blocked()) for i in range(60))
+    chain = Ledger()
     for n in range(300):
         chain = chain.then(record("x" * 300, n))
     diff = difference("a\n" * 9000, "b\n" * 9000, "p.yml")
@@ -129,13 +129,13 @@ def test_a_comment_with_everything_too_long_fits_and_says_what_is_missing():
 
 
 def test_a_trail_that_begins_late_with_room_to_spare_lost_its_beginning():
-    chain = Chain().then(record(n=0)).then(record(n=1)).then(record(n=2))
+    chain = Ledger().then(record(n=0)).then(record(n=1)).then(record(n=2))
     assert missing_from(chain) == ""
-    assert missing_from(Chain(chain.links[2:])).startswith("records 1 to 2")
+    assert missing_from(Ledger(chain.links[2:])).startswith("records 1 to 2")
 
 
 def test_a_waiver_goes_on_top_once():
-    body = compose(Page("block", HEAD, (Section("bot", "block", samples.blocked()),)), Chain().then(record()))
+    body = compose(Page("block", HEAD, (CommentSection("bot", "block", samples.blocked()),)), Ledger().then(record()))
     waiver = record(kind="waiver", by="maintainer", reason="urgent", expires="2025-04-01", verdict="waived")
     once = with_waiver(body, waiver)
     assert once.startswith(f"{MARKER}\n### Waived\n**maintainer** let ")
@@ -144,5 +144,5 @@ def test_a_waiver_goes_on_top_once():
 
 
 def test_a_body_without_a_trail_has_none():
-    assert read_trail("") == Chain()
-    assert read_trail("hello") == Chain()
+    assert read_trail("") == Ledger()
+    assert read_trail("hello") == Ledger()

@@ -6,12 +6,12 @@ import pytest
 from support.github import events, models
 
 from ftgate.errors import ConfigurationError
-from ftgate.github.event import READERS, STATES, Place, Posting, posting, read_place
+from ftgate.github.event import READERS, STATES, Posting, RunTarget, posting, read_target
 
 
-def place_of(event: str, fork: bool) -> Place:
+def place_of(event: str, fork: bool) -> RunTarget:
     sha = events.MERGE if event.startswith("pull_request") else events.TIP
-    return read_place(events.environment(event, sha), events.PAYLOADS[event][fork])
+    return read_target(events.environment(event, sha), events.PAYLOADS[event][fork])
 
 
 def test_a_pull_request_is_reported_on_at_its_head_never_at_the_merge_commit():
@@ -30,12 +30,12 @@ def test_a_fork_is_known_by_its_repository(event):
 def test_a_fork_that_was_deleted_is_a_fork():
     payload = events.pull_request()
     payload["pull_request"]["head"]["repo"] = None
-    assert read_place(events.environment("pull_request", events.MERGE), payload).fork
+    assert read_target(events.environment("pull_request", events.MERGE), payload).fork
 
 
 def test_a_draft_is_reported_on_like_any_other():
     payload = events.pull_request(draft=True)
-    place = read_place(events.environment("pull_request", events.MERGE), payload)
+    place = read_target(events.environment("pull_request", events.MERGE), payload)
     assert place.draft
     assert posting(place, "block") == Posting(events.HEAD, "failure", "yes")
 
@@ -44,7 +44,7 @@ def test_a_workflow_run_looks_its_pull_request_up_by_the_branch_that_the_platfor
     place = place_of("workflow_run", True)
     assert place.branch == ("stranger", "candidate")
     assert place.pull_request is None
-    pushed = read_place(events.environment("workflow_run", events.TIP), events.workflow_run(event="push"))
+    pushed = read_target(events.environment("workflow_run", events.TIP), events.workflow_run(event="push"))
     assert pushed.branch is None
 
 
@@ -55,7 +55,7 @@ def test_no_outcome_leaves_a_required_status_neutral():
 
 
 def test_a_new_branch_has_nothing_to_compare_with():
-    place = read_place(events.environment("push", events.TIP), events.push(before="0" * 40))
+    place = read_target(events.environment("push", events.TIP), events.push(before="0" * 40))
     assert place.base_sha == ""
 
 
@@ -74,14 +74,14 @@ def test_a_new_branch_has_nothing_to_compare_with():
 )
 def test_what_is_no_event_of_ours_is_named(event, payload, named):
     with pytest.raises(ConfigurationError, match=named):
-        read_place(events.environment(event, events.TIP), payload)
+        read_target(events.environment(event, events.TIP), payload)
 
 
 @pytest.mark.parametrize("repository", ["", "models", "acme/models/../other", "acme/models?x"])
 def test_a_repository_is_owner_and_name(repository):
     env = events.environment("push", events.TIP) | {"GITHUB_REPOSITORY": repository}
     with pytest.raises(ConfigurationError, match="GITHUB_REPOSITORY"):
-        read_place(env, events.push())
+        read_target(env, events.push())
 
 
 KINDS = {

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.github.audit.record import Chain, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
+from ftgate.github.audit.record import Ledger, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
 
 TEXT = st.text(max_size=40)
 
@@ -25,7 +25,7 @@ def record(n: int, name: str = "bot") -> Record:
 
 
 def chain(n: int, name: str = "bot") -> list[str]:
-    found = Chain()
+    found = Ledger()
     for i in range(n):
         found = found.then(record(i, name))
     return [link.line for link in found.links]
@@ -96,7 +96,7 @@ def test_only_the_canonical_form_is_a_record():
 
 
 def test_the_same_decision_is_not_written_twice_though_the_time_differs():
-    found = Chain().then(record(0))
+    found = Ledger().then(record(0))
     again = record(0).model_copy(update={"time": "later"})
     assert found.then(again) is found
     assert found.then(record(1)) is not found
@@ -105,7 +105,7 @@ def test_the_same_decision_is_not_written_twice_though_the_time_differs():
 def test_of_a_run_that_is_repeated_the_last_word_counts():
     allow = record(0)
     block, again = (allow.model_copy(update={"verdict": v, "time": t}) for v, t in (("block", "2"), ("allow", "3")))
-    found = Chain().then(allow).then(block)
+    found = Ledger().then(allow).then(block)
     assert found.find(again) is None
     found = found.then(again)
     assert [r.verdict for r in found.records] == ["allow", "block", "allow"]
@@ -117,7 +117,7 @@ def test_of_a_run_that_is_repeated_the_last_word_counts():
 
 def test_other_heads_and_a_waiver_do_not_come_between_a_run_and_its_repetition():
     waiver = record(0).model_copy(update={"kind": "waiver", "verdict": "waived"})
-    found = Chain().then(record(0)).then(record(1)).then(waiver)
+    found = Ledger().then(record(0)).then(record(1)).then(waiver)
     assert found.then(record(0)) is found
     other = waiver.model_copy(update={"by": "boss"})
     assert found.then(other).then(waiver).records == (*found.records, other)

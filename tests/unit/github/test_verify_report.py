@@ -12,7 +12,7 @@ from support import reports
 
 from ftgate.config.manifest import Manifest
 from ftgate.github import verify_report as inbox
-from ftgate.github.verify_report import Standard, disagreements, receive, unlike_manifest
+from ftgate.github.verify_report import Expected, disagreements, unlike_manifest, verify_report
 
 _, POLICY = reports.policy()
 
@@ -81,18 +81,18 @@ def test_doubts_may_turn_a_pass_into_a_hold():
 def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "answers.jsonl").write_text("")
-    assert receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "allow"
-    assert receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "block"))).verdict == "error"
+    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "allow"
+    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "block"))).verdict == "error"
     other = reports.report(POLICY, "pass")
     other.measurements["target"].change = 0.11
-    assert "target" in receive(folder, Standard(POLICY, redo=lambda _: other)).problems[0]
-    assert "ZeroDivisionError" in receive(folder, Standard(POLICY, redo=lambda _: 1 / 0)).problems[0]
-    assert receive(folder, Standard(POLICY)).verdict == "allow"
+    assert "target" in verify_report(folder, Expected(POLICY, redo=lambda _: other)).problems[0]
+    assert "ZeroDivisionError" in verify_report(folder, Expected(POLICY, redo=lambda _: 1 / 0)).problems[0]
+    assert verify_report(folder, Expected(POLICY)).verdict == "allow"
 
 
 def test_answers_that_were_taken_away_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
-    found = receive(folder, Standard(POLICY, redo=lambda _: reports.report(POLICY, "pass")))
+    found = verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass")))
     assert found.verdict == "error"
     assert found.problems == ("answers.jsonl is missing, so the decision could not be taken again",)
 
@@ -110,7 +110,7 @@ def test_a_report_about_files_without_a_digest_is_an_error(role, digest):
 )
 def test_what_is_no_report_is_an_error_and_no_crash(tmp_path: Path, content):
     (tmp_path / "report.json").write_text(content)
-    assert receive(tmp_path, Standard(POLICY)).verdict == "error"
+    assert verify_report(tmp_path, Expected(POLICY)).verdict == "error"
 
 
 def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
@@ -118,18 +118,18 @@ def test_provenance_of_any_shape_is_no_crash(tmp_path: Path):
         text = json.loads(reports.report(POLICY, "pass").model_dump_json())
         text["provenance"] = value
         (tmp_path / "report.json").write_text(json.dumps(text))
-        assert receive(tmp_path, Standard(POLICY)).verdict == "error"
+        assert verify_report(tmp_path, Expected(POLICY)).verdict == "error"
 
 
 def test_links_are_not_read(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "suites").mkdir()
     (folder / "suites" / "target.jsonl").symlink_to("/proc/self/environ")
-    assert "link" in receive(folder, Standard(POLICY)).problems[0]
+    assert "link" in verify_report(folder, Expected(POLICY)).problems[0]
     (folder / "suites" / "target.jsonl").unlink()
     link = tmp_path / "link"
     link.symlink_to(folder)
-    assert receive(link, Standard(POLICY)).verdict == "error"
+    assert verify_report(link, Expected(POLICY)).verdict == "error"
 
 
 @pytest.mark.parametrize("name", ["report.json", "job.json", "answers.jsonl", "suites/target.jsonl"])
@@ -140,7 +140,7 @@ def test_a_file_that_is_too_large_is_named_with_its_size_and_not_read(tmp_path: 
     most = inbox.LARGEST.get(path.name, inbox.LARGEST_OTHER)
     with path.open("wb") as file:
         file.truncate(most + 1)  # a hole: it takes no room on the disk
-    found = receive(folder, Standard(POLICY, redo=lambda _: pytest.fail("it was read")))
+    found = verify_report(folder, Expected(POLICY, redo=lambda _: pytest.fail("it was read")))
     assert found.verdict == "error"
     assert found.problems == (f"{path.name!r} in out has {most + 1:,} bytes, and at most {most:,} are read",)
 

@@ -12,9 +12,9 @@ from support import reports
 from unit.report import samples
 from unit.report.test_escape import HOSTILE
 
-from ftgate.github.actions_runner import Annotation, Runner, output_lines
+from ftgate.github.actions_runner import ActionsFiles, Annotation, output_lines
 from ftgate.github.audit.record import Record, quoted
-from ftgate.github.comment import Section
+from ftgate.github.comment import CommentSection
 from ftgate.github.commit_status import description
 from ftgate.github.event import STATES
 from ftgate.report.statement import PREDICATE, statement
@@ -24,7 +24,7 @@ RECORD = Record(time="now", repository="acme/models", head="a" * 40, verdict="bl
 
 @given(HOSTILE, st.sampled_from(sorted(STATES)), st.booleans())
 def test_a_status_is_one_line_of_140_characters_that_ends_with_its_record(text, outcome, newer):
-    sections = [Section(text, "block", samples.hostile(text)), Section(text, "error", None, (text,))]
+    sections = [CommentSection(text, "block", samples.hostile(text)), CommentSection(text, "error", None, (text,))]
     for found in (sections, sections[:1], sections[1:], []):
         said = description(outcome, found, [text], RECORD, "b" * 40 if newer else "")
         assert len(said) <= 140
@@ -60,12 +60,12 @@ def test_a_note_in_the_log_is_one_command(path, text):
 
 
 def test_files_that_the_runner_does_not_name_are_not_written():
-    Runner.of({}).set_outputs({"a": "b"})
-    Runner.of({}).write_summary("x")
+    ActionsFiles.of({}).set_outputs({"a": "b"})
+    ActionsFiles.of({}).write_summary("x")
 
 
 def test_a_summary_that_the_runner_would_drop_says_so(tmp_path: Path):
-    runner = Runner.of({"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")})
+    runner = ActionsFiles.of({"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")})
     runner.write_summary("ü" * 600_000)
     assert "too long" in (tmp_path / "summary").read_text(encoding="utf-8")
 

@@ -10,9 +10,9 @@ from support.evidence import decided, evidence_of, items
 
 from ftgate.domain import Answer, Finding, Pair, Status
 from ftgate.measurements.calibration import Calibration
-from ftgate.measurements.confidence import Beliefs, from_options
+from ftgate.measurements.confidence import Confidences, from_options
 from ftgate.scoring.rules import failure_of
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 
 CALIBRATION = Calibration(dataset="c", rotations=1)
 NAN = Answer(option_logprobs=(math.nan,) * 4)
@@ -28,7 +28,7 @@ def said(n: int) -> list[Answer]:
 
 def found(answers: list[Answer], base: list[Answer] | None = None) -> Finding:
     asked = items(len(answers))
-    scored = Scored.exact(asked, np.ones(len(asked)), np.ones(len(asked)), binary=True)
+    scored = PairedScores.exact(asked, np.ones(len(asked)), np.ones(len(asked)), binary=True)
     pairs = tuple(Pair(i, (b,), (c,)) for i, b, c in zip(asked, base or answers, answers, strict=True))
     return decided(CALIBRATION, evidence_of(scored, pairs=pairs, draws=2000))
 
@@ -77,7 +77,7 @@ def test_another_number_of_probabilities_than_of_options_is_named() -> None:
         found([*said(3), Answer(option_logprobs=(-1.0, -1.0)), *said(3)])
 
 
-def read(*rotations: tuple[float, ...]) -> Beliefs:
+def read(*rotations: tuple[float, ...]) -> Confidences:
     """What one model believes about one item of four options, the first right, from its probabilities by rotation."""
     answers = tuple(Answer(option_logprobs=tuple(math.log(p) for p in row)) for row in rotations)
     return from_options([(items(1)[0], answers)])

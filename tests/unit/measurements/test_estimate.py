@@ -10,32 +10,32 @@ import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Fitness, Status
+from ftgate.domain import JudgeValidation, Status
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import ABSOLUTE, RELATIVE, difference, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.scoring.rules import bounded
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import Floor, drop_bootstrap
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, drop_interval
 from ftgate.verdict import assess
 
 N = 200
-FIT = Fitness(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60)
+FIT = JudgeValidation(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60)
 FORGETTING = Forgetting(dataset="f", scorer="exact")
 JUDGED = Forgetting(dataset="f", scorer="judge")
 
 
-def binary(*cells: int) -> Scored:
-    return Scored.exact(items(sum(cells)), *right_or_wrong(*cells), binary=True)
+def binary(*cells: int) -> PairedScores:
+    return PairedScores.exact(items(sum(cells)), *right_or_wrong(*cells), binary=True)
 
 
-def graded(n: int, base: float = 0.8, candidate: float = 0.8, clusters: int = 0) -> Scored:
+def graded(n: int, base: float = 0.8, candidate: float = 0.8, clusters: int = 0) -> PairedScores:
     names = [f"c{i % clusters}" for i in range(n)] if clusters else []
-    return Scored.exact(items(n, clusters=names), np.full(n, base), np.full(n, candidate), binary=False)
+    return PairedScores.exact(items(n, clusters=names), np.full(n, base), np.full(n, candidate), binary=False)
 
 
 @pytest.mark.parametrize("unknown", [0, 1])
@@ -45,7 +45,7 @@ def test_the_judges_floor_is_taken_off_the_estimate_whether_or_not_every_grade_c
     ends = [(float(value), float(value)) for value in candidate]
     ends[:unknown] = [(0.0, 1.0)] * unknown
     scored = bounded(items(N), [(float(value), float(value)) for value in base], ends, binary=False)
-    found = drop(scored, evidence_of(scored, fitness=FIT), 0.1, np.random.default_rng(1))
+    found = drop(scored, evidence_of(scored, judge_validation=FIT), 0.1, np.random.default_rng(1))
     floor = Floor(FIT.floor, FIT.floor_variance, FIT.canaries)
     expected = drop_bootstrap(scored.base, scored.candidate, np.random.default_rng(1), draws=400, floor=floor)
     assert found.change == pytest.approx(expected.estimate)
@@ -55,7 +55,7 @@ def test_the_judges_floor_is_taken_off_the_estimate_whether_or_not_every_grade_c
 def test_the_interval_holds_the_estimate_where_the_candidate_scores_less_than_worthless_answers() -> None:
     base = [(0.7, 0.7)] * 19 + [(0.0, 1.0)] * 8
     scored = bounded(items(27), base, [(0.02, 0.02)] * 27, binary=False)
-    found = drop(scored, evidence_of(scored, fitness=FIT), 0.1, np.random.default_rng(1))
+    found = drop(scored, evidence_of(scored, judge_validation=FIT), 0.1, np.random.default_rng(1))
     assert found.interval[0] <= found.change <= found.interval[1]
     assert found.change > 1
 
@@ -101,12 +101,14 @@ def test_an_allowed_loss_of_the_target_takes_as_many_items_as_a_drop(scorer: str
         (JUDGED, graded(20), 100),
         (JUDGED, graded(50), 100),
         (JUDGED, graded(200, clusters=20), 300),
-        (FORGETTING, Scored.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 870),
+        (FORGETTING, PairedScores.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 870),
         (Target(dataset="t", scorer="judge"), graded(50, 0.8, 0.9), 100),
         (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 300),
     ],
 )
-def test_the_items_needed_count_every_reason_to_hold(measurement: Measurement, scored: Scored, needed: int) -> None:
+def test_the_items_needed_count_every_reason_to_hold(
+    measurement: Measurement, scored: PairedScores, needed: int
+) -> None:
     found = decided(measurement, evidence_of(scored))
     assert found.status is Status.INCONCLUSIVE
     assert found.claim.needed_n == needed
@@ -144,13 +146,13 @@ def test_what_is_no_score_is_named_with_its_item(measurement: Measurement, value
     tagged = items(60, tags=[("ambiguous",)] * 60)
     candidate = np.full(60, 0.5)
     candidate[7] = value
-    scored = Scored.exact(tagged, np.full(60, 0.5), candidate, binary=False)
+    scored = PairedScores.exact(tagged, np.full(60, 0.5), candidate, binary=False)
     with pytest.raises(ValueError, match=r"candidate score of item 'i7' = .*from 0 to 1"):
         measurement.compare(evidence_of(scored), np.random.default_rng(0))
 
 
 def test_no_items_are_named_too() -> None:
-    nothing = Scored.exact((), np.zeros(0), np.zeros(0), binary=True)
+    nothing = PairedScores.exact((), np.zeros(0), np.zeros(0), binary=True)
     for compare in (lambda: drop(nothing, evidence_of(nothing), 0.1, np.random.default_rng(0)),
                     lambda: difference(nothing, evidence_of(nothing), np.random.default_rng(0))):  # fmt: skip
         with pytest.raises(ValueError, match="no items"):
@@ -159,24 +161,24 @@ def test_no_items_are_named_too() -> None:
 
 def test_scores_of_other_items_are_refused() -> None:
     with pytest.raises(ValueError, match=r"base has shape \(200,\): one entry for each of 50 items"):
-        Scored.exact(items(50), np.ones(200), np.ones(200), binary=True)
+        PairedScores.exact(items(50), np.ones(200), np.ones(200), binary=True)
     with pytest.raises(ValueError, match=r"candidate has shape \(49,\)"):
-        Scored.exact(items(50), np.ones(50), np.ones(49), binary=True)
+        PairedScores.exact(items(50), np.ones(50), np.ones(49), binary=True)
 
 
 @pytest.mark.parametrize("rule", ["interval", "point"])
 @pytest.mark.parametrize("measurement", [JUDGED, Target(dataset="t", scorer="judge"), Tail(dataset="t")])
 @pytest.mark.parametrize(("unknown", "void"), [(2, False), (3, True), (N, True)])
 def test_scores_that_nobody_knows_pass_under_no_rule(
-    measurement: Measurement, rule: Literal["interval", "point"], unknown: int, void: bool
+    measurement: Measurement, rule: Literal["interval", "point"], unknown: int, invalid_reason: bool
 ) -> None:
     """Their middle, 0.5, lies within 10 % of a base of 0.54."""
     ends = [(0.0, 1.0)] * unknown + [(0.54, 0.54)] * (N - unknown)
     scored = bounded(items(N, tags=[("ambiguous",)] * N), [(0.54, 0.54)] * N, ends, binary=False)
     claim = measurement.compare(evidence_of(scored), np.random.default_rng(0))
-    assert (claim.void is not None) is void
+    assert (claim.invalid_reason is not None) is invalid_reason
     found = assess(claim, EvidenceSettings(rule=rule))
-    if void:
+    if invalid_reason:
         assert found.status is Status.INCONCLUSIVE
         assert f"the scores of {unknown} of {N} items are not known" in found.reason
         assert "'i0'" in found.reason

@@ -9,14 +9,14 @@ from support.evidence import described, evidence_of, items
 from ftgate.measurements.slices import LEAST_TOPIC, Part
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.ratio import PairedCounts, drop_interval
 
 TAIL = Tail(dataset="q", scorer="exact")
 TOPICS = [f"topic {t}" for t in range(5)]
 
 
-def scores(n: int, lost: dict[int, float], seed: int, alike: float = 0.9) -> Scored:
+def scores(n: int, lost: dict[int, float], seed: int, alike: float = 0.9) -> PairedScores:
     """Right or wrong answers to five topics in turn; one in ``lost`` loses that share of what the base got right.
 
     The models have a share ``alike`` of their luck in common.
@@ -26,14 +26,14 @@ def scores(n: int, lost: dict[int, float], seed: int, alike: float = 0.9) -> Sco
     rates = np.array([lost.get(i % 5, 0.0) for i in range(n)])
     same = rng.random(n) < alike  # noise that favours neither model
     other = np.where(same, right, (rng.random(n) < 0.8).astype(float))
-    return Scored.exact(items(n), right, other * (rng.random(n) >= rates), binary=True)
+    return PairedScores.exact(items(n), right, other * (rng.random(n) >= rates), binary=True)
 
 
-def part(scored: Scored, seed: int = 0) -> Part:
+def part(scored: PairedScores, seed: int = 0) -> Part:
     return Part(evidence_of(scored), 0.15, np.random.default_rng(seed), absolute=False)
 
 
-def groups(scored: Scored) -> dict[str, Scored]:
+def groups(scored: PairedScores) -> dict[str, PairedScores]:
     n = len(scored.items)
     return {name: scored.subset(list(range(t, n, 5))) for t, name in enumerate(TOPICS)}
 
@@ -58,14 +58,14 @@ def test_a_search_through_noise_confirms_no_more_than_it_may() -> None:
 def test_small_topics_and_topics_that_gained_are_not_searched() -> None:
     scored = scores(5 * LEAST_TOPIC - 5, {0: 0.9}, 0)
     assert part(scored).tested(scored, groups(scored)) == ()
-    same = Scored.exact(items(500), np.ones(500), np.ones(500), binary=True)
+    same = PairedScores.exact(items(500), np.ones(500), np.ones(500), binary=True)
     assert part(same).tested(same, groups(same)) == ()
 
 
-def tagged(scored: Scored) -> Scored:
+def tagged(scored: PairedScores) -> PairedScores:
     """Each item with the tag of one of six groups, none of which shares an item with topic 3."""
     tags = [() if i % 5 == 3 else (f"tag {i % 6}",) for i in range(len(scored.items))]
-    return Scored.exact(items(len(tags), tags), scored.base, scored.candidate, binary=True)
+    return PairedScores.exact(items(len(tags), tags), scored.base, scored.candidate, binary=True)
 
 
 def called_worse_for_nothing(runs: int, lost: dict[int, float]) -> float:
@@ -91,9 +91,9 @@ def test_the_same_in_many_runs(lost: dict[int, float]) -> None:
 
 def test_tags_and_topics_are_one_family_and_untested_topics_keep_their_places() -> None:
     """By hand: two tags and three places for topics are five tests, of which the first is at alpha / 5."""
-    quiet = Scored.exact(items(500), np.ones(500), np.ones(500), binary=True)
+    quiet = PairedScores.exact(items(500), np.ones(500), np.ones(500), binary=True)
     tags = [("code",)] * 40 + [("prose",)] * 460
-    scored = Scored.exact(items(500, tags), np.ones(500), np.repeat([0.0, 1.0], [6, 494]), binary=True)
+    scored = PairedScores.exact(items(500, tags), np.ones(500), np.repeat([0.0, 1.0], [6, 494]), binary=True)
     code = next(s for s in part(scored).tested(scored, groups(quiet)) if s.name == "code")
     expected = drop_interval(PairedCounts(34, 0, 6, 0), 0.05 / 5)
     assert code.interval == pytest.approx((expected.low, expected.high))

@@ -7,8 +7,8 @@ import pytest
 
 from ftgate.domain import Answer, Item, Message, Pair
 from ftgate.measurements.base import Evidence
-from ftgate.measurements.rule_agreement import second_opinion
-from ftgate.scoring.scores import Scored
+from ftgate.measurements.rule_agreement import rule_agreement
+from ftgate.scoring.scores import PairedScores
 
 
 def pair(i: int, base: str, candidate: str, *, checked: bool = True) -> Pair:
@@ -19,14 +19,14 @@ def pair(i: int, base: str, candidate: str, *, checked: bool = True) -> Pair:
 
 def evidence(pairs: list[Pair], base: list[float], candidate: list[float], *, graded: bool = True) -> Evidence:
     items = tuple(p.item for p in pairs)
-    scored = Scored.exact(items, np.array(base), np.array(candidate), binary=not graded)
+    scored = PairedScores.exact(items, np.array(base), np.array(candidate), binary=not graded)
     return Evidence(tuple(pairs), scored, 0.05, 200)
 
 
 def test_the_drop_by_rule_and_the_agreement() -> None:
     pairs = [pair(i, "7", "7" if i % 2 else "8") for i in range(40)] + [pair(99, "7", "8", checked=False)]
     grades = [0.9 if i % 2 else 0.2 for i in range(40)]
-    (part,), details = second_opinion(evidence(pairs, [0.9] * 41, [*grades, 0.0]))
+    (part,), details = rule_agreement(evidence(pairs, [0.9] * 41, [*grades, 0.0]))
     assert (part.n, part.base, part.candidate, part.change) == (40, 1.0, 0.5, 0.5)
     assert part.interval is not None
     assert part.interval[0] < 0.5 < part.interval[1]
@@ -36,13 +36,13 @@ def test_the_drop_by_rule_and_the_agreement() -> None:
 
 def test_a_judge_that_prefers_wrong_answers_is_seen() -> None:
     pairs = [pair(i, "7", "8") for i in range(30)]
-    _, details = second_opinion(evidence(pairs, [0.1] * 30, [0.9] * 30))
+    _, details = rule_agreement(evidence(pairs, [0.1] * 30, [0.9] * 30))
     assert details["judge_against_rules"]["auroc"] == 0.0
 
 
 def test_answers_all_alike_tell_nothing_about_the_judge() -> None:
     pairs = [pair(i, "7", "7") for i in range(30)]
-    (part,), details = second_opinion(evidence(pairs, [0.9] * 30, [0.8] * 30))
+    (part,), details = rule_agreement(evidence(pairs, [0.9] * 30, [0.8] * 30))
     assert part.change == 0
     assert details["judge_against_rules"] == {"rows": 30, "auroc": None, "auroc_low": None}
 
@@ -50,9 +50,9 @@ def test_answers_all_alike_tell_nothing_about_the_judge() -> None:
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_rows_are_left_out(n: int) -> None:
     pairs = [pair(i, "7", "7") for i in range(n)] + [pair(5, "a", "b", checked=False)]
-    assert second_opinion(evidence(pairs, [0.5] * (n + 1), [0.5] * (n + 1))) == ((), {})
+    assert rule_agreement(evidence(pairs, [0.5] * (n + 1), [0.5] * (n + 1))) == ((), {})
 
 
 def test_what_a_rule_scored_already_has_no_second_opinion() -> None:
     pairs = [pair(i, "7", "7") for i in range(30)]
-    assert second_opinion(evidence(pairs, [1.0] * 30, [1.0] * 30, graded=False)) == ((), {})
+    assert rule_agreement(evidence(pairs, [1.0] * 30, [1.0] * 30, graded=False)) == ((), {})

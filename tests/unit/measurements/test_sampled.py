@@ -13,7 +13,7 @@ from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
 from ftgate.measurements.base import seeded
 from ftgate.measurements.calibration import Calibration
-from ftgate.measurements.confidence import Beliefs, equivalent, from_samples, in_words
+from ftgate.measurements.confidence import Confidences, equivalent, from_samples, in_words
 from ftgate.scoring.rules import score_pairs
 from ftgate.stats.calibration import expected_calibration_error
 
@@ -113,7 +113,7 @@ def test_the_log_score_is_best_for_a_model_whose_agreement_is_its_accuracy() -> 
 
     def log_loss(rate: np.ndarray) -> float:
         agreed = rng.binomial(20, rate) / 20
-        found = Beliefs(agreed, correct, smoothed=(20 * agreed + 0.5) / 21).summary(10)["log_loss"]
+        found = Confidences(agreed, correct, smoothed=(20 * agreed + 0.5) / 21).summary(10)["log_loss"]
         return float(found)
 
     assert log_loss(truth) < min(log_loss(truth**0.3), log_loss(truth**3))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.evidence import described, items
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, Fitness, Item, Pair, Status
+from ftgate.domain import Answer, Finding, Item, JudgeValidation, Pair, Status
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
@@ -62,7 +62,9 @@ def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [{**row, "id": i, "graded": graded} for i, row in enumerate(table)]
 
 
-def compared(measurement: Measurement, table: list[dict[str, Any]], *, fit: Fitness | None, located: bool) -> Finding:
+def compared(
+    measurement: Measurement, table: list[dict[str, Any]], *, fit: JudgeValidation | None, located: bool
+) -> Finding:
     ids = [row["id"] for row in table]
     plain = items(max(ids) + 1)
     asked: tuple[Item, ...] = tuple(
@@ -80,8 +82,8 @@ def compared(measurement: Measurement, table: list[dict[str, Any]], *, fit: Fitn
 fitnesses = st.sampled_from(
     [
         None,
-        Fitness(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60),
-        Fitness(False, "too coarse", 0.6, 0.5, 0.1, 0.0, 0.0, 0.3, 0.01, 60, 60),
+        JudgeValidation(True, "fit", 1.0, 0.9, 0.6, 0.0, 0.0, 0.3, 0.01, 60, 60),
+        JudgeValidation(False, "too coarse", 0.6, 0.5, 0.1, 0.0, 0.0, 0.3, 0.01, 60, 60),
     ]
 )
 
@@ -90,7 +92,7 @@ fitnesses = st.sampled_from(
 @settings(max_examples=60, deadline=None)
 @given(rows(), fitnesses, st.booleans(), st.randoms(use_true_random=False))
 def test_every_input_has_a_defined_result_that_does_not_depend_on_the_order(
-    measurement: Measurement, table: list[dict[str, Any]], fit: Fitness | None, located: bool, shuffle: Any
+    measurement: Measurement, table: list[dict[str, Any]], fit: JudgeValidation | None, located: bool, shuffle: Any
 ) -> None:
     found = compared(measurement, table, fit=fit, located=located)
     claim = found.claim
@@ -98,8 +100,8 @@ def test_every_input_has_a_defined_result_that_does_not_depend_on_the_order(
         good = claim.interval[0] > claim.limit if claim.worse == "down" else claim.interval[1] < claim.limit
         assert good
         assert claim.n >= claim.least_n
-        assert not claim.doubts
-        assert claim.void is None
+        assert not claim.cannot_pass
+        assert claim.invalid_reason is None
     if math.isfinite(claim.change):
         assert claim.interval[0] <= claim.change + 1e-12
         assert claim.change <= claim.interval[1] + 1e-12

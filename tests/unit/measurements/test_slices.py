@@ -13,22 +13,22 @@ from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.slices import LEAST_SLICE, tag_slices, worst_slice
 from ftgate.measurements.tail import Tail
 from ftgate.scoring.rules import bounded
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import drop_bootstrap
 from ftgate.stats.ratio import PairedCounts, drop_interval, score_statistic
 from ftgate.stats.seeding import generator
 
 
-def found(scored: Scored, *, absolute: bool = False) -> dict[str, Slice]:
+def found(scored: PairedScores, *, absolute: bool = False) -> dict[str, Slice]:
     parts = tag_slices(scored, evidence_of(scored), 0.1, generator(0, "slices"), absolute=absolute)
     return {part.name: part for part in parts}
 
 
-def in_parts(**cells: tuple[int, int]) -> Scored:
+def in_parts(**cells: tuple[int, int]) -> PairedScores:
     """For each tag, so many items that both get right and so many that the candidate lost."""
     tags = [(tag.replace("__", ":"),) for tag, (kept, lost) in cells.items() for _ in range(kept + lost)]
     candidate = np.concatenate([np.repeat([1.0, 0.0], counts) for counts in cells.values()])
-    return Scored.exact(items(len(tags), tags), np.ones(len(tags)), candidate, binary=True)
+    return PairedScores.exact(items(len(tags), tags), np.ones(len(tags)), candidate, binary=True)
 
 
 def test_levels_and_statuses_step_down() -> None:
@@ -69,7 +69,7 @@ def test_a_tag_with_a_value_and_a_tiny_part_are_described_and_make_the_family_no
 def test_graded_parts_take_the_bootstrap() -> None:
     rng = np.random.default_rng(1)
     base = rng.beta(6, 2, 120)
-    scored = Scored.exact(items(120, [("essays",)] * 120), base, 0.7 * base, binary=False)
+    scored = PairedScores.exact(items(120, [("essays",)] * 120), base, 0.7 * base, binary=False)
     part = found(scored)["essays"]
     expected = drop_bootstrap(base, 0.7 * base, generator(0, "slices"), draws=400)
     assert part.interval == pytest.approx((expected.low, expected.high))
@@ -87,7 +87,7 @@ def test_parts_have_the_unit_of_the_whole() -> None:
     scored = in_parts(code=(20, 30))
     part = found(scored, absolute=True)["code"]
     assert part.change == pytest.approx(0.6)
-    low = Scored.exact(scored.items, np.repeat([1.0, 0.0], [5, 45]), np.zeros(50), binary=True)
+    low = PairedScores.exact(scored.items, np.repeat([1.0, 0.0], [5, 45]), np.zeros(50), binary=True)
     claim = described(Forgetting(dataset="x", scorer="exact"), evidence_of(low))
     assert claim.unit.startswith("absolute drop")
     assert [part.change for part in claim.slices] == [pytest.approx(0.1)]
@@ -99,7 +99,7 @@ def test_the_worst_part_is_the_one_that_surely_lost_most() -> None:
     code = next(part for part in claim.slices if part.name == "code")
     assert claim.details["worst_slice"] == {"name": "code", "n": 50, "change": code.change, "interval": code.interval}
     assert worst_slice([Slice("a", 3, 1.0, 0.0, 1.0)]) == {}
-    plain = Scored.exact(items(40), np.ones(40), np.ones(40), binary=True)
+    plain = PairedScores.exact(items(40), np.ones(40), np.ones(40), binary=True)
     assert "worst_slice" not in described(Forgetting(dataset="x"), evidence_of(plain)).details
 
 
@@ -116,7 +116,7 @@ def family_error(repetitions: int, *, binary: bool) -> float:
     all_items = items(300, [(f"t{i % 10}",) for i in range(300)])
     for i in range(repetitions):
         draws = (rng.random((2, 300)) < 0.8).astype(float) if binary else rng.beta(4, 1, (2, 300))
-        scored = Scored.exact(all_items, draws[0], draws[1], binary=binary)
+        scored = PairedScores.exact(all_items, draws[0], draws[1], binary=binary)
         parts = tag_slices(scored, evidence_of(scored, draws=500), 0.1, generator(i, "family"))
         false += any(part.status for part in parts)
     return false / repetitions
@@ -135,7 +135,7 @@ def test_chance_marks_a_part_in_one_run_of_twenty_at_most_in_many_runs(binary: b
 def test_twenty_parts_of_two_thousand_items_are_cheap() -> None:
     rng = np.random.default_rng(3)
     base = rng.beta(8, 2, 2000)
-    scored = Scored.exact(
+    scored = PairedScores.exact(
         items(2000, [(f"t{i % 20}",) for i in range(2000)]), base, rng.permutation(base), binary=False
     )
     started = time.process_time()

@@ -13,7 +13,7 @@ from support.evidence import decided, described, evidence_of, items
 from ftgate.domain import Item, Status
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
-from ftgate.scoring.scores import Scored
+from ftgate.scoring.scores import PairedScores
 
 TAIL = Tail(dataset="q", scorer="exact")
 QUERIES = items(100)
@@ -23,9 +23,9 @@ def mapped(queries: tuple[Item, ...], distance: tuple[float, ...]) -> TailMap:
     return TailMap(tuple(i.id for i in queries), distance, (0.5,) * len(queries), 5, 100, "given")
 
 
-def scored(queries: tuple[Item, ...], lost: set[str]) -> Scored:
+def scored(queries: tuple[Item, ...], lost: set[str]) -> PairedScores:
     candidate = np.array([float(item.id not in lost) for item in queries])
-    return Scored.exact(queries, np.ones(len(queries)), candidate, binary=True)
+    return PairedScores.exact(queries, np.ones(len(queries)), candidate, binary=True)
 
 
 @settings(max_examples=20, deadline=None)

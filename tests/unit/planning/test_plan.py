@@ -14,9 +14,9 @@ from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
-from ftgate.planning.plan import ASSUMED_GAIN, Load, Past, Plan, Prospect, prospect
+from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, prospect
 from ftgate.planning.plot import draw_power
-from ftgate.planning.simulate import Contrast, Schedule, Table
+from ftgate.planning.simulate import MeanContrast, PairedPopulation, Schedule
 from ftgate.planning.view import plan_json, share
 from ftgate.stats.power import items_needed, power_by_simulation
 
@@ -29,16 +29,16 @@ def schedule(stopping: str = "none") -> Schedule:
 
 
 def planned(
-    m: Measurement, n: int, past: Past | None = None, stopping: str = "none", units: int | None = None
-) -> Prospect:
+    m: Measurement, n: int, past: EarlierRun | None = None, stopping: str = "none", units: int | None = None
+) -> PowerEstimate:
     calls = 6 * n if m.reads == "judge" else 0
-    return prospect(Load(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
+    return prospect(Workload(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
 
 
-def past(cells: tuple[int, int, int, int]) -> Past:
+def past(cells: tuple[int, int, int, int]) -> EarlierRun:
     """Scores with so many items right for both, the candidate, the base, neither."""
     table = np.repeat(np.array([[1.0, 1.0], [0.0, 1.0], [1.0, 0.0], [0.0, 0.0]]), cells, axis=0)
-    return Past(len(table), table[:, 0], table[:, 1])
+    return EarlierRun(len(table), table[:, 0], table[:, 1])
 
 
 @pytest.mark.parametrize(("base", "formula"), [(0.5, 563), (0.7, 242), (0.8, 141), (0.9, 63), (0.95, 30)])
@@ -71,11 +71,12 @@ def test_without_an_earlier_run_base_score_and_correlation_are_assumed() -> None
 def test_the_needed_items_have_the_power_asked_for_and_the_told_drop_is_blocked() -> None:
     found = planned(FORGETTING, 200)
     assert found.needed is not None
-    assert found.told is not None
+    assert found.detectable_change is not None
     rng = np.random.default_rng(5)
     assert power_by_simulation(0.8, 0.5, 0.1, found.needed, rng).passed == pytest.approx(0.8, abs=0.025)
     blocked = [
-        power_by_simulation(0.8, 0.5, 0.1, 200, rng, true_drop=d).blocked for d in (found.told, found.told - 0.03)
+        power_by_simulation(0.8, 0.5, 0.1, 200, rng, true_drop=d).blocked
+        for d in (found.detectable_change, found.detectable_change - 0.03)
     ]
     assert blocked[0] == pytest.approx(0.8, abs=0.025)
     assert blocked[1] < 0.7
@@ -106,10 +107,15 @@ def test_nothing_passes_below_its_floor(measurement: Measurement, floor: int) ->
 def test_a_target_is_planned_for_a_gain() -> None:
     found = planned(Target(dataset="x", min_gain=0.03), 600)
     assert (found.kind, found.good) == ("gain", pytest.approx(0.03 + ASSUMED_GAIN))
-    assert found.told is not None
-    assert 0.03 < found.told <= 0.08
+    assert found.detectable_change is not None
+    assert 0.03 < found.detectable_change <= 0.08
     unreachable = planned(Target(dataset="x", min_gain=0.3), 200)
-    assert (unreachable.power, unreachable.needed, unreachable.by_formula, unreachable.told) == (0, None, None, None)
+    assert (unreachable.power, unreachable.needed, unreachable.by_formula, unreachable.detectable_change) == (
+        0,
+        None,
+        None,
+        None,
+    )
     learned = planned(Target(dataset="x"), 200, past((100, 70, 5, 25)))
     assert learned.good == pytest.approx(65 / 200, abs=0.01)
     assert learned.power > 0.99
@@ -119,12 +125,12 @@ def test_graded_scores_that_scatter_less_need_fewer_items() -> None:
     judged, rng = Forgetting(dataset="x"), np.random.default_rng(1)
     base = rng.beta(4, 1, 300)
     wide, narrow = (np.clip(base + s * rng.normal(size=300), 0, 1) for s in (0.5, 0.1))
-    found = [planned(judged, 200, Past(300, base, c)) for c in (wide, narrow)]
+    found = [planned(judged, 200, EarlierRun(300, base, c)) for c in (wide, narrow)]
     assert found[0].by_formula is not None
     assert found[1].by_formula == 100
     assert found[0].by_formula > 100
     assert found[0].power < found[1].power
-    floored = planned(judged, 200, Past(300, base, wide, floor=0.4))
+    floored = planned(judged, 200, EarlierRun(300, base, wide, floor=0.4))
     assert floored.by_formula is not None
     assert floored.by_formula > found[0].by_formula, "a judge that praises nonsense sees less"
 
@@ -151,7 +157,7 @@ def test_calibration_needs_about_a_thousand_items_and_learns_its_spread() -> Non
     found = planned(measurement, 1000)
     assert found.power == pytest.approx(0.8, abs=0.06)
     assert found.needed == pytest.approx(1000, rel=0.15)
-    calm, wild = (planned(measurement, 1000, Past(1000, rise_error=e)) for e in (0.004, 0.05))
+    calm, wild = (planned(measurement, 1000, EarlierRun(1000, rise_error=e)) for e in (0.004, 0.05))
     assert calm.power > 0.99
     assert wild.needed is not None
     assert wild.needed > 5000
@@ -159,9 +165,9 @@ def test_calibration_needs_about_a_thousand_items_and_learns_its_spread() -> Non
 
 def test_too_few_items_to_say_anything() -> None:
     found = planned(FORGETTING, 1)
-    assert (found.power, found.told, found.saved) == (0, None, 0)
+    assert (found.power, found.detectable_change, found.saved) == (0, None, 0)
     assert found.needed is not None
-    empty = prospect(Load(Tail(dataset="x", scorer="exact"), 50, 0, 0, 100), schedule(), 0)
+    empty = prospect(Workload(Tail(dataset="x", scorer="exact"), 50, 0, 0, 100), schedule(), 0)
     assert (empty.power, empty.needed_rows) == (0, None)
 
 
@@ -181,7 +187,7 @@ def test_a_simulated_population_has_the_change_asked_for(
     b, c = np.array(rows).T
     if not 0.05 < b.mean() < 0.95:
         return
-    model = Contrast(Table.learned_from(b, c, binary=False), kind, 0.1, 0.0, schedule(), 2, 0, "x")  # type: ignore[arg-type]
+    model = MeanContrast(PairedPopulation.learned_from(b, c, binary=False), kind, 0.1, 0.0, schedule(), 2, 0, "x")  # type: ignore[arg-type]
     change = part * model.farthest
     columns, weights = model.population(change)
     mean = {"gain": change - 0.1, "drop": (0.1 - change) * b.mean(), "loss": 0.1 - change}[kind]
@@ -190,7 +196,7 @@ def test_a_simulated_population_has_the_change_asked_for(
 
 
 def test_the_assumed_table_agrees_with_the_formula() -> None:
-    model = Contrast(Table.assumed(0.8, 0.5), "drop", 0.1, 0.0, schedule(), 2, 0, "x")
+    model = MeanContrast(PairedPopulation.assumed(0.8, 0.5), "drop", 0.1, 0.0, schedule(), 2, 0, "x")
     assert model.items(0.0, 0.8) == items_needed(0.8, 0.5, 0.1) == 141
 
 

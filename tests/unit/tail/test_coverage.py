@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftgate.stats.space import space_of
-from ftgate.tail import coverage as landscape
+from ftgate.tail import coverage as tail_coverage
 
 
 def around(rng: np.random.Generator, centre: np.ndarray, n: int) -> np.ndarray:
@@ -25,33 +25,33 @@ def names(n: int, kind: str = "text") -> list[str]:
 def test_topics_are_found_named_and_never_small(centres: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     vectors = np.vstack([around(rng, centres[0], 200), around(rng, centres[1], 150), around(rng, centres[2], 10)])
-    found = landscape.topics(vectors, names(360), rng)
+    found = tail_coverage.topics(vectors, names(360), rng)
     sizes = {name: found.count(name) for name in set(found)}
-    assert min(sizes.values()) >= landscape.LEAST_IN_TOPIC
-    assert 2 <= len(sizes) <= landscape.MOST_TOPICS
+    assert min(sizes.values()) >= coverage.LEAST_IN_TOPIC
+    assert 2 <= len(sizes) <= coverage.MOST_TOPICS
     assert not set(found[:200]) & set(found[200:350]), "two topics far apart share no group"
     assert all("like “text" in name for name in sizes)
 
 
 def test_too_few_or_identical_texts_have_no_topics(centres: np.ndarray) -> None:
     rng = np.random.default_rng(0)
-    assert landscape.topics(around(rng, centres[0], 79), names(79), rng) == ()
-    assert landscape.topics(np.ones((200, 4)), names(200), rng) == ()
+    assert tail_coverage.topics(around(rng, centres[0], 79), names(79), rng) == ()
+    assert tail_coverage.topics(np.ones((200, 4)), names(200), rng) == ()
 
 
 def test_a_classifier_tells_a_foreign_body_and_no_other(centres: np.ndarray) -> None:
     rng = np.random.default_rng(1)
     training = around(rng, centres[0], 300)
-    same = landscape.told_apart(around(rng, centres[0], 300), training)
-    other = landscape.told_apart(around(rng, centres[1], 300), training)
+    same = tail_coverage.domain_classifier_auc(around(rng, centres[0], 300), training)
+    other = tail_coverage.domain_classifier_auc(around(rng, centres[1], 300), training)
     assert same["interval"][0] <= 0.5 <= same["interval"][1] + 0.02
     assert other["auc"] > 0.99
-    assert landscape.told_apart(training[:9], training) == {}
+    assert tail_coverage.domain_classifier_auc(training[:9], training) == {}
 
 
 def coverage(items: np.ndarray, log: np.ndarray, training: np.ndarray, kind: str = "query") -> dict[str, object]:
     space = space_of(training)
-    return dict(landscape.coverage(log, names(len(log), kind), items, training, space, np.random.default_rng(0)))
+    return dict(tail_coverage.coverage(log, names(len(log), kind), items, training, space, np.random.default_rng(0)))
 
 
 def test_what_the_items_are_like_is_covered_and_a_foreign_topic_is_the_gap(centres: np.ndarray) -> None:
@@ -79,8 +79,8 @@ def test_more_items_never_cover_less_and_examples_are_clipped(centres: np.ndarra
     shares = [coverage(items[:n], log, training)["covered"] for n in (1, 5, 30)]
     assert shares == sorted(shares)  # type: ignore[type-var]
     (gap,) = coverage(training[:5], log, training, kind="long " * 100)["gaps"]  # type: ignore[misc]
-    assert all(len(text) <= landscape.EXAMPLE_LENGTH for text in gap["examples"])
-    assert len(gap["examples"]) <= landscape.EXAMPLES
+    assert all(len(text) <= coverage.EXAMPLE_LENGTH for text in gap["examples"])
+    assert len(gap["examples"]) <= coverage.EXAMPLES
 
 
 def test_one_query_in_the_log(centres: np.ndarray) -> None:

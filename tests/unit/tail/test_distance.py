@@ -14,12 +14,12 @@ from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import EngineInfo, Item, Message, Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder, HashedTfidf
 from ftgate.errors import DatasetError, EngineError
-from ftgate.gate.cached_engine import Respondents
+from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.progress import SilentProgress
-from ftgate.tail.distance import Surroundings, locate, without_affixes
+from ftgate.tail.distance import TailInputs, build_tail_map, without_affixes
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]
@@ -45,10 +45,10 @@ def mapped(
     suite = Suite("tail", items, digest_of(queries), "given")
     base = Model("base", tmp_path, "sha256:0")
     logged = data(tmp_path / "log.jsonl", log) if log else None
-    around = Surroundings(suite, data(tmp_path / "train.jsonl", training), logged, base, None, 0)
+    around = TailInputs(suite, data(tmp_path / "train.jsonl", training), logged, base, None, 0)
     with Journal(tmp_path / "answers.jsonl") as journal:
-        asked = Respondents(None, EngineInfo("scripted", {}, "none", "none"), journal, SilentProgress())
-        return locate(TAIL, around, asked, lambda _: embedder or HashedTfidf(), tmp_path / "vectors")
+        asked = CachedEngine(None, EngineInfo("scripted", {}, "none", "none"), journal, SilentProgress())
+        return build_tail_map(TAIL, around, asked, lambda _: embedder or HashedTfidf(), tmp_path / "vectors")
 
 
 @pytest.fixture

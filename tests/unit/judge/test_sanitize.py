@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Message
 from ftgate.judge.rubric import CRITERIA, judge_messages
-from ftgate.judge.untrusted import LONGEST, SHORTEST, harmless, shortened
+from ftgate.judge.sanitize import LONGEST, SHORTEST, harmless, shortened
 
 FENCES = ("[[prompt]]", "[[reference]]", "[[answer]]", "[[end]]")
 CONTROL_TOKENS = (
