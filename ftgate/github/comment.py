@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ftgate.github.audit.record import SHOWN_DIGITS, Ledger, LedgerLine, ModelEntry, Record, read_chain
 from ftgate.github.changed_manifests import BaseChange
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import block, code, inline
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
 from ftgate.report.schema import Report
@@ -106,15 +106,15 @@ def difference(before: str, after: str | None, path: str) -> str:
 def _heading(page: Page) -> list[str]:
     if len(page.sections) == 1 and not page.problems:
         return []
-    models = f"{view.count(len(page.sections))} models" if page.sections else "no model was judged"
+    models = f"{numbers.count(len(page.sections))} models" if page.sections else "no model was judged"
     if page.verdict == "no model change":
         models = f"at {code(page.head[:7])} no manifest differs from the base"
-    lines = [f"## {view.badge(page.verdict)} · {models}"]
+    lines = [f"## {numbers.badge(page.verdict)} · {models}"]
     lines += ["\n".join(f"- {inline(problem, 600)}" for problem in page.problems[:20])] if page.problems else []
     if len(page.sections) > 1:
-        rows = [f"| {inline(s.title, 80)} | **{view.badge(s.verdict)}** |" for s in page.sections[:MOST_LISTED]]
+        rows = [f"| {inline(s.title, 80)} | **{numbers.badge(s.verdict)}** |" for s in page.sections[:MOST_LISTED]]
         more = len(page.sections) - len(rows)
-        rows += [f"| … and {view.count(more)} more | |"] if more else []
+        rows += [f"| … and {numbers.count(more)} more | |"] if more else []
         lines.append("\n".join(["| model | verdict |", "|---|---|", *rows]))
     return lines
 
@@ -129,7 +129,7 @@ def _sections(sections: Sequence[CommentSection], room: int) -> list[str]:
             left = len(sections) - len(texts)
             return [
                 *texts,
-                f"_{view.count(left)} more did not fit into a comment; their reports are in the job's artifacts._",
+                f"_{numbers.count(left)} more did not fit into a comment; their reports are in the job's artifacts._",
             ]
         texts.append(text)
         room -= len(text) + 2
@@ -141,7 +141,7 @@ def _section(section: CommentSection, limit: int) -> str:
         return render_comment(section.report, limit=limit).removeprefix(f"{MARKER}\n").strip()
     reasons = "\n".join(f"- {inline(problem, 400)}" for problem in section.problems[:10])
     told = "**The gate could not judge this model. That says nothing about the model itself.**"
-    return f"## {view.badge('error')} · {code(section.title, 80)}\n\n{told}\n\n{reasons}"
+    return f"## {numbers.badge('error')} · {code(section.title, 80)}\n\n{told}\n\n{reasons}"
 
 
 def _waivers(waivers: Sequence[Record]) -> list[str]:
@@ -158,7 +158,7 @@ def _bases(bases: Sequence[BaseChange]) -> list[str]:
     if not bases:
         return []
     lines = [f"- {code(b.path, 100)}: {code(b.after, 300)} in place of {code(b.before, 300)}" for b in bases[:20]]
-    more = [f"- … and {view.count(len(bases) - 20)} more"] if len(bases) > 20 else []
+    more = [f"- … and {numbers.count(len(bases) - 20)} more"] if len(bases) > 20 else []
     return ["\n".join(["### This pull request compares with another base", *lines, *more])]
 
 
@@ -190,13 +190,13 @@ def _history(chain: Ledger) -> str:
             break
         shown.insert(0, link)
     left_out = shown[0].n - 1
-    notes = [f"{view.count(left_out)} earlier records are left out here."] if left_out else []
+    notes = [f"{numbers.count(left_out)} earlier records are left out here."] if left_out else []
     notes += [f"**{inline(problem, 300)}**" for problem in chain.problems[:10]]
     rows = [row for link in shown for row in _rows(link)]
     count = chain.links[-1].n
     return "\n".join(
         [
-            f"{TRAIL_OPENS}{view.count(count)} {'record' if count == 1 else 'records'}</summary>",
+            f"{TRAIL_OPENS}{numbers.count(count)} {'record' if count == 1 else 'records'}</summary>",
             "",
             "| | when | head | verdict | model | change | record |",
             "|--:|---|---|---|---|---|---|",
@@ -222,7 +222,7 @@ def _size(link: LedgerLine) -> int:
 def _rows(link: LedgerLine) -> list[str]:
     """One row for each model of a record, the first with what belongs to all of them."""
     r = link.record
-    first = f"| {link.n} | {code(r.time, 30)} | {code(r.head[:7])} | {view.badge(r.verdict)}"
+    first = f"| {link.n} | {code(r.time, 30)} | {code(r.head[:7])} | {numbers.badge(r.verdict)}"
     identity = code(r.identity[:SHOWN_DIGITS])
     if not r.models:
         return [f"{first} | {inline(r.reason, 80)} | | {identity} |"]
@@ -234,6 +234,6 @@ def _rows(link: LedgerLine) -> list[str]:
 
 
 def _changes(entry: ModelEntry) -> str:
-    order = list(view.TITLES)
+    order = list(numbers.TITLES)
     named = sorted(entry.numbers.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else 99, pair[0]))
-    return inline(", ".join(f"{name} {view.change(c.change, c.unit)}" for name, c in named[:6]), 200)
+    return inline(", ".join(f"{name} {numbers.change(c.change, c.unit)}" for name, c in named[:6]), 200)

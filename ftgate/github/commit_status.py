@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ftgate.github.audit.record import Record, quote
 from ftgate.github.comment import CommentSection
 from ftgate.github.event import Outcome
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
 
@@ -40,7 +40,7 @@ def _words(outcome: Outcome, sections: Sequence[CommentSection], problems: Seque
     if outcome == "no model change":
         return "no model change"
     if outcome == "pending":
-        return f"judging {view.count(len(sections))} {'model' if len(sections) == 1 else 'models'}"
+        return f"judging {numbers.count(len(sections))} {'model' if len(sections) == 1 else 'models'}"
     if outcome == "error":
         said = [*problems, *(f"{s.title}: {p}" for s in sections for p in s.problems)]
         return f"the gate could not judge: {said[0] if said else 'see the log'}"
@@ -49,7 +49,7 @@ def _words(outcome: Outcome, sections: Sequence[CommentSection], problems: Seque
         return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"
     if len(sections) == 1 and (report := named[0].report) is not None:
         return f"{outcome}: {explanation(report)}"
-    return f"{outcome}: {', '.join(s.title for s in named)} (of {view.count(len(sections))} models)"
+    return f"{outcome}: {', '.join(s.title for s in named)} (of {numbers.count(len(sections))} models)"
 
 
 def clip(text: str, limit: int) -> str:

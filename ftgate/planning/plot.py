@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftgate.planning.plan import POWER, Plan, PowerPoint
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def draw_power(plan: Plan) -> Picture:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for p, (colour, dashes, marker) in zip(plan.prospects, LINES * len(plan.prospects), strict=False):
-            needed = view.NONE if p.needed is None else view.count(p.needed)
-            words = f"{view.title(p.name)}\nhas {view.count(p.compared)}, 80 % at {needed}"
+            needed = numbers.NONE if p.needed is None else numbers.count(p.needed)
+            words = f"{numbers.title(p.name)}\nhas {numbers.count(p.compared)}, 80 % at {needed}"
             x, y = _columns(p.curve)
             axes.plot(x, y, color=colour, linestyle=dashes, linewidth=2)
             axes.plot([], [], color=colour, linestyle=dashes, linewidth=2, marker=marker, markersize=7, label=words)
@@ -43,7 +43,7 @@ def draw_power(plan: Plan) -> Picture:
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), labelspacing=1.0)
 
     ends = [
-        f"{view.title(p.name)} {view.decimal(100 * p.power, 0)} % with {view.count(p.compared)} items"
+        f"{numbers.title(p.name)} {numbers.decimal(100 * p.power, 0)} % with {numbers.count(p.compared)} items"
         for p in plan.prospects
     ]
     return picture("power", f"Power against the number of items: {'; '.join(ends) or 'nothing to plan'}.", 4.4, draw)
@@ -60,6 +60,6 @@ def _counts(axis: object) -> None:
 
     assert isinstance(axis, Axis)
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=20))
-    axis.set_major_formatter(FuncFormatter(lambda n, _: view.count(round(n)) if n >= 1 else ""))
+    axis.set_major_formatter(FuncFormatter(lambda n, _: numbers.count(round(n)) if n >= 1 else ""))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())

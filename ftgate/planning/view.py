@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.planning.plan import POWER, Plan, PowerEstimate
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.schema import plain
 
@@ -52,31 +52,31 @@ def plan_json(plan: Plan) -> str:
 
 def share(value: float) -> str:
     """A simulated probability in whole percent; it is never called certain."""
-    text = view.decimal(100 * value, 0)
+    text = numbers.decimal(100 * value, 0)
     if text == "100":
         return "> 99 %"
     return "< 1 %" if text == "0" and value > 0 else f"{text} %"
 
 
 def _cells(p: PowerEstimate) -> Iterator[str]:
-    yield view.title(p.name)
-    yield view.limit({"min_gain" if p.kind == "gain" else "block": p.limit}, UNITS[p.kind])
-    yield view.count(p.compared)
+    yield numbers.title(p.name)
+    yield numbers.limit({"min_gain" if p.kind == "gain" else "block": p.limit}, UNITS[p.kind])
+    yield numbers.count(p.compared)
     yield share(p.power)
-    yield view.NONE if p.needed is None else view.count(p.needed)
-    yield view.NONE if p.by_formula is None else view.count(p.by_formula)
+    yield numbers.NONE if p.needed is None else numbers.count(p.needed)
+    yield numbers.NONE if p.by_formula is None else numbers.count(p.by_formula)
     yield _amount(p, p.detectable_change)
     yield share(p.saved)
 
 
 def _amount(p: PowerEstimate, value: float | None) -> str:
     if p.kind == "gain":
-        return view.points(value, signed=False)
-    return view.amount(value, UNITS[p.kind])
+        return numbers.points(value, signed=False)
+    return numbers.amount(value, UNITS[p.kind])
 
 
 def _sentences(p: PowerEstimate) -> Iterator[str]:
-    name = view.title(p.name)
+    name = numbers.title(p.name)
     good = f"one that gains {_amount(p, p.good)}" if p.kind == "gain" else GOOD.get(p.kind, "one that lost nothing")
     enough = p.power >= POWER
     text = f"{name}: {'enough' if enough else 'too few'} items: of good candidates ({good}) "
@@ -93,29 +93,32 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
-        yield f"{name}: the items come in about {view.count(p.clusters)} clusters, which count as one each."
+        yield f"{name}: the items come in about {numbers.count(p.clusters)} clusters, which count as one each."
     if p.learned and p.base is not None and p.phi is not None:
-        alike = view.decimal(p.phi, 2)
-        yield f"{name}: base score {view.percent(p.base)}, correlation {alike}, as in the earlier run."
+        alike = numbers.decimal(p.phi, 2)
+        yield f"{name}: base score {numbers.percent(p.base)}, correlation {alike}, as in the earlier run."
 
 
 def _more(p: PowerEstimate) -> str:
     if p.needed is None or p.needed_rows is None:
         return f"no number of items would bring that to {share(POWER)}"
-    text = f"{view.count(p.needed)} items would bring that to {share(POWER)}"
-    return text + (f" ({view.count(p.needed_rows)} rows of the suite)" if p.compared < p.rows else "")
+    text = f"{numbers.count(p.needed)} items would bring that to {share(POWER)}"
+    return text + (f" ({numbers.count(p.needed_rows)} rows of the suite)" if p.compared < p.rows else "")
 
 
 def _general(plan: Plan) -> Iterator[str]:
-    yield f"Decisions at an error rate of {view.percent(plan.alpha)} on each side, {STOPPING[plan.early_stopping]}."
+    yield f"Decisions at an error rate of {numbers.percent(plan.alpha)} on each side, {STOPPING[plan.early_stopping]}."
     where = "--out DIR learns from an earlier run" if plan.learned_from is None else "the earlier run does not tell"
     for ece, what in ((False, "a base score of 80 % and a correlation of 0.5 with the candidate's"), (True, SPREAD)):
         names = [p.name for p in plan.prospects if not p.learned and (p.kind == "ECE increase") is ece]
         if names:
             yield f"Assumed for {', '.join(names)}: {what}; {where}."
     models, judge = sum(p.questions for p in plan.prospects), sum(p.judge_questions for p in plan.prospects)
-    text = f"Questions: {view.count(models)} to the two models, {view.count(plan.control_questions)} to the base again"
-    yield text + (f", at most {view.count(judge)} to the judge." if judge else ".")
+    text = (
+        f"Questions: {numbers.count(models)} to the two models, {numbers.count(plan.control_questions)} "
+        f"to the base again"
+    )
+    yield text + (f", at most {numbers.count(judge)} to the judge." if judge else ".")
     yield _time(plan)
 
 
@@ -128,11 +131,11 @@ def _time(plan: Plan) -> str:
     fixed = (plan.control_seconds or 0.0) + (plan.other_seconds or 0.0)
     whole = sum(s or 0.0 for s in seconds) + fixed
     early = sum((p.seconds or 0.0) * (1 - p.saved) for p in plan.prospects) + fixed
-    text = f"Time: {view.duration(whole)} at the earlier run's pace"
+    text = f"Time: {numbers.duration(whole)} at the earlier run's pace"
     if plan.early_stopping == "none":
         return text + "."
-    return text + f"; {view.duration(early)} on average when nothing is wrong, as a run stops early."
+    return text + f"; {numbers.duration(early)} on average when nothing is wrong, as a run stops early."
 
 
 def _text(words: str, console: Console) -> Text:
-    return Text(view.ascii_only(words) if console.options.ascii_only else words)
+    return Text(numbers.ascii_only(words) if console.options.ascii_only else words)

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ftgate.preflight.findings import Disk, Memory, ModelFacts, Preflight
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import plain_line, terminal
 from ftgate.report.schema import plain
 
@@ -50,8 +50,8 @@ def _models(models: Mapping[str, ModelFacts]) -> Table:
         kind = {"adapter": f"adapter, rank {m.rank}", "full": "full weights"}.get(m.kind, m.kind)
         kind += f", {terminal(m.quantisation, 20)}" if m.quantisation else ""
         known = m.kind != "endpoint"
-        size = (view.count(m.parameters), size_of(m.weight_bytes)) if known else ("", "")
-        context = view.count(m.context) if m.context else ""
+        size = (numbers.count(m.parameters), size_of(m.weight_bytes)) if known else ("", "")
+        context = numbers.count(m.context) if m.context else ""
         digest = m.digest[:19] or ("not read whole" if known else "unknown")
         table.add_row(role, terminal(m.reference, 60), kind, *size, context, digest)
     return table
@@ -62,8 +62,8 @@ def _data(found: Preflight) -> Table:
     lengths = {p.suite: p for p in reversed(found.prompts)}
     for d in found.data:
         length = lengths.get(d.name)
-        longest = f"about {view.count(length.longest)} of {view.count(length.limit)}" if length else ""
-        table.add_row(d.name, terminal(d.source, 60), view.count(d.rows), longest, d.sha256[:12])
+        longest = f"about {numbers.count(length.longest)} of {numbers.count(length.limit)}" if length else ""
+        table.add_row(d.name, terminal(d.source, 60), numbers.count(d.rows), longest, d.sha256[:12])
     return table
 
 
@@ -87,7 +87,7 @@ def _needs(memory: Memory, disk: Disk | None) -> Table:
 def size_of(size: int) -> str:
     """Bytes as people say them."""
     unit = next((u for u in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")) if size >= u[0]), (10**3, "kB"))
-    return f"{view.decimal(size / unit[0], 1)} {unit[1]}"
+    return f"{numbers.decimal(size / unit[0], 1)} {unit[1]}"
 
 
 def _say(console: Console, what: str, sentences: Iterable[str]) -> None:
@@ -97,5 +97,5 @@ def _say(console: Console, what: str, sentences: Iterable[str]) -> None:
     for number, sentence in enumerate(sentences):
         head = f"{what}:" if what == "note" or not number else ""
         words = plain_line(sentence, 800)
-        grid.add_row(head, Text(view.ascii_only(words) if console.options.ascii_only else words))
+        grid.add_row(head, Text(numbers.ascii_only(words) if console.options.ascii_only else words))
     console.print(grid)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.schema import Number, Report
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"
@@ -44,7 +44,7 @@ def bins_of(report: Report) -> list[Bin]:
 
 def bin_rows(bins: list[Bin]) -> list[tuple[str, str, str, str, str]]:
     """Confidence range, then items and accuracy of base and candidate."""
-    return [(view.bin_range(b.low, b.high), *_cells(b.base), *_cells(b.candidate)) for b in bins]
+    return [(numbers.bin_range(b.low, b.high), *_cells(b.base), *_cells(b.candidate)) for b in bins]
 
 
 def mermaid(bins: list[Bin]) -> str:
@@ -55,7 +55,7 @@ def mermaid(bins: list[Bin]) -> str:
     both = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
     if len(both) < 2:
         return ""
-    labels = ", ".join(f'"{view.bin_range(b.low, b.high)}"' for b, _, _ in both)
+    labels = ", ".join(f'"{numbers.bin_range(b.low, b.high)}"' for b, _, _ in both)
     ideal = _numbers([50 * (b.low + b.high) for b, _, _ in both])
     base = _numbers([100 * p.accuracy for _, p, _ in both])
     candidate = _numbers([100 * p.accuracy for _, _, p in both])
@@ -82,7 +82,7 @@ def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
         if not isinstance(row, Mapping):
             continue
         low, high, n, confidence, accuracy = (
-            view.finite(row.get(key)) for key in ("low", "high", "n", "confidence", "accuracy")
+            numbers.finite(row.get(key)) for key in ("low", "high", "n", "confidence", "accuracy")
         )
         if low is None or high is None or not n or confidence is None or accuracy is None:
             continue
@@ -95,8 +95,8 @@ def _share(value: float) -> float:
 
 
 def _cells(point: CurvePoint | None) -> tuple[str, str]:
-    return (view.NONE, view.NONE) if point is None else (view.count(point.n), view.percent(point.accuracy))
+    return (numbers.NONE, numbers.NONE) if point is None else (numbers.count(point.n), numbers.percent(point.accuracy))
 
 
 def _numbers(values: list[Number]) -> str:
-    return ", ".join(view.decimal(value, 1) for value in values)
+    return ", ".join(numbers.decimal(value, 1) for value in values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.schema import MeasurementReport, Number, Report
 
 CommandLineSources = tuple[str, MeasurementReport]
@@ -43,7 +43,7 @@ def shown_name(report: Report) -> str:
 
 def spread(m: MeasurementReport) -> str:
     """The interval in words: ``between 3.0 % and 12.0 %``."""
-    return f"between {view.amount(m.interval[0], m.unit)} and {view.amount(m.interval[1], m.unit)}"
+    return f"between {numbers.amount(m.interval[0], m.unit)} and {numbers.amount(m.interval[1], m.unit)}"
 
 
 def straddles(m: MeasurementReport) -> bool:
@@ -65,34 +65,35 @@ def listed(names: Sequence[str]) -> str:
 
 def _harm(name: str, m: MeasurementReport) -> str:
     """What a blocking measurement found, as the rest of a sentence about the candidate."""
-    kind, limit = view.kind(m.unit), view.amount(limit_of(m), m.unit)
+    kind, limit = numbers.kind(m.unit), numbers.amount(limit_of(m), m.unit)
     where = PLACES.get(name, name)
     if m.change is None or kind == "other":
         return f"fails {name}: {m.reason}"
     if kind == "gain":
         does = f"does not do {where} better" if name == "target" else f"is no better on {where}"
-        asked = view.points(limit_of(m), signed=False)
-        return f"{does} than the base: {view.points(m.change)}{_surely(m)}; a gain above {asked} is asked for"
+        asked = numbers.points(limit_of(m), signed=False)
+        return f"{does} than the base: {numbers.points(m.change)}{_surely(m)}; a gain above {asked} is asked for"
     if kind == "ece":
-        rise = view.ece(m.change)
+        rise = numbers.ece(m.change)
         return (
             f"knows less well when it is right: its calibration error rises by {rise}{_surely(m)}; the limit is {limit}"
         )
     if kind == "loss":
         return (
-            f"scores {view.amount(m.change, m.unit)} lower on {where} than the base{_surely(m)}; the limit is {limit}"
+            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_surely(m)}; the "
+            f"limit is {limit}"
         )
-    return f"answers {view.percent(m.change)} worse on {where} than the base{_surely(m)}; the limit is {limit}"
+    return f"answers {numbers.percent(m.change)} worse on {where} than the base{_surely(m)}; the limit is {limit}"
 
 
 def _surely(m: MeasurementReport) -> str:
     """The bound that decided, or the whole interval where a bare estimate did."""
-    bound, limit = view.deciding_bound(m), limit_of(m)
+    bound, limit = numbers.deciding_bound(m), limit_of(m)
     if bound is None or limit is None:
         return ""
     gain = "min_gain" in m.limits
     if (bound < limit) if gain else (bound > limit):
-        return f" ({'at most' if gain else 'at least'} {view.amount(bound, m.unit)})"
+        return f" ({'at most' if gain else 'at least'} {numbers.amount(bound, m.unit)})"
     return f" ({spread(m)})"
 
 
@@ -100,10 +101,10 @@ def _undecided(name: str, m: MeasurementReport) -> str:
     if not straddles(m):
         return f"{name}: {m.reason.rstrip('.')}"
     what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
-    text = f"{name} could be on either side of its limit {view.amount(limit_of(m), m.unit)}"
-    text += f", as {what.get(view.kind(m.unit), 'the change')} lies {spread(m)}"
+    text = f"{name} could be on either side of its limit {numbers.amount(limit_of(m), m.unit)}"
+    text += f", as {what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
     if m.needed_n:
-        text += f" (about {view.count(m.needed_n)} items would settle it; this run had {view.count(m.n)})"
+        text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
     return text
 
 
@@ -111,10 +112,10 @@ def _allowed(found: Sequence[CommandLineSources]) -> str:
     """What was gained, at what cost, and which warnings remain."""
     gains, costs = [], []
     for name, m in found:
-        if view.kind(m.unit) == "gain" and m.change is not None:
+        if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
-            least = f" (at least {view.points(m.interval[0])})" if m.interval[0] is not None else ""
-            gains.append(f"{verb} {view.points(abs(m.change), signed=False)} on {PLACES.get(name, name)}{least}")
+            least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
+            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {PLACES.get(name, name)}{least}")
         else:
             costs.append(_cost(name, m))
     text = " and ".join([*gains, "stays within every limit"])
@@ -124,12 +125,12 @@ def _allowed(found: Sequence[CommandLineSources]) -> str:
 
 
 def _cost(name: str, m: MeasurementReport) -> str:
-    if m.change is None or view.kind(m.unit) == "other":
-        return f"{name} {view.change(m.change, m.unit)}"
-    if view.kind(m.unit) == "ece":
-        return f"calibration error {view.ece(m.change, signed=True)}"
+    if m.change is None or numbers.kind(m.unit) == "other":
+        return f"{name} {numbers.change(m.change, m.unit)}"
+    if numbers.kind(m.unit) == "ece":
+        return f"calibration error {numbers.ece(m.change, signed=True)}"
     word = "worse" if m.change >= 0 else "better"
-    return f"{view.amount(abs(m.change), m.unit)} {word} on {PLACES.get(name, name)}"
+    return f"{numbers.amount(abs(m.change), m.unit)} {word} on {PLACES.get(name, name)}"
 
 
 def _others(rest: Sequence[CommandLineSources], one: str, many: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import clean
 from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
@@ -66,7 +66,7 @@ def forest(report: Report) -> str:
 def _forest_row(
     name: str, m: MeasurementReport, at: AxisInterval | None, y: float, x: Callable[[float], float]
 ) -> list[str]:
-    title, limit = _safe(view.title(name)[:24]), _safe(view.limit(m.limits, m.unit).split(" (")[0])
+    title, limit = _safe(numbers.title(name)[:24]), _safe(numbers.limit(m.limits, m.unit).split(" (")[0])
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
         f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
@@ -74,7 +74,7 @@ def _forest_row(
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = _safe(f"{view.change(m.change, m.unit)} {view.interval(m.interval, m.unit)}")
+    caption = _safe(f"{numbers.change(m.change, m.unit)} {numbers.interval(m.interval, m.unit)}")
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',

@@ -21,7 +21,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from ftgate.progress import Advance, Clock
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 
 LOG_EVERY = 10.0
@@ -65,7 +65,7 @@ class RichProgress:
             bars = self._bars = _new_bars(self._console)
             bars.start()
         self._open += 1
-        task = bars.add_task(view.ascii_only(name) if self._console.options.ascii_only else name, total=total)
+        task = bars.add_task(numbers.ascii_only(name) if self._console.options.ascii_only else name, total=total)
         try:
             yield lambda steps: bars.advance(task, steps)
             _complete(bars, task)
@@ -89,7 +89,7 @@ class RichProgress:
                 printed = now
                 self._print(f"{name}: {_state(done, total, now - started)}")
 
-        self._print(f"{name}: started" + (f", {view.count(total)} to do" if total is not None else ""))
+        self._print(f"{name}: started" + (f", {numbers.count(total)} to do" if total is not None else ""))
         end = "stopped"
         try:
             yield advance
@@ -97,11 +97,11 @@ class RichProgress:
         finally:
             spent = self._clock() - started
             counted = f", {_of(done, total)}" if total is not None or done else ""
-            speed = f" ({view.rate(done, spent)})" if done and spent > 0 else ""
-            self._print(f"{name}: {end}{counted} in {view.duration(spent)}{speed}")
+            speed = f" ({numbers.rate(done, spent)})" if done and spent > 0 else ""
+            self._print(f"{name}: {end}{counted} in {numbers.duration(spent)}{speed}")
 
     def _print(self, line: str) -> None:
-        shown = view.ascii_only(line) if self._console.options.ascii_only else line
+        shown = numbers.ascii_only(line) if self._console.options.ascii_only else line
         # A log line is never wrapped: whoever reads the log can scroll, and tools search it by line.
         self._console.print(Text(shown), soft_wrap=True)
 
@@ -111,7 +111,7 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """The rate, or nothing before the first step."""
-        return Text(view.rate(int(task.completed), task.elapsed or 0.0) if task.completed else "", style="dim")
+        return Text(numbers.rate(int(task.completed), task.elapsed or 0.0) if task.completed else "", style="dim")
 
 
 class _Steps(MofNCompleteColumn):
@@ -143,12 +143,12 @@ def _complete(bars: Bars, task: TaskID) -> None:
 
 def _state(done: int, total: int | None, spent: float) -> str:
     """``120 of 400 (30 %), 12.0/s, 10 s, about 23 s left``."""
-    words = [_of(done, total), view.rate(done, spent), view.duration(spent)]
+    words = [_of(done, total), numbers.rate(done, spent), numbers.duration(spent)]
     if total and 0 < done <= total:
-        words[0] += f" ({view.level(done // (total / 100) / 100)})"
-        words.append(f"about {view.duration(spent / done * (total - done))} left")
+        words[0] += f" ({numbers.level(done // (total / 100) / 100)})"
+        words.append(f"about {numbers.duration(spent / done * (total - done))} left")
     return ", ".join(words)
 
 
 def _of(done: int, total: int | None) -> str:
-    return f"{view.count(done)} of {view.count(total)}" if total is not None else f"{view.count(done)} steps"
+    return f"{numbers.count(done)} of {numbers.count(total)}" if total is not None else f"{numbers.count(done)} steps"

@@ -14,10 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from ftgate.report import calibration_curve as curve
-from ftgate.report import escape, forest_svg
-from ftgate.report import format as view
-from ftgate.report import tables as rows
+from ftgate.report import calibration_curve, escape, forest_svg, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
 from ftgate.report.plots import Picture, pictures, write_pictures
@@ -54,7 +51,7 @@ class SafeMarkdown(str):
 def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
     """The comment in GitHub Markdown, at most ``limit`` characters; sections that did not fit are named at its end."""
     template = _markdown().get_template("comment.md.j2")
-    parts = {**_parts(report), "chart": curve.mermaid(curve.bins_of(report))}
+    parts = {**_parts(report), "chart": calibration_curve.mermaid(calibration_curve.bins_of(report))}
 
     def without(dropped: Sequence[str]) -> str:
         return template.render(**parts, dropped=dropped).strip() + "\n"
@@ -95,19 +92,19 @@ def _parts(report: Report) -> dict[str, Any]:
         "report": report,
         "marker": SafeMarkdown(MARKER),
         "sentence": explanation(report),
-        "rows": rows.table(report),
-        "interval_heading": rows.interval_heading(report),
-        "concerns": rows.concerns(report),
+        "rows": tables.table(report),
+        "interval_heading": tables.interval_heading(report),
+        "concerns": tables.concerns(report),
         "steps": next_steps(report),
-        "hardest_hit": rows.hardest_hit(report),
-        "covered": rows.covered(report),
-        "gaps": rows.gaps(report),
+        "hardest_hit": tables.hardest_hit(report),
+        "covered": tables.covered(report),
+        "gaps": tables.gaps(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
-        "bins": curve.bin_rows(curve.bins_of(report)),
-        "controls": rows.controls(report),
-        "provenance": rows.provenance(report),
-        "timing": rows.timing(report),
-        "stopping": rows.stopping(report),
+        "bins": calibration_curve.bin_rows(calibration_curve.bins_of(report)),
+        "controls": tables.controls(report),
+        "provenance": tables.provenance(report),
+        "timing": tables.timing(report),
+        "stopping": tables.stopping(report),
     }
 
 
@@ -133,7 +130,7 @@ def _markdown() -> Environment:
         "figure": _ours(str),
         "unbroken": _ours(_unbroken),
         "answer": _ours(_answer),
-        "tick": _ours(rows.tick),
+        "tick": _ours(tables.tick),
     }
     return env
 
@@ -154,24 +151,24 @@ def _html() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= _filters(lambda function: function)
-    env.filters |= {"tick": rows.tick, "clip": escape.clip}
+    env.filters |= {"tick": tables.tick, "clip": escape.clip}
     return env
 
 
 def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[str, Callable[..., Any]]:
-    numbers: dict[str, Callable[..., str]] = {
-        "score": view.score,
-        "change": view.change,
-        "interval": view.interval,
-        "count": view.count,
+    formatters: dict[str, Callable[..., str]] = {
+        "score": numbers.score,
+        "change": numbers.change,
+        "interval": numbers.interval,
+        "count": numbers.count,
     }
-    shared: dict[str, Callable[..., Any]] = {name: mark(function) for name, function in numbers.items()}
+    shared: dict[str, Callable[..., Any]] = {name: mark(function) for name, function in formatters.items()}
     return shared | {
-        "badge": view.badge,
-        "title_of": view.title,
-        "question": view.QUESTIONS.get,
-        "flips": rows.flips,
-        "details": rows.details,
+        "badge": numbers.badge,
+        "title_of": numbers.title,
+        "question": numbers.QUESTIONS.get,
+        "flips": tables.flips,
+        "details": tables.details,
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
@@ -78,11 +78,11 @@ def gaps(report: Report) -> list[Gap]:
 def covered(report: Report) -> str:
     """How much of the query log's tail the evaluation covers, in a sentence; empty where there is no log."""
     found = _coverage(report)
-    share, queries = view.finite(found.get("covered")), view.finite(found.get("tail_queries"))
+    share, queries = numbers.finite(found.get("covered")), numbers.finite(found.get("tail_queries"))
     if share is None or queries is None:
         return ""
     return (
-        f"The suite covers {view.percent(share)} of the {view.count(int(queries))} different queries in the log "
+        f"The suite covers {numbers.percent(share)} of the {numbers.count(int(queries))} different queries in the log "
         "that lie farthest from the training data. Below are those that nothing in it is like: collect more like these."
     )
 
@@ -101,13 +101,13 @@ def table(report: Report) -> list[Row]:
 def interval_heading(report: Report) -> str:
     """``90 % interval``, or ``interval`` when the measurements differ in level."""
     levels = {m.level for m in report.measurements.values()}
-    return f"{view.level(levels.pop())} interval" if len(levels) == 1 else "interval"
+    return f"{numbers.level(levels.pop())} interval" if len(levels) == 1 else "interval"
 
 
 def concerns(report: Report) -> list[Concern]:
     """Every measurement that did not simply pass, and any that passed with something to note."""
     return [
-        Concern(view.title(name), view.badge(m.status), m.reason, _needed(m), _notes(m))
+        Concern(numbers.title(name), numbers.badge(m.status), m.reason, _needed(m), _notes(m))
         for name, m in report.measurements.items()
         if m.status != "pass" or _notes(m)
     ]
@@ -140,8 +140,8 @@ def _counted_files(part: Any) -> Any:
 
 def timing(report: Report) -> list[tuple[str, str]]:
     """Seconds of each phase in words, and their sum."""
-    lines = [(name, view.duration(seconds)) for name, seconds in report.timing.items()]
-    return [*lines, ("total", view.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
+    lines = [(name, numbers.duration(seconds)) for name, seconds in report.timing.items()]
+    return [*lines, ("total", numbers.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
@@ -152,9 +152,9 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        lost = f"{view.change(part.change, m.unit)} {view.interval(part.interval, m.unit)}"
-        said = f"{lost} on {view.count(part.n)} items"
-        found.append((view.title(name), part.name, f"{said} ({part.status})" if part.status else said))
+        lost = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
+        said = f"{lost} on {numbers.count(part.n)} items"
+        found.append((numbers.title(name), part.name, f"{said} ({part.status})" if part.status else said))
     return found
 
 
@@ -163,11 +163,11 @@ def stopping(report: Report) -> str:
     found = report.stopping
     if found is None or found.of <= 1:
         return ""
-    ends = ", ".join(f"{name} at look {view.count(look)}" for name, look in found.looks.items())
+    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in found.looks.items())
     return (
-        f"Early stopping ({found.rule}), {view.count(found.of)} looks planned: {ends}. "
-        f"{view.count(found.questions_asked)} questions were asked, {view.count(found.questions_saved)} saved"
-        + (f", {view.count(found.questions_added)} added to settle what was open." if found.questions_added else ".")
+        f"Early stopping ({found.rule}), {numbers.count(found.of)} looks planned: {ends}. "
+        f"{numbers.count(found.questions_asked)} questions were asked, {numbers.count(found.questions_saved)} saved"
+        + (f", {numbers.count(found.questions_added)} added to settle what was open." if found.questions_added else ".")
     )
 
 
@@ -201,30 +201,30 @@ def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 def text_of(value: Any) -> str:
     """Any JSON value as a short text."""
     if value is None:
-        return view.NONE
+        return numbers.NONE
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return str(value) if abs(value) < 10**15 else "over 10^15"
     if isinstance(value, float):
-        return view.significant(value)
+        return numbers.significant(value)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(text_of(part) for part in value[:50]) + (" …" if len(value) > 50 else "") or view.NONE
-    return view.digest(str(value)[: 4 * MAX_VALUE]) if value != "" else "(empty)"
+        return ", ".join(text_of(part) for part in value[:50]) + (" …" if len(value) > 50 else "") or numbers.NONE
+    return numbers.digest(str(value)[: 4 * MAX_VALUE]) if value != "" else "(empty)"
 
 
 def _row(name: str, m: MeasurementReport) -> Row:
     return Row(
         name=name,
-        title=view.title(name),
-        base=view.score(m.base, m.unit),
-        candidate=view.score(m.candidate, m.unit),
-        change=view.change(m.change, m.unit),
-        interval=view.interval(m.interval, m.unit),
-        limit=view.limit(m.limits, m.unit),
-        n=view.count(m.n),
+        title=numbers.title(name),
+        base=numbers.score(m.base, m.unit),
+        candidate=numbers.score(m.candidate, m.unit),
+        change=numbers.change(m.change, m.unit),
+        interval=numbers.interval(m.interval, m.unit),
+        limit=numbers.limit(m.limits, m.unit),
+        n=numbers.count(m.n),
         status=m.status,
-        badge=view.badge(m.status),
+        badge=numbers.badge(m.status),
     )
 
 
@@ -232,7 +232,7 @@ def _needed(m: MeasurementReport) -> str:
     """The sentence about missing items, unless the reason already holds it."""
     if m.needed_n is None or f"{m.needed_n} items" in m.reason:
         return ""
-    return f"About {view.count(m.needed_n)} items would settle it; this run had {view.count(m.n)}."
+    return f"About {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)}."
 
 
 def _notes(m: MeasurementReport) -> tuple[str, ...]:
@@ -242,7 +242,7 @@ def _notes(m: MeasurementReport) -> tuple[str, ...]:
 
 def _item_score(value: float | None, m: MeasurementReport) -> str:
     # Calibration scores its items by whether they are right, whatever unit its own change has.
-    return view.percent(value) if view.kind(m.unit) == "ece" else view.score(value, m.unit)
+    return numbers.percent(value) if numbers.kind(m.unit) == "ece" else numbers.score(value, m.unit)
 
 
 def _in_words(value: Any) -> str:

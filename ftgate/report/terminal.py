@@ -11,8 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.report import format as view
-from ftgate.report import tables as rows
+from ftgate.report import numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation, limit_of, straddles
@@ -44,7 +43,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(_table(report, console))
     if report.measurements:
         _print_bars(report, console)
-    concerns = rows.concerns(report)
+    concerns = tables.concerns(report)
     if concerns:
         console.print(_text("Why", console, "bold"))
     for concern in concerns:
@@ -57,7 +56,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(_text("What to try next", console, "bold"))
     for step in steps:
         _print_point(step, console)
-    if words := rows.stopping(report):
+    if words := tables.stopping(report):
         console.print(_text(plain_line(words, 600), console, "dim"))
 
 
@@ -75,7 +74,7 @@ def print_summary(reports: Sequence[Report], console: Console) -> None:
     for report in reports:
         table.add_row(
             _text(_shortened(report.name, 16), console),
-            _text(view.badge(report.verdict), console, STYLES[report.verdict]),
+            _text(numbers.badge(report.verdict), console, STYLES[report.verdict]),
             *(_short_change(report.measurements.get(name), console) for name in names),
             _text(plain_line(_decided_by(report), 300), console),
         )
@@ -115,7 +114,7 @@ def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
 
 def _panel(report: Report, console: Console) -> Panel:
     style = STYLES[report.verdict]
-    title = _text(f"{view.badge(report.verdict)}: {_shortened(report.name, 50)}", console, style)
+    title = _text(f"{numbers.badge(report.verdict)}: {_shortened(report.name, 50)}", console, style)
     sentence = _text(plain_line(explanation(report), 600), console)
     return Panel(
         sentence,
@@ -134,7 +133,7 @@ def _table(report: Report, console: Console) -> Table:
     table.add_column("limit", overflow=_overflow(console), no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for row in rows.table(report):
+    for row in tables.table(report):
         cells = (row.base, row.candidate, row.change, row.limit.split(" (")[0], row.n)
         status = _text(row.badge, console, STYLES[row.status])
         table.add_row(_text(_shortened(row.title, 14), console), *(_text(cell, console) for cell in cells), status)
@@ -144,15 +143,15 @@ def _table(report: Report, console: Console) -> Table:
 def _print_bars(report: Report, console: Console) -> None:
     """One bar a measurement under a heading that says which side is which."""
     limit = round(LIMIT_AT * (BAR_WIDTH - 1))
-    heading = rows.interval_heading(report)[:13].ljust(13) + "0: no change, within limit ".rjust(limit) + "│ beyond"
+    heading = tables.interval_heading(report)[:13].ljust(13) + "0: no change, within limit ".rjust(limit) + "│ beyond"
     console.print()
     console.print(_text(heading, console, "dim"), no_wrap=True, overflow="crop")
     for name, m in report.measurements.items():
         bar = interval_bar(m) or "(no estimate)".ljust(BAR_WIDTH)
-        label = _shortened(view.title(name), 12)
+        label = _shortened(numbers.title(name), 12)
         line = _text(label + " " * (13 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
-        line.append_text(_text(f" {view.interval(m.interval, m.unit)}", console))
+        line.append_text(_text(f" {numbers.interval(m.interval, m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
     console.print()
 
@@ -169,9 +168,9 @@ def _print_point(words: str, console: Console, indent: int = 2) -> None:
 def _short_change(m: MeasurementReport | None, console: Console) -> Text:
     """Symbol and bare number; the unit stands in the heading."""
     if m is None:
-        return _text(view.NONE, console)
-    number = view.amount(m.change, m.unit).removesuffix(" %").removesuffix(" p.p.")
-    return _text(f"{view.SYMBOLS[m.status]} {number}", console, STYLES[m.status])
+        return _text(numbers.NONE, console)
+    number = numbers.amount(m.change, m.unit).removesuffix(" %").removesuffix(" p.p.")
+    return _text(f"{numbers.SYMBOLS[m.status]} {number}", console, STYLES[m.status])
 
 
 def _decided_by(report: Report) -> str:
@@ -184,7 +183,7 @@ def _decided_by(report: Report) -> str:
             return "; ".join(report.reasons[:1])
         return f"warning on {', '.join(warned)}" if warned else "all limits kept"
     name, m = serious[0]
-    limit = view.amount(limit_of(m), m.unit)
+    limit = numbers.amount(limit_of(m), m.unit)
     if m.status == "block":
         text = f"{name} {'not above' if 'min_gain' in m.limits else 'beyond'} {limit}"
     else:
@@ -199,7 +198,7 @@ def _shortened(text: str, limit: int) -> str:
 
 def _text(words: str, console: Console, style: str = "") -> Text:
     """Words as they are: no markup is read in them, and none of them is beyond what the terminal can show."""
-    return Text(view.ascii_only(words) if console.options.ascii_only else words, style=style)
+    return Text(numbers.ascii_only(words) if console.options.ascii_only else words, style=style)
 
 
 def _overflow(console: Console) -> OverflowMethod:

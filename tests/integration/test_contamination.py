@@ -15,7 +15,7 @@ from support.world import World, write_rows
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import DatasetError, EngineError
-from ftgate.gate import decide as contamination
+from ftgate.gate import decide
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
@@ -178,7 +178,7 @@ def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
 
 
 def test_at_most_200_contaminated_items_are_asked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contamination, "MOST_ASKED", 7)
+    monkeypatch.setattr(decide, "MOST_ASKED", 7)
     leaked = leak(world, "target", 50)
     report, engine = gate(world, play(CAREFUL, "target", leaked, 1.0))
     asked = {ask.question.item_id for ask in engine.asked if ask.question.measurement == "target"}
@@ -209,14 +209,14 @@ def searched(world: World, content: bytes) -> dict[str, Any]:
     (world.root / "evals" / "train.jsonl").write_bytes(content)
     job: Job = prepare(world.policy_path, world.manifest_path)
     assert job.training is not None
-    return {**contamination.search(job.suites, job.training, SilentProgress())}
+    return {**decide.search(job.suites, job.training, SilentProgress())}
 
 
 def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
     job, said = prepare(world.policy_path, world.manifest_path), io.StringIO()
     assert job.training is not None
-    contamination.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
+    decide.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
     assert "done, 1,500 of 1,500" in said.getvalue()
 
 
@@ -254,6 +254,6 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
     for _ in range(2):
         with Journal(tmp_path / "journal.jsonl") as journal:
             respondents = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
-            found = contamination.overlaps(job, respondents)
+            found = decide.overlaps(job, respondents)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
     assert passes == ["compare items with training data"]

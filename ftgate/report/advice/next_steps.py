@@ -5,7 +5,7 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.advice import remedies
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.explanation import limit_of, straddles
@@ -25,7 +25,7 @@ def next_steps(report: Report) -> list[str]:
     for name, m in report.measurements.items():
         if m.status == "error":
             steps.append(
-                f"{view.title(name)}: the gate failed, not the model; put right what the reason names and run again."
+                f"{numbers.title(name)}: the gate failed, not the model; put right what the reason names and run again."
             )
         elif m.status == "inconclusive":
             retrain = remedies.forgetting(m, made) if name == "forgetting" and _needs_retraining(m) else []
@@ -46,7 +46,7 @@ def _remedies(name: str, m: MeasurementReport, made: Recipe, *, costly: bool) ->
         return remedies.calibration(m, made)
     if name == "target":
         return remedies.target(m, made, costly=costly)
-    return [f"{view.title(name)}: {m.reason}"]
+    return [f"{numbers.title(name)}: {m.reason}"]
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
@@ -54,15 +54,16 @@ def _needs_retraining(m: MeasurementReport) -> bool:
 
 
 def _more_evidence(name: str, m: MeasurementReport) -> str:
-    title = view.title(name)
+    title = numbers.title(name)
     if "judge unfit" in m.reason:
         return f"{title}: use a stronger judge, or give reference answers; nothing that an unfit judge says can decide."
     if m.needed_n and m.needed_n > m.n:
         return (
-            f"{title}: measure more items, about {view.count(m.needed_n)} instead of {view.count(m.n)}, and run again."
+            f"{title}: measure more items, about {numbers.count(m.needed_n)} instead of "
+            f"{numbers.count(m.n)}, and run again."
         )
     if straddles(m) or "too few" in m.reason:
-        return f"{title}: measure more items than {view.count(m.n)} and run again."
+        return f"{title}: measure more items than {numbers.count(m.n)} and run again."
     if limit_of(m) is not None and m.change is None:
         return f"{title}: there is no estimate to decide on; put right what the reason names and run again."
     return f"{title}: clear up the doubt that the reason names and run again."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Number, Report
 
@@ -102,7 +102,9 @@ def recipe_of(report: Report) -> Recipe:
         alpha=_positive(made.get("alpha")),
         rslora=made.get("rslora") is True,
         targets=tuple(_names(made.get("targets"))),
-        training={str(k): value for k, v in training.items() if (value := view.finite(v)) is not None and value >= 0},
+        training={
+            str(k): value for k, v in training.items() if (value := numbers.finite(v)) is not None and value >= 0
+        },
         origin={
             fact: str(name)[:_LONGEST_FILE]
             for name, facts in _mapping(training.get("files")).items()
@@ -116,7 +118,7 @@ def short(targets: tuple[str, ...]) -> str:
     """Modules as people name them, in the order of the forward pass: ``q, k, v and up``."""
     names = [target.removesuffix("_proj")[:_LONGEST_TARGET] for target in targets]
     names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
-    more = [f"{view.count(len(names) - _MOST_TARGETS)} more"] if len(names) > _MOST_TARGETS else []
+    more = [f"{numbers.count(len(names) - _MOST_TARGETS)} more"] if len(names) > _MOST_TARGETS else []
     return listed([*names[:_MOST_TARGETS], *more])
 
 
@@ -129,5 +131,5 @@ def _names(value: Any) -> list[str]:
 
 
 def _positive(value: Any) -> Number:
-    number = view.finite(value)
+    number = numbers.finite(value)
     return number if number is not None and 0 < number < 1e6 else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.advice import retraining
 from ftgate.report.advice.recipe import Recipe
 from ftgate.report.explanation import listed
@@ -30,7 +30,7 @@ def forgetting(m: MeasurementReport, made: Recipe) -> list[str]:
     replay = "Mix 5 to 20 % of general instruction data into the training data (replay)"
     worst = _worst(m)
     if worst is not None:
-        replay += f", most of all like “{worst.name}”, which lost most ({view.slice_change(worst, m.unit)})"
+        replay += f", most of all like “{worst.name}”, which lost most ({numbers.slice_change(worst, m.unit)})"
     return [retraining.learning_rate(m, made), *[step for step in found if step][:2], f"{replay}."]
 
 
@@ -38,12 +38,15 @@ def tail(m: MeasurementReport, made: Recipe) -> list[str]:
     """Against a drop on unusual queries: more of them in training, and less narrowing."""
     lost = "those in the tail"
     if m.regressed:
-        lost = f"the {view.count(m.regressed)} that got worse (the worst are listed; keep these themselves out of it)"
+        lost = (
+            f"the {numbers.count(m.regressed)} that got worse (the worst are listed; keep these themselves out of it)"
+        )
     steps = [f"Tail: add queries like {lost} to the training data: ambiguous, multi-intent and oddly formatted ones."]
     worst = _worst(m)
     if worst is not None:
         steps.append(
-            f"Tail: start with “{worst.name}”: {view.slice_change(worst, m.unit)} over {view.count(worst.n)} queries, "
+            f"Tail: start with “{worst.name}”: {numbers.slice_change(worst, m.unit)} over "
+            f"{numbers.count(worst.n)} queries, "
             "the worst of the named parts."
         )
     return [*steps, *filter(None, [retraining.overtraining(made)])]
@@ -55,16 +58,16 @@ def calibration(m: MeasurementReport, made: Recipe) -> list[str]:
     fit = f"fit one temperature on held-out items{{}}{_repairing(m)}: it mends confidence and changes no answer."
     smoothing = made.training.get("label_smoothing")
     if gap is not None and gap < -CLEAR_GAP:
-        unsure = f"the candidate is less sure than it is right, by {view.points(-gap, signed=False)} on average"
+        unsure = f"the candidate is less sure than it is right, by {numbers.points(-gap, signed=False)} on average"
         steps = [f"Calibration: {unsure}; {fit.format(' (it will be below 1)')}"]
         if smoothing:
             steps.append(
-                f"Calibration: label smoothing of {view.brief(smoothing)}{made.source('label_smoothing')} teaches a "
+                f"Calibration: label smoothing of {numbers.brief(smoothing)}{made.source('label_smoothing')} teaches a "
                 "model to be unsure: train with less of it, or none."
             )
         return steps
     if gap is not None and gap > CLEAR_GAP:
-        sure = f"the candidate is surer than it is right, by {view.points(gap, signed=False)} on average"
+        sure = f"the candidate is surer than it is right, by {numbers.points(gap, signed=False)} on average"
         steps = [f"Calibration: {sure}; {fit.format(' (it will be above 1)')}"]
     else:
         steps = [f"Calibration: {fit.format('')}"]
@@ -110,8 +113,8 @@ def _by_distance(part: SliceReport) -> bool:
 def _repairing(m: MeasurementReport) -> str:
     """The temperature that would repair the candidate on the items of this run, if that could be fitted."""
     candidate = m.details.get("candidate")
-    found = view.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
-    return "" if found is None else f", here {view.brief(found)} would be best"
+    found = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
+    return "" if found is None else f", here {numbers.brief(found)} would be best"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:
@@ -119,5 +122,5 @@ def _overconfidence(m: MeasurementReport) -> float | None:
     candidate = m.details.get("candidate")
     if not isinstance(candidate, Mapping):
         return None
-    confidence, accuracy = view.finite(candidate.get("confidence")), view.finite(candidate.get("accuracy"))
+    confidence, accuracy = numbers.finite(candidate.get("confidence")), numbers.finite(candidate.get("accuracy"))
     return None if confidence is None or accuracy is None else confidence - accuracy

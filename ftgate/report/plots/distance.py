@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.plots.style import MODELS, Picture, footnote, heading, interval, percent_axis, picture
 from ftgate.report.schema import Report, SliceReport
 
@@ -41,13 +41,13 @@ def draw_distance(report: Report) -> Picture | None:
         axes.set_xlabel("tenths of the queries, nearest to the training data first (number of queries below)")
         axes.set_ylabel("mean score")
         axes.set_ylim(0, 1.02)
-        axes.set_xticks([k for k, _ in parts], [f"{k}\n{view.count(part.n)}" for k, part in parts])
+        axes.set_xticks([k for k, _ in parts], [f"{k}\n{numbers.count(part.n)}" for k, part in parts])
         axes.grid(visible=False, axis="x")
         axes.legend(loc="lower left", ncols=2)
-        footnote(axes, f"bars: {view.level(m.level)} intervals of each model by itself")
+        footnote(axes, f"bars: {numbers.level(m.level)} intervals of each model by itself")
         percent_axis(axes.yaxis)
 
-    ends = [f"{name} {view.percent(_score(parts[0][1], name))} and {view.percent(_score(parts[-1][1], name))}"
+    ends = [f"{name} {numbers.percent(_score(parts[0][1], name))} and {numbers.percent(_score(parts[-1][1], name))}"
             for name in MODELS]  # fmt: skip
     return picture(
         "distance", f"Score by distance: on the nearest and on the farthest queries, {', '.join(ends)}.", 4.4, draw
@@ -55,7 +55,7 @@ def draw_distance(report: Report) -> Picture | None:
 
 
 def _drawable(part: SliceReport) -> bool:
-    scores = (view.finite(part.base), view.finite(part.candidate))
+    scores = (numbers.finite(part.base), numbers.finite(part.candidate))
     return decile_of(part) is not None and part.n > 0 and all(s is not None and 0 <= s <= 1 for s in scores)
 
 

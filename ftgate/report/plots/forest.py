@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.explanation import limit_of
 from ftgate.report.plots.distance import decile_of
 from ftgate.report.plots.style import BLUE, FAINT, INK, ORANGE, VERMILION, Picture, heading, label, picture
@@ -61,10 +61,10 @@ def _rows(m: MeasurementReport) -> list[_Row]:
     sign = -1.0 if "min_gain" in m.limits else 1.0
     rows = []
     for part in m.slices:
-        change = view.finite(part.change)
+        change = numbers.finite(part.change)
         if decile_of(part) is not None or change is None:
             continue
-        low, high = (view.finite(bound) for bound in part.interval or (None, None))
+        low, high = (numbers.finite(bound) for bound in part.interval or (None, None))
         name = label(part.name, 32) or "(no name)"
         rows.append(_Row(name, part.n, change, low, high, part.status, sign * change))
     return sorted(rows, key=lambda row: -row.harm)
@@ -72,7 +72,7 @@ def _rows(m: MeasurementReport) -> list[_Row]:
 
 def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) -> None:
     shown, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
-    whole = view.finite(m.change)
+    whole = numbers.finite(m.change)
     low, high = _range(m, shown)
     names, counts = [row.name for row in shown], [_caption(row, m) for row in shown]
     for y, row in enumerate(shown):
@@ -83,10 +83,10 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) ->
         axes.plot(x, y, marker=marker, markersize=6, color=colour, markerfacecolor=filled, linestyle="none")
     if whole is not None:
         y = len(shown)
-        _interval(axes, y, (view.finite(m.interval[0]), view.finite(m.interval[1])), (low, high), INK)
+        _interval(axes, y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), (low, high), INK)
         axes.plot(min(max(whole, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
         names.append("the measurement")
-        counts.append(f"{view.count(m.n)} · {view.change(m.change, m.unit)}")
+        counts.append(f"{numbers.count(m.n)} · {numbers.change(m.change, m.unit)}")
     axes.set_xlim(low, high)
     _limits(axes, m)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -99,8 +99,8 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) ->
     right.tick_params(axis="y", length=0, pad=8)
     right.spines["right"].set_visible(False)
     worse = "left" if "min_gain" in m.limits else "right"
-    text = f"{view.title(label(name))}: change by slice ({worse} is worse"
-    heading(axes, text + (f"; the {MOST_ROWS} worst of {view.count(len(rows))})" if hidden > 0 else ")"))
+    text = f"{numbers.title(label(name))}: change by slice ({worse} is worse"
+    heading(axes, text + (f"; the {MOST_ROWS} worst of {numbers.count(len(rows))})" if hidden > 0 else ")"))
     _ticks(axes.xaxis, m.unit)
 
 
@@ -118,7 +118,7 @@ def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[f
 
 def _limits(axes: Axes, m: MeasurementReport) -> None:
     axes.axvline(0, color=FAINT, linewidth=1, linestyle=(0, (3, 2)))
-    limit = view.finite(limit_of(m))
+    limit = numbers.finite(limit_of(m))
     if limit:
         axes.axvline(limit, color=INK, linewidth=1.3)
         low, high = axes.get_xlim()
@@ -133,14 +133,14 @@ def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
     """What fits all estimates and most intervals: no bound stretches the axis to more than the scale can hold."""
     limit = limit_of(m) or 0.0
     values = [0.0, limit, *(v for r in rows for v in (r.change, r.low, r.high) if v is not None)]
-    values += [v for v in (m.change, *m.interval) if view.finite(v) is not None and v is not None]
+    values += [v for v in (m.change, *m.interval) if numbers.finite(v) is not None and v is not None]
     low, high = max(min(values), -1.0), min(max(values), 1.0)
     room = 0.06 * max(high - low, 0.02)
     return low - room, high + room
 
 
 def _caption(row: _Row, m: MeasurementReport) -> str:
-    text = f"{view.count(row.n)} · {view.change(row.change, m.unit)}"
+    text = f"{numbers.count(row.n)} · {numbers.change(row.change, m.unit)}"
     return f"{text}, {row.status}" if row.status in LOOKS else text
 
 
@@ -148,12 +148,13 @@ def _ticks(axis: Any, unit: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(5))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: view.amount(float(value), unit).replace(".0 ", " ")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.amount(float(value), unit).replace(".0 ", " ")))
 
 
 def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_Row]]]) -> str:
     worst = [
-        f"{view.title(label(name))}: {len(rows)} slices, worst {rows[0].name} ({view.change(rows[0].change, m.unit)})"
+        f"{numbers.title(label(name))}: {len(rows)} slices, worst {rows[0].name} "
+        f"({numbers.change(rows[0].change, m.unit)})"
         for name, m, rows in panels
     ]
     return f"Forest plot of slices. {'; '.join(worst)}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 from ftgate.report.calibration_curve import Bin, CurvePoint, bins_of
 from ftgate.report.plots.style import FAINT, MODELS, Picture, footnote, heading, interval, percent_axis, picture
 from ftgate.report.schema import Report
@@ -54,7 +54,7 @@ def _curve(axes: Axes, bins: Sequence[Bin], level: float) -> None:
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.legend(loc="upper left")
-    footnote(axes, f"below the dashed line: surer than it is right; bars and bands: {view.level(level)} intervals")
+    footnote(axes, f"below the dashed line: surer than it is right; bars and bands: {numbers.level(level)} intervals")
     percent_axis(axes.yaxis)
 
 
@@ -82,7 +82,7 @@ def _alt(bins: Sequence[Bin]) -> str:
         n = sum(p.n for p in points)
         if n:
             sure, right = (sum(v * p.n for v, p in zip(vs, points, strict=True)) / n for vs in _columns(points))
-            parts.append(f"the {name} is {view.percent(sure)} sure and {view.percent(right)} right on {n} items")
+            parts.append(f"the {name} is {numbers.percent(sure)} sure and {numbers.percent(right)} right on {n} items")
     return f"Reliability diagram: {'; '.join(parts)}."
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from unit.report import markdown, samples, test_escape
 
-from ftgate.report import calibration_curve as curve
+from ftgate.report import calibration_curve
 from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
 from ftgate.report.schema import Report, SliceReport
 
@@ -155,7 +155,7 @@ def test_a_report_without_measurements_still_renders():
 
 
 def test_the_chart_has_a_value_for_every_place_on_its_axis():
-    source = curve.mermaid(curve.bins_of(samples.blocked()))
+    source = calibration_curve.mermaid(calibration_curve.bins_of(samples.blocked()))
     lines = source.splitlines()
     assert lines[1] == "xychart-beta"
     lists = re.findall(r"\[(.*)\]", source)
@@ -168,9 +168,9 @@ def test_a_chart_needs_two_bins_in_common():
     bins = report.measurements["calibration"].details["candidate"]["bins"]
     for row in bins[:9]:
         row["n"] = 0
-    assert curve.mermaid(curve.bins_of(report)) == ""
+    assert calibration_curve.mermaid(calibration_curve.bins_of(report)) == ""
     assert "```mermaid" not in render_comment(report)
-    assert len(curve.bins_of(report)) == 7
+    assert len(calibration_curve.bins_of(report)) == 7
 
 
 def test_both_files_are_written_whole(tmp_path):

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ftgate.report import format as view
+from ftgate.report import numbers
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ from ftgate.report import format as view
     ],
 )
 def test_percent(value, shown):
-    assert view.percent(value) == shown
+    assert numbers.percent(value) == shown
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(0.123, "+12.3 p.p."), (-0.04, "-4.0 p.p."), (-0.0001, "+0.0 p.p."), (None, "—")]
 )
 def test_points(value, shown):
-    assert view.points(value) == shown
+    assert numbers.points(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_points(value, shown):
     ],
 )
 def test_ece(value, signed, shown):
-    assert view.ece(value, signed=signed) == shown
+    assert numbers.ece(value, signed=signed) == shown
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_ece(value, signed, shown):
     ],
 )
 def test_change(value, unit, shown):
-    assert view.change(value, unit) == shown
+    assert numbers.change(value, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_change(value, unit, shown):
     ],
 )
 def test_score(value, unit, shown):
-    assert view.score(value, unit) == shown
+    assert numbers.score(value, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_score(value, unit, shown):
     ],
 )
 def test_interval(bounds, unit, shown):
-    assert view.interval(bounds, unit) == shown
+    assert numbers.interval(bounds, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ def test_interval(bounds, unit, shown):
     ],
 )
 def test_limit(limits, unit, shown):
-    assert view.limit(limits, unit) == shown
+    assert numbers.limit(limits, unit) == shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.9, "90 %"), (0.95, "95 %"), (0.975, "97.5 %")])
 def test_level(value, shown):
-    assert view.level(value) == shown
+    assert numbers.level(value) == shown
 
 
 @pytest.mark.parametrize(("value", "shown"), [(7, "7"), (1200, "1,200"), (10**4000, "over 10^12")])
 def test_count(value, shown):
-    assert view.count(value) == shown
+    assert numbers.count(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_count(value, shown):
     ],
 )
 def test_duration(value, shown):
-    assert view.duration(value) == shown
+    assert numbers.duration(value) == shown
 
 
 @pytest.mark.parametrize(
@@ -146,14 +146,14 @@ def test_duration(value, shown):
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (15 * 2**30, "15.0 GiB"), (2**52, "4096.0 TiB")],
 )
 def test_size(value, shown):
-    assert view.size(value) == shown
+    assert numbers.size(value) == shown
 
 
 @pytest.mark.parametrize(
     ("done", "seconds", "shown"), [(120, 10, "12.0/s"), (5000, 10, "500/s"), (1, 0, "—"), (0, 5, "0.0/s")]
 )
 def test_rate(done, seconds, shown):
-    assert view.rate(done, seconds) == shown
+    assert numbers.rate(done, seconds) == shown
 
 
 @pytest.mark.parametrize(
@@ -166,29 +166,29 @@ def test_rate(done, seconds, shown):
     ],
 )
 def test_digest(value, shown):
-    assert view.digest(value) == shown
+    assert numbers.digest(value) == shown
 
 
 def test_significant():
-    assert [view.significant(x) for x in (0.0, 2.41371, 1e-9, None)] == ["0", "2.414", "1e-09", "—"]
+    assert [numbers.significant(x) for x in (0.0, 2.41371, 1e-9, None)] == ["0", "2.414", "1e-09", "—"]
 
 
 @pytest.mark.parametrize("status", ["pass", "warn", "block", "inconclusive", "error", "allow", "hold"])
 def test_a_badge_reads_without_colour_and_survives_ascii(status):
-    symbol, word = view.badge(status).split()
+    symbol, word = numbers.badge(status).split()
     assert word == status
     assert len(symbol) == 1
-    assert view.ascii_only(view.badge(status)).isascii()
+    assert numbers.ascii_only(numbers.badge(status)).isascii()
 
 
 def test_an_unknown_status_gets_no_symbol():
-    assert view.badge("odd") == "odd"
+    assert numbers.badge("odd") == "odd"
 
 
 @pytest.mark.parametrize("value", [True, "1", None, math.nan, math.inf, 10**400, [1]])
 def test_what_is_no_number_is_not_drawn(value):
-    assert view.finite(value) is None
+    assert numbers.finite(value) is None
 
 
 def test_symbols_have_a_likeness_in_ascii():
-    assert view.ascii_only("├═●═┤─│ ✓✗ — … drop → €") == "[=o=]-| vx - ... drop -> ?"
+    assert numbers.ascii_only("├═●═┤─│ ✓✗ — … drop → €") == "[=o=]-| vx - ... drop -> ?"
