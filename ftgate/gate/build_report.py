@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Answer, EngineInfo, Finding, Item, JudgeValidation, Model, Pair, Status
+from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements.looks import Look, items_at, planned_share
+from ftgate.measurements.registry import MEASUREMENTS
 from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
@@ -30,7 +31,6 @@ from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
 ANSWER_LIMIT = 2000
-GENERAL_PROMPTS = 200
 
 
 def build_report(
@@ -100,7 +100,7 @@ def checklist(
     job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validation: Mapping[str, JudgeValidation]
 ) -> list[ChecklistEntry]:
     """What makes the decision defensible, each line with its evidence. ``ok`` is None for what was not checked."""
-    found = {f.claim.measurement: f.claim for f in findings}
+    estimates = {f.claim.measurement: f.claim for f in findings}
     effect = controls["adapter_effect"]
     lines = [
         ChecklistEntry(
@@ -119,9 +119,7 @@ def checklist(
             evidence=f"log-probabilities moved by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
         ),
         *_held_out(job),
-        _enough("General capability was measured on at least 200 prompts", found, "forgetting", GENERAL_PROMPTS),
-        _edge_cases(found),
-        _enough("Calibration was measured on at least 500 items", found, "calibration", 500),
+        *_asked_for(estimates),
     ]
     lines += [
         ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=_earned(f))
@@ -155,20 +153,22 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
 
 
 def _held_out(job: Job) -> list[ChecklistEntry]:
-    names = [name for name in job.suites if name != "target"]
-    lines = [("The target suite is held out from the training data", ["target"])] if "target" in job.suites else []
-    lines += [("The other suites are held out from the training data", names)] if names else []
+    """One line for each suite that is drawn as the training data are, and one for all others together."""
+    groups = [(f"The {m.name} suite is", [m.name]) for m in job.measurements if m.as_trained]
+    others = [m.name for m in job.measurements if not m.as_trained]
+    groups += [("The other suites are", others)] if others else []
+    return [_held_out_line(job, f"{suites} held out from the training data", names) for suites, names in groups]
+
+
+def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
         nothing = "no training data was given to compare with, so nothing was left out"
-        return [ChecklistEntry(item=item, ok=None, evidence=nothing) for item, _ in lines]
-    return [
-        ChecklistEntry(
-            item=item,
-            ok=not any(job.overlaps[name].contained for name in names),
-            evidence="; ".join(_overlap(job, name, named=len(names) > 1 or name != "target") for name in names),
-        )
-        for item, names in lines
-    ]
+        return ChecklistEntry(item=item, ok=None, evidence=nothing)
+    return ChecklistEntry(
+        item=item,
+        ok=not any(job.overlaps[name].contained for name in names),
+        evidence="; ".join(_overlap(job, name, named=f"The {name} suite" not in item) for name in names),
+    )
 
 
 def _overlap(job: Job, name: str, *, named: bool) -> str:
@@ -181,21 +181,10 @@ def _overlap(job: Job, name: str, *, named: bool) -> str:
     return text + (f", {len(overlap.alike)} more look like some of it" if overlap.alike else "")
 
 
-def _enough(item: str, found: Mapping[str, Any], name: str, least: int) -> ChecklistEntry:
-    if name not in found:
-        return ChecklistEntry(item=item, ok=False, evidence=f"the policy has no {name} measurement")
-    return ChecklistEntry(item=item, ok=found[name].n >= least, evidence=f"{found[name].n} items")
-
-
-def _edge_cases(found: Mapping[str, Any]) -> ChecklistEntry:
-    item = "Queries outside the training distribution were measured"
-    if "tail" not in found:
-        return ChecklistEntry(item=item, ok=False, evidence="the policy has no tail measurement")
-    details = found["tail"].details
-    if "tail" not in details:
-        return ChecklistEntry(item=item, ok=False, evidence="no query lies in the tail")
-    evidence = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
-    return ChecklistEntry(item=item, ok=details["tail"] > 0, evidence=evidence)
+def _asked_for(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
+    """What the measurements ask for, whether or not the policy has them."""
+    lines = (kind.checklist(estimates.get(kind.name)) for kind in MEASUREMENTS)
+    return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 
 def _changes(result: Result) -> Changes:

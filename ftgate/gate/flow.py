@@ -56,15 +56,17 @@ def run_gate(job: Job, participants: Participants) -> Report:
 
 
 def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
-    """How far each query of the tail lies from the training data, or None where there is nothing to compare with."""
-    if job.tail is None or job.training is None:
+    """How far each query lies from the training data, or None where no measurement asks or nothing is known of it."""
+    measurement = job.by_distance
+    if measurement is None or measurement.distances is None or job.training is None:
         return None
-    inputs = TailInputs(job.suites[job.tail.name], job.training, job.query_log, job.base, job.encoder, job.seed)
+    inputs = TailInputs(job.suites[measurement.name], job.training, job.query_log, job.base, job.encoder, job.seed)
+    models = participants.models
     return build_tail_map(
-        job.tail,
+        measurement.distances,
         inputs,
-        participants.models.journal.fact,
-        participants.models.progress,
+        models.journal.fact,
+        models.progress,
         participants.open_embedder,
         participants.vectors,
     )

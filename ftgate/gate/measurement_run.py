@@ -43,7 +43,7 @@ class MeasurementRun:
         self._job = job
         self._models = models
         self._judge_engine = judge
-        self._tail_map = tail_map if measurement.wants_training_data else None
+        self._tail_map = tail_map if measurement.distances is not None else None
         self._grades: Grades = {}
         self._answered: dict[str, Pair] = {}
         self._scored: PairedScores | None = None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ftgate.github.audit.record import SHOWN_DIGITS, Ledger, LedgerLine, ModelEntry, Record, read_chain
 from ftgate.github.changed_manifests import BaseChange
+from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
 from ftgate.report.escape import block, code, inline
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
@@ -234,6 +235,5 @@ def _rows(link: LedgerLine) -> list[str]:
 
 
 def _changes(entry: ModelEntry) -> str:
-    order = list(numbers.TITLES)
-    named = sorted(entry.numbers.items(), key=lambda pair: (order.index(pair[0]) if pair[0] in order else 99, pair[0]))
+    named = [(name, entry.numbers[name]) for name in in_order(entry.numbers)]
     return inline(", ".join(f"{name} {numbers.change(c.change, c.unit)}" for name, c in named[:6]), 200)

@@ -31,8 +31,6 @@ from ftgate.verdict import assess, decide
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
 LARGEST_OTHER = 500_000_000
 """Bytes of a file that is still read: of these, and of any other, such as a suite. An honest run stays far below."""
-LIMITS = ("min_gain", "block_drop", "max_ece_increase")
-"""The field of a measurement that holds its limit."""
 CLOSE = 1e-9
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 Redo = Callable[[Path], Report]
@@ -179,8 +177,6 @@ def _decided_again(
 
     Doubts that the numbers do not show can turn any result into an inconclusive one, never into anything else.
     """
-    limits = measurement.model_dump()
-    field = next((f for f in LIMITS if f in limits), None)
     claim = Estimate(
         measurement=name,
         base=_number(found.base),
@@ -191,13 +187,11 @@ def _decided_again(
         level=found.level,
         n=found.n,
         method=found.method,
-        worse="down" if field == "min_gain" else "up",
-        limit=limits[field] if field else math.nan,
-        warn_limit=limits.get("warn_drop"),
+        worse=measurement.worse,
+        limit=measurement.limit,
+        warn_limit=measurement.warn_limit,
     )
     reported = Finding(claim, Status(found.status), found.reason)
-    if field is None:
-        return "its limit is not known here", reported
     if policy.evidence.rule == "interval" and found.level < 1 - 2 * policy.evidence.alpha - CLOSE:
         return f"its interval has level {found.level:g}, but the policy asks for more", reported
     again = assess(claim, policy.evidence).status

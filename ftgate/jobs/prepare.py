@@ -19,7 +19,6 @@ from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
-from ftgate.measurements.tail import Tail
 from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
@@ -49,9 +48,9 @@ class Job:
     """Of the manifest's file: what ties a report to the change that it is for."""
 
     @property
-    def tail(self) -> Tail | None:
-        """The measurement that looks at distances, if the policy has it."""
-        return next((m for m in self.measurements if isinstance(m, Tail)), None)
+    def by_distance(self) -> Measurement | None:
+        """The measurement that looks at distances from the training data, if the policy has one."""
+        return next((m for m in self.measurements if m.distances is not None), None)
 
     @property
     def seed(self) -> int:
@@ -125,8 +124,8 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     if lacking := policy.lacking(manifest):
         hint = "name the file that the candidate was trained on: training_data: {source: …}"
         problems.found.append(ConfigurationError(f"manifest {manifest_path}: {lacking}", hint=hint))
-    tail = next((m for m in measurements if isinstance(m, Tail)), None)
-    named = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(tail))
+    distances = next((m.distances for m in measurements if m.distances is not None), None)
+    named = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(distances))
     for source in named:
         if source is not None and source.source is not None:  # before the first of them costs an hour
             with problems.noted():
@@ -140,13 +139,13 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     with problems.noted():
         parts.training = _training(manifest, manifest_path, resolver)
     with problems.noted():
-        parts.query_log = query_log(tail, resolver)
+        parts.query_log = query_log(distances, resolver)
     with problems.noted():
         parts.base = _model("base", manifest.base, manifest_path, resolver, None)
     with problems.noted():
         parts.candidate = _candidate(manifest, manifest_path, resolver, parts.base)
     with problems.noted():
-        parts.encoder = encoder(tail, resolver, parts.candidate)
+        parts.encoder = encoder(distances, resolver, parts.candidate)
     judged = [m.name for m in measurements if m.name in parts.suites and m.judges(parts.suites[m.name].items)]
     if judged:
         with problems.noted():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
 from ftgate.domain import Estimate, FloatArray, Item, JudgeValidation, Pair, Question
 from ftgate.measurements.tail_map import TailMap
@@ -50,10 +51,71 @@ class Evidence:
         return evidence_floor(limit, self.whole_alpha)
 
 
+class ChecklistLine(NamedTuple):
+    """One line of the report's checklist: what was to be done, whether it was, and by what that can be seen."""
+
+    item: str
+    ok: bool | None
+    evidence: str
+
+
+class PowerFacts(NamedTuple):
+    """What a simulation of a measurement must know: which change it decides on, its limit, and its floors.
+
+    ``change`` is ``gain``, ``drop`` (relative, or absolute beside a low base) or ``ece``, which is read in ``bins``.
+    Nothing passes with fewer than ``least_items`` items; a loss of the size ``floor`` on as large a share of the items
+    must not go unseen (None: no such loss is guarded against).
+    """
+
+    change: Literal["gain", "drop", "ece"]
+    limit: float
+    floor: float | None
+    least_items: int = 1
+    bins: int = 10
+
+
+class DistanceSettings(Section):
+    """How far queries lie from the training data: what embeds them, and what they are compared with."""
+
+    embedding: Literal["hidden_states", "tfidf"] | Source
+    max_train_rows: int
+    query_log: str | None
+
+    @property
+    def embedding_kind(self) -> str:
+        """`hidden_states`, `tfidf`, or `encoder` for a model of its own."""
+        return self.embedding if isinstance(self.embedding, str) else "encoder"
+
+
 class Measurement(Section, ABC):
-    """One dimension along which a candidate can gain or lose. The fields are its section of the policy."""
+    """One dimension along which a candidate can gain or lose. The fields are its section of the policy.
+
+    The class says all that anybody needs to know about it: what it is called, what it asks, where its limit stands and
+    which direction harms. Its place in a report is its place in :data:`ftgate.measurements.registry.MEASUREMENTS`.
+    """
 
     name: ClassVar[str]
+    """The key of its section in the policy and of its part of the report."""
+    title: ClassVar[str]
+    """The heading in a report."""
+    question: ClassVar[str]
+    """What it finds out, as a question."""
+    subject: ClassVar[str]
+    """What it is measured on, as the words after "better on" or "worse on"."""
+    column: ClassVar[tuple[str, str]]
+    """Short title and unit, for the table that compares several candidates."""
+    limit_field: ClassVar[str]
+    """The field of the policy that holds the limit."""
+    warn_field: ClassVar[str | None] = None
+    """The field that holds the limit from which a pass is a warning."""
+    worse: ClassVar[Literal["up", "down"]] = "up"
+    """Which direction of its change is harm: ``up`` for drops and rising errors, ``down`` for gains."""
+    remedy: ClassVar[str] = ""
+    """Which advice helps where it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
+    as_trained: ClassVar[bool] = False
+    """Whether its suite is drawn as the training data are, so that it must be held out of them."""
+    clustered: ClassVar[bool] = True
+    """Whether its statistics count items of one cluster together."""
     relative: ClassVar[bool] = True
     """Whether its tolerance is a share of the base's score, rather than of the whole scale."""
     span: ClassVar[float] = 1.0
@@ -96,9 +158,36 @@ class Measurement(Section, ABC):
         """The size of a change that matters: the base against itself must stay within a quarter of it."""
 
     @property
-    def wants_training_data(self) -> bool:
-        """Whether the comparison looks at the distance from the training data."""
-        return False
+    def limit(self) -> float:
+        """What its change must stay on the good side of."""
+        return float(getattr(self, self.limit_field))
+
+    @property
+    def warn_limit(self) -> float | None:
+        """From where a pass is a warning, if it has such a limit."""
+        return None if self.warn_field is None else float(getattr(self, self.warn_field))
+
+    @property
+    def distances(self) -> DistanceSettings | None:
+        """How to measure each query's distance from the training data, for a measurement that looks at it."""
+        return None
+
+    @classmethod
+    def checklist(cls, estimate: Estimate | None) -> ChecklistLine | None:  # noqa: ARG003
+        """Its line of the checklist; ``estimate`` is None where the policy does not have the measurement."""
+        return None
+
+    def power_facts(self) -> PowerFacts:
+        """What a simulation of it must know; of a drop, unless it says otherwise."""
+        return PowerFacts("drop", self.limit, self.limit)
+
+    def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:  # noqa: ARG002
+        """About how many of ``items`` the decision will rest on; ``trained`` where training data are named."""
+        return len(items)
+
+    def share_that_decided(self, details: Mapping[str, Any]) -> float | None:  # noqa: ARG002
+        """Of a report's ``details``, the share of the items that the decision rested on; None where it was all."""
+        return None
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         """For either side a number in [0, 1] for each item, whose mean moves when the measurement's result does.
@@ -174,3 +263,10 @@ def unfit(judge_validation: JudgeValidation | None) -> str | None:
 def first_of(*reasons: str | None) -> str | None:
     """The first reason there is."""
     return next((reason for reason in reasons if reason), None)
+
+
+def measured_on(item: str, name: str, least: int, estimate: Estimate | None) -> ChecklistLine:
+    """The line of a checklist that asks for at least ``least`` items."""
+    if estimate is None:
+        return ChecklistLine(item, False, f"the policy has no {name} measurement")
+    return ChecklistLine(item, estimate.n >= least, f"{estimate.n} items")

@@ -10,7 +10,17 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Estimate, FloatArray, Item, Pair, Question
-from ftgate.measurements.base import Evidence, Measurement, Scorer, failures, first_of, share_failed
+from ftgate.measurements.base import (
+    ChecklistLine,
+    Evidence,
+    Measurement,
+    PowerFacts,
+    Scorer,
+    failures,
+    first_of,
+    measured_on,
+    share_failed,
+)
 from ftgate.measurements.confidence import Confidences, from_options, from_samples, in_words
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of
@@ -23,6 +33,8 @@ LEAST_LETTER_MASS = 0.1
 """Below this the letters are noise, and nothing can pass on them."""
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
+ENOUGH_ITEMS = 500
+"""With fewer a binned error is mostly noise (methods: section 5)."""
 LEAST_SAMPLES = 20
 PASS_FACTOR = 1.7
 """How many times wider the interval is on the side of a pass. Next to a calibrated base the bootstrap keeps most of a
@@ -34,6 +46,13 @@ class Calibration(Measurement):
     """Increase of the expected calibration error, on multiple-choice questions or on free-form answers."""
 
     name: ClassVar[str] = "calibration"
+    title: ClassVar[str] = "Calibration"
+    question: ClassVar[str] = "does its confidence still match its accuracy?"
+    subject: ClassVar[str] = "calibration"
+    column: ClassVar[tuple[str, str]] = ("calib.", "ECE")
+    limit_field: ClassVar[str] = "max_ece_increase"
+    remedy: ClassVar[str] = "confidence"
+    clustered: ClassVar[bool] = False
     relative: ClassVar[bool] = False
     span: ClassVar[float] = 2.0
 
@@ -61,6 +80,16 @@ class Calibration(Measurement):
     def tolerance(self) -> float:
         """The rise of the calibration error that blocks."""
         return self.max_ece_increase
+
+    @classmethod
+    def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
+        """Whether enough items were asked for a binned error."""
+        item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
+        return measured_on(item, cls.name, ENOUGH_ITEMS, estimate)
+
+    def power_facts(self) -> PowerFacts:
+        """Of a rise of the calibration error."""
+        return PowerFacts("ece", self.limit, None, self.min_items, self.bins)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
         """One question for each rotation of the options, at most as many as there are; or greedy, then samples."""
@@ -192,8 +221,8 @@ class Calibration(Measurement):
             least_n=self.min_items,
             method=f"paired bootstrap, bias-corrected, {self.bins} equal-width bins"
             + (f", confidence from {self.samples} samples" if self.form == "sampled" else ""),
-            worse="up",
-            limit=self.max_ece_increase,
+            worse=self.worse,
+            limit=self.limit,
             **more,
         )
 

@@ -10,16 +10,37 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.domain import Estimate, Pair
-from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
+from ftgate.measurements.base import (
+    ChecklistLine,
+    Evidence,
+    Measurement,
+    Scorer,
+    Share,
+    first_of,
+    measured_on,
+    share_failed,
+    share_unknown,
+    unfit,
+)
 from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
+
+GENERAL_PROMPTS = 200
+"""The article asks for so many."""
 
 
 class Forgetting(Measurement):
     """Relative drop in mean score on diverse general prompts, by default graded by a judge."""
 
     name: ClassVar[str] = "forgetting"
+    title: ClassVar[str] = "Forgetting"
+    question: ClassVar[str] = "does it do general tasks worse?"
+    subject: ClassVar[str] = "general tasks"
+    column: ClassVar[tuple[str, str]] = ("forgot", "%")
+    limit_field: ClassVar[str] = "block_drop"
+    warn_field: ClassVar[str | None] = "warn_drop"
+    remedy: ClassVar[str] = "lost skills"
 
     scorer: Scorer = "judge"
     max_tokens: int = Field(default=512, ge=1, le=32_768)
@@ -45,6 +66,12 @@ class Forgetting(Measurement):
         """The drop that blocks."""
         return self.block_drop
 
+    @classmethod
+    def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
+        """Whether enough prompts were asked to speak of general capability."""
+        item = f"General capability was measured on at least {GENERAL_PROMPTS} prompts"
+        return measured_on(item, cls.name, GENERAL_PROMPTS, estimate)
+
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
         estimate = drop(evidence.scored, evidence, self.block_drop, rng)
@@ -52,9 +79,9 @@ class Forgetting(Measurement):
             self.name,
             evidence,
             len(evidence.scored.items),
-            worse="up",
-            limit=self.block_drop,
-            warn_limit=self.warn_drop,
+            worse=self.worse,
+            limit=self.limit,
+            warn_limit=self.warn_limit,
             invalid_reason=first_of(
                 unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ftgate.config.strict import validate
@@ -14,6 +14,17 @@ from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 
 MEASUREMENTS: tuple[type[Measurement], ...] = (Target, Forgetting, Tail, Calibration)
+
+
+def kind_of(name: str) -> type[Measurement] | None:
+    """The measurement of this name; None for one that is not known here, as a report from elsewhere may hold."""
+    return next((kind for kind in MEASUREMENTS if kind.name == name), None)
+
+
+def in_order(names: Collection[str]) -> list[str]:
+    """``names`` as reports show them, with those that are not known here at the end."""
+    known = [kind.name for kind in MEASUREMENTS if kind.name in names]
+    return [*known, *sorted(set(names) - set(known))]
 
 
 def read_measurements(sections: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Measurement, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -11,8 +12,19 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ftgate.config.manifest import Source
-from ftgate.domain import Estimate, Slice
-from ftgate.measurements.base import Evidence, Measurement, Scorer, Share, first_of, share_failed, share_unknown, unfit
+from ftgate.domain import Estimate, Item, Slice
+from ftgate.measurements.base import (
+    ChecklistLine,
+    DistanceSettings,
+    Evidence,
+    Measurement,
+    Scorer,
+    Share,
+    first_of,
+    share_failed,
+    share_unknown,
+    unfit,
+)
 from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
 from ftgate.measurements.slices import Part, worst_slice
 from ftgate.measurements.tail_map import TailMap
@@ -29,6 +41,12 @@ class Tail(Measurement):
     """Relative drop on the farthest share of real queries and on those tagged as edge cases."""
 
     name: ClassVar[str] = "tail"
+    title: ClassVar[str] = "Tail"
+    question: ClassVar[str] = "does it still handle queries unlike its training data?"
+    subject: ClassVar[str] = "queries unlike its training data"
+    column: ClassVar[tuple[str, str]] = ("tail", "%")
+    limit_field: ClassVar[str] = "block_drop"
+    remedy: ClassVar[str] = "unusual queries"
 
     scorer: Scorer = "judge"
     tail_fraction: Share = 0.20
@@ -54,14 +72,31 @@ class Tail(Measurement):
         return self.block_drop
 
     @property
-    def embedding_kind(self) -> str:
-        """`hidden_states`, `tfidf`, or `encoder` for a model of its own."""
-        return self.embedding if isinstance(self.embedding, str) else "encoder"
+    def distances(self) -> DistanceSettings:
+        """How to measure each query's distance from the training data."""
+        return DistanceSettings(embedding=self.embedding, max_train_rows=self.max_train_rows, query_log=self.query_log)
 
-    @property
-    def wants_training_data(self) -> bool:
-        """Distances are measured from the training data."""
-        return True
+    @classmethod
+    def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
+        """Whether any query outside the training distribution was asked."""
+        item = "Queries outside the training distribution were measured"
+        if estimate is None:
+            return ChecklistLine(item, False, f"the policy has no {cls.name} measurement")
+        details = estimate.details
+        if "tail" not in details:
+            return ChecklistLine(item, False, "no query lies in the tail")
+        counts = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
+        return ChecklistLine(item, details["tail"] > 0, counts)
+
+    def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:
+        """The tagged queries and, where training data are named, a share of the others."""
+        tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in items)
+        return tagged + (round(self.tail_fraction * (len(items) - tagged)) if trained else 0)
+
+    def share_that_decided(self, details: Mapping[str, Any]) -> float | None:
+        """The share of the queries that lay in the tail."""
+        queries, tail = details.get("queries"), details.get("tail")
+        return float(tail) / float(queries) if queries and tail else None
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop on the tail with its interval (methods: section 7)."""
@@ -79,8 +114,8 @@ class Tail(Measurement):
             self.name,
             evidence,
             len(tail.items),
-            worse="up",
-            limit=self.block_drop,
+            worse=self.worse,
+            limit=self.limit,
             invalid_reason=invalid_reason,
             about=frozenset(item.id for item in tail.items),
         )
@@ -125,8 +160,8 @@ class Tail(Measurement):
             level=1 - 2 * evidence.alpha,
             n=0,
             method="none",
-            worse="up",
-            limit=self.block_drop,
+            worse=self.worse,
+            limit=self.limit,
             invalid_reason=reason,
         )
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Estimate
-from ftgate.measurements.base import Evidence, Measurement, Scorer, first_of, share_failed, share_unknown, unfit
+from ftgate.measurements.base import (
+    Evidence,
+    Measurement,
+    PowerFacts,
+    Scorer,
+    first_of,
+    share_failed,
+    share_unknown,
+    unfit,
+)
 from ftgate.measurements.estimate import difference, flips, judging
 
 
@@ -17,6 +26,14 @@ class Target(Measurement):
     """Gain in mean score on a held-out split of the training distribution, as an absolute difference."""
 
     name: ClassVar[str] = "target"
+    title: ClassVar[str] = "Target"
+    question: ClassVar[str] = "does it do the target task better?"
+    subject: ClassVar[str] = "the target task"
+    column: ClassVar[tuple[str, str]] = ("target", "p.p.")
+    limit_field: ClassVar[str] = "min_gain"
+    worse: ClassVar[Literal["up", "down"]] = "down"
+    remedy: ClassVar[str] = "no gain"
+    as_trained: ClassVar[bool] = True
     relative: ClassVar[bool] = False
 
     scorer: Scorer = "exact"
@@ -33,6 +50,11 @@ class Target(Measurement):
         """A tenth of the score: the least gain asked for is often 0, which says nothing about size."""
         return 0.1
 
+    def power_facts(self) -> PowerFacts:
+        """Of a gain; where a loss is allowed, one on too small a share of the items must not go unseen."""
+        loss = -self.min_gain
+        return PowerFacts("gain", self.min_gain, loss if 0 < loss < 1 else None)
+
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
         estimate = difference(evidence.scored, evidence, rng, self.min_gain)
@@ -40,8 +62,8 @@ class Target(Measurement):
             self.name,
             evidence,
             len(evidence.scored.items),
-            worse="down",
-            limit=self.min_gain,
+            worse=self.worse,
+            limit=self.limit,
             invalid_reason=first_of(
                 unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
             ),

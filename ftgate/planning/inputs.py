@@ -21,7 +21,6 @@ from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
-from ftgate.measurements.tail import EDGE_CASES, Tail
 from ftgate.planning.plan import EarlierRun, Plan, Workload, prospect
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
@@ -148,7 +147,7 @@ def _load(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | 
     found = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, found)
     names = {item.cluster or f"item {item.id}" for item in suite.items}
-    clustered = m.name != "calibration" and any(item.cluster for item in suite.items)
+    clustered = m.clustered and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
     judged = sum(m.scored_by(item) == "judge" for item in suite.items)
     return Workload(
@@ -165,21 +164,16 @@ def _load(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | 
 
 
 def _compared(m: Measurement, suite: Suite, trained: bool, found: MeasurementReport | None) -> int:
-    """How many items decide: all, but of the tail's queries the tagged ones and a share of the others."""
-    if not isinstance(m, Tail):
-        return len(suite.items)
-    queries, tail = (found.details.get(key) if found else None for key in ("queries", "tail"))
-    if queries and tail:
-        return round(len(suite.items) * float(tail) / float(queries))
-    tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in suite.items)
-    return tagged + (round(m.tail_fraction * (len(suite.items) - tagged)) if trained else 0)
+    """How many items decide: by the earlier run's share, else as the measurement reckons."""
+    share = m.share_that_decided(found.details) if found else None
+    return m.items_that_decide(suite.items, trained=trained) if share is None else round(len(suite.items) * share)
 
 
 def _past(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
 ) -> EarlierRun | None:
     error = found.details.get("standard_error")
-    if m.name == "calibration":
+    if m.power_facts().change == "ece":
         return EarlierRun(found.n, rise_error=float(error)) if error and found.n else None
     base, candidate = _scores(m, suite, clustered, earlier, found)
     if len(base) < 2:
@@ -192,8 +186,9 @@ def _past(
 def _scores(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores of the items that were compared; of a graded tail, those of all its queries."""
-    if isinstance(m, Tail) and not m.judges(suite.items) and not clustered and found.base is not None:
+    """Scores of the items that were compared; where a part of the items decides and a judge grades, those of all."""
+    in_part = m.share_that_decided(found.details) is not None
+    if in_part and not m.judges(suite.items) and not clustered and found.base is not None:
         lost, gained = int(found.details.get("worse", 0)), int(found.details.get("better", 0))
         both = round(found.base * found.n) - lost
         cells = [(1.0, 1.0)] * both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained

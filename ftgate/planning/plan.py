@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
-from ftgate.measurements.target import Target
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
@@ -169,19 +167,20 @@ class _Odds:
 
 def _odds(load: Workload, schedule: Schedule, least: int, seed: int) -> _Odds:
     m, past = load.measurement, load.past
-    if isinstance(m, Calibration):
+    facts = m.power_facts()
+    limit = facts.limit
+    if facts.change == "ece":
         known = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
-        rise = EceRise(m.max_ece_increase, m.bins, schedule, max(least, m.min_items), seed, known)
-        return _Odds(rise, "ECE increase", m.max_ece_increase, 0.0)
+        rise = EceRise(limit, facts.bins, schedule, max(least, facts.least_items), seed, known)
+        return _Odds(rise, "ECE increase", limit, 0.0)
     binary = not load.judge_questions and load.units == load.compared
     table = _table(past, binary)
     floor = past.floor if past is not None else 0.0
-    if isinstance(m, Target):
+    if facts.change == "gain":
         good = max(table.gain, 0.0) if table.learned else 0.0
-        good = good if good > m.min_gain + 0.005 else m.min_gain + ASSUMED_GAIN
-        gained = MeanContrast(table, "gain", m.min_gain, floor, schedule, least, seed, m.name)
-        return _Odds(gained, "gain", m.min_gain, good, table.base, table.phi, gained.items(good, POWER))
-    limit: float = m.tolerance
+        good = good if good > limit + 0.005 else limit + ASSUMED_GAIN
+        gained = MeanContrast(table, "gain", limit, floor, schedule, least, seed, m.name)
+        return _Odds(gained, "gain", limit, good, table.base, table.phi, gained.items(good, POWER))
     low = wilson_interval(min(table.base, 1.0), max(load.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
         # Where all that could be lost lies within the limit, nothing may pass.
@@ -204,13 +203,12 @@ def _table(past: EarlierRun | None, binary: bool) -> PairedPopulation:
 
 def _least(load: Workload, alpha: float) -> float:
     """Items below which this measurement never passes."""
-    m = load.measurement
-    if isinstance(m, Calibration):
-        return m.min_items
+    facts = load.measurement.power_facts()
+    if facts.change == "ece":
+        return facts.least_items
     clusters = MIN_CLUSTERS * load.compared / max(load.units, 1) if load.units != load.compared else 2
-    loss = -m.min_gain if isinstance(m, Target) else m.tolerance
-    floor = evidence_floor(loss, alpha) if 0 < loss < 1 else 1
-    return max(floor, LEAST_GRADED if load.judge_questions else 2, clusters)
+    floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
+    return max(floor, facts.least_items, LEAST_GRADED if load.judge_questions else 2, clusters)
 
 
 def _kept(run: Answered) -> Answered:

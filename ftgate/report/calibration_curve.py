@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftgate.report import numbers
-from ftgate.report.schema import Number, Report
+from ftgate.report.schema import MeasurementReport, Number, Report
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"
 """Blue for the base, vermilion for the candidate: told apart with any colour vision (Okabe and Ito 2008)."""
@@ -33,9 +33,16 @@ class Bin:
     candidate: CurvePoint | None
 
 
+def with_bins(report: Report) -> MeasurementReport | None:
+    """The measurement that shows bins of confidence, if one does."""
+    models = ("base", "candidate")
+    shown = (m for m in report.measurements.values() if any(_points(m.details.get(model)) for model in models))
+    return next(shown, None)
+
+
 def bins_of(report: Report) -> list[Bin]:
     """The bins that hold items of at least one model, lowest confidence first; empty without calibration."""
-    m = report.measurements.get("calibration")
+    m = with_bins(report)
     if m is None:
         return []
     base, candidate = _points(m.details.get("base")), _points(m.details.get("candidate"))

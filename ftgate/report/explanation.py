@@ -9,7 +9,6 @@ from ftgate.report.schema import MeasurementReport, Number, Report
 
 CommandLineSources = tuple[str, MeasurementReport]
 
-PLACES = {"forgetting": "general tasks", "tail": "queries unlike its training data", "target": "the target task"}
 NAME_LIMIT = 60
 
 
@@ -66,13 +65,13 @@ def listed(names: Sequence[str]) -> str:
 def _harm(name: str, m: MeasurementReport) -> str:
     """What a blocking measurement found, as the rest of a sentence about the candidate."""
     kind, limit = numbers.kind(m.unit), numbers.amount(limit_of(m), m.unit)
-    where = PLACES.get(name, name)
+    where = numbers.subject(name)
     if m.change is None or kind == "other":
         return f"fails {name}: {m.reason}"
     if kind == "gain":
-        does = f"does not do {where} better" if name == "target" else f"is no better on {where}"
         asked = numbers.points(limit_of(m), signed=False)
-        return f"{does} than the base: {numbers.points(m.change)}{_surely(m)}; a gain above {asked} is asked for"
+        gain = f"{numbers.points(m.change)}{_surely(m)}"
+        return f"is no better on {where} than the base: {gain}; a gain above {asked} is asked for"
     if kind == "ece":
         rise = numbers.ece(m.change)
         return (
@@ -115,7 +114,7 @@ def _allowed(found: Sequence[CommandLineSources]) -> str:
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
             least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
-            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {PLACES.get(name, name)}{least}")
+            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{least}")
         else:
             costs.append(_cost(name, m))
     text = " and ".join([*gains, "stays within every limit"])
@@ -130,7 +129,7 @@ def _cost(name: str, m: MeasurementReport) -> str:
     if numbers.kind(m.unit) == "ece":
         return f"calibration error {numbers.ece(m.change, signed=True)}"
     word = "worse" if m.change >= 0 else "better"
-    return f"{numbers.amount(abs(m.change), m.unit)} {word} on {PLACES.get(name, name)}"
+    return f"{numbers.amount(abs(m.change), m.unit)} {word} on {numbers.subject(name)}"
 
 
 def _others(rest: Sequence[CommandLineSources], one: str, many: str) -> str:

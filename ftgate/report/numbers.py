@@ -7,23 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ftgate.measurements.registry import kind_of
 from ftgate.report.schema import MeasurementReport, Number, SliceReport
 
 NONE = "—"
 """Stands for a number that there is not."""
 
-TITLES: Mapping[str, str] = {
-    "target": "Target",
-    "forgetting": "Forgetting",
-    "tail": "Tail",
-    "calibration": "Calibration",
-}
-QUESTIONS: Mapping[str, str] = {
-    "target": "does it do the target task better?",
-    "forgetting": "does it do general tasks worse?",
-    "tail": "does it still handle queries unlike its training data?",
-    "calibration": "does its confidence still match its accuracy?",
-}
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",
     "warn": "!",
@@ -55,7 +44,20 @@ def finite(value: Any) -> Number:
 
 def title(name: str) -> str:
     """A measurement's name as a heading."""
-    return TITLES.get(name, name[:1].upper() + name[1:])
+    measurement = kind_of(name)
+    return name[:1].upper() + name[1:] if measurement is None else measurement.title
+
+
+def question(name: str) -> str:
+    """What a measurement finds out; empty for one that is not known here."""
+    measurement = kind_of(name)
+    return "" if measurement is None else measurement.question
+
+
+def subject(name: str) -> str:
+    """What a measurement is about, to stand behind "better on" or "worse on"."""
+    measurement = kind_of(name)
+    return name if measurement is None else measurement.subject
 
 
 def badge(status: str) -> str:

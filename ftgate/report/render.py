@@ -166,7 +166,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
     return shared | {
         "badge": numbers.badge,
         "title_of": numbers.title,
-        "question": numbers.QUESTIONS.get,
+        "question": numbers.question,
         "flips": tables.flips,
         "details": tables.details,
     }

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ftgate.measurements.registry import in_order, kind_of
 from ftgate.report import numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
@@ -28,13 +29,6 @@ STYLES = {
     "hold": "bold magenta",
 }
 BAR_WIDTH = 40
-SUMMARY = ("target", "forgetting", "tail", "calibration")
-SUMMARY_HEADINGS = {
-    "target": "target\np.p.",
-    "forgetting": "forgot\n%",
-    "tail": "tail\n%",
-    "calibration": "calib.\nECE",
-}
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -62,13 +56,13 @@ def print_report(report: Report, console: Console) -> None:
 
 def print_summary(reports: Sequence[Report], console: Console) -> None:
     """One line a candidate: name, verdict, the changes with their status, and what decided."""
-    names = [name for name in SUMMARY if any(name in report.measurements for report in reports)]
+    names = in_order({name for report in reports for name in report.measurements})
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", expand=True)
     cut = _overflow(console)
     table.add_column("candidate", no_wrap=True, overflow=cut)
     table.add_column("verdict", no_wrap=True, overflow=cut)
     for name in names:
-        table.add_column(SUMMARY_HEADINGS[name], no_wrap=True, overflow=cut, justify="right")
+        table.add_column(_heading(name), no_wrap=True, overflow=cut, justify="right")
     # The rest of the line: what decided is cut before any number is.
     table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
     for report in reports:
@@ -79,6 +73,11 @@ def print_summary(reports: Sequence[Report], console: Console) -> None:
             _text(plain_line(_decided_by(report), 300), console),
         )
     console.print(table)
+
+
+def _heading(name: str) -> str:
+    kind = kind_of(name)
+    return _shortened(name, 10) if kind is None else "\n".join(kind.column)
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:

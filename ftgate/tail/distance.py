@@ -16,7 +16,7 @@ from ftgate.domain import Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
-from ftgate.measurements.tail import Tail
+from ftgate.measurements.base import DistanceSettings
 from ftgate.measurements.tail_map import TailMap
 from ftgate.progress import Progress
 from ftgate.stats.neighbours import distances
@@ -47,7 +47,7 @@ class TailInputs:
 
 
 def build_tail_map(
-    tail: Tail,
+    settings: DistanceSettings,
     around: TailInputs,
     cached: FactCache,
     progress: Progress,
@@ -59,10 +59,10 @@ def build_tail_map(
     ``cached`` gives what is known under a key, or computes and keeps it. Vectors are kept in ``folder``. Raises
     DatasetError when the training data cannot be compared with (fewer than two distinct rows).
     """
-    kind, training, log = tail.embedding_kind, around.training, around.log
+    kind, training, log = settings.embedding_kind, around.training, around.log
     embedded_by = around.encoder.digest if around.encoder else around.base.digest
     # By name too: a decision under a policy that names another log or model must not rest on this one's.
-    asked = tail.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    asked = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
     key = digest_of(
         ["tail map", 3, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
     )
@@ -70,7 +70,7 @@ def build_tail_map(
     def compute() -> dict[str, Any]:
         embedder = open_embedder(kind)
         try:
-            return _measure(tail, around, embedder, folder, progress)
+            return _measure(settings, around, embedder, folder, progress)
         except ValueError as error:
             raise DatasetError(
                 f"training data {training.source}: {error}",
@@ -84,11 +84,13 @@ def build_tail_map(
     return TailMap(**(known | {name: tuple(known[name]) for name in lists}))
 
 
-def _measure(tail: Tail, around: TailInputs, embedder: Embedder, folder: Path, progress: Progress) -> dict[str, Any]:
+def _measure(
+    settings: DistanceSettings, around: TailInputs, embedder: Embedder, folder: Path, progress: Progress
+) -> dict[str, Any]:
     items = around.suite.items
     said = [
         # A text that stands twice is embedded once: repeats are dropped, and batching would make them differ.
-        list(dict.fromkeys(sampled(around.training, tail.max_train_rows, around.seed))),
+        list(dict.fromkeys(sampled(around.training, settings.max_train_rows, around.seed))),
         [item.user_text for item in items],
         list(dict.fromkeys(sampled(around.log, MOST_LOGGED, around.seed))) if around.log else [],
     ]
@@ -120,7 +122,7 @@ def _measure(tail: Tail, around: TailInputs, embedder: Embedder, folder: Path, p
             method=embedder.name,
             topics=topics,
             details={name: value for name, value in found_beside.items() if value},
-            in_file=around.training.rows if around.training.rows > tail.max_train_rows else None,
+            in_file=around.training.rows if around.training.rows > settings.max_train_rows else None,
         )
     )
 

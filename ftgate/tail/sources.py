@@ -15,26 +15,26 @@ from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import Model
 from ftgate.embeddings.st_config import MODULES, read_pipeline
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.tail import Tail
+from ftgate.measurements.base import DistanceSettings
 from ftgate.models.open import open_encoder
 
 
-def query_log(tail: Tail | None, resolver: Resolver) -> TrainingData | None:
+def query_log(distances: DistanceSettings | None, resolver: Resolver) -> TrainingData | None:
     """The log that the policy names; naming a remote file allows it. Raises DatasetError when no row is usable."""
-    if tail is None or tail.query_log is None:
+    if distances is None or distances.query_log is None:
         return None
-    path = resolver.file(tail.query_log, relative_to=resolver.policy_folder, allow=None)
-    return replace(read_training_texts(path, "query_log"), source=tail.query_log)
+    path = resolver.file(distances.query_log, relative_to=resolver.policy_folder, allow=None)
+    return replace(read_training_texts(path, "query_log"), source=distances.query_log)
 
 
-def encoder_source(tail: Tail | None) -> Source | None:
+def encoder_source(distances: DistanceSettings | None) -> Source | None:
     """The model of its own that embeds, if the policy names one."""
-    return tail.embedding if tail is not None and isinstance(tail.embedding, Source) else None
+    return distances.embedding if distances is not None and isinstance(distances.embedding, Source) else None
 
 
-def encoder(tail: Tail | None, resolver: Resolver, candidate: Model | None) -> Model | None:
+def encoder(distances: DistanceSettings | None, resolver: Resolver, candidate: Model | None) -> Model | None:
     """That model, which must not be the candidate. Raises ArtifactError when it is unsafe or not allowed."""
-    source = encoder_source(tail)
+    source = encoder_source(distances)
     if source is None:
         return None
     folder = resolver.policy_folder

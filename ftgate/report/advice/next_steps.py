@@ -5,14 +5,13 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
+from ftgate.measurements.registry import kind_of
 from ftgate.report import numbers
-from ftgate.report.advice import remedies
 from ftgate.report.advice.recipe import Recipe, recipe_of
+from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.explanation import limit_of, straddles
 from ftgate.report.schema import MeasurementReport, Report
 
-RETRAIN_DROP = 0.08
-"""The article: retrain with a lower learning rate when forgetting exceeds 8 %."""
 MOST = 4
 """Suggestions for one measurement: nobody follows ten."""
 
@@ -28,7 +27,7 @@ def next_steps(report: Report) -> list[str]:
                 f"{numbers.title(name)}: the gate failed, not the model; put right what the reason names and run again."
             )
         elif m.status == "inconclusive":
-            retrain = remedies.forgetting(m, made) if name == "forgetting" and _needs_retraining(m) else []
+            retrain = _remedies(name, m, made, costly=False) if _needs_retraining(m) else []
             steps += [_more_evidence(name, m), *retrain][:MOST]
         elif name in harmed:
             steps += _remedies(name, m, made, costly=bool(harmed - {name}))[:MOST]
@@ -38,19 +37,15 @@ def next_steps(report: Report) -> list[str]:
 
 
 def _remedies(name: str, m: MeasurementReport, made: Recipe, *, costly: bool) -> list[str]:
-    if name == "forgetting":
-        return remedies.forgetting(m, made)
-    if name == "tail":
-        return remedies.tail(m, made)
-    if name == "calibration":
-        return remedies.calibration(m, made)
-    if name == "target":
-        return remedies.target(m, made, costly=costly)
-    return [f"{numbers.title(name)}: {m.reason}"]
+    kind = kind_of(name)
+    advise = REMEDIES.get(kind.remedy) if kind is not None else None
+    return [f"{numbers.title(name)}: {m.reason}"] if advise is None else advise(m, made, costly)
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
-    return m.change is not None and "judge unfit" not in m.reason and m.change > m.limits.get("warn", RETRAIN_DROP)
+    """Whether an undecided drop is already one to retrain for: beyond a limit that warns."""
+    warn = m.limits.get("warn")
+    return m.change is not None and warn is not None and "judge unfit" not in m.reason and m.change > warn
 
 
 def _more_evidence(name: str, m: MeasurementReport) -> str:

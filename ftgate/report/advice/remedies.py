@@ -6,7 +6,7 @@ rate and a shorter training against forgetting, LoRA rather than full weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ftgate.report import numbers
 from ftgate.report.advice import retraining
@@ -81,6 +81,18 @@ def target(m: MeasurementReport, made: Recipe, *, costly: bool) -> list[str]:
     if not worse and not costly:
         steps += [retraining.too_gentle(made), retraining.too_small(made)]
     return [*[step for step in steps if step][:3], _look_at_data(made, worse=worse, costly=costly)]
+
+
+Remedy = Callable[[MeasurementReport, Recipe, bool], list[str]]
+"""Advice on a measurement that went wrong; the last argument says whether another one did too."""
+
+REMEDIES: Mapping[str, Remedy] = {
+    "lost skills": lambda m, made, _costly: forgetting(m, made),
+    "unusual queries": lambda m, made, _costly: tail(m, made),
+    "confidence": lambda m, made, _costly: calibration(m, made),
+    "no gain": lambda m, made, costly: target(m, made, costly=costly),
+}
+"""By what a measurement's ``remedy`` says."""
 
 
 def _look_at_data(made: Recipe, *, worse: bool, costly: bool) -> str:

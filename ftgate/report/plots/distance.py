@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ftgate.report import numbers
 from ftgate.report.plots.style import MODELS, Picture, footnote, heading, interval, percent_axis, picture
-from ftgate.report.schema import Report, SliceReport
+from ftgate.report.schema import MeasurementReport, Report, SliceReport
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,12 +21,17 @@ def decile_of(part: SliceReport) -> int | None:
     return int(found[1]) if found else None
 
 
+def _deciles(m: MeasurementReport) -> list[tuple[int, SliceReport]]:
+    """The drawable tenths by distance, nearest first."""
+    tenths = {tenth: part for part in m.slices if (tenth := decile_of(part)) is not None and _drawable(part)}
+    return sorted(tenths.items())
+
+
 def draw_distance(report: Report) -> Picture | None:
     """Mean score of both models by tenths of distance, with intervals; None where distances were not measured."""
-    m = report.measurements.get("tail")
-    known = {decile_of(part): part for part in m.slices if _drawable(part)} if m else {}
-    parts = [(k, known[k]) for k in sorted(k for k in known if k is not None)]
-    if m is None or not parts:
+    by_measurement = ((m, _deciles(m)) for m in report.measurements.values())
+    m, parts = next(((m, parts) for m, parts in by_measurement if parts), (None, []))
+    if m is None:
         return None
 
     def draw(figure: Figure) -> None:

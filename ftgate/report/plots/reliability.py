@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ftgate.report import numbers
-from ftgate.report.calibration_curve import Bin, CurvePoint, bins_of
+from ftgate.report.calibration_curve import Bin, CurvePoint, bins_of, with_bins
 from ftgate.report.plots.style import FAINT, MODELS, Picture, footnote, heading, interval, percent_axis, picture
 from ftgate.report.schema import Report
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 def draw_reliability(report: Report) -> Picture | None:
     """Both models' accuracy over confidence with Wilson intervals; None without calibration bins."""
-    bins = bins_of(report)
-    if not bins:
+    m, bins = with_bins(report), bins_of(report)
+    if m is None or not bins:
         return None
-    level = report.measurements["calibration"].level
+    level = m.level
 
     def draw(figure: Figure) -> None:
         curve, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))

@@ -168,7 +168,7 @@ def test_scores_of_other_items_are_refused() -> None:
 
 @pytest.mark.parametrize("rule", ["interval", "point"])
 @pytest.mark.parametrize("measurement", [JUDGED, Target(dataset="t", scorer="judge"), Tail(dataset="t")])
-@pytest.mark.parametrize(("unknown", "void"), [(2, False), (3, True), (N, True)])
+@pytest.mark.parametrize(("unknown", "invalid_reason"), [(2, False), (3, True), (N, True)])
 def test_scores_that_nobody_knows_pass_under_no_rule(
     measurement: Measurement, rule: Literal["interval", "point"], unknown: int, invalid_reason: bool
 ) -> None:

@@ -46,7 +46,7 @@ def only(**measurements):
 def test_no_gain():
     m = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
     assert explanation(only(target=m)) == (
-        "m does not do the target task better than the base: -1.2 p.p. (at most +1.6 p.p.); "
+        "m is no better on the target task than the base: -1.2 p.p. (at most +1.6 p.p.); "
         "a gain above 3.0 p.p. is asked for."
     )
 
