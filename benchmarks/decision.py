@@ -25,7 +25,7 @@ from ftgate.cli.demo import find_world
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.stats.seeding import generator
 
@@ -59,7 +59,7 @@ def _answered(folder: Path, *, clusters: bool) -> Path:
         rows = [_row(name, i, clusters) for i in range(ITEMS)]
         (folder / "evals" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     _policy(folder, "none")
-    job = prepare(folder / "policy.yaml", folder / "manifests" / "careful.yaml")
+    job = load_job(folder / "policy.yaml", folder / "manifests" / "careful.yaml")
     evaluate(job, folder / "out", SilentProgress(), engine=ScriptedEngine(_reply), judge_engine=ScriptedEngine(_grade))
     return folder
 

@@ -24,7 +24,7 @@ from support.world import World, write_adapter
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
 
@@ -57,7 +57,7 @@ class Story:
         """What the job with the GPU does; it has no token."""
         out = self.folder / f"out-{len(self.digests)}"
         engine = ScriptedEngine(script(player))
-        job = prepare(self.world.policy_path, self.world.manifest_path)
+        job = load_job(self.world.policy_path, self.world.manifest_path)
         evaluate(job, out, SilentProgress(), engine=engine, judge_engine=engine)
         return out
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import Job, prepare
+from ftgate.jobs.prepare import Job, load_job
 from ftgate.progress import Progress
 from ftgate.report.schema import Report
 from ftgate.report.terminal import print_report, print_summary
@@ -38,7 +38,7 @@ def run_demo(
     # The models are so small that threads wait for each other longer than they work; must be set before torch loads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     names = [name for name in CANDIDATES if not only or name in only]
-    jobs = [prepare(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
+    jobs = [load_job(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
     if not resume:
         for name in names:
             shutil.rmtree(out / name, ignore_errors=True)

@@ -14,8 +14,8 @@ from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeVali
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
+from ftgate.measurements import registry
 from ftgate.measurements.looks import Look, items_at, planned_share
-from ftgate.measurements.registry import MEASUREMENTS
 from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
@@ -183,7 +183,7 @@ def _overlap(job: Job, name: str, *, named: bool) -> str:
 
 def _asked_for(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
     """What the measurements ask for, whether or not the policy has them."""
-    lines = (kind.checklist(estimates.get(kind.name)) for kind in MEASUREMENTS)
+    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.MEASUREMENTS)
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 

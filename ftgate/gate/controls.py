@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,12 @@ from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.corruption import bad_answers
 from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
 
 CORRUPTED_SHARE = 0.3
 """This share of the base's answers is replaced by bad ones."""
-SURE = 0.99
 LARGEST_TOLERANCE = 0.2
 """A policy that lets more than this go by cannot be expected to block the loss of ``CORRUPTED_SHARE``."""
 FEW_CHANGES = 3
@@ -118,7 +118,8 @@ def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any
             continue
         assert run.result is not None, "controls come after the last look"
         # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
-        pairs = corrupt_answers(run.result.pairs, generator(seed, f"{run.name} positive control"))
+        rng = generator(seed, f"{run.name} positive control")
+        pairs = corrupt_answers(run.result.pairs, rng, run.measurement.corrupt)
         outcome[run.name] = caught(run.corrupted(pairs).finding)
     return outcome
 
@@ -182,36 +183,16 @@ def _distance(one: Mapping[int, float], other: Mapping[int, float]) -> float:
     return max((abs(one[token] - other[token]) for token in shared), default=1e9)
 
 
-def corrupt_answers(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pair, ...]:
+def corrupt_answers(
+    pairs: Sequence[Pair], rng: np.random.Generator, corrupt: Callable[[Pair, Pair], tuple[Answer, ...]] = bad_answers
+) -> tuple[Pair, ...]:
     """The base against itself with ``CORRUPTED_SHARE`` of its answers replaced (methods: section 9).
 
-    A free-form answer becomes another item's reference or, where there is none, another item's answer. An answer by
-    option letter puts its confidence on a wrong option. The same pairs and generator state give the same result.
+    ``corrupt`` gives bad answers to an item, and may take them from the next one. The same pairs and generator state
+    give the same result.
     """
     chosen = set(rng.permutation(len(pairs))[: math.ceil(CORRUPTED_SHARE * len(pairs))].tolist())
     return tuple(
-        replace(pair, candidate=_bad(pair, pairs[(i + 1) % len(pairs)]) if i in chosen else pair.base)
+        replace(pair, candidate=corrupt(pair, pairs[(i + 1) % len(pairs)]) if i in chosen else pair.base)
         for i, pair in enumerate(pairs)
     )
-
-
-def _bad(pair: Pair, other: Pair) -> tuple[Answer, ...]:
-    # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
-    if any(answer.option_logprobs for answer in pair.base):
-        return tuple(_wrong_letter(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
-    foreign = other.item.answer or other.base[0].text
-    if foreign == pair.item.answer:
-        foreign = ""
-    return tuple(replace(answer, text=foreign) for answer in pair.base)
-
-
-def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
-    """Near certainty for a wrong option: right or wrong, sure or not, no base answer is as bad as that."""
-    size = len(answer.option_logprobs)
-    if not size:
-        return answer
-    right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
-    # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
-    wrong = (right + 1) % size
-    rest = math.log((1 - SURE) / (size - 1))
-    return replace(answer, option_logprobs=tuple(math.log(SURE) if i == wrong else rest for i in range(size)))

@@ -18,7 +18,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
-from ftgate.jobs.saved import load_job, save_job
+from ftgate.jobs.saved import load_saved_job, save_job
 from ftgate.models.merge import merged_model
 from ftgate.progress import Progress
 from ftgate.report.render import write_rendered
@@ -68,7 +68,7 @@ def evaluate(
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
     """Take the decision again from the answers in ``directory``, under its own policy or another. Starts no engine."""
-    job, info, judge_info = load_job(directory, policy)
+    job, info, judge_info = load_saved_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
         participants = Participants(
             models=CachedEngine(None, info, journal, progress),

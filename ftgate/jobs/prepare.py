@@ -98,7 +98,7 @@ class JobDraft:
         return replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
 
 
-def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
+def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
     """Read policy, manifest, every row of every suite, and the headers of every model. Loads no weights.
 
     What lies elsewhere is fetched by the resolver that ``resolvers`` makes. Raises ConfigurationError (or its kinds
@@ -109,7 +109,7 @@ def prepare(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local
 
 
 def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> JobDraft:
-    """As :func:`prepare`, but goes on after a problem to find the others.
+    """As :func:`load_job`, but goes on after a problem to find the others.
 
     Raises only where policy or manifest cannot be read, or names what may not be fetched: no more is looked at then.
     """

@@ -51,7 +51,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
     temporary.replace(directory / "job.json")
 
 
-def load_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
+def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
     """The job that was saved in ``directory``, under its own policy or under a new one.
 
     The suites and models stay those of the run, so a new policy may change how they are decided on, but not which they

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Estimate, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.domain import Answer, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of
@@ -207,6 +208,10 @@ class Measurement(Section, ABC):
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""
         return any(self.scored_by(item) == "judge" for item in items)
+
+    def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
+        """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
+        return bad_answers(pair, other)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
         """The questions about one item; both models are asked the same ones."""

@@ -27,7 +27,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.github.comment import read_trail
 from ftgate.github.suite_check import base_suites
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ class Runner:
         engine = ScriptedEngine(script(player))
         shutil.rmtree(self.workspace / "ftgate-out", ignore_errors=True)
         out = self.workspace / "ftgate-out" / "001-bot"
-        job = prepare(parcel / "ftgate.yml", parcel / "bot.yaml")
+        job = load_job(parcel / "ftgate.yml", parcel / "bot.yaml")
         return evaluate(job, out, SilentProgress(), engine=engine, judge_engine=engine).verdict
 
     def outputs(self) -> str:
@@ -173,7 +173,7 @@ def test_the_command_line_is_there_for_job_containers() -> None:
 def test_the_decision_can_be_taken_again_without_any_engine_installed(tmp_path: Path) -> None:
     world = World(tmp_path)
     engine = ScriptedEngine(script(CAREFUL))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, tmp_path / "out", SilentProgress(), engine=engine, judge_engine=engine)
     mount = ["--volume", f"{tmp_path}:/github/workspace", "--workdir", "/github/workspace"]
     done = podman("run", "--rm", *mount, "--entrypoint", "ftgate", IMAGE, "decide", "out", "--out", "again")

@@ -13,7 +13,7 @@ from support.zoo import MERGED
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.advice.recipe import recipe_of
 from ftgate.report.schema import Report
@@ -31,7 +31,7 @@ def test_the_report_says_that_and_why_it_was_merged(tmp_path: Path, monkeypatch:
 
     def gate(out: str) -> tuple[Report, ScriptedEngine]:
         engine = ScriptedEngine(script(CAREFUL))
-        job = prepare(world.policy_path, world.manifest_path)
+        job = load_job(world.policy_path, world.manifest_path)
         return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine), engine
 
     report, engine = gate("out")

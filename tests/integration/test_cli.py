@@ -17,7 +17,7 @@ from ftgate import __version__
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
 
@@ -29,7 +29,7 @@ def leave(*arguments: str) -> int:
 
 def finished(world: World, player: Player) -> str:
     engine = ScriptedEngine(script(player))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
     return str(world.root / "out")
 

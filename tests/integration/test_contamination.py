@@ -20,7 +20,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
-from ftgate.jobs.prepare import Job, prepare
+from ftgate.jobs.prepare import Job, load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.progress_bar import RichProgress
 from ftgate.report.schema import Report
@@ -51,7 +51,7 @@ def play(candidate: Player, measurement: str, leaked: list[str], on_leaked: floa
 
 def gate(world: World, script: Script) -> tuple[Report, ScriptedEngine]:
     engine = ScriptedEngine(script)
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
     return report, engine
 
@@ -162,7 +162,7 @@ def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
         return Answer(finish="error", error="timed out") if twice and not question.repeat else usual(model, question)
 
     def run(out: str, fail_after: int | None = None) -> Report:
-        job = prepare(world.policy_path, world.manifest_path)
+        job = load_job(world.policy_path, world.manifest_path)
         engine = ScriptedEngine(hesitant, fail_after=fail_after)
         judge = ScriptedEngine(hesitant)
         return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge)
@@ -207,14 +207,14 @@ def test_without_training_data_nothing_is_left_out_and_it_is_said(world: World) 
 
 def searched(world: World, content: bytes) -> dict[str, Any]:
     (world.root / "evals" / "train.jsonl").write_bytes(content)
-    job: Job = prepare(world.policy_path, world.manifest_path)
+    job: Job = load_job(world.policy_path, world.manifest_path)
     assert job.training is not None
     return {**decide.search(job.suites, job.training, SilentProgress())}
 
 
 def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
-    job, said = prepare(world.policy_path, world.manifest_path), io.StringIO()
+    job, said = load_job(world.policy_path, world.manifest_path), io.StringIO()
     assert job.training is not None
     decide.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
     assert "done, 1,500 of 1,500" in said.getvalue()
@@ -244,7 +244,7 @@ def test_a_leak_in_a_field_of_any_name_is_found(world: World) -> None:
 
 def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_path: Path) -> None:
     leak(world, "target", 3)
-    job, passes = prepare(world.policy_path, world.manifest_path), []
+    job, passes = load_job(world.policy_path, world.manifest_path), []
 
     class Counting(SilentProgress):
         def phase(self, name: str, total: int | None) -> Any:

@@ -20,7 +20,7 @@ from ftgate.domain import Message, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -69,7 +69,7 @@ def gate(world: World, models: ScriptedEngine | None = None, **judge: Any) -> Re
     """A run with fields of the judge section changed."""
     world.policy["judge"].update(judge)
     world.save()
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engine = models or ScriptedEngine(script(CAREFUL))
     return evaluate(job, world.root / "out", SilentProgress(), engine=engine)
 
@@ -98,7 +98,7 @@ def test_a_judge_at_an_endpoint_grades_like_one_at_home(run: Run, world: World) 
     world.policy["judge"] = {"source": "models/judge"}
     world.save()
     play = ScriptedEngine(script(CAREFUL))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     local = evaluate(job, world.root / "local", SilentProgress(), engine=play, judge_engine=play)
     assert run.report.controls["judge_fitness"]["forgetting"]["fit"]
     one, other = run.report.measurements["forgetting"], local.measurements["forgetting"]

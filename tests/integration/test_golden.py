@@ -24,7 +24,7 @@ from support.world import World
 
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
 GOLDEN = Path(__file__).with_name("golden.json")
@@ -98,7 +98,7 @@ def play(name: str, folder: Path) -> tuple[dict[str, Any], list[Any]]:
     change(world)
     world.save()
     engine, judge = ScriptedEngine(players), ScriptedEngine(players)
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, folder / "out", SilentProgress(), engine=engine, judge_engine=judge)
     text = json.dumps(report.model_dump(mode="json"))
     data = json.loads(text.replace(str(folder), "WORLD"))

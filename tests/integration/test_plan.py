@@ -13,7 +13,7 @@ from support.world import World, write_rows
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
 ASKED = {"target": 200, "forgetting": 200, "tail": 400, "calibration": 2 * 520}
@@ -32,7 +32,7 @@ def planned(world: World, capsys: pytest.CaptureFixture[str], *options: str) -> 
 
 def finished(world: World, player: Player) -> Path:
     engine = ScriptedEngine(script(player))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
     return world.root / "out"
 

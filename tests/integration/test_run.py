@@ -17,13 +17,13 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 
 def gate(world: World, play: Script, out: str = "out", fail_after: int | None = None) -> tuple[Report, ScriptedEngine]:
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engine = ScriptedEngine(play, fail_after=fail_after)
     judge = ScriptedEngine(play)
     return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge), engine
@@ -204,7 +204,7 @@ def test_a_candidate_that_talks_to_the_judge_gains_nothing(world: World) -> None
 
 
 def test_a_candidate_that_changes_nothing_is_an_error_not_an_opinion(world: World) -> None:
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engine = ScriptedEngine(script(CAREFUL), next_token=lambda model, prompt: {1: -0.1, 2: -2.5})
     with pytest.raises(ControlError, match="changed nothing") as caught:
         evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=ScriptedEngine(script(CAREFUL)))

@@ -15,14 +15,14 @@ from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
-from ftgate.jobs.saved import load_job
+from ftgate.jobs.prepare import load_job
+from ftgate.jobs.saved import load_saved_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 
 def gate(world: World, play: Script, engine: ScriptedEngine | None = None) -> Report:
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engines = {"engine": engine or ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
     return evaluate(job, world.root / "out", SilentProgress(), **engines)
 
@@ -113,7 +113,7 @@ def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(world: Wo
     document["training"] |= {"path": "/proc/self/environ", "skipped": -1}
     document["query_log"] = document["training"]
     saved.write_text(json.dumps(document), encoding="utf-8")
-    job, _, _ = load_job(saved.parent, None)
+    job, _, _ = load_saved_job(saved.parent, None)
     for named in (job.training, job.query_log):
         assert named is not None
         assert named.path is None
@@ -263,7 +263,7 @@ def test_n_max_below_n_is_refused(world: World) -> None:
     world.policy["measurements"]["target"] |= {"n": 60, "n_max": 50}
     world.save()
     with pytest.raises(ConfigurationError, match="n_max 50"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
 
 
 def test_a_small_tail_is_thin_not_blind_and_does_not_hold_a_sound_candidate(world: World) -> None:

@@ -15,7 +15,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -33,7 +33,7 @@ def mixed(world: World, **extra: Any) -> None:
 def gate(world: World, player: Player) -> tuple[Report, ScriptedEngine]:
     play = script(player)
     judge = ScriptedEngine(play)
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, world.root / "out", SilentProgress(), engine=ScriptedEngine(play), judge_engine=judge)
     return report, judge
 
@@ -63,7 +63,7 @@ def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
         return Answer(option_logprobs=tuple(math.log(v) for v in values))
 
     play = script(Player(target=0.9, forgetting=0.5), judge=lenient)
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engines = {"engine": ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
     found = evaluate(job, world.root / "out", SilentProgress(), **engines).measurements["forgetting"]
     fitness_floor = 0.25
@@ -76,7 +76,7 @@ def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
 def test_checks_alone_need_no_judge(world: World) -> None:
     mixed(world, scorer="check")
     with pytest.raises(DatasetError, match="no check, which this measurement needs"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
     rows = [json.loads(line) for line in (world.root / "evals" / "general.jsonl").read_text().splitlines()]
     write_rows(world.root / "evals" / "general.jsonl", [row for row in rows if "check" in row])
     world.policy.pop("judge")
@@ -92,14 +92,14 @@ def test_rows_that_need_a_judge_are_refused_where_there_is_none(world: World) ->
     world.policy.pop("judge")
     world.save()
     with pytest.raises(ConfigurationError, match=r"measurements\.forgetting is graded by a judge"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
 
 
 def test_an_unknown_builtin_suite_names_those_there_are(world: World, tmp_path: Path) -> None:
     world.policy["measurements"]["forgetting"]["dataset"] = "builtin:general-2000"
     world.save()
     with pytest.raises(ConfigurationError, match=r"forgetting\.dataset: unknown builtin suite 'builtin:general-2000'"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
 
 
 def test_the_suite_that_comes_with_the_gate_runs(world: World) -> None:
@@ -112,7 +112,7 @@ def test_the_suite_that_comes_with_the_gate_runs(world: World) -> None:
             return Answer(option_logprobs=(-5.0, -5.0, -5.0, -5.0, -0.03))
         return Answer(text="7" if model.name == "base" else "8")
 
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engines = {"engine": ScriptedEngine(play), "judge_engine": ScriptedEngine(play)}
     report = evaluate(job, world.root / "out", SilentProgress(), **engines)
     assert report.provenance["suites"]["forgetting"] == {

@@ -13,7 +13,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(world: World, play=script(CAREFUL)) -> Report:  # type: ignore[no-untyped-def] # noqa: B008
     world.save()
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     engine = ScriptedEngine(play)
     return evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
 

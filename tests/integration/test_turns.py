@@ -10,7 +10,7 @@ from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -25,7 +25,7 @@ def full_candidate(world: World, stopping: str = "none") -> World:
 
 def gate(world: World, out: str, player: Player, engine: ScriptedEngine) -> Report:
     judge = ScriptedEngine(script(player))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=judge)
 
 
@@ -74,7 +74,7 @@ def test_drawn_answers_are_drawn_ahead_with_the_seeds_that_every_look_asks_for(w
         return Answer(text=f"word {question.item_id[1:]}" if sure else "no idea", tokens=2)
 
     engine = ScriptedEngine(drawn, in_turn=True)
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, world.root / "out", SilentProgress(), engine=engine)
     assert report.engine_starts == 2
     asked = [ask for ask in engine.asked if ask.model.name == "base" and ask.question.temperature]

@@ -21,7 +21,7 @@ from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -58,7 +58,7 @@ def judged(world: World, out: str, **candidate: Any) -> Report:
     world.manifest["candidate"] = candidate
     world.save()
     engine = ScriptedEngine(script(CAREFUL))
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     return evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine)
 
 
@@ -115,7 +115,7 @@ def shelf(world: World) -> Iterator[Any]:
 
 
 def test_suites_and_training_data_may_lie_elsewhere(world: World, shelf: Any, monkeypatch: Any) -> None:
-    local = prepare(world.policy_path, world.manifest_path)
+    local = load_job(world.policy_path, world.manifest_path)
     data = {p.name: p.read_bytes() for p in (world.root / "evals").iterdir()}
     hub = HuggingFaceSource({"suites/general.jsonl": data["general.jsonl"]}, "datasets")
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
@@ -125,7 +125,7 @@ def test_suites_and_training_data_may_lie_elsewhere(world: World, shelf: Any, mo
     pinned = "sha256:" + digest(data["train.jsonl"])
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl", "digest": pinned}
     world.save()
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     assert {n: s.sha256 for n, s in job.suites.items()} == {n: s.sha256 for n, s in local.suites.items()}
     assert job.suites["forgetting"].source == reference
     assert job.training is not None
@@ -141,7 +141,7 @@ def test_training_data_that_is_not_allowed_is_not_asked_for(world: World, shelf:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl"}
     world.save()
     with pytest.raises(ArtifactError, match="the policy does not allow"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
     assert not shelf.asked
 
 
@@ -149,14 +149,14 @@ def test_training_data_must_have_its_digest(world: World, shelf: Any) -> None:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/train.jsonl", "digest": "sha256:" + "0" * 64}
     world.save()
     with pytest.raises(ConfigurationError, match="expected sha256:0000"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
 
 
 def test_a_folder_is_no_data_file(world: World, shelf: Any) -> None:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/"}
     world.save()
     with pytest.raises(ArtifactError, match="where one data file is meant"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
 
 
 def test_a_bad_row_in_a_remote_suite_is_named(world: World) -> None:
@@ -164,7 +164,7 @@ def test_a_bad_row_in_a_remote_suite_is_named(world: World) -> None:
         world.policy["measurements"]["target"]["dataset"] = f"{site.url}/m/t.jsonl"
         world.save()
         with pytest.raises(DatasetError, match=r"t\.jsonl:1"):
-            prepare(world.policy_path, world.manifest_path)
+            load_job(world.policy_path, world.manifest_path)
 
 
 def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: HuggingFaceSource) -> None:
@@ -172,7 +172,7 @@ def test_nothing_is_fetched_while_anything_is_not_allowed(world: World, hub: Hug
     world.manifest["candidate"] = {"source": "hf://evil/bot", "revision": COMMIT}
     world.save()
     with pytest.raises(ArtifactError, match="hf://evil/bot: the policy does not allow"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)
     assert not hub.api.asked
 
 
@@ -181,7 +181,7 @@ def test_the_judge_may_lie_elsewhere_too(world: World, monkeypatch: Any) -> None
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
     world.policy["judge"] = {"source": "hf://acme/bot", "revision": COMMIT}
     world.save()
-    job = prepare(world.policy_path, world.manifest_path)
+    job = load_job(world.policy_path, world.manifest_path)
     assert job.judge is not None
     assert job.judge.reference == "hf://acme/bot"
     hub.close()
@@ -315,4 +315,4 @@ def test_a_judge_behind_an_endpoint_that_has_the_name_of_a_pinned_candidate_is_r
     world.policy["judge"] = {"endpoint": "http://127.0.0.1:9/v1", "model": "acme/bot"}
     world.save()
     with pytest.raises(ConfigurationError, match="has the name of one of the models"):
-        prepare(world.policy_path, world.manifest_path)
+        load_job(world.policy_path, world.manifest_path)

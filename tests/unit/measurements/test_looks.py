@@ -14,7 +14,7 @@ from support.world import World
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Suite
-from ftgate.jobs.prepare import prepare
+from ftgate.jobs.prepare import load_job
 from ftgate.measurements.looks import Look, items_at, looks
 
 SUITE = Suite("tail", items(50), "0" * 64, "memory")
@@ -56,7 +56,7 @@ def test_a_sample_of_a_suite_does_not_depend_on_the_order_of_its_file(tmp_path: 
         path = world.root / "evals" / "target.jsonl"
         rows = path.read_text().splitlines()
         path.write_text("\n".join(rows if name == "straight" else rows[::-1]) + "\n")
-        suite = prepare(world.policy_path, world.manifest_path).suites["target"]
+        suite = load_job(world.policy_path, world.manifest_path).suites["target"]
         chosen.append({item.id for item in suite.items})
     assert chosen[0] == chosen[1]
     assert len(chosen[0]) == n
