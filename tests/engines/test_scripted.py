@@ -61,7 +61,8 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     for kind in ("vllm", "transformers"):
         with pytest.raises(ConfigurationError, match="not installed") as caught:
             open_engine(EngineSettings.model_validate({"kind": kind}))
-        assert "ftgate[cpu]" in caught.value.hint
+        assert 'pip install "finetune-gate[gpu]"' in caught.value.hint
+        assert "`make install`" in caught.value.hint
 
 
 @pytest.mark.parametrize("module", ["", ".base", ".registry", ".scripted", ".embedders", ".order", ".quiet"])

@@ -147,9 +147,9 @@ def test_items_of_which_no_rule_can_tell_are_counted_not_scored(monkeypatch: pyt
     texts = ("a" * 60 + "b", "a" * 61 + "b")
     stuck = (Answer(text=texts[0]), *[Answer(text=texts[1])] * 20)
     pairs = (*(Pair(i, answers("Paris", 20), answers("Paris", 20)) for i in plain), Pair(endless, stuck, stuck))
-    started = time.perf_counter()
+    started = time.process_time()
     finding = decided(slow, evidence_of(score_pairs(slow.scored_by, pairs), pairs=pairs))
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert finding.status is Status.INCONCLUSIVE
     assert "of 1 items it cannot be told" in finding.reason
     assert finding.claim.n == 30
