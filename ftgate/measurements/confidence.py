@@ -154,7 +154,7 @@ def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
 
     All right answers are one answer: the scorer cannot tell them apart. Wrong ones are the same where they say the
     same in the scorer's own normal form: the last number for ``numeric`` (and a numeric ``check``), the JSON value for
-    a ``json_schema``, else the text after :func:`~ftgate.measurements.texts.normal`. Being wrong in two ways is no
+    a ``json_schema``, else the text after :func:`~ftgate.scoring.text.normal`. Being wrong in two ways is no
     agreement; neither is it seen that two wrong sentences mean the same, for either model. Raises UnscorableError
     where a rule takes too long on an answer.
     """
