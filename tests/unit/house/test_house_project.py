@@ -75,5 +75,7 @@ def test_decisions_are_numbered_without_gaps_or_doubles() -> None:
     files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [int(f.name[:4]) for f in files] == list(range(1, len(files) + 1))
     for file in files:
-        headings = re.findall(r"^## (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-        assert headings[:3] == ["Context", "Decision", "Consequences"], file.name
+        text = file.read_text(encoding="utf-8")
+        assert re.match(r"# \d+\. .+\n\nDate: \d{4}-\d{2}-\d{2}\n", text), file.name
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences", "Alternatives"], file.name
