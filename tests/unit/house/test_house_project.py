@@ -79,3 +79,18 @@ def test_decisions_are_numbered_without_gaps_or_doubles() -> None:
         assert re.match(r"# \d+\. .+\n\nDate: \d{4}-\d{2}-\d{2}\n", text), file.name
         headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
         assert headings == ["Context", "Decision", "Consequences", "Alternatives"], file.name
+
+
+def test_every_section_of_the_methods_that_the_code_cites_exists() -> None:
+    headings = re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.MULTILINE)
+    cited = re.compile(r"[Mm]ethods[:,]\s+sections?\s+(\d+(?:(?:,| and|, and)\s+\d+)*)")
+    folders = ("ftgate", "tests", "benchmarks", "examples", "scripts")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path != Path(__file__).resolve()]
+    missing, count = [], 0
+    for path in sources:
+        for found in cited.finditer(path.read_text(encoding="utf-8")):
+            numbers = re.findall(r"\d+", found[1])
+            count += len(numbers)
+            missing += [f"{path.relative_to(ROOT)}: {found[0]!r}" for n in numbers if n not in headings]
+    assert count > 10, "nothing was found: how the code cites the methods has changed"
+    assert not missing
