@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story events test lint simulate container bench install install-dev lock clean
+.PHONY: help demo story events test lint simulate container bench install install-dev lock clean reference
 
 # Without compiled files every process would compile PyTorch, transformers and vLLM anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,6 +20,7 @@ help: ## list these commands
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
 	@echo "make events     write docs/github-events.md again from recorded jobs"
+	@echo "make reference  write docs/policy.md again from the schemas"
 	@echo "make lock       resolve the dependencies again (ARGS=--upgrade for newer versions)"
 	@echo "make clean      remove .venv, caches and results"
 
@@ -41,6 +42,9 @@ story: install-dev
 
 events: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m support.github.table > docs/github-events.md
+
+reference: install-dev
+	@PYTHONPATH=. $(BIN)/python scripts/policy_page.py
 
 # All four speak, so that one run names everything.
 lint: install-dev
