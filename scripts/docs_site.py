@@ -70,7 +70,10 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
     ours = BLOCKS.findall(html)
     differ = Counter(as_github) - Counter(ours) or Counter(ours) - Counter(as_github)
     if differ:
-        stop(f"{page.file.src_uri}: GitHub shows other blocks than the site ({dict(differ)}): put a blank line before a")
+        stop(
+            f"{page.file.src_uri}: GitHub shows other blocks than the site ({dict(differ)}): put a blank line before "
+            "lists, tables and code, and indent what is inside a list by 4"
+        )
     return html
 
 
@@ -88,20 +91,20 @@ def on_post_build(config: Any) -> None:
 
 def with_links(markdown: str, uri: str) -> str:
     """The links of a page as the site has them; one to a file that is no page becomes its text."""
-    here = os.path.dirname(OUTSIDE.get(uri, f"docs/{uri}"))
+    here = Path(OUTSIDE.get(uri, f"docs/{uri}")).parent
     pages = {path: page for page, path in OUTSIDE.items()}
 
     def changed(link: re.Match[str]) -> str:
         bang, text, path, anchor = link[1], link[2], link[3], link[4] or ""
         if not path:
             return link[0]
-        target = os.path.normpath(os.path.join(here, path))
+        target = os.path.normpath(here / path)
         if not (ROOT / target).exists():
             stop(f"{uri}: there is no {target}")
         place = pages.get(target, target.removeprefix("docs/") if target.startswith("docs/") else "")
         if not place or not (ROOT / target).is_file():
             return text
-        return f"{bang}[{text}]({os.path.relpath(place, os.path.dirname(uri) or '.')}{anchor})"
+        return f"{bang}[{text}]({os.path.relpath(place, Path(uri).parent)}{anchor})"
 
     return LINK.sub(changed, markdown)
 
@@ -114,9 +117,8 @@ def with_pictures(markdown: str, uri: str) -> str:
     picture = DOCS / "pictures" / f"{Path(uri).stem}.svg"
     if not picture.is_file() or digest(found[1]) not in picture.read_text(encoding="utf-8"):
         stop(f"{uri}: {picture.relative_to(ROOT)} is not drawn from its Mermaid text: python scripts/docs_site.py")
-    return f"{markdown[: found.start()]}![The picture that the text below explains](pictures/{picture.name})\n" + (
-        markdown[found.end() :]
-    )
+    title = markdown.lstrip("# ").partition("\n")[0]
+    return f"{markdown[: found.start()]}![{title}](pictures/{picture.name}){markdown[found.end() :]}"
 
 
 def loads_from_elsewhere(site: Path) -> list[str]:

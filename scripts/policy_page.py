@@ -1,7 +1,4 @@
-"""Write docs/policy.md, every field of the policy and the manifest, from the JSON Schemas that `ftgate schema` prints.
-
-make reference
-"""
+"""docs/policy.md: every field of the policy and the manifest, from the JSON Schemas that `ftgate schema` prints."""
 
 from __future__ import annotations
 
@@ -133,8 +130,3 @@ def text(field: Schema) -> str:
     """The description in one line, the paths of other pages as links."""
     found = " ".join(field.get("description", "").split()).replace("|", "\\|")
     return re.sub(r"docs/([a-z-]+)\.md", r"[\1](\1.md)", found)
-
-
-if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
