@@ -25,7 +25,7 @@ Schema, for editors.
 `ftgate init` writes these files to start from:
 
 """
-EXAMPLES = (("policy.yml", ".github/ftgate.yml"), ("manifest.yaml", "models/example.yaml"))
+EXAMPLES = (("policy.yml", ".github/ftgate.yml"), ("manifest.yaml", "models/my-model.yaml"))
 COLUMNS = "| field | type | default | meaning |\n|---|---|---|---|\n"
 TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "none"}
 BOUNDS = {
