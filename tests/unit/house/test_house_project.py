@@ -13,6 +13,12 @@ import ftgate
 
 ROOT = Path(__file__).resolve().parents[3]
 
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(p.relative_to(ROOT).as_posix() for p in sorted(ROOT.glob("docs/**/*.md"))),
+]
+
 # Paths of a developer's machine. Containers and hosted runners have such paths by contract; those files are listed.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}-])/(?:work|root|home|Users)/")
 MAY_NAME_CONTAINER_PATHS = re.compile(r"(^|/)(Dockerfile|action\.ya?ml)$|^\.github/workflows/")
@@ -43,7 +49,7 @@ def test_the_readme_names_the_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_in_the_documents_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     # In code only: prose may well "make sure".
