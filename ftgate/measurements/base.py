@@ -123,13 +123,13 @@ class Measurement(Section, ABC):
     """How much the measurement's result moves when every :meth:`per_item` number moves by 1."""
 
     dataset: str = Field(min_length=1)
-    """The suite: a file, relative to the policy."""
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
     max_tokens: int = Field(default=64, ge=1, le=32_768)
-    """Longest free-form answer."""
+    """Longest free-form answer, in tokens."""
     n: int | None = Field(default=None, ge=1)
-    """Use a random sample of this many items (fixed by the seed); all of them by default."""
+    """Ask a random sample of this many items, fixed by the seed; by default all."""
     n_max: int | None = Field(default=None, ge=1)
-    """Where `n` items settle nothing, go on to this many, if the suite has them."""
+    """If `n` items settle nothing, continue up to this many; needs `n`."""
 
     @model_validator(mode="after")
     def _extend_upwards(self) -> Self:

@@ -57,19 +57,20 @@ class Calibration(Measurement):
     span: ClassVar[float] = 2.0
 
     max_ece_increase: float = Field(default=0.05, gt=0, lt=1)
-    """The expected calibration error may rise by less than this."""
+    """The expected calibration error must rise by less than this."""
     form: Literal["choices", "sampled"] = "choices"
-    """Where confidence comes from: the probabilities of option letters, or how many of `samples` answers agree."""
+    """Source of confidence: the probabilities of option letters, or the share of `samples` answers that agree."""
     scorer: Literal["exact", "contains", "numeric", "check"] = "exact"
-    """With `form: sampled`, what makes an answer right, and two answers the same."""
+    """With `form: sampled`: what makes an answer right, and two answers equal."""
     samples: int = Field(default=20, ge=LEAST_SAMPLES, le=1000)
-    """With `form: sampled`, how many answers are drawn at temperature 1 beside the greedy one. With fewer than 20 a
-    model with perfect confidence looks miscalibrated."""
+    """With `form: sampled`: answers drawn at temperature 1 besides the greedy one. With fewer than 20 a model with
+    perfect confidence looks miscalibrated."""
     rotations: int = Field(default=2, ge=1, le=8)
-    """Ask each item with its options in this many cyclic orders and average, against a preference for a letter."""
+    """With `form: choices`: ask each item with its options in this many cyclic orders and average (letter bias)."""
     bins: int = Field(default=10, ge=2, le=100)
+    """Number of equal-width confidence bins of the calibration error."""
     min_items: int = Field(default=500, ge=59)
-    """With fewer items the binned error is too noisy to pass anyone."""
+    """With fewer items than this nothing passes: the binned error is too noisy."""
 
     @property
     def reads(self) -> Scorer:

@@ -43,12 +43,13 @@ class Forgetting(Measurement):
     remedy: ClassVar[str] = "lost skills"
 
     scorer: Scorer = "judge"
+    """How answers become scores (docs/suites.md)."""
     max_tokens: int = Field(default=512, ge=1, le=32_768)
-    """Longest answer. General prompts ask for explanations, code and letters; an answer cut short is graded as one."""
+    """Longest answer, in tokens. General prompts ask for explanations and code; a truncated one is graded as it is."""
     warn_drop: Share = 0.08
-    """A pass whose estimated drop reaches this is a warning."""
+    """A pass is a warning if the estimated drop reaches this; at most `block_drop`."""
     block_drop: Share = 0.10
-    """The drop must stay below this."""
+    """The relative drop must stay below this."""
 
     @model_validator(mode="after")
     def _warn_before_block(self) -> Forgetting:

@@ -49,17 +49,18 @@ class Tail(Measurement):
     remedy: ClassVar[str] = "unusual queries"
 
     scorer: Scorer = "judge"
+    """How answers become scores (docs/suites.md)."""
     tail_fraction: Share = 0.20
-    """This share of the queries, the farthest from the training data, is the tail."""
+    """Share of the queries that form the tail: those farthest from the training data."""
     block_drop: Share = 0.15
-    """The drop on the tail must stay below this."""
+    """The relative drop on the tail must stay below this."""
     embedding: Literal["hidden_states", "tfidf"] | Source = "hidden_states"
-    """What distances are measured in: the base model's middle layer, hashed TF-IDF, or a model of its own for vectors
-    (`{source: ...}`, such as one of sentence-transformers), pooled as its own files say, else by the mean."""
+    """Vectors for distances: the base model's middle layer, hashed TF-IDF, or a separate embedding model
+    (`{source: …}`, for example from sentence-transformers), pooled as its own files say, otherwise by the mean."""
     max_train_rows: int = Field(default=20_000, ge=2, le=1_000_000)
-    """Training rows to compare with; a larger file is sampled."""
+    """Maximum number of training rows to compare with; a larger file is sampled."""
     query_log: str | None = Field(default=None, min_length=1)
-    """Real queries without answers: the report says which share of their tail the dataset covers, and where not."""
+    """File of real queries without answers: the report shows how much of their tail the suite covers, and the gaps."""
 
     @property
     def reads(self) -> Scorer:

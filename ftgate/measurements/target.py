@@ -37,8 +37,9 @@ class Target(Measurement):
     relative: ClassVar[bool] = False
 
     scorer: Scorer = "exact"
+    """How answers become scores (docs/suites.md)."""
     min_gain: float = Field(default=0.0, ge=-1, lt=1)
-    """The gain must exceed this."""
+    """The gain must exceed this; a negative value allows a loss."""
 
     @property
     def reads(self) -> Scorer:
