@@ -261,7 +261,7 @@ class Estimate:
 class Finding:
     """A claim and what was decided about it."""
 
-    claim: Estimate
+    estimate: Estimate
     status: Status
     reason: str
     leaning: Leaning | None = None

@@ -56,7 +56,7 @@ class Problems:
         except SeveralError as several:
             self.found += several.problems
         except FtgateError as error:
-            if error.message not in [known.message for known in self.found]:
+            if error.message not in [earlier.message for earlier in self.found]:
                 self.found.append(error)
 
     def raise_any(self) -> None:
@@ -81,10 +81,6 @@ class DownloadError(FtgateError):
 
 class EngineError(FtgateError):
     """The inference engine could not start or could not answer. Exit code 3: this says nothing about the model."""
-
-
-class JudgeError(FtgateError):
-    """The judge could not be reached or could not be read. Exit code 3."""
 
 
 class ControlError(FtgateError):

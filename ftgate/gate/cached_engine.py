@@ -27,7 +27,7 @@ class CachedEngine:
         self._engine = engine
         self._needed: list[Model] = []
         self._loaded: list[Model] = []
-        self._keyed: dict[tuple[str, str | None], Callable[[Question], str]] = {}
+        self._key_functions: dict[tuple[str, str | None], Callable[[Question], str]] = {}
 
     @property
     def starts(self) -> int:
@@ -59,41 +59,41 @@ class CachedEngine:
     def ask(self, asks: Sequence[Ask], phase: str) -> list[Answer]:
         """The answer to every ask, in order. Repeated and already answered ones cost nothing."""
         keys = [self._key(ask) for ask in asks]
-        known: dict[str, Answer] = {}
+        answers: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
         for key, ask in zip(keys, asks, strict=True):
-            found = self.journal.answer(key) or (self.journal.failure(key) if self._engine is None else None)
-            if found is not None:
-                known[key] = found
+            answer = self.journal.answer(key) or (self.journal.failure(key) if self._engine is None else None)
+            if answer is not None:
+                answers[key] = answer
             else:
                 missing.setdefault(key, ask)
         if missing:
-            known.update(self._ask_engine(missing, phase))
-        return [known[key] for key in keys]
+            answers.update(self._ask_engine(missing, phase))
+        return [answers[key] for key in keys]
 
     def _key(self, ask: Ask) -> str:
         """The address of the answer, worked out once: every look asks for all that was asked before it."""
-        of = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None)
-        if of not in self._keyed:
-            self._keyed[of] = cache(answer_keys(ask.model, self.info))
-        return self._keyed[of](ask.question)
+        weights = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None)
+        if weights not in self._key_functions:
+            self._key_functions[weights] = cache(answer_keys(ask.model, self.info))
+        return self._key_functions[weights](ask.question)
 
     def _ask_engine(self, missing: dict[str, Ask], phase: str) -> dict[str, Answer]:
         engine = self.loaded()
         keys, asks = list(missing), list(missing.values())
         answered: dict[str, Answer] = {}
-        waiting: list[tuple[str, Model, Question, Answer]] = []
+        unsaved: list[tuple[str, Model, Question, Answer]] = []
         with self.progress.phase(phase, len(asks)) as advance:
             try:
                 for index, answer in engine.ask(asks):
                     answered[keys[index]] = answer
-                    waiting.append((keys[index], asks[index].model, asks[index].question, answer))
-                    if len(waiting) >= 64:
-                        self.journal.add_answers(waiting)
-                        waiting.clear()
+                    unsaved.append((keys[index], asks[index].model, asks[index].question, answer))
+                    if len(unsaved) >= 64:
+                        self.journal.add_answers(unsaved)
+                        unsaved.clear()
                     advance(1)
             finally:  # whatever stops the engine, what it has said already is kept
-                self.journal.add_answers(waiting)
+                self.journal.add_answers(unsaved)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])
         return answered
 

@@ -24,7 +24,7 @@ from ftgate.stats.seeding import generator
 
 CORRUPTED_SHARE = 0.3
 """This share of the base's answers is replaced by bad ones."""
-SURE = 0.99
+WRONG_OPTION_PROBABILITY = 0.99
 LARGEST_TOLERANCE = 0.2
 """A policy that lets more than this go by cannot be expected to block the loss of ``CORRUPTED_SHARE``."""
 FEW_CHANGES = 3
@@ -47,9 +47,9 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
     do not match the base is loaded by engines without a word, and would be judged as a perfect copy of the base.
     """
     prompts = [item.messages for item in items[:PROBES]]
-    shown = [[[m.role, m.content] for m in prompt] for prompt in prompts]
-    key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), shown])
-    effect: dict[str, Any] = models.journal.fact(key, lambda: _measure(models, base, candidate, prompts))
+    texts = [[[m.role, m.content] for m in prompt] for prompt in prompts]
+    key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), texts])
+    effect: dict[str, Any] = models.journal.fact(key, lambda: _measure_effect(models, base, candidate, prompts))
     if effect["largest_change"] <= max(SMALLEST_EFFECT, 2 * effect["noise"]):
         raise ControlError(
             f"the adapter changed nothing: on {effect['prompts']} prompts {candidate.name} gives the base's next-token "
@@ -60,7 +60,7 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
 
 
 def compare_with_itself(
-    first: FloatArray, again: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
+    first: FloatArray, second: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
 ) -> dict[str, Any]:
     """What comparing the base with itself came to. It must not look like a change (methods: section 9).
 
@@ -69,13 +69,13 @@ def compare_with_itself(
     Up to ``FEW_CHANGES`` items may change whatever share they are: an engine whose batches differ flips one now and
     then, and in a small sample one is a lot. The change is relative where the measurement's limit is.
     """
-    absolute = measurement.span * float((first - again).mean())
-    change = relative_drop(first, again) if measurement.relative else absolute
-    moved = measurement.span * float(np.abs(first - again).sum())
+    absolute = measurement.span * float((first - second).mean())
+    change = relative_drop(first, second) if measurement.relative else absolute
+    total_change = measurement.span * float(np.abs(first - second).sum())
     rng = generator(seed, "base against itself")
-    found = difference_bootstrap(first, again, rng, alpha=evidence.alpha, draws=evidence.draws)
-    large = abs(change) >= measurement.tolerance / 4 and moved > FEW_CHANGES
-    steady = not found.low <= 0 <= found.high and abs(change) >= measurement.tolerance / 20
+    interval = difference_bootstrap(first, second, rng, alpha=evidence.alpha, draws=evidence.draws)
+    large = abs(change) >= measurement.tolerance / 4 and total_change > FEW_CHANGES
+    steady = not interval.low <= 0 <= interval.high and abs(change) >= measurement.tolerance / 20
     unit = "%" if measurement.relative else "p.p."
     reason = f"the base against itself moved by {100 * abs(change):.1f} {unit} on {len(first)} items"
     return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
@@ -84,16 +84,16 @@ def compare_with_itself(
 def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
     """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
     chosen = [(run, item) for run in runs for item in run.control_items()]
-    first = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
-    again = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first]
-    once = iter(models.ask(first, "ask the base twice"))
+    first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
+    second_asks = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first_asks]
+    first_answers = iter(models.ask(first_asks, "ask the base twice"))
     # Engines sort what they are asked at once: only other questions, asked apart, make another company.
-    halves = [iter(models.ask(again[start::2], "ask the base twice")) for start in (0, 1)]
-    twice = (next(halves[i % 2]) for i in range(len(again)))
+    halves = [iter(models.ask(second_asks[start::2], "ask the base twice")) for start in (0, 1)]
+    second_answers = (next(halves[i % 2]) for i in range(len(second_asks)))
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, item in chosen:
         size = len(run.questions(item))
-        answers = [tuple(next(turn) for _ in range(size)) for turn in (once, twice)]
+        answers = [tuple(next(answers_of) for _ in range(size)) for answers_of in (first_answers, second_answers)]
         pairs[run.name].append(Pair(item, *answers))
     # All of them together may raise a false alarm no more often than one would.
     rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(runs)})
@@ -106,7 +106,7 @@ def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> d
 
 def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
     """The measurements in which the base disagreed with itself: nothing that they find will count."""
-    return frozenset(name for name, found in controls["a_a"].items() if not found["ok"])
+    return frozenset(name for name, outcome in controls["a_a"].items() if not outcome["ok"])
 
 
 def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any]:
@@ -119,23 +119,23 @@ def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any
         assert run.result is not None, "controls come after the last look"
         # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
         pairs = corrupt_answers(run.result.pairs, generator(seed, f"{run.name} positive control"))
-        outcome[run.name] = caught(run.corrupted(pairs).finding)
+        outcome[run.name] = positive_control_outcome(run.corrupted(pairs).finding)
     return outcome
 
 
-def caught(finding: Finding) -> dict[str, Any]:
+def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     """Whether a spoilt base was found out: ``ok`` when it was blocked, None when it was at least not passed.
 
     Only a suite that passes the spoilt base is blind. One that can neither pass nor block it is thin for a loss of that
     size, and would have held a candidate as bad (docs/decisions/0006).
     """
-    seen, ok = {
+    happened, ok = {
         Status.BLOCK: ("was blocked", True),
         Status.PASS: ("passed: this suite could not have seen such a loss", False),
         Status.WARN: ("passed: this suite could not have seen such a loss", False),
     }.get(finding.status, ("was held: this suite is thin for a loss of that size", None))
-    reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers spoilt {seen}"
-    return {"ok": ok, "reason": reason, "change": finding.claim.change, "status": finding.status.value}
+    reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers spoilt {happened}"
+    return {"ok": ok, "reason": reason, "change": finding.estimate.change, "status": finding.status.value}
 
 
 def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
@@ -143,20 +143,20 @@ def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) 
 
     Noise in the engine forbids any decision, blindness a pass.
     """
-    kept = {}
+    results = {}
     for run in runs:
         assert run.result is not None, "controls come after the last look"
         name, result, finding = run.name, run.result, run.result.finding
-        noise, blind = controls["a_a"][name], controls["positive_control"][name]
-        if not noise["ok"]:
-            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {noise['reason']}")
-        elif blind["ok"] is False and finding.status in (Status.PASS, Status.WARN):
-            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {blind['reason']}")
-        kept[name] = replace(result, finding=finding)
-    return kept
+        aa, positive = controls["a_a"][name], controls["positive_control"][name]
+        if not aa["ok"]:
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {aa['reason']}")
+        elif positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {positive['reason']}")
+        results[name] = replace(result, finding=finding)
+    return results
 
 
-def _measure(
+def _measure_effect(
     models: CachedEngine, base: Model, candidate: Model, prompts: Sequence[tuple[Message, ...]]
 ) -> dict[str, Any]:
     engine = models.loaded()
@@ -171,15 +171,15 @@ def _measure(
             )
     return {
         "prompts": len(prompts),
-        "largest_change": max(_distance(a, b) for a, b in zip(first, changed, strict=True)),
-        "noise": max(_distance(a, b) for a, b in zip(first, second, strict=True)),
+        "largest_change": max(_largest_difference(a, b) for a, b in zip(first, changed, strict=True)),
+        "noise": max(_largest_difference(a, b) for a, b in zip(first, second, strict=True)),
     }
 
 
-def _distance(one: Mapping[int, float], other: Mapping[int, float]) -> float:
+def _largest_difference(first: Mapping[int, float], second: Mapping[int, float]) -> float:
     """Largest difference over tokens that both list; if they share none, the top tokens could not differ more."""
-    shared = one.keys() & other.keys()
-    return max((abs(one[token] - other[token]) for token in shared), default=1e9)
+    shared = first.keys() & second.keys()
+    return max((abs(first[token] - second[token]) for token in shared), default=1e9)
 
 
 def corrupt_answers(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pair, ...]:
@@ -190,22 +190,22 @@ def corrupt_answers(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pa
     """
     chosen = set(rng.permutation(len(pairs))[: math.ceil(CORRUPTED_SHARE * len(pairs))].tolist())
     return tuple(
-        replace(pair, candidate=_bad(pair, pairs[(i + 1) % len(pairs)]) if i in chosen else pair.base)
+        replace(pair, candidate=_corrupted_answers(pair, pairs[(i + 1) % len(pairs)]) if i in chosen else pair.base)
         for i, pair in enumerate(pairs)
     )
 
 
-def _bad(pair: Pair, other: Pair) -> tuple[Answer, ...]:
+def _corrupted_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
     # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
     if any(answer.option_logprobs for answer in pair.base):
-        return tuple(_wrong_letter(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
-    foreign = other.item.answer or other.base[0].text
-    if foreign == pair.item.answer:
-        foreign = ""
-    return tuple(replace(answer, text=foreign) for answer in pair.base)
+        return tuple(_wrong_option(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
+    replacement = other.item.answer or other.base[0].text
+    if replacement == pair.item.answer:
+        replacement = ""
+    return tuple(replace(answer, text=replacement) for answer in pair.base)
 
 
-def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
+def _wrong_option(pair: Pair, answer: Answer, rotation: int) -> Answer:
     """Near certainty for a wrong option: right or wrong, sure or not, no base answer is as bad as that."""
     size = len(answer.option_logprobs)
     if not size:
@@ -213,5 +213,7 @@ def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
     right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
     # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
     wrong = (right + 1) % size
-    rest = math.log((1 - SURE) / (size - 1))
-    return replace(answer, option_logprobs=tuple(math.log(SURE) if i == wrong else rest for i in range(size)))
+    rest = math.log((1 - WRONG_OPTION_PROBABILITY) / (size - 1))
+    return replace(
+        answer, option_logprobs=tuple(math.log(WRONG_OPTION_PROBABILITY) if i == wrong else rest for i in range(size))
+    )

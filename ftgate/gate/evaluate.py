@@ -40,7 +40,7 @@ def evaluate(
         if not (folder / "answers.jsonl").is_file():
             raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
     require_finite_weights(job)
-    _make(out)
+    _make_folder(out)
     if job.candidate.merge:
         with progress.phase("merge adapter", None):
             candidate = merged_model(job.candidate, open_cache(job.policy.artifacts), out / "merge.log", progress.note)
@@ -60,7 +60,7 @@ def evaluate(
             models=CachedEngine(engine, engine.info(), journal, progress),
             judge=_judge(judge_engine, judge_info, journal, progress),
             open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
-            vectors=_vectors(job, out),
+            vectors=_vector_folder(job, out),
         )
         report = run_gate(job, participants)
     return _write(report, out)
@@ -77,11 +77,11 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
             vectors=directory,
         )
         report = run_gate(job, participants)
-    _make(out)
+    _make_folder(out)
     return _write(report, out)
 
 
-def _make(out: Path) -> None:
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -94,7 +94,7 @@ def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, pro
     return CachedEngine(engine, info, journal, progress) if info is not None else None
 
 
-def _vectors(job: Job, out: Path) -> Path:
+def _vector_folder(job: Job, out: Path) -> Path:
     """Where vectors are kept for the next run: in the cache or, where nothing can be written there, in ``out``."""
     folder = open_cache(job.policy.artifacts).root / "vectors"
     try:

@@ -38,9 +38,9 @@ def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
     common = hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
 
     def key(question: Question) -> str:
-        whole = common.copy()
-        whole.update(canonical(question.content()) + b"]")
-        return whole.hexdigest()
+        digest = common.copy()
+        digest.update(canonical(question.content()) + b"]")
+        return digest.hexdigest()
 
     return key
 
@@ -66,17 +66,17 @@ class Journal:
         self._failures: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._scores: dict[tuple[str, str], tuple[float, float]] = {}
-        self._lent: dict[str, dict[str, Any]] = {}
+        self._reused: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("ab+")
         self._lock()
         for record in _read(self._file, path, repair=True):
             self._remember(record)
-        for other in reuse:
-            if other.exists():
-                with other.open("rb") as file:
-                    records = list(_read(file, other, repair=False))
-                self._lent.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
+        for reused_path in reuse:
+            if reused_path.exists():
+                with reused_path.open("rb") as file:
+                    records = list(_read(file, reused_path, repair=False))
+                self._reused.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
 
     def __enter__(self) -> Journal:
         return self
@@ -93,8 +93,8 @@ class Journal:
 
     def answer(self, key: str) -> Answer | None:
         """The answer under ``key``, if it is known here or in a journal that is reused."""
-        if key not in self._answers and key in self._lent and self._lent[key]["type"] == "answer":
-            self._append([self._lent[key]])
+        if key not in self._answers and key in self._reused and self._reused[key]["type"] == "answer":
+            self._append([self._reused[key]])
         return self._answers.get(key)
 
     def add_answers(self, entries: Sequence[tuple[str, Model, Question, Answer]]) -> None:
@@ -108,8 +108,8 @@ class Journal:
 
     def fact(self, key: str, compute: Callable[[], Any]) -> Any:
         """The JSON value under ``key``; worked out by ``compute`` and appended when it is not known yet."""
-        if key not in self._facts and key in self._lent and self._lent[key]["type"] == "fact":
-            self._append([self._lent[key]])
+        if key not in self._facts and key in self._reused and self._reused[key]["type"] == "fact":
+            self._append([self._reused[key]])
         if key not in self._facts:
             self._append([{"type": "fact", "key": key, "value": compute()}])
         return self._facts[key]
@@ -139,12 +139,12 @@ class Journal:
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         if record["type"] == "answer":
-            known = record["answer"]
+            answer = record["answer"]
             self._answers[record["key"]] = Answer(
-                text=known["text"],
-                option_logprobs=tuple(known["option_logprobs"]),
-                finish=known["finish"],
-                tokens=known["tokens"],
+                text=answer["text"],
+                option_logprobs=tuple(answer["option_logprobs"]),
+                finish=answer["finish"],
+                tokens=answer["tokens"],
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])
@@ -165,7 +165,7 @@ class Journal:
 
 
 def _answer_record(key: str, model: Model, question: Question, answer: Answer) -> dict[str, Any]:
-    asked = {
+    question_fields = {
         "key": key,
         "model": model.name,
         "digest": model.digest,
@@ -175,10 +175,10 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
         **question.content(),
     }
     if answer.error is not None:
-        return {"type": "failure", **asked, "error": answer.error}
+        return {"type": "failure", **question_fields, "error": answer.error}
     return {
         "type": "answer",
-        **asked,
+        **question_fields,
         "answer": {
             "text": answer.text,
             "option_logprobs": list(answer.option_logprobs),

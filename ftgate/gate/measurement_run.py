@@ -69,7 +69,7 @@ class MeasurementRun:
 
     def unanswered(self) -> tuple[Item, ...]:
         """The items of the look that is due which have not been asked. Those that do not count come with the first."""
-        return tuple(item for item in self._items(self._next()) if item.id not in self._answered)
+        return tuple(item for item in self._items(self._next_look()) if item.id not in self._answered)
 
     def add(self, pair: Pair) -> None:
         """Take both models' answers to one item."""
@@ -77,20 +77,20 @@ class MeasurementRun:
 
     def decide(self) -> None:
         """Score and estimate what the look that is due rests on, and decide; the outcome is ``result``."""
-        look = self._next()
+        look = self._next_look()
         pairs = tuple(self._answered[item.id] for item in self._items(look))
         scored = self.score(pairs, self._scored)
-        both = list(zip(scored.base.tolist(), scored.candidate.tolist(), strict=True))
-        self._models.journal.add_scores(self.name, [item.id for item in scored.items], both)
-        self.result = self._decided(look, pairs, scored)
+        scores = list(zip(scored.base.tolist(), scored.candidate.tolist(), strict=True))
+        self._models.journal.add_scores(self.name, [item.id for item in scored.items], scores)
+        self.result = self._result_of(look, pairs, scored)
         self._scored = scored
-        if not self._reusable(pairs):
+        if not self._all_answered(pairs):
             self._answered, self._scored = {}, None
 
     def corrupted(self, pairs: Sequence[Pair]) -> Result:
         """What ``pairs``, answers that were corrupted on purpose, come to; nothing of it is kept."""
         end = Look(1, 1, 1.0, self._job.policy.evidence.alpha)
-        return self._decided(end, tuple(pairs), self.score(pairs))
+        return self._result_of(end, tuple(pairs), self.score(pairs))
 
     def score(self, pairs: Sequence[Pair], earlier: PairedScores | None = None) -> PairedScores:
         """Both sides' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are taken from there."""
@@ -116,7 +116,7 @@ class MeasurementRun:
         assert self.result is not None, "details come after the last look"
         self.result = add_details(self._job, self.measurement, self.result)
 
-    def _next(self) -> Look:
+    def _next_look(self) -> Look:
         look = self.due()
         assert look is not None, "only a measurement that is due is asked and decided"
         return look
@@ -124,14 +124,14 @@ class MeasurementRun:
     def _items(self, look: Look) -> tuple[Item, ...]:
         return (*items_at(look, self.suite, self._job.seed), *excluded_sample(self._job, self.name))
 
-    def _reusable(self, pairs: Sequence[Pair]) -> bool:
+    def _all_answered(self, pairs: Sequence[Pair]) -> bool:
         """Whether the next look may build on ``pairs``. Where an answer failed, all is asked for again.
 
         The failed one thereby gets another chance; the journal gives the others.
         """
         return not any(failures(pair) for pair in pairs)
 
-    def _decided(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
+    def _result_of(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
         rules = self._job.policy.evidence
         evidence = Evidence(
             pairs=pairs,

@@ -138,19 +138,19 @@ class Measurement(Section, ABC):
 
     @property
     @abstractmethod
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer: how answers are scored, and so what each row must hold."""
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """What the answers say, before anyone decides. All randomness comes from ``rng``."""
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """``claim``, what :meth:`compare` found in the same evidence, with its slices and details for the reader.
 
         No decision rests on what is added here, so that it is worked out once, for the look that ended a run.
         """
-        return claim
+        return estimate
 
     @property
     @abstractmethod
@@ -198,8 +198,8 @@ class Measurement(Section, ABC):
 
     def scored_by(self, item: Item) -> Scorer:
         """What scores one item: the policy's scorer or, if that is ``auto``, what the row holds."""
-        if self.reads != "auto":
-            return self.reads
+        if self.answer_scorer != "auto":
+            return self.answer_scorer
         if item.check is not None:
             return "check"
         return "choice" if item.choices and item.answer is not None else "judge"
@@ -230,21 +230,21 @@ def failures(pair: Pair) -> list[str]:
     return [reason for answer in (*pair.base, *pair.candidate) if (reason := failure_of(answer)) is not None]
 
 
-def share_failed(evidence: Evidence) -> str | None:
+def too_many_failed(evidence: Evidence) -> str | None:
     """Why a claim is void because too many answers could not be had, or None. The bound is 1 % of the items."""
-    failed = [found[0] for pair in evidence.pairs if (found := failures(pair))]
+    failed = [reasons[0] for pair in evidence.pairs if (reasons := failures(pair))]
     if len(failed) <= 0.01 * len(evidence.pairs):
         return None
     return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
 
 
-def share_unknown(scored: PairedScores) -> str | None:
+def too_many_unknown(scored: PairedScores) -> str | None:
     """Why a claim is void because too many of the scores that it is about are not known, or None. The bound is 1 %.
 
     The estimate takes the middle for such a score, which is nobody's result: without this bound, scores that nobody
     knows could pass under the rule that looks at the estimate alone.
     """
-    unknown = [item.id for item, known in zip(scored.items, scored.known, strict=True) if not known]
+    unknown = [item.id for item, is_known in zip(scored.items, scored.known, strict=True) if not is_known]
     if len(unknown) <= 0.01 * len(scored.items):
         return None
     return (
@@ -253,20 +253,20 @@ def share_unknown(scored: PairedScores) -> str | None:
     )
 
 
-def unfit(judge_validation: JudgeValidation | None) -> str | None:
+def judge_unfit(judge_validation: JudgeValidation | None) -> str | None:
     """Why a judged claim is void, or None when the judge is fit or nothing was judged."""
     return (
         f"judge unfit: {judge_validation.reason}" if judge_validation is not None and not judge_validation.fit else None
     )
 
 
-def first_of(*reasons: str | None) -> str | None:
+def first_reason(*reasons: str | None) -> str | None:
     """The first reason there is."""
     return next((reason for reason in reasons if reason), None)
 
 
-def measured_on(item: str, name: str, least: int, estimate: Estimate | None) -> ChecklistLine:
+def item_count_line(item: str, name: str, least_items: int, estimate: Estimate | None) -> ChecklistLine:
     """The line of a checklist that asks for at least ``least`` items."""
     if estimate is None:
         return ChecklistLine(item, False, f"the policy has no {name} measurement")
-    return ChecklistLine(item, estimate.n >= least, f"{estimate.n} items")
+    return ChecklistLine(item, estimate.n >= least_items, f"{estimate.n} items")

@@ -17,9 +17,9 @@ from ftgate.measurements.base import (
     PowerFacts,
     Scorer,
     failures,
-    first_of,
-    measured_on,
-    share_failed,
+    first_reason,
+    item_count_line,
+    too_many_failed,
 )
 from ftgate.measurements.confidence import Confidences, from_options, from_samples, in_words
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -72,7 +72,7 @@ class Calibration(Measurement):
     """With fewer items the binned error is too noisy to pass anyone."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """Multiple choice, or how free-form answers are told right from wrong."""
         return "choice" if self.form == "choices" else self.scorer
 
@@ -85,7 +85,7 @@ class Calibration(Measurement):
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
         """Whether enough items were asked for a binned error."""
         item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
-        return measured_on(item, cls.name, ENOUGH_ITEMS, estimate)
+        return item_count_line(item, cls.name, ENOUGH_ITEMS, estimate)
 
     def power_facts(self) -> PowerFacts:
         """Of a rise of the calibration error."""
@@ -106,21 +106,21 @@ class Calibration(Measurement):
         """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
-            read = [i for i, given in enumerate(answers) if all(failure_of(a) is None for a in given)]
-            read = [i for i in read if self._told(pairs[i].item, answers[i])]
-            found = self._beliefs([(pairs[i].item, answers[i]) for i in read])
-            side[read] = (1 + found.confidence - found.correct) / 2
+            answered = [i for i, replies in enumerate(answers) if all(failure_of(a) is None for a in replies)]
+            scorable = [i for i in answered if self._scorable(pairs[i].item, answers[i])]
+            model = self._confidences([(pairs[i].item, answers[i]) for i in scorable])
+            side[scorable] = (1 + model.confidence - model.correct) / 2
         return sides[0], sides[1]
 
-    def _beliefs(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
+    def _confidences(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
         return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)
 
-    def _told(self, item: Item, answers: tuple[Answer, ...]) -> bool:
+    def _scorable(self, item: Item, answers: tuple[Answer, ...]) -> bool:
         """Whether a rule can tell of each answer if it is right; one that takes too long on an answer cannot."""
         if self.form == "choices":
             return True
         try:
-            self._beliefs([(item, answers)])
+            self._confidences([(item, answers)])
         except UnscorableError:
             return False
         return True
@@ -128,13 +128,13 @@ class Calibration(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
         answered = sum(not failures(pair) for pair in evidence.pairs)
-        base, candidate = self._both(evidence)
+        base, candidate = self._both_confidences(evidence)
         n = len(base.confidence)
-        invalid_reason = first_of(
-            share_failed(evidence), _untold(answered, n), "no item could be read" if n < 2 else None
+        invalid_reason = first_reason(
+            too_many_failed(evidence), _too_many_unscorable(answered, n), "no item could be read" if n < 2 else None
         )
         if n < 2:
-            return self._claim(
+            return self._estimate(
                 float("nan"),
                 float("nan"),
                 float("nan"),
@@ -143,7 +143,7 @@ class Calibration(Measurement):
                 evidence,
                 invalid_reason=invalid_reason,
             )
-        found = statistics.ece_difference(
+        difference = statistics.ece_difference(
             base.confidence,
             base.correct,
             candidate.confidence,
@@ -154,40 +154,47 @@ class Calibration(Measurement):
             alpha=evidence.alpha,
             pass_z=PASS_FACTOR * critical(evidence.alpha),
         )
-        return self._claim(
-            found.base,
-            found.candidate,
-            found.change,
-            (found.low, found.high),
+        notes = [*_direction_note(difference, candidate), *_letter_mass_notes(base, candidate)]
+        return self._estimate(
+            difference.base,
+            difference.candidate,
+            difference.change,
+            (difference.low, difference.high),
             n,
             evidence,
-            cannot_pass=self._doubts(found, base, candidate),
+            cannot_pass=self._reasons_against_pass(difference, base, candidate),
             invalid_reason=invalid_reason,
-            details={**_bias(found), "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)]},
+            details={**_bias_details(difference), "notes": notes},
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """The claim with every number about either model's confidence that the report shows."""
-        if claim.n < 2:
-            return claim
-        base, candidate = (model.summary(self.bins) for model in self._both(evidence))
-        return replace(claim, details={"base": base, "candidate": candidate, **claim.details})
+        if estimate.n < 2:
+            return estimate
+        base, candidate = (model.summary(self.bins) for model in self._both_confidences(evidence))
+        return replace(estimate, details={"base": base, "candidate": candidate, **estimate.details})
 
-    def _both(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
+    def _both_confidences(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
         """What either model believed of the items that both answered and a rule can tell."""
         # By id: then no sum depends on the order of the file.
         answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
-        pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
-        return self._beliefs([(p.item, p.base) for p in pairs]), self._beliefs([(p.item, p.candidate) for p in pairs])
+        pairs = [p for p in answered if self._scorable(p.item, p.base) and self._scorable(p.item, p.candidate)]
+        return self._confidences([(p.item, p.base) for p in pairs]), self._confidences(
+            [(p.item, p.candidate) for p in pairs]
+        )
 
-    def _doubts(self, found: statistics.EceDifference, base: Confidences, candidate: Confidences) -> tuple[str, ...]:
+    def _reasons_against_pass(
+        self, difference: statistics.EceDifference, base: Confidences, candidate: Confidences
+    ) -> tuple[str, ...]:
         """What forbids a pass, however narrow the interval."""
         cannot_pass = []
-        if found.n < self.min_items:
-            cannot_pass.append(f"{found.n} items are too few to pass calibration: at least {self.min_items} are needed")
-        if not found.gap_high < self.max_ece_increase:
+        if difference.n < self.min_items:
             cannot_pass.append(
-                f"the signed confidence gap may have risen by {100 * found.gap_high:.1f} %, "
+                f"{difference.n} items are too few to pass calibration: at least {self.min_items} are needed"
+            )
+        if not difference.gap_high < self.max_ece_increase:
+            cannot_pass.append(
+                f"the signed confidence gap may have risen by {100 * difference.gap_high:.1f} %, "
                 f"beyond the limit {100 * self.max_ece_increase:.1f} %"
             )
         for name, model in (("base", base), ("candidate", candidate)):
@@ -199,7 +206,7 @@ class Calibration(Measurement):
                 )
         return tuple(cannot_pass)
 
-    def _claim(
+    def _estimate(
         self,
         base: float,
         candidate: float,
@@ -227,28 +234,30 @@ class Calibration(Measurement):
         )
 
 
-def _untold(answered: int, told: int) -> str | None:
+def _too_many_unscorable(answered: int, scorable: int) -> str | None:
     """Why a claim is void because of too many answers no rule can tell if they are right, or None."""
-    lost = answered - told
-    return f"of {lost} items it cannot be told whether an answer is right" if lost > 0.01 * answered else None
+    unscorable = answered - scorable
+    return (
+        f"of {unscorable} items it cannot be told whether an answer is right" if unscorable > 0.01 * answered else None
+    )
 
 
-def _bias(found: statistics.EceDifference) -> dict[str, Any]:
+def _bias_details(difference: statistics.EceDifference) -> dict[str, Any]:
     return {
-        "plug_in_difference": found.plug_in,
-        "standard_error": found.standard_error,
-        "signed_gap": {"change": found.gap, "upper_bound": found.gap_high},
+        "plug_in_difference": difference.plug_in,
+        "standard_error": difference.standard_error,
+        "signed_gap": {"change": difference.gap, "upper_bound": difference.gap_high},
     }
 
 
-def _direction(found: statistics.EceDifference, candidate: Confidences) -> list[str]:
+def _direction_note(difference: statistics.EceDifference, candidate: Confidences) -> list[str]:
     """In which direction the candidate errs, where its error surely rose."""
-    if not found.low > 0:
+    if not difference.low > 0:
         return []
     return [f"the candidate is {in_words(float(candidate.confidence.mean() - candidate.correct.mean()))}"]
 
 
-def _mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
+def _letter_mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
     """Warnings about probability that went to something other than an option letter."""
     if base.options is None or candidate.options is None:
         return []

@@ -103,16 +103,16 @@ def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences
 
     Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
     """
-    alike: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
     for i, (item, answers) in enumerate(rows):
         for answer in answers:
             if len(answer.option_logprobs) != len(item.choices):
                 raise ValueError(
                     f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {len(item.choices)} options"
                 )
-        alike.setdefault((len(item.choices), len(answers)), []).append(i)
+        groups.setdefault((len(item.choices), len(answers)), []).append(i)
     mass, table = np.zeros(len(rows)), [np.zeros(0)] * len(rows)
-    for group in alike.values():
+    for group in groups.values():
         raw = np.exp(np.array([[answer.option_logprobs for answer in rows[i][1]] for i in group], dtype=np.float64))
         mass[group] = raw.sum(axis=2).mean(axis=1)
         for i, total in zip(group, _averaged(raw), strict=True):
@@ -162,9 +162,9 @@ def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
         return True
     kinds = {scorer, *(item.check or {})} if scorer == "check" else {scorer}
     if "numeric" in kinds:
-        said = last_number(one.text)
+        number = last_number(one.text)
         tolerance = (item.check or {}).get("tolerance", 0.0) if scorer == "check" else 0.0
-        if said is not None and same_number(said, last_number(other.text), tolerance):
+        if number is not None and same_number(number, last_number(other.text), tolerance):
             return True
     if "json_schema" in kinds:
         values = [next(json_values(answer.text), None) for answer in (one, other)]

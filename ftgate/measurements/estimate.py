@@ -39,7 +39,7 @@ class ScoreEstimate:
     cannot_pass: tuple[str, ...]
     least_n: int
 
-    def claim(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
+    def to_estimate(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
         """What ``measurement`` claims about ``n`` items; ``more`` are the fields of a claim that no estimate has."""
         return Estimate(
             measurement=measurement,
@@ -66,17 +66,17 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     look to the next, so that an absolute drop passes at the last look alone. Raises ValueError for no items, and for a
     score that is NaN or outside [0, 1], naming the item.
     """
-    _check(scored)
+    _check_scores(scored)
     floor = _floor(scored, evidence)
-    worthless = floor.mean if floor else 0.0
+    floor_mean = floor.mean if floor else 0.0
     base = mean(scored.base)
-    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - worthless < LEAST_BASE
-    enough = evidence.least_items(limit)
-    cannot_pass = _few(scored, enough, limit)
+    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
+    least_items = evidence.least_items(limit)
+    cannot_pass = _too_few_items(scored, least_items, limit)
     if absolute:
-        cannot_pass += _nothing_to_lose(base - worthless, limit)
+        cannot_pass += _nothing_to_lose(base - floor_mean, limit)
         cannot_pass += () if evidence.last else ("an absolute drop cannot pass before the last look",)
-    return _estimate(scored, evidence, rng, cannot_pass, enough, absolute=absolute)
+    return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=absolute)
 
 
 def difference(
@@ -86,12 +86,14 @@ def difference(
 
     Where a loss is allowed (``least_gain`` below 0), it takes as many items as for a drop. Errors as for :func:`drop`.
     """
-    _check(scored)
-    enough = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
-    lost = _estimate(scored, evidence, rng, _few(scored, enough, -least_gain), enough, absolute=True)
-    low, high = lost.interval
-    gained = (-high + 0.0, -low + 0.0)
-    return replace(lost, change=-lost.change + 0.0, interval=gained, unit="absolute gain")
+    _check_scores(scored)
+    least_items = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
+    drop_estimate = _estimate(
+        scored, evidence, rng, _too_few_items(scored, least_items, -least_gain), least_items, absolute=True
+    )
+    low, high = drop_estimate.interval
+    gain_interval = (-high + 0.0, -low + 0.0)
+    return replace(drop_estimate, change=-drop_estimate.change + 0.0, interval=gain_interval, unit="absolute gain")
 
 
 def comparison(
@@ -112,21 +114,21 @@ def _estimate(
     evidence: Evidence,
     rng: np.random.Generator,
     cannot_pass: tuple[str, ...],
-    enough: int,
+    least_items: int,
     *,
     absolute: bool,
 ) -> ScoreEstimate:
     method, compare = comparison(scored, evidence, rng, absolute=absolute)
-    found = drop_of(scored, compare, evidence.alpha, absolute=absolute)
+    interval = drop_of(scored, compare, evidence.alpha, absolute=absolute)
     return ScoreEstimate(
         base=mean(scored.base),
         candidate=mean(scored.candidate),
-        change=found.estimate,
-        interval=(found.low, found.high),
+        change=interval.estimate,
+        interval=(interval.low, interval.high),
         unit=ABSOLUTE if absolute else RELATIVE,
         method=method,
-        cannot_pass=(*cannot_pass, found.doubt) if found.doubt else cannot_pass,
-        least_n=_least_n(scored, enough),
+        cannot_pass=(*cannot_pass, interval.doubt) if interval.doubt else cannot_pass,
+        least_n=_least_n(scored, least_items),
     )
 
 
@@ -156,7 +158,7 @@ def change_of(scored: PairedScores, *, absolute: bool) -> float:
     return relative_drop(scored.base, scored.candidate)
 
 
-def flips(scored: PairedScores) -> dict[str, Any]:
+def flip_details(scored: PairedScores) -> dict[str, Any]:
     """How many items got worse and how many better, and the ids of those that got worse, worst first."""
     change = scored.candidate - scored.base
     order = sorted(range(len(change)), key=lambda i: (change[i], scored.items[i].id))
@@ -167,7 +169,7 @@ def flips(scored: PairedScores) -> dict[str, Any]:
     }
 
 
-def judging(evidence: Evidence) -> dict[str, Any]:
+def judge_details(evidence: Evidence) -> dict[str, Any]:
     """How well the judge could be read: replies that it was asked for twice, and scores that stayed unknown."""
     if evidence.judge_validation is None:
         return {}
@@ -179,7 +181,7 @@ def mean(values: FloatArray) -> float:
     return math.fsum(values) / len(values) if len(values) else math.nan
 
 
-def _check(scored: PairedScores) -> None:
+def _check_scores(scored: PairedScores) -> None:
     if not scored.items:
         raise ValueError("there are no items to compare")
     for name in ("base", "candidate", "base_low", "base_high", "candidate_low", "candidate_high"):
@@ -190,11 +192,11 @@ def _check(scored: PairedScores) -> None:
             raise ValueError(f"{name} score of item {item!r} = {value}: a number from 0 to 1 was expected")
 
 
-def _least_n(scored: PairedScores, enough: int) -> int:
+def _least_n(scored: PairedScores, least_items: int) -> int:
     """Items below which nothing passes: the evidence floor, the graded ones that the bootstrap takes, 30 clusters."""
     clusters = _clusters(scored)
     grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
-    return max(enough, 1 if scored.binary else LEAST_GRADED, grouped)
+    return max(least_items, 1 if scored.binary else LEAST_GRADED, grouped)
 
 
 def _clusters(scored: PairedScores) -> list[str] | None:
@@ -216,21 +218,23 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
 
 
-def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
-    if most > limit:
+def _nothing_to_lose(base_above_floor: float, limit: float) -> tuple[str, ...]:
+    if base_above_floor > limit:
         return ()
-    return (f"the base scores so low that losing all of it, {100 * most:.1f} p.p., would stay within the limit",)
+    return (
+        f"the base scores so low that losing all of it, {100 * base_above_floor:.1f} p.p., would stay within the limit",
+    )
 
 
-def _few(scored: PairedScores, enough: int, limit: float) -> tuple[str, ...]:
+def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:
     n = len(scored.items)
-    if n < enough:
-        text = f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen"
+    if n < least_items:
+        text = f"{n} items are too few: below {least_items} a total collapse on {100 * limit:g} % of them can go unseen"
         return (text,)
-    return _few_graded(scored)
+    return _too_few_graded(scored)
 
 
-def _few_graded(scored: PairedScores) -> tuple[str, ...]:
+def _too_few_graded(scored: PairedScores) -> tuple[str, ...]:
     n = len(scored.items)
     if scored.binary or n >= LEAST_GRADED:
         return ()

@@ -16,13 +16,13 @@ from ftgate.measurements.base import (
     Measurement,
     Scorer,
     Share,
-    first_of,
-    measured_on,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    item_count_line,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
@@ -57,7 +57,7 @@ class Forgetting(Measurement):
         return self
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
@@ -70,35 +70,34 @@ class Forgetting(Measurement):
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
         """Whether enough prompts were asked to speak of general capability."""
         item = f"General capability was measured on at least {GENERAL_PROMPTS} prompts"
-        return measured_on(item, cls.name, GENERAL_PROMPTS, estimate)
+        return item_count_line(item, cls.name, GENERAL_PROMPTS, estimate)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
-        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
-        return estimate.claim(
+        return drop(evidence.scored, evidence, self.block_drop, rng).to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
             worse=self.worse,
             limit=self.limit,
             warn_limit=self.warn_limit,
-            invalid_reason=first_of(
-                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            invalid_reason=first_reason(
+                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The claim with a slice for each capability, what rules say of judged answers, flips and lengths."""
-        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
+        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
         ruled, agreement = rule_agreement(evidence)
         details = {
-            **flips(evidence.scored),
-            **judging(evidence),
+            **flip_details(evidence.scored),
+            **judge_details(evidence),
             **_lengths(evidence.pairs),
             **worst_slice(slices),
             **agreement,
         }
-        return replace(claim, slices=(*slices, *ruled), details=details)
+        return replace(estimate, slices=(*slices, *ruled), details=details)
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def bootstrap(
 ) -> Compare:
     """The comparison of any other scores (methods: section 3). The same resamples serve every call, once for each."""
     state = rng.bit_generator.state
-    known: dict[tuple[bytes, bytes], PairedEffect] = {}
+    effects: dict[tuple[bytes, bytes], PairedEffect] = {}
 
     def resampled(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         rng.bit_generator.state = state
@@ -89,8 +89,8 @@ def bootstrap(
 
     def compare(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         key = (base.tobytes(), candidate.tobytes())
-        if key not in known:
-            known[key] = resampled(base, candidate)
-        return known[key]
+        if key not in effects:
+            effects[key] = resampled(base, candidate)
+        return effects[key]
 
     return compare

@@ -20,13 +20,13 @@ from ftgate.measurements.base import (
     Measurement,
     Scorer,
     Share,
-    first_of,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
-from ftgate.measurements.slices import Part, worst_slice
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.seeding import drawn_order
@@ -62,7 +62,7 @@ class Tail(Measurement):
     """Real queries without answers: the report says which share of their tail the dataset covers, and where not."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
@@ -102,15 +102,14 @@ class Tail(Measurement):
         """Relative drop on the tail with its interval (methods: section 7)."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
-        invalid_reason = first_of(unfit(evidence.judge_validation), share_failed(evidence))
+        invalid_reason = first_reason(judge_unfit(evidence.judge_validation), too_many_failed(evidence))
         if not in_tail.any():
-            return self._empty(
+            return self._no_estimate(
                 invalid_reason or "no query lies in the tail: tag edge cases or give training_data", evidence
             )
         tail = scored.subset(np.flatnonzero(in_tail))
-        invalid_reason = first_of(invalid_reason, share_unknown(tail))
-        estimate = drop(tail, evidence, self.block_drop, rng)
-        return estimate.claim(
+        invalid_reason = first_reason(invalid_reason, too_many_unknown(tail))
+        return drop(tail, evidence, self.block_drop, rng).to_estimate(
             self.name,
             evidence,
             len(tail.items),
@@ -120,25 +119,25 @@ class Tail(Measurement):
             about=frozenset(item.id for item in tail.items),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The claim with head, tags, topics and deciles of distance beside it, and how the tail was found."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
         if not in_tail.any():
-            return claim
+            return estimate
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
-        part = Part(evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
-        nearer = [part.described("head", head)] if len(head.items) else []
-        tested = part.tested(scored, _topics(scored, tail_map) if tail_map else {})
-        deciles = _deciles(scored, tail_map, part) if tail_map else ()
+        slices = SliceBuilder(evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
+        head_slices = [slices.describe("head", head)] if len(head.items) else []
+        tested = slices.test(scored, _topics(scored, tail_map) if tail_map else {})
+        deciles = _deciles(scored, tail_map, slices) if tail_map else ()
         details = {
-            **flips(tail),
-            **judging(evidence),
-            **(_against_head(claim, nearer[0]) if nearer else {}),
-            **_where(scored, in_tail, tail_map),
+            **flip_details(tail),
+            **judge_details(evidence),
+            **(_tail_minus_head(estimate, head_slices[0]) if head_slices else {}),
+            **_tail_details(scored, in_tail, tail_map),
             **worst_slice(tested),
         }
-        return replace(claim, slices=(*nearer, *tested, *deciles), details=details)
+        return replace(estimate, slices=(*head_slices, *tested, *deciles), details=details)
 
     def _in_tail(self, scored: PairedScores, tail_map: TailMap | None) -> NDArray[np.bool_]:
         """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
@@ -149,7 +148,7 @@ class Tail(Measurement):
             in_tail |= _ranks(scored, tail_map) >= nearer
         return in_tail
 
-    def _empty(self, reason: str, evidence: Evidence) -> Estimate:
+    def _no_estimate(self, reason: str, evidence: Evidence) -> Estimate:
         return Estimate(
             measurement=self.name,
             base=float("nan"),
@@ -176,17 +175,17 @@ def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
         raise ValueError(f"the map of the tail has {len(tail_map.distance)} distances for {len(tail_map.item_ids)} ids")
     lots = drawn_order(0, "tail ties", tail_map.item_ids)
     order = sorted(lots, key=tail_map.distance.__getitem__)
-    known = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
-    missing = next((item.id for item in scored.items if item.id not in known), None)
+    rank_of = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
+    missing = next((item.id for item in scored.items if item.id not in rank_of), None)
     if missing is not None:
         raise ValueError(f"item {missing!r} has no distance: the map of the tail is that of other queries")
-    return np.array([known[item.id] for item in scored.items], dtype=np.int64)
+    return np.array([rank_of[item.id] for item in scored.items], dtype=np.int64)
 
 
-def _deciles(scored: PairedScores, tail_map: TailMap, part: Part) -> tuple[Slice, ...]:
+def _deciles(scored: PairedScores, tail_map: TailMap, slices: SliceBuilder) -> tuple[Slice, ...]:
     """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
     groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
-    return tuple(part.described(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
+    return tuple(slices.describe(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
 
 
 def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
@@ -199,7 +198,7 @@ def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
     return {name: scored.subset(members[name]) for name in sorted(members)}
 
 
-def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
+def _tail_minus_head(tail: Estimate, head: Slice) -> dict[str, Any]:
     """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
 
     Statistics in Medicine 27:1693, section 2: the two parts share no item.
@@ -212,15 +211,15 @@ def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
     return {"tail_minus_head": {"change": change, "interval": [low, high]}}
 
 
-def _where(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
+def _tail_details(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
     """How the tail was found, and how much of the traffic lies outside the training distribution."""
     tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
-    found: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
+    counts: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
     if tail_map is None:
-        return {**found, "embedding": "none: no training data was given, so the tail is the tagged queries alone"}
+        return {**counts, "embedding": "none: no training data was given, so the tail is the tagged queries alone"}
     outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))  # of all queries, asked or not
     return {
-        **found,
+        **counts,
         "embedding": tail_map.method,
         "neighbours": tail_map.k,
         "training_rows": tail_map.n_train,

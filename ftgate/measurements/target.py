@@ -14,12 +14,12 @@ from ftgate.measurements.base import (
     Measurement,
     PowerFacts,
     Scorer,
-    first_of,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import difference, flips, judging
+from ftgate.measurements.estimate import difference, flip_details, judge_details
 
 
 class Target(Measurement):
@@ -41,7 +41,7 @@ class Target(Measurement):
     """The gain must exceed this."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
@@ -57,18 +57,17 @@ class Target(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
-        estimate = difference(evidence.scored, evidence, rng, self.min_gain)
-        return estimate.claim(
+        return difference(evidence.scored, evidence, rng, self.min_gain).to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
             worse=self.worse,
             limit=self.limit,
-            invalid_reason=first_of(
-                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            invalid_reason=first_reason(
+                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """The claim with the items that flipped."""
-        return replace(claim, details={**flips(evidence.scored), **judging(evidence)})
+        return replace(estimate, details={**flip_details(evidence.scored), **judge_details(evidence)})

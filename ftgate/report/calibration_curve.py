@@ -36,8 +36,8 @@ class Bin:
 def with_bins(report: Report) -> MeasurementReport | None:
     """The measurement that shows bins of confidence, if one does."""
     models = ("base", "candidate")
-    shown = (m for m in report.measurements.values() if any(_points(m.details.get(model)) for model in models))
-    return next(shown, None)
+    with_curve = (m for m in report.measurements.values() if any(_points(m.details.get(model)) for model in models))
+    return next(with_curve, None)
 
 
 def bins_of(report: Report) -> list[Bin]:
@@ -59,13 +59,13 @@ def mermaid(bins: list[Bin]) -> str:
 
     A Mermaid line needs a value for every place on the axis, so only bins with items of both models are drawn.
     """
-    both = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
-    if len(both) < 2:
+    shared = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
+    if len(shared) < 2:
         return ""
-    labels = ", ".join(f'"{numbers.bin_range(b.low, b.high)}"' for b, _, _ in both)
-    ideal = _numbers([50 * (b.low + b.high) for b, _, _ in both])
-    base = _numbers([100 * p.accuracy for _, p, _ in both])
-    candidate = _numbers([100 * p.accuracy for _, _, p in both])
+    labels = ", ".join(f'"{numbers.bin_range(b.low, b.high)}"' for b, _, _ in shared)
+    ideal = _numbers([50 * (b.low + b.high) for b, _, _ in shared])
+    base = _numbers([100 * p.accuracy for _, p, _ in shared])
+    candidate = _numbers([100 * p.accuracy for _, _, p in shared])
     palette = f"{GREY}, {BLUE}, {ORANGE}"
     return "\n".join(
         [
@@ -84,7 +84,7 @@ def mermaid(bins: list[Bin]) -> str:
 def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
     """The readable bins of one model by their edges; anything that is no bin is passed over."""
     rows = summary.get("bins") if isinstance(summary, Mapping) else None
-    found = {}
+    points = {}
     for row in rows[:MAX_BINS] if isinstance(rows, list) else []:
         if not isinstance(row, Mapping):
             continue
@@ -93,8 +93,8 @@ def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
         )
         if low is None or high is None or not n or confidence is None or accuracy is None:
             continue
-        found[(_share(low), _share(high))] = CurvePoint(int(n), _share(confidence), _share(accuracy))
-    return found
+        points[(_share(low), _share(high))] = CurvePoint(int(n), _share(confidence), _share(accuracy))
+    return points
 
 
 def _share(value: float) -> float:

@@ -61,10 +61,10 @@ def inline(text: str, limit: int = 200) -> str:
     """
     # GitHub reads formulas between dollar signs before it reads escapes, so a sign that looks the same stands in.
     line = _one_line(text, limit).replace("$", "\uff04")
-    line = _LINKED.sub(lambda found: found.group() + BREAK, line)
+    line = _LINKED.sub(lambda match: match.group() + BREAK, line)
     # Seven hexadecimal digits in a row may name a commit; six do not.
-    line = _COMMIT.sub(lambda found: BREAK.join(re.findall(".{1,6}", found.group())), line)
-    line = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), line)
+    line = _COMMIT.sub(lambda match: BREAK.join(re.findall(".{1,6}", match.group())), line)
+    line = _MARKUP.sub(lambda match: _ENTITIES.get(match.group(), "\\" + match.group()), line)
     return _AT_START.sub(_escape_start, line)
 
 
@@ -85,10 +85,10 @@ def block(text: str, limit: int = 600, *, lines: int = MAX_BLOCK_LINES, language
     """
     text = text.rstrip()
     head = _head(text, limit)
-    whole = clean(head)
-    shown = whole[:limit].split("\n")[:lines]
-    hidden = len(whole) - len("\n".join(shown)) + len(text) - len(head)
-    body = _no_comment("\n".join(line.rstrip() for line in shown)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
+    cleaned = clean(head)
+    kept_lines = cleaned[:limit].split("\n")[:lines]
+    hidden = len(cleaned) - len("\n".join(kept_lines)) + len(text) - len(head)
+    body = _no_comment("\n".join(line.rstrip() for line in kept_lines)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
     fence = "`" * max(3, 1 + _longest_run(body))
     return f"{fence}{language}\n{body}\n{fence}"
 
@@ -151,7 +151,7 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _escape_start(found: re.Match[str]) -> str:
+def _escape_start(match: re.Match[str]) -> str:
     """Keep the first characters of a line from starting a list, a rule, a heading or a table."""
-    sign, digits, dot = found.groups()
+    sign, digits, dot = match.groups()
     return f"\\{sign}" if sign else f"{digits}\\{dot}"

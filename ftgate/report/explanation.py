@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from ftgate.report import numbers
 from ftgate.report.schema import MeasurementReport, Number, Report
 
-CommandLineSources = tuple[str, MeasurementReport]
+NamedMeasurement = tuple[str, MeasurementReport]
 
 NAME_LIMIT = 60
 
 
 def explanation(report: Report) -> str:
     """Why the verdict is what it is, for someone who reads nothing else."""
-    found = list(report.measurements.items())
-    blocked = [(n, m) for n, m in found if m.status == "block"]
-    undecided = [(n, m) for n, m in found if m.status in ("inconclusive", "error")]
+    measurements = list(report.measurements.items())
+    blocked = [(n, m) for n, m in measurements if m.status == "block"]
+    undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
     name = shown_name(report)
     if report.verdict == "allow":
-        return _sentence(f"{name} {_allowed(found)}")
+        return _sentence(f"{name} {_allowed(measurements)}")
     if report.verdict == "block" and blocked:
         # What was lost weighs more than what was not gained.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
@@ -69,23 +69,21 @@ def _harm(name: str, m: MeasurementReport) -> str:
     if m.change is None or kind == "other":
         return f"fails {name}: {m.reason}"
     if kind == "gain":
-        asked = numbers.points(limit_of(m), signed=False)
-        gain = f"{numbers.points(m.change)}{_surely(m)}"
-        return f"is no better on {where} than the base: {gain}; a gain above {asked} is asked for"
+        least_gain = numbers.points(limit_of(m), signed=False)
+        gain = f"{numbers.points(m.change)}{_bound_text(m)}"
+        return f"is no better on {where} than the base: {gain}; a gain above {least_gain} is asked for"
     if kind == "ece":
-        rise = numbers.ece(m.change)
-        return (
-            f"knows less well when it is right: its calibration error rises by {rise}{_surely(m)}; the limit is {limit}"
-        )
+        rise = f"{numbers.ece(m.change)}{_bound_text(m)}"
+        return f"knows less well when it is right: its calibration error rises by {rise}; the limit is {limit}"
     if kind == "loss":
         return (
-            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_surely(m)}; the "
+            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_bound_text(m)}; the "
             f"limit is {limit}"
         )
-    return f"answers {numbers.percent(m.change)} worse on {where} than the base{_surely(m)}; the limit is {limit}"
+    return f"answers {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
 
 
-def _surely(m: MeasurementReport) -> str:
+def _bound_text(m: MeasurementReport) -> str:
     """The bound that decided, or the whole interval where a bare estimate did."""
     bound, limit = numbers.deciding_bound(m), limit_of(m)
     if bound is None or limit is None:
@@ -107,19 +105,19 @@ def _undecided(name: str, m: MeasurementReport) -> str:
     return text
 
 
-def _allowed(found: Sequence[CommandLineSources]) -> str:
+def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
     """What was gained, at what cost, and which warnings remain."""
     gains, costs = [], []
-    for name, m in found:
+    for name, m in measurements:
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
-            least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
-            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{least}")
+            at_least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
+            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{at_least}")
         else:
             costs.append(_cost(name, m))
     text = " and ".join([*gains, "stays within every limit"])
     text += f": {', '.join(costs)}" if costs else ""
-    warned = [name for name, m in found if m.status == "warn"]
+    warned = [name for name, m in measurements if m.status == "warn"]
     return text + (f"; mind the warning on {listed(warned)}" if warned else "")
 
 
@@ -132,7 +130,7 @@ def _cost(name: str, m: MeasurementReport) -> str:
     return f"{numbers.amount(abs(m.change), m.unit)} {word} on {numbers.subject(name)}"
 
 
-def _others(rest: Sequence[CommandLineSources], one: str, many: str) -> str:
+def _others(rest: Sequence[NamedMeasurement], one: str, many: str) -> str:
     if not rest:
         return ""
     return f"; {listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"

@@ -180,12 +180,12 @@ def duration(seconds: Number) -> str:
         return NONE
     if abs(seconds) < 9.95:
         return f"{decimal(seconds, 1)} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{count(whole // 3600)} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{count(rounded // 3600)} h {rounded % 3600 // 60:02d} min"
 
 
 def size(n: int) -> str:
@@ -208,8 +208,8 @@ def rate(done: int, seconds: float) -> str:
 
 def digest(value: str) -> str:
     """Enough of a fingerprint to compare by eye: twelve digits, its algorithm kept. Other text comes back unchanged."""
-    found = _DIGEST.fullmatch(value)
-    return f"{found[1] or ''}{found[2]}…" if found else value
+    match = _DIGEST.fullmatch(value)
+    return f"{match[1] or ''}{match[2]}…" if match else value
 
 
 def bin_range(low: Number, high: Number) -> str:
@@ -222,9 +222,9 @@ def slice_change(part: SliceReport, unit: str) -> str:
     return change(part.change, unit)
 
 
-def deciding_bound(found: MeasurementReport) -> Number:
+def deciding_bound(m: MeasurementReport) -> Number:
     """The end of the interval that lies nearer to the good side: how bad it is at the least."""
-    return found.interval[1] if "min_gain" in found.limits else found.interval[0]
+    return m.interval[1] if "min_gain" in m.limits else m.interval[0]
 
 
 def ascii_only(text: str) -> str:

@@ -101,9 +101,9 @@ class RichProgress:
             self._print(f"{name}: {end}{counted} in {numbers.duration(spent)}{speed}")
 
     def _print(self, line: str) -> None:
-        shown = numbers.ascii_only(line) if self._console.options.ascii_only else line
+        text = numbers.ascii_only(line) if self._console.options.ascii_only else line
         # A log line is never wrapped: whoever reads the log can scroll, and tools search it by line.
-        self._console.print(Text(shown), soft_wrap=True)
+        self._console.print(Text(text), soft_wrap=True)
 
 
 class _Rate(ProgressColumn):

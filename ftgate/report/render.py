@@ -57,21 +57,21 @@ def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
         return template.render(**parts, dropped=dropped).strip() + "\n"
 
     dropped: list[str] = []
-    waiting = list(EXPENDABLE)
-    while len(text := without(dropped)) > limit and waiting:
-        dropped.append(waiting.pop(0))
+    remaining = list(EXPENDABLE)
+    while len(text := without(dropped)) > limit and remaining:
+        dropped.append(remaining.pop(0))
     # One large section can push out small ones that would still fit once it is gone itself: put those back.
     for section in reversed(dropped[:-1]):
-        kept = [name for name in dropped if name != section]
-        if len(fuller := without(kept)) <= limit:
-            dropped, text = kept, fuller
+        fewer = [name for name in dropped if name != section]
+        if len(fuller := without(fewer)) <= limit:
+            dropped, text = fewer, fuller
     return text
 
 
 def render_html(report: Report, drawn: Mapping[str, Picture] | None = None) -> str:
     """A page of its own: no scripts, nothing loaded from elsewhere. The pictures in ``drawn`` become part of it."""
     # Both kinds of drawing are made of our own elements, with a stranger's words escaped inside them.
-    inline = {name: Markup(found.svg) for name, found in (drawn or {}).items()}  # noqa: S704
+    inline = {name: Markup(drawing.svg) for name, drawing in (drawn or {}).items()}  # noqa: S704
     forest = Markup(forest_svg.forest(report))  # noqa: S704
     return _html().get_template("report.html.j2").render(**_parts(report), forest=forest, pictures=inline)
 
@@ -124,13 +124,17 @@ def _markdown() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= _filters(_ours)
-    env.filters |= {"inline": _ours(escape.inline), "code": _ours(escape.code), "block": _ours(escape.block)}
+    env.filters |= _filters(_marked_safe)
     env.filters |= {
-        "figure": _ours(str),
-        "unbroken": _ours(_unbroken),
-        "answer": _ours(_answer),
-        "tick": _ours(tables.tick),
+        "inline": _marked_safe(escape.inline),
+        "code": _marked_safe(escape.code),
+        "block": _marked_safe(escape.block),
+    }
+    env.filters |= {
+        "figure": _marked_safe(str),
+        "unbroken": _marked_safe(_unbroken),
+        "answer": _marked_safe(_answer),
+        "tick": _marked_safe(tables.tick),
     }
     return env
 
@@ -181,5 +185,5 @@ def _answer(text: str) -> str:
     return escape.block(text, 600) if text.strip() else "_(nothing)_"
 
 
-def _ours(function: Callable[..., str]) -> Callable[..., str]:
+def _marked_safe(function: Callable[..., str]) -> Callable[..., str]:
     return lambda *args, **kwargs: SafeMarkdown(function(*args, **kwargs))

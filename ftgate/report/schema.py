@@ -19,11 +19,11 @@ Number = float | None
 """A number, or null where there is none to give."""
 
 
-class _Part(BaseModel):
+class _ReportModel(BaseModel):
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
 
-class SliceReport(_Part):
+class SliceReport(_ReportModel):
     """A part of a measurement."""
 
     name: str
@@ -35,7 +35,7 @@ class SliceReport(_Part):
     status: str = ""
 
 
-class ExampleReport(_Part):
+class ExampleReport(_ReportModel):
     """One item on which the two models differ, with what both said."""
 
     item: str
@@ -47,7 +47,7 @@ class ExampleReport(_Part):
     candidate_score: Number
 
 
-class MeasurementReport(_Part):
+class MeasurementReport(_ReportModel):
     """One measurement: what was estimated, how surely, and what follows."""
 
     status: Literal["pass", "warn", "block", "inconclusive", "error"]
@@ -78,7 +78,7 @@ class MeasurementReport(_Part):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
-class ChecklistEntry(_Part):
+class ChecklistEntry(_ReportModel):
     """One line of the checklist that makes a decision defensible."""
 
     item: str
@@ -87,7 +87,7 @@ class ChecklistEntry(_Part):
     evidence: str
 
 
-class StoppingReport(_Part):
+class StoppingReport(_ReportModel):
     """How early the run could stop."""
 
     rule: str
@@ -103,7 +103,7 @@ class StoppingReport(_Part):
     """Beyond those planned, because ``n`` items settled nothing (``n_max``)."""
 
 
-class Report(_Part):
+class Report(_ReportModel):
     """The whole of report.json."""
 
     schema_version: str = SCHEMA_VERSION
@@ -133,31 +133,31 @@ class Changes:
 
 def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
     """A finding as report.json holds it; what is not a number becomes null."""
-    claim = finding.claim
-    limits = {"block" if claim.worse == "up" else "min_gain": claim.limit}
-    if claim.warn_limit is not None:
-        limits["warn"] = claim.warn_limit
+    estimate = finding.estimate
+    limits = {"block" if estimate.worse == "up" else "min_gain": estimate.limit}
+    if estimate.warn_limit is not None:
+        limits["warn"] = estimate.warn_limit
     return MeasurementReport(
         status=finding.status.value,
-        base=number(claim.base),
-        candidate=number(claim.candidate),
-        change=number(claim.change),
-        unit=claim.unit,
-        worse=claim.worse,
-        interval=(number(claim.interval[0]), number(claim.interval[1])),
-        level=claim.level,
-        n=claim.n,
-        method=claim.method,
+        base=number(estimate.base),
+        candidate=number(estimate.candidate),
+        change=number(estimate.change),
+        unit=estimate.unit,
+        worse=estimate.worse,
+        interval=(number(estimate.interval[0]), number(estimate.interval[1])),
+        level=estimate.level,
+        n=estimate.n,
+        method=estimate.method,
         limits=limits,
         reason=finding.reason,
-        needed_n=claim.needed_n if finding.status == "inconclusive" else None,
+        needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
-        slices=[_slice(s) for s in claim.slices],
+        slices=[_slice(s) for s in estimate.slices],
         regressions=changes.regressions,
         improvements=changes.improvements,
         regressed=changes.regressed,
         improved=changes.improved,
-        details=plain(claim.details),
+        details=plain(estimate.details),
     )
 
 

@@ -67,8 +67,8 @@ class Gap:
 
 def gaps(report: Report) -> list[Gap]:
     """The groups of the query log's tail with most queries that no item covers, most first."""
-    found = _coverage(report).get("gaps")
-    rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+    listed = _coverage(report).get("gaps")
+    rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
     return [
         Gap(text_of(row.get("queries")), text_of(row.get("uncovered")), tuple(map(str, row.get("examples") or ()))[:3])
         for row in rows[:10]
@@ -77,8 +77,8 @@ def gaps(report: Report) -> list[Gap]:
 
 def covered(report: Report) -> str:
     """How much of the query log's tail the evaluation covers, in a sentence; empty where there is no log."""
-    found = _coverage(report)
-    share, queries = numbers.finite(found.get("covered")), numbers.finite(found.get("tail_queries"))
+    coverage = _coverage(report)
+    share, queries = numbers.finite(coverage.get("covered")), numbers.finite(coverage.get("tail_queries"))
     if share is None or queries is None:
         return ""
     return (
@@ -128,8 +128,8 @@ def controls(report: Report) -> list[tuple[str, str]]:
 
 def provenance(report: Report) -> list[tuple[str, str]]:
     """Where every number came from, flattened to dotted names; the files of a model are counted, not listed."""
-    known = {key: _counted_files(part) for key, part in report.provenance.items()}
-    return facts({**known, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
+    counted = {key: _counted_files(part) for key, part in report.provenance.items()}
+    return facts({**counted, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
 
 
 def _counted_files(part: Any) -> Any:
@@ -146,28 +146,32 @@ def timing(report: Report) -> list[tuple[str, str]]:
 
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
     """Of each measurement the part that surely lost most, where one lost anything: (measurement, part, its loss)."""
-    found = []
+    hits = []
     for name, m in report.measurements.items():
         worst = m.details.get("worst_slice")
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        lost = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
-        said = f"{lost} on {numbers.count(part.n)} items"
-        found.append((numbers.title(name), part.name, f"{said} ({part.status})" if part.status else said))
-    return found
+        loss = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
+        text = f"{loss} on {numbers.count(part.n)} items"
+        hits.append((numbers.title(name), part.name, f"{text} ({part.status})" if part.status else text))
+    return hits
 
 
 def stopping(report: Report) -> str:
     """At which look each measurement ended and what that saved, or nothing when everything was asked by plan."""
-    found = report.stopping
-    if found is None or found.of <= 1:
+    stopped = report.stopping
+    if stopped is None or stopped.of <= 1:
         return ""
-    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in found.looks.items())
+    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in stopped.looks.items())
     return (
-        f"Early stopping ({found.rule}), {numbers.count(found.of)} looks planned: {ends}. "
-        f"{numbers.count(found.questions_asked)} questions were asked, {numbers.count(found.questions_saved)} saved"
-        + (f", {numbers.count(found.questions_added)} added to settle what was open." if found.questions_added else ".")
+        f"Early stopping ({stopped.rule}), {numbers.count(stopped.of)} looks planned: {ends}. "
+        f"{numbers.count(stopped.questions_asked)} questions were asked, {numbers.count(stopped.questions_saved)} saved"
+        + (
+            f", {numbers.count(stopped.questions_added)} added to settle what was open."
+            if stopped.questions_added
+            else "."
+        )
     )
 
 
@@ -178,11 +182,11 @@ def tick(ok: bool | None) -> str:
 
 def details(m: MeasurementReport) -> list[tuple[str, str]]:
     """The secondary numbers of a measurement, but for the bins and gaps, which have their own tables."""
-    known = {k: _without_tables(v) for k, v in m.details.items() if k != "notes"}
-    rows, whole = known.get("training_rows"), known.pop("training_rows_in_file", None)
-    if rows is not None and whole is not None:
-        known["training_rows"] = f"{text_of(rows)} of {text_of(whole)}"
-    return [("method", m.method), *facts(known)]
+    shown = {k: _without_tables(v) for k, v in m.details.items() if k != "notes"}
+    rows, in_file = shown.get("training_rows"), shown.pop("training_rows_in_file", None)
+    if rows is not None and in_file is not None:
+        shown["training_rows"] = f"{text_of(rows)} of {text_of(in_file)}"
+    return [("method", m.method), *facts(shown)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ MOST = 4
 
 def next_steps(report: Report) -> list[str]:
     """One suggestion a line, in the order of the measurements."""
-    made = recipe_of(report)
+    recipe = recipe_of(report)
     harmed = {name for name, m in report.measurements.items() if m.status in ("block", "warn")}
     steps: list[str] = []
     for name, m in report.measurements.items():
@@ -27,19 +27,19 @@ def next_steps(report: Report) -> list[str]:
                 f"{numbers.title(name)}: the gate failed, not the model; put right what the reason names and run again."
             )
         elif m.status == "inconclusive":
-            retrain = _remedies(name, m, made, costly=False) if _needs_retraining(m) else []
+            retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
             steps += [_more_evidence(name, m), *retrain][:MOST]
         elif name in harmed:
-            steps += _remedies(name, m, made, costly=bool(harmed - {name}))[:MOST]
+            steps += _remedies(name, m, recipe, costly=bool(harmed - {name}))[:MOST]
     if not steps and report.verdict == "allow":
         steps.append("Nothing is left to do: every measurement passed.")
     return list(dict.fromkeys(steps))
 
 
-def _remedies(name: str, m: MeasurementReport, made: Recipe, *, costly: bool) -> list[str]:
+def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
     kind = kind_of(name)
     advise = REMEDIES.get(kind.remedy) if kind is not None else None
-    return [f"{numbers.title(name)}: {m.reason}"] if advise is None else advise(m, made, costly)
+    return [f"{numbers.title(name)}: {m.reason}"] if advise is None else advise(m, recipe, costly)
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:

@@ -94,14 +94,14 @@ class Recipe:
 
 def recipe_of(report: Report) -> Recipe:
     """The candidate's recipe. Whatever is not of the expected kind is as if it were missing."""
-    made = _mapping(report.provenance.get("candidate"))
-    training = _mapping(made.get("training"))
+    candidate = _mapping(report.provenance.get("candidate"))
+    training = _mapping(candidate.get("training"))
     return Recipe(
-        kind="adapter" if made.get("merged") else str(made.get("kind", ""))[:20],  # it was trained as one
-        rank=_positive(made.get("rank")),
-        alpha=_positive(made.get("alpha")),
-        rslora=made.get("rslora") is True,
-        targets=tuple(_names(made.get("targets"))),
+        kind="adapter" if candidate.get("merged") else str(candidate.get("kind", ""))[:20],  # it was trained as one
+        rank=_positive(candidate.get("rank")),
+        alpha=_positive(candidate.get("alpha")),
+        rslora=candidate.get("rslora") is True,
+        targets=tuple(_names(candidate.get("targets"))),
         training={
             str(k): value for k, v in training.items() if (value := numbers.finite(v)) is not None and value >= 0
         },

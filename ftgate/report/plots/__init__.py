@@ -23,7 +23,7 @@ DRAWN: dict[str, Callable[[Report], Picture | None]] = {
 def pictures(report: Report) -> dict[str, Picture]:
     """Every picture that the report has the numbers for, by name."""
     drawn = {name: draw(report) for name, draw in DRAWN.items()}
-    return {name: found for name, found in drawn.items() if found is not None}
+    return {name: drawing for name, drawing in drawn.items() if drawing is not None}
 
 
 def write_pictures(drawn: Mapping[str, Picture], directory: Path) -> None:

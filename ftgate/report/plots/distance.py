@@ -17,8 +17,8 @@ _DECILE = re.compile(r"distance decile (\d{1,2})")
 
 def decile_of(part: SliceReport) -> int | None:
     """Which tenth by distance a slice is, from 1; None for any other slice."""
-    found = _DECILE.fullmatch(part.name)
-    return int(found[1]) if found else None
+    match = _DECILE.fullmatch(part.name)
+    return int(match[1]) if match else None
 
 
 def _deciles(m: MeasurementReport) -> list[tuple[int, SliceReport]]:
@@ -37,8 +37,8 @@ def draw_distance(report: Report) -> Picture | None:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, (colour, marker) in MODELS.items():
-            aside = -0.09 if name == "base" else 0.09
-            x, scores = [k + aside for k, _ in parts], [_score(part, name) for _, part in parts]
+            offset = -0.09 if name == "base" else 0.09
+            x, scores = [k + offset for k, _ in parts], [_score(part, name) for _, part in parts]
             bands = [interval(s, part.n, m.level) for s, (_, part) in zip(scores, parts, strict=True)]
             axes.vlines(x, [b.low for b in bands], [b.high for b in bands], color=colour, linewidth=1.4)
             axes.plot(x, scores, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)

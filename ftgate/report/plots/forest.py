@@ -22,7 +22,7 @@ MOST_ROWS = 24
 MOST_PANELS = 6
 """Measurements that are drawn: a picture has only so many pixels."""
 ROW = 0.27
-LOOKS = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
+STATUS_STYLES = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
 """Colour and marker by a slice's status: surely beyond the limit, surely worse; any other is plain."""
 PLAIN = (BLUE, "o")
 
@@ -71,20 +71,20 @@ def _rows(m: MeasurementReport) -> list[_Row]:
 
 
 def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) -> None:
-    shown, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
-    whole = numbers.finite(m.change)
-    low, high = _range(m, shown)
-    names, counts = [row.name for row in shown], [_caption(row, m) for row in shown]
-    for y, row in enumerate(shown):
-        colour, marker = LOOKS.get(row.status, PLAIN)
+    drawn, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
+    total = numbers.finite(m.change)
+    low, high = _range(m, drawn)
+    names, counts = [row.name for row in drawn], [_caption(row, m) for row in drawn]
+    for y, row in enumerate(drawn):
+        colour, marker = STATUS_STYLES.get(row.status, PLAIN)
         _interval(axes, y, (row.low, row.high), (low, high), colour)
         filled = colour if row.low is not None or row.high is not None else "white"
         x = min(max(row.change, low), high)
         axes.plot(x, y, marker=marker, markersize=6, color=colour, markerfacecolor=filled, linestyle="none")
-    if whole is not None:
-        y = len(shown)
+    if total is not None:
+        y = len(drawn)
         _interval(axes, y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), (low, high), INK)
-        axes.plot(min(max(whole, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
+        axes.plot(min(max(total, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
         names.append("the measurement")
         counts.append(f"{numbers.count(m.n)} · {numbers.change(m.change, m.unit)}")
     axes.set_xlim(low, high)
@@ -108,10 +108,10 @@ def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[f
     """A bar between the bounds; an end that is unbounded or out of sight is an arrow."""
     if bounds == (None, None):
         return
-    whole = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
-    ends = [min(max(bound, span[0]), span[1]) for bound in whole]
+    limits = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
+    ends = [min(max(bound, span[0]), span[1]) for bound in limits]
     axes.hlines(y, ends[0], ends[1], color=colour, linewidth=1.8)
-    for end, bound, arrow in zip(ends, whole, "<>", strict=True):
+    for end, bound, arrow in zip(ends, limits, "<>", strict=True):
         marker = "|" if bound == end else arrow
         axes.plot(end, y, marker=marker, markersize=6, color=colour, linestyle="none", clip_on=False)
 
@@ -141,7 +141,7 @@ def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
 
 def _caption(row: _Row, m: MeasurementReport) -> str:
     text = f"{numbers.count(row.n)} · {numbers.change(row.change, m.unit)}"
-    return f"{text}, {row.status}" if row.status in LOOKS else text
+    return f"{text}, {row.status}" if row.status in STATUS_STYLES else text
 
 
 def _ticks(axis: Any, unit: str) -> None:

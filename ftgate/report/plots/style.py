@@ -150,16 +150,16 @@ def _inline(source: str, name: str, alt: str) -> str:
                 parent.remove(child)
     for element in root.iter():
         link = element.attrib.pop(_LINK, "")
-        kept = {key: value for key, value in element.attrib.items() if key in _ATTRIBUTES and key != "href"}
+        attributes = {key: value for key, value in element.attrib.items() if key in _ATTRIBUTES and key != "href"}
         if link.startswith("#"):
-            kept["href"] = f"#{name}-{link[1:]}"
-        if "id" in kept:
-            kept["id"] = f"{name}-{kept['id']}"
-        if "style" in kept:  # where the font is missing, the one that its widths were modelled on
-            kept["style"] = kept["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-        if "clip-path" in kept:
-            kept["clip-path"] = kept["clip-path"].replace("url(#", f"url(#{name}-")
+            attributes["href"] = f"#{name}-{link[1:]}"
+        if "id" in attributes:
+            attributes["id"] = f"{name}-{attributes['id']}"
+        if "style" in attributes:  # where the font is missing, the one that its widths were modelled on
+            attributes["style"] = attributes["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+        if "clip-path" in attributes:
+            attributes["clip-path"] = attributes["clip-path"].replace("url(#", f"url(#{name}-")
         element.attrib.clear()
-        element.attrib.update(kept)
+        element.attrib.update(attributes)
     root.attrib.update({"role": "img", "aria-label": alt, "stroke-linejoin": "round"})
     return ET.tostring(root, encoding="unicode") + "\n"
