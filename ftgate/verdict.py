@@ -1,4 +1,4 @@
-"""From estimates to decisions: three ways for each measurement, one word for the run. Pure."""
+"""From estimates to decisions: pass, block or inconclusive for each measurement, one verdict for the run. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ftgate.stats.power import needed_n
 def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
-    With ``rule: interval``: block when the whole interval lies beyond the limit; pass when it lies within, and nothing
-    speaks against a pass; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
-    With ``rule: point`` the bare estimate is compared with the limit. A void claim is inconclusive under either rule.
+    With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
+    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
+    With ``rule: point`` the estimate alone is compared with the limit. An invalid estimate is inconclusive under both.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
@@ -48,8 +48,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
 def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
-    Block if any measurement blocks. Allow only if every one passes or warns: an intersection-union test, so no
-    correction for several measurements is due (Berger 1982). Otherwise hold, or block where the policy says so.
+    Block if any measurement blocks. Allow only if every one passes or warns: this is an intersection-union test, which
+    needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says so.
     """
     blocked = [f for f in findings if f.status is Status.BLOCK]
     undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
@@ -72,14 +72,14 @@ _LEANINGS = {
 
 
 def _leaning(change: float, low: float, limit: float) -> Leaning:
-    """Where an undecided claim seems to go. All three count harm upwards, from no change at 0."""
+    """Which way an undecided estimate points. In all three arguments harm is positive and 0 is no change."""
     if change >= limit:
         return Leaning.LIKELY_TO_FAIL
     return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
 def _with_needed(estimate: Estimate) -> Estimate:
-    """The claim with the number of items that would settle it, if its estimate stayed where it is."""
+    """``estimate`` with the number of items that would settle it, if its change stayed the same."""
     if estimate.n < 1 or estimate.needed_n is not None:
         return estimate
     low, high = estimate.interval
@@ -92,7 +92,7 @@ def _reason(finding: Finding) -> str:
 
 
 def _amount(estimate: Estimate, value: float) -> str:
-    """A value in the words of the claim's unit: a calibration error as it is, gains in points, drops in percent."""
+    """``value`` in the estimate's unit: ECE as a plain number, gains in percentage points, drops in percent."""
     if not math.isfinite(value):
         return "unbounded"
     if estimate.unit.startswith("ECE"):

@@ -1,4 +1,4 @@
-"""From findings to the report: verdict, checklist, the items that flipped, and where every number came from."""
+"""From findings to the report: verdict, checklist, flipped items and provenance."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_report(
     controls: Mapping[str, Any],
     started: float,
 ) -> Report:
-    """The whole report of a run."""
+    """The report of a finished run."""
     findings = _name_unfinished([results[m.name] for m in job.measurements])
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
@@ -68,7 +68,7 @@ def build_report(
 
 
 def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
-    """The findings; one that was left open because another blocked says so."""
+    """The findings. One that stayed undecided because another measurement blocked says so in its reason."""
     blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
     findings = []
     for result in results:
@@ -81,7 +81,7 @@ def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
 
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
-    """At which look each measurement ended, and how many questions to the two models that saved."""
+    """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
         share = planned_share(m, job.suites[m.name])
@@ -101,7 +101,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
 def checklist(
     job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validations: Mapping[str, JudgeValidation]
 ) -> list[ChecklistEntry]:
-    """What makes the decision defensible, each line with its evidence. ``ok`` is None for what was not checked."""
+    """The checklist: each requirement for a sound decision, with its evidence. ``ok`` is None if it was not checked."""
     estimates = {f.estimate.measurement: f.estimate for f in findings}
     effect = controls["adapter_effect"]
     lines = [
@@ -131,7 +131,7 @@ def checklist(
 
 
 def _judge_evidence(judge: JudgeValidation) -> str:
-    """What the judge was tested on and every number that came out; why it is unfit stands first."""
+    """How the judge was tested and every result; the reason why it failed comes first."""
     if not judge.kinds:
         return judge.reason
     grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in judge.kinds.items())
@@ -144,7 +144,10 @@ def _judge_evidence(judge: JudgeValidation) -> str:
 
 
 def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
-    """Of a judge whose weights nobody here can see, what a name tells about its being one of the models."""
+    """A line for a judge behind an endpoint: whether its name is that of the base or the candidate.
+
+    An endpoint does not show its weights, so the name is all that can be compared.
+    """
     if job.judge is None or job.judge.kind != "endpoint":
         return []
     same_name = next((m.name for m in (job.base, job.candidate) if seems_same(job.judge, m)), None)
@@ -159,7 +162,7 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
 
 
 def _held_out(job: Job) -> list[ChecklistEntry]:
-    """One line for each suite that is drawn as the training data are, and one for all others together."""
+    """One line for each suite from the training distribution, and one for all other suites together."""
     groups = [(f"The {m.name} suite is", [m.name]) for m in job.measurements if m.as_trained]
     others = [m.name for m in job.measurements if not m.as_trained]
     groups += [("The other suites are", others)] if others else []
@@ -178,7 +181,7 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
 
 
 def _overlap(job: Job, name: str, *, with_name: bool) -> str:
-    """How much of a suite the training data holds: ``3 of 200 items occur in it (first in line 17)`` and so on."""
+    """How many items of a suite the training data contain: ``3 of 200 items occur in it (first in line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{name}: " if with_name else ""
     text += f"{len(overlap.contained)} of {total} items occur in it"
@@ -188,13 +191,13 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
 
 
 def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
-    """What the measurements ask for, whether or not the policy has them."""
+    """The checklist line of each measurement, whether or not the policy has it."""
     lines = (kind.checklist(estimates.get(kind.name)) for kind in MEASUREMENTS)
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 
 def _changes(result: Result) -> Changes:
-    """The items that lost most and those that gained most, largest change first, ties in suite order."""
+    """The items that lost and gained most, largest change first, ties in suite order."""
     about, scored = result.finding.estimate.about, result.scored
     counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
     change = np.where(counts, scored.candidate - scored.base, 0.0)
@@ -220,7 +223,7 @@ def _example(pair: Pair, scored: PairedScores, i: int) -> ExampleReport:
 
 
 def _answer_text(item: Item, answer: Answer) -> str:
-    """The words of an answer; for a multiple-choice item the option it prefers, with its probability."""
+    """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
     if answer.error is not None:
         return f"(no answer: {answer.error})"
     if not answer.option_logprobs:
@@ -263,7 +266,7 @@ def _model(model: Model) -> dict[str, Any]:
     identity = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
     files = {name: {"size": size, "sha256": sha256} for name, (size, sha256) in model.files.items()}
     description: dict[str, Any] = identity | dict(model.facts) | ({"files": files} if files else {})
-    if "merge" in model.facts:  # digest and files stay the adapter's: it is what was submitted and is decided on
+    if "merge" in model.facts:  # digest and files stay the adapter's: the adapter is what was submitted
         description["merged"] = {"because": list(model.merge), **description.pop("merge")}
     return description
 

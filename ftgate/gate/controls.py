@@ -1,4 +1,4 @@
-"""Checks on the experiment itself, before anything is said about the candidate."""
+"""Controls: checks that the experiment itself works, so that its results say something about the candidate."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
 from ftgate.stats.seeding import generator
 
 CORRUPTED_SHARE = 0.3
-"""This share of the base's answers is replaced by bad ones."""
+"""The positive control replaces this share of the base's answers by bad ones."""
 WRONG_OPTION_PROBABILITY = 0.99
 LARGEST_TOLERANCE = 0.2
-"""A policy that lets more than this go by cannot be expected to block the loss of ``CORRUPTED_SHARE``."""
+"""With a tolerance above this, a measurement need not block the loss of ``CORRUPTED_SHARE``; it is not tested."""
 FEW_CHANGES = 3
-"""Items' worth of change between two turns of the base that is put down to chance."""
+"""Up to this many items' worth of change between two passes of the base is taken for chance."""
 TOO_LENIENT: Mapping[str, Any] = {
     "ok": None,
     "reason": f"not tried: the limit may let more go by than "
@@ -39,12 +39,12 @@ SMALLEST_EFFECT = 1e-5
 
 
 def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: Sequence[Item]) -> dict[str, Any]:
-    """Show that the candidate's weights are in force: its next-token log-probabilities differ from the base's.
+    """Check that the candidate's weights take effect: its next-token log-probabilities differ from the base's.
 
-    Eight prompts are put to the base twice, the second time in reverse order, and to the candidate once. The largest
-    change of a log-probability that both report must exceed both ``SMALLEST_EFFECT`` and twice the base's own change
-    between its two turns, which is the noise of the engine. Raises ControlError otherwise: an adapter whose modules
-    do not match the base is loaded by engines without a word, and would be judged as a perfect copy of the base.
+    The base answers eight prompts twice, the second time in reverse order, the candidate once. The largest change of a
+    log-probability between base and candidate must exceed both ``SMALLEST_EFFECT`` and twice the change between the
+    base's two passes, which is the engine's noise. Raises ControlError otherwise: engines silently ignore an adapter
+    whose modules do not match the base, and the gate would then compare the base with itself.
     """
     prompts = [item.messages for item in items[:PROBES]]
     texts = [[[m.role, m.content] for m in prompt] for prompt in prompts]
@@ -62,12 +62,12 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
 def compare_with_itself(
     first: FloatArray, second: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
 ) -> dict[str, Any]:
-    """What comparing the base with itself came to. It must not look like a change (methods: section 9).
+    """The result of comparing the base with itself, which must show no change (methods: section 9).
 
-    ``first`` and ``again`` have shape (n,): the measurement's number for each item, both times. Not ``ok`` when the
-    mean moved by a quarter of the measurement's tolerance or more, or surely in one direction by a twentieth or more.
-    Up to ``FEW_CHANGES`` items may change whatever share they are: an engine whose batches differ flips one now and
-    then, and in a small sample one is a lot. The change is relative where the measurement's limit is.
+    ``first`` and ``second`` have shape (n,): the measurement's number for each item in either pass. Not ``ok`` if the
+    mean moved by at least a quarter of the measurement's tolerance, or by at least a twentieth with an interval that
+    excludes 0. The first rule ignores changes worth up to ``FEW_CHANGES`` items: different batches flip an answer now
+    and then, and in a small sample one item is a large share. The change is relative if the measurement's limit is.
     """
     absolute = measurement.span * float((first - second).mean())
     change = relative_drop(first, second) if measurement.relative else absolute
@@ -82,12 +82,12 @@ def compare_with_itself(
 
 
 def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
-    """Ask the base some questions a second time, in other company and past the journal, and compare its two selves."""
+    """Ask the base some questions twice, the second time in different batches, and compare the two passes."""
     chosen = [(run, item) for run in runs for item in run.control_items()]
     first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
     second_asks = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first_asks]
     first_answers = iter(models.ask(first_asks, "ask the base twice"))
-    # Engines sort what they are asked at once: only other questions, asked apart, make another company.
+    # Engines sort the questions of one call, so only separate calls with other questions change the batches.
     halves = [iter(models.ask(second_asks[start::2], "ask the base twice")) for start in (0, 1)]
     second_answers = (next(halves[i % 2]) for i in range(len(second_asks)))
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
@@ -95,7 +95,7 @@ def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> d
         size = len(run.questions(item))
         answers = [tuple(next(answers_of) for _ in range(size)) for answers_of in (first_answers, second_answers)]
         pairs[run.name].append(Pair(item, *answers))
-    # All of them together may raise a false alarm no more often than one would.
+    # Bonferroni: all measurements together have the false-alarm rate of one.
     rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(runs)})
     outcome = {}
     for run in runs:
@@ -105,29 +105,29 @@ def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> d
 
 
 def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
-    """The measurements in which the base disagreed with itself: nothing that they find will count."""
+    """The measurements that failed the A/A test: their results do not count."""
     return frozenset(name for name, outcome in controls["a_a"].items() if not outcome["ok"])
 
 
 def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any]:
-    """Spoil some of the base's answers and see that each measurement would have blocked them."""
+    """Corrupt some of the base's answers and check that each measurement blocks the result."""
     outcome: dict[str, Any] = {}
     for run in runs:
         if run.measurement.tolerance > LARGEST_TOLERANCE:
             outcome[run.name] = TOO_LENIENT
             continue
         assert run.result is not None, "controls come after the last look"
-        # Each measurement draws for itself, so that a change to one asks nothing new of the judge about another.
+        # A generator for each measurement: changing one leaves the corrupted answers of the others, and their grades.
         pairs = corrupt_answers(run.result.pairs, generator(seed, f"{run.name} positive control"))
         outcome[run.name] = positive_control_outcome(run.corrupted(pairs).finding)
     return outcome
 
 
 def positive_control_outcome(finding: Finding) -> dict[str, Any]:
-    """Whether a spoilt base was found out: ``ok`` when it was blocked, None when it was at least not passed.
+    """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None if it was held.
 
-    Only a suite that passes the spoilt base is blind. One that can neither pass nor block it is thin for a loss of that
-    size, and would have held a candidate as bad (docs/decisions/0006).
+    A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
+    that size, but would hold a candidate that bad as well (docs/decisions/0006).
     """
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
@@ -139,9 +139,9 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
 
 
 def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
-    """The results by measurement, less what the controls forbid.
+    """The results by measurement, with those that a failed control overrules made inconclusive.
 
-    Noise in the engine forbids any decision, blindness a pass.
+    A failed A/A test overrules any decision, a failed positive control only a pass.
     """
     results = {}
     for run in runs:
@@ -177,7 +177,7 @@ def _measure_effect(
 
 
 def _largest_difference(first: Mapping[int, float], second: Mapping[int, float]) -> float:
-    """Largest difference over tokens that both list; if they share none, the top tokens could not differ more."""
+    """Largest difference over the tokens that both list; 1e9 if they share none."""
     shared = first.keys() & second.keys()
     return max((abs(first[token] - second[token]) for token in shared), default=1e9)
 
@@ -196,7 +196,7 @@ def corrupt_answers(pairs: Sequence[Pair], rng: np.random.Generator) -> tuple[Pa
 
 
 def _corrupted_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
-    # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
+    # By the form of the answer, not of the row: a row with choices may be answered in free form.
     if any(answer.option_logprobs for answer in pair.base):
         return tuple(_wrong_option(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
     replacement = other.item.answer or other.base[0].text
@@ -206,12 +206,12 @@ def _corrupted_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
 
 
 def _wrong_option(pair: Pair, answer: Answer, rotation: int) -> Answer:
-    """Near certainty for a wrong option: right or wrong, sure or not, no base answer is as bad as that."""
+    """An answer that is nearly certain of a wrong option: worse than any real answer, for accuracy and calibration."""
     size = len(answer.option_logprobs)
     if not size:
         return answer
     right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
-    # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
+    # The same choice in every rotation: letter j of rotation r stands for choice (j + r).
     wrong = (right + 1) % size
     rest = math.log((1 - WRONG_OPTION_PROBABILITY) / (size - 1))
     return replace(

@@ -1,7 +1,8 @@
-"""Contamination: items that the training data holds, which say nothing about what a candidate can do by itself.
+"""Deciding a measurement, with contaminated items left out.
 
-A verdict rests on clean items alone. Who names the training data is who wants the change, so leaving items out may only
-make the gate stricter: a pass must also stand with the items that were left out.
+An item that occurs in the training data shows what the candidate memorised, not what it can do, so the decision rests
+on the clean items. But the training data are named by the author of the change, so leaving items out must only make
+the gate stricter: a pass must also hold with the contaminated items counted in.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
 MOST_ASKED = 200
-"""Contaminated items of a suite that are asked about, to be shown beside the clean ones."""
+"""At most this many contaminated items of a suite are asked about, for information."""
 MOST_REVIEWED = 200
 _GOOD = (Status.PASS, Status.WARN)
 
 
 def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
-    """What the training data holds of each suite; empty without training data. Known results come from the journal.
+    """The items of each suite that occur in the training data; empty without training data. Cached in the journal.
 
-    Raises ConfigurationError where the journal does not hold them and the training file is not at hand.
+    Raises ConfigurationError if the journal has no result and the training file is missing.
     """
     training, overlaps = job.training, dict[str, Overlap]()
     if training is None:
@@ -55,9 +56,9 @@ def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
 
 
 def exclude_contaminated(job: Job, overlaps: Mapping[str, Overlap]) -> Job:
-    """The job with its contaminated items in ``excluded_items`` instead of its suites.
+    """The job with its contaminated items moved from the suites to ``excluded_items``.
 
-    A suite without one clean item stays as it is: there is nothing else to show, and nothing is decided on it.
+    A suite without a single clean item stays as it is: it is shown, and nothing is decided on it.
     """
     suites, excluded_items = dict(job.suites), dict[str, tuple[Item, ...]]()
     for name, overlap in overlaps.items():
@@ -69,7 +70,7 @@ def exclude_contaminated(job: Job, overlaps: Mapping[str, Overlap]) -> Job:
 
 
 def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
-    """The contaminated items that are asked about for information: all, or a random ``MOST_ASKED`` of them."""
+    """The contaminated items that are asked about for information: all, or ``MOST_ASKED`` at random."""
     items = job.excluded_items.get(name, ())
     if len(items) <= MOST_ASKED:
         return items
@@ -78,7 +79,7 @@ def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
 
 
 def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
-    """Decide a measurement on the clean items of ``evidence``; a pass must stand with the others too."""
+    """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, evidence)
     finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
@@ -91,7 +92,7 @@ def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, l
 
 
 def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
-    """The result with all that is shown beside its decision: slices, details, and what items left out would say."""
+    """``result`` with what the report shows beside the decision: slices, details and the contaminated items."""
     overlap = job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, result.evidence)
     estimate = measurement.with_details(
@@ -111,7 +112,7 @@ def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
 
 
 def _split_evidence(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
-    """The evidence of the items that count, and of those that the training data holds."""
+    """The evidence of the clean items, and of the contaminated ones."""
     excluded_ids = {item.id for item in job.excluded_items.get(measurement.name, ())}
     excluded = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in excluded_ids]
     clean = [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in excluded_ids]
@@ -125,7 +126,7 @@ def _subset(evidence: Evidence, index: Sequence[int]) -> Evidence:
 
 
 def _slice(name: str, part: Estimate, whole: Estimate) -> Slice | None:
-    """What a part of the items says, in the unit of the whole; a change in another unit would not compare."""
+    """The result on some items as a slice; without a change if its unit differs from that of ``whole``."""
     if not part.n:
         return None
     change, interval = (part.change, part.interval) if part.unit == whole.unit else (float("nan"), None)
@@ -133,7 +134,7 @@ def _slice(name: str, part: Estimate, whole: Estimate) -> Slice | None:
 
 
 def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Estimate:
-    """The claim with every contaminated item named, and where the training data holds it."""
+    """``estimate`` with every contaminated item in its details, and the training row that it occurs in."""
     training = job.training
     file = PurePath(training.source).name if training is not None else ""
     total = job.suite_size(estimate.measurement)
@@ -158,7 +159,7 @@ def _exclusion_note(overlap: Overlap, total: int) -> str:
 
 
 def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Finding:
-    """A finding that is open, perhaps for want of clean items, says how many there would have been."""
+    """An undecided finding with the number of items that were excluded added to its reason."""
     total = job.suite_size(finding.estimate.measurement)
     if overlap.contained and len(overlap.contained) == total:
         reason = f"all {total} items occur in the training data: none is left to decide on"
@@ -169,10 +170,10 @@ def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Find
 
 
 def _confirm_pass(finding: Finding, finding_on_all: Finding, n: int) -> Finding:
-    """A pass, if it stands with the contaminated items too.
+    """``finding``, a pass, if it also holds with the contaminated items; inconclusive otherwise.
 
-    An item that was trained on flatters the candidate if anything. If counting it in costs the pass, then leaving it
-    out served the candidate, and the training data may have been named for that.
+    Training on an item should only raise the candidate's score on it. If counting such items in loses the pass, then
+    excluding them helped the candidate, and the training data may have been chosen for that.
     """
     if finding_on_all.status in _GOOD:
         return finding

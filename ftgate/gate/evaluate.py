@@ -1,4 +1,4 @@
-"""One run from end to end in an output directory: open the journal and the engines, run the gate, write the report."""
+"""A whole run: open the journal and the engines, run the gate, write the report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def evaluate(
     engine: Engine | None = None,
     judge_engine: Engine | None = None,
 ) -> Report:
-    """Run the gate on ``job`` and leave everything in ``out``. Engines that are passed in are not closed."""
+    """Run the gate on ``job`` and write everything to ``out``. Engines that are passed in are not closed."""
     for folder in reuse:
         if not (folder / "answers.jsonl").is_file():
             raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
-    """Take the decision again from the answers in ``directory``, under its own policy or another. Starts no engine."""
+    """Decide again from the answers in ``directory``, with its own policy or another. Starts no engine."""
     job, info, judge_info = load_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
         participants = Participants(
@@ -95,7 +95,7 @@ def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, pro
 
 
 def _vector_folder(job: Job, out: Path) -> Path:
-    """Where vectors are kept for the next run: in the cache or, where nothing can be written there, in ``out``."""
+    """Where embeddings are kept for the next run: in the cache or, if that is not writable, in ``out``."""
     folder = open_cache(job.policy.artifacts).root / "vectors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
