@@ -30,15 +30,15 @@ from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
 
 LEAST_LETTER_MASS = 0.1
-"""Below this the letters are noise, and nothing can pass on them."""
+"""With less probability on the option letters than this, confidence is noise and nothing can pass."""
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
 ENOUGH_ITEMS = 500
-"""With fewer a binned error is mostly noise (methods: section 5)."""
+"""With fewer items a binned error is mostly noise (methods: section 5)."""
 LEAST_SAMPLES = 20
 PASS_FACTOR = 1.7
-"""How many times wider the interval is on the side of a pass. Next to a calibrated base the bootstrap keeps most of a
-standard error of bias, whatever n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
+"""How many times wider the interval is on the side of a pass. If the base is calibrated, the bootstrap keeps a bias of
+almost one standard error at any n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
 of the time when the candidate is underconfident (docs/decisions/0005)."""
 
 
@@ -73,7 +73,7 @@ class Calibration(Measurement):
 
     @property
     def answer_scorer(self) -> Scorer:
-        """Multiple choice, or how free-form answers are told right from wrong."""
+        """``choice``, or the scorer of free-form answers."""
         return "choice" if self.form == "choices" else self.scorer
 
     @property
@@ -83,16 +83,16 @@ class Calibration(Measurement):
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
-        """Whether enough items were asked for a binned error."""
+        """Whether there were enough items for a binned error."""
         item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
         return item_count_line(item, cls.name, ENOUGH_ITEMS, estimate)
 
     def power_facts(self) -> PowerFacts:
-        """Of a rise of the calibration error."""
+        """Those of a rise of the calibration error."""
         return PowerFacts("ece", self.limit, None, self.min_items, self.bins)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
-        """One question for each rotation of the options, at most as many as there are; or greedy, then samples."""
+        """One question for each rotation of the options; or one greedy question, then the samples."""
         if self.form == "sampled":
             greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens)
             drawn = (replace(greedy, part=f"sample {i}", temperature=1.0) for i in range(1, self.samples + 1))
@@ -103,7 +103,7 @@ class Calibration(Measurement):
         )
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
-        """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
+        """Confidence minus correctness of each item, mapped from [-1, 1] to [0, 1]; 1/2 if an answer is missing."""
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
             answered = [i for i, replies in enumerate(answers) if all(failure_of(a) is None for a in replies)]
@@ -116,7 +116,7 @@ class Calibration(Measurement):
         return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)
 
     def _scorable(self, item: Item, answers: tuple[Answer, ...]) -> bool:
-        """Whether a rule can tell of each answer if it is right; one that takes too long on an answer cannot."""
+        """Whether the scorer can score every answer. A rule that takes too long on an answer cannot."""
         if self.form == "choices":
             return True
         try:
@@ -168,15 +168,15 @@ class Calibration(Measurement):
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
-        """The claim with every number about either model's confidence that the report shows."""
+        """The estimate with every number on both models' confidence that the report shows."""
         if estimate.n < 2:
             return estimate
         base, candidate = (model.summary(self.bins) for model in self._both_confidences(evidence))
         return replace(estimate, details={"base": base, "candidate": candidate, **estimate.details})
 
     def _both_confidences(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
-        """What either model believed of the items that both answered and a rule can tell."""
-        # By id: then no sum depends on the order of the file.
+        """Both models' confidences on the items that both answered and the scorer can score."""
+        # Sorted by id, so that floating-point sums do not depend on the order of the file.
         answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
         pairs = [p for p in answered if self._scorable(p.item, p.base) and self._scorable(p.item, p.candidate)]
         return self._confidences([(p.item, p.base) for p in pairs]), self._confidences(
@@ -186,7 +186,7 @@ class Calibration(Measurement):
     def _reasons_against_pass(
         self, difference: statistics.EceDifference, base: Confidences, candidate: Confidences
     ) -> tuple[str, ...]:
-        """What forbids a pass, however narrow the interval."""
+        """Why the measurement cannot pass, however narrow the interval is."""
         cannot_pass = []
         if difference.n < self.min_items:
             cannot_pass.append(
@@ -235,7 +235,7 @@ class Calibration(Measurement):
 
 
 def _too_many_unscorable(answered: int, scorable: int) -> str | None:
-    """Why a claim is void because of too many answers no rule can tell if they are right, or None."""
+    """Why an estimate is invalid because more than 1 % of the answered items cannot be scored, or None."""
     unscorable = answered - scorable
     return (
         f"of {unscorable} items it cannot be told whether an answer is right" if unscorable > 0.01 * answered else None
@@ -251,14 +251,14 @@ def _bias_details(difference: statistics.EceDifference) -> dict[str, Any]:
 
 
 def _direction_note(difference: statistics.EceDifference, candidate: Confidences) -> list[str]:
-    """In which direction the candidate errs, where its error surely rose."""
+    """A note on whether the candidate is over- or underconfident, if its error rose beyond chance."""
     if not difference.low > 0:
         return []
     return [f"the candidate is {in_words(float(candidate.confidence.mean() - candidate.correct.mean()))}"]
 
 
 def _letter_mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
-    """Warnings about probability that went to something other than an option letter."""
+    """Notes on probability that went to something other than an option letter."""
     if base.options is None or candidate.options is None:
         return []
     notes = []

@@ -1,4 +1,4 @@
-"""The one list of measurements. A fifth is one new file and its name here."""
+"""The list of measurements. To add one, write its file and add the class here."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MEASUREMENTS: tuple[type[Measurement], ...] = (Target, Forgetting, Tail, Calibra
 
 
 def kind_of(name: str) -> type[Measurement] | None:
-    """The measurement of this name; None for one that is not known here, as a report from elsewhere may hold."""
+    """The measurement class of this name; None if there is none, as for a report of another version."""
     return next((kind for kind in MEASUREMENTS if kind.name == name), None)
 
 
 def in_order(names: Collection[str]) -> list[str]:
-    """``names`` as reports show them, with those that are not known here at the end."""
+    """``names`` in the order of reports, with unknown ones at the end."""
     ordered = [kind.name for kind in MEASUREMENTS if kind.name in names]
     return [*ordered, *sorted(set(names) - set(ordered))]
 

@@ -1,4 +1,4 @@
-"""Parts of a measurement: which of them got worse, at an error that counts how many were looked at."""
+"""Slices of a measurement, tested with a correction for multiple comparisons (Holm)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from ftgate.stats.holm import holm, step_down_levels
 from ftgate.stats.seeding import drawn_order
 
 LEAST_SLICE = 5
-"""Smaller parts are described, not tested."""
+"""Smaller slices are described, not tested."""
 SLICE_DRAWS = 500
-"""Resamples for a part: it informs and decides nothing, and there may be many."""
-
-
+"""Resamples for a slice: no decision rests on it, and there may be many."""
 LEAST_TOPIC = 40
-"""Smaller groups of like items are not searched for the worst."""
+"""Smaller topics are left out of the search for the worst."""
 MOST_CONFIRMED = 3
+"""Topics that are selected on half of their items and tested on the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class SliceBuilder:
-    """How the parts of one measurement are described: at the level of its look, in the unit of its whole."""
+    """Builds the slices of one measurement, at the level of its look and in the unit of its estimate."""
 
     evidence: Evidence
     limit: float
@@ -39,7 +38,7 @@ class SliceBuilder:
     def describe(self, name: str, scored: PairedScores) -> Slice:
         """Mean scores and drop, with an interval at the level of this look where there are ``LEAST_SLICE`` items.
 
-        The interval is of this part alone: it corrects for nothing, and no status follows from it.
+        The interval has no correction for multiple comparisons, and the slice has no status.
         """
         summary = means_slice(name, scored, absolute=self.absolute)
         if len(scored.items) < LEAST_SLICE:
@@ -50,12 +49,12 @@ class SliceBuilder:
         return replace(summary, change=drop.estimate, interval=(drop.low, drop.high))
 
     def test(self, scored: PairedScores, groups: Mapping[str, PairedScores]) -> tuple[Slice, ...]:
-        """A slice for each tag, then for each of the ``groups`` of like items that lost most on half of its items.
+        """A slice for each tag, and for the ``groups`` (topics) that lost most.
 
-        Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
-        most; the other half, which had no say in the choice, is tested. Slices, intervals and n are of the second half
-        alone. A group that lost nothing is not tested, but keeps its place: how many are tested says something about
-        the items, which the tags share. Tags and groups are one family (see :func:`tag_slices`).
+        Each group of at least ``LEAST_TOPIC`` items is split in halves by its ids. The first half selects the
+        ``MOST_CONFIRMED`` groups that lost most, the other half is tested: slice, interval and n come from that half
+        alone. A group that lost nothing is not tested but still counts in the correction, because the number of tested
+        groups depends on the same items as the tags. Tags and groups are one family (see :func:`tag_slices`).
         """
         halves = {name: _halves(scored) for name, scored in groups.items() if len(scored.items) >= LEAST_TOPIC}
         drops = {name: change_of(first, absolute=self.absolute) for name, (first, _) in halves.items()}
@@ -88,14 +87,14 @@ def tag_slices(
     extra: Mapping[str, PairedScores] | None = None,
     extra_places: int = 0,
 ) -> tuple[Slice, ...]:
-    """One slice for each tag, in alphabetical order, then those ``beside``; an item with two tags is in both.
+    """One slice for each tag, in alphabetical order, then those of ``extra``; an item with two tags is in both.
 
-    A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. The
-    family are all such tags and at least ``places`` for what stands beside them (Holm 1979, :mod:`ftgate.stats.holm`):
-    status is "beyond" where the adjusted one-sided p of "the drop is at most ``limit``" is within the level of this
-    look, else "worse" where that of "there is no drop" is. The interval has the level at which Holm's procedure tests
-    the latter. Where scores are unknown the p is that of the best they could be. A tag such as ``difficulty:hard`` says
-    how an item is, not what it is about: it is described and not tested, and makes the family no larger.
+    A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. All such
+    tags and ``extra``, which counts as at least ``extra_places`` tests, are one family (Holm 1979,
+    :mod:`ftgate.stats.holm`): status is "beyond" if the adjusted one-sided p of "the drop is at most ``limit``" is
+    within the level of this look, else "worse" if that of "there is no drop" is. The interval has the level at which
+    Holm's procedure tests the latter. For unknown scores p assumes the best values they could have. A tag with a value,
+    such as ``difficulty:hard``, is described but not tested, and does not enlarge the family.
     """
     extra = dict(extra or {})
     tags = sorted({tag for item in scored.items for tag in item.tags})
@@ -107,9 +106,9 @@ def tag_slices(
 
 
 def worst_slice(slices: Sequence[Slice]) -> dict[str, Any]:
-    """``{"worst_slice": ...}`` for the details: of the tested parts the one that surely lost most.
+    """``{"worst_slice": ...}`` for the details: the tested slice with the highest lower bound, then estimate.
 
-    That is the one whose lower bound, then estimate, is highest. Empty where none was tested.
+    Empty if none was tested.
     """
     tested = [part for part in slices if part.interval is not None]
     if not tested:
@@ -119,7 +118,7 @@ def worst_slice(slices: Sequence[Slice]) -> dict[str, Any]:
 
 
 def _harm(part: Slice) -> tuple[float, float]:
-    """Lower bound, then estimate; a number that does not exist ranks last."""
+    """Lower bound and estimate as a sort key; NaN ranks last."""
     low = part.interval[0] if part.interval is not None else math.nan
     return (-math.inf if math.isnan(low) else low, -math.inf if math.isnan(part.change) else part.change)
 
@@ -133,7 +132,7 @@ def _test_family(
     absolute: bool,
     padding: int,
 ) -> dict[str, Slice]:
-    """The slices tested as one family with as many more as are ``spare``, of which nothing is said."""
+    """The slices of ``parts``, tested as one family that counts ``padding`` more tests."""
     if not parts:
         return {}
     fewer_draws = replace(evidence, draws=min(evidence.draws, SLICE_DRAWS))

@@ -1,4 +1,4 @@
-"""Tail: does the candidate still handle the queries that lie outside its training distribution?"""
+"""Tail: how much does the candidate lose on queries far from its training data?"""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Tail(Measurement):
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
-        """Whether any query outside the training distribution was asked."""
+        """Whether there were queries outside the training distribution."""
         item = "Queries outside the training distribution were measured"
         if estimate is None:
             return ChecklistLine(item, False, f"the policy has no {cls.name} measurement")
@@ -89,7 +89,7 @@ class Tail(Measurement):
         return ChecklistLine(item, details["tail"] > 0, counts)
 
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:
-        """The tagged queries and, where training data are named, a share of the others."""
+        """The tagged queries and, with training data, a share of the others."""
         tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in items)
         return tagged + (round(self.tail_fraction * (len(items) - tagged)) if trained else 0)
 
@@ -120,7 +120,7 @@ class Tail(Measurement):
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """The claim with head, tags, topics and deciles of distance beside it, and how the tail was found."""
+        """The estimate with slices for head, tags, topics and distance deciles, and details on the tail."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
         if not in_tail.any():
@@ -140,10 +140,10 @@ class Tail(Measurement):
         return replace(estimate, slices=(*head_slices, *tested, *deciles), details=details)
 
     def _in_tail(self, scored: PairedScores, tail_map: TailMap | None) -> NDArray[np.bool_]:
-        """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
+        """Tagged edge cases and, if distances are known, the farthest ``tail_fraction`` of all queries."""
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
-            # By rank, not by a border: queries that tie at the border must not all be let in.
+            # By rank, not by a distance threshold: of queries tied at the threshold only some belong to the tail.
             nearer = len(tail_map.distance) - look_size(self.tail_fraction, len(tail_map.distance))
             in_tail |= _ranks(scored, tail_map) >= nearer
         return in_tail
@@ -166,10 +166,10 @@ class Tail(Measurement):
 
 
 def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
-    """The rank of each scored item among all queries, nearest first; a lot drawn from their ids breaks ties.
+    """The rank of each scored item among all queries, nearest first; ties are broken at random, fixed by the ids.
 
-    At an early look fewer items are scored than were measured. Raises ValueError naming the first item whose distance
-    is not known, and for another number of distances than of ids.
+    At an early look only some of the queries are scored. Raises ValueError naming the first item without a distance,
+    and if the numbers of distances and ids differ.
     """
     if len(tail_map.distance) != len(tail_map.item_ids):
         raise ValueError(f"the map of the tail has {len(tail_map.distance)} distances for {len(tail_map.item_ids)} ids")
@@ -183,13 +183,13 @@ def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
 
 
 def _deciles(scored: PairedScores, tail_map: TailMap, slices: SliceBuilder) -> tuple[Slice, ...]:
-    """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
+    """One slice for each decile of distance, nearest first; fewer if there are under 10 queries."""
     groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
     return tuple(slices.describe(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
 
 
 def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
-    """The scored items of each group of like queries."""
+    """The scored items of each topic."""
     topic = dict(zip(tail_map.item_ids, tail_map.topics, strict=bool(tail_map.topics)))
     members: dict[str, list[int]] = {}
     for i, item in enumerate(scored.items):
@@ -199,9 +199,9 @@ def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
 
 
 def _tail_minus_head(tail: Estimate, head: Slice) -> dict[str, Any]:
-    """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
+    """How much more the tail lost than the head, with an interval from both intervals (MOVER).
 
-    Statistics in Medicine 27:1693, section 2: the two parts share no item.
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693, section 2. The two parts share no item.
     """
     change = tail.change - head.change
     if head.interval is None or not np.isfinite([change, *tail.interval, *head.interval]).all():
@@ -212,7 +212,7 @@ def _tail_minus_head(tail: Estimate, head: Slice) -> dict[str, Any]:
 
 
 def _tail_details(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
-    """How the tail was found, and how much of the traffic lies outside the training distribution."""
+    """How the tail was determined, and the share of queries outside the training distribution."""
     tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
     counts: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
     if tail_map is None:

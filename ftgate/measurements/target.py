@@ -1,4 +1,4 @@
-"""Target: does the candidate do the job it was tuned for better than the base?"""
+"""Target: does the candidate do the task it was tuned for better than the base?"""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Target(Measurement):
 
     @property
     def tolerance(self) -> float:
-        """A tenth of the score: the least gain asked for is often 0, which says nothing about size."""
+        """0.1: the minimum gain is often 0, so it cannot serve as a scale."""
         return 0.1
 
     def power_facts(self) -> PowerFacts:
-        """Of a gain; where a loss is allowed, one on too small a share of the items must not go unseen."""
+        """Those of a gain; if a loss is allowed, a total loss on that share of the items must not go unseen."""
         loss = -self.min_gain
         return PowerFacts("gain", self.min_gain, loss if 0 < loss < 1 else None)
 
@@ -69,5 +69,5 @@ class Target(Measurement):
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
-        """The claim with the items that flipped."""
+        """The estimate with the items that flipped."""
         return replace(estimate, details={**flip_details(evidence.scored), **judge_details(evidence)})
