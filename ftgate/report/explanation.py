@@ -1,4 +1,4 @@
-"""The one sentence that explains a verdict, in plain words. Its text is not yet escaped for any medium."""
+"""The sentence that explains a verdict. Its text is not escaped yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAME_LIMIT = 60
 
 
 def explanation(report: Report) -> str:
-    """Why the verdict is what it is, for someone who reads nothing else."""
+    """The reason for the verdict in one sentence, for readers who read nothing else."""
     measurements = list(report.measurements.items())
     blocked = [(n, m) for n, m in measurements if m.status == "block"]
     undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
@@ -21,7 +21,7 @@ def explanation(report: Report) -> str:
     if report.verdict == "allow":
         return _sentence(f"{name} {_allowed(measurements)}")
     if report.verdict == "block" and blocked:
-        # What was lost weighs more than what was not gained.
+        # A loss comes before a missing gain.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
     if not undecided:
@@ -46,14 +46,14 @@ def spread(m: MeasurementReport) -> str:
 
 
 def straddles(m: MeasurementReport) -> bool:
-    """Whether the interval holds the limit, so that the number of items is what is missing."""
+    """Whether the interval contains the limit, so that more items could settle it."""
     low, high = m.interval
     limit = limit_of(m)
     return low is not None and high is not None and limit is not None and low <= limit <= high
 
 
 def limit_of(m: MeasurementReport) -> Number:
-    """The value that the change must stay on the good side of."""
+    """The limit of the change."""
     return m.limits.get("min_gain", m.limits.get("block"))
 
 
@@ -63,7 +63,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _harm(name: str, m: MeasurementReport) -> str:
-    """What a blocking measurement found, as the rest of a sentence about the candidate."""
+    """The result of a blocking measurement, as the predicate of a sentence about the candidate."""
     kind, limit = numbers.kind(m.unit), numbers.amount(limit_of(m), m.unit)
     where = numbers.subject(name)
     if m.change is None or kind == "other":
@@ -84,7 +84,7 @@ def _harm(name: str, m: MeasurementReport) -> str:
 
 
 def _bound_text(m: MeasurementReport) -> str:
-    """The bound that decided, or the whole interval where a bare estimate did."""
+    """The bound that decided, or the whole interval if the estimate alone did."""
     bound, limit = numbers.deciding_bound(m), limit_of(m)
     if bound is None or limit is None:
         return ""
@@ -106,7 +106,7 @@ def _undecided(name: str, m: MeasurementReport) -> str:
 
 
 def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
-    """What was gained, at what cost, and which warnings remain."""
+    """The gains, the costs and the warnings."""
     gains, costs = [], []
     for name, m in measurements:
         if numbers.kind(m.unit) == "gain" and m.change is not None:
@@ -137,5 +137,5 @@ def _others(rest: Sequence[NamedMeasurement], one: str, many: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """``text`` with its full stop, unless it ends in one already (``p.p.``)."""
+    """``text`` with a full stop, unless it ends in one (``p.p.``)."""
     return text if text.endswith(".") else f"{text}."

@@ -1,4 +1,4 @@
-"""report.json: the decision as data. Keys are stable; more may be added."""
+"""The schema of report.json. Keys are stable; new ones may be added."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ftgate.errors import ConfigurationError
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
-"""A number, or null where there is none to give."""
+"""A number, or null for a missing one."""
 
 
 class _ReportModel(BaseModel):
@@ -24,7 +24,7 @@ class _ReportModel(BaseModel):
 
 
 class SliceReport(_ReportModel):
-    """A part of a measurement."""
+    """The result on a subset of a measurement's items."""
 
     name: str
     n: int
@@ -36,7 +36,7 @@ class SliceReport(_ReportModel):
 
 
 class ExampleReport(_ReportModel):
-    """One item on which the two models differ, with what both said."""
+    """One item on which the two models differ, with both answers."""
 
     item: str
     prompt: str
@@ -48,7 +48,7 @@ class ExampleReport(_ReportModel):
 
 
 class MeasurementReport(_ReportModel):
-    """One measurement: what was estimated, how surely, and what follows."""
+    """One measurement: estimate, interval and decision."""
 
     status: Literal["pass", "warn", "block", "inconclusive", "error"]
     base: Number
@@ -68,18 +68,18 @@ class MeasurementReport(_ReportModel):
     needed_n: int | None = None
     """About how many items would settle an inconclusive result."""
     leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
-    """What an inconclusive result looks like so far; null where nothing can be estimated."""
+    """Which way an inconclusive result points; null if there is no estimate."""
     slices: list[SliceReport] = Field(default_factory=list)
     regressions: list[ExampleReport] = Field(default_factory=list)
     improvements: list[ExampleReport] = Field(default_factory=list)
     regressed: int = 0
-    """How many items got worse in all; ``regressions`` shows the worst."""
+    """How many items got worse in total; ``regressions`` lists the worst."""
     improved: int = 0
     details: dict[str, Any] = Field(default_factory=dict)
 
 
 class ChecklistEntry(_ReportModel):
-    """One line of the checklist that makes a decision defensible."""
+    """One line of the checklist."""
 
     item: str
     ok: bool | None
@@ -88,7 +88,7 @@ class ChecklistEntry(_ReportModel):
 
 
 class StoppingReport(_ReportModel):
-    """How early the run could stop."""
+    """Where the run stopped, and how many questions that saved."""
 
     rule: str
     looks: dict[str, int]
@@ -98,9 +98,9 @@ class StoppingReport(_ReportModel):
     questions_asked: int
     """To base and candidate together."""
     questions_saved: int
-    """Of those planned for ``n`` items."""
+    """Of the questions planned for ``n`` items."""
     questions_added: int = 0
-    """Beyond those planned, because ``n`` items settled nothing (``n_max``)."""
+    """Beyond the planned ones, because ``n`` items left the result undecided (``n_max``)."""
 
 
 class Report(_ReportModel):
@@ -117,13 +117,13 @@ class Report(_ReportModel):
     timing: dict[str, float]
     """Seconds spent in each phase."""
     engine_starts: int
-    """Engines started for base and candidate, the judge's apart."""
+    """Engines started for base and candidate, without the judge's."""
     stopping: StoppingReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How many items got worse and better, and the most telling of each."""
+    """How many items got worse and better, and those that changed most."""
 
     regressed: int
     improved: int
@@ -132,7 +132,7 @@ class Changes:
 
 
 def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
-    """A finding as report.json holds it; what is not a number becomes null."""
+    """A finding in the schema of report.json; NaN and infinity become null."""
     estimate = finding.estimate
     limits = {"block" if estimate.worse == "up" else "min_gain": estimate.limit}
     if estimate.warn_limit is not None:
@@ -162,12 +162,12 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
 
 
 def number(value: float) -> Number:
-    """``value``, or None when it is not a finite number: JSON has no word for those."""
+    """``value``, or None if it is not finite, which JSON cannot express."""
     return float(value) if math.isfinite(value) else None
 
 
 def plain(value: Any) -> Any:
-    """``value`` with every number that JSON cannot hold replaced by None, all the way down."""
+    """``value`` with every non-finite number replaced by None, recursively."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -176,7 +176,7 @@ def plain(value: Any) -> Any:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write report.json whole or not at all."""
+    """Write report.json atomically."""
     temporary = path.with_suffix(".json.partial")
     text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
     temporary.write_text(text + "\n", encoding="utf-8")
@@ -184,7 +184,7 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """The report in ``path``. Raises ConfigurationError when it is missing or is no report."""
+    """The report in ``path``. Raises ConfigurationError if it is missing or invalid."""
     try:
         return Report.model_validate_json(path.read_bytes())
     except FileNotFoundError:

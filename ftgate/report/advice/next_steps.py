@@ -1,6 +1,6 @@
-"""What to try next where a measurement did not pass: the article's remedies, fitted to how the candidate was made.
+"""Next steps for measurements that did not pass: the article's remedies, fitted to the training recipe.
 
-Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The text is not yet escaped.
+Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The text is not escaped yet.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from ftgate.report.explanation import limit_of, straddles
 from ftgate.report.schema import MeasurementReport, Report
 
 MOST = 4
-"""Suggestions for one measurement: nobody follows ten."""
+"""The largest number of suggestions for one measurement."""
 
 
 def next_steps(report: Report) -> list[str]:
-    """One suggestion a line, in the order of the measurements."""
+    """The suggestions, in the order of the measurements."""
     recipe = recipe_of(report)
     harmed = {name for name, m in report.measurements.items() if m.status in ("block", "warn")}
     steps: list[str] = []
@@ -43,7 +43,7 @@ def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) 
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
-    """Whether an undecided drop is already one to retrain for: beyond a limit that warns."""
+    """Whether an undecided drop is beyond its warning limit, so that retraining is worthwhile."""
     warn = m.limits.get("warn")
     return m.change is not None and warn is not None and "judge unfit" not in m.reason and m.change > warn
 

@@ -1,4 +1,4 @@
-"""What to change when a measurement warns or blocks: most telling first, and nothing that the facts deny.
+"""What to change when a measurement warns or blocks, most likely cause first.
 
 The remedies are the article's (GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped"): a lower learning
 rate and a shorter training against forgetting, LoRA rather than full weights.
@@ -16,11 +16,11 @@ from ftgate.report.schema import MeasurementReport, SliceReport
 
 SMALLEST_SLICE = 20
 CLEAR_GAP = 0.01
-"""Mean confidence minus accuracy beyond which a model is called too sure, or too unsure."""
+"""A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
 
 def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
-    """Against a drop on general tasks: what moved the weights too far, then replay."""
+    """Against a drop on general tasks: less change to the weights, then replay."""
     causes = [
         retraining.overtraining(recipe, only_harm=False),
         retraining.strength(recipe),
@@ -35,7 +35,7 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
 
 
 def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
-    """Against a drop on unusual queries: more of them in training, and less narrowing."""
+    """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
     queries = "those in the tail"
     if m.regressed:
         queries = (
@@ -55,7 +55,7 @@ def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
 
 
 def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
-    """Against confidence that no longer fits: a temperature, then less of what makes a model too sure."""
+    """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap = _overconfidence(m)
     fit = f"fit one temperature on held-out items{{}}{_best_temperature(m)}: it mends confidence and changes no answer."
     smoothing = recipe.training.get("label_smoothing")
@@ -77,7 +77,7 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
 
 
 def target(m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
-    """Against no gain. ``costly``: something else was lost as well, so that training harder is no way out."""
+    """Against a missing gain. ``costly``: another measurement got worse, so training harder is not advised."""
     worse = m.change is not None and m.change < 0
     steps = [retraining.divergence(recipe), retraining.overtraining(recipe)]
     if not worse and not costly:
@@ -86,7 +86,7 @@ def target(m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
 
 
 Remedy = Callable[[MeasurementReport, Recipe, bool], list[str]]
-"""Advice on a measurement that went wrong; the last argument says whether another one did too."""
+"""Advice on a measurement that warned or blocked; the last argument says whether another one did too."""
 
 REMEDIES: Mapping[str, Remedy] = {
     "lost skills": lambda m, recipe, _costly: forgetting(m, recipe),
@@ -94,11 +94,11 @@ REMEDIES: Mapping[str, Remedy] = {
     "confidence": lambda m, recipe, _costly: calibration(m, recipe),
     "no gain": lambda m, recipe, costly: target(m, recipe, costly=costly),
 }
-"""By what a measurement's ``remedy`` says."""
+"""Advice by a measurement's ``remedy``."""
 
 
 def _look_at_data(recipe: Recipe, *, worse: bool, costly: bool) -> str:
-    """What no setting mends, and whatever about the settings is not known."""
+    """Advice to check the data, and the settings that are unknown."""
     loss_sentence = retraining.learnt(recipe)
     if worse:
         diverged = "" if loss_sentence or recipe.diverged else ", and that training did not diverge"
@@ -115,7 +115,7 @@ def _look_at_data(recipe: Recipe, *, worse: bool, costly: bool) -> str:
 
 
 def _worst(m: MeasurementReport) -> SliceReport | None:
-    """The named part that lost most, if it lost anything and has enough items to tell."""
+    """The slice that lost most, if it lost anything; small slices and distance deciles are left out."""
     tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
     return max(tags, key=lambda s: s.change or 0.0, default=None)
 
@@ -125,7 +125,7 @@ def _by_distance(part: SliceReport) -> bool:
 
 
 def _best_temperature(m: MeasurementReport) -> str:
-    """The temperature that would repair the candidate on the items of this run, if that could be fitted."""
+    """The best temperature for the candidate on the items of this run, if one was fitted."""
     candidate = m.details.get("candidate")
     temperature = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
     return "" if temperature is None else f", here {numbers.brief(temperature)} would be best"

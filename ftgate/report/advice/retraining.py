@@ -1,7 +1,7 @@
-"""One sentence for each setting of a training that explains what was lost or not learnt; "" where nothing is wrong.
+"""One sentence for each training setting that may explain a loss or a missing gain; "" if the setting is fine.
 
-The ranges are those of practice: a LoRA adapter learns at about ten times the rate of full weights, alpha is once or
-twice the rank, and one to three passes over the data do for instructions. No sentence contradicts a fact.
+The ranges are those of common practice: LoRA adapters use about ten times the learning rate of full weights, alpha is
+one or two times the rank, and one to three epochs are enough for instruction data.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from ftgate.report.advice.recipe import Recipe, short
 from ftgate.report.schema import MeasurementReport
 
 HIGH_RATE, LOW_RATE = 1e-4, 1e-5
-"""Learning rates of a LoRA adapter above which forgetting is no surprise, and up to which it has another cause."""
+"""Learning rates of a LoRA adapter: above the first, forgetting is likely; up to the second, it has another cause."""
 FULL_SHARE = 0.1
 """The same for full weights, as a share of the adapter's."""
 MANY_EPOCHS = 3.0
 HIGH_RANK, LOW_RANK = 32, 8
 HIGH_SCALE, LOW_SCALE = 2.0, 0.5
 START = 0.1
-"""The epoch before which an evaluation is one of the base."""
+"""An evaluation before this epoch is one of the base."""
 FELL = 0.95
-"""Training loss fell if it ended below this share of where it began."""
+"""Training loss fell if it ended below this share of its first value."""
 SMOOTHING = 0.1
 
 
@@ -44,7 +44,7 @@ def learning_rate(m: MeasurementReport, recipe: Recipe) -> str:
 
 
 def overtraining(recipe: Recipe, *, only_harm: bool = True) -> str:
-    """More passes over the data than did good. ``only_harm``: unless evaluation loss was still falling at the end."""
+    """Too many epochs. ``only_harm``: say nothing if evaluation loss was still falling at the end."""
     if recipe.overfit:
         lowest, epoch = recipe.training["eval_loss_lowest"], recipe.training.get("eval_loss_lowest_epoch", 0)
         what = "stop there" if epoch >= START else "check that it was trained on what it is evaluated on"
@@ -61,7 +61,7 @@ def overtraining(recipe: Recipe, *, only_harm: bool = True) -> str:
 
 
 def strength(recipe: Recipe) -> str:
-    """An adapter whose scale multiplies what the learning rate does."""
+    """A large alpha / rank, which scales every update."""
     if recipe.rank is None or recipe.alpha is None or recipe.scale is None or recipe.scale <= HIGH_SCALE:
         return ""
     formula = " (rsLoRA: alpha / √rank)" if recipe.rslora else ""
@@ -74,7 +74,7 @@ def strength(recipe: Recipe) -> str:
 
 
 def breadth(recipe: Recipe) -> str:
-    """Too many ways to change the base: rank, targets, or both."""
+    """A high rank, feed-forward targets, or both."""
     rank, benefit = recipe.rank or 0, "learn less and forget less"
     attention = f"the attention projections alone ({short(recipe.attention or ('q_proj', 'v_proj'))})"
     if rank >= HIGH_RANK and recipe.wide:
@@ -90,7 +90,7 @@ def breadth(recipe: Recipe) -> str:
 
 
 def full_weights(recipe: Recipe) -> str:
-    """Full weights where an adapter might do."""
+    """Full fine-tuning where an adapter might do."""
     if recipe.kind != "full":
         return ""
     return (
@@ -100,7 +100,7 @@ def full_weights(recipe: Recipe) -> str:
 
 
 def softer(recipe: Recipe) -> str:
-    """Training that leaves a model less sure of itself, as far as it was not already so."""
+    """Ways to train a less confident model that were not used yet."""
     smoothing, epochs = recipe.training.get("label_smoothing"), recipe.epochs
     ways = []
     if smoothing is None or smoothing < SMOOTHING:
@@ -114,7 +114,7 @@ def softer(recipe: Recipe) -> str:
 
 
 def divergence(recipe: Recipe) -> str:
-    """A training that came apart before its end."""
+    """Training that diverged before its end."""
     if not recipe.diverged:
         return ""
     lowest, last = (numbers.significant(recipe.training[f"loss_{when}"]) for when in ("lowest", "last"))
@@ -130,7 +130,7 @@ def divergence(recipe: Recipe) -> str:
 
 
 def too_gentle(recipe: Recipe) -> str:
-    """Too small or too few steps to learn anything."""
+    """A low learning rate, or less than one epoch."""
     high, low = _rates(recipe)
     rate, epochs = recipe.learning_rate, recipe.epochs
     causes = []
@@ -147,7 +147,7 @@ def too_gentle(recipe: Recipe) -> str:
 
 
 def too_small(recipe: Recipe) -> str:
-    """An adapter with too little room, or too little say."""
+    """An adapter with a low rank or a small alpha / rank."""
     if not recipe.adapter or recipe.rank is None:
         return ""
     if recipe.scale is not None and recipe.scale < LOW_SCALE:
@@ -164,7 +164,7 @@ def too_small(recipe: Recipe) -> str:
 
 
 def learnt(recipe: Recipe) -> str:
-    """A sentence on whether training loss fell, unless it came apart, which is a point of its own."""
+    """Whether training loss fell; empty if training diverged, which :func:`divergence` reports."""
     first, last = recipe.training.get("loss_first"), recipe.training.get("loss_last")
     if first is None or last is None or recipe.diverged:
         return ""

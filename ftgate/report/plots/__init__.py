@@ -1,4 +1,4 @@
-"""The report's pictures, each as SVG and PNG, drawn from report.json alone."""
+"""The report's pictures, as SVG and PNG, drawn from report.json alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def pictures(report: Report) -> dict[str, Picture]:
 
 
 def write_pictures(drawn: Mapping[str, Picture], directory: Path) -> None:
-    """Write NAME.svg and NAME.png into ``directory``, each whole or not at all; an earlier report's are removed."""
+    """Write NAME.svg and NAME.png into ``directory``, each atomically; pictures of an earlier report are removed."""
     directory.mkdir(exist_ok=True)
     for name in DRAWN:
         for suffix in (".svg", ".png"):

@@ -1,4 +1,4 @@
-"""Forest plot of the slices: the change in every part of a measurement, against its limit and against no change."""
+"""Forest plot of the slices: the change in each slice, with lines at the limit and at no change."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 24
-"""Slices of one measurement that are drawn: those that lost most."""
+"""At most this many slices of a measurement are drawn: those that lost most."""
 MOST_PANELS = 6
-"""Measurements that are drawn: a picture has only so many pixels."""
+"""At most this many measurements are drawn, to limit the size of the picture."""
 ROW = 0.27
 STATUS_STYLES = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
-"""Colour and marker by a slice's status: surely beyond the limit, surely worse; any other is plain."""
+"""Colour and marker by a slice's status; any other status is plain."""
 PLAIN = (BLUE, "o")
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One line: ``harm`` counts upwards, whatever direction the unit has. ``low`` and ``high`` as reported."""
+    """One line. ``harm`` is the change with the sign for which larger is worse; the others are as reported."""
 
     name: str
     n: int
@@ -41,7 +41,7 @@ class _Row:
 
 
 def draw_slices(report: Report) -> Picture | None:
-    """The slices of each measurement that has any, distance deciles apart; None where there is nothing to draw."""
+    """The slices of each measurement, without distance deciles; None if there is nothing to draw."""
     panels = [(name, m, _rows(m)) for name, m in report.measurements.items()]
     panels = [panel for panel in panels if panel[2]][:MOST_PANELS]
     if not panels:
@@ -57,7 +57,7 @@ def draw_slices(report: Report) -> Picture | None:
 
 
 def _rows(m: MeasurementReport) -> list[_Row]:
-    """The slices with a number to draw, most harmed first."""
+    """The slices that can be drawn, most harmed first."""
     sign = -1.0 if "min_gain" in m.limits else 1.0
     rows = []
     for part in m.slices:
@@ -105,7 +105,7 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) ->
 
 
 def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[float, float], colour: str) -> None:
-    """A bar between the bounds; an end that is unbounded or out of sight is an arrow."""
+    """A bar between the bounds; a bound that is infinite or outside the axis becomes an arrow."""
     if bounds == (None, None):
         return
     limits = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
@@ -130,7 +130,7 @@ def _limits(axes: Axes, m: MeasurementReport) -> None:
 
 
 def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
-    """What fits all estimates and most intervals: no bound stretches the axis to more than the scale can hold."""
+    """The range of the axis: all estimates and intervals, clipped to [-1, 1]."""
     limit = limit_of(m) or 0.0
     values = [0.0, limit, *(v for r in rows for v in (r.change, r.low, r.high) if v is not None)]
     values += [v for v in (m.change, *m.interval) if numbers.finite(v) is not None and v is not None]

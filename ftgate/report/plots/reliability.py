@@ -1,4 +1,4 @@
-"""Reliability diagram: how often each model is right at each confidence, and how many items that rests on."""
+"""Reliability diagram: accuracy of each model by confidence, and the number of items in each bin."""
 
 from __future__ import annotations
 
