@@ -1,4 +1,4 @@
-"""Everything that a plan rests on: the policy's suites, read and counted, and what an earlier run left behind."""
+"""The inputs of a plan: the sizes of the policy's suites, and the results of an earlier run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
 @dataclass(frozen=True, slots=True)
 class EarlierReport:
-    """What an earlier run left behind: its report, the scores of each measurement by item, and how long it took."""
+    """An earlier run: its report, the scores of each measurement by item, and how many questions it asked."""
 
     report: Report
     scores: Mapping[str, Mapping[str, tuple[float, float]]]
@@ -40,7 +40,7 @@ class EarlierReport:
     judge_questions: int
 
     def each(self, phases: Sequence[str], count: int) -> float | None:
-        """Seconds for one question of these phases, or None when the run did not time any."""
+        """Seconds per question in these phases; None if the run did not time any."""
         seconds = [self.report.timing[p] for p in phases if p in self.report.timing]
         return sum(seconds) / count if seconds and count else None
 
@@ -48,10 +48,10 @@ class EarlierReport:
 def plan_run(
     policy_path: Path, manifest_path: Path | None, earlier_run: Path | None, resolvers: Resolvers = local_resolver
 ) -> Plan:
-    """Read policy, suites and, if given, manifest and earlier run, and work out what a run could tell.
+    """Read policy, suites and, if given, manifest and earlier run, and estimate the power of a run.
 
-    Loads no model; suites that lie elsewhere are fetched by what ``resolvers`` makes. Raises ConfigurationError (or
-    DatasetError) naming what is wrong, where, and what to do, DownloadError when fetching fails.
+    Loads no model; the resolver from ``resolvers`` fetches remote suites. Raises ConfigurationError (or DatasetError)
+    naming what is wrong, where, and what to do, and DownloadError if fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
@@ -77,7 +77,7 @@ def plan_run(
 
 
 def read_earlier(directory: Path) -> EarlierReport:
-    """The run in ``directory``. Raises ConfigurationError when it holds no report or no readable journal."""
+    """The run in ``directory``. Raises ConfigurationError if it has no report or no readable journal."""
     report = read_report(directory / "report.json")
     scores: dict[str, dict[str, tuple[float, float]]] = {}
     model_questions = judge_questions = 0
@@ -93,7 +93,7 @@ def read_earlier(directory: Path) -> EarlierReport:
 
 
 def write_picture(drawing: bytes, path: Path) -> None:
-    """Write ``drawing``. Raises ConfigurationError where that is not possible."""
+    """Write ``drawing`` to ``path``. Raises ConfigurationError if that fails."""
     try:
         path.write_bytes(drawing)
     except OSError as error:
@@ -101,7 +101,7 @@ def write_picture(drawing: bytes, path: Path) -> None:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a journal, which is neither locked nor changed."""
+    """The complete lines of a journal, which is neither locked nor changed."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
@@ -132,13 +132,13 @@ def _require_scores(record: Mapping[str, Any]) -> None:
 
 
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
-    """The items that a run would ask about at most: how many the policy says, which ones does not matter here."""
+    """As many items as a run would ask about at most; which ones does not matter here."""
     suite = suite_of(measurement, resolver)
     return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
 
 
 def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
-    # Whatever the rule, a plan is about what the intervals can show.
+    # A plan is about intervals, whatever the rule.
     planned = looks(policy.evidence, planned_share(m, suite))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
@@ -164,7 +164,7 @@ def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierRepor
 
 
 def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: MeasurementReport | None) -> int:
-    """How many items decide: by the earlier run's share, else as the measurement reckons."""
+    """How many items decide: by the share in the earlier run, else as the measurement estimates."""
     share = m.share_that_decided(earlier_result.details) if earlier_result else None
     return m.items_that_decide(suite.items, trained=trained) if share is None else round(len(suite.items) * share)
 
@@ -186,7 +186,7 @@ def _earlier_run(
 def _scores(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores of the items that were compared; where a part of the items decides and a judge grades, those of all."""
+    """Scores of the compared items; those of all items if only a part decides and a judge grades."""
     in_part = m.share_that_decided(earlier_result.details) is not None
     if in_part and not m.judges(suite.items) and not clustered and earlier_result.base is not None:
         lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))

@@ -1,7 +1,7 @@
-"""What a run can tell before it has run: items needed, the change that would be seen, what stopping early saves. Pure.
+"""The power of a planned run: items needed, detectable change, and what early stopping saves. Pure.
 
-Everything is worked out for a *good* candidate, one that lost nothing (and gained what an earlier run gained), and by
-simulation: the formula is optimistic where few items fail (methods: section 4).
+Power is that of a *good* candidate, one that lost nothing (and gained what an earlier run gained). It is simulated,
+because the formula is optimistic when few items fail (methods: section 4).
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ftgate.stats.power import Outlook, evidence_floor
 POWER = 0.8
 ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
 MOST_ITEMS = 1_000_000
-"""A plan that needs more is no plan."""
+"""The largest number of items that a plan suggests."""
 _CURVE = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What an earlier run found out about one measurement.
+    """The result of one measurement in an earlier run.
 
-    ``base`` and ``candidate`` hold the scores of the items that were compared, or of their clusters in units of the
-    mean cluster size; None for calibration, where ``rise_error`` is the standard error of the rise at ``n`` items.
-    ``floor`` is what its judge gave to worthless answers.
+    ``base`` and ``candidate`` hold the scores of the compared items, or of their clusters in units of the mean cluster
+    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items.
+    ``floor`` is the judge's mean grade for worthless answers.
     """
 
     n: int
@@ -45,11 +45,11 @@ class EarlierRun:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a measurement brings to a run.
+    """What one measurement adds to a run.
 
-    ``rows`` are asked about, ``compared`` of them decide (a tail is a part of its queries), in ``units`` that are
-    independent: clusters where there are any, else the rows themselves. ``questions`` go to the two models together,
-    ``judge_questions`` to the judge at most; seconds for one of each come from an earlier run.
+    ``rows`` are asked about, ``compared`` of them decide (the tail is a part of its queries). ``units`` is the number
+    of independent units: clusters if there are any, else the compared rows. ``questions`` go to the two models
+    together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an earlier run.
     """
 
     measurement: Measurement
@@ -65,7 +65,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class PowerPoint:
-    """One point of a power curve: ``n`` items that decide, and the share of good candidates that pass with them."""
+    """One point of a power curve: the share of good candidates that pass with ``n`` items that decide."""
 
     n: int
     power: float
@@ -73,13 +73,13 @@ class PowerPoint:
 
 @dataclass(frozen=True, slots=True)
 class PowerEstimate:
-    """What is to be expected of one measurement. Changes are in the unit of ``kind``, numbers of items are rows.
+    """The power of one measurement. Changes are in the unit of ``kind``, numbers of items are rows.
 
-    ``power`` is the chance that a good candidate, whose true change is ``good``, passes with the items there are;
-    ``needed`` are the items that decide, ``needed_rows`` the rows of the suite, for a chance of 80 %, None when no
-    number does. ``detectable_change`` is the smallest true drop or rise that is blocked with 80 %, or the smallest gain
-    that passes with 80 %.
-    ``saved`` is the share of questions that stopping early saves on average when nothing is wrong.
+    ``power`` is the probability that a good candidate, whose true change is ``good``, passes with the planned items.
+    ``needed`` is the number of items that decide, ``needed_rows`` that of rows in the suite, for a power of 80 %; None
+    if no number reaches it. ``detectable_change`` is the smallest true drop or rise that is blocked with probability
+    80 %, or the smallest gain that passes with it. ``saved`` is the share of questions that early stopping saves on
+    average for a good candidate.
     """
 
     name: str
@@ -106,20 +106,20 @@ class PowerEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The prospects of all measurements, and what is asked beside them: ``control_questions`` of the base again."""
+    """The power of all measurements, and the cost of the controls: ``control_questions`` go to the base again."""
 
     prospects: tuple[PowerEstimate, ...]
     control_questions: int
     control_seconds: float | None
     other_seconds: float | None
-    """Starting engines, embedding and so on, as long as it took in the earlier run."""
+    """Time for starting engines, embedding and so on in the earlier run."""
     alpha: float
     early_stopping: str
     learned_from: str | None = None
 
 
 def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEstimate:
-    """What ``load`` can show at the looks of ``schedule``. The same seed gives the same numbers."""
+    """The power of ``workload`` at the looks of ``schedule``. The same seed gives the same numbers."""
     size = workload.compared / workload.units if workload.units else 1.0
     minimum = _minimum_items(workload, schedule.alpha) / size
     simulation = _simulation(workload, schedule, math.ceil(minimum), seed)
@@ -159,7 +159,7 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
 
 @dataclass(frozen=True, slots=True)
 class _Simulation:
-    """How one measurement is simulated, and the numbers that this rests on. ``formula`` counts units."""
+    """How one measurement is simulated, with its assumptions. ``formula`` is the number of units by formula."""
 
     model: Simulated
     kind: str
@@ -188,7 +188,7 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
         return _Simulation(gained, "gain", limit, good, population.base, population.phi, gained.items(good, POWER))
     low = wilson_interval(min(population.base, 1.0), max(workload.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
-        # Where all that could be lost lies within the limit, nothing may pass.
+        # If losing everything stays within the limit, nothing may pass.
         cannot_lose = population.base - floor <= limit
         loss = MeanContrast(
             population, "loss", limit, floor, schedule, 2 * MOST_ITEMS if cannot_lose else minimum, seed, m.name
@@ -209,7 +209,7 @@ def _population(past: EarlierRun | None, binary: bool) -> PairedPopulation:
 
 
 def _minimum_items(workload: Workload, alpha: float) -> float:
-    """Items below which this measurement never passes."""
+    """The smallest number of items with which the measurement can pass."""
     facts = workload.measurement.power_facts()
     if facts.change == "ece":
         return facts.least_items
@@ -219,7 +219,7 @@ def _minimum_items(workload: Workload, alpha: float) -> float:
 
 
 def _needed(run: Answered, good: float, start: int) -> int | None:
-    """The least number of units with which a good candidate passes with 80 %, near enough: 1 % of it."""
+    """The smallest number of units with which a good candidate passes with 80 %, to within 1 %."""
     low, high = 1, max(start, 2)
     while run(high, good).passed < POWER:
         low, high = high, 2 * high
@@ -232,7 +232,7 @@ def _needed(run: Answered, good: float, start: int) -> int | None:
 
 
 def _detectable_change(run: Answered, n: int, simulation: _Simulation) -> float | None:
-    """The change nearest to the limit that is told from it with 80 %, to a tenth of a percent; None if none is."""
+    """The detectable change: the one nearest to the limit that is decided with 80 %, to 0.1 %; None if none is."""
 
     def detected(change: float) -> bool:
         outcome = run(n, change)
@@ -251,7 +251,7 @@ def _smallest_detected(detected: Callable[[float], bool], low: float, high: floa
 
 
 def _curve(run: Answered, good: float, marks: tuple[int, int, int | None], size: float) -> tuple[PowerPoint, ...]:
-    """Power over a range of units that shows the least that can pass, what there is and what is needed."""
+    """Power over a range of units that includes the minimum, the available and the needed number."""
     minimum, available, needed = marks
     around = max(needed or 0, available, 8)
     steps = {round(share * around) for share in _CURVE} | {minimum - 1, minimum, available, needed or available}
