@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
+from support.reference import drop_bootstrap
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import JudgeValidation, Status
@@ -18,7 +19,7 @@ from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.scoring.rules import bounded
 from ftgate.scoring.scores import PairedScores
-from ftgate.stats.bootstrap import Floor, drop_bootstrap
+from ftgate.stats.bootstrap import Floor
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, drop_interval
 from ftgate.verdict import assess

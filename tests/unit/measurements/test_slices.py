@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from support.evidence import described, evidence_of, items
+from support.reference import drop_bootstrap
 
 from ftgate.domain import Slice
 from ftgate.measurements.forgetting import Forgetting
@@ -14,7 +15,6 @@ from ftgate.measurements.slices import LEAST_SLICE, tag_slices, worst_slice
 from ftgate.measurements.tail import Tail
 from ftgate.scoring.rules import bounded
 from ftgate.scoring.scores import PairedScores
-from ftgate.stats.bootstrap import drop_bootstrap
 from ftgate.stats.ratio import PairedCounts, drop_interval, score_statistic
 from ftgate.stats.seeding import generator
 
