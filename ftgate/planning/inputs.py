@@ -190,8 +190,8 @@ def _scores(
     in_part = m.share_that_decided(earlier_result.details) is not None
     if in_part and not m.judges(suite.items) and not clustered and earlier_result.base is not None:
         lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))
-        both = round(earlier_result.base * earlier_result.n) - lost
-        cells = [(1.0, 1.0)] * both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained
+        right_for_both = round(earlier_result.base * earlier_result.n) - lost
+        cells = [(1.0, 1.0)] * right_for_both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained
         table = np.array(cells + [(0.0, 0.0)] * (earlier_result.n - len(cells)))
         return table[:, 0], table[:, 1]
     scores = earlier.scores.get(m.name, {})

@@ -28,7 +28,7 @@ PLAIN = (BLUE, "o")
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class _SliceRow:
     """One line. ``harm`` is the change with the sign for which larger is worse; the others are as reported."""
 
     name: str
@@ -56,7 +56,7 @@ def draw_slices(report: Report) -> Picture | None:
     return picture("slices", _alt(panels), ROW * sum(sizes) + 0.8 * len(panels), draw)
 
 
-def _rows(m: MeasurementReport) -> list[_Row]:
+def _rows(m: MeasurementReport) -> list[_SliceRow]:
     """The slices that can be drawn, most harmed first."""
     sign = -1.0 if "min_gain" in m.limits else 1.0
     rows = []
@@ -66,11 +66,11 @@ def _rows(m: MeasurementReport) -> list[_Row]:
             continue
         low, high = (numbers.finite(bound) for bound in part.interval or (None, None))
         name = label(part.name, 32) or "(no name)"
-        rows.append(_Row(name, part.n, change, low, high, part.status, sign * change))
+        rows.append(_SliceRow(name, part.n, change, low, high, part.status, sign * change))
     return sorted(rows, key=lambda row: -row.harm)
 
 
-def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) -> None:
+def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow]) -> None:
     drawn, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
     total = numbers.finite(m.change)
     low, high = _range(m, drawn)
@@ -129,7 +129,7 @@ def _limits(axes: Axes, m: MeasurementReport) -> None:
         )  # fmt: skip
 
 
-def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
+def _range(m: MeasurementReport, rows: Sequence[_SliceRow]) -> tuple[float, float]:
     """The range of the axis: all estimates and intervals, clipped to [-1, 1]."""
     limit = limit_of(m) or 0.0
     values = [0.0, limit, *(v for r in rows for v in (r.change, r.low, r.high) if v is not None)]
@@ -139,7 +139,7 @@ def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _caption(row: _Row, m: MeasurementReport) -> str:
+def _caption(row: _SliceRow, m: MeasurementReport) -> str:
     text = f"{numbers.count(row.n)} · {numbers.change(row.change, m.unit)}"
     return f"{text}, {row.status}" if row.status in STATUS_STYLES else text
 
@@ -151,7 +151,7 @@ def _ticks(axis: Any, unit: str) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.amount(float(value), unit).replace(".0 ", " ")))
 
 
-def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_Row]]]) -> str:
+def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_SliceRow]]]) -> str:
     worst = [
         f"{numbers.title(label(name))}: {len(rows)} slices, worst {rows[0].name} "
         f"({numbers.change(rows[0].change, m.unit)})"
