@@ -21,7 +21,7 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
     if not math.isfinite(estimate.change):
-        return Finding(estimate, Status.INCONCLUSIVE, "there is no estimate to decide on")
+        return Finding(estimate, Status.INCONCLUSIVE, "there is no estimate")
     sign = 1.0 if estimate.worse == "up" else -1.0
     low, high = sorted(sign * bound for bound in estimate.interval)
     change, limit = sign * estimate.change, sign * estimate.limit
@@ -66,8 +66,8 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
 
 _LEANINGS = {
     Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is beyond the limit",
-    Leaning.SUSPECT: "suspect: a loss is shown, though perhaps within the limit",
-    Leaning.UNDERPOWERED: "underpowered: no loss is shown, but too little was asked to rule one out",
+    Leaning.SUSPECT: "suspect: there is a loss, though perhaps within the limit",
+    Leaning.UNDERPOWERED: "underpowered: no loss is shown, but there are too few items to rule one out",
 }
 
 

@@ -74,8 +74,8 @@ def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
     for result in results:
         finding = result.finding
         if blocked is not None and not finding.settled and result.look.number < result.look.of:
-            stopped = f"not settled when the run stopped at look {result.look.number} of {result.look.of}"
-            finding = replace(finding, reason=f"{stopped}: {blocked.finding.estimate.measurement} blocked")
+            stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
+            finding = replace(finding, reason=f"{stopped}, because {blocked.finding.estimate.measurement} blocked")
         findings.append(finding)
     return findings
 
@@ -116,15 +116,15 @@ def checklist(
             evidence=", ".join(f"{name}: {len(suite.items)} items" for name, suite in job.suites.items()),
         ),
         ChecklistEntry(
-            item="The candidate's weights were in force",
+            item="The candidate's weights took effect",
             ok=True,
-            evidence=f"log-probabilities moved by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
+            evidence=f"log-probabilities differ by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
         ),
         *_held_out(job),
         *_measurement_lines(estimates),
     ]
     lines += [
-        ChecklistEntry(item=f"The judge earned its vote on {name}", ok=judge.fit, evidence=_judge_evidence(judge))
+        ChecklistEntry(item=f"The judge passed its validation on {name}", ok=judge.fit, evidence=_judge_evidence(judge))
         for name, judge in judge_validations.items()
     ]
     return lines
@@ -136,10 +136,10 @@ def _judge_evidence(judge: JudgeValidation) -> str:
         return judge.reason
     grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in judge.kinds.items())
     return (
-        f"{'' if judge.fit else f'{judge.reason}. '}AUROC {judge.auroc:.2f} (at least {judge.auroc_low:.2f}) "
-        f"on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; asked again, grades moved "
-        f"by {judge.retest_shift:.3f}; {100 * judge.unparseable:.1f} % of the replies were no grade; mean grades: "
-        f"{grades}"
+        f"{'' if judge.fit else f'{judge.reason}. '}AUROC {judge.auroc:.2f} (lower bound "
+        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; grades "
+        f"changed by {judge.retest_shift:.3f} when asked again; {100 * judge.unparseable:.1f} % of the replies had no "
+        f"grade; mean grades: {grades}"
     )
 
 
@@ -156,7 +156,7 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
         if same_name
         else "another name than base and candidate"
     )
-    evidence = f"{job.judge.reference} has {naming}; an endpoint does not show which weights answer"
+    evidence = f"{job.judge.reference} has {naming}; an endpoint does not show its weights"
     item = "The judge is neither of the two models"
     return [ChecklistEntry(item=item, ok=False if same_name else None, evidence=evidence)]
 
@@ -171,7 +171,7 @@ def _held_out(job: Job) -> list[ChecklistEntry]:
 
 def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
-        not_checked = "no training data was given to compare with, so nothing was left out"
+        not_checked = "no training data was given"
         return ChecklistEntry(item=item, ok=None, evidence=not_checked)
     return ChecklistEntry(
         item=item,
@@ -186,8 +186,8 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
     text = f"{name}: " if with_name else ""
     text += f"{len(overlap.contained)} of {total} items occur in it"
     if overlap.contained:
-        text += f" (first in line {min(match.line for match in overlap.contained.values())}) and do not count"
-    return text + (f", {len(overlap.alike)} more look like some of it" if overlap.alike else "")
+        text += f" (first at line {min(match.line for match in overlap.contained.values())}) and do not count"
+    return text + (f"; {len(overlap.alike)} more are similar to a training row" if overlap.alike else "")
 
 
 def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:

@@ -46,7 +46,7 @@ class CachedEngine:
         """The engine with every required model loaded. Raises ConfigurationError if there is no engine."""
         if self._engine is None:
             raise ConfigurationError(
-                "the journal does not hold every answer that this decision needs",
+                "the journal lacks answers that this decision needs",
                 hint="the run was cut short, or the policy now asks other questions: run `ftgate run` again",
             )
         if self._needed:
@@ -108,7 +108,7 @@ def _refuse_broken_weights(asks: Sequence[Ask], answers: Sequence[Answer | None]
             )
         if answer.error is not None and NOT_A_NUMBER in answer.error:
             raise EngineError(
-                f"{ask.model.name} ({ask.model.reference or ask.model.path}) computes values that are not numbers, "
+                f"{ask.model.name} ({ask.model.reference or ask.model.path}) computes NaN, "
                 f"first at item {ask.question.item_id} of {ask.question.measurement}",
                 hint="its weights overflow in this dtype or are damaged: check how they were saved",
             )

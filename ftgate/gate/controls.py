@@ -31,8 +31,8 @@ FEW_CHANGES = 3
 """Up to this many items' worth of change between two passes of the base is taken for chance."""
 TOO_LENIENT: Mapping[str, Any] = {
     "ok": None,
-    "reason": f"not tried: the limit may let more go by than "
-    f"spoiling {100 * CORRUPTED_SHARE:.0f} % of the answers loses",
+    "reason": "not run: the limit may allow a larger loss than corrupting "
+    f"{100 * CORRUPTED_SHARE:.0f} % of the answers causes",
 }
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
@@ -77,7 +77,7 @@ def compare_with_itself(
     large = abs(change) >= measurement.tolerance / 4 and total_change > FEW_CHANGES
     steady = not interval.low <= 0 <= interval.high and abs(change) >= measurement.tolerance / 20
     unit = "%" if measurement.relative else "p.p."
-    reason = f"the base against itself moved by {100 * abs(change):.1f} {unit} on {len(first)} items"
+    reason = f"the base against itself changed by {100 * abs(change):.1f} {unit} on {len(first)} items"
     return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
 
 
@@ -131,10 +131,10 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     """
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
-        Status.PASS: ("passed: this suite could not have seen such a loss", False),
-        Status.WARN: ("passed: this suite could not have seen such a loss", False),
-    }.get(finding.status, ("was held: this suite is thin for a loss of that size", None))
-    reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers spoilt {happened}"
+        Status.PASS: ("passed: this suite cannot detect such a loss", False),
+        Status.WARN: ("passed: this suite cannot detect such a loss", False),
+    }.get(finding.status, ("was held: this suite has too few items for a loss of that size", None))
+    reason = f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers corrupted {happened}"
     return {"ok": ok, "reason": reason, "change": finding.estimate.change, "status": finding.status.value}
 
 
@@ -166,7 +166,7 @@ def _measure_effect(
     for model, tables in ((base, first), (base, second), (candidate, changed)):
         if any(math.isnan(value) for table in tables for value in table.values()):
             raise ControlError(
-                f"{model.name} ({model.reference or model.path}) computes log-probabilities that are not numbers",
+                f"{model.name} ({model.reference or model.path}) computes NaN log-probabilities",
                 hint="its weights overflow in this dtype or are damaged: check how they were saved",
             )
     return {

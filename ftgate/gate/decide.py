@@ -150,7 +150,7 @@ def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Est
     }
     notes = list(estimate.details.get("notes", ()))
     if overlap.contained:
-        notes.append(f'{_exclusion_note(overlap, total)}; the slice "contaminated items" shows them apart')
+        notes.append(f'{_exclusion_note(overlap, total)}; the slice "contaminated items" shows them separately')
     return replace(estimate, details={**estimate.details, "contamination": details, "notes": notes})
 
 
@@ -162,7 +162,7 @@ def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Find
     """An undecided finding with the number of items that were excluded added to its reason."""
     total = job.suite_size(finding.estimate.measurement)
     if overlap.contained and len(overlap.contained) == total:
-        reason = f"all {total} items occur in the training data: none is left to decide on"
+        reason = f"all {total} items occur in the training data, so none is left to decide on"
         return Finding(replace(finding.estimate, invalid_reason=reason), Status.INCONCLUSIVE, reason)
     if overlap.contained and not finding.settled:
         return replace(finding, reason=f"{finding.reason}; {_exclusion_note(overlap, total)}")

@@ -86,7 +86,7 @@ def _make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"--out {out}: not a folder that can be made: {error.strerror}", hint="name another folder"
+            f"--out {out}: cannot create the folder: {error.strerror}", hint="choose another folder"
         ) from None
 
 

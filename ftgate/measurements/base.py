@@ -134,7 +134,7 @@ class Measurement(Section, ABC):
     @model_validator(mode="after")
     def _extend_upwards(self) -> Self:
         if self.n_max is not None and (self.n is None or self.n_max < self.n):
-            raise ValueError(f"n_max {self.n_max} must not be below n, and needs one (n: {self.n})")
+            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
         return self
 
     @property
@@ -236,7 +236,7 @@ def too_many_failed(evidence: Evidence) -> str | None:
     failed = [reasons[0] for pair in evidence.pairs if (reasons := failures(pair))]
     if len(failed) <= 0.01 * len(evidence.pairs):
         return None
-    return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
+    return f"{len(failed)} of {len(evidence.pairs)} items failed; the first failure: {failed[0]}"
 
 
 def too_many_unknown(scored: PairedScores) -> str | None:
@@ -249,8 +249,8 @@ def too_many_unknown(scored: PairedScores) -> str | None:
     if len(unknown) <= 0.01 * len(scored.items):
         return None
     return (
-        f"the scores of {len(unknown)} of {len(scored.items)} items are not known: no answer, no readable grade or no "
-        f"verdict of a rule; the first of them: {unknown[0]!r}"
+        f"{len(unknown)} of {len(scored.items)} items have no score: no answer, no readable grade, or a rule that "
+        f"could not decide; the first is {unknown[0]!r}"
     )
 
 

@@ -131,7 +131,7 @@ class Calibration(Measurement):
         base, candidate = self._both_confidences(evidence)
         n = len(base.confidence)
         invalid_reason = first_reason(
-            too_many_failed(evidence), _too_many_unscorable(answered, n), "no item could be read" if n < 2 else None
+            too_many_failed(evidence), _too_many_unscorable(answered, n), "no item could be scored" if n < 2 else None
         )
         if n < 2:
             return self._estimate(
@@ -202,7 +202,7 @@ class Calibration(Measurement):
             if not mass >= LEAST_LETTER_MASS:
                 cannot_pass.append(
                     f"the {name} puts only {100 * mass:.0f} % of its probability on the option letters: "
-                    "what it believes about them says nothing about its answers"
+                    "its confidence in them says nothing about its answers"
                 )
         return tuple(cannot_pass)
 
@@ -237,9 +237,7 @@ class Calibration(Measurement):
 def _too_many_unscorable(answered: int, scorable: int) -> str | None:
     """Why an estimate is invalid because more than 1 % of the answered items cannot be scored, or None."""
     unscorable = answered - scorable
-    return (
-        f"of {unscorable} items it cannot be told whether an answer is right" if unscorable > 0.01 * answered else None
-    )
+    return f"{unscorable} items could not be scored as right or wrong" if unscorable > 0.01 * answered else None
 
 
 def _bias_details(difference: statistics.EceDifference) -> dict[str, Any]:

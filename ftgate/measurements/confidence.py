@@ -19,7 +19,7 @@ from ftgate.stats.temperature import best_temperature
 CLEAR_GAP = 0.01
 """A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
-NO_TEMPERATURE = "none: how often samples agree does not tell what another temperature would give"
+NO_TEMPERATURE = "none: the agreement of samples does not predict their agreement at another temperature"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Confidences:
 def in_words(gap: float) -> str:
     """Mean confidence minus accuracy in words."""
     if abs(gap) <= CLEAR_GAP:
-        return "as sure as it is right"
+        return "as confident as it is accurate"
     return f"{'over' if gap > 0 else 'under'}confident by {100 * abs(gap):.1f} p.p. on average"
 
 

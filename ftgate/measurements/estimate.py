@@ -104,7 +104,7 @@ def comparison(
         name = "paired difference" if absolute else "ratio"
         return f"score test for the {name}, N-1 corrected", score_test(absolute=absolute)
     method = f"studentised bootstrap, {evidence.draws} resamples" + (" of clusters" if clusters else "")
-    method += f", judge floor {floor.mean:.3f} taken off" if floor else ""
+    method += f", judge floor {floor.mean:.3f} subtracted" if floor else ""
     return method, bootstrap(rng, evidence.draws, clusters, floor, absolute=absolute)
 
 
@@ -220,16 +220,14 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
 def _nothing_to_lose(base_above_floor: float, limit: float) -> tuple[str, ...]:
     if base_above_floor > limit:
         return ()
-    return (
-        f"the base scores so low that losing all of it, {100 * base_above_floor:.1f} p.p., would stay within the limit",
-    )
+    return (f"the base scores so low that losing all {100 * base_above_floor:.1f} p.p. would stay within the limit",)
 
 
 def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:
     n = len(scored.items)
     if n < least_items:
-        text = f"{n} items are too few: below {least_items} a total collapse on {100 * limit:g} % of them can go unseen"
-        return (text,)
+        unseen = f"a total collapse on {100 * limit:g} % of them can go unseen"
+        return (f"{n} items are too few: with fewer than {least_items}, {unseen}",)
     return _too_few_graded(scored)
 
 
@@ -237,4 +235,6 @@ def _too_few_graded(scored: PairedScores) -> tuple[str, ...]:
     n = len(scored.items)
     if scored.binary or n >= LEAST_GRADED:
         return ()
-    return (f"{n} graded items are too few: below {LEAST_GRADED} the bootstrap errs more often than it says",)
+    return (
+        f"{n} graded items are too few: with fewer than {LEAST_GRADED}, the bootstrap errs more often than its level",
+    )

@@ -84,7 +84,7 @@ class Tail(Measurement):
             return ChecklistLine(item, False, f"the policy has no {cls.name} measurement")
         details = estimate.details
         if "tail" not in details:
-            return ChecklistLine(item, False, "no query lies in the tail")
+            return ChecklistLine(item, False, "no query is in the tail")
         counts = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
         return ChecklistLine(item, details["tail"] > 0, counts)
 
@@ -105,7 +105,7 @@ class Tail(Measurement):
         invalid_reason = first_reason(judge_unfit(evidence.judge_validation), too_many_failed(evidence))
         if not in_tail.any():
             return self._no_estimate(
-                invalid_reason or "no query lies in the tail: tag edge cases or give training_data", evidence
+                invalid_reason or "no query is in the tail: tag edge cases or give training_data", evidence
             )
         tail = scored.subset(np.flatnonzero(in_tail))
         invalid_reason = first_reason(invalid_reason, too_many_unknown(tail))
@@ -216,7 +216,7 @@ def _tail_details(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: Ta
     tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
     counts: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
     if tail_map is None:
-        return {**counts, "embedding": "none: no training data was given, so the tail is the tagged queries alone"}
+        return {**counts, "embedding": "none: without training data the tail is the tagged queries only"}
     outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))  # of all queries, asked or not
     return {
         **counts,

@@ -71,9 +71,9 @@ def mermaid(bins: list[Bin]) -> str:
         [
             f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',
             "xychart-beta",
-            '    title "How often each model is right, by its confidence"',
+            '    title "Accuracy by confidence"',
             f'    x-axis "confidence" [{labels}]',
-            '    y-axis "right answers in %" 0 --> 100',
+            '    y-axis "accuracy in %" 0 --> 100',
             f"    line [{ideal}]",
             f"    line [{base}]",
             f"    line [{candidate}]",

@@ -26,12 +26,10 @@ def explanation(report: Report) -> str:
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
     if not undecided:
         return " ".join(report.reasons[:1]) or "nothing was measured"
-    lead = _undecided(*undecided[0]) + _others(undecided[1:], "is undecided too", "are undecided too")
-    if report.verdict == "block":
-        return _sentence(
-            f"{name} is neither cleared nor condemned, and the policy blocks what it cannot decide: {lead}"
-        )
-    return _sentence(f"{name} is neither cleared nor condemned: {lead}")
+    first, lead = undecided[0][0], _undecided(undecided[0][1])
+    lead += _others(undecided[1:], "is undecided too", "are undecided too")
+    blocks = ", which the policy blocks" if report.verdict == "block" else ""
+    return _sentence(f"{first} is undecided for {name}{blocks}: {lead}")
 
 
 def shown_name(report: Report) -> str:
@@ -71,16 +69,16 @@ def _harm(name: str, m: MeasurementReport) -> str:
     if kind == "gain":
         least_gain = numbers.points(limit_of(m), signed=False)
         gain = f"{numbers.points(m.change)}{_bound_text(m)}"
-        return f"is no better on {where} than the base: {gain}; a gain above {least_gain} is asked for"
+        return f"does not gain enough on {where}: {gain}; a gain above {least_gain} is required"
     if kind == "ece":
         rise = f"{numbers.ece(m.change)}{_bound_text(m)}"
-        return f"knows less well when it is right: its calibration error rises by {rise}; the limit is {limit}"
+        return f"is less well calibrated than the base: its calibration error rises by {rise}; the limit is {limit}"
     if kind == "loss":
         return (
             f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_bound_text(m)}; the "
             f"limit is {limit}"
         )
-    return f"answers {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
+    return f"is {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
 
 
 def _bound_text(m: MeasurementReport) -> str:
@@ -94,12 +92,12 @@ def _bound_text(m: MeasurementReport) -> str:
     return f" ({spread(m)})"
 
 
-def _undecided(name: str, m: MeasurementReport) -> str:
+def _undecided(m: MeasurementReport) -> str:
     if not straddles(m):
-        return f"{name}: {m.reason.rstrip('.')}"
+        return m.reason.rstrip(".")
     what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
-    text = f"{name} could be on either side of its limit {numbers.amount(limit_of(m), m.unit)}"
-    text += f", as {what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
+    text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
+    text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
     if m.needed_n:
         text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
     return text
@@ -118,7 +116,7 @@ def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
     text = " and ".join([*gains, "stays within every limit"])
     text += f": {', '.join(costs)}" if costs else ""
     warned = [name for name, m in measurements if m.status == "warn"]
-    return text + (f"; mind the warning on {listed(warned)}" if warned else "")
+    return text + (f"; warning on {listed(warned)}" if warned else "")
 
 
 def _cost(name: str, m: MeasurementReport) -> str:

@@ -192,7 +192,9 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise ConfigurationError(f"{path}: {where}: {first['msg']}", hint="make the report again") from None
+        raise ConfigurationError(
+            f"{path}: {where}: {first['msg']}", hint="run `ftgate run` or `ftgate decide` again"
+        ) from None
 
 
 def _slice(part: Slice) -> SliceReport:

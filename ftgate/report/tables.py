@@ -10,10 +10,10 @@ from ftgate.report import numbers
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
-    "adapter_effect": "The candidate's weights take effect",
-    "a_a": "Base against base shows no difference",
-    "positive_control": "A base spoiled on purpose is blocked",
-    "judge_fitness": "The judge tells good answers from bad ones",
+    "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
+    "a_a": "A/A test: the base against itself shows no change",
+    "positive_control": "Positive control: a corrupted base is blocked",
+    "judge_fitness": "Judge validation: good answers get higher grades than bad ones",
 }
 NOT_RUN = "not run"
 MAX_FACTS = 200
@@ -82,8 +82,8 @@ def covered(report: Report) -> str:
     if share is None or queries is None:
         return ""
     return (
-        f"The suite covers {numbers.percent(share)} of the {numbers.count(int(queries))} different queries in the log "
-        "that lie farthest from the training data. Below are those that nothing in it is like: collect more like these."
+        f"The suite covers {numbers.percent(share)} of the {numbers.count(int(queries))} distinct queries in the log "
+        "that lie farthest from the training data. The suite has no items like the groups below: add such queries."
     )
 
 
@@ -168,7 +168,7 @@ def stopping(report: Report) -> str:
         f"Early stopping ({stopped.rule}), {numbers.count(stopped.of)} looks planned: {ends}. "
         f"{numbers.count(stopped.questions_asked)} questions were asked, {numbers.count(stopped.questions_saved)} saved"
         + (
-            f", {numbers.count(stopped.questions_added)} added to settle what was open."
+            f", {numbers.count(stopped.questions_added)} added to settle undecided results."
             if stopped.questions_added
             else "."
         )

@@ -180,7 +180,7 @@ def _decided_by(report: Report) -> str:
         warned = [name for name, m in report.measurements.items() if m.status == "warn"]
         if not report.measurements:
             return "; ".join(report.reasons[:1])
-        return f"warning on {', '.join(warned)}" if warned else "all limits kept"
+        return f"warning on {', '.join(warned)}" if warned else "within all limits"
     name, m = serious[0]
     limit = numbers.amount(limit_of(m), m.unit)
     if m.status == "block":

@@ -24,7 +24,7 @@ def next_steps(report: Report) -> list[str]:
     for name, m in report.measurements.items():
         if m.status == "error":
             steps.append(
-                f"{numbers.title(name)}: the gate failed, not the model; put right what the reason names and run again."
+                f"{numbers.title(name)}: the gate failed, not the model; fix what the reason names and run again."
             )
         elif m.status == "inconclusive":
             retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
@@ -51,7 +51,7 @@ def _needs_retraining(m: MeasurementReport) -> bool:
 def _more_evidence(name: str, m: MeasurementReport) -> str:
     title = numbers.title(name)
     if "judge unfit" in m.reason:
-        return f"{title}: use a stronger judge, or give reference answers; nothing that an unfit judge says can decide."
+        return f"{title}: use a stronger judge, or add reference answers; the grades of an unfit judge do not count."
     if m.needed_n and m.needed_n > m.n:
         return (
             f"{title}: measure more items, about {numbers.count(m.needed_n)} instead of "
@@ -60,5 +60,5 @@ def _more_evidence(name: str, m: MeasurementReport) -> str:
     if straddles(m) or "too few" in m.reason:
         return f"{title}: measure more items than {numbers.count(m.n)} and run again."
     if limit_of(m) is not None and m.change is None:
-        return f"{title}: there is no estimate to decide on; put right what the reason names and run again."
-    return f"{title}: clear up the doubt that the reason names and run again."
+        return f"{title}: there is no estimate; fix what the reason names and run again."
+    return f"{title}: fix what the reason names and run again."

@@ -39,7 +39,7 @@ def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
     queries = "those in the tail"
     if m.regressed:
         queries = (
-            f"the {numbers.count(m.regressed)} that got worse (the worst are listed; keep these themselves out of it)"
+            f"the {numbers.count(m.regressed)} that got worse (the worst are listed; do not train on those themselves)"
         )
     steps = [
         f"Tail: add queries like {queries} to the training data: ambiguous, multi-intent and oddly formatted ones."
@@ -49,7 +49,7 @@ def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
         steps.append(
             f"Tail: start with “{worst.name}”: {numbers.slice_change(worst, m.unit)} over "
             f"{numbers.count(worst.n)} queries, "
-            "the worst of the named parts."
+            "the worst slice."
         )
     return [*steps, *filter(None, [retraining.overtraining(recipe)])]
 
@@ -57,20 +57,20 @@ def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
 def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap = _overconfidence(m)
-    fit = f"fit one temperature on held-out items{{}}{_best_temperature(m)}: it mends confidence and changes no answer."
+    fit = f"fit one temperature on held-out items{{}}{_best_temperature(m)}: it corrects confidence, not answers."
     smoothing = recipe.training.get("label_smoothing")
     if gap is not None and gap < -CLEAR_GAP:
-        unsure = f"the candidate is less sure than it is right, by {numbers.points(-gap, signed=False)} on average"
-        steps = [f"Calibration: {unsure}; {fit.format(' (it will be below 1)')}"]
+        underconfident = f"the candidate is underconfident by {numbers.points(-gap, signed=False)} on average"
+        steps = [f"Calibration: {underconfident}; {fit.format(' (it will be below 1)')}"]
         if smoothing:
             steps.append(
-                f"Calibration: label smoothing of {numbers.brief(smoothing)}{recipe.source('label_smoothing')} teaches "
-                "a model to be unsure: train with less of it, or none."
+                f"Calibration: label smoothing of {numbers.brief(smoothing)}{recipe.source('label_smoothing')} makes "
+                "a model less confident: train with less of it, or none."
             )
         return steps
     if gap is not None and gap > CLEAR_GAP:
-        sure = f"the candidate is surer than it is right, by {numbers.points(gap, signed=False)} on average"
-        steps = [f"Calibration: {sure}; {fit.format(' (it will be above 1)')}"]
+        overconfident = f"the candidate is overconfident by {numbers.points(gap, signed=False)} on average"
+        steps = [f"Calibration: {overconfident}; {fit.format(' (it will be above 1)')}"]
     else:
         steps = [f"Calibration: {fit.format('')}"]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
@@ -103,14 +103,14 @@ def _look_at_data(recipe: Recipe, *, worse: bool, costly: bool) -> str:
     if worse:
         diverged = "" if loss_sentence or recipe.diverged else ", and that training did not diverge"
         return (
-            f"Target: the task is done worse than before.{loss_sentence} Look at the items that flipped, and check "
-            f"that labels and chat template of the training data match the held-out suite{diverged}."
+            f"Target: the candidate does the task worse than the base.{loss_sentence} Look at the items that flipped, "
+            f"and check that labels and chat template of the training data match the held-out suite{diverged}."
         )
-    asks = ["that the training data covers the task and is formatted as the suite asks"]
+    asks = ["that the training data covers the task and has the format of the suite"]
     asks += [] if "loss_last" in recipe.training else ["that the loss fell"]
     settings = {"the learning rate": recipe.learning_rate, "the number of steps": recipe.epochs}
     unknown = [name for name, value in settings.items() if value is None and not costly]
-    asks += [f"that {' and '.join(unknown)} did not stay too low"] if unknown else []
+    asks += [f"that {' and '.join(unknown)} were not too low"] if unknown else []
     return f"Target: no gain.{loss_sentence} Check {listed(asks)}."
 
 

@@ -37,7 +37,7 @@ def learning_rate(m: MeasurementReport, recipe: Recipe) -> str:
     if rate <= low:
         return f"{opening} is already low: look instead at how long, and on what, the candidate was trained."
     if rate <= high:
-        return f"{opening} leaves room: train again at {_rounded(max(low, rate / 3))}."
+        return f"{opening} can go lower: train again at {_rounded(max(low, rate / 3))}."
     merged = "" if recipe.adapter else f", or at {numbers.learning_rate(HIGH_RATE)} if an adapter was merged into them"
     lower = _rounded(min(high, rate / 2))
     return f"{opening} is high for {_trained(recipe)}: train again at {lower} or lower{merged}."
@@ -56,8 +56,8 @@ def overtraining(recipe: Recipe, *, only_harm: bool = True) -> str:
     learning = only_harm and "eval_loss_last" in recipe.training
     if recipe.epochs is None or recipe.epochs <= MANY_EPOCHS or recipe.best_kept or learning:
         return ""
-    times = f"{numbers.brief(recipe.epochs)} times{recipe.source('epochs')}"
-    return f"The data was seen {times}: 1 to 3 epochs are mostly enough."
+    epochs = f"{numbers.brief(recipe.epochs)} epochs{recipe.source('epochs')}"
+    return f"Training ran for {epochs}: 1 to 3 are usually enough."
 
 
 def strength(recipe: Recipe) -> str:
@@ -110,7 +110,7 @@ def softer(recipe: Recipe) -> str:
         ways.append("for fewer epochs")
     elif 1 < epochs <= MANY_EPOCHS and not recipe.overfit:
         ways.append(f"for fewer epochs than {numbers.brief(epochs)}{recipe.source('epochs')}")
-    return f"Calibration: if the model must be right by itself, train {' or '.join(ways)}." if ways else ""
+    return f"Calibration: to fix the model itself, train {' or '.join(ways)}." if ways else ""
 
 
 def divergence(recipe: Recipe) -> str:
@@ -125,7 +125,7 @@ def divergence(recipe: Recipe) -> str:
         lower = f"lower the learning rate from {numbers.learning_rate(rate)} to {slower}, " if rate > low else ""
     return (
         f"Target: training loss ended at {last}, well above its lowest {lowest}{recipe.source('loss_last')}: training "
-        f"came apart; {lower}clip gradients harder, or look for broken rows."
+        f"diverged; {lower}clip gradients harder, or look for broken rows."
     )
 
 
@@ -157,8 +157,8 @@ def too_small(recipe: Recipe) -> str:
         )
     if recipe.rank < LOW_RANK and recipe.targets and not recipe.wide:
         return (
-            f"Target: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} is little room: try rank 16, or all "
-            "linear layers."
+            f"Target: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} has little capacity: try rank 16, "
+            "or all linear layers."
         )
     return ""
 

@@ -43,7 +43,7 @@ def draw_distance(report: Report) -> Picture | None:
             axes.vlines(x, [b.low for b in bands], [b.high for b in bands], color=colour, linewidth=1.4)
             axes.plot(x, scores, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
         heading(axes, "Score by distance from the training data")
-        axes.set_xlabel("tenths of the queries, nearest to the training data first (number of queries below)")
+        axes.set_xlabel("deciles of distance, nearest to the training data first (number of queries below)")
         axes.set_ylabel("mean score")
         axes.set_ylim(0, 1.02)
         axes.set_xticks([k for k, _ in parts], [f"{k}\n{numbers.count(part.n)}" for k, part in parts])

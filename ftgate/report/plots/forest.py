@@ -85,7 +85,7 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow
         y = len(drawn)
         _interval(axes, y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), (low, high), INK)
         axes.plot(min(max(total, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
-        names.append("the measurement")
+        names.append("all items")
         counts.append(f"{numbers.count(m.n)} · {numbers.change(m.change, m.unit)}")
     axes.set_xlim(low, high)
     _limits(axes, m)

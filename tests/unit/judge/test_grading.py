@@ -81,7 +81,7 @@ def findings(judge: Judge, validate: JudgeValidation, rate: float, seed: int) ->
         Pair(item, (Answer(text=item.answer or ""),), (Answer(text=text),))
         for item, text in zip(ITEMS, said, strict=True)
     )
-    evidence = Evidence(pairs, judge.score(pairs), 0.05, 200, validate=validate)
+    evidence = Evidence(pairs, judge.score(pairs), 0.05, 200, judge_validation=validate)
     estimate = Forgetting(dataset="x").compare(evidence, np.random.default_rng(seed))
     return [assess(estimate, EvidenceSettings(rule=rule)) for rule in ("interval", "point")]
 

@@ -52,7 +52,7 @@ def test_probabilities_that_are_none_count_as_failures(bad: Answer, named: str) 
     """As many items as are needed would be left, but what was left out may be what went wrong."""
     finding = found([*said(600), *[bad] * 300])
     assert finding.status is Status.INCONCLUSIVE
-    assert "300 of 900 items could not be answered" in finding.reason
+    assert "300 of 900 items failed" in finding.reason
     assert named in finding.reason
     assert finding.estimate.n == 600
     few = found([*said(600), *[bad] * 6])

@@ -156,5 +156,5 @@ def test_items_of_which_no_rule_can_tell_are_counted_not_scored(monkeypatch: pyt
 
 
 def test_the_gap_in_words() -> None:
-    assert in_words(0.005) == "as sure as it is right"
+    assert in_words(0.005) == "as confident as it is accurate"
     assert in_words(-0.123) == "underconfident by 12.3 p.p. on average"
