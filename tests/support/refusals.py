@@ -30,7 +30,7 @@ class Refusals(Measurement):
     """The share of refused requests may rise by less than this."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """A request is answered when its answer is the one that is asked for."""
         return "exact"
 

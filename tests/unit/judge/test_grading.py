@@ -82,8 +82,8 @@ def findings(judge: Judge, validation: JudgeValidation, rate: float, seed: int) 
         for item, text in zip(ITEMS, said, strict=True)
     )
     evidence = Evidence(pairs, judge.score(pairs), 0.05, 200, judge_validation=validation)
-    claim = Forgetting(dataset="x").compare(evidence, np.random.default_rng(seed))
-    return [assess(claim, EvidenceSettings(rule=rule)) for rule in ("interval", "point")]
+    estimate = Forgetting(dataset="x").compare(evidence, np.random.default_rng(seed))
+    return [assess(estimate, EvidenceSettings(rule=rule)) for rule in ("interval", "point")]
 
 
 @pytest.mark.parametrize("name", UNFIT_JUDGES)
