@@ -147,7 +147,7 @@ def test_decide_says_when_answers_are_missing(world: World) -> None:
     gate(world, script(CAREFUL))
     world.policy["measurements"]["forgetting"]["max_tokens"] = 5
     world.save()
-    with pytest.raises(ConfigurationError, match="does not hold every answer"):
+    with pytest.raises(ConfigurationError, match="lacks answers"):
         decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
 
 
@@ -185,7 +185,7 @@ def test_the_report_says_how_the_judge_was_tested_and_how_often_it_was_asked_aga
     assert set(tested["kinds"]) >= {"gold", "empty", "order to the judge", "fake fence", "template token", "digit"}
     assert tested["injected"] >= 40
     line = next(entry for entry in report.checklist if "judge" in entry.item)
-    for part in ("AUROC 1.00 (at least 0.9", "gap 0.9", "moved by 0.000", "% of the replies", "fake fence 0.0"):
+    for part in ("AUROC 1.00 (lower bound 0.9", "gap 0.9", "changed by 0.000", "% of the replies", "fake fence 0.0"):
         assert part in line.evidence
     details = report.measurements["forgetting"].details["judge"]
     assert details == {"asked_again": 1, "unreadable": 0}
