@@ -108,7 +108,7 @@ def test_a_suite_that_was_trained_on_as_it_is_decides_nothing(world: World) -> N
     report, _ = gate(world, play(CAREFUL, "forgetting", [], 1.0))
     found = report.measurements["forgetting"]
     assert (report.verdict, found.status) == ("hold", "inconclusive")
-    assert found.reason == "all 200 items occur in the training data: none is left to decide on"
+    assert found.reason == "all 200 items occur in the training data, so none is left to decide on"
     assert found.n == 200
 
 
@@ -130,7 +130,7 @@ def test_too_few_clean_items_hold_and_say_why(world: World, clean: int) -> None:
     assert (found.n, found.status) == (clean, "inconclusive")
     assert f"{200 - clean} of 200 items occur in the training data and do not count" in found.reason
     if clean == 20:
-        assert "too few: below 29" in found.reason
+        assert "too few: with fewer than 29" in found.reason
 
 
 def test_looks_are_shares_of_the_clean_items_and_the_others_are_asked_once(world: World) -> None:
