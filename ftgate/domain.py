@@ -97,7 +97,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The items of one data file, in file order, and the fingerprint of their content."""
+    """The items of a data file, or of several one after the other, in file order, and their content's fingerprint."""
 
     name: str
     items: tuple[Item, ...]
