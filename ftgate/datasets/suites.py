@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,22 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty: it holds no row", hint="add rows, or name another file")
     return Suite(name, tuple(items), digest_of([_content(item) for item in items]), str(path))
+
+
+def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
+    """The rows of several files, one file after the other, as the suite ``name``; of one file what read_suite gives.
+
+    Raises DatasetError as :func:`read_suite` does, and where an id occurs in two of the files.
+    """
+    parts = [read_suite(name, path, needs=needs) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    items = tuple(item for part in parts for item in part.items)
+    source = ", ".join(part.source for part in parts)
+    if twice := [taken for taken, count in Counter(item.id for item in items).items() if count > 1]:
+        text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
+        raise DatasetError(text, hint="give every row an id that no other row has")
+    return Suite(name, items, digest_of([_content(item) for item in items]), source)
 
 
 def write_suite(suite: Suite, path: Path) -> None:

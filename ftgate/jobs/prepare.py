@@ -14,7 +14,7 @@ from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
-from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
+from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
@@ -177,10 +177,10 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
     """
     named, folder = measurement.dataset, resolver.policy_folder
     if parse(named) is None:
-        path = dataset_path(named, folder, f"measurements.{measurement.name}.dataset")
+        paths = dataset_paths(named, folder, f"measurements.{measurement.name}.dataset")
     else:
-        path = resolver.file(named, relative_to=folder, allow=None)
-    return read_suite(measurement.name, path, needs=needs_of(measurement))
+        paths = (resolver.file(named, relative_to=folder, allow=None),)
+    return read_parts(measurement.name, paths, needs=needs_of(measurement))
 
 
 def asked_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
