@@ -11,8 +11,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "suites"
 
 
 def builtin_suites() -> tuple[str, ...]:
-    """The names of all suites that come with ftgate, with their prefix."""
-    return tuple(sorted(f"{PREFIX}{path.stem}" for path in FOLDER.glob("*.jsonl")))
+    """The names of all suites that come with ftgate, with their prefix. A suite is a data file that has a card."""
+    return tuple(sorted(f"{PREFIX}{card.stem}" for card in FOLDER.glob("*.md") if card.with_suffix(".jsonl").is_file()))
 
 
 def dataset_path(dataset: str, folder: Path, field: str) -> Path:

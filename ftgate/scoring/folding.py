@@ -14,6 +14,9 @@ _QUOTES: Mapping[int, str] = str.maketrans(
     {**dict.fromkeys("‘’‚‛ʼ´′", "'"), **dict.fromkeys("“”„‟«»″", '"'), "‐": "-", "‑": "-"}
 )
 _EMPHASIS = regex.compile(r"(?<![\w*_`])([*_]{1,3}|`+)(?![\s*_`])([^\n]*?)(?<![\s*_`])\1(?![\w*_`])")
+_RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_BRACED_POWER = regex.compile(r"\^\s*\{\s*([-−+]?\w+)\s*\}")
 _WRAPPED = regex.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal|bb|tt)|boxed|mbox|operatorname|emph)\s*\{([^{}]*)\}"
 )
@@ -52,14 +55,20 @@ _ESCAPED = regex.compile(r"\\([$%&#_{}])")
 _DELIMITERS = regex.compile(r"\\[()\[\]]")
 
 
+def powers(text: str) -> str:
+    """``text`` with superscript digits as powers: ``10³`` as ``10^{3}``, which compatibility forms would make 103."""
+    return _RAISED.sub(lambda found: f"^{{{found.group().translate(_LEVEL)}}}", text)
+
+
 def folded(text: str) -> str:
     r"""``text`` in Unicode NFKC with one kind of quotes, without Markdown emphasis and LaTeX commands; lines stay.
 
     ``“Paris”`` becomes ``"Paris"``, ``**Paris**`` and ``$\text{Paris}$`` become Paris (the latter between dollar
-    signs), ``\mathcal{O}(n\log n)`` becomes ``O(n log n)`` and ``\frac{4}{7}`` becomes ``4/7``.
+    signs), ``\mathcal{O}(n\log n)`` becomes ``O(n log n)`` ``\frac{4}{7}`` becomes ``4/7``, and ``10³`` as well
+    as ``10^{3}`` becomes ``10^3``.
     """
-    quoted = unicodedata.normalize("NFKC", text.translate(_QUOTES))
-    return _EMPHASIS.sub(r"\2", without_latex(_unfractioned(quoted)))
+    quoted = unicodedata.normalize("NFKC", powers(text.translate(_QUOTES)))
+    return _EMPHASIS.sub(r"\2", _BRACED_POWER.sub(r"^\1", without_latex(_unfractioned(quoted))))
 
 
 def without_latex(text: str) -> str:

@@ -7,12 +7,10 @@ import unicodedata
 
 import regex
 
-from ftgate.scoring.folding import FRACTION, MOST_NESTED, without_latex
+from ftgate.scoring.folding import FRACTION, MOST_NESTED, powers, without_latex
 
 _UNREADABLE = "\ue000"
 """Stands for a fraction that is no number, so that its last digits are not read as one."""
-_RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-_LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _VULGAR = regex.compile(r"(?P<whole>(?<![\d.,])\d+)?\s?(?P<part>[¼-¾⅐-⅞])")
 _SEPARATORS = r"[,\u00a0\u2009\u202f'’]"
 _NUMBER = regex.compile(
@@ -57,8 +55,7 @@ def last_number(text: str) -> float | None:
 
 def _readable(text: str) -> str:
     """``text`` with superscripts as powers, fractions as decimal numbers and without LaTeX."""
-    plain = _VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text))
-    plain = without_latex(_RAISED.sub(lambda found: f"^{{{found.group().translate(_LEVEL)}}}", plain))
+    plain = without_latex(powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text))))
     for _ in range(MOST_NESTED):  # from the inside out
         replaced = FRACTION.sub(_fraction, plain)
         if replaced == plain:

@@ -26,6 +26,7 @@ from ftgate.scoring.folding import folded
         ("1\\frac{1}{4}", "1 1/4"),
         ("\\left( a \\right) \\times b \\leq c", "( a ) × b ≤ c"),
         ("CO₂ and log₂", "CO2 and log2"),
+        ("log² n, 10³, m^{2}, 10⁻³", "log^2 n, 10^3, m^2, 10^-3"),
         ("print('a\\n\\d+')", "print('a\\n\\d+')"),
     ],
 )
