@@ -79,9 +79,10 @@ def _ordered(wanted: list[str], text: str) -> bool:
     return True
 
 
-def _found(pattern: str, text: str) -> bool:
-    """Whether a pattern is found in folded text; case is ignored, a dot matches line breaks, ^ and $ match at lines."""
-    return search(f"(?ism){pattern}", text)
+def _found(patterns: list[str], text: str) -> list[bool]:
+    """Which patterns are found in folded text; case is ignored, a dot matches line breaks, ^ and $ match at lines."""
+    plain = folded(text)
+    return [search(f"(?ism){pattern}", plain) for pattern in patterns]
 
 
 def _each(parts: Callable[[str], list[str]]) -> Callable[[Mapping[str, Any], str], bool]:
@@ -99,10 +100,8 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "only_lines": lambda pattern, text: (
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
-    "patterns": lambda wanted, text: all(_found(pattern, folded(text)) for pattern in wanted),
-    "without_patterns": lambda wanted, text: (
-        bool(text.strip()) and not any(_found(pattern, folded(text)) for pattern in wanted)
-    ),
+    "patterns": lambda wanted, text: all(_found(wanted, text)),
+    "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_found(wanted, text)),
     "each_line": _each(lines_of),
     "each_paragraph": _each(_paragraphs),
 }

@@ -13,7 +13,8 @@ MOST_NESTED = 5
 _QUOTES: Mapping[int, str] = str.maketrans(
     {**dict.fromkeys("‘’‚‛ʼ´′", "'"), **dict.fromkeys("“”„‟«»″", '"'), "‐": "-", "‑": "-"}
 )
-_EMPHASIS = regex.compile(r"(?<![\w*_`])([*_]{1,3}|`+)(?![\s*_`])([^\n]*?)(?<![\s*_`])\1(?![\w*_`])")
+# What is emphasised is at most 300 characters long: marks that nothing closes must not each be followed to the end.
+_EMPHASIS = regex.compile(r"(?<![\w*_`])([*_]{1,3}|`+)(?![\s*_`])([^\n]{0,300}?)(?<![\s*_`])\1(?![\w*_`])")
 _RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _BRACED_POWER = regex.compile(r"\^\s*\{\s*([-−+]?\w+)\s*\}")

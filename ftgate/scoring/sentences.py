@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import regex
 
 _TOKEN = regex.compile(r"\S+")
-_CLOSERS = "\"'”’»)\\]}*_`"
-_ENDS = regex.compile(rf"(?P<word>.*?)(?P<mark>[.!?…。！？]+)(?P<closers>[{_CLOSERS}」』）]*)", regex.DOTALL)
-_AFTER_CJK = regex.compile(r"([。！？]+[」』”’）]*)(?=[^\s。！？」』”’）])")
+_MARKS = ".!?…。！？"
+_CLOSERS = "\"'”’»)]}*_`」』）"
+_AFTER_CJK = regex.compile(r"(?<![。！？])([。！？]++[」』”’）]*+)(?=\S)")
 _OPENERS = "\"'“‘«([{*_`-"
 
 _BEFORE_NAMES = regex.compile(
@@ -52,14 +52,16 @@ def _words(text: str) -> Iterator[tuple[str, str, bool]]:
 
 
 def _is_end(word: str, following: str, *, first: bool) -> bool:
-    parts = _ENDS.fullmatch(word)
-    if parts is None:
+    unclosed = word.rstrip(_CLOSERS)
+    bare = unclosed.rstrip(_MARKS)
+    mark, closers = unclosed[len(bare) :], word[len(unclosed) :]
+    if not mark:
         return False
-    bare, mark = parts["word"].lstrip(_OPENERS), parts["mark"]
+    bare = bare.lstrip(_OPENERS)
     after = following.lstrip(_OPENERS)
     if not following:
         return True
-    if after[:1].islower() and (parts["closers"].strip("*_`)") or mark in ("...", "…")):
+    if after[:1].islower() and (closers.strip("*_`)") or mark in ("...", "…")):
         return False  # "Stop!" she said; and so ... on
     if mark != ".":
         return True

@@ -61,3 +61,9 @@ def test_any_text_folds_and_plain_words_stay(text: str) -> None:
 )
 def test_emphasis_around_a_word_is_no_part_of_it(words: list[str], mark: str) -> None:
     assert folded(" ".join(f"{mark}{word}{mark}" for word in words)) == " ".join(words)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["`a ", "**a ", "\\text{", "\\frac{", "![", "{,}", "1\\frac", "_a"])
+def test_marks_that_nothing_closes_take_no_long_time(part: str) -> None:
+    assert folded(part * 20_000)

@@ -112,3 +112,10 @@ def test_a_latex_fraction_has_its_value(over: int, under: int, command: str) -> 
 def test_any_text_has_a_number_or_none(text: str) -> None:
     found = last_number(text)
     assert found is None or isinstance(found, float)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["1", "1,", "1,111", "^", "½", "1\\frac", "\\frac{1}{", "one ", "_{", "10^"])
+def test_long_runs_of_digits_and_commands_take_no_long_time(part: str) -> None:
+    found = last_number(part * 20_000)
+    assert found is None or isinstance(found, float)

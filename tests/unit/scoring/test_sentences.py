@@ -58,3 +58,9 @@ def test_abbreviations_within_sentences_do_not_add_to_them(parts: list[tuple[lis
 def test_any_text_has_a_number_of_sentences(one: str, other: str) -> None:
     assert 0 <= sentences(one) <= max(1, len(one))
     assert sentences(f"{one}\n\n{other}") <= sentences(one) + sentences(other) + 1
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["!", "a.", "!a", "。", '"', ". "])
+def test_long_runs_of_marks_take_no_long_time(part: str) -> None:
+    assert sentences(part * 50_000) <= 50_000
