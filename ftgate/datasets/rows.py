@@ -13,7 +13,8 @@ from typing import Any, cast
 from ftgate.datasets.tables import MAX_ROW_BYTES, FileRow, RowProblem, kind_of
 from ftgate.domain import Item, Message, Role
 from ftgate.scoring.checks import check_problem, meets
-from ftgate.scoring.text import UnscorableError, last_number
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
 """All that a row may say. Other fields are common in real data and are ignored, unless one looks like a misspelling."""

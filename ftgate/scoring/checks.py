@@ -19,7 +19,8 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
-from ftgate.scoring.text import UnscorableError, contains_words, last_number, normal, pattern_problem, same_text, search
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError, contains_words, normal, pattern_problem, same_text, search
 
 MOST_JSON_STARTS = 1000
 """Places in an answer at which a JSON value is looked for."""

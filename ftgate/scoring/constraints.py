@@ -1,4 +1,4 @@
-"""Constraints on the form of an answer that a program can check: counts, case, words that must or must not occur."""
+"""Constraints on an answer that a program can check: counts, case, words and patterns that must or must not occur."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import regex
 
+from ftgate.scoring.folding import folded
+from ftgate.scoring.sentences import sentences
 from ftgate.scoring.text import contains_words, normal, pattern_problem, search, whole_words
 
 Count = Callable[[str], int]
@@ -38,21 +40,15 @@ def _words(text: str) -> int:
     return sum(any(c.isalnum() for c in word) for word in text.split())
 
 
-def _sentences(text: str) -> int:
-    """Runs that end in a mark before a space or the end; an ellipsis or a decimal point ends none."""
-    parts = regex.split(r"(?<=[.!?…])[\"'”’)\]]*\s+", text.strip())
-    return sum(any(c.isalnum() for c in part) for part in parts)
-
-
-def _paragraphs(text: str) -> int:
-    return sum(bool(part.strip()) for part in regex.split(r"\n\s*\n", text))
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in regex.split(r"\n\s*\n", text) if part.strip()]
 
 
 COUNTS: Mapping[str, Count] = {
     "words": _words,
-    "sentences": _sentences,
+    "sentences": sentences,
     "lines": lambda text: len(lines_of(text)),
-    "paragraphs": _paragraphs,
+    "paragraphs": lambda text: len(_paragraphs(text)),
     "bullets": lambda text: sum(bool(regex.match(r"[-*•]\s", line)) for line in lines_of(text)),
     "numbered": lambda text: sum(bool(regex.match(r"\d+[.)]\s", line)) for line in lines_of(text)),
     "characters": lambda text: len(text.strip()),
@@ -83,6 +79,16 @@ def _ordered(wanted: list[str], text: str) -> bool:
     return True
 
 
+def _found(patterns: list[str], text: str) -> list[bool]:
+    """Which patterns are found in folded text; case is ignored, a dot matches line breaks, ^ and $ match at lines."""
+    plain = folded(text)
+    return [search(f"(?ism){pattern}", plain) for pattern in patterns]
+
+
+def _each(parts: Callable[[str], list[str]]) -> Callable[[Mapping[str, Any], str], bool]:
+    return lambda wanted, text: bool(parts(text)) and all(constraints_hold(wanted, part) for part in parts(text))
+
+
 FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "case": _case,
     "starts_with": lambda wanted, text: text.lstrip().startswith(wanted),
@@ -94,6 +100,10 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "only_lines": lambda pattern, text: (
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
+    "patterns": lambda wanted, text: all(_found(wanted, text)),
+    "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_found(wanted, text)),
+    "each_line": _each(lines_of),
+    "each_paragraph": _each(_paragraphs),
 }
 """What can be said of a form otherwise. Each takes what the row wants and the answer, and says whether it holds."""
 
@@ -124,6 +134,12 @@ def _list_problem(value: object) -> str | None:
     return f"must be a list of words, found {value!r}"
 
 
+def _patterns_problem(value: object) -> str | None:
+    if not isinstance(value, list) or not value:
+        return f"must be a list of patterns, found {value!r}"
+    return next((problem for pattern in value if (problem := pattern_problem(pattern))), None)
+
+
 _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     **dict.fromkeys(COUNTS, _count_problem),
     "case": _case_problem,
@@ -134,4 +150,8 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "without_characters": _text_problem,
     "ordered": _list_problem,
     "only_lines": pattern_problem,
+    "patterns": _patterns_problem,
+    "without_patterns": _patterns_problem,
+    "each_line": constraints_problem,
+    "each_paragraph": constraints_problem,
 }

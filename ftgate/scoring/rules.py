@@ -9,8 +9,9 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
 from ftgate.scoring.checks import meets, same_number
+from ftgate.scoring.numbers import last_number
 from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.text import UnscorableError, contains_words, last_number, same_text
+from ftgate.scoring.text import UnscorableError, contains_words, same_text
 
 MOST_MASS = 1.01
 """Options whose probabilities sum to more, rounding aside, have no probabilities."""

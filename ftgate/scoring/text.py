@@ -1,4 +1,4 @@
-"""Answers as they are compared: normal form, whole words, the number that an answer comes to. Pure."""
+"""Answers as they are compared: normal form, whole words, patterns. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import unicodedata
 
 import regex
 
+from ftgate.scoring.folding import folded
+
 PATTERN_SECONDS = 1.0
 """Longest that one pattern may take on one answer: answers are not ours, and some patterns explode on some texts."""
 _SPACE = regex.compile(r"\s+")
 _EDGE = " \t\n.,;:!?\"'`"
 _POINT = regex.compile(r"(?<!\.)\.\d\Z")
-_NUMBER = regex.compile(
-    r"(?<![\w.])[-+−]?\p{Sc}?(?:\d{1,3}(?:[,\u00a0\u202f'’]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+−]?\d{1,3})?"
-)
 
 
 class UnscorableError(Exception):
@@ -21,11 +20,11 @@ class UnscorableError(Exception):
 
 
 def normal(text: str) -> str:
-    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed.
+    """``text`` as compared: :func:`folded`, case aside, white space collapsed, outer punctuation removed.
 
     The point of ``.5`` is none: it belongs to the number.
     """
-    whole = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).rstrip(_EDGE)
+    whole = _SPACE.sub(" ", folded(text).casefold()).rstrip(_EDGE)
     inner = whole.lstrip(_EDGE)
     return f".{inner}" if _POINT.search(whole, endpos=len(whole) - len(inner) + 1) else inner
 
@@ -57,19 +56,6 @@ def whole_words(words: str) -> str:
     before = r"(?<!\d[.,])(?<!(?<![\w.])\.)(?<!(?<!\w)[-−])" if words[0].isdecimal() else ""
     after = r"(?![.,]\d)" if words[-1].isdecimal() else ""
     return rf"(?<!\w){before}{regex.escape(words)}(?!\w){after}"
-
-
-def last_number(text: str) -> float | None:
-    """The last number in ``text``: what a worked answer usually ends with. None where there is none.
-
-    Commas, apostrophes and narrow spaces between groups of three digits are read over, as is a currency sign; a sign
-    counts where no word or digit stands before it, so that the end of ``3-5`` is 5.
-    """
-    found = [match.group() for match in _NUMBER.finditer(unicodedata.normalize("NFC", text)) if match.group()]
-    if not found:
-        return None
-    plain = regex.sub(r"[,\u00a0\u202f'’\p{Sc}]", "", found[-1]).replace("−", "-")
-    return float(plain)
 
 
 def pattern_problem(value: object) -> str | None:

@@ -14,7 +14,8 @@ from ftgate.datasets import Needs, read_suite
 from ftgate.measurements.base import Scorer
 from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
 from ftgate.scoring.constraints import COUNTS, FORMS
-from ftgate.scoring.text import UnscorableError, last_number, search
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError, search
 
 BLANK = {"constraints": {"words": 0}}
 SCHEMA = {
@@ -66,6 +67,18 @@ SCHEMA = {
         ({"constraints": {"without_characters": ",e"}}, ["a dog"], ["one", "a, b", ""]),
         ({"constraints": {"ordered": ["one", "two"]}}, ["one, then two"], ["two, then one", "one"]),
         ({"constraints": {"only_lines": r"\d+: \w+"}}, ["1: a\n\n2: b"], ["1: a\nb", ""]),
+        (
+            {"constraints": {"patterns": [r"^oslo\b", "is (?:cold|not warm)"], "without_patterns": ["isn't"]}},
+            ["**Oslo** is\u00a0cold", "In Norway:\nOSLO is *not* warm"],
+            ["Oslo", "It is cold", "Oslo is cold, it isn’t warm", ""],
+        ),
+        ({"constraints": {"without_patterns": ["rain"]}}, ["sun"], ["rain", ""]),
+        ({"constraints": {"each_line": {"words": [1, 2]}}}, ["a b\n\nc"], ["a b c\nd", ""]),
+        (
+            {"constraints": {"each_paragraph": {"sentences": [1, 2]}, "paragraphs": 2}},
+            ["Ann. Ben.\n\nMrs. Cole is here. She went."],
+            ["Ann. Ben. Cole.\n\nDee.", "Ann.\n\nBen.\n\nCole."],
+        ),
     ],
 )
 def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[str]) -> None:
@@ -104,6 +117,9 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"constraints": {"only_lines": "["}}, "is no pattern"),
         ({"constraints": {"only_lines": 5}}, "must be a pattern"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
+        ({"constraints": {"patterns": "a"}}, "rule patterns must be a list of patterns"),
+        ({"constraints": {"without_patterns": ["a", "("]}}, "rule without_patterns is no pattern"),
+        ({"constraints": {"each_line": {"length": 3}}}, "rule each_line has an unknown rule 'length'"),
     ],
 )
 def test_what_is_no_rule_is_named(check: object, named: str) -> None:
