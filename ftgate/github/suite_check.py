@@ -15,7 +15,7 @@ from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.changed_manifests import LINK
 from ftgate.github.client import File, GitHubRepo
-from ftgate.jobs.prepare import asked_suite, local_resolver
+from ftgate.jobs.prepare import local_resolver, sampled_suite
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 from ftgate.report.schema import Report
@@ -62,6 +62,6 @@ def _fingerprint(measurement: Measurement, path: str, content: bytes, policy: Po
         copy.write_bytes(content)
         alone = measurement.model_copy(update={"dataset": copy.name})
         try:
-            return asked_suite(alone, local_resolver(policy, Path(folder)), policy.evidence.seed).sha256
+            return sampled_suite(alone, local_resolver(policy, Path(folder)), policy.evidence.seed).sha256
         except ConfigurationError as error:
             raise ConfigurationError(error.message.replace(str(copy), path), hint=error.hint) from None

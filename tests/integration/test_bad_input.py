@@ -183,7 +183,7 @@ def test_check_says_what_a_run_would_use(world: World, capsys: pytest.CaptureFix
 
 def test_check_imports_neither_torch_nor_vllm(world: World) -> None:
     script = (
-        "import sys\nfrom ftgate.cli import main\n"
+        "import sys\nfrom ftgate.cli.main import main\n"
         f"files = ['--policy', {str(world.policy_path)!r}, '--manifest', {str(world.manifest_path)!r}]\n"
         "try:\n    main(['check', *files])\n"
         "except SystemExit as left:\n    assert left.code == 0, left.code\n"
@@ -218,7 +218,7 @@ def test_a_field_that_stands_twice_is_named(world: World, capsys: pytest.Capture
     with pytest.raises(SystemExit) as left:
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
     assert left.value.code == 2
-    assert "'artifacts' stands twice" in capsys.readouterr().err
+    assert "'artifacts' is given twice" in capsys.readouterr().err
 
 
 def test_a_run_to_reuse_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from ftgate.github.comment import read_trail
 from ftgate.github.event import read_target
 from ftgate.github.failure_file import FAILURE
 from ftgate.github.publish import announce, publish
-from ftgate.jobs.prepare import asked_suite
+from ftgate.jobs.prepare import sampled_suite
 from ftgate.measurements.registry import read_measurements
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
@@ -569,7 +569,7 @@ def test_questions_that_the_pull_request_brought_are_no_examination(hub, scene, 
     (tmp_path / "target.jsonl").write_text(suite(asked))
     measurement = read_measurements({"target": {"dataset": "target.jsonl", "scorer": "choice"}}, "")[0]
     found = scene.report("pass")
-    asked_of = asked_suite(measurement, Resolver(ArtifactSettings(), tmp_path), 0)
+    asked_of = sampled_suite(measurement, Resolver(ArtifactSettings(), tmp_path), 0)
     found.provenance["suites"] = {"target": {"sha256": asked_of.sha256}}
     scene.publish(found)
     assert state(hub, head)[0] == wanted
