@@ -13,7 +13,7 @@ import click
 
 from ftgate import __version__
 from ftgate.cli.failure import FailureFile
-from ftgate.cli.github import VERBS
+from ftgate.cli.github import COMMANDS
 from ftgate.cli.init import NOWHERE, write_start
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
@@ -185,7 +185,7 @@ def init(folder: Path, action: str) -> None:
     click.echo("next: name your suites and limits in .github/ftgate.yml, then set up the repository: docs/github.md")
 
 
-for verb in (*VERBS, tail):
+for verb in (*COMMANDS, tail):
     cli.add_command(verb)
 
 
