@@ -93,7 +93,7 @@ def test_asking_for_more_than_there_is(files: list[str], tmp_path: Path, capsys:
     out = tmp_path / "suite.jsonl"
     assert leave(*files, f"--out={out}", "--n=1000") == 0
     assert 230 <= len(rows(out)) <= 250, "repeats and near repeats count once"
-    assert "1000 were asked for" in capsys.readouterr().out
+    assert "of 1000 requested" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_another_suffix_is_refused(files: list[str], tmp_path: Path, capsys: pyt
 
 def test_nothing_of_torch_is_imported(files: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom ftgate.cli import main\n"
+        "import sys\nfrom ftgate.cli.main import main\n"
         f"try:\n    main(['tail', 'build', *{files!r}, '--out', {str(tmp_path / 'x.jsonl')!r}, '--n', '5'])\n"
         "except SystemExit as left:\n    print(left.code, {'torch', 'vllm', 'transformers'} & set(sys.modules))\n"
     )
