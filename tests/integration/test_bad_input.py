@@ -218,7 +218,7 @@ def test_a_field_that_stands_twice_is_named(world: World, capsys: pytest.Capture
     with pytest.raises(SystemExit) as left:
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
     assert left.value.code == 2
-    assert "'artifacts' stands twice" in capsys.readouterr().err
+    assert "'artifacts' is given twice" in capsys.readouterr().err
 
 
 def test_a_run_to_reuse_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

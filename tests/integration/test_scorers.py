@@ -91,7 +91,7 @@ def test_rows_that_need_a_judge_are_refused_where_there_is_none(world: World) ->
     mixed(world)
     world.policy.pop("judge")
     world.save()
-    with pytest.raises(ConfigurationError, match=r"measurements\.forgetting is graded by a judge"):
+    with pytest.raises(ConfigurationError, match=r"measurements\.forgetting needs a judge"):
         load_job(world.policy_path, world.manifest_path)
 
 

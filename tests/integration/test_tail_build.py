@@ -93,7 +93,7 @@ def test_asking_for_more_than_there_is(files: list[str], tmp_path: Path, capsys:
     out = tmp_path / "suite.jsonl"
     assert leave(*files, f"--out={out}", "--n=1000") == 0
     assert 230 <= len(rows(out)) <= 250, "repeats and near repeats count once"
-    assert "1000 were asked for" in capsys.readouterr().out
+    assert "of 1000 requested" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
