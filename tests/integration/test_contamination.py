@@ -173,7 +173,7 @@ def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
     with pytest.raises(EngineError):
         run("cut", fail_after=2100)
     resumed = run("cut")
-    monkeypatch.setattr(MeasurementRun, "_reusable", lambda self, pairs: False)
+    monkeypatch.setattr(MeasurementRun, "_all_answered", lambda self, pairs: False)
     assert built.measurements == run("afresh").measurements == resumed.measurements
 
 
@@ -253,7 +253,7 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
 
     for _ in range(2):
         with Journal(tmp_path / "journal.jsonl") as journal:
-            respondents = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
-            found = decide.overlaps(job, respondents)
+            models = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
+            found = decide.find_overlaps(job, models)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
     assert passes == ["compare items with training data"]
