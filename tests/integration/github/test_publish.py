@@ -49,7 +49,8 @@ def test_each_verdict_has_its_status_comment_and_outputs(hub, scene, forgetting,
     assert scene.publish(scene.report(forgetting)) == code
     found, text = state(hub, head)
     assert found == wanted
-    assert text.startswith(f"{word}: bot ")
+    assert text.startswith(f"{word}: ")
+    assert " bot" in text, "the status says which candidate"
     assert len(text) <= 140
     body = scene.thread()[0]
     assert body.startswith(f"{MARKER}\n## ")

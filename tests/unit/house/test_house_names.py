@@ -14,7 +14,6 @@ SOURCES = sorted((ROOT / "ftgate").rglob("*.py"))
 
 # Class names that stand in two modules, each with the reason why neither should have another name.
 SHARED_CLASS_NAMES: dict[str, str] = {
-    "Look": "a look of the group-sequential design, and _Look, the check's look at what a policy names",
     "Message": "one turn of a conversation, and _Message, the same in the reply of an OpenAI-compatible server",
     "Source": "the manifest's entry for an artifact, and the protocol of what fetches one (artifacts/sources/base)",
 }
