@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ftgate.artifacts.file_names import choose
+from ftgate.artifacts.file_names import select_files
 from ftgate.artifacts.snapshot import FileEntry, tree_digest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
@@ -157,7 +157,7 @@ def digest_beside(hub: GitHubRepo, tree: Mapping[str, File], skip: Sequence[str]
     """
     found = files_at(tree, path, source)
     files = {}
-    for name in choose(found, skip)[0]:
+    for name in select_files(found, skip)[0]:
         content = hub.blob(found[name].sha)
         kept = _POINTER.fullmatch(content)
         files[name] = (

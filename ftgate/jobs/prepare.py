@@ -130,7 +130,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     for source in named:
         if source is not None and source.source is not None:  # before the first of them costs an hour
             with problems.noted():
-                resolver.refuse(source.source, source.revision)
+                resolver.check_remote(source.source, source.revision)
     problems.raise_any()
     parts = JobDraft(manifest.name, policy, measurements, problems)
     parts.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
@@ -290,7 +290,7 @@ def endpoint_judge(settings: JudgeSettings) -> Model:
 def seems_same(judge: Model, judged: Model) -> bool:
     """Whether the judge is ``judged``: by digest, or by name where an endpoint shows nothing but a name."""
     if judge.kind != "endpoint":
-        return bool(judge.digest) and judge.digest == judged.digest  # a glance knows no digest of what is large
+        return bool(judge.digest) and judge.digest == judged.digest  # a preflight does not hash large weights
     asked = str(judge.facts["model"]).casefold()
     last = judged.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # a commit is no part of a name
     return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), last})

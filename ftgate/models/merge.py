@@ -44,7 +44,9 @@ def merged_model(candidate: Model, cache: Cache, log: Path, note: Callable[[str]
     found = _known(cache, key, candidate)
     if found is None:
         cache.make_room(base.facts["weight_bytes"] + candidate.facts["weight_bytes"], candidate.reference)
-        with cache.fetching(key, lambda: note(f"{candidate.reference}: another process merges it; waiting")) as folder:
+        with cache.download_folder(
+            key, lambda: note(f"{candidate.reference}: waiting for another process that merges it")
+        ) as folder:
             found = _known(cache, key, candidate) or _make(candidate, base, cache, key, folder, log)
     snapshot, proof = found
     whole = open_model(candidate.name, snapshot, None)
@@ -53,8 +55,8 @@ def merged_model(candidate: Model, cache: Cache, log: Path, note: Callable[[str]
 
 
 def _known(cache: Cache, key: str, candidate: Model) -> tuple[Snapshot, dict[str, float]] | None:
-    known = cache.known(key)
-    snapshot = cache.use(known.digest, candidate.reference) if known is not None else None
+    known = cache.lookup(key)
+    snapshot = cache.acquire(known.digest, candidate.reference) if known is not None else None
     return (snapshot, known.listing[0]) if known is not None and snapshot is not None else None
 
 
@@ -70,7 +72,7 @@ def _make(
         for path in folder.iterdir():
             path.chmod(0o444)  # whoever shares the cache may read it, and nobody needs to write
         files = take_snapshot(folder, candidate.reference).files
-        snapshot = cache.place(folder, files, candidate.reference)
+        snapshot = cache.store(folder, files, candidate.reference)
         cache.remember(key, candidate.reference, CacheEntry(snapshot.digest, [proof]))
     return snapshot, proof
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftgate.artifacts.file_names import few
+from ftgate.artifacts.file_names import shortened
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
@@ -234,7 +234,7 @@ def _training(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _aside(snapshot: Snapshot) -> dict[str, Any]:
-    return {"left_aside": few(snapshot.aside)} if snapshot.aside else {}
+    return {"left_aside": shortened(snapshot.ignored_files)} if snapshot.ignored_files else {}
 
 
 def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:

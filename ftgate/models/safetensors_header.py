@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ftgate.artifacts.headers_only import MOST_HEADER
+from ftgate.artifacts.headers_only import MAX_HEADER_BYTES
 from ftgate.errors import ArtifactError
 
 BITS: Mapping[str, int] = {
@@ -74,7 +74,7 @@ def _header(file: BinaryIO, total: int) -> tuple[dict[str, Any], int]:
     if len(first) < 8:
         raise _DamagedError(f"it ends after {total} bytes")
     length = int.from_bytes(first, "little")
-    if not 2 <= length <= min(MOST_HEADER, total - 8):
+    if not 2 <= length <= min(MAX_HEADER_BYTES, total - 8):
         raise _DamagedError(f"a header of {length:,} bytes in a file of {total:,}: cut short, or of another format")
     try:
         header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_distinct)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.artifacts.snapshot import GLANCE
+from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
 from ftgate.jobs.prepare import JobDraft
@@ -88,7 +88,7 @@ class _Look(Findings):
             named = ", ".join(aside)
             self.notes.append(f"{model.reference}: left aside, neither digested nor shown to an engine: {named}")
         if not model.digest:
-            self.notes.append(f"{model.reference}: its files are too large for a glance; a run reads and digests them")
+            self.notes.append(f"{model.reference}: files too large to hash in a preflight; a run reads and hashes them")
         if own and size.context and size.context < self.settings.max_model_len:
             wanted = self.settings.max_model_len
             self.notes.append(
@@ -101,7 +101,7 @@ class _Look(Findings):
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_words(candidate)
-        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.headers_only:
+        if candidate.facts["weight_bytes"] <= PREFLIGHT_TREE_BYTES and not candidate.headers_only:
             with self.parts.problems.noted():
                 require_finite(candidate)
         else:

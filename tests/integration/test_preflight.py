@@ -71,7 +71,7 @@ def test_the_zoo_is_refused_soon_each_with_its_own_message(
 
 SCRIPT = """
 import sys, time
-from ftgate.cli import main
+from ftgate.cli.main import main
 try:
     main(sys.argv[1:])
 except SystemExit as left:
@@ -190,7 +190,7 @@ def test_70_billion_parameters_are_looked_at_in_seconds_and_little_memory(
     assert seconds < 5
     assert peak < 300 << 20
     assert document["models"]["base"]["parameters"] == 70_553_706_496
-    assert document["models"]["base"]["digest"] == "", "140 GB are not read for a glance"
+    assert document["models"]["base"]["digest"] == "", "140 GB are not read by a preflight"
     assert document["plan"]["kind"] == "one_engine"
 
 

@@ -155,7 +155,7 @@ def test_training_data_must_have_its_digest(world: World, shelf: Any) -> None:
 def test_a_folder_is_no_data_file(world: World, shelf: Any) -> None:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/"}
     world.save()
-    with pytest.raises(ArtifactError, match="where one data file is meant"):
+    with pytest.raises(ArtifactError, match="one data file is expected"):
         prepare(world.policy_path, world.manifest_path)
 
 
@@ -279,7 +279,7 @@ def test_check_imports_no_inference_library_wherever_models_lie(
     world.save()
     arguments = ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
     code = (
-        f"import sys\nfrom ftgate.cli import main\ntry:\n    main({arguments})\nexcept SystemExit as left:\n"
+        f"import sys\nfrom ftgate.cli.main import main\ntry:\n    main({arguments})\nexcept SystemExit as left:\n"
         "    assert not left.code, left.code\n"
         "assert {'huggingface_hub', 's3fs'} <= set(sys.modules)\n"
         "heavy = {'torch', 'vllm', 'transformers', 'peft'} & set(sys.modules)\nassert not heavy, heavy\n"
