@@ -11,7 +11,7 @@ from ftgate.engines.base import root_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
-from ftgate.models.tokenizer import TokenizerFacts, differences, read_words
+from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import Findings, fit
 from ftgate.preflight.hardware import Machine, free_disk
@@ -67,7 +67,7 @@ class _Look(Findings):
             self.facts[role] = ModelFacts(model.reference, model.kind)
             return
         self.sizes[role] = size = read_dimensions(root_of(model).path, root_of(model).reference)
-        self.words[role] = words = read_words(model.path)
+        self.words[role] = words = read_tokenizer(model.path)
         own = model.kind == "full"
         self.facts[role] = ModelFacts(
             reference=model.reference,

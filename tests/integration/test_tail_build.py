@@ -125,7 +125,7 @@ def test_an_adapter_named_as_the_model_is_told_from_a_broken_folder(
     adapter = write_adapter(tmp_path / "adapter")
     assert leave(*files, f"--out={tmp_path / 'suite.jsonl'}", f"--model={adapter}") == 2
     said = capsys.readouterr().err
-    assert "an adapter makes no vectors by itself" in said
+    assert "an adapter alone cannot embed texts" in said
     assert "its base" in said
 
 
@@ -136,7 +136,7 @@ def test_another_suffix_is_refused(files: list[str], tmp_path: Path, capsys: pyt
 
 def test_nothing_of_torch_is_imported(files: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom ftgate.cli import main\n"
+        "import sys\nfrom ftgate.cli.main import main\n"
         f"try:\n    main(['tail', 'build', *{files!r}, '--out', {str(tmp_path / 'x.jsonl')!r}, '--n', '5'])\n"
         "except SystemExit as left:\n    print(left.code, {'torch', 'vllm', 'transformers'} & set(sys.modules))\n"
     )

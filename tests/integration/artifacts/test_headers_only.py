@@ -153,7 +153,7 @@ def test_a_broken_number_in_a_large_adapter_is_found(
     rewritten(lambda tensors: {name: np.full_like(value, np.nan) for name, value in tensors.items()})(adapter)
     with serving(folder_site(tree(adapter))) as site:
         document = checked(world, capsys, f"{site.url}/m/")
-    assert any("holds NaN or infinity" in problem["message"] for problem in document["problems"])
+    assert any("contains NaN or infinity" in problem["message"] for problem in document["problems"])
 
 
 def test_the_holes_of_full_weights_are_not_said_to_be_numbers(
