@@ -59,7 +59,7 @@ def select_files(names: Iterable[str], skip: Sequence[str]) -> tuple[list[str], 
     return sorted(set(content) - set(ignored)), ignored
 
 
-def shortened(names: Sequence[str]) -> list[str]:
+def shorten_list(names: Sequence[str]) -> list[str]:
     """Up to ten of ``names``, then one entry that counts the rest."""
     rest = [f"and {len(names) - _MAX_LISTED:,} more"] if len(names) > _MAX_LISTED else []
     return [*names[:_MAX_LISTED], *rest]

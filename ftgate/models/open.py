@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftgate.artifacts.file_names import shortened
+from ftgate.artifacts.file_names import shorten_list
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
@@ -224,7 +224,7 @@ def _training_fact(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _ignored_fact(snapshot: Snapshot) -> dict[str, Any]:
-    return {"left_aside": shortened(snapshot.ignored_files)} if snapshot.ignored_files else {}
+    return {"left_aside": shorten_list(snapshot.ignored_files)} if snapshot.ignored_files else {}
 
 
 def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:

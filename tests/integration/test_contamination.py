@@ -209,14 +209,14 @@ def searched(world: World, content: bytes) -> dict[str, Any]:
     (world.root / "evals" / "train.jsonl").write_bytes(content)
     job: Job = prepare(world.policy_path, world.manifest_path)
     assert job.training is not None
-    return {**contamination.search(job.suites, job.training, SilentProgress())}
+    return {**contamination.scan_training_data(job.suites, job.training, SilentProgress())}
 
 
 def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
     job, said = prepare(world.policy_path, world.manifest_path), io.StringIO()
     assert job.training is not None
-    contamination.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
+    contamination.scan_training_data(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
     assert "done, 1,500 of 1,500" in said.getvalue()
 
 
@@ -254,6 +254,6 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
     for _ in range(2):
         with Journal(tmp_path / "journal.jsonl") as journal:
             respondents = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
-            found = contamination.overlaps(job, respondents)
+            found = contamination.find_overlaps(job, respondents)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
     assert passes == ["compare items with training data"]
