@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from ftgate.contamination.scan import search
+from ftgate.contamination.scan import scan_training_data
 from ftgate.datasets import read_training_texts
 from ftgate.domain import Item, Message, Suite
 from ftgate.progress import SilentProgress
@@ -67,7 +67,7 @@ def main(rows: int = ROWS) -> None:
         size, started = path.stat().st_size, time.perf_counter()
         training = read_training_texts(path)
         read, busy = time.perf_counter(), time.process_time()
-        overlap = search({"suite": suite}, training, SilentProgress())["suite"]
+        overlap = scan_training_data({"suite": suite}, training, SilentProgress())["suite"]
         seconds, busy = time.perf_counter() - read, time.process_time() - busy
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{rows:,} rows ({size / 1e9:.1f} GB), {ITEMS:,} items, {PLANTED} of them planted")

@@ -111,7 +111,7 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
     from ftgate.report.progress_bar import RichProgress
 
     _verify_whole_cache(verify_cache)
-    draft = load_all(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, glance=True))
+    draft = load_all(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, headers_only=True))
     result = preflight(draft, detect())
     if as_json:
         click.echo(preflight_json(result))
@@ -234,10 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _resolvers(progress: Progress, offline: bool, *, glance: bool = False) -> Resolvers:
+def _resolvers(progress: Progress, offline: bool, *, headers_only: bool = False) -> Resolvers:
     from ftgate.artifacts.resolve import Resolver
 
-    return lambda policy, folder: Resolver(policy.artifacts, folder, offline, progress.phase, progress.note, glance)
+    return lambda policy, folder: Resolver(
+        policy.artifacts, folder, offline, progress.phase, progress.note, headers_only
+    )
 
 
 def _verify_whole_cache(verify: bool) -> None:

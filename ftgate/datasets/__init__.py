@@ -1,4 +1,4 @@
-"""Data files: read every row, name every bad one, fingerprint what was read."""
+"""Reading data files: every row is read, every bad one reported, and the content fingerprinted."""
 
 from ftgate.datasets.builtin import dataset_paths
 from ftgate.datasets.rows import Needs

@@ -1,4 +1,4 @@
-"""Suites that come with ftgate, named ``builtin:NAME`` in a policy."""
+"""Built-in suites, named ``builtin:NAME`` in a policy."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 
 
 def builtin_suites() -> tuple[str, ...]:
-    """The names of all suites that come with ftgate, with their prefix."""
+    """The names of all built-in suites, with their prefix."""
     return tuple(sorted(f"{PREFIX}{name}" for name in PARTS))
 
 
 def dataset_paths(dataset: str, folder: Path, field: str) -> tuple[Path, ...]:
-    """Where the data that a policy calls ``dataset`` lies: the parts of a builtin suite, or a file under ``folder``.
+    """Where the data that a policy calls ``dataset`` lies: the parts of a built-in suite, or a file under ``folder``.
 
-    Raises ConfigurationError naming ``field`` when there is no such builtin suite, or a part of it is not installed.
+    Raises ConfigurationError naming ``field`` when there is no such built-in suite, or a part of it is not installed.
     """
     if not dataset.startswith(PREFIX):
         return (folder / dataset,)
     if dataset not in builtin_suites():
         raise ConfigurationError(
-            f"{field}: unknown builtin suite {dataset!r}",
-            hint=f"known are {', '.join(builtin_suites())}; or give a file of your own, relative to the policy",
+            f"{field}: unknown built-in suite {dataset!r}",
+            hint=f"use one of {', '.join(builtin_suites())}, or a file of your own, relative to the policy",
         )
     paths = tuple(FOLDER / part for part in PARTS[dataset.removeprefix(PREFIX)])
     if missing := [path.name for path in paths if not path.is_file()]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ftgate.artifacts.file_names import choose
+from ftgate.artifacts.file_names import select_files
 from ftgate.artifacts.snapshot import FileEntry, tree_digest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.errors import ConfigurationError, PublishError
@@ -165,7 +165,7 @@ def digest_in_commit(repo: GitHubRepo, tree: Mapping[str, File], skip: Sequence[
     """
     entries = files_at(tree, path, source)
     files = {}
-    for name in choose(entries, skip)[0]:
+    for name in select_files(entries, skip)[0]:
         content = repo.blob(entries[name].sha)
         pointer = _POINTER.fullmatch(content)
         files[name] = (

@@ -129,7 +129,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     for source in sources:
         if source is not None and source.source is not None:  # before the first download takes an hour
             with problems.noted():
-                resolver.refuse(source.source, source.revision)
+                resolver.check_remote(source.source, source.revision)
     problems.raise_any()
     draft = JobDraft(manifest.name, policy, measurements, problems)
     draft.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
@@ -289,7 +289,7 @@ def endpoint_judge(settings: JudgeSettings) -> Model:
 def seems_same(judge: Model, model: Model) -> bool:
     """Whether the judge seems to be ``model``: by digest, or by name for an endpoint, which has no digest."""
     if judge.kind != "endpoint":
-        return bool(judge.digest) and judge.digest == model.digest  # `ftgate check` does not digest large files
+        return bool(judge.digest) and judge.digest == model.digest  # a preflight does not hash large weights
     requested = str(judge.facts["model"]).casefold()
     judged_name = model.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # without the commit
     return bool({requested, requested.rpartition("/")[2]} & {model.name.casefold(), judged_name})

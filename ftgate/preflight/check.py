@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.artifacts.snapshot import GLANCE
+from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
-from ftgate.models.tokenizer import TokenizerFacts, differences, read_words
+from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
@@ -67,7 +67,7 @@ class _ModelChecks(CheckState):
             self.facts[role] = ModelFacts(model.reference, model.kind)
             return
         self.sizes[role] = size = read_dimensions(root_of(model).path, root_of(model).reference)
-        self.tokenizers[role] = tokenizer = read_words(model.path)
+        self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
         own = model.kind == "full"
         self.facts[role] = ModelFacts(
             reference=model.reference,
@@ -88,7 +88,7 @@ class _ModelChecks(CheckState):
             names = ", ".join(ignored)
             self.notes.append(f"{model.reference}: ignored files, not digested and not shown to an engine: {names}")
         if not model.digest:
-            self.notes.append(f"{model.reference}: files too large to digest here; a run digests them")
+            self.notes.append(f"{model.reference}: files too large to hash in a preflight; a run reads and hashes them")
         if own and size.context and size.context < self.settings.max_model_len:
             limit = self.settings.max_model_len
             self.notes.append(
@@ -101,7 +101,7 @@ class _ModelChecks(CheckState):
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_tokenizers(candidate)
-        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.headers_only:
+        if candidate.facts["weight_bytes"] <= PREFLIGHT_TREE_BYTES and not candidate.headers_only:
             with self.draft.problems.noted():
                 require_finite(candidate)
         else:

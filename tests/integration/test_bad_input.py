@@ -97,7 +97,7 @@ CASES = {
         candidate(lambda f: write_adapter(f, init_lora_weights="corda")),
         ["corda", "path_initial_model_for_weight_conversion"],
     ),
-    "adapter that is all zeros": (candidate(zeroed), ["changed nothing"]),
+    "adapter that is all zeros": (candidate(zeroed), ["changes nothing"]),
     "candidate is the base": (copied_base, ["changed nothing"]),
     "not allowed": (policy("artifacts", "allow", to=["elsewhere/*"]), ["models/base", "allow"]),
     "wrong digest": (

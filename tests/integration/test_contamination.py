@@ -209,14 +209,14 @@ def searched(world: World, content: bytes) -> dict[str, Any]:
     (world.root / "evals" / "train.jsonl").write_bytes(content)
     job: Job = load_job(world.policy_path, world.manifest_path)
     assert job.training is not None
-    return {**decide.search(job.suites, job.training, SilentProgress())}
+    return {**decide.scan_training_data(job.suites, job.training, SilentProgress())}
 
 
 def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
     job, said = load_job(world.policy_path, world.manifest_path), io.StringIO()
     assert job.training is not None
-    decide.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
+    decide.scan_training_data(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
     assert "done, 1,500 of 1,500" in said.getvalue()
 
 

@@ -123,7 +123,7 @@ def test_it_is_published_and_verified(five: World, hub: FakeGitHub, refuses: int
         assert text == policy, "what is decided again is decided under the base branch's policy"
         return lambda folder: decide_again(folder, five.policy_path, five.root / "redone", SilentProgress())
 
-    effects = replace(scene.effects(), redo=redo)
+    effects = replace(scene.effects(), decide_again=redo)
     assert int(publish_results(effects, [five.root / "out"])) == code, scene.said
     status = hub.status_of(head)
     assert status is not None

@@ -190,7 +190,7 @@ def test_70_billion_parameters_are_looked_at_in_seconds_and_little_memory(
     assert seconds < 5
     assert peak < 300 << 20
     assert document["models"]["base"]["parameters"] == 70_553_706_496
-    assert document["models"]["base"]["digest"] == "", "140 GB are not read for a glance"
+    assert document["models"]["base"]["digest"] == "", "140 GB are not read by a preflight"
     assert document["plan"]["kind"] == "one_engine"
 
 

@@ -125,7 +125,7 @@ def test_an_adapter_named_as_the_model_is_told_from_a_broken_folder(
     adapter = write_adapter(tmp_path / "adapter")
     assert leave(*files, f"--out={tmp_path / 'suite.jsonl'}", f"--model={adapter}") == 2
     said = capsys.readouterr().err
-    assert "an adapter makes no vectors by itself" in said
+    assert "an adapter alone cannot embed texts" in said
     assert "its base" in said
 
 

@@ -97,24 +97,24 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"numeric": "1"}, "numeric must be a number, found '1'"),
         ({"numeric": True}, "must be a number"),
         ({"numeric": float("inf")}, "must be a number"),
-        ({"numeric": 1, "tolerance": -1}, "tolerance must be a number from 0"),
-        ({"exact": "a", "tolerance": 1}, "tolerance goes with numeric alone"),
+        ({"numeric": 1, "tolerance": -1}, "tolerance must be a number of at least 0"),
+        ({"exact": "a", "tolerance": 1}, "tolerance works with numeric only"),
         ({"exact": ""}, "exact must be a text"),
         ({"contains": []}, "must be a text or a list of texts"),
         ({"contains_all": "a"}, "must be a list of texts"),
         ({"contains_all": ["a", []]}, "must be a text or a list of texts"),
-        ({"regex": "("}, "is no pattern"),
-        ({"json_schema": {"type": "thing"}}, "is no JSON Schema"),
-        ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "refer to parts of itself alone"),
-        ({"json_schema": {"items": {"patternProperties": {"a": {}}}}}, "must do without patternProperties"),
-        ({"json_schema": {"items": {"pattern": "("}}}, "holds a pattern that is no pattern"),
+        ({"regex": "("}, "is not a valid pattern"),
+        ({"json_schema": {"type": "thing"}}, "is not a valid JSON Schema"),
+        ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "only refer to itself"),
+        ({"json_schema": {"items": {"patternProperties": {"a": {}}}}}, "must not use patternProperties"),
+        ({"json_schema": {"items": {"pattern": "("}}}, "contains a pattern that is not a valid pattern"),
         ({"constraints": {}}, "must be an object"),
         ({"constraints": {"length": 3}}, "unknown rule 'length'"),
         ({"constraints": {"words": [5, 2]}}, "rule words must be"),
         ({"constraints": {"words": [None, None]}}, "rule words must be"),
         ({"constraints": {"case": "title"}}, "must be lower or upper"),
         ({"constraints": {"includes": ["."]}}, "must be a list of words"),
-        ({"constraints": {"only_lines": "["}}, "is no pattern"),
+        ({"constraints": {"only_lines": "["}}, "is not a valid pattern"),
         ({"constraints": {"only_lines": 5}}, "must be a pattern"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
         ({"constraints": {"patterns": "a"}}, "rule patterns must be a list of patterns"),
@@ -139,7 +139,7 @@ def test_a_pattern_in_a_schema_that_explodes_is_no_verdict() -> None:
 
 
 def test_json_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.scoring.checks.MOST_JSON_CHARACTERS", 1000)
+    monkeypatch.setattr("ftgate.scoring.checks.MAX_JSON_CHARACTERS", 1000)
     assert list(json_values("[1, x " * 20 + '{"a": 1}')) == [{"a": 1}]
     assert list(json_values("[1, x " * 400 + '{"a": 1}')) == []
     assert list(json_values('["' + "x" * 2000 + " {}")) == []
