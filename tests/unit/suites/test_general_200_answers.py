@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from ftgate import suites
 from ftgate.datasets.builtin import builtin_suites
 from ftgate.scoring.checks import meets
-from ftgate.scoring.text import normal
+from ftgate.scoring.text import normalized
 
 FOLDER = Path(suites.__file__).parent
 CARD = (FOLDER / "general-200.md").read_text(encoding="utf-8")
@@ -74,7 +74,7 @@ def test_no_answer_occurs_twice_in_its_row_or_has_blanks_around_it() -> None:
 
 
 def test_most_right_answers_are_in_other_words_than_the_reference() -> None:
-    same = [normal(text) == normal(ROWS[name]["answer"]) for name, text, kind in ANSWERS if kind == "right"]
+    same = [normalized(text) == normalized(ROWS[name]["answer"]) for name, text, kind in ANSWERS if kind == "right"]
     assert np.mean(same) < 0.1
     assert not [name for name, text, kind in ANSWERS if kind == "wrong" and text == ROWS[name]["answer"]]
 
@@ -98,7 +98,10 @@ def test_rules_agree_with_the_known_answers_of_each_kind(kind: str) -> None:
 
 
 def test_likeness_to_the_reference_does_not_tell_right_from_wrong() -> None:
-    assert told_apart([float(normal(text) == normal(ROWS[name]["answer"])) for name, text, _ in ANSWERS]) < MOST_TOLD
+    assert (
+        told_apart([float(normalized(text) == normalized(ROWS[name]["answer"])) for name, text, _ in ANSWERS])
+        < MOST_TOLD
+    )
     likeness = [rouge_l(text, ROWS[name]["answer"]) for name, text, _ in ANSWERS]
     assert told_apart(likeness) < MOST_TOLD
     assert f"ROC curve of ROUGE-L: {roc_auc_score(RIGHT, likeness):.2f}" in CARD
