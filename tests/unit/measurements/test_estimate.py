@@ -161,7 +161,7 @@ def test_no_items_are_named_too() -> None:
 
 
 def test_scores_of_other_items_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"base has shape \(200,\): one entry for each of 50 items"):
+    with pytest.raises(ValueError, match=r"base has shape \(200,\): expected one entry for each of 50 items"):
         PairedScores.exact(items(50), np.ones(200), np.ones(200), binary=True)
     with pytest.raises(ValueError, match=r"candidate has shape \(49,\)"):
         PairedScores.exact(items(50), np.ones(50), np.ones(49), binary=True)

@@ -118,7 +118,7 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"constraints": {"only_lines": 5}}, "must be a pattern"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
         ({"constraints": {"patterns": "a"}}, "rule patterns must be a list of patterns"),
-        ({"constraints": {"without_patterns": ["a", "("]}}, "rule without_patterns is no pattern"),
+        ({"constraints": {"without_patterns": ["a", "("]}}, "rule without_patterns is not a valid pattern"),
         ({"constraints": {"each_line": {"length": 3}}}, "rule each_line has an unknown rule 'length'"),
     ],
 )
