@@ -76,7 +76,7 @@ def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun
     Each look would otherwise cost a start of either engine. What is asked in vain, when the run stops early, is at most
     the base's half of what early stopping saves; a run that is cut short does not lose it, nor does the next candidate.
     """
-    if models.in_turn((job.base, job.candidate)):
+    if models.needs_swap((job.base, job.candidate)):
         questions = [q for run in runs for item in run.every_item() for q in run.questions(item)]
         models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
 
@@ -87,7 +87,7 @@ def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun])
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
     # Where models take turns, whatever concerns the base alone comes before the change.
-    base_first = models.in_turn((job.base, job.candidate))
+    base_first = models.needs_swap((job.base, job.candidate))
     a_a = aa_test(job, models, runs) if base_first else None
     effect = adapter_effect(models, job.base, job.candidate, items)
     return {"adapter_effect": effect, "a_a": a_a or aa_test(job, models, runs)}

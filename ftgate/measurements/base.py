@@ -155,7 +155,7 @@ def share_unknown(scored: PairedScores) -> str | None:
     The estimate takes the middle for such a score, which is nobody's result: without this bound, scores that nobody
     knows could pass under the rule that looks at the estimate alone.
     """
-    unknown = [item.id for item, known in zip(scored.items, scored.known, strict=True) if not known]
+    unknown = [item.id for item, known in zip(scored.items, scored.is_exact, strict=True) if not known]
     if len(unknown) <= 0.01 * len(scored.items):
         return None
     return (

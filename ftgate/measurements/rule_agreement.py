@@ -23,7 +23,7 @@ def rule_agreement(evidence: Evidence) -> tuple[tuple[Slice, ...], dict[str, Any
     """
     graded = [i for i, pair in enumerate(evidence.pairs) if evidence.scored.graded[i] and pair.item.check is not None]
     ruled = score_pairs(lambda _: "check", [evidence.pairs[i] for i in graded])
-    known = np.flatnonzero(ruled.known)
+    known = np.flatnonzero(ruled.is_exact)
     if len(known) < 2:
         return (), {}
     right, grades = ruled.subset(known), evidence.scored.subset(graded).subset(known)
