@@ -46,13 +46,8 @@ def new_waiver(
         raise ConfigurationError(
             f"--days {days} is not between 1 and {LONGEST_DAYS}", hint=f"a waiver lasts at most {LONGEST_DAYS} days"
         )
-    judged = [
-        (record, entry)
-        for record in records
-        if record.kind == "run" and record.head == head
-        for entry in record.models
-        if entry.candidate == candidate
-    ]
+    runs = [record for record in records if record.kind == "run" and record.head == head]
+    judged = [(record, entry) for record in runs for entry in record.models if entry.candidate == candidate]
     if not judged:
         raise ConfigurationError(
             f"the ledger has no verdict on {candidate[:19]}… at {head[:7]}",
