@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story events test lint simulate container bench install install-dev lock clean
+.PHONY: help demo story events test lint simulate container bench install install-dev lock clean docs reference
 
 # Without compiled files every process would compile PyTorch, transformers and vLLM anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,6 +20,8 @@ help: ## list these commands
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
 	@echo "make events     write docs/github-events.md again from recorded jobs"
+	@echo "make docs       build the documentation as a site in site/, and check it"
+	@echo "make reference  write docs/policy.md and the tree in CONTRIBUTING.md again"
 	@echo "make lock       resolve the dependencies again (ARGS=--upgrade for newer versions)"
 	@echo "make clean      remove .venv, caches and results"
 
@@ -42,6 +44,12 @@ story: install-dev
 events: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m support.github.table > docs/github-events.md
 
+docs: install-dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS) && echo "open site/index.html"
+
+reference: install-dev
+	@PYTHONPATH=. $(BIN)/python scripts/reference.py
+
 # All four speak, so that one run names everything.
 lint: install-dev
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
@@ -62,4 +70,4 @@ lock: install-dev
 	@$(BIN)/python scripts/lock.py $(ARGS)
 
 clean:
-	rm -rf .venv build dist $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist site $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""Every type that more than one part of ftgate shares. All are frozen; none does any work beyond naming itself."""
+"""The types that several parts of ftgate share. All are immutable values without behaviour."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Role = Literal["system", "user", "assistant"]
 
 
 class ExitCode(IntEnum):
-    """What the process tells its caller. A failure of the gate never reads as an opinion about the model."""
+    """The exit codes of the command line. A failure of the gate has codes of its own, apart from BLOCK and HOLD."""
 
     ALLOW = 0
     BLOCK = 1
@@ -29,18 +29,18 @@ class ExitCode(IntEnum):
 
 
 class Leaning(StrEnum):
-    """What an undecided measurement looks like so far."""
+    """Which way an undecided measurement points."""
 
     LIKELY_TO_FAIL = "likely to fail"
     """The estimate itself is beyond the limit."""
     SUSPECT = "suspect"
-    """The estimate is within the limit, but that something was lost is sure."""
+    """The estimate is within the limit, but a loss is statistically certain."""
     UNDERPOWERED = "underpowered"
-    """Nothing is shown to be lost: there is too little evidence to rule it out."""
+    """No loss is shown, but there is too little data to rule one out."""
 
 
 class Verdict(StrEnum):
-    """The one word of a run."""
+    """The outcome of a run."""
 
     ALLOW = "allow"
     BLOCK = "block"
@@ -48,12 +48,12 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The process exit code that stands for this verdict."""
+        """The exit code for this verdict."""
         return {"allow": ExitCode.ALLOW, "block": ExitCode.BLOCK, "hold": ExitCode.HOLD}[self.value]
 
 
 class Status(StrEnum):
-    """What one measurement found."""
+    """The outcome of one measurement."""
 
     PASS = "pass"  # noqa: S105
     WARN = "warn"
@@ -72,12 +72,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example of a suite: a conversation that ends with a user turn, and what is known about a right answer.
+    """One example of a suite: a conversation that ends with a user turn, and how its answers are scored.
 
     ``answer`` is the reference text; for an item with ``choices`` it is one of them, word for word. ``tags`` are the
     user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
-    that the item was drawn with, if items are not independent. ``check`` is a rule that tells right answers from wrong
-    ones (:mod:`ftgate.scoring.checks`). ``line`` is where it stood in its file.
+    that the item was sampled with, where items are not independent. ``check`` is a rule that decides whether an answer
+    is right (:mod:`ftgate.scoring.checks`). ``line`` is its line number in the file.
     """
 
     id: str
@@ -91,13 +91,13 @@ class Item:
 
     @property
     def user_text(self) -> str:
-        """All user turns, joined by line breaks: what embeddings and overlap checks read."""
+        """All user turns, joined by line breaks: the text for embeddings and overlap checks."""
         return "\n".join(m.content for m in self.messages if m.role == "user")
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The items of one data file, in file order, and the fingerprint of their content."""
+    """The items of one data file, in file order, and the SHA-256 of their content."""
 
     name: str
     items: tuple[Item, ...]
@@ -107,13 +107,13 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One prompt, without saying which model is asked.
+    """One prompt, for whichever model is asked.
 
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
-    nothing else; without, it decodes up to ``max_tokens``, greedily or, with a ``temperature``, by draws from the whole
-    distribution that ``seed`` fixes. ``part`` tells several questions about one item apart (option rotations, judge
-    criteria); ``repeat`` asks the same thing again on purpose, past the store. Where ``untrusted``, the messages hold
-    text of strangers, which an engine must not read as its model's control tokens.
+    nothing; without, it generates up to ``max_tokens``, greedily or, with a ``temperature``, by sampling from the
+    whole distribution with ``seed``. ``part`` distinguishes several questions about one item (option rotations, judge
+    criteria). A ``repeat`` above 0 asks again instead of taking the answer from the journal. ``untrusted`` marks
+    messages with text from strangers, which an engine must not parse as its model's control tokens.
     """
 
     measurement: str
@@ -128,7 +128,7 @@ class Question:
     seed: int = 0
 
     def content(self) -> dict[str, Any]:
-        """What the model's answer depends on, and nothing else: the part of a question that is content-addressed."""
+        """The fields that the answer depends on: they make up the question's content address."""
         return {
             "messages": [[m.role, m.content] for m in self.messages],
             "options": list(self.options),
@@ -180,7 +180,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One item and what both models said to its questions, in the order of the measurement's plan."""
+    """One item and both models' answers to its questions, in the order of the measurement's plan."""
 
     item: Item
     base: tuple[Answer, ...]
@@ -189,9 +189,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class JudgeValidation:
-    """Whether a judge has earned its vote: how well it tells known-good from known-bad answers.
+    """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
-    ``unparseable`` is the share of first replies that were no grade; ``kinds`` the mean grade of each kind of specimen.
+    ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
     """
 
     fit: bool
@@ -211,9 +211,9 @@ class JudgeValidation:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A part of a measurement, which informs and decides nothing.
+    """The result on a subset of a measurement's items. It is for information: no decision rests on it.
 
-    ``status`` is "worse" or "beyond" (the limit) where that is sure, given how many parts were tested, else empty.
+    ``status`` is "worse", "beyond" (the limit) or empty, corrected for the number of slices that were tested.
     """
 
     name: str
@@ -227,13 +227,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a measurement estimated, before anyone decides.
+    """The result of a measurement before the decision.
 
     ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
-    increases, ``down`` for gains. ``limit`` is what the change must stay on the good side of; ``warn_limit`` turns a
-    pass into a warning. The reasons in ``cannot_pass`` forbid a pass but not a block; ``invalid_reason`` forbids both.
-    ``least_n`` is the number of items below which no pass is possible, ``needed_n`` about how many would settle an
-    undecided estimate. ``about`` names the items that count where not all that were asked do (the tail).
+    increases, ``down`` for gains. The change must stay on the good side of ``limit``; a pass that reaches
+    ``warn_limit`` is a warning. With reasons in ``cannot_pass`` the measurement may block but not pass; with an
+    ``invalid_reason`` it may do neither. ``least_n`` is the smallest number of items with which it can pass,
+    ``needed_n`` about how many would settle an undecided estimate. ``about`` names the items that count, where they
+    are fewer than those that were asked (the tail).
     """
 
     measurement: str
@@ -259,23 +260,23 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A claim and what was decided about it."""
+    """An estimate and the decision on it."""
 
-    claim: Estimate
+    estimate: Estimate
     status: Status
     reason: str
     leaning: Leaning | None = None
-    """Where an undecided claim seems to go; None for a decided one, and where nothing can be estimated."""
+    """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
 
     @property
     def settled(self) -> bool:
-        """Whether it was decided one way or the other; more items would not be asked for."""
+        """Whether it was decided, so that more items would change nothing."""
         return self.status in (Status.PASS, Status.WARN, Status.BLOCK)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What a reader needs to repeat the run: names, versions, device and every setting that can move a number."""
+    """What it takes to repeat a run: versions, device and every setting that can change a result."""
 
     kind: str
     versions: Mapping[str, str]

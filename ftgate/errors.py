@@ -1,4 +1,4 @@
-"""Every way in which ftgate itself can fail, with what the reader of a log can do about it."""
+"""The errors that ftgate raises. Each says what went wrong and what to do about it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 
 class FtgateError(Exception):
-    """A failure that a person can act on.
+    """An error that the user can act on.
 
     ``message`` says what was wrong and where (the value, the file and line, or the field); ``hint`` says what to do.
-    The command line prints both and exits with ``exit_code``; it never prints a traceback for one of these.
+    The command line prints both, without a traceback, and exits with ``exit_code``.
     """
 
     exit_code = 3
@@ -31,7 +31,7 @@ class ConfigurationError(FtgateError):
 
 
 class SeveralError(ConfigurationError):
-    """Several problems that were found in one go. Leaves with 2 if any of them is a matter of configuration."""
+    """Several problems, reported together. Exit code 2 if any of them is a configuration error."""
 
     def __init__(self, problems: Sequence[FtgateError]) -> None:
         lines = [f"{n}. {p.message}" + (f"\nwhat to do: {p.hint}" if p.hint else "") for n, p in enumerate(problems, 1)]
@@ -43,24 +43,24 @@ class SeveralError(ConfigurationError):
 
 
 class Problems:
-    """Collects what is wrong, so that a person learns all of it at once."""
+    """Collects errors, so that the user sees all of them at once."""
 
     def __init__(self) -> None:
         self.found: list[FtgateError] = []
 
     @contextmanager
     def noted(self) -> Iterator[None]:
-        """Note the error that ends the body, if one does, and go on after it."""
+        """Collect an error that the body raises, and continue after the body."""
         try:
             yield
         except SeveralError as several:
             self.found += several.problems
         except FtgateError as error:
-            if error.message not in [known.message for known in self.found]:
+            if error.message not in [earlier.message for earlier in self.found]:
                 self.found.append(error)
 
     def raise_any(self) -> None:
-        """Raise what was noted: one error as itself, several as one."""
+        """Raise what was collected: a single error as it is, several as a SeveralError."""
         if len(self.found) == 1:
             raise self.found[0] from None
         if self.found:
@@ -76,19 +76,15 @@ class ArtifactError(ConfigurationError):
 
 
 class DownloadError(FtgateError):
-    """A file could not be fetched or kept: network, server or disk. Exit code 3: this says nothing about the model."""
+    """A file could not be fetched or stored: network, server or disk. Exit code 3; no verdict about the model."""
 
 
 class EngineError(FtgateError):
-    """The inference engine could not start or could not answer. Exit code 3: this says nothing about the model."""
-
-
-class JudgeError(FtgateError):
-    """The judge could not be reached or could not be read. Exit code 3."""
+    """The inference engine could not start or could not answer. Exit code 3; no verdict about the model."""
 
 
 class ControlError(FtgateError):
-    """A control that must hold before any verdict did not hold. Exit code 3."""
+    """A control that every verdict depends on failed. Exit code 3."""
 
 
 class StoreError(FtgateError):
@@ -96,4 +92,4 @@ class StoreError(FtgateError):
 
 
 class PublishError(FtgateError):
-    """The platform could not be reached, or refused what the publisher needs. Exit code 3."""
+    """GitHub could not be reached, or refused a request of the publisher. Exit code 3."""

@@ -1,4 +1,4 @@
-"""How work tells that it goes on: the protocol, and the one that says nothing. report/progress_bar shows it."""
+"""The protocol for reporting progress, and an implementation that prints nothing. report/progress_bar prints."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ Advance = Callable[[int], None]
 
 
 class Progress(Protocol):
-    """Told about phases as they begin, advance and end."""
+    """Receives the begin, the steps and the end of each phase."""
 
     seconds: dict[str, float]
     """Time spent in each phase so far; phases of the same name are added up."""
 
     def phase(self, name: str, total: int | None) -> AbstractContextManager[Advance]:
-        """A phase of ``total`` steps (None: unknown). It gives a function to call with the number of steps done."""
+        """A phase of ``total`` steps (None: unknown). Yields a function to call with the number of steps done."""
         ...
 
     def note(self, text: str) -> None:
-        """One line about what happens next."""
+        """Print one line about what happens next."""
         ...
 
 
 class SilentProgress:
-    """Says nothing and remembers how long everything took."""
+    """Prints nothing; records the time of each phase."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.seconds: dict[str, float] = {}

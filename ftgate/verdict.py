@@ -1,4 +1,4 @@
-"""From estimates to decisions: three ways for each measurement, one word for the run. Pure."""
+"""From estimates to decisions: pass, block or inconclusive for each measurement, one verdict for the run. Pure."""
 
 from __future__ import annotations
 
@@ -11,54 +11,54 @@ from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
 from ftgate.stats.power import needed_n
 
 
-def assess(claim: Estimate, evidence: EvidenceSettings) -> Finding:
+def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
-    With ``rule: interval``: block when the whole interval lies beyond the limit; pass when it lies within, and nothing
-    speaks against a pass; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
-    With ``rule: point`` the bare estimate is compared with the limit. A void claim is inconclusive under either rule.
+    With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
+    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
+    With ``rule: point`` the estimate alone is compared with the limit. An invalid estimate is inconclusive under both.
     """
-    if claim.invalid_reason is not None:
-        return Finding(claim, Status.INCONCLUSIVE, claim.invalid_reason)
-    if not math.isfinite(claim.change):
-        return Finding(claim, Status.INCONCLUSIVE, "there is no estimate to decide on")
-    sign = 1.0 if claim.worse == "up" else -1.0
-    low, high = sorted(sign * bound for bound in claim.interval)
-    change, limit = sign * claim.change, sign * claim.limit
+    if estimate.invalid_reason is not None:
+        return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
+    if not math.isfinite(estimate.change):
+        return Finding(estimate, Status.INCONCLUSIVE, "there is no estimate")
+    sign = 1.0 if estimate.worse == "up" else -1.0
+    low, high = sorted(sign * bound for bound in estimate.interval)
+    change, limit = sign * estimate.change, sign * estimate.limit
     if evidence.rule == "point":
         # A drop equal to the limit is still allowed; a gain must exceed the least gain asked for.
-        beyond, within = change > limit or (claim.worse == "down" and change == limit), True
+        beyond, within = change > limit or (estimate.worse == "down" and change == limit), True
     else:
         beyond, within = low > limit, high < limit
     if beyond:
-        return Finding(claim, Status.BLOCK, _sentence(claim, "is beyond", evidence))
+        return Finding(estimate, Status.BLOCK, _sentence(estimate, "is beyond", evidence))
     if not within:
-        claim, leaning = _with_needed(claim), _leaning(change, low, limit)
-        return Finding(claim, Status.INCONCLUSIVE, f"{_undecided(claim)} ({_LEANINGS[leaning]})", leaning)
-    if claim.cannot_pass and evidence.rule == "interval":
-        claim = _with_needed(claim)
-        return Finding(claim, Status.INCONCLUSIVE, "; ".join(claim.cannot_pass), _leaning(change, low, limit))
-    if claim.warn_limit is not None and change >= sign * claim.warn_limit:
-        reason = _sentence(claim, "is within", evidence)
-        reason += f", but the estimate reaches the warning limit {_amount(claim, claim.warn_limit)}"
-        return Finding(claim, Status.WARN, reason)
-    return Finding(claim, Status.PASS, _sentence(claim, "is within", evidence))
+        estimate, leaning = _with_needed(estimate), _leaning(change, low, limit)
+        return Finding(estimate, Status.INCONCLUSIVE, f"{_undecided(estimate)} ({_LEANINGS[leaning]})", leaning)
+    if estimate.cannot_pass and evidence.rule == "interval":
+        estimate = _with_needed(estimate)
+        return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
+    if estimate.warn_limit is not None and change >= sign * estimate.warn_limit:
+        reason = _sentence(estimate, "is within", evidence)
+        reason += f", but the estimate reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
+        return Finding(estimate, Status.WARN, reason)
+    return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
 
 def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
-    Block if any measurement blocks. Allow only if every one passes or warns: an intersection-union test, so no
-    correction for several measurements is due (Berger 1982). Otherwise hold, or block where the policy says so.
+    Block if any measurement blocks. Allow only if every one passes or warns: this is an intersection-union test, which
+    needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says so.
     """
     blocked = [f for f in findings if f.status is Status.BLOCK]
-    open_ = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
+    undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
     warned = [f for f in findings if f.status is Status.WARN]
     if blocked:
-        return Verdict.BLOCK, tuple(_reason(f) for f in [*blocked, *open_])
-    if open_:
+        return Verdict.BLOCK, tuple(_reason(f) for f in [*blocked, *undecided])
+    if undecided:
         verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
-        return verdict, tuple(_reason(f) for f in open_)
+        return verdict, tuple(_reason(f) for f in undecided)
     if not findings:
         return Verdict.HOLD, ("nothing was measured",)
     return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
@@ -66,55 +66,55 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
 
 _LEANINGS = {
     Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is beyond the limit",
-    Leaning.SUSPECT: "suspect: a loss is shown, though perhaps within the limit",
-    Leaning.UNDERPOWERED: "underpowered: no loss is shown, but too little was asked to rule one out",
+    Leaning.SUSPECT: "suspect: there is a loss, though perhaps within the limit",
+    Leaning.UNDERPOWERED: "underpowered: no loss is shown, but there are too few items to rule one out",
 }
 
 
 def _leaning(change: float, low: float, limit: float) -> Leaning:
-    """Where an undecided claim seems to go. All three count harm upwards, from no change at 0."""
+    """Which way an undecided estimate points. In all three arguments harm is positive and 0 is no change."""
     if change >= limit:
         return Leaning.LIKELY_TO_FAIL
     return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
-def _with_needed(claim: Estimate) -> Estimate:
-    """The claim with the number of items that would settle it, if its estimate stayed where it is."""
-    if claim.n < 1 or claim.needed_n is not None:
-        return claim
-    low, high = claim.interval
-    guess = needed_n(claim.n, claim.change, low, high, claim.limit, least=claim.least_n)
-    return replace(claim, needed_n=guess if guess and guess > claim.n else None)
+def _with_needed(estimate: Estimate) -> Estimate:
+    """``estimate`` with the number of items that would settle it, if its change stayed the same."""
+    if estimate.n < 1 or estimate.needed_n is not None:
+        return estimate
+    low, high = estimate.interval
+    guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
+    return replace(estimate, needed_n=guess if guess and guess > estimate.n else None)
 
 
 def _reason(finding: Finding) -> str:
-    return f"{finding.claim.measurement}: {finding.reason}"
+    return f"{finding.estimate.measurement}: {finding.reason}"
 
 
-def _amount(claim: Estimate, value: float) -> str:
-    """A value in the words of the claim's unit: a calibration error as it is, gains in points, drops in percent."""
+def _amount(estimate: Estimate, value: float) -> str:
+    """``value`` in the estimate's unit: ECE as a plain number, gains in percentage points, drops in percent."""
     if not math.isfinite(value):
         return "unbounded"
-    if claim.unit.startswith("ECE"):
+    if estimate.unit.startswith("ECE"):
         return f"{value:+.3f}"
-    return f"{100 * value:+.1f} p.p." if claim.worse == "down" else f"{100 * value:.1f} %"
+    return f"{100 * value:+.1f} p.p." if estimate.worse == "down" else f"{100 * value:.1f} %"
 
 
-def _sentence(claim: Estimate, relation: str, evidence: EvidenceSettings) -> str:
-    low, high = claim.interval
-    shown = f"{claim.unit} {_amount(claim, claim.change)}"
+def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> str:
+    low, high = estimate.interval
+    text = f"{estimate.unit} {_amount(estimate, estimate.change)}"
     if evidence.rule == "interval":
-        shown += f" [{_amount(claim, low)}, {_amount(claim, high)}]"
-    limit = f"the limit {_amount(claim, claim.limit)}"
-    if claim.worse == "down":
+        text += f" [{_amount(estimate, low)}, {_amount(estimate, high)}]"
+    limit = f"the limit {_amount(estimate, estimate.limit)}"
+    if estimate.worse == "down":
         relation = {"is beyond": "stays below", "is within": "is above"}[relation]
-    return f"{shown} {relation} {limit}"
+    return f"{text} {relation} {limit}"
 
 
-def _undecided(claim: Estimate) -> str:
-    low, high = claim.interval
-    shown = f"{claim.unit} {_amount(claim, claim.change)} [{_amount(claim, low)}, {_amount(claim, high)}]"
-    text = f"{shown} straddles the limit {_amount(claim, claim.limit)}"
-    if claim.needed_n:
-        text += f"; about {claim.needed_n} items would settle it (this run had {claim.n})"
+def _undecided(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
+    text += f" straddles the limit {_amount(estimate, estimate.limit)}"
+    if estimate.needed_n:
+        text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
     return text

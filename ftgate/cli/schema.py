@@ -34,7 +34,7 @@ def _name_measurements(schema: dict[str, Any]) -> None:
         properties[measurement.name] = {"$ref": f"#/$defs/{measurement.__name__}"}
     schema["properties"]["measurements"] = {
         "type": "object",
-        "description": "One section for each measurement that gates.",
+        "description": Policy.model_fields["measurements"].description,
         "properties": properties,
         "additionalProperties": False,
         "minProperties": 1,

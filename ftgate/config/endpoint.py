@@ -43,22 +43,22 @@ def on_this_machine(host: str) -> bool:
 
 
 class EndpointSettings(Section):
-    """How an endpoint is asked. Of all this only ``samples`` can move a number."""
+    """How an endpoint is asked. Only `samples` can change a result; the rest sets pace and cost."""
 
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
-    """Name of the environment variable that holds the key, in capitals. Without one no key is sent."""
+    """Name of the environment variable that holds the key, in capitals. Without it no key is sent."""
     samples: int = Field(default=10, ge=8, le=128)
-    """Replies counted for each question at temperature 1, where the server gives no log-probabilities."""
+    """Replies sampled per question at temperature 1, if the server gives no log-probabilities."""
     concurrency: int = Field(default=8, ge=1, le=256)
-    """Most requests in flight at once."""
+    """Maximum number of requests in flight."""
     timeout: float = Field(default=60.0, gt=0, le=3600)
-    """Seconds until a request counts as failed."""
+    """Seconds after which a request counts as failed."""
     max_retries: int = Field(default=5, ge=0, le=20)
-    """How often a request is sent again after a timeout, a broken connection, or status 408, 409, 429 or 5xx."""
+    """Retries after a timeout, a broken connection, or status 408, 409, 429 or 5xx."""
     requests_per_minute: float | None = Field(default=None, gt=0, le=1_000_000)
-    """Most requests in a minute, retries included; None sets no pace."""
+    """Maximum number of requests per minute, retries included; by default unlimited."""
     request_budget: int | None = Field(default=None, ge=1)
-    """Most requests in one run, retries included; what was answered by then is kept for the next run."""
+    """Maximum number of requests in one run, retries included; answers received so far are kept for the next run."""
 
 
 Address = Annotated[str, AfterValidator(checked_address)]

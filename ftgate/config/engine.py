@@ -12,17 +12,21 @@ EngineKind = Literal["vllm", "transformers", "scripted"]
 
 
 class EngineSettings(Section):
-    """How models are run. The same settings serve base and candidate, so that only the weights differ."""
+    """How models are run. Base and candidate run with the same settings, so that only the weights differ."""
 
     kind: EngineKind = "vllm"
-    """``vllm`` for use; ``transformers`` is the slow, independent reference; ``scripted`` plays back for tests."""
+    """`vllm` for real runs; `transformers` is a slow, independent reference; `scripted` plays back answers in tests."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Data type of weights and activations; `auto` takes the one in the model's config.json."""
     max_model_len: int = Field(default=4096, ge=16, le=1_048_576)
-    """Longest prompt plus answer, in tokens."""
+    """Longest prompt plus answer, in tokens. A longer prompt counts as an item without an answer."""
     seed: int = Field(default=0, ge=0)
+    """Seed of the engine. Questions that sample have a seed each, from `evidence.seed`."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
+    """Share of the GPU's memory that one engine may use."""
     tensor_parallel_size: int = Field(default=1, ge=1)
+    """Number of GPUs that a model is split across."""
     max_num_seqs: int | None = Field(default=None, ge=1)
-    """Most requests in flight at once; None leaves it to the engine."""
+    """Maximum number of requests in flight; by default the engine's own."""
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
-    """Most tokens in one forward pass; None leaves it to the engine."""
+    """Maximum number of tokens in one forward pass; by default the engine's own."""

@@ -14,24 +14,28 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Source(Section):
-    """Where something lies, and optionally proof of what it must be."""
+    """Where a model or data set is stored, and optionally what its content must be."""
 
     source: str = Field(min_length=1)
-    """A folder or file relative to the manifest, or hf://, s3://, gs://, az://, https://, oci:// or github://."""
+    """A folder or file, relative to the file that names it, or `hf://`, `s3://`, `gs://`, `az://`, `https://`, `oci://`
+    or `github://`."""
     revision: Revision | None = None
-    """Full commit of a hub reference."""
+    """Commit of a `hf://` reference, all 40 hex digits."""
     digest: Digest | None = None
-    """Tree digest that the snapshot must have; of training data, the SHA-256 of the file."""
+    """Tree digest (`sha256:…`) that the files must have; for training data, the SHA-256 of the file."""
 
 
 class Manifest(Section):
     """The whole manifest file."""
 
     name: str = Field(min_length=1, max_length=100)
+    """What reports call the candidate."""
     base: Source
+    """The model that the candidate was trained from: full weights."""
     candidate: Source
+    """The fine-tuned model: a LoRA adapter or full weights."""
     training_data: Source | None = None
-    """For the distance of queries from it, and to leave out items that were trained on."""
+    """What the candidate was trained on: needed to find the tail, and to exclude items that were trained on."""
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -16,22 +16,22 @@ from ftgate.domain import digest_of
 
 
 class JudgeSettings(EndpointSettings):
-    """Who grades free-form answers: local weights (``source``), or a model behind an ``endpoint``."""
+    """The model that grades free-form answers: local weights (`source`), or a model behind an `endpoint`."""
 
     source: str | None = Field(default=None, min_length=1)
-    """Reference of the judge's weights: a local folder relative to the policy file, or hf://, s3:// and so on."""
+    """The judge's weights: a folder relative to the policy, or `hf://`, `s3://` and so on. Give this or `endpoint`."""
     revision: Revision | None = None
-    """Full commit of a hub reference."""
+    """Commit of a `hf://` reference, all 40 hex digits."""
     digest: Digest | None = None
-    """Tree digest (`sha256:…`) that the judge must have."""
+    """Tree digest (`sha256:…`) that the judge's files must have."""
     engine: EngineSettings | None = None
-    """Engine settings for the judge alone; by default the policy's engine section."""
+    """Engine settings for the judge only; by default the policy's `engine` section."""
     endpoint: Address | None = None
-    """Address of an OpenAI-compatible server, as in ``https://host/v1``; plain http only on this machine."""
+    """Address of an OpenAI-compatible server, such as `https://host/v1`; plain http only on this machine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """The endpoint's name for the model that judges."""
+    """The name of the judging model at the endpoint; required with `endpoint`."""
     allow_self: bool = False
-    """Let the base or the candidate judge itself. Models prefer their own text: leave this off."""
+    """Allow a judge that is the base or the candidate. Models prefer their own text: leave this off."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -55,62 +55,64 @@ class JudgeSettings(EndpointSettings):
 
 
 class EvidenceSettings(Section):
-    """How sure the gate must be."""
+    """How much evidence a decision needs."""
 
     alpha: float = Field(default=0.05, gt=0, le=0.25)
-    """Error rate of each one-sided decision."""
+    """Error rate of each one-sided decision: a pass or a block of a candidate that lies exactly on the limit."""
     rule: Literal["interval", "point"] = "interval"
-    """`interval` decides on confidence bounds; `point` compares the bare estimate with the limit."""
+    """`interval` compares confidence bounds with the limit; `point` the bare estimate."""
     on_inconclusive: Literal["hold", "block"] = "hold"
-    """What the gate says when a measurement can be neither passed nor blocked."""
+    """The verdict when a measurement can be neither passed nor blocked."""
     early_stopping: Literal["none", "obrien_fleming", "pocock"] = "obrien_fleming"
-    """Look at a quarter, half, three quarters and all of the items, and stop when everything is decided. The error
-    rate over all looks together stays `alpha`. `none` looks once, at the end; so does `rule: point`."""
+    """Look at the results after a quarter, half, three quarters and all of the items, and stop once they are decided.
+    All looks together keep the error rate at `alpha`. `none` looks once, at the end; so does `rule: point`."""
     draws: int = Field(default=2000, ge=200, le=100_000)
-    """Bootstrap resamples."""
+    """Number of bootstrap resamples."""
     seed: int = Field(default=0, ge=0)
-    """Every random draw of the run follows from this and the measurement's name."""
+    """Seed of the run: every random draw follows from it and the measurement's name."""
 
 
 class ArtifactSettings(Section):
-    """What may be loaded at all."""
+    """What may be loaded, and how it is cached."""
 
     allow: tuple[str, ...] = ()
-    """Globs that a reference must match. `*` stands for anything within one name, `**` for any number of folders;
-    `hf://acme/*` and `s3://bucket/*` let in everything below. Local paths are relative to the policy's folder."""
+    """Globs that a reference must match; without any, nothing is allowed. `*` matches within one name, `**` across
+    folders; `hf://acme/*` and `s3://bucket/*` allow everything below. Local paths are relative to the policy."""
     formats: tuple[Literal["safetensors"], ...] = ("safetensors",)
+    """Weight formats that may be loaded. Only safetensors is supported."""
     remote_code: Literal[False] = False
+    """Whether code in a model's folder may run. It never may; the field makes that explicit."""
     architectures: tuple[str, ...] = ()
-    """Globs (`LlamaForCausalLM`, `Qwen*`) that the architecture of base, candidate and judge must match, as config.json
-    names it; by default every one that the engine knows."""
+    """Globs (`LlamaForCausalLM`, `Qwen*`) that the architecture in config.json must match, for base, candidate and
+    judge; by default any that the engine supports."""
     skip: tuple[str, ...] = ()
-    """Globs of files in snapshots that are left aside: not fetched, not part of the digest and shown to no engine, as
-    in `original/*`. What trainers keep to go on with (`optimizer.pt`, `training_args.bin`) is left aside anyway."""
+    """Globs of files to ignore, such as `original/*`: not downloaded, not part of the digest, never shown to an engine.
+    Files that trainers keep to resume (`optimizer.pt`, `training_args.bin`) are always ignored."""
     require_training_data: bool = False
-    """Refuse a manifest without `training_data`. Without it no item that was trained on can be left out."""
+    """Refuse a manifest without `training_data`. Without training data, leaked items cannot be found."""
     max_files: int = Field(default=500, ge=1, le=100_000)
-    """Most files of one model or data set."""
+    """Maximum number of files in one model or data set."""
     max_gb: float = Field(default=500, gt=0, le=100_000)
-    """Most gigabytes of one model or data set."""
+    """Maximum size of one model or data set, in gigabytes."""
     redirect_hosts: tuple[str, ...] = ()
-    """Globs of further hosts (`cdn.acme.com`, `*.acme.com`) that a source may redirect a download to."""
+    """Globs of additional hosts (`cdn.acme.com`, `*.acme.com`) that a source may redirect a download to."""
     cache: str | None = None
-    """Absolute path of the folder that keeps what was fetched; by default below XDG_CACHE_HOME. The environment
-    variable FTGATE_CACHE goes before it."""
+    """Absolute path of the download cache; by default `ftgate` below XDG_CACHE_HOME (`~/.cache`). The
+    environment variable FTGATE_CACHE overrides it."""
     cache_gb: float = Field(default=500, gt=0, le=1_000_000)
-    """Most gigabytes that are kept; what was used longest ago goes first. FTGATE_CACHE_GB goes before it."""
+    """Maximum size of the cache, in gigabytes; the least recently used goes first. FTGATE_CACHE_GB overrides it."""
     verify_days: float = Field(default=7, ge=0, le=100_000)
-    """Days after which a cached copy that looks unchanged is read whole and compared with its digests all the same; 0
-    does so in every run. FTGATE_VERIFY_DAYS and `--verify-cache` go before it."""
+    """Days after which a cached copy that looks unchanged is read in full and checked against its digests; 0 checks in
+    every run. FTGATE_VERIFY_DAYS and `--verify-cache` override it."""
 
 
 class PublishSettings(Section):
-    """How results are kept on GitHub. It has no say in a verdict, so the policy's fingerprint leaves it out."""
+    """How results are kept on GitHub. It cannot change a verdict, so it is not part of the policy's fingerprint."""
 
     ledger: Literal["comment", "branch"] = "comment"
-    """`branch` also keeps every record on an append-only branch: what `ftgate verify` and waivers rest on."""
+    """`branch` also appends every record to a ledger branch, which `ftgate verify` and waivers need."""
     branch: str = Field(default="ftgate-ledger", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$")
-    """Name of the ledger branch. Protect it: nobody but the workflow should be able to push to it."""
+    """Name of the ledger branch. Protect it: only the workflow should be able to push to it."""
     context: str = Field(default="ftgate/verdict", min_length=1, max_length=100)
     """Name of the commit status that branch protection requires."""
 
@@ -119,18 +121,24 @@ class Policy(Section):
     """The whole policy file."""
 
     version: Literal[1]
+    """Version of the policy format."""
     manifests: tuple[str, ...] = ()
-    """Globs of the files that name a candidate."""
+    """Globs of the manifests in the repository, such as `models/*.yaml`: a pull request that changes one is judged."""
     measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """One section for each measurement that gates; each is checked by the measurement of that name."""
+    """The measurements that gate, one section each. A measurement without a section is not run."""
     judge: JudgeSettings | None = None
+    """The model that grades free-form answers; needed if a measurement has answers for it to grade."""
     evidence: EvidenceSettings = EvidenceSettings()
+    """How much evidence a decision needs."""
     engine: EngineSettings = EngineSettings()
+    """How models are run."""
     artifacts: ArtifactSettings = ArtifactSettings()
+    """What may be loaded, and how it is cached."""
     publish: PublishSettings = PublishSettings()
+    """How results are kept on GitHub."""
 
     def sha256(self) -> str:
-        """Fingerprint of what the policy says about verdicts, whatever its comments and layout."""
+        """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
         return digest_of(self.model_dump(mode="json", exclude={"publish"}))
 
     def lacking(self, manifest: Manifest) -> str:

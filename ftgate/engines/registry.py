@@ -14,7 +14,8 @@ from ftgate.config.policy import JudgeSettings
 from ftgate.engines.base import Engine
 from ftgate.errors import ConfigurationError
 
-_INSTALL = 'pip install "ftgate[gpu]" on a machine with a GPU, "ftgate[cpu]" on one without'
+# Not the extra `cpu`: its PyTorch is not on the package index, and `make install` knows where it is.
+_INSTALL = 'pip install "finetune-gate[gpu]" on a machine with a GPU; `make install` in a checkout on one without'
 
 
 def open_engine(settings: EngineSettings, log_path: Path | None = None) -> Engine:

@@ -1,4 +1,4 @@
-"""From findings to the report: verdict, checklist, the items that flipped, and where every number came from."""
+"""From findings to the report: verdict, checklist, flipped items and provenance."""
 
 from __future__ import annotations
 
@@ -41,23 +41,25 @@ def build_report(
     controls: Mapping[str, Any],
     started: float,
 ) -> Report:
-    """The whole report of a run."""
+    """The report of a finished run."""
     findings = _name_unfinished([results[m.name] for m in job.measurements])
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
-        measurements[finding.claim.measurement] = measurement_report(finding, _changes(result))
-    judge_validation = {
-        name: r.evidence.judge_validation for name, r in results.items() if r.evidence.judge_validation is not None
+        measurements[finding.estimate.measurement] = measurement_report(finding, _changes(result))
+    judge_validations = {
+        name: result.evidence.judge_validation
+        for name, result in results.items()
+        if result.evidence.judge_validation is not None
     }
-    judged = {name: plain(asdict(found)) for name, found in judge_validation.items()}
+    judge_fitness = {name: plain(asdict(validation)) for name, validation in judge_validations.items()}
     return Report(
         verdict=verdict.value,
         reasons=list(reasons),
         name=job.name,
         measurements=measurements,
-        checklist=[*checklist(job, findings, controls, judge_validation), *_behind_endpoint(job)],
-        controls={"judge_fitness": judged or None, **controls},
+        checklist=[*checklist(job, findings, controls, judge_validations), *_behind_endpoint(job)],
+        controls={"judge_fitness": judge_fitness or None, **controls},
         provenance=_provenance(job, models, judge.info if judge is not None else None, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,
@@ -66,20 +68,20 @@ def build_report(
 
 
 def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
-    """The findings; one that was left open because another blocked says so."""
+    """The findings. One that stayed undecided because another measurement blocked says so in its reason."""
     blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
     findings = []
     for result in results:
         finding = result.finding
         if blocked is not None and not finding.settled and result.look.number < result.look.of:
-            stopped = f"not settled when the run stopped at look {result.look.number} of {result.look.of}"
-            finding = replace(finding, reason=f"{stopped}: {blocked.finding.claim.measurement} blocked")
+            stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
+            finding = replace(finding, reason=f"{stopped}, because {blocked.finding.estimate.measurement} blocked")
         findings.append(finding)
     return findings
 
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
-    """At which look each measurement ended, and how many questions to the two models that saved."""
+    """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
         share = planned_share(m, job.suites[m.name])
@@ -97,10 +99,10 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
 
 
 def checklist(
-    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validation: Mapping[str, JudgeValidation]
+    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validations: Mapping[str, JudgeValidation]
 ) -> list[ChecklistEntry]:
-    """What makes the decision defensible, each line with its evidence. ``ok`` is None for what was not checked."""
-    estimates = {f.claim.measurement: f.claim for f in findings}
+    """The checklist: each requirement for a sound decision, with its evidence. ``ok`` is None if it was not checked."""
+    estimates = {f.estimate.measurement: f.estimate for f in findings}
     effect = controls["adapter_effect"]
     lines = [
         ChecklistEntry(
@@ -114,46 +116,53 @@ def checklist(
             evidence=", ".join(f"{name}: {len(suite.items)} items" for name, suite in job.suites.items()),
         ),
         ChecklistEntry(
-            item="The candidate's weights were in force",
+            item="The candidate's weights took effect",
             ok=True,
-            evidence=f"log-probabilities moved by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
+            evidence=f"log-probabilities differ by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
         ),
         *_held_out(job),
-        *_asked_for(estimates),
+        *_measurement_lines(estimates),
     ]
     lines += [
-        ChecklistEntry(item=f"The judge earned its vote on {name}", ok=f.fit, evidence=_earned(f))
-        for name, f in judge_validation.items()
+        ChecklistEntry(item=f"The judge passed its validation on {name}", ok=judge.fit, evidence=_judge_evidence(judge))
+        for name, judge in judge_validations.items()
     ]
     return lines
 
 
-def _earned(tested: JudgeValidation) -> str:
-    """What the judge was tested on and every number that came out; why it is unfit stands first."""
-    if not tested.kinds:
-        return tested.reason
-    grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in tested.kinds.items())
+def _judge_evidence(judge: JudgeValidation) -> str:
+    """How the judge was tested and every result; the reason why it failed comes first."""
+    if not judge.kinds:
+        return judge.reason
+    grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in judge.kinds.items())
     return (
-        f"{'' if tested.fit else f'{tested.reason}. '}AUROC {tested.auroc:.2f} (at least {tested.auroc_low:.2f}) "
-        f"on {tested.gold} good and {tested.canaries} bad answers, gap {tested.gap:.2f}; asked again, grades moved "
-        f"by {tested.retest_shift:.3f}; {100 * tested.unparseable:.1f} % of the replies were no grade; mean grades: "
-        f"{grades}"
+        f"{'' if judge.fit else f'{judge.reason}. '}AUROC {judge.auroc:.2f} (lower bound "
+        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; grades "
+        f"changed by {judge.retest_shift:.3f} when asked again; {100 * judge.unparseable:.1f} % of the replies had no "
+        f"grade; mean grades: {grades}"
     )
 
 
 def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
-    """Of a judge whose weights nobody here can see, what a name tells about its being one of the models."""
+    """A line for a judge behind an endpoint: whether its name is that of the base or the candidate.
+
+    An endpoint does not show its weights, so the name is all that can be compared.
+    """
     if job.judge is None or job.judge.kind != "endpoint":
         return []
-    alike = next((m.name for m in (job.base, job.candidate) if seems_same(job.judge, m)), None)
-    told = f"the name of {alike}, which judge.allow_self allows" if alike else "another name than base and candidate"
-    evidence = f"{job.judge.reference} has {told}; an endpoint does not show which weights answer"
+    same_name = next((m.name for m in (job.base, job.candidate) if seems_same(job.judge, m)), None)
+    naming = (
+        f"the name of {same_name}, which judge.allow_self allows"
+        if same_name
+        else "another name than base and candidate"
+    )
+    evidence = f"{job.judge.reference} has {naming}; an endpoint does not show its weights"
     item = "The judge is neither of the two models"
-    return [ChecklistEntry(item=item, ok=False if alike else None, evidence=evidence)]
+    return [ChecklistEntry(item=item, ok=False if same_name else None, evidence=evidence)]
 
 
 def _held_out(job: Job) -> list[ChecklistEntry]:
-    """One line for each suite that is drawn as the training data are, and one for all others together."""
+    """One line for each suite from the training distribution, and one for all other suites together."""
     groups = [(f"The {m.name} suite is", [m.name]) for m in job.measurements if m.as_trained]
     others = [m.name for m in job.measurements if not m.as_trained]
     groups += [("The other suites are", others)] if others else []
@@ -162,34 +171,34 @@ def _held_out(job: Job) -> list[ChecklistEntry]:
 
 def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
-        nothing = "no training data was given to compare with, so nothing was left out"
-        return ChecklistEntry(item=item, ok=None, evidence=nothing)
+        not_checked = "no training data was given"
+        return ChecklistEntry(item=item, ok=None, evidence=not_checked)
     return ChecklistEntry(
         item=item,
         ok=not any(job.overlaps[name].contained for name in names),
-        evidence="; ".join(_overlap(job, name, named=f"The {name} suite" not in item) for name in names),
+        evidence="; ".join(_overlap(job, name, with_name=f"The {name} suite" not in item) for name in names),
     )
 
 
-def _overlap(job: Job, name: str, *, named: bool) -> str:
-    """How much of a suite the training data holds: ``3 of 200 items occur in it (first in line 17)`` and so on."""
+def _overlap(job: Job, name: str, *, with_name: bool) -> str:
+    """How many items of a suite the training data contain: ``3 of 200 items occur in it (first in line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
-    text = f"{name}: " if named else ""
+    text = f"{name}: " if with_name else ""
     text += f"{len(overlap.contained)} of {total} items occur in it"
     if overlap.contained:
-        text += f" (first in line {min(found.line for found in overlap.contained.values())}) and do not count"
-    return text + (f", {len(overlap.alike)} more look like some of it" if overlap.alike else "")
+        text += f" (first at line {min(match.line for match in overlap.contained.values())}) and do not count"
+    return text + (f"; {len(overlap.alike)} more are similar to a training row" if overlap.alike else "")
 
 
-def _asked_for(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
-    """What the measurements ask for, whether or not the policy has them."""
+def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
+    """The checklist line of each measurement, whether or not the policy has it."""
     lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.MEASUREMENTS)
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 
 def _changes(result: Result) -> Changes:
-    """The items that lost most and those that gained most, largest change first, ties in suite order."""
-    about, scored = result.finding.claim.about, result.scored
+    """The items that lost and gained most, largest change first, ties in suite order."""
+    about, scored = result.finding.estimate.about, result.scored
     counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
     change = np.where(counts, scored.candidate - scored.base, 0.0)
     worse, better = np.argsort(change, kind="stable"), np.argsort(-change, kind="stable")
@@ -206,15 +215,15 @@ def _example(pair: Pair, scored: PairedScores, i: int) -> ExampleReport:
         item=pair.item.id,
         prompt=_clip(pair.item.user_text),
         reference=pair.item.answer,
-        base_answer=_clip(_said(pair.item, pair.base[0])),
-        candidate_answer=_clip(_said(pair.item, pair.candidate[0])),
+        base_answer=_clip(_answer_text(pair.item, pair.base[0])),
+        candidate_answer=_clip(_answer_text(pair.item, pair.candidate[0])),
         base_score=float(scored.base[i]),
         candidate_score=float(scored.candidate[i]),
     )
 
 
-def _said(item: Item, answer: Answer) -> str:
-    """The words of an answer; for a multiple-choice item the option it prefers, with its probability."""
+def _answer_text(item: Item, answer: Answer) -> str:
+    """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
     if answer.error is not None:
         return f"(no answer: {answer.error})"
     if not answer.option_logprobs:
@@ -248,18 +257,18 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "versions": dict(info.versions),
         "device": info.device,
         "seed": job.seed,
-        "started": _clock(started),
-        "finished": _clock(time.time()),
+        "started": _timestamp(started),
+        "finished": _timestamp(time.time()),
     }
 
 
 def _model(model: Model) -> dict[str, Any]:
-    named = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
+    identity = {"name": model.name, "reference": model.reference, "digest": model.digest or None, "kind": model.kind}
     files = {name: {"size": size, "sha256": sha256} for name, (size, sha256) in model.files.items()}
-    known: dict[str, Any] = named | dict(model.facts) | ({"files": files} if files else {})
-    if "merge" in model.facts:  # digest and files stay the adapter's: it is what was submitted and is decided on
-        known["merged"] = {"because": list(model.merge), **known.pop("merge")}
-    return known
+    description: dict[str, Any] = identity | dict(model.facts) | ({"files": files} if files else {})
+    if "merge" in model.facts:  # digest and files stay the adapter's: the adapter is what was submitted
+        description["merged"] = {"because": list(model.merge), **description.pop("merge")}
+    return description
 
 
 def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:
@@ -267,5 +276,5 @@ def _judge(model: Model, engine: EngineInfo | None) -> dict[str, Any]:
     return _model(model) | ({"reads": reads} if reads else {})
 
 
-def _clock(seconds: float) -> str:
+def _timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

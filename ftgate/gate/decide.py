@@ -1,7 +1,8 @@
-"""Contamination: items that the training data holds, which say nothing about what a candidate can do by itself.
+"""Deciding a measurement, with contaminated items left out.
 
-A verdict rests on clean items alone. Who names the training data is who wants the change, so leaving items out may only
-make the gate stricter: a pass must also stand with the items that were left out.
+An item that occurs in the training data shows what the candidate memorised, not what it can do, so the decision rests
+on the clean items. But the training data are named by the author of the change, so leaving items out must only make
+the gate stricter: a pass must also hold with the contaminated items counted in.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
 MOST_ASKED = 200
-"""Contaminated items of a suite that are asked about, to be shown beside the clean ones."""
+"""At most this many contaminated items of a suite are asked about, for information."""
 MOST_REVIEWED = 200
 _GOOD = (Status.PASS, Status.WARN)
 
 
 def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
-    """What the training data holds of each suite; empty without training data. Known results come from the journal.
+    """The items of each suite that occur in the training data; empty without training data. Cached in the journal.
 
-    Raises ConfigurationError where the journal does not hold them and the training file is not at hand.
+    Raises ConfigurationError if the journal has no result and the training file is missing.
     """
-    training, found = job.training, dict[str, Overlap]()
+    training, overlaps = job.training, dict[str, Overlap]()
     if training is None:
-        return found
+        return overlaps
     scanned: dict[str, Overlap] = {}
 
     def scan(name: str) -> Callable[[], dict[str, Any]]:
@@ -48,28 +49,28 @@ def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
 
     for name, suite in job.suites.items():
         key = digest_of(["contamination", VERSION, training.sha256, suite.sha256])
-        known = models.journal.fact(key, scan(name))
-        parts = ({i: Match(**seen) for i, seen in known[part].items()} for part in ("contained", "alike"))
-        found[name] = Overlap(*parts)
-    return found
+        matches = models.journal.fact(key, scan(name))
+        parts = ({i: Match(**match) for i, match in matches[part].items()} for part in ("contained", "alike"))
+        overlaps[name] = Overlap(*parts)
+    return overlaps
 
 
-def exclude_contaminated(job: Job, found: Mapping[str, Overlap]) -> Job:
-    """The job with its contaminated items in ``excluded_items`` instead of its suites.
+def exclude_contaminated(job: Job, overlaps: Mapping[str, Overlap]) -> Job:
+    """The job with its contaminated items moved from the suites to ``excluded_items``.
 
-    A suite without one clean item stays as it is: there is nothing else to show, and nothing is decided on it.
+    A suite without a single clean item stays as it is: it is shown, and nothing is decided on it.
     """
     suites, excluded_items = dict(job.suites), dict[str, tuple[Item, ...]]()
-    for name, overlap in found.items():
+    for name, overlap in overlaps.items():
         clean = tuple(item for item in suites[name].items if item.id not in overlap.contained)
         if clean and overlap.contained:
             excluded_items[name] = tuple(item for item in suites[name].items if item.id in overlap.contained)
             suites[name] = replace(suites[name], items=clean)
-    return replace(job, suites=suites, overlaps=found, excluded_items=excluded_items)
+    return replace(job, suites=suites, overlaps=overlaps, excluded_items=excluded_items)
 
 
 def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
-    """The contaminated items that are asked about for information: all, or a random ``MOST_ASKED`` of them."""
+    """The contaminated items that are asked about for information: all, or ``MOST_ASKED`` at random."""
     items = job.excluded_items.get(name, ())
     if len(items) <= MOST_ASKED:
         return items
@@ -78,60 +79,65 @@ def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
 
 
 def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
-    """Decide a measurement on the clean items of ``evidence``; a pass must stand with the others too."""
+    """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
-    clean, excluded_items = _parted(job, measurement, evidence)
+    clean, excluded = _split_evidence(job, measurement, evidence)
     finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
     if overlap is not None:
-        finding = _explained(finding, job, overlap)
-    if excluded_items.pairs and finding.status in _GOOD:
-        everything = measurement.compare(evidence, generator(job.seed, measurement.name))
-        finding = _confirmed(finding, assess(everything, rules), len(excluded_items.pairs))
+        finding = _with_exclusion_reason(finding, job, overlap)
+    if excluded.pairs and finding.status in _GOOD:
+        estimate_of_all = measurement.compare(evidence, generator(job.seed, measurement.name))
+        finding = _confirm_pass(finding, assess(estimate_of_all, rules), len(excluded.pairs))
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
 def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
-    """The result with all that is shown beside its decision: slices, details, and what items left out would say."""
+    """``result`` with what the report shows beside the decision: slices, details and the contaminated items."""
     overlap = job.overlaps.get(measurement.name)
-    clean, excluded_items = _parted(job, measurement, result.evidence)
-    claim = measurement.with_details(result.finding.claim, clean, generator(job.seed, f"{measurement.name} details"))
+    clean, excluded = _split_evidence(job, measurement, result.evidence)
+    estimate = measurement.with_details(
+        result.finding.estimate, clean, generator(job.seed, f"{measurement.name} details")
+    )
     if overlap is not None and (overlap.contained or overlap.alike):
-        claim = _documented(claim, job, overlap)
-    if excluded_items.pairs:
-        apart = measurement.compare(excluded_items, generator(job.seed, measurement.name))
-        everything = measurement.compare(result.evidence, generator(job.seed, measurement.name))
-        shown = (_slice("contaminated items", apart, claim), _slice("clean and contaminated items", everything, claim))
-        claim = replace(claim, slices=(*claim.slices, *(part for part in shown if part is not None)))
-    return replace(result, finding=replace(result.finding, claim=claim))
+        estimate = _with_overlap_details(estimate, job, overlap)
+    if excluded.pairs:
+        of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
+        of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))
+        extra_slices = (
+            _slice("contaminated items", of_excluded, estimate),
+            _slice("clean and contaminated items", of_all, estimate),
+        )
+        estimate = replace(estimate, slices=(*estimate.slices, *(part for part in extra_slices if part is not None)))
+    return replace(result, finding=replace(result.finding, estimate=estimate))
 
 
-def _parted(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
-    """The evidence of the items that count, and of those that the training data holds."""
-    left_out = {item.id for item in job.excluded_items.get(measurement.name, ())}
-    excluded_items = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in left_out]
-    clean = [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in left_out]
-    return _part(evidence, clean), _part(evidence, excluded_items)
+def _split_evidence(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
+    """The evidence of the clean items, and of the contaminated ones."""
+    excluded_ids = {item.id for item in job.excluded_items.get(measurement.name, ())}
+    excluded = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in excluded_ids]
+    clean = [i for i, pair in enumerate(evidence.pairs) if pair.item.id not in excluded_ids]
+    return _subset(evidence, clean), _subset(evidence, excluded)
 
 
-def _part(evidence: Evidence, index: Sequence[int]) -> Evidence:
+def _subset(evidence: Evidence, index: Sequence[int]) -> Evidence:
     if len(index) == len(evidence.pairs):
         return evidence
     return replace(evidence, pairs=tuple(evidence.pairs[i] for i in index), scored=evidence.scored.subset(index))
 
 
 def _slice(name: str, part: Estimate, whole: Estimate) -> Slice | None:
-    """What a part of the items says, in the unit of the whole; a change in another unit would not compare."""
+    """The result on some items as a slice; without a change if its unit differs from that of ``whole``."""
     if not part.n:
         return None
     change, interval = (part.change, part.interval) if part.unit == whole.unit else (float("nan"), None)
     return Slice(name, part.n, part.base, part.candidate, change, interval)
 
 
-def _documented(claim: Estimate, job: Job, overlap: Overlap) -> Estimate:
-    """The claim with every contaminated item named, and where the training data holds it."""
+def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Estimate:
+    """``estimate`` with every contaminated item in its details, and the training row that it occurs in."""
     training = job.training
     file = PurePath(training.source).name if training is not None else ""
-    total = job.suite_size(claim.measurement)
+    total = job.suite_size(estimate.measurement)
     details = {
         "contaminated": len(overlap.contained),
         "of": total,
@@ -142,34 +148,34 @@ def _documented(claim: Estimate, job: Job, overlap: Overlap) -> Estimate:
             for i, s in list(overlap.alike.items())[:MOST_REVIEWED]
         ],
     }
-    notes = list(claim.details.get("notes", ()))
+    notes = list(estimate.details.get("notes", ()))
     if overlap.contained:
-        notes.append(f'{_left_out(overlap, total)}; the slice "contaminated items" shows them apart')
-    return replace(claim, details={**claim.details, "contamination": details, "notes": notes})
+        notes.append(f'{_exclusion_note(overlap, total)}; the slice "contaminated items" shows them separately')
+    return replace(estimate, details={**estimate.details, "contamination": details, "notes": notes})
 
 
-def _left_out(overlap: Overlap, total: int) -> str:
+def _exclusion_note(overlap: Overlap, total: int) -> str:
     return f"{len(overlap.contained)} of {total} items occur in the training data and do not count"
 
 
-def _explained(finding: Finding, job: Job, overlap: Overlap) -> Finding:
-    """A finding that is open, perhaps for want of clean items, says how many there would have been."""
-    total = job.suite_size(finding.claim.measurement)
+def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Finding:
+    """An undecided finding with the number of items that were excluded added to its reason."""
+    total = job.suite_size(finding.estimate.measurement)
     if overlap.contained and len(overlap.contained) == total:
-        reason = f"all {total} items occur in the training data: none is left to decide on"
-        return Finding(replace(finding.claim, invalid_reason=reason), Status.INCONCLUSIVE, reason)
+        reason = f"all {total} items occur in the training data, so none is left to decide on"
+        return Finding(replace(finding.estimate, invalid_reason=reason), Status.INCONCLUSIVE, reason)
     if overlap.contained and not finding.settled:
-        return replace(finding, reason=f"{finding.reason}; {_left_out(overlap, total)}")
+        return replace(finding, reason=f"{finding.reason}; {_exclusion_note(overlap, total)}")
     return finding
 
 
-def _confirmed(finding: Finding, everything: Finding, n: int) -> Finding:
-    """A pass, if it stands with the contaminated items too.
+def _confirm_pass(finding: Finding, finding_on_all: Finding, n: int) -> Finding:
+    """``finding``, a pass, if it also holds with the contaminated items; inconclusive otherwise.
 
-    An item that was trained on flatters the candidate if anything. If counting it in costs the pass, then leaving it
-    out served the candidate, and the training data may have been named for that.
+    Training on an item should only raise the candidate's score on it. If counting such items in loses the pass, then
+    excluding them helped the candidate, and the training data may have been chosen for that.
     """
-    if everything.status in _GOOD:
+    if finding_on_all.status in _GOOD:
         return finding
-    reason = f"it passes on the clean items, but not with the {n} contaminated ones: {everything.reason}"
-    return replace(finding, status=Status.INCONCLUSIVE, reason=reason, leaning=everything.leaning)
+    reason = f"it passes on the clean items, but not with the {n} contaminated ones: {finding_on_all.reason}"
+    return replace(finding, status=Status.INCONCLUSIVE, reason=reason, leaning=finding_on_all.leaning)

@@ -1,4 +1,4 @@
-"""One run from end to end in an output directory: open the journal and the engines, run the gate, write the report."""
+"""A whole run: open the journal and the engines, run the gate, write the report."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def evaluate(
     engine: Engine | None = None,
     judge_engine: Engine | None = None,
 ) -> Report:
-    """Run the gate on ``job`` and leave everything in ``out``. Engines that are passed in are not closed."""
+    """Run the gate on ``job`` and write everything to ``out``. Engines that are passed in are not closed."""
     for folder in reuse:
         if not (folder / "answers.jsonl").is_file():
             raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
     require_finite_weights(job)
-    _make(out)
+    _make_folder(out)
     if job.candidate.merge:
         with progress.phase("merge adapter", None):
             candidate = merged_model(job.candidate, open_cache(job.policy.artifacts), out / "merge.log", progress.note)
@@ -60,14 +60,14 @@ def evaluate(
             models=CachedEngine(engine, engine.info(), journal, progress),
             judge=_judge(judge_engine, judge_info, journal, progress),
             open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
-            vectors=_vectors(job, out),
+            vectors=_vector_folder(job, out),
         )
         report = run_gate(job, participants)
     return _write(report, out)
 
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
-    """Take the decision again from the answers in ``directory``, under its own policy or another. Starts no engine."""
+    """Decide again from the answers in ``directory``, with its own policy or another. Starts no engine."""
     job, info, judge_info = load_saved_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
         participants = Participants(
@@ -77,16 +77,16 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
             vectors=directory,
         )
         report = run_gate(job, participants)
-    _make(out)
+    _make_folder(out)
     return _write(report, out)
 
 
-def _make(out: Path) -> None:
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"--out {out}: not a folder that can be made: {error.strerror}", hint="name another folder"
+            f"--out {out}: cannot create the folder: {error.strerror}", hint="choose another folder"
         ) from None
 
 
@@ -94,8 +94,8 @@ def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, pro
     return CachedEngine(engine, info, journal, progress) if info is not None else None
 
 
-def _vectors(job: Job, out: Path) -> Path:
-    """Where vectors are kept for the next run: in the cache or, where nothing can be written there, in ``out``."""
+def _vector_folder(job: Job, out: Path) -> Path:
+    """Where embeddings are kept for the next run: in the cache or, if that is not writable, in ``out``."""
     folder = open_cache(job.policy.artifacts).root / "vectors"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The gate: ask both models the same questions, then judge the difference."""
+"""The order of a run: ask both models the same questions, decide each measurement, build the report."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ftgate.tail.distance import TailInputs, build_tail_map
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """Who takes part in a run: the two models, the judge, and what measures distances."""
+    """Who takes part in a run: the two models, the judge, and the embedder for distances."""
 
     models: CachedEngine
     judge: CachedEngine | None
@@ -56,7 +56,7 @@ def run_gate(job: Job, participants: Participants) -> Report:
 
 
 def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
-    """How far each query lies from the training data, or None where no measurement asks or nothing is known of it."""
+    """Each query's distance from the training data; None if no measurement needs it or there is no training data."""
     measurement = job.by_distance
     if measurement is None or measurement.distances is None or job.training is None:
         return None
@@ -73,10 +73,10 @@ def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
 
 
 def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
-    """Where the two models take turns, put every question of every look to the base first, for the journal.
+    """Where the engine holds one model at a time, ask the base every question of every look first.
 
-    Each look would otherwise cost a start of either engine. What is asked in vain, when the run stops early, is at most
-    the base's half of what early stopping saves; a run that is cut short does not lose it, nor does the next candidate.
+    Otherwise each look would start the engine twice. If the run stops early, the questions asked for nothing are at
+    most the base's half of what early stopping saves, and the journal keeps the answers for a later run.
     """
     if models.in_turn((job.base, job.candidate)):
         questions = [q for run in runs for item in run.every_item() for q in run.questions(item)]
@@ -84,11 +84,11 @@ def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun
 
 
 def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
-    """Prove that the candidate is in force and that the base agrees with itself. Raises ControlError for the first."""
-    # The shortest of each suite's first: a probe must fit into any context.
+    """Check that the candidate's weights take effect (ControlError if not) and that the base agrees with itself."""
+    # The shortest of the first items of each suite: a probe must fit into any context.
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
-    # Where models take turns, whatever concerns the base alone comes before the change.
+    # Where the engine holds one model at a time, what needs only the base comes before the switch.
     base_first = models.in_turn((job.base, job.candidate))
     a_a = aa_test(job, models, runs) if base_first else None
     effect = adapter_effect(models, job.base, job.candidate, items)
@@ -98,7 +98,7 @@ def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun])
 def due_runs(runs: Sequence[MeasurementRun], failed: frozenset[str]) -> list[MeasurementRun]:
     """The measurements that are due for a look; none once something blocks or everything is settled.
 
-    What a measurement in ``failed`` says will not count, so that it neither stops the run nor is looked at again.
+    A measurement in ``failed`` does not count: it neither stops the run nor gets another look.
     """
     results = {run.name: run.result for run in runs if run.result is not None}
     if results and settled([result.finding for name, result in results.items() if name not in failed]):
@@ -107,7 +107,7 @@ def due_runs(runs: Sequence[MeasurementRun], failed: frozenset[str]) -> list[Mea
 
 
 def ask_both(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
-    """Put every new question of ``runs`` to both models, all in one go, and hand each run its answers."""
+    """Ask both models every new question of ``runs`` in one batch, and pass each run its answers."""
     plan = [(run, item, run.questions(item)) for run in runs for item in run.unanswered()]
     asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
     answers = iter(models.ask(asks, "answer questions"))

@@ -1,9 +1,9 @@
-"""The journal: every answer, appended the moment it is known, so that nothing paid for is asked for twice.
+"""The journal: every answer, appended as soon as it arrives, so that nothing is asked twice.
 
 One JSON object a line. An ``answer`` line holds prompt and answer, keyed by the content of the question, the digests of
 the model and the configuration of the engine; a ``failure`` line says why there is none; a ``fact`` line holds
-something else that took work (distances, a control); a ``score`` line holds an item's two scores. Lines are only ever
-added. A line that a kill cut short is removed when the journal is next opened; everything before it stands.
+another result that is expensive to compute (distances, a control); a ``score`` line holds an item's two scores. The
+file is append-only. A last line that was cut short by a kill is removed when the journal is next opened.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
 
 NOT_A_NUMBER = "not a number"
-"""Part of the error of an answer that stops the run instead of counting against one item."""
+"""An answer whose error contains this stops the run, instead of counting as one failed item."""
 
 
 def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
-    """The content address of an answer: all that it depends on, and nothing else."""
+    """The content address of an answer: a digest of everything that it depends on."""
     return answer_keys(model, engine)(question)
 
 
 def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
-    """:func:`answer_key` of any question to one model: what all of them have in common is hashed once."""
+    """:func:`answer_key` for the questions to one model; the part they share is hashed once."""
     weights = [model.digest, model.base.digest if model.base is not None else None]
     if "merge" in model.facts:
         weights.append(model.facts["merge"]["with"])
     common = hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
 
     def key(question: Question) -> str:
-        whole = common.copy()
-        whole.update(canonical(question.content()) + b"]")
-        return whole.hexdigest()
+        digest = common.copy()
+        digest.update(canonical(question.content()) + b"]")
+        return digest.hexdigest()
 
     return key
 
 
 def engine_identity(engine: EngineInfo) -> dict[str, Any]:
-    """The part of an engine's description that can move a number."""
+    """The part of an engine's description that can change a result."""
     return {
         "kind": engine.kind,
         "versions": dict(engine.versions),
@@ -57,26 +57,26 @@ def engine_identity(engine: EngineInfo) -> dict[str, Any]:
 
 
 class Journal:
-    """An open journal. Only one process may hold it; a second one is told so."""
+    """An open journal. It is locked: a second process that opens it gets a StoreError."""
 
     def __init__(self, path: Path, reuse: Iterable[Path] = ()) -> None:
-        """Open ``path`` for appending. Answers found in the journals of ``reuse`` are copied over when asked for."""
+        """Open ``path`` for appending. Answers in the journals of ``reuse`` are copied over when they are needed."""
         self.path = path
         self._answers: dict[str, Answer] = {}
         self._failures: dict[str, str] = {}
         self._facts: dict[str, Any] = {}
         self._scores: dict[tuple[str, str], tuple[float, float]] = {}
-        self._lent: dict[str, dict[str, Any]] = {}
+        self._reused: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = path.open("ab+")
         self._lock()
         for record in _read(self._file, path, repair=True):
             self._remember(record)
-        for other in reuse:
-            if other.exists():
-                with other.open("rb") as file:
-                    records = list(_read(file, other, repair=False))
-                self._lent.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
+        for reused_path in reuse:
+            if reused_path.exists():
+                with reused_path.open("rb") as file:
+                    records = list(_read(file, reused_path, repair=False))
+                self._reused.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
 
     def __enter__(self) -> Journal:
         return self
@@ -87,35 +87,35 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file and its lock."""
+        """Close the file and release its lock."""
         with suppress(OSError):  # a full disk was reported when it was written to
             self._file.close()
 
     def answer(self, key: str) -> Answer | None:
-        """The answer under ``key``, if it is known here or in a journal that is reused."""
-        if key not in self._answers and key in self._lent and self._lent[key]["type"] == "answer":
-            self._append([self._lent[key]])
+        """The answer under ``key``, here or in a reused journal; None if there is none."""
+        if key not in self._answers and key in self._reused and self._reused[key]["type"] == "answer":
+            self._append([self._reused[key]])
         return self._answers.get(key)
 
     def add_answers(self, entries: Sequence[tuple[str, Model, Question, Answer]]) -> None:
-        """Append answers. Of a failed one only the reason is kept: the next run may ask again."""
+        """Append answers. For a failed one only the reason is kept; the next run may ask again."""
         self._append([_answer_record(*entry) for entry in entries if NOT_A_NUMBER not in (entry[3].error or "")])
 
     def failure(self, key: str) -> Answer | None:
-        """The failed answer under ``key``, if that is how it last ended in this journal."""
+        """The failed answer under ``key``, if this journal holds a failure and no answer."""
         error = self._failures.get(key)
         return Answer(finish="error", error=error) if error is not None and key not in self._answers else None
 
     def fact(self, key: str, compute: Callable[[], Any]) -> Any:
-        """The JSON value under ``key``; worked out by ``compute`` and appended when it is not known yet."""
-        if key not in self._facts and key in self._lent and self._lent[key]["type"] == "fact":
-            self._append([self._lent[key]])
+        """The JSON value under ``key``; computed by ``compute`` and appended if it is missing."""
+        if key not in self._facts and key in self._reused and self._reused[key]["type"] == "fact":
+            self._append([self._reused[key]])
         if key not in self._facts:
             self._append([{"type": "fact", "key": key, "value": compute()}])
         return self._facts[key]
 
     def add_scores(self, measurement: str, item_ids: Sequence[str], scores: Sequence[tuple[float, float]]) -> None:
-        """Append the (base, candidate) scores of items, where they are new or have changed."""
+        """Append the (base, candidate) scores of items that are new or have changed."""
         changed = [
             {"type": "score", "measurement": measurement, "item": item, "base": pair[0], "candidate": pair[1]}
             for item, pair in zip(item_ids, scores, strict=True)
@@ -139,12 +139,12 @@ class Journal:
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         if record["type"] == "answer":
-            known = record["answer"]
+            answer = record["answer"]
             self._answers[record["key"]] = Answer(
-                text=known["text"],
-                option_logprobs=tuple(known["option_logprobs"]),
-                finish=known["finish"],
-                tokens=known["tokens"],
+                text=answer["text"],
+                option_logprobs=tuple(answer["option_logprobs"]),
+                finish=answer["finish"],
+                tokens=answer["tokens"],
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])
@@ -165,7 +165,7 @@ class Journal:
 
 
 def _answer_record(key: str, model: Model, question: Question, answer: Answer) -> dict[str, Any]:
-    asked = {
+    question_fields = {
         "key": key,
         "model": model.name,
         "digest": model.digest,
@@ -175,10 +175,10 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
         **question.content(),
     }
     if answer.error is not None:
-        return {"type": "failure", **asked, "error": answer.error}
+        return {"type": "failure", **question_fields, "error": answer.error}
     return {
         "type": "answer",
-        **asked,
+        **question_fields,
         "answer": {
             "text": answer.text,
             "option_logprobs": list(answer.option_logprobs),
@@ -189,7 +189,7 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
 
 
 def _read(file: BinaryIO, path: Path, *, repair: bool) -> Iterable[dict[str, Any]]:
-    """Every whole record of a journal. A last line without its line break was cut by a kill, and is dropped."""
+    """The records of a journal. A last line without a line break was cut short by a kill and is dropped."""
     file.seek(0)
     good = 0
     for number, line in enumerate(file, 1):

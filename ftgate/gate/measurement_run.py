@@ -1,4 +1,4 @@
-"""One measurement in one run: what it asks, what it was told, and what was decided about it."""
+"""One measurement in one run: its questions, answers, scores and decision."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ftgate.stats.seeding import generator
 class MeasurementRun:
     """One measurement in one run.
 
-    ``judge`` grades what no rule scores; ``tail_map`` says where the queries lie, for a measurement that wants to know.
-    The state is what has been answered so far, and ``result``, what the latest look came to.
+    ``judge`` grades what no rule scores; ``tail_map`` holds the distances, for a measurement that uses them. The state
+    is the answers so far, and ``result``, the outcome of the latest look.
     """
 
     def __init__(
@@ -49,51 +49,51 @@ class MeasurementRun:
         self._scored: PairedScores | None = None
 
     def questions(self, item: Item) -> tuple[Question, ...]:
-        """What is asked about ``item``, each question that samples with a seed of its own."""
+        """The questions about ``item``; each one that samples has its own seed."""
         return seeded(self.measurement.plan(item), self._job.seed)
 
     def every_item(self) -> tuple[Item, ...]:
-        """All that any look may ask about, with the items that are shown and do not count."""
+        """The items of all looks, and the contaminated ones that are shown but do not count."""
         return (*self.suite.items, *excluded_sample(self._job, self.name))
 
     def control_items(self) -> tuple[Item, ...]:
-        """Some items of the first look, for a control."""
+        """Some items of the first look, for the A/A test."""
         return sample(self.suite, self._job.seed)
 
     def due(self) -> Look | None:
-        """The look that comes next; None once the measurement is settled or all of its items were asked."""
+        """The next look; None once the measurement is settled or all looks are done."""
         if self.result is None:
             return self.looks[0]
         done = self.result.look.number
         return None if self.result.finding.settled or done == len(self.looks) else self.looks[done]
 
     def unanswered(self) -> tuple[Item, ...]:
-        """The items of the look that is due which have not been asked. Those that do not count come with the first."""
-        return tuple(item for item in self._items(self._next()) if item.id not in self._answered)
+        """The items of the next look that were not asked yet. The contaminated ones are asked with the first look."""
+        return tuple(item for item in self._items(self._next_look()) if item.id not in self._answered)
 
     def add(self, pair: Pair) -> None:
-        """Take both models' answers to one item."""
+        """Store both models' answers to one item."""
         self._answered[pair.item.id] = pair
 
     def decide(self) -> None:
-        """Score and estimate what the look that is due rests on, and decide; the outcome is ``result``."""
-        look = self._next()
+        """Score the items of the next look, estimate and decide; the outcome is ``result``."""
+        look = self._next_look()
         pairs = tuple(self._answered[item.id] for item in self._items(look))
         scored = self.score(pairs, self._scored)
-        both = list(zip(scored.base.tolist(), scored.candidate.tolist(), strict=True))
-        self._models.journal.add_scores(self.name, [item.id for item in scored.items], both)
-        self.result = self._decided(look, pairs, scored)
+        scores = list(zip(scored.base.tolist(), scored.candidate.tolist(), strict=True))
+        self._models.journal.add_scores(self.name, [item.id for item in scored.items], scores)
+        self.result = self._result_of(look, pairs, scored)
         self._scored = scored
-        if not self._reusable(pairs):
+        if not self._all_answered(pairs):
             self._answered, self._scored = {}, None
 
     def corrupted(self, pairs: Sequence[Pair]) -> Result:
-        """What ``pairs``, answers that were corrupted on purpose, come to; nothing of it is kept."""
+        """The result on ``pairs``, which were corrupted on purpose. The state does not change."""
         end = Look(1, 1, 1.0, self._job.policy.evidence.alpha)
-        return self._decided(end, tuple(pairs), self.score(pairs))
+        return self._result_of(end, tuple(pairs), self.score(pairs))
 
     def score(self, pairs: Sequence[Pair], earlier: PairedScores | None = None) -> PairedScores:
-        """Both sides' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are taken from there."""
+        """Both models' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are reused."""
         measurement = self.measurement
         parts = [earlier] if earlier is not None else []
         done = {item.id for part in parts for item in part.items}
@@ -105,18 +105,18 @@ class MeasurementRun:
         return interleaved([pair.item for pair in pairs], parts)
 
     def test_judge(self) -> None:
-        """Find out whether the judge has earned its vote on this suite, if it grades any of it."""
+        """Validate the judge on this suite, if it grades any of it."""
         if self.measurement.judges(self.suite.items):
             items = (*self.suite.items, *self._job.excluded_items.get(self.name, ()))
             rng = generator(self._job.seed, f"{self.name} fitness")
             self.judge_validation = self._judge("test judge").validate(items, rng)
 
     def add_details(self) -> None:
-        """Work out what is shown beside the decision; once, at the end."""
+        """Add what the report shows beside the decision; called once, at the end."""
         assert self.result is not None, "details come after the last look"
         self.result = add_details(self._job, self.measurement, self.result)
 
-    def _next(self) -> Look:
+    def _next_look(self) -> Look:
         look = self.due()
         assert look is not None, "only a measurement that is due is asked and decided"
         return look
@@ -124,14 +124,14 @@ class MeasurementRun:
     def _items(self, look: Look) -> tuple[Item, ...]:
         return (*items_at(look, self.suite, self._job.seed), *excluded_sample(self._job, self.name))
 
-    def _reusable(self, pairs: Sequence[Pair]) -> bool:
-        """Whether the next look may build on ``pairs``. Where an answer failed, all is asked for again.
+    def _all_answered(self, pairs: Sequence[Pair]) -> bool:
+        """Whether no answer failed. Otherwise the next look asks for all of ``pairs`` again.
 
-        The failed one thereby gets another chance; the journal gives the others.
+        That retries the failed answers; the others come from the journal.
         """
         return not any(failures(pair) for pair in pairs)
 
-    def _decided(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
+    def _result_of(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
         rules = self._job.policy.evidence
         evidence = Evidence(
             pairs=pairs,

@@ -1,4 +1,4 @@
-"""What a measurement came to."""
+"""The result of one measurement."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ftgate.scoring.scores import PairedScores
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one measurement came to at its last look, and the answers and scores that it rests on."""
+    """The outcome of one measurement at its latest look, with the answers and scores behind it."""
 
     look: Look
     pairs: tuple[Pair, ...]
     scored: PairedScores
     finding: Finding
     evidence: Evidence
-    """All that was asked, with the items that do not count."""
+    """Everything that was asked, contaminated items included."""

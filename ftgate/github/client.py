@@ -77,7 +77,7 @@ def connect(
 ) -> Github:
     """A client for the API at ``url``. ``pause`` is the least time between two writes, in seconds: they are few.
 
-    Only what can be repeated blindly is repeated here; creating is left to :class:`~ftgate.publish.retrying.Retry`.
+    Only what can be repeated blindly is repeated here; creating is left to :class:`~ftgate.github.retry.Retry`.
     """
     retry = GithubRetry(
         total=5,

@@ -177,7 +177,7 @@ def _decided_again(
 
     Doubts that the numbers do not show can turn any result into an inconclusive one, never into anything else.
     """
-    claim = Estimate(
+    estimate = Estimate(
         measurement=name,
         base=_number(found.base),
         candidate=_number(found.candidate),
@@ -191,10 +191,10 @@ def _decided_again(
         limit=measurement.limit,
         warn_limit=measurement.warn_limit,
     )
-    reported = Finding(claim, Status(found.status), found.reason)
+    reported = Finding(estimate, Status(found.status), found.reason)
     if policy.evidence.rule == "interval" and found.level < 1 - 2 * policy.evidence.alpha - CLOSE:
         return f"its interval has level {found.level:g}, but the policy asks for more", reported
-    again = assess(claim, policy.evidence).status
+    again = assess(estimate, policy.evidence).status
     if reported.status not in (again, Status.INCONCLUSIVE, Status.ERROR):
         return f"it says {found.status}, but its numbers come to {again.value}", reported
     return "", reported

@@ -161,7 +161,7 @@ def require_finite_weights(job: Job) -> None:
 
 def needs_of(measurement: Measurement) -> Needs:
     """What every row of the measurement's suite must hold."""
-    reads = measurement.reads
+    reads = measurement.answer_scorer
     return Needs(
         choices=reads == "choice",
         answer=reads in ("choice", "exact", "contains", "numeric"),

@@ -1,4 +1,4 @@
-"""What a measurement is: a section of the policy that plans questions and compares answers. Both steps are pure."""
+"""The base class of measurements: a section of the policy that plans questions and compares answers, both pure."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 
 Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
-"""How answers become scores. ``auto`` lets each row pick: its ``check``, its ``choices``, or else the judge."""
+"""How answers are scored. ``auto`` decides for each row: by its ``check``, its ``choices``, or else the judge."""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that a comparison may look at: ``judge_validation`` for judged scores, ``tail`` for the tail only."""
+    """The input of a comparison: ``judge_validation`` for judged scores, ``tail`` for the tail measurement only."""
 
     pairs: tuple[Pair, ...]
     scored: PairedScores
@@ -38,7 +38,7 @@ class Evidence:
     tail: TailMap | None = None
     judge_validation: JudgeValidation | None = None
     overall_alpha: float | None = None
-    """One-sided error of all looks together, if there are several: what does not change from look to look."""
+    """One-sided error of all looks together, if there are several; the same at each look."""
     last: bool = True
     """Whether no look comes after this one."""
 
@@ -48,12 +48,12 @@ class Evidence:
         return self.overall_alpha or self.alpha
 
     def least_items(self, limit: float) -> int:
-        """Items below which a collapse on a share ``limit`` of all prompts could go unseen (methods: section 1)."""
+        """The least number of items with which a collapse on a share ``limit`` is seen (methods: section 1)."""
         return evidence_floor(limit, self.whole_alpha)
 
 
 class ChecklistLine(NamedTuple):
-    """One line of the report's checklist: what was to be done, whether it was, and by what that can be seen."""
+    """One line of the report's checklist: the requirement, whether it is met, and the evidence."""
 
     item: str
     ok: bool | None
@@ -61,11 +61,11 @@ class ChecklistLine(NamedTuple):
 
 
 class PowerFacts(NamedTuple):
-    """What a simulation of a measurement must know: which change it decides on, its limit, and its floors.
+    """What a power simulation needs to know about a measurement.
 
-    ``change`` is ``gain``, ``drop`` (relative, or absolute beside a low base) or ``ece``, which is read in ``bins``.
-    Nothing passes with fewer than ``least_items`` items; a loss of the size ``floor`` on as large a share of the items
-    must not go unseen (None: no such loss is guarded against).
+    ``change`` is ``gain``, ``drop`` (relative; absolute if the base scores low) or ``ece``, which is computed in
+    ``bins``. The measurement passes with at least ``least_items`` items, and with enough to detect a total loss on a
+    share ``floor`` of them (None: not required).
     """
 
     change: Literal["gain", "drop", "ece"]
@@ -76,7 +76,7 @@ class PowerFacts(NamedTuple):
 
 
 class DistanceSettings(Section):
-    """How far queries lie from the training data: what embeds them, and what they are compared with."""
+    """Settings for the distance of queries from the training data: the embedding, and the data to compare with."""
 
     embedding: Literal["hidden_states", "tfidf"] | Source
     max_train_rows: int
@@ -91,8 +91,9 @@ class DistanceSettings(Section):
 class Measurement(Section, ABC):
     """One dimension along which a candidate can gain or lose. The fields are its section of the policy.
 
-    The class says all that anybody needs to know about it: what it is called, what it asks, where its limit stands and
-    which direction harms. Its place in a report is its place in :data:`ftgate.measurements.registry.MEASUREMENTS`.
+    The class variables describe it to the rest of ftgate: its name and title, the field with its limit, and which
+    direction is harm. Reports show measurements in the order of
+    :data:`ftgate.measurements.registry.MEASUREMENTS`.
     """
 
     name: ClassVar[str]
@@ -100,107 +101,107 @@ class Measurement(Section, ABC):
     title: ClassVar[str]
     """The heading in a report."""
     question: ClassVar[str]
-    """What it finds out, as a question."""
+    """What it measures, as a question."""
     subject: ClassVar[str]
-    """What it is measured on, as the words after "better on" or "worse on"."""
+    """What it is measured on, to follow "better on" or "worse on" in a sentence."""
     column: ClassVar[tuple[str, str]]
     """Short title and unit, for the table that compares several candidates."""
     limit_field: ClassVar[str]
     """The field of the policy that holds the limit."""
     warn_field: ClassVar[str | None] = None
-    """The field that holds the limit from which a pass is a warning."""
+    """The field with the limit from which a pass is a warning."""
     worse: ClassVar[Literal["up", "down"]] = "up"
     """Which direction of its change is harm: ``up`` for drops and rising errors, ``down`` for gains."""
     remedy: ClassVar[str] = ""
-    """Which advice helps where it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
+    """The advice for when it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
     as_trained: ClassVar[bool] = False
-    """Whether its suite is drawn as the training data are, so that it must be held out of them."""
+    """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
     clustered: ClassVar[bool] = True
-    """Whether its statistics count items of one cluster together."""
+    """Whether its statistics account for clusters of items."""
     relative: ClassVar[bool] = True
-    """Whether its tolerance is a share of the base's score, rather than of the whole scale."""
+    """Whether its tolerance is a share of the base's score rather than an absolute difference."""
     span: ClassVar[float] = 1.0
-    """How much the measurement's result moves when every :meth:`per_item` number moves by 1."""
+    """How much the measurement's result changes when every :meth:`per_item` number changes by 1."""
 
     dataset: str = Field(min_length=1)
-    """The suite: a file, relative to the policy."""
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
     max_tokens: int = Field(default=64, ge=1, le=32_768)
-    """Longest free-form answer."""
+    """Longest free-form answer, in tokens."""
     n: int | None = Field(default=None, ge=1)
-    """Use a random sample of this many items (fixed by the seed); all of them by default."""
+    """Ask a random sample of this many items, fixed by the seed; by default all."""
     n_max: int | None = Field(default=None, ge=1)
-    """Where `n` items settle nothing, go on to this many, if the suite has them."""
+    """If `n` items settle nothing, continue up to this many; needs `n`."""
 
     @model_validator(mode="after")
     def _extend_upwards(self) -> Self:
         if self.n_max is not None and (self.n is None or self.n_max < self.n):
-            raise ValueError(f"n_max {self.n_max} must not be below n, and needs one (n: {self.n})")
+            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
         return self
 
     @property
     @abstractmethod
-    def reads(self) -> Scorer:
-        """The policy's scorer: how answers are scored, and so what each row must hold."""
+    def answer_scorer(self) -> Scorer:
+        """How answers are scored, which determines the fields that each row needs."""
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """What the answers say, before anyone decides. All randomness comes from ``rng``."""
+        """The estimate from the answers, before the decision. All randomness comes from ``rng``."""
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
-        """``claim``, what :meth:`compare` found in the same evidence, with its slices and details for the reader.
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+        """``estimate``, the result of :meth:`compare` on the same evidence, with slices and details for the report.
 
-        No decision rests on what is added here, so that it is worked out once, for the look that ended a run.
+        No decision rests on what is added here, so it is computed once, for the last look.
         """
-        return claim
+        return estimate
 
     @property
     @abstractmethod
     def tolerance(self) -> float:
-        """The size of a change that matters: the base against itself must stay within a quarter of it."""
+        """The size of a change that matters. The base against itself must stay within a quarter of it."""
 
     @property
     def limit(self) -> float:
-        """What its change must stay on the good side of."""
+        """The limit that its change must stay on the good side of."""
         return float(getattr(self, self.limit_field))
 
     @property
     def warn_limit(self) -> float | None:
-        """From where a pass is a warning, if it has such a limit."""
+        """The limit from which a pass is a warning; None without one."""
         return None if self.warn_field is None else float(getattr(self, self.warn_field))
 
     @property
     def distances(self) -> DistanceSettings | None:
-        """How to measure each query's distance from the training data, for a measurement that looks at it."""
+        """How to measure each query's distance from the training data; None if the measurement does not use it."""
         return None
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine | None:  # noqa: ARG003
-        """Its line of the checklist; ``estimate`` is None where the policy does not have the measurement."""
+        """Its checklist line, or None for no line. ``estimate`` is None if the policy does not have the measurement."""
         return None
 
     def power_facts(self) -> PowerFacts:
-        """What a simulation of it must know; of a drop, unless it says otherwise."""
+        """What a power simulation needs to know; by default that of a drop."""
         return PowerFacts("drop", self.limit, self.limit)
 
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:  # noqa: ARG002
-        """About how many of ``items`` the decision will rest on; ``trained`` where training data are named."""
+        """About how many of ``items`` the decision will rest on. ``trained``: the manifest names training data."""
         return len(items)
 
     def share_that_decided(self, details: Mapping[str, Any]) -> float | None:  # noqa: ARG002
-        """Of a report's ``details``, the share of the items that the decision rested on; None where it was all."""
+        """From a report's ``details``, the share of items that the decision rested on; None if it was all of them."""
         return None
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
-        """For either side a number in [0, 1] for each item, whose mean moves when the measurement's result does.
+        """For either model a number in [0, 1] per item, shape (n,), whose mean follows the measurement's result.
 
-        Two arrays of shape (n,); a difference of ``1 / span`` is one whole item.
+        A difference of ``1 / span`` is one whole item. The A/A test compares these numbers.
         """
         return scored.base, scored.candidate
 
     def scored_by(self, item: Item) -> Scorer:
-        """What scores one item: the policy's scorer or, if that is ``auto``, what the row holds."""
-        if self.reads != "auto":
-            return self.reads
+        """The scorer of one item: the measurement's or, if that is ``auto``, the one that fits the row."""
+        if self.answer_scorer != "auto":
+            return self.answer_scorer
         if item.check is not None:
             return "check"
         return "choice" if item.choices and item.answer is not None else "judge"
@@ -221,7 +222,7 @@ class Measurement(Section, ABC):
 
 
 def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:
-    """The questions of one item, each that samples with a seed of its own from the run's seed and the item."""
+    """The questions of one item; each one that samples gets a seed derived from the run's seed and the item."""
     return tuple(
         replace(q, seed=int(generator(seed, f"{q.measurement} {q.item_id} {q.part}").integers(2**31)))
         if q.temperature
@@ -231,47 +232,47 @@ def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:
 
 
 def failures(pair: Pair) -> list[str]:
-    """Why answers to one item say nothing; empty when all do."""
+    """Why answers to one item are unusable; empty if all are usable."""
     return [reason for answer in (*pair.base, *pair.candidate) if (reason := failure_of(answer)) is not None]
 
 
-def share_failed(evidence: Evidence) -> str | None:
-    """Why a claim is void because too many answers could not be had, or None. The bound is 1 % of the items."""
-    failed = [found[0] for pair in evidence.pairs if (found := failures(pair))]
+def too_many_failed(evidence: Evidence) -> str | None:
+    """Why an estimate is invalid because more than 1 % of the items failed, or None."""
+    failed = [reasons[0] for pair in evidence.pairs if (reasons := failures(pair))]
     if len(failed) <= 0.01 * len(evidence.pairs):
         return None
-    return f"{len(failed)} of {len(evidence.pairs)} items could not be answered; the first failure: {failed[0]}"
+    return f"{len(failed)} of {len(evidence.pairs)} items failed; the first failure: {failed[0]}"
 
 
-def share_unknown(scored: PairedScores) -> str | None:
-    """Why a claim is void because too many of the scores that it is about are not known, or None. The bound is 1 %.
+def too_many_unknown(scored: PairedScores) -> str | None:
+    """Why an estimate is invalid because more than 1 % of its scores are unknown, or None.
 
-    The estimate takes the middle for such a score, which is nobody's result: without this bound, scores that nobody
-    knows could pass under the rule that looks at the estimate alone.
+    An unknown score enters the estimate as the middle of what it could be. With ``rule: point``, which ignores the
+    interval, many unknown scores could pass if there were no such bound.
     """
-    unknown = [item.id for item, known in zip(scored.items, scored.known, strict=True) if not known]
+    unknown = [item.id for item, is_known in zip(scored.items, scored.known, strict=True) if not is_known]
     if len(unknown) <= 0.01 * len(scored.items):
         return None
     return (
-        f"the scores of {len(unknown)} of {len(scored.items)} items are not known: no answer, no readable grade or no "
-        f"verdict of a rule; the first of them: {unknown[0]!r}"
+        f"{len(unknown)} of {len(scored.items)} items have no score: no answer, no readable grade, or a rule that "
+        f"could not decide; the first is {unknown[0]!r}"
     )
 
 
-def unfit(judge_validation: JudgeValidation | None) -> str | None:
-    """Why a judged claim is void, or None when the judge is fit or nothing was judged."""
+def judge_unfit(judge_validation: JudgeValidation | None) -> str | None:
+    """Why a judged estimate is invalid; None if the judge is fit or nothing was judged."""
     return (
         f"judge unfit: {judge_validation.reason}" if judge_validation is not None and not judge_validation.fit else None
     )
 
 
-def first_of(*reasons: str | None) -> str | None:
-    """The first reason there is."""
+def first_reason(*reasons: str | None) -> str | None:
+    """The first of ``reasons`` that is not None or empty; None if there is none."""
     return next((reason for reason in reasons if reason), None)
 
 
-def measured_on(item: str, name: str, least: int, estimate: Estimate | None) -> ChecklistLine:
-    """The line of a checklist that asks for at least ``least`` items."""
+def item_count_line(item: str, name: str, least_items: int, estimate: Estimate | None) -> ChecklistLine:
+    """A checklist line that requires at least ``least_items`` items."""
     if estimate is None:
         return ChecklistLine(item, False, f"the policy has no {name} measurement")
-    return ChecklistLine(item, estimate.n >= least, f"{estimate.n} items")
+    return ChecklistLine(item, estimate.n >= least_items, f"{estimate.n} items")

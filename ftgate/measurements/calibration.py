@@ -17,9 +17,9 @@ from ftgate.measurements.base import (
     PowerFacts,
     Scorer,
     failures,
-    first_of,
-    measured_on,
-    share_failed,
+    first_reason,
+    item_count_line,
+    too_many_failed,
 )
 from ftgate.measurements.confidence import Confidences, from_options, from_samples, in_words
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -30,15 +30,15 @@ from ftgate.stats import calibration as statistics
 from ftgate.stats.normal import critical
 
 LEAST_LETTER_MASS = 0.1
-"""Below this the letters are noise, and nothing can pass on them."""
+"""With less probability on the option letters than this, confidence is noise and nothing can pass."""
 MIN_LETTER_MASS = 0.9
 MAX_MASS_GAP = 0.05
 ENOUGH_ITEMS = 500
-"""With fewer a binned error is mostly noise (methods: section 5)."""
+"""With fewer items a binned error is mostly noise (methods: section 5)."""
 LEAST_SAMPLES = 20
 PASS_FACTOR = 1.7
-"""How many times wider the interval is on the side of a pass. Next to a calibrated base the bootstrap keeps most of a
-standard error of bias, whatever n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
+"""How many times wider the interval is on the side of a pass. If the base is calibrated, the bootstrap keeps a bias of
+almost one standard error at any n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
 of the time when the candidate is underconfident (docs/decisions/0005)."""
 
 
@@ -57,23 +57,24 @@ class Calibration(Measurement):
     span: ClassVar[float] = 2.0
 
     max_ece_increase: float = Field(default=0.05, gt=0, lt=1)
-    """The expected calibration error may rise by less than this."""
+    """The expected calibration error must rise by less than this."""
     form: Literal["choices", "sampled"] = "choices"
-    """Where confidence comes from: the probabilities of option letters, or how many of `samples` answers agree."""
+    """Source of confidence: the probabilities of option letters, or the share of `samples` answers that agree."""
     scorer: Literal["exact", "contains", "numeric", "check"] = "exact"
-    """With `form: sampled`, what makes an answer right, and two answers the same."""
+    """With `form: sampled`: what makes an answer right, and two answers equal."""
     samples: int = Field(default=20, ge=LEAST_SAMPLES, le=1000)
-    """With `form: sampled`, how many answers are drawn at temperature 1 beside the greedy one. With fewer than 20 a
-    model with perfect confidence looks miscalibrated."""
+    """With `form: sampled`: answers drawn at temperature 1 besides the greedy one. With fewer than 20 a model with
+    perfect confidence looks miscalibrated."""
     rotations: int = Field(default=2, ge=1, le=8)
-    """Ask each item with its options in this many cyclic orders and average, against a preference for a letter."""
+    """With `form: choices`: ask each item with its options in this many cyclic orders and average (letter bias)."""
     bins: int = Field(default=10, ge=2, le=100)
+    """Number of equal-width confidence bins of the calibration error."""
     min_items: int = Field(default=500, ge=59)
-    """With fewer items the binned error is too noisy to pass anyone."""
+    """With fewer items than this nothing passes: the binned error is too noisy."""
 
     @property
-    def reads(self) -> Scorer:
-        """Multiple choice, or how free-form answers are told right from wrong."""
+    def answer_scorer(self) -> Scorer:
+        """``choice``, or the scorer of free-form answers."""
         return "choice" if self.form == "choices" else self.scorer
 
     @property
@@ -83,16 +84,16 @@ class Calibration(Measurement):
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
-        """Whether enough items were asked for a binned error."""
+        """Whether there were enough items for a binned error."""
         item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
-        return measured_on(item, cls.name, ENOUGH_ITEMS, estimate)
+        return item_count_line(item, cls.name, ENOUGH_ITEMS, estimate)
 
     def power_facts(self) -> PowerFacts:
-        """Of a rise of the calibration error."""
+        """Those of a rise of the calibration error."""
         return PowerFacts("ece", self.limit, None, self.min_items, self.bins)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
-        """One question for each rotation of the options, at most as many as there are; or greedy, then samples."""
+        """One question for each rotation of the options; or one greedy question, then the samples."""
         if self.form == "sampled":
             greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens)
             drawn = (replace(greedy, part=f"sample {i}", temperature=1.0) for i in range(1, self.samples + 1))
@@ -103,24 +104,24 @@ class Calibration(Measurement):
         )
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
-        """Confidence less correctness of each item, moved from [-1, 1] to [0, 1]; 1/2 where an answer is missing."""
+        """Confidence minus correctness of each item, mapped from [-1, 1] to [0, 1]; 1/2 if an answer is missing."""
         sides = np.full((2, len(pairs)), 0.5)
         for side, answers in zip(sides, ([p.base for p in pairs], [p.candidate for p in pairs]), strict=True):
-            read = [i for i, given in enumerate(answers) if all(failure_of(a) is None for a in given)]
-            read = [i for i in read if self._told(pairs[i].item, answers[i])]
-            found = self._beliefs([(pairs[i].item, answers[i]) for i in read])
-            side[read] = (1 + found.confidence - found.correct) / 2
+            answered = [i for i, replies in enumerate(answers) if all(failure_of(a) is None for a in replies)]
+            scorable = [i for i in answered if self._scorable(pairs[i].item, answers[i])]
+            model = self._confidences([(pairs[i].item, answers[i]) for i in scorable])
+            side[scorable] = (1 + model.confidence - model.correct) / 2
         return sides[0], sides[1]
 
-    def _beliefs(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
+    def _confidences(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
         return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)
 
-    def _told(self, item: Item, answers: tuple[Answer, ...]) -> bool:
-        """Whether a rule can tell of each answer if it is right; one that takes too long on an answer cannot."""
+    def _scorable(self, item: Item, answers: tuple[Answer, ...]) -> bool:
+        """Whether the scorer can score every answer. A rule that takes too long on an answer cannot."""
         if self.form == "choices":
             return True
         try:
-            self._beliefs([(item, answers)])
+            self._confidences([(item, answers)])
         except UnscorableError:
             return False
         return True
@@ -128,13 +129,13 @@ class Calibration(Measurement):
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Paired, bias-corrected difference of the two expected calibration errors (methods: section 5)."""
         answered = sum(not failures(pair) for pair in evidence.pairs)
-        base, candidate = self._both(evidence)
+        base, candidate = self._both_confidences(evidence)
         n = len(base.confidence)
-        invalid_reason = first_of(
-            share_failed(evidence), _untold(answered, n), "no item could be read" if n < 2 else None
+        invalid_reason = first_reason(
+            too_many_failed(evidence), _too_many_unscorable(answered, n), "no item could be scored" if n < 2 else None
         )
         if n < 2:
-            return self._claim(
+            return self._estimate(
                 float("nan"),
                 float("nan"),
                 float("nan"),
@@ -143,7 +144,7 @@ class Calibration(Measurement):
                 evidence,
                 invalid_reason=invalid_reason,
             )
-        found = statistics.ece_difference(
+        difference = statistics.ece_difference(
             base.confidence,
             base.correct,
             candidate.confidence,
@@ -154,40 +155,47 @@ class Calibration(Measurement):
             alpha=evidence.alpha,
             pass_z=PASS_FACTOR * critical(evidence.alpha),
         )
-        return self._claim(
-            found.base,
-            found.candidate,
-            found.change,
-            (found.low, found.high),
+        notes = [*_direction_note(difference, candidate), *_letter_mass_notes(base, candidate)]
+        return self._estimate(
+            difference.base,
+            difference.candidate,
+            difference.change,
+            (difference.low, difference.high),
             n,
             evidence,
-            cannot_pass=self._doubts(found, base, candidate),
+            cannot_pass=self._reasons_against_pass(difference, base, candidate),
             invalid_reason=invalid_reason,
-            details={**_bias(found), "notes": [*_direction(found, candidate), *_mass_notes(base, candidate)]},
+            details={**_bias_details(difference), "notes": notes},
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
-        """The claim with every number about either model's confidence that the report shows."""
-        if claim.n < 2:
-            return claim
-        base, candidate = (model.summary(self.bins) for model in self._both(evidence))
-        return replace(claim, details={"base": base, "candidate": candidate, **claim.details})
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+        """The estimate with every number on both models' confidence that the report shows."""
+        if estimate.n < 2:
+            return estimate
+        base, candidate = (model.summary(self.bins) for model in self._both_confidences(evidence))
+        return replace(estimate, details={"base": base, "candidate": candidate, **estimate.details})
 
-    def _both(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
-        """What either model believed of the items that both answered and a rule can tell."""
-        # By id: then no sum depends on the order of the file.
+    def _both_confidences(self, evidence: Evidence) -> tuple[Confidences, Confidences]:
+        """Both models' confidences on the items that both answered and the scorer can score."""
+        # Sorted by id, so that floating-point sums do not depend on the order of the file.
         answered = sorted((p for p in evidence.pairs if not failures(p)), key=lambda p: p.item.id)
-        pairs = [p for p in answered if self._told(p.item, p.base) and self._told(p.item, p.candidate)]
-        return self._beliefs([(p.item, p.base) for p in pairs]), self._beliefs([(p.item, p.candidate) for p in pairs])
+        pairs = [p for p in answered if self._scorable(p.item, p.base) and self._scorable(p.item, p.candidate)]
+        return self._confidences([(p.item, p.base) for p in pairs]), self._confidences(
+            [(p.item, p.candidate) for p in pairs]
+        )
 
-    def _doubts(self, found: statistics.EceDifference, base: Confidences, candidate: Confidences) -> tuple[str, ...]:
-        """What forbids a pass, however narrow the interval."""
+    def _reasons_against_pass(
+        self, difference: statistics.EceDifference, base: Confidences, candidate: Confidences
+    ) -> tuple[str, ...]:
+        """Why the measurement cannot pass, however narrow the interval is."""
         cannot_pass = []
-        if found.n < self.min_items:
-            cannot_pass.append(f"{found.n} items are too few to pass calibration: at least {self.min_items} are needed")
-        if not found.gap_high < self.max_ece_increase:
+        if difference.n < self.min_items:
             cannot_pass.append(
-                f"the signed confidence gap may have risen by {100 * found.gap_high:.1f} %, "
+                f"{difference.n} items are too few to pass calibration: at least {self.min_items} are needed"
+            )
+        if not difference.gap_high < self.max_ece_increase:
+            cannot_pass.append(
+                f"the signed confidence gap may have risen by {100 * difference.gap_high:.1f} %, "
                 f"beyond the limit {100 * self.max_ece_increase:.1f} %"
             )
         for name, model in (("base", base), ("candidate", candidate)):
@@ -195,11 +203,11 @@ class Calibration(Measurement):
             if not mass >= LEAST_LETTER_MASS:
                 cannot_pass.append(
                     f"the {name} puts only {100 * mass:.0f} % of its probability on the option letters: "
-                    "what it believes about them says nothing about its answers"
+                    "its confidence in them says nothing about its answers"
                 )
         return tuple(cannot_pass)
 
-    def _claim(
+    def _estimate(
         self,
         base: float,
         candidate: float,
@@ -227,29 +235,29 @@ class Calibration(Measurement):
         )
 
 
-def _untold(answered: int, told: int) -> str | None:
-    """Why a claim is void because of too many answers no rule can tell if they are right, or None."""
-    lost = answered - told
-    return f"of {lost} items it cannot be told whether an answer is right" if lost > 0.01 * answered else None
+def _too_many_unscorable(answered: int, scorable: int) -> str | None:
+    """Why an estimate is invalid because more than 1 % of the answered items cannot be scored, or None."""
+    unscorable = answered - scorable
+    return f"{unscorable} items could not be scored as right or wrong" if unscorable > 0.01 * answered else None
 
 
-def _bias(found: statistics.EceDifference) -> dict[str, Any]:
+def _bias_details(difference: statistics.EceDifference) -> dict[str, Any]:
     return {
-        "plug_in_difference": found.plug_in,
-        "standard_error": found.standard_error,
-        "signed_gap": {"change": found.gap, "upper_bound": found.gap_high},
+        "plug_in_difference": difference.plug_in,
+        "standard_error": difference.standard_error,
+        "signed_gap": {"change": difference.gap, "upper_bound": difference.gap_high},
     }
 
 
-def _direction(found: statistics.EceDifference, candidate: Confidences) -> list[str]:
-    """In which direction the candidate errs, where its error surely rose."""
-    if not found.low > 0:
+def _direction_note(difference: statistics.EceDifference, candidate: Confidences) -> list[str]:
+    """A note on whether the candidate is over- or underconfident, if its error rose beyond chance."""
+    if not difference.low > 0:
         return []
     return [f"the candidate is {in_words(float(candidate.confidence.mean() - candidate.correct.mean()))}"]
 
 
-def _mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
-    """Warnings about probability that went to something other than an option letter."""
+def _letter_mass_notes(base: Confidences, candidate: Confidences) -> list[str]:
+    """Notes on probability that went to something other than an option letter."""
     if base.options is None or candidate.options is None:
         return []
     notes = []

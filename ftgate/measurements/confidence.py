@@ -1,4 +1,4 @@
-"""How sure a model was of each answer, and whether it was right: from option letters, or from sampled answers."""
+"""The confidence of a model in each answer, and whether it was right: from option letters or from sampled answers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ftgate.stats.smooth_ece import smooth_ece
 from ftgate.stats.temperature import best_temperature
 
 CLEAR_GAP = 0.01
-"""Mean confidence less accuracy beyond which a model is called too sure, or too unsure."""
+"""A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
-NO_TEMPERATURE = "none: how often samples agree does not tell what another temperature would give"
+NO_TEMPERATURE = "none: the agreement of samples does not predict their agreement at another temperature"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The option probabilities behind some beliefs: one row an item, the place of its right option, the letter mass."""
+    """Option probabilities of multiple choice items: one row per item, index of the right option, letter mass."""
 
     probabilities: tuple[FloatArray, ...]
     right: tuple[int, ...]
@@ -33,11 +33,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Confidences:
-    """What one model believed about each item: ``confidence`` in its answer and whether that is ``correct``.
+    """One model's ``confidence`` in its answer to each item, and whether the answer is ``correct``; shape (n,).
 
-    Both have shape (n,). ``options`` is there for multiple choice: probabilities averaged over rotations, and the
-    probability of all letters together before they were normalised. ``smoothed`` is there for sampled answers: the
-    agreement of K of them as (agreeing + 1/2) / (K + 1), which is never 0 or 1 (Krichevsky & Trofimov 1981).
+    ``options`` exists for multiple choice: probabilities averaged over rotations, and the total probability of the
+    letters before normalisation. ``smoothed`` exists for sampled answers: the agreement of K of them as
+    (agreeing + 1/2) / (K + 1), which is never 0 or 1 (Krichevsky & Trofimov 1981).
     """
 
     confidence: FloatArray
@@ -46,7 +46,7 @@ class Confidences:
     smoothed: FloatArray | None = None
 
     def summary(self, bins: int) -> dict[str, Any]:
-        """Every number that the report shows about one model's calibration."""
+        """Every number on one model's calibration that the report shows."""
         conf, correct = self.confidence, self.correct
         table = statistics.reliability_bins(conf, correct, bins=bins)
         return {
@@ -70,9 +70,9 @@ class Confidences:
 
 
 def in_words(gap: float) -> str:
-    """Mean confidence less accuracy, named."""
+    """Mean confidence minus accuracy in words."""
     if abs(gap) <= CLEAR_GAP:
-        return "as sure as it is right"
+        return "as confident as it is accurate"
     return f"{'over' if gap > 0 else 'under'}confident by {100 * abs(gap):.1f} p.p. on average"
 
 
@@ -86,10 +86,10 @@ def _of_options(options: Options) -> dict[str, Any]:
 
 
 def _of_samples(smoothed: FloatArray, correct: FloatArray) -> dict[str, Any]:
-    """The log score of "the greedy answer is right", and why there is no temperature.
+    """The log score of "the greedy answer is right", and a note on why no temperature is fitted.
 
-    A temperature changes the probabilities from which answers are drawn. How often drawn answers agree says nothing
-    about what would be drawn at another one: a sum over answers, each scaled by itself, of which few were seen.
+    A temperature rescales the probability of each possible answer. The agreement of a few samples does not determine
+    those probabilities, so it cannot predict the agreement at another temperature.
     """
     return {
         "log_loss": statistics.negative_log_likelihood(np.where(correct == 1.0, smoothed, 1 - smoothed)),
@@ -99,20 +99,20 @@ def _of_samples(smoothed: FloatArray, correct: FloatArray) -> dict[str, Any]:
 
 
 def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
-    """Average each item's option probabilities over its rotations, options put back in the item's own order.
+    """Average each item's option probabilities over its rotations, with the options back in the item's own order.
 
-    Raises ValueError, naming the item, where an answer has another number of log-probabilities than the item options.
+    Raises ValueError, naming the item, if an answer does not have one log-probability per option.
     """
-    alike: dict[tuple[int, int], list[int]] = {}
+    groups: dict[tuple[int, int], list[int]] = {}
     for i, (item, answers) in enumerate(rows):
         for answer in answers:
             if len(answer.option_logprobs) != len(item.choices):
                 raise ValueError(
                     f"item {item.id!r}: {len(answer.option_logprobs)} log-probabilities for {len(item.choices)} options"
                 )
-        alike.setdefault((len(item.choices), len(answers)), []).append(i)
+        groups.setdefault((len(item.choices), len(answers)), []).append(i)
     mass, table = np.zeros(len(rows)), [np.zeros(0)] * len(rows)
-    for group in alike.values():
+    for group in groups.values():
         raw = np.exp(np.array([[answer.option_logprobs for answer in rows[i][1]] for i in group], dtype=np.float64))
         mass[group] = raw.sum(axis=2).mean(axis=1)
         for i, total in zip(group, _averaged(raw), strict=True):
@@ -126,7 +126,7 @@ def from_options(rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences
 def _averaged(raw: FloatArray) -> FloatArray:
     """Probabilities of the choices, shape (items, choices), from those of letters, (items, rotations, letters)."""
     count, size = raw.shape[1:]
-    # An engine that gives all letters probability 0 knows nothing about them, which is an even spread.
+    # If all letters have probability 0, nothing is known about them: a uniform distribution.
     sums = raw.sum(axis=2, keepdims=True)
     share = np.divide(raw, sums, out=np.full_like(raw, 1 / size), where=sums > 0)
     # Letter j of rotation r stands for choice (j + r) mod size.
@@ -135,9 +135,9 @@ def _averaged(raw: FloatArray) -> FloatArray:
 
 
 def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -> Confidences:
-    """The share of each item's sampled answers that say what its greedy answer, the first, says.
+    """The share of each item's sampled answers that agree with its greedy answer, which comes first.
 
-    Raises UnscorableError where it cannot be told whether an answer is right (see :func:`equivalent`).
+    Raises UnscorableError if an answer cannot be scored (see :func:`equivalent`).
     """
     rule = RULES[scorer]
     confidence = [
@@ -150,21 +150,20 @@ def from_samples(rows: Sequence[tuple[Item, tuple[Answer, ...]]], scorer: str) -
 
 
 def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
-    """Whether two answers to an item are the same answer to its scorer.
+    """Whether two answers to an item are the same to its scorer.
 
-    All right answers are one answer: the scorer cannot tell them apart. Wrong ones are the same where they say the
-    same in the scorer's own normal form: the last number for ``numeric`` (and a numeric ``check``), the JSON value for
-    a ``json_schema``, else the text after :func:`~ftgate.measurements.texts.normal`. Being wrong in two ways is no
-    agreement; neither is it seen that two wrong sentences mean the same, for either model. Raises UnscorableError
-    where a rule takes too long on an answer.
+    All right answers are the same. Wrong answers are the same if they are equal in the scorer's normal form: the last
+    number for ``numeric`` (and a numeric ``check``), the JSON value for a ``json_schema``, else the text as compared by
+    :func:`~ftgate.scoring.text.same_text`. Two wrong sentences with the same meaning count as different, for both
+    models alike. Raises UnscorableError if a rule takes too long on an answer.
     """
     if same_text(one.text, other.text):
         return True
     kinds = {scorer, *(item.check or {})} if scorer == "check" else {scorer}
     if "numeric" in kinds:
-        said = last_number(one.text)
+        number = last_number(one.text)
         tolerance = (item.check or {}).get("tolerance", 0.0) if scorer == "check" else 0.0
-        if said is not None and same_number(said, last_number(other.text), tolerance):
+        if number is not None and same_number(number, last_number(other.text), tolerance):
             return True
     if "json_schema" in kinds:
         values = [next(json_values(answer.text), None) for answer in (one, other)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ftgate.domain import Answer, Pair
 
-SURE = 0.99
+WRONG_OPTION_PROBABILITY = 0.99
 """The probability that a bad answer by option letter puts on its wrong option."""
 
 
@@ -19,14 +19,14 @@ def bad_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
     """
     # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
     if any(answer.option_logprobs for answer in pair.base):
-        return tuple(_wrong_letter(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
-    foreign = other.item.answer or other.base[0].text
-    if foreign == pair.item.answer:
-        foreign = ""
-    return tuple(replace(answer, text=foreign) for answer in pair.base)
+        return tuple(_wrong_option(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
+    replacement = other.item.answer or other.base[0].text
+    if replacement == pair.item.answer:
+        replacement = ""
+    return tuple(replace(answer, text=replacement) for answer in pair.base)
 
 
-def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
+def _wrong_option(pair: Pair, answer: Answer, rotation: int) -> Answer:
     """Near certainty for a wrong option: right or wrong, sure or not, no base answer is as bad as that."""
     size = len(answer.option_logprobs)
     if not size:
@@ -34,5 +34,7 @@ def _wrong_letter(pair: Pair, answer: Answer, rotation: int) -> Answer:
     right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
     # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
     wrong = (right + 1) % size
-    rest = math.log((1 - SURE) / (size - 1))
-    return replace(answer, option_logprobs=tuple(math.log(SURE) if i == wrong else rest for i in range(size)))
+    rest = math.log((1 - WRONG_OPTION_PROBABILITY) / (size - 1))
+    return replace(
+        answer, option_logprobs=tuple(math.log(WRONG_OPTION_PROBABILITY) if i == wrong else rest for i in range(size))
+    )

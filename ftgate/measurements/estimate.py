@@ -1,4 +1,4 @@
-"""From item scores to an estimate with its interval: which statistic serves which kind of score."""
+"""From item scores to an estimate with its interval: the statistic for each kind of score."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 
 LEAST_BASE = 0.1
-"""Below this base score (lower bound) a relative drop is a quotient of noise."""
+"""If the lower bound of the base score is below this, a relative drop is mostly noise."""
 LEAST_GRADED = 100
-"""Below this many graded items a rare collapse that no item shows makes the bootstrap pass too often."""
+"""With fewer graded items the bootstrap passes too often when a rare collapse shows on none of them."""
 MOST_LISTED = 50
 RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low for a relative one)"
 
@@ -39,8 +39,8 @@ class ScoreEstimate:
     cannot_pass: tuple[str, ...]
     least_n: int
 
-    def claim(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
-        """What ``measurement`` claims about ``n`` items; ``more`` are the fields of a claim that no estimate has."""
+    def to_estimate(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
+        """The estimate of ``measurement`` on ``n`` items; ``more`` are the fields that the scores do not determine."""
         return Estimate(
             measurement=measurement,
             base=self.base,
@@ -60,23 +60,22 @@ class ScoreEstimate:
 def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.Generator) -> ScoreEstimate:
     """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
-    Binary scores of independent items take the score test for a ratio (methods: section 2), all others the studentised
-    bootstrap (section 3); a judge's floor is taken off where there is one (section 6). A base whose score may lie below
-    ``LEAST_BASE`` makes the quotient one of noise (section 1). Which of the two limits holds may still change from one
-    look to the next, so that an absolute drop passes at the last look alone. Raises ValueError for no items, and for a
-    score that is NaN or outside [0, 1], naming the item.
+    Binary scores of independent items use the score test for a ratio (methods: section 2), all others the studentised
+    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). The drop is absolute if the base
+    score may lie below ``LEAST_BASE`` (section 1). As that can change from look to look, an absolute drop can pass at
+    the last look only. Raises ValueError for no items, and for a score that is NaN or outside [0, 1], naming the item.
     """
-    _check(scored)
+    _check_scores(scored)
     floor = _floor(scored, evidence)
-    worthless = floor.mean if floor else 0.0
+    floor_mean = floor.mean if floor else 0.0
     base = mean(scored.base)
-    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - worthless < LEAST_BASE
-    enough = evidence.least_items(limit)
-    cannot_pass = _few(scored, enough, limit)
+    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
+    least_items = evidence.least_items(limit)
+    cannot_pass = _too_few_items(scored, least_items, limit)
     if absolute:
-        cannot_pass += _nothing_to_lose(base - worthless, limit)
+        cannot_pass += _nothing_to_lose(base - floor_mean, limit)
         cannot_pass += () if evidence.last else ("an absolute drop cannot pass before the last look",)
-    return _estimate(scored, evidence, rng, cannot_pass, enough, absolute=absolute)
+    return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=absolute)
 
 
 def difference(
@@ -84,26 +83,28 @@ def difference(
 ) -> ScoreEstimate:
     """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap.
 
-    Where a loss is allowed (``least_gain`` below 0), it takes as many items as for a drop. Errors as for :func:`drop`.
+    If a loss is allowed (``least_gain`` below 0), it needs as many items as a drop does. Errors as for :func:`drop`.
     """
-    _check(scored)
-    enough = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
-    lost = _estimate(scored, evidence, rng, _few(scored, enough, -least_gain), enough, absolute=True)
-    low, high = lost.interval
-    gained = (-high + 0.0, -low + 0.0)
-    return replace(lost, change=-lost.change + 0.0, interval=gained, unit="absolute gain")
+    _check_scores(scored)
+    least_items = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
+    drop_estimate = _estimate(
+        scored, evidence, rng, _too_few_items(scored, least_items, -least_gain), least_items, absolute=True
+    )
+    low, high = drop_estimate.interval
+    gain_interval = (-high + 0.0, -low + 0.0)
+    return replace(drop_estimate, change=-drop_estimate.change + 0.0, interval=gain_interval, unit="absolute gain")
 
 
 def comparison(
     scored: PairedScores, evidence: Evidence, rng: np.random.Generator, *, absolute: bool
 ) -> tuple[str, Compare]:
-    """The statistic that suits the scores, with its name: of the absolute drop, or of the relative one."""
+    """The name of the statistic that fits the scores, and the statistic, for an absolute or a relative drop."""
     clusters, floor = _clusters(scored), None if absolute else _floor(scored, evidence)
     if scored.binary and clusters is None and floor is None:
         name = "paired difference" if absolute else "ratio"
         return f"score test for the {name}, N-1 corrected", score_test(absolute=absolute)
     method = f"studentised bootstrap, {evidence.draws} resamples" + (" of clusters" if clusters else "")
-    method += f", judge floor {floor.mean:.3f} taken off" if floor else ""
+    method += f", judge floor {floor.mean:.3f} subtracted" if floor else ""
     return method, bootstrap(rng, evidence.draws, clusters, floor, absolute=absolute)
 
 
@@ -112,30 +113,30 @@ def _estimate(
     evidence: Evidence,
     rng: np.random.Generator,
     cannot_pass: tuple[str, ...],
-    enough: int,
+    least_items: int,
     *,
     absolute: bool,
 ) -> ScoreEstimate:
     method, compare = comparison(scored, evidence, rng, absolute=absolute)
-    found = drop_of(scored, compare, evidence.alpha, absolute=absolute)
+    interval = drop_of(scored, compare, evidence.alpha, absolute=absolute)
     return ScoreEstimate(
         base=mean(scored.base),
         candidate=mean(scored.candidate),
-        change=found.estimate,
-        interval=(found.low, found.high),
+        change=interval.estimate,
+        interval=(interval.low, interval.high),
         unit=ABSOLUTE if absolute else RELATIVE,
         method=method,
-        cannot_pass=(*cannot_pass, found.doubt) if found.doubt else cannot_pass,
-        least_n=_least_n(scored, enough),
+        cannot_pass=(*cannot_pass, interval.doubt) if interval.doubt else cannot_pass,
+        least_n=_least_n(scored, least_items),
     )
 
 
 def drop_of(scored: PairedScores, compare: Compare, alpha: float, *, absolute: bool) -> Interval:
-    """Compare the scores; where some are unknown, once with the worst and once with the best they could be.
+    """Compare the scores; if some are unknown, with the worst and with the best values they could have.
 
-    The interval then reaches from the best case's lower to the worst case's upper bound, and the estimate is that of
-    the middle. (Beside a judge's floor that the candidate falls short of, the two change places.) The same resamples
-    serve all three.
+    The interval then reaches from the best case's lower bound to the worst case's upper bound, and the estimate is that
+    of the middle. (If the candidate scores below a judge's floor, the two cases swap.) All three use the same
+    resamples.
     """
     if not scored.unreadable:
         return compare(scored.base, scored.candidate).interval(alpha)
@@ -143,20 +144,20 @@ def drop_of(scored: PairedScores, compare: Compare, alpha: float, *, absolute: b
     best = compare(scored.base_low, scored.candidate_high).interval(alpha)
     if not scored.binary:
         middle = compare(scored.base, scored.candidate).interval(alpha).estimate
-    else:  # no test of right or wrong takes the half at which an unknown score stands
+    else:  # the score test takes 0 and 1 only, not the 1/2 of an unknown score
         middle = change_of(scored, absolute=absolute)
     low, high = min(best.low, worst.low, middle), max(worst.high, best.high, middle)
     return Interval(middle, low, high, worst.doubt)
 
 
 def change_of(scored: PairedScores, *, absolute: bool) -> float:
-    """The bare drop of the mean score."""
+    """The drop of the mean score, without an interval."""
     if absolute:
         return math.fsum(scored.base - scored.candidate) / len(scored.items) + 0.0
     return relative_drop(scored.base, scored.candidate)
 
 
-def flips(scored: PairedScores) -> dict[str, Any]:
+def flip_details(scored: PairedScores) -> dict[str, Any]:
     """How many items got worse and how many better, and the ids of those that got worse, worst first."""
     change = scored.candidate - scored.base
     order = sorted(range(len(change)), key=lambda i: (change[i], scored.items[i].id))
@@ -167,19 +168,19 @@ def flips(scored: PairedScores) -> dict[str, Any]:
     }
 
 
-def judging(evidence: Evidence) -> dict[str, Any]:
-    """How well the judge could be read: replies that it was asked for twice, and scores that stayed unknown."""
+def judge_details(evidence: Evidence) -> dict[str, Any]:
+    """How many judge replies had to be asked for again, and how many scores stayed unknown."""
     if evidence.judge_validation is None:
         return {}
     return {"judge": {"asked_again": evidence.scored.retried, "unreadable": evidence.scored.unreadable}}
 
 
 def mean(values: FloatArray) -> float:
-    """The mean by an exact sum, so that the order of the items cannot show; NaN of none."""
+    """The mean by an exact sum, so that it does not depend on the order of the items; NaN if there are none."""
     return math.fsum(values) / len(values) if len(values) else math.nan
 
 
-def _check(scored: PairedScores) -> None:
+def _check_scores(scored: PairedScores) -> None:
     if not scored.items:
         raise ValueError("there are no items to compare")
     for name in ("base", "candidate", "base_low", "base_high", "candidate_low", "candidate_high"):
@@ -190,25 +191,25 @@ def _check(scored: PairedScores) -> None:
             raise ValueError(f"{name} score of item {item!r} = {value}: a number from 0 to 1 was expected")
 
 
-def _least_n(scored: PairedScores, enough: int) -> int:
-    """Items below which nothing passes: the evidence floor, the graded ones that the bootstrap takes, 30 clusters."""
+def _least_n(scored: PairedScores, least_items: int) -> int:
+    """The smallest number of items that can pass: the evidence floor, enough graded items, at least 30 clusters."""
     clusters = _clusters(scored)
     grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
-    return max(enough, 1 if scored.binary else LEAST_GRADED, grouped)
+    return max(least_items, 1 if scored.binary else LEAST_GRADED, grouped)
 
 
 def _clusters(scored: PairedScores) -> list[str] | None:
-    """The cluster of each item, an item without one standing alone; None when no item has one."""
+    """The cluster of each item; an item without one is a cluster of its own. None if no item has one."""
     if not any(item.cluster for item in scored.items):
         return None
     return [f"cluster {item.cluster}" if item.cluster else f"item {item.id}" for item in scored.items]
 
 
 def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
-    """What a worthless model would score, if a judge that can be trusted did some of the scoring.
+    """The mean score of worthless answers, if a validated judge graded some of the items; None otherwise.
 
-    A rule gives nothing to a worthless answer, so that the floor of the mean is the judge's floor times the share of
-    the items that it graded.
+    A rule scores a worthless answer 0, so the floor of the mean is the judge's floor times the share of items that the
+    judge graded.
     """
     judge_validation, share = evidence.judge_validation, float(np.mean(scored.graded)) if len(scored.items) else 0.0
     if judge_validation is None or not judge_validation.fit or not share:
@@ -216,22 +217,24 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
 
 
-def _nothing_to_lose(most: float, limit: float) -> tuple[str, ...]:
-    if most > limit:
+def _nothing_to_lose(base_above_floor: float, limit: float) -> tuple[str, ...]:
+    if base_above_floor > limit:
         return ()
-    return (f"the base scores so low that losing all of it, {100 * most:.1f} p.p., would stay within the limit",)
+    return (f"the base scores so low that losing all {100 * base_above_floor:.1f} p.p. would stay within the limit",)
 
 
-def _few(scored: PairedScores, enough: int, limit: float) -> tuple[str, ...]:
+def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:
     n = len(scored.items)
-    if n < enough:
-        text = f"{n} items are too few: below {enough} a total collapse on {100 * limit:g} % of them can go unseen"
-        return (text,)
-    return _few_graded(scored)
+    if n < least_items:
+        unseen = f"a total collapse on {100 * limit:g} % of them can go unseen"
+        return (f"{n} items are too few: with fewer than {least_items}, {unseen}",)
+    return _too_few_graded(scored)
 
 
-def _few_graded(scored: PairedScores) -> tuple[str, ...]:
+def _too_few_graded(scored: PairedScores) -> tuple[str, ...]:
     n = len(scored.items)
     if scored.binary or n >= LEAST_GRADED:
         return ()
-    return (f"{n} graded items are too few: below {LEAST_GRADED} the bootstrap errs more often than it says",)
+    return (
+        f"{n} graded items are too few: with fewer than {LEAST_GRADED}, the bootstrap errs more often than its level",
+    )

@@ -1,4 +1,4 @@
-"""Forgetting: what did the candidate lose on general tasks that it was not tuned for?"""
+"""Forgetting: how much does the candidate lose on general tasks?"""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ftgate.measurements.base import (
     Measurement,
     Scorer,
     Share,
-    first_of,
-    measured_on,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    item_count_line,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
 GENERAL_PROMPTS = 200
-"""The article asks for so many."""
+"""The number that the article asks for."""
 
 
 class Forgetting(Measurement):
@@ -43,12 +43,13 @@ class Forgetting(Measurement):
     remedy: ClassVar[str] = "lost skills"
 
     scorer: Scorer = "judge"
+    """How answers become scores (docs/suites.md)."""
     max_tokens: int = Field(default=512, ge=1, le=32_768)
-    """Longest answer. General prompts ask for explanations, code and letters; an answer cut short is graded as one."""
+    """Longest answer, in tokens. General prompts ask for explanations and code; a truncated one is graded as it is."""
     warn_drop: Share = 0.08
-    """A pass whose estimated drop reaches this is a warning."""
+    """A pass is a warning if the estimated drop reaches this; at most `block_drop`."""
     block_drop: Share = 0.10
-    """The drop must stay below this."""
+    """The relative drop must stay below this."""
 
     @model_validator(mode="after")
     def _warn_before_block(self) -> Forgetting:
@@ -57,7 +58,7 @@ class Forgetting(Measurement):
         return self
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
@@ -68,41 +69,40 @@ class Forgetting(Measurement):
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
-        """Whether enough prompts were asked to speak of general capability."""
+        """Whether enough general prompts were asked."""
         item = f"General capability was measured on at least {GENERAL_PROMPTS} prompts"
-        return measured_on(item, cls.name, GENERAL_PROMPTS, estimate)
+        return item_count_line(item, cls.name, GENERAL_PROMPTS, estimate)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """Relative drop with its interval; a judge's floor is corrected for (methods: sections 1, 2, 3 and 6)."""
-        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
-        return estimate.claim(
+        """Relative drop with its interval, corrected for a judge's floor (methods: sections 1, 2, 3 and 6)."""
+        return drop(evidence.scored, evidence, self.block_drop, rng).to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
             worse=self.worse,
             limit=self.limit,
             warn_limit=self.warn_limit,
-            invalid_reason=first_of(
-                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            invalid_reason=first_reason(
+                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """The claim with a slice for each capability, what rules say of judged answers, flips and lengths."""
-        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+        """The estimate with a slice per capability, rule scores of judged answers, flips and answer lengths."""
+        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
         ruled, agreement = rule_agreement(evidence)
         details = {
-            **flips(evidence.scored),
-            **judging(evidence),
+            **flip_details(evidence.scored),
+            **judge_details(evidence),
             **_lengths(evidence.pairs),
             **worst_slice(slices),
             **agreement,
         }
-        return replace(claim, slices=(*slices, *ruled), details=details)
+        return replace(estimate, slices=(*slices, *ruled), details=details)
 
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Mean answer lengths in tokens and their ratio: a judge can be swayed by length, so the reader should see it."""
+    """Mean answer lengths in tokens and their ratio: judges tend to prefer longer answers."""
     base = float(np.mean([pair.base[0].tokens for pair in pairs])) if pairs else 0.0
     candidate = float(np.mean([pair.candidate[0].tokens for pair in pairs])) if pairs else 0.0
     empty = sum(not pair.candidate[0].text.strip() for pair in pairs)

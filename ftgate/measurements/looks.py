@@ -1,4 +1,4 @@
-"""When to look at the results, and how sure each look must be so that all of them together err no more than one."""
+"""The looks of a group-sequential design: after which items to decide, and at what level."""
 
 from __future__ import annotations
 
@@ -29,17 +29,24 @@ class Look:
 
     @property
     def last(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether it is the last look."""
         return self.number == self.of
 
 
 def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
     """The looks of one measurement. Without early stopping there is one, at the end.
 
+<<<<<<< HEAD
     With it, a quarter, half, three quarters and all of the planned items, at the levels of a group-sequential design
     with Lan-DeMets spending (methods: section 4). Where the suite holds more items than planned (``planned`` is the
     share of them), the rest is looked at in thirds. Every look costs error, so most of it is spent by the planned items
     (:func:`~ftgate.stats.sequential.spent_in_stages`): with even spending they could hardly decide anything.
+=======
+    With early stopping they come after a quarter, half, three quarters and all of the planned items, at the levels of a
+    group-sequential design with Lan-DeMets spending (methods: section 4). If the suite has more items than planned
+    (``planned`` is their share), a last look covers the whole suite. It spends error like any other look, so the levels
+    account for it.
+>>>>>>> main
     """
     early = evidence.early_stopping != "none" and evidence.rule != "point"
     fractions = [planned * quarter for quarter in (QUARTERS if early else (1.0,))]
@@ -56,20 +63,26 @@ def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
 
 
 @cache
+<<<<<<< HEAD
 def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending, planned: float) -> tuple[float, ...]:
     """The level of each look; every one of them asks for all of these."""
     return nominal_levels(boundaries(fractions, alpha, spending, planned))
+=======
+def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending) -> tuple[float, ...]:
+    """The level of each look; cached, because every look needs all of them."""
+    return nominal_levels(boundaries(fractions, alpha, spending))
+>>>>>>> main
 
 
 def planned_share(measurement: Measurement, suite: Suite) -> float:
-    """The share of the suite's items that were planned for; the rest is for a result that they leave open."""
+    """The planned share of the suite's items; the rest is asked only if the result is undecided."""
     if measurement.n is None or measurement.n_max is None:
         return 1.0
     return min(1.0, measurement.n / len(suite.items))
 
 
 def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:
-    """The items that have been asked by ``look``: the first ones of a random order that seed and ids fix."""
+    """The items that are asked up to ``look``: the first ones in a random order determined by seed and ids."""
     size = look_size(look.fraction, len(suite.items))
     if size >= len(suite.items):
         return suite.items
@@ -78,11 +91,11 @@ def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:
 
 
 def sample(suite: Suite, seed: int) -> tuple[Item, ...]:
-    """Some items for a control: of the first look's items, at most ``CONTROL_ITEMS``."""
+    """Items for a control: those of the first look, at most ``CONTROL_ITEMS``."""
     fraction = min(QUARTERS[0], CONTROL_ITEMS / len(suite.items))
     return items_at(Look(1, 1, fraction, 0.5), suite, seed)
 
 
 def settled(findings: Sequence[Finding]) -> bool:
-    """Whether nothing further could change the verdict: something blocks, or everything is decided."""
+    """Whether more items cannot change the verdict: something blocks, or everything is decided."""
     return any(f.status is Status.BLOCK for f in findings) or all(f.settled for f in findings)

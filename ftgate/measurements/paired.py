@@ -1,4 +1,4 @@
-"""The two ways to compare paired scores, with one face: a change that has an interval at any level, and p-values."""
+"""The score test and the bootstrap for paired scores, behind one interface: intervals at any level, and p-values."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class PairedEffect(Protocol):
         ...
 
     def p_above(self, drop: float) -> float:
-        """The one-sided p of "the drop is at most ``drop``"."""
+        """The one-sided p-value of the hypothesis that the drop is at most ``drop``."""
         ...
 
 
 Compare = Callable[[FloatArray, FloatArray], PairedEffect]
-"""From aligned scores of base and candidate."""
+"""Compares aligned scores of base and candidate."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreTest:
-    """Right or wrong answers to independent items (methods: section 2; Tango 1998 for the absolute drop)."""
+    """The score test for 0/1 scores of independent items (methods: section 2; Tango 1998 for the absolute drop)."""
 
     counts: PairedCounts
     absolute: bool
@@ -56,7 +56,7 @@ class ScoreTest:
 
 @dataclass(frozen=True, slots=True)
 class AbsoluteDrop:
-    """The gain of a bootstrap, read as a drop."""
+    """A bootstrapped gain with its sign reversed."""
 
     gain: Bootstrapped
 
@@ -70,16 +70,16 @@ class AbsoluteDrop:
 
 
 def score_test(*, absolute: bool) -> Compare:
-    """The comparison of right and wrong answers."""
+    """The comparison of 0/1 scores."""
     return lambda base, candidate: ScoreTest(PairedCounts.from_scores(base, candidate), absolute)
 
 
 def bootstrap(
     rng: np.random.Generator, draws: int, clusters: list[str] | None, floor: Floor | None, *, absolute: bool
 ) -> Compare:
-    """The comparison of any other scores (methods: section 3). The same resamples serve every call, once for each."""
+    """The comparison of other scores (methods: section 3). Every call uses the same resamples; results are cached."""
     state = rng.bit_generator.state
-    known: dict[tuple[bytes, bytes], PairedEffect] = {}
+    effects: dict[tuple[bytes, bytes], PairedEffect] = {}
 
     def resampled(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         rng.bit_generator.state = state
@@ -89,8 +89,8 @@ def bootstrap(
 
     def compare(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         key = (base.tobytes(), candidate.tobytes())
-        if key not in known:
-            known[key] = resampled(base, candidate)
-        return known[key]
+        if key not in effects:
+            effects[key] = resampled(base, candidate)
+        return effects[key]
 
     return compare

@@ -1,4 +1,4 @@
-"""The one list of measurements. A fifth is one new file and its name here."""
+"""The list of measurements. To add one, write its file and add the class here."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MEASUREMENTS: tuple[type[Measurement], ...] = (Target, Forgetting, Tail, Calibra
 
 
 def kind_of(name: str) -> type[Measurement] | None:
-    """The measurement of this name; None for one that is not known here, as a report from elsewhere may hold."""
+    """The measurement class of this name; None if there is none, as for a report of another version."""
     return next((kind for kind in MEASUREMENTS if kind.name == name), None)
 
 
 def in_order(names: Collection[str]) -> list[str]:
-    """``names`` as reports show them, with those that are not known here at the end."""
-    known = [kind.name for kind in MEASUREMENTS if kind.name in names]
-    return [*known, *sorted(set(names) - set(known))]
+    """``names`` in the order of reports, with unknown ones at the end."""
+    ordered = [kind.name for kind in MEASUREMENTS if kind.name in names]
+    return [*ordered, *sorted(set(names) - set(ordered))]
 
 
 def read_measurements(sections: Mapping[str, Mapping[str, Any]], where: str) -> tuple[Measurement, ...]:
     """The policy's measurements in the order of the list. Raises ConfigurationError naming file, field and value."""
-    known = {m.name: m for m in MEASUREMENTS}
+    by_name = {m.name: m for m in MEASUREMENTS}
     for name in sections:
-        if name not in known:
+        if name not in by_name:
             raise ConfigurationError(
-                f"{where}: measurements.{name}: unknown measurement", hint=f"known are {', '.join(known)}"
+                f"{where}: measurements.{name}: unknown measurement", hint=f"known are {', '.join(by_name)}"
             )
     return tuple(
         validate(m, sections[m.name], f"{where}: measurements.{m.name}") for m in MEASUREMENTS if m.name in sections

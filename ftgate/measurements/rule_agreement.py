@@ -1,4 +1,4 @@
-"""What rules say where a judge graded: a second opinion on the same answers, which decides nothing."""
+"""Agreement of judge and rules on the same answers. For information: no decision rests on it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ NAME = "graded rows with a check, by rule"
 
 
 def rule_agreement(evidence: Evidence) -> tuple[tuple[Slice, ...], dict[str, Any]]:
-    """The drop by rule over the rows that a judge graded and that carry a check, and how far the two agree.
+    """The drop by rule on the judged rows that have a check, and how well judge and rule agree.
 
-    The agreement is the probability that the judge gives more to an answer that is right by rule than to one that is
-    wrong (AUROC over the answers of both models, with its one-sided lower bound). Nothing where there are no such rows.
+    The agreement is the probability that the judge grades an answer that is right by the rule above one that is wrong
+    (AUROC over the answers of both models, with its one-sided lower bound). Empty if there are no such rows.
     """
     graded = [i for i, pair in enumerate(evidence.pairs) if evidence.scored.graded[i] and pair.item.check is not None]
-    ruled = score_pairs(lambda _: "check", [evidence.pairs[i] for i in graded])
-    known = np.flatnonzero(ruled.known)
-    if len(known) < 2:
+    by_rule = score_pairs(lambda _: "check", [evidence.pairs[i] for i in graded])
+    decided = np.flatnonzero(by_rule.known)
+    if len(decided) < 2:
         return (), {}
-    right, grades = ruled.subset(known), evidence.scored.subset(graded).subset(known)
-    found = drop_interval(PairedCounts.from_scores(right.base, right.candidate), evidence.alpha)
+    right, grades = by_rule.subset(decided), evidence.scored.subset(graded).subset(decided)
+    interval = drop_interval(PairedCounts.from_scores(right.base, right.candidate), evidence.alpha)
     part = Slice(
         NAME,
-        len(known),
+        len(decided),
         float(right.base.mean()),
         float(right.candidate.mean()),
-        found.estimate,
-        (found.low, found.high),
+        interval.estimate,
+        (interval.low, interval.high),
     )
     outcomes = np.concatenate([right.base, right.candidate])
-    details: dict[str, Any] = {"rows": len(known), "auroc": None, "auroc_low": None}
+    details: dict[str, Any] = {"rows": len(decided), "auroc": None, "auroc_low": None}
     if 0 < outcomes.sum() < len(outcomes):
         area = auroc_interval(np.concatenate([grades.base, grades.candidate]), outcomes)
         details |= {"auroc": area.value, "auroc_low": area.low}

@@ -1,4 +1,4 @@
-"""Parts of a measurement: which of them got worse, at an error that counts how many were looked at."""
+"""Slices of a measurement, tested with a correction for multiple comparisons (Holm)."""
 
 from __future__ import annotations
 
@@ -17,53 +17,52 @@ from ftgate.stats.holm import holm, step_down_levels
 from ftgate.stats.seeding import drawn_order
 
 LEAST_SLICE = 5
-"""Smaller parts are described, not tested."""
+"""Smaller slices are described, not tested."""
 SLICE_DRAWS = 500
-"""Resamples for a part: it informs and decides nothing, and there may be many."""
-
-
+"""Resamples for a slice: no decision rests on it, and there may be many."""
 LEAST_TOPIC = 40
-"""Smaller groups of like items are not searched for the worst."""
+"""Smaller topics are left out of the search for the worst."""
 MOST_CONFIRMED = 3
+"""Topics that are selected on half of their items and tested on the rest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """How the parts of one measurement are described: at the level of its look, in the unit of its whole."""
+class SliceBuilder:
+    """Builds the slices of one measurement, at the level of its look and in the unit of its estimate."""
 
     evidence: Evidence
     limit: float
     rng: np.random.Generator
     absolute: bool
 
-    def described(self, name: str, scored: PairedScores) -> Slice:
+    def describe(self, name: str, scored: PairedScores) -> Slice:
         """Mean scores and drop, with an interval at the level of this look where there are ``LEAST_SLICE`` items.
 
-        The interval is of this part alone: it corrects for nothing, and no status follows from it.
+        The interval has no correction for multiple comparisons, and the slice has no status.
         """
-        found = plain_slice(name, scored, absolute=self.absolute)
+        summary = means_slice(name, scored, absolute=self.absolute)
         if len(scored.items) < LEAST_SLICE:
-            return found
-        few = replace(self.evidence, draws=min(self.evidence.draws, SLICE_DRAWS))
-        _, compare = comparison(scored, few, self.rng, absolute=self.absolute)
-        estimate = drop_of(scored, compare, self.evidence.alpha, absolute=self.absolute)
-        return replace(found, change=estimate.estimate, interval=(estimate.low, estimate.high))
+            return summary
+        fewer_draws = replace(self.evidence, draws=min(self.evidence.draws, SLICE_DRAWS))
+        _, compare = comparison(scored, fewer_draws, self.rng, absolute=self.absolute)
+        drop = drop_of(scored, compare, self.evidence.alpha, absolute=self.absolute)
+        return replace(summary, change=drop.estimate, interval=(drop.low, drop.high))
 
-    def tested(self, scored: PairedScores, groups: Mapping[str, PairedScores]) -> tuple[Slice, ...]:
-        """A slice for each tag, then for each of the ``groups`` of like items that lost most on half of its items.
+    def test(self, scored: PairedScores, groups: Mapping[str, PairedScores]) -> tuple[Slice, ...]:
+        """A slice for each tag, and for the ``groups`` (topics) that lost most.
 
-        Half of each group of at least ``LEAST_TOPIC`` items, drawn by their ids, shows which ``MOST_CONFIRMED`` lost
-        most; the other half, which had no say in the choice, is tested. Slices, intervals and n are of the second half
-        alone. A group that lost nothing is not tested, but keeps its place: how many are tested says something about
-        the items, which the tags share. Tags and groups are one family (see :func:`tag_slices`).
+        Each group of at least ``LEAST_TOPIC`` items is split in halves by its ids. The first half selects the
+        ``MOST_CONFIRMED`` groups that lost most, the other half is tested: slice, interval and n come from that half
+        alone. A group that lost nothing is not tested but still counts in the correction, because the number of tested
+        groups depends on the same items as the tags. Tags and groups are one family (see :func:`tag_slices`).
         """
         halves = {name: _halves(scored) for name, scored in groups.items() if len(scored.items) >= LEAST_TOPIC}
-        lost = {name: change_of(first, absolute=self.absolute) for name, (first, _) in halves.items()}
-        worst = sorted((name for name in lost if lost[name] > 0), key=lambda name: (-lost[name], name))
+        drops = {name: change_of(first, absolute=self.absolute) for name, (first, _) in halves.items()}
+        worst = sorted((name for name in drops if drops[name] > 0), key=lambda name: (-drops[name], name))
         chosen = {name: halves[name][1] for name in worst[:MOST_CONFIRMED]}
-        places = min(MOST_CONFIRMED, len(halves))
-        part = (scored, self.evidence, self.limit, self.rng)
-        return tag_slices(*part, absolute=self.absolute, beside=chosen, places=places)
+        extra_places = min(MOST_CONFIRMED, len(halves))
+        shared = (scored, self.evidence, self.limit, self.rng)
+        return tag_slices(*shared, absolute=self.absolute, extra=chosen, extra_places=extra_places)
 
 
 def _halves(scored: PairedScores) -> tuple[PairedScores, PairedScores]:
@@ -72,7 +71,7 @@ def _halves(scored: PairedScores) -> tuple[PairedScores, PairedScores]:
     return scored.subset(sorted(order[:middle])), scored.subset(sorted(order[middle:]))
 
 
-def plain_slice(name: str, scored: PairedScores, *, absolute: bool = False) -> Slice:
+def means_slice(name: str, scored: PairedScores, *, absolute: bool = False) -> Slice:
     """Mean scores and drop of some items, without an interval."""
     change = change_of(scored, absolute=absolute)
     return Slice(name, len(scored.items), mean(scored.base), mean(scored.candidate), change)
@@ -85,65 +84,66 @@ def tag_slices(
     rng: np.random.Generator,
     *,
     absolute: bool = False,
-    beside: Mapping[str, PairedScores] | None = None,
-    places: int = 0,
+    extra: Mapping[str, PairedScores] | None = None,
+    extra_places: int = 0,
 ) -> tuple[Slice, ...]:
-    """One slice for each tag, in alphabetical order, then those ``beside``; an item with two tags is in both.
+    """One slice for each tag, in alphabetical order, then those of ``extra``; an item with two tags is in both.
 
-    A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. The
-    family are all such tags and at least ``places`` for what stands beside them (Holm 1979, :mod:`ftgate.stats.holm`):
-    status is "beyond" where the adjusted one-sided p of "the drop is at most ``limit``" is within the level of this
-    look, else "worse" where that of "there is no drop" is. The interval has the level at which Holm's procedure tests
-    the latter. Where scores are unknown the p is that of the best they could be. A tag such as ``difficulty:hard`` says
-    how an item is, not what it is about: it is described and not tested, and makes the family no larger.
+    A plain tag with at least ``LEAST_SLICE`` items is tested for a drop, in the unit of the whole measurement. All such
+    tags and ``extra``, which counts as at least ``extra_places`` tests, are one family (Holm 1979,
+    :mod:`ftgate.stats.holm`): status is "beyond" if the adjusted one-sided p of "the drop is at most ``limit``" is
+    within the level of this look, else "worse" if that of "there is no drop" is. The interval has the level at which
+    Holm's procedure tests the latter. For unknown scores p assumes the best values they could have. A tag with a value,
+    such as ``difficulty:hard``, is described but not tested, and does not enlarge the family.
     """
-    beside = dict(beside or {})
+    extra = dict(extra or {})
     tags = sorted({tag for item in scored.items for tag in item.tags})
     parts = {tag: scored.subset([i for i, item in enumerate(scored.items) if tag in item.tags]) for tag in tags}
-    tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE} | beside
-    slices = {name: plain_slice(name, part, absolute=absolute) for name, part in (parts | beside).items()}
-    spare = max(0, places - len(beside))
-    return tuple({**slices, **_tested(slices, tested, evidence, limit, rng, absolute, spare)}.values())
+    tested = {tag: part for tag, part in parts.items() if ":" not in tag and len(part.items) >= LEAST_SLICE} | extra
+    slices = {name: means_slice(name, part, absolute=absolute) for name, part in (parts | extra).items()}
+    padding = max(0, extra_places - len(extra))
+    return tuple({**slices, **_test_family(slices, tested, evidence, limit, rng, absolute, padding)}.values())
 
 
 def worst_slice(slices: Sequence[Slice]) -> dict[str, Any]:
-    """``{"worst_slice": ...}`` for the details: of the tested parts the one that surely lost most.
+    """``{"worst_slice": ...}`` for the details: the tested slice with the highest lower bound, then estimate.
 
-    That is the one whose lower bound, then estimate, is highest. Empty where none was tested.
+    Empty if none was tested.
     """
-    found = [part for part in slices if part.interval is not None]
-    if not found:
+    tested = [part for part in slices if part.interval is not None]
+    if not tested:
         return {}
-    worst = max(found, key=lambda part: (_known(part.interval[0]) if part.interval else 0.0, _known(part.change)))
-    named = {"name": worst.name, "n": worst.n, "change": worst.change, "interval": worst.interval}
-    return {"worst_slice": named}
+    worst = max(tested, key=_harm)
+    return {"worst_slice": {"name": worst.name, "n": worst.n, "change": worst.change, "interval": worst.interval}}
 
 
-def _known(value: float) -> float:
-    return -math.inf if math.isnan(value) else value
+def _harm(part: Slice) -> tuple[float, float]:
+    """Lower bound and estimate as a sort key; NaN ranks last."""
+    low = part.interval[0] if part.interval is not None else math.nan
+    return (-math.inf if math.isnan(low) else low, -math.inf if math.isnan(part.change) else part.change)
 
 
-def _tested(
+def _test_family(
     slices: Mapping[str, Slice],
     parts: Mapping[str, PairedScores],
     evidence: Evidence,
     limit: float,
     rng: np.random.Generator,
     absolute: bool,
-    spare: int,
+    padding: int,
 ) -> dict[str, Slice]:
-    """The slices tested as one family with as many more as are ``spare``, of which nothing is said."""
+    """The slices of ``parts``, tested as one family that counts ``padding`` more tests."""
     if not parts:
         return {}
-    few = replace(evidence, draws=min(evidence.draws, SLICE_DRAWS))
-    compared = {tag: comparison(part, few, rng, absolute=absolute)[1] for tag, part in parts.items()}
-    best = [compared[tag](part.base_low, part.candidate_high) for tag, part in parts.items()]
-    no_drop = [one.p_above(0.0) for one in best] + [1.0] * spare
-    worse, beyond = holm(no_drop), holm([one.p_above(limit) for one in best] + [1.0] * spare)
-    found = {}
+    fewer_draws = replace(evidence, draws=min(evidence.draws, SLICE_DRAWS))
+    comparisons = {tag: comparison(part, fewer_draws, rng, absolute=absolute)[1] for tag, part in parts.items()}
+    best = [comparisons[tag](part.base_low, part.candidate_high) for tag, part in parts.items()]
+    no_drop = [effect.p_above(0.0) for effect in best] + [1.0] * padding
+    worse, beyond = holm(no_drop), holm([effect.p_above(limit) for effect in best] + [1.0] * padding)
+    results = {}
     for i, (tag, level) in enumerate(zip(parts, step_down_levels(no_drop, evidence.alpha), strict=False)):
-        estimate = drop_of(parts[tag], compared[tag], float(level), absolute=absolute)
+        drop = drop_of(parts[tag], comparisons[tag], float(level), absolute=absolute)
         status = "beyond" if beyond[i] <= evidence.alpha else "worse" if worse[i] <= evidence.alpha else ""
-        ends = (estimate.low, estimate.high)
-        found[tag] = replace(slices[tag], change=estimate.estimate, interval=ends, status=status)
-    return found
+        interval = (drop.low, drop.high)
+        results[tag] = replace(slices[tag], change=drop.estimate, interval=interval, status=status)
+    return results

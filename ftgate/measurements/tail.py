@@ -1,4 +1,4 @@
-"""Tail: does the candidate still handle the queries that lie outside its training distribution?"""
+"""Tail: how much does the candidate lose on queries far from its training data?"""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ftgate.measurements.base import (
     Measurement,
     Scorer,
     Share,
-    first_of,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flips, judging
-from ftgate.measurements.slices import Part, worst_slice
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.seeding import drawn_order
@@ -49,20 +49,21 @@ class Tail(Measurement):
     remedy: ClassVar[str] = "unusual queries"
 
     scorer: Scorer = "judge"
+    """How answers become scores (docs/suites.md)."""
     tail_fraction: Share = 0.20
-    """This share of the queries, the farthest from the training data, is the tail."""
+    """Share of the queries that form the tail: those farthest from the training data."""
     block_drop: Share = 0.15
-    """The drop on the tail must stay below this."""
+    """The relative drop on the tail must stay below this."""
     embedding: Literal["hidden_states", "tfidf"] | Source = "hidden_states"
-    """What distances are measured in: the base model's middle layer, hashed TF-IDF, or a model of its own for vectors
-    (`{source: ...}`, such as one of sentence-transformers), pooled as its own files say, else by the mean."""
+    """Vectors for distances: the base model's middle layer, hashed TF-IDF, or a separate embedding model
+    (`{source: …}`, for example from sentence-transformers), pooled as its own files say, otherwise by the mean."""
     max_train_rows: int = Field(default=20_000, ge=2, le=1_000_000)
-    """Training rows to compare with; a larger file is sampled."""
+    """Maximum number of training rows to compare with; a larger file is sampled."""
     query_log: str | None = Field(default=None, min_length=1)
-    """Real queries without answers: the report says which share of their tail the dataset covers, and where not."""
+    """File of real queries without answers: the report shows how much of their tail the suite covers, and the gaps."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
@@ -78,18 +79,18 @@ class Tail(Measurement):
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
-        """Whether any query outside the training distribution was asked."""
+        """Whether there were queries outside the training distribution."""
         item = "Queries outside the training distribution were measured"
         if estimate is None:
             return ChecklistLine(item, False, f"the policy has no {cls.name} measurement")
         details = estimate.details
         if "tail" not in details:
-            return ChecklistLine(item, False, "no query lies in the tail")
+            return ChecklistLine(item, False, "no query is in the tail")
         counts = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
         return ChecklistLine(item, details["tail"] > 0, counts)
 
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:
-        """The tagged queries and, where training data are named, a share of the others."""
+        """The tagged queries and, with training data, a share of the others."""
         tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in items)
         return tagged + (round(self.tail_fraction * (len(items) - tagged)) if trained else 0)
 
@@ -102,15 +103,14 @@ class Tail(Measurement):
         """Relative drop on the tail with its interval (methods: section 7)."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
-        invalid_reason = first_of(unfit(evidence.judge_validation), share_failed(evidence))
+        invalid_reason = first_reason(judge_unfit(evidence.judge_validation), too_many_failed(evidence))
         if not in_tail.any():
-            return self._empty(
-                invalid_reason or "no query lies in the tail: tag edge cases or give training_data", evidence
+            return self._no_estimate(
+                invalid_reason or "no query is in the tail: tag edge cases or give training_data", evidence
             )
         tail = scored.subset(np.flatnonzero(in_tail))
-        invalid_reason = first_of(invalid_reason, share_unknown(tail))
-        estimate = drop(tail, evidence, self.block_drop, rng)
-        return estimate.claim(
+        invalid_reason = first_reason(invalid_reason, too_many_unknown(tail))
+        return drop(tail, evidence, self.block_drop, rng).to_estimate(
             self.name,
             evidence,
             len(tail.items),
@@ -120,36 +120,36 @@ class Tail(Measurement):
             about=frozenset(item.id for item in tail.items),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """The claim with head, tags, topics and deciles of distance beside it, and how the tail was found."""
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+        """The estimate with slices for head, tags, topics and distance deciles, and details on the tail."""
         scored, tail_map = evidence.scored, evidence.tail
         in_tail = self._in_tail(scored, tail_map)
         if not in_tail.any():
-            return claim
+            return estimate
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
-        part = Part(evidence, self.block_drop, rng, absolute=claim.unit == ABSOLUTE)
-        nearer = [part.described("head", head)] if len(head.items) else []
-        tested = part.tested(scored, _topics(scored, tail_map) if tail_map else {})
-        deciles = _deciles(scored, tail_map, part) if tail_map else ()
+        slices = SliceBuilder(evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
+        head_slices = [slices.describe("head", head)] if len(head.items) else []
+        tested = slices.test(scored, _topics(scored, tail_map) if tail_map else {})
+        deciles = _deciles(scored, tail_map, slices) if tail_map else ()
         details = {
-            **flips(tail),
-            **judging(evidence),
-            **(_against_head(claim, nearer[0]) if nearer else {}),
-            **_where(scored, in_tail, tail_map),
+            **flip_details(tail),
+            **judge_details(evidence),
+            **(_tail_minus_head(estimate, head_slices[0]) if head_slices else {}),
+            **_tail_details(scored, in_tail, tail_map),
             **worst_slice(tested),
         }
-        return replace(claim, slices=(*nearer, *tested, *deciles), details=details)
+        return replace(estimate, slices=(*head_slices, *tested, *deciles), details=details)
 
     def _in_tail(self, scored: PairedScores, tail_map: TailMap | None) -> NDArray[np.bool_]:
-        """Tagged edge cases and, where distances are known, the farthest ``tail_fraction`` of all queries."""
+        """Tagged edge cases and, if distances are known, the farthest ``tail_fraction`` of all queries."""
         in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
         if tail_map is not None:
-            # By rank, not by a border: queries that tie at the border must not all be let in.
+            # By rank, not by a distance threshold: of queries tied at the threshold only some belong to the tail.
             nearer = len(tail_map.distance) - look_size(self.tail_fraction, len(tail_map.distance))
             in_tail |= _ranks(scored, tail_map) >= nearer
         return in_tail
 
-    def _empty(self, reason: str, evidence: Evidence) -> Estimate:
+    def _no_estimate(self, reason: str, evidence: Evidence) -> Estimate:
         return Estimate(
             measurement=self.name,
             base=float("nan"),
@@ -167,30 +167,30 @@ class Tail(Measurement):
 
 
 def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
-    """The rank of each scored item among all queries, nearest first; a lot drawn from their ids breaks ties.
+    """The rank of each scored item among all queries, nearest first; ties are broken at random, fixed by the ids.
 
-    At an early look fewer items are scored than were measured. Raises ValueError naming the first item whose distance
-    is not known, and for another number of distances than of ids.
+    At an early look only some of the queries are scored. Raises ValueError naming the first item without a distance,
+    and if the numbers of distances and ids differ.
     """
     if len(tail_map.distance) != len(tail_map.item_ids):
         raise ValueError(f"the map of the tail has {len(tail_map.distance)} distances for {len(tail_map.item_ids)} ids")
     lots = drawn_order(0, "tail ties", tail_map.item_ids)
     order = sorted(lots, key=tail_map.distance.__getitem__)
-    known = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
-    missing = next((item.id for item in scored.items if item.id not in known), None)
+    rank_of = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
+    missing = next((item.id for item in scored.items if item.id not in rank_of), None)
     if missing is not None:
         raise ValueError(f"item {missing!r} has no distance: the map of the tail is that of other queries")
-    return np.array([known[item.id] for item in scored.items], dtype=np.int64)
+    return np.array([rank_of[item.id] for item in scored.items], dtype=np.int64)
 
 
-def _deciles(scored: PairedScores, tail_map: TailMap, part: Part) -> tuple[Slice, ...]:
-    """Scores by distance, nearest tenth first; fewer groups when there are under 10 queries."""
+def _deciles(scored: PairedScores, tail_map: TailMap, slices: SliceBuilder) -> tuple[Slice, ...]:
+    """One slice for each decile of distance, nearest first; fewer if there are under 10 queries."""
     groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
-    return tuple(part.described(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
+    return tuple(slices.describe(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
 
 
 def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
-    """The scored items of each group of like queries."""
+    """The scored items of each topic."""
     topic = dict(zip(tail_map.item_ids, tail_map.topics, strict=bool(tail_map.topics)))
     members: dict[str, list[int]] = {}
     for i, item in enumerate(scored.items):
@@ -199,10 +199,10 @@ def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
     return {name: scored.subset(members[name]) for name in sorted(members)}
 
 
-def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
-    """How much more the tail lost than the head, with an interval from the two (MOVER; Zou and Donner 2008).
+def _tail_minus_head(tail: Estimate, head: Slice) -> dict[str, Any]:
+    """How much more the tail lost than the head, with an interval from both intervals (MOVER).
 
-    Statistics in Medicine 27:1693, section 2: the two parts share no item.
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693, section 2. The two parts share no item.
     """
     change = tail.change - head.change
     if head.interval is None or not np.isfinite([change, *tail.interval, *head.interval]).all():
@@ -212,15 +212,15 @@ def _against_head(tail: Estimate, head: Slice) -> dict[str, Any]:
     return {"tail_minus_head": {"change": change, "interval": [low, high]}}
 
 
-def _where(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
-    """How the tail was found, and how much of the traffic lies outside the training distribution."""
+def _tail_details(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
+    """How the tail was determined, and the share of queries outside the training distribution."""
     tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
-    found: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
+    counts: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
     if tail_map is None:
-        return {**found, "embedding": "none: no training data was given, so the tail is the tagged queries alone"}
+        return {**counts, "embedding": "none: without training data the tail is the tagged queries only"}
     outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))  # of all queries, asked or not
     return {
-        **found,
+        **counts,
         "embedding": tail_map.method,
         "neighbours": tail_map.k,
         "training_rows": tail_map.n_train,

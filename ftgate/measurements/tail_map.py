@@ -1,4 +1,4 @@
-"""Where each query lies relative to the training data, as it is measured once and handed to the tail's comparison."""
+"""The distances of the queries from the training data: computed once, then used by the tail measurement."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class TailMap:
-    """Where each query lies relative to the training data.
+    """The distance of each query from the training data.
 
     ``distance`` has shape (n,): cosine distance to the k-th nearest training row, in query order. ``outside_p`` is the
-    share of training rows at least as far out, add-one corrected. ``method`` names the embedding that was used.
-    ``n_train`` distinct training rows were compared with, of the ``in_file`` that the file holds where it was sampled.
-    ``topics`` names the group of like queries that each belongs to; empty where there are too few. ``details`` say what
-    else was found (:mod:`ftgate.tail.coverage`).
+    share of training rows at least as far out, add-one corrected. ``method`` names the embedding. ``n_train`` is the
+    number of distinct training rows compared with; ``in_file`` the number in the file, if it was sampled. ``topics``
+    names the cluster of similar queries that each belongs to; empty if there are too few. ``details`` holds further
+    results (:mod:`ftgate.tail.coverage`).
     """
 
     item_ids: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Target: does the candidate do the job it was tuned for better than the base?"""
+"""Target: does the candidate do the task it was tuned for better than the base?"""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ftgate.measurements.base import (
     Measurement,
     PowerFacts,
     Scorer,
-    first_of,
-    share_failed,
-    share_unknown,
-    unfit,
+    first_reason,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
 )
-from ftgate.measurements.estimate import difference, flips, judging
+from ftgate.measurements.estimate import difference, flip_details, judge_details
 
 
 class Target(Measurement):
@@ -37,38 +37,38 @@ class Target(Measurement):
     relative: ClassVar[bool] = False
 
     scorer: Scorer = "exact"
+    """How answers become scores (docs/suites.md)."""
     min_gain: float = Field(default=0.0, ge=-1, lt=1)
-    """The gain must exceed this."""
+    """The gain must exceed this; a negative value allows a loss."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
 
     @property
     def tolerance(self) -> float:
-        """A tenth of the score: the least gain asked for is often 0, which says nothing about size."""
+        """0.1: the minimum gain is often 0, so it cannot serve as a scale."""
         return 0.1
 
     def power_facts(self) -> PowerFacts:
-        """Of a gain; where a loss is allowed, one on too small a share of the items must not go unseen."""
+        """Those of a gain; if a loss is allowed, a total loss on that share of the items must not go unseen."""
         loss = -self.min_gain
         return PowerFacts("gain", self.min_gain, loss if 0 < loss < 1 else None)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
-        estimate = difference(evidence.scored, evidence, rng, self.min_gain)
-        return estimate.claim(
+        return difference(evidence.scored, evidence, rng, self.min_gain).to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
             worse=self.worse,
             limit=self.limit,
-            invalid_reason=first_of(
-                unfit(evidence.judge_validation), share_failed(evidence), share_unknown(evidence.scored)
+            invalid_reason=first_reason(
+                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
         )
 
-    def with_details(self, claim: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
-        """The claim with the items that flipped."""
-        return replace(claim, details={**flips(evidence.scored), **judging(evidence)})
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
+        """The estimate with the items that flipped."""
+        return replace(estimate, details={**flip_details(evidence.scored), **judge_details(evidence)})

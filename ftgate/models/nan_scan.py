@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftgate.errors import ControlError
-from ftgate.models.safetensors_header import Tensor, read_header
+from ftgate.models.safetensors_header import Tensor
 
 _BLOCK = 1 << 23
 _THREADS = min(4, os.cpu_count() or 1)
@@ -37,11 +36,6 @@ def require_finite(tensors: Iterable[Tensor], reference: str) -> None:
             f"{reference}: tensor {broken[0].name} in {broken[0].file.name}{more} holds NaN or infinity",
             hint="the training diverged, or the weights overflowed when they were saved: train or save again",
         )
-
-
-def scan_non_finite(path: Path) -> list[str]:
-    """Names of the tensors in one safetensors file that hold a NaN or an infinity, in file order."""
-    return [tensor.name for tensor in non_finite(read_header(path, str(path)).values())]
 
 
 def non_finite(tensors: Iterable[Tensor]) -> list[Tensor]:

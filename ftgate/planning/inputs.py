@@ -1,4 +1,4 @@
-"""Everything that a plan rests on: the policy's suites, read and counted, and what an earlier run left behind."""
+"""The inputs of a plan: the sizes of the policy's suites, and the results of an earlier run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
-from ftgate.planning.plan import EarlierRun, Plan, Workload, prospect
+from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
 
@@ -32,15 +32,15 @@ JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
 @dataclass(frozen=True, slots=True)
 class EarlierReport:
-    """What an earlier run left behind: its report, the scores of each measurement by item, and how long it took."""
+    """An earlier run: its report, the scores of each measurement by item, and how many questions it asked."""
 
     report: Report
     scores: Mapping[str, Mapping[str, tuple[float, float]]]
-    asked: int
-    judged: int
+    model_questions: int
+    judge_questions: int
 
     def each(self, phases: Sequence[str], count: int) -> float | None:
-        """Seconds for one question of these phases, or None when the run did not time any."""
+        """Seconds per question in these phases; None if the run did not time any."""
         seconds = [self.report.timing[p] for p in phases if p in self.report.timing]
         return sum(seconds) / count if seconds and count else None
 
@@ -48,10 +48,10 @@ class EarlierReport:
 def plan_run(
     policy_path: Path, manifest_path: Path | None, earlier_run: Path | None, resolvers: Resolvers = local_resolver
 ) -> Plan:
-    """Read policy, suites and, if given, manifest and earlier run, and work out what a run could tell.
+    """Read policy, suites and, if given, manifest and earlier run, and estimate the power of a run.
 
-    Loads no model; suites that lie elsewhere are fetched by what ``resolvers`` makes. Raises ConfigurationError (or
-    DatasetError) naming what is wrong, where, and what to do, DownloadError when fetching fails.
+    Loads no model; the resolver from ``resolvers`` fetches remote suites. Raises ConfigurationError (or DatasetError)
+    naming what is wrong, where, and what to do, and DownloadError if fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
@@ -61,10 +61,10 @@ def plan_run(
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed
     controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
-    each = earlier.each(ASKING, earlier.asked) if earlier else None
+    each = earlier.each(ASKING, earlier.model_questions) if earlier else None
     return Plan(
         prospects=tuple(
-            prospect(_load(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
+            estimate_power(_workload(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
             for m in measurements
         ),
         control_questions=controls,
@@ -77,23 +77,23 @@ def plan_run(
 
 
 def read_earlier(directory: Path) -> EarlierReport:
-    """The run in ``directory``. Raises ConfigurationError when it holds no report or no readable journal."""
+    """The run in ``directory``. Raises ConfigurationError if it has no report or no readable journal."""
     report = read_report(directory / "report.json")
     scores: dict[str, dict[str, tuple[float, float]]] = {}
-    asked = judged = 0
+    model_questions = judge_questions = 0
     for record in _records(directory / "answers.jsonl"):
         if record["type"] == "score":
             pair = (float(record["base"]), float(record["candidate"]))
             scores.setdefault(record["measurement"], {})[record["item"]] = pair
         elif record["type"] == "answer" and record["options"] == list(DIGITS):
-            judged += 1
+            judge_questions += 1
         elif record["type"] == "answer":
-            asked += 1
-    return EarlierReport(report, scores, asked, judged)
+            model_questions += 1
+    return EarlierReport(report, scores, model_questions, judge_questions)
 
 
 def write_picture(drawing: bytes, path: Path) -> None:
-    """Write ``drawing``. Raises ConfigurationError where that is not possible."""
+    """Write ``drawing`` to ``path``. Raises ConfigurationError if that fails."""
     try:
         path.write_bytes(drawing)
     except OSError as error:
@@ -101,7 +101,7 @@ def write_picture(drawing: bytes, path: Path) -> None:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """Every whole line of a journal, which is neither locked nor changed."""
+    """The complete lines of a journal, which is neither locked nor changed."""
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
@@ -114,7 +114,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         try:
             record = json.loads(line)
             if record["type"] == "score":
-                _known(record)
+                _require_scores(record)
             elif record["type"] == "answer":
                 list(record["options"])
         except (ValueError, KeyError, TypeError):
@@ -124,7 +124,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _known(record: Mapping[str, Any]) -> None:
+def _require_scores(record: Mapping[str, Any]) -> None:
     """Raises ValueError or KeyError unless ``record`` holds two scores of an item."""
     scores = (float(record["base"]), float(record["candidate"]))
     if not all(0.0 <= value <= 1.0 for value in scores) or not (record["measurement"] and record["item"]):
@@ -132,77 +132,77 @@ def _known(record: Mapping[str, Any]) -> None:
 
 
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
-    """The items that a run would ask about at most: how many the policy says, which ones does not matter here."""
+    """As many items as a run would ask about at most; which ones does not matter here."""
     suite = suite_of(measurement, resolver)
     return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
 
 
 def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
-    # Whatever the rule, a plan is about what the intervals can show.
+    # A plan is about intervals, whatever the rule.
     planned = looks(policy.evidence, planned_share(m, suite))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _load(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
-    found = earlier.report.measurements.get(m.name) if earlier else None
-    compared = _compared(m, suite, trained, found)
+def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
+    earlier_result = earlier.report.measurements.get(m.name) if earlier else None
+    compared = _compared(m, suite, trained, earlier_result)
     names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
-    judged = sum(m.scored_by(item) == "judge" for item in suite.items)
+    judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
     return Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
         questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * judged + 3 * PROBES_OF_A_KIND + RETESTS) if judged else 0,
-        seconds=earlier.each(ASKING, earlier.asked) if earlier else None,
-        judge_seconds=earlier.each(JUDGING, earlier.judged) if earlier else None,
-        past=_past(m, suite, clustered, earlier, found) if earlier and found else None,
+        judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
+        seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
+        judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
+        past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,
     )
 
 
-def _compared(m: Measurement, suite: Suite, trained: bool, found: MeasurementReport | None) -> int:
-    """How many items decide: by the earlier run's share, else as the measurement reckons."""
-    share = m.share_that_decided(found.details) if found else None
+def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: MeasurementReport | None) -> int:
+    """How many items decide: by the share in the earlier run, else as the measurement estimates."""
+    share = m.share_that_decided(earlier_result.details) if earlier_result else None
     return m.items_that_decide(suite.items, trained=trained) if share is None else round(len(suite.items) * share)
 
 
-def _past(
-    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
+def _earlier_run(
+    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> EarlierRun | None:
-    error = found.details.get("standard_error")
+    error = earlier_result.details.get("standard_error")
     if m.power_facts().change == "ece":
-        return EarlierRun(found.n, rise_error=float(error)) if error and found.n else None
-    base, candidate = _scores(m, suite, clustered, earlier, found)
+        return EarlierRun(earlier_result.n, rise_error=float(error)) if error and earlier_result.n else None
+    base, candidate = _scores(m, suite, clustered, earlier, earlier_result)
     if len(base) < 2:
         return None
     judge_validation = (earlier.report.controls.get("judge_fitness") or {}).get(m.name) or {}
     floor = float(judge_validation.get("floor") or 0.0) if judge_validation.get("fit") else 0.0
-    return EarlierRun(found.n, base, candidate, floor)
+    return EarlierRun(earlier_result.n, base, candidate, floor)
 
 
 def _scores(
-    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, found: MeasurementReport
+    m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores of the items that were compared; where a part of the items decides and a judge grades, those of all."""
-    in_part = m.share_that_decided(found.details) is not None
-    if in_part and not m.judges(suite.items) and not clustered and found.base is not None:
-        lost, gained = int(found.details.get("worse", 0)), int(found.details.get("better", 0))
-        both = round(found.base * found.n) - lost
-        cells = [(1.0, 1.0)] * both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained
-        table = np.array(cells + [(0.0, 0.0)] * (found.n - len(cells)))
+    """Scores of the compared items; those of all items if only a part decides and a judge grades."""
+    in_part = m.share_that_decided(earlier_result.details) is not None
+    if in_part and not m.judges(suite.items) and not clustered and earlier_result.base is not None:
+        lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))
+        right_for_both = round(earlier_result.base * earlier_result.n) - lost
+        cells = [(1.0, 1.0)] * right_for_both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained
+        table = np.array(cells + [(0.0, 0.0)] * (earlier_result.n - len(cells)))
         return table[:, 0], table[:, 1]
-    known = earlier.scores.get(m.name, {})
-    table = np.array(list(known.values()), dtype=np.float64).reshape(len(known), 2)
+    scores = earlier.scores.get(m.name, {})
+    table = np.array(list(scores.values()), dtype=np.float64).reshape(len(scores), 2)
     if not clustered:
         return table[:, 0], table[:, 1]
     names = {item.id: item.cluster or f"item {item.id}" for item in suite.items}
     groups: dict[str, list[int]] = {}
-    for i, item in enumerate(known):
+    for i, item in enumerate(scores):
         groups.setdefault(names.get(item, f"item {item}"), []).append(i)
-    size = len(known) / max(len(groups), 1)
+    size = len(scores) / max(len(groups), 1)
     sums = np.array([table[group].sum(axis=0) / size for group in groups.values()]).reshape(len(groups), 2)
     return sums[:, 0], sums[:, 1]
 

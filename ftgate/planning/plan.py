@@ -1,7 +1,7 @@
-"""What a run can tell before it has run: items needed, the change that would be seen, what stopping early saves. Pure.
+"""The power of a planned run: items needed, detectable change, and what early stopping saves. Pure.
 
-Everything is worked out for a *good* candidate, one that lost nothing (and gained what an earlier run gained), and by
-simulation: the formula is optimistic where few items fail (methods: section 4).
+Power is that of a *good* candidate, one that lost nothing (and gained what an earlier run gained). It is simulated,
+because the formula is optimistic when few items fail (methods: section 4).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
@@ -22,17 +23,17 @@ from ftgate.stats.power import Outlook, evidence_floor
 POWER = 0.8
 ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
 MOST_ITEMS = 1_000_000
-"""A plan that needs more is no plan."""
+"""The largest number of items that a plan suggests."""
 _CURVE = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What an earlier run found out about one measurement.
+    """The result of one measurement in an earlier run.
 
-    ``base`` and ``candidate`` hold the scores of the items that were compared, or of their clusters in units of the
-    mean cluster size; None for calibration, where ``rise_error`` is the standard error of the rise at ``n`` items.
-    ``floor`` is what its judge gave to worthless answers.
+    ``base`` and ``candidate`` hold the scores of the compared items, or of their clusters in units of the mean cluster
+    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items.
+    ``floor`` is the judge's mean grade for worthless answers.
     """
 
     n: int
@@ -44,11 +45,11 @@ class EarlierRun:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a measurement brings to a run.
+    """What one measurement adds to a run.
 
-    ``rows`` are asked about, ``compared`` of them decide (a tail is a part of its queries), in ``units`` that are
-    independent: clusters where there are any, else the rows themselves. ``questions`` go to the two models together,
-    ``judge_questions`` to the judge at most; seconds for one of each come from an earlier run.
+    ``rows`` are asked about, ``compared`` of them decide (the tail is a part of its queries). ``units`` is the number
+    of independent units: clusters if there are any, else the compared rows. ``questions`` go to the two models
+    together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an earlier run.
     """
 
     measurement: Measurement
@@ -64,7 +65,7 @@ class Workload:
 
 @dataclass(frozen=True, slots=True)
 class PowerPoint:
-    """One point of a power curve: ``n`` items that decide, and the share of good candidates that pass with them."""
+    """One point of a power curve: the share of good candidates that pass with ``n`` items that decide."""
 
     n: int
     power: float
@@ -72,13 +73,13 @@ class PowerPoint:
 
 @dataclass(frozen=True, slots=True)
 class PowerEstimate:
-    """What is to be expected of one measurement. Changes are in the unit of ``kind``, numbers of items are rows.
+    """The power of one measurement. Changes are in the unit of ``kind``, numbers of items are rows.
 
-    ``power`` is the chance that a good candidate, whose true change is ``good``, passes with the items there are;
-    ``needed`` are the items that decide, ``needed_rows`` the rows of the suite, for a chance of 80 %, None when no
-    number does. ``detectable_change`` is the smallest true drop or rise that is blocked with 80 %, or the smallest gain
-    that passes with 80 %.
-    ``saved`` is the share of questions that stopping early saves on average when nothing is wrong.
+    ``power`` is the probability that a good candidate, whose true change is ``good``, passes with the planned items.
+    ``needed`` is the number of items that decide, ``needed_rows`` that of rows in the suite, for a power of 80 %; None
+    if no number reaches it. ``detectable_change`` is the smallest true drop or rise that is blocked with probability
+    80 %, or the smallest gain that passes with it. ``saved`` is the share of questions that early stopping saves on
+    average for a good candidate.
     """
 
     name: str
@@ -105,56 +106,60 @@ class PowerEstimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The prospects of all measurements, and what is asked beside them: ``control_questions`` of the base again."""
+    """The power of all measurements, and the cost of the controls: ``control_questions`` go to the base again."""
 
     prospects: tuple[PowerEstimate, ...]
     control_questions: int
     control_seconds: float | None
     other_seconds: float | None
-    """Starting engines, embedding and so on, as long as it took in the earlier run."""
+    """Time for starting engines, embedding and so on in the earlier run."""
     alpha: float
     early_stopping: str
     learned_from: str | None = None
 
 
-def prospect(load: Workload, schedule: Schedule, seed: int) -> PowerEstimate:
-    """What ``load`` can show at the looks of ``schedule``. The same seed gives the same numbers."""
-    size = load.compared / load.units if load.units else 1.0
-    least = _least(load, schedule.alpha) / size
-    odds = _odds(load, schedule, math.ceil(least), seed)
-    run = _kept(odds.model.run)
-    here = run(load.units, odds.good) if load.units >= 2 else Outlook(load.units, 0.0, 0.0, 1.0, float(load.units))
-    units = _needed(run, odds.good, max(math.ceil(least), odds.formula or 2))
+def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEstimate:
+    """The power of ``workload`` at the looks of ``schedule``. The same seed gives the same numbers."""
+    size = workload.compared / workload.units if workload.units else 1.0
+    minimum = _minimum_items(workload, schedule.alpha) / size
+    simulation = _simulation(workload, schedule, math.ceil(minimum), seed)
+    run = cache(simulation.model.run)
+    outcome = (
+        run(workload.units, simulation.good)
+        if workload.units >= 2
+        else Outlook(workload.units, 0.0, 0.0, 1.0, float(workload.units))
+    )
+    units = _needed(run, simulation.good, max(math.ceil(minimum), simulation.formula or 2))
     needed = None if units is None else math.ceil(units * size)
-    share = load.compared / load.rows
-    costs = [_seconds(load.questions, load.seconds), _seconds(load.judge_questions, load.judge_seconds)]
+    share = workload.compared / workload.rows
+    costs = [_seconds(workload.questions, workload.seconds), _seconds(workload.judge_questions, workload.judge_seconds)]
     return PowerEstimate(
-        name=load.measurement.name,
-        kind=odds.kind,
-        limit=odds.limit,
-        rows=load.rows,
-        compared=load.compared,
-        clusters=load.units if load.units != load.compared else None,
-        base=odds.base,
-        phi=odds.phi,
-        learned=load.past is not None,
-        good=odds.good,
-        power=here.passed,
+        name=workload.measurement.name,
+        kind=simulation.kind,
+        limit=simulation.limit,
+        rows=workload.rows,
+        compared=workload.compared,
+        clusters=workload.units if workload.units != workload.compared else None,
+        base=simulation.base,
+        phi=simulation.phi,
+        learned=workload.past is not None,
+        good=simulation.good,
+        power=outcome.passed,
         needed=needed,
         needed_rows=None if needed is None or share <= 0 else math.ceil(needed / share),
-        by_formula=None if odds.formula is None else math.ceil(odds.formula * size),
-        detectable_change=_told(run, load.units, odds) if load.units >= 2 else None,
-        saved=1 - here.mean_items / load.units if load.units >= 2 else 0.0,
-        questions=load.questions,
-        judge_questions=load.judge_questions,
+        by_formula=None if simulation.formula is None else math.ceil(simulation.formula * size),
+        detectable_change=_detectable_change(run, workload.units, simulation) if workload.units >= 2 else None,
+        saved=1 - outcome.mean_items / workload.units if workload.units >= 2 else 0.0,
+        questions=workload.questions,
+        judge_questions=workload.judge_questions,
         seconds=None if None in costs else sum(c for c in costs if c is not None),
-        curve=_curve(run, odds.good, (math.ceil(least), load.units, units), size),
+        curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _Odds:
-    """How one measurement is simulated, and the numbers that this rests on. ``formula`` counts units."""
+class _Simulation:
+    """How one measurement is simulated, with its assumptions. ``formula`` is the number of units by formula."""
 
     model: Simulated
     kind: str
@@ -165,66 +170,56 @@ class _Odds:
     formula: int | None = None
 
 
-def _odds(load: Workload, schedule: Schedule, least: int, seed: int) -> _Odds:
-    m, past = load.measurement, load.past
+def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int) -> _Simulation:
+    m, past = workload.measurement, workload.past
     facts = m.power_facts()
     limit = facts.limit
     if facts.change == "ece":
-        known = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
-        rise = EceRise(limit, facts.bins, schedule, max(least, facts.least_items), seed, known)
-        return _Odds(rise, "ECE increase", limit, 0.0)
-    binary = not load.judge_questions and load.units == load.compared
-    table = _table(past, binary)
+        rise_error = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
+        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error)
+        return _Simulation(rise, "ECE increase", limit, 0.0)
+    binary = not workload.judge_questions and workload.units == workload.compared
+    population = _population(past, binary)
     floor = past.floor if past is not None else 0.0
     if facts.change == "gain":
-        good = max(table.gain, 0.0) if table.learned else 0.0
+        good = max(population.gain, 0.0) if population.learned else 0.0
         good = good if good > limit + 0.005 else limit + ASSUMED_GAIN
-        gained = MeanContrast(table, "gain", limit, floor, schedule, least, seed, m.name)
-        return _Odds(gained, "gain", limit, good, table.base, table.phi, gained.items(good, POWER))
-    low = wilson_interval(min(table.base, 1.0), max(load.units, 1), schedule.alpha).low - floor
+        gained = MeanContrast(population, "gain", limit, floor, schedule, minimum, seed, m.name)
+        return _Simulation(gained, "gain", limit, good, population.base, population.phi, gained.items(good, POWER))
+    low = wilson_interval(min(population.base, 1.0), max(workload.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
-        # Where all that could be lost lies within the limit, nothing may pass.
-        blind = table.base - floor <= limit
-        lost = MeanContrast(table, "loss", limit, floor, schedule, 2 * MOST_ITEMS if blind else least, seed, m.name)
-        formula = None if blind else lost.items(0.0, POWER)
-        return _Odds(lost, "loss", limit, 0.0, table.base, table.phi, formula)
+        # If losing everything stays within the limit, nothing may pass.
+        cannot_lose = population.base - floor <= limit
+        loss = MeanContrast(
+            population, "loss", limit, floor, schedule, 2 * MOST_ITEMS if cannot_lose else minimum, seed, m.name
+        )
+        formula = None if cannot_lose else loss.items(0.0, POWER)
+        return _Simulation(loss, "loss", limit, 0.0, population.base, population.phi, formula)
     if binary:
-        ratio = BinaryDrop(table.base, table.phi, limit, schedule, seed, m.name)
-        return _Odds(ratio, "drop", limit, 0.0, table.base, table.phi, ratio.items(0.0, POWER))
-    dropped = MeanContrast(table, "drop", limit, floor, schedule, least, seed, m.name)
-    return _Odds(dropped, "drop", limit, 0.0, table.base, table.phi, dropped.items(0.0, POWER))
+        ratio = BinaryDrop(population.base, population.phi, limit, schedule, seed, m.name)
+        return _Simulation(ratio, "drop", limit, 0.0, population.base, population.phi, ratio.items(0.0, POWER))
+    dropped = MeanContrast(population, "drop", limit, floor, schedule, minimum, seed, m.name)
+    return _Simulation(dropped, "drop", limit, 0.0, population.base, population.phi, dropped.items(0.0, POWER))
 
 
-def _table(past: EarlierRun | None, binary: bool) -> PairedPopulation:
+def _population(past: EarlierRun | None, binary: bool) -> PairedPopulation:
     if past is None or past.base is None or past.candidate is None or len(past.base) < 2:
         return PairedPopulation.assumed(ASSUMED_BASE, ASSUMED_PHI)
     return PairedPopulation.learned_from(past.base, past.candidate, binary=binary)
 
 
-def _least(load: Workload, alpha: float) -> float:
-    """Items below which this measurement never passes."""
-    facts = load.measurement.power_facts()
+def _minimum_items(workload: Workload, alpha: float) -> float:
+    """The smallest number of items with which the measurement can pass."""
+    facts = workload.measurement.power_facts()
     if facts.change == "ece":
         return facts.least_items
-    clusters = MIN_CLUSTERS * load.compared / max(load.units, 1) if load.units != load.compared else 2
+    clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
     floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
-    return max(floor, facts.least_items, LEAST_GRADED if load.judge_questions else 2, clusters)
-
-
-def _kept(run: Answered) -> Answered:
-    """``run`` that plays nothing twice."""
-    known: dict[tuple[int, float], Outlook] = {}
-
-    def once(n: int, change: float) -> Outlook:
-        if (n, change) not in known:
-            known[n, change] = run(n, change)
-        return known[n, change]
-
-    return once
+    return max(floor, facts.least_items, LEAST_GRADED if workload.judge_questions else 2, clusters)
 
 
 def _needed(run: Answered, good: float, start: int) -> int | None:
-    """The least number of units with which a good candidate passes with 80 %, near enough: 1 % of it."""
+    """The smallest number of units with which a good candidate passes with 80 %, to within 1 %."""
     low, high = 1, max(start, 2)
     while run(high, good).passed < POWER:
         low, high = high, 2 * high
@@ -236,32 +231,32 @@ def _needed(run: Answered, good: float, start: int) -> int | None:
     return high
 
 
-def _told(run: Answered, n: int, odds: _Odds) -> float | None:
-    """The change nearest to the limit that is told from it with 80 %, to a tenth of a percent; None if none is."""
+def _detectable_change(run: Answered, n: int, simulation: _Simulation) -> float | None:
+    """The detectable change: the one nearest to the limit that is decided with 80 %, to 0.1 %; None if none is."""
 
-    def seen(change: float) -> bool:
-        found = run(n, change)
-        return (found.passed if odds.kind == "gain" else found.blocked) >= POWER
+    def detected(change: float) -> bool:
+        outcome = run(n, change)
+        return (outcome.passed if simulation.kind == "gain" else outcome.blocked) >= POWER
 
-    return _first(seen, odds.limit, min(odds.model.farthest, 0.99))
+    return _smallest_detected(detected, simulation.limit, min(simulation.model.farthest, 0.99))
 
 
-def _first(seen: Callable[[float], bool], low: float, high: float) -> float | None:
-    if high <= low or not seen(high):
+def _smallest_detected(detected: Callable[[float], bool], low: float, high: float) -> float | None:
+    if high <= low or not detected(high):
         return None
     while high - low > 0.001:
         middle = (low + high) / 2
-        low, high = (low, middle) if seen(middle) else (middle, high)
+        low, high = (low, middle) if detected(middle) else (middle, high)
     return high
 
 
 def _curve(run: Answered, good: float, marks: tuple[int, int, int | None], size: float) -> tuple[PowerPoint, ...]:
-    """Power over a range of units that shows the least that can pass, what there is and what is needed."""
-    least, here, needed = marks
-    around = max(needed or 0, here, 8)
-    steps = {round(share * around) for share in _CURVE} | {least - 1, least, here, needed or here}
+    """Power over a range of units that includes the minimum, the available and the needed number."""
+    minimum, available, needed = marks
+    around = max(needed or 0, available, 8)
+    steps = {round(share * around) for share in _CURVE} | {minimum - 1, minimum, available, needed or available}
     points = [(n, run(n, good)) for n in sorted(steps) if n >= 2]
-    return tuple(PowerPoint(round(n * size), found.passed) for n, found in points)
+    return tuple(PowerPoint(round(n * size), outcome.passed) for n, outcome in points)
 
 
 def _seconds(questions: int, each: float | None) -> float | None:

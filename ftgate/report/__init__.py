@@ -1,1 +1,1 @@
-"""From a decision to something a person reads."""
+"""The report of a run: its schema, and how it is shown as comment, page and terminal output."""

@@ -1,4 +1,4 @@
-"""The calibration curve of both models: how often they are right at each confidence. Data, table and Mermaid chart."""
+"""The calibration curve of both models, accuracy by confidence: data, table and Mermaid chart."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ftgate.report import numbers
 from ftgate.report.schema import MeasurementReport, Number, Report
 
 BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8c8c8c"
-"""Blue for the base, vermilion for the candidate: told apart with any colour vision (Okabe and Ito 2008)."""
+"""Blue for the base, vermilion for the candidate: distinguishable with any colour vision (Okabe and Ito 2008)."""
 MAX_BINS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One model in one bin: ``n`` items, their mean confidence and the share that is right, both in [0, 1]."""
+    """One model in one bin: ``n`` items, their mean confidence and accuracy, both in [0, 1]."""
 
     n: int
     confidence: float
@@ -25,7 +25,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """A range of confidence and what each model did in it; None for a model without items there."""
+    """A range of confidence and each model's point in it; None for a model without items there."""
 
     low: float
     high: float
@@ -34,14 +34,14 @@ class Bin:
 
 
 def with_bins(report: Report) -> MeasurementReport | None:
-    """The measurement that shows bins of confidence, if one does."""
+    """The measurement with confidence bins in its details, if there is one."""
     models = ("base", "candidate")
-    shown = (m for m in report.measurements.values() if any(_points(m.details.get(model)) for model in models))
-    return next(shown, None)
+    with_curve = (m for m in report.measurements.values() if any(_points(m.details.get(model)) for model in models))
+    return next(with_curve, None)
 
 
 def bins_of(report: Report) -> list[Bin]:
-    """The bins that hold items of at least one model, lowest confidence first; empty without calibration."""
+    """The bins with items of at least one model, lowest confidence first; empty without calibration."""
     m = with_bins(report)
     if m is None:
         return []
@@ -55,25 +55,25 @@ def bin_rows(bins: list[Bin]) -> list[tuple[str, str, str, str, str]]:
 
 
 def mermaid(bins: list[Bin]) -> str:
-    """The curve as the source of a Mermaid chart, or nothing when fewer than two bins hold items of both models.
+    """The curve as the source of a Mermaid chart; empty if fewer than two bins have items of both models.
 
-    A Mermaid line needs a value for every place on the axis, so only bins with items of both models are drawn.
+    A Mermaid line needs a value at every point of the axis, so only bins with items of both models are drawn.
     """
-    both = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
-    if len(both) < 2:
+    shared = [(b, b.base, b.candidate) for b in bins if b.base is not None and b.candidate is not None]
+    if len(shared) < 2:
         return ""
-    labels = ", ".join(f'"{numbers.bin_range(b.low, b.high)}"' for b, _, _ in both)
-    ideal = _numbers([50 * (b.low + b.high) for b, _, _ in both])
-    base = _numbers([100 * p.accuracy for _, p, _ in both])
-    candidate = _numbers([100 * p.accuracy for _, _, p in both])
+    labels = ", ".join(f'"{numbers.bin_range(b.low, b.high)}"' for b, _, _ in shared)
+    ideal = _numbers([50 * (b.low + b.high) for b, _, _ in shared])
+    base = _numbers([100 * p.accuracy for _, p, _ in shared])
+    candidate = _numbers([100 * p.accuracy for _, _, p in shared])
     palette = f"{GREY}, {BLUE}, {ORANGE}"
     return "\n".join(
         [
             f'%%{{init: {{"themeVariables": {{"xyChart": {{"plotColorPalette": "{palette}"}}}}}}}}%%',
             "xychart-beta",
-            '    title "How often each model is right, by its confidence"',
+            '    title "Accuracy by confidence"',
             f'    x-axis "confidence" [{labels}]',
-            '    y-axis "right answers in %" 0 --> 100',
+            '    y-axis "accuracy in %" 0 --> 100',
             f"    line [{ideal}]",
             f"    line [{base}]",
             f"    line [{candidate}]",
@@ -82,9 +82,9 @@ def mermaid(bins: list[Bin]) -> str:
 
 
 def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
-    """The readable bins of one model by their edges; anything that is no bin is passed over."""
+    """The valid bins of one model by their edges; anything else is skipped."""
     rows = summary.get("bins") if isinstance(summary, Mapping) else None
-    found = {}
+    points = {}
     for row in rows[:MAX_BINS] if isinstance(rows, list) else []:
         if not isinstance(row, Mapping):
             continue
@@ -93,8 +93,8 @@ def _points(summary: Any) -> dict[tuple[float, float], CurvePoint]:
         )
         if low is None or high is None or not n or confidence is None or accuracy is None:
             continue
-        found[(_share(low), _share(high))] = CurvePoint(int(n), _share(confidence), _share(accuracy))
-    return found
+        points[(_share(low), _share(high))] = CurvePoint(int(n), _share(confidence), _share(accuracy))
+    return points
 
 
 def _share(value: float) -> float:

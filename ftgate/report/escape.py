@@ -1,8 +1,8 @@
-"""Text that a model, a data file or a stranger wrote, made harmless for GitHub, web pages and terminals.
+"""Escaping of untrusted text (from models, data files, strangers) for GitHub, web pages and terminals.
 
-GitHub renders a comment in several passes: Markdown first, then filters over the finished text that turn names, issue
-numbers, commit hashes and addresses into links. Escaping alone stops the first pass only, so whatever a later filter
-would recognise is also broken up by a zero-width space.
+GitHub renders a comment in several passes: Markdown first, then filters that turn names, issue numbers, commit hashes
+and addresses into links. Escaping only stops the first pass, so whatever a filter would recognise is also broken up by
+a zero-width space.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import re
 from rich.markup import escape
 
 BREAK = "\u200b"
-"""The zero-width space: invisible, and no filter reads across it."""
+"""The zero-width space: invisible, and no filter matches across it."""
 BAD = "\ufffd"
-"""Shown in place of a character that must not reach a reader's screen."""
+"""Replaces characters that must not reach the screen."""
 MAX_BLOCK_LINES = 24
 
 _ANSI = re.compile(
@@ -55,21 +55,21 @@ _LONE_BRACKET = re.compile(r"\\+\[(?![a-z#/@][^\[]*?\])")
 
 
 def inline(text: str, limit: int = 200) -> str:
-    """``text`` as one line of plain words in GitHub Markdown: for table cells, sentences and list items.
+    """``text`` as one line of GitHub Markdown, for table cells, sentences and list items.
 
-    At most ``limit`` characters of it are shown. Nothing in it is markup, and nothing in it is linked.
+    At most ``limit`` characters of it are shown. Nothing in it acts as markup or becomes a link.
     """
-    # GitHub reads formulas between dollar signs before it reads escapes, so a sign that looks the same stands in.
+    # GitHub parses formulas between dollar signs before escapes, so a look-alike replaces the dollar sign.
     line = _one_line(text, limit).replace("$", "\uff04")
-    line = _LINKED.sub(lambda found: found.group() + BREAK, line)
+    line = _LINKED.sub(lambda match: match.group() + BREAK, line)
     # Seven hexadecimal digits in a row may name a commit; six do not.
-    line = _COMMIT.sub(lambda found: BREAK.join(re.findall(".{1,6}", found.group())), line)
-    line = _MARKUP.sub(lambda found: _ENTITIES.get(found.group(), "\\" + found.group()), line)
+    line = _COMMIT.sub(lambda match: BREAK.join(re.findall(".{1,6}", match.group())), line)
+    line = _MARKUP.sub(lambda match: _ENTITIES.get(match.group(), "\\" + match.group()), line)
     return _AT_START.sub(_escape_start, line)
 
 
 def code(text: str, limit: int = 200) -> str:
-    """``text`` as a code span, for names and digests that are copied. A pipe becomes a look-alike, for tables."""
+    """``text`` as a code span, for names and digests. A look-alike replaces the pipe, so that it fits into tables."""
     line = _no_comment(_one_line(text, limit)).replace("|", "\u2223")
     if not line:
         return ""
@@ -79,16 +79,16 @@ def code(text: str, limit: int = 200) -> str:
 
 
 def block(text: str, limit: int = 600, *, lines: int = MAX_BLOCK_LINES, language: str = "text") -> str:
-    """``text`` as a fenced code block of its own, lines kept: at most ``limit`` characters and ``lines`` lines of it.
+    """``text`` as a fenced code block with its line breaks: at most ``limit`` characters and ``lines`` lines of it.
 
-    The fence is longer than any run of backticks inside. It must stand at the start of a line, after a blank one.
+    The fence is longer than any run of backticks inside. The block must start on a new line, after a blank one.
     """
     text = text.rstrip()
     head = _head(text, limit)
-    whole = clean(head)
-    shown = whole[:limit].split("\n")[:lines]
-    hidden = len(whole) - len("\n".join(shown)) + len(text) - len(head)
-    body = _no_comment("\n".join(line.rstrip() for line in shown)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
+    cleaned = clean(head)
+    kept_lines = cleaned[:limit].split("\n")[:lines]
+    hidden = len(cleaned) - len("\n".join(kept_lines)) + len(text) - len(head)
+    body = _no_comment("\n".join(line.rstrip() for line in kept_lines)) + (f"\n{_more(hidden)}" if hidden > 0 else "")
     fence = "`" * max(3, 1 + _longest_run(body))
     return f"{fence}{language}\n{body}\n{fence}"
 
@@ -96,32 +96,32 @@ def block(text: str, limit: int = 600, *, lines: int = MAX_BLOCK_LINES, language
 def terminal(text: str, limit: int = 200) -> str:
     """``text`` as one line for rich: no control codes, no rich markup, no workflow commands of a CI runner."""
     line = plain_line(text, limit)
-    # A backslash at the end would escape whatever markup comes next.
+    # A trailing backslash would escape the markup that follows.
     line = escape(f"{line} " if line.endswith("\\") else line)
-    # rich also eats a backslash before a bracket that opens no tag, which its own `escape` overlooks.
+    # rich also drops a backslash before a bracket that opens no tag; its own `escape` misses that.
     return _LONE_BRACKET.sub(r"\\\g<0>", line)
 
 
 def plain_line(text: str, limit: int = 200) -> str:
-    """``text`` as one printable line; ``::`` and ``##[``, which CI runners obey, are broken up."""
+    """``text`` as one printable line. ``::`` and ``##[``, which are commands to CI runners, are broken up."""
     return _one_line(text, limit).replace("::", ": :").replace("::", ": :").replace("##[", "# #[")
 
 
 def plain_lines(text: str) -> str:
-    """``text`` with its line breaks, else as :func:`plain_line`: for errors, which name what a stranger wrote."""
+    """Like :func:`plain_line` but with line breaks, for error messages that quote untrusted text."""
     return clean(text).replace("::", ": :").replace("::", ": :").replace("##[", "# #[")
 
 
 def clip(text: str, limit: int) -> str:
-    """The first ``limit`` characters of ``text``, cleaned, and how many more there are."""
+    """The first ``limit`` characters of ``text``, cleaned, and the number of those cut off."""
     return clean(text[:limit]) + _more(len(text) - limit)
 
 
 def clean(text: str) -> str:
-    """``text`` without anything that acts instead of being read; line breaks become line feeds, tabs four spaces.
+    """``text`` without control characters; line breaks become line feeds, tabs four spaces.
 
-    Terminal codes and joiners vanish; other controls, direction overrides, invisible characters and lone surrogates
-    become U+FFFD, so that a reader sees that something was there.
+    Terminal codes and joiners are removed; other controls, direction overrides, invisible characters and lone
+    surrogates become U+FFFD, so that the reader sees that something was there.
     """
     text = _LINE.sub("\n", _ANSI.sub("", text)).replace("\t", "    ")
     return _STACKED.sub(r"\1", _JOINERS.sub("", _UNSAFE.sub(BAD, text)))
@@ -134,7 +134,7 @@ def _one_line(text: str, limit: int) -> str:
 
 
 def _head(text: str, limit: int) -> str:
-    """As much of ``text`` as can matter: a megabyte is not cleaned to show a line of it."""
+    """The part of ``text`` that can be shown, so that a megabyte is not cleaned to show one line."""
     return text[: 4 * limit + 200]
 
 
@@ -143,7 +143,7 @@ def _more(hidden: int) -> str:
 
 
 def _no_comment(text: str) -> str:
-    """Break up ``<!--``: harmless in code, but nothing a model says may look like the marker of our own comment."""
+    """Break up ``<!--``: it is harmless in code, but must not look like the marker of ftgate's own comment."""
     return text.replace("<!--", f"<!{BREAK}--")
 
 
@@ -151,7 +151,7 @@ def _longest_run(text: str) -> int:
     return max((len(run) for run in re.findall("`+", text)), default=0)
 
 
-def _escape_start(found: re.Match[str]) -> str:
-    """Keep the first characters of a line from starting a list, a rule, a heading or a table."""
-    sign, digits, dot = found.groups()
+def _escape_start(match: re.Match[str]) -> str:
+    """Escape the start of a line so that it does not begin a list, a rule, a heading or a table."""
+    sign, digits, dot = match.groups()
     return f"\\{sign}" if sign else f"{digits}\\{dot}"

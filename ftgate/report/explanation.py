@@ -1,4 +1,4 @@
-"""The one sentence that explains a verdict, in plain words. Its text is not yet escaped for any medium."""
+"""The sentence that explains a verdict. Its text is not escaped yet."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ from collections.abc import Sequence
 from ftgate.report import numbers
 from ftgate.report.schema import MeasurementReport, Number, Report
 
-CommandLineSources = tuple[str, MeasurementReport]
+NamedMeasurement = tuple[str, MeasurementReport]
 
 NAME_LIMIT = 60
 
 
 def explanation(report: Report) -> str:
-    """Why the verdict is what it is, for someone who reads nothing else."""
-    found = list(report.measurements.items())
-    blocked = [(n, m) for n, m in found if m.status == "block"]
-    undecided = [(n, m) for n, m in found if m.status in ("inconclusive", "error")]
+    """The reason for the verdict in one sentence, for readers who read nothing else."""
+    measurements = list(report.measurements.items())
+    blocked = [(n, m) for n, m in measurements if m.status == "block"]
+    undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
     name = shown_name(report)
     if report.verdict == "allow":
-        return _sentence(f"{name} {_allowed(found)}")
+        return _sentence(f"{name} {_allowed(measurements)}")
     if report.verdict == "block" and blocked:
-        # What was lost weighs more than what was not gained.
+        # A loss comes before a missing gain.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
     if not undecided:
         return " ".join(report.reasons[:1]) or "nothing was measured"
-    lead = _undecided(*undecided[0]) + _others(undecided[1:], "is undecided too", "are undecided too")
-    if report.verdict == "block":
-        return _sentence(
-            f"{name} is neither cleared nor condemned, and the policy blocks what it cannot decide: {lead}"
-        )
-    return _sentence(f"{name} is neither cleared nor condemned: {lead}")
+    first, lead = undecided[0][0], _undecided(undecided[0][1])
+    lead += _others(undecided[1:], "is undecided too", "are undecided too")
+    blocks = ", which the policy blocks" if report.verdict == "block" else ""
+    return _sentence(f"{first} is undecided for {name}{blocks}: {lead}")
 
 
 def shown_name(report: Report) -> str:
@@ -46,14 +44,14 @@ def spread(m: MeasurementReport) -> str:
 
 
 def straddles(m: MeasurementReport) -> bool:
-    """Whether the interval holds the limit, so that the number of items is what is missing."""
+    """Whether the interval contains the limit, so that more items could settle it."""
     low, high = m.interval
     limit = limit_of(m)
     return low is not None and high is not None and limit is not None and low <= limit <= high
 
 
 def limit_of(m: MeasurementReport) -> Number:
-    """The value that the change must stay on the good side of."""
+    """The limit of the change."""
     return m.limits.get("min_gain", m.limits.get("block"))
 
 
@@ -63,30 +61,28 @@ def listed(names: Sequence[str]) -> str:
 
 
 def _harm(name: str, m: MeasurementReport) -> str:
-    """What a blocking measurement found, as the rest of a sentence about the candidate."""
+    """The result of a blocking measurement, as the predicate of a sentence about the candidate."""
     kind, limit = numbers.kind(m.unit), numbers.amount(limit_of(m), m.unit)
     where = numbers.subject(name)
     if m.change is None or kind == "other":
         return f"fails {name}: {m.reason}"
     if kind == "gain":
-        asked = numbers.points(limit_of(m), signed=False)
-        gain = f"{numbers.points(m.change)}{_surely(m)}"
-        return f"is no better on {where} than the base: {gain}; a gain above {asked} is asked for"
+        least_gain = numbers.points(limit_of(m), signed=False)
+        gain = f"{numbers.points(m.change)}{_bound_text(m)}"
+        return f"does not gain enough on {where}: {gain}; a gain above {least_gain} is required"
     if kind == "ece":
-        rise = numbers.ece(m.change)
-        return (
-            f"knows less well when it is right: its calibration error rises by {rise}{_surely(m)}; the limit is {limit}"
-        )
+        rise = f"{numbers.ece(m.change)}{_bound_text(m)}"
+        return f"is less well calibrated than the base: its calibration error rises by {rise}; the limit is {limit}"
     if kind == "loss":
         return (
-            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_surely(m)}; the "
+            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_bound_text(m)}; the "
             f"limit is {limit}"
         )
-    return f"answers {numbers.percent(m.change)} worse on {where} than the base{_surely(m)}; the limit is {limit}"
+    return f"is {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
 
 
-def _surely(m: MeasurementReport) -> str:
-    """The bound that decided, or the whole interval where a bare estimate did."""
+def _bound_text(m: MeasurementReport) -> str:
+    """The bound that decided, or the whole interval if the estimate alone did."""
     bound, limit = numbers.deciding_bound(m), limit_of(m)
     if bound is None or limit is None:
         return ""
@@ -96,31 +92,31 @@ def _surely(m: MeasurementReport) -> str:
     return f" ({spread(m)})"
 
 
-def _undecided(name: str, m: MeasurementReport) -> str:
+def _undecided(m: MeasurementReport) -> str:
     if not straddles(m):
-        return f"{name}: {m.reason.rstrip('.')}"
+        return m.reason.rstrip(".")
     what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
-    text = f"{name} could be on either side of its limit {numbers.amount(limit_of(m), m.unit)}"
-    text += f", as {what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
+    text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
+    text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
     if m.needed_n:
         text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
     return text
 
 
-def _allowed(found: Sequence[CommandLineSources]) -> str:
-    """What was gained, at what cost, and which warnings remain."""
+def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
+    """The gains, the costs and the warnings."""
     gains, costs = [], []
-    for name, m in found:
+    for name, m in measurements:
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
-            least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
-            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{least}")
+            at_least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
+            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{at_least}")
         else:
             costs.append(_cost(name, m))
     text = " and ".join([*gains, "stays within every limit"])
     text += f": {', '.join(costs)}" if costs else ""
-    warned = [name for name, m in found if m.status == "warn"]
-    return text + (f"; mind the warning on {listed(warned)}" if warned else "")
+    warned = [name for name, m in measurements if m.status == "warn"]
+    return text + (f"; warning on {listed(warned)}" if warned else "")
 
 
 def _cost(name: str, m: MeasurementReport) -> str:
@@ -132,12 +128,12 @@ def _cost(name: str, m: MeasurementReport) -> str:
     return f"{numbers.amount(abs(m.change), m.unit)} {word} on {numbers.subject(name)}"
 
 
-def _others(rest: Sequence[CommandLineSources], one: str, many: str) -> str:
+def _others(rest: Sequence[NamedMeasurement], one: str, many: str) -> str:
     if not rest:
         return ""
     return f"; {listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"
 
 
 def _sentence(text: str) -> str:
-    """``text`` with its full stop, unless it ends in one already (``p.p.``)."""
+    """``text`` with a full stop, unless it ends in one (``p.p.``)."""
     return text if text.endswith(".") else f"{text}."

@@ -1,7 +1,7 @@
-"""The web page's first drawing, as SVG made by hand: the interval of each measurement against its limit.
+"""The forest plot of the web page as hand-written SVG: the interval of each measurement against its limit.
 
-Colours come from the page's style sheet through class names, so that it follows its light and dark look. All text that
-is not a number of ours goes through ``_safe``.
+Colours come from the page's style sheet through class names, so that they follow light and dark mode. All text except
+ftgate's own numbers goes through ``_safe``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
 
 LIMIT_AT = 0.72
-"""Where every limit stands on the shared axis, as a share of its width: one line to compare all measurements with."""
+"""The position of every limit on the shared axis, as a share of its width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,10 @@ class AxisInterval:
 
 
 def place(m: MeasurementReport) -> AxisInterval | None:
-    """Put a measurement on the shared axis, or None when there is nothing to draw.
+    """The position of a measurement on the shared axis; None if there is nothing to draw.
 
-    Gains are mirrored, so that to the right is always worse. The scale of each measurement is its own: the largest
-    distance from its limit still fits.
+    Gains are mirrored, so that right is always worse. Each measurement has its own scale, on which the bound farthest
+    from the limit still fits.
     """
     limit, low, high = limit_of(m), *m.interval
     if limit is None or low is None or high is None or m.change is None:
@@ -46,7 +46,7 @@ def place(m: MeasurementReport) -> AxisInterval | None:
 
 
 def forest(report: Report) -> str:
-    """Every measurement's interval as a bar with its estimate, against one line for all limits."""
+    """Every measurement's interval as a bar with its estimate, and one line for all limits."""
     rows = [(name, m, place(m)) for name, m in report.measurements.items()]
     left, width, top, step = 150, 420, 34, 44
     x = LIMIT_AT * width + left

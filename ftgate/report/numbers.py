@@ -1,4 +1,4 @@
-"""Every number as a reader sees it. Pure; nothing else in ftgate turns a number of the report into text."""
+"""Formatting of the report's numbers. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ftgate.measurements.registry import kind_of
 from ftgate.report.schema import MeasurementReport, Number, SliceReport
 
 NONE = "—"
-"""Stands for a number that there is not."""
+"""Shown for a missing number."""
 
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",
@@ -22,7 +22,7 @@ SYMBOLS: Mapping[str, str] = {
     "allow": "✓",
     "hold": "?",
 }
-"""One narrow character for each status and verdict. It stands beside the word and never replaces it."""
+"""One narrow character for each status and verdict, shown beside the word."""
 
 _ASCII = str.maketrans(
     {
@@ -36,7 +36,7 @@ _DIGEST = re.compile(r"(\w+:)?([0-9a-f]{12})[0-9a-f]{20,}")
 
 
 def finite(value: Any) -> Number:
-    """``value`` if it is a number that can be shown or drawn, else None: details and provenance may hold anything."""
+    """``value`` if it is a number below 1e15 in size, else None: details and provenance may hold anything."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
         return None
     return float(value)
@@ -49,24 +49,24 @@ def title(name: str) -> str:
 
 
 def question(name: str) -> str:
-    """What a measurement finds out; empty for one that is not known here."""
+    """The question that a measurement answers; empty for an unknown one."""
     measurement = kind_of(name)
     return "" if measurement is None else measurement.question
 
 
 def subject(name: str) -> str:
-    """What a measurement is about, to stand behind "better on" or "worse on"."""
+    """What a measurement is measured on, to follow "better on" or "worse on"."""
     measurement = kind_of(name)
     return name if measurement is None else measurement.subject
 
 
 def badge(status: str) -> str:
-    """A status or verdict as symbol and word: readable without colour, and by a screen reader."""
+    """A status or verdict as symbol and word, readable without colour and by screen readers."""
     return f"{SYMBOLS[status]} {status}" if status in SYMBOLS else status
 
 
 def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
-    """``value`` with fixed decimals; never a negative zero, never hundreds of digits, and a dash for no number."""
+    """``value`` with fixed decimals; no negative zero, an exponent for huge numbers, a dash for a missing one."""
     if value is None or not math.isfinite(value):
         return NONE
     if abs(value) >= _HUGE:
@@ -78,14 +78,14 @@ def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
 
 
 def significant(value: Number) -> str:
-    """A number of unknown meaning in four significant digits."""
+    """A number of unknown unit in four significant digits."""
     if value is None or not math.isfinite(value):
         return NONE
     return "0" if value == 0 else f"{value:.4g}"
 
 
 def learning_rate(value: float) -> str:
-    """A learning rate as people write it, in two digits: ``2e-4``, ``1.5e-5``."""
+    """A learning rate in two digits: ``2e-4``, ``1.5e-5``."""
     digits, exponent = f"{value:.1e}".split("e")
     return f"{digits.removesuffix('.0')}e{int(exponent)}"
 
@@ -113,7 +113,7 @@ def ece(value: Number, *, signed: bool = False) -> str:
 
 
 def kind(unit: str) -> str:
-    """What a report's unit is: ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``ece`` or ``other``."""
+    """The kind of a report's unit: ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``ece`` or ``other``."""
     lower = unit.lower()
     if "ece" in lower.split():
         return "ece"
@@ -125,12 +125,12 @@ def kind(unit: str) -> str:
 
 
 def score(value: Number, unit: str) -> str:
-    """A model's own result: a share of the possible score, or its ECE."""
+    """A model's own result: its score as a percentage, or its ECE."""
     return {"ece": ece(value), "other": decimal(value, 3)}.get(kind(unit)) or percent(value)
 
 
 def amount(value: Number, unit: str) -> str:
-    """A change in its unit, signed as in the report, without the word that names its direction."""
+    """A change in its unit, signed as in the report, without a word for its direction."""
     if kind(unit) == "gain":
         return points(value)
     if kind(unit) == "loss":
@@ -139,7 +139,7 @@ def amount(value: Number, unit: str) -> str:
 
 
 def change(value: Number, unit: str) -> str:
-    """A change that says what it is: ``+4.0 p.p.``, ``drop 12.0 %``, ``ECE +0.020``."""
+    """A change with its kind: ``+4.0 p.p.``, ``drop 12.0 %``, ``ECE +0.020``."""
     text = amount(value, unit)
     if text == NONE:
         return text
@@ -154,7 +154,7 @@ def interval(bounds: tuple[Number, Number] | None, unit: str) -> str:
 
 
 def limit(limits: Mapping[str, float], unit: str) -> str:
-    """What the change must stay on the good side of, with the direction: ``drop < 10.0 % (warn from 8.0 %)``."""
+    """The limit with its direction: ``drop < 10.0 % (warn from 8.0 %)``."""
     if "min_gain" in limits:
         return f"gain > {points(limits['min_gain'], signed=False)}"
     if "block" not in limits:
@@ -170,7 +170,7 @@ def level(value: float) -> str:
 
 
 def count(value: int) -> str:
-    """A whole number with a comma for every thousand."""
+    """A whole number with thousands separators."""
     return f"{value:,}" if abs(value) < 10**12 else "over 10^12"
 
 
@@ -180,16 +180,16 @@ def duration(seconds: Number) -> str:
         return NONE
     if abs(seconds) < 9.95:
         return f"{decimal(seconds, 1)} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{count(whole // 3600)} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{count(rounded // 3600)} h {rounded % 3600 // 60:02d} min"
 
 
 def size(n: int) -> str:
-    """Bytes in the largest binary unit that leaves at least one."""
+    """Bytes in the largest binary unit in which the number is at least 1."""
     amount_, unit = float(n), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if abs(amount_) < 1024:
@@ -199,7 +199,7 @@ def size(n: int) -> str:
 
 
 def rate(done: int, seconds: float) -> str:
-    """Steps per second, or nothing to say before any time has passed."""
+    """Steps per second; a dash before any time has passed."""
     if seconds <= 0:
         return NONE
     value = done / seconds
@@ -207,9 +207,9 @@ def rate(done: int, seconds: float) -> str:
 
 
 def digest(value: str) -> str:
-    """Enough of a fingerprint to compare by eye: twelve digits, its algorithm kept. Other text comes back unchanged."""
-    found = _DIGEST.fullmatch(value)
-    return f"{found[1] or ''}{found[2]}…" if found else value
+    """A digest cut to twelve digits, with its algorithm. Other text is returned unchanged."""
+    match = _DIGEST.fullmatch(value)
+    return f"{match[1] or ''}{match[2]}…" if match else value
 
 
 def bin_range(low: Number, high: Number) -> str:
@@ -222,11 +222,11 @@ def slice_change(part: SliceReport, unit: str) -> str:
     return change(part.change, unit)
 
 
-def deciding_bound(found: MeasurementReport) -> Number:
-    """The end of the interval that lies nearer to the good side: how bad it is at the least."""
-    return found.interval[1] if "min_gain" in found.limits else found.interval[0]
+def deciding_bound(m: MeasurementReport) -> Number:
+    """The bound of the interval on the good side: the result is at least this bad."""
+    return m.interval[1] if "min_gain" in m.limits else m.interval[0]
 
 
 def ascii_only(text: str) -> str:
-    """``text`` for a terminal that knows no more than ASCII: our own symbols by likeness, the rest as ``?``."""
+    """``text`` in ASCII: ftgate's own symbols as similar characters, the rest as ``?``."""
     return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")

@@ -1,4 +1,4 @@
-"""How far a run has come, for someone who watches and for the log that is read afterwards."""
+"""Progress of a run: bars on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LOG_EVERY = 10.0
 class RichProgress:
     """A bar for each phase on a terminal; in a log, a line at the start, one every ten seconds, and one at the end.
 
-    ``live`` says which; by default the stream is asked. The console's own opinion does not do: CI systems ask for
-    colour by FORCE_COLOR, and it then takes their logs for terminals.
+    ``live`` selects bars; by default they are for terminals. ``console.is_terminal`` does not tell: with FORCE_COLOR,
+    which CI systems set for colour, it takes a log for a terminal.
     """
 
     def __init__(self, console: Console, clock: Clock = time.monotonic, *, live: bool | None = None) -> None:
@@ -101,9 +101,9 @@ class RichProgress:
             self._print(f"{name}: {end}{counted} in {numbers.duration(spent)}{speed}")
 
     def _print(self, line: str) -> None:
-        shown = numbers.ascii_only(line) if self._console.options.ascii_only else line
-        # A log line is never wrapped: whoever reads the log can scroll, and tools search it by line.
-        self._console.print(Text(shown), soft_wrap=True)
+        text = numbers.ascii_only(line) if self._console.options.ascii_only else line
+        # A log line is never wrapped, because tools search logs by line.
+        self._console.print(Text(text), soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
@@ -115,7 +115,7 @@ class _Rate(ProgressColumn):
 
 
 class _Steps(MofNCompleteColumn):
-    """How many of how many, or nothing for a phase of unknown length that counts no steps."""
+    """The number of steps done and their total; empty for a phase of unknown length without steps."""
 
     def render(self, task: Task) -> Text:
         """The count."""
@@ -135,7 +135,7 @@ def _new_bars(console: Console) -> Bars:
 
 
 def _complete(bars: Bars, task: TaskID) -> None:
-    """A phase of unknown length is full when it ends; one that fell short of its total stays so."""
+    """Fill the bar of a phase of unknown length. One that ended before its total stays as it is."""
     if bars.tasks[task].total is None:
         steps = max(1, int(bars.tasks[task].completed))
         bars.update(task, total=steps, completed=steps)

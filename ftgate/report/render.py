@@ -1,7 +1,7 @@
 """report.json as the comment on a pull request and as a web page.
 
-Escaping is the default in both: whatever a template puts out is made harmless unless it is marked as ours. A template
-that forgets a filter shows odd characters, it does not open a hole.
+Both templates escape by default: every value is escaped unless it is marked as safe. A template that forgets a filter
+shows odd characters, but is not a security hole.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ftgate.report.plots import Picture, pictures, write_pictures
 from ftgate.report.schema import Report
 
 MARKER = "<!-- ftgate:comment -->"
-"""The comment's first line, by which the next run finds it. Nothing else in a comment can look like it."""
+"""The comment's first line, by which the next run finds it. Escaping keeps it out of the rest of the comment."""
 COMMENT_LIMIT = 60_000
-"""Characters. GitHub takes 65,536; the rest is room for the history."""
+"""Characters. GitHub allows 65,536; the rest is for the history."""
 EXPENDABLE = (
     "details",
     "timing",
@@ -39,17 +39,17 @@ EXPENDABLE = (
     "reasons",
     "table",
 )
-"""Sections from least to most important: the order in which a comment that is too long loses them, each as a whole."""
+"""Sections from least to most important: the order in which a comment that is too long drops them."""
 
 
 class SafeMarkdown(str):
-    """Markdown that ftgate wrote itself, or that has been escaped."""
+    """Markdown that ftgate wrote itself, or that is already escaped."""
 
     __slots__ = ()
 
 
 def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
-    """The comment in GitHub Markdown, at most ``limit`` characters; sections that did not fit are named at its end."""
+    """The comment in GitHub Markdown, at most ``limit`` characters; it ends with a list of the dropped sections."""
     template = _markdown().get_template("comment.md.j2")
     parts = {**_parts(report), "chart": calibration_curve.mermaid(calibration_curve.bins_of(report))}
 
@@ -57,21 +57,21 @@ def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
         return template.render(**parts, dropped=dropped).strip() + "\n"
 
     dropped: list[str] = []
-    waiting = list(EXPENDABLE)
-    while len(text := without(dropped)) > limit and waiting:
-        dropped.append(waiting.pop(0))
-    # One large section can push out small ones that would still fit once it is gone itself: put those back.
+    remaining = list(EXPENDABLE)
+    while len(text := without(dropped)) > limit and remaining:
+        dropped.append(remaining.pop(0))
+    # Dropping a large section can make room for smaller ones that were dropped before it: put those back.
     for section in reversed(dropped[:-1]):
-        kept = [name for name in dropped if name != section]
-        if len(fuller := without(kept)) <= limit:
-            dropped, text = kept, fuller
+        fewer = [name for name in dropped if name != section]
+        if len(fuller := without(fewer)) <= limit:
+            dropped, text = fewer, fuller
     return text
 
 
 def render_html(report: Report, drawn: Mapping[str, Picture] | None = None) -> str:
-    """A page of its own: no scripts, nothing loaded from elsewhere. The pictures in ``drawn`` become part of it."""
-    # Both kinds of drawing are made of our own elements, with a stranger's words escaped inside them.
-    inline = {name: Markup(found.svg) for name, found in (drawn or {}).items()}  # noqa: S704
+    """A self-contained page without scripts or external resources. The pictures in ``drawn`` are inlined."""
+    # Both kinds of drawing consist of ftgate's own elements, with untrusted text escaped inside them.
+    inline = {name: Markup(drawing.svg) for name, drawing in (drawn or {}).items()}  # noqa: S704
     forest = Markup(forest_svg.forest(report))  # noqa: S704
     return _html().get_template("report.html.j2").render(**_parts(report), forest=forest, pictures=inline)
 
@@ -87,7 +87,7 @@ def write_rendered(report: Report, directory: Path) -> None:
 
 
 def _parts(report: Report) -> dict[str, Any]:
-    """Everything that either template may show."""
+    """The variables of both templates."""
     return {
         "report": report,
         "marker": SafeMarkdown(MARKER),
@@ -110,7 +110,7 @@ def _parts(report: Report) -> dict[str, Any]:
 
 @cache
 def _markdown() -> Environment:
-    """The environment of the comment: every value becomes harmless inline text unless it is ``SafeMarkdown``."""
+    """The environment of the comment: every value is escaped as inline text unless it is ``SafeMarkdown``."""
 
     def harmless(value: Any) -> str:
         return value if isinstance(value, SafeMarkdown) else escape.inline(str(value), 400)
@@ -124,20 +124,24 @@ def _markdown() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.filters |= _filters(_ours)
-    env.filters |= {"inline": _ours(escape.inline), "code": _ours(escape.code), "block": _ours(escape.block)}
+    env.filters |= _filters(_marked_safe)
     env.filters |= {
-        "figure": _ours(str),
-        "unbroken": _ours(_unbroken),
-        "answer": _ours(_answer),
-        "tick": _ours(tables.tick),
+        "inline": _marked_safe(escape.inline),
+        "code": _marked_safe(escape.code),
+        "block": _marked_safe(escape.block),
+    }
+    env.filters |= {
+        "figure": _marked_safe(str),
+        "unbroken": _marked_safe(_unbroken),
+        "answer": _marked_safe(_answer),
+        "tick": _marked_safe(tables.tick),
     }
     return env
 
 
 @cache
 def _html() -> Environment:
-    """The environment of the web page: characters that act are removed, then HTML-escaped by jinja."""
+    """The environment of the web page: control characters are removed, then jinja escapes HTML."""
 
     def readable(value: Any) -> Any:
         return value if isinstance(value, Markup) or not isinstance(value, str) else escape.clean(value)
@@ -173,7 +177,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
 
 
 def _unbroken(text: str) -> str:
-    """A number that stays on one line with its unit, however narrow its column."""
+    """``text`` with non-breaking spaces, so that a number stays on one line with its unit."""
     return text.replace(" ", "\u00a0")
 
 
@@ -181,5 +185,5 @@ def _answer(text: str) -> str:
     return escape.block(text, 600) if text.strip() else "_(nothing)_"
 
 
-def _ours(function: Callable[..., str]) -> Callable[..., str]:
+def _marked_safe(function: Callable[..., str]) -> Callable[..., str]:
     return lambda *args, **kwargs: SafeMarkdown(function(*args, **kwargs))

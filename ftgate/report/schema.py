@@ -1,4 +1,4 @@
-"""report.json: the decision as data. Keys are stable; more may be added."""
+"""The schema of report.json. Keys are stable; new ones may be added."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ftgate.errors import ConfigurationError
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
-"""A number, or null where there is none to give."""
+"""A number, or null for a missing one."""
 
 
-class _Part(BaseModel):
+class _ReportModel(BaseModel):
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
 
-class SliceReport(_Part):
-    """A part of a measurement."""
+class SliceReport(_ReportModel):
+    """The result on a subset of a measurement's items."""
 
     name: str
     n: int
@@ -35,8 +35,8 @@ class SliceReport(_Part):
     status: str = ""
 
 
-class ExampleReport(_Part):
-    """One item on which the two models differ, with what both said."""
+class ExampleReport(_ReportModel):
+    """One item on which the two models differ, with both answers."""
 
     item: str
     prompt: str
@@ -47,8 +47,8 @@ class ExampleReport(_Part):
     candidate_score: Number
 
 
-class MeasurementReport(_Part):
-    """One measurement: what was estimated, how surely, and what follows."""
+class MeasurementReport(_ReportModel):
+    """One measurement: estimate, interval and decision."""
 
     status: Literal["pass", "warn", "block", "inconclusive", "error"]
     base: Number
@@ -68,18 +68,18 @@ class MeasurementReport(_Part):
     needed_n: int | None = None
     """About how many items would settle an inconclusive result."""
     leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
-    """What an inconclusive result looks like so far; null where nothing can be estimated."""
+    """Which way an inconclusive result points; null if there is no estimate."""
     slices: list[SliceReport] = Field(default_factory=list)
     regressions: list[ExampleReport] = Field(default_factory=list)
     improvements: list[ExampleReport] = Field(default_factory=list)
     regressed: int = 0
-    """How many items got worse in all; ``regressions`` shows the worst."""
+    """How many items got worse in total; ``regressions`` lists the worst."""
     improved: int = 0
     details: dict[str, Any] = Field(default_factory=dict)
 
 
-class ChecklistEntry(_Part):
-    """One line of the checklist that makes a decision defensible."""
+class ChecklistEntry(_ReportModel):
+    """One line of the checklist."""
 
     item: str
     ok: bool | None
@@ -87,8 +87,8 @@ class ChecklistEntry(_Part):
     evidence: str
 
 
-class StoppingReport(_Part):
-    """How early the run could stop."""
+class StoppingReport(_ReportModel):
+    """Where the run stopped, and how many questions that saved."""
 
     rule: str
     looks: dict[str, int]
@@ -98,12 +98,12 @@ class StoppingReport(_Part):
     questions_asked: int
     """To base and candidate together."""
     questions_saved: int
-    """Of those planned for ``n`` items."""
+    """Of the questions planned for ``n`` items."""
     questions_added: int = 0
-    """Beyond those planned, because ``n`` items settled nothing (``n_max``)."""
+    """Beyond the planned ones, because ``n`` items left the result undecided (``n_max``)."""
 
 
-class Report(_Part):
+class Report(_ReportModel):
     """The whole of report.json."""
 
     schema_version: str = SCHEMA_VERSION
@@ -117,13 +117,13 @@ class Report(_Part):
     timing: dict[str, float]
     """Seconds spent in each phase."""
     engine_starts: int
-    """Engines started for base and candidate, the judge's apart."""
+    """Engines started for base and candidate, without the judge's."""
     stopping: StoppingReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How many items got worse and better, and the most telling of each."""
+    """How many items got worse and better, and those that changed most."""
 
     regressed: int
     improved: int
@@ -132,42 +132,42 @@ class Changes:
 
 
 def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
-    """A finding as report.json holds it; what is not a number becomes null."""
-    claim = finding.claim
-    limits = {"block" if claim.worse == "up" else "min_gain": claim.limit}
-    if claim.warn_limit is not None:
-        limits["warn"] = claim.warn_limit
+    """A finding in the schema of report.json; NaN and infinity become null."""
+    estimate = finding.estimate
+    limits = {"block" if estimate.worse == "up" else "min_gain": estimate.limit}
+    if estimate.warn_limit is not None:
+        limits["warn"] = estimate.warn_limit
     return MeasurementReport(
         status=finding.status.value,
-        base=number(claim.base),
-        candidate=number(claim.candidate),
-        change=number(claim.change),
-        unit=claim.unit,
-        worse=claim.worse,
-        interval=(number(claim.interval[0]), number(claim.interval[1])),
-        level=claim.level,
-        n=claim.n,
-        method=claim.method,
+        base=number(estimate.base),
+        candidate=number(estimate.candidate),
+        change=number(estimate.change),
+        unit=estimate.unit,
+        worse=estimate.worse,
+        interval=(number(estimate.interval[0]), number(estimate.interval[1])),
+        level=estimate.level,
+        n=estimate.n,
+        method=estimate.method,
         limits=limits,
         reason=finding.reason,
-        needed_n=claim.needed_n if finding.status == "inconclusive" else None,
+        needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
-        slices=[_slice(s) for s in claim.slices],
+        slices=[_slice(s) for s in estimate.slices],
         regressions=changes.regressions,
         improvements=changes.improvements,
         regressed=changes.regressed,
         improved=changes.improved,
-        details=plain(claim.details),
+        details=plain(estimate.details),
     )
 
 
 def number(value: float) -> Number:
-    """``value``, or None when it is not a finite number: JSON has no word for those."""
+    """``value``, or None if it is not finite, which JSON cannot express."""
     return float(value) if math.isfinite(value) else None
 
 
 def plain(value: Any) -> Any:
-    """``value`` with every number that JSON cannot hold replaced by None, all the way down."""
+    """``value`` with every non-finite number replaced by None, recursively."""
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -176,7 +176,7 @@ def plain(value: Any) -> Any:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write report.json whole or not at all."""
+    """Write report.json atomically."""
     temporary = path.with_suffix(".json.partial")
     text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
     temporary.write_text(text + "\n", encoding="utf-8")
@@ -184,7 +184,7 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def read_report(path: Path) -> Report:
-    """The report in ``path``. Raises ConfigurationError when it is missing or is no report."""
+    """The report in ``path``. Raises ConfigurationError if it is missing or invalid."""
     try:
         return Report.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -192,7 +192,9 @@ def read_report(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"
-        raise ConfigurationError(f"{path}: {where}: {first['msg']}", hint="make the report again") from None
+        raise ConfigurationError(
+            f"{path}: {where}: {first['msg']}", hint="run `ftgate run` or `ftgate decide` again"
+        ) from None
 
 
 def _slice(part: Slice) -> SliceReport:

@@ -1,7 +1,7 @@
 """statement.json: the verdict as an in-toto statement about the candidate's files, ready to be signed.
 
-Layout: https://in-toto.io/Statement/v1 with the predicate https://in-toto.io/attestation/test-result/v0.1. A signed one
-lets a release job check the verdict with the platform's own attestation tools.
+Format: https://in-toto.io/Statement/v1 with the predicate https://in-toto.io/attestation/test-result/v0.1. Once signed,
+a release job can check the verdict with the platform's own attestation tools.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ftgate.report.schema import Report
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://in-toto.io/attestation/test-result/v0.1"
 RESULTS = {"allow": "PASSED", "block": "FAILED", "hold": "FAILED"}
-"""A hold is a failure here: the predicate's third word, WARNED, stands for a pass."""
+"""A hold counts as failed: the predicate's third result, WARNED, means a pass."""
 _GROUPS = {"pass": "passedTests", "warn": "warnedTests"}
 
 
 def statement(report: Report) -> dict[str, Any]:
-    """The statement about ``report``. Its subject is the tree digest of the candidate's files."""
+    """The in-toto statement for ``report``. Its subject is the tree digest of the candidate's files."""
     candidate = report.provenance.get("candidate") or {}
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for name, m in report.measurements.items():
@@ -46,7 +46,7 @@ def statement(report: Report) -> dict[str, Any]:
 
 
 def write_statement(report: Report, directory: Path) -> None:
-    """Write statement.json into ``directory`` whole or not at all."""
+    """Write statement.json into ``directory`` atomically."""
     temporary = directory / "statement.json.partial"
     temporary.write_text(json.dumps(statement(report), indent=2) + "\n", encoding="utf-8")
     temporary.replace(directory / "statement.json")

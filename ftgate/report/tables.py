@@ -1,4 +1,4 @@
-"""The parts of a report that every medium shows, as short strings with all numbers formatted. Not yet escaped."""
+"""The tables and lists of a report for every medium, as short strings with formatted numbers. Not escaped yet."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ftgate.report import numbers
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
-    "adapter_effect": "The candidate's weights take effect",
-    "a_a": "Base against base shows no difference",
-    "positive_control": "A base spoiled on purpose is blocked",
-    "judge_fitness": "The judge tells good answers from bad ones",
+    "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
+    "a_a": "A/A test: the base against itself shows no change",
+    "positive_control": "Positive control: a corrupted base is blocked",
+    "judge_fitness": "Judge validation: good answers get higher grades than bad ones",
 }
 NOT_RUN = "not run"
 MAX_FACTS = 200
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Concern:
-    """A measurement that did not pass, with what to know about it."""
+    """A measurement that did not pass or has notes, with the reason."""
 
     title: str
     badge: str
@@ -66,9 +66,9 @@ class Gap:
 
 
 def gaps(report: Report) -> list[Gap]:
-    """The groups of the query log's tail with most queries that no item covers, most first."""
-    found = _coverage(report).get("gaps")
-    rows = [row for row in found if isinstance(row, Mapping)] if isinstance(found, list) else []
+    """The clusters in the query log's tail with most uncovered queries, largest first."""
+    listed = _coverage(report).get("gaps")
+    rows = [row for row in listed if isinstance(row, Mapping)] if isinstance(listed, list) else []
     return [
         Gap(text_of(row.get("queries")), text_of(row.get("uncovered")), tuple(map(str, row.get("examples") or ()))[:3])
         for row in rows[:10]
@@ -76,19 +76,19 @@ def gaps(report: Report) -> list[Gap]:
 
 
 def covered(report: Report) -> str:
-    """How much of the query log's tail the evaluation covers, in a sentence; empty where there is no log."""
-    found = _coverage(report)
-    share, queries = numbers.finite(found.get("covered")), numbers.finite(found.get("tail_queries"))
+    """How much of the query log's tail the suite covers, in a sentence; empty if there is no log."""
+    coverage = _coverage(report)
+    share, queries = numbers.finite(coverage.get("covered")), numbers.finite(coverage.get("tail_queries"))
     if share is None or queries is None:
         return ""
     return (
-        f"The suite covers {numbers.percent(share)} of the {numbers.count(int(queries))} different queries in the log "
-        "that lie farthest from the training data. Below are those that nothing in it is like: collect more like these."
+        f"The suite covers {numbers.percent(share)} of the {numbers.count(int(queries))} distinct queries in the log "
+        "that lie farthest from the training data. The suite has no items like the groups below: add such queries."
     )
 
 
 def _coverage(report: Report) -> Mapping[str, Any]:
-    """What the measurement that looks at distances says of the query log; empty where none does."""
+    """The coverage of the query log in the details of a measurement; empty if there is none."""
     parts = (m.details.get("coverage") for m in report.measurements.values())
     return next((part for part in parts if isinstance(part, Mapping)), {})
 
@@ -105,7 +105,7 @@ def interval_heading(report: Report) -> str:
 
 
 def concerns(report: Report) -> list[Concern]:
-    """Every measurement that did not simply pass, and any that passed with something to note."""
+    """Every measurement that did not pass, or that has notes."""
     return [
         Concern(numbers.title(name), numbers.badge(m.status), m.reason, _needed(m), _notes(m))
         for name, m in report.measurements.items()
@@ -122,14 +122,14 @@ def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) ->
 
 
 def controls(report: Report) -> list[tuple[str, str]]:
-    """Each control and what it found."""
+    """Each control and its result."""
     return [(CONTROLS.get(name, name), _in_words(value)) for name, value in report.controls.items()]
 
 
 def provenance(report: Report) -> list[tuple[str, str]]:
-    """Where every number came from, flattened to dotted names; the files of a model are counted, not listed."""
-    known = {key: _counted_files(part) for key, part in report.provenance.items()}
-    return facts({**known, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
+    """The provenance, flattened to dotted names. The files of a model are counted, not listed."""
+    counted = {key: _counted_files(part) for key, part in report.provenance.items()}
+    return facts({**counted, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
 
 
 def _counted_files(part: Any) -> Any:
@@ -139,54 +139,58 @@ def _counted_files(part: Any) -> Any:
 
 
 def timing(report: Report) -> list[tuple[str, str]]:
-    """Seconds of each phase in words, and their sum."""
+    """The duration of each phase, and the total."""
     lines = [(name, numbers.duration(seconds)) for name, seconds in report.timing.items()]
     return [*lines, ("total", numbers.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
-    """Of each measurement the part that surely lost most, where one lost anything: (measurement, part, its loss)."""
-    found = []
+    """The worst slice of each measurement, if it lost anything: (measurement, slice, loss)."""
+    hits = []
     for name, m in report.measurements.items():
         worst = m.details.get("worst_slice")
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        lost = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
-        said = f"{lost} on {numbers.count(part.n)} items"
-        found.append((numbers.title(name), part.name, f"{said} ({part.status})" if part.status else said))
-    return found
+        loss = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
+        text = f"{loss} on {numbers.count(part.n)} items"
+        hits.append((numbers.title(name), part.name, f"{text} ({part.status})" if part.status else text))
+    return hits
 
 
 def stopping(report: Report) -> str:
-    """At which look each measurement ended and what that saved, or nothing when everything was asked by plan."""
-    found = report.stopping
-    if found is None or found.of <= 1:
+    """The look at which each measurement ended, and the questions saved; empty without early stopping."""
+    stopped = report.stopping
+    if stopped is None or stopped.of <= 1:
         return ""
-    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in found.looks.items())
+    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in stopped.looks.items())
     return (
-        f"Early stopping ({found.rule}), {numbers.count(found.of)} looks planned: {ends}. "
-        f"{numbers.count(found.questions_asked)} questions were asked, {numbers.count(found.questions_saved)} saved"
-        + (f", {numbers.count(found.questions_added)} added to settle what was open." if found.questions_added else ".")
+        f"Early stopping ({stopped.rule}), {numbers.count(stopped.of)} looks planned: {ends}. "
+        f"{numbers.count(stopped.questions_asked)} questions were asked, {numbers.count(stopped.questions_saved)} saved"
+        + (
+            f", {numbers.count(stopped.questions_added)} added to settle undecided results."
+            if stopped.questions_added
+            else "."
+        )
     )
 
 
 def tick(ok: bool | None) -> str:
-    """A line of the checklist in a symbol and a word."""
+    """The state of a checklist line as symbol and word."""
     return {True: "✓ yes", False: "✗ no", None: "– not checked"}[ok]
 
 
 def details(m: MeasurementReport) -> list[tuple[str, str]]:
-    """The secondary numbers of a measurement, but for the bins and gaps, which have their own tables."""
-    known = {k: _without_tables(v) for k, v in m.details.items() if k != "notes"}
-    rows, whole = known.get("training_rows"), known.pop("training_rows_in_file", None)
-    if rows is not None and whole is not None:
-        known["training_rows"] = f"{text_of(rows)} of {text_of(whole)}"
-    return [("method", m.method), *facts(known)]
+    """The secondary numbers of a measurement, without bins and gaps, which have their own tables."""
+    shown = {k: _without_tables(v) for k, v in m.details.items() if k != "notes"}
+    rows, in_file = shown.get("training_rows"), shown.pop("training_rows_in_file", None)
+    if rows is not None and in_file is not None:
+        shown["training_rows"] = f"{text_of(rows)} of {text_of(in_file)}"
+    return [("method", m.method), *facts(shown)]
 
 
 def facts(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """A nested mapping as (dotted name, text); at most 200 lines, digests shortened, nothing left out silently."""
+    """A nested mapping as (dotted name, text); digests are shortened. After 200 lines it says how many are left out."""
     lines: list[tuple[str, str]] = []
     for key, part in value.items():
         if isinstance(part, Mapping) and part:
@@ -229,7 +233,7 @@ def _row(name: str, m: MeasurementReport) -> Row:
 
 
 def _needed(m: MeasurementReport) -> str:
-    """The sentence about missing items, unless the reason already holds it."""
+    """A sentence on how many items would settle it, unless the reason already says so."""
     if m.needed_n is None or f"{m.needed_n} items" in m.reason:
         return ""
     return f"About {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)}."
@@ -241,7 +245,7 @@ def _notes(m: MeasurementReport) -> tuple[str, ...]:
 
 
 def _item_score(value: float | None, m: MeasurementReport) -> str:
-    # Calibration scores its items by whether they are right, whatever unit its own change has.
+    # Calibration scores its items by whether they are right, although its change is in ECE.
     return numbers.percent(value) if numbers.kind(m.unit) == "ece" else numbers.score(value, m.unit)
 
 

@@ -1,4 +1,4 @@
-"""The report on a terminal or in a CI log: readable at 80 columns, without colour, and on ASCII alone."""
+"""The report on a terminal or in a CI log: readable at 80 columns, without colour, and in ASCII."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BAR_WIDTH = 40
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Verdict, table, each interval against its limit, the reasons, and what to try next."""
+    """Print verdict, table, intervals, reasons and next steps."""
     console.print(_panel(report, console))
     console.print(_table(report, console))
     if report.measurements:
@@ -55,7 +55,7 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def print_summary(reports: Sequence[Report], console: Console) -> None:
-    """One line a candidate: name, verdict, the changes with their status, and what decided."""
+    """Print one line per candidate: name, verdict, changes with status, and what decided."""
     names = in_order({name for report in reports for name in report.measurements})
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", expand=True)
     cut = _overflow(console)
@@ -63,7 +63,7 @@ def print_summary(reports: Sequence[Report], console: Console) -> None:
     table.add_column("verdict", no_wrap=True, overflow=cut)
     for name in names:
         table.add_column(_heading(name), no_wrap=True, overflow=cut, justify="right")
-    # The rest of the line: what decided is cut before any number is.
+    # The rest of the line: this column is cut before any number is.
     table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
     for report in reports:
         table.add_row(
@@ -81,9 +81,9 @@ def _heading(name: str) -> str:
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
-    """The interval as ``├──●──┤`` on a line with the limit as ``│``; to the right of the limit is worse.
+    """The interval as ``├──●──┤`` on a line with the limit as ``│``; right of the limit is worse.
 
-    The measurement's own scale is stretched so that the limit always stands at the same column.
+    Each measurement has its own scale, so that the limit is always in the same column.
     """
     at = place(m)
     if at is None:
@@ -95,7 +95,7 @@ def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
     cells = ["─"] * width
     cells[column(at.zero)] = "0"
     low, high, point, limit = column(at.low), column(at.high), column(at.point), column(LIMIT_AT)
-    # Rounding must not move an interval across its limit or onto it.
+    # Rounding must not move an interval onto its limit or across it.
     if at.high < LIMIT_AT:
         high = min(high, limit - 1)
     if at.low > LIMIT_AT:
@@ -140,7 +140,7 @@ def _table(report: Report, console: Console) -> Table:
 
 
 def _print_bars(report: Report, console: Console) -> None:
-    """One bar a measurement under a heading that says which side is which."""
+    """Print one bar per measurement under a heading that explains the two sides."""
     limit = round(LIMIT_AT * (BAR_WIDTH - 1))
     heading = tables.interval_heading(report)[:13].ljust(13) + "0: no change, within limit ".rjust(limit) + "│ beyond"
     console.print()
@@ -165,7 +165,7 @@ def _print_point(words: str, console: Console, indent: int = 2) -> None:
 
 
 def _short_change(m: MeasurementReport | None, console: Console) -> Text:
-    """Symbol and bare number; the unit stands in the heading."""
+    """Symbol and number; the unit is in the heading."""
     if m is None:
         return _text(numbers.NONE, console)
     number = numbers.amount(m.change, m.unit).removesuffix(" %").removesuffix(" p.p.")
@@ -173,14 +173,14 @@ def _short_change(m: MeasurementReport | None, console: Console) -> Text:
 
 
 def _decided_by(report: Report) -> str:
-    """The first measurement that decided and its limit, or its reason where no limit did; ``+1`` if another did too."""
+    """The first measurement that decided, with its limit or reason; ``+1`` if another one decided too."""
     serious = [m for m in report.measurements.items() if m[1].status == "block"]
     serious = serious or [m for m in report.measurements.items() if m[1].status in ("inconclusive", "error")]
     if report.verdict == "allow" or not serious:
         warned = [name for name, m in report.measurements.items() if m.status == "warn"]
         if not report.measurements:
             return "; ".join(report.reasons[:1])
-        return f"warning on {', '.join(warned)}" if warned else "all limits kept"
+        return f"warning on {', '.join(warned)}" if warned else "within all limits"
     name, m = serious[0]
     limit = numbers.amount(limit_of(m), m.unit)
     if m.status == "block":
@@ -196,10 +196,10 @@ def _shortened(text: str, limit: int) -> str:
 
 
 def _text(words: str, console: Console, style: str = "") -> Text:
-    """Words as they are: no markup is read in them, and none of them is beyond what the terminal can show."""
+    """``words`` without markup, in ASCII if the terminal shows nothing else."""
     return Text(numbers.ascii_only(words) if console.options.ascii_only else words, style=style)
 
 
 def _overflow(console: Console) -> OverflowMethod:
-    """An ellipsis, but for terminals that have none."""
+    """Cut with an ellipsis, except on ASCII terminals."""
     return "crop" if console.options.ascii_only else "ellipsis"

@@ -97,21 +97,6 @@ def relative_drop(base: ArrayLike, candidate: ArrayLike) -> float:
     return _ratio(math.fsum(b - c), math.fsum(b))
 
 
-def drop_bootstrap(
-    base: ArrayLike,
-    candidate: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    alpha: float = 0.05,
-    draws: int = 2000,
-    clusters: Sequence[Hashable] | None = None,
-    floor: Floor | None = None,
-) -> Interval:
-    """The relative drop with both one-sided bounds, each at ``alpha``: see :func:`resampled_drop`."""
-    checks.level(alpha)
-    return resampled_drop(base, candidate, rng, draws=draws, clusters=clusters, floor=floor).interval(alpha)
-
-
 def difference_bootstrap(
     base: ArrayLike,
     candidate: ArrayLike,

@@ -91,34 +91,18 @@ def nominal_levels(z: Sequence[float]) -> tuple[float, ...]:
     return tuple(normal.cdf(-value) for value in z)
 
 
-def crossing_probabilities(fractions: Sequence[float], z: Sequence[float], drift: float = 0.0) -> tuple[float, ...]:
-    """P(the statistic first exceeds z at look k), for each k; ``drift`` is E(Z) once all items are in.
-
-    With drift 0 they sum to the error rate of these boundaries: 0.117 for four even looks at 1.645. Raises ValueError
-    for a schedule that does not rise, or another number of boundaries.
-    """
-    _schedule(fractions)
-    if len(z) != len(fractions):
-        raise ValueError(f"{len(z)} boundaries were given for {len(fractions)} looks")
-    process, found = _Process(drift), []
-    for fraction, bound in zip(fractions, z, strict=True):
-        found.append(process.exceeds(fraction, bound))
-        process.advance(fraction, bound)
-    return tuple(found)
-
-
 class _Process:
     """Brownian motion that has not crossed yet: its sub-density at the last look, on Gauss-Legendre nodes."""
 
-    def __init__(self, drift: float = 0.0) -> None:
-        self._drift, self._time = drift, 0.0
+    def __init__(self) -> None:
+        self._time = 0.0
         self._at: FloatArray = np.zeros(1)
         self._mass: FloatArray = np.ones(1)
 
     def exceeds(self, fraction: float, z: float) -> float:
         """P(no crossing before, and Z > z at ``fraction``)."""
         step = fraction - self._time
-        distance = (z * math.sqrt(fraction) - self._at - self._drift * step) / math.sqrt(step)
+        distance = (z * math.sqrt(fraction) - self._at) / math.sqrt(step)
         return float(sum(m * normal.cdf(-d) for m, d in zip(self._mass.tolist(), distance.tolist(), strict=True)))
 
     def boundary(self, fraction: float, probability: float) -> float:
@@ -135,10 +119,10 @@ class _Process:
     def advance(self, fraction: float, z: float) -> None:
         """Move on to ``fraction`` with all paths above z taken out."""
         step, spread = fraction - self._time, math.sqrt(fraction)
-        low = self._drift * fraction - _FARTHEST * spread
-        high = max(min(z * spread, self._drift * fraction + _FARTHEST * spread), low)
+        low = -_FARTHEST * spread
+        high = max(min(z * spread, _FARTHEST * spread), low)
         nodes = low + (high - low) * (_NODES + 1) / 2
-        distance = (nodes[:, None] - self._at[None, :] - self._drift * step) / math.sqrt(step)
+        distance = (nodes[:, None] - self._at[None, :]) / math.sqrt(step)
         density = (np.exp(-0.5 * distance**2) @ self._mass) / math.sqrt(2 * math.pi * step)
         self._at, self._mass, self._time = nodes, density * _WEIGHTS * (high - low) / 2, fraction
 

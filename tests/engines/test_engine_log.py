@@ -17,7 +17,7 @@ def test_everything_written_to_both_descriptors_lands_in_the_log(tmp_path: Path)
     script = f"""
 import os, subprocess, sys
 from pathlib import Path
-from ftgate.engines.quiet import redirected
+from ftgate.engines.engine_log import redirected
 with redirected(Path({str(log)!r})):
     print("from python")
     os.write(2, b"from a library\\n")

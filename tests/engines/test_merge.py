@@ -154,9 +154,9 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.digest import take_snapshot
-from ftgate.artifacts.open import open_model
-from ftgate.merging import merged_model
+from ftgate.artifacts.snapshot import take_snapshot
+from ftgate.models.open import open_model
+from ftgate.models.merge import merged_model
 base, adapter, root = map(Path, sys.argv[1:])
 base = open_model("base", take_snapshot(base, base.name), None)
 adapter = open_model("bot", take_snapshot(adapter, adapter.name), base)

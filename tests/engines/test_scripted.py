@@ -61,13 +61,21 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     for kind in ("vllm", "transformers"):
         with pytest.raises(ConfigurationError, match="not installed") as caught:
             open_engine(EngineSettings.model_validate({"kind": kind}))
-        assert "ftgate[cpu]" in caught.value.hint
+        assert 'pip install "finetune-gate[gpu]"' in caught.value.hint
+        assert "`make install`" in caught.value.hint
 
 
-@pytest.mark.parametrize("module", ["", ".base", ".registry", ".scripted", ".embedders", ".order", ".quiet"])
+LIGHT = [
+    "engines",
+    *(f"engines.{name}" for name in ("base", "registry", "scripted", "batching", "engine_log")),
+    *("embeddings", "embeddings.base"),
+]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_light_modules_import_no_inference_library(module: str) -> None:
     heavy = "{'torch', 'vllm', 'transformers', 'peft'}"
-    code = f"import sys, ftgate.engines{module}; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, ftgate.{module}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

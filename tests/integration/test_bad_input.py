@@ -183,7 +183,7 @@ def test_check_says_what_a_run_would_use(world: World, capsys: pytest.CaptureFix
 
 def test_check_imports_neither_torch_nor_vllm(world: World) -> None:
     script = (
-        "import sys\nfrom ftgate.cli import main\n"
+        "import sys\nfrom ftgate.cli.main import main\n"
         f"files = ['--policy', {str(world.policy_path)!r}, '--manifest', {str(world.manifest_path)!r}]\n"
         "try:\n    main(['check', *files])\n"
         "except SystemExit as left:\n    assert left.code == 0, left.code\n"

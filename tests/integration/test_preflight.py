@@ -71,7 +71,7 @@ def test_the_zoo_is_refused_soon_each_with_its_own_message(
 
 SCRIPT = """
 import sys, time
-from ftgate.cli import main
+from ftgate.cli.main import main
 try:
     main(sys.argv[1:])
 except SystemExit as left:

@@ -241,7 +241,7 @@ def test_numbers_that_are_not_numbers_stop_the_run_and_name_the_phase(world: Wor
             return Answer(finish="error", error="log-probabilities are not a number")
         return script(CAREFUL)(model, question)
 
-    with pytest.raises(EngineError, match=r"bot .*not numbers.*item") as caught:
+    with pytest.raises(EngineError, match=r"bot .*NaN.*item") as caught:
         gate(world, broken)
     assert caught.value.exit_code == 3
 

@@ -219,7 +219,7 @@ def test_probabilities_that_are_not_numbers_stop_the_run(world: World) -> None:
         return {1: float("nan") if model.name == "bot" else -0.1, 2: -2.5}
 
     engine = ScriptedEngine(script(CAREFUL), next_token=next_token)
-    with pytest.raises(ControlError, match=r"bot .*not numbers"):
+    with pytest.raises(ControlError, match=r"bot .*NaN"):
         gate(world, script(CAREFUL), engine)
 
 

@@ -136,7 +136,7 @@ def test_another_suffix_is_refused(files: list[str], tmp_path: Path, capsys: pyt
 
 def test_nothing_of_torch_is_imported(files: list[str], tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom ftgate.cli import main\n"
+        "import sys\nfrom ftgate.cli.main import main\n"
         f"try:\n    main(['tail', 'build', *{files!r}, '--out', {str(tmp_path / 'x.jsonl')!r}, '--n', '5'])\n"
         "except SystemExit as left:\n    print(left.code, {'torch', 'vllm', 'transformers'} & set(sys.modules))\n"
     )

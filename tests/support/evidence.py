@@ -43,5 +43,5 @@ def decided(measurement: Measurement, evidence: Evidence) -> Finding:
 
 def described(measurement: Measurement, evidence: Evidence, seed: int = 0) -> Estimate:
     """What the measurement's comparison says, with all that the report shows beside it."""
-    claim = measurement.compare(evidence, generator(seed, measurement.name))
-    return measurement.with_details(claim, evidence, generator(seed, f"{measurement.name} details"))
+    estimate = measurement.compare(evidence, generator(seed, measurement.name))
+    return measurement.with_details(estimate, evidence, generator(seed, f"{measurement.name} details"))

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Estimate, Pair
-from ftgate.measurements.base import Evidence, Measurement, PowerFacts, Scorer, first_of, share_failed
+from ftgate.measurements.base import Evidence, Measurement, PowerFacts, Scorer, first_reason, too_many_failed
 from ftgate.stats.ratio import PairedCounts, difference_interval
 
 OPENINGS = ("i cannot", "i can't", "i'm sorry")
@@ -30,7 +30,7 @@ class Refusals(Measurement):
     """The share of refused requests may rise by less than this."""
 
     @property
-    def reads(self) -> Scorer:
+    def answer_scorer(self) -> Scorer:
         """A request is answered when its answer is the one that is asked for."""
         return "exact"
 
@@ -64,7 +64,7 @@ class Refusals(Measurement):
             method="score test for the paired difference",
             worse=self.worse,
             limit=self.limit,
-            invalid_reason=first_of(share_failed(evidence)),
+            invalid_reason=first_reason(too_many_failed(evidence)),
         )
 
 

@@ -78,7 +78,7 @@ class ObjectStoreSource:
         except ImportError:
             raise ArtifactError(
                 f"{self._what}: {self._scheme}:// needs a package that is not installed",
-                hint=f"pip install 'ftgate[{self._store.extra}]'",
+                hint=f'pip install "finetune-gate[{self._store.extra}]"',
             ) from None
         except ValueError:
             raise unauthorised(self._what, self._store.how) from None

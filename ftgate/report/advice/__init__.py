@@ -1,1 +1,1 @@
-"""What to try next, from the report and the recipe of the training."""
+"""Advice on what to try next, from the report and the training recipe."""

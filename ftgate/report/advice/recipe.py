@@ -1,4 +1,4 @@
-"""How the candidate was made, as far as the report's provenance says: strangers' claims, read with care."""
+"""The candidate's training recipe, read from the report's provenance, which is untrusted input."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ftgate.report.schema import Number, Report
 FEED_FORWARD = frozenset(
     {"gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "c_fc", "dense_h_to_4h", "dense_4h_to_h"}
 )
-"""What the usual architectures call the layers between attentions."""
+"""The names of feed-forward layers in common architectures."""
 RISE = 1.02
-"""Evaluation loss counts as risen above this multiple of its lowest: less is noise."""
+"""Evaluation loss has risen if it is above this multiple of its lowest value: less is noise."""
 CLIMB = 1.2
-"""Training loss counts as climbing again above this multiple of its lowest."""
+"""Training loss has climbed again if it is above this multiple of its lowest value."""
 _ORDER = ("q", "k", "v", "o", "gate", "up", "down")
 _MOST_TARGETS, _LONGEST_TARGET, _LONGEST_FILE = 8, 16, 40
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """The settings that advice is fitted to; None or empty where nothing credible is known."""
+    """The settings that advice depends on; None or empty if unknown or not credible."""
 
     kind: str = ""
     rank: Number = None
@@ -35,7 +35,7 @@ class Recipe:
     training: Mapping[str, float] = field(default_factory=dict)
     """Facts about the training by name, such as ``learning_rate`` (see artifacts/training_facts.py)."""
     origin: Mapping[str, str] = field(default_factory=dict)
-    """The file that each of them came from."""
+    """The file that each fact came from."""
     best_kept: bool = False
     """The checkpoint with the best evaluation was restored, so later training did no harm."""
 
@@ -51,57 +51,57 @@ class Recipe:
 
     @property
     def epochs(self) -> Number:
-        """How often the data was seen; where only the plan is known, how often it was to be seen."""
+        """The number of epochs trained or, if that is unknown, planned."""
         return self.training.get("epochs", self.training.get("epochs_planned"))
 
     @property
     def scale(self) -> Number:
-        """What multiplies the product of the adapter's matrices: alpha / rank, with rsLoRA alpha / sqrt(rank)."""
+        """The scaling of the adapter: alpha / rank, with rsLoRA alpha / sqrt(rank)."""
         if self.rank is None or self.alpha is None:
             return None
         return self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank)
 
     @property
     def wide(self) -> bool:
-        """Whether the adapter also changes feed-forward layers."""
+        """Whether the adapter also targets feed-forward layers."""
         return any(target in FEED_FORWARD for target in self.targets)
 
     @property
     def attention(self) -> tuple[str, ...]:
-        """Those targets that are not feed-forward layers."""
+        """The targets that are not feed-forward layers."""
         return tuple(target for target in self.targets if target not in FEED_FORWARD)
 
     @property
     def overfit(self) -> bool:
-        """Whether evaluation loss ended above its lowest, in weights that are the last ones."""
+        """Whether evaluation loss ended above its lowest value and the last checkpoint was kept."""
         lowest, last = self.training.get("eval_loss_lowest"), self.training.get("eval_loss_last")
         return not self.best_kept and lowest is not None and last is not None and last > RISE * lowest
 
     @property
     def diverged(self) -> bool:
-        """Whether training loss climbed again at the end, and gave back at least half of what it had fallen."""
+        """Whether training loss climbed again at the end, by at least half of what it had fallen."""
         first, lowest, last = (self.training.get(f"loss_{when}") for when in ("first", "lowest", "last"))
         if first is None or lowest is None or last is None:
             return False
         return last > CLIMB * lowest and last - lowest >= (first - lowest) / 2
 
     def source(self, fact: str) -> str:
-        """`` (file)``, the file that a fact came from, or nothing."""
+        """`` (file)`` for the file that a fact came from; empty if unknown."""
         if fact == "epochs" and fact not in self.training:
             fact = "epochs_planned"
         return f" ({self.origin[fact]})" if fact in self.origin else ""
 
 
 def recipe_of(report: Report) -> Recipe:
-    """The candidate's recipe. Whatever is not of the expected kind is as if it were missing."""
-    made = _mapping(report.provenance.get("candidate"))
-    training = _mapping(made.get("training"))
+    """The candidate's recipe. Values of an unexpected type count as missing."""
+    candidate = _mapping(report.provenance.get("candidate"))
+    training = _mapping(candidate.get("training"))
     return Recipe(
-        kind="adapter" if made.get("merged") else str(made.get("kind", ""))[:20],  # it was trained as one
-        rank=_positive(made.get("rank")),
-        alpha=_positive(made.get("alpha")),
-        rslora=made.get("rslora") is True,
-        targets=tuple(_names(made.get("targets"))),
+        kind="adapter" if candidate.get("merged") else str(candidate.get("kind", ""))[:20],  # it was trained as one
+        rank=_positive(candidate.get("rank")),
+        alpha=_positive(candidate.get("alpha")),
+        rslora=candidate.get("rslora") is True,
+        targets=tuple(_names(candidate.get("targets"))),
         training={
             str(k): value for k, v in training.items() if (value := numbers.finite(v)) is not None and value >= 0
         },
@@ -115,7 +115,7 @@ def recipe_of(report: Report) -> Recipe:
 
 
 def short(targets: tuple[str, ...]) -> str:
-    """Modules as people name them, in the order of the forward pass: ``q, k, v and up``."""
+    """Module names without ``_proj``, in the order of the forward pass: ``q, k, v and up``."""
     names = [target.removesuffix("_proj")[:_LONGEST_TARGET] for target in targets]
     names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     more = [f"{numbers.count(len(names) - _MOST_TARGETS)} more"] if len(names) > _MOST_TARGETS else []

@@ -1,4 +1,4 @@
-"""What to change when a measurement warns or blocks: most telling first, and nothing that the facts deny.
+"""What to change when a measurement warns or blocks, most likely cause first.
 
 The remedies are the article's (GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped"): a lower learning
 rate and a shorter training against forgetting, LoRA rather than full weights.
@@ -16,104 +16,106 @@ from ftgate.report.schema import MeasurementReport, SliceReport
 
 SMALLEST_SLICE = 20
 CLEAR_GAP = 0.01
-"""Mean confidence minus accuracy beyond which a model is called too sure, or too unsure."""
+"""A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
 
-def forgetting(m: MeasurementReport, made: Recipe) -> list[str]:
-    """Against a drop on general tasks: what moved the weights too far, then replay."""
-    found = [
-        retraining.overtraining(made, only_harm=False),
-        retraining.strength(made),
-        retraining.breadth(made),
-        retraining.full_weights(made),
+def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
+    """Against a drop on general tasks: less change to the weights, then replay."""
+    causes = [
+        retraining.overtraining(recipe, only_harm=False),
+        retraining.strength(recipe),
+        retraining.breadth(recipe),
+        retraining.full_weights(recipe),
     ]
     replay = "Mix 5 to 20 % of general instruction data into the training data (replay)"
     worst = _worst(m)
     if worst is not None:
         replay += f", most of all like “{worst.name}”, which lost most ({numbers.slice_change(worst, m.unit)})"
-    return [retraining.learning_rate(m, made), *[step for step in found if step][:2], f"{replay}."]
+    return [retraining.learning_rate(m, recipe), *[step for step in causes if step][:2], f"{replay}."]
 
 
-def tail(m: MeasurementReport, made: Recipe) -> list[str]:
-    """Against a drop on unusual queries: more of them in training, and less narrowing."""
-    lost = "those in the tail"
+def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
+    """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
+    queries = "those in the tail"
     if m.regressed:
-        lost = (
-            f"the {numbers.count(m.regressed)} that got worse (the worst are listed; keep these themselves out of it)"
+        queries = (
+            f"the {numbers.count(m.regressed)} that got worse (the worst are listed; do not train on those themselves)"
         )
-    steps = [f"Tail: add queries like {lost} to the training data: ambiguous, multi-intent and oddly formatted ones."]
+    steps = [
+        f"Tail: add queries like {queries} to the training data: ambiguous, multi-intent and oddly formatted ones."
+    ]
     worst = _worst(m)
     if worst is not None:
         steps.append(
             f"Tail: start with “{worst.name}”: {numbers.slice_change(worst, m.unit)} over "
             f"{numbers.count(worst.n)} queries, "
-            "the worst of the named parts."
+            "the worst slice."
         )
-    return [*steps, *filter(None, [retraining.overtraining(made)])]
+    return [*steps, *filter(None, [retraining.overtraining(recipe)])]
 
 
-def calibration(m: MeasurementReport, made: Recipe) -> list[str]:
-    """Against confidence that no longer fits: a temperature, then less of what makes a model too sure."""
+def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
+    """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap = _overconfidence(m)
-    fit = f"fit one temperature on held-out items{{}}{_repairing(m)}: it mends confidence and changes no answer."
-    smoothing = made.training.get("label_smoothing")
+    fit = f"fit one temperature on held-out items{{}}{_best_temperature(m)}: it corrects confidence, not answers."
+    smoothing = recipe.training.get("label_smoothing")
     if gap is not None and gap < -CLEAR_GAP:
-        unsure = f"the candidate is less sure than it is right, by {numbers.points(-gap, signed=False)} on average"
-        steps = [f"Calibration: {unsure}; {fit.format(' (it will be below 1)')}"]
+        underconfident = f"the candidate is underconfident by {numbers.points(-gap, signed=False)} on average"
+        steps = [f"Calibration: {underconfident}; {fit.format(' (it will be below 1)')}"]
         if smoothing:
             steps.append(
-                f"Calibration: label smoothing of {numbers.brief(smoothing)}{made.source('label_smoothing')} teaches a "
-                "model to be unsure: train with less of it, or none."
+                f"Calibration: label smoothing of {numbers.brief(smoothing)}{recipe.source('label_smoothing')} makes "
+                "a model less confident: train with less of it, or none."
             )
         return steps
     if gap is not None and gap > CLEAR_GAP:
-        sure = f"the candidate is surer than it is right, by {numbers.points(gap, signed=False)} on average"
-        steps = [f"Calibration: {sure}; {fit.format(' (it will be above 1)')}"]
+        overconfident = f"the candidate is overconfident by {numbers.points(gap, signed=False)} on average"
+        steps = [f"Calibration: {overconfident}; {fit.format(' (it will be above 1)')}"]
     else:
         steps = [f"Calibration: {fit.format('')}"]
-    return [*steps, *filter(None, [retraining.overtraining(made), retraining.softer(made)])]
+    return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
 
 
-def target(m: MeasurementReport, made: Recipe, *, costly: bool) -> list[str]:
-    """Against no gain. ``costly``: something else was lost as well, so that training harder is no way out."""
+def target(m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
+    """Against a missing gain. ``costly``: another measurement got worse, so training harder is not advised."""
     worse = m.change is not None and m.change < 0
-    steps = [retraining.divergence(made), retraining.overtraining(made)]
+    steps = [retraining.divergence(recipe), retraining.overtraining(recipe)]
     if not worse and not costly:
-        steps += [retraining.too_gentle(made), retraining.too_small(made)]
-    return [*[step for step in steps if step][:3], _look_at_data(made, worse=worse, costly=costly)]
+        steps += [retraining.too_gentle(recipe), retraining.too_small(recipe)]
+    return [*[step for step in steps if step][:3], _look_at_data(recipe, worse=worse, costly=costly)]
 
 
 Remedy = Callable[[MeasurementReport, Recipe, bool], list[str]]
-"""Advice on a measurement that went wrong; the last argument says whether another one did too."""
+"""Advice on a measurement that warned or blocked; the last argument says whether another one did too."""
 
 REMEDIES: Mapping[str, Remedy] = {
-    "lost skills": lambda m, made, _costly: forgetting(m, made),
-    "unusual queries": lambda m, made, _costly: tail(m, made),
-    "confidence": lambda m, made, _costly: calibration(m, made),
-    "no gain": lambda m, made, costly: target(m, made, costly=costly),
+    "lost skills": lambda m, recipe, _costly: forgetting(m, recipe),
+    "unusual queries": lambda m, recipe, _costly: tail(m, recipe),
+    "confidence": lambda m, recipe, _costly: calibration(m, recipe),
+    "no gain": lambda m, recipe, costly: target(m, recipe, costly=costly),
 }
-"""By what a measurement's ``remedy`` says."""
+"""Advice by a measurement's ``remedy``."""
 
 
-def _look_at_data(made: Recipe, *, worse: bool, costly: bool) -> str:
-    """What no setting mends, and whatever about the settings is not known."""
-    seen = retraining.learnt(made)
+def _look_at_data(recipe: Recipe, *, worse: bool, costly: bool) -> str:
+    """Advice to check the data, and the settings that are unknown."""
+    loss_sentence = retraining.learnt(recipe)
     if worse:
-        diverged = "" if seen or made.diverged else ", and that training did not diverge"
+        diverged = "" if loss_sentence or recipe.diverged else ", and that training did not diverge"
         return (
-            f"Target: the task is done worse than before.{seen} Look at the items that flipped, and check that labels "
-            f"and chat template of the training data match the held-out suite{diverged}."
+            f"Target: the candidate does the task worse than the base.{loss_sentence} Look at the items that flipped, "
+            f"and check that labels and chat template of the training data match the held-out suite{diverged}."
         )
-    asks = ["that the training data covers the task and is formatted as the suite asks"]
-    asks += [] if "loss_last" in made.training else ["that the loss fell"]
-    known = {"the learning rate": made.learning_rate, "the number of steps": made.epochs}
-    unknown = [name for name, value in known.items() if value is None and not costly]
-    asks += [f"that {' and '.join(unknown)} did not stay too low"] if unknown else []
-    return f"Target: no gain.{seen} Check {listed(asks)}."
+    asks = ["that the training data covers the task and has the format of the suite"]
+    asks += [] if "loss_last" in recipe.training else ["that the loss fell"]
+    settings = {"the learning rate": recipe.learning_rate, "the number of steps": recipe.epochs}
+    unknown = [name for name, value in settings.items() if value is None and not costly]
+    asks += [f"that {' and '.join(unknown)} were not too low"] if unknown else []
+    return f"Target: no gain.{loss_sentence} Check {listed(asks)}."
 
 
 def _worst(m: MeasurementReport) -> SliceReport | None:
-    """The named part that lost most, if it lost anything and has enough items to tell."""
+    """The slice that lost most, if it lost anything; small slices and distance deciles are left out."""
     tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
     return max(tags, key=lambda s: s.change or 0.0, default=None)
 
@@ -122,11 +124,11 @@ def _by_distance(part: SliceReport) -> bool:
     return part.name == "head" or part.name.startswith("distance decile")
 
 
-def _repairing(m: MeasurementReport) -> str:
-    """The temperature that would repair the candidate on the items of this run, if that could be fitted."""
+def _best_temperature(m: MeasurementReport) -> str:
+    """The best temperature for the candidate on the items of this run, if one was fitted."""
     candidate = m.details.get("candidate")
-    found = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
-    return "" if found is None else f", here {numbers.brief(found)} would be best"
+    temperature = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
+    return "" if temperature is None else f", here {numbers.brief(temperature)} would be best"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:

@@ -1,4 +1,4 @@
-"""The report's pictures, each as SVG and PNG, drawn from report.json alone."""
+"""The report's pictures, as SVG and PNG, drawn from report.json alone."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ DRAWN: dict[str, Callable[[Report], Picture | None]] = {
 def pictures(report: Report) -> dict[str, Picture]:
     """Every picture that the report has the numbers for, by name."""
     drawn = {name: draw(report) for name, draw in DRAWN.items()}
-    return {name: found for name, found in drawn.items() if found is not None}
+    return {name: drawing for name, drawing in drawn.items() if drawing is not None}
 
 
 def write_pictures(drawn: Mapping[str, Picture], directory: Path) -> None:
-    """Write NAME.svg and NAME.png into ``directory``, each whole or not at all; an earlier report's are removed."""
+    """Write NAME.svg and NAME.png into ``directory``, each atomically; pictures of an earlier report are removed."""
     directory.mkdir(exist_ok=True)
     for name in DRAWN:
         for suffix in (".svg", ".png"):

@@ -1,4 +1,4 @@
-"""Score against distance: how both models do from the queries nearest to the training data to the farthest."""
+"""Score by distance: both models' mean scores by decile of distance from the training data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _DECILE = re.compile(r"distance decile (\d{1,2})")
 
 
 def decile_of(part: SliceReport) -> int | None:
-    """Which tenth by distance a slice is, from 1; None for any other slice."""
-    found = _DECILE.fullmatch(part.name)
-    return int(found[1]) if found else None
+    """The distance decile of a slice, from 1; None for any other slice."""
+    match = _DECILE.fullmatch(part.name)
+    return int(match[1]) if match else None
 
 
 def _deciles(m: MeasurementReport) -> list[tuple[int, SliceReport]]:
-    """The drawable tenths by distance, nearest first."""
+    """The distance deciles that can be drawn, nearest first."""
     tenths = {tenth: part for part in m.slices if (tenth := decile_of(part)) is not None and _drawable(part)}
     return sorted(tenths.items())
 
 
 def draw_distance(report: Report) -> Picture | None:
-    """Mean score of both models by tenths of distance, with intervals; None where distances were not measured."""
+    """Mean score of both models by distance decile, with intervals; None if distances were not measured."""
     by_measurement = ((m, _deciles(m)) for m in report.measurements.values())
     m, parts = next(((m, parts) for m, parts in by_measurement if parts), (None, []))
     if m is None:
@@ -37,13 +37,13 @@ def draw_distance(report: Report) -> Picture | None:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for name, (colour, marker) in MODELS.items():
-            aside = -0.09 if name == "base" else 0.09
-            x, scores = [k + aside for k, _ in parts], [_score(part, name) for _, part in parts]
+            offset = -0.09 if name == "base" else 0.09
+            x, scores = [k + offset for k, _ in parts], [_score(part, name) for _, part in parts]
             bands = [interval(s, part.n, m.level) for s, (_, part) in zip(scores, parts, strict=True)]
             axes.vlines(x, [b.low for b in bands], [b.high for b in bands], color=colour, linewidth=1.4)
             axes.plot(x, scores, color=colour, marker=marker, markersize=6, linewidth=1.8, label=name)
         heading(axes, "Score by distance from the training data")
-        axes.set_xlabel("tenths of the queries, nearest to the training data first (number of queries below)")
+        axes.set_xlabel("deciles of distance, nearest to the training data first (number of queries below)")
         axes.set_ylabel("mean score")
         axes.set_ylim(0, 1.02)
         axes.set_xticks([k for k, _ in parts], [f"{k}\n{numbers.count(part.n)}" for k, part in parts])

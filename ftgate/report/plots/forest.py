@@ -1,4 +1,4 @@
-"""Forest plot of the slices: the change in every part of a measurement, against its limit and against no change."""
+"""Forest plot of the slices: the change in each slice, with lines at the limit and at no change."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 24
-"""Slices of one measurement that are drawn: those that lost most."""
+"""At most this many slices of a measurement are drawn: those that lost most."""
 MOST_PANELS = 6
-"""Measurements that are drawn: a picture has only so many pixels."""
+"""At most this many measurements are drawn, to limit the size of the picture."""
 ROW = 0.27
-LOOKS = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
-"""Colour and marker by a slice's status: surely beyond the limit, surely worse; any other is plain."""
+STATUS_STYLES = {"beyond": (VERMILION, "D"), "worse": (ORANGE, "s")}
+"""Colour and marker by a slice's status; any other status is plain."""
 PLAIN = (BLUE, "o")
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    """One line: ``harm`` counts upwards, whatever direction the unit has. ``low`` and ``high`` as reported."""
+class _SliceRow:
+    """One line. ``harm`` is the change with the sign for which larger is worse; the others are as reported."""
 
     name: str
     n: int
@@ -41,7 +41,7 @@ class _Row:
 
 
 def draw_slices(report: Report) -> Picture | None:
-    """The slices of each measurement that has any, distance deciles apart; None where there is nothing to draw."""
+    """The slices of each measurement, without distance deciles; None if there is nothing to draw."""
     panels = [(name, m, _rows(m)) for name, m in report.measurements.items()]
     panels = [panel for panel in panels if panel[2]][:MOST_PANELS]
     if not panels:
@@ -56,8 +56,8 @@ def draw_slices(report: Report) -> Picture | None:
     return picture("slices", _alt(panels), ROW * sum(sizes) + 0.8 * len(panels), draw)
 
 
-def _rows(m: MeasurementReport) -> list[_Row]:
-    """The slices with a number to draw, most harmed first."""
+def _rows(m: MeasurementReport) -> list[_SliceRow]:
+    """The slices that can be drawn, most harmed first."""
     sign = -1.0 if "min_gain" in m.limits else 1.0
     rows = []
     for part in m.slices:
@@ -66,26 +66,26 @@ def _rows(m: MeasurementReport) -> list[_Row]:
             continue
         low, high = (numbers.finite(bound) for bound in part.interval or (None, None))
         name = label(part.name, 32) or "(no name)"
-        rows.append(_Row(name, part.n, change, low, high, part.status, sign * change))
+        rows.append(_SliceRow(name, part.n, change, low, high, part.status, sign * change))
     return sorted(rows, key=lambda row: -row.harm)
 
 
-def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) -> None:
-    shown, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
-    whole = numbers.finite(m.change)
-    low, high = _range(m, shown)
-    names, counts = [row.name for row in shown], [_caption(row, m) for row in shown]
-    for y, row in enumerate(shown):
-        colour, marker = LOOKS.get(row.status, PLAIN)
+def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow]) -> None:
+    drawn, hidden = rows[:MOST_ROWS], len(rows) - MOST_ROWS
+    total = numbers.finite(m.change)
+    low, high = _range(m, drawn)
+    names, counts = [row.name for row in drawn], [_caption(row, m) for row in drawn]
+    for y, row in enumerate(drawn):
+        colour, marker = STATUS_STYLES.get(row.status, PLAIN)
         _interval(axes, y, (row.low, row.high), (low, high), colour)
         filled = colour if row.low is not None or row.high is not None else "white"
         x = min(max(row.change, low), high)
         axes.plot(x, y, marker=marker, markersize=6, color=colour, markerfacecolor=filled, linestyle="none")
-    if whole is not None:
-        y = len(shown)
+    if total is not None:
+        y = len(drawn)
         _interval(axes, y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), (low, high), INK)
-        axes.plot(min(max(whole, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
-        names.append("the measurement")
+        axes.plot(min(max(total, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
+        names.append("all items")
         counts.append(f"{numbers.count(m.n)} · {numbers.change(m.change, m.unit)}")
     axes.set_xlim(low, high)
     _limits(axes, m)
@@ -105,13 +105,13 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_Row]) ->
 
 
 def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[float, float], colour: str) -> None:
-    """A bar between the bounds; an end that is unbounded or out of sight is an arrow."""
+    """A bar between the bounds; a bound that is infinite or outside the axis becomes an arrow."""
     if bounds == (None, None):
         return
-    whole = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
-    ends = [min(max(bound, span[0]), span[1]) for bound in whole]
+    limits = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
+    ends = [min(max(bound, span[0]), span[1]) for bound in limits]
     axes.hlines(y, ends[0], ends[1], color=colour, linewidth=1.8)
-    for end, bound, arrow in zip(ends, whole, "<>", strict=True):
+    for end, bound, arrow in zip(ends, limits, "<>", strict=True):
         marker = "|" if bound == end else arrow
         axes.plot(end, y, marker=marker, markersize=6, color=colour, linestyle="none", clip_on=False)
 
@@ -129,8 +129,8 @@ def _limits(axes: Axes, m: MeasurementReport) -> None:
         )  # fmt: skip
 
 
-def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
-    """What fits all estimates and most intervals: no bound stretches the axis to more than the scale can hold."""
+def _range(m: MeasurementReport, rows: Sequence[_SliceRow]) -> tuple[float, float]:
+    """The range of the axis: all estimates and intervals, clipped to [-1, 1]."""
     limit = limit_of(m) or 0.0
     values = [0.0, limit, *(v for r in rows for v in (r.change, r.low, r.high) if v is not None)]
     values += [v for v in (m.change, *m.interval) if numbers.finite(v) is not None and v is not None]
@@ -139,9 +139,9 @@ def _range(m: MeasurementReport, rows: Sequence[_Row]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _caption(row: _Row, m: MeasurementReport) -> str:
+def _caption(row: _SliceRow, m: MeasurementReport) -> str:
     text = f"{numbers.count(row.n)} · {numbers.change(row.change, m.unit)}"
-    return f"{text}, {row.status}" if row.status in LOOKS else text
+    return f"{text}, {row.status}" if row.status in STATUS_STYLES else text
 
 
 def _ticks(axis: Any, unit: str) -> None:
@@ -151,7 +151,7 @@ def _ticks(axis: Any, unit: str) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.amount(float(value), unit).replace(".0 ", " ")))
 
 
-def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_Row]]]) -> str:
+def _alt(panels: Sequence[tuple[str, MeasurementReport, Sequence[_SliceRow]]]) -> str:
     worst = [
         f"{numbers.title(label(name))}: {len(rows)} slices, worst {rows[0].name} "
         f"({numbers.change(rows[0].change, m.unit)})"

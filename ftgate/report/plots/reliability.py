@@ -1,4 +1,4 @@
-"""Reliability diagram: how often each model is right at each confidence, and how many items that rests on."""
+"""Reliability diagram: accuracy of each model by confidence, and the number of items in each bin."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def draw_reliability(report: Report) -> Picture | None:
 
 
 def _curve(axes: Axes, bins: Sequence[Bin], level: float) -> None:
-    axes.plot([0, 1], [0, 1], color=FAINT, linestyle=(0, (5, 4)), linewidth=1.2, label="as often right as it says")
+    axes.plot([0, 1], [0, 1], color=FAINT, linestyle=(0, (5, 4)), linewidth=1.2, label="perfect calibration")
     for name, (colour, marker) in MODELS.items():
         points = [p for p in (_point(b, name) for b in bins) if p is not None]
         x = [p.confidence for p in points]
@@ -49,12 +49,12 @@ def _curve(axes: Axes, bins: Sequence[Bin], level: float) -> None:
             label=name,
             clip_on=False,
         )
-    heading(axes, "How often each model is right, by its confidence")
-    axes.set_ylabel("right answers")
+    heading(axes, "Accuracy by confidence")
+    axes.set_ylabel("accuracy")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
     axes.legend(loc="upper left")
-    footnote(axes, f"below the dashed line: surer than it is right; bars and bands: {numbers.level(level)} intervals")
+    footnote(axes, f"below the dashed line: overconfident; bars and bands: {numbers.level(level)} intervals")
     percent_axis(axes.yaxis)
 
 
@@ -82,7 +82,9 @@ def _alt(bins: Sequence[Bin]) -> str:
         n = sum(p.n for p in points)
         if n:
             sure, right = (sum(v * p.n for v, p in zip(vs, points, strict=True)) / n for vs in _columns(points))
-            parts.append(f"the {name} is {numbers.percent(sure)} sure and {numbers.percent(right)} right on {n} items")
+            parts.append(
+                f"{name} has confidence {numbers.percent(sure)} and accuracy {numbers.percent(right)} on {n} items"
+            )
     return f"Reliability diagram: {'; '.join(parts)}."
 
 

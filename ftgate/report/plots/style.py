@@ -1,7 +1,7 @@
-"""What all pictures share: size, colours, safe words, and how a figure becomes the same bytes every time.
+"""Shared by all pictures: size, colours, labels, and reproducible drawing.
 
-Colours are those of Okabe and Ito (2008), told apart with any colour vision; models and statuses differ in shape too.
-Figures are made without pyplot, so that nothing global is touched; matplotlib is imported when the first one is drawn.
+Colours are those of Okabe and Ito (2008), distinguishable with any colour vision; models and statuses also differ in
+shape. Figures are made without pyplot, to avoid global state; matplotlib is imported when the first one is drawn.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _SETTINGS: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One figure as a file holds it. ``alt`` says in words what it shows, for those who cannot see it."""
+    """One figure as SVG and PNG. ``alt`` describes it for readers who cannot see it."""
 
     name: str
     alt: str
@@ -89,10 +89,10 @@ def picture(name: str, alt: str, height: float, draw: Callable[[Figure], None]) 
         figure = Figure(figsize=(WIDTH, height), dpi=PNG_DPI)
         draw(figure)
         vector, pixels = io.StringIO(), io.BytesIO()
-        # Laid out once and printed by each canvas itself: savefig would draw everything once more before either file.
+        # Laid out once, then printed by each canvas: savefig would draw everything again for each file.
         layout: Any = ConstrainedLayoutEngine()
         layout.execute(figure)
-        quick = {"compress_level": 1}  # a few kilobytes more for a third of the time
+        quick = {"compress_level": 1}  # a few kilobytes larger, in a third of the time
         canvases: tuple[Any, Any] = (FigureCanvasAgg(figure), FigureCanvasSVG(figure))
         canvases[0].print_png(pixels, metadata={"Software": None}, pil_kwargs=quick)
         canvases[1].print_svg(vector, metadata={"Date": None, "Creator": None})
@@ -100,24 +100,24 @@ def picture(name: str, alt: str, height: float, draw: Callable[[Figure], None]) 
 
 
 def label(text: str, limit: int = 40) -> str:
-    """Words of a stranger for a picture: one line, nothing that acts, at most ``limit`` characters."""
+    """Untrusted text for a picture: one line without control characters, at most ``limit`` characters."""
     line = " ".join(clean(text[: 4 * limit + 200]).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def heading(axes: Axes, text: str) -> None:
-    """The picture's own title, at the left."""
-    # With its place given, no draw looks for one above all the labels of all the ticks.
+    """The title, at the left."""
+    # A fixed position saves the search for one above all tick labels at every draw.
     axes.set_title(text, loc="left", fontsize=11, fontweight="bold", y=1.0)
 
 
 def footnote(axes: Axes, text: str) -> None:
-    """What to know when reading the picture, small and in its lower right corner."""
+    """A note in small print in the lower right corner."""
     axes.annotate(text, (0.99, 0.03), xycoords="axes fraction", ha="right", fontsize=8.5, color=FAINT)
 
 
 def interval(mean: float, n: int, level: float) -> Interval:
-    """The Wilson interval of a mean score, at the report's two-sided ``level`` or as near to it as there is one."""
+    """The Wilson interval of a mean score at the report's two-sided ``level``, limited to what it supports."""
     alpha = (1 - level) / 2
     return wilson_interval(mean, n, min(max(alpha, 1e-6), 0.4) if math.isfinite(alpha) else 0.05)
 
@@ -137,10 +137,10 @@ def _settings() -> AbstractContextManager[None]:
 
 
 def _inline(source: str, name: str, alt: str) -> str:
-    """An SVG that can stand in a web page: known elements and attributes alone, links within itself alone.
+    """The SVG for a web page: only known elements and attributes, and only links within the picture.
 
-    Ids get the picture's name in front, so that several fit into one page; a style sheet would reach out of the
-    picture and is left out.
+    Ids get the picture's name as a prefix, so that several pictures fit into one page. Style sheets are removed,
+    because they would apply to the whole page.
     """
     root = ET.fromstring(source)  # noqa: S314 - written by matplotlib a moment ago
     ET.register_namespace("", _SVG.strip("{}"))
@@ -150,16 +150,16 @@ def _inline(source: str, name: str, alt: str) -> str:
                 parent.remove(child)
     for element in root.iter():
         link = element.attrib.pop(_LINK, "")
-        kept = {key: value for key, value in element.attrib.items() if key in _ATTRIBUTES and key != "href"}
+        attributes = {key: value for key, value in element.attrib.items() if key in _ATTRIBUTES and key != "href"}
         if link.startswith("#"):
-            kept["href"] = f"#{name}-{link[1:]}"
-        if "id" in kept:
-            kept["id"] = f"{name}-{kept['id']}"
-        if "style" in kept:  # where the font is missing, the one that its widths were modelled on
-            kept["style"] = kept["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-        if "clip-path" in kept:
-            kept["clip-path"] = kept["clip-path"].replace("url(#", f"url(#{name}-")
+            attributes["href"] = f"#{name}-{link[1:]}"
+        if "id" in attributes:
+            attributes["id"] = f"{name}-{attributes['id']}"
+        if "style" in attributes:  # fallback fonts of about the same width
+            attributes["style"] = attributes["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+        if "clip-path" in attributes:
+            attributes["clip-path"] = attributes["clip-path"].replace("url(#", f"url(#{name}-")
         element.attrib.clear()
-        element.attrib.update(kept)
+        element.attrib.update(attributes)
     root.attrib.update({"role": "img", "aria-label": alt, "stroke-linejoin": "round"})
     return ET.tostring(root, encoding="unicode") + "\n"

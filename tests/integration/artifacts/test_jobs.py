@@ -279,7 +279,7 @@ def test_check_imports_no_inference_library_wherever_models_lie(
     world.save()
     arguments = ["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
     code = (
-        f"import sys\nfrom ftgate.cli import main\ntry:\n    main({arguments})\nexcept SystemExit as left:\n"
+        f"import sys\nfrom ftgate.cli.main import main\ntry:\n    main({arguments})\nexcept SystemExit as left:\n"
         "    assert not left.code, left.code\n"
         "assert {'huggingface_hub', 's3fs'} <= set(sys.modules)\n"
         "heavy = {'torch', 'vllm', 'transformers', 'peft'} & set(sys.modules)\nassert not heavy, heavy\n"

@@ -175,7 +175,7 @@ def test_a_missing_extra_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "ArtifactError" in done.stderr
-    assert "pip install 'ftgate[azure]'" in done.stderr
+    assert 'pip install "finetune-gate[azure]"' in done.stderr
 
 
 @pytest.mark.parametrize("reference", ["ftp://host/x", "http://host.example/x", "file:///etc/passwd", "hf:/acme/bot"])

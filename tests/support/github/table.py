@@ -38,16 +38,16 @@ THREADS = (*FORKED, FOR_PULL)
 EVENTS = (*FORKED[:2], "merge_group", "push", "release", "workflow_dispatch", FOR_PULL, FORKED[2])
 HEADER = """# What is reported where
 
-Recorded from jobs on a GitHub of the tests' own (`make events`); a test keeps it current. `head` is the head of the
-pull request or of the merge group, or the input `sha` of a manual run, which may name a pull request too. The status is
-`ftgate/verdict`. A draft is reported on like any other. A release, and a manual run on a commit by itself, are held to
-every manifest of the commit: they have nothing to compare with.
+Recorded from jobs against a GitHub server that is part of the tests (`make events`); a test keeps this page current.
+`head` is the head of the pull request or of the merge group, or the input `sha` of a manual run, which may also name a
+pull request. The status is `ftgate/verdict`. Drafts are treated like any other pull request. A release, and a manual
+run on a single commit, are held to every manifest of the commit: they have nothing to compare with.
 
-Where a fork's own `pull_request` event runs, the token can only read: nothing is posted, and the result stands on the
-job's summary page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.
+In a fork's own `pull_request` event the token is read-only: nothing is posted, and the result is on the job's summary
+page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.
 
-"over an earlier one": a comment that is there is brought up to date; none is made. "its history alone": what the newer
-head came to stays, and the record is added below it.
+"over an earlier one": an existing comment is updated; none is created. "its history alone": the result of the newer
+head stays, and the record is added below it.
 
 | event | from a fork | outcome | status on | status | comment |
 |---|---|---|---|---|---|

@@ -20,7 +20,7 @@ def test_every_source_has_a_row() -> None:
 
 
 def test_every_extra_is_named() -> None:
-    assert {store.extra for store in STORES.values()} == set(re.findall(r"ftgate\[(\w+)\]", PAGE))
+    assert {store.extra for store in STORES.values()} == set(re.findall(r"finetune-gate\[(\w+)\]", PAGE))
 
 
 def test_the_policy_in_it_is_one() -> None:

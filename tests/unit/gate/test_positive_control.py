@@ -25,17 +25,17 @@ def lettered(i: int, probabilities: tuple[float, ...]) -> Pair:
 
 
 @given(st.integers(2, 60))
-def test_three_in_ten_are_spoilt_and_nothing_else(n: int) -> None:
+def test_three_in_ten_are_corrupted_and_nothing_else(n: int) -> None:
     pairs = [free(i) for i in range(n)]
-    spoilt = corrupt_answers(pairs, np.random.default_rng(0))
-    changed = [p for p, q in zip(spoilt, pairs, strict=True) if p.candidate != q.base]
+    corrupted = corrupt_answers(pairs, np.random.default_rng(0))
+    changed = [p for p, q in zip(corrupted, pairs, strict=True) if p.candidate != q.base]
     assert len(changed) == int(np.ceil(CORRUPTED_SHARE * n))
     assert all(exact(p.item, p.candidate[0]) == 0 for p in changed)
-    assert all(p.base == q.base for p, q in zip(spoilt, pairs, strict=True))
+    assert all(p.base == q.base for p, q in zip(corrupted, pairs, strict=True))
 
 
 @given(st.integers(0, 2), st.permutations([0.6, 0.3, 0.1]).map(tuple))
-def test_a_spoilt_letter_is_surely_and_steadily_wrong(i: int, probabilities: tuple[float, ...]) -> None:
+def test_a_corrupted_letter_is_surely_and_steadily_wrong(i: int, probabilities: tuple[float, ...]) -> None:
     pair = lettered(i, probabilities)
     (bad,) = corrupt_answers([pair], np.random.default_rng(0))
     assert choice(bad.item, bad.candidate[0]) == 0

@@ -13,6 +13,12 @@ import ftgate
 
 ROOT = Path(__file__).resolve().parents[3]
 
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(p.relative_to(ROOT).as_posix() for p in sorted(ROOT.glob("docs/**/*.md"))),
+]
+
 # Paths of a developer's machine. Containers and hosted runners have such paths by contract; those files are listed.
 MACHINE_PATH = re.compile(r"(?<![\w.~$}-])/(?:work|root|home|Users)/")
 MAY_NAME_CONTAINER_PATHS = re.compile(r"(^|/)(Dockerfile|action\.ya?ml)$|^\.github/workflows/")
@@ -43,7 +49,7 @@ def test_the_readme_names_the_commands(command: str) -> None:
     assert command in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_make_target_in_the_documents_exists(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     # In code only: prose may well "make sure".
@@ -75,5 +81,22 @@ def test_decisions_are_numbered_without_gaps_or_doubles() -> None:
     files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [int(f.name[:4]) for f in files] == list(range(1, len(files) + 1))
     for file in files:
-        headings = re.findall(r"^## (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
-        assert headings[:3] == ["Context", "Decision", "Consequences"], file.name
+        text = file.read_text(encoding="utf-8")
+        assert re.match(r"# \d+\. .+\n\nDate: \d{4}-\d{2}-\d{2}\n", text), file.name
+        headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+        assert headings == ["Context", "Decision", "Consequences", "Alternatives"], file.name
+
+
+def test_every_section_of_the_methods_that_the_code_cites_exists() -> None:
+    headings = re.findall(r"^## (\d+)\. ", (ROOT / "docs" / "methods.md").read_text(encoding="utf-8"), re.MULTILINE)
+    cited = re.compile(r"[Mm]ethods[:,]\s+sections?\s+(\d+(?:(?:,| and|, and)\s+\d+)*)")
+    folders = ("ftgate", "tests", "benchmarks", "examples", "scripts")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py") if path != Path(__file__).resolve()]
+    missing, count = [], 0
+    for path in sources:
+        for found in cited.finditer(path.read_text(encoding="utf-8")):
+            numbers = re.findall(r"\d+", found[1])
+            count += len(numbers)
+            missing += [f"{path.relative_to(ROOT)}: {found[0]!r}" for n in numbers if n not in headings]
+    assert count > 10, "nothing was found: how the code cites the methods has changed"
+    assert not missing

@@ -52,11 +52,11 @@ def test_probabilities_that_are_none_count_as_failures(bad: Answer, named: str) 
     """As many items as are needed would be left, but what was left out may be what went wrong."""
     finding = found([*said(600), *[bad] * 300])
     assert finding.status is Status.INCONCLUSIVE
-    assert "300 of 900 items could not be answered" in finding.reason
+    assert "300 of 900 items failed" in finding.reason
     assert named in finding.reason
-    assert finding.claim.n == 600
+    assert finding.estimate.n == 600
     few = found([*said(600), *[bad] * 6])
-    assert (few.status, few.claim.n) == (Status.PASS, 600)
+    assert (few.status, few.estimate.n) == (Status.PASS, 600)
     assert found([bad] * 600).status is Status.INCONCLUSIVE
 
 
@@ -117,7 +117,7 @@ def with_mass(n: int, mass: float) -> list[Answer]:
 def test_letter_mass_below_nine_tenths_or_unlike_between_the_models_is_flagged(
     base: float, candidate: float, notes: tuple[str, ...]
 ) -> None:
-    shown = found(with_mass(600, candidate), with_mass(600, base)).claim.details["notes"]
+    shown = found(with_mass(600, candidate), with_mass(600, base)).estimate.details["notes"]
     assert len(shown) == len(notes)
     assert all(part in note for part, note in zip(notes, shown, strict=True))
 
@@ -139,11 +139,11 @@ def test_a_gap_that_no_bin_shows_forbids_a_pass() -> None:
         return [Answer(option_logprobs=(top, rest, rest, rest) if r else (rest, top, rest, rest)) for r in right]
 
     finding = found(at(sure), at(shy))
-    assert finding.claim.change == pytest.approx(0, abs=0.02)
+    assert finding.estimate.change == pytest.approx(0, abs=0.02)
     assert finding.status is Status.INCONCLUSIVE
     assert "the signed confidence gap may have risen" in finding.reason
 
 
 def test_the_same_answers_twice_did_not_change() -> None:
-    claim = found(said(600)).claim
-    assert (claim.change, claim.details["standard_error"]) == (pytest.approx(0), pytest.approx(0, abs=1e-12))
+    estimate = found(said(600)).estimate
+    assert (estimate.change, estimate.details["standard_error"]) == (pytest.approx(0), pytest.approx(0, abs=1e-12))

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
+from support.reference import drop_bootstrap
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import JudgeValidation, Status
@@ -18,7 +19,7 @@ from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.scoring.rules import bounded
 from ftgate.scoring.scores import PairedScores
-from ftgate.stats.bootstrap import Floor, drop_bootstrap
+from ftgate.stats.bootstrap import Floor
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.ratio import PairedCounts, drop_interval
 from ftgate.verdict import assess
@@ -75,7 +76,7 @@ def test_identical_answers_pass_from_the_evidence_floor_on(n: int, status: Statu
     assert found.status is status
     if n == 28:
         assert "below 29 a total collapse on 10 %" in found.reason
-        assert found.claim.needed_n == 29
+        assert found.estimate.needed_n == 29
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_the_items_needed_count_every_reason_to_hold(
 ) -> None:
     found = decided(measurement, evidence_of(scored))
     assert found.status is Status.INCONCLUSIVE
-    assert found.claim.needed_n == needed
+    assert found.estimate.needed_n == needed
 
 
 EARLY = {"alpha": 8.8e-5, "overall_alpha": 0.05, "last": False}
@@ -128,7 +129,7 @@ def test_a_stricter_look_does_not_make_a_base_too_low() -> None:
 def test_an_absolute_drop_passes_at_the_last_look_alone(last: bool, status: Status) -> None:
     """Later looks may find the base high enough for a relative drop, which is up to ten times as large."""
     found = decided(FORGETTING, evidence_of(binary(22, 0, 0, 178), alpha=0.01, overall_alpha=0.05, last=last))
-    assert found.claim.unit == ABSOLUTE
+    assert found.estimate.unit == ABSOLUTE
     assert found.status is status
     assert last or "before the last look" in found.reason
 
@@ -136,7 +137,7 @@ def test_an_absolute_drop_passes_at_the_last_look_alone(last: bool, status: Stat
 def test_an_early_look_may_block_an_absolute_drop() -> None:
     strict = FORGETTING.model_copy(update={"block_drop": 0.05, "warn_drop": 0.05})
     found = decided(strict, evidence_of(binary(0, 0, 100, 900), alpha=0.01, overall_alpha=0.05, last=False))
-    assert found.claim.unit == ABSOLUTE
+    assert found.estimate.unit == ABSOLUTE
     assert found.status is Status.BLOCK
 
 
@@ -175,9 +176,9 @@ def test_scores_that_nobody_knows_pass_under_no_rule(
     """Their middle, 0.5, lies within 10 % of a base of 0.54."""
     ends = [(0.0, 1.0)] * unknown + [(0.54, 0.54)] * (N - unknown)
     scored = bounded(items(N, tags=[("ambiguous",)] * N), [(0.54, 0.54)] * N, ends, binary=False)
-    claim = measurement.compare(evidence_of(scored), np.random.default_rng(0))
-    assert (claim.invalid_reason is not None) is invalid_reason
-    found = assess(claim, EvidenceSettings(rule=rule))
+    estimate = measurement.compare(evidence_of(scored), np.random.default_rng(0))
+    assert (estimate.invalid_reason is not None) is invalid_reason
+    found = assess(estimate, EvidenceSettings(rule=rule))
     if invalid_reason:
         assert found.status is Status.INCONCLUSIVE
         assert f"the scores of {unknown} of {N} items are not known" in found.reason

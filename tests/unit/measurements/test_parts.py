@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support.evidence import described, evidence_of, items
 
-from ftgate.measurements.slices import LEAST_TOPIC, Part
+from ftgate.measurements.slices import LEAST_TOPIC, SliceBuilder
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -29,8 +29,8 @@ def scores(n: int, lost: dict[int, float], seed: int, alike: float = 0.9) -> Pai
     return PairedScores.exact(items(n), right, other * (rng.random(n) >= rates), binary=True)
 
 
-def part(scored: PairedScores, seed: int = 0) -> Part:
-    return Part(evidence_of(scored), 0.15, np.random.default_rng(seed), absolute=False)
+def part(scored: PairedScores, seed: int = 0) -> SliceBuilder:
+    return SliceBuilder(evidence_of(scored), 0.15, np.random.default_rng(seed), absolute=False)
 
 
 def groups(scored: PairedScores) -> dict[str, PairedScores]:
@@ -40,7 +40,7 @@ def groups(scored: PairedScores) -> dict[str, PairedScores]:
 
 def test_the_topic_that_broke_is_confirmed() -> None:
     scored = scores(1000, {3: 0.6}, 0)
-    found = {s.name: s for s in part(scored).tested(scored, groups(scored))}
+    found = {s.name: s for s in part(scored).test(scored, groups(scored))}
     assert found["topic 3"].status == "beyond"
     assert found["topic 3"].n == 100, "the half that had no say in the choice"
     assert len(found) <= 3
@@ -51,15 +51,15 @@ def test_a_search_through_noise_confirms_no_more_than_it_may() -> None:
     false = 0
     for seed in range(200):
         scored = scores(400, {}, seed)
-        false += any(s.status for s in part(scored).tested(scored, groups(scored)))
+        false += any(s.status for s in part(scored).test(scored, groups(scored)))
     assert false <= 200 * 0.05 + 3 * (200 * 0.05 * 0.95) ** 0.5
 
 
 def test_small_topics_and_topics_that_gained_are_not_searched() -> None:
     scored = scores(5 * LEAST_TOPIC - 5, {0: 0.9}, 0)
-    assert part(scored).tested(scored, groups(scored)) == ()
+    assert part(scored).test(scored, groups(scored)) == ()
     same = PairedScores.exact(items(500), np.ones(500), np.ones(500), binary=True)
-    assert part(same).tested(same, groups(same)) == ()
+    assert part(same).test(same, groups(same)) == ()
 
 
 def tagged(scored: PairedScores) -> PairedScores:
@@ -73,7 +73,7 @@ def called_worse_for_nothing(runs: int, lost: dict[int, float]) -> float:
     false = 0
     for seed in range(runs):
         scored = tagged(scores(400, lost, seed, alike=0.2))
-        found = part(scored).tested(scored, groups(scored))
+        found = part(scored).test(scored, groups(scored))
         false += any(s.status for s in found if s.name != "topic 3")
     return false / runs
 
@@ -94,7 +94,7 @@ def test_tags_and_topics_are_one_family_and_untested_topics_keep_their_places() 
     quiet = PairedScores.exact(items(500), np.ones(500), np.ones(500), binary=True)
     tags = [("code",)] * 40 + [("prose",)] * 460
     scored = PairedScores.exact(items(500, tags), np.ones(500), np.repeat([0.0, 1.0], [6, 494]), binary=True)
-    code = next(s for s in part(scored).tested(scored, groups(quiet)) if s.name == "code")
+    code = next(s for s in part(scored).test(scored, groups(quiet)) if s.name == "code")
     expected = drop_interval(PairedCounts(34, 0, 6, 0), 0.05 / 5)
     assert code.interval == pytest.approx((expected.low, expected.high))
 
@@ -108,23 +108,23 @@ def mapped(n: int) -> TailMap:
 
 def test_the_report_has_intervals_the_head_and_the_worst_topic() -> None:
     scored = scores(1000, {3: 0.6}, 0)
-    claim = described(TAIL, evidence_of(scored, tail=mapped(1000)))
-    by_name = {s.name: s for s in claim.slices}
+    estimate = described(TAIL, evidence_of(scored, tail=mapped(1000)))
+    by_name = {s.name: s for s in estimate.slices}
     assert all(by_name[f"distance decile {i}"].interval for i in range(1, 11))
     assert by_name["head"].interval is not None
-    assert claim.details["worst_slice"]["name"] == "topic 3"
-    gap = claim.details["tail_minus_head"]
-    assert gap["interval"][0] < gap["change"] == claim.change - by_name["head"].change < gap["interval"][1]
-    assert claim.details["told_from_training"]["auc"] == 0.7
+    assert estimate.details["worst_slice"]["name"] == "topic 3"
+    gap = estimate.details["tail_minus_head"]
+    assert gap["interval"][0] < gap["change"] == estimate.change - by_name["head"].change < gap["interval"][1]
+    assert estimate.details["told_from_training"]["auc"] == 0.7
 
 
 def test_a_map_without_topics_has_none_and_tiny_deciles_no_interval() -> None:
     scored = scores(30, {}, 1)
     plain = TailMap(tuple(f"i{i}" for i in range(30)), tuple(i / 30 for i in range(30)), (0.5,) * 30, 5, 100, "given")
-    claim = described(TAIL, evidence_of(scored, tail=plain))
-    assert not [s for s in claim.slices if s.name.startswith("topic")]
-    assert all(s.interval is None for s in claim.slices if s.name.startswith("distance"))
-    assert "worst_slice" not in claim.details
+    estimate = described(TAIL, evidence_of(scored, tail=plain))
+    assert not [s for s in estimate.slices if s.name.startswith("topic")]
+    assert all(s.interval is None for s in estimate.slices if s.name.startswith("distance"))
+    assert "worst_slice" not in estimate.details
 
 
 @pytest.mark.slow

@@ -95,23 +95,25 @@ def test_every_input_has_a_defined_result_that_does_not_depend_on_the_order(
     measurement: Measurement, table: list[dict[str, Any]], fit: JudgeValidation | None, located: bool, shuffle: Any
 ) -> None:
     found = compared(measurement, table, fit=fit, located=located)
-    claim = found.claim
+    estimate = found.estimate
     if found.status in (Status.PASS, Status.WARN):
-        good = claim.interval[0] > claim.limit if claim.worse == "down" else claim.interval[1] < claim.limit
+        good = (
+            estimate.interval[0] > estimate.limit if estimate.worse == "down" else estimate.interval[1] < estimate.limit
+        )
         assert good
-        assert claim.n >= claim.least_n
-        assert not claim.cannot_pass
-        assert claim.invalid_reason is None
-    if math.isfinite(claim.change):
-        assert claim.interval[0] <= claim.change + 1e-12
-        assert claim.change <= claim.interval[1] + 1e-12
-    assert claim.needed_n is None or claim.needed_n > claim.n
-    for part in claim.slices:
+        assert estimate.n >= estimate.least_n
+        assert not estimate.cannot_pass
+        assert estimate.invalid_reason is None
+    if math.isfinite(estimate.change):
+        assert estimate.interval[0] <= estimate.change + 1e-12
+        assert estimate.change <= estimate.interval[1] + 1e-12
+    assert estimate.needed_n is None or estimate.needed_n > estimate.n
+    for part in estimate.slices:
         assert part.interval is None or part.interval[0] <= part.interval[1]
     moved = list(table)
     shuffle.shuffle(moved)
     again = compared(measurement, moved, fit=fit, located=located)
     assert again.status is found.status
     # Which failure is named is left out: it is the file's first.
-    for name in {field.name for field in fields(claim)} - {"invalid_reason"}:
-        np.testing.assert_equal(getattr(again.claim, name), getattr(claim, name))
+    for name in {field.name for field in fields(estimate)} - {"invalid_reason"}:
+        np.testing.assert_equal(getattr(again.estimate, name), getattr(estimate, name))

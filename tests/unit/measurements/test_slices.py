@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from support.evidence import described, evidence_of, items
+from support.reference import drop_bootstrap
 
 from ftgate.domain import Slice
 from ftgate.measurements.forgetting import Forgetting
@@ -14,7 +15,6 @@ from ftgate.measurements.slices import LEAST_SLICE, tag_slices, worst_slice
 from ftgate.measurements.tail import Tail
 from ftgate.scoring.rules import bounded
 from ftgate.scoring.scores import PairedScores
-from ftgate.stats.bootstrap import drop_bootstrap
 from ftgate.stats.ratio import PairedCounts, drop_interval, score_statistic
 from ftgate.stats.seeding import generator
 
@@ -88,16 +88,21 @@ def test_parts_have_the_unit_of_the_whole() -> None:
     part = found(scored, absolute=True)["code"]
     assert part.change == pytest.approx(0.6)
     low = PairedScores.exact(scored.items, np.repeat([1.0, 0.0], [5, 45]), np.zeros(50), binary=True)
-    claim = described(Forgetting(dataset="x", scorer="exact"), evidence_of(low))
-    assert claim.unit.startswith("absolute drop")
-    assert [part.change for part in claim.slices] == [pytest.approx(0.1)]
+    estimate = described(Forgetting(dataset="x", scorer="exact"), evidence_of(low))
+    assert estimate.unit.startswith("absolute drop")
+    assert [part.change for part in estimate.slices] == [pytest.approx(0.1)]
 
 
 def test_the_worst_part_is_the_one_that_surely_lost_most() -> None:
     scored = in_parts(code=(20, 30), facts=(3, 7), prose=(60, 0), hard__yes=(0, 50))
-    claim = described(Forgetting(dataset="x", scorer="exact"), evidence_of(scored))
-    code = next(part for part in claim.slices if part.name == "code")
-    assert claim.details["worst_slice"] == {"name": "code", "n": 50, "change": code.change, "interval": code.interval}
+    estimate = described(Forgetting(dataset="x", scorer="exact"), evidence_of(scored))
+    code = next(part for part in estimate.slices if part.name == "code")
+    assert estimate.details["worst_slice"] == {
+        "name": "code",
+        "n": 50,
+        "change": code.change,
+        "interval": code.interval,
+    }
     assert worst_slice([Slice("a", 3, 1.0, 0.0, 1.0)]) == {}
     plain = PairedScores.exact(items(40), np.ones(40), np.ones(40), binary=True)
     assert "worst_slice" not in described(Forgetting(dataset="x"), evidence_of(plain)).details
@@ -105,9 +110,13 @@ def test_the_worst_part_is_the_one_that_surely_lost_most() -> None:
 
 def test_the_tail_tests_its_tags_too() -> None:
     scored = in_parts(ambiguous=(20, 30), billing=(85, 15))
-    claim = described(Tail(dataset="x", scorer="exact"), evidence_of(scored))
-    assert {part.name: part.status for part in claim.slices} == {"head": "", "ambiguous": "beyond", "billing": "worse"}
-    assert claim.details["worst_slice"]["name"] == "ambiguous"
+    estimate = described(Tail(dataset="x", scorer="exact"), evidence_of(scored))
+    assert {part.name: part.status for part in estimate.slices} == {
+        "head": "",
+        "ambiguous": "beyond",
+        "billing": "worse",
+    }
+    assert estimate.details["worst_slice"]["name"] == "ambiguous"
 
 
 def family_error(repetitions: int, *, binary: bool) -> float:

@@ -40,12 +40,12 @@ def test_where_distances_tie_the_order_of_the_file_does_not_matter(order: list[i
 
 def test_the_farthest_fifth_is_the_tail_at_an_early_look_too() -> None:
     tail_map = mapped(QUERIES, tuple(float(i) for i in range(100)))
-    claim = described(TAIL, evidence_of(scored(QUERIES, set()), tail=tail_map))
-    assert claim.about == {f"i{i}" for i in range(80, 100)}
+    estimate = described(TAIL, evidence_of(scored(QUERIES, set()), tail=tail_map))
+    assert estimate.about == {f"i{i}" for i in range(80, 100)}
     early = scored(QUERIES[::4], set())
-    claim = described(TAIL, evidence_of(early, tail=tail_map))
-    assert claim.about == {"i80", "i84", "i88", "i92", "i96"}
-    deciles = [part for part in claim.slices if part.name.startswith("distance")]
+    estimate = described(TAIL, evidence_of(early, tail=tail_map))
+    assert estimate.about == {"i80", "i84", "i88", "i92", "i96"}
+    deciles = [part for part in estimate.slices if part.name.startswith("distance")]
     assert [part.n for part in deciles] == [3] * 5 + [2] * 5
 
 
@@ -70,9 +70,9 @@ def test_a_tail_below_its_floor_is_held() -> None:
 @pytest.mark.parametrize("tag", ["ambiguous", "multi_intent", "unusual_format"])
 def test_a_tagged_edge_case_is_in_the_tail_wherever_it_lies(tag: str) -> None:
     tagged = items(100, [(tag,) if i < 7 else ("billing",) for i in range(100)])
-    claim = described(TAIL, evidence_of(scored(tagged, set()), tail=mapped(tagged, tuple(map(float, range(100))))))
-    assert claim.about == {f"i{i}" for i in (*range(7), *range(80, 100))}
-    assert (claim.details["tail"], claim.details["tagged"]) == (27, 7)
+    estimate = described(TAIL, evidence_of(scored(tagged, set()), tail=mapped(tagged, tuple(map(float, range(100))))))
+    assert estimate.about == {f"i{i}" for i in (*range(7), *range(80, 100))}
+    assert (estimate.details["tail"], estimate.details["tagged"]) == (27, 7)
     alone = described(TAIL, evidence_of(scored(tagged, set())))
     assert alone.about == {f"i{i}" for i in range(7)}
     assert "no training data was given" in alone.details["embedding"]

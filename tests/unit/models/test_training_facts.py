@@ -219,12 +219,12 @@ def test_odd_lines_say_nothing(tmp_path: Path, text: str) -> None:
 
 
 def test_hostile_text_takes_no_time(tmp_path: Path) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     text = (
         "learning_rate" * 100_000 + "\n" + "- train.learning_rate:   \n" * 100_000 + "learning_rate: " + " " * 2_000_000
     )
     assert not facts(tmp_path, README__md=text, training_args__yaml=text)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 VALUES = st.recursive(

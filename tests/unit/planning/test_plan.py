@@ -14,7 +14,7 @@ from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
-from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, prospect
+from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.plot import draw_power
 from ftgate.planning.simulate import MeanContrast, PairedPopulation, Schedule
 from ftgate.planning.view import plan_json, share
@@ -31,8 +31,8 @@ def schedule(stopping: str = "none") -> Schedule:
 def planned(
     m: Measurement, n: int, past: EarlierRun | None = None, stopping: str = "none", units: int | None = None
 ) -> PowerEstimate:
-    calls = 6 * n if m.reads == "judge" else 0
-    return prospect(Workload(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
+    calls = 6 * n if m.answer_scorer == "judge" else 0
+    return estimate_power(Workload(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
 
 
 def past(cells: tuple[int, int, int, int]) -> EarlierRun:
@@ -167,7 +167,7 @@ def test_too_few_items_to_say_anything() -> None:
     found = planned(FORGETTING, 1)
     assert (found.power, found.detectable_change, found.saved) == (0, None, 0)
     assert found.needed is not None
-    empty = prospect(Workload(Tail(dataset="x", scorer="exact"), 50, 0, 0, 100), schedule(), 0)
+    empty = estimate_power(Workload(Tail(dataset="x", scorer="exact"), 50, 0, 0, 100), schedule(), 0)
     assert (empty.power, empty.needed_rows) == (0, None)
 
 

@@ -53,7 +53,7 @@ STATE = " (trainer_state.json)"
 ESTIMATE = "Forgetting is estimated at 12.5 %"
 ROSE = {"eval_loss_lowest": 0.8, "eval_loss_lowest_epoch": 1.0, "eval_loss_last": 1.1, "epochs": 5.0}
 STOP = "Evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (trainer_state.json): stop there."
-MANY = "The data was seen 5 times (trainer_state.json): 1 to 3 epochs are mostly enough."
+MANY = "Training ran for 5 epochs (trainer_state.json): 1 to 3 are usually enough."
 
 FORGETTING = {
     "the rate is high": (
@@ -69,9 +69,9 @@ FORGETTING = {
     "just above": (made({"learning_rate": 1.2e-4}), ["train again at 6e-5 or lower."]),
     "the rate is moderate": (
         made({"learning_rate": 5e-5}, file="README.md"),
-        [f"{ESTIMATE}. Learning rate 5e-5 (README.md) leaves room: train again at 2e-5."],
+        [f"{ESTIMATE}. Learning rate 5e-5 (README.md) can go lower: train again at 2e-5."],
     ),
-    "not below what is low": (made({"learning_rate": 1.5e-5}), ["leaves room: train again at 1e-5."]),
+    "not below what is low": (made({"learning_rate": 1.5e-5}), ["can go lower: train again at 1e-5."]),
     "the rate is low": (
         made({"learning_rate": 1e-6}),
         [
@@ -172,7 +172,7 @@ TARGET = {
         ["Target: only 0.25 of an epoch was trained (trainer_state.json): go through all of the data."],
         ["number of steps"],
     ),
-    "a small adapter": (NO_GAIN, made(rank=2, alpha=4), ["rank 2 on q and v is little room: try rank 16"], []),
+    "a small adapter": (NO_GAIN, made(rank=2, alpha=4), ["rank 2 on q and v has little capacity: try rank 16"], []),
     "a weak adapter": (NO_GAIN, made(rank=64, alpha=16), ["alpha 16 at rank 64 scales every update by 0.25"], []),
     "an ordinary adapter": (
         NO_GAIN,
@@ -185,7 +185,7 @@ TARGET = {
         {},
         [
             "Target: no gain. Check that the training data covers",
-            ", that the loss fell and that the learning rate and the number of steps did not stay too low.",
+            ", that the loss fell and that the learning rate and the number of steps were not too low.",
         ],
         [],
     ),
@@ -193,26 +193,31 @@ TARGET = {
         NO_GAIN,
         made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41}),
         [f"Target: no gain. Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
-        ["the loss fell", "came apart"],
+        ["the loss fell", "training diverged"],
     ),
     "it did not learn": (
         NO_GAIN,
         made({"loss_first": 2.1, "loss_lowest": 2.05, "loss_last": 2.06}),
         ["Training loss hardly moved, from 2.1 to 2.06 (trainer_state.json)."],
-        ["came apart"],
+        ["training diverged"],
     ),
-    "worse": (WORSE, {}, ["Target: the task is done worse than before. Look", "suite, and that training did not"], []),
+    "worse": (
+        WORSE,
+        {},
+        ["Target: the candidate does the task worse than the base. Look", "suite, and that training did not"],
+        [],
+    ),
     "worse, and it learnt": (
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41, "learning_rate": 1e-6}),
-        ["worse than before. Training loss fell from 2.1 to 0.41"],
+        ["worse than the base. Training loss fell from 2.1 to 0.41"],
         ["diverge", "is low"],
     ),
     "it came apart": (
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 3e-3}),
         [
-            f"Target: training loss ended at 1.9, well above its lowest 1{STATE}: training came apart; lower the "
+            f"Target: training loss ended at 1.9, well above its lowest 1{STATE}: training diverged; lower the "
             "learning rate from 3e-3 to 1e-3, clip gradients harder, or look for broken rows.",
         ],
         ["hardly", "did not diverge"],
@@ -220,14 +225,14 @@ TARGET = {
     "it came apart at a low rate": (
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 1e-6}),
-        ["training came apart; clip gradients harder"],
+        ["training diverged; clip gradients harder"],
         ["lower the learning rate"],
     ),
     "noise near zero": (
         WORSE,
         made({"loss_first": 2.0, "loss_lowest": 0.02, "loss_last": 0.03}),
         ["Training loss fell from 2 to 0.03"],
-        ["came apart"],
+        ["training diverged"],
     ),
     "overfitting": (NO_GAIN, made(ROSE), [STOP], []),
 }
@@ -243,7 +248,7 @@ def test_training_harder_is_no_way_out_where_something_was_lost():
     candidate = made({"learning_rate": 1e-6, "epochs": 0.5}, rank=2)
     alone = "\n".join(next_steps(report(candidate, target=NO_GAIN)))
     both = "\n".join(next_steps(report(candidate, target=NO_GAIN, forgetting=FORGETS)))
-    for more in ("is low for", "of an epoch", "little room"):
+    for more in ("is low for", "of an epoch", "little capacity"):
         assert more in alone
         assert more not in both
 
@@ -251,7 +256,7 @@ def test_training_harder_is_no_way_out_where_something_was_lost():
 CALIBRATION = {
     "too sure": (
         {},
-        ["surer than it is right, by 14.0 p.p. on average; fit one temperature", "(it will be above 1)"],
+        ["overconfident by 14.0 p.p. on average; fit one temperature", "(it will be above 1)"],
         [],
     ),
     "unknown": (made(), ["train with label smoothing of 0.1 or for fewer epochs."], ["instead"]),
@@ -275,7 +280,7 @@ def test_calibration(case):
 @pytest.mark.parametrize(
     ("confidence", "said", "unsaid"),
     [
-        (0.5, "less sure than it is right, by 10.0 p.p.", "above 1"),
+        (0.5, "underconfident by 10.0 p.p.", "above 1"),
         (0.605, "Calibration: fit one temperature", "it will"),
     ],
 )
@@ -284,14 +289,14 @@ def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, uns
     text = "\n".join(next_steps(report(made({"label_smoothing": 0.2}), calibration=m)))
     assert said in text
     assert unsaid not in text
-    assert ("label smoothing of 0.2 (trainer_state.json) teaches" in text) == (confidence < 0.55)
+    assert ("label smoothing of 0.2 (trainer_state.json) makes" in text) == (confidence < 0.55)
 
 
 def test_the_tail_needs_more_of_its_kind():
     m = TAIL.model_copy(update={"regressed": 31})
     steps = next_steps(report(made(ROSE), tail=m))
     assert steps[0].startswith(
-        "Tail: add queries like the 31 that got worse (the worst are listed; keep these themselves"
+        "Tail: add queries like the 31 that got worse (the worst are listed; do not train on those themselves"
     )
     assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in steps[1]
     assert steps[2:] == [STOP]

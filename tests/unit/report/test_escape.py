@@ -173,9 +173,9 @@ def test_inline_examples(text, shown):
 
 @pytest.mark.parametrize("function", [escape.inline, escape.block, escape.code, escape.terminal, escape.clip])
 def test_a_megabyte_is_clipped_at_once_and_says_so(function):
-    started = time.perf_counter()
+    started = time.process_time()
     shown = function("a" * 1_000_000, 100)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert "… (999,900 more characters)" in shown
     assert len(shown) < 200
 

@@ -13,13 +13,13 @@ from ftgate.report.explanation import explanation
     [
         (
             "blocked",
-            "reckless answers 41.2 % worse on general tasks than the base (at least 35.0 %); the limit is 10.0 %; "
+            "reckless is 41.2 % worse on general tasks than the base (at least 35.0 %); the limit is 10.0 %; "
             "calibration blocks too.",
         ),
         (
             "held",
-            "support-bot is neither cleared nor condemned: forgetting could be on either side of its limit 10.0 %, as "
-            "the drop lies between 3.1 % and 11.9 % (about 410 items would settle it; this run had 200); "
+            "forgetting is undecided for support-bot: the drop lies between 3.1 % and 11.9 %, and the limit is 10.0 % "
+            "(about 410 items would settle it; this run had 200); "
             "calibration is undecided too.",
         ),
         (
@@ -31,7 +31,7 @@ from ftgate.report.explanation import explanation
             "warned",
             "eager gains 13.9 p.p. on the target task (at least +9.7 p.p.) and stays within every limit: "
             "8.6 % worse on general tasks, 2.7 % worse on queries unlike its training data, calibration error +0.011; "
-            "mind the warning on forgetting.",
+            "warning on forgetting.",
         ),
     ],
 )
@@ -46,15 +46,14 @@ def only(**measurements):
 def test_no_gain():
     m = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
     assert explanation(only(target=m)) == (
-        "m is no better on the target task than the base: -1.2 p.p. (at most +1.6 p.p.); "
-        "a gain above 3.0 p.p. is asked for."
+        "m does not gain enough on the target task: -1.2 p.p. (at most +1.6 p.p.); a gain above 3.0 p.p. is required."
     )
 
 
 def test_calibration_and_an_absolute_drop():
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     assert explanation(only(calibration=m)) == (
-        "m knows less well when it is right: its calibration error rises by 0.081 (at least +0.062); "
+        "m is less well calibrated than the base: its calibration error rises by 0.081 (at least +0.062); "
         "the limit is +0.050."
     )
     m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
@@ -73,13 +72,13 @@ def test_a_bare_estimate_is_not_called_certain():
 def test_undecided_and_blocked_by_policy():
     found = samples.held()
     found.verdict = "block"
-    assert "the policy blocks what it cannot decide" in explanation(found)
+    assert "forgetting is undecided for support-bot, which the policy blocks: the drop lies" in explanation(found)
 
 
 def test_a_reason_that_is_no_interval_is_quoted():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     found = only(forgetting=m).model_copy(update={"verdict": "hold"})
-    assert explanation(found) == "m is neither cleared nor condemned: forgetting: judge unfit: AUROC lower bound 0.61."
+    assert explanation(found) == "forgetting is undecided for m: judge unfit: AUROC lower bound 0.61."
 
 
 def test_a_fifth_measurement_needs_no_change_here():

@@ -66,12 +66,12 @@ def test_what_is_drawn_can_be_read_in_the_picture() -> None:
         SliceReport(name="open", n=40, base=0.8, candidate=0.7, change=0.1, interval=(0.01, None), status="worse"),
     ]
     drawn = pictures(report)
-    assert {"code", "facts", "the measurement", "200 · drop 41.2 %"} <= set(words_in(drawn["slices"]))
+    assert {"code", "facts", "all items", "200 · drop 41.2 %"} <= set(words_in(drawn["slices"]))
     assert {"40 · drop 50.0 %, beyond", "40 · drop 10.0 %, worse"} <= set(words_in(drawn["slices"]))
     assert not any("decile" in word for word in words_in(drawn["slices"]))
     assert {"base", "candidate"} <= set(words_in(drawn["reliability"]))
     assert "90 % intervals" in " ".join(words_in(drawn["reliability"]))
-    assert "the candidate is 83.2 % sure and 69.2 % right on 1000 items" in drawn["reliability"].alt
+    assert "candidate has confidence 83.2 % and accuracy 69.2 % on 1000 items" in drawn["reliability"].alt
     assert "worst code (drop 62.6 %)" in drawn["slices"].alt
 
 
@@ -114,7 +114,7 @@ def test_one_bin_and_bins_with_few_items(n: int) -> None:
     report.measurements["calibration"].details = {"base": {"bins": [row]}, "candidate": {"bins": []}}
     drawn = pictures(report)["reliability"]
     require_harmless(drawn)
-    assert drawn.alt == f"Reliability diagram: the base is 100.0 % sure and 100.0 % right on {n} items."
+    assert drawn.alt == f"Reliability diagram: base has confidence 100.0 % and accuracy 100.0 % on {n} items."
 
 
 @pytest.mark.parametrize("level", [0.0, 1.0, float("nan")])

@@ -34,9 +34,7 @@ def test_marker_and_verdict_come_first():
     lines = render_comment(samples.blocked()).splitlines()
     assert lines[0] == MARKER
     assert lines[1] == "## ✗ block · `reckless`"
-    assert lines[3].startswith(
-        "**Block**: reckless answers 41.2 % worse on general tasks than the base (at least 35.0 %)"
-    )
+    assert lines[3].startswith("**Block**: reckless is 41.2 % worse on general tasks than the base (at least 35.0 %)")
 
 
 def test_rendering_twice_gives_the_same_bytes():

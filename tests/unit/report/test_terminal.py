@@ -34,7 +34,7 @@ def test_a_report_fits(name, encoding, width):
 def test_what_is_read_first():
     text = shown(print_report, samples.blocked())
     assert "✗ block: reckless" in text.splitlines()[0]
-    assert "reckless answers 41.2 % worse on general tasks" in text
+    assert "reckless is 41.2 % worse on general tasks" in text
     assert "Forgetting  84.7 %    49.8 % drop 41.2 % drop < 10.0 %     200 ✗ block" in text
     assert "4 looks planned: target at look 4, forgetting at look 1" in " ".join(text.split())
 
@@ -52,7 +52,7 @@ def test_a_summary_has_one_line_a_candidate():
     reports = [samples.allowed(), samples.blocked(), samples.held(), samples.warned()]
     lines = shown(print_summary, reports).splitlines()
     assert len(lines) == 2 + len(reports)
-    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9  ✓ 1.3  ✓ 2.7 ✓ +0.011 all limits kept"
+    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9  ✓ 1.3  ✓ 2.7 ✓ +0.011 within all limits"
     assert lines[3].rstrip() == "reckless    ✗ block ✓ +19.6 ✗ 41.2 ? 17.9 ✗ +0.131 forgetting beyond 10.0 %, +1"
     assert lines[5].rstrip().endswith("warning on forgetting")
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
+from support.reference import drop_bootstrap
 
 from ftgate.stats.bootstrap import (
     Floor,
     difference_bootstrap,
-    drop_bootstrap,
     relative_drop,
     resampled_difference,
     resampled_drop,

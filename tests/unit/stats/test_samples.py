@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.reference import drop_bootstrap
 
-from ftgate.stats.bootstrap import drop_bootstrap
 from ftgate.stats.samples import average_samples
 from ftgate.stats.seeding import generator
 
