@@ -36,17 +36,10 @@ class Look:
 def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
     """The looks of one measurement. Without early stopping there is one, at the end.
 
-<<<<<<< HEAD
-    With it, a quarter, half, three quarters and all of the planned items, at the levels of a group-sequential design
-    with Lan-DeMets spending (methods: section 4). Where the suite holds more items than planned (``planned`` is the
-    share of them), the rest is looked at in thirds. Every look costs error, so most of it is spent by the planned items
-    (:func:`~ftgate.stats.sequential.spent_in_stages`): with even spending they could hardly decide anything.
-=======
     With early stopping they come after a quarter, half, three quarters and all of the planned items, at the levels of a
     group-sequential design with Lan-DeMets spending (methods: section 4). If the suite has more items than planned
-    (``planned`` is their share), a last look covers the whole suite. It spends error like any other look, so the levels
-    account for it.
->>>>>>> main
+    (``planned`` is their share), the rest is looked at in thirds. Every look spends error; most of it is spent by the
+    planned items (:func:`~ftgate.stats.sequential.spent_in_stages`), which could otherwise decide hardly anything.
     """
     early = evidence.early_stopping != "none" and evidence.rule != "point"
     fractions = [planned * quarter for quarter in (QUARTERS if early else (1.0,))]
@@ -63,15 +56,9 @@ def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
 
 
 @cache
-<<<<<<< HEAD
 def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending, planned: float) -> tuple[float, ...]:
-    """The level of each look; every one of them asks for all of these."""
-    return nominal_levels(boundaries(fractions, alpha, spending, planned))
-=======
-def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending) -> tuple[float, ...]:
     """The level of each look; cached, because every look needs all of them."""
-    return nominal_levels(boundaries(fractions, alpha, spending))
->>>>>>> main
+    return nominal_levels(boundaries(fractions, alpha, spending, planned))
 
 
 def planned_share(measurement: Measurement, suite: Suite) -> float:

@@ -91,8 +91,8 @@ def null_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> fl
     """About what :func:`expected_calibration_error` would show of these items if the model were calibrated.
 
     Then the sum of the residuals of a bin has mean 0 and about the variance of the sum of their squares, and the mean
-    of the absolute value of a normal variable is sqrt(2 / pi) of its standard deviation: sqrt(2 / pi) times the sum over
-    bins of the root of the summed squares, divided by n. In [0, 1]; same arguments and errors.
+    of the absolute value of a normal variable is sqrt(2 / pi) of its standard deviation: the sum over bins of the root
+    of the summed squares, times sqrt(2 / pi), divided by n. In [0, 1]; same arguments and errors.
     """
     conf, right = _checked("confidence", confidence, "correct", correct)
     index = _bin_index(conf, _edges(conf, bins, "width"))
