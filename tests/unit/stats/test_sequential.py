@@ -140,6 +140,18 @@ def test_most_of_the_error_is_spent_on_the_planned_items() -> None:
     assert boundaries(fractions, 0.05)[3] == pytest.approx(3.75, abs=0.01)
 
 
+@pytest.mark.parametrize(("drop", "decided"), [(0.0, 0.82), (0.2, 0.79)])
+def test_planned_items_decide_most_runs(drop: float, decided: float) -> None:
+    """As methods, section 4, states: 200 items planned of 800."""
+    fractions = [0.0625, 0.125, 0.1875, 0.25, 0.5, 0.75, 1.0]
+    staged = boundaries(fractions, planned=0.25)[:4]
+    rng = np.random.default_rng(5)
+    found = power_by_simulation(
+        0.8, 0.5, 0.1, 200, rng, true_drop=drop, repetitions=5000, fractions=QUARTERS, boundaries=staged
+    )
+    assert 1 - found.inconclusive == pytest.approx(decided, abs=0.02)
+
+
 @pytest.mark.parametrize("planned", [0.0, -0.1, 1.1, float("nan")])
 def test_a_planned_share_is_a_share(planned: float) -> None:
     with pytest.raises(ValueError, match="planned = "):
