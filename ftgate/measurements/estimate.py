@@ -16,7 +16,10 @@ from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 
 LEAST_BASE = 0.1
-"""If the lower bound of the base score is below this, a relative drop is mostly noise."""
+"""If the lower bound of the base score is below this, a relative drop cannot pass."""
+LEAST_WORTH = 8.0
+"""On a low base, graded items block only if the base's scores add up to this many whole answers. With fewer, the
+bootstrap blocks up to 10 % of the candidates that lie on the limit (tests/unit/measurements/test_low_base.py)."""
 LEAST_GRADED = 100
 """With fewer graded items the bootstrap passes too often when a rare collapse shows on none of them."""
 MOST_LISTED = 50
@@ -61,21 +64,28 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
     Binary scores of independent items use the score test for a ratio (methods: section 2), all others the studentised
-    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). The drop is absolute if the base
-    score may lie below ``LEAST_BASE`` (section 1). As that can change from look to look, an absolute drop can pass at
-    the last look only. Raises ValueError for no items, and for a score that is NaN or outside [0, 1], naming the item.
+    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). If the base score may lie below
+    ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all of it lies beyond ``limit``, and
+    absolute otherwise (section 1). As that can change from look to look, an absolute drop can pass at the last look
+    only. Raises ValueError for no items, and for a score that is NaN or outside [0, 1], naming the item.
     """
     _check_scores(scored)
     floor = _floor(scored, evidence)
     floor_mean = floor.mean if floor else 0.0
     base = mean(scored.base)
-    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
+    low_base = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
     least_items = evidence.least_items(limit)
     cannot_pass = _too_few_items(scored, least_items, limit)
-    if absolute:
-        cannot_pass += _nothing_to_lose(base - floor_mean, limit)
-        cannot_pass += () if evidence.last else ("an absolute drop cannot pass before the last look",)
-    return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=absolute)
+    if not low_base:
+        return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=False)
+    absolute_reasons = _nothing_to_lose(base - floor_mean, limit)
+    absolute_reasons += () if evidence.last else ("an absolute drop cannot pass before the last look",)
+    absolute = _estimate(scored, evidence, rng, cannot_pass + absolute_reasons, least_items, absolute=True)
+    if absolute.change <= limit * (base - floor_mean) or not _worth_enough(scored, base - floor_mean):
+        return absolute
+    too_low = (f"the base may score below {100 * LEAST_BASE:.0f} %, too low for a relative drop to pass",)
+    relative = _estimate(scored, evidence, rng, cannot_pass + too_low, least_items, absolute=False)
+    return relative if relative.interval[0] > limit else absolute
 
 
 def difference(
@@ -215,6 +225,13 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     if judge_validation is None or not judge_validation.fit or not share:
         return None
     return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
+
+
+def _worth_enough(scored: PairedScores, base_above_floor: float) -> bool:
+    """Whether the base has enough to lose for a relative drop to block; the score test sees to that itself."""
+    clusters = _clusters(scored)
+    units = len(set(clusters)) if clusters else len(scored.items)
+    return (scored.binary and clusters is None) or units * base_above_floor >= LEAST_WORTH
 
 
 def _nothing_to_lose(base_above_floor: float, limit: float) -> tuple[str, ...]:
