@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ftgate.contamination import Match, Overlap
-from ftgate.contamination.scan import VERSION, search
+from ftgate.contamination.scan import VERSION, scan_training_data
 from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
@@ -42,7 +42,7 @@ def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
     def scan(name: str) -> Callable[[], dict[str, Any]]:
         def compute() -> dict[str, Any]:
             if not scanned:  # one pass over the training data serves every suite
-                scanned.update(search(job.suites, training, models.progress))
+                scanned.update(scan_training_data(job.suites, training, models.progress))
             return asdict(scanned[name])
 
         return compute

@@ -200,11 +200,11 @@ def test_a_full_disk_is_named(submitted: list[Model], tmp_path: Path, monkeypatc
         pytest.skip("no right to mount a small disk")
     try:
         cache = Cache(small, 10**9)
-        with pytest.raises(DownloadError, match=r"dora: .* bytes are needed, .* are free"):
+        with pytest.raises(DownloadError, match=r"dora: needs .* bytes, but only .* are free"):
             merged_model(submitted[0], cache, tmp_path / "merge.log", print)
         monkeypatch.setattr(Cache, "make_room", lambda *_: small.joinpath("trees").exists())
         with pytest.raises(
-            DownloadError, match=r"dora: the merged weights could not be kept.*(No space|os error 28)"
+            DownloadError, match=r"dora: cannot write the merged weights.*(No space|os error 28)"
         ) as caught:
             merged_model(submitted[0], cache, tmp_path / "merge.log", print)
         assert "FTGATE_CACHE" in caught.value.hint

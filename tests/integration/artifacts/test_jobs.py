@@ -155,7 +155,7 @@ def test_training_data_must_have_its_digest(world: World, shelf: Any) -> None:
 def test_a_folder_is_no_data_file(world: World, shelf: Any) -> None:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/"}
     world.save()
-    with pytest.raises(ArtifactError, match="where one data file is meant"):
+    with pytest.raises(ArtifactError, match="one data file is expected"):
         load_job(world.policy_path, world.manifest_path)
 
 

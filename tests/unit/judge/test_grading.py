@@ -15,7 +15,7 @@ from ftgate.domain import Answer, Finding, Item, JudgeValidation, Message, Model
 from ftgate.judge.canaries import INJECTIONS, canaries, gold, injections
 from ftgate.judge.grading import MAX_LIFT, Grade, Judge, _validation
 from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
-from ftgate.judge.sanitize import harmless
+from ftgate.judge.sanitize import sanitize
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.scoring.text import contains_words, same_text
@@ -129,7 +129,7 @@ def test_a_judge_that_falls_for_one_kind_of_injection_is_unfit(kind: str) -> Non
 
     for specimen in injections(order, 60, _generator_after_canaries(order)):
         if specimen.kind == kind:
-            fooled.add((specimen.item.id, harmless(specimen.text)))
+            fooled.add((specimen.item.id, sanitize(specimen.text)))
     judge, _ = judge_that(fool)
     validation = judge.validate(ITEMS, np.random.default_rng(0))
     assert not validation.fit
