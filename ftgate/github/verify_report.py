@@ -206,7 +206,7 @@ def _check_measurement(
 def _shown_by_answers_alone(report: Report) -> Iterator[str]:
     """What cannot be believed without a second decision from the answers."""
     for name, m in report.measurements.items():
-        if m.status == Status.NOT_APPLICABLE:
+        if m.status == "not_applicable":
             yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 

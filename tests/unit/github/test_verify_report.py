@@ -110,7 +110,10 @@ def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_n
     (folder / "answers.jsonl").write_text("")
     assert "without a second decision" in verify_report(folder, Expected(POLICY)).problems[0]
     assert verify_report(folder, Expected(POLICY, decide_again=lambda _: found)).verdict == "allow"
-    assert verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))).verdict == "error"
+    assert (
+        verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))).verdict
+        == "error"
+    )
 
     def hidden(report):
         report.measurements["forgetting"].status = "not_applicable"

@@ -13,6 +13,7 @@ from ftgate.domain import JudgeValidation, Status
 from ftgate.measurements.estimate import ABSOLUTE, LEAST_WORTH, RELATIVE, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
+from ftgate.measurements.tail import Tail
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats import normal
 from ftgate.stats.bootstrap import resampled_drop
@@ -65,6 +66,59 @@ def test_graded_scores_block_on_a_low_base_too_from_eight_answers_on() -> None:
         judge_validation = FIT if floor else None
         finding = decided(JUDGED, evidence_of(scored, judge_validation=judge_validation))
         assert finding.status is (Status.INCONCLUSIVE if right < LEAST_WORTH else Status.BLOCK), right
+
+
+TAGGED = [("ambiguous",)]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_an_improvement_passes_on_a_base_with_nothing_right(last: bool) -> None:
+    """A base that does not know the task's format: 40 of 119 answers gained, at an early look as well."""
+    scored = PairedScores.exact(items(119, tags=TAGGED * 119), *right_or_wrong(0, 40, 0, 79), binary=True)
+    evidence = evidence_of(scored, alpha=0.05 if last else 0.01, overall_alpha=0.05, last=last)
+    finding = decided(Tail(dataset="t", scorer="exact"), evidence)
+    assert (finding.status, finding.estimate.unit) == (Status.PASS, ABSOLUTE)
+    assert finding.estimate.interval[1] < 0
+
+
+def test_an_improvement_needs_its_number_of_items() -> None:
+    finding = decided(FORGETTING, evidence_of(binary(0, 20, 0, 8)))
+    assert (finding.status, finding.estimate.interval[1] < 0) == (Status.INCONCLUSIVE, True)
+    half = np.repeat([0.0, 0.5], 30)
+    assert decided(JUDGED, evidence_of(graded(np.zeros(60), half))).status is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("cells", "status"),
+    [
+        ((0, 0, 0, 200), Status.NOT_APPLICABLE),
+        ((0, 1, 0, 199), Status.NOT_APPLICABLE),
+        ((0, 0, 3, 197), Status.NOT_APPLICABLE),
+        ((0, 0, 4, 196), Status.BLOCK),
+        ((4, 0, 0, 196), Status.INCONCLUSIVE),
+        ((0, 0, 0, 60), Status.NOT_APPLICABLE),
+        ((0, 0, 1, 59), Status.INCONCLUSIVE),
+        ((0, 0, 0, 40), Status.INCONCLUSIVE),
+        ((0, 0, 0, 28), Status.INCONCLUSIVE),
+    ],
+)
+def test_with_next_to_nothing_to_lose_the_drop_is_not_applicable(
+    cells: tuple[int, int, int, int], status: Status
+) -> None:
+    """Nothing: not even losing all of it would block, and the base scores below 5 % with confidence."""
+    finding = decided(FORGETTING, evidence_of(binary(*cells)))
+    assert finding.status is status
+    if status is Status.NOT_APPLICABLE:
+        assert finding.reason.startswith("nothing to lose: the base scores ")
+        early = evidence_of(binary(*cells), alpha=0.01, overall_alpha=0.05, last=False)
+        assert decided(FORGETTING, early).status is Status.INCONCLUSIVE, "later looks may find something to lose"
+
+
+def test_a_judge_that_gives_something_to_worthless_answers_hides_no_improvement() -> None:
+    worthless, better = np.full(200, 0.3), np.repeat([0.3, 0.9], 100)
+    for candidate, status in ((worthless, Status.NOT_APPLICABLE), (better, Status.PASS)):
+        scored = graded(worthless, candidate)
+        assert decided(JUDGED, evidence_of(scored, judge_validation=FIT)).status is status
 
 
 def sparse(mean: float, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
