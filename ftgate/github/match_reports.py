@@ -219,7 +219,7 @@ def annotations_for(judged: Sequence[JudgedModel]) -> list[Annotation]:
         annotations += [
             Annotation(j.changed.path, line, f"{name}: {m.status}", m.reason, failure=m.status == "block")
             for name, m in j.report.measurements.items()
-            if m.status != "pass"
+            if m.status not in ("pass", "not_applicable")
         ]
     return annotations
 

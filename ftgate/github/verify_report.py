@@ -80,7 +80,7 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
     problems = (*inconsistencies(report, expected.policy), *suite_mismatches(report, expected.suites))
     result = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
     if result.problems or expected.decide_again is None:
-        return result
+        return result.with_problems(*_shown_by_answers_alone(report))
     # Every run writes answers.jsonl: if it is missing, it was removed, and the numbers cannot be recomputed.
     if not (folder / "answers.jsonl").is_file():
         return result.with_problems("answers.jsonl is missing, so the report could not be recomputed")
@@ -175,7 +175,8 @@ def _check_measurement(
 ) -> tuple[str, Finding]:
     """The problem with a measurement's status ("" if there is none), and the finding as reported.
 
-    A run may call any result inconclusive for reasons that the numbers do not show, but never anything else.
+    A run may call any result inconclusive for reasons that the numbers do not show. That there was nothing to decide
+    they do not show either, only that nothing blocks; the answers do.
     """
     estimate = Estimate(
         measurement=name,
@@ -195,9 +196,18 @@ def _check_measurement(
     if policy.evidence.rule == "interval" and report.level < 1 - 2 * policy.evidence.alpha - CLOSE:
         return f"its interval has level {report.level:g}, but the policy asks for more", reported
     recomputed = assess(estimate, policy.evidence).status
+    if reported.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
+        return "", reported
     if reported.status not in (recomputed, Status.INCONCLUSIVE, Status.ERROR):
         return f"it says {report.status}, but its numbers give {recomputed.value}", reported
     return "", reported
+
+
+def _shown_by_answers_alone(report: Report) -> Iterator[str]:
+    """What cannot be believed without a second decision from the answers."""
+    for name, m in report.measurements.items():
+        if m.status == "not_applicable":
+            yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 
 def _recomputed_mismatches(report: Report, recomputed: Report) -> Iterator[str]:

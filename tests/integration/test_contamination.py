@@ -102,6 +102,22 @@ def test_training_data_cannot_be_named_to_hide_what_broke(world: World, name: st
     assert expected in found.reason or (name == "calibration" and "430 items are too few" in found.reason)
 
 
+def test_training_data_cannot_be_named_to_leave_the_base_nothing_to_lose(world: World) -> None:
+    leaked = leak(world, "forgetting", 80)
+    worse = play(Player(target=0.9, forgetting=0.0), "forgetting", leaked, 0.0)
+
+    def reply(model: Model, question: Question) -> Answer:
+        if model.name == "base" and question.measurement == "forgetting":
+            right = question.item_id in leaked
+            return answer_of(Player(forgetting=1.0 if right else 0.0), question)
+        return worse(model, question)
+
+    report, _ = gate(world, reply)
+    found = report.measurements["forgetting"]
+    assert (report.verdict, found.status) == ("hold", "inconclusive")
+    assert found.reason.startswith("it is not applicable on the clean items alone, but with the 80 contaminated ones")
+
+
 def test_a_suite_that_was_trained_on_as_it_is_decides_nothing(world: World) -> None:
     world.manifest["training_data"]["source"] = "evals/general.jsonl"
     world.save()

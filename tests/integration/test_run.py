@@ -13,10 +13,12 @@ from support.players import CAREFUL, UNFIT_JUDGES, Player, Script, honest_judge,
 from support.world import World
 
 from ftgate.cli.schema import schema_of
+from ftgate.config.policy import read_policy
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.gate.evaluate import decide_again, evaluate
+from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
@@ -70,6 +72,30 @@ def test_each_fault_is_found_by_its_own_measurement(
     assert report.engine_starts == engine.starts == 1
     if at_fault:
         assert at_fault in report.reasons[0]
+
+
+UNFAMILIAR = Player(tail=0.0)
+"""A base that does not know the format of the tail's answers."""
+
+
+@pytest.mark.parametrize(
+    ("candidate", "status", "verdict"),
+    [
+        (Player(target=0.9, tail=0.336), "pass", "allow"),
+        (Player(target=0.9, tail=0.0), "not_applicable", "allow"),
+        (Player(target=0.6, tail=0.0), "not_applicable", "hold"),
+    ],
+)
+def test_a_base_with_nothing_to_lose_holds_no_candidate(
+    world: World, candidate: Player, status: str, verdict: str
+) -> None:
+    report, _ = gate(world, script(candidate, UNFAMILIAR))
+    assert (report.measurements["tail"].status, report.verdict) == (status, verdict), report.reasons
+    assert report.controls["positive_control"]["tail"]["ok"] is None
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(report)
+    policy = read_policy(world.policy_path)
+    assert list(inconsistencies(report, policy)) == []
 
 
 def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:

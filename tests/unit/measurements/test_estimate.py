@@ -134,10 +134,10 @@ def test_an_absolute_drop_passes_at_the_last_look_alone(last: bool, status: Stat
     assert last or "before the last look" in found.reason
 
 
-def test_an_early_look_may_block_an_absolute_drop() -> None:
+def test_an_early_look_may_block_on_a_low_base() -> None:
     strict = FORGETTING.model_copy(update={"block_drop": 0.05, "warn_drop": 0.05})
     found = decided(strict, evidence_of(binary(0, 0, 100, 900), alpha=0.01, overall_alpha=0.05, last=False))
-    assert found.estimate.unit == ABSOLUTE
+    assert found.estimate.unit == RELATIVE
     assert found.status is Status.BLOCK
 
 
