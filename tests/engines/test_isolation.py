@@ -122,7 +122,7 @@ def test_nothing_else_is_touched(environment: dict[str, str]) -> None:
     "load",
     [
         "from ftgate.engines.isolation import Isolation; Isolation().begin()",
-        pytest.param(LOAD.format(module="vllm", engine="VllmEngine"), marks=pytest.mark.engine),
+        pytest.param(LOAD.format(module="vllm.engine", engine="VllmEngine"), marks=pytest.mark.engine),
         pytest.param(LOAD.format(module="transformers", engine="TransformersEngine"), marks=pytest.mark.engine),
     ],
     ids=["isolate", "vllm", "transformers"],
