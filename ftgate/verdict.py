@@ -90,7 +90,9 @@ def _with_needed(estimate: Estimate) -> Estimate:
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
-    return replace(estimate, needed_n=guess if guess and guess > estimate.n else None)
+    if not guess or guess <= estimate.n:
+        return estimate
+    return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
 
 
 def _reason(finding: Finding) -> str:
@@ -122,5 +124,9 @@ def _undecided(estimate: Estimate) -> str:
     text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
     text += f" straddles the limit {_amount(estimate, estimate.limit)}"
     if estimate.needed_n:
-        text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
+        text += f"; about {estimate.needed_n} "
+        if estimate.rows is None:
+            text += f"items would settle it (this run had {estimate.n})"
+        else:
+            text += f"rows would settle it (this run had {estimate.rows}, and {estimate.n} of them count)"
     return text

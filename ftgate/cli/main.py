@@ -71,7 +71,8 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
     progress = RichProgress(real_stderr())
     _verify_whole_cache(verify_cache)
     draft = load_all(policy, manifest, _resolvers(progress, offline))
-    require_preflight(draft, detect())
+    for warning in require_preflight(draft, detect()).warnings:
+        progress.note(f"warning: {warning}")
     report = evaluate(draft.job(), out, progress, reuse=reuse)
     print_report(report, _stdout())
     _print_paths(out)

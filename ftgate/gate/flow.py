@@ -14,7 +14,7 @@ from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, positive_control
-from ftgate.gate.decide import exclude_contaminated, find_overlaps
+from ftgate.gate.decide import exclude_contaminated, find_overlaps, leave_out_head
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import settled
@@ -38,7 +38,7 @@ def run_gate(job: Job, participants: Participants) -> Report:
     """Ask both models the same questions, measure, decide, and report."""
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
-    job = exclude_contaminated(job, find_overlaps(job, models))
+    job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
     models.require([job.base, job.candidate])
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
     ask_base_ahead(job, models, runs)

@@ -40,6 +40,8 @@ class Job:
     """The overlap of each suite with the training data, once they have been compared."""
     excluded_items: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     """Items that were found in the training data: removed from ``suites``, and only for information."""
+    not_asked: Mapping[str, int] = field(default_factory=dict)
+    """How many items of a suite decide nothing and were removed from ``suites``, so that they are not asked."""
     encoder: Model | None = None
     """A separate model that embeds queries, if the policy names one."""
     query_log: TrainingData | None = None
@@ -57,9 +59,13 @@ class Job:
         """The seed of every random draw of the run."""
         return self.policy.evidence.seed
 
+    def clean_size(self, name: str) -> int:
+        """The number of items in a suite, without those that occur in the training data."""
+        return len(self.suites[name].items) + self.not_asked.get(name, 0)
+
     def suite_size(self, name: str) -> int:
         """The number of items in a suite, including the excluded ones."""
-        return len(self.suites[name].items) + len(self.excluded_items.get(name, ()))
+        return self.clean_size(name) + len(self.excluded_items.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]

@@ -19,8 +19,9 @@ from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.looks import looks, planned_share, sample
+from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
 from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
@@ -60,12 +61,13 @@ def plan_run(
     suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed
-    controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
+    works = {m.name: _workload(m, suites[m.name], trained, earlier, policy.evidence.alpha) for m in measurements}
+    asked = {m.name: _first(suites[m.name], works[m.name].asked) for m in measurements}
+    controls = sum(len(m.plan(i)) for m in measurements for i in sample(asked[m.name], seed))
     each = earlier.each(ASKING, earlier.model_questions) if earlier else None
     return Plan(
         prospects=tuple(
-            estimate_power(_workload(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
-            for m in measurements
+            estimate_power(works[m.name], _schedule(policy, m, suites[m.name]), seed) for m in measurements
         ),
         control_questions=controls,
         control_seconds=None if each is None else controls * each,
@@ -134,28 +136,36 @@ def _require_scores(record: Mapping[str, Any]) -> None:
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
     """As many items as a run would ask about at most; which ones does not matter here."""
     suite = suite_of(measurement, resolver)
-    return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
+    return _first(suite, measurement.n_max or measurement.n)
+
+
+def _first(suite: Suite, size: int | None) -> Suite:
+    return Suite(suite.name, suite.items[:size], suite.sha256, suite.source)
 
 
 def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     # A plan is about intervals, whatever the rule.
-    planned = looks(policy.evidence, planned_share(m, suite))
+    planned = looks(policy.evidence, planned_share(m, len(suite.items)))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
+def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None, alpha: float) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
     names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
-    judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
+    asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
+    asked_share = asked / len(suite.items)
+    judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
     return Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
-        questions=2 * sum(len(m.plan(item)) for item in suite.items),
+        asked=asked,
+        shortage=shortage(m, suite.items, alpha, trained=trained),
+        questions=2 * round(asked_share * sum(len(m.plan(item)) for item in suite.items)),
         judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,

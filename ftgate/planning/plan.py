@@ -13,12 +13,13 @@ from functools import cache
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
+from ftgate.measurements.estimate import LEAST_BASE
+from ftgate.measurements.shortage import least_items
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.interval import wilson_interval
-from ftgate.stats.power import Outlook, evidence_floor
+from ftgate.stats.power import Outlook
 
 POWER = 0.8
 ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
@@ -47,9 +48,10 @@ class EarlierRun:
 class Workload:
     """What one measurement adds to a run.
 
-    ``rows`` are asked about, ``compared`` of them decide (the tail is a part of its queries). ``units`` is the number
-    of independent units: clusters if there are any, else the compared rows. ``questions`` go to the two models
-    together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an earlier run.
+    Of the ``rows`` of the suite ``compared`` decide (the tail is a part of its queries), and ``asked`` are asked about.
+    ``units`` is the number of independent units: clusters if there are any, else the compared rows. ``questions`` go to
+    the two models together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an
+    earlier run. ``shortage`` says why it can never pass with these rows.
     """
 
     measurement: Measurement
@@ -61,6 +63,8 @@ class Workload:
     seconds: float | None = None
     judge_seconds: float | None = None
     past: EarlierRun | None = None
+    asked: int = 0
+    shortage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ class PowerEstimate:
     ``needed`` is the number of items that decide, ``needed_rows`` that of rows in the suite, for a power of 80 %; None
     if no number reaches it. ``detectable_change`` is the smallest true drop or rise that is blocked with probability
     80 %, or the smallest gain that passes with it. ``saved`` is the share of questions that early stopping saves on
-    average for a good candidate.
+    average for a good candidate. ``shortage`` says why none can pass with these rows, and what to do.
     """
 
     name: str
@@ -102,6 +106,7 @@ class PowerEstimate:
     judge_questions: int
     seconds: float | None
     curve: tuple[PowerPoint, ...]
+    shortage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,7 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         judge_questions=workload.judge_questions,
         seconds=None if None in costs else sum(c for c in costs if c is not None),
         curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
+        shortage=workload.shortage,
     )
 
 
@@ -210,12 +216,9 @@ def _population(past: EarlierRun | None, binary: bool) -> PairedPopulation:
 
 def _minimum_items(workload: Workload, alpha: float) -> float:
     """The smallest number of items with which the measurement can pass."""
-    facts = workload.measurement.power_facts()
-    if facts.change == "ece":
-        return facts.least_items
+    m = workload.measurement
     clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
-    floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
-    return max(floor, facts.least_items, LEAST_GRADED if workload.judge_questions else 2, clusters)
+    return max(least_items(m, alpha, judged=bool(workload.judge_questions)), 2, clusters)
 
 
 def _needed(run: Answered, good: float, start: int) -> int | None:

@@ -83,7 +83,7 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     text += f"{share(p.power)} pass{'' if enough else ', the others are held or blocked'}"
     if not enough:
         text += f"; {_items_needed(p)}"
-    yield text + "."
+    yield f"{p.shortage}." if p.shortage else f"{text}."
     if p.detectable_change is None:
         yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:

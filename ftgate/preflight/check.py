@@ -9,6 +9,7 @@ from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.shortage import shortage
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
@@ -34,6 +35,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
         name=draft.name,
         problems=tuple(problems),
         notes=tuple(checks.notes),
+        warnings=tuple(_shortages(draft)),
         models=checks.facts,
         plan=plan,
         memory=memory,
@@ -177,6 +179,14 @@ class _ModelChecks(CheckState):
             self.refuse(message, "raise engine.max_model_len, lower max_tokens, or remove these rows")
         else:
             self.notes.append(message)
+
+
+def _shortages(draft: JobDraft) -> Iterator[str]:
+    trained, alpha = draft.training is not None, draft.policy.evidence.alpha
+    for m in draft.measurements:
+        reason = m.name in draft.suites and shortage(m, draft.suites[m.name].items, alpha, trained=trained)
+        if reason:
+            yield reason
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:
