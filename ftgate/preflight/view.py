@@ -28,7 +28,7 @@ def preflight_json(result: Preflight) -> str:
 
 
 def print_preflight(result: Preflight, console: Console) -> None:
-    """Print tables of models, data and needs, the plan, notes and warnings. Problems are printed by whoever raises them."""
+    """Print tables of models, data and needs, the plan, notes and warnings. Whoever raises problems prints them."""
     tables = [_models(result.models)] if result.models else []
     tables += [_data(result)] if result.data else []
     tables += [_needs(result.memory, result.disk)] if result.memory else []

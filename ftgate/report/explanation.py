@@ -57,7 +57,7 @@ def limit_of(m: MeasurementReport) -> Number:
 
 def needed_text(m: MeasurementReport) -> str:
     """How much would settle an undecided result, and how much there was."""
-    needed, had = numbers.count(m.needed_n), numbers.count(m.n)
+    needed, had = numbers.count(m.needed_n or 0), numbers.count(m.n)
     if m.rows is None:
         return f"about {needed} items would settle it; this run had {had}"
     return f"about {needed} rows would settle it; this run had {numbers.count(m.rows)}, and {had} of them count"
