@@ -16,6 +16,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, positive_control
 from ftgate.gate.decide import exclude_contaminated, find_overlaps, leave_out_head
 from ftgate.gate.measurement_run import MeasurementRun
+from ftgate.gate.pilot import pilot_control, run_pilot
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import settled
 from ftgate.measurements.tail_map import TailMap
@@ -35,14 +36,15 @@ class Participants:
 
 
 def run_gate(job: Job, participants: Participants) -> Report:
-    """Ask both models the same questions, measure, decide, and report."""
+    """Ask the base a few questions (the pilot), then both models the same ones, measure, decide, and report."""
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
     job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
     models.require([job.base, job.candidate])
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
+    pilots = run_pilot(job.base, models, runs, job.seed)
     ask_base_ahead(job, models, runs)
-    controls = run_controls(job, models, runs)
+    controls = {"pilot": pilot_control(pilots), **run_controls(job, models, runs)}
     for run in runs:
         run.test_judge()
     while due := due_runs(runs, failed_aa(controls)):

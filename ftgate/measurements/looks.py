@@ -94,6 +94,11 @@ def sample(suite: Suite, seed: int) -> tuple[Item, ...]:
     return items_at(Look(1, 1, fraction, 0.5), suite, seed)
 
 
+def pilot_items(suite: Suite, seed: int, count: int) -> tuple[Item, ...]:
+    """Up to ``count`` items: the first of those that every look and control takes."""
+    return items_at(Look(1, 1, min(1.0, count / len(suite.items)), 0.5), suite, seed)
+
+
 def settled(findings: Sequence[Finding]) -> bool:
     """Whether more items cannot change the verdict: something blocks, or everything is decided."""
     return any(f.status is Status.BLOCK for f in findings) or all(f.settled for f in findings)

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ftgate.domain import Item
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_GRADED
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.power import evidence_floor
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why a measurement can never pass and what to do, in rows of its suite. ``total``: it cannot block either."""
+
+    reason: str
+    remedy: str
+    total: bool = False
+
+    def __str__(self) -> str:
+        """Both in one sentence, without a full stop."""
+        return f"{self.reason}; {self.remedy}"
 
 
 def least_items(measurement: Measurement, alpha: float, *, judged: bool) -> int:
@@ -22,28 +36,33 @@ def least_items(measurement: Measurement, alpha: float, *, judged: bool) -> int:
     return max(floor, facts.least_items, LEAST_GRADED if judged and facts.change != "ece" else 1)
 
 
-def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> str | None:
-    """Why the measurement can never pass with ``items`` and what to do, in rows of its suite; None if it can.
+def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> Shortage | None:
+    """Why the measurement can never pass with ``items``; None if it can.
 
     ``items`` are all that it may ask about, ``trained`` says whether the manifest names training data.
     """
-    m, rows = measurement, len(items)
-    least, deciding = least_items(m, alpha, judged=m.judges(items)), m.items_that_decide(items, trained=trained)
+    m, rows, judged = measurement, len(items), measurement.judges(items)
+    least, deciding = least_items(m, alpha, judged=judged), m.items_that_decide(items, trained=trained)
+    if not deciding:
+        reason = f"measurements.{m.name} can neither pass nor block: none of its {rows:,} rows are {m.part}"
+        training = ", or name training_data in the manifest" if m.distances is not None and not trained else ""
+        return Shortage(reason, _remedy(m, f"add rows {m.part}") + training, total=True)
     if deciding < least:
-        graded = " that a judge grades" if least == LEAST_GRADED and m.judges(items) else ""
-        have = f"{rows} rows" if deciding == rows else f"{deciding} of its {rows} rows {m.part}"
-        need = f"at least {least}{graded}"
-        needed_rows = math.ceil(least * rows / deciding) if deciding else None
-        return _sentence(m, f"it has {have}, and a pass needs {need}", rows, needed_rows)
+        have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
+        need = f"at least {least:,}" + (" that a judge grades" if judged and least == LEAST_GRADED else "")
+        needed = math.ceil(least * rows / deciding)
+        more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else f"give it {needed:,} rows"
+        return Shortage(
+            f"measurements.{m.name} can never pass: it has {have}, and a pass needs {need}", _remedy(m, more)
+        )
     names = {item.cluster for item in items if item.cluster}
     clusters = len(names) + sum(not item.cluster for item in items)
     if m.clustered and names and clusters < MIN_CLUSTERS:
-        have = f"its {rows} rows form {clusters} clusters"
-        return _sentence(m, f"{have}, and a pass needs at least {MIN_CLUSTERS}", rows, None, "rows of more clusters")
+        have = f"its {rows:,} rows form {clusters} clusters"
+        reason = f"measurements.{m.name} can never pass: {have}, and a pass needs at least {MIN_CLUSTERS}"
+        return Shortage(reason, "add rows of more clusters")
     return None
 
 
-def _sentence(m: Measurement, why: str, rows: int, needed: int | None, what: str = "rows that decide") -> str:
-    capped = (m.n_max or m.n) == rows
-    more = f"add {what}" if needed is None else f"raise n to {needed:,}" if capped else f"give it {needed:,} rows"
-    return f"measurements.{m.name} can never pass: {why}; {more}{f', or {m.more_rows}' if m.more_rows else ''}"
+def _remedy(m: Measurement, more: str) -> str:
+    return f"{more}, or {m.more_rows}" if m.more_rows else more

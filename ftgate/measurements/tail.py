@@ -109,7 +109,8 @@ class Tail(Measurement):
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:
         """The tagged queries and, with training data, a share of the others."""
         tagged = sum(bool(IN_TAIL.intersection(item.tags)) for item in items)
-        return tagged + (round(self.tail_fraction * (len(items) - tagged)) if trained else 0)
+        others = len(items) - tagged
+        return tagged + (look_size(self.tail_fraction, others) if trained and others else 0)
 
     def share_that_decided(self, details: Mapping[str, Any]) -> float | None:
         """The share of the queries that lay in the tail."""

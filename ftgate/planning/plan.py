@@ -14,6 +14,7 @@ from functools import cache
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_BASE
+from ftgate.measurements.pilot import Pilot
 from ftgate.measurements.shortage import least_items
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
@@ -51,7 +52,7 @@ class Workload:
     Of the ``rows`` of the suite ``compared`` decide (the tail is a part of its queries), and ``asked`` are asked about.
     ``units`` is the number of independent units: clusters if there are any, else the compared rows. ``questions`` go to
     the two models together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an
-    earlier run. ``shortage`` says why it can never pass with these rows.
+    earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the base's first answers do.
     """
 
     measurement: Measurement
@@ -65,6 +66,15 @@ class Workload:
     past: EarlierRun | None = None
     asked: int = 0
     shortage: str | None = None
+    pilot: Pilot | None = None
+
+    @property
+    def assumed_base(self) -> float:
+        """The base's score without an earlier run: that of the pilot, at least half an item from 0 and 1, or 80 %."""
+        if self.pilot is None or self.pilot.base is None:
+            return ASSUMED_BASE
+        half = 0.5 / self.pilot.items
+        return min(max(self.pilot.base, half), 1 - half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,8 @@ class PowerEstimate:
     ``needed`` is the number of items that decide, ``needed_rows`` that of rows in the suite, for a power of 80 %; None
     if no number reaches it. ``detectable_change`` is the smallest true drop or rise that is blocked with probability
     80 %, or the smallest gain that passes with it. ``saved`` is the share of questions that early stopping saves on
-    average for a good candidate. ``shortage`` says why none can pass with these rows, and what to do.
+    average for a good candidate. ``shortage`` says why none can pass with these rows, and what to do. ``pilot``
+    holds the base's first answers, if it was asked.
     """
 
     name: str
@@ -107,6 +118,7 @@ class PowerEstimate:
     seconds: float | None
     curve: tuple[PowerPoint, ...]
     shortage: str | None = None
+    pilot: Pilot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,7 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         seconds=None if None in costs else sum(c for c in costs if c is not None),
         curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
         shortage=workload.shortage,
+        pilot=workload.pilot,
     )
 
 
@@ -185,7 +198,7 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
         rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error)
         return _Simulation(rise, "ECE increase", limit, 0.0)
     binary = not workload.judge_questions and workload.units == workload.compared
-    population = _population(past, binary)
+    population = _population(past, binary, workload.assumed_base)
     floor = past.floor if past is not None else 0.0
     if facts.change == "gain":
         good = max(population.gain, 0.0) if population.learned else 0.0
@@ -208,9 +221,9 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
     return _Simulation(dropped, "drop", limit, 0.0, population.base, population.phi, dropped.items(0.0, POWER))
 
 
-def _population(past: EarlierRun | None, binary: bool) -> PairedPopulation:
+def _population(past: EarlierRun | None, binary: bool, assumed_base: float) -> PairedPopulation:
     if past is None or past.base is None or past.candidate is None or len(past.base) < 2:
-        return PairedPopulation.assumed(ASSUMED_BASE, ASSUMED_PHI)
+        return PairedPopulation.assumed(assumed_base, ASSUMED_PHI)
     return PairedPopulation.learned_from(past.base, past.candidate, binary=binary)
 
 

@@ -28,6 +28,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """Everything that can be checked about a run before any weights are loaded."""
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
+    checks.check_rows()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
@@ -35,7 +36,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
         name=draft.name,
         problems=tuple(problems),
         notes=tuple(checks.notes),
-        warnings=tuple(_shortages(draft)),
+        warnings=tuple(checks.warnings),
         models=checks.facts,
         plan=plan,
         memory=memory,
@@ -59,6 +60,7 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
+        self.warnings: list[str] = []
         for role, model in (("base", draft.base), ("candidate", draft.candidate), ("judge", draft.judge)):
             if model is not None:
                 with draft.problems.noted():
@@ -144,6 +146,18 @@ class _ModelChecks(CheckState):
                 f"base and {candidate.reference} differ in vocabulary size: {base_size} and {candidate_size}"
             )
 
+    def check_rows(self) -> None:
+        """Refuse a measurement that no row decides, and warn of one that can never pass with its rows."""
+        draft = self.draft
+        for m in draft.measurements:
+            if m.name not in draft.suites:
+                continue
+            lacking = shortage(m, draft.suites[m.name].items, draft.policy.evidence.alpha, trained=draft.trained)
+            if lacking is not None and lacking.total:
+                self.refuse(lacking.reason, lacking.remedy)
+            elif lacking is not None:
+                self.warnings.append(str(lacking))
+
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model with a tokenizer of its own."""
         models = {"base": self.draft.base, "candidate": self.draft.candidate}
@@ -179,14 +193,6 @@ class _ModelChecks(CheckState):
             self.refuse(message, "raise engine.max_model_len, lower max_tokens, or remove these rows")
         else:
             self.notes.append(message)
-
-
-def _shortages(draft: JobDraft) -> Iterator[str]:
-    trained, alpha = draft.training is not None, draft.policy.evidence.alpha
-    for m in draft.measurements:
-        reason = m.name in draft.suites and shortage(m, draft.suites[m.name].items, alpha, trained=trained)
-        if reason:
-            yield reason
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:

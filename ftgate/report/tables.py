@@ -11,6 +11,7 @@ from ftgate.report.explanation import needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
+    "pilot": "Pilot: the base's first answers show that the suite can decide",
     "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
     "a_a": "A/A test: the base against itself shows no change",
     "positive_control": "Positive control: a corrupted base is blocked",
