@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ftgate.domain import Answer, Pair
+from ftgate.domain import Answer, FloatArray, Pair
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_BASE, mean
 from ftgate.scoring.rules import failure_of
@@ -98,7 +98,7 @@ def _about_letters(answers: Sequence[Answer]) -> Iterator[str]:
         )
 
 
-def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: Sequence[float]) -> Iterator[str]:
+def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> Iterator[str]:
     """Answers that are cut, empty, or right but rejected."""
     texts = [(pair, score) for pair, score in zip(pairs, scores, strict=True) if not pair.base[0].option_logprobs]
     n = len(texts)

@@ -56,8 +56,9 @@ def plan_run(
 ) -> Plan:
     """Read policy, suites and, if given, manifest and earlier run, and estimate the power of a run.
 
-    Loads no model; ``pilots`` hold the base's first answers by measurement, if it was asked; the resolver from ``resolvers`` fetches remote suites. Raises ConfigurationError (or DatasetError)
-    naming what is wrong, where, and what to do, and DownloadError if fetching fails.
+    Loads no model; the resolver from ``resolvers`` fetches remote suites. ``pilots`` hold the base's first answers by
+    measurement, if it was asked. Raises ConfigurationError (or DatasetError) naming what is wrong, where, and what to
+    do, and DownloadError if fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")

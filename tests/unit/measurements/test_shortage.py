@@ -17,7 +17,9 @@ CHOSEN = items(300, [("tail",)] * 300)
 
 
 def of(measurement: Measurement, rows: tuple[Item, ...], *, trained: bool = True) -> str | None:
-    return shortage(measurement, rows, 0.05, trained=trained)
+    lacking = shortage(measurement, rows, 0.05, trained=trained)
+    assert lacking is None or not lacking.total
+    return None if lacking is None else str(lacking)
 
 
 def test_the_documented_tail_can_pass() -> None:
@@ -35,7 +37,16 @@ def test_too_few_rows_in_the_tail_are_named_in_rows_of_the_file() -> None:
         "measurements.tail can never pass: it has 18 of its 90 rows in the tail, and a pass needs at least 19; give it "
         "95 rows, or take the suite from `ftgate tail build`, whose rows all count as tail"
     )
-    assert "; add rows that decide, or take" in str(of(Tail(dataset="x"), items(300), trained=False))
+
+
+def test_a_tail_without_a_single_row_can_neither_pass_nor_block() -> None:
+    lacking = shortage(Tail(dataset="x"), items(300), 0.05, trained=False)
+    assert lacking is not None
+    assert lacking.total
+    assert str(lacking) == (
+        "measurements.tail can neither pass nor block: none of its 300 rows are in the tail; add rows in the tail, or "
+        "take the suite from `ftgate tail build`, whose rows all count as tail, or name training_data in the manifest"
+    )
 
 
 @pytest.mark.parametrize(
