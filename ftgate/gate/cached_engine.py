@@ -82,18 +82,11 @@ class CachedEngine:
         engine = self.loaded()
         keys, asks = list(missing), list(missing.values())
         answered: dict[str, Answer] = {}
-        unsaved: list[tuple[str, Model, Question, Answer]] = []
         with self.progress.phase(phase, len(asks)) as advance:
-            try:
-                for index, answer in engine.ask(asks):
-                    answered[keys[index]] = answer
-                    unsaved.append((keys[index], asks[index].model, asks[index].question, answer))
-                    if len(unsaved) >= 64:
-                        self.journal.add_answers(unsaved)
-                        unsaved.clear()
-                    advance(1)
-            finally:  # keep the answers so far, whatever stopped the engine
-                self.journal.add_answers(unsaved)
+            for index, answer in engine.ask(asks):
+                answered[keys[index]] = answer
+                self.journal.add_answers([(keys[index], asks[index].model, asks[index].question, answer)])
+                advance(1)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])
         return answered
 
