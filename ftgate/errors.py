@@ -88,7 +88,7 @@ class ControlError(FtgateError):
 
 
 class StoreError(FtgateError):
-    """The journal of answers cannot be read or belongs to another run. Exit code 3."""
+    """A file of a run cannot be read or written: the journal, a report, a file system. Exit code 3."""
 
 
 class PublishError(FtgateError):

@@ -25,6 +25,9 @@ from ftgate.report.render import write_rendered
 from ftgate.report.schema import Report, write_report
 from ftgate.report.statement import write_statement
 
+RESULTS = ("report.json", "comment.md", "report.html", "statement.json")
+"""The files that state a verdict."""
+
 
 def evaluate(
     job: Job,
@@ -50,6 +53,7 @@ def evaluate(
             engine = open_engine(job.policy.engine, out / "engine.log")
             stack.callback(engine.close)
         journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=[d / "answers.jsonl" for d in reuse]))
+        _remove_results(out)
         if judge_engine is None and job.judge is not None and job.policy.judge is not None:
             log = out / "judge-engine.log"
             judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
@@ -109,6 +113,12 @@ def _refuse_to_embed(kind: str) -> Embedder:
         f"the distances of the tail ({kind}) are not in the journal",
         hint="the run was cut short, or the policy now measures distance differently: run `ftgate run` again",
     )
+
+
+def _remove_results(out: Path) -> None:
+    """Remove an earlier run's verdict: should this run fail, nobody may take that one for its result."""
+    for name in RESULTS:
+        (out / name).unlink(missing_ok=True)
 
 
 def _write(report: Report, out: Path) -> Report:

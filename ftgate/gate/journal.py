@@ -21,6 +21,7 @@ from typing import Any
 
 from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
+from ftgate.files import remedy_for
 from ftgate.jobs.journal_lines import HEADER, encode, read_lines
 
 NOT_A_NUMBER = "not a number"
@@ -148,8 +149,7 @@ class Journal:
         except OSError as error:
             self._cut_back()
             raise StoreError(
-                f"cannot write {self.path}: {error.strerror}",
-                hint="free some disk space and run again: answers so far are kept",
+                f"cannot write {self.path} ({len(lines):,} bytes): {error.strerror}", hint=remedy_for(error)
             ) from None
         self._length += written
         for record in records:

@@ -26,7 +26,7 @@ def question(text: str, **more: object) -> Question:
 
 
 def entry(text: str, answer: Answer) -> tuple[str, Model, Question, Answer]:
-    asked = question(text)
+    asked = question(text, options=tuple("ABCD"[: len(answer.option_logprobs)]))
     return answer_key(MODEL, asked, INFO), MODEL, asked, answer
 
 
@@ -101,7 +101,6 @@ def test_a_flipped_bit_is_noticed_or_costs_the_last_line_alone(
         entry("with options", Answer(option_logprobs=(-0.5, -1.5))),
         entry("text", Answer(text="a \r\n line break", finish="length", tokens=9)),
     ]
-    entries[0] = (entries[0][0], MODEL, question("with options", options=("A", "B")), entries[0][3])
     with Journal(path) as journal:
         journal.add_answers(entries)
         journal.add_scores("target", ["a"], [(1.0, 0.25)])
@@ -147,9 +146,8 @@ def test_a_line_with_a_checksum_still_has_to_be_a_record(tmp_path: Path, record:
 )
 def test_log_probabilities_have_to_fit_the_question(tmp_path: Path, option_logprobs: list, problem: str) -> None:
     path = tmp_path / "answers.jsonl"
-    asked = question("a", options=("A", "B"))
     with Journal(path) as journal:
-        journal.add_answers([(answer_key(MODEL, asked, INFO), MODEL, asked, Answer(option_logprobs=(-1.0, -2.0)))])
+        journal.add_answers([entry("a", Answer(option_logprobs=(-1.0, -2.0)))])
     header, line = path.read_bytes().splitlines(keepends=True)
     record = json.loads(line)
     del record["sha256"]
