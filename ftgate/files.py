@@ -1,9 +1,12 @@
-"""Writing files whole, and what to do when the operating system refuses."""
+"""Files: writing them whole, noticing that one changed, and what to do when the operating system refuses."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from ftgate.errors import StoreError
@@ -28,6 +31,10 @@ REMEDIES = {
     errno.ELOOP: "links lead in a circle: replace them by the file",
 }
 """What to do about an error of the operating system, by its number."""
+Stamp = tuple[int, ...]
+"""Size in bytes, mtime and ctime in nanoseconds, and inode; empty for anything but a regular file."""
+CLOCK_TICK = 0.05
+"""Seconds. The clock of a file system stands still for up to some milliseconds between two ticks."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -56,3 +63,29 @@ def operating_system_error(error: OSError) -> StoreError:
     names = [os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
     reason = error.strerror or str(error) or type(error).__name__
     return StoreError(f"{' -> '.join(names)}: {reason}" if names else reason, hint=remedy_for(error))
+
+
+def file_stamp(path: Path) -> Stamp:
+    """The stamp of a file, links not followed.
+
+    Tools that copy files can set mtime back; ctime is set by the operating system alone.
+    """
+    try:
+        status = path.lstat()
+    except OSError:
+        return ()
+    is_regular = stat.S_ISREG(status.st_mode)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) if is_regular else ()
+
+
+def settled_stamps(paths: Iterable[Path]) -> list[Stamp]:
+    """The stamps of what ``paths`` lead to, to be taken before the files are hashed.
+
+    Waits until the newest is older than a tick of the clock: without that, a change right after the hashing could leave
+    the same stamp.
+    """
+    stamps = [file_stamp(path.resolve()) for path in paths]
+    newest = max((stamp[2] for stamp in stamps if stamp), default=0)
+    if 0 <= (age := time.time() - newest / 1e9) < CLOCK_TICK:
+        time.sleep(CLOCK_TICK - age)
+    return stamps

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.domain import EngineInfo
 from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
 from ftgate.engines.registry import open_engine, open_judge
@@ -19,6 +18,7 @@ from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
 from ftgate.jobs.saved import load_saved_job, save_job
+from ftgate.jobs.unchanged import discarding_what_changed_files_gave, require_unchanged
 from ftgate.models.merge import merged_model
 from ftgate.progress import Progress
 from ftgate.report.render import write_rendered
@@ -46,7 +46,11 @@ def evaluate(
     _make_folder(out)
     if job.candidate.merge:
         with progress.phase("merge adapter", None):
-            candidate = merged_model(job.candidate, open_cache(job.policy.artifacts), out / "merge.log", progress.note)
+            cache = open_cache(job.policy.artifacts)
+            unmerged = job
+            candidate = merged_model(
+                job.candidate, cache, out / "merge.log", progress.note, lambda: require_unchanged(unmerged)
+            )
         job = replace(job, candidate=candidate)
     with ExitStack() as stack:
         if engine is None:
@@ -60,13 +64,23 @@ def evaluate(
             stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
         save_job(job, engine.info(), judge_info, out)
+
+        def verify() -> None:
+            require_unchanged(job)
+
+        def embedder(kind: str) -> Embedder:
+            opened = open_embedder(kind, job.base, job.encoder)
+            verify()  # vectors are kept for other runs too
+            return opened
+
         participants = Participants(
-            models=CachedEngine(engine, engine.info(), journal, progress),
-            judge=_judge(judge_engine, judge_info, journal, progress),
-            open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
+            models=CachedEngine(engine, engine.info(), journal, progress, verify),
+            judge=CachedEngine(judge_engine, judge_info, journal, progress, verify) if judge_info else None,
+            open_embedder=embedder,
             vectors=_vector_folder(job, out),
         )
-        report = run_gate(job, participants)
+        with discarding_what_changed_files_gave(job, journal.discard):
+            report = run_gate(job, participants)
     return _write(report, out)
 
 
@@ -76,7 +90,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
     with Journal(directory / "answers.jsonl") as journal:
         participants = Participants(
             models=CachedEngine(None, info, journal, progress),
-            judge=_judge(None, judge_info, journal, progress),
+            judge=CachedEngine(None, judge_info, journal, progress) if judge_info else None,
             open_embedder=_refuse_to_embed,
             vectors=directory,
         )
@@ -92,10 +106,6 @@ def _make_folder(out: Path) -> None:
         raise ConfigurationError(
             f"--out {out}: cannot create the folder: {error.strerror}", hint="choose another folder"
         ) from None
-
-
-def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> CachedEngine | None:
-    return CachedEngine(engine, info, journal, progress) if info is not None else None
 
 
 def _vector_folder(job: Job, out: Path) -> Path:

@@ -78,6 +78,7 @@ class Journal:
             self._cut_back()
             if not self._length:
                 self._append([HEADER])
+            self._length_before = self._length
         except BaseException:
             self.close()
             raise
@@ -100,6 +101,11 @@ class Journal:
         """Close the file and release its lock."""
         with suppress(OSError):  # a full disk was reported when it was written to
             self._file.close()
+
+    def discard(self) -> None:
+        """Remove everything that was appended since the journal was opened."""
+        self._length = self._length_before
+        self._cut_back()
 
     def sync(self) -> None:
         """Have the disk keep everything so far, in case the machine loses power."""
