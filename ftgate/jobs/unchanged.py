@@ -60,7 +60,7 @@ def _changed_data(files: Iterable[tuple[str, TrainingData | None]]) -> Iterator[
 
 
 def changed_files(folder: Path, stamps: Mapping[str, Stamp]) -> list[str]:
-    """The files below ``folder`` that are no longer as ``stamps`` say: changed, gone or new, in order of their names."""
+    """The files below ``folder`` that are not as ``stamps`` say: changed, gone or new, in order of their names."""
     if not stamps:
         return []
     now = {
