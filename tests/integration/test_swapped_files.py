@@ -51,17 +51,26 @@ class MeddledEngine(ScriptedEngine):
                 self._at("among the answers")
 
 
+def written_over(folder: Path, write: Callable[[Path], object]) -> None:
+    """As a trainer does that saves again into the same folder."""
+    other = folder.with_name("just written")
+    write(other)
+    for path in other.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    shutil.rmtree(other)
+
+
 def other_adapter(job: Job) -> None:
-    write_adapter(job.candidate.path, seed=9)
+    written_over(job.candidate.path, lambda folder: write_adapter(folder, seed=9))
 
 
 def other_base(job: Job) -> None:
-    write_full(job.base.path, 9)
+    written_over(job.base.path, lambda folder: write_full(folder, 9))
 
 
 def other_judge(job: Job) -> None:
     assert job.judge is not None
-    write_full(job.judge.path, 9)
+    written_over(job.judge.path, lambda folder: write_full(folder, 9))
 
 
 def other_training_data(job: Job) -> None:
