@@ -26,8 +26,8 @@ class EceRise:
     """The rise of the calibration error, from one set of simulated runs of two calibrated models.
 
     Their errors shrink with the square root of the number of items; ``known`` is the standard error that an earlier run
-    found, and its number of items. Looks are taken to err all in the same direction, which finds a little less saving
-    than there is.
+    found, and its number of items; ``pass_factor`` is how many times wider the interval is on the side of a pass. Looks
+    are taken to err all in the same direction, which finds a little less saving than there is.
     """
 
     limit: float
@@ -36,6 +36,7 @@ class EceRise:
     least: int
     seed: int
     known: tuple[float, int] | None = None
+    pass_factor: float = PASS_FACTOR
 
     @property
     def farthest(self) -> float:
@@ -49,7 +50,7 @@ class EceRise:
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
             size = look_size(fraction, n)
             noise = self._scale() / math.sqrt(size)
-            high = change + noise * (rise + PASS_FACTOR * bound * error)
+            high = change + noise * (rise + self.pass_factor * bound * error)
             gap_high = change + noise * (gap + bound * gap_error)
             passes = (np.maximum(high, gap_high) < self.limit) & (size >= self.least)
             blocks = change + noise * (rise - bound * error) > self.limit
