@@ -43,10 +43,10 @@ class JudgeSettings(EndpointSettings):
             {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
         )
         fields = type(self).model_fields
-        strange = sorted(name for name in own if getattr(self, name) != fields[name].default)
-        if strange:
+        misplaced = sorted(name for name in own if getattr(self, name) != fields[name].default)
+        if misplaced:
             kind = "local weights (source)" if self.endpoint is not None else "an endpoint"
-            raise ValueError(f"{', '.join(strange)}: only for {kind}")
+            raise ValueError(f"{', '.join(misplaced)}: only for {kind}")
         return self
 
     def identity(self) -> dict[str, Any]:
