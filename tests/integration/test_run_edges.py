@@ -86,13 +86,13 @@ def test_a_suite_with_choices_may_be_answered_in_free_form(world: World) -> None
     assert report.verdict == "allow", report.reasons
 
 
-def test_a_collapse_that_cannot_reach_the_limit_is_not_passed(world: World) -> None:
-    """With so high a limit there is no positive control, and from 0.1 nothing can fall by 0.25."""
+def test_a_collapse_from_a_low_base_is_blocked(world: World) -> None:
+    """With so high a limit there is no positive control, and from 0.1 no score can fall by 25 points: by all of it."""
     world.policy["measurements"]["forgetting"] |= {"scorer": "exact", "warn_drop": 0.25, "block_drop": 0.25}
     world.save()
     report = gate(world, script(Player(target=0.9, forgetting=0.0), base=Player(forgetting=0.1)))
-    assert report.measurements["forgetting"].status == "inconclusive"
-    assert "losing all" in report.measurements["forgetting"].reason
+    assert report.measurements["forgetting"].status == "block"
+    assert report.measurements["forgetting"].unit == "relative drop"
 
 
 def failing(model: Model, question: Question) -> Answer:
