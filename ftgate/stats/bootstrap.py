@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from ftgate.stats import checks
 from ftgate.stats.checks import FloatArray
 from ftgate.stats.interval import Interval
-from ftgate.stats.resampling import FARTHEST, Resampled, Search, sums_by_cluster
+from ftgate.stats.resampling import FARTHEST, Resampled, BoundSearch, sums_by_cluster
 
 MIN_CLUSTERS = 30
 """With fewer clusters the bootstrap of clusters is too short-tailed to carry a pass."""
@@ -73,7 +73,7 @@ class Bootstrapped:
     def p_above(self, change: float) -> float:
         """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out.
 
-        At most alpha exactly when the lower bound at alpha is above ``change`` (see :class:`Search`).
+        At most alpha exactly when the lower bound at alpha is above ``change`` (see :class:`BoundSearch`).
         """
         return self._p_below(-change) if self.sign < 0 else self._p_above(change)
 
@@ -89,15 +89,17 @@ class Bootstrapped:
             return 1.0
         return self._p_above(self._mirrored(t)) if self.even else self._upwards(self.resampled).p_value(t)
 
-    def _downwards(self, resampled: Resampled) -> Search:
+    def _downwards(self, resampled: Resampled) -> BoundSearch:
         def level(t: float) -> float:
             straight = resampled.level_above(t)
             return (straight + resampled.level_below(self._mirrored(t))) / 2 if self.even else straight
 
-        return Search(level, self.sign * self.estimate, -1 / math.sqrt(resampled.size), self.lowest)
+        return BoundSearch(level, self.sign * self.estimate, -1 / math.sqrt(resampled.size), self.lowest)
 
-    def _upwards(self, resampled: Resampled) -> Search:
-        return Search(resampled.level_below, self.sign * self.estimate, 1 / math.sqrt(resampled.size), self.highest)
+    def _upwards(self, resampled: Resampled) -> BoundSearch:
+        return BoundSearch(
+            resampled.level_below, self.sign * self.estimate, 1 / math.sqrt(resampled.size), self.highest
+        )
 
     def _mirrored(self, t: float) -> float:
         """What ``t`` is after swapping the models."""

@@ -84,7 +84,7 @@ class Resampled:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class BoundSearch:
     """The way from an estimate to a bound: outwards in steps that double, until ``level`` says no more than alpha.
 
     ``level`` gives the p of a value, ``step`` is signed and first goes to ``start + step``, ``limit`` is the last value
