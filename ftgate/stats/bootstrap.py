@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from ftgate.stats import checks
 from ftgate.stats.checks import FloatArray
 from ftgate.stats.interval import Interval
-from ftgate.stats.resampling import FARTHEST, Resampled, BoundSearch, sums_by_cluster
+from ftgate.stats.resampling import FARTHEST, BoundSearch, Resampled, sums_by_cluster
 
 MIN_CLUSTERS = 30
 """With fewer clusters the bootstrap of clusters is too short-tailed to carry a pass."""
