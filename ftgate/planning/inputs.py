@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -143,9 +143,12 @@ def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: Measu
 def _earlier_run(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> EarlierRun | None:
-    error = earlier_result.details.get("standard_error")
+    error, factor = (earlier_result.details.get(key) for key in ("standard_error", "pass_factor"))
     if m.power_facts().change == "ece":
-        return EarlierRun(earlier_result.n, rise_error=float(error)) if error and earlier_result.n else None
+        if not error or not earlier_result.n:
+            return None
+        earlier_run = EarlierRun(earlier_result.n, rise_error=float(error))
+        return replace(earlier_run, pass_factor=float(factor)) if factor else earlier_run
     base, candidate = _scores(m, suite, clustered, earlier, earlier_result)
     if len(base) < 2:
         return None
