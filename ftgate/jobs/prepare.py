@@ -140,13 +140,8 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-<<<<<<< HEAD
     draft = JobDraft(manifest.name, policy, measurements, problems, trained=manifest.training_data is not None)
-    draft.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
-=======
-    draft = JobDraft(manifest.name, policy, measurements, problems)
     draft.manifest_sha256 = manifest_sha256
->>>>>>> main
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
