@@ -71,8 +71,8 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
     if base is None:
         return
     score = f"the base scores {100 * base:.0f} % on {n} items"
-    if facts.change == "gain" and facts.limit >= 0 and base >= 1 - LITTLE_ROOM:
-        yield f"{score}, which leaves hardly any room for a gain: use a harder suite"
+    if facts.change == "gain" and facts.limit >= 0 and base >= 1 - facts.limit - LITTLE_ROOM:
+        yield f"{score}, which leaves hardly any room for a gain above {100 * facts.limit:g} points: use a harder suite"
     if facts.change != "drop":
         return
     chosen = [i for i, pair in enumerate(pairs) if m.scored_by(pair.item) == "choice"]

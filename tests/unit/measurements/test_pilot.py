@@ -70,10 +70,11 @@ def test_a_base_near_zero_has_too_little_to_lose(right: int, warned: bool) -> No
 def test_a_base_near_one_leaves_no_room_for_a_gain_and_one_near_zero_does() -> None:
     gain = Target(dataset="x", scorer="exact")
     assert piloted(gain, mixed(19)).warnings == (
-        "the base scores 95 % on 20 items, which leaves hardly any room for a gain: use a harder suite",
+        "the base scores 95 % on 20 items, which leaves hardly any room for a gain above 0 points: use a harder suite",
     )
     assert piloted(gain, mixed(18)).warnings == piloted(gain, mixed(0)).warnings == ()
     assert piloted(Target(dataset="x", scorer="exact", min_gain=-0.02), mixed(20)).warnings == ()
+    assert "a gain above 30 points" in piloted(Target(dataset="x", scorer="exact", min_gain=0.3), mixed(13)).warnings[0]
 
 
 @pytest.mark.parametrize(("right", "warned"), [(2, True), (6, True), (7, False), (15, False)])
