@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.contamination import Index, Match, index, segments, words
+from ftgate.contamination import Index, Match, SharedText, index, segments, words
 
 
 def counted(n: int, prefix: str = "w") -> str:
@@ -19,7 +19,8 @@ def counted(n: int, prefix: str = "w") -> str:
 def found(
     prompts: Sequence[str], rows: Sequence[str], answers: Sequence[str | None] = ()
 ) -> tuple[dict[int, Match], dict[int, Match]]:
-    index = Index(prompts, answers)
+    shared = SharedText.find([[text] for text in dict.fromkeys((*rows, *prompts))])
+    index = Index(prompts, answers, shared)
     for line, row in enumerate(rows, 1):
         index.add(line, (row,), (row,))
     return index.matches()
