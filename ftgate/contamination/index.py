@@ -18,8 +18,8 @@ from ftgate.contamination.vocabulary import Vocabulary
 
 LONG_NGRAM, SHORT_NGRAM = 13, 8
 """Words per n-gram: texts shorter than LONG_NGRAM words use SHORT_NGRAM; even shorter ones match as a whole only."""
-MIN_REST = 3
-"""Words outside the shared text from which equal ones are evidence; fewer are a label or an option."""
+MIN_REST, MIN_EMBEDDED_REST = 3, 5
+"""Words outside the shared text from which equal ones are evidence: as a whole turn, and whole in a longer text."""
 BATCH_WORDS = 500_000
 """Words compared at once: 50 MB."""
 WHOLE, WITHOUT_SHARED = "whole prompt", "whole prompt without shared text"
@@ -69,13 +69,15 @@ class Index:
         self._lengths = {len(text) for text in texts}
         self._whole_matches: dict[int, Match] = {}
         self._embedded_matches: dict[int, int] = {}
-        self._long_prompts = list(dict.fromkeys(tuple(text) for text in texts if len(text) > _ngram_size(text)))
-        starts = {text[: _ngram_size(text)] for text in self._long_prompts}
-        self._wholes = NgramTable(sorted(starts), self._vocabulary, self._long_prompts)
         self._sources = self._outside_shared(texts, is_answer=False) + self._outside_shared(
             answer_texts, is_answer=True
         )
         prompt_words = {source.item: source.words for source in self._sources if not source.is_answer}
+        self._long_prompts = list(
+            dict.fromkeys(tuple(text) for i, text in enumerate(texts) if _tells_anywhere(text, prompt_words[i]))
+        )
+        starts = {text[: _ngram_size(text)] for text in self._long_prompts}
+        self._wholes = NgramTable(sorted(starts), self._vocabulary, self._long_prompts)
         self._rest_by_text = _by_text({i: rest for i, rest in prompt_words.items() if len(rest) >= MIN_REST})
         grams: dict[tuple[str, ...], _Gram] = defaultdict(_Gram)
         for number, source in enumerate(self._sources):
@@ -184,6 +186,16 @@ class Index:
 def row_text(turns: Sequence[str], texts: Iterable[str]) -> str:
     """What tells rows apart: what the user said, or all of the row's texts if that is unknown."""
     return "\n".join(turns) or "\n".join(texts)
+
+
+def _tells_anywhere(text_words: Sequence[str], rest: Sequence[str]) -> bool:
+    """Whether a prompt that stands whole in a longer text is evidence, even if each of its n-grams is common.
+
+    One n-gram could be any phrase, and with a word or two outside the shared text it could be the beginning of others.
+    """
+    if 0 < len(rest) < len(text_words):
+        return len(text_words) >= SHORT_NGRAM and len(rest) >= MIN_EMBEDDED_REST
+    return len(text_words) > _ngram_size(text_words)
 
 
 def _ends_in_common(source: _Source, rest: Words, text: int) -> tuple[int, int]:

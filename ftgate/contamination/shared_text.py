@@ -68,8 +68,8 @@ class SharedText:
     def mask(self, codes: Words) -> NDArray[np.bool_]:
         """Which words are shared text, shape (n,); texts stand one after the other, each between its marks.
 
-        Shared are whole phrases, in which each word fixes the next, and what lies between two of them in shared
-        n-grams. What only many messages begin with ("how do I") stays: no phrase ends in it.
+        Shared are whole phrases, in which each word fixes the next, and what lies in shared n-grams between two of
+        them or between one and an end of the text. What many messages only begin with ("how do I") stays.
         """
         masked = np.zeros(len(codes), dtype=np.bool_)
         position, frequent = look_up(windows(codes, WINDOW), self.hashes)
@@ -84,6 +84,7 @@ class SharedText:
         for k in range(WINDOW):
             covered[at + k] = True
             fixed[phrase + k] = True
+        fixed |= covered & ((codes == word_code(BEGIN)) | (codes == word_code(END)))
         return _between(fixed, covered)
 
 
