@@ -45,9 +45,9 @@ class SharedText:
         for row, texts in enumerate(rows):
             for text in dict.fromkeys(texts):
                 padded = [BEGIN] * (WINDOW - 1) + _sampled(words_of(text)) + [END] * (WINDOW - 1)
-                numbers.append(np.array([ids.setdefault(word, len(ids)) for word in padded], dtype=np.int32))
-                owners.append(np.full(len(padded), row, dtype=np.int32))
-        number, owner = np.concatenate(numbers).astype(np.int64), np.concatenate(owners)
+                numbers.append(np.array([ids.setdefault(word, len(ids)) for word in padded], dtype=np.int64))
+                owners.append(np.full(len(padded), row, dtype=np.int64))
+        number, owner = np.concatenate(numbers), np.concatenate(owners)
         codes = np.array(list(map(word_code, ids)), dtype=np.uint64)[number]
         grams, first, counts = _row_counts(windows(codes, WINDOW), owner)
         frequent = counts > MAX_ROWS
@@ -106,7 +106,7 @@ def _between(fixed: NDArray[np.bool_], covered: NDArray[np.bool_]) -> NDArray[np
     return fixed | (np.cumsum(change[:-1]) > 0)
 
 
-def _row_counts(grams: Words, owner: NDArray[np.int32]) -> tuple[Words, NDArray[np.int64], NDArray[np.int64]]:
+def _row_counts(grams: Words, owner: NDArray[np.int64]) -> tuple[Words, NDArray[np.int64], NDArray[np.int64]]:
     """The different grams, where each stands first, and the number of rows that contain it; those across texts too."""
     order = np.argsort(grams, kind="stable")
     ordered, rows = grams[order], owner[order]

@@ -27,7 +27,7 @@ LONG = (
     "Last Tuesday I paid for two train tickets to Vienna with the blue card, and this morning the app shows the amount "
     "twice although the clerk swore that the first attempt had failed and nothing would be taken from my account."
 )
-OBJECTS = tuple("card loan limit address branch rate statement phone fee cheque transfer app".split())
+OBJECTS = ("card", "loan", "limit", "address", "branch", "rate", "bill", "phone", "fee", "cheque", "transfer", "app")
 MESSAGES = tuple(
     f"{start} {thing} number {i}?"
     for i, start in enumerate(("Where is my", "Why has the", "Can I close this"))
