@@ -26,7 +26,7 @@ WHOLE, WITHOUT_SHARED = "whole prompt", "whole prompt without shared text"
 
 
 @dataclass(slots=True)
-class _Source:
+class _IndexedText:
     """An item's prompt or answer outside the shared text: its words, their numbers, and whether an end was masked."""
 
     item: int
@@ -90,7 +90,7 @@ class Index:
         self._near = NearDuplicates([frozenset(prompt_words[i]) for i in range(len(texts))])
         self._batch = Batch(self._vocabulary)
 
-    def _outside_shared(self, texts: Sequence[list[str]], *, is_answer: bool) -> list[_Source]:
+    def _outside_shared(self, texts: Sequence[list[str]], *, is_answer: bool) -> list[_IndexedText]:
         if not texts:
             return []
         batch = Batch(self._vocabulary)
@@ -98,7 +98,9 @@ class Index:
             batch.add(0, 0, text_words, is_turn=True)
         _, rest, kept = batch.words(self._shared)
         return [
-            _Source(i, is_answer, batch.kept_words(i, kept), rest.text(i), bool(rest.opens[i]), bool(rest.closes[i]))
+            _IndexedText(
+                i, is_answer, batch.kept_words(i, kept), rest.text(i), bool(rest.opens[i]), bool(rest.closes[i])
+            )
             for i in range(len(texts))
         ]
 
@@ -198,7 +200,7 @@ def _tells_anywhere(text_words: Sequence[str], rest: Sequence[str]) -> bool:
     return len(text_words) > _ngram_size(text_words)
 
 
-def _ends_in_common(source: _Source, rest: Words, text: int) -> tuple[int, int]:
+def _ends_in_common(source: _IndexedText, rest: Words, text: int) -> tuple[int, int]:
     """How many words both texts begin with and end with that may be an instruction, and not the message itself.
 
     None may where shared text was masked before or after them, nor if they are nearly all of one text.

@@ -48,8 +48,8 @@ class NgramTable:
         last_gap = np.maximum.accumulate(np.where(words.ids == 0, positions, -1)) if len(positions) else positions
         for size, (hashes, table_positions) in self.sizes.items():
             first = np.flatnonzero(positions - last_gap >= size) - size + 1
-            found, hit = look_up(hash_rows([words.codes[first + k] for k in range(size)]), hashes)
-            hits.append((table_positions[found], first[hit]))
+            position, hit = look_up(hash_rows([words.codes[first + k] for k in range(size)]), hashes)
+            hits.append((table_positions[position], first[hit]))
         return hits
 
     def whole_matches(self, words: Words) -> Iterator[tuple[int, int]]:
@@ -65,8 +65,8 @@ class NgramTable:
                 return
             if k + 1 in self.wholes:
                 hashes, positions = self.wholes[k + 1]
-                found, hit = look_up(total, hashes)
-                yield from zip(positions[found].tolist(), words.texts_at(first[hit]).tolist(), strict=True)
+                position, hit = look_up(total, hashes)
+                yield from zip(positions[position].tolist(), words.texts_at(first[hit]).tolist(), strict=True)
 
 
 @dataclass(frozen=True, slots=True)
