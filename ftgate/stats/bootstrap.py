@@ -220,5 +220,7 @@ def _clustering(units: int, clusters: Sequence[Hashable] | None) -> tuple[str | 
     effective = effective_clusters(clusters)
     if effective >= MIN_CLUSTERS:
         return None, effective / units
-    count = f"{units} clusters are" if round(effective) == units else f"{units} clusters count as {effective:.0f}, which is"
+    count = (
+        f"{units} clusters are" if round(effective) == units else f"{units} clusters count as {effective:.0f}, which is"
+    )
     return f"{count} too few to resample: at least {MIN_CLUSTERS} are needed", effective / units
