@@ -11,6 +11,7 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_GRADED
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.power import evidence_floor
+from ftgate.stats.resampling import effective_clusters
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +56,10 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
         return Shortage(
             f"measurements.{m.name} can never pass: it has {have}, and a pass needs {need}", _remedy(m, more)
         )
-    names = {item.cluster for item in items if item.cluster}
-    clusters = len(names) + sum(not item.cluster for item in items)
-    if m.clustered and names and clusters < MIN_CLUSTERS:
-        have = f"its {rows:,} rows form {clusters} clusters"
+    # Where not all rows decide, nothing is known of the clusters of those that do.
+    clusters = effective_clusters([item.cluster or None for item in items])
+    if m.clustered and deciding == rows and any(item.cluster for item in items) and clusters < MIN_CLUSTERS:
+        have = f"its {rows:,} rows count as {clusters:.0f} clusters"
         reason = f"measurements.{m.name} can never pass: {have}, and a pass needs at least {MIN_CLUSTERS}"
         return Shortage(reason, "add rows of more clusters")
     return None

@@ -25,6 +25,7 @@ from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
+from ftgate.stats.resampling import effective_clusters
 
 ASKING = ("pilot", "answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")
@@ -133,9 +134,9 @@ def _workload(
 ) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
-    names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
-    units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
+    clusters = effective_clusters([item.cluster for item in suite.items])
+    units = max(1, round(clusters * compared / len(suite.items))) if clustered else compared
     lacking = shortage(m, suite.items, alpha, trained=trained)
     asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
     asked_share = asked / len(suite.items)

@@ -53,9 +53,10 @@ class Workload:
     """What one measurement adds to a run.
 
     Of the ``rows`` of the suite ``compared`` decide (the tail is a part of its queries), and ``asked`` are asked about.
-    ``units`` is the number of independent units: clusters if there are any, else the compared rows. ``questions`` go to
-    the two models together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an
-    earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the base's first answers do.
+    ``units`` is the number of independent units: effective clusters if there are any, else the compared rows.
+    ``questions`` go to both models together, ``judge_questions`` is the most that go to the judge; the seconds per
+    question come from an earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the
+    base's first answers do.
     """
 
     measurement: Measurement

@@ -93,7 +93,7 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
-        yield f"{name}: the items come in about {numbers.count(p.clusters)} clusters, which count as one each."
+        yield f"{name}: the items come in clusters, which count as about {numbers.count(p.clusters)} items."
     if p.pilot is not None:
         yield from (f"{name}: this suite may not be able to decide: {warning}." for warning in p.pilot.warnings)
         if p.pilot.base is not None:

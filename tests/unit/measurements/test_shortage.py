@@ -76,9 +76,9 @@ def test_where_the_policy_sets_n_it_is_what_to_raise() -> None:
 
 
 def test_too_few_clusters() -> None:
-    rows = tuple(Item(f"i{i}", item.messages, cluster=f"c{i % 29}") for i, item in enumerate(items(290)))
+    rows = tuple(Item(f"i{i}", item.messages, cluster=f"c{i % 58}") for i, item in enumerate(items(290)))
     assert of(Forgetting(dataset="x", scorer="exact"), rows) == (
-        "measurements.forgetting can never pass: its 290 rows form 29 clusters, and a pass needs at least 30; add rows "
-        "of more clusters"
+        "measurements.forgetting can never pass: its 290 rows count as 58 clusters, and a pass needs at least 60; add "
+        "rows of more clusters"
     )
-    assert of(Forgetting(dataset="x", scorer="exact"), (*rows, items(300)[299])) is None
+    assert of(Forgetting(dataset="x", scorer="exact"), (*rows, *items(300)[290:])) is None
