@@ -51,8 +51,8 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
 
     Only the base's side of either is read.
     """
-    known = scored.base_low == scored.base_high
-    base = mean(scored.base[known]) if known.any() else None
+    is_known = scored.base_low == scored.base_high
+    base = mean(scored.base[is_known]) if is_known.any() else None
     failures = [failure_of(pair.base[0]) for pair in pairs]
     if pairs and None not in failures:
         return Pilot(measurement.name, len(pairs), None, failure=failures[0])
