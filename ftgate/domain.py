@@ -239,7 +239,8 @@ class Estimate:
     ``invalid_reason`` it may do neither; with a reason for ``not_applicable`` it may block, and otherwise there is
     nothing to decide. ``least_n`` is the smallest number of items with which it can pass,
     ``needed_n`` about how many would settle an undecided estimate. ``about`` names the items that count, where they
-    are fewer than those that were asked (the tail).
+    are fewer than those that were asked (the tail); ``n`` counts them, ``rows`` and ``needed_n`` the rows of the suite
+    that they are a part of.
     """
 
     measurement: str
@@ -262,6 +263,7 @@ class Estimate:
     least_n: int = 1
     needed_n: int | None = None
     about: frozenset[str] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,9 @@ def _with_needed(estimate: Estimate) -> Estimate:
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
-    return replace(estimate, needed_n=guess if guess and guess > estimate.n else None)
+    if not guess or guess <= estimate.n:
+        return estimate
+    return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
 
 
 def _reason(finding: Finding) -> str:
@@ -125,5 +127,9 @@ def _undecided(estimate: Estimate) -> str:
     if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
         text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
     if estimate.needed_n:
-        text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
+        text += f"; about {estimate.needed_n} "
+        if estimate.rows is None:
+            text += f"items would settle it (this run had {estimate.n})"
+        else:
+            text += f"rows would settle it (this run had {estimate.rows}, and {estimate.n} of them count)"
     return text

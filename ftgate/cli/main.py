@@ -80,7 +80,8 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
     progress = RichProgress(real_stderr())
     _verify_whole_cache(verify_cache)
     draft = load_all(policy, manifest, _resolvers(progress, offline))
-    require_preflight(draft, detect())
+    for warning in require_preflight(draft, detect()).warnings:
+        progress.note(f"warning: {warning}")
     report = evaluate(draft.job(), out, progress, reuse=reuse)
     print_report(report, _stdout())
     _print_paths(out)
@@ -133,13 +134,30 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, default=None, help="Shows whether there is training data to find the tail with.")
 @click.option("--out", type=PATH, default=None, help="Output folder of an earlier run, to estimate from.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(1, 1000),
+    default=None,
+    help="Ask the base so many items of each suite first (20 are enough). Starts the engine; needs --manifest.",
+)
 @click.option("--plot", type=PATH, default=None, help="Draw power against the number of items (.svg or .png).")
 @OFFLINE
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(
-    policy: Path, manifest: Path | None, out: Path | None, plot: Path | None, offline: bool, as_json: bool
+    policy: Path,
+    manifest: Path | None,
+    out: Path | None,
+    pilot: int | None,
+    plot: Path | None,
+    offline: bool,
+    as_json: bool,
 ) -> None:
-    """Estimate statistical power, the items that each measurement needs, and a run's cost. No GPU needed."""
+    """Estimate statistical power, the items that each measurement needs, and a run's cost.
+
+    Needs no GPU, except for --pilot: it asks the base alone, and says whether the suites can decide for it.
+    """
+    from ftgate.gate.pilot import pilot_base
+    from ftgate.jobs.prepare import load_base
     from ftgate.planning.inputs import plan_run, write_picture
     from ftgate.planning.plot import draw_power
     from ftgate.planning.view import plan_json, print_plan
@@ -149,7 +167,12 @@ def plan(
         raise ConfigurationError(
             f"--plot {plot}: only SVG and PNG are supported", hint="use a name that ends in .svg or .png"
         )
-    result = plan_run(policy, manifest, out, _resolvers(RichProgress(real_stderr()), offline))
+    progress, pilots = RichProgress(real_stderr()), None
+    if pilot is not None:
+        if manifest is None:
+            raise ConfigurationError("--pilot asks the base, which the manifest names", hint="give --manifest")
+        pilots = pilot_base(load_base(policy, manifest, _resolvers(progress, offline)), pilot, progress)
+    result = plan_run(policy, manifest, out, _resolvers(progress, offline), pilots)
     if plot is not None:
         write_picture(draw_power(result).content(plot.suffix), plot)
     if as_json:

@@ -84,7 +84,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        share = planned_share(m, job.suites[m.name])
+        share = planned_share(m, job.clean_size(m.name))
         planned = items_at(Look(1, 1, share, 0.5), job.suites[m.name], job.seed)
         spare = sum(len(m.plan(item)) for item in planned) - sum(len(p.base) for p in results[m.name].pairs)
         saved, added = saved + max(0, spare), added + max(0, -spare)

@@ -19,7 +19,8 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
-from ftgate.measurements.looks import Look
+from ftgate.measurements.looks import Look, asked_items
+from ftgate.measurements.tail_map import TailMap
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
@@ -68,6 +69,18 @@ def exclude_contaminated(job: Job, overlaps: Mapping[str, Overlap]) -> Job:
             excluded_items[name] = tuple(item for item in suites[name].items if item.id in overlap.contained)
             suites[name] = replace(suites[name], items=clean)
     return replace(job, suites=suites, overlaps=overlaps, excluded_items=excluded_items)
+
+
+def leave_out_head(job: Job, tail_map: TailMap | None) -> Job:
+    """The job without most of the items that decide nothing (:func:`~ftgate.measurements.looks.asked_items`)."""
+    suites, not_asked = dict(job.suites), dict[str, int]()
+    for m in job.measurements:
+        suite = suites[m.name]
+        asked = asked_items(m, suite.items, tail_map if m.distances is not None else None, job.seed)
+        if len(asked) < len(suite.items):
+            suites[m.name] = replace(suite, items=asked)
+            not_asked[m.name] = len(suite.items) - len(asked)
+    return replace(job, suites=suites, not_asked=not_asked)
 
 
 def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:

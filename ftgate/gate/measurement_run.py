@@ -37,7 +37,7 @@ class MeasurementRun:
         self.measurement = measurement
         self.name = measurement.name
         self.suite = job.suites[measurement.name]
-        self.looks = looks(job.policy.evidence, planned_share(measurement, self.suite))
+        self.looks = looks(job.policy.evidence, planned_share(measurement, job.clean_size(self.name)))
         self.result: Result | None = None
         self.judge_validation: JudgeValidation | None = None
         self._job = job
@@ -142,6 +142,7 @@ class MeasurementRun:
             judge_validation=self.judge_validation,
             overall_alpha=rules.alpha,
             last=look.last,
+            not_asked=round(look.fraction * self._job.not_asked.get(self.name, 0)),
         )
         return decide_measurement(self._job, self.measurement, evidence, look)
 

@@ -41,6 +41,8 @@ class Job:
     """The overlap of each suite with the training data, once they have been compared."""
     excluded_items: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     """Items that were found in the training data: removed from ``suites``, and only for information."""
+    not_asked: Mapping[str, int] = field(default_factory=dict)
+    """How many items of a suite decide nothing and were removed from ``suites``, so that they are not asked."""
     encoder: Model | None = None
     """A separate model that embeds queries, if the policy names one."""
     query_log: TrainingData | None = None
@@ -58,9 +60,13 @@ class Job:
         """The seed of every random draw of the run."""
         return self.policy.evidence.seed
 
+    def clean_size(self, name: str) -> int:
+        """The number of items in a suite, without those that occur in the training data."""
+        return len(self.suites[name].items) + self.not_asked.get(name, 0)
+
     def suite_size(self, name: str) -> int:
         """The number of items in a suite, including the excluded ones."""
-        return len(self.suites[name].items) + len(self.excluded_items.get(name, ()))
+        return self.clean_size(name) + len(self.excluded_items.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]
@@ -88,6 +94,8 @@ class JobDraft:
     encoder: Model | None = None
     query_log: TrainingData | None = None
     manifest_sha256: str = ""
+    trained: bool = False
+    """Whether the manifest names training data, readable or not."""
 
     def job(self) -> Job:
         """The complete job. Raises all problems at once."""
@@ -132,7 +140,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-    draft = JobDraft(manifest.name, policy, measurements, problems)
+    draft = JobDraft(manifest.name, policy, measurements, problems, trained=manifest.training_data is not None)
     draft.manifest_sha256 = manifest_sha256
     for m in measurements:
         with problems.noted():
@@ -153,6 +161,22 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             models = tuple(model for model in (draft.base, draft.candidate) if model)
             draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])
     return draft
+
+
+def load_base(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
+    """A job of which only the base is there, for a pilot: in the candidate's place stands the base, which is not asked.
+
+    The candidate may not exist yet. Raises as :func:`load_job`.
+    """
+    policy = read_policy(policy_path)
+    measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    manifest = read_manifest(manifest_path)
+    resolver = resolvers(policy, policy_path.parent)
+    suites = {m.name: sampled_suite(m, resolver, policy.evidence.seed) for m in measurements}
+    base = _model("base", manifest.base, manifest_path, resolver, None)
+    judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
+    judge = _judge(policy.judge, policy_path, resolver, (base,), judged) if judged is not None else None
+    return Job(manifest.name, policy, measurements, base, base, judge, suites, None)
 
 
 def require_finite_weights(job: Job) -> None:

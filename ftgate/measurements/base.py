@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
 from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -41,6 +41,8 @@ class Evidence:
     """One-sided error of all looks together, if there are several; the same at each look."""
     last: bool = True
     """Whether no look comes after this one."""
+    not_asked: int = 0
+    """Rows of the suite, up to this look, that were left out because they decide nothing."""
 
     @property
     def whole_alpha(self) -> float:
@@ -112,6 +114,10 @@ class Measurement(Section, ABC):
     """The field with the limit from which a pass is a warning."""
     worse: ClassVar[Literal["up", "down"]] = "up"
     """Which direction of its change is harm: ``up`` for drops and rising errors, ``down`` for gains."""
+    part: ClassVar[str] = "that decide"
+    """Which of its rows decide, to follow "rows", where not all do."""
+    more_rows: ClassVar[str] = ""
+    """How else than by more rows it gets enough that decide, to follow "or"."""
     remedy: ClassVar[str] = ""
     """The advice for when it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
     as_trained: ClassVar[bool] = False
@@ -182,6 +188,10 @@ class Measurement(Section, ABC):
     def power_facts(self) -> PowerFacts:
         """What a power simulation needs to know; by default that of a drop."""
         return PowerFacts("drop", self.limit, self.limit)
+
+    def decides(self, items: Sequence[Item], tail: TailMap | None) -> BoolArray:  # noqa: ARG002
+        """Whether the decision rests on each of ``items``, shape (n,); of the others only a sample is asked."""
+        return np.ones(len(items), dtype=np.bool_)
 
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:  # noqa: ARG002
         """About how many of ``items`` the decision will rest on. ``trained``: the manifest names training data."""

@@ -18,14 +18,16 @@ from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.looks import looks, planned_share, sample
+from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
+from ftgate.measurements.pilot import Pilot
 from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
 from ftgate.stats.resampling import effective_clusters
 
-ASKING = ("answer questions", "ask the base twice")
+ASKING = ("pilot", "answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")
 JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
@@ -46,12 +48,17 @@ class EarlierReport:
 
 
 def plan_run(
-    policy_path: Path, manifest_path: Path | None, earlier_run: Path | None, resolvers: Resolvers = local_resolver
+    policy_path: Path,
+    manifest_path: Path | None,
+    earlier_run: Path | None,
+    resolvers: Resolvers = local_resolver,
+    pilots: Mapping[str, Pilot] | None = None,
 ) -> Plan:
     """Read policy, suites and, if given, manifest and earlier run, and estimate the power of a run.
 
-    Loads no model; the resolver from ``resolvers`` fetches remote suites. Raises ConfigurationError (or DatasetError)
-    naming what is wrong, where, and what to do, and DownloadError if fetching fails.
+    Loads no model; the resolver from ``resolvers`` fetches remote suites. ``pilots`` hold the base's first answers by
+    measurement, if it was asked. Raises ConfigurationError (or DatasetError) naming what is wrong, where, and what to
+    do, and DownloadError if fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
@@ -59,13 +66,16 @@ def plan_run(
     resolver = resolvers(policy, policy_path.parent)
     suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
-    seed = policy.evidence.seed
-    controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
+    seed, alpha = policy.evidence.seed, policy.evidence.alpha
+    works = {
+        m.name: _workload(m, suites[m.name], trained, earlier, alpha, (pilots or {}).get(m.name)) for m in measurements
+    }
+    asked = {m.name: _first(suites[m.name], works[m.name].asked) for m in measurements}
+    controls = sum(len(m.plan(i)) for m in measurements for i in sample(asked[m.name], seed))
     each = earlier.each(ASKING, earlier.model_questions) if earlier else None
     return Plan(
         prospects=tuple(
-            estimate_power(_workload(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
-            for m in measurements
+            estimate_power(works[m.name], _schedule(policy, m, suites[m.name]), seed) for m in measurements
         ),
         control_questions=controls,
         control_seconds=None if each is None else controls * each,
@@ -106,28 +116,40 @@ def write_picture(drawing: bytes, path: Path) -> None:
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
     """As many items as a run would ask about at most; which ones does not matter here."""
     suite = suite_of(measurement, resolver)
-    return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
+    return _first(suite, measurement.n_max or measurement.n)
+
+
+def _first(suite: Suite, size: int | None) -> Suite:
+    return Suite(suite.name, suite.items[:size], suite.sha256, suite.source)
 
 
 def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     # A plan is about intervals, whatever the rule.
-    planned = looks(policy.evidence, planned_share(m, suite))
+    planned = looks(policy.evidence, planned_share(m, len(suite.items)))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
+def _workload(
+    m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None, alpha: float, pilot: Pilot | None
+) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
     clustered = m.clustered and any(item.cluster for item in suite.items)
     clusters = effective_clusters([item.cluster for item in suite.items])
     units = max(1, round(clusters * compared / len(suite.items))) if clustered else compared
-    judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
+    lacking = shortage(m, suite.items, alpha, trained=trained)
+    asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
+    asked_share = asked / len(suite.items)
+    judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
     return Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
-        questions=2 * sum(len(m.plan(item)) for item in suite.items),
+        asked=asked,
+        pilot=pilot,
+        shortage=str(lacking) if lacking is not None else None,
+        questions=2 * round(asked_share * sum(len(m.plan(item)) for item in suite.items)),
         judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,

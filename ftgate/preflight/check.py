@@ -9,6 +9,7 @@ from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.shortage import shortage
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
@@ -27,6 +28,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """Everything that can be checked about a run before any weights are loaded."""
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
+    checks.check_rows()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
@@ -34,6 +36,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
         name=draft.name,
         problems=tuple(problems),
         notes=tuple(checks.notes),
+        warnings=tuple(checks.warnings),
         models=checks.facts,
         plan=plan,
         memory=memory,
@@ -57,6 +60,7 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
+        self.warnings: list[str] = []
         for role, model in (("base", draft.base), ("candidate", draft.candidate), ("judge", draft.judge)):
             if model is not None:
                 with draft.problems.noted():
@@ -141,6 +145,18 @@ class _ModelChecks(CheckState):
             self.notes.append(
                 f"base and {candidate.reference} differ in vocabulary size: {base_size} and {candidate_size}"
             )
+
+    def check_rows(self) -> None:
+        """Refuse a measurement that no row decides, and warn of one that can never pass with its rows."""
+        draft = self.draft
+        for m in draft.measurements:
+            if m.name not in draft.suites:
+                continue
+            lacking = shortage(m, draft.suites[m.name].items, draft.policy.evidence.alpha, trained=draft.trained)
+            if lacking is not None and lacking.total:
+                self.refuse(lacking.reason, lacking.remedy)
+            elif lacking is not None:
+                self.warnings.append(str(lacking))
 
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model with a tokenizer of its own."""

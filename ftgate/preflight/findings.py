@@ -106,6 +106,8 @@ class Preflight:
     name: str
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What makes a run useless without stopping it, and what to do."""
     models: Mapping[str, ModelFacts]
     plan: EnginePlan | None
     memory: Memory | None

@@ -55,6 +55,14 @@ def limit_of(m: MeasurementReport) -> Number:
     return m.limits.get("min_gain", m.limits.get("block"))
 
 
+def needed_text(m: MeasurementReport) -> str:
+    """How much would settle an undecided result, and how much there was."""
+    needed, had = numbers.count(m.needed_n or 0), numbers.count(m.n)
+    if m.rows is None:
+        return f"about {needed} items would settle it; this run had {had}"
+    return f"about {needed} rows would settle it; this run had {numbers.count(m.rows)}, and {had} of them count"
+
+
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
@@ -99,7 +107,7 @@ def _undecided(m: MeasurementReport) -> str:
     text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
     text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
     if m.needed_n:
-        text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
+        text += f" ({needed_text(m)})"
     return text
 
 

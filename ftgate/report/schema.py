@@ -66,8 +66,10 @@ class MeasurementReport(_ReportModel):
     method: str
     limits: dict[str, float]
     reason: str
+    rows: int | None = None
+    """How many rows of the suite the ``n`` items are a part of, where only some decide; null where all do."""
     needed_n: int | None = None
-    """About how many items would settle an inconclusive result."""
+    """About how many items (where there are ``rows``: rows) would settle an inconclusive result."""
     leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
     """Which way an inconclusive result points; null if there is no estimate."""
     slices: list[SliceReport] = Field(default_factory=list)
@@ -151,6 +153,7 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
         method=estimate.method,
         limits=limits,
         reason=finding.reason,
+        rows=estimate.rows,
         needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
         slices=[_slice(s) for s in estimate.slices],

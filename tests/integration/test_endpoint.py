@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from support.chat_server import Body, ChatServer, Reply, listed, refusal, said
-from support.players import CAREFUL, honest_judge, script
+from support.players import CAREFUL, Player, honest_judge, script
 from support.world import World, write_rows
 
 from ftgate.cli.main import main
 from ftgate.domain import Message, Model, Question
+from ftgate.engines import registry
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
@@ -225,3 +226,20 @@ def test_a_judge_that_always_says_five_never_allows(world: World, server: ChatSe
     report = gate(world)
     assert report.verdict == "hold"
     assert "judge unfit" in report.measurements["forgetting"].reason
+
+
+def test_a_pilot_is_graded_at_the_endpoint_and_asks_for_nothing_else(
+    world: World, server: ChatServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ScriptedEngine(script(CAREFUL, base=Player(forgetting=0.0)))
+    monkeypatch.setattr(registry, "_ENGINES", {"scripted": lambda *_: models})
+    files = ["--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    with pytest.raises(SystemExit) as left:
+        main(["plan", *files, "--pilot", "5", "--json"])
+    assert not left.value.code
+    (found,) = json.loads(capsys.readouterr().out)["prospects"]
+    assert (found["pilot"]["items"], found["pilot"]["base"]) == (5, pytest.approx(0.025))
+    assert "too little for a loss to show" in found["pilot"]["warnings"][0]
+    assert found["base"] == pytest.approx(0.1), "half an item of the five"
+    assert len(models.asked) == 5
+    assert 5 <= len(server.asked) <= 5 * 6 + 2, "the grades of those five, and what the server can do"

@@ -52,13 +52,14 @@ def _more_evidence(name: str, m: MeasurementReport) -> str:
     title = numbers.title(name)
     if "judge unfit" in m.reason:
         return f"{title}: use a stronger judge, or add reference answers; the grades of an unfit judge do not count."
-    if m.needed_n and m.needed_n > m.n:
+    unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
+    if m.needed_n and m.needed_n > size:
         return (
-            f"{title}: measure more items, about {numbers.count(m.needed_n)} instead of "
-            f"{numbers.count(m.n)}, and run again."
+            f"{title}: measure more {unit}, about {numbers.count(m.needed_n)} instead of "
+            f"{numbers.count(size)}, and run again."
         )
     if straddles(m) or "too few" in m.reason:
-        return f"{title}: measure more items than {numbers.count(m.n)} and run again."
+        return f"{title}: measure more {unit} than {numbers.count(size)} and run again."
     if limit_of(m) is not None and m.change is None:
         return f"{title}: there is no estimate; fix what the reason names and run again."
     return f"{title}: fix what the reason names and run again."
