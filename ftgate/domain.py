@@ -60,6 +60,8 @@ class Status(StrEnum):
     BLOCK = "block"
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
+    NOT_APPLICABLE = "not_applicable"
+    """There is nothing to decide: it neither passes nor blocks nor holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,8 @@ class Estimate:
     ``change`` and ``interval`` are in ``unit``. ``worse`` says which direction harms: ``up`` for drops and error
     increases, ``down`` for gains. The change must stay on the good side of ``limit``; a pass that reaches
     ``warn_limit`` is a warning. With reasons in ``cannot_pass`` the measurement may block but not pass; with an
-    ``invalid_reason`` it may do neither. ``least_n`` is the smallest number of items with which it can pass,
+    ``invalid_reason`` it may do neither; with a reason for ``not_applicable`` it may block, and otherwise there is
+    nothing to decide. ``least_n`` is the smallest number of items with which it can pass,
     ``needed_n`` about how many would settle an undecided estimate. ``about`` names the items that count, where they
     are fewer than those that were asked (the tail).
     """
@@ -251,6 +254,7 @@ class Estimate:
     warn_limit: float | None = None
     cannot_pass: tuple[str, ...] = ()
     invalid_reason: str | None = None
+    not_applicable: str | None = None
     slices: tuple[Slice, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     least_n: int = 1
@@ -271,7 +275,7 @@ class Finding:
     @property
     def settled(self) -> bool:
         """Whether it was decided, so that more items would change nothing."""
-        return self.status in (Status.PASS, Status.WARN, Status.BLOCK)
+        return self.status not in (Status.INCONCLUSIVE, Status.ERROR)
 
 
 @dataclass(frozen=True, slots=True)

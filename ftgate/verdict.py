@@ -17,10 +17,13 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
     ``cannot_pass`` is empty; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
     With ``rule: point`` the estimate alone is compared with the limit. An invalid estimate is inconclusive under both.
+    What is not applicable does not block, and is neither passed nor held.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
     if not math.isfinite(estimate.change):
+        if estimate.not_applicable is not None:
+            return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
         return Finding(estimate, Status.INCONCLUSIVE, "there is no estimate")
     sign = 1.0 if estimate.worse == "up" else -1.0
     low, high = sorted(sign * bound for bound in estimate.interval)
@@ -32,6 +35,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
         beyond, within = low > limit, high < limit
     if beyond:
         return Finding(estimate, Status.BLOCK, _sentence(estimate, "is beyond", evidence))
+    if estimate.not_applicable is not None:
+        return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
     if not within:
         estimate, leaning = _with_needed(estimate), _leaning(change, low, limit)
         return Finding(estimate, Status.INCONCLUSIVE, f"{_undecided(estimate)} ({_LEANINGS[leaning]})", leaning)
@@ -48,8 +53,9 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
 def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
-    Block if any measurement blocks. Allow only if every one passes or warns: this is an intersection-union test, which
-    needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says so.
+    Block if any measurement blocks. Allow only if every applicable one passes or warns: this is an intersection-union
+    test, which needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says
+    so. Where none is applicable, nothing was measured, which is a hold.
     """
     blocked = [f for f in findings if f.status is Status.BLOCK]
     undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
@@ -59,7 +65,7 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
     if undecided:
         verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
         return verdict, tuple(_reason(f) for f in undecided)
-    if not findings:
+    if all(f.status is Status.NOT_APPLICABLE for f in findings):
         return Verdict.HOLD, ("nothing was measured",)
     return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
 

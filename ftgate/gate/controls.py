@@ -125,11 +125,13 @@ def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any
 
 
 def positive_control_outcome(finding: Finding) -> dict[str, Any]:
-    """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None if it was held.
+    """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None otherwise.
 
     A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
     that size, but would hold a candidate that bad as well (docs/decisions/0006).
     """
+    if finding.status is Status.NOT_APPLICABLE:
+        return {"ok": None, "reason": f"not run: {finding.reason}"}
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
         Status.PASS: ("passed: this suite cannot detect such a loss", False),

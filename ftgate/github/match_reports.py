@@ -207,7 +207,7 @@ def notes_on(judged: Sequence[JudgedModel]) -> list[Annotation]:
         notes += [
             Annotation(j.changed.path, line, f"{name}: {m.status}", m.reason, failure=m.status == "block")
             for name, m in j.report.measurements.items()
-            if m.status != "pass"
+            if m.status not in ("pass", "not_applicable")
         ]
     return notes
 

@@ -80,7 +80,7 @@ def verify_report(folder: Path, standard: Expected) -> UntrustedReport:
     problems = (*disagreements(report, standard.policy), *other_questions(report, standard.suites))
     found = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
     if found.problems or standard.redo is None:
-        return found
+        return found.but(*_shown_by_answers_alone(report))
     # A run always writes them, so without them somebody took them away, and the numbers with them out of our reach.
     if not (folder / "answers.jsonl").is_file():
         return found.but("answers.jsonl is missing, so the decision could not be taken again")
@@ -175,7 +175,8 @@ def _decided_again(
 ) -> tuple[str, Finding]:
     """What is wrong with a measurement's status, if anything, and the finding as reported.
 
-    Doubts that the numbers do not show can turn any result into an inconclusive one, never into anything else.
+    Doubts that the numbers do not show can turn any result into an inconclusive one. That there was nothing to decide
+    they do not show either, only that nothing blocks; the answers do.
     """
     estimate = Estimate(
         measurement=name,
@@ -195,9 +196,18 @@ def _decided_again(
     if policy.evidence.rule == "interval" and found.level < 1 - 2 * policy.evidence.alpha - CLOSE:
         return f"its interval has level {found.level:g}, but the policy asks for more", reported
     again = assess(estimate, policy.evidence).status
+    if reported.status is Status.NOT_APPLICABLE and again is not Status.BLOCK:
+        return "", reported
     if reported.status not in (again, Status.INCONCLUSIVE, Status.ERROR):
         return f"it says {found.status}, but its numbers come to {again.value}", reported
     return "", reported
+
+
+def _shown_by_answers_alone(report: Report) -> Iterator[str]:
+    """What cannot be believed without a second decision from the answers."""
+    for name, m in report.measurements.items():
+        if m.status == Status.NOT_APPLICABLE:
+            yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 
 def _differences(report: Report, again: Report) -> Iterator[str]:

@@ -107,6 +107,8 @@ def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
     """The gains, the costs and the warnings."""
     gains, costs = [], []
     for name, m in measurements:
+        if m.status == "not_applicable":
+            continue
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
             at_least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""

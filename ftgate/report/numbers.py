@@ -19,6 +19,7 @@ SYMBOLS: Mapping[str, str] = {
     "block": "✗",
     "inconclusive": "?",
     "error": "×",
+    "not_applicable": "–",
     "allow": "✓",
     "hold": "?",
 }
@@ -62,7 +63,7 @@ def subject(name: str) -> str:
 
 def badge(status: str) -> str:
     """A status or verdict as symbol and word, readable without colour and by screen readers."""
-    return f"{SYMBOLS[status]} {status}" if status in SYMBOLS else status
+    return f"{SYMBOLS[status]} {status.replace('_', ' ')}" if status in SYMBOLS else status
 
 
 def decimal(value: Number, digits: int, *, signed: bool = False) -> str:

@@ -50,7 +50,7 @@ class ExampleReport(_ReportModel):
 class MeasurementReport(_ReportModel):
     """One measurement: estimate, interval and decision."""
 
-    status: Literal["pass", "warn", "block", "inconclusive", "error"]
+    status: Literal["pass", "warn", "block", "inconclusive", "error", "not_applicable"]
     base: Number
     candidate: Number
     change: Number

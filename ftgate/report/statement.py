@@ -24,6 +24,8 @@ def statement(report: Report) -> dict[str, Any]:
     candidate = report.provenance.get("candidate") or {}
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for name, m in report.measurements.items():
+        if m.status == "not_applicable":
+            continue
         tests[_GROUPS.get(m.status, "failedTests")].append(name)
     warned = report.verdict == "allow" and tests["warnedTests"]
     return {

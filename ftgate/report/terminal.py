@@ -27,6 +27,7 @@ STYLES = {
     "error": "bold red",
     "inconclusive": "magenta",
     "hold": "bold magenta",
+    "not_applicable": "dim",
 }
 BAR_WIDTH = 40
 

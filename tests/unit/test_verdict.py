@@ -137,7 +137,8 @@ def test_every_blocking_measurement_is_named() -> None:
 @given(st.lists(st.sampled_from(list(Status)), min_size=1, max_size=6))
 def test_nothing_but_passes_and_warnings_is_ever_allowed(statuses: list[Status]) -> None:
     verdict, _ = decide([finding(s) for s in statuses], INTERVAL)
-    assert (verdict is Verdict.ALLOW) == all(s in (Status.PASS, Status.WARN) for s in statuses)
+    applicable = [s for s in statuses if s is not Status.NOT_APPLICABLE]
+    assert (verdict is Verdict.ALLOW) == (bool(applicable) and all(s in (Status.PASS, Status.WARN) for s in applicable))
 
 
 @given(
@@ -155,3 +156,29 @@ def test_a_pass_needs_the_whole_interval_on_the_good_side(
     low, high = claim.interval
     good = high < claim.limit if worse == "up" else low > claim.limit
     assert (status is Status.PASS) == (good and not cannot_pass)
+
+
+@pytest.mark.parametrize("rules", [INTERVAL, POINT])
+def test_what_is_not_applicable_may_still_block(rules: EvidenceSettings) -> None:
+    assert assess(drop(0.15, 0.11, 0.19, not_applicable="nothing to lose"), rules).status is Status.BLOCK
+    for change, low, high in ((0.02, 0.01, 0.03), (0.085, 0.07, 0.09), (float("nan"), float("nan"), float("nan"))):
+        finding = assess(drop(change, low, high, not_applicable="nothing to lose"), rules)
+        assert (finding.status, finding.reason) == (Status.NOT_APPLICABLE, "nothing to lose")
+        assert finding.settled
+    assert assess(drop(0.02, 0.01, 0.03, not_applicable="x", invalid_reason="y"), rules).status is Status.INCONCLUSIVE
+
+
+def test_what_is_not_applicable_neither_allows_nor_holds() -> None:
+    passed, blocked, held, open_ = (
+        assess(drop(*numbers, **more), INTERVAL)  # type: ignore[arg-type]
+        for numbers, more in (
+            ((0.02, 0.01, 0.03), {}),
+            ((0.15, 0.11, 0.19), {}),
+            ((0.06, 0.01, 0.11), {}),
+            ((0.02, 0.01, 0.03), {"not_applicable": "x"}),
+        )
+    )
+    assert decide([passed, open_], INTERVAL)[0] is Verdict.ALLOW
+    assert decide([blocked, open_], INTERVAL)[0] is Verdict.BLOCK
+    assert decide([held, open_], INTERVAL)[0] is Verdict.HOLD
+    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured",))

@@ -90,6 +90,25 @@ def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     assert verify_report(folder, Expected(POLICY)).verdict == "allow"
 
 
+def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_numbers_block(tmp_path: Path):
+    found = reports.report(POLICY, "pass")
+    found.measurements["forgetting"].status = "not_applicable"
+    assert list(disagreements(found, POLICY)) == []
+    folder = reports.delivered(tmp_path / "out", found)
+    (folder / "answers.jsonl").write_text("")
+    assert "without a second decision" in verify_report(folder, Expected(POLICY)).problems[0]
+    assert verify_report(folder, Expected(POLICY, redo=lambda _: found)).verdict == "allow"
+    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "error"
+
+    def hidden(report):
+        report.measurements["forgetting"].status = "not_applicable"
+        report.verdict = "allow"
+
+    blocked = reports.report(POLICY, "block")
+    hidden(blocked)
+    assert list(disagreements(blocked, POLICY)) == ["forgetting: it says not_applicable, but its numbers come to block"]
+
+
 def test_answers_that_were_taken_away_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     found = verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass")))

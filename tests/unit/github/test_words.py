@@ -90,6 +90,14 @@ def test_a_statement_says_the_verdict_about_the_candidates_digest(forgetting, re
     assert "forgetting" in found["predicate"][group]
 
 
+def test_a_statement_names_no_measurement_that_was_not_applicable():
+    found = reports.report(POLICY, "pass")
+    found.measurements["forgetting"].status = "not_applicable"
+    predicate = statement(found)["predicate"]
+    assert predicate["result"] == "PASSED"
+    assert not [group for group in ("passedTests", "warnedTests", "failedTests") if "forgetting" in predicate[group]]
+
+
 @pytest.mark.parametrize("forgetting", ["pass", "warn", "block", "inconclusive"])
 def test_a_statement_is_one_by_the_attestation_librarys_own_check(forgetting):
     pytest.importorskip("in_toto_attestation", reason="in-toto-attestation is not installed")

@@ -43,6 +43,14 @@ def only(**measurements):
     return parts.report("m", "block", ["why"], **measurements)
 
 
+def test_what_is_not_applicable_is_no_cost():
+    m = parts.forgetting("not_applicable", 0.0, 0.0, 0.0, (0.0, 0.01))
+    report = parts.report("m", "allow", ["why"], target=parts.target(0.6, 0.7, 0.1, (0.06, 0.14)), forgetting=m)
+    assert explanation(report) == (
+        "m gains 10.0 p.p. on the target task (at least +6.0 p.p.) and stays within every limit."
+    )
+
+
 def test_no_gain():
     m = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
     assert explanation(only(target=m)) == (

@@ -39,6 +39,17 @@ def test_what_is_read_first():
     assert "4 looks planned: target at look 4, forgetting at look 1" in " ".join(text.split())
 
 
+def test_what_is_not_applicable_says_so():
+    report = samples.allowed()
+    report.measurements["tail"].status = "not_applicable"
+    report.measurements["tail"].reason = "no query is in the tail"
+    text = shown(print_report, report)
+    assert "– not applicable" in text
+    assert "Tail (– not applicable): no query is in the tail" in text
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    assert "- 2.7" in shown(print_summary, [report], encoding="ascii")
+
+
 @pytest.mark.parametrize("trick", test_escape.TRICKS)
 def test_a_terminal_obeys_nothing(trick):
     text = shown(print_report, samples.hostile(trick)) + shown(print_summary, [samples.hostile(trick)])
