@@ -23,8 +23,8 @@ from ftgate.config.policy import Policy
 from ftgate.domain import Estimate, Finding, Status
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github.suite_check import other_questions
-from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.base import AnyMeasurement
+from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.report.schema import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 
@@ -94,7 +94,8 @@ def verify_report(folder: Path, standard: Expected) -> UntrustedReport:
 
 def disagreements(report: Report, policy: Policy) -> Iterator[str]:
     """What in ``report`` does not follow from its own numbers under ``policy``."""
-    measurements = {m.name: m for m in read_measurements(policy.measurements, "the policy")}
+    asking = read_measurements(policy.measurements, "the policy")
+    measurements = {m.name: m for m in (*asking, *read_derived(policy.measurements, "the policy"))}
     said = str(report.provenance.get("policy_sha256"))
     if said != policy.sha256():
         yield f"it was decided under policy {said[:12]}, but the base branch's is {policy.sha256()[:12]}"
@@ -171,7 +172,7 @@ def _require_plain(folder: Path) -> None:
 
 
 def _decided_again(
-    name: str, found: MeasurementReport, measurement: Measurement, policy: Policy
+    name: str, found: MeasurementReport, measurement: AnyMeasurement, policy: Policy
 ) -> tuple[str, Finding]:
     """What is wrong with a measurement's status, if anything, and the finding as reported.
 
@@ -206,7 +207,7 @@ def _decided_again(
 def _shown_by_answers_alone(report: Report) -> Iterator[str]:
     """What cannot be believed without a second decision from the answers."""
     for name, m in report.measurements.items():
-        if m.status == Status.NOT_APPLICABLE:
+        if m.status == "not_applicable":
             yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 

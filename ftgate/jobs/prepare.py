@@ -18,7 +18,8 @@ from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.derived import DerivedMeasurement
+from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
@@ -31,6 +32,7 @@ class Job:
     name: str
     policy: Policy
     measurements: tuple[Measurement, ...]
+    """Those that ask questions."""
     base: Model
     candidate: Model
     judge: Model | None
@@ -46,6 +48,8 @@ class Job:
     """Real queries without answers, to be covered by the tail's suite."""
     manifest_sha256: str = ""
     """Of the manifest's file: what ties a report to the change that it is for."""
+    derived: tuple[DerivedMeasurement, ...] = ()
+    """The measurements that ask nothing: they are decided on what the others were answered."""
 
     @property
     def by_distance(self) -> Measurement | None:
@@ -79,6 +83,7 @@ class JobDraft:
     policy: Policy
     measurements: tuple[Measurement, ...]
     problems: Problems
+    derived: tuple[DerivedMeasurement, ...] = ()
     suites: dict[str, Suite] = field(default_factory=dict)
     training: TrainingData | None = None
     base: Model | None = None
@@ -95,7 +100,8 @@ class JobDraft:
         assert self.candidate is not None, "whatever is missing is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        return replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        job = replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        return replace(job, derived=self.derived)
 
 
 def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -117,6 +123,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     with problems.noted():
         policy = read_policy(policy_path)
         measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+        derived = read_derived(policy.measurements, f"policy {policy_path}")
     with problems.noted():
         manifest = read_manifest(manifest_path)
     problems.raise_any()
@@ -131,7 +138,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.refuse(source.source, source.revision)
     problems.raise_any()
-    parts = JobDraft(manifest.name, policy, measurements, problems)
+    parts = JobDraft(manifest.name, policy, measurements, problems, derived)
     parts.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
     for m in measurements:
         with problems.noted():

@@ -15,7 +15,7 @@ from ftgate.domain import EngineInfo, Model, Suite
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
 SAMPLE = ("dataset", "n", "n_max")
@@ -71,6 +71,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
     asked = validate(Policy, document["policy"], str(path))
     policy = read_policy(policy_path) if policy_path else asked
     measurements = read_measurements(policy.measurements, str(policy_path or path))
+    derived = read_derived(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
     suites = {m.name: _saved_suite(m, directory, document["suites"]) for m in measurements}
     judged = models["judge"] is not None
@@ -87,6 +88,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
         query_log=_training_from(document.get("query_log")),
         manifest_sha256=document.get("manifest_sha256", ""),
+        derived=derived,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info
