@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ftgate.domain import Estimate, Item, Pair
@@ -25,6 +25,13 @@ class DerivedMeasurement(AnyMeasurement):
     @abstractmethod
     def score(self, pairs: Sequence[Pair]) -> PairedScores:
         """Both models' scores for the answers that were read; higher is better."""
+
+    def unseen(self, readable: Mapping[str, int], alpha: float) -> str:  # noqa: ARG002
+        """Why it will not be applicable, told before anything is asked; empty if it may be.
+
+        ``readable`` holds the number of free-form items of each measurement, ``alpha`` is the error of a decision.
+        """
+        return ""
 
     def in_words(self, estimate: Estimate, pairs: Sequence[Pair]) -> str:  # noqa: ARG002
         """What lies behind ``estimate``, which comes from ``pairs``: it follows the reason of a block or a hold."""

@@ -16,11 +16,12 @@ from ftgate.measurements.estimate import ScoreEstimate, difference
 from ftgate.scoring.malformed import CUT, KINDS, is_stock, malformed, stock_answers
 from ftgate.scoring.rules import bounded, failure_of
 from ftgate.scoring.scores import PairedScores
+from ftgate.stats.power import evidence_floor
 
 FAMILIES: Mapping[str, frozenset[str]] = {"malformed": frozenset(KINDS) - {CUT}, "cut": frozenset({CUT})}
 """The kinds that are counted together. A base that talks until it is cut must not make room for one that says nothing,
 so cut answers are compared by themselves."""
-NOTHING_READ = "no measurement reads free-form answers, so their form cannot be seen"
+NOTHING_READ = "no measurement asks for free-form answers: option letters show nothing of their form"
 LINE_BREAKS = "\n" * 64
 EXCERPT = 40
 """Characters of an answer that a reason quotes."""
@@ -143,6 +144,18 @@ class Form(DerivedMeasurement):
                 kinds.setdefault(part.suite, {}).setdefault(model, {}).update(part.counts(side))
         details = {"answers": len(evidence.pairs), "kinds": kinds, "answer_tokens": lengths}
         return replace(estimate, slices=tuple(slices), details=details)
+
+    def unseen(self, readable: Mapping[str, int], alpha: float) -> str:
+        """That no measurement asks for free-form answers, or none for enough of them."""
+        most, least = max(readable.values(), default=0), evidence_floor(self.max_increase, alpha)
+        if most >= least:
+            return ""
+        reason = (
+            f"no measurement asks for more than {most} free-form answers, and {least} are needed"
+            if most
+            else NOTHING_READ
+        )
+        return f"{reason}; a candidate whose answers fell apart may pass unseen"
 
     def in_words(self, estimate: Estimate, pairs: Sequence[Pair]) -> str:
         """Of which kinds the candidate has more answers than the base, with an example."""

@@ -9,6 +9,7 @@ from ftgate.artifacts.snapshot import GLANCE
 from ftgate.domain import Model
 from ftgate.engines.base import root_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.derived import free_form
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_words
@@ -29,6 +30,7 @@ def preflight(parts: JobDraft, machine: Machine) -> Preflight:
     look.weights()
     plan, memory = fit(look)
     prompts = tuple(look.prompts())
+    look.notes += _unseen(parts)
     found = [Problem(p.message, p.hint, p.exit_code) for p in parts.problems.found]
     return Preflight(
         name=parts.name,
@@ -174,6 +176,17 @@ class _Look(Findings):
             self.refuse(message, "raise engine.max_model_len, lower max_tokens, or take these rows out")
         else:
             self.notes.append(message)
+
+
+def _unseen(parts: JobDraft) -> Iterator[str]:
+    """What will not be measured, because no suite asks for the answers that it would be seen in."""
+    if len(parts.suites) < len(parts.measurements):
+        return
+    readable = {m.name: sum(free_form(m, item) for item in parts.suites[m.name].items) for m in parts.measurements}
+    for derived in parts.derived:
+        if reason := derived.unseen(readable, parts.policy.evidence.alpha):
+            hint = "score one of them by exact, contains, numeric, check or judge"
+            yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
 
 
 def _data(parts: JobDraft) -> Iterator[Data]:

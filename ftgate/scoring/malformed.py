@@ -55,6 +55,7 @@ MOST_RIGHT = 0.1
 """Where more of the references than this are among a model's stock answers, such answers are what is asked for."""
 
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}]")
+_LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
 
@@ -160,7 +161,8 @@ def _may_loop(text: str, period: int) -> bool:
 
 
 def _circles(text: str) -> bool:
-    tokens = _TOKEN.findall(text.lower())
+    # A list that says one thing over and over is no other for being numbered.
+    tokens = _TOKEN.findall(_LIST_NUMBER.sub("", text.lower()))
     if len(tokens) < LEAST_GRAMS:
         return False
     grams = [tuple(tokens[i : i + GRAM]) for i in range(len(tokens) - GRAM + 1)]
