@@ -112,7 +112,7 @@ class Form(DerivedMeasurement):
         return tuple(replace(answer, text=LINE_BREAKS) for answer in pair.base)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """The rise in the part that is worst off, with its interval (methods: section 9)."""
+        """The rise in the part that is worst off, with its interval (methods: section 10)."""
         rises = self._rises(evidence, rng)
         if not rises:
             return self._nothing_read(evidence)
