@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ftgate.domain import Answer, Estimate, Pair, Slice
+from ftgate.domain import Answer, Estimate, Item, Pair, Slice
 from ftgate.measurements.base import ChecklistLine, Evidence, Share, too_many_failed
 from ftgate.measurements.derived import DerivedMeasurement, asked_by
 from ftgate.measurements.estimate import ScoreEstimate, difference
@@ -124,9 +124,7 @@ class Form(DerivedMeasurement):
             worse=self.worse,
             limit=self.limit,
             invalid_reason=too_many_failed(evidence),
-            not_applicable=f"too little to compare in form: {'; '.join(rise.cannot_pass)}"
-            if rise.cannot_pass
-            else None,
+            not_applicable="; ".join(rise.cannot_pass) or None,
             about=part.ids,
         )
 
@@ -150,12 +148,8 @@ class Form(DerivedMeasurement):
         most, least = max(readable.values(), default=0), evidence_floor(self.max_increase, alpha)
         if most >= least:
             return ""
-        reason = (
-            f"no measurement asks for more than {most} free-form answers, and {least} are needed"
-            if most
-            else NOTHING_READ
-        )
-        return f"{reason}; a candidate whose answers fell apart may pass unseen"
+        too_few = f"no measurement asks for more than {most} free-form answers, and {least} are needed"
+        return f"{too_few if most else NOTHING_READ}; a candidate whose answers fell apart may pass unseen"
 
     def in_words(self, estimate: Estimate, pairs: Sequence[Pair]) -> str:
         """Of which kinds the candidate has more answers than the base, with an example."""
@@ -235,11 +229,16 @@ def kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:
 
 def _kinds(pair: Pair, base_stock: Collection[str], candidate_stock: Collection[str]) -> Kinds:
     base, candidate = malformed(pair.item, pair.base[0], pair.candidate[0])
-    if is_stock(pair.item, pair.base[0], base_stock):
-        base |= {"stock"}
-    if is_stock(pair.item, pair.candidate[0], candidate_stock):
-        candidate |= {"stock"}
-    return base, candidate
+    return _with_stock(base, pair.item, pair.base[0], base_stock), _with_stock(
+        candidate, pair.item, pair.candidate[0], candidate_stock
+    )
+
+
+def _with_stock(kinds: frozenset[str], item: Item, answer: Answer, stock: Collection[str]) -> frozenset[str]:
+    """The kinds that an answer is; none for one that failed, which is no answer."""
+    if failure_of(answer) is not None:
+        return frozenset()
+    return kinds | {"stock"} if is_stock(item, answer, stock) else kinds
 
 
 def _scores(

@@ -59,8 +59,12 @@ _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
 
+@lru_cache(maxsize=30_000)
 def malformed(item: Item, base: Answer, candidate: Answer) -> tuple[frozenset[str], frozenset[str]]:
-    """The kinds (of ``KINDS``, without ``stock``) that hold of either model's answer to ``item``."""
+    """The kinds (of ``KINDS``, without ``stock``) that hold of either model's answer to ``item``.
+
+    Cached, because every look, and every control, asks about the same answers again.
+    """
     # Where neither prompt nor reference says what an answer should be written in, the base's answer does.
     of_base = _kinds(item, base, candidate, yardstick=False)
     return of_base, _kinds(item, candidate, base, yardstick=True)
@@ -82,15 +86,19 @@ def stock_answers(
 
 def is_stock(item: Item, answer: Answer, stock: Collection[str]) -> bool:
     """Whether an answer is one of the ``stock`` and not the item's reference."""
+    if not stock:
+        return False
     label = label_in(answer)
-    return bool(label) and label in stock and label != normal(item.answer or "")
+    return label in stock and label != _normal(item.answer or "")
 
 
 def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
     """One model's stock. None where no row has a reference, or too many references are among it."""
     given = Counter(label for answer in answers if (label := label_in(answer)))
     stock = frozenset(label for label, number in given.items() if number >= LEAST_GIVEN)
-    references = [normal(item.answer) for item in items if item.answer]
+    if not stock:
+        return stock
+    references = [_normal(item.answer) for item in items if item.answer]
     right = sum(reference in stock for reference in references)
     return stock if references and right <= MOST_RIGHT * len(references) else frozenset()
 
@@ -98,7 +106,10 @@ def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
 def label_in(answer: Answer) -> str:
     """A short answer in normal form; empty for a longer one."""
     text = answer.text.strip()
-    return normal(text) if len(text) <= SHORT else ""
+    return _normal(text) if len(text) <= SHORT else ""
+
+
+_normal = lru_cache(maxsize=30_000)(normal)
 
 
 def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> frozenset[str]:
@@ -185,7 +196,7 @@ def _unspaced(item: Item, text: str, other: str) -> bool:
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:
     """``script`` or ``language`` where a text is in one that neither prompt, nor reference, nor other answer is in."""
     mine, theirs = writing_of(text), writing_of(other)
-    asked = [writing_of(item.user_text), writing_of(item.answer or "")]
+    asked = [writing_of(_prompt(item)), writing_of(item.answer or "")]
     if mine.scripts:
         expected = frozenset[str]().union(*(writing.scripts for writing in asked))
         if expected or yardstick:
@@ -206,4 +217,9 @@ def _other_language(item: Item, mine: Writing, theirs: Writing, asked: Sequence[
 
 
 def _named(item: Item, what: Collection[str]) -> bool:
-    return any(names(item.user_text, one) for one in what)
+    return any(names(_prompt(item), one) for one in what)
+
+
+def _prompt(item: Item) -> str:
+    """The whole conversation: a system prompt, too, may say what to answer in."""
+    return "\n".join(message.content for message in item.messages)

@@ -131,6 +131,7 @@ def test_failed_answers_are_neither_well_formed_nor_malformed() -> None:
     pairs = suite_of("forgetting", 200, 0)
     one = [replace(pairs[0], candidate=(FAILED,)), *pairs[1:]]
     assert status(one) is Status.PASS
+    assert kinds_of(one)[0] == (frozenset(), frozenset())
     assert compare(one).interval[1] > compare(pairs).interval[1], "it may have been malformed"
     several = [replace(pair, candidate=(FAILED,)) for pair in pairs[:5]]
     estimate = compare([*several, *pairs[5:]])

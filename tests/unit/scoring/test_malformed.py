@@ -97,6 +97,12 @@ def test_a_language_that_is_asked_for_is_no_change_of_language() -> None:
         assert kinds(PROSE["hi"], item=asked(f"{ENGLISH} {request}")) == {"script"}
 
 
+def test_a_system_prompt_may_ask_for_a_language() -> None:
+    spanish = Item("i", (Message("system", "Always answer in Spanish."), Message("user", ENGLISH)))
+    assert not kinds(PROSE["es"], item=spanish)
+    assert kinds(PROSE["fr"], item=spanish) == {"language"}
+
+
 def test_one_language_lost_is_seen_where_it_is_asked_in() -> None:
     item = asked(GERMAN)
     assert kinds(PROSE["en"], base=PROSE["de"], item=item) == {"language"}
