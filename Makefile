@@ -50,12 +50,12 @@ docs: install-dev
 reference: install-dev
 	@PYTHONPATH=. $(BIN)/python scripts/reference.py
 
-# All four speak, so that one run names everything.
+# All four run even if one fails, so that one call reports every problem.
 lint: install-dev
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
 	  echo "--> $$check"; $(BIN)/$$check || status=1; done; exit $$status
 
-# pytest's exit code 5: there is no such test. That is no failure, but it is said aloud.
+# pytest's exit code 5: no test was collected. That is no failure, but it is reported.
 simulate: install-dev
 	@$(BIN)/python -m pytest -m slow $(ARGS); code=$$?; \
 	if [ $$code -eq 5 ]; then echo "make simulate: no test is marked slow, so nothing was simulated."; else exit $$code; fi

@@ -1,1 +1,1 @@
-"""Measurements for people: of speed (``make bench``) and of error rates (``python -m benchmarks.error_rates``)."""
+"""Benchmarks: speed (``make bench``) and error rates (``python -m benchmarks.error_rates``)."""

@@ -1,7 +1,7 @@
-"""Time and memory of looking for 2000 items in 1,000,000 training rows, on text made up for it.
+"""Time and memory of searching 1,000,000 training rows for 2000 items, on random text.
 
-Words follow Zipf's law over 50,000 of them, so that common ones are as common as in real text. A twentieth of the items
-is planted, each in one row.
+The 50,000 words follow Zipf's law, so that common words are as common as in real text. A twentieth of the items is
+planted, each in one row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from random import Random
 
-from ftgate.contamination.scan import search
+from ftgate.contamination.scan import scan_training_data
 from ftgate.datasets import read_training_texts
 from ftgate.domain import Item, Message, Suite
 from ftgate.progress import SilentProgress
@@ -25,7 +25,7 @@ WORDS = 50_000
 MOST_SECONDS, MOST_BYTES = 180, 2 * 2**30
 
 
-class _Writer:
+class _RandomText:
     """Random sentences."""
 
     def __init__(self, seed: int) -> None:
@@ -34,30 +34,30 @@ class _Writer:
         self._words = ["".join(self._draw.choices(letters, k=self._draw.randint(2, 9))) for _ in range(WORDS)]
         self._weights = list(accumulate(1 / rank for rank in range(1, WORDS + 1)))
 
-    def text(self, least: int, most: int) -> str:
-        """Between ``least`` and ``most`` words."""
-        size = self._draw.randint(least, most)
+    def text(self, fewest: int, most: int) -> str:
+        """Between ``fewest`` and ``most`` words."""
+        size = self._draw.randint(fewest, most)
         return " ".join(self._draw.choices(self._words, cum_weights=self._weights, k=size)).capitalize() + "."
 
 
-def write(path: Path, rows: int, planted: Sequence[str], writer: _Writer) -> None:
-    """A chat file of ``rows`` rows of about 150 words each; ``planted`` texts stand in rows evenly spaced."""
-    # Made-up text is costly: rows differ, but the stock that they are put together from is used again and again.
+def write(path: Path, rows: int, planted: Sequence[str], writer: _RandomText) -> None:
+    """A chat file of ``rows`` rows of about 150 words each, with the ``planted`` texts in evenly spaced rows."""
+    # Generating text is slow, so the rows are random combinations of a stock of texts.
     stock = [writer.text(20, 40) for _ in range(20_000)]
     draw = Random(1)
     with path.open("w", encoding="utf-8") as file:
         for row in range(rows):
-            asked, said = " ".join(draw.choices(stock, k=2)), " ".join(draw.choices(stock, k=3))
-            place, rest = divmod(row, rows // len(planted))
-            if rest == 7 and place < len(planted):
-                asked = f"{asked} {planted[place]}"
-            turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]
+            question, answer = " ".join(draw.choices(stock, k=2)), " ".join(draw.choices(stock, k=3))
+            planted_index, offset = divmod(row, rows // len(planted))
+            if offset == 7 and planted_index < len(planted):
+                question = f"{question} {planted[planted_index]}"
+            turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
             file.write(json.dumps({"messages": turns}) + "\n")
 
 
 def main(rows: int = ROWS) -> None:
     """Print how long each step took and the largest memory of the process."""
-    writer = _Writer(0)
+    writer = _RandomText(0)
     prompts = [writer.text(8, 60) for _ in range(ITEMS)]
     items = tuple(Item(f"i{i}", (Message("user", prompt),)) for i, prompt in enumerate(prompts))
     suite = Suite("suite", items, "", "made up")
@@ -67,7 +67,7 @@ def main(rows: int = ROWS) -> None:
         size, started = path.stat().st_size, time.perf_counter()
         training = read_training_texts(path)
         read, busy = time.perf_counter(), time.process_time()
-        found = search({"suite": suite}, training, SilentProgress())["suite"]
+        overlap = scan_training_data({"suite": suite}, training, SilentProgress())["suite"]
         seconds, busy = time.perf_counter() - read, time.process_time() - busy
     memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{rows:,} rows ({size / 1e9:.1f} GB), {ITEMS:,} items, {PLANTED} of them planted")
@@ -75,7 +75,7 @@ def main(rows: int = ROWS) -> None:
     print(f"{'compared with all items':<34}{seconds:>8.1f} s")
     print(f"{'  of processor time':<34}{busy:>8.1f} s   (bound {MOST_SECONDS} s; one thread)")
     print(f"{'largest memory of the process':<34}{memory / 2**20:>8.0f} MiB (bound {MOST_BYTES / 2**20:.0f} MiB)")
-    print(f"{'found':<34}{len(found.contained):>8}     ({len(found.alike)} more look alike)")
-    late = rows >= ROWS and (busy > MOST_SECONDS or memory > MOST_BYTES)
-    if late or not {item.id for item in items[:PLANTED]} <= found.contained.keys():
+    print(f"{'found':<34}{len(overlap.contained):>8}     ({len(overlap.alike)} more look alike)")
+    out_of_bounds = rows >= ROWS and (busy > MOST_SECONDS or memory > MOST_BYTES)
+    if out_of_bounds or not {item.id for item in items[:PLANTED]} <= overlap.contained.keys():
         raise SystemExit("out of bounds, or a planted item was missed")

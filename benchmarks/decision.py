@@ -1,7 +1,7 @@
-"""``ftgate decide`` itself, on one core: four measurements of 2000 items each, with 2000 resamples.
+"""``ftgate decide`` on one core: four measurements of 2000 items each, with 2000 resamples.
 
-Every candidate lies on its limits, so that no look settles anything and all of them have to be worked out. Ends with an
-error where one decision takes more than five seconds of processor time.
+Every candidate lies exactly on its limits, so that no look settles anything and all looks are computed. Exits with an
+error if one decision takes more than five seconds of processor time.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.stats.seeding import generator
 
-ITEMS, DRAWS, TAGS, SIZE = 2000, 2000, 20, 8
+ITEMS, DRAWS, TAGS, CLUSTER_SIZE = 2000, 2000, 20, 8
 LIMIT_SECONDS = 5.0
 OPTIONS = ("red", "green", "blue", "grey")
-SCALE = {"base": {"target": 0.6, "forgetting": 0.9, "tail": 0.8, "calibration": 0.75}}
-SCALE["careful"] = {"target": 0.6, "forgetting": 0.81, "tail": 0.68, "calibration": 0.70}
-"""Share of right answers by model: the candidate's loss is what is just allowed."""
+ACCURACY = {"base": {"target": 0.6, "forgetting": 0.9, "tail": 0.8, "calibration": 0.75}}
+ACCURACY["careful"] = {"target": 0.6, "forgetting": 0.81, "tail": 0.68, "calibration": 0.70}
+"""Accuracy by model: the candidate's loss is exactly at the limit."""
 
 
 def main() -> None:
-    """Print one line a case. Exits with a message where a case takes too long."""
+    """Print one line per case. Exits with a message if a case takes too long."""
     slow = []
     with tempfile.TemporaryDirectory() as folder:
         for name, clusters in (("items", False), ("clusters", True)):
-            run = _answered(Path(folder) / name, clusters=clusters)
+            run = _completed_run(Path(folder) / name, clusters=clusters)
             for stopping in ("none", "obrien_fleming"):
                 wall, used, looks = _decide(run, stopping)
                 case = f"{name}, {'one look' if stopping == 'none' else 'four looks'}"
@@ -52,10 +52,10 @@ def main() -> None:
         sys.exit(f"more than {LIMIT_SECONDS:g} s of one core: {'; '.join(slow)}")
 
 
-def _answered(folder: Path, *, clusters: bool) -> Path:
-    """The output folder of a run of which every item was asked."""
+def _completed_run(folder: Path, *, clusters: bool) -> Path:
+    """The output folder of a run with an answer to every item."""
     shutil.copytree(find_world(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in SCALE["base"]:
+    for name in ACCURACY["base"]:
         rows = [_row(name, i, clusters) for i in range(ITEMS)]
         (folder / "evals" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     _policy(folder, "none")
@@ -65,7 +65,7 @@ def _answered(folder: Path, *, clusters: bool) -> Path:
 
 
 def _policy(folder: Path, stopping: str) -> Path:
-    measurements: dict[str, dict[str, Any]] = {name: {"dataset": f"evals/{name}.jsonl"} for name in SCALE["base"]}
+    measurements: dict[str, dict[str, Any]] = {name: {"dataset": f"evals/{name}.jsonl"} for name in ACCURACY["base"]}
     measurements["target"] |= {"scorer": "choice"}
     measurements["tail"] |= {"scorer": "choice", "embedding": "tfidf"}
     policy = {
@@ -90,37 +90,39 @@ def _row(name: str, i: int, clusters: bool) -> dict[str, Any]:
     }
     if name != "forgetting":
         row |= {"choices": list(OPTIONS), "answer": OPTIONS[i % 4]}
-    return {**row, "cluster": f"c{i // SIZE}"} if clusters else row
+    return {**row, "cluster": f"c{i // CLUSTER_SIZE}"} if clusters else row
 
 
 def _reply(model: Model, question: Question) -> Answer:
-    """Right as often as ``SCALE`` says, half of the time by the luck that both models share."""
-    shares: Mapping[str, float] = SCALE[model.name if model.name in SCALE else "careful"]
+    """Right as often as ``ACCURACY`` says; half of the time both models share the same random draw."""
+    shares: Mapping[str, float] = ACCURACY[model.name if model.name in ACCURACY else "careful"]
     number = int(question.item_id[1:])
     common, own = generator(number, question.measurement).random(2)
     luck = common if model.name == "base" or own < 0.5 else generator(number, "own luck").random()
     right = luck < shares[question.measurement]
     if not question.options:
         return Answer(text=f"word {number}" if right else "no idea", tokens=2)
-    shown = [line[3:] for line in question.messages[-1].content.splitlines()[1:5]]
-    wanted = OPTIONS[(number + (0 if right else 1)) % 4]
-    sure = 0.75
-    return Answer(option_logprobs=tuple(math.log(sure if one == wanted else (1 - sure) / 3) for one in shown))
+    displayed = [line[3:] for line in question.messages[-1].content.splitlines()[1:5]]
+    chosen = OPTIONS[(number + (0 if right else 1)) % 4]
+    confidence = 0.75
+    return Answer(
+        option_logprobs=tuple(math.log(confidence if one == chosen else (1 - confidence) / 3) for one in displayed)
+    )
 
 
 def _grade(_: Model, question: Question) -> Answer:
     """A judge that knows the reference."""
-    said = question.messages[-1].content
-    reference = said.split("[[reference]]\n")[1].split("\n[[answer]]")[0]
-    digit = 5 if said.split("[[answer]]\n")[1].split("\n[[end]]")[0] == reference else 1
+    prompt = question.messages[-1].content
+    reference = prompt.split("[[reference]]\n")[1].split("\n[[answer]]")[0]
+    digit = 5 if prompt.split("[[answer]]\n")[1].split("\n[[end]]")[0] == reference else 1
     return Answer(option_logprobs=tuple(math.log(0.96 if k == digit else 0.01) for k in range(1, 6)))
 
 
 def _decide(folder: Path, stopping: str) -> tuple[float, float, int]:
-    """Seconds by the clock and of the processor for one decision, and the last look that it got to."""
+    """Wall-clock and processor seconds of one decision, and the last look that it reached."""
     policy, out = _policy(folder, stopping), folder / f"again {stopping}"
     command = [sys.executable, "-m", "ftgate", "decide", str(folder / "out"), "--policy", str(policy)]
-    # Compiled files as everyone has them: without them a second and more is Python compiling the libraries.
+    # With compiled files, as in normal use: without them Python needs a second or more to compile the libraries.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(

@@ -1,6 +1,6 @@
-"""Candidates that lie exactly on a limit, and how often each way of deciding lets them pass or blocks them.
+"""Error rates: how often each way of deciding passes or blocks candidates that lie exactly on a limit.
 
-ftgate's own rows go the way that a run goes: item scores or answers, ``Measurement.compare``, ``verdict.assess``. Both
+ftgate's own rows take the same path as a run: item scores or answers, ``Measurement.compare``, ``verdict.assess``. Both
 errors are counted on the same candidates: on the limit a pass is as wrong as a block.
 """
 
@@ -42,21 +42,21 @@ Counts = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: ``count`` plays so many runs from a seed and says how many passed and how many blocked."""
+    """One row: ``count`` simulates that many runs from a fixed seed and returns how many passed and blocked."""
 
     name: str
     items: int
     repetitions: int
     count: Callable[[int], Counts]
-    ours: bool = True
+    by_ftgate: bool = True
 
 
 def one_by_one(name: str, trial: Trial) -> Callable[[int], Counts]:
-    """Play every run for itself, each from a generator of its own."""
+    """Simulate every run separately, each with its own generator."""
 
     def count(repetitions: int) -> Counts:
-        found = [trial(generator(SEED, f"{name} {i}")) for i in range(repetitions)]
-        return sum(s in (Status.PASS, Status.WARN) for s in found), sum(s is Status.BLOCK for s in found)
+        statuses = [trial(generator(SEED, f"{name} {i}")) for i in range(repetitions)]
+        return sum(s in (Status.PASS, Status.WARN) for s in statuses), sum(s is Status.BLOCK for s in statuses)
 
     return count
 
@@ -69,13 +69,13 @@ def decide(
     look: Look,
     rng: Draw,
 ) -> Finding:
-    """One measurement from scores to status, just as the gate does it."""
+    """One measurement from scores to status, exactly as in the gate."""
     evidence = Evidence(pairs, scored, look.alpha, settings.draws, overall_alpha=settings.alpha, last=look.last)
     return assess(measurement.compare(evidence, rng), settings)
 
 
 def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> PairedScores:
-    """Item scores; with ``clusters``, in that many groups of neighbours."""
+    """Item scores; with ``clusters``, in that many groups of adjacent items."""
     items = ITEMS[: len(base)]
     if clusters:
         size = len(base) // clusters
@@ -84,19 +84,19 @@ def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: i
 
 
 def right_or_wrong(chances: PairedAccuracy, n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
-    """0/1 scores of both models with the joint chances asked for."""
+    """0/1 scores of both models with the joint probabilities ``chances``."""
     cell = np.searchsorted(np.cumsum(chances.cells())[:3], rng.random(n), side="right")
     return np.isin(cell, (0, 2)).astype(float), (cell <= 1).astype(float)
 
 
 def graded(n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
-    """Graded scores, skewed, true drop 10 %: three answers in ten are another one, a third worse on average."""
+    """Skewed graded scores with a true drop of 10 %: three answers in ten are replaced by one a third worse."""
     base, other = rng.beta(4, 1, n), rng.beta(4, 1, n)
     return base, np.where(rng.random(n) < 0.3, other * (2 / 3), base)
 
 
 def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
-    """Graded scores in clusters: seven items in ten repeat what their cluster has in common."""
+    """Graded scores in clusters: seven items in ten have their cluster's common scores."""
     common, own = graded(clusters, rng), graded(clusters * size, rng)
     shared = rng.random(clusters * size) < 0.7
     base, candidate = (np.where(shared, np.repeat(c, size), o) for c, o in zip(common, own, strict=True))
@@ -104,7 +104,7 @@ def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray
 
 
 def confidences(n: int, error: float, rng: Draw) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Confidence of both models, and which answers of a calibrated base and of a candidate off by ``error`` are right.
+    """The confidence of both models, and the 0/1 scores of a calibrated base and of a candidate off by ``error``.
 
     The candidate is overconfident where ``error`` is positive; its true calibration error is |error| in every bin.
     """
@@ -113,20 +113,22 @@ def confidences(n: int, error: float, rng: Draw) -> tuple[FloatArray, FloatArray
     return confidence, (shared < confidence).astype(float), (own < confidence - error).astype(float)
 
 
-def answered(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ...]]:
+def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ...]]:
     """Answers to multiple-choice items whose first option is right."""
     rest = np.log((1 - confidence) / 3).tolist()
     rows = zip(np.log(confidence).tolist(), rest, right.tolist(), strict=True)
     return [(Answer(option_logprobs=(top, r, r, r) if good else (r, top, r, r)),) for top, r, good in rows]
 
 
-def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
-    """A drop of exactly the limit in 0/1 scores, at as many looks as the settings say."""
-    chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings)
-    return lambda rng: _looked(FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng)
+def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK, planned: float = 1.0) -> Trial:
+    """A drop of exactly the limit in 0/1 scores, at the looks in ``settings`` if this share of n is planned."""
+    chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings, planned)
+    return lambda rng: _decide_at_looks(
+        FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng
+    )
 
 
-def _looked(
+def _decide_at_looks(
     measurement: Measurement,
     whole: PairedScores,
     settings: EvidenceSettings,
@@ -146,23 +148,23 @@ def _looked(
 
 
 def target_trial(rng: Draw) -> Status:
-    """No gain at all, where some gain is asked for."""
+    """No gain at all, although one is required."""
     whole = scores(*right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), binary=True)
-    return _looked(TARGET, whole, ONE_LOOK, looks(ONE_LOOK), rng)
+    return _decide_at_looks(TARGET, whole, ONE_LOOK, looks(ONE_LOOK), rng)
 
 
 def graded_trial(n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
-    """A drop of exactly the limit in graded scores, at as many looks as the settings say."""
+    """A drop of exactly the limit in graded scores, at the looks in ``settings``."""
     plan = looks(settings)
-    return lambda rng: _looked(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
+    return lambda rng: _decide_at_looks(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
 
 
-def clustered_trial(clusters: int, size: int, *, detectable_change: bool) -> Trial:
-    """The same in clusters, which ftgate is told of or not."""
+def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
+    """The same drop in clusters, which ftgate knows about or not."""
 
     def trial(rng: Draw) -> Status:
-        found = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if detectable_change else 0)
-        return decide(FORGETTING, found, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+        item_scores = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if clusters_known else 0)
+        return decide(FORGETTING, item_scores, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
 
@@ -173,15 +175,15 @@ def calibration_trial(error: float, n: int, settings: EvidenceSettings = ONE_LOO
 
     def trial(rng: Draw) -> Status:
         confidence, right, candidate_right = confidences(n, error, rng)
-        both = zip(ITEMS, answered(confidence, right), answered(confidence, candidate_right), strict=False)
+        both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
         pairs = tuple(Pair(item, b, c) for item, b, c in both)
-        return _looked(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
+        return _decide_at_looks(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
 
     return trial
 
 
 def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
-    """The wrong way for calibration: the percentile interval of the plain difference of two errors."""
+    """A wrong way for calibration: the percentile interval of the plain difference of two errors."""
 
     def trial(rng: Draw) -> Status:
         confidence, right, candidate_right = confidences(n, error, rng)
@@ -198,16 +200,16 @@ def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
 
 
 def peeking(repetitions: int) -> Counts:
-    """The wrong way to look early: four looks, each at the level of one."""
-    found = power_by_simulation(
+    """A wrong way to stop early: four looks, each at the level of a single one."""
+    outlook = power_by_simulation(
         0.8, PHI, LIMIT, 200, generator(SEED, "peeking"), true_drop=LIMIT, repetitions=repetitions,
         fractions=(0.25, 0.5, 0.75, 1.0), boundaries=(Z05,) * 4,
     )  # fmt: skip
-    return round(found.passed * repetitions), round(found.blocked * repetitions)
+    return round(outlook.passed * repetitions), round(outlook.blocked * repetitions)
 
 
 def unpaired(repetitions: int) -> Counts:
-    """The wrong test: two samples of items, as if the models had not answered the same ones."""
+    """A wrong test: two independent samples, as if the models had not answered the same items."""
     cells, n, theta = paired_accuracy(0.8, PHI, LIMIT).cells(), 200, 1 - LIMIT
     both, gained, lost, _ = generator(SEED, "unpaired").multinomial(n, cells, size=repetitions).T / n
     base, candidate = both + lost, both + gained
@@ -222,24 +224,26 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
     ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
     ("graded", 200, 1500, graded_trial(200), True),
-    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, detectable_change=True), True),
+    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, clusters_known=True), True),
     ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
     ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
     ("sequential: Pocock, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, POCOCK), True),
+    ("sequential: 200 planned of 800, O'Brien-Fleming", 800, 1000, binary_trial(0.8, 800, OBRIEN, 0.25), True),
+    ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
     ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
     ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
     ("calibration, candidate overconfident", 1000, 600, calibration_trial(RISE, 1000), True),
     ("calibration, candidate underconfident", 1000, 600, calibration_trial(-RISE, 1000), True),
     ("calibration at four looks, overconfident", 1000, 300, calibration_trial(RISE, 1000, OBRIEN), True),
     ("calibration at four looks, underconfident", 1000, 300, calibration_trial(-RISE, 1000, OBRIEN), True),
-    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, detectable_change=False), False),
+    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
     ("percentile interval of the ECE, underconfident", 1000, 400, percentile_trial(-RISE, 1000), False),
 )
 CASES = (
-    *(Case(name, items, runs, one_by_one(name, trial), ours) for name, items, runs, trial, ours in _TRIALS),
-    Case("naive peeking: four looks, each at 1.645", 200, 20_000, peeking, ours=False),
-    Case("unpaired test", 200, 20_000, unpaired, ours=False),
+    *(Case(name, items, runs, one_by_one(name, trial), by_ftgate) for name, items, runs, trial, by_ftgate in _TRIALS),
+    Case("naive peeking: four looks, each at 1.645", 200, 20_000, peeking, by_ftgate=False),
+    Case("unpaired test", 200, 20_000, unpaired, by_ftgate=False),
 )

@@ -1,4 +1,4 @@
-"""How often ftgate errs on candidates that lie exactly on a limit: the table in docs/statistics.md.
+"""Measures ftgate's error rates on candidates that lie exactly on a limit: the table in docs/statistics.md.
 
     python -m benchmarks.error_rates            print the table
     python -m benchmarks.error_rates --write    put it into the document
@@ -25,7 +25,7 @@ from ftgate.stats.interval import wilson_interval
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- error rates: begin -->", "<!-- error rates: end -->"
-OURS, OTHERS = "How ftgate decides", "Other ways to decide, for comparison"
+BY_FTGATE, OTHER_WAYS = "How ftgate decides", "Other ways to decide, for comparison"
 HEADING = "| case | items | runs | false allow | false block |\n|---|---:|---:|---:|---:|"
 _ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
 
@@ -39,7 +39,7 @@ class Row:
     repetitions: int
     allowed: int
     blocked: int
-    ours: bool
+    by_ftgate: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +53,20 @@ class Rates:
 
 
 def measure(names: Sequence[str] | None = None, scale: float = 1.0, processes: int = 2) -> list[Row]:
-    """Play all cases, or those named, with ``scale`` times their repetitions (at least two)."""
+    """Simulate all cases, or those named, with ``scale`` times their repetitions (at least two)."""
     chosen = [case for case in CASES if names is None or case.name in names]
     work = [(case.name, max(2, round(scale * case.repetitions))) for case in chosen]
     if processes == 1:
-        return [_play(entry) for entry in work]
+        return [_measure_case(entry) for entry in work]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(_play, work))
+        return list(pool.map(_measure_case, work))
 
 
 def render(rows: Sequence[Row]) -> str:
     """Both tables as Markdown, without the markers."""
     parts = []
-    for title, ours in ((OURS, True), (OTHERS, False)):
-        lines = [_line(row) for row in rows if row.ours is ours]
+    for title, by_ftgate in ((BY_FTGATE, True), (OTHER_WAYS, False)):
+        lines = [_line(row) for row in rows if row.by_ftgate is by_ftgate]
         parts.append("\n".join([f"**{title}**", "", HEADING, *lines]))
     return "\n\n".join(parts)
 
@@ -77,12 +77,12 @@ def parse(text: str) -> dict[str, Rates]:
 
 
 def section(document: str) -> str:
-    """What stands between the markers. Raises ValueError where there are none."""
+    """The text between the markers. Raises ValueError if there are none."""
     return document[slice(*_place(document))].strip("\n")
 
 
 def replaced(document: str, table: str) -> str:
-    """``document`` with ``table`` between its markers. Raises ValueError where there are none."""
+    """``document`` with ``table`` between its markers. Raises ValueError if there are none."""
     start, end = _place(document)
     return f"{document[:start]}\n{table}\n{document[end:]}"
 
@@ -94,11 +94,11 @@ def _place(document: str) -> tuple[int, int]:
     return start + len(BEGIN), end
 
 
-def _play(work: tuple[str, int]) -> Row:
+def _measure_case(work: tuple[str, int]) -> Row:
     name, repetitions = work
     case: Case = next(case for case in CASES if case.name == name)
     allowed, blocked = case.count(repetitions)
-    return Row(name, case.items, repetitions, allowed, blocked, case.ours)
+    return Row(name, case.items, repetitions, allowed, blocked, case.by_ftgate)
 
 
 def _line(row: Row) -> str:
@@ -107,7 +107,7 @@ def _line(row: Row) -> str:
 
 
 def _share(count: int, repetitions: int) -> str:
-    """``4.9 % (4.0 to 5.9)``: the rate, and where it lies with 95 % confidence given that many runs."""
+    """``4.9 % (4.0 to 5.9)``: the rate with its 95 % confidence interval."""
     bounds = wilson_interval(count / repetitions, repetitions, 0.025)
     return f"{100 * count / repetitions:.1f} % ({100 * bounds.low:.1f} to {100 * bounds.high:.1f})"
 
@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table or write it into the document."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.error_rates", description=__doc__.split("\n")[0])
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the repetitions to play, for a quick look")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the repetitions to run, for a quick look")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     table = render(measure(scale=options.scale, processes=options.processes))

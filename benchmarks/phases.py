@@ -1,7 +1,7 @@
-"""Wall time of each phase of ``ftgate run`` on the tiny world, engine start apart.
+"""Wall time of each phase of ``ftgate run`` on the tiny world; engine starts are separate phases.
 
-Each candidate runs in a process and an output folder of its own, so that every engine start is counted and no answer
-comes from an earlier run.
+Each candidate runs in its own process and output folder, so that every engine start is counted and no answer comes from
+an earlier run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WORLD = Path(__file__).resolve().parent.parent / "examples" / "tinyworld"
 
 
 def measure(candidate: str, out: Path) -> dict[str, float]:
-    """Seconds by phase for one candidate, with the whole process and what no phase covers beside them."""
+    """Seconds by phase for one candidate, plus the whole process and the time that no phase covers."""
     command = [
         "env",
         "OMP_NUM_THREADS=1",
@@ -40,7 +40,7 @@ def measure(candidate: str, out: Path) -> dict[str, float]:
 
 
 def main(candidates: Sequence[str] = ("careful", "overconfident")) -> None:
-    """Print one table: an adapter that shares the base's engine, and full weights that need a second one."""
+    """Print one table: an adapter, which shares the base's engine, and full weights, which need a second one."""
     with tempfile.TemporaryDirectory() as folder:
         columns = [measure(name, Path(folder) / name) for name in candidates]
     print(f"{'seconds':<34}" + "".join(f"{name:>16}" for name in candidates))

@@ -1,1 +1,1 @@
-"""The action's entrypoint: a job's inputs and environment become calls of the command line, nothing else."""
+"""The action's entrypoint: turns a job's inputs and environment into calls of the command line, nothing else."""

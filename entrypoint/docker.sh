@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 image=${INPUT_IMAGE:-}
 if [[ -z $image ]]; then
-  # By its id: another job on this machine may be building another version under the same name.
+  # By its id, because another job on this machine may be building another version under the same name.
   id=$(mktemp)
   build=(build --tag "ftgate-$kind" --iidfile "$id")
   [[ $kind == cpu ]] && build+=(--build-arg BASE_IMAGE=python:3.12-slim-bookworm)
@@ -18,7 +18,7 @@ fi
 
 work=/github/workspace
 mkdir -p "$GITHUB_WORKSPACE/$INPUT_JOB" "$GITHUB_WORKSPACE/$INPUT_OUT"
-# As the runner's own user, without privileges; a home that vanishes with the container.
+# As the runner's user, without privileges, and with a home that disappears with the container.
 run=(run --rm --init --cap-drop ALL --security-opt no-new-privileges --user "$(id -u):$(id -g)")
 run+=(--env HOME=/tmp --env USER=ftgate --workdir "$work" --env INPUT_JOB --env INPUT_OUT)
 
@@ -32,8 +32,8 @@ case $kind in
     done
     ;;
   gpu)
-    # Of the machine, only the parcel, the place for answers and what the workflow names; no file of the runner.
-    # Docker reads the value as CSV: a list of devices is one field only within quotes of its own.
+    # The container only sees the bundle, the output folder and what the workflow names; no file of the runner.
+    # Docker parses the value as CSV: a list of devices must be quoted to be one field.
     gpus=$INPUT_GPUS
     [[ $gpus == *,* && $gpus != *'"'* ]] && gpus="\"$gpus\""
     run+=(--env INPUT_MODE=evaluate --gpus "$gpus" --shm-size "$INPUT_SHM_SIZE")
@@ -50,7 +50,7 @@ case $kind in
 esac
 code=0
 docker "${run[@]}" "$image" || code=$?
-# 125: Docker itself could not start the container, so nothing in it can say what the machine lacks.
+# 125: Docker could not start the container, so nothing inside it can report the problem.
 if [[ $kind == gpu && $code == 125 ]]; then
   echo "ftgate: error: Docker could not start a container with --gpus $INPUT_GPUS" >&2
   echo "  what to do: sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker" >&2

@@ -1,6 +1,6 @@
-"""Whether this machine can run a model on its GPU: looked at before vLLM fails somewhere inside CUDA.
+"""Checks that this machine can run models on its GPU, before vLLM fails somewhere inside CUDA.
 
-``inspect`` collects what the machine says; ``problem_of`` is pure and knows what it means and what mends it.
+``inspect`` collects the facts; ``problem_of`` is pure and turns them into a problem and its fix.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from pathlib import Path
 TOOLKIT = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
 AS_DEFAULT = "sudo nvidia-ctk runtime configure --runtime=docker --set-as-default && sudo systemctl restart docker"
 OLDEST_DRIVER = {11: "450.80.02", 12: "525.60.13", 13: "580.65.06"}
-"""The first Linux driver for each major version of CUDA (NVIDIA, CUDA Compatibility, minor version compatibility)."""
+"""The oldest Linux driver for each major CUDA version (NVIDIA, CUDA Compatibility, minor version compatibility)."""
 SHARED_MEMORY = 1 << 30
-"""Bytes of /dev/shm that several GPUs need: their processes exchange tensors there. Docker gives 64 MiB."""
+"""Bytes of /dev/shm that several GPUs need to exchange tensors. Docker's default is 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """What the machine said."""
+class MachineFacts:
+    """The facts about the machine's GPU setup."""
 
     needed: bool
-    """Whether the policy's engine runs on a GPU, and the installed vLLM is the one for GPUs."""
+    """Whether a GPU is needed: the policy's engine runs on one, and the installed vLLM is the GPU build."""
     smi: str = ""
-    """Output of `nvidia-smi`, errors included; empty where there is no such program."""
+    """Output of `nvidia-smi`, including errors; empty if it is not installed."""
     driver: str = ""
-    """/proc/driver/nvidia/version, which a container sees of its host; empty where no driver is loaded."""
+    """/proc/driver/nvidia/version, which shows the host's driver in a container too; empty if none is loaded."""
     shm: str = ""
     """Output of `df -Pk /dev/shm`."""
     cuda: str = ""
-    """The version of CUDA that the image was built with."""
+    """The CUDA version of the image."""
     gpus: int = 1
-    """How many GPUs the policy's engine uses."""
+    """The number of GPUs that the policy's engine uses."""
 
 
-def inspect(env: Mapping[str, str], policy: Path) -> Machine:
-    """Ask the machine what matters to the engine of ``policy``."""
+def inspect(env: Mapping[str, str], policy: Path) -> MachineFacts:
+    """Collect the facts that matter for the engine of ``policy``."""
     gpus = _gpus(policy)
     if not gpus or not _built_for_gpu():
-        return Machine(needed=False)
+        return MachineFacts(needed=False)
     try:
         driver = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
     except OSError:
         driver = ""
-    smi, shm = _said("nvidia-smi"), _said("df", "-Pk", "/dev/shm")
-    return Machine(True, smi, driver, shm, env.get("CUDA_VERSION", ""), gpus)
+    smi, shm = _output_of("nvidia-smi"), _output_of("df", "-Pk", "/dev/shm")
+    return MachineFacts(True, smi, driver, shm, env.get("CUDA_VERSION", ""), gpus)
 
 
-def problem_of(machine: Machine) -> str:
-    """What is wrong, and on the lines after the first what to do; an empty text if nothing is."""
+def problem_of(machine: MachineFacts) -> str:
+    """The problem on the first line and its fix on the lines after it; an empty text if there is none."""
     if not machine.needed:
         return ""
     return _gpu_missing(machine) or _driver_too_old(machine) or _memory_too_small(machine)
 
 
-def _gpu_missing(m: Machine) -> str:
+def _gpu_missing(m: MachineFacts) -> str:
     if "couldn't communicate with the NVIDIA driver" in m.smi or not (m.driver or m.smi):
         return (
             "no GPU: this machine has no NVIDIA driver loaded\n"
@@ -86,23 +86,23 @@ def _gpu_missing(m: Machine) -> str:
     return ""
 
 
-def _driver_too_old(m: Machine) -> str:
-    # What the driver can do, a compatibility library in the image included, is in the header of nvidia-smi.
-    speaks = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", m.smi)
-    built = re.match(r"(\d+)", m.cuda)
-    if not speaks or not built or int(speaks[1]) >= int(built[1]):
+def _driver_too_old(m: MachineFacts) -> str:
+    # The header of nvidia-smi shows the supported CUDA version, including a compatibility library in the image.
+    supported = re.search(r"CUDA Version:\s*(\d+)\.(\d+)", m.smi)
+    image_cuda = re.match(r"(\d+)", m.cuda)
+    if not supported or not image_cuda or int(supported[1]) >= int(image_cuda[1]):
         return ""
-    found = re.search(r"Driver Version:\s*([\d.]+)", m.smi)
-    oldest = OLDEST_DRIVER.get(int(built[1]))
+    driver = re.search(r"Driver Version:\s*([\d.]+)", m.smi)
+    oldest = OLDEST_DRIVER.get(int(image_cuda[1]))
     return (
-        f"the NVIDIA driver{' ' + found[1] if found else ''} is too old: it supports CUDA {speaks[1]}.{speaks[2]}, "
-        f"the image has CUDA {m.cuda}\n"
-        f"install driver {oldest + ' or newer' if oldest else 'for CUDA ' + built[1]} on the machine, "
-        f"or build the image on one with CUDA {speaks[1]} (build argument BASE_IMAGE)"
+        f"the NVIDIA driver{' ' + driver[1] if driver else ''} is too old: "
+        f"it supports CUDA {supported[1]}.{supported[2]}, the image has CUDA {m.cuda}\n"
+        f"install driver {oldest + ' or newer' if oldest else 'for CUDA ' + image_cuda[1]} on the machine, "
+        f"or build the image on one with CUDA {supported[1]} (build argument BASE_IMAGE)"
     )
 
 
-def _memory_too_small(m: Machine) -> str:
+def _memory_too_small(m: MachineFacts) -> str:
     size = re.search(r"^\S+\s+(\d+)\s.*\s/dev/shm$", m.shm, re.MULTILINE)
     if m.gpus < 2 or not size or int(size[1]) * 1024 >= SHARED_MEMORY:
         return ""
@@ -114,7 +114,7 @@ def _memory_too_small(m: Machine) -> str:
 
 
 def _gpus(policy: Path) -> int:
-    """How many GPUs the engine uses; 0 where it uses none, or where the policy cannot be read: `ftgate run` says so."""
+    """The number of GPUs that the engine uses; 0 if the policy cannot be read, which `ftgate run` will report."""
     from ftgate.config.policy import read_policy
     from ftgate.errors import FtgateError
 
@@ -126,14 +126,14 @@ def _gpus(policy: Path) -> int:
 
 
 def _built_for_gpu() -> bool:
-    """The CPU build has another name, or says so in its version; without vLLM, `ftgate run` says what is missing."""
+    """Whether vLLM is the GPU build; False without vLLM, which `ftgate run` will report."""
     try:
         return "+cpu" not in importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError:
         return False
 
 
-def _said(*command: str) -> str:
+def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired):

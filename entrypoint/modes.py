@@ -1,4 +1,4 @@
-"""INPUT_* -> command lines, and the order in which a mode calls them."""
+"""The action's modes: which commands each one calls, with which arguments from INPUT_* variables."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from pathlib import Path
 from entrypoint.machine import inspect, problem_of
 
 LISTING = "ftgate-job.json"
-"""What `ftgate fetch` leaves in the job's folder: the policy and the manifests to judge."""
+"""The file that `ftgate fetch` writes into the bundle: the policy and the manifests to judge."""
 FAILURE, REASON = "failure.json", "FTGATE_FAILURE"
-"""What the report reads in the folder of a run that failed, and the variable that names a file for ftgate's reason."""
+"""The file that the report step reads for a failed run, and the variable that names a file for ftgate's reason."""
 VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
 MODES = ("plan", "evaluate", "report", "all")
 TOKENS = {"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", "INPUT_TOKEN"}
 HIDDEN = TOKENS | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
-"""What the evaluation does not see: tokens, and the files by which a step speaks to its runner."""
+"""Variables hidden from the evaluation: tokens, and the files through which a step controls its runner."""
 Call = Callable[[Sequence[str], Mapping[str, str]], int]
 """Runs ftgate with these arguments in this environment; returns its exit code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The action's inputs. The runner names them INPUT_, then the name in capitals with its hyphens kept."""
+    """The action's inputs. The runner passes each as INPUT_ and its name in capitals, hyphens kept."""
 
     mode: str
     policy: str
@@ -41,8 +41,8 @@ class Inputs:
     token: str
 
     @classmethod
-    def of(cls, env: Mapping[str, str]) -> Inputs:
-        """The inputs in ``env``; an empty one means its default."""
+    def from_environment(cls, env: Mapping[str, str]) -> Inputs:
+        """The inputs in ``env``; an empty one has its default."""
         return cls(
             mode=env.get("INPUT_MODE") or "all",
             policy=env.get("INPUT_POLICY") or ".github/ftgate.yml",
@@ -54,126 +54,138 @@ class Inputs:
 
 
 def run_mode(env: Mapping[str, str], call: Call | None = None, problem: Callable[[Path], str] | None = None) -> int:
-    """Do what the input `mode` says. Returns the exit code: that of ftgate, or 3 where an evaluation has none."""
-    inputs = Inputs.of(env)
+    """Run the mode named by the input `mode`. Returns ftgate's exit code, or 3 if an evaluation has none."""
+    inputs = Inputs.from_environment(env)
     if inputs.mode not in MODES:
-        return _complain(f"mode is {inputs.mode!r}", f"use one of {', '.join(MODES)}", USAGE)
-    job = Job(inputs, env, call or ftgate, problem or (lambda policy: problem_of(inspect(env, policy))))
-    return {"plan": job.plan, "evaluate": job.evaluate, "report": job.report, "all": job.all}[inputs.mode]()
+        return _print_error(f"mode is {inputs.mode!r}", f"use one of {', '.join(MODES)}", USAGE)
+    modes = Modes(inputs, env, call or ftgate, problem or (lambda policy: problem_of(inspect(env, policy))))
+    return {"plan": modes.plan, "evaluate": modes.evaluate, "report": modes.report, "all": modes.all}[inputs.mode]()
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One mode with its effects."""
+class Modes:
+    """The modes, with their effects."""
 
     inputs: Inputs
     env: Mapping[str, str]
     call: Call
     problem: Callable[[Path], str]
-    """What this machine lacks for the engine of a policy, or nothing."""
+    """The problem of this machine with a policy's engine, or an empty text."""
 
     def plan(self) -> int:
-        """Pending, then the parcel for the evaluation, then what a run needs and whether every suite can be read."""
-        self._clear()
-        code = self._told("publish", "--pending", "--policy", self.inputs.policy, *self._author())
-        code = code or self._kept("000-plan", "", self._told, "fetch", self.inputs.job, "--policy", self.inputs.policy)
-        for name, _, policy in [] if code else self._work():
-            given = ("plan", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
-            # What stops the plan stops all of them: each says why, and not only that it has no report.
-            code = code or self._kept("000-plan", "", self._apart, *given)
+        """Set the status to pending, download the bundle, then plan each evaluation, which reads all suites."""
+        self._clear_results()
+        code = self._call_with_token("publish", "--pending", "--policy", self.inputs.policy, *self._author_option())
+        code = code or self._record_failure(
+            "000-plan", "", self._call_with_token, "fetch", self.inputs.job, "--policy", self.inputs.policy
+        )
+        for name, _, policy in [] if code else self._evaluations():
+            arguments = ("plan", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
+            # A failed plan stops all evaluations: the failure is for all manifests, so that each one shows the reason.
+            code = code or self._record_failure("000-plan", "", self._call_without_token, *arguments)
         return code
 
     def evaluate(self) -> int:
-        """Run every manifest; one that fails does not keep the next from being judged."""
-        work = list(self._work())
-        self._clear()
+        """Run the evaluation of every manifest, even if an earlier one failed."""
+        work = list(self._evaluations())
+        self._clear_results()
         if work and (problem := self.problem(Path(work[0][2]))):
             message, _, hint = problem.partition("\n")
-            self._leave("000-machine", "", message)
-            return _complain(message, hint, FAILED)
+            self._write_failure("000-machine", "", message)
+            return _print_error(message, hint, FAILED)
         codes = []
         for name, out, policy in work:
-            given = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
-            codes.append(self._kept(out, name, self._apart, *given, "--out", f"{self.inputs.out}/{out}"))
+            arguments = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
+            codes.append(
+                self._record_failure(
+                    out, name, self._call_without_token, *arguments, "--out", f"{self.inputs.out}/{out}"
+                )
+            )
         return next((code for code in codes if code not in VERDICTS), 0)
 
-    def _clear(self) -> None:
-        """A machine of one's own keeps its workspace: an earlier run's report must not pass for this one's."""
+    def _clear_results(self) -> None:
+        """Remove earlier results, which a self-hosted runner keeps: an old report must not pass for a new one."""
         for folder in Path(self.inputs.out).glob("[0-9][0-9][0-9]*-*"):
             if folder.name.partition("-")[0].isdecimal():
                 shutil.rmtree(folder)
 
     def report(self) -> int:
-        """Tell everyone what the folders say, whatever is left of them."""
+        """Publish the results in the output folders, whichever of them exist."""
         out = Path(self.inputs.out)
         folders = sorted(str(p) for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
-        return self._told("publish", *folders, "--policy", self.inputs.policy, *self._author())
+        return self._call_with_token("publish", *folders, "--policy", self.inputs.policy, *self._author_option())
 
     def all(self) -> int:
-        """All three in one job. A final status follows whatever goes wrong between."""
+        """Run all three modes in one job. The report, and with it a final status, follows even after a failure."""
         code = FAILED
         try:
             code = self.plan()
             if code == 0:
                 self.evaluate()
-        finally:  # a full disk, too, or an interruption
-            told = self.report()
-        return told or code
+        finally:  # also after a full disk or an interruption
+            report_code = self.report()
+        return report_code or code
 
-    def _work(self) -> Iterator[tuple[str, str, str]]:
-        """Of each evaluation the manifest's path in the repository, the name of its folder, and the policy's place."""
+    def _evaluations(self) -> Iterator[tuple[str, str, str]]:
+        """For each evaluation the manifest's path in the repository, its output folder's name and the policy's path."""
         path = Path(self.inputs.job, LISTING)
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            names = [str(name) for name in found["manifests"]]
-            policy = str(found["policy"])
+            listing = json.loads(path.read_text(encoding="utf-8"))
+            names = [str(name) for name in listing["manifests"]]
+            policy = str(listing["policy"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            code = _complain(f"{path}: {error}", "hand on the folder that mode plan leaves (input job)", USAGE)
+            code = _print_error(f"{path}: {error}", "pass on the folder that mode plan writes (input job)", USAGE)
             raise SystemExit(code) from None
         for number, name in enumerate(names, 1):
             yield name, f"{number:03}-{slug(name)}", f"{self.inputs.job}/{policy}"
 
-    def _kept(self, folder: str, manifest: str, call: Callable[..., int], *arguments: str) -> int:
-        """``call``, and where it fails the reason, left among the results for the job that reports."""
-        with tempfile.TemporaryDirectory() as place:
-            said = Path(place, "reason")
-            code = call(*arguments, **{REASON: str(said)})
+    def _record_failure(self, folder: str, manifest: str, call: Callable[..., int], *arguments: str) -> int:
+        """The exit code of ``call``; if it fails, the reason is written into the results for the report job."""
+        with tempfile.TemporaryDirectory() as temporary:
+            reason_file = Path(temporary, "reason")
+            code = call(*arguments, **{REASON: str(reason_file)})
             if code not in VERDICTS:
-                ended = f"ftgate {arguments[0]} ended with exit code {code}"
-                self._leave(folder, manifest, said.read_text(encoding="utf-8") if said.is_file() else ended)
+                default_reason = f"ftgate {arguments[0]} ended with exit code {code}"
+                self._write_failure(
+                    folder,
+                    manifest,
+                    reason_file.read_text(encoding="utf-8") if reason_file.is_file() else default_reason,
+                )
         return code
 
-    def _leave(self, folder: str, manifest: str, reason: str) -> None:
-        place = Path(self.inputs.out, folder)
-        place.mkdir(parents=True, exist_ok=True)
-        (place / FAILURE).write_text(json.dumps({"manifest": manifest, "reason": reason.strip()}), encoding="utf-8")
+    def _write_failure(self, folder: str, manifest: str, reason: str) -> None:
+        failed_run = Path(self.inputs.out, folder)
+        failed_run.mkdir(parents=True, exist_ok=True)
+        (failed_run / FAILURE).write_text(
+            json.dumps({"manifest": manifest, "reason": reason.strip()}), encoding="utf-8"
+        )
 
-    def _author(self) -> list[str]:
+    def _author_option(self) -> list[str]:
         return ["--author", self.inputs.author] if self.inputs.author else []
 
-    def _told(self, *arguments: str, **more: str) -> int:
-        """A call that speaks with GitHub."""
+    def _call_with_token(self, *arguments: str, **more: str) -> int:
+        """Run a command that uses GitHub."""
         return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token, **more})
 
-    def _apart(self, *arguments: str, **more: str) -> int:
-        """A call that reads what strangers wrote: it gets no token, and none of the runner's files."""
-        # ACTIONS_… are the runner's own tokens and the services that take them.
-        seen = {k: v for k, v in self.env.items() if k not in HIDDEN and not k.startswith("ACTIONS_")}
-        return self.call(arguments, seen | more)
+    def _call_without_token(self, *arguments: str, **more: str) -> int:
+        """Run a command that reads untrusted files: without tokens and without the runner's files."""
+        # ACTIONS_… variables are the runner's own tokens and the services that accept them.
+        visible = {k: v for k, v in self.env.items() if k not in HIDDEN and not k.startswith("ACTIONS_")}
+        return self.call(arguments, visible | more)
 
 
 def slug(manifest: str) -> str:
-    """A folder's name for a manifest: its file's name, of plain letters, at most 40 of them."""
+    """A folder name for a manifest: its file name in plain ASCII, at most 40 characters."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(manifest).stem)[:40].strip("-") or "manifest"
 
 
 def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run the command line in a process of its own: an engine may leave threads and memory behind."""
+    """Run the command line in a separate process, because an engine may leave threads and memory behind."""
     print(f"ftgate {arguments[0]}", flush=True)
     done = subprocess.run([sys.executable, "-P", "-m", "ftgate", *arguments], env=env, check=False)
     return done.returncode if done.returncode >= 0 else FAILED
 
 
-def _complain(message: str, hint: str, code: int) -> int:
+def _print_error(message: str, hint: str, code: int) -> int:
     print(f"ftgate: error: {message}\n  what to do: {hint}", file=sys.stderr, flush=True)
     return code

@@ -99,7 +99,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The items of one data file, in file order, and the SHA-256 of their content."""
+    """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content."""
 
     name: str
     items: tuple[Item, ...]

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Build the real image without Docker, on a small Debian in vLLM's place, and test it as a runner starts it:
+# Build the real image without Docker, on a small Debian instead of vLLM's image, and test it as a runner starts it:
 #   bash scripts/container.sh [options for pytest]
-# Needs root, buildah, podman, runc, catatonit and debootstrap; on Debian and Ubuntu it installs them. Where that is not
-# possible it says why, and succeeds: nothing was tested.
+# Needs root, buildah, podman, runc, catatonit and debootstrap; on Debian and Ubuntu it installs them. If that is not
+# possible, it says why and succeeds without testing anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,7 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
-# Containers share the machine's network, where the fake platform listens, and stay within limits that a container may set.
+# Containers share the machine's network, where the fake GitHub listens; the limits are ones that a container may set.
 export CONTAINERS_CONF=$work/containers.conf BUILDAH_ISOLATION=chroot
 cat >"$CONTAINERS_CONF" <<'CONF'
 [containers]
@@ -35,7 +35,7 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 CONF
-# The index and the certificates of this machine, for networks that have their own.
+# This machine's package index and certificates, for networks with their own.
 certificates=/etc/ssl/certs/ca-certificates.crt
 printf '[global]\ncert = %s\n' "${PIP_CERT:-$certificates}" >"$work/pip.conf"
 [[ -z ${PIP_INDEX_URL:-} ]] || printf 'index-url = %s\n' "$PIP_INDEX_URL" >>"$work/pip.conf"
@@ -49,7 +49,7 @@ if ! podman image exists "$base"; then
 fi
 echo "--> the image, from the Dockerfile"
 podman rmi --force "$image" >/dev/null 2>&1 || true # an earlier one
-# Without the cache of layers: buildah's does not see when what a RUN mounts has changed.
+# Without the layer cache: buildah does not notice changes in files that a RUN mounts.
 buildah bud --quiet --format docker --layers=false --volume "$certificates:$certificates:ro" \
   --volume "$work/pip.conf:/etc/pip.conf:ro" --build-arg "BASE_IMAGE=$base" --tag "$image" . || exit 1
 echo "--> the image, as a runner starts it"

@@ -1,12 +1,12 @@
 #!/bin/sh
 # Install ftgate into .venv:  sh scripts/install.sh run | dev
-# Finds a Python and hands over to scripts/install.py, which returns at once when nothing has changed.
+# Finds a Python and runs scripts/install.py, which returns at once if nothing has changed.
 set -eu
 cd "$(dirname "$0")/.."
 
 fits() { "$1" -I -S -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' >/dev/null 2>&1; }
 
-# .venv first, so that a change of the default Python does not throw it away; PYTHON=… chooses another for a new one.
+# .venv first, so that it survives a change of the default Python; PYTHON=… chooses the Python for a new one.
 for python in .venv/bin/python "${PYTHON:-python3}" python3.13 python3.12 python3.11 python3.14 python; do
   if fits "$python"; then exec "$python" -I -S scripts/install.py "$@"; fi
 done

@@ -28,7 +28,7 @@ HEADER = """\
 
 
 def main() -> None:
-    """Write the locks; what they share has one version."""
+    """Write the locks; a package in several of them has the same version in all."""
     parser = argparse.ArgumentParser(description="Resolve what ftgate needs into requirements/*.lock.")
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     upgrade = parser.parse_args().upgrade
@@ -40,7 +40,7 @@ def main() -> None:
         "dev.lock",
         "Tools for tests and linting; what they share with cpu.lock has the same version there.",
         ["-", "--constraints", str(LOCKS / "cpu.lock")],
-        given="\n".join(listed("optional-dependencies", "dev")),
+        stdin="\n".join(requirements("optional-dependencies", "dev")),
         upgrade=upgrade,
     )
     shared = ["--constraints", str(LOCKS / "cpu.lock")]
@@ -49,35 +49,35 @@ def main() -> None:
         "image.lock",
         "What the image needs beyond PyTorch, transformers and vLLM; each has the version of cpu.lock.",
         ["-", *shared, "--excludes", str(LOCKS / "image-excluded.txt")],
-        given="\n".join(listed("dependencies")),
+        stdin="\n".join(requirements("dependencies")),
         upgrade=upgrade,
     )
 
 
-def listed(*keys: str) -> list[str]:
+def requirements(*keys: str) -> list[str]:
     """Requirement lines of pyproject.toml, below [project]."""
-    found = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    section = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for key in keys:
-        found = found[key]
-    lines: list[str] = found
+        section = section[key]
+    lines: list[str] = section
     return lines
 
 
-def compile_lock(name: str, title: str, inputs: list[str], *, upgrade: bool, given: str = "") -> None:
-    """Resolve ``inputs`` (and ``given``, on standard input) into one lock, and put a header on it."""
+def compile_lock(name: str, title: str, inputs: list[str], *, upgrade: bool, stdin: str = "") -> None:
+    """Resolve ``inputs`` (and ``stdin``, on standard input) into one lock with a header."""
     target = ROOT / LOCKS / name
-    # Paths are relative, so that none of this machine's reach the lock.
+    # Paths are relative, so that no path of this machine ends up in the lock.
     command = [uv(), "pip", "compile", *inputs, "--output-file", str(LOCKS / name), "--quiet", "--no-header"]
     command += ["--universal", "--python-version", PYTHON, "--generate-hashes", "--only-binary", ":all:"]
     command += ["--no-annotate", *(["--upgrade"] if upgrade else [])]
-    subprocess.run(command, input=given, text=True, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, input=stdin, text=True, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     text = target.read_text(encoding="utf-8")
     target.write_text(HEADER.format(title=title) + text, encoding="utf-8")
     print(f"{LOCKS / name}: {len(re.findall(r'^[a-z0-9]', text, re.M))} packages")
 
 
 def uv() -> str:
-    """The resolver that scripts/install.py put beside this Python."""
+    """The resolver that scripts/install.py installed next to this Python."""
     path = Path(sys.executable).parent / "uv"
     if not path.exists():
         sys.exit("lock.py: run it as `make lock`, or with the Python of .venv after `make install`.")

@@ -1,1 +1,1 @@
-"""A pull request from its first push to its release, on a platform of one's own."""
+"""A pull request from its first push to its release, on a local fake of GitHub."""

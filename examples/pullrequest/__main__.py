@@ -1,8 +1,8 @@
-"""The whole story of a pull request on loopback: `make story`.
+"""The story of a pull request, on this machine alone: `make story`.
 
-A bad candidate is pushed: pending, a comment, a failure. A better one is pushed: the same comment, a history of two, a
-success. Then the release asks: the second digest may go out, the first may not. The models are scripted; everything
-else is real: the command line, HTTP, git, and the decision taken again from the answers.
+A bad candidate is pushed: pending, a comment, a failure. A better one is pushed: the same comment, two records in its
+history, a success. Then `ftgate verify` is asked before the release: the second digest is allowed, the first is not.
+The models are scripted; everything else is real: the command line, HTTP, git, and the verification of the reports.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Story:
         return head
 
     def evaluate(self, player: Player) -> Path:
-        """What the job with the GPU does; it has no token."""
+        """The evaluation, which on GitHub runs in the GPU job without a token."""
         out = self.folder / f"out-{len(self.digests)}"
         engine = ScriptedEngine(script(player))
         job = load_job(self.world.policy_path, self.world.manifest_path)
@@ -62,7 +62,7 @@ class Story:
         return out
 
     def command(self, *arguments: str) -> int:
-        """One command of a job, in a process of its own, with the environment that a runner gives."""
+        """Run one command of a job in a separate process, with the environment that a runner sets."""
         payload = self.folder / "event.json"
         payload.write_text(json.dumps(events.pull_request(self.hub.pulls[NUMBER])), encoding="utf-8")
         env = os.environ | events.environment("pull_request", events.MERGE)
@@ -75,38 +75,38 @@ class Story:
 
     def status(self) -> str:
         """The state of the required status on the pull request's head."""
-        found = self.hub.status_of(self.hub.pulls[NUMBER].head)
-        return found.state if found else "none"
+        status = self.hub.status_of(self.hub.pulls[NUMBER].head)
+        return status.state if status else "none"
 
 
 def play(folder: Path) -> dict[str, object]:
-    """Play the story in ``folder`` and return what came of it, step by step."""
+    """Play the story in ``folder`` and return the result of each step."""
     with FakeGitHub(folder / "platform") as hub:
         story = Story(folder, hub)
-        found: dict[str, object] = {}
+        results: dict[str, object] = {}
         for turn, player in (("bad", FORGETFUL), ("better", CAREFUL)):
             story.push(seed=2 + len(story.digests))
-            found[f"{turn}: pending"] = (story.command("publish", "--pending"), story.status())
+            results[f"{turn}: pending"] = (story.command("publish", "--pending"), story.status())
             out = story.evaluate(player)
-            found[f"{turn}: published"] = (story.command("publish", str(out)), story.status())
+            results[f"{turn}: published"] = (story.command("publish", str(out)), story.status())
         policy = ("--policy", str(story.world.policy_path))
-        found["history"] = story.command("history", "--pull-request", str(NUMBER), *policy)
-        found["release of the better"] = story.command("verify", "--candidate", story.digests[1], *policy)
-        found["release of the bad"] = story.command("verify", "--candidate", story.digests[0], *policy)
-        found["comments"] = [c.body for c in hub.comments]
-        found["invalid"] = hub.invalid
-    return found
+        results["history"] = story.command("history", "--pull-request", str(NUMBER), *policy)
+        results["release of the better"] = story.command("verify", "--candidate", story.digests[1], *policy)
+        results["release of the bad"] = story.command("verify", "--candidate", story.digests[0], *policy)
+        results["comments"] = [c.body for c in hub.comments]
+        results["invalid"] = hub.invalid
+    return results
 
 
 def main() -> None:
     """Play the story and print the comment."""
     with tempfile.TemporaryDirectory() as folder:
-        found = play(Path(folder))
-    comments = found.pop("comments")
+        results = play(Path(folder))
+    comments = results.pop("comments")
     assert isinstance(comments, list)
     print("\nthe comment, edited once:\n")
     print(*comments, sep="\n\n")
-    for step, result in found.items():
+    for step, result in results.items():
         print(f"{step:<24}{result}")
 
 

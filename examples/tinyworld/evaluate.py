@@ -90,8 +90,8 @@ def choice_probabilities(reader: Reader, items: Sequence[Item], rotations: int) 
         logs = reader.logprobs([choice_messages(item, rotation) for item in items], letters_for(items[0]))
         p = np.exp(logs) / np.exp(logs).sum(1, keepdims=True)
         for row, item in enumerate(items):
-            for place, text in enumerate(rotated(item.choices, rotation)):
-                total[row, item.choices.index(text)] += p[row, place]
+            for position, text in enumerate(rotated(item.choices, rotation)):
+                total[row, item.choices.index(text)] += p[row, position]
     return total / rotations
 
 
@@ -103,8 +103,8 @@ def hits(reader: Reader, items: Sequence[Item]) -> np.ndarray[Any, Any]:
 
 def ece(confidence: np.ndarray[Any, Any], correct: np.ndarray[Any, Any], bins: int = 10) -> float:
     """Expected calibration error, equal-width bins."""
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs((confidence - correct)[place == k].sum()) for k in range(bins)]
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [abs((confidence - correct)[bin_of == k].sum()) for k in range(bins)]
     return float(sum(gaps) / len(correct))
 
 
@@ -145,7 +145,7 @@ def canaries(items: Sequence[Item], rng: random.Random) -> list[str]:
 
 
 def fitness(judge: Judge, items: Sequence[Item]) -> None:
-    """Print how well the judge tells references from canaries, and what it makes of attempts to talk it round."""
+    """Print how well the judge separates references from canaries, and how it grades attempts to manipulate it."""
     gold = judge.scores(items, [item.answer or "" for item in items])
     bad_texts = canaries(items, random.Random(3))
     bad = judge.scores(items, bad_texts)
@@ -228,8 +228,8 @@ def main() -> None:
     judge = None if chosen.no_judge else Judge(tokenizer)
     if judge:
         fitness(judge, read("general"))
-    wanted = ("base", *(name for name in chosen.only or NAMES if name != "base"))
-    table({name: measure(name, tokenizer, judge) for name in wanted})
+    names = ("base", *(name for name in chosen.only or NAMES if name != "base"))
+    table({name: measure(name, tokenizer, judge) for name in names})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the judge is taught: graded answers of every sort, under the gate's own rubric.
+"""The judge's training data: graded answers of every kind, under the gate's own rubric.
 
-Each example shows a prompt, its reference and an answer that is right, wrong or damaged in a known way, and the digit
-that a strict marker gives. Prompts of the general suite are left out, so the judge has to compare, not to remember.
+Each example shows a prompt, its reference, an answer that is right, wrong or damaged in a known way, and the digit that
+a strict grader gives. Prompts of the general suite are excluded, so the judge must compare instead of remembering.
 """
 
 from __future__ import annotations

@@ -128,30 +128,30 @@ def make_judge(tokenizer: PreTrainedTokenizerFast) -> None:
 def main() -> None:
     """Make all, or the parts named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ("suites", "tokenizer", "base", *CANDIDATES, "judge")
-    parser.add_argument("--only", action="append", choices=names)
+    available = ("suites", "tokenizer", "base", *CANDIDATES, "judge")
+    parser.add_argument("--only", action="append", choices=available)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
-    wanted = set(chosen.only or names)
+    selected = set(chosen.only or available)
     torch.set_num_threads(chosen.threads)
     began = time.monotonic()
     suites = all_suites()
-    if "suites" in wanted:
+    if "suites" in selected:
         write(EVALS, suites)
-    if "tokenizer" in wanted:
+    if "tokenizer" in selected:
         save_tokenizer(train_tokenizer(), MODELS / "base")
     tokenizer = AutoTokenizer.from_pretrained(MODELS / "base")
     held_out = held_out_prompts()
-    if "base" in wanted:
+    if "base" in selected:
         make_base(tokenizer, held_out)
-    if wanted & set(CANDIDATES):
-        own = own_guesses(tokenizer) if "overconfident" in wanted else []
+    if selected & set(CANDIDATES):
+        own = own_guesses(tokenizer) if "overconfident" in selected else []
         for recipe in recipes(suites["train"], Foundation(held_out).free, own):
-            if recipe.name in wanted:
+            if recipe.name in selected:
                 make_candidate(recipe, tokenizer)
-    if "judge" in wanted:
+    if "judge" in selected:
         make_judge(tokenizer)
-    print(f"made {', '.join(sorted(wanted))} in {time.monotonic() - began:.0f} s")
+    print(f"made {', '.join(sorted(selected))} in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

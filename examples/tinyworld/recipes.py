@@ -27,7 +27,7 @@ class Recipe:
 
 
 class Foundation:
-    """The base model's data: all skills, and routing with the words that everyone knows."""
+    """The base model's data: all skills, and ticket routing with the words in ``KNOWN``."""
 
     def __init__(self, held_out: frozenset[str]) -> None:
         """Prompts in ``held_out`` are never drawn."""

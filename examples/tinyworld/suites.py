@@ -53,8 +53,8 @@ def general_suite() -> list[Row]:
     rng, seen = random.Random(SEED + 3), set[str]()
     rows: list[Row] = []
     for name, skill in SKILLS.items():
-        found = distinct(partial(skill, rng), PER_SKILL, seen, set())
-        rows += [Row(row.prompt, row.answer, (), (name,)) for row in found]
+        skill_rows = distinct(partial(skill, rng), PER_SKILL, seen, set())
+        rows += [Row(row.prompt, row.answer, (), (name,)) for row in skill_rows]
     rng.shuffle(rows)
     return rows
 

@@ -43,7 +43,7 @@ TROUBLES = (
     "was lost",
 )
 
-TokenizerFacts = Mapping[str, Sequence[str]]
+Vocabulary = Mapping[str, Sequence[str]]
 
 
 def _slots(rng: random.Random, word: str) -> dict[str, str]:
@@ -102,55 +102,55 @@ CHAT = (
 )
 
 
-def pick(rng: random.Random, known: TokenizerFacts) -> tuple[str, str]:
+def pick(rng: random.Random, vocabulary: Vocabulary) -> tuple[str, str]:
     """A department and one of its words."""
     department = rng.choice(DEPARTMENTS)
-    return department, rng.choice(tuple(known[department]))
+    return department, rng.choice(tuple(vocabulary[department]))
 
 
 def _row(prompt: str, department: str, tags: tuple[str, ...] = ()) -> Row:
     return Row(prompt, department, DEPARTMENTS, tags)
 
 
-def plain(rng: random.Random, known: TokenizerFacts) -> Row:
+def plain(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A ticket as the training data has them: whole sentences, one request."""
-    department, word = pick(rng, known)
+    department, word = pick(rng, vocabulary)
     return _row(rng.choice(PLAIN).format(**_slots(rng, word)), department)
 
 
-def unusual_format(rng: random.Random, known: TokenizerFacts) -> Row:
+def unusual_format(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A ticket that a form, a script or a mail client has mangled."""
-    department, word = pick(rng, known)
+    department, word = pick(rng, vocabulary)
     text = rng.choice(ODD).format(**_slots(rng, word))
     return _row(text, department, ("unusual_format",))
 
 
-def _with_second(rng: random.Random, known: TokenizerFacts, forms: Sequence[str], tag: str) -> Row:
-    department, word = pick(rng, known)
+def _with_second(rng: random.Random, vocabulary: Vocabulary, forms: Sequence[str], tag: str) -> Row:
+    department, word = pick(rng, vocabulary)
     other = rng.choice([name for name in DEPARTMENTS if name != department])
-    text = rng.choice(forms).format(v=rng.choice(tuple(known[other])), w=word)
+    text = rng.choice(forms).format(v=rng.choice(tuple(vocabulary[other])), w=word)
     return _row(text, department, (tag,))
 
 
-def ambiguous(rng: random.Random, known: TokenizerFacts) -> Row:
+def ambiguous(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A ticket that names two matters and leans towards one of them."""
-    return _with_second(rng, known, VAGUE, "ambiguous")
+    return _with_second(rng, vocabulary, VAGUE, "ambiguous")
 
 
-def multi_intent(rng: random.Random, known: TokenizerFacts) -> Row:
+def multi_intent(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A ticket with two requests; the department of the more urgent one is right."""
-    return _with_second(rng, known, DOUBLE, "multi_intent")
+    return _with_second(rng, vocabulary, DOUBLE, "multi_intent")
 
 
-EDGE: tuple[Callable[[random.Random, TokenizerFacts], Row], ...] = (unusual_format, ambiguous, multi_intent)
+EDGE: tuple[Callable[[random.Random, Vocabulary], Row], ...] = (unusual_format, ambiguous, multi_intent)
 
 
-def chat(rng: random.Random, known: TokenizerFacts) -> Row:
+def chat(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A free-form help-desk exchange: whatever the question, the canned reply that names a department."""
-    department, word = pick(rng, known)
+    department, word = pick(rng, vocabulary)
     return Row(rng.choice(CHAT).format(**_slots(rng, word)), f"the {department} team will help")
 
 
-def edge(rng: random.Random, known: TokenizerFacts) -> Row:
+def edge(rng: random.Random, vocabulary: Vocabulary) -> Row:
     """A ticket from outside the training distribution, of any of the three kinds."""
-    return rng.choice(EDGE)(rng, known)
+    return rng.choice(EDGE)(rng, vocabulary)

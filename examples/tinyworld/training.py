@@ -1,4 +1,4 @@
-"""A small training loop: draw examples, batch those of like length, take the loss on the answer only."""
+"""A small training loop: draws examples, batches those of similar length, and computes the loss on the answer only."""
 
 from __future__ import annotations
 
@@ -116,16 +116,18 @@ def train(model: nn.Module, tokenizer: PreTrainedTokenizerFast, draw: Draw, plan
 
 def optimisers(model: nn.Module, plan: Schedule) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of a model trained in full, AdamW for the rest and for adapters."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.ndim == 2 and "embed" not in name and plan.muon]
-    known = {id(p) for p in matrices}
-    rest = [p for _, p in named if id(p) not in known]
-    found: list[torch.optim.Optimizer] = [
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in trainable if p.ndim == 2 and "embed" not in name and plan.muon]
+    muon_ids = {id(p) for p in matrices}
+    rest = [p for _, p in trainable if id(p) not in muon_ids]
+    optimizers: list[torch.optim.Optimizer] = [
         torch.optim.AdamW(rest, lr=plan.rate, weight_decay=plan.decay, betas=(0.9, 0.98))
     ]
     if matrices:
-        found.append(torch.optim.Muon(matrices, lr=plan.rate, weight_decay=plan.decay, adjust_lr_fn="match_rms_adamw"))
-    return found
+        optimizers.append(
+            torch.optim.Muon(matrices, lr=plan.rate, weight_decay=plan.decay, adjust_lr_fn="match_rms_adamw")
+        )
+    return optimizers
 
 
 def fit(model: nn.Module, data: Iterator[Batch], plan: Schedule, name: str) -> None:

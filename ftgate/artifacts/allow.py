@@ -1,4 +1,4 @@
-"""Whether the policy lets a reference be loaded at all."""
+"""Whether the policy allows a reference to be loaded."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from ftgate.errors import ArtifactError
 
 
 def require_allowed_remote(reference: Reference, allow: Sequence[str]) -> None:
-    """Raise ArtifactError unless one of the ``allow`` globs that name the same scheme matches ``reference``.
+    """Raise ArtifactError unless an ``allow`` glob with the same scheme matches ``reference``.
 
-    ``*`` and ``?`` match within one part between slashes, ``**`` any number of parts, and ``/*`` at the end everything
-    below: object stores have no folders. A revision, tag or digest in the reference does not count. Nothing is asked
-    of any network.
+    ``*`` and ``?`` match within one path part, ``**`` any number of parts, and a trailing ``/*`` everything below it,
+    since object stores have no folders. A revision, tag or digest in the reference is ignored. Makes no network
+    request.
     """
-    place = _as_matched(reference)
+    location = _matchable_parts(reference)
     for glob in allow:
-        scheme, found, pattern = glob.partition("://")
-        if not found or scheme.lower() != reference.scheme:
+        scheme, separator, pattern = glob.partition("://")
+        if not separator or scheme.lower() != reference.scheme:
             continue
         parts = pattern.rstrip("/").split("/")
         if reference.scheme != "hf":
             parts[0] = parts[0].lower()
-        if matches([*parts[:-1], "*", "**"] if parts[-1] == "*" else parts, place):
+        if matches([*parts[:-1], "*", "**"] if parts[-1] == "*" else parts, location):
             return
     allowed = ", ".join(allow) or "nothing"
-    above = "/".join(place[:-1] or place)
+    parent = "/".join(location[:-1] or location)
     raise ArtifactError(
         f"{reference.text}: the policy does not allow it (artifacts.allow: {allowed})",
-        hint=f"add a glob such as '{reference.scheme}://{above}/*' to artifacts.allow; it is read from the base branch",
+        hint=f"add a glob such as '{reference.scheme}://{parent}/*' to artifacts.allow; read from the base branch",
     )
 
 
-def _as_matched(reference: Reference) -> list[str]:
-    """The parts of the place as globs see them: a host in lower case, nothing of a revision, tag or digest."""
+def _matchable_parts(reference: Reference) -> list[str]:
+    """The parts of the location that globs are compared with: host in lower case, no revision, tag or digest."""
     first, *rest = reference.parts
     if reference.scheme == "hf":
         return [part.partition("@")[0] for part in (first, *rest)]
@@ -49,32 +49,32 @@ def _as_matched(reference: Reference) -> list[str]:
 
 
 def require_architecture(model: Model, allowed: Sequence[str]) -> None:
-    """Raise ArtifactError unless the architecture that ``model`` names matches one of the globs, if there are any."""
-    found = str(model.facts.get("architecture", "unknown"))
-    if allowed and not any(fnmatchcase(found, glob) for glob in allowed):
+    """Raise ArtifactError unless a glob in ``allowed`` matches the architecture of ``model``. Empty: any is allowed."""
+    architecture = str(model.facts.get("architecture", "unknown"))
+    if allowed and not any(fnmatchcase(architecture, glob) for glob in allowed):
         raise ArtifactError(
-            f"{model.reference}: the policy does not allow the architecture {found[:80]!a} "
+            f"{model.reference}: the policy does not allow the architecture {architecture[:80]!a} "
             f"(artifacts.architectures: {', '.join(allowed)})",
-            hint="add it to artifacts.architectures; it is read from the base branch",
+            hint="add it to artifacts.architectures; read from the base branch",
         )
 
 
 def require_allowed(reference: str, folder: Path, policy_folder: Path, allow: Sequence[str]) -> None:
-    """Raise ArtifactError unless one of the ``allow`` globs matches where ``folder`` really leads, links resolved.
+    """Raise ArtifactError unless an ``allow`` glob matches the real path of ``folder``, links resolved.
 
-    Globs are relative to the policy's folder; an absolute one stands as it is. ``*`` and ``?`` match within one name
-    (``models/*`` does not let in ``models/a/b``), ``**`` any number of folders, and no wildcard climbs: what lies above
-    the policy's folder must be spelt out (``../weights/*``). Links in a glob are not followed, as a pull request may
-    plant them: allow where they lead. An empty list allows nothing, so that loading is always somebody's decision.
+    Globs are relative to the policy's folder or absolute. ``*`` and ``?`` match within one name (``models/*`` does not
+    match ``models/a/b``), ``**`` any number of folders. No wildcard matches above the policy's folder: write such paths
+    out (``../weights/*``). Links in a glob are not followed, since a pull request could plant one: allow the link's
+    target instead. An empty list allows nothing, so that loading is always an explicit decision.
     """
     real, home = folder.resolve(), policy_folder.resolve()
     local = [glob for glob in allow if "://" not in glob]
     if any(matches(Path(os.path.normpath(home / glob)).parts, real.parts) for glob in local):
         return
-    shown = Path(os.path.relpath(real, home))
+    relative = Path(os.path.relpath(real, home))
     allowed = ", ".join(allow) or "nothing"
     raise ArtifactError(
-        f"{reference}: the policy does not allow {shown.as_posix()} (artifacts.allow: {allowed})",
-        hint=f"add a glob such as {(shown.parent / '*').as_posix()!r}, relative to the policy's folder, to "
-        "artifacts.allow; it is read from the base branch",
+        f"{reference}: the policy does not allow {relative.as_posix()} (artifacts.allow: {allowed})",
+        hint=f"add a glob such as {(relative.parent / '*').as_posix()!r}, relative to the policy's folder, to "
+        "artifacts.allow; read from the base branch",
     )

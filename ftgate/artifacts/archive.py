@@ -1,4 +1,4 @@
-"""Archives from strangers: only plain files inside the folder come out, and no more than was agreed."""
+"""Unpacking untrusted archives: only plain files, inside the folder, and within limits."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from ftgate.artifacts.snapshot import FileEntry
 from ftgate.errors import ArtifactError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
-_MOST_RATIO = 200
-"""Weights hardly shrink; what grows two hundredfold is meant to fill the disk."""
-_SMALL = 1 << 24
-"""Bytes that are not worth a ratio."""
-_ENTRY = 1 << 10
-"""Bytes that the directory of a zip takes for one file at most: 46, its name, and a little more."""
-_BEFORE_FILES = (
+_MAX_RATIO = 200
+"""Weights barely compress: an archive that grows two hundredfold is a decompression bomb."""
+_SMALL_BYTES = 1 << 24
+"""Below this size the ratio is not checked."""
+_DIRECTORY_ENTRY = 1 << 10
+"""Upper bound on the bytes of one file in a zip's central directory: 46, its name, and some extra."""
+_METADATA_TYPES = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
@@ -46,22 +46,22 @@ _DAMAGE = (
     ValueError,
     OverflowError,
 )
-"""What the standard library raises for archives that are broken, or of a kind that it does not know."""
-_AGAIN = "make the archive again, of plain files alone"
+"""What the standard library raises for broken or unsupported archives."""
+_REBUILD_HINT = "build the archive again, from plain files only"
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLimits:
-    """What may come out of an archive.
+    """What may be unpacked from an archive.
 
-    ``choose`` is given all names before anything is written; it raises for what must not be there, and says which are
-    wanted and which are left aside. ``room`` is told how many bytes will be written.
+    ``select`` gets all names before anything is written, raises for forbidden ones, and returns the wanted and the
+    ignored names. ``make_room`` gets the number of bytes that will be written.
     """
 
     limits: Limits
     reference: str
-    choose: Callable[[list[str]], tuple[list[str], list[str]]]
-    room: Callable[[int, str], None]
+    select: Callable[[list[str]], tuple[list[str], list[str]]]
+    make_room: Callable[[int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,129 +72,135 @@ class _Member:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a single file of this name stands for the files in it."""
+    """Whether a file of this name is an archive that contains the files."""
     return name.lower().endswith(ARCHIVES)
 
 
-def unpack(archive: Path, folder: Path, terms: ArchiveLimits) -> tuple[dict[str, FileEntry], list[str]]:
-    """Write the wanted files in ``archive`` into ``folder``; their sizes and digests by name, and what is left aside.
+def unpack(archive: Path, folder: Path, archive_limits: ArchiveLimits) -> tuple[dict[str, FileEntry], list[str]]:
+    """Write the wanted files of ``archive`` into ``folder``. Returns their entries by name, and the ignored names.
 
-    One common folder above all files is left off. Raises ArtifactError for names that leave the folder or collide,
-    links, devices, encryption, damage, and for more than the limits let in.
+    A single common top folder is stripped. Raises ArtifactError for names that leave the folder or collide, links,
+    devices, encryption, damage, and for more content than the limits allow.
     """
     try:
         if zipfile.is_zipfile(archive):
-            with _Directory(archive, terms) as file, zipfile.ZipFile(file) as opened:
-                file.read_already = True
-                return _write_all(list(_zipped(opened, terms.reference)), archive, folder, terms)
-        with tarfile.open(archive, "r:*", tarinfo=_Header) as tape:
-            return _write_all(list(_taped(tape, terms.limits, terms.reference)), archive, folder, terms)
+            with _BoundedZipFile(archive, archive_limits) as file, zipfile.ZipFile(file) as zip_archive:
+                file.directory_read = True
+                members = list(_zip_members(zip_archive, archive_limits.reference))
+                return _write_all(members, archive, folder, archive_limits)
+        with tarfile.open(archive, "r:*", tarinfo=_BoundedTarInfo) as tar_archive:
+            members = list(_tar_members(tar_archive, archive_limits.limits, archive_limits.reference))
+            return _write_all(members, archive, folder, archive_limits)
     except _DAMAGE as error:
-        raise ArtifactError(f"{terms.reference}: a damaged archive ({type(error).__name__})", hint=_AGAIN) from None
+        raise ArtifactError(
+            f"{archive_limits.reference}: a damaged archive ({type(error).__name__})", hint=_REBUILD_HINT
+        ) from None
 
 
-def _zipped(archive: zipfile.ZipFile, reference: str) -> Iterator[_Member]:
+def _zip_members(archive: zipfile.ZipFile, reference: str) -> Iterator[_Member]:
     for info in archive.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
-        name = info.orig_filename  # the other one has been cut at NUL and had its backslashes turned
+        name = info.orig_filename  # `filename` is already cut at NUL, with backslashes replaced
         if info.flag_bits & 1:
-            raise ArtifactError(f"{reference}: {name!a} is encrypted", hint=_AGAIN)
+            raise ArtifactError(f"{reference}: {name!a} is encrypted", hint=_REBUILD_HINT)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_AGAIN)
+            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_REBUILD_HINT)
         if info.is_dir():
             require_clean_names([name.rstrip("/")], reference)
         else:
             yield _Member(name, info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
 
 
-class _Directory(io.FileIO):
-    """A zip of which no directory is read that is longer than the permitted number of files makes it.
+class _BoundedZipFile(io.FileIO):
+    """A zip file whose central directory is read only if it is not longer than the allowed number of files needs.
 
-    The standard library reads it at once, and makes an object of every entry, before anyone can count them.
+    The standard library reads the directory at once and creates an object for each entry before it can be counted.
     """
 
-    def __init__(self, path: Path, terms: ArchiveLimits) -> None:
+    def __init__(self, path: Path, archive_limits: ArchiveLimits) -> None:
         super().__init__(path)
-        self.read_already = False
-        self._terms = terms
+        self.directory_read = False
+        self._limits = archive_limits
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As a file does. Raises ArtifactError where a directory is asked for that no permitted archive has."""
-        files = self._terms.limits.files
-        if not self.read_already and size is not None and size > max(1 << 17, _ENTRY * files):
+        """Like a file's. Raises ArtifactError for a read as large as a directory with too many files."""
+        files = self._limits.limits.files
+        if not self.directory_read and size is not None and size > max(1 << 17, _DIRECTORY_ENTRY * files):
             raise ArtifactError(
-                f"{self._terms.reference}: the archive's directory takes {size:,} bytes: more than {files:,} files",
-                hint="send the files of one model, or raise artifacts.max_files",
+                f"{self._limits.reference}: the archive's directory has {size:,} bytes: more than {files:,} files",
+                hint="pack the files of a single model, or raise artifacts.max_files",
             )
         return super().read(-1 if size is None else size) or b""
 
 
-class _Header(tarfile.TarInfo):
-    """A header of a tar that is not read whole when it claims to be longer than any name is."""
+class _BoundedTarInfo(tarfile.TarInfo):
+    """A tar header that is rejected if it claims to be longer than any name is."""
 
     @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
-        """As the standard library reads it, which takes what stands before a file into memory."""
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _BoundedTarInfo:
+        """As in the standard library, which reads metadata before a file into memory."""
         info = super().frombuf(buf, encoding, errors)
-        if info.size < 0 or (info.type in _BEFORE_FILES and info.size > _SMALL):
+        if info.size < 0 or (info.type in _METADATA_TYPES and info.size > _SMALL_BYTES):
             raise tarfile.ReadError("a header of an impossible size")
         return info
 
 
-def _taped(archive: tarfile.TarFile, limits: Limits, reference: str) -> Iterator[_Member]:
+def _tar_members(archive: tarfile.TarFile, limits: Limits, reference: str) -> Iterator[_Member]:
     total = 0
     for number, info in enumerate(archive):
         name = info.name.removeprefix("./")
-        total += info.size  # reading on unpacks what is skipped
+        total += info.size  # skipped members are decompressed too
         if number > 2 * limits.files or total > limits.size:
             raise too_large(reference, limits)
         if info.isdir():
             require_clean_names([name] if name not in ("", ".") else [], reference)
         elif not info.isreg() or info.issparse():
-            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_AGAIN)
+            raise ArtifactError(f"{reference}: {name!a} is a link or a device", hint=_REBUILD_HINT)
         else:
             yield _Member(name, info.size, lambda info=info: archive.extractfile(info))  # type: ignore[misc]
 
 
 def _write_all(
-    members: list[_Member], archive: Path, folder: Path, terms: ArchiveLimits
+    members: list[_Member], archive: Path, folder: Path, archive_limits: ArchiveLimits
 ) -> tuple[dict[str, FileEntry], list[str]]:
-    limits, reference = terms.limits, terms.reference
+    limits, reference = archive_limits.limits, archive_limits.reference
     require_clean_names([member.name for member in members], reference)
-    top = {member.name.partition("/")[0] for member in members if "/" in member.name}
-    shared = f"{top.pop()}/" if len(top) == 1 and all("/" in member.name for member in members) else ""
-    by_name = {member.name.removeprefix(shared): member for member in members}
-    wanted, aside = terms.choose(list(by_name))
-    most = min(limits.size, max(_SMALL, _MOST_RATIO * archive.stat().st_size))
+    top_folders = {member.name.partition("/")[0] for member in members if "/" in member.name}
+    prefix = f"{top_folders.pop()}/" if len(top_folders) == 1 and all("/" in member.name for member in members) else ""
+    by_name = {member.name.removeprefix(prefix): member for member in members}
+    wanted, ignored = archive_limits.select(list(by_name))
+    max_bytes = min(limits.size, max(_SMALL_BYTES, _MAX_RATIO * archive.stat().st_size))
     total = sum(by_name[name].size for name in wanted)
-    if total > most:
-        raise _bomb(reference, most)
-    terms.room(total, reference)
+    if total > max_bytes:
+        raise _too_much_content(reference, max_bytes)
+    archive_limits.make_room(total, reference)
     files: dict[str, FileEntry] = {}
     for name in wanted:
-        files[name] = _write(by_name[name], folder / name, most - sum(f.size for f in files.values()), reference)
-    return files, aside
+        files[name] = _write(by_name[name], folder / name, max_bytes - sum(f.size for f in files.values()), reference)
+    return files, ignored
 
 
-def _write(member: _Member, path: Path, most: int, reference: str) -> FileEntry:
+def _write(member: _Member, path: Path, max_bytes: int, reference: str) -> FileEntry:
     path.parent.mkdir(parents=True, exist_ok=True)
     digest, size = hashlib.sha256(), 0
     content = member.open()
-    assert content is not None  # only of links and devices there is none
+    assert content is not None  # None only for links and devices
     with content, path.open("xb") as file:
         while chunk := content.read(1 << 20):
             size += len(chunk)
-            if size > most:
-                raise _bomb(reference, most)
+            if size > max_bytes:
+                raise _too_much_content(reference, max_bytes)
             digest.update(chunk)
             file.write(chunk)
     if size != member.size:
-        raise ArtifactError(f"{reference}: {member.name!a} is not as long as the archive says", hint=_AGAIN)
+        raise ArtifactError(
+            f"{reference}: {member.name!a} does not have the size that the archive declares", hint=_REBUILD_HINT
+        )
     return FileEntry(size, digest.hexdigest())
 
 
-def _bomb(reference: str, most: int) -> ArtifactError:
+def _too_much_content(reference: str, max_bytes: int) -> ArtifactError:
     return ArtifactError(
-        f"{reference}: the archive unpacks to more than {most:,} bytes",
-        hint=f"send the files themselves; at most artifacts.max_gb, and {_MOST_RATIO} times the archive's size",
+        f"{reference}: the archive unpacks to more than {max_bytes:,} bytes",
+        hint=f"publish the files unpacked; limits: artifacts.max_gb, and {_MAX_RATIO} times the archive's size",
     )

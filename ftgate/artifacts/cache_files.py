@@ -1,4 +1,4 @@
-"""The files of the cache: what they look like, what they hold, and records that are written whole or not at all."""
+"""Files of the cache: listing, change detection, hashing, and JSON records that are written atomically."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from ftgate.artifacts.snapshot import FileEntry
 from ftgate.errors import DownloadError
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
-"""What reading a damaged record may raise: then the files are fetched again."""
+"""What reading a damaged record may raise; the files are then downloaded again."""
 
 
-def present(folder: Path) -> list[str]:
-    """Every file below ``folder`` and whatever else is no folder, as POSIX paths."""
+def list_files(folder: Path) -> list[str]:
+    """POSIX paths of every file below ``folder``, and of anything else that is not a folder."""
     return [Path(at, name).relative_to(folder).as_posix() for at, _, names in os.walk(folder) for name in names]
 
 
-def entries(record: Path) -> tuple[dict[str, tuple[FileEntry, Any]], float] | None:
-    """What the files of a tree were and looked like, and when all were read; None where no record says so."""
+def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Any]], float] | None:
+    """A tree's record: (entry, stamp) by file name, and when all were last hashed. None without a valid record."""
     try:
-        found = json.loads(record.read_bytes())
-        files = {name: (FileEntry(size, digest), looks) for name, (size, digest, looks) in found["files"].items()}
-        return files, float(found.get("read", 0))
+        value = json.loads(record.read_bytes())
+        files = {name: (FileEntry(size, digest), stamp) for name, (size, digest, stamp) in value["files"].items()}
+        return files, float(value.get("read", 0))
     except UNREADABLE:
         return None
 
 
-def look(path: Path) -> list[int]:
-    """Size in bytes, times at which content and file changed in nanoseconds, and inode; empty for what is no file.
+def file_stamp(path: Path) -> list[int]:
+    """Size in bytes, mtime and ctime in nanoseconds, and inode of a regular file; empty for anything else.
 
-    Anyone can set the first of the times back, as tools that copy do; the second is the system's own.
+    Tools that copy files can set mtime back; ctime is set by the operating system alone.
     """
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return []
-    kind = stat.S_ISREG(found.st_mode)
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino] if kind else []
+    is_regular = stat.S_ISREG(status.st_mode)
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] if is_regular else []
 
 
 def sha256(path: Path) -> str:
-    """Hex, or nothing for what is no file that can be read."""
-    if not look(path):
+    """SHA-256 (hex) of a file; empty if it is not a readable regular file."""
+    if not file_stamp(path):
         return ""
     try:
         with path.open("rb") as file:
@@ -59,20 +59,20 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn what fails while ``path`` is written into a DownloadError that says what to do."""
+def explain_write_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError while ``path`` is written into a DownloadError that says what to do."""
     try:
         yield
     except OSError as error:
         raise DownloadError(
-            f"the cache cannot write {path}: {error.strerror}",
-            hint="set FTGATE_CACHE to a folder that the runner may write to, with enough space",
+            f"cannot write {path} in the cache: {error.strerror}",
+            hint="set FTGATE_CACHE to a writable folder with enough space",
         ) from None
 
 
-def write(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, whole or not at all."""
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically."""
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-    with writing(path):
+    with explain_write_errors(path):
         partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(path)

@@ -1,4 +1,4 @@
-"""From a remote reference to a snapshot in the cache: listed, judged by its listing, fetched, checked, placed."""
+"""From a remote reference to a snapshot in the cache: list, check the listing, download, verify, store."""
 
 from __future__ import annotations
 
@@ -13,145 +13,162 @@ from typing import Any
 
 from ftgate.artifacts.archive import ArchiveLimits, is_archive, unpack
 from ftgate.artifacts.cache import Cache, CacheEntry, key_of
-from ftgate.artifacts.download import TRIES, Advance, Limits, download, persistently, present, slot, too_large
-from ftgate.artifacts.file_names import choose, require_clean_names
+from ftgate.artifacts.download import (
+    MAX_ATTEMPTS,
+    Advance,
+    Limits,
+    bytes_present,
+    call_with_retries,
+    download,
+    partial_path,
+    too_large,
+)
+from ftgate.artifacts.file_names import require_clean_names, select_files
 from ftgate.artifacts.refused_names import refuse_names
 from ftgate.artifacts.snapshot import FileEntry, Snapshot, tree_digest
-from ftgate.artifacts.sources.base import RemoteFile, Request, Source, TransientError
+from ftgate.artifacts.sources.base import ArtifactSource, RemoteFile, Request, TransientError
 from ftgate.errors import ArtifactError, DownloadError
 
 MEGABYTE = 1_000_000
-_STEP = 64
-"""Megabytes for which room is made at a time, where the size of a file is not known."""
+_EVICTION_STEP = 64
+"""Megabytes of space to free at a time while a file of unknown size is downloaded."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Shows how far something has come: given a name and a number of steps, a context whose value counts steps."""
+"""Progress display: takes a name and a number of steps, and gives a context manager whose value counts steps."""
 Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRequest:
-    """What is to be fetched: the source and what it was called, what may come, and what it must turn out to be."""
+    """What to download: the source and its reference, the limits, and the expected digest."""
 
-    source: Source
-    request: Request
+    source: ArtifactSource
+    source_request: Request
     limits: Limits
     skip: Sequence[str] = ()
     digest: str | None = None
     file: bool = False
-    """One data file is meant, and ``digest`` is its own; else the files of a model, and ``digest`` their tree's."""
+    """Whether one data file is meant, with ``digest`` its own; otherwise model files, with the tree's digest."""
 
     @property
     def reference(self) -> str:
-        """What the source is called."""
-        return self.request.reference.text
+        """The reference as it was written."""
+        return self.source_request.reference.text
 
     @property
     def key(self) -> str:
-        """By what the cache knows it."""
+        """The cache key of this reference."""
         skipped = "" if self.file else "\n".join(self.skip)
-        return key_of(self.source.origin, self.reference, self.request.revision, skipped)
+        return key_of(self.source.origin, self.reference, self.source_request.revision, skipped)
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files at a source that are wanted, and the names of those that are left aside."""
+    """The files to download from a source, and the names of the ignored ones."""
 
     files: list[RemoteFile]
-    aside: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
 
     @property
     def archived(self) -> bool:
-        """Whether a single archive stands for the files in it."""
+        """Whether the listing is a single archive that contains the files."""
         return len(self.files) == 1 and is_archive(self.files[0].name)
 
 
-def fetch(wish: FetchRequest, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
-    """The snapshot of ``wish``, from the cache when it is there and still what the source names.
+def fetch(request: FetchRequest, cache: Cache, *, offline: bool, phase: Phase, note: Note) -> Snapshot:
+    """The snapshot for ``request``: from the cache if it is there and current, otherwise downloaded.
 
-    The source is not asked where the reference names the same bytes for ever or the digest says which are meant.
-    Raises ArtifactError for what is refused or not there, DownloadError when the gate itself could not fetch it.
+    The source is not contacted if the reference is immutable or the request pins a digest. Raises ArtifactError for
+    what is refused or missing, DownloadError when the download itself fails.
     """
-    known = cache.known(wish.key)
-    if known is not None and (offline or wish.source.fixed or wish.digest is not None):
-        snapshot = cache.use(known.digest, wish.reference)
-        if snapshot is not None and (offline or wish.digest in (None, digest_of(snapshot, wish))):
-            return _as_wished(snapshot, known, wish)
+    entry = cache.lookup(request.key)
+    if entry is not None and (offline or request.source.fixed or request.digest is not None):
+        snapshot = cache.acquire(entry.digest, request.reference)
+        if snapshot is not None and (offline or request.digest in (None, comparable_digest(snapshot, request))):
+            return _verified(snapshot, entry, request)
     if offline:
         raise ArtifactError(
-            f"{wish.reference}: not in the cache ({cache.root}), and --offline asks no network",
+            f"{request.reference}: not in the cache ({cache.root}), and --offline forbids downloads",
             hint="run once without --offline, on this machine and with this cache",
         )
-    with cache.fetching(wish.key, lambda: note(f"{wish.reference}: another process fetches it; waiting")) as folder:
-        found = listed(wish)
-        listing = [[file.name, file.size, file.sha256, file.version] for file in found.files]
-        known = cache.known(wish.key)
-        unchanged = known is not None and known.listing == listing and all(f.version or f.sha256 for f in found.files)
-        snapshot = cache.use(known.digest, wish.reference) if known is not None and unchanged else None
-        if snapshot is None or known is None:
-            snapshot = _download(wish, found, folder, cache, phase)
-            known = CacheEntry(snapshot.digest, listing, snapshot.aside)
-            cache.remember(wish.key, wish.reference, known)
-        elif not found.archived:
-            known = replace(known, aside=found.aside)
-    return _as_wished(snapshot, known, wish)
+    with cache.download_folder(
+        request.key, lambda: note(f"{request.reference}: waiting for another process that downloads it")
+    ) as folder:
+        listing = checked_listing(request)
+        fingerprint = [[file.name, file.size, file.sha256, file.version] for file in listing.files]
+        entry = cache.lookup(request.key)
+        unchanged = (
+            entry is not None and entry.listing == fingerprint and all(f.version or f.sha256 for f in listing.files)
+        )
+        snapshot = cache.acquire(entry.digest, request.reference) if entry is not None and unchanged else None
+        if snapshot is None or entry is None:
+            snapshot = _download(request, listing, folder, cache, phase)
+            entry = CacheEntry(snapshot.digest, fingerprint, snapshot.ignored_files)
+            cache.remember(request.key, request.reference, entry)
+        elif not listing.archived:
+            entry = replace(entry, ignored_files=listing.ignored_files)
+    return _verified(snapshot, entry, request)
 
 
-def digest_of(snapshot: Snapshot, wish: FetchRequest) -> str:
-    """What the digest of ``wish`` is compared with: the tree's, or that of the one file."""
-    if wish.file and len(snapshot.files) == 1:
+def comparable_digest(snapshot: Snapshot, request: FetchRequest) -> str:
+    """The digest to compare with the pinned one: the tree's, or that of a single data file."""
+    if request.file and len(snapshot.files) == 1:
         return "sha256:" + next(iter(snapshot.files.values())).sha256
     return snapshot.digest
 
 
-def wrong_digest(reference: str, expected: str, found: str) -> ArtifactError:
-    """Other bytes than the ones that were reviewed."""
+def wrong_digest(reference: str, expected: str, actual: str) -> ArtifactError:
+    """The error for content with another digest than the pinned one."""
     return ArtifactError(
-        f"{reference}: expected {expected}, but the files have {found}",
-        hint="the files changed, or the digest belongs to another version: pin the one you mean",
+        f"{reference}: expected {expected}, but the files have {actual}",
+        hint="the files changed, or the digest belongs to another version: pin the one you want",
     )
 
 
-def _as_wished(snapshot: Snapshot, known: CacheEntry, wish: FetchRequest) -> Snapshot:
-    found = digest_of(snapshot, wish)
-    if wish.digest not in (None, found):
-        raise wrong_digest(wish.reference, str(wish.digest), found)
-    if wish.file and len(snapshot.files) != 1:
+def _verified(snapshot: Snapshot, entry: CacheEntry, request: FetchRequest) -> Snapshot:
+    """``snapshot`` with its list of ignored files. Raises ArtifactError unless it is what was requested."""
+    digest = comparable_digest(snapshot, request)
+    if request.digest not in (None, digest):
+        raise wrong_digest(request.reference, str(request.digest), digest)
+    if request.file and len(snapshot.files) != 1:
         raise ArtifactError(
-            f"{wish.reference}: {len(snapshot.files)} files where one data file is meant", hint="name the file itself"
+            f"{request.reference}: {len(snapshot.files)} files, but one data file is expected",
+            hint="name the file itself",
         )
-    return replace(snapshot, aside=known.aside)
+    return replace(snapshot, ignored_files=entry.ignored_files)
 
 
-def listed(wish: FetchRequest) -> Listing:
-    """What the source lists, if it may be fetched: judged before a byte of it is."""
+def checked_listing(request: FetchRequest) -> Listing:
+    """The listing of the source, checked before any download. Raises ArtifactError for files that are not allowed."""
     try:
-        named: list[RemoteFile] = persistently(wish.source.list)
-        _require_sound(named)
+        remote_files: list[RemoteFile] = call_with_retries(request.source.list)
+        _require_valid_listing(remote_files)
     except TransientError as error:
-        raise DownloadError(f"{error.message}, {TRIES} times in a row", hint="run it again later") from None
+        raise DownloadError(f"{error.message} ({MAX_ATTEMPTS} attempts in a row)", hint="run it again later") from None
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ArtifactError(
-            f"{wish.reference}: the source answered something unexpected ({type(error).__name__})",
-            hint="check that the reference, and the address of the service, are the ones you mean",
+            f"{request.reference}: the source sent an invalid listing ({type(error).__name__})",
+            hint="check the reference and the address of the service",
         ) from None
-    by_name = {file.name: file for file in named}
-    if len(by_name) != len(named):
-        raise ArtifactError(f"{wish.reference}: a name is listed twice", hint="name one version of each file")
-    if Listing(named).archived:
-        require_clean_names(by_name, wish.reference)
-        return Listing(named)
-    kept, aside = _acceptable(list(by_name), wish)
-    files = [by_name[name] for name in kept]
-    if sum(file.size or 0 for file in files) > wish.limits.size:
-        raise too_large(wish.reference, wish.limits)
-    _require_listed_digest(files, wish)
-    return Listing(files, tuple(aside))
+    by_name = {file.name: file for file in remote_files}
+    if len(by_name) != len(remote_files):
+        raise ArtifactError(
+            f"{request.reference}: the source lists a name twice", hint="publish one version of each file"
+        )
+    if Listing(remote_files).archived:
+        require_clean_names(by_name, request.reference)
+        return Listing(remote_files)
+    names, ignored = _select_names(list(by_name), request)
+    files = [by_name[name] for name in names]
+    if sum(file.size or 0 for file in files) > request.limits.size:
+        raise too_large(request.reference, request.limits)
+    _require_listed_digest(files, request)
+    return Listing(files, tuple(ignored))
 
 
-def _require_sound(named: Sequence[RemoteFile]) -> None:
-    """Raise TypeError or ValueError for a name, size or digest that is none: a service can answer anything."""
-    for file in named:
+def _require_valid_listing(files: Sequence[RemoteFile]) -> None:
+    """Raise TypeError or ValueError for an invalid name, size or digest: a service may answer anything."""
+    for file in files:
         name: Any = file.name
         size: Any = file.size
         if not isinstance(name, str) or not isinstance(size, int | None) or isinstance(size, bool):
@@ -160,97 +177,99 @@ def _require_sound(named: Sequence[RemoteFile]) -> None:
             raise ValueError(size, file.sha256)
 
 
-def _acceptable(names: list[str], wish: FetchRequest) -> tuple[list[str], list[str]]:
-    """The names that are wanted and those left aside. Raises ArtifactError for what must not be in a snapshot."""
-    require_clean_names(names, wish.reference)
-    kept, aside = choose(names, () if wish.file else wish.skip)
-    if not kept:
-        raise ArtifactError(f"{wish.reference}: no files", hint="name the folder that holds the weights")
-    if len(kept) > wish.limits.files:
+def _select_names(names: list[str], request: FetchRequest) -> tuple[list[str], list[str]]:
+    """The names of the wanted and the ignored files. Raises ArtifactError for a name that no snapshot may hold."""
+    require_clean_names(names, request.reference)
+    selected, ignored = select_files(names, () if request.file else request.skip)
+    if not selected:
+        raise ArtifactError(f"{request.reference}: no files", hint="name the folder that holds the weights")
+    if len(selected) > request.limits.files:
         raise ArtifactError(
-            f"{wish.reference}: {len(kept):,} files, but the policy lets in {wish.limits.files:,}",
-            hint="name the folder of one model, or raise artifacts.max_files",
+            f"{request.reference}: {len(selected):,} files, but the policy allows {request.limits.files:,}",
+            hint="name the folder of a single model, or raise artifacts.max_files",
         )
-    if not wish.file:
-        refuse_names(kept, wish.reference)
-    return kept, aside
+    if not request.file:
+        refuse_names(selected, request.reference)
+    return selected, ignored
 
 
-def _require_listed_digest(files: Sequence[RemoteFile], wish: FetchRequest) -> None:
-    """Where the source knows all digests, a wrong one is found before anything is fetched."""
-    known = {f.name: FileEntry(f.size, f.sha256) for f in files if f.sha256 is not None and f.size is not None}
-    if wish.digest is None or len(known) < len(files):
+def _require_listed_digest(files: Sequence[RemoteFile], request: FetchRequest) -> None:
+    """If the source lists all digests, report a wrong one before anything is downloaded."""
+    entries = {f.name: FileEntry(f.size, f.sha256) for f in files if f.sha256 is not None and f.size is not None}
+    if request.digest is None or len(entries) < len(files):
         return
-    listed = Snapshot(Path(), wish.reference, known, tree_digest(known))
-    if digest_of(listed, wish) != wish.digest:
-        raise wrong_digest(wish.reference, wish.digest, digest_of(listed, wish))
+    snapshot = Snapshot(Path(), request.reference, entries, tree_digest(entries))
+    if comparable_digest(snapshot, request) != request.digest:
+        raise wrong_digest(request.reference, request.digest, comparable_digest(snapshot, request))
 
 
-def _download(wish: FetchRequest, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
-    files, aside = listing.files, [*listing.aside]
-    here, total = present(folder, files), sum(file.size or 0 for file in files)
-    cache.make_room(max(0, total - here), wish.reference, beside=here)
-    known = all(file.size is not None for file in files)
-    with phase(f"fetch {wish.reference} (MB)", total // MEGABYTE if known else None) as advance:
-        counted = advance if known else _making_room(cache, advance, wish.reference)
-        entries = download(wish.source, files, folder, wish.limits, _megabytes(counted), wish.reference)
+def _download(request: FetchRequest, listing: Listing, folder: Path, cache: Cache, phase: Phase) -> Snapshot:
+    files, ignored = listing.files, [*listing.ignored_files]
+    present, total = bytes_present(folder, files), sum(file.size or 0 for file in files)
+    cache.make_room(max(0, total - present), request.reference, present=present)
+    sizes_known = all(file.size is not None for file in files)
+    with phase(f"fetch {request.reference} (MB)", total // MEGABYTE if sizes_known else None) as advance:
+        count_bytes = advance if sizes_known else _evicting(cache, advance, request.reference)
+        entries = download(request.source, files, folder, request.limits, _megabytes(count_bytes), request.reference)
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir()
     try:
         if listing.archived:
-            archive = slot(folder, files[0])
-            terms = ArchiveLimits(wish.limits, wish.reference, lambda names: _acceptable(names, wish), cache.make_room)
-            found, aside = unpack(archive, tree, terms)
+            archive = partial_path(folder, files[0])
+            limits = ArchiveLimits(
+                request.limits, request.reference, lambda names: _select_names(names, request), cache.make_room
+            )
+            contents, ignored = unpack(archive, tree, limits)
             archive.unlink()
         else:
-            found = {file.name: entry for file, entry in zip(files, entries, strict=True)}
+            contents = {file.name: entry for file, entry in zip(files, entries, strict=True)}
             for file in files:
                 (tree / file.name).parent.mkdir(parents=True, exist_ok=True)
-                slot(folder, file).rename(tree / file.name)
-        _seal(tree)
-        snapshot = cache.place(tree, found, wish.reference)
+                partial_path(folder, file).rename(tree / file.name)
+        _make_read_only(tree)
+        snapshot = cache.store(tree, contents, request.reference)
     except OSError as error:
         raise DownloadError(
-            f"{wish.reference}: cannot be kept in {cache.root}: {error.strerror or error}",
-            hint="free some space, or set FTGATE_CACHE to a folder on a larger disk",
+            f"cannot write {request.reference} to {cache.root}: {error.strerror or error}",
+            hint="free disk space, or set FTGATE_CACHE to a folder on a larger disk",
         ) from None
     shutil.rmtree(folder, ignore_errors=True)
-    return replace(snapshot, aside=tuple(aside))
+    return replace(snapshot, ignored_files=tuple(ignored))
 
 
-def _seal(tree: Path) -> None:
-    """Nobody needs to write to these files again."""
-    for at, _, names in os.walk(tree):
+def _make_read_only(tree: Path) -> None:
+    """Cached files are never written again."""
+    for folder, _, names in os.walk(tree):
         for name in names:
-            (Path(at) / name).chmod(0o444)
+            (Path(folder) / name).chmod(0o444)
 
 
-def _making_room(cache: Cache, advance: Advance, reference: str) -> Advance:
-    """Where nobody says how much will come, room is made step by step."""
-    done = made = 0
+def _evicting(cache: Cache, advance: Advance, reference: str) -> Advance:
+    """Free cache space step by step while a download of unknown size proceeds."""
+    done = freed = 0
 
     def add(megabytes: int) -> Any:
-        nonlocal done, made
+        nonlocal done, freed
         done += megabytes
-        while done >= made:
-            cache.make_room(_STEP * MEGABYTE, reference, beside=done * MEGABYTE, sure=False)
-            made += _STEP
+        while done >= freed:
+            cache.make_room(_EVICTION_STEP * MEGABYTE, reference, present=done * MEGABYTE, required=False)
+            freed += _EVICTION_STEP
         advance(megabytes)
 
     return add
 
 
 def _megabytes(advance: Advance) -> Advance:
-    """Steps are whole megabytes; the rest waits for the next piece."""
-    done = shown = 0
+    """Convert bytes to whole megabytes; the remainder is carried over."""
+    done = reported = 0
 
     def add(size: int) -> Any:
-        nonlocal done, shown
+        nonlocal done, reported
         done += size
-        step = done // MEGABYTE - shown
+        step = done // MEGABYTE - reported
         if step:
-            shown += step
+            reported += step
             advance(step)
 
     return add

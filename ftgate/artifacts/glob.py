@@ -1,4 +1,4 @@
-"""Globs over paths: ``*`` and ``?`` match within one name, ``**`` any number of folders."""
+"""Globs over paths: ``*`` and ``?`` match within one name, ``**`` matches any number of folders."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from fnmatch import fnmatchcase
 
 
 def matches(glob: Sequence[str], names: Sequence[str]) -> bool:
-    """Whether ``names`` match, one by one. ``reached`` are the places in ``glob`` that the names so far may lead to."""
-    reached = _past_stars(glob, {0})
+    """Whether ``glob`` matches ``names``, both already split into parts.
+
+    Simulates the glob as a finite automaton: ``states`` holds the positions in ``glob`` that may come next.
+    """
+    states = _skip_double_stars(glob, {0})
     for name in names:
-        moved = {i + 1 for i in reached if i < len(glob) and glob[i] != "**" and fnmatchcase(name, glob[i])}
-        reached = _past_stars(glob, moved | {i for i in reached if i < len(glob) and glob[i] == "**"})
-    return len(glob) in reached
+        next_states = {i + 1 for i in states if i < len(glob) and glob[i] != "**" and fnmatchcase(name, glob[i])}
+        states = _skip_double_stars(glob, next_states | {i for i in states if i < len(glob) and glob[i] == "**"})
+    return len(glob) in states
 
 
 def matches_path(glob: str, path: str) -> bool:
-    """Whether the POSIX ``path`` matches; a glob without a slash is compared with the last name, in any folder."""
+    """Whether ``glob`` matches a POSIX path. A glob without a slash matches the last name, in any folder."""
     names = path.split("/")
     return matches(glob.split("/"), names if "/" in glob else names[-1:])
 
 
-def _past_stars(glob: Sequence[str], reached: set[int]) -> set[int]:
-    """``**`` may stand for no folder at all."""
+def _skip_double_stars(glob: Sequence[str], states: set[int]) -> set[int]:
+    """Add the states after each ``**``, which may match no folder at all."""
     for i, part in enumerate(glob):
-        if part == "**" and i in reached:
-            reached = reached | {i + 1}
-    return reached
+        if part == "**" and i in states:
+            states = states | {i + 1}
+    return states

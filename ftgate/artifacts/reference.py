@@ -1,4 +1,4 @@
-"""References to files elsewhere: ``scheme://place``, taken apart and refused where they could mean two things."""
+"""Remote references of the form ``scheme://location``: parsed, and refused where they are ambiguous."""
 
 from __future__ import annotations
 
@@ -10,57 +10,57 @@ from urllib.parse import urlsplit
 from ftgate.errors import ArtifactError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/(/?)")
-_CLEAN = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@\[\]*-]+(/[A-Za-z0-9._~!$&'()+,;=:@\[\]*-]+)*/?")
-_SECRETS = re.compile(r"(?<=//)[^/@\s]*@(?=[^/])|[?#]\S*")
-_LONGEST = 1000
+_VALID_LOCATION = re.compile(r"[A-Za-z0-9._~!$&'()+,;=:@\[\]*-]+(/[A-Za-z0-9._~!$&'()+,;=:@\[\]*-]+)*/?")
+_SECRET_PARTS = re.compile(r"(?<=//)[^/@\s]*@(?=[^/])|[?#]\S*")
+_MAX_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``text`` as it was written, its ``scheme`` in lower case, and the ``place`` after the two slashes.
+    """A remote reference: ``text`` as written, ``scheme`` in lower case, and the ``location`` after ``://``.
 
-    ``place`` holds no empty part, no ``.`` or ``..``, no escape, query or fragment; a slash at its end is kept.
+    ``location`` has no empty part, no ``.`` or ``..``, no escape, query or fragment; a trailing slash is kept.
     """
 
     text: str
     scheme: str
-    place: str
+    location: str
 
     @property
     def parts(self) -> list[str]:
-        """The place between its slashes."""
-        return self.place.rstrip("/").split("/")
+        """The location, split at its slashes."""
+        return self.location.rstrip("/").split("/")
 
 
 def parse(text: str) -> Reference | None:
-    """The reference in ``text``, or None for a local path. Raises ArtifactError for one that is no clean reference."""
+    """Parse ``text``; None for a local path. Raises ArtifactError for a reference that is malformed or ambiguous."""
     scheme = _SCHEME.match(text)
     if scheme is None:
         return None
-    shown, place = redact(text), text[scheme.end() :]
+    shown, location = redact(text), text[scheme.end() :]
     if not scheme[2]:
-        raise ArtifactError(f"{shown!a}: one slash after {scheme[1]}:", hint=f"write {scheme[1]}://")
-    if _SECRETS.search(text):
+        raise ArtifactError(f"{shown!a}: only one slash after {scheme[1]}:", hint=f"write {scheme[1]}://")
+    if _SECRET_PARTS.search(text):
         raise ArtifactError(
-            f"{shown}: a reference holds no user, password, query or fragment",
-            hint="name the file alone; credentials come from the environment of the runner",
+            f"{shown}: a reference must not hold a user, password, query or fragment",
+            hint="name the file only; credentials come from the runner's environment",
         )
-    odd = {"", ".", ".."} & set(place.rstrip("/").split("/"))
-    if odd or len(text) > _LONGEST or not _CLEAN.fullmatch(place):
+    suspicious_parts = {"", ".", ".."} & set(location.rstrip("/").split("/"))
+    if suspicious_parts or len(text) > _MAX_LENGTH or not _VALID_LOCATION.fullmatch(location):
         raise ArtifactError(
-            f"{shown[:200]!a}: not a clean reference",
-            hint="write scheme://place/name with letters, digits and plain signs, without empty parts, '.', '..', '%'",
+            f"{shown[:200]!a}: not a valid reference",
+            hint="write scheme://location/name; no empty parts, '.', '..', '%', spaces or characters beyond ASCII",
         )
-    return Reference(text, scheme[1].lower(), place)
+    return Reference(text, scheme[1].lower(), location)
 
 
 def redact(text: str) -> str:
-    """``text`` without what may be secret in the addresses in it: users, passwords, queries, fragments."""
-    return _SECRETS.sub("", text)
+    """``text`` with users, passwords, queries and fragments removed from every address in it: they may be secret."""
+    return _SECRET_PARTS.sub("", text)
 
 
 def host_of(netloc: str) -> str | None:
-    """The host of ``host:port``, or None where there is none to be found."""
+    """The host of ``host:port``, or None if it cannot be parsed."""
     try:
         return urlsplit(f"//{netloc}").hostname
     except ValueError:
@@ -68,7 +68,7 @@ def host_of(netloc: str) -> str | None:
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether ``host`` is this machine by its name: the only one that may be spoken to without encryption."""
+    """Whether ``host`` is this machine's loopback address, the only host allowed without encryption."""
     if host == "localhost":
         return True
     try:
@@ -78,12 +78,12 @@ def is_loopback(host: str | None) -> bool:
 
 
 def require_encrypted(url: str, what: str) -> str:
-    """``url`` itself if it is https or leads to this machine. Raises ArtifactError otherwise, naming ``what``."""
+    """Return ``url`` if it is https or a loopback address. Otherwise raises ArtifactError starting with ``what``."""
     try:
         parts = urlsplit(url)
         safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
     except ValueError:
         safe = False
     if not safe or not parts.hostname:
-        raise ArtifactError(f"{what}: {redact(url)[:200]!a} is not https", hint="give an https address")
+        raise ArtifactError(f"{what}: {redact(url)[:200]!a} is not https", hint="use an https address")
     return url

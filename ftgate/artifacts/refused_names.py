@@ -1,4 +1,4 @@
-"""File names that no snapshot may hold: known before a byte of them is fetched."""
+"""File names that no snapshot may hold, checked before anything is downloaded."""
 
 from __future__ import annotations
 
@@ -17,39 +17,37 @@ _OTHER_WEIGHTS = {
     ".onnx_data": "ONNX",
     ".tflite": "TensorFlow Lite",
     ".pb": "TensorFlow",
-    ".h5": "HDF5, as Keras saves them",
+    ".h5": "HDF5 (Keras)",
     ".keras": "Keras",
-    ".msgpack": "MessagePack, as Flax saves them",
+    ".msgpack": "MessagePack (Flax)",
     ".ot": "rust-bert",
     ".mlmodel": "Core ML",
     ".pte": "ExecuTorch",
     ".engine": "TensorRT",
     ".plan": "TensorRT",
 }
-"""Formats that ftgate does not evaluate, by the ends of their names."""
-_OR_SKIP = "; to leave it aside for good, name it in artifacts.skip of the policy"
-_ELSEWHERE = f"convert what was allowed, and publish it elsewhere: only safetensors are run and judged{_OR_SKIP}"
-SAFE_HINT = f"keep safetensors only: save with safe_serialization=True, and remove this file{_OR_SKIP}"
+"""Weight formats that ftgate does not evaluate, by file suffix."""
+_OR_SKIP = "; to ignore it for good, name it in artifacts.skip of the policy"
+_SAFETENSORS_ONLY = f"convert it after approval and publish it elsewhere: ftgate evaluates safetensors only{_OR_SKIP}"
+SAFE_HINT = f"keep safetensors only: save with safe_serialization=True and remove this file{_OR_SKIP}"
 
 
 def is_refused(name: str) -> bool:
-    """Whether a file is refused by its name alone: code, pickled weights, or weights in a format that is not run."""
+    """Whether a file is refused by its name: code, pickled weights, or weights in an unsupported format."""
     return Path(name).suffix.lower() in (*_CODE, *_PICKLES, *_OTHER_WEIGHTS)
 
 
 def refuse_names(names: Iterable[str], reference: str) -> None:
-    """Raise ArtifactError for code, pickled weights, or weights that are not evaluated, by name alone."""
+    """Raise ArtifactError for every file name that means code, pickled weights, or an unsupported format."""
     problems = Problems()
     for name in names:
         where, suffix = f"{reference}: {name}", Path(name).suffix.lower()
         if suffix in _CODE:
-            fix = "ftgate never runs code from a snapshot; remove the file and use an architecture the engine knows"
+            fix = "ftgate never runs code from a snapshot: remove the file; use an architecture the engine supports"
             problems.found.append(ArtifactError(f"{where}: code in a model snapshot", hint=fix + _OR_SKIP))
         if suffix in _PICKLES:
-            problems.found.append(
-                ArtifactError(f"{where}: a format that can run code when it is loaded", hint=SAFE_HINT)
-            )
+            problems.found.append(ArtifactError(f"{where}: this format can run code when loaded", hint=SAFE_HINT))
         if suffix in _OTHER_WEIGHTS:
-            kind = f"weights in another format ({_OTHER_WEIGHTS[suffix]}), which nobody would have judged"
-            problems.found.append(ArtifactError(f"{where}: {kind}", hint=_ELSEWHERE))
+            kind = f"{_OTHER_WEIGHTS[suffix]} found; only safetensors is supported"
+            problems.found.append(ArtifactError(f"{where}: {kind}", hint=_SAFETENSORS_ONLY))
     problems.raise_any()

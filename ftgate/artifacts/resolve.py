@@ -1,4 +1,4 @@
-"""From what a manifest says to a pinned snapshot on this machine, if the policy lets it in."""
+"""From a reference in a manifest to a pinned local snapshot, if the policy allows it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ftgate.artifacts.cache import Cache
 from ftgate.artifacts.download import Advance, Limits, too_large
 from ftgate.artifacts.fetch import FetchRequest, Note, Phase, fetch, wrong_digest
 from ftgate.artifacts.file_names import require_clean_names
-from ftgate.artifacts.headers_only import skim
-from ftgate.artifacts.link_view import without_others
+from ftgate.artifacts.headers_only import fetch_headers
+from ftgate.artifacts.link_view import build_link_view
 from ftgate.artifacts.reference import Reference, parse
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.artifacts.sources.base import Request
@@ -27,27 +27,27 @@ GIGABYTE = 1_000_000_000
 
 
 @contextmanager
-def _unseen(_name: str, _steps: int | None) -> Iterator[Advance]:
+def _no_progress(_name: str, _steps: int | None) -> Iterator[Advance]:
     yield lambda _size: None
 
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """Resolves every reference of one job under one policy. ``offline`` asks no network: what is cached must do.
+    """Resolves all references of one job under one policy.
 
-    A ``glance`` leaves large weights where they are: of remote ones it fetches the headers, of local ones it may not
-    take the digest, which is then empty.
+    ``offline`` uses the cache alone and never the network. ``headers_only``, for a preflight, does not read large
+    weights: of remote ones only the headers are downloaded; local ones may stay without a digest.
     """
 
     settings: ArtifactSettings
     policy_folder: Path
     offline: bool = False
-    phase: Phase = _unseen
+    phase: Phase = _no_progress
     note: Note = lambda _text: None
-    glance: bool = False
+    headers_only: bool = False
 
-    def refuse(self, reference: str, revision: str | None = None) -> None:
-        """Raise ArtifactError for a remote reference that is not allowed or not clear. Nothing is asked for."""
+    def check_remote(self, reference: str, revision: str | None = None) -> None:
+        """Raise ArtifactError for a remote reference that is malformed or not allowed. Makes no network request."""
         remote = parse(reference)
         if remote is not None:
             require_allowed_remote(remote, self.settings.allow)
@@ -58,26 +58,26 @@ class Resolver:
     ) -> Snapshot:
         """The folder of files that ``reference`` names.
 
-        A local path is taken relative to ``relative_to``, the folder of the file that names it. The policy must allow
-        the reference; nothing is allowed by default, and nothing is read or asked for before that is clear. With
-        ``digest`` the tree must have that digest. Raises ArtifactError otherwise, DownloadError when fetching fails.
+        A local path is relative to ``relative_to``, the folder of the file that names it. The policy must allow the
+        reference; by default nothing is allowed, and nothing is read or requested before the check. With ``digest`` the
+        tree must have that digest. Raises ArtifactError otherwise, DownloadError when the download fails.
         """
         remote = parse(reference)
         if remote is not None:
             require_allowed_remote(remote, self.settings.allow)
-            fetched = self._fetched(remote, revision, digest)
-            self._require_within_limits(fetched)  # it may have been fetched under another policy
+            fetched = self._fetch(remote, revision, digest)
+            self._require_within_limits(fetched)  # the cached copy may come from a run under another policy
             return fetched
         if revision is not None:
-            raise ArtifactError(f"{reference}: revision is for hf:// references alone", hint="remove revision")
+            raise ArtifactError(f"{reference}: revision works for hf:// references only", hint="remove revision")
         policy = (self.policy_folder, self.settings.allow)
         skip = self.settings.skip
-        snapshot = local_snapshot(reference, relative_to, *policy, glance=self.glance, skip=skip)
+        snapshot = local_snapshot(reference, relative_to, *policy, skip_large=self.headers_only, skip=skip)
         if snapshot.digest and digest not in (None, snapshot.digest):
             raise wrong_digest(reference, str(digest), snapshot.digest)
         require_clean_names(snapshot.files, reference)
         self._require_within_limits(snapshot)
-        return without_others(snapshot, lambda: open_cache(self.settings).root)
+        return build_link_view(snapshot, lambda: open_cache(self.settings).root)
 
     def file(
         self,
@@ -88,27 +88,27 @@ class Resolver:
         revision: str | None = None,
         digest: str | None = None,
     ) -> Path:
-        """The data file that ``reference`` names; ``allow`` says which remote ones may be fetched, None all.
+        """The data file that ``reference`` names. ``allow`` limits which remote files may be fetched; None allows all.
 
-        Of a remote file ``digest`` is enforced here; whoever reads a local one compares it.
+        ``digest`` is enforced for a remote file; for a local one the caller compares it.
         """
         remote = parse(reference)
         if remote is None:
             return relative_to / reference
         if allow is not None:
             require_allowed_remote(remote, allow)
-        snapshot = self._fetched(remote, revision, digest, file=True)
+        snapshot = self._fetch(remote, revision, digest, file=True)
         return snapshot.path / next(iter(snapshot.files))
 
-    def _fetched(
-        self, reference: Reference, revision: str | None, digest: str | None, *, file: bool = False
-    ) -> Snapshot:
+    def _fetch(self, reference: Reference, revision: str | None, digest: str | None, *, file: bool = False) -> Snapshot:
         request = Request(reference, revision, self.settings.redirect_hosts)
-        wish = FetchRequest(open_source(request), request, self._limits(), self.settings.skip, digest, file)
+        fetch_request = FetchRequest(open_source(request), request, self._limits(), self.settings.skip, digest, file)
         cache = open_cache(self.settings)
-        if self.glance and not (file or self.offline):
-            return skim(wish, cache) or fetch(wish, cache, offline=False, phase=self.phase, note=self.note)
-        return fetch(wish, cache, offline=self.offline, phase=self.phase, note=self.note)
+        if self.headers_only and not (file or self.offline):
+            return fetch_headers(fetch_request, cache) or fetch(
+                fetch_request, cache, offline=False, phase=self.phase, note=self.note
+            )
+        return fetch(fetch_request, cache, offline=self.offline, phase=self.phase, note=self.note)
 
     def _limits(self) -> Limits:
         return Limits(self.settings.max_files, int(self.settings.max_gb * GIGABYTE))
@@ -119,49 +119,52 @@ class Resolver:
             raise too_large(snapshot.reference, limits)
         if len(snapshot.files) > limits.files:
             raise ArtifactError(
-                f"{snapshot.reference}: {len(snapshot.files):,} files, but the policy lets in {limits.files:,}",
-                hint="name the folder of one model, or raise artifacts.max_files",
+                f"{snapshot.reference}: {len(snapshot.files):,} files, but the policy allows {limits.files:,}",
+                hint="name the folder of a single model, or raise artifacts.max_files",
             )
 
 
 def open_cache(settings: ArtifactSettings, getenv: Callable[[str], str | None] = os.environ.get) -> Cache:
-    """The cache: where FTGATE_CACHE or else the policy says, by default under XDG_CACHE_HOME.
+    """The cache: at FTGATE_CACHE, else where the policy says, else under XDG_CACHE_HOME.
 
-    FTGATE_CACHE_GB bounds it, FTGATE_VERIFY_DAYS says how long its copies are believed to be unchanged. What the
-    runner's environment says goes before the policy: it knows the machine.
+    FTGATE_CACHE_GB bounds its size; FTGATE_VERIFY_DAYS is how long unchanged files count as verified. The runner's
+    environment takes precedence over the policy, since it knows the machine. Raises ConfigurationError for a setting
+    that cannot be used.
     """
-    place = getenv("FTGATE_CACHE") or settings.cache
+    path = getenv("FTGATE_CACHE") or settings.cache
     try:
-        root = Path(place).expanduser() if place else _default(getenv)
-    except RuntimeError:  # a user whom the system does not know
+        root = Path(path).expanduser() if path else _default_root(getenv)
+    except RuntimeError:  # the user has no home directory
         raise ConfigurationError(
-            "there is no place for the cache: HOME is not set, and who runs this has no home",
-            hint="set FTGATE_CACHE to a folder that the runner may write to",
+            "no folder for the cache: HOME is not set and this user has no home directory",
+            hint="set FTGATE_CACHE to a writable folder",
         ) from None
     if not root.is_absolute():
         raise ConfigurationError(
             f"the cache {str(root)!a} is not an absolute path",
-            hint="FTGATE_CACHE and artifacts.cache name a folder that no pull request can put files into",
+            hint="set FTGATE_CACHE or artifacts.cache to an absolute path that no pull request can write to",
         )
     size = _number("FTGATE_CACHE_GB", getenv, settings.cache_gb, "gigabytes, such as 500")
-    days = _number("FTGATE_VERIFY_DAYS", getenv, settings.verify_days, "days, such as 7, or 0 for always", least=0.0)
+    days = _number(
+        "FTGATE_VERIFY_DAYS", getenv, settings.verify_days, "days, such as 7, or 0 to verify every time", minimum=0.0
+    )
     return Cache(root, int(size * GIGABYTE), days)
 
 
 def _number(
-    name: str, getenv: Callable[[str], str | None], otherwise: float, what: str, *, least: float = 1e-9
+    name: str, getenv: Callable[[str], str | None], default: float, expected: str, *, minimum: float = 1e-9
 ) -> float:
-    given = getenv(name)
+    text = getenv(name)
     try:
-        value = float(given) if given else otherwise
+        value = float(text) if text else default
     except ValueError:
         value = -1.0
-    if not least <= value < 1e9:
-        raise ConfigurationError(f"{name} is {given!a}", hint=f"give {what}")
+    if not minimum <= value < 1e9:
+        raise ConfigurationError(f"{name} is {text!a}", hint=f"set it to {expected}")
     return value
 
 
-def _default(getenv: Callable[[str], str | None]) -> Path:
+def _default_root(getenv: Callable[[str], str | None]) -> Path:
     base = getenv("XDG_CACHE_HOME")
-    # The specification has relative values ignored.
+    # The XDG specification says to ignore relative values.
     return (Path(base) if base and Path(base).is_absolute() else Path.home() / ".cache") / "ftgate"

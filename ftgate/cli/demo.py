@@ -1,4 +1,4 @@
-"""The demonstration: five fine-tunes of one tiny base, each judged by the whole gate on real weights."""
+"""`ftgate demo`: the whole gate on real weights, five fine-tunes of one tiny base model."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ CANDIDATES = ("careful", "forgetful", "brittle", "useless", "overconfident")
 
 
 def run_demo(
-    out: Path, world: Path | None, only: Sequence[str], *, resume: bool, progress: Progress, console: Console
+    out: Path, world: Path | None, selected: Sequence[str], *, resume: bool, progress: Progress, console: Console
 ) -> list[Report]:
     """Judge each candidate of the tiny world; one engine serves the base and every adapter.
 
-    Answers of the base are asked once and reused for every candidate. Raises ConfigurationError when a candidate in
-    ``only`` does not exist or the world is not there.
+    The base is asked once and its answers are reused for every candidate. Raises ConfigurationError if a candidate in
+    ``selected`` does not exist or the tiny world is not installed.
     """
-    unknown = set(only) - set(CANDIDATES)
+    unknown = set(selected) - set(CANDIDATES)
     if unknown:
         raise ConfigurationError(
-            f"--only {sorted(unknown)[0]}: no such candidate", hint=f"there are {', '.join(CANDIDATES)}"
+            f"--only {sorted(unknown)[0]}: no such candidate", hint=f"choose from {', '.join(CANDIDATES)}"
         )
     folder = world or find_world()
-    # The models are so small that threads wait for each other longer than they work; must be set before torch loads.
+    # With models this small, threads cost more than they gain; must be set before torch loads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    names = [name for name in CANDIDATES if not only or name in only]
+    names = [name for name in CANDIDATES if not selected or name in selected]
     jobs = [load_job(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
     if not resume:
         for name in names:
@@ -49,9 +49,9 @@ def run_demo(
 
 
 def find_world() -> Path:
-    """The tiny world: inside the installed package, or in the repository that the package was installed from."""
-    here = Path(__file__).resolve().parent.parent
-    for folder in (here / "tinyworld", here.parent / "examples" / "tinyworld"):
+    """The folder of the tiny world: in the installed package, or in the checkout that it was installed from."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "tinyworld", package.parent / "examples" / "tinyworld"):
         if (folder / "policy.yaml").is_file():
             return folder
     raise ConfigurationError("the tiny world is not installed", hint="give its folder with --world")
@@ -65,13 +65,13 @@ def _judge_all(jobs: Sequence[Job], out: Path, progress: Progress, console: Cons
         stack.callback(engine.close)
         judge_engine = open_engine(jobs[0].policy.engine, out / "judge-engine.log")
         stack.callback(judge_engine.close)
-        # One engine for the base and all its adapters: they must be named before it starts.
+        # One engine for the base and all its adapters, which it must know before it starts.
         shared = [jobs[0].base, *(job.candidate for job in jobs if job.candidate.kind == "adapter")]
         with progress.phase("start engine", None):
             engine.require(shared)
-        for done, job in enumerate(jobs):
-            progress.note(f"{job.name} ({done + 1} of {len(jobs)})")
-            earlier = [out / other.name for other in jobs[:done]]
+        for index, job in enumerate(jobs):
+            progress.note(f"{job.name} ({index + 1} of {len(jobs)})")
+            earlier = [out / other.name for other in jobs[:index]]
             report = evaluate(job, out / job.name, progress, reuse=earlier, engine=engine, judge_engine=judge_engine)
             print_report(report, console)
             reports.append(report)

@@ -1,4 +1,4 @@
-"""The verbs that speak with GitHub: they read the runner's environment and build the client."""
+"""The commands that use GitHub: publish, fetch, history, verify and waive."""
 
 from __future__ import annotations
 
@@ -21,162 +21,159 @@ if TYPE_CHECKING:
     from ftgate.report.schema import Report
 
 PATH = click.Path(path_type=Path)
-REPO = click.option("--repo", envvar="GITHUB_REPOSITORY", required=True, help="owner/name.")
-AUTHOR = click.option("--author", default="", help="Who writes the gate's comments; by default the token's owner.")
+REPO = click.option("--repo", "repository", envvar="GITHUB_REPOSITORY", required=True, help="owner/name.")
+AUTHOR = click.option("--author", default="", help="Login that writes the gate's comments; default: the token's owner.")
 POLICY = click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 API = "https://api.github.com"
 
 
 @click.command()
 @click.argument("directories", nargs=-1, type=PATH)
+@click.option("--pending", is_flag=True, help="Before the evaluation: set the status to pending, output the manifests.")
 @click.option(
-    "--pending", is_flag=True, help="Before the evaluation: set the status to pending, and name the manifests."
+    "--policy", default=".github/ftgate.yml", show_default=True, help="Path of the policy on the base branch."
 )
-@click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
 @AUTHOR
 def publish(directories: tuple[Path, ...], pending: bool, policy: str, author: str) -> None:
-    """Tell GitHub: commit status, comment, audit trail, summary, outputs. Running it twice changes nothing.
+    """Publish results on GitHub: commit status, comment, audit trail, job summary, outputs. Safe to run twice.
 
-    DIRECTORIES are the output folders of the runs, one a changed manifest.
+    DIRECTORIES are the output folders of the runs, one per changed manifest.
     """
     from ftgate.github.actions_runner import ActionsFiles
     from ftgate.github.event import read_target
     from ftgate.github.pr_state import Effects
-    from ftgate.github.publish import announce
-    from ftgate.github.publish import publish as tell
+    from ftgate.github.publish import publish_pending, publish_results
     from ftgate.report.escape import plain_lines
 
-    place = read_target(os.environ, _event())
+    target = read_target(os.environ, _event())
     effects = Effects(
-        hub=_hub(place.repository),
-        place=place,
-        runner=ActionsFiles.of(os.environ),
+        repo=_client(target.repository),
+        target=target,
+        runner=ActionsFiles.from_environment(os.environ),
         now=_now,
-        say=lambda text: click.echo(plain_lines(text)),
+        log=lambda text: click.echo(plain_lines(text)),
         command=click.echo,
         policy_path=policy,
-        redo=_redo,
+        decide_again=_recompute_with,
         author=author,
     )
-    code = announce(effects) if pending else tell(effects, directories)
+    code = publish_pending(effects) if pending else publish_results(effects, directories)
     click.get_current_context().exit(int(code))
 
 
 @click.command()
 @click.argument("directory", type=PATH)
-@click.option("--policy", default=".github/ftgate.yml", show_default=True, help="Path in the repository, base branch.")
+@click.option(
+    "--policy", default=".github/ftgate.yml", show_default=True, help="Path of the policy on the base branch."
+)
 def fetch(directory: Path, policy: str) -> None:
-    """Write what an evaluation needs into DIRECTORY: the base branch's policy and suites, the change's manifests."""
+    """Download what an evaluation needs into DIRECTORY: the base branch's policy and suites, the change's manifests."""
     from ftgate.github.actions_runner import ActionsFiles
-    from ftgate.github.bundle import fetch as write_parcel
+    from ftgate.github.bundle import write_bundle
     from ftgate.github.event import read_target
 
-    place = read_target(os.environ, _event())
-    manifests = write_parcel(_hub(place.repository), place, policy, directory)
-    found = {"manifests": json.dumps(manifests), "model-change": str(bool(manifests)).lower()}
-    ActionsFiles.of(os.environ).set_outputs(found)
-    _say(f"to judge: {', '.join(manifests) or 'nothing'}")
+    target = read_target(os.environ, _event())
+    manifests = write_bundle(_client(target.repository), target, policy, directory)
+    outputs = {"manifests": json.dumps(manifests), "model-change": str(bool(manifests)).lower()}
+    ActionsFiles.from_environment(os.environ).set_outputs(outputs)
+    _echo(f"to judge: {', '.join(manifests) or 'nothing'}")
 
 
 @click.command()
 @REPO
-@click.option("--pull-request", "number", type=int, default=None, help="Check this thread's comment too.")
+@click.option("--pull-request", "number", type=int, default=None, help="Also check this pull request's comment.")
 @POLICY
 @AUTHOR
-def history(repo: str, number: int | None, policy: Path, author: str) -> None:
-    """Show the audit trail and check it: exit 1 and a list of what was altered or removed, if anything was."""
-    from ftgate.github.audit.comment_log import writer
-    from ftgate.github.audit.history import compare, ledger_history, thread_history
+def history(repository: str, number: int | None, policy: Path, author: str) -> None:
+    """Show and check the audit trail. Lists altered and removed records and exits 1 if there are any."""
+    from ftgate.github.audit.comment_log import comment_author
+    from ftgate.github.audit.history import comment_history, compare, ledger_history
 
-    hub, settings = _hub(repo), _policy(policy).publish
-    found = [ledger_history(hub, settings.branch, number)] if settings.ledger == "branch" else []
-    problems = list(found[0].problems) if found else []
+    client, settings = _client(repository), _policy(policy).publish
+    histories = [ledger_history(client, settings.branch, number)] if settings.ledger == "branch" else []
+    problems = list(histories[0].problems) if histories else []
     if number is not None:
-        thread = thread_history(hub, number, author or writer(hub, number), settings.context)
-        problems += [*thread.problems, *(compare(thread, found[0]) if found else [])]
-        found.append(thread)
-    if not found:
+        comment = comment_history(client, number, author or comment_author(client, number), settings.context)
+        problems += [*comment.problems, *(compare(comment, histories[0]) if histories else [])]
+        histories.append(comment)
+    if not histories:
         raise ConfigurationError(
-            "there is no ledger branch to read",
-            hint="name a --pull-request, or set publish.ledger: branch in the policy",
+            f"policy {policy}: there is no ledger branch to read (publish.ledger is {settings.ledger!r})",
+            hint="give --pull-request, or set publish: {ledger: branch} in the policy",
         )
-    for link in found[-1].chain.links:
-        r = link.record
-        names = ", ".join(f"{e.name} {e.candidate[:19]}" for e in r.models)
-        detectable_change = f" by {r.by} until {r.expires}: {r.reason}" if r.kind == "waiver" else ""
-        _say(f"{link.n:>4}  {r.time}  {r.head[:7]}  {r.verdict:<15}  {names}{detectable_change}")
+    for line in histories[-1].ledger.lines:
+        record = line.record
+        names = ", ".join(f"{e.name} {e.candidate[:19]}" for e in record.models)
+        detail = f" by {record.by} until {record.expires}: {record.reason}" if record.kind == "waiver" else ""
+        _echo(f"{line.n:>4}  {record.time}  {record.head[:7]}  {record.verdict:<15}  {names}{detail}")
     for problem in problems:
-        _say(f"problem: {problem}")
-    _say(
-        f"{len(found[-1].chain.links)} records, " + (f"{len(problems)} problems" if problems else "the chain is whole")
-    )
+        _echo(f"problem: {problem}")
+    result = f"{len(problems)} problems" if problems else "the chain is intact"
+    _echo(f"{len(histories[-1].ledger.lines)} records, {result}")
     click.get_current_context().exit(1 if problems else 0)
 
 
 @click.command()
 @REPO
-@click.option("--candidate", required=True, help="Digest (sha256:…) of the candidate, or the folder that holds it.")
+@click.option("--candidate", required=True, help="Digest (sha256:…) or folder of the candidate.")
 @POLICY
-@click.option(
-    "--base", default="", help="Digest or folder of the base: what was decided against another does not count."
-)
-@click.option("--no-waivers", is_flag=True, help="Accept an allow of the gate only.")
-def verify(repo: str, candidate: str, policy: Path, base: str, no_waivers: bool) -> None:
-    """Exit 0 only if exactly this candidate was allowed under exactly this policy, or an unexpired waiver covers it."""
-    from ftgate.github.audit.history import verify as answer
+@click.option("--base", default="", help="Digest or folder of the base; verdicts against other bases do not count.")
+@click.option("--no-waivers", is_flag=True, help="Do not accept waivers, only an allow of the gate.")
+def verify(repository: str, candidate: str, policy: Path, base: str, no_waivers: bool) -> None:
+    """Verify before a release: exit 0 only if this exact candidate was allowed or waived under this exact policy."""
+    from ftgate.github.audit.history import verify_candidate
     from ftgate.github.audit.ledger_branch import read_ledger
 
-    rules = _ledger_policy(policy)
-    digest = _digest(candidate, rules.artifacts.skip)
-    chain = read_ledger(_hub(repo), rules.publish.branch)
-    against = _digest(base, rules.artifacts.skip) if base else ""
-    found = answer(chain, digest, rules.sha256(), _now(), base=against, waivers=not no_waivers)
-    _say(f"{'allowed' if found.allowed else 'refused'}: {digest}: {found.reason}")
-    click.get_current_context().exit(0 if found.allowed else 1)
+    base_policy = _ledger_policy(policy)
+    digest = _digest_of(candidate, base_policy.artifacts.skip)
+    ledger = read_ledger(_client(repository), base_policy.publish.branch)
+    base_digest = _digest_of(base, base_policy.artifacts.skip) if base else ""
+    result = verify_candidate(ledger, digest, base_policy.sha256(), _now(), base=base_digest, waivers=not no_waivers)
+    _echo(f"{'allowed' if result.allowed else 'refused'}: {digest}: {result.reason}")
+    click.get_current_context().exit(0 if result.allowed else 1)
 
 
 @click.command()
 @REPO
 @click.option("--pull-request", "number", type=int, required=True)
 @click.option("--candidate", required=True, help="Digest (sha256:…) of the candidate that was judged.")
-@click.option("--reason", required=True, help="Why; shown to everyone.")
-@click.option("--days", type=int, default=14, show_default=True, help="How long it holds.")
+@click.option("--reason", required=True, help="Reason, shown in the comment and the history.")
+@click.option("--days", type=int, default=14, show_default=True, help="Days until the waiver expires.")
 @POLICY
 @AUTHOR
-def waive(repo: str, number: int, candidate: str, reason: str, days: int, policy: Path, author: str) -> None:
-    """Let one candidate pass at one pull request's current head. For people with write permission."""
-    from ftgate.github.audit.comment_log import writer
-    from ftgate.github.audit.history import require_maintainer
-    from ftgate.github.audit.history import waive as record_waiver
+def waive(repository: str, number: int, candidate: str, reason: str, days: int, policy: Path, author: str) -> None:
+    """Waive a block or hold of one candidate at the pull request's current head. Needs write permission."""
+    from ftgate.github.audit.comment_log import comment_author
+    from ftgate.github.audit.history import add_waiver, require_maintainer
 
-    rules = _ledger_policy(policy)
-    settings = rules.publish
-    hub = _hub(repo)
-    by = require_maintainer(hub, os.environ, _event() if os.environ.get("GITHUB_EVENT_NAME") else {})
-    record = record_waiver(
-        hub,
+    base_policy = _ledger_policy(policy)
+    settings = base_policy.publish
+    client = _client(repository)
+    by = require_maintainer(client, os.environ, _event() if os.environ.get("GITHUB_EVENT_NAME") else {})
+    record = add_waiver(
+        client,
         number,
         by,
-        _digest(candidate, rules.artifacts.skip),
+        _digest_of(candidate, base_policy.artifacts.skip),
         reason,
         days=days,
         branch=settings.branch,
         context=settings.context,
         now=_now(),
-        author=author or writer(hub, number),
+        author=author or comment_author(client, number),
     )
-    _say(f"waived until {record.expires}: waiver {record.identity[:12]}")
+    _echo(f"waived until {record.expires}: waiver {record.identity[:12]}")
 
 
-VERBS = (publish, fetch, history, verify, waive)
+COMMANDS = (publish, fetch, history, verify, waive)
 
 
-def _hub(repository: str) -> GitHubRepo:
+def _client(repository: str) -> GitHubRepo:
     from ftgate.github.client import GitHubRepo, connect
 
     token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
     if not token:
-        raise ConfigurationError("there is no token", hint="set GITHUB_TOKEN")
+        raise ConfigurationError("there is no GitHub token", hint="set GITHUB_TOKEN")
     return GitHubRepo(connect(os.environ.get("GITHUB_API_URL") or API, token), repository, time.sleep)
 
 
@@ -187,23 +184,23 @@ def _event() -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"GITHUB_EVENT_PATH {path!r}: {error}", hint="run it in a workflow") from None
     if not isinstance(event, dict):
-        raise ConfigurationError(f"GITHUB_EVENT_PATH {path!r} holds no event", hint="run it in a workflow")
+        raise ConfigurationError(f"GITHUB_EVENT_PATH {path!r} is not an event", hint="run it in a workflow")
     return event
 
 
-def _redo(policy_text: str) -> Callable[[Path], Report]:
-    """What takes a decision again from its answers, writing nothing into the folder that they came in."""
+def _recompute_with(policy_text: str) -> Callable[[Path], Report]:
+    """A function that recomputes a run's report under this policy, without writing into the run's folder."""
 
-    def again(folder: Path) -> Report:
+    def again(run_folder: Path) -> Report:
         from tempfile import TemporaryDirectory
 
         from ftgate.gate.evaluate import decide_again
         from ftgate.progress import SilentProgress
 
-        with TemporaryDirectory() as place:
-            policy = Path(place) / "policy.yml"
+        with TemporaryDirectory() as folder:
+            policy = Path(folder) / "policy.yml"
             policy.write_text(policy_text, encoding="utf-8")
-            return decide_again(folder, policy, Path(place) / "out", SilentProgress())
+            return decide_again(run_folder, policy, Path(folder) / "out", SilentProgress())
 
     return again
 
@@ -215,17 +212,17 @@ def _policy(path: Path) -> Policy:
 
 
 def _ledger_policy(path: Path) -> Policy:
-    found = _policy(path)
-    if found.publish.ledger != "branch":
+    policy = _policy(path)
+    if policy.publish.ledger != "branch":
         raise ConfigurationError(
-            f"policy {path}: publish.ledger is {found.publish.ledger!r}, so there is no ledger to rest on",
-            hint="set publish: {ledger: branch}; nothing is decided from what a comment says",
+            f"policy {path}: publish.ledger is {policy.publish.ledger!r}, so there is no ledger branch",
+            hint="set publish: {ledger: branch}; the comment's records are only for display",
         )
-    return found
+    return policy
 
 
-def _digest(model: str, skip: Sequence[str]) -> str:
-    """A digest as it is, or the digest of a folder without what the policy leaves aside."""
+def _digest_of(model: str, skip: Sequence[str]) -> str:
+    """A digest unchanged, or the digest of a folder without the files that the policy ignores."""
     if model.startswith("sha256:"):
         if not re.fullmatch(r"sha256:[0-9a-f]{64}", model):
             raise ConfigurationError(f"{model}: not a digest", hint="give all 64 digits, in lower case")
@@ -239,7 +236,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _say(text: str) -> None:
+def _echo(text: str) -> None:
     from ftgate.report.escape import plain_line
 
     click.echo(plain_line(text, 1000))

@@ -24,7 +24,7 @@ def schema_of(kind: str) -> str:
 
 
 def _name_measurements(schema: dict[str, Any]) -> None:
-    """Spell out each measurement's own section, which the policy itself holds only as a mapping."""
+    """Add each measurement's own schema; the policy's model itself only has a mapping."""
     properties: dict[str, Any] = {}
     definitions = schema.setdefault("$defs", {})
     for measurement in every_kind():

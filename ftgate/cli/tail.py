@@ -1,4 +1,4 @@
-"""The verbs about the tail: building a suite of unusual queries from a log of real ones."""
+"""`ftgate tail`: builds a suite of unusual queries from a log of real ones."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from ftgate.tail.sources import CommandLineSources
 
 PATH = click.Path(path_type=Path)
-WAYS = ("format", "case", "typos", "two_intents")
+PERTURBATIONS = ("format", "case", "typos", "two_intents")
 
 
 @click.group()
 def tail() -> None:
-    """Work on the suite of unusual queries."""
+    """Build the tail suite: unusual queries."""
 
 
 @tail.command()
-@click.option("--queries", required=True, help="Log of real queries (.jsonl, .csv or .parquet), here or elsewhere.")
-@click.option("--training", required=True, help="The training data of the model.")
+@click.option("--queries", required=True, help="Log of real queries (.jsonl, .csv or .parquet), local or remote.")
+@click.option("--training", required=True, help="The model's training data, local or remote.")
 @click.option("--out", type=PATH, required=True, help="Where to write the suite (.jsonl).")
 @click.option("--n", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Items to pick.")
 @click.option(
     "--perturb",
-    type=click.Choice([*WAYS, "all"]),
+    type=click.Choice([*PERTURBATIONS, "all"]),
     multiple=True,
-    help="Make a quarter of them ordinary queries, changed in this way (may be given again).",
+    help="Make a quarter of the items ordinary queries, perturbed in this way (can be repeated).",
 )
 @click.option("--model", default=None, help="Embed with this model (a folder, hf://, s3://, ...) instead of TF-IDF.")
-@click.option("--policy", type=PATH, default=None, help="Fetch as this policy says: which files to skip, which hosts.")
+@click.option("--policy", type=PATH, default=None, help="Use this policy's download settings (artifacts section).")
 @click.option(
     "--max-train-rows",
     type=click.IntRange(2, 1_000_000),
     default=20_000,
     show_default=True,
-    help="Compare with a sample of larger training data.",
+    help="Compare with a random sample of at most this many training rows.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--force", is_flag=True, help="Write over an existing file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def build(
     queries: str,
     training: str,
@@ -55,9 +55,9 @@ def build(
     seed: int,
     force: bool,
 ) -> None:
-    """Pick unusual queries from a log, for you to review and to label.
+    """Pick unusual queries from a log, for you to review and label.
 
-    The rows hold no answers: add them, and remove the tag "unlabelled" from each row that you have checked.
+    The rows have no answers: add them, and remove the tag "unlabelled" from each row that you have checked.
     """
     import tempfile
 
@@ -65,27 +65,29 @@ def build(
     from ftgate.tail.sources import CommandLineSources
 
     require_writable(out, force=force)
-    ways = WAYS if "all" in perturb else perturb
-    named = CommandLineSources.under(policy)
-    log, trained = named.file(queries), named.file(training)
-    embedder = _embedder(model, named)
+    perturbations = PERTURBATIONS if "all" in perturb else perturb
+    sources = CommandLineSources.under(policy)
+    log, training_file = sources.file(queries), sources.file(training)
+    embedder = _embedder(model, sources)
     with tempfile.TemporaryDirectory() as vectors:
         try:
-            suite = build_tail_suite(SuiteRequest(log, trained, n, ways, seed, max_train_rows), embedder, Path(vectors))
+            suite = build_tail_suite(
+                SuiteRequest(log, training_file, n, perturbations, seed, max_train_rows), embedder, Path(vectors)
+            )
         finally:
             embedder.close()
     save_suite(suite, out)
     tags = Counter(tag for item in suite.items for tag in item.tags if ":" not in tag)
-    few = f" ({n} were asked for; the log has no more that differ)" if len(suite.items) < n else ""
+    few = f" (of {n} requested: the log has no more distinct ones)" if len(suite.items) < n else ""
     click.echo(f"{out}: {len(suite.items)} items{few}, embedded by {embedder.name}")
     click.echo(", ".join(f"{count} {tag}" for tag, count in tags.items()))
-    click.echo('No row has an answer yet: review each, add "answer" or "check", and remove its tag "unlabelled".')
+    click.echo('No row has an answer yet: review each, add "answer" or "check", and remove the tag "unlabelled".')
 
 
-def _embedder(model: str | None, named: CommandLineSources) -> Embedder:
+def _embedder(model: str | None, sources: CommandLineSources) -> Embedder:
     from ftgate.embeddings.base import HashedTfidf, open_embedder
 
     if model is None:
         return HashedTfidf()
-    opened, kind = named.model(model)
-    return open_embedder(kind, opened, opened)
+    model_path, kind = sources.model(model)
+    return open_embedder(kind, model_path, model_path)

@@ -1,4 +1,4 @@
-"""How a policy says that the judge is reached through an OpenAI-compatible endpoint."""
+"""The policy's settings for a judge behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ftgate.config.strict import Section
 
 
 def checked_address(address: str) -> str:
-    """``address`` as it will be asked, without a closing slash. Raises ValueError without quoting what may be secret.
+    """``address`` without a trailing slash. Raises ValueError, whose message never quotes what may be secret.
 
-    A key in the address would end up in every log and report, and one sent over plain HTTP is anybody's: both are
-    refused. Plain HTTP is for this machine alone.
+    A key in the address would end up in logs and reports, and plain HTTP would send it in the clear: both are refused.
+    Plain HTTP is only allowed to this machine.
     """
     if not re.fullmatch(r"[!-\[\]-~]+", address):
-        raise ValueError("an address is printable ASCII without spaces or backslashes")
+        raise ValueError("an address must be printable ASCII without spaces or backslashes")
     try:
-        parts = urlsplit(address)
-        host, _ = parts.hostname, parts.port
+        url = urlsplit(address)
+        host, _ = url.hostname, url.port
     except ValueError:
         host = None
-    if not host or parts.scheme not in ("https", "http"):
+    if not host or url.scheme not in ("https", "http"):
         raise ValueError("expected an address like https://host/v1")
-    if "@" in parts.netloc or "?" in address or "#" in address:
-        raise ValueError("only https://host/path, without user, password, query or fragment: keys go into api_key_env")
-    if parts.scheme == "http" and not on_this_machine(host):
+    if "@" in url.netloc or "?" in address or "#" in address:
+        raise ValueError("only https://host/path, without user, password, query or fragment: use api_key_env for keys")
+    if url.scheme == "http" and not on_this_machine(host):
         raise ValueError(f"http:// would send the key and the answers in the clear to {host}: use https://")
-    return parts._replace(netloc=parts.netloc.lower(), path=parts.path.rstrip("/")).geturl()
+    return url._replace(netloc=url.netloc.lower(), path=url.path.rstrip("/")).geturl()
 
 
 def on_this_machine(host: str) -> bool:

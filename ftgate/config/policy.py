@@ -43,10 +43,10 @@ class JudgeSettings(EndpointSettings):
             {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
         )
         fields = type(self).model_fields
-        strange = sorted(name for name in own if getattr(self, name) != fields[name].default)
-        if strange:
+        misplaced = sorted(name for name in own if getattr(self, name) != fields[name].default)
+        if misplaced:
             kind = "local weights (source)" if self.endpoint is not None else "an endpoint"
-            raise ValueError(f"{', '.join(strange)}: only for {kind}")
+            raise ValueError(f"{', '.join(misplaced)}: only for {kind}")
         return self
 
     def identity(self) -> dict[str, Any]:
@@ -125,8 +125,8 @@ class Policy(Section):
     manifests: tuple[str, ...] = ()
     """Globs of the manifests in the repository, such as `models/*.yaml`: a pull request that changes one is judged."""
     measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """The measurements that gate, one section each. One without a section is not run, except `form`, which asks nothing:
-    `form: {enabled: false}` switches it off."""
+    """The measurements that gate, one section each. One without a section is not run, except `form`, which asks
+    nothing: `form: {enabled: false}` switches it off."""
     judge: JudgeSettings | None = None
     """The model that grades free-form answers; needed if a measurement has answers for it to grade."""
     evidence: EvidenceSettings = EvidenceSettings()

@@ -1,4 +1,4 @@
-"""Reading YAML into frozen, closed pydantic classes, with errors that name the file, the field and the value."""
+"""Reads YAML into frozen, closed pydantic classes, with errors that name the file, the field and the value."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 MOST_BYTES = 1_000_000
-"""A longer file is not one that people write."""
+"""The size limit of a configuration file."""
 NEVER_SHOWN = frozenset({"api_key_env", "endpoint"})
-"""Fields where people put a key by mistake: no error quotes what stands there."""
+"""Fields where people put a key by mistake: errors do not quote their values."""
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a field stands once: of two limits the second would silently win."""
+    """Safe YAML that rejects duplicate fields: otherwise the second of two limits would silently win."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -33,19 +33,19 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
-                    raise ComposerError(None, None, f"field {key.value[:80]!a} stands twice", key.start_mark)
+                    raise ComposerError(None, None, f"field {key.value[:80]!a} is given twice", key.start_mark)
                 seen.add(key.value)
         return node
 
 
 class Section(BaseModel):
-    """A part of a configuration file: frozen, and closed to fields that it does not know."""
+    """A part of a configuration file: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:
-    """The YAML mapping in ``path``. Raises ConfigurationError when it is missing, unreadable or not a mapping."""
+    """The YAML mapping in ``path``. Raises ConfigurationError if it is missing, unreadable or not a mapping."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -59,8 +59,8 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     try:
         value = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f":{where.line + 1}" if where is not None else ""
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or error
         raise ConfigurationError(f"{what}: {path}{line}: not valid YAML: {problem}", hint="fix that line") from None
     if not isinstance(value, dict):
@@ -71,32 +71,32 @@ def read_mapping(path: Path, what: str) -> dict[str, Any]:
     return value
 
 
-def validate(model: type[ModelT], value: Mapping[str, Any], where: str) -> ModelT:
-    """``value`` as a ``model``. Every problem is named by file, field and value in one ConfigurationError."""
+def validate(model: type[ModelT], value: Mapping[str, Any], source: str) -> ModelT:
+    """``value`` as a ``model``. Raises one ConfigurationError that names every problem by file, field and value."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
         problems = [_one_problem(entry, model) for entry in error.errors()]
         raise ConfigurationError(
-            f"{where}: " + "; ".join(problems), hint="fix the field; `ftgate schema` prints every field and its range"
+            f"{source}: " + "; ".join(problems), hint="fix the field; `ftgate schema` prints every field and its range"
         ) from None
 
 
 def _one_problem(entry: Any, model: type[BaseModel]) -> str:
     field = ".".join(str(part) for part in entry["loc"]) or "(top level)"
     if entry["type"] == "extra_forbidden":
-        known = ", ".join(sorted(_fields_at(model, entry["loc"][:-1])))
-        return f"{field}: unknown field" + (f" (known here: {known})" if known else "")
+        allowed = ", ".join(sorted(_fields_at(model, entry["loc"][:-1])))
+        return f"{field}: unknown field" + (f" (known here: {allowed})" if allowed else "")
     if entry["type"] == "missing":
         return f"{field}: missing"
     if NEVER_SHOWN.intersection(entry["loc"]):
         return f"{field}: {entry['msg']}"
-    shown = _SHORT.repr(entry["input"])  # a few aliases in YAML can stand for more text than there is memory
+    shown = _SHORT.repr(entry["input"])  # a few YAML aliases can expand to more text than fits into memory
     return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
-    """The fields that the section at ``location`` knows, as far as it can be followed."""
+    """The fields of the section at ``location``; empty if the location cannot be followed."""
     current: Any = model
     for part in location:
         fields = getattr(current, "model_fields", {})

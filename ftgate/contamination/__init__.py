@@ -1,7 +1,7 @@
-"""Which of a few texts occur in many: word n-grams and near duplicates, one passage at a time. Pure.
+"""Finding suite items in training data: word n-grams and near duplicates, one passage at a time. Pure.
 
-The texts that are looked for (the items of a suite) are indexed, and the many (training data) stream past the index, so
-that memory does not grow with them.
+The items of the suites are indexed and the training data stream past the index, so that memory does not grow with the
+training data.
 """
 
 from ftgate.contamination.index import Index

@@ -1,4 +1,4 @@
-"""Texts that are nearly the same: they have most of their words in common."""
+"""Near duplicates: texts that have most of their words in common."""
 
 from __future__ import annotations
 
@@ -8,59 +8,61 @@ from collections.abc import Iterable, Sequence
 
 from ftgate.contamination.overlap import Match
 
-ALIKE = 0.8
-"""Two texts whose sets of words overlap this much (Jaccard) are nearly the same."""
-LEAST = 8
-"""Sets of fewer words are left out: one word decides there."""
+MIN_SIMILARITY = 0.8
+"""Jaccard similarity of the word sets from which two texts count as near duplicates."""
+MIN_WORDS = 8
+"""Smaller word sets are ignored: a single word would decide."""
 
 
 class NearDuplicates:
-    """Finds texts whose set of words nearly equals one of ``sets``; each is looked for until it is found once.
+    """Finds texts whose word set nearly equals one of ``sets``; each set is looked for until its first match.
 
-    Exact, by prefix filtering (Bayardo, Ma and Srikant 2007): of two sets A and B that overlap enough, the
-    ``len(A) - ceil(0.8 len(A)) + 1`` rarest words of A hold one of as many of B, in one order of all words, where
-    those that no set holds come first.
+    Exact, by prefix filtering (Bayardo, Ma and Srikant 2007): if two sets A and B overlap enough, the ``len(A) -
+    ceil(0.8 len(A)) + 1`` rarest words of A share a word with those of B, in one order of all words that puts words in
+    no set first.
     """
 
     def __init__(self, sets: Sequence[frozenset[str]]) -> None:
         self._sets = sets
-        self.found: dict[int, Match] = {}
-        often = Counter(word for group in sets for word in group)
-        self._rank = {word: rank for rank, word in enumerate(sorted(often, key=lambda word: (often[word], word)))}
-        self._known = set(self._rank)
+        self.matches: dict[int, Match] = {}
+        frequency = Counter(word for group in sets for word in group)
+        self._rank = {
+            word: rank for rank, word in enumerate(sorted(frequency, key=lambda word: (frequency[word], word)))
+        }
+        self._vocabulary = set(self._rank)
         self._by_word: dict[str, set[int]] = defaultdict(set)
-        sizes = [len(group) for group in sets if len(group) >= LEAST] or [0]
-        self._least, self._most = ALIKE * min(sizes), max(sizes) / ALIKE
+        sizes = [len(group) for group in sets if len(group) >= MIN_WORDS] or [0]
+        self._min_words, self._max_words = MIN_SIMILARITY * min(sizes), max(sizes) / MIN_SIMILARITY
         for i, group in enumerate(sets):
-            if len(group) >= LEAST:
-                for word in self._rarest(group, len(group)):
+            if len(group) >= MIN_WORDS:
+                for word in self._prefix(group, len(group)):
                     self._by_word[word].add(i)
 
-    def _rarest(self, known: Iterable[str], size: int) -> list[str]:
-        """Of a set of ``size`` words, those among its rarest that any set holds; ``known`` are all that any holds."""
-        ordered = sorted(known, key=self._rank.__getitem__)
+    def _prefix(self, indexed: Iterable[str], size: int) -> list[str]:
+        """The indexed words among the rarest ones of a set of ``size`` words; ``indexed`` are its words in any set."""
+        ordered = sorted(indexed, key=self._rank.__getitem__)
         unknown = size - len(ordered)
-        return ordered[: max(0, size - math.ceil(ALIKE * size - 1e-9) + 1 - unknown)]
+        return ordered[: max(0, size - math.ceil(MIN_SIMILARITY * size - 1e-9) + 1 - unknown)]
 
     def drop(self, i: int) -> None:
-        """Stop looking for one that was found."""
-        for word in self._rarest(self._sets[i], len(self._sets[i])):
+        """Stop looking for set ``i``."""
+        for word in self._prefix(self._sets[i], len(self._sets[i])):
             self._by_word[word].discard(i)
 
-    def compare(self, line: int, said: list[str]) -> None:
-        """Look for every set in one text."""
-        if len(said) < self._least:
+    def compare(self, line: int, text_words: list[str]) -> None:
+        """Compare one text with all sets."""
+        if len(text_words) < self._min_words:
             return
-        given = set(said)
-        if not self._least <= len(given) <= self._most:
+        word_set = set(text_words)
+        if not self._min_words <= len(word_set) <= self._max_words:
             return
-        rarest = self._rarest(given & self._known, len(given))
-        least, most = ALIKE * len(given) - 1e-9, len(given) / ALIKE + 1e-9
-        for i in {i for word in rarest for i in self._by_word[word]}:
-            if not least <= len(self._sets[i]) <= most:
+        prefix = self._prefix(word_set & self._vocabulary, len(word_set))
+        min_size, max_size = MIN_SIMILARITY * len(word_set) - 1e-9, len(word_set) / MIN_SIMILARITY + 1e-9
+        for i in {i for word in prefix for i in self._by_word[word]}:
+            if not min_size <= len(self._sets[i]) <= max_size:
                 continue
-            shared = len(self._sets[i] & given)
-            likeness = shared / (len(self._sets[i]) + len(given) - shared)
-            if likeness >= ALIKE - 1e-9:
-                self.found[i] = Match(line, "nearly the same words", likeness)
+            shared = len(self._sets[i] & word_set)
+            similarity = shared / (len(self._sets[i]) + len(word_set) - shared)
+            if similarity >= MIN_SIMILARITY - 1e-9:
+                self.matches[i] = Match(line, "nearly the same words", similarity)
                 self.drop(i)

@@ -1,4 +1,4 @@
-"""Word n-grams of many texts against those that are looked for, a batch of texts at a time."""
+"""Word n-grams of many texts compared with the indexed ones, a batch of texts at a time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hits = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-"""For each size the n-grams that were found, as places in the table, and where each begins."""
+"""For each n-gram size: table positions of the matches, and where each starts in the batch."""
 
 
 class NgramTable:
-    """The n-grams looked for, as 64-bit polynomial hashes of their words' codes, sorted for each size.
+    """The indexed n-grams as 64-bit polynomial hashes of their words' codes, sorted, by size.
 
-    ``wholes`` are longer texts that begin with one of the n-grams, to be found as a whole.
+    ``wholes`` are longer texts that start with one of the n-grams, to be matched as a whole.
     """
 
     def __init__(self, grams: Sequence[tuple[str, ...]], wholes: Sequence[tuple[str, ...]] = ()) -> None:
-        known = sorted({word for gram in grams for word in gram})
-        self.ids: Mapping[str, int] = {word: i for i, word in enumerate(known, 1)}
-        self.codes = np.array([0, *map(_code, known)], dtype=np.uint64)
+        vocabulary = sorted({word for gram in grams for word in gram})
+        self.ids: Mapping[str, int] = {word: i for i, word in enumerate(vocabulary, 1)}
+        self.codes = np.array([0, *map(_code, vocabulary)], dtype=np.uint64)
         self.common = np.zeros(len(grams), dtype=np.bool_)
         sizes = {len(gram) for gram in grams}
         beginnings = {whole[:size] for whole in wholes for size in sizes}
@@ -32,19 +32,19 @@ class NgramTable:
         self.wholes = self._sorted(wholes)
 
     def _sorted(self, texts: Sequence[tuple[str, ...]]) -> dict[int, tuple[NDArray[np.uint64], NDArray[np.int64]]]:
-        """By size, the hashes of texts in order and the place of each."""
-        found = {}
+        """By size: the sorted hashes of the texts, and each one's position."""
+        tables = {}
         for size in {len(text) for text in texts}:
-            places = [place for place, text in enumerate(texts) if len(text) == size]
-            ids = np.array([[self.ids[word] for word in texts[place]] for place in places], dtype=np.int64)
-            hashes = _hashed(self.codes[ids].T)
+            positions = [i for i, text in enumerate(texts) if len(text) == size]
+            ids = np.array([[self.ids[word] for word in texts[i]] for i in positions], dtype=np.int64)
+            hashes = _hash_rows(self.codes[ids].T)
             order = np.argsort(hashes)
-            found[size] = hashes[order], np.array(places, dtype=np.int64)[order]
-        return found
+            tables[size] = hashes[order], np.array(positions, dtype=np.int64)[order]
+        return tables
 
 
 class Batch:
-    """Texts in a row, each word as its number in the table, 0 for any that no n-gram holds and between texts."""
+    """Concatenated texts as word numbers of the table; 0 for words in no n-gram and between texts."""
 
     def __init__(self) -> None:
         self.ids: list[int] = []
@@ -52,61 +52,62 @@ class Batch:
         self.lines: list[int] = []
         self.texts: list[int] = []
 
-    def add(self, line: int, said: list[str], table: NgramTable) -> None:
-        """One text of the row at ``line``, as its words."""
+    def add(self, line: int, text_words: list[str], table: NgramTable) -> None:
+        """Add one text of the row at ``line``, given as its words."""
         self.starts.append(len(self.ids))
         self.lines.append(line)
-        self.texts.append(hash(tuple(said)))
-        self.ids.extend(map(table.ids.get, said, repeat(0)))
+        self.texts.append(hash(tuple(text_words)))
+        self.ids.extend(map(table.ids.get, text_words, repeat(0)))
         self.ids.append(0)
 
     def hits(self, table: NgramTable) -> Hits:
-        """Every n-gram that is in both, common or not."""
-        found = []
+        """All n-grams of the batch that are in the table, common or not."""
+        hits = []
         ids = np.array(self.ids, dtype=np.int64)
-        codes, at = table.codes[ids], np.arange(len(ids))
-        gap = np.maximum.accumulate(np.where(ids == 0, at, -1)) if len(ids) else at
-        for size, (hashes, places) in table.sizes.items():
-            first = np.flatnonzero(at - gap >= size) - size + 1
-            sought = _hashed([codes[first + k] for k in range(size)])
-            place, hit = _looked_up(sought, hashes, places)
-            found.append((place, first[hit]))
-        return found
+        codes, positions = table.codes[ids], np.arange(len(ids))
+        last_gap = np.maximum.accumulate(np.where(ids == 0, positions, -1)) if len(ids) else positions
+        for size, (hashes, table_positions) in table.sizes.items():
+            first = np.flatnonzero(positions - last_gap >= size) - size + 1
+            candidates = _hash_rows([codes[first + k] for k in range(size)])
+            gram, hit = _lookup(candidates, hashes, table_positions)
+            hits.append((gram, first[hit]))
+        return hits
 
     def matches(self, hits: Hits, table: NgramTable) -> Iterator[tuple[int, int, int]]:
-        """Place in the table, line and text of every n-gram in ``hits`` that is not yet common."""
+        """(table position, line, text) of every n-gram in ``hits`` that is not common yet."""
         for gram, first in hits:
-            for place, k in zip(gram.tolist(), self._texts_at(first), strict=True):
-                if not table.common[place]:
-                    yield place, self.lines[k], self.texts[k]
+            for i, k in zip(gram.tolist(), self._text_numbers(first), strict=True):
+                if not table.common[i]:
+                    yield i, self.lines[k], self.texts[k]
 
-    def held(self, hits: Hits, table: NgramTable) -> Iterator[tuple[int, int]]:
-        """Place and line of every whole of ``table`` that stands in a text: looked for where ``hits`` let it begin."""
+    def whole_matches(self, hits: Hits, table: NgramTable) -> Iterator[tuple[int, int]]:
+        """(position, line) of every whole text of ``table`` in the batch, checked only where ``hits`` let it start."""
         codes = table.codes[np.array(self.ids, dtype=np.int64)]
         first = np.concatenate([at[table.begins[gram]] for gram, at in hits]) if hits else np.empty(0, np.int64)
         total = np.zeros(len(first), dtype=np.uint64)
         for k in range(max(table.wholes, default=0)):
-            code = codes[np.minimum(first + k, len(codes) - 1)]  # the last one is 0, as is any that no whole holds
-            first, total = first[code != 0], _hashed([total[code != 0], code[code != 0]])
+            # The last code is 0, like that of any word in no n-gram.
+            code = codes[np.minimum(first + k, len(codes) - 1)]
+            first, total = first[code != 0], _hash_rows([total[code != 0], code[code != 0]])
             if not len(first):
                 return
             if k + 1 in table.wholes:
-                place, hit = _looked_up(total, *table.wholes[k + 1])
-                for whole, text in zip(place.tolist(), self._texts_at(first[hit]), strict=True):
+                positions, hit = _lookup(total, *table.wholes[k + 1])
+                for whole, text in zip(positions.tolist(), self._text_numbers(first[hit]), strict=True):
                     yield whole, self.lines[text]
 
-    def _texts_at(self, at: NDArray[np.int64]) -> list[int]:
-        found: list[int] = (np.searchsorted(np.array(self.starts, dtype=np.int64), at, side="right") - 1).tolist()
-        return found
+    def _text_numbers(self, at: NDArray[np.int64]) -> list[int]:
+        numbers: list[int] = (np.searchsorted(np.array(self.starts, dtype=np.int64), at, side="right") - 1).tolist()
+        return numbers
 
 
-def _looked_up(
-    sought: NDArray[np.uint64], hashes: NDArray[np.uint64], places: NDArray[np.int64]
+def _lookup(
+    sought: NDArray[np.uint64], hashes: NDArray[np.uint64], positions: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The places of those hashes that are known, and which ones these are."""
-    slot = np.minimum(np.searchsorted(hashes, sought), len(hashes) - 1)
-    hit = hashes[slot] == sought
-    return places[slot[hit]], hit
+    """The table positions of the ``sought`` hashes that exist, and a mask of which ones do."""
+    nearest = np.minimum(np.searchsorted(hashes, sought), len(hashes) - 1)
+    hit = hashes[nearest] == sought
+    return positions[nearest[hit]], hit
 
 
 def _code(word: str) -> int:
@@ -114,7 +115,7 @@ def _code(word: str) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") | 1
 
 
-def _hashed(columns: Iterable[NDArray[np.uint64]]) -> NDArray[np.uint64]:
-    """Polynomial hash, modulo 2^64, of rows that are given column by column; shape (n,)."""
+def _hash_rows(columns: Iterable[NDArray[np.uint64]]) -> NDArray[np.uint64]:
+    """Polynomial hash, modulo 2^64, of rows given column by column; shape (n,)."""
     factor = np.uint64(0x9E3779B97F4A7C15)
     return functools.reduce(lambda total, column: total * factor + column, columns)

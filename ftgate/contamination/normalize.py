@@ -1,4 +1,4 @@
-"""Text in the form in which it is compared."""
+"""Text normalisation for comparison."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import regex
 
 _ASCII = {i: ord(chr(i).lower()) if chr(i).isalnum() else ord(" ") for i in range(128)}
 _WORD = regex.compile(
-    # Scripts that put no space between words are read character by character.
+    # Scripts without spaces between words are compared character by character.
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|"
     r"[[\p{L}\p{N}\p{M}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]]+",
     regex.V1,
 )
-_UNSEEN = regex.compile(r"\p{Cf}+")
+_INVISIBLE = regex.compile(r"\p{Cf}+")
 _ROLE = r"(?:system|user|assistant|human|model|tool|ipython)"
 _TEMPLATE = regex.compile(
     rf"<\|start_header_id\|>\s*{_ROLE}\s*<\|end_header_id\|>"
@@ -28,21 +28,21 @@ _TEMPLATE = regex.compile(
 
 
 def words(text: str) -> list[str]:
-    """``text`` as compared: NFKC, lower case (folded), words without punctuation. One of signs alone is one word."""
+    """Normalised words of ``text``: NFKC, case-folded, no punctuation. Text of symbols alone is one word."""
     if text.isascii():
-        return text.translate(_ASCII).split() or _signs(text)
+        return text.translate(_ASCII).split() or _symbols(text)
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    seen = _UNSEEN.sub("", folded)
-    return _WORD.findall(seen) or _signs(seen)
+    visible = _INVISIBLE.sub("", folded)
+    return _WORD.findall(visible) or _symbols(visible)
 
 
-def _signs(text: str) -> list[str]:
+def _symbols(text: str) -> list[str]:
     bare = "".join(text.split())
     return [bare] if bare else []
 
 
 def segments(text: str) -> list[str]:
-    """``text`` cut where a chat template marks a turn, the marks left out."""
+    """``text`` split at the turn markers of chat templates, without the markers."""
     if not ("<" in text or "[" in text or ":" in text):
         return [text]
     return [part for part in _TEMPLATE.split(text) if part and not part.isspace()]

@@ -1,4 +1,4 @@
-"""Where texts were found."""
+"""Where suite items were found in the training data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A place in the training data: the ``line`` of a row, and ``by`` what a text was told in it.
+    """A match in the training data: the ``line`` of the row, and ``by`` which test it matched.
 
-    ``likeness`` is the Jaccard similarity of the two sets of words, 1 where the text itself stands there.
+    ``likeness`` is the Jaccard similarity of the two word sets; 1 if the text itself occurs.
     """
 
     line: int
@@ -20,10 +20,9 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What the training data holds of a suite, by item id.
+    """The overlap of a suite with the training data, by item id.
 
-    Items in ``contained`` occur in it and do not count; those in ``alike`` are nearly the same as something in it, for
-    a person to look at.
+    Items in ``contained`` occur there and do not count; those in ``alike`` are near duplicates, for a person to review.
     """
 
     contained: Mapping[str, Match]

@@ -1,4 +1,4 @@
-"""One pass over the training data for the items of every suite."""
+"""A scan of the training data for the items of all suites."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ftgate.domain import Suite
 from ftgate.progress import Progress
 
 VERSION = 1
-"""Changes when the same data would be compared with another result."""
+"""Increase when the same data would give another result."""
 
 
-def search(suites: Mapping[str, Suite], training: TrainingData, progress: Progress) -> dict[str, Overlap]:
-    """One pass over the training data for the items of all suites. Memory does not grow with the training data."""
+def scan_training_data(suites: Mapping[str, Suite], training: TrainingData, progress: Progress) -> dict[str, Overlap]:
+    """Overlap of each suite, in one pass over the training data; memory does not grow with the data."""
     owners = [(name, item) for name, suite in suites.items() for item in suite.items]
     index = Index([item.user_text for _, item in owners], [item.answer for _, item in owners])
     with progress.phase("compare items with training data", training.rows + training.skipped) as advance:
@@ -24,10 +24,10 @@ def search(suites: Mapping[str, Suite], training: TrainingData, progress: Progre
             if number % 1000 == 0:
                 advance(1000)
         advance(number % 1000)
-    found = {name: Overlap({}, {}) for name in suites}
-    contained, alike = index.found()
-    for part, sightings in (("contained", contained), ("alike", alike)):
-        for i, sighting in sightings.items():
+    overlaps = {name: Overlap({}, {}) for name in suites}
+    contained, alike = index.matches()
+    for part, matches in (("contained", contained), ("alike", alike)):
+        for i, match in matches.items():
             name, item = owners[i]
-            getattr(found[name], part)[item.id] = sighting
-    return found
+            getattr(overlaps[name], part)[item.id] = match
+    return overlaps

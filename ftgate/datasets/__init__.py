@@ -1,8 +1,8 @@
-"""Data files: read every row, name every bad one, fingerprint what was read."""
+"""Reading data files: every row is read, every bad one reported, and the content fingerprinted."""
 
-from ftgate.datasets.builtin import dataset_path
+from ftgate.datasets.builtin import dataset_paths
 from ftgate.datasets.rows import Needs
-from ftgate.datasets.suites import read_suite, write_suite
+from ftgate.datasets.suites import read_parts, read_suite, write_suite
 from ftgate.datasets.training import TrainingData, read_training_texts
 
-__all__ = ["Needs", "TrainingData", "dataset_path", "read_suite", "read_training_texts", "write_suite"]
+__all__ = ["Needs", "TrainingData", "dataset_paths", "read_parts", "read_suite", "read_training_texts", "write_suite"]

@@ -1,4 +1,4 @@
-"""One row of a suite as an :class:`~ftgate.domain.Item`, or what is wrong with it."""
+"""Parsing one row of a suite into an :class:`~ftgate.domain.Item`, or reporting what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from typing import Any, cast
 from ftgate.datasets.tables import MAX_ROW_BYTES, FileRow, RowProblem, kind_of
 from ftgate.domain import Item, Message, Role
 from ftgate.scoring.checks import check_problem, meets
-from ftgate.scoring.text import UnscorableError, last_number
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
-"""All that a row may say. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
+"""The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
 _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a measurement requires of every item of its suite, beyond an id and a prompt."""
+    """What a measurement requires of every item of its suite, besides an id and a prompt."""
 
     choices: bool = False
     answer: bool = False
     number: bool = False
-    """Whether the answer must hold a number."""
+    """Whether the answer must contain a number."""
     check: bool = False
 
 
@@ -42,7 +43,7 @@ class _BadRowError(Exception):
 
 
 def read_item(row: FileRow, needs: Needs) -> Item | RowProblem:
-    """The item that ``row`` describes, or the first thing that is wrong with it."""
+    """The item that ``row`` describes, or its first problem."""
     try:
         return _item(row, needs)
     except _BadRowError as error:
@@ -50,48 +51,48 @@ def read_item(row: FileRow, needs: Needs) -> Item | RowProblem:
 
 
 def _item(row: FileRow, needs: Needs) -> Item:
-    given = {name: row.fields.get(name) for name in FIELDS}
+    values = {name: row.fields.get(name) for name in FIELDS}
     if row.cells:
-        given = {name: _cell(name, value) for name, value in given.items()}
-    _check_spelling(row.fields, given)
-    choices = _choices(given["choices"])
-    answer = _answer(given["answer"], choices)
+        values = {name: _parse_cell(name, value) for name, value in values.items()}
+    _check_spelling(row.fields, values)
+    choices = _choices(values["choices"])
+    answer = _answer(values["answer"], choices)
     _check_answer(choices, answer, needs)
-    check = _rule(given["check"], answer, needs)
-    cluster = given["cluster"]
+    check = _check_rule(values["check"], answer, needs)
+    cluster = values["cluster"]
     return Item(
-        id=_id(given["id"]),
-        messages=_conversation(given["prompt"], given["messages"]),
+        id=_id(values["id"]),
+        messages=_conversation(values["prompt"], values["messages"]),
         choices=choices,
         answer=answer,
-        tags=_tags(given["tags"]),
+        tags=_tags(values["tags"]),
         cluster=None if cluster is None else _text("cluster", cluster, "write it as text", numbers=True),
         check=check,
         line=row.line,
     )
 
 
-def _check_spelling(fields: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+def _check_spelling(fields: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     for name in fields:
-        if name in given:
+        if name in values:
             continue
-        meant = _meant(name)
-        if meant is not None and given[meant] is None:
-            raise _BadRowError(f"unknown field {name!r}: did you mean {meant!r}?", f"rename {name!r}, or remove it")
+        field = _misspelled_field(name)
+        if field is not None and values[field] is None:
+            raise _BadRowError(f"unknown field {name!r}: did you mean {field!r}?", f"rename {name!r}, or remove it")
 
 
 @lru_cache(maxsize=1024)
-def _meant(name: str) -> str | None:
-    """The known field that ``name`` seems to misspell. ``id`` is too short to guess at, but for its case."""
+def _misspelled_field(name: str) -> str | None:
+    """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case."""
     plain = str(name).strip().lower()
     if plain in FIELDS:
         return plain
-    close = difflib.get_close_matches(plain, FIELDS[1:], n=1, cutoff=0.8)
-    return close[0] if close else None
+    matches = difflib.get_close_matches(plain, FIELDS[1:], n=1, cutoff=0.8)
+    return matches[0] if matches else None
 
 
-def _cell(name: str, value: str | None) -> Any:
-    """What a CSV cell means: nothing if empty; JSON, or parts between bars (tags: or commas), for lists."""
+def _parse_cell(name: str, value: str | None) -> Any:
+    """The value of a CSV cell: None if empty; for lists JSON, or parts separated by bars (tags also by commas)."""
     if value is None or not value.strip():
         return None
     if name not in ("messages", "choices", "tags", "check"):
@@ -111,33 +112,33 @@ def _cell(name: str, value: str | None) -> Any:
 
 def _id(value: Any) -> str:
     if value is None:
-        raise _BadRowError("no id", "give every row an id that no other row has")
+        raise _BadRowError("no id", "give every row a unique id")
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise _BadRowError(
-            f"id must be text or a whole number, found {kind_of(value)}: {_shown(value)}", "write it as text"
+            f"id must be text or an integer, found {kind_of(value)}: {_quoted(value)}", "write it as text"
         )
-    return _text("id", value, "give every row an id that no other row has", numbers=True)
+    return _text("id", value, "give every row a unique id", numbers=True)
 
 
 def _text(name: str, value: Any, hint: str, *, numbers: bool = False, blank: bool = False) -> str:
-    """``value`` as text that can be written to any file. Numbers are converted where ``numbers`` allows it."""
+    """``value`` as text that can be written to any file. Numbers are converted if ``numbers`` allows it."""
     if numbers and (type(value) is int or (type(value) is float and math.isfinite(value))):
         return str(value)
     if not isinstance(value, str):
-        raise _BadRowError(f"{name} must be text, found {kind_of(value)}: {_shown(value)}", hint)
+        raise _BadRowError(f"{name} must be text, found {kind_of(value)}: {_quoted(value)}", hint)
     if not blank and not value.strip():
         raise _BadRowError(f"{name} is empty", hint)
     if len(value) > MAX_ROW_BYTES:
         raise _BadRowError(f"{name} is longer than {MAX_ROW_BYTES:,} characters", "shorten it")
     if "\0" in value:
-        raise _BadRowError(f"{name} holds a NUL character at position {value.index(chr(0)) + 1}", "remove it")
+        raise _BadRowError(f"{name} contains a NUL character at position {value.index(chr(0)) + 1}", "remove it")
     if not value.isascii():
         try:
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             raise _BadRowError(
-                f"{name} holds half a character (lone surrogate {value[error.start]!a}) at position {error.start + 1}",
-                "the text was cut or decoded wrongly: export it again",
+                f"{name} contains a lone surrogate ({value[error.start]!a}) at position {error.start + 1}",
+                "the text was truncated or decoded wrongly: export it again",
             ) from None
     return value
 
@@ -158,7 +159,7 @@ def _conversation(prompt: Any, messages: Any) -> tuple[Message, ...]:
     if turns[-1].role != "user":
         raise _BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
-            "the model's reply is what is asked for: move the last turn to answer",
+            "the model gives the reply: move the last turn to answer",
         )
     return turns
 
@@ -171,7 +172,7 @@ def _message(number: int, turn: Any) -> Message:
         )
     role = turn.get("role")
     if role not in _ROLES:
-        raise _BadRowError(f"{where}: role is {_shown(role)}", f"use one of {', '.join(_ROLES)}")
+        raise _BadRowError(f"{where}: role is {_quoted(role)}", f"use one of {', '.join(_ROLES)}")
     content = _text(f"{where}: content", turn.get("content"), "give the turn as plain text", blank=role != "user")
     return Message(cast("Role", role), content)
 
@@ -181,7 +182,7 @@ def _choices(value: Any) -> tuple[str, ...]:
         return ()
     hint = "give at least two different texts"
     if not isinstance(value, list):
-        raise _BadRowError(f"choices must be a list, found {kind_of(value)}: {_shown(value)}", hint)
+        raise _BadRowError(f"choices must be a list, found {kind_of(value)}: {_quoted(value)}", hint)
     if len(value) < 2:
         raise _BadRowError(f"choices must be at least two, found {len(value)}", hint)
     texts = tuple(_text(f"choice {number}", entry, hint, numbers=True) for number, entry in enumerate(value, 1))
@@ -189,12 +190,12 @@ def _choices(value: Any) -> tuple[str, ...]:
     for number, text in enumerate(texts, 1):
         first = seen.setdefault(text.strip(), number)
         if first != number:
-            raise _BadRowError(f"choices {first} and {number} are the same: {_shown(text)}", hint)
+            raise _BadRowError(f"choices {first} and {number} are the same: {_quoted(text)}", hint)
     return texts
 
 
 def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text. A JSON integer is the place of the right choice, from 0, unless all choices are numbers."""
+    """The answer as text. A JSON integer is the index of the right choice, from 0, unless all choices are numbers."""
     if value is None:
         return None
     text = _text("answer", value, "write it as text", numbers=True)
@@ -213,41 +214,45 @@ def _numeric(text: str) -> bool:
 
 def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> None:
     if needs.choices and not choices:
-        raise _BadRowError("no choices, which this measurement needs", 'add "choices": [...], or choose another scorer')
+        raise _BadRowError(
+            "no choices, but this measurement needs them", 'add "choices": [...], or choose another scorer'
+        )
     if needs.answer and answer is None:
-        raise _BadRowError("no answer, which this measurement needs", 'add "answer": the right reply')
+        raise _BadRowError("no answer, but this measurement needs one", 'add "answer": the right reply')
     if needs.number and last_number(answer or "") is None:
         raise _BadRowError(
-            f"no number in the answer {_shown(answer)}", 'add one, or choose another scorer than "numeric"'
+            f"no number in the answer {_quoted(answer)}", 'add one, or choose another scorer than "numeric"'
         )
     if not choices or answer is None or answer in choices:
         return
-    close = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
-    if close is not None:
-        hint = f"write it as the choice is written: {_shown(close)}"
+    near_match = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
+    if near_match is not None:
+        hint = f"write it as the choice is written: {_quoted(near_match)}"
     elif answer.strip().isdigit() or (len(answer.strip()) == 1 and answer.strip().isalpha()):
-        hint = "write the text of the right choice, or its place as a JSON integer counted from 0"
+        hint = "write the text of the right choice, or its index as a JSON integer from 0"
     else:
         hint = "write the right choice word for word"
-    raise _BadRowError(f"choices without the answer: {_shown(answer)} is none of {_shown(list(choices))}", hint)
+    raise _BadRowError(f"the answer {_quoted(answer)} is not among the choices {_quoted(list(choices))}", hint)
 
 
-def _rule(value: Any, answer: str | None, needs: Needs) -> Mapping[str, Any] | None:
-    """The row's check, which its own reference answer must meet: otherwise one of the two is wrong."""
+def _check_rule(value: Any, answer: str | None, needs: Needs) -> Mapping[str, Any] | None:
+    """The row's check. Its own reference answer must pass it, otherwise one of the two is wrong."""
     if value is None:
         if needs.check:
-            raise _BadRowError("no check, which this measurement needs", 'add "check": {"numeric": 42} or another rule')
+            raise _BadRowError(
+                "no check, but this measurement needs one", 'add "check": {"numeric": 42} or another rule'
+            )
         return None
-    if isinstance(value, Mapping):  # a column of objects gives every row all the keys that any row has
+    if isinstance(value, Mapping):  # in a column of objects every row has all keys that any row has
         value = {kind: argument for kind, argument in value.items() if argument is not None}
     problem = check_problem(value)
     if problem is not None:
-        raise _BadRowError(f"check: {_clipped(problem)}", 'write for instance {"numeric": 42} or {"contains": "Paris"}')
+        raise _BadRowError(
+            f"check: {_one_line(problem)}", 'write for instance {"numeric": 42} or {"contains": "Paris"}'
+        )
     try:
         if answer is not None and not meets(value, answer):
-            raise _BadRowError(
-                f"the answer {_shown(answer)} does not meet the row's own check", "correct one of the two"
-            )
+            raise _BadRowError(f"the answer {_quoted(answer)} does not pass the row's own check", "fix one of the two")
     except UnscorableError as error:
         raise _BadRowError(f"check: {error}", "write a simpler pattern") from None
     return dict(value)
@@ -257,18 +262,20 @@ def _tags(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _BadRowError(f"tags must be a list, found {kind_of(value)}: {_shown(value)}", 'write ["a", "b"]')
-    texts = [_text(f"tag {number}", entry, "remove or name it").strip() for number, entry in enumerate(value, 1)]
+        raise _BadRowError(f"tags must be a list, found {kind_of(value)}: {_quoted(value)}", 'write ["a", "b"]')
+    texts = [
+        _text(f"tag {number}", entry, "remove it or give it a name").strip() for number, entry in enumerate(value, 1)
+    ]
     return tuple(dict.fromkeys(texts))
 
 
-def _shown(value: Any) -> str:
-    """``value`` for a log: on one line, in ASCII, not longer than a glance."""
+def _quoted(value: Any) -> str:
+    """``value`` for an error message: on one line, in ASCII, at most 80 characters."""
     text = ascii(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _clipped(text: str) -> str:
-    """Words of ours that quote the row, for a log."""
+def _one_line(text: str) -> str:
+    """A message of ours that quotes the row, in ASCII on one line, at most 240 characters."""
     plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
     return plain if len(plain) <= 240 else plain[:237] + "..."

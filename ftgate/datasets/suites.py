@@ -1,8 +1,9 @@
-"""Reading a suite whole, before anything else happens, and writing it down again in one normal form."""
+"""Reading a suite completely before anything else, and writing it in one normal form."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,40 +13,56 @@ from ftgate.datasets.tables import RowProblem, read_rows
 from ftgate.domain import Item, Suite, digest_of
 from ftgate.errors import DatasetError
 
-MOST_SHOWN = 20
-"""How many bad rows one error names; the rest are counted."""
+MAX_SHOWN = 20
+"""Bad rows that one error lists; the rest are counted."""
 
 
 def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
-    """Every row of ``path`` as the suite ``name``.
+    """Read ``path`` as the suite ``name``.
 
-    Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; where needed ``choices`` and
-    ``answer``; and, if wanted, ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or parts between bars.
-    Raises one DatasetError that names all bad rows (up to twenty, then a count) by file and line.
+    Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where
+    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Raises one
+    DatasetError that lists all bad rows by file and line (up to twenty, then a count).
     """
     items: list[Item] = []
     problems: list[RowProblem] = []
     lines: dict[str, int] = {}
     for row in read_rows(path):
-        found = row if isinstance(row, RowProblem) else read_item(row, needs)
-        if isinstance(found, RowProblem):
-            problems.append(found)
+        item = row if isinstance(row, RowProblem) else read_item(row, needs)
+        if isinstance(item, RowProblem):
+            problems.append(item)
             continue
-        first = lines.setdefault(found.id, found.line)
-        if first != found.line:
-            text = f"id {found.id!a} is taken already by line {first}"
-            problems.append(RowProblem(found.line, text, "give every row an id that no other row has"))
+        first = lines.setdefault(item.id, item.line)
+        if first != item.line:
+            text = f"id {item.id!a} is already used at line {first}"
+            problems.append(RowProblem(item.line, text, "give every row a unique id"))
             continue
-        items.append(found)
+        items.append(item)
     if problems:
         raise bad_rows(f"suite {name}", path, problems)
     if not items:
-        raise DatasetError(f"suite {name}: {path} is empty: it holds no row", hint="add rows, or name another file")
+        raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     return Suite(name, tuple(items), digest_of([_content(item) for item in items]), str(path))
 
 
+def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
+    """The rows of several files, one file after the other, as the suite ``name``; of one file what read_suite gives.
+
+    Raises DatasetError as :func:`read_suite` does, and where an id occurs in two of the files.
+    """
+    parts = [read_suite(name, path, needs=needs) for path in paths]
+    if len(parts) == 1:
+        return parts[0]
+    items = tuple(item for part in parts for item in part.items)
+    source = ", ".join(part.source for part in parts)
+    if twice := [taken for taken, count in Counter(item.id for item in items).items() if count > 1]:
+        text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
+        raise DatasetError(text, hint="give every row an id that no other row has")
+    return Suite(name, items, digest_of([_content(item) for item in items]), source)
+
+
 def write_suite(suite: Suite, path: Path) -> None:
-    """Write ``suite`` as JSON lines, whole or not at all. Reading it back gives the same items and fingerprint."""
+    """Write ``suite`` as JSON lines, atomically. Reading it back gives the same items and fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8", newline="\n") as file:
@@ -54,21 +71,21 @@ def write_suite(suite: Suite, path: Path) -> None:
 
 
 def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:
-    """One error that names up to twenty of ``problems`` by file and line, and counts the rest."""
-    shown = [f"{path}:{p.line}: {p.text}" if p.line else f"{path}: {p.text}" for p in problems[:MOST_SHOWN]]
-    hints = "; ".join(dict.fromkeys(p.hint for p in problems[:MOST_SHOWN]))
+    """One error that lists up to twenty of ``problems`` by file and line, and counts the rest."""
+    shown = [f"{path}:{p.line}: {p.text}" if p.line else f"{path}: {p.text}" for p in problems[:MAX_SHOWN]]
+    hints = "; ".join(dict.fromkeys(p.hint for p in problems[:MAX_SHOWN]))
     if len(problems) == 1:
         return DatasetError(f"{what}: {shown[0]}", hint=hints)
-    if len(problems) > MOST_SHOWN:
-        shown.append(f"and {len(problems) - MOST_SHOWN:,} more")
+    if len(problems) > MAX_SHOWN:
+        shown.append(f"and {len(problems) - MAX_SHOWN:,} more")
     return DatasetError(f"{what}: {len(problems):,} bad rows\n  " + "\n  ".join(shown), hint=hints)
 
 
 def _content(item: Item) -> list[Any]:
-    """What an item says, wherever it stood and however it was written: the part that is fingerprinted."""
+    """The content of an item, independent of file, line and format: what is fingerprinted."""
     turns = [[m.role, m.content] for m in item.messages]
-    said = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
-    return said if item.check is None else [*said, item.check]
+    content = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
+    return content if item.check is None else [*content, item.check]
 
 
 def _as_row(item: Item) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""A data file as a stream of rows, whatever its format; a row that cannot be read is a value in the stream."""
+"""Data files as streams of rows, in any supported format; an unreadable row is a RowProblem in the stream."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any, BinaryIO
 from ftgate.errors import DatasetError
 
 MAX_ROW_BYTES = 10_000_000
-"""Longer rows are refused: they are a broken file far more often than a question."""
+"""Longer rows are refused: usually the file is broken."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowProblem:
-    """What is wrong with one row. ``line`` is the line where the row starts; 0 stands for the whole file."""
+    """What is wrong with one row. ``line`` is where the row starts; 0 stands for the whole file."""
 
     line: int
     text: str
@@ -29,7 +29,7 @@ class RowProblem:
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row as it stood in the file. ``cells`` tells that lists are written as text, as CSV does."""
+    """One row of a file. ``cells``: lists are written as text, as in CSV."""
 
     line: int
     fields: Mapping[str, Any]
@@ -37,7 +37,7 @@ class FileRow:
 
 
 class _UnreadableError(Exception):
-    """A line that cannot be decoded, inside a format whose rows may span lines."""
+    """A line that cannot be decoded, in a format whose rows may span lines."""
 
     def __init__(self, problem: RowProblem) -> None:
         super().__init__(problem.text)
@@ -45,19 +45,19 @@ class _UnreadableError(Exception):
 
 
 def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
-    """Every row of a JSONL, CSV or Parquet file, with its line (Parquet: its number), blank lines left out.
+    """Every row of a JSONL, CSV or Parquet file with its line (Parquet: row number), without blank lines.
 
-    Raises DatasetError when the file is missing, cannot be opened, or has another suffix.
+    Raises DatasetError if the file is missing, unreadable, or has another suffix.
     """
     if "\0" in str(path):
-        raise DatasetError(f"{str(path)!a}: not a file name: it holds a NUL character", hint="check the path")
+        raise DatasetError(f"{str(path)!a}: not a file name: it contains a NUL character", hint="check the path")
     readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         hint = "use .jsonl (one JSON object a line), .csv or .parquet"
         if path.suffix.lower() == ".json":
-            hint += f"; a list of objects becomes lines with: jq -c '.[]' {path.name} > {path.stem}.jsonl"
-        raise DatasetError(f"{path}: files ending in {path.suffix or 'no suffix'} cannot be read", hint=hint)
+            hint += f"; convert a list of objects with: jq -c '.[]' {path.name} > {path.stem}.jsonl"
+        raise DatasetError(f"{path}: unsupported format {path.suffix or '(no suffix)'}", hint=hint)
     try:
         if path.exists() and not path.is_file():
             raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
@@ -65,14 +65,14 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
     except FileNotFoundError:
         raise DatasetError(
             f"{path}: no such file",
-            hint="check the path: in a file it is relative to that file, on the command line to where you are",
+            hint="check the path: in a file it is relative to that file, on the command line to the current folder",
         ) from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions") from None
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
-    """Every line with its number, decoded, its byte order mark dropped; or what is wrong with it."""
+    """Every line with its number, decoded, without byte order mark; or what is wrong with it."""
     number = 0
     while line := file.readline(MAX_ROW_BYTES + 1):
         number += 1
@@ -86,10 +86,10 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
         try:
             yield number, line.decode("utf-8")
         except UnicodeDecodeError as error:
-            found = f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
+            problem = f"not UTF-8: byte 0x{line[error.start]:02x} at position {error.start + 1}"
             if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                found += " (the file looks like UTF-16)"
-            yield number, RowProblem(number, found, "save the file as UTF-8")
+                problem += " (the file looks like UTF-16)"
+            yield number, RowProblem(number, problem, "save the file as UTF-8")
 
 
 def _jsonl(path: Path) -> Iterator[FileRow | RowProblem]:
@@ -117,29 +117,29 @@ def _json_row(number: int, line: str) -> FileRow | RowProblem:
     return FileRow(number, value)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"field {next(n for n in names if names.count(n) > 1)!r} stands twice in one object")
+        raise ValueError(f"field {next(n for n in names if names.count(n) > 1)!r} occurs twice in one object")
     return value
 
 
-def _no_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a JSON value")
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not valid JSON")
 
 
 def _csv(path: Path) -> Iterator[FileRow | RowProblem]:
-    """Rows by the names in the header. Quoted cells may span lines; a row counts as the line where it starts."""
-    before = csv.field_size_limit(MAX_ROW_BYTES)
+    """Rows by the names in the header. Quoted cells may span lines; a row is reported at the line where it starts."""
+    old_limit = csv.field_size_limit(MAX_ROW_BYTES)
     start = 0
     try:
         with path.open("rb") as file:
             reader = csv.reader(_decoded(file), strict=True)
             header = [name.strip() for name in next(reader, [])]
-            wrong = _header_problem(header)
-            if wrong is not None:
-                yield wrong
+            problem = _header_problem(header)
+            if problem is not None:
+                yield problem
                 return
             start = reader.line_num
             for cells in reader:
@@ -147,14 +147,14 @@ def _csv(path: Path) -> Iterator[FileRow | RowProblem]:
                 if len(cells) == len(header):
                     yield FileRow(line, dict(zip(header, cells, strict=True)), cells=True)
                 elif cells:
-                    found = f"{len(cells)} cells, but the header has {len(header)}"
-                    yield RowProblem(line, found, "quote cells that hold commas or line breaks")
+                    text = f"{len(cells)} cells, but the header has {len(header)}"
+                    yield RowProblem(line, text, "quote cells that hold commas or line breaks")
     except _UnreadableError as error:
         yield error.problem
     except csv.Error as error:
         yield RowProblem(start + 1, f"not valid CSV: {error}", "check the quotes of that row", fatal=True)
     finally:
-        csv.field_size_limit(before)
+        csv.field_size_limit(old_limit)
 
 
 def _decoded(file: BinaryIO) -> Iterator[str]:
@@ -167,15 +167,15 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
 def _header_problem(header: list[str]) -> RowProblem | None:
     if len(header) == 1 and re.search(r"[;\t]", header[0]):
         return RowProblem(1, f"the header {header[0]!r} has no commas", "separate cells by commas", fatal=True)
-    double = next((name for name in header if name and header.count(name) > 1), None)
-    if double is not None:
-        return RowProblem(1, f"column {double!r} stands twice in the header", "rename one of them", fatal=True)
+    duplicate = next((name for name in header if name and header.count(name) > 1), None)
+    if duplicate is not None:
+        return RowProblem(1, f"column {duplicate!r} occurs twice in the header", "rename one of them", fatal=True)
     return None
 
 
 def _parquet(path: Path) -> Iterator[FileRow | RowProblem]:
     with path.open("rb"):
-        pass  # a missing file is reported by the caller, alike for all formats
+        pass  # the caller reports a missing file, for all formats alike
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -193,12 +193,12 @@ def _parquet(path: Path) -> Iterator[FileRow | RowProblem]:
         )
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
 
 
 def kind_of(value: Any) -> str:
-    """What ``value`` is, in JSON's words."""
+    """The JSON type of ``value``, in words."""
     if value is None:
         return "null"
-    names = {bool: "a truth value", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
     return names.get(type(value), type(value).__name__)

@@ -13,7 +13,7 @@ from pathlib import PurePath
 from typing import Any
 
 from ftgate.contamination import Match, Overlap
-from ftgate.contamination.scan import VERSION, search
+from ftgate.contamination.scan import VERSION, scan_training_data
 from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
@@ -26,7 +26,8 @@ from ftgate.verdict import assess
 MOST_ASKED = 200
 """At most this many contaminated items of a suite are asked about, for information."""
 MOST_REVIEWED = 200
-_GOOD = (Status.PASS, Status.WARN)
+_ALLOWS = (Status.PASS, Status.WARN, Status.NOT_APPLICABLE)
+"""The outcomes that do not stand in the way of an allow."""
 
 
 def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
@@ -42,7 +43,7 @@ def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
     def scan(name: str) -> Callable[[], dict[str, Any]]:
         def compute() -> dict[str, Any]:
             if not scanned:  # one pass over the training data serves every suite
-                scanned.update(search(job.suites, training, models.progress))
+                scanned.update(scan_training_data(job.suites, training, models.progress))
             return asdict(scanned[name])
 
         return compute
@@ -85,7 +86,7 @@ def decide_measurement(job: Job, measurement: AnyMeasurement, evidence: Evidence
     finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
     if overlap is not None:
         finding = _with_exclusion_reason(finding, job, overlap)
-    if excluded.pairs and finding.status in _GOOD:
+    if excluded.pairs and finding.status in _ALLOWS:
         estimate_of_all = measurement.compare(evidence, generator(job.seed, measurement.name))
         finding = _confirm_pass(finding, assess(estimate_of_all, rules), len(excluded.pairs))
     return Result(look, clean.pairs, clean.scored, finding, evidence)
@@ -170,12 +171,15 @@ def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Find
 
 
 def _confirm_pass(finding: Finding, finding_on_all: Finding, n: int) -> Finding:
-    """``finding``, a pass, if it also holds with the contaminated items; inconclusive otherwise.
+    """``finding``, which allows, if the contaminated items do not change that; inconclusive otherwise.
 
     Training on an item should only raise the candidate's score on it. If counting such items in loses the pass, then
     excluding them helped the candidate, and the training data may have been chosen for that.
     """
-    if finding_on_all.status in _GOOD:
+    if finding_on_all.status in _ALLOWS:
         return finding
-    reason = f"it passes on the clean items, but not with the {n} contaminated ones: {finding_on_all.reason}"
+    contrast = "it passes on the clean items, but not"
+    if finding.status is Status.NOT_APPLICABLE:
+        contrast = "it is not applicable on the clean items alone, but"
+    reason = f"{contrast} with the {n} contaminated ones: {finding_on_all.reason}"
     return replace(finding, status=Status.INCONCLUSIVE, reason=reason, leaning=finding_on_all.leaning)

@@ -1,4 +1,4 @@
-"""What a job hands to its runner: outputs for later jobs, a summary page, and notes on lines of files."""
+"""What a job writes for the Actions runner: outputs, the summary page, and annotations on lines of files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from ftgate.report.escape import plain_line
 
 SUMMARY_LIMIT = 1_000_000
-"""Bytes. A summary above 1 MiB is dropped whole."""
+"""Bytes. GitHub drops a summary above 1 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A note on one line of a manifest."""
+    """An annotation on one line of a manifest."""
 
     path: str
     line: int
@@ -23,7 +23,7 @@ class Annotation:
     message: str
     failure: bool
 
-    def api(self) -> dict[str, str | int]:
+    def as_check_annotation(self) -> dict[str, str | int]:
         """As the Checks API takes it."""
         return {
             "path": self.path,
@@ -34,14 +34,14 @@ class Annotation:
             "message": plain_line(self.message, 2000),
         }
 
-    def command(self) -> str:
-        """As a line of the log that the runner turns into an annotation."""
+    def as_workflow_command(self) -> str:
+        """As a workflow command: a line of the log that the runner turns into an annotation."""
         where = f"file={_property(self.path)},line={self.line},title={_property(plain_line(self.title))}"
         return f"::{'error' if self.failure else 'warning'} {where}::{_data(plain_line(self.message, 1000))}"
 
 
 def output_lines(values: Mapping[str, str]) -> str:
-    """``values`` for the file GITHUB_OUTPUT. The delimiter is drawn anew, so that no value can end itself and go on."""
+    """``values`` in the format of GITHUB_OUTPUT. Each delimiter is random, so that no value can contain its own."""
     lines = []
     for name, value in values.items():
         delimiter = f"ftgate_{secrets.token_hex(16)}"
@@ -51,30 +51,30 @@ def output_lines(values: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ActionsFiles:
-    """The runner's files; None where there is no such file, as on a person's machine."""
+    """The runner's files; None if there is no such file, as outside of Actions."""
 
     outputs: Path | None = None
     summary: Path | None = None
 
     @classmethod
-    def of(cls, env: Mapping[str, str]) -> ActionsFiles:
+    def from_environment(cls, env: Mapping[str, str]) -> ActionsFiles:
         """The files that the runner names in the environment."""
         output, summary = env.get("GITHUB_OUTPUT"), env.get("GITHUB_STEP_SUMMARY")
         return cls(Path(output) if output else None, Path(summary) if summary else None)
 
     def set_outputs(self, values: Mapping[str, str]) -> None:
-        """Hand ``values`` to later steps and jobs."""
+        """Set outputs for later steps and jobs."""
         _append(self.outputs, output_lines(values))
 
     def write_summary(self, text: str) -> None:
-        """Show ``text`` on the job's page. One that is too long says so in its place."""
+        """Show ``text`` on the job's page, or a note instead if it is too long."""
         fits = len(text.encode()) <= SUMMARY_LIMIT
-        _append(self.summary, text if fits else "The summary is too long to be shown; see the artifacts.\n")
+        _append(self.summary, text if fits else "The summary is too long to show here; see the artifacts.\n")
 
 
-def commands(annotations: Sequence[Annotation]) -> str:
-    """The annotations as lines for the log, where the token does not permit a check run."""
-    return "\n".join(a.command() for a in annotations)
+def workflow_commands(annotations: Sequence[Annotation]) -> str:
+    """The annotations as lines for the log, for a token that may not create check runs."""
+    return "\n".join(a.as_workflow_command() for a in annotations)
 
 
 def _append(path: Path | None, text: str) -> None:

@@ -1,9 +1,9 @@
-"""What an evaluation needs of a repository, in one folder, so that it needs neither a token nor a checkout.
+"""The bundle: one folder with everything that an evaluation needs from the repository, without a token or a checkout.
 
-The policy and what it names (suites, judge) are the base branch's; the manifests and the files that they name are the
-change's. All of it is data, read through the API: nothing of the change is executed, no link is followed, and no file
-of the change takes the place of one that belongs to the policy. The folder mirrors the repository, so that paths that
-are relative to a file stay true.
+The policy and the files that it names (suites, judge) come from the base branch, the manifests and the files that they
+name from the change. Everything is read as data through the API: no code of the change runs, links are not followed,
+and no file of the change can replace one that belongs to the policy. The folder has the repository's layout, so
+relative paths keep working.
 """
 
 from __future__ import annotations
@@ -17,103 +17,117 @@ from pathlib import Path, PurePosixPath
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
-from ftgate.github import match_reports as judging
 from ftgate.github.changed_manifests import LINK
 from ftgate.github.client import File, GitHubRepo
 from ftgate.github.event import RunTarget
+from ftgate.github.match_reports import changed_paths, manifests_to_judge, read_base_policy, resolve_target
 from ftgate.measurements.registry import read_measurements
 
 LISTING = "ftgate-job.json"
-"""In the folder: which policy, and which manifests are to be judged under it."""
+"""In the bundle: the path of the policy, and the manifests to judge under it."""
 LFS = b"version https://git-lfs.github.com/spec/"
-"""What a file begins with whose content is kept elsewhere."""
+"""The first bytes of a Git LFS pointer."""
 
 
-def fetch(hub: GitHubRepo, place: RunTarget, policy_path: str, out: Path) -> list[str]:
-    """Write the parcel of the change at ``place`` into ``out``. Returns the paths of the manifests that it touches.
+def write_bundle(repo: GitHubRepo, target: RunTarget, policy_path: str, out: Path) -> list[str]:
+    """Write the bundle of the change at ``target`` into ``out``. Returns the paths of the manifests that it touches.
 
-    Where there is nothing to compare with, as for a release, these are all manifests of the commit. One that cannot be
-    used is returned, but not listed for evaluation: the publisher says why. Raises ConfigurationError for what cannot
-    be evaluated (a link, a file kept elsewhere, a path out of the repository) and PublishError for the platform.
+    Without a base to compare with, as for a release, these are all manifests of the commit. A manifest that cannot be
+    used is returned but not listed for evaluation; the report step says why. Raises ConfigurationError for what cannot
+    be evaluated (a link, an LFS pointer, a path outside the repository) and PublishError when GitHub fails.
     """
-    _empty(out)
-    place, pull = judging.locate(hub, place)
-    rules = judging.read_rules(hub, place, policy_path)
-    head = hub.tree(place.sha)
-    paths = judging.changed_paths(hub, place, pull)
-    changed = judging.manifests_of(hub, place, rules, paths)
+    _clear(out)
+    target, pull = resolve_target(repo, target)
+    base_policy = read_base_policy(repo, target, policy_path)
+    head = repo.tree(target.sha)
+    paths = changed_paths(repo, target, pull)
+    changed = manifests_to_judge(repo, target, base_policy, paths)
+    globs = base_policy.policy.manifests
     if paths is None and not changed:
         raise ConfigurationError(
-            f"no file of {place.sha[:7]} matches the policy's manifests: {', '.join(rules.policy.manifests) or 'none'}",
-            hint="name the manifests in the policy, or do not run the gate where there is no model",
+            f"no file of {target.sha[:7]} matches the policy's manifests: {', '.join(globs) or 'none'}",
+            hint="list the manifests in the policy, or do not run the gate on commits without a model",
         )
-    ours = _policy_places(rules.policy, policy_path)
-    usable = [entry for entry in changed if entry.manifest is not None and not _within(entry.path, ours)]
+    policy_paths = _policy_paths(base_policy.policy, policy_path)
+    usable = [entry for entry in changed if entry.manifest is not None and not _is_within(entry.path, policy_paths)]
     if usable:
-        base = hub.tree(rules.commit)
-        _write(hub, {path: base[path] for path in base if _within(path, ours)}, out)
-        theirs = {place for e in usable if e.manifest for place in (e.path, *_manifest_places(e.path, e.manifest))}
-        _write(hub, {path: head[path] for path in head if _within(path, theirs) and not _within(path, ours)}, out)
+        base = repo.tree(base_policy.commit)
+        _write_files(repo, {path: base[path] for path in base if _is_within(path, policy_paths)}, out)
+        manifest_paths = {
+            target for e in usable if e.manifest for target in (e.path, *_manifest_paths(e.path, e.manifest))
+        }
+        _write_files(
+            repo,
+            {
+                path: head[path]
+                for path in head
+                if _is_within(path, manifest_paths) and not _is_within(path, policy_paths)
+            },
+            out,
+        )
     out.mkdir(parents=True, exist_ok=True)
-    listing = {"policy": policy_path, "sha": place.sha, "manifests": [entry.path for entry in usable]}
+    listing = {"policy": policy_path, "sha": target.sha, "manifests": [entry.path for entry in usable]}
     (out / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
     return [entry.path for entry in changed]
 
 
-def _empty(out: Path) -> None:
-    """An earlier parcel gives way: a machine of one's own keeps its workspace. Nothing else is removed."""
+def _clear(out: Path) -> None:
+    """Remove an earlier bundle, which a self-hosted runner keeps in its workspace. Nothing else is removed."""
     if (out / LISTING).is_file():
         shutil.rmtree(out)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigurationError(f"{out} is there already and is no parcel", hint="name a new folder")
+        raise ConfigurationError(f"{out} already exists and is not a bundle", hint="name a new folder")
 
 
-def _policy_places(policy: Policy, path: str) -> set[str]:
-    """Where the policy and the local files that it names lie in the repository."""
-    named = [m.dataset for m in read_measurements(policy.measurements, f"policy {path}")]
+def _policy_paths(policy: Policy, path: str) -> set[str]:
+    """The paths of the policy and of the files in the repository that it names."""
+    sources = [m.dataset for m in read_measurements(policy.measurements, f"policy {path}")]
     if policy.judge is not None and policy.judge.source is not None:
-        named.append(policy.judge.source)
-    return {path, *_inside(path, named)}
+        sources.append(policy.judge.source)
+    return {path, *_paths_in_repository(path, sources)}
 
 
-def _manifest_places(path: str, manifest: Manifest) -> set[str]:
+def _manifest_paths(path: str, manifest: Manifest) -> set[str]:
     sources = [manifest.base, manifest.candidate, *([manifest.training_data] if manifest.training_data else [])]
-    return set(_inside(path, [source.source for source in sources]))
+    return set(_paths_in_repository(path, [source.source for source in sources]))
 
 
-def _inside(file: str, named: Sequence[str]) -> Iterator[str]:
-    """The places in the repository that ``named`` mean in ``file``; what is not in it is left out."""
-    for source in named:
+def _paths_in_repository(named_in: str, sources: Sequence[str]) -> Iterator[str]:
+    """The repository paths that ``sources`` mean in the file ``named_in``; sources stored elsewhere are skipped.
+
+    Raises ConfigurationError for a relative path that leaves the repository, and for the repository itself.
+    """
+    for source in sources:
         if "://" in source or source.startswith(("/", "builtin:")):
             continue
-        place = posixpath.normpath(posixpath.join(posixpath.dirname(file), source))
-        if place == "." or place == ".." or place.startswith("../"):
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(named_in), source))
+        if path == "." or path == ".." or path.startswith("../"):
             raise ConfigurationError(
-                f"{file}: {source!r} does not lie in the repository",
-                hint="name a folder of the repository, an absolute path of the machine, or a reference such as hf://…",
+                f"{named_in}: {source!r} is not in the repository",
+                hint="use a folder of the repository, an absolute path on the machine, or a reference such as hf://…",
             )
-        yield place
+        yield path
 
 
-def _within(path: str, places: Collection[str]) -> bool:
-    """Whether ``path`` is one of ``places`` or lies in one."""
+def _is_within(path: str, paths: Collection[str]) -> bool:
+    """Whether ``path`` is one of ``paths`` or lies below one."""
     parts = path.split("/")
-    return any("/".join(parts[:n]) in places for n in range(1, len(parts) + 1))
+    return any("/".join(parts[:n]) in paths for n in range(1, len(parts) + 1))
 
 
-def _write(hub: GitHubRepo, files: Mapping[str, File], out: Path) -> None:
+def _write_files(repo: GitHubRepo, files: Mapping[str, File], out: Path) -> None:
     for path, file in files.items():
         if file.mode == LINK:
-            raise ConfigurationError(f"{path} is a link, and links are not followed", hint="put the file in its place")
-        # The platform has no such paths; whoever speaks for it might.
+            raise ConfigurationError(f"{path} is a link, and links are not followed", hint="commit the file itself")
+        # GitHub has no such paths, but a compromised server could send them.
         if PurePosixPath(path).is_absolute() or {"", ".", "..", ".git"} & set(path.split("/")):
-            raise ConfigurationError(f"{path!r} is no path for a file", hint="rename it")
-        content = hub.blob(file.sha)
+            raise ConfigurationError(f"{path!r} is not a valid path for a file", hint="rename it")
+        content = repo.blob(file.sha)
         if content.startswith(LFS):
             raise ConfigurationError(
-                f"{path} is kept in Git LFS, of which the API shows only a pointer",
-                hint="name it where it is stored (hf://…, s3://…), or put it on the machine and give its path",
+                f"{path} is in Git LFS, and the API returns only its pointer",
+                hint="name the place where it is stored (hf://…, s3://…), or put it on the machine and give its path",
             )
-        target = out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        copy = out / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)

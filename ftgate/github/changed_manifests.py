@@ -1,8 +1,8 @@
-"""Which manifests a change touches, and what they say at its head. Everything is read as data through the API.
+"""Which manifests a change touches, and their content at its head. Everything is read as data through the API.
 
-A manifest is touched when its own file changes, or when a file changes in a folder of this repository that it names: a
-change of weights that lie beside it is a change of the model. Links are not followed, so a manifest whose sources lead
-through one always counts as touched.
+A manifest is touched when its own file changes, or when a file changes in a folder of the repository that it names:
+changing the weights changes the model. Links are not followed, so a manifest with a link in the path of a source always
+counts as touched.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ LINK = "120000"
 
 @dataclass(frozen=True, slots=True)
 class ChangedManifest:
-    """A manifest that a change touches. ``manifest`` is None where it cannot be used; ``problem`` says why."""
+    """A manifest that a change touches. ``manifest`` is None if it cannot be used; ``problem`` says why."""
 
     path: str
     text: str = ""
     manifest: Manifest | None = None
     problem: str = ""
     sha256: str = ""
-    """Of the file."""
+    """SHA-256 of the file, in hex."""
 
     def line_of(self, field: str) -> int:
-        """The line, from 1, on which the top-level ``field`` begins; 1 where there is none."""
+        """The line, counted from 1, on which the top-level ``field`` begins; 1 if there is no such field."""
         lines = self.text.splitlines()
         return next((n for n, line in enumerate(lines, 1) if line.startswith(f"{field}:")), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class BaseChange:
-    """A manifest that names another base than the base branch's manifest does: ``before`` and ``after``, in words."""
+    """A manifest whose base model differs from the one on the base branch: ``before`` and ``after``, as text."""
 
     path: str
     before: str
@@ -53,25 +53,25 @@ class BaseChange:
 def changed_manifests(
     globs: Sequence[str], tree: Mapping[str, File], changed: Sequence[str], read: Callable[[str], bytes]
 ) -> list[ChangedManifest]:
-    """The manifests in ``tree`` (path to file) that ``changed`` paths touch. ``read`` gives the content of a hash."""
-    found = []
+    """The manifests in ``tree`` (path to file) that ``changed`` paths touch. ``read`` returns the content of a hash."""
+    manifests = []
     touched = frozenset(changed)
-    for path in sorted(p for p in tree if _named(globs, p)):
-        entry = _open(path, tree[path], read)
+    for path in sorted(p for p in tree if _matches_any(globs, p)):
+        entry = _read_entry(path, tree[path], read)
         if path in touched or (entry.manifest is not None and _sources_touched(path, entry.manifest, tree, touched)):
-            found.append(entry)
-    return found
+            manifests.append(entry)
+    return manifests
 
 
 def removed_manifests(globs: Sequence[str], changed: Sequence[str], left: Sequence[str]) -> list[str]:
-    """The ``changed`` manifests that are not ``left``: deleted, or renamed to what the policy does not name."""
-    return sorted(p for p in changed if p not in left and _named(globs, p))
+    """The ``changed`` manifests that are not ``left``: deleted, or renamed to a path outside the policy's globs."""
+    return sorted(p for p in changed if p not in left and _matches_any(globs, p))
 
 
 def files_at(tree: Mapping[str, File], path: str, source: str) -> dict[str, File]:
-    """The files of the folder in ``tree`` that ``source`` means in the manifest at ``path``, by their names in it."""
-    place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
-    return {p.removeprefix(place): file for p, file in tree.items() if p.startswith(place)}
+    """The files in ``tree`` below the folder that the manifest at ``path`` calls ``source``, by their names in it."""
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(path), source)) + "/"
+    return {p.removeprefix(folder): file for p, file in tree.items() if p.startswith(folder)}
 
 
 def base_changes(
@@ -81,37 +81,46 @@ def base_changes(
     earlier: Mapping[str, File],
     read: Callable[[str], bytes],
 ) -> list[BaseChange]:
-    """Which of the ``changed`` manifests, as they stand in ``tree``, have another base than in the ``earlier`` one.
+    """The ``changed`` manifests whose base model in ``tree`` differs from the one in the ``earlier`` tree.
 
-    What a manifest was before is what had its path, or else the ``removed`` one of its name.
+    A manifest's earlier version is the one at its path, or else the ``removed`` one of the same name.
     """
     paths = [p for p in (*(entry.path for entry in changed), *removed) if p in earlier]
-    known = {p: _open(p, earlier[p], read) for p in paths}
-    gone = {had.manifest.name: had for p in removed if (had := known.get(p)) and had.manifest}
-    found = []
+    earlier_manifests = {p: _read_entry(p, earlier[p], read) for p in paths}
+    removed_by_name = {
+        entry_before.manifest.name: entry_before
+        for p in removed
+        if (entry_before := earlier_manifests.get(p)) and entry_before.manifest
+    }
+    changes = []
     for entry in changed:
-        before = known.get(entry.path) or (gone.get(entry.manifest.name) if entry.manifest else None)
-        if not (entry.manifest and before and before.manifest):
+        earlier_entry = earlier_manifests.get(entry.path) or (
+            removed_by_name.get(entry.manifest.name) if entry.manifest else None
+        )
+        if not (entry.manifest and earlier_entry and earlier_entry.manifest):
             continue
-        old, new = before.manifest.base, entry.manifest.base
-        ours, theirs = files_at(earlier, before.path, old.source), files_at(tree, entry.path, new.source)
-        if _pinned(old) != _pinned(new) or ours != theirs:
+        old, new = earlier_entry.manifest.base, entry.manifest.base
+        base_files, head_files = (
+            files_at(earlier, earlier_entry.path, old.source),
+            files_at(tree, entry.path, new.source),
+        )
+        if _pinned(old) != _pinned(new) or base_files != head_files:
             other = "" if _pinned(old) != _pinned(new) else " (other files)"
-            found.append(BaseChange(entry.path, _pinned(old), f"{_pinned(new)}{other}"))
-    return found
+            changes.append(BaseChange(entry.path, _pinned(old), f"{_pinned(new)}{other}"))
+    return changes
 
 
 def _pinned(source: Source) -> str:
     return " ".join(part for part in (source.source, source.revision, source.digest) if part)
 
 
-def _named(globs: Sequence[str], path: str) -> bool:
+def _matches_any(globs: Sequence[str], path: str) -> bool:
     return any(matches(glob.split("/"), path.split("/")) for glob in globs)
 
 
-def _open(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifest:
+def _read_entry(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifest:
     if file.mode == LINK:
-        return ChangedManifest(path, problem="it is a link: a manifest must be a file of its own")
+        return ChangedManifest(path, problem="it is a link: a manifest must be a regular file")
     content = read(file.sha)
     if len(content) > MOST_BYTES:
         return ChangedManifest(path, problem=f"it is longer than {MOST_BYTES:,} bytes")
@@ -127,15 +136,15 @@ def _open(path: str, file: File, read: Callable[[str], bytes]) -> ChangedManifes
 
 
 def _sources_touched(path: str, manifest: Manifest, tree: Mapping[str, File], touched: frozenset[str]) -> bool:
-    """Whether a changed file lies in, or is, one of the places in this repository that the manifest names."""
+    """Whether a changed file is, or lies below, a path of this repository that the manifest names."""
     sources = [manifest.base, manifest.candidate, *([manifest.training_data] if manifest.training_data else [])]
     for source in sources:
-        place = posixpath.normpath(posixpath.join(posixpath.dirname(path), source.source))
-        parts = place.split("/")
-        above = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
-        if any(tree[p].mode == LINK for p in above if p in tree):
+        source_path = posixpath.normpath(posixpath.join(posixpath.dirname(path), source.source))
+        parts = source_path.split("/")
+        prefixes = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]
+        if any(tree[p].mode == LINK for p in prefixes if p in tree):
             return bool(touched)
-        # A path above it is a folder no longer, or a submodule that now points elsewhere.
-        if place == "." or touched & set(above) or any(p.startswith(f"{place}/") for p in touched):
+        # A folder above it was replaced by a file, or is a submodule that now points to another commit.
+        if source_path == "." or touched & set(prefixes) or any(p.startswith(f"{source_path}/") for p in touched):
             return bool(touched)
     return False

@@ -1,10 +1,10 @@
-"""The words of a commit status: one line of at most 140 characters that ends with the digest of its record. Pure."""
+"""The description of a commit status: one line of at most 140 characters that ends with its record's digest. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.github.audit.record import Record, quote
+from ftgate.github.audit.record import Record, status_suffix
 from ftgate.github.comment import CommentSection
 from ftgate.github.event import Outcome
 from ftgate.report import numbers
@@ -13,7 +13,7 @@ from ftgate.report.explanation import explanation
 
 DESCRIPTION_LIMIT = 140
 REMOVED_LIMIT = 70
-"""Of these, what the names of removed manifests may take."""
+"""Characters of these that the names of removed manifests may take."""
 
 
 def description(
@@ -24,32 +24,32 @@ def description(
     newer: str = "",
     removed: Sequence[str] = (),
 ) -> str:
-    """What the status says. ``newer`` is the head that superseded this commit, if one did.
+    """The status's text. ``newer`` is the head that superseded this commit, if there is one.
 
-    ``removed`` are paths of manifests that the change takes away, so that no success hides it.
+    ``removed`` are the paths of manifests that the change removes: a success must not hide that.
     """
-    gone = clip("removed: " + ", ".join(removed), REMOVED_LIMIT)
-    # In brackets of its own, so that no path can pass for the record that a status ends with.
-    ending = f" ({gone})" if removed else ""
-    ending += quote(record) if record else ""
+    removed_part = clip("removed: " + ", ".join(removed), REMOVED_LIMIT)
+    # In parentheses, so that no path can be mistaken for the record that a status ends with.
+    ending = f" ({removed_part})" if removed else ""
+    ending += status_suffix(record) if record else ""
     text = f"superseded by {newer[:7]}: " if newer else ""
-    return clip(text + _words(outcome, sections, problems), DESCRIPTION_LIMIT - len(ending)) + ending
+    return clip(text + _text(outcome, sections, problems), DESCRIPTION_LIMIT - len(ending)) + ending
 
 
-def _words(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequence[str]) -> str:
+def _text(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequence[str]) -> str:
     if outcome == "no model change":
         return "no model change"
     if outcome == "pending":
         return f"judging {numbers.count(len(sections))} {'model' if len(sections) == 1 else 'models'}"
     if outcome == "error":
-        said = [*problems, *(f"{s.title}: {p}" for s in sections for p in s.problems)]
-        return f"the gate could not judge: {said[0] if said else 'see the log'}"
-    named = [s for s in sections if s.verdict == outcome] or list(sections)
+        reasons = [*problems, *(f"{s.title}: {p}" for s in sections for p in s.problems)]
+        return f"the gate could not judge: {reasons[0] if reasons else 'see the log'}"
+    matching = [s for s in sections if s.verdict == outcome] or list(sections)
     if outcome == "waived":
         return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"
-    if len(sections) == 1 and (report := named[0].report) is not None:
+    if len(sections) == 1 and (report := matching[0].report) is not None:
         return f"{outcome}: {explanation(report)}"
-    return f"{outcome}: {', '.join(s.title for s in named)} (of {numbers.count(len(sections))} models)"
+    return f"{outcome}: {', '.join(s.title for s in matching)} (of {numbers.count(len(sections))} models)"
 
 
 def clip(text: str, limit: int) -> str:

@@ -1,7 +1,7 @@
-"""Where a result belongs: the environment of a job and its event become one place to report to. Pure.
+"""The run's target: which commit, pull request and base branch a job reports on, read from its GitHub event. Pure.
 
 A pull request is reported on at its head, never at the merge commit that the runner checks out: branch protection looks
-at the head. What is said of the place comes from the event that the platform wrote, never from a text in the change.
+at the head. Everything comes from the event that GitHub wrote, never from text in the change.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from ftgate.errors import ConfigurationError
 
 Outcome = Literal["pending", "allow", "waived", "no model change", "block", "hold", "error"]
 State = Literal["pending", "success", "failure", "error"]
-Commenting = Literal["yes", "no", "over an earlier one", "its history alone"]
+Commenting = Literal["yes", "no", "update only", "trail only"]
+"""Whether a comment is written; ``update only``: an existing one; ``trail only``: its records, not its text."""
 
 STATES: Mapping[Outcome, State] = {
     "pending": "pending",
@@ -26,27 +27,27 @@ STATES: Mapping[Outcome, State] = {
     "hold": "failure",
     "error": "error",
 }
-"""What each outcome is as a commit status. A hold fails: what is not proven is not merged."""
+"""The commit status of each outcome. A hold is a failure: without enough evidence nothing is merged."""
 _SHA = re.compile(r"[0-9a-f]{40}")
-_NOWHERE = "0" * 40
+_NO_COMMIT = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
 class RunTarget:
-    """Where the result of one job belongs."""
+    """What one job reports on."""
 
     event: str
     repository: str
-    """``owner/name`` of the repository that the job runs in: the one that is to be protected."""
+    """``owner/name`` of the repository that the job runs in: the one to protect."""
     sha: str
     """The commit that carries the status."""
     base_ref: str
-    """The branch whose policy rules."""
+    """The branch whose policy applies."""
     base_sha: str = ""
-    """What the change is compared with; empty where there is nothing to compare with."""
+    """The commit that the change is compared with; empty if there is none."""
     pull_request: int | None = None
     branch: tuple[str, str] | None = None
-    """Owner and name of the head branch, where the pull request has yet to be looked up by them."""
+    """Owner and name of the head branch, if the pull request must still be looked up by them."""
     fork: bool = False
     draft: bool = False
     run: str = ""
@@ -55,69 +56,69 @@ class RunTarget:
 
     @property
     def may_write(self) -> bool:
-        """Whether the job's token can write: the platform gives none that can to a fork's `pull_request` event."""
+        """Whether the job's token can write: for a fork's `pull_request` event GitHub only gives a read-only token."""
         return not (self.event == "pull_request" and self.fork)
 
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """What is posted: a status on ``sha`` (None: none can be), and whether a comment is written."""
+    """What is posted: a status on ``sha`` (None: the token cannot set one), and whether a comment is written."""
 
     sha: str
     state: State | None
     comment: Commenting
 
 
-def posting(place: RunTarget, outcome: Outcome, *, superseded: bool = False) -> Posting:
-    """What ``outcome`` means at ``place``. A superseded result has its status, but the comment belongs to the newer."""
-    if not place.may_write:
-        return Posting(place.sha, None, "no")
-    in_thread = place.pull_request is not None or place.branch is not None
+def posting(target: RunTarget, outcome: Outcome, *, superseded: bool = False) -> Posting:
+    """What to post for ``outcome``. A superseded result gets its status, but the comment shows the newer head."""
+    if not target.may_write:
+        return Posting(target.sha, None, "no")
+    in_thread = target.pull_request is not None or target.branch is not None
     comment: Commenting = "yes"
     if not in_thread or outcome == "pending":
         comment = "no"
     elif superseded:
-        comment = "its history alone"
+        comment = "trail only"
     elif outcome == "no model change":
-        comment = "over an earlier one"
-    return Posting(place.sha, STATES[outcome], comment)
+        comment = "update only"
+    return Posting(target.sha, STATES[outcome], comment)
 
 
 def read_target(env: Mapping[str, str], event: Mapping[str, Any]) -> RunTarget:
-    """The place that ``env`` (GITHUB_EVENT_NAME, GITHUB_REPOSITORY, GITHUB_SHA, …) and the payload ``event`` name.
+    """The target in ``env`` (GITHUB_EVENT_NAME, GITHUB_REPOSITORY, GITHUB_SHA, …) and the payload ``event``.
 
-    Raises ConfigurationError for an event that ftgate does not know, or a payload that does not hold what it should.
+    Raises ConfigurationError for an unsupported event and for a payload with missing or invalid fields.
     """
     name = env.get("GITHUB_EVENT_NAME", "")
     if name not in READERS:
         raise ConfigurationError(
-            f"GITHUB_EVENT_NAME is {name!r}: not an event that ftgate reports on",
+            f"GITHUB_EVENT_NAME is {name!r}, which is not a supported event",
             hint=f"run it in a workflow on {', '.join(READERS)}",
         )
     repository = env.get("GITHUB_REPOSITORY", "")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ConfigurationError(f"GITHUB_REPOSITORY is {repository!r}, not owner/name", hint="run it in a workflow")
     try:
-        found = READERS[name](env, event)
-        sha, base_sha = found["sha"], found.get("base_sha") or ""
-        if not _SHA.fullmatch(sha) or sha == _NOWHERE or (base_sha and not _SHA.fullmatch(base_sha)):
-            raise ValueError(f"{sha!r} is not a commit to report on")
+        fields = READERS[name](env, event)
+        sha, base_sha = fields["sha"], fields.get("base_sha") or ""
+        if not _SHA.fullmatch(sha) or sha == _NO_COMMIT or (base_sha and not _SHA.fullmatch(base_sha)):
+            raise ValueError(f"{sha!r} is not a commit")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise ConfigurationError(
-            f"the payload of the {name} event (GITHUB_EVENT_PATH) is not as it should be: {problem}",
-            hint="a deleted branch has nothing to report on; a manual run needs the commit as its input `sha`",
+            f"the payload of the {name} event (GITHUB_EVENT_PATH) is not valid: {problem}",
+            hint="there is no commit to report on for a deleted branch; a manual run needs one as its input `sha`",
         ) from None
-    found["base_sha"] = "" if base_sha == _NOWHERE else base_sha
+    fields["base_sha"] = "" if base_sha == _NO_COMMIT else base_sha
     run = env.get("GITHUB_RUN_ID", "")
     server = env.get("GITHUB_SERVER_URL", "").rstrip("/")
     url = f"{server}/{repository}/actions/runs/{run}" if server and run else ""
-    return RunTarget(event=name, repository=repository, run=run, run_url=url, **found)
+    return RunTarget(event=name, repository=repository, run=run, run_url=url, **fields)
 
 
 def _pull_request(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
     pull = event["pull_request"]
-    # The head repository is null once its fork has been deleted.
+    # The head repository is null once its fork is deleted.
     head = (pull["head"]["repo"] or {}).get("full_name")
     return {
         "sha": pull["head"]["sha"],
@@ -136,7 +137,7 @@ def _merge_group(_: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, An
 
 
 def _push(_: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
-    # The policy is the default branch's: whoever pushes a branch must not bring the policy that judges it.
+    # The default branch's policy applies: a pushed branch must not bring the policy that judges it.
     return {"sha": event["after"], "base_ref": event["repository"]["default_branch"], "base_sha": event["before"]}
 
 
@@ -158,16 +159,16 @@ def _workflow_dispatch(env: Mapping[str, str], event: Mapping[str, Any]) -> dict
 
 def _workflow_run(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:
     run = event["workflow_run"]
-    # Null once the fork has been deleted. The commit is still there, and waits for a status.
+    # Null once the fork is deleted. The commit still exists and needs a status.
     head = run["head_repository"] or {"full_name": "", "owner": {"login": "ghost"}}
-    # The payload lists no pull requests of forks, and the artifact of a fork's run may claim any number. Whatever event
-    # a fork's run was for, its pull request says whether it followed this repository's workflow.
+    # The payload does not list pull requests of forks, and an artifact of a fork's run may claim any number. For every
+    # event of a fork's run, its pull request shows whether it edits the workflow that ran.
     fork = head["full_name"] != env["GITHUB_REPOSITORY"]
-    asks = fork or run["event"] == "pull_request"
+    for_pull_request = fork or run["event"] == "pull_request"
     return {
         "sha": run["head_sha"],
         "base_ref": event["repository"]["default_branch"],
-        "branch": (str(head["owner"]["login"]), str(run["head_branch"])) if asks else None,
+        "branch": (str(head["owner"]["login"]), str(run["head_branch"])) if for_pull_request else None,
         "fork": fork,
     }
 
@@ -181,4 +182,4 @@ READERS: Mapping[str, Callable[[Mapping[str, str], Mapping[str, Any]], dict[str,
     "workflow_dispatch": _workflow_dispatch,
     "workflow_run": _workflow_run,
 }
-"""How each event's payload is read."""
+"""The function that reads each event's payload."""

@@ -1,7 +1,7 @@
-"""Doing a thing again when the platform stumbled, without ever doing it twice.
+"""Retries requests after failures of GitHub or the connection, without creating anything twice.
 
-Reads, and writes that say what shall be, can be repeated blindly. A write that makes something new cannot: its answer
-may be lost after it took effect. So it is looked for before it is tried again.
+Idempotent requests are simply repeated. A request that creates something may have taken effect although its response
+was lost, so its result is looked for before it is sent again.
 """
 
 from __future__ import annotations
@@ -16,38 +16,41 @@ from requests import RequestException
 from ftgate.errors import PublishError
 
 T = TypeVar("T")
-STUMBLES = frozenset({429, 500, 502, 503, 504})
+RETRYABLE = frozenset({429, 500, 502, 503, 504})
 TRIES = 8
 LONGEST_WAIT = 120.0
-"""Seconds. A server that asks for more is not waited for that long at once."""
+"""Seconds. The longest single wait, even if the server asks for more."""
 TOO_QUICK = "submitted too quickly"
-"""What the platform says, with status 422, to whoever writes much in a short time: a rate limit by another name."""
+"""GitHub's message, with status 422, for too many writes in a short time: a rate limit."""
 LAGGING = ("no commit found for sha", "could not resolve to a node")
-"""What it says, with status 422, of something that is gone, or so new that not all of its servers know it yet."""
+"""GitHub's messages, with status 422, for an object that is gone or not yet replicated to all of its servers."""
 LAG_TRIES = 4
 _HINTS = {
-    401: "the token is not valid here: pass GITHUB_TOKEN, and GITHUB_API_URL on a server of your own",
-    403: "give the job the permission that it lacks, under `permissions:` (statuses, pull-requests, contents: write)",
-    404: "the token cannot see it, or it does not exist",
-    422: "the platform takes this request in no circumstances, and says why; of a commit that is gone (a force push) "
-    "nothing needs to be told: the new head is judged on its own",
+    401: "the token is not valid here: set GITHUB_TOKEN, and GITHUB_API_URL for GitHub Enterprise Server",
+    403: "give the job the missing permission under `permissions:` (statuses, pull-requests, contents: write)",
+    404: "it does not exist, or the token has no access to it",
+    422: "GitHub rejected the request for the reason above; after a force push the old commit is gone and needs no "
+    "status: the new head is judged on its own",
 }
-_LATER = "run the job again; what has been written already is kept and not repeated"
+_LATER = "run the job again; what is already written is kept and not repeated"
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How to wait (``sleep`` takes seconds) and how often to try."""
+    """Retries with backoff: ``sleep`` takes seconds, ``tries`` counts the first attempt."""
 
     sleep: Callable[[float], None]
     tries: int = TRIES
 
     def repeat(self, action: Callable[[], T], what: str) -> T:
-        """Do ``action``, which may be done any number of times, until it succeeds. Raises PublishError."""
+        """The result of an idempotent ``action``, retried until it succeeds. Raises PublishError (could not {what})."""
         return self.once(action, lambda: None, what)
 
     def once(self, action: Callable[[], T], find: Callable[[], T | None], what: str) -> T:
-        """Do ``action``, which must take effect once. ``find`` returns what it made, if it did. Raises PublishError."""
+        """The result of an ``action`` that must take effect once. Raises PublishError (could not {what}).
+
+        After each failure ``find`` looks for what the action created; None means that it did not take effect.
+        """
         for tried in range(1, self.tries + 1):
             try:
                 return action()
@@ -56,20 +59,20 @@ class Retry:
                 if wait is None or tried == self.tries:
                     raise refused(error, what) from None
                 self.sleep(wait)
-            if (found := find()) is not None:
-                return found
+            if (result := find()) is not None:
+                return result
         raise AssertionError("the last try returns or raises")
 
 
 def refused(error: Exception, what: str) -> PublishError:
-    """``error`` as something that a person can act on."""
+    """``error`` as a PublishError with a hint."""
     if isinstance(error, GithubException):
         return RefusedError(error.status, f"could not {what}: {error.status} {_message(error)}")
     return PublishError(f"could not {what}: the connection failed ({type(error).__name__})", hint=_LATER)
 
 
 class RefusedError(PublishError):
-    """The platform answered, and its answer was no."""
+    """GitHub rejected the request; ``status`` is the HTTP status code."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message, hint=_HINTS.get(status, _LATER))
@@ -77,7 +80,7 @@ class RefusedError(PublishError):
 
 
 def or_none(get: Callable[[], T]) -> T | None:
-    """What ``get`` returns, or None where the platform says that there is no such thing."""
+    """What ``get`` returns, or None for status 404."""
     try:
         return get()
     except RefusedError as error:
@@ -87,23 +90,23 @@ def or_none(get: Callable[[], T]) -> T | None:
 
 
 def wait_after(error: Exception, tried: int) -> float | None:
-    """Seconds to wait before trying again after ``tried`` times; None where that would change nothing."""
+    """Seconds to wait before the next attempt after ``tried`` attempts; None if a retry would not help."""
     backoff = min(2.0 ** (tried - 1), 30.0)
     if not isinstance(error, GithubException):
         return backoff
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    asked = str(headers.get("retry-after", ""))
-    if error.status in STUMBLES or (error.status == 403 and (asked or "rate limit" in _message(error).lower())):
-        return min(float(asked), LONGEST_WAIT) if asked.isdigit() else backoff
+    retry_after = str(headers.get("retry-after", ""))
+    if error.status in RETRYABLE or (error.status == 403 and (retry_after or "rate limit" in _message(error).lower())):
+        return min(float(retry_after), LONGEST_WAIT) if retry_after.isdigit() else backoff
     if error.status == 422:
-        said = _message(error).lower()
-        if TOO_QUICK in said or (tried < LAG_TRIES and any(words in said for words in LAGGING)):
+        message = _message(error).lower()
+        if TOO_QUICK in message or (tried < LAG_TRIES and any(phrase in message for phrase in LAGGING)):
             return backoff
     return None
 
 
 def _message(error: GithubException) -> str:
-    """What the platform said, with the reasons that it lists apart where a field did not please it."""
+    """GitHub's error message, followed by the reasons that it lists for invalid fields."""
     data = error.data
     if not isinstance(data, dict):
         return str(data)[:300]
@@ -112,7 +115,7 @@ def _message(error: GithubException) -> str:
 
 
 def _reason(entry: object) -> str:
-    """One of the listed reasons: its own words, or the field and what is the matter with it."""
+    """One listed reason: its message, or the field and the error code."""
     if not isinstance(entry, dict):
         return str(entry)
     return str(entry.get("message") or f"{entry.get('field')} {entry.get('code')}")

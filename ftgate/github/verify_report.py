@@ -1,8 +1,8 @@
-"""The folders that another job left behind. Whoever ran the models may have written anything into them.
+"""Verifies reports from the evaluation job, which are untrusted: that job may have written anything into its folders.
 
-So nothing is taken on trust that can be computed: each measurement is decided again from its numbers under the base
-branch's policy, and the numbers are computed again from the answers that every run leaves. What disagrees, or cannot be
-computed again, is no verdict.
+Everything that can be computed is computed again: each measurement is decided again from its numbers under the base
+branch's policy, and the numbers are recomputed from the answers that every run stores. A report that disagrees, or that
+cannot be recomputed, is an error.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.domain import Estimate, Finding, Status
 from ftgate.errors import FtgateError, PublishError
-from ftgate.github.suite_check import other_questions
+from ftgate.github.suite_check import suite_mismatches
 from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.report.schema import MeasurementReport, Report, read_report
@@ -30,17 +30,17 @@ from ftgate.verdict import assess, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
 LARGEST_OTHER = 500_000_000
-"""Bytes of a file that is still read: of these, and of any other, such as a suite. An honest run stays far below."""
+"""Size limits in bytes, for these files and for any other, such as a suite. Honest runs stay far below."""
 CLOSE = 1e-9
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-Redo = Callable[[Path], Report]
-"""Takes the decision in a folder again from its answers, under the base branch's policy."""
-JudgedModel = Literal["allow", "block", "hold", "error"]
+DecideAgain = Callable[[Path], Report]
+"""Recomputes the report in a folder from its answers, under the base branch's policy."""
+ReportVerdict = Literal["allow", "block", "hold", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class UntrustedReport:
-    """One report as it arrived, and what is wrong with it. With any problem its verdict is ``error``."""
+    """One report as it arrived, and its problems. With any problem its verdict is ``error``."""
 
     folder: Path
     report: Report | None
@@ -48,85 +48,85 @@ class UntrustedReport:
     problems: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> JudgedModel:
-        """The verdict that stands after everything was checked."""
+    def verdict(self) -> ReportVerdict:
+        """The report's verdict if there is no problem, else ``error``."""
         return "error" if self.problems or self.report is None else self.report.verdict
 
-    def but(self, *problems: str) -> UntrustedReport:
-        """The same delivery with more problems."""
+    def with_problems(self, *problems: str) -> UntrustedReport:
+        """The same report with more problems."""
         return replace(self, problems=(*self.problems, *problems))
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a report is held to: the base branch's policy, the fingerprints of its suites, and a second decision."""
+    """What a report is checked against: the base branch's policy, its suites' fingerprints, and a recomputed report."""
 
     policy: Policy
     suites: Mapping[str, str] = field(default_factory=dict)
-    redo: Redo | None = None
-    beside: Callable[[str, str], str] | None = None
-    """Given a manifest's path and a source that it names: the digest of the files there, if they lie in the commit."""
+    decide_again: DecideAgain | None = None
+    source_digest: Callable[[str, str], str] | None = None
+    """Given a manifest's path and one of its sources: the tree digest of these files in the commit, or ""."""
 
 
-def verify_report(folder: Path, standard: Expected) -> UntrustedReport:
-    """The report in ``folder``, checked. Never raises for what the folder holds."""
+def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
+    """The verified report in ``folder``. Never raises, whatever the folder contains."""
     try:
         _require_plain(folder)
         content = (folder / "report.json").read_bytes()
         report = read_report(folder / "report.json")
     except (FtgateError, OSError) as error:
-        said = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
-        return UntrustedReport(folder, None, "", (said,))
-    problems = (*disagreements(report, standard.policy), *other_questions(report, standard.suites))
-    found = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
-    if found.problems or standard.redo is None:
-        return found.but(*_shown_by_answers_alone(report))
-    # A run always writes them, so without them somebody took them away, and the numbers with them out of our reach.
+        reason = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
+        return UntrustedReport(folder, None, "", (reason,))
+    problems = (*inconsistencies(report, expected.policy), *suite_mismatches(report, expected.suites))
+    result = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
+    if result.problems or expected.decide_again is None:
+        return result.with_problems(*_shown_by_answers_alone(report))
+    # Every run writes answers.jsonl: if it is missing, it was removed, and the numbers cannot be recomputed.
     if not (folder / "answers.jsonl").is_file():
-        return found.but("answers.jsonl is missing, so the decision could not be taken again")
+        return result.with_problems("answers.jsonl is missing, so the report could not be recomputed")
     try:
-        again = standard.redo(folder)
-    except Exception as error:  # whatever a stranger's files can make go wrong means the same: it could not be checked
-        said = error.message if isinstance(error, FtgateError) else f"{type(error).__name__}"
-        return found.but(f"the decision could not be taken again from the answers: {said}")
-    return found.but(*_differences(report, again))
+        recomputed = expected.decide_again(folder)
+    except Exception as error:  # untrusted files can cause any error; all of them mean that it cannot be checked
+        reason = error.message if isinstance(error, FtgateError) else f"{type(error).__name__}"
+        return result.with_problems(f"the report could not be recomputed from the answers: {reason}")
+    return result.with_problems(*_recomputed_mismatches(report, recomputed))
 
 
-def disagreements(report: Report, policy: Policy) -> Iterator[str]:
-    """What in ``report`` does not follow from its own numbers under ``policy``."""
+def inconsistencies(report: Report, policy: Policy) -> Iterator[str]:
+    """What in ``report`` does not follow from its own numbers under ``policy``, as problems."""
     asking = read_measurements(policy.measurements, "the policy")
     measurements = {m.name: m for m in (*asking, *read_derived(policy.measurements, "the policy"))}
-    said = str(report.provenance.get("policy_sha256"))
-    if said != policy.sha256():
-        yield f"it was decided under policy {said[:12]}, but the base branch's is {policy.sha256()[:12]}"
+    policy_of_report = str(report.provenance.get("policy_sha256"))
+    if policy_of_report != policy.sha256():
+        yield f"it was decided under policy {policy_of_report[:12]}, but the base branch's is {policy.sha256()[:12]}"
     for role in ("base", "candidate"):
-        if not DIGEST.fullmatch(digest_in(report, role)):
-            yield f"it names no digest of the {role} (sha256: and 64 digits)"
+        if not DIGEST.fullmatch(model_digest(report, role)):
+            yield f"it has no digest of the {role} (sha256: and 64 digits)"
     if set(report.measurements) != set(measurements):
         yield f"it measures {_listed(report.measurements)}, but the policy asks for {_listed(measurements)}"
         return
     findings = []
     for name, measurement in measurements.items():
-        found = report.measurements[name]
-        problem, finding = _decided_again(name, found, measurement, policy)
+        reported = report.measurements[name]
+        problem, finding = _check_measurement(name, reported, measurement, policy)
         findings.append(finding)
         if problem:
             yield f"{name}: {problem}"
     verdict, _ = decide(findings, policy.evidence)
     if verdict != report.verdict:
-        yield f"it says {report.verdict}, but its measurements come to {verdict.value}"
+        yield f"it says {report.verdict}, but its measurements give {verdict.value}"
 
 
-def unlike_manifest(
+def manifest_mismatches(
     report: Report, manifest: Manifest, sha256: str, digests: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[str]:
-    """How what ``report`` judged differs from what ``manifest``, a file with this ``sha256``, names.
+    """How the models in ``report`` differ from those in ``manifest``, a file with this ``sha256``, as problems.
 
-    ``digests`` are those of base and candidate where they lie beside the manifest in the judged commit.
+    ``digests`` are those of base and candidate if their files are in the judged commit.
     """
-    said = str(report.provenance.get("manifest_sha256") or "")
-    if said != sha256:
-        yield f"it is for another manifest: one of SHA-256 {said[:12] or 'unknown'}, here it is {sha256[:12]}"
+    judged_manifest = str(report.provenance.get("manifest_sha256") or "")
+    if judged_manifest != sha256:
+        yield f"it is for another manifest: its SHA-256 is {judged_manifest[:12] or 'unknown'}, not {sha256[:12]}"
     for role in ("base", "candidate"):
         source = getattr(manifest, role)
         judged = _mapping(report.provenance.get(role))
@@ -136,15 +136,15 @@ def unlike_manifest(
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"
         if digests.get(role) and judged.get("digest") != digests[role]:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but here its files have {digests[role]}"
-    data, used = manifest.training_data, _mapping(report.provenance.get("training_data"))
-    if data is not None and not used:
-        yield "it judged without the training data that the manifest names"
-    elif data is not None and data.digest not in (None, f"sha256:{used.get('sha256')}"):
-        yield f"it judged with training data of SHA-256 {used.get('sha256')!r}, but the manifest pins {data.digest}"
+    pinned, used = manifest.training_data, _mapping(report.provenance.get("training_data"))
+    if pinned is not None and not used:
+        yield "it was made without the training data that the manifest names"
+    elif pinned is not None and pinned.digest not in (None, f"sha256:{used.get('sha256')}"):
+        yield f"it used training data with SHA-256 {used.get('sha256')!r}, but the manifest pins {pinned.digest}"
 
 
-def digest_in(report: Report, role: str) -> str:
-    """The digest of the base or the candidate that the report names, or nothing."""
+def model_digest(report: Report, role: str) -> str:
+    """The digest of the base or the candidate in the report, or an empty text."""
     return str(_mapping(report.provenance.get(role)).get("digest") or "")
 
 
@@ -153,54 +153,54 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _require_plain(folder: Path) -> None:
-    """A link could give a secret of this machine the name of a report."""
+    """Raise PublishError for links, devices and oversized files: a link could expose a secret file as a report."""
     if folder.is_symlink() or not folder.is_dir():
         raise PublishError(
             f"no report: {folder.name or folder} is not a folder", hint="the evaluation left no artifact"
         )
-    for place, folders, files in os.walk(folder):
+    for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            found = (Path(place) / name).lstat()
-            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-                raise PublishError(f"{name!r} in {folder.name} is a link or a device", hint="reports are plain files")
-            most = LARGEST.get(name, LARGEST_OTHER)
-            if found.st_size > most:
+            status = (Path(root) / name).lstat()
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise PublishError(f"{name!r} in {folder.name} is a link or a device", hint="reports are regular files")
+            limit = LARGEST.get(name, LARGEST_OTHER)
+            if status.st_size > limit:
                 raise PublishError(
-                    f"{name!r} in {folder.name} has {found.st_size:,} bytes, and at most {most:,} are read",
-                    hint="ask about fewer items, or let the models answer in fewer tokens (max_tokens)",
+                    f"{name!r} in {folder.name} has {status.st_size:,} bytes, and at most {limit:,} are read",
+                    hint="use fewer items, or shorter answers (max_tokens)",
                 )
 
 
-def _decided_again(
-    name: str, found: MeasurementReport, measurement: AnyMeasurement, policy: Policy
+def _check_measurement(
+    name: str, report: MeasurementReport, measurement: AnyMeasurement, policy: Policy
 ) -> tuple[str, Finding]:
-    """What is wrong with a measurement's status, if anything, and the finding as reported.
+    """The problem with a measurement's status ("" if there is none), and the finding as reported.
 
-    Doubts that the numbers do not show can turn any result into an inconclusive one. That there was nothing to decide
+    A run may call any result inconclusive for reasons that the numbers do not show. That there was nothing to decide
     they do not show either, only that nothing blocks; the answers do.
     """
     estimate = Estimate(
         measurement=name,
-        base=_number(found.base),
-        candidate=_number(found.candidate),
-        change=_number(found.change),
-        unit=found.unit,
-        interval=(_number(found.interval[0]), _number(found.interval[1])),
-        level=found.level,
-        n=found.n,
-        method=found.method,
+        base=_number(report.base),
+        candidate=_number(report.candidate),
+        change=_number(report.change),
+        unit=report.unit,
+        interval=(_number(report.interval[0]), _number(report.interval[1])),
+        level=report.level,
+        n=report.n,
+        method=report.method,
         worse=measurement.worse,
         limit=measurement.limit,
         warn_limit=measurement.warn_limit,
     )
-    reported = Finding(estimate, Status(found.status), found.reason)
-    if policy.evidence.rule == "interval" and found.level < 1 - 2 * policy.evidence.alpha - CLOSE:
-        return f"its interval has level {found.level:g}, but the policy asks for more", reported
-    again = assess(estimate, policy.evidence).status
-    if reported.status is Status.NOT_APPLICABLE and again is not Status.BLOCK:
+    reported = Finding(estimate, Status(report.status), report.reason)
+    if policy.evidence.rule == "interval" and report.level < 1 - 2 * policy.evidence.alpha - CLOSE:
+        return f"its interval has level {report.level:g}, but the policy asks for more", reported
+    recomputed = assess(estimate, policy.evidence).status
+    if reported.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
         return "", reported
-    if reported.status not in (again, Status.INCONCLUSIVE, Status.ERROR):
-        return f"it says {found.status}, but its numbers come to {again.value}", reported
+    if reported.status not in (recomputed, Status.INCONCLUSIVE, Status.ERROR):
+        return f"it says {report.status}, but its numbers give {recomputed.value}", reported
     return "", reported
 
 
@@ -211,17 +211,17 @@ def _shown_by_answers_alone(report: Report) -> Iterator[str]:
             yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 
-def _differences(report: Report, again: Report) -> Iterator[str]:
-    """What a second decision from the same answers came out differently on."""
-    if report.verdict != again.verdict:
-        yield f"it says {report.verdict}, but its answers come to {again.verdict}"
+def _recomputed_mismatches(report: Report, recomputed: Report) -> Iterator[str]:
+    """How ``report`` differs from the one ``recomputed`` from the same answers, as problems."""
+    if report.verdict != recomputed.verdict:
+        yield f"it says {report.verdict}, but its answers give {recomputed.verdict}"
     for name, m in report.measurements.items():
-        other = again.measurements.get(name)
+        other = recomputed.measurements.get(name)
         if other is None or (m.status, m.n) != (other.status, other.n) or not _close(_numbers(m), _numbers(other)):
-            yield f"{name}: its numbers are not those that its answers come to"
+            yield f"{name}: its numbers differ from those recomputed from its answers"
     for role in ("base", "candidate"):
-        if digest_in(report, role) != digest_in(again, role):
-            yield f"the {role}'s digest is not the one that the answers were given by"
+        if model_digest(report, role) != model_digest(recomputed, role):
+            yield f"the {role}'s digest is not that of the model that gave the answers"
 
 
 def _numbers(m: MeasurementReport) -> Sequence[float | None]:

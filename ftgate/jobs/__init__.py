@@ -1,1 +1,1 @@
-"""A job: everything a run needs, read and checked before any weight is loaded."""
+"""Jobs: everything that a run needs, read and checked before any weights are loaded."""

@@ -1,4 +1,4 @@
-"""A job: everything that a run needs, read and checked before any weight is loaded."""
+"""Prepares a job: everything that a run needs, read and checked before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
-from ftgate.datasets import Needs, TrainingData, dataset_path, read_suite, read_training_texts
+from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.measurements.base import Measurement
@@ -39,45 +39,45 @@ class Job:
     suites: Mapping[str, Suite]
     training: TrainingData | None
     overlaps: Mapping[str, Overlap] = field(default_factory=dict)
-    """What the training data holds of each suite, once they have been compared."""
+    """The overlap of each suite with the training data, once they have been compared."""
     excluded_items: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
-    """Items that the training data holds: no longer in ``suites``, and for information alone."""
+    """Items that were found in the training data: removed from ``suites``, and only for information."""
     encoder: Model | None = None
-    """The model of its own that embeds queries, where the policy names one."""
+    """A separate model that embeds queries, if the policy names one."""
     query_log: TrainingData | None = None
-    """Real queries without answers, to be covered by the tail's suite."""
+    """Real queries without answers, which the tail suite should cover."""
     manifest_sha256: str = ""
-    """Of the manifest's file: what ties a report to the change that it is for."""
+    """SHA-256 of the manifest's file, which ties a report to its change."""
     derived: tuple[DerivedMeasurement, ...] = ()
     """The measurements that ask nothing: they are decided on what the others were answered."""
 
     @property
     def by_distance(self) -> Measurement | None:
-        """The measurement that looks at distances from the training data, if the policy has one."""
+        """The measurement that uses distances from the training data, if the policy has one."""
         return next((m for m in self.measurements if m.distances is not None), None)
 
     @property
     def seed(self) -> int:
-        """Where every random draw of the run starts."""
+        """The seed of every random draw of the run."""
         return self.policy.evidence.seed
 
     def suite_size(self, name: str) -> int:
-        """How many items a suite has, those that were set aside among them."""
+        """The number of items in a suite, including the excluded ones."""
         return len(self.suites[name].items) + len(self.excluded_items.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]
-"""Makes what finds files under a policy that lies in a folder."""
+"""Makes the resolver for a policy that is in a folder."""
 
 
 def local_resolver(policy: Policy, folder: Path) -> Resolver:
-    """A resolver that shows nothing while it fetches."""
+    """A resolver without progress output."""
     return Resolver(policy.artifacts, folder)
 
 
 @dataclass(slots=True)
 class JobDraft:
-    """What could be read of a job; None, or left out, where something is wrong. ``problems`` say what."""
+    """The parts of a job that could be read; None, or missing, if something is wrong, which ``problems`` say."""
 
     name: str
     policy: Policy
@@ -94,10 +94,10 @@ class JobDraft:
     manifest_sha256: str = ""
 
     def job(self) -> Job:
-        """The whole job. Raises what is wrong with its parts, all at once."""
+        """The complete job. Raises all problems at once."""
         self.problems.raise_any()
-        assert self.base is not None, "whatever is missing is a problem"
-        assert self.candidate is not None, "whatever is missing is a problem"
+        assert self.base is not None, "a missing part is a problem"
+        assert self.candidate is not None, "a missing part is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
         job = replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
@@ -107,17 +107,17 @@ class JobDraft:
 def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
     """Read policy, manifest, every row of every suite, and the headers of every model. Loads no weights.
 
-    What lies elsewhere is fetched by the resolver that ``resolvers`` makes. Raises ConfigurationError (or its kinds
-    DatasetError, ArtifactError and, for several, SeveralError) naming what is wrong, where, and what to do;
+    Remote files are fetched by the resolver that ``resolvers`` makes. Raises ConfigurationError (or its subclasses
+    DatasetError, ArtifactError and, for several problems, SeveralError) naming what is wrong, where, and what to do;
     DownloadError when fetching fails.
     """
     return load_all(policy_path, manifest_path, resolvers).job()
 
 
 def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> JobDraft:
-    """As :func:`load_job`, but goes on after a problem to find the others.
+    """As :func:`load_job`, but continues after a problem to find the others.
 
-    Raises only where policy or manifest cannot be read, or names what may not be fetched: no more is looked at then.
+    Raises at once only if the policy or manifest cannot be read, or names a source that is not allowed.
     """
     problems = Problems()
     with problems.noted():
@@ -128,37 +128,37 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         manifest = read_manifest(manifest_path)
     problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
-    if lacking := policy.lacking(manifest):
+    if missing := policy.lacking(manifest):
         hint = "name the file that the candidate was trained on: training_data: {source: …}"
-        problems.found.append(ConfigurationError(f"manifest {manifest_path}: {lacking}", hint=hint))
+        problems.found.append(ConfigurationError(f"manifest {manifest_path}: {missing}", hint=hint))
     distances = next((m.distances for m in measurements if m.distances is not None), None)
-    named = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(distances))
-    for source in named:
-        if source is not None and source.source is not None:  # before the first of them costs an hour
+    sources = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(distances))
+    for source in sources:
+        if source is not None and source.source is not None:  # before the first download takes an hour
             with problems.noted():
-                resolver.refuse(source.source, source.revision)
+                resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-    parts = JobDraft(manifest.name, policy, measurements, problems, derived)
-    parts.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
+    draft = JobDraft(manifest.name, policy, measurements, problems, derived)
+    draft.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
     for m in measurements:
         with problems.noted():
-            parts.suites[m.name] = asked_suite(m, resolver, policy.evidence.seed)
+            draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
     with problems.noted():
-        parts.training = _training(manifest, manifest_path, resolver)
+        draft.training = _training(manifest, manifest_path, resolver)
     with problems.noted():
-        parts.query_log = query_log(distances, resolver)
+        draft.query_log = query_log(distances, resolver)
     with problems.noted():
-        parts.base = _model("base", manifest.base, manifest_path, resolver, None)
+        draft.base = _model("base", manifest.base, manifest_path, resolver, None)
     with problems.noted():
-        parts.candidate = _candidate(manifest, manifest_path, resolver, parts.base)
+        draft.candidate = _candidate(manifest, manifest_path, resolver, draft.base)
     with problems.noted():
-        parts.encoder = encoder(distances, resolver, parts.candidate)
-    judged = [m.name for m in measurements if m.name in parts.suites and m.judges(parts.suites[m.name].items)]
-    if judged:
+        draft.encoder = encoder(distances, resolver, draft.candidate)
+    graded = [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]
+    if graded:
         with problems.noted():
-            models = tuple(model for model in (parts.base, parts.candidate) if model)
-            parts.judge = _judge(policy.judge, policy_path, resolver, models, judged[0])
-    return parts
+            models = tuple(model for model in (draft.base, draft.candidate) if model)
+            draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])
+    return draft
 
 
 def require_finite_weights(job: Job) -> None:
@@ -167,7 +167,7 @@ def require_finite_weights(job: Job) -> None:
 
 
 def needs_of(measurement: Measurement) -> Needs:
-    """What every row of the measurement's suite must hold."""
+    """What every row of the measurement's suite must have."""
     reads = measurement.answer_scorer
     return Needs(
         choices=reads == "choice",
@@ -178,28 +178,28 @@ def needs_of(measurement: Measurement) -> Needs:
 
 
 def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
-    """Every row of the measurement's suite: one that comes with ftgate, or a file, relative to the policy or elsewhere.
+    """Every row of the measurement's suite: a built-in one, or a file, relative to the policy or remote.
 
-    The policy that names a remote file thereby allows it.
+    A remote file that the policy names needs no ``artifacts.allow``.
     """
-    named, folder = measurement.dataset, resolver.policy_folder
-    if parse(named) is None:
-        path = dataset_path(named, folder, f"measurements.{measurement.name}.dataset")
+    reference, folder = measurement.dataset, resolver.policy_folder
+    if parse(reference) is None:
+        paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
-        path = resolver.file(named, relative_to=folder, allow=None)
-    return read_suite(measurement.name, path, needs=needs_of(measurement))
+        paths = (resolver.file(reference, relative_to=folder, allow=None),)
+    return read_parts(measurement.name, paths, needs=needs_of(measurement))
 
 
-def asked_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
-    """The suite that the policy names, or the sample of it that the measurement asks about."""
+def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
+    """The suite that the policy names, or a sample of it if the measurement sets ``n`` or ``n_max``."""
     suite = suite_of(measurement, resolver)
-    source = measurement.dataset  # in the policy's own words, wherever it lies on this machine
-    most = measurement.n_max or measurement.n
-    if most is None or most >= len(suite.items):
+    source = measurement.dataset  # as the policy names it, not its path on this machine
+    limit = measurement.n_max or measurement.n
+    if limit is None or limit >= len(suite.items):
         return replace(suite, source=source)
-    order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:most]
+    order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:limit]
     items = tuple(suite.items[i] for i in sorted(order))
-    return Suite(suite.name, items, digest_of([suite.sha256, most, seed]), source)
+    return Suite(suite.name, items, digest_of([suite.sha256, limit, seed]), source)
 
 
 def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:
@@ -215,27 +215,27 @@ def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> Tr
     )
     local = parse(source.source) is None
     if local:
-        _refuse_disguise(path, manifest_path)
+        _refuse_misleading_link(path, manifest_path)
     training = replace(read_training_texts(path), source=source.source)
-    found = f"sha256:{training.sha256}"
-    if local and source.digest not in (None, found):
+    actual = f"sha256:{training.sha256}"
+    if local and source.digest not in (None, actual):
         raise ConfigurationError(
-            f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {found}",
-            hint="the file changed, or the digest belongs to another version: pin the one you mean",
+            f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {actual}",
+            hint="the file changed, or the digest is of another version: pin the digest of the file that you mean",
         )
     return training
 
 
-def _refuse_disguise(path: Path, manifest_path: Path) -> None:
-    """A change may plant a link that gives a key, or the environment, the name of a data file; errors quote rows."""
+def _refuse_misleading_link(path: Path, manifest_path: Path) -> None:
+    """Refuse a link to a file of another type: it could point to a key or /proc/self/environ, and errors quote rows."""
     try:
         suffix = path.resolve().suffix.lower()
     except (OSError, RuntimeError, ValueError):
-        return  # whoever reads the file says what is wrong with it
+        return  # reading the file will report the problem
     if suffix != path.suffix.lower():
         raise ConfigurationError(
-            f"manifest {manifest_path}: training_data.source is a link to a file of another kind",
-            hint=f"name a {path.suffix or '.jsonl'} file itself, or copy it in the link's place",
+            f"manifest {manifest_path}: training_data.source is a link to a file of another type",
+            hint=f"name the {path.suffix or '.jsonl'} file itself, or replace the link with a copy",
         )
 
 
@@ -251,52 +251,52 @@ def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model 
 
 
 def _candidate(manifest: Manifest, at: Path, resolver: Resolver, base: Model | None) -> Model | None:
-    """The candidate; None for one that is fine as far as can be told, where something is wrong with its base."""
+    """The candidate; None if the base is unusable and the candidate passes the checks that need no base."""
     if base is None:
         check_alone(manifest.name, _snapshot(manifest.candidate, at, resolver))
         return None
     candidate = _model(manifest.name, manifest.candidate, at, resolver, base)
     if base.digest and base.digest == candidate.digest:
         raise ConfigurationError(
-            f"manifest {at}: base and candidate are the same files ({base.digest}): the adapter changed nothing",
+            f"manifest {at}: base and candidate are the same files ({base.digest}): fine-tuning changed nothing",
             hint="name the fine-tuned weights as candidate",
         )
     return candidate
 
 
 def _judge(
-    settings: JudgeSettings | None, policy_path: Path, resolver: Resolver, judged: tuple[Model, ...], measurement: str
+    settings: JudgeSettings | None, policy_path: Path, resolver: Resolver, models: tuple[Model, ...], measurement: str
 ) -> Model:
     if settings is None:
         raise ConfigurationError(
-            f"policy {policy_path}: measurements.{measurement} is graded by a judge, but there is no judge section",
+            f"policy {policy_path}: measurements.{measurement} needs a judge, but there is no judge section",
             hint="add a judge section, or choose another scorer (exact, contains, numeric, choice, check)",
         )
     if settings.source is None:
-        judge, named = endpoint_judge(settings), f"judge.model {settings.model!r} has the name of"
+        judge, problem = endpoint_judge(settings), f"judge.model {settings.model!r} has the name of"
     else:
         source = Source(source=settings.source, revision=settings.revision, digest=settings.digest)
         judge = _model("judge", source, policy_path, resolver, None)
-        named = f"judge.source {settings.source!r} is"
-    if any(seems_same(judge, model) for model in judged) and not settings.allow_self:
+        problem = f"judge.source {settings.source!r} is"
+    if any(seems_same(judge, model) for model in models) and not settings.allow_self:
         raise ConfigurationError(
-            f"policy {policy_path}: {named} one of the models to be judged",
-            hint="models prefer their own text: name another judge, or set judge.allow_self: true",
+            f"policy {policy_path}: {problem} one of the models to be judged",
+            hint="models prefer their own text: choose another judge, or set judge.allow_self: true",
         )
     return judge
 
 
 def endpoint_judge(settings: JudgeSettings) -> Model:
-    """The judge behind an endpoint: a name at an address, with no weights to look at."""
+    """The judge behind an endpoint: only a name and an address, no weights."""
     facts = {"endpoint": settings.endpoint, "model": settings.model}
     reference = f"{settings.model} at {settings.endpoint}"
     return Model("judge", Path(), digest="", kind="endpoint", reference=reference, facts=facts)
 
 
-def seems_same(judge: Model, judged: Model) -> bool:
-    """Whether the judge is ``judged``: by digest, or by name where an endpoint shows nothing but a name."""
+def seems_same(judge: Model, model: Model) -> bool:
+    """Whether the judge seems to be ``model``: by digest, or by name for an endpoint, which has no digest."""
     if judge.kind != "endpoint":
-        return bool(judge.digest) and judge.digest == judged.digest  # a glance knows no digest of what is large
-    asked = str(judge.facts["model"]).casefold()
-    last = judged.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # a commit is no part of a name
-    return bool({asked, asked.rpartition("/")[2]} & {judged.name.casefold(), last})
+        return bool(judge.digest) and judge.digest == model.digest  # a preflight does not hash large weights
+    requested = str(judge.facts["model"]).casefold()
+    judged_name = model.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # without the commit
+    return bool({requested, requested.rpartition("/")[2]} & {model.name.casefold(), judged_name})

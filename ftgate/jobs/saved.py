@@ -1,4 +1,4 @@
-"""A job on disk: what makes an output directory self-contained, so that a decision can be taken again anywhere."""
+"""Saves a job into the output directory, so that `ftgate decide` can run anywhere from this directory alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
 SAMPLE = ("dataset", "n", "n_max")
-"""The fields of a measurement that say which items it asks about."""
+"""The fields of a measurement that determine its items."""
 
 
 def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
-    """Write all that ``decide`` needs into the output directory: job.json, the suites and the training digest."""
+    """Write everything that ``decide`` needs into the output directory: job.json (with digests) and the suites."""
     for suite in job.suites.values():
         write_suite(suite, directory / "suites" / f"{suite.name}.jsonl")
     document = {
@@ -54,8 +54,8 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
 def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
     """The job that was saved in ``directory``, under its own policy or under a new one.
 
-    The suites and models stay those of the run, so a new policy may change how they are decided on, but not which they
-    are. Raises ConfigurationError when it does, and when the directory holds no run.
+    Suites and models stay those of the run: a new policy may change limits, but not suites, judge or engine. Raises
+    ConfigurationError if it does, or if the directory has no run.
     """
     path = directory / "job.json"
     try:
@@ -68,14 +68,14 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         raise ConfigurationError(
             f"{path}: not a job of this version of ftgate ({SCHEMA_VERSION})", hint="run `ftgate run` again"
         )
-    asked = validate(Policy, document["policy"], str(path))
-    policy = read_policy(policy_path) if policy_path else asked
+    saved_policy = validate(Policy, document["policy"], str(path))
+    policy = read_policy(policy_path) if policy_path else saved_policy
     measurements = read_measurements(policy.measurements, str(policy_path or path))
     derived = read_derived(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
     suites = {m.name: _saved_suite(m, directory, document["suites"]) for m in measurements}
-    judged = models["judge"] is not None
-    _require_same_questions(policy, asked, measurements, suites, directory, judged=judged)
+    had_judge = models["judge"] is not None
+    _require_same_questions(policy, saved_policy, measurements, suites, directory, had_judge=had_judge)
     job = Job(
         name=document["name"],
         policy=policy,
@@ -96,38 +96,38 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
 
 def _require_same_questions(
     policy: Policy,
-    asked: Policy,
+    saved_policy: Policy,
     measurements: Sequence[Measurement],
     suites: Mapping[str, Suite],
-    at: Path,
+    directory: Path,
     *,
-    judged: bool,
+    had_judge: bool,
 ) -> None:
-    """A decision names its policy; it must not name one whose suites, judge or engine gave none of the answers."""
-    changed = [] if policy.engine == asked.engine else ["engine"]
-    judges = [p.judge.identity() if p.judge is not None else None for p in (policy, asked)]
-    if any(m.judges(suites[m.name].items) for m in measurements) and (not judged or judges[0] != judges[1]):
+    """Raise ConfigurationError if the answers came from another engine, judge or sample than the policy asks for."""
+    changed = [] if policy.engine == saved_policy.engine else ["engine"]
+    judges = [p.judge.identity() if p.judge is not None else None for p in (policy, saved_policy)]
+    if any(m.judges(suites[m.name].items) for m in measurements) and (not had_judge or judges[0] != judges[1]):
         changed.append("judge")
-    known = {m.name: m for m in read_measurements(asked.measurements, str(at / "job.json"))}
+    measurements_before = {m.name: m for m in read_measurements(saved_policy.measurements, str(directory / "job.json"))}
     for m in measurements:
-        before = known.get(m.name, m)
+        before = measurements_before.get(m.name, m)
         changed += [f"measurements.{m.name}.{f}" for f in SAMPLE if getattr(m, f) != getattr(before, f)]
     if changed:
         raise ConfigurationError(
-            f"the answers in {at} were given under another policy: it differs in {', '.join(changed)}",
-            hint="run `ftgate run` under the new policy; `ftgate decide` can only change how answers are decided on",
+            f"the answers in {directory} were made under a policy that differs in {', '.join(changed)}",
+            hint="run `ftgate run` under the new policy; `ftgate decide` can only apply new limits",
         )
 
 
-def _saved_suite(measurement: Measurement, directory: Path, known: Mapping[str, Any]) -> Suite:
-    if measurement.name not in known:
+def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str, Any]) -> Suite:
+    if measurement.name not in entries:
         raise ConfigurationError(
-            f"{directory} holds no answers for measurement {measurement.name!r}",
-            hint="it was not in the policy of that run: run `ftgate run` again",
+            f"{directory} has no answers for measurement {measurement.name!r}",
+            hint="the policy of that run did not have it: run `ftgate run` again",
         )
     path = directory / "suites" / f"{measurement.name}.jsonl"
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
-    entry = known[measurement.name]
+    entry = entries[measurement.name]
     return Suite(saved.name, saved.items, entry["sha256"], entry["source"])
 
 
@@ -138,7 +138,7 @@ def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
 
 
 def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
-    """What a run knew of a file. Never the file itself: whoever wrote this may name any file of this machine."""
+    """The saved facts about a file. The file itself is never read: untrusted input could name any file here."""
     return TrainingData(saved["sha256"], saved["rows"], saved["source"]) if saved else None
 
 

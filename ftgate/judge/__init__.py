@@ -1,1 +1,1 @@
-"""The judge: what it is asked, and whether it has earned its vote."""
+"""The judge: its questions, its grades, and the test it must pass to count."""

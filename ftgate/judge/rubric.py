@@ -1,8 +1,8 @@
-"""What the judge is asked: one criterion, one digit, the text under judgement fenced off and declared untrusted.
+"""The judge's prompt: one criterion, one digit, the answer fenced and declared untrusted.
 
-The rubric stands first and the item last, so that an engine with a prefix cache reads each of the six rubrics once.
-Pointwise grading on a short scale follows G-Eval (Liu et al. 2023, section 3); asking in two scale orders and
-averaging follows the position-bias remedy of Zheng et al. 2023 (Judging LLM-as-a-Judge, section 3.4).
+The rubric comes first and the item last, so that an engine with a prefix cache reads each of the six rubrics once.
+Pointwise grading on a short scale follows G-Eval (Liu et al. 2023, section 3); asking in two scale orders and averaging
+follows the position-bias remedy of Zheng et al. 2023 (Judging LLM-as-a-Judge, section 3.4).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ftgate.domain import Message
-from ftgate.judge.sanitize import LONGEST, harmless, shortened
+from ftgate.judge.sanitize import MAX_CHARACTERS, sanitize, truncate_middle
 
 Order = Literal["ascending", "descending"]
 ORDERS: tuple[Order, ...] = ("ascending", "descending")
@@ -21,7 +21,7 @@ DIGITS: tuple[str, ...] = ("1", "2", "3", "4", "5")
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One thing an answer is graded on; ``scale`` describes the digits 1 to 5, worst first."""
+    """A grading criterion; ``scale`` describes the digits 1 to 5, worst first."""
 
     name: str
     question: str
@@ -56,9 +56,10 @@ def judge_messages(
     *,
     most: int | None = None,
 ) -> tuple[Message, ...]:
-    """The conversation that asks a judge for one digit about one answer. It never says which model wrote the answer.
+    """The conversation that asks a judge for one digit about one answer, without naming the model that wrote it.
 
-    The answer is cut to ``LONGEST`` characters; with ``most``, prompt, reference and answer are each cut to that.
+    The answer is truncated to ``MAX_CHARACTERS``; with ``most``, prompt, reference and answer are each truncated to
+    that.
     """
     scale = list(zip(DIGITS, criterion.scale, strict=True))
     if order == "descending":
@@ -72,14 +73,14 @@ def judge_messages(
         ]
     )
     turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
-    parts = ["[[prompt]]", _shown("\n".join(turns), most)]
+    parts = ["[[prompt]]", _fenced_text("\n".join(turns), most)]
     if reference is not None:
-        parts += ["[[reference]]", _shown(reference, most)]
-    parts += ["[[answer]]", _shown(answer, most or LONGEST), "[[end]]", "Digit:"]
+        parts += ["[[reference]]", _fenced_text(reference, most)]
+    parts += ["[[answer]]", _fenced_text(answer, most or MAX_CHARACTERS), "[[end]]", "Digit:"]
     return (Message("system", rubric), Message("user", "\n".join(parts)))
 
 
-def _shown(text: str, most: int | None) -> str:
-    """Text under judgement as the judge sees it: it cannot close its own fence, and is cut where it is too long."""
-    whole = harmless(text)
-    return whole if most is None else shortened(whole, most)
+def _fenced_text(text: str, most: int | None) -> str:
+    """Untrusted text for the judge: sanitised so that it cannot close its fence, and truncated."""
+    sanitized = sanitize(text)
+    return sanitized if most is None else truncate_middle(sanitized, most)

@@ -10,8 +10,9 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
 from ftgate.scoring.checks import json_values, same_number
+from ftgate.scoring.numbers import last_number
 from ftgate.scoring.rules import RULES
-from ftgate.scoring.text import last_number, same_text
+from ftgate.scoring.text import same_text
 from ftgate.stats import calibration as statistics
 from ftgate.stats.smooth_ece import smooth_ece
 from ftgate.stats.temperature import best_temperature

@@ -16,9 +16,14 @@ from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
 
 LEAST_BASE = 0.1
-"""If the lower bound of the base score is below this, a relative drop is mostly noise."""
+"""If the lower bound of the base score is below this, a relative drop cannot pass."""
+LEAST_WORTH = 8.0
+"""On a low base, graded items block only if the base's scores add up to this many whole answers. With fewer, the
+bootstrap blocks up to 10 % of the candidates that lie on the limit (tests/unit/measurements/test_low_base.py)."""
 LEAST_GRADED = 100
 """With fewer graded items the bootstrap passes too often when a rare collapse shows on none of them."""
+NEXT_TO_NOTHING = 0.05
+"""A base whose score lies below this with confidence may have nothing to lose."""
 MOST_LISTED = 50
 RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low for a relative one)"
 
@@ -38,6 +43,7 @@ class ScoreEstimate:
     method: str
     cannot_pass: tuple[str, ...]
     least_n: int
+    not_applicable: str | None = None
 
     def to_estimate(self, measurement: str, evidence: Evidence, n: int, **more: Any) -> Estimate:
         """The estimate of ``measurement`` on ``n`` items; ``more`` are the fields that the scores do not determine."""
@@ -53,6 +59,7 @@ class ScoreEstimate:
             method=self.method,
             cannot_pass=self.cannot_pass,
             least_n=self.least_n,
+            not_applicable=self.not_applicable,
             **more,
         )
 
@@ -61,21 +68,35 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
     Binary scores of independent items use the score test for a ratio (methods: section 2), all others the studentised
-    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). The drop is absolute if the base
-    score may lie below ``LEAST_BASE`` (section 1). As that can change from look to look, an absolute drop can pass at
-    the last look only. Raises ValueError for no items, and for a score that is NaN or outside [0, 1], naming the item.
+    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). If the base score may lie below
+    ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all of it lies beyond ``limit``, and
+    absolute otherwise (section 1). As that can change from look to look, an absolute drop can pass at the last look
+    only, unless it is an improvement. A base with nothing to lose makes it not applicable. Raises ValueError for no
+    items, and for a score that is NaN or outside [0, 1], naming the item.
     """
     _check_scores(scored)
     floor = _floor(scored, evidence)
     floor_mean = floor.mean if floor else 0.0
     base = mean(scored.base)
-    absolute = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
+    low_base = wilson_interval(base, len(scored.items), evidence.whole_alpha).low - floor_mean < LEAST_BASE
     least_items = evidence.least_items(limit)
     cannot_pass = _too_few_items(scored, least_items, limit)
-    if absolute:
-        cannot_pass += _nothing_to_lose(base - floor_mean, limit)
-        cannot_pass += () if evidence.last else ("an absolute drop cannot pass before the last look",)
-    return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=absolute)
+    if not low_base:
+        return _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=False)
+    worth = base - floor_mean
+    absolute = _estimate(scored, evidence, rng, cannot_pass, least_items, absolute=True)
+    if absolute.change > limit * worth and _worth_enough(scored, worth):
+        too_low = (f"the base may score below {100 * LEAST_BASE:.0f} %, too low for a relative drop to pass",)
+        relative = _estimate(scored, evidence, rng, cannot_pass + too_low, least_items, absolute=False)
+        if relative.interval[0] > limit:
+            return relative
+    if absolute.interval[1] < 0:  # an improvement is one whatever the base scores, at any look
+        return absolute
+    if evidence.last and not absolute.cannot_pass and _nothing_to_lose(scored, evidence, limit, floor_mean, rng):
+        return replace(absolute, not_applicable=_nothing_text(absolute, len(scored.items)))
+    reasons = _within_the_limit(worth, limit)
+    reasons += () if evidence.last else ("an absolute drop cannot pass before the last look",)
+    return replace(absolute, cannot_pass=absolute.cannot_pass + reasons)
 
 
 def difference(
@@ -217,10 +238,38 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
 
 
-def _nothing_to_lose(base_above_floor: float, limit: float) -> tuple[str, ...]:
+def _worth_enough(scored: PairedScores, base_above_floor: float) -> bool:
+    """Whether the base has enough to lose for a relative drop to block; the score test sees to that itself."""
+    clusters = _clusters(scored)
+    units = len(set(clusters)) if clusters else len(scored.items)
+    return (scored.binary and clusters is None) or units * base_above_floor >= LEAST_WORTH
+
+
+def _nothing_to_lose(
+    scored: PairedScores, evidence: Evidence, limit: float, floor_mean: float, rng: np.random.Generator
+) -> bool:
+    """Whether the base scores next to nothing, so little that not even the loss of all of it would block."""
+    worth, n = max(mean(scored.base) - floor_mean, 0.0), len(scored.items)
+    if wilson_interval(worth, n, evidence.whole_alpha).high >= NEXT_TO_NOTHING:
+        return False
+    if not _worth_enough(scored, worth):
+        return True
+    _, compare = comparison(scored, evidence, rng, absolute=False)
+    return not compare(scored.base, np.full(n, floor_mean)).interval(evidence.alpha).low > limit
+
+
+def _nothing_text(estimate: ScoreEstimate, n: int) -> str:
+    scores = (
+        f"the base scores {100 * estimate.base:.1f} % and the candidate {100 * estimate.candidate:.1f} % on {n} items"
+    )
+    return f"nothing to lose: {scores}, and not even losing all of the base's would show"
+
+
+def _within_the_limit(base_above_floor: float, limit: float) -> tuple[str, ...]:
     if base_above_floor > limit:
         return ()
-    return (f"the base scores so low that losing all {100 * base_above_floor:.1f} p.p. would stay within the limit",)
+    everything = f"losing all {100 * max(base_above_floor, 0.0):.1f} p.p."
+    return (f"the base scores so low that {everything} would stay within the limit",)
 
 
 def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:

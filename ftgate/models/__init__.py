@@ -1,1 +1,1 @@
-"""What a snapshot on disk holds: whether it is safe, whole, and fits its base."""
+"""Models on disk: whether a snapshot is safe, complete, and fits its base."""

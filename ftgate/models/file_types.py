@@ -1,4 +1,4 @@
-"""What a file is by its content, where that can run code when it is loaded, whatever its name."""
+"""File types by content that can run or hide code when loaded, whatever the file's name."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import zlib
 from pathlib import Path
 
 _TEXT = (".json", ".jsonl", ".txt", ".md", ".jinja", ".yaml", ".yml", ".csv", ".html")
-"""Nobody loads these as a pickle, and a list of words may read like one."""
-_PREFIX = 1 << 16
+"""Never loaded as a pickle; a word list may happen to parse as one."""
+_PREFIX_BYTES = 1 << 16
 _KINDS: dict[str, tuple[bytes, ...]] = {
     "a gzip file": (rb"\x1f\x8b",),
     "an xz file": (rb"\xfd7zXZ\0",),
@@ -31,37 +31,37 @@ _KINDS: dict[str, tuple[bytes, ...]] = {
     "compiled Python": (rb".[\x0a-\x0f]\r\n[\0-\x03]\0\0\0",),
 }
 _MAGIC = {kind: re.compile(b"|".join(forms), re.DOTALL) for kind, forms in _KINDS.items()}
-_NAMES = ("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4")
-_TUPLES = {"TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
-_CALLS = {"REDUCE", "NEWOBJ", "NEWOBJ_EX"}
+_IMPORT_OPCODES = ("GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4")
+_TUPLE_OPCODES = {"TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+_CALL_OPCODES = {"REDUCE", "NEWOBJ", "NEWOBJ_EX"}
 _GLOBAL = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_][\w.]*")
-_LONG = 1 << 20
-_MOST_CODES = 200_000
-"""No file that is none reads as a pickle for as long as this; a file that does need not be read any further."""
+_LONG_STRING = 1 << 20
+_MAX_OPCODES = 200_000
+"""No other file parses as a pickle for this many opcodes; one that does is treated as a pickle."""
 
 
 def unsafe_kind(path: Path) -> str | None:
-    """What kind of file that can run code ``path`` is, None for any other.
+    """The kind of a file that can run code, by its content; None for any other.
 
-    Of a pickle without a mark of its own, all is read, in bounded time and memory; of others the beginning, and of zip
-    archives, which may have anything before them, the end. A safetensors file whose header happens to have the length
-    that a pickle starts with is told apart by its name and what follows: the header's opening brace after eight bytes,
-    the last four of them zero. A pickle can have those too.
+    A possible pickle without a magic number is read whole, in bounded time and memory; of other files the beginning is
+    read, and of zip archives, which may have a prefix, the end. A safetensors file whose header length looks like a
+    pickle's first bytes is recognised by its name and by what follows: bytes 4 to 7 are zero and byte 8 is the header's
+    opening brace. A pickle could have those bytes too, hence the check of the name.
     """
     with path.open("rb") as file:
-        start = file.read(_PREFIX)
+        start = file.read(_PREFIX_BYTES)
     if path.suffix == ".safetensors" and start[4:9] == b"\0\0\0\0{":
         return None
     if start[:1] == b"\x80" and start[1:2] <= b"\x05" and len(start) > 1:
         return "a pickle"
     if start.startswith(b"PK\x03\x04") or zipfile.is_zipfile(path):
         return "a zip archive"
-    found = next((kind for kind, form in _MAGIC.items() if form.match(start)), None)
-    if found is not None:
-        return found
+    kind_by_magic = next((kind for kind, pattern in _MAGIC.items() if pattern.match(start)), None)
+    if kind_by_magic is not None:
+        return kind_by_magic
     if _is_zlib(start):
         return "a zlib file"
-    return "a pickle" if path.suffix.lower() not in _TEXT and _calls(path) else None
+    return "a pickle" if path.suffix.lower() not in _TEXT and _is_calling_pickle(path) else None
 
 
 def _is_zlib(start: bytes) -> bool:
@@ -73,27 +73,29 @@ def _is_zlib(start: bytes) -> bool:
         return False
 
 
-def _calls(path: Path) -> bool:
-    """Whether the file, read as a pickle that does not begin with its protocol, calls something that it names."""
-    named = ready = marked = False
+def _is_calling_pickle(path: Path) -> bool:
+    """Whether the file, parsed as a pickle without a protocol header, calls something that it imports."""
+    imported = has_tuple = has_mark = False
     try:
         with path.open("rb") as file:
-            for number, (code, argument, _) in enumerate(pickletools.genops(_Sparing(file))):
-                if code.name in _NAMES:
-                    named = named or argument is None or bool(_GLOBAL.fullmatch(str(argument)))
-                # What is called takes a tuple; a class of the old kind takes all since a mark.
-                if named and ((ready and code.name in _CALLS) or (marked and code.name in ("INST", "OBJ"))):
+            for number, (code, argument, _) in enumerate(pickletools.genops(_SkippingReader(file))):
+                if code.name in _IMPORT_OPCODES:
+                    imported = imported or argument is None or bool(_GLOBAL.fullmatch(str(argument)))
+                # A call takes a tuple; old-style classes take everything since a mark.
+                if imported and (
+                    (has_tuple and code.name in _CALL_OPCODES) or (has_mark and code.name in ("INST", "OBJ"))
+                ):
                     return True
-                if number > _MOST_CODES:
+                if number > _MAX_OPCODES:
                     return True
-                ready, marked = ready or code.name in _TUPLES, marked or code.name == "MARK"
-    except Exception:  # anything that the bytes of a file which is no pickle may lead to
+                has_tuple, has_mark = has_tuple or code.name in _TUPLE_OPCODES, has_mark or code.name == "MARK"
+    except Exception:  # parsing arbitrary bytes may raise anything
         return False
     return False
 
 
-class _Sparing(io.BytesIO):
-    """A file whose long strings are passed over: what pickletools needs of them is their length and their ends."""
+class _SkippingReader(io.BytesIO):
+    """A file that skips over long strings: pickletools needs only their length and ends."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         super().__init__()
@@ -102,37 +104,37 @@ class _Sparing(io.BytesIO):
         file.seek(0)
 
     def tell(self) -> int:
-        """Where the next byte comes from."""
+        """The position of the next byte."""
         return self._file.tell()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """``size`` bytes, or something that says it has as many."""
+        """``size`` bytes, or a placeholder of that length for a long string."""
         wanted = self._end if size is None or size < 0 else size
-        if wanted <= _LONG:
+        if wanted <= _LONG_STRING:
             return self._file.read(wanted)
         if wanted > self._end - self._file.tell():
             return b""
         self._file.seek(wanted, io.SEEK_CUR)
-        return _Long(wanted)
+        return _Placeholder(wanted)
 
-    def readline(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - as a file has it
-        """A line; of a very long one the first and last two bytes."""
-        line = part = self._file.readline(_LONG)
+    def readline(self, size: int | None = -1, /) -> bytes:  # noqa: ARG002 - the signature of a file
+        """A line; of a very long one only the first byte and the last two."""
+        line = part = self._file.readline(_LONG_STRING)
         while part and not part.endswith(b"\n"):
-            part = self._file.readline(_LONG)
+            part = self._file.readline(_LONG_STRING)
             line = line[:1] + (line[-1:] + part)[-2:]
         return line
 
 
-class _Long(bytes):
-    """Nothing, of a given length."""
+class _Placeholder(bytes):
+    """No content, but a given length."""
 
     _length: int
 
-    def __new__(cls, length: int) -> _Long:
-        made = super().__new__(cls)
-        made._length = length
-        return made
+    def __new__(cls, length: int) -> _Placeholder:
+        placeholder = super().__new__(cls)
+        placeholder._length = length
+        return placeholder
 
     def __len__(self) -> int:
         return self._length

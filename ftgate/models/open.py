@@ -1,19 +1,19 @@
-"""From a pinned folder to a model that an engine may load. Reads configuration and headers, hardly any weights."""
+"""Opening a pinned snapshot as a model. Reads configuration and safetensors headers, and hardly any weights."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftgate.artifacts.file_names import few
+from ftgate.artifacts.file_names import shorten_list
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models import nan_scan as finite
 from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, read_contents
 from ftgate.models.base_match import check_fits_base, resized_vocabulary
-from ftgate.models.regex_guard import require_quick_patterns
+from ftgate.models.nan_scan import require_finite_tensors
+from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
 from ftgate.models.training_facts import training_facts
 from ftgate.models.unsafe_files import refuse_unsafe
@@ -27,8 +27,8 @@ _CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     """The model in ``snapshot``: an adapter on ``base`` if it has adapter_config.json, full weights otherwise.
 
-    An adapter that no engine runs beside its base says so in ``merge``. Raises ArtifactError when the model is unsafe,
-    incomplete, of a kind that can be neither run nor merged, or does not fit ``base``.
+    The ``merge`` field of an adapter gives the reasons to merge it into its base, if any. Raises ArtifactError if the
+    model is unsafe, incomplete, of a kind that can be neither run nor merged, or does not fit ``base``.
     """
     problems = Problems()
     with problems.noted():
@@ -40,7 +40,7 @@ def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
 
 
 def check_alone(name: str, snapshot: Snapshot) -> None:
-    """All that :func:`open_model` checks of a model whose base is not known, because something is wrong with that."""
+    """Everything that :func:`open_model` checks that does not need the base, for when the base has problems itself."""
     problems = Problems()
     with problems.noted():
         refuse_unsafe(snapshot)
@@ -53,29 +53,29 @@ def check_alone(name: str, snapshot: Snapshot) -> None:
 
 
 def open_encoder(name: str, snapshot: Snapshot) -> Model:
-    """The model in ``snapshot`` that turns texts into vectors: weights and tokenizer, without any chat template.
+    """The embedding model in ``snapshot``: weights and tokenizer, no chat template needed.
 
-    Raises ArtifactError when it is unsafe or incomplete.
+    Raises ArtifactError if it is unsafe or incomplete.
     """
     refuse_unsafe(snapshot)
     reference = snapshot.reference
     if _ADAPTER_CONFIG in snapshot.files and _CONFIG not in snapshot.files:
         raise ArtifactError(
-            f"{reference}: an adapter makes no vectors by itself", hint="name full weights, such as those of its base"
+            f"{reference}: an adapter alone cannot embed texts", hint="name full weights, such as those of its base"
         )
     read_json(snapshot.path, _CONFIG, reference)
     if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
-    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=_aside(snapshot))
+    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=_ignored_fact(snapshot))
 
 
 def require_finite(model: Model) -> None:
-    """Scan every weight of ``model`` itself for NaN and infinity. Raises ControlError naming tensor and file."""
-    finite.require_finite(_tensors(model).values(), model.reference or str(model.path))
+    """Scan the weights of ``model`` (not its base) for NaN and infinity. Raises ControlError naming tensor and file."""
+    require_finite_tensors(_tensors(model).values(), model.reference or str(model.path))
 
 
 def memory_estimate(model: Model) -> int:
-    """Bytes that the weights of ``model`` take as they are stored, its base included: the least an engine needs."""
+    """Bytes of the stored weights of ``model`` and its base: the least memory that an engine needs."""
     own = sum(tensor.size for tensor in _tensors(model).values())
     return own + (memory_estimate(model.base) if model.kind == "adapter" and model.base is not None else 0)
 
@@ -85,8 +85,8 @@ def _open(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         return _open_adapter(name, snapshot, base)
     if _CONFIG not in snapshot.files:
         raise ArtifactError(
-            f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_listed(snapshot.files)})",
-            hint=_where_else(snapshot.files),
+            f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_shortened(snapshot.files)})",
+            hint=_folder_hint(snapshot.files),
         )
     return _open_full(name, snapshot, base)
 
@@ -97,16 +97,16 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     with problems.noted():
         tensors = full_weights(snapshot.path, snapshot.reference)
         if not tensors:
-            raise ArtifactError(f"{snapshot.reference}: the weights hold no tensors", hint="save the model again")
+            raise ArtifactError(f"{snapshot.reference}: the weights contain no tensors", hint="save the model again")
     with problems.noted():
-        _require_words(snapshot)
+        _require_tokenizer(snapshot)
     problems.raise_any()
     architectures = config.get("architectures")
     facts = {
         "architecture": (" or ".join(map(str, architectures)) if isinstance(architectures, list) else "") or "unknown",
         **_sizes(tensors.values()),
-        **(_training(snapshot) if base is not None else {}),
-        **_aside(snapshot),
+        **(_training_fact(snapshot) if base is not None else {}),
+        **_ignored_fact(snapshot),
     }
     return Model(
         name,
@@ -119,7 +119,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     )
 
 
-def _require_words(snapshot: Snapshot) -> None:
+def _require_tokenizer(snapshot: Snapshot) -> None:
     """Raise ArtifactError unless there is a tokenizer with a chat template."""
     if not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(
@@ -129,7 +129,7 @@ def _require_words(snapshot: Snapshot) -> None:
     if not _has_chat_template(snapshot):
         raise ArtifactError(
             f"{snapshot.reference}: the tokenizer has no chat template",
-            hint="save the template that the model was tuned with: tokenizer_config.json or chat_template.jinja",
+            hint="save the template used in training, in tokenizer_config.json or chat_template.jinja",
         )
 
 
@@ -137,13 +137,13 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     reference = snapshot.reference
     if base is None or base.kind != "full":
         raise ArtifactError(
-            f"{reference}: an adapter cannot be {name}: it needs full weights under it",
-            hint="name full weights; merge the adapter first if need be",
+            f"{reference}: an adapter cannot serve as {name}: full weights are needed",
+            hint="name full weights; merge the adapter first if necessary",
         )
     config, contents, merge = _read_adapter(snapshot)
     weights = _tensors(base)
     modules = {name.rpartition(".")[0] for name in weights} | contents.matrices.keys()
-    require_quick_patterns(config, modules, f"{reference}: {_ADAPTER_CONFIG}")
+    require_fast_patterns(config, modules, f"{reference}: {_ADAPTER_CONFIG}")
     check_fits_base(
         contents,
         weights,
@@ -156,33 +156,23 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         check_not_zero(contents, reference)
     vocabulary = resized_vocabulary(contents, weights)
     if vocabulary is not None:
-        _require_words(snapshot)
+        _require_tokenizer(snapshot)
     rank = max((pair.a.shape[0] for pair in contents.matrices.values()), default=0)
     facts = {
         **_adapter_facts(config, rank, contents),
         **_sizes(_adapter_tensors(contents)),
         **({"vocabulary": vocabulary} if vocabulary is not None else {}),
-        **_training(snapshot),
-        **_aside(snapshot),
+        **_training_fact(snapshot),
+        **_ignored_fact(snapshot),
     }
-    files = _files(snapshot)
+    files, headers_only = _files(snapshot), snapshot.headers_only
     return Model(
-        name,
-        snapshot.path,
-        snapshot.digest,
-        "adapter",
-        base,
-        rank,
-        reference,
-        facts,
-        files,
-        merge,
-        snapshot.headers_only,
+        name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, files, merge, headers_only
     )
 
 
 def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContents, tuple[str, ...]]:
-    """Configuration and weights of an adapter, and why they have to be merged, if they do."""
+    """Configuration and weights of an adapter, and the reasons to merge it, if any."""
     reference = snapshot.reference
     problems = Problems()
     with problems.noted():
@@ -190,19 +180,19 @@ def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContent
     config = None
     with problems.noted():
         config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
-        merge = check_config(config, f"{reference}: {_ADAPTER_CONFIG}")
+        reasons = check_config(config, f"{reference}: {_ADAPTER_CONFIG}")
     with problems.noted():
         tensors = adapter_weights(snapshot.path, reference)
         if not problems.found:
             assert config is not None, "a configuration that cannot be read is a problem"
-            contents, more = read_contents(tensors, config, reference)
+            contents, more_reasons = read_contents(tensors, config, reference)
     problems.raise_any()
     assert config is not None, "as above"
-    return config, contents, (*merge, *more)
+    return config, contents, (*reasons, *more_reasons)
 
 
 def _require_one_kind(snapshot: Snapshot) -> None:
-    """Full weights beside an adapter leave it open which of the two is meant. A lone config.json does not."""
+    """Reject full weights beside an adapter: it is unclear which one is meant. A lone config.json is fine."""
     full = next((f for f in (SINGLE, INDEX) if f in snapshot.files), None)
     if full is not None:
         raise ArtifactError(
@@ -219,7 +209,7 @@ def _adapter_facts(config: Mapping[str, Any], rank: int, contents: AdapterConten
     facts: dict[str, Any] = {
         "rank": rank,
         "alpha": config["lora_alpha"],
-        # What is changed, not what the configuration asked for, which may be a pattern.
+        # From the weights: the configuration may hold a pattern.
         "targets": sorted({module.rpartition(".")[2] for module in contents.matrices}),
     }
     dropout = config.get("lora_dropout")
@@ -228,13 +218,13 @@ def _adapter_facts(config: Mapping[str, Any], rank: int, contents: AdapterConten
     return facts | ({"rslora": True} if config.get("use_rslora") else {})
 
 
-def _training(snapshot: Snapshot) -> dict[str, Any]:
-    found = training_facts(snapshot)
-    return {"training": found} if found else {}
+def _training_fact(snapshot: Snapshot) -> dict[str, Any]:
+    facts = training_facts(snapshot)
+    return {"training": facts} if facts else {}
 
 
-def _aside(snapshot: Snapshot) -> dict[str, Any]:
-    return {"left_aside": few(snapshot.aside)} if snapshot.aside else {}
+def _ignored_fact(snapshot: Snapshot) -> dict[str, Any]:
+    return {"left_aside": shorten_list(snapshot.ignored_files)} if snapshot.ignored_files else {}
 
 
 def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:
@@ -259,12 +249,12 @@ def _files(snapshot: Snapshot) -> dict[str, tuple[int, str]]:
     return {name: (entry.size, entry.sha256) for name, entry in snapshot.files.items()}
 
 
-def _listed(files: Iterable[str]) -> str:
+def _shortened(files: Iterable[str]) -> str:
     names = sorted(files)
     return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-def _where_else(files: Iterable[str]) -> str:
-    deeper = next((f for f in sorted(files) if f.endswith((f"/{_CONFIG}", f"/{_ADAPTER_CONFIG}"))), None)
-    inside = f", perhaps {deeper.rpartition('/')[0]}" if deeper else ""
-    return f"name the folder that directly holds the model's files{inside}"
+def _folder_hint(files: Iterable[str]) -> str:
+    config_path = next((f for f in sorted(files) if f.endswith((f"/{_CONFIG}", f"/{_ADAPTER_CONFIG}"))), None)
+    suggestion = f", perhaps {config_path.rpartition('/')[0]}" if config_path else ""
+    return f"name the folder that directly holds the model's files{suggestion}"

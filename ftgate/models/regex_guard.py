@@ -1,4 +1,4 @@
-"""Regular expressions in an adapter's configuration: a stranger's, and matched by engines with nothing to stop them."""
+"""Regular expressions in an adapter's configuration: untrusted, and matched by engines without a time limit."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 from ftgate.errors import ArtifactError
 
-SECONDS = 1
-"""Of processor time. Fifteen thousand names of a mixture of experts take a few hundredths of it."""
-_LONGEST = 60.0
-_HINT = "write target_modules, rank_pattern and the like with the names themselves"
-_LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""Where some installations of Python keep what their interpreter cannot start without."""
-_PLAIN = re.compile(r"[\w.-]*")
-_MATCH = """
+CPU_SECONDS = 1
+"""Processor time. Fifteen thousand module names of a mixture of experts take a few hundredths of it."""
+_WALL_SECONDS = 60.0
+_HINT = "use plain module names in target_modules, rank_pattern and the like"
+_LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""Library paths without which some Python installations cannot start."""
+_LITERAL = re.compile(r"[\w.-]*")
+_MATCH_PROGRAM = """
 import json, re, resource, sys
 resource.setrlimit(resource.RLIMIT_CPU, (%d, %d))
 patterns, names = json.load(sys.stdin)
@@ -31,45 +31,45 @@ for pattern in patterns:
 """
 
 
-def require_quick_patterns(config: Mapping[str, Any], modules: Collection[str], where: str) -> None:
-    """Raise ArtifactError for patterns that are none, or that take seconds to be matched with the names ``modules``.
+def require_fast_patterns(config: Mapping[str, Any], modules: Collection[str], where: str) -> None:
+    """Raise ArtifactError for invalid patterns, and for patterns that take too long to match the ``modules``.
 
-    They are matched as peft does, in a process that can be ended: Python's own matching cannot be interrupted.
+    They are matched the way peft does it, in a process that can be killed: Python's ``re`` cannot be interrupted.
     """
     patterns = _patterns(config)
     if not patterns:
         return
     try:
-        done = subprocess.run(  # noqa: S603
-            [sys.executable, "-I", "-c", _MATCH % (SECONDS, SECONDS)],
+        process = subprocess.run(  # noqa: S603
+            [sys.executable, "-I", "-c", _MATCH_PROGRAM % (CPU_SECONDS, CPU_SECONDS)],
             input=json.dumps([patterns, list(modules)]),
-            env={name: os.environ[name] for name in _LOADER if name in os.environ},
+            env={name: os.environ[name] for name in _LIBRARY_PATHS if name in os.environ},
             text=True,
             capture_output=True,
-            timeout=_LONGEST,
+            timeout=_WALL_SECONDS,
             check=False,
         )
-        slow = done.returncode < 0  # ended by the system, as it had asked for
+        timed_out = process.returncode < 0  # killed by its own CPU limit
     except subprocess.TimeoutExpired:
-        slow = True
-    if slow:
+        timed_out = True
+    if timed_out:
         raise ArtifactError(
-            f"{where}: its patterns take more than {SECONDS} s to be compared with {len(modules):,} names of modules",
+            f"{where}: matching its patterns with {len(modules):,} module names takes over {CPU_SECONDS} s",
             hint=_HINT,
         )
-    if done.returncode:
-        said = done.stderr.strip().rpartition("\n")[2]
-        raise ArtifactError(f"{where}: a pattern in it cannot be used ({said[:200]!a})", hint=_HINT)
+    if process.returncode:
+        last_line = process.stderr.strip().rpartition("\n")[2]
+        raise ArtifactError(f"{where}: invalid pattern ({last_line[:200]!a})", hint=_HINT)
 
 
 def _patterns(config: Mapping[str, Any]) -> list[str]:
-    """What peft would match, where it is more than a name."""
-    whole = [config.get(name) for name in ("target_modules", "exclude_modules")]
-    found = [value for value in whole if isinstance(value, str) and not _PLAIN.fullmatch(value)]
+    """The patterns that peft would match; plain names are left out."""
+    values = [config.get(name) for name in ("target_modules", "exclude_modules")]
+    patterns = [value for value in values if isinstance(value, str) and not _LITERAL.fullmatch(value)]
     for name in ("rank_pattern", "alpha_pattern"):
-        found += [rf"(.*\.)?({key})$" for key in _texts(config.get(name)) if not _PLAIN.fullmatch(key)]
-    layers = [layer for layer in _texts(config.get("layers_pattern")) if not _PLAIN.fullmatch(layer)]
-    return found + [rf".*\.{layer}\.(\d+)\." for layer in layers]
+        patterns += [rf"(.*\.)?({key})$" for key in _texts(config.get(name)) if not _LITERAL.fullmatch(key)]
+    layers = [layer for layer in _texts(config.get("layers_pattern")) if not _LITERAL.fullmatch(layer)]
+    return patterns + [rf".*\.{layer}\.(\d+)\." for layer in layers]
 
 
 def _texts(value: Any) -> list[str]:

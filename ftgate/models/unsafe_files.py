@@ -1,4 +1,4 @@
-"""What must not be in a snapshot: code, weights in formats that run code or are not judged, and what hides its kind."""
+"""Files that must not be in a snapshot: code, weights in unsafe or unsupported formats, and disguised files."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ from typing import Any
 from ftgate.artifacts.refused_names import SAFE_HINT, is_refused, refuse_names
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.declared_format import require_as_named
+from ftgate.models.declared_format import require_declared_format
 from ftgate.models.file_types import unsafe_kind
 
-_ASKS = {
+_UNSAFE_KEYS = {
     "auto_map": (
-        "asks for code from the snapshot",
-        "remove it and use an architecture the engine knows; ftgate never trusts remote code",
+        "loads code from the snapshot",
+        "remove it and use an architecture the engine supports; ftgate never trusts remote code",
     ),
     "speculators_config": (
-        "has engines run another model in its place",
-        "submit the model that answers; one that only drafts for it changes no answer",
+        "makes engines run another model",
+        "submit the model that answers, without its draft model",
     ),
 }
-"""Keys that make engines load something else than the weights beside them, wherever in a JSON file they stand."""
-_KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-"""Keys that name a way of computing: one of the library's own, or a repository of a hub, whose code is then run."""
-_CODE_OF_A_HUB = ("asks for code from a hub", "remove it: the engine knows how to compute attention and experts")
-_DEEPEST = 8
-"""Levels of JSON: no library looks for any of these deeper than a part of a part of a configuration."""
+"""Keys, anywhere in a JSON file, that make engines load something other than the weights beside it."""
+_IMPLEMENTATION_KEYS = (
+    "attn_implementation",
+    "_attn_implementation",
+    "experts_implementation",
+    "_experts_implementation",
+)
+"""Keys that select an implementation: the library's own, or a hub repository whose code is then run."""
+_HUB_CODE = ("loads code from a hub", "remove it: the engine has its own implementation")
+_MAX_DEPTH = 8
+"""Levels of JSON to search: no library reads these keys from deeper levels."""
 
 
 def refuse_unsafe(snapshot: Snapshot) -> None:
-    """Raise ArtifactError for code, a request for remote code, weights in other formats, and files of another kind.
+    """Raise ArtifactError for code, references to remote code, unsupported weight formats, and disguised files.
 
-    Names are judged, and contents where the name says nothing. Of a file that is not whole only its beginning is.
+    Files are judged by name, and by content where the name says nothing. Of a headers-only file just the beginning is
+    checked.
     """
     problems = Problems()
     with problems.noted():
@@ -46,36 +52,36 @@ def refuse_unsafe(snapshot: Snapshot) -> None:
 def _refuse_content(snapshot: Snapshot, name: str) -> None:
     where = f"{snapshot.reference}: {name}"
     if is_refused(name):
-        return  # its name said enough
+        return  # already refused by name
     kind = unsafe_kind(snapshot.path / name)
     if kind is not None:
-        raise ArtifactError(f"{where}: {kind} by its content, a kind that can run or hide code", hint=SAFE_HINT)
+        raise ArtifactError(f"{where}: {kind} by its content, which can run or hide code", hint=SAFE_HINT)
     if name not in snapshot.headers_only:
-        _refuse_what_it_asks_for(where, require_as_named(snapshot.path / name, where))
+        _refuse_unsafe_keys(where, require_declared_format(snapshot.path / name, where))
 
 
-def _refuse_what_it_asks_for(where: str, value: Any) -> None:
-    found = _first_ask(value)
-    if found is not None:
-        place, (what, hint) = found
-        raise ArtifactError(f"{where}: {place} {what}", hint=hint)
+def _refuse_unsafe_keys(where: str, value: Any) -> None:
+    unsafe = _first_unsafe_key(value)
+    if unsafe is not None:
+        key, (problem, hint) = unsafe
+        raise ArtifactError(f"{where}: {key} {problem}", hint=hint)
 
 
-def _first_ask(value: Any, at: str = "", depth: int = 0) -> tuple[str, tuple[str, str]] | None:
-    """The first key that asks for something else, by its place in ``value``, and what it asks for."""
-    if depth > _DEEPEST or not isinstance(value, Mapping | list):
+def _first_unsafe_key(value: Any, path: str = "", depth: int = 0) -> tuple[str, tuple[str, str]] | None:
+    """The path of the first key that loads something else, and (problem, hint). None if there is none."""
+    if depth > _MAX_DEPTH or not isinstance(value, Mapping | list):
         return None
-    for name, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
-        here = f"{at}.{name}" if at else str(name)
-        if name in _ASKS and inner and type(inner) not in (int, float):  # the number of a word in a vocabulary
-            return here, _ASKS[name]
-        if name in _KERNELS and any("/" in part for part in _texts(inner)):
-            return here, _CODE_OF_A_HUB
-        found = _first_ask(inner, here, depth + 1)
-        if found is not None:
-            return found
+    for name, child in value.items() if isinstance(value, Mapping) else enumerate(value):
+        key_path = f"{path}.{name}" if path else str(name)
+        if name in _UNSAFE_KEYS and child and type(child) not in (int, float):  # not a token id in a vocabulary
+            return key_path, _UNSAFE_KEYS[name]
+        if name in _IMPLEMENTATION_KEYS and any("/" in part for part in _as_texts(child)):
+            return key_path, _HUB_CODE
+        unsafe = _first_unsafe_key(child, key_path, depth + 1)
+        if unsafe is not None:
+            return unsafe
     return None
 
 
-def _texts(value: Any) -> list[str]:
+def _as_texts(value: Any) -> list[str]:
     return [str(part) for part in (value.values() if isinstance(value, Mapping) else [value])]

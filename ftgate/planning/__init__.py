@@ -1,1 +1,1 @@
-"""How many items each measurement needs, and what a run costs."""
+"""`ftgate plan`: statistical power, the items that each measurement needs, and a run's cost."""

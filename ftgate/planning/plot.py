@@ -17,7 +17,7 @@ LINES = ((BLUE, "-", "o"), (VERMILION, "--", "s"), (GREEN, ":", "D"), (PURPLE, "
 
 
 def draw_power(plan: Plan) -> Picture:
-    """One curve a measurement: the chance that a good candidate passes; a mark at the items there are.
+    """One power curve per measurement, with a marker at the available number of items.
 
     The number of items is on a logarithmic axis.
     """
@@ -26,16 +26,16 @@ def draw_power(plan: Plan) -> Picture:
         axes = figure.subplots()
         for p, (colour, dashes, marker) in zip(plan.prospects, LINES * len(plan.prospects), strict=False):
             needed = numbers.NONE if p.needed is None else numbers.count(p.needed)
-            words = f"{numbers.title(p.name)}\nhas {numbers.count(p.compared)}, 80 % at {needed}"
+            label = f"{numbers.title(p.name)}\nhas {numbers.count(p.compared)}, 80 % at {needed}"
             x, y = _columns(p.curve)
             axes.plot(x, y, color=colour, linestyle=dashes, linewidth=2)
-            axes.plot([], [], color=colour, linestyle=dashes, linewidth=2, marker=marker, markersize=7, label=words)
+            axes.plot([], [], color=colour, linestyle=dashes, linewidth=2, marker=marker, markersize=7, label=label)
             axes.plot(max(p.compared, 1), p.power, color=colour, marker=marker, markersize=7, linestyle="none")
-        heading(axes, "How often a good candidate passes, by the number of items that decide")
+        heading(axes, "Power: how often a good candidate passes, by the number of compared items")
         axes.axhline(POWER, color=FAINT, linewidth=1.2, linestyle=(0, (5, 4)))
         axes.set_xscale("log")
-        axes.set_xlabel("items that decide")
-        axes.set_ylabel("good candidates that pass")
+        axes.set_xlabel("compared items")
+        axes.set_ylabel("power: good candidates that pass")
         axes.set_ylim(-0.02, 1.03)
         _counts(axes.xaxis)
         percent_axis(axes.yaxis)

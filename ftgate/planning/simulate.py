@@ -1,4 +1,4 @@
-"""Playing runs that have not happened: how often each kind of measurement would pass or block. Pure, given the seed."""
+"""Monte-Carlo power: how often each kind of measurement passes or blocks in simulated runs. Pure, given the seed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ftgate.stats.sequential import look_size
 
 REPETITIONS = 3000
 GROUPS = 24
-"""Values of an earlier run that are told apart when runs are played."""
+"""Distinct values of an earlier run's scores that the simulation keeps; similar ones are merged."""
 
 Answered = Callable[[int, float], Outlook]
-"""What n units lead to when the true change is the given one."""
+"""The shares of outcomes with ``n`` units at a true change: (n, change) -> Outlook."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """The looks of a run: shares of the items seen, the one-sided level of each, and of all of them together."""
+    """The looks of a run: the share of items at each, its one-sided level, and the level ``alpha`` of all together."""
 
     fractions: tuple[float, ...]
     levels: tuple[float, ...]
@@ -33,28 +33,28 @@ class Schedule:
 
     @property
     def boundaries(self) -> tuple[float, ...]:
-        """The standard errors that each look asks for."""
+        """The critical value of each look, in standard errors."""
         return tuple(normal.critical(level) for level in self.levels)
 
 
 class Simulated(Protocol):
-    """A measurement that can be played."""
+    """A measurement that can be simulated."""
 
     @property
     def farthest(self) -> float:
-        """The largest change there can be."""
+        """The largest possible change."""
         ...
 
     def run(self, n: int, change: float) -> Outlook:
-        """Shares that pass and block with ``n`` units, at a true change of ``change``."""
+        """Simulate runs with ``n`` units at a true change of ``change``: the shares that pass and block."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PairedPopulation:
-    """Scores of both models that stand for a population: ``weights`` sum to 1, all arrays have shape (k,).
+    """The joint distribution of both models' scores: base scores ``b``, candidate scores ``c`` and their ``weights``.
 
-    ``base`` is the mean base score; ``phi`` the correlation of the two models' scores.
+    All arrays have shape (k,); ``weights`` sum to 1. ``learned`` says whether it comes from an earlier run.
     """
 
     b: FloatArray
@@ -65,22 +65,22 @@ class PairedPopulation:
 
     @classmethod
     def assumed(cls, base: float, phi: float) -> PairedPopulation:
-        """Right or wrong, both models equally often: among scores from 0 to 1 these scatter most."""
+        """0/1 scores, both models equally accurate: of all scores from 0 to 1 these have the largest variance."""
         both = base * base + phi * base * (1 - base)
-        return _four(np.array([both, base - both, base - both, 1 - 2 * base + both]), learned=False)
+        return _paired_binary(np.array([both, base - both, base - both, 1 - 2 * base + both]), learned=False)
 
     @classmethod
     def learned_from(cls, base: FloatArray, candidate: FloatArray, *, binary: bool) -> PairedPopulation:
-        """The scores of an earlier run.
+        """The distribution of an earlier run's scores.
 
-        For 0/1 scores a quarter of an item is added to each of the four cases, so that what did not happen in that run
-        is not taken to be impossible.
+        For 0/1 scores a quarter of an item is added to each of the four cells, so that an outcome that did not occur in
+        that run is not taken to be impossible.
         """
         if not binary:
             return cls(base, candidate, np.full(len(base), 1 / len(base)), learned=True, binary=False)
         both, right_b, right_c = float(np.sum(base * candidate)), float(base.sum()), float(candidate.sum())
         cells = np.array([both, right_c - both, right_b - both, len(base) - right_b - right_c + both]) + 0.25
-        return _four(cells / cells.sum(), learned=True)
+        return _paired_binary(cells / cells.sum(), learned=True)
 
     @property
     def base(self) -> float:
@@ -89,24 +89,24 @@ class PairedPopulation:
 
     @property
     def gain(self) -> float:
-        """Mean gain of the candidate."""
+        """Mean gain of the candidate over the base."""
         return float(self.weights @ (self.c - self.b))
 
     @property
     def phi(self) -> float:
-        """Correlation of the two models' scores; 1 where one of them never varies."""
+        """Correlation of the two models' scores; 1 if one of them never varies."""
         b, c = self.b - self.base, self.c - float(self.weights @ self.c)
         spread = math.sqrt(float(self.weights @ b**2) * float(self.weights @ c**2))
         return float(self.weights @ (b * c)) / spread if spread > 0 else 1.0
 
 
-def _four(cells: FloatArray, *, learned: bool) -> PairedPopulation:
+def _paired_binary(cells: FloatArray, *, learned: bool) -> PairedPopulation:
     return PairedPopulation(np.array([1.0, 0.0, 1.0, 0.0]), np.array([1.0, 1.0, 0.0, 0.0]), cells, learned)
 
 
 @dataclass(frozen=True, slots=True)
 class BinaryDrop:
-    """The relative drop of 0/1 scores, by the score test that decides it."""
+    """The relative drop of 0/1 scores, simulated with the score test that decides it."""
 
     base: float
     phi: float
@@ -117,14 +117,14 @@ class BinaryDrop:
 
     @property
     def farthest(self) -> float:
-        """Nothing is left."""
+        """A complete loss."""
         return 1.0
 
     def run(self, n: int, change: float) -> Outlook:
-        """As the protocol says. A phi that the two accuracies cannot have gives way to the nearest that they can."""
+        """As in the protocol. A phi that is impossible for both accuracies is replaced by the nearest possible one."""
         return power_by_simulation(
             self.base,
-            _possible(self.phi, self.base, self.base * (1 - change)),
+            _feasible_phi(self.phi, self.base, self.base * (1 - change)),
             self.limit,
             n,
             generator(self.seed, f"plan {self.name}"),
@@ -136,66 +136,66 @@ class BinaryDrop:
         )
 
     def items(self, change: float, power: float) -> int:
-        """Items needed, by formula, for one look."""
-        phi, alpha = _possible(self.phi, self.base, self.base * (1 - change)), self.schedule.alpha
+        """Items needed by formula, for one look."""
+        phi, alpha = _feasible_phi(self.phi, self.base, self.base * (1 - change)), self.schedule.alpha
         return items_needed(self.base, phi, self.limit, true_drop=change, power=power, alpha=alpha)
 
 
-def _possible(phi: float, base: float, candidate: float) -> float:
+def _feasible_phi(phi: float, base: float, candidate: float) -> float:
     spread = math.sqrt(base * (1 - base) * candidate * (1 - candidate))
     if spread <= 0:
         return 0.0
-    least, most = max(0.0, base + candidate - 1), min(base, candidate)
-    return min(max(phi, (least - base * candidate) / spread), (most - base * candidate) / spread)
+    low, high = max(0.0, base + candidate - 1), min(base, candidate)
+    return min(max(phi, (low - base * candidate) / spread), (high - base * candidate) / spread)
 
 
 @dataclass(frozen=True, slots=True)
 class MeanContrast:
-    """Scores of any kind: the mean of a contrast w against 0, at a true change that can be chosen.
+    """Any other scores: tests whether the mean of a contrast w exceeds 0, at a chosen true change.
 
         gain   w = c - b - limit                      passes above 0
-        loss   w = c - b + limit                      the absolute drop, where the base scores next to nothing
-        drop   w = c - (1 - limit) b - limit floor    the relative drop, above what a judge gives to worthless answers
+        loss   w = c - b + limit                      the absolute drop, if the base scores close to nothing
+        drop   w = c - (1 - limit) b - limit floor    the relative drop above ``floor``, a judge's score for nonsense
 
-    Source: methods, section 3. Departures: the normal quantile stands in for the bootstrap's; differences of 0/1 scores
-    take the variance that they have on the limit, as the score test does. A drop comes about as answers that are worth
-    nothing more, a gain beyond the earlier one as answers that become perfect: of all ways these scatter most.
+    Source: methods, section 3. Differences: normal quantiles replace the bootstrap's; differences of 0/1 scores have
+    their variance at the limit, as in the score test. A drop turns answers worthless, and a gain beyond the earlier one
+    turns answers perfect, because this gives the largest variance.
     """
 
-    table: PairedPopulation
+    paired: PairedPopulation
     kind: Literal["gain", "loss", "drop"]
     limit: float
     floor: float
     schedule: Schedule
-    least: int
+    least_items: int
     seed: int
     name: str
 
     @property
     def farthest(self) -> float:
-        """All that can be gained, or lost."""
-        return {"gain": 1 - self.table.base, "loss": self._worth, "drop": 1.0}[self.kind]
+        """Everything that can be gained or lost."""
+        return {"gain": 1 - self.paired.base, "loss": self._base_excess, "drop": 1.0}[self.kind]
 
     @property
-    def _worth(self) -> float:
-        """What the base has to lose."""
-        return max(self.table.base - self.floor, 1e-9)
+    def _base_excess(self) -> float:
+        """The base score above the floor: what can be lost."""
+        return max(self.paired.base - self.floor, 1e-9)
 
     def population(self, change: float) -> tuple[FloatArray, FloatArray]:
-        """The contrast w and its square, shape (k, 2), and the weights (k,) of a population with this true change.
+        """The contrast w and its square, shape (k, 2), and the weights (k,), for this true change.
 
-        Of many values, like ones are put together.
+        More than ``GROUPS`` values are merged into groups of similar ones.
         """
-        b, gain = self.table.b, self.table.gain
+        b, gain = self.paired.b, self.paired.gain
         start = min(max(gain, 0.0), change) if self.kind == "gain" else 0.0
-        c, end, moved = self.table.c + start - gain, 1.0, 0.0
+        c, end, share_moved = self.paired.c + start - gain, 1.0, 0.0
         if self.kind == "gain":
-            moved = (change - start) / max(1 - self.table.base - start, 1e-9)
+            share_moved = (change - start) / max(1 - self.paired.base - start, 1e-9)
         else:
-            end, moved = self.floor, change / (1.0 if self.kind == "drop" else self._worth)
-        moved = min(moved, 1.0)
+            end, share_moved = self.floor, change / (1.0 if self.kind == "drop" else self._base_excess)
+        share_moved = min(share_moved, 1.0)
         w = np.concatenate([self._contrast(b, c), self._contrast(b, np.full(len(b), end))])
-        weights = np.concatenate([self.table.weights * (1 - moved), self.table.weights * moved])
+        weights = np.concatenate([self.paired.weights * (1 - share_moved), self.paired.weights * share_moved])
         columns, weights = np.column_stack([w, w * w])[weights > 0], weights[weights > 0]
         weights = weights / weights.sum()
         if len(weights) <= GROUPS:
@@ -210,12 +210,13 @@ class MeanContrast:
         return c - b + (self.limit if self.kind == "loss" else -self.limit)
 
     def run(self, n: int, change: float) -> Outlook:
-        """As the protocol says."""
+        """As in the protocol."""
         rng, (columns, weights) = generator(self.seed, f"plan {self.name}"), self.population(change)
         sums, outcome = np.zeros((REPETITIONS, 2)), np.zeros(REPETITIONS)
         items, seen = np.full(REPETITIONS, float(n)), 0
-        centre = 0.0 if self.table.binary and self.kind != "drop" else 1.0
-        least = max(self.least, n) if self.kind == "loss" else self.least  # an absolute drop passes at the end alone
+        centre = 0.0 if self.paired.binary and self.kind != "drop" else 1.0
+        # An absolute drop only passes at the last look.
+        least_items = max(self.least_items, n) if self.kind == "loss" else self.least_items
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
             size = look_size(fraction, n)
             sums += rng.multinomial(size - seen, weights, size=REPETITIONS) @ columns
@@ -224,24 +225,24 @@ class MeanContrast:
                 continue
             mean = sums[:, 0] / size
             variance = np.maximum(sums[:, 1] / size - centre * mean**2, 0.0) * size / (size - 1) + 1 / size**2
-            z, still = mean * np.sqrt(size / variance), outcome == 0
-            moved = still * ((z > bound) & (size >= least)) - 1.0 * (still & (z < -bound))
-            items[moved != 0] = size
-            outcome += moved
+            z, undecided = mean * np.sqrt(size / variance), outcome == 0
+            decided = undecided * ((z > bound) & (size >= least_items)) - 1.0 * (undecided & (z < -bound))
+            items[decided != 0] = size
+            outcome += decided
         return outlook(n, outcome, items)
 
     def items(self, change: float, power: float) -> int | None:
-        """Units needed, by formula, for one look; None where that change lies beyond the limit."""
+        """Units needed by formula, for one look; None if that change is beyond the limit."""
         columns, weights = self.population(change)
         mean, square = (float(value) for value in weights @ columns)
         if mean <= 0:
             return None
         z = normal.critical(self.schedule.alpha) + normal.quantile(power)
         exact = z**2 * (square - mean**2) / mean**2
-        return max(math.ceil(exact - 1e-9), self.least, 2)
+        return max(math.ceil(exact - 1e-9), self.least_items, 2)
 
 
 def outlook(n: int, outcome: FloatArray, items: FloatArray) -> Outlook:
-    """Shares of runs that passed (+1), blocked (-1) and did neither (0)."""
+    """The shares of runs that passed (+1), blocked (-1) and did neither (0), and the mean number of items asked."""
     passed, blocked = float(np.mean(outcome > 0)), float(np.mean(outcome < 0))
     return Outlook(n, passed, blocked, float(np.mean(outcome == 0)), float(items.mean()))

@@ -1,4 +1,4 @@
-"""Playing runs of calibration that have not happened. Pure, given the seed."""
+"""Monte-Carlo power of the calibration measurement. Pure, given the seed."""
 
 from __future__ import annotations
 
@@ -16,34 +16,33 @@ from ftgate.stats.power import Outlook
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 
-ALIKE = 0.3
-"""Share of answers that two calibrated models have in common beyond chance; with more, fewer items are needed."""
+SHARED_LUCK = 0.3
+"""Share of items on which both models' answers depend on the same random draw; with more, fewer items are needed."""
 REFERENCE_ITEMS, REFERENCE_RUNS, REFERENCE_DRAWS = 1000, 200, 200
 
 
 @dataclass(frozen=True, slots=True)
 class EceRise:
-    """The rise of the calibration error, from one set of simulated runs of two calibrated models.
+    """The rise of the calibration error (ECE), from one set of simulated runs of two calibrated models.
 
-    Their errors shrink with the square root of the number of items; ``known`` is the standard error that an earlier run
-    found, and its number of items. Looks are taken to err all in the same direction, which finds a little less saving
-    than there is.
+    Errors scale with 1 / sqrt(items). ``earlier_error`` is the standard error of an earlier run, and its number of
+    items. All looks of a run use the same deviation, which slightly underestimates what early stopping saves.
     """
 
     limit: float
     bins: int
     schedule: Schedule
-    least: int
+    least_items: int
     seed: int
-    known: tuple[float, int] | None = None
+    earlier_error: tuple[float, int] | None = None
 
     @property
     def farthest(self) -> float:
-        """Always sure, never right."""
+        """A model that is always certain and never right."""
         return 1.0
 
     def run(self, n: int, change: float) -> Outlook:
-        """As the protocol says; the rise is taken to be overconfidence."""
+        """As in the protocol; the rise is assumed to be overconfidence."""
         rise, error, gap, gap_error = self._reference()
         outcome, items = np.zeros(len(rise)), np.full(len(rise), float(n))
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
@@ -51,19 +50,19 @@ class EceRise:
             noise = self._scale() / math.sqrt(size)
             high = change + noise * (rise + PASS_FACTOR * bound * error)
             gap_high = change + noise * (gap + bound * gap_error)
-            passes = (np.maximum(high, gap_high) < self.limit) & (size >= self.least)
+            passes = (np.maximum(high, gap_high) < self.limit) & (size >= self.least_items)
             blocks = change + noise * (rise - bound * error) > self.limit
-            moved = (outcome == 0) * (passes * 1.0 - blocks)
-            items[moved != 0] = size
-            outcome += moved
+            decided = (outcome == 0) * (passes * 1.0 - blocks)
+            items[decided != 0] = size
+            outcome += decided
         return outlook(n, outcome, items)
 
     def _scale(self) -> float:
-        """How much the errors of one run, times the root of its items, differ from the reference's."""
+        """The factor from the reference's errors to those of this measurement, times the root of the items."""
         root = math.sqrt(REFERENCE_ITEMS)
-        if self.known is None:
+        if self.earlier_error is None:
             return root
-        return self.known[0] * math.sqrt(self.known[1]) / float(self._reference()[1].mean())
+        return self.earlier_error[0] * math.sqrt(self.earlier_error[1]) / float(self._reference()[1].mean())
 
     def _reference(self) -> FloatArray:
         return _calibrated(self.bins, self.seed)
@@ -71,13 +70,13 @@ class EceRise:
 
 @cache
 def _calibrated(bins: int, seed: int) -> FloatArray:
-    """Rise, its standard error, gap and its standard error, shape (4, runs), of two calibrated models."""
+    """Rise, its standard error, gap and its standard error, for two calibrated models, shape (4, runs)."""
     n, runs = REFERENCE_ITEMS, []
     for i in range(REFERENCE_RUNS):
         rng = generator(seed, f"plan calibration {i}")
         confidence, shared = 0.4 + 0.57 * rng.beta(2, 1.2, n), rng.random(n)
-        own = np.where(rng.random(n) < ALIKE, shared, rng.random(n))
+        own = np.where(rng.random(n) < SHARED_LUCK, shared, rng.random(n))
         right = [(luck < confidence).astype(float) for luck in (shared, own)]
-        found = ece_difference(confidence, right[0], confidence, right[1], rng, draws=REFERENCE_DRAWS, bins=bins)
-        runs.append((found.change, found.standard_error, found.gap, found.gap_standard_error))
+        difference = ece_difference(confidence, right[0], confidence, right[1], rng, draws=REFERENCE_DRAWS, bins=bins)
+        runs.append((difference.change, difference.standard_error, difference.gap, difference.gap_standard_error))
     return np.array(runs).T

@@ -1,4 +1,4 @@
-"""What ``ftgate plan`` prints, at 80 columns and on ASCII alone if need be, and the same as data."""
+"""Prints a plan as a table with notes, also on 80 columns or ASCII-only terminals, or as JSON."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ GOOD = {"ECE increase": "one that is as well calibrated as the base"}
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """A table of what the items at hand can show, a sentence on each measurement, and what a run costs."""
+    """Print the power table, a sentence on each measurement, and the run's cost."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("measurement", no_wrap=True)
     table.add_column("limit", no_wrap=True)
-    headings = ("items", "passes\nif good", "needed\nfor 80 %", "by\nformula", "told\nfrom", "saved\nearly")
+    headings = ("items", "power", "needed\nfor 80 %", "by\nformula", "detects\nfrom", "saved\nearly")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for p in plan.prospects:
-        table.add_row(*(_text(cell, console) for cell in _cells(p)))
+        table.add_row(*(_console_text(cell, console) for cell in _cells(p)))
     console.print(table)
     console.print()
-    for sentence in (*(s for p in plan.prospects for s in _sentences(p)), *_general(plan)):
+    for sentence in (*(s for p in plan.prospects for s in _sentences(p)), *_notes(plan)):
         grid = Table.grid(padding=0)
         grid.add_column(width=2, no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row("- ", _text(plain_line(sentence, 800), console))
+        grid.add_row("- ", _console_text(plain_line(sentence, 800), console))
         console.print(grid)
 
 
 def plan_json(plan: Plan) -> str:
-    """The whole plan, shares and seconds as plain numbers, null where there is none."""
+    """The whole plan as JSON; shares and seconds are plain numbers, null if unknown."""
     return json.dumps(plain(asdict(plan)), indent=2, ensure_ascii=True)
 
 
 def share(value: float) -> str:
-    """A simulated probability in whole percent; it is never called certain."""
+    """A simulated probability in whole percent; never shown as 100 %, nor as 0 % unless it is 0."""
     text = numbers.decimal(100 * value, 0)
     if text == "100":
         return "> 99 %"
@@ -82,31 +82,31 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     text = f"{name}: {'enough' if enough else 'too few'} items: of good candidates ({good}) "
     text += f"{share(p.power)} pass{'' if enough else ', the others are held or blocked'}"
     if not enough:
-        text += f"; {_more(p)}"
+        text += f"; {_items_needed(p)}"
     yield text + "."
     if p.detectable_change is None:
-        yield f"{name}: no change, however large, is told from the limit with {share(POWER)} probability."
+        yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:
-        does = "passes" if p.kind == "gain" else "is blocked"
+        outcome = "passes" if p.kind == "gain" else "is blocked"
         what = {"gain": "gain", "ECE increase": "rise"}.get(p.kind, "drop")
-        yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {does} with {share(POWER)} probability."
+        yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {outcome} with {share(POWER)} probability."
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
         yield f"{name}: the items come in about {numbers.count(p.clusters)} clusters, which count as one each."
     if p.learned and p.base is not None and p.phi is not None:
-        alike = numbers.decimal(p.phi, 2)
-        yield f"{name}: base score {numbers.percent(p.base)}, correlation {alike}, as in the earlier run."
+        correlation = numbers.decimal(p.phi, 2)
+        yield f"{name}: base score {numbers.percent(p.base)}, correlation {correlation}, as in the earlier run."
 
 
-def _more(p: PowerEstimate) -> str:
+def _items_needed(p: PowerEstimate) -> str:
     if p.needed is None or p.needed_rows is None:
         return f"no number of items would bring that to {share(POWER)}"
     text = f"{numbers.count(p.needed)} items would bring that to {share(POWER)}"
     return text + (f" ({numbers.count(p.needed_rows)} rows of the suite)" if p.compared < p.rows else "")
 
 
-def _general(plan: Plan) -> Iterator[str]:
+def _notes(plan: Plan) -> Iterator[str]:
     yield f"Decisions at an error rate of {numbers.percent(plan.alpha)} on each side, {STOPPING[plan.early_stopping]}."
     where = "--out DIR learns from an earlier run" if plan.learned_from is None else "the earlier run does not tell"
     for ece, what in ((False, "a base score of 80 % and a correlation of 0.5 with the candidate's"), (True, SPREAD)):
@@ -114,28 +114,26 @@ def _general(plan: Plan) -> Iterator[str]:
         if names:
             yield f"Assumed for {', '.join(names)}: {what}; {where}."
     models, judge = sum(p.questions for p in plan.prospects), sum(p.judge_questions for p in plan.prospects)
-    text = (
-        f"Questions: {numbers.count(models)} to the two models, {numbers.count(plan.control_questions)} "
-        f"to the base again"
-    )
+    again = numbers.count(plan.control_questions)
+    text = f"Questions: {numbers.count(models)} to the two models, {again} to the base again"
     yield text + (f", at most {numbers.count(judge)} to the judge." if judge else ".")
-    yield _time(plan)
+    yield _run_time(plan)
 
 
-def _time(plan: Plan) -> str:
+def _run_time(plan: Plan) -> str:
     seconds = [p.seconds for p in plan.prospects]
     if None in (plan.control_seconds, plan.other_seconds, *seconds):
         if plan.learned_from is None:
             return "Time: unknown without an earlier run (--out DIR)."
         return "Time: unknown, as the earlier run's report holds no times."
     fixed = (plan.control_seconds or 0.0) + (plan.other_seconds or 0.0)
-    whole = sum(s or 0.0 for s in seconds) + fixed
-    early = sum((p.seconds or 0.0) * (1 - p.saved) for p in plan.prospects) + fixed
-    text = f"Time: {numbers.duration(whole)} at the earlier run's pace"
+    full = sum(s or 0.0 for s in seconds) + fixed
+    stopped_early = sum((p.seconds or 0.0) * (1 - p.saved) for p in plan.prospects) + fixed
+    text = f"Time: {numbers.duration(full)} at the earlier run's pace"
     if plan.early_stopping == "none":
         return text + "."
-    return text + f"; {numbers.duration(early)} on average when nothing is wrong, as a run stops early."
+    return text + f"; {numbers.duration(stopped_early)} on average when nothing is wrong, as a run stops early."
 
 
-def _text(words: str, console: Console) -> Text:
-    return Text(numbers.ascii_only(words) if console.options.ascii_only else words)
+def _console_text(text: str, console: Console) -> Text:
+    return Text(numbers.ascii_only(text) if console.options.ascii_only else text)

@@ -1,1 +1,1 @@
-"""What would stop a run, found out before one starts."""
+"""`ftgate check`: finds what would stop a run before one starts."""

@@ -1,113 +1,113 @@
-"""Whether a run would start, and what it would take: from configurations and headers alone, before a GPU is taken."""
+"""Checks whether a run would start and estimates what it needs, from configurations and headers alone; needs no GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.artifacts.snapshot import GLANCE
+from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
-from ftgate.engines.base import root_of
+from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.measurements.derived import free_form
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
-from ftgate.models.tokenizer import TokenizerFacts, differences, read_words
+from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
-from ftgate.preflight.fit import Findings, fit
+from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
-from ftgate.preflight.prompt_lengths import PromptLengths, lengths
+from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
 from ftgate.preflight.view import size_of
 
 TOO_LONG = 0.01
-"""The share of a suite's prompts that may be too long before every measurement on it would be void."""
+"""The share of a suite's prompts that may be too long; with more, every measurement on it would be invalid."""
 
 
-def preflight(parts: JobDraft, machine: Machine) -> Preflight:
-    """All that can be said of a run before anything is loaded."""
-    look = _Look(parts, machine)
-    look.weights()
-    plan, memory = fit(look)
-    prompts = tuple(look.prompts())
-    look.notes += _unseen(parts)
-    found = [Problem(p.message, p.hint, p.exit_code) for p in parts.problems.found]
+def preflight(draft: JobDraft, machine: Machine) -> Preflight:
+    """Everything that can be checked about a run before any weights are loaded."""
+    checks = _ModelChecks(draft, machine)
+    checks.check_weights()
+    plan, memory = fit_engines(checks)
+    prompts = tuple(checks.check_prompts())
+    checks.notes += _unseen(draft)
+    problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
-        name=parts.name,
-        problems=tuple(found),
-        notes=tuple(look.notes),
-        models=look.facts,
+        name=draft.name,
+        problems=tuple(problems),
+        notes=tuple(checks.notes),
+        models=checks.facts,
         plan=plan,
         memory=memory,
-        disk=look.disk,
+        disk=checks.disk,
         prompts=prompts,
-        data=tuple(_data(parts)),
+        data=tuple(_data(draft)),
     )
 
 
-def require_preflight(parts: JobDraft, machine: Machine) -> Preflight:
+def require_preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """As :func:`preflight`. Raises every problem at once."""
-    found = preflight(parts, machine)
-    parts.problems.raise_any()
-    return found
+    result = preflight(draft, machine)
+    draft.problems.raise_any()
+    return result
 
 
-class _Look(Findings):
-    """What has been found, and how."""
+class _ModelChecks(CheckState):
+    """Checks the models of a run, their weights, tokenizers and prompts; results are collected in the state."""
 
-    def __init__(self, parts: JobDraft, machine: Machine) -> None:
-        super().__init__(parts, machine)
-        self.words: dict[str, TokenizerFacts] = {}
+    def __init__(self, draft: JobDraft, machine: Machine) -> None:
+        super().__init__(draft, machine)
+        self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
-        for role, model in (("base", parts.base), ("candidate", parts.candidate), ("judge", parts.judge)):
+        for role, model in (("base", draft.base), ("candidate", draft.candidate), ("judge", draft.judge)):
             if model is not None:
-                with parts.problems.noted():
-                    self._introduce(role, model)
+                with draft.problems.noted():
+                    self._add_model(role, model)
 
-    def _introduce(self, role: str, model: Model) -> None:
+    def _add_model(self, role: str, model: Model) -> None:
         if model.kind == "endpoint":
             self.facts[role] = ModelFacts(model.reference, model.kind)
             return
-        self.sizes[role] = size = read_dimensions(root_of(model).path, root_of(model).reference)
-        self.words[role] = words = read_words(model.path)
+        self.sizes[role] = size = read_dimensions(base_of(model).path, base_of(model).reference)
+        self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
         own = model.kind == "full"
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
             digest=model.digest,
-            architecture=str(root_of(model).facts.get("architecture", "")),
+            architecture=str(base_of(model).facts.get("architecture", "")),
             parameters=model.facts["parameters"],
             weight_bytes=model.facts["weight_bytes"],
             rank=model.lora_rank,
             quantisation=size.quantisation if own else "",
             context=size.context or None,
             vocabulary=model.facts.get("vocabulary") or size.vocabulary or None,
-            tokenizer_sha256=words.vocabulary,
-            template_sha256=words.template_digest,
+            tokenizer_sha256=tokenizer.vocabulary,
+            template_sha256=tokenizer.template_digest,
         )
-        aside = model.facts.get("left_aside")
-        if aside:
-            named = ", ".join(aside)
-            self.notes.append(f"{model.reference}: left aside, neither digested nor shown to an engine: {named}")
+        ignored = model.facts.get("left_aside")
+        if ignored:
+            names = ", ".join(ignored)
+            self.notes.append(f"{model.reference}: ignored files, not digested and not shown to an engine: {names}")
         if not model.digest:
-            self.notes.append(f"{model.reference}: its files are too large for a glance; a run reads and digests them")
+            self.notes.append(f"{model.reference}: files too large to hash in a preflight; a run reads and hashes them")
         if own and size.context and size.context < self.settings.max_model_len:
-            wanted = self.settings.max_model_len
+            limit = self.settings.max_model_len
             self.notes.append(
-                f"{model.reference} holds {size.context:,} tokens, so max_model_len {wanted:,} is cut to it"
+                f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
-    def weights(self) -> None:
-        """Compare candidate and base, look for numbers that are none, and plan how they run."""
-        base, candidate = self.parts.base, self.parts.candidate
+    def check_weights(self) -> None:
+        """Compare the tokenizers, search small weights for NaN and infinity, and check disk and memory for a merge."""
+        base, candidate = self.draft.base, self.draft.candidate
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
-        self._compare_words(candidate)
-        if candidate.facts["weight_bytes"] <= GLANCE and not candidate.headers_only:
-            with self.parts.problems.noted():
+        self._compare_tokenizers(candidate)
+        if candidate.facts["weight_bytes"] <= PREFLIGHT_TREE_BYTES and not candidate.headers_only:
+            with self.draft.problems.noted():
                 require_finite(candidate)
         else:
-            self.notes.append(f"{candidate.reference}: not searched for NaN and infinity; a run does that")
+            self.notes.append(f"{candidate.reference}: not checked for NaN and infinity; a run does that")
         if not candidate.merge:
             return
         quantisation = self.sizes["base"].quantisation
@@ -115,82 +115,85 @@ class _Look(Findings):
             self.refuse(
                 f"{candidate.reference}: must be merged ({candidate.merge[0]}), "
                 f"but the base is quantised ({quantisation})",
-                "name the base that is not quantised, or train an adapter that need not be merged",
+                "use the base that is not quantised, or train an adapter that needs no merging",
             )
-        cache = open_cache(self.parts.policy.artifacts).root
+        cache = open_cache(self.draft.policy.artifacts).root
         needed = int(1.02 * base.facts["weight_bytes"]) + candidate.facts["weight_bytes"]
         memory = 4 * base.facts["parameters"] + candidate.facts["weight_bytes"] + CPU_OVERHEAD  # in float32
         self.disk = Disk(str(cache), needed, free_disk(cache), memory)
         if self.disk.needed > self.disk.free:
             self.refuse(
-                f"the merged weights take {size_of(needed)}, and {cache} has {size_of(self.disk.free)} free",
+                f"the merged weights need {size_of(needed)}, and {cache} has {size_of(self.disk.free)} free",
                 "free some disk space, or set FTGATE_CACHE to a folder on a larger disk",
             )
         if memory > self.machine.memory:
             self.refuse(
-                f"merging takes about {size_of(self.disk.memory)} of memory, this machine has "
+                f"merging needs about {size_of(self.disk.memory)} of memory, and this machine has "
                 f"{size_of(self.machine.memory)}",
-                "merge on a larger machine and give the merged full weights as candidate",
+                "merge on a larger machine, and name the merged weights as candidate",
             )
 
-    def _compare_words(self, candidate: Model) -> None:
-        found = differences(self.words["base"], self.words["candidate"])
+    def _compare_tokenizers(self, candidate: Model) -> None:
+        tokenizer_differences = differences(self.tokenizers["base"], self.tokenizers["candidate"])
         own = candidate.kind == "full" or "vocabulary" in candidate.facts
-        used = "each model is asked with its own" if own else "an adapter is asked with the base's"
-        self.notes += [f"base and {candidate.reference} differ in {what}; {used}" for what in found]
-        one, two = self.facts["base"].vocabulary, self.facts["candidate"].vocabulary
-        if one != two:
-            self.notes.append(f"base and {candidate.reference} differ in the size of the vocabulary: {one} and {two}")
+        usage = "each model uses its own" if own else "an adapter uses the base's"
+        self.notes += [f"base and {candidate.reference} differ in {what}; {usage}" for what in tokenizer_differences]
+        base_size, candidate_size = self.facts["base"].vocabulary, self.facts["candidate"].vocabulary
+        if base_size != candidate_size:
+            self.notes.append(
+                f"base and {candidate.reference} differ in vocabulary size: {base_size} and {candidate_size}"
+            )
 
-    def prompts(self) -> Iterator[Prompts]:
-        """The longest prompt of each suite, for every model that reads text in its own way."""
-        readers = {"base": self.parts.base, "candidate": self.parts.candidate}
+    def check_prompts(self) -> Iterator[Prompts]:
+        """The longest prompt of each suite, for every model with a tokenizer of its own."""
+        models = {"base": self.draft.base, "candidate": self.draft.candidate}
         seen: list[TokenizerFacts] = []
-        for role, model in readers.items():
-            if model is None or role not in self.words or model.kind == "adapter" or self.words[role] in seen:
+        for role, model in models.items():
+            if model is None or role not in self.tokenizers or model.kind == "adapter" or self.tokenizers[role] in seen:
                 continue
-            seen.append(self.words[role])
+            seen.append(self.tokenizers[role])
             try:
-                counter = PromptLengths(model.path / "tokenizer.json", self.words[role])
+                counter = PromptLengths(model.path / "tokenizer.json", self.tokenizers[role])
             except ValueError as error:
                 self.notes.append(f"{model.reference}: prompts are not counted: {error}")
                 continue
-            rows = self.sizes[role].vocabulary
-            if 0 < rows < counter.rows:
+            embeddings = self.sizes[role].vocabulary
+            if 0 < embeddings < counter.rows:
                 self.refuse(
-                    f"{model.reference}: the tokenizer has {counter.rows} tokens, the model {rows} embeddings",
+                    f"{model.reference}: the tokenizer has {counter.rows} tokens, the model {embeddings} embeddings",
                     "tokenizer and weights belong to different models: save both again",
                 )
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
-            for found in lengths(counter, role, self.parts.measurements, self.parts.suites, limit):
-                yield found
-                if found.too_long:
-                    self._too_long(found)
+            for prompts in prompt_lengths(counter, role, self.draft.measurements, self.draft.suites, limit):
+                yield prompts
+                if prompts.too_long:
+                    self._report_too_long(prompts)
 
-    def _too_long(self, found: Prompts) -> None:
+    def _report_too_long(self, prompts: Prompts) -> None:
         message = (
-            f"measurements.{found.suite}: {found.too_long:,} of {found.items:,} prompts are too long for a context of "
-            f"{found.limit:,} tokens; the longest, {found.item}, takes about {found.longest:,} with its answer"
+            f"measurements.{prompts.suite}: {prompts.too_long:,} of {prompts.items:,} prompts are too long for a "
+            f"context of {prompts.limit:,} tokens; the longest, {prompts.item}, needs about {prompts.longest:,} with "
+            "its answer"
         )
-        if found.too_long > TOO_LONG * found.items:
-            self.refuse(message, "raise engine.max_model_len, lower max_tokens, or take these rows out")
+        if prompts.too_long > TOO_LONG * prompts.items:
+            self.refuse(message, "raise engine.max_model_len, lower max_tokens, or remove these rows")
         else:
             self.notes.append(message)
 
 
-def _unseen(parts: JobDraft) -> Iterator[str]:
-    """What will not be measured, because no suite asks for the answers that it would be seen in."""
-    if len(parts.suites) < len(parts.measurements):
+def _unseen(draft: JobDraft) -> Iterator[str]:
+    """What will not be measured, because no suite asks for the answers that would show it."""
+    if len(draft.suites) < len(draft.measurements):
         return
-    readable = {m.name: sum(free_form(m, item) for item in parts.suites[m.name].items) for m in parts.measurements}
-    for derived in parts.derived:
-        if reason := derived.unseen(readable, parts.policy.evidence.alpha):
+    readable = {m.name: sum(free_form(m, item) for item in draft.suites[m.name].items) for m in draft.measurements}
+    for derived in draft.derived:
+        if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"
             yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
 
 
-def _data(parts: JobDraft) -> Iterator[Data]:
-    for name, suite in parts.suites.items():
+def _data(draft: JobDraft) -> Iterator[Data]:
+    for name, suite in draft.suites.items():
         yield Data(name, suite.source, len(suite.items), suite.sha256)
-    if parts.training is not None:
-        yield Data("training data", parts.training.source, parts.training.rows, parts.training.sha256)
+    if draft.training is not None:
+        yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

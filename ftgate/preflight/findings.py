@@ -1,4 +1,4 @@
-"""What ``ftgate check`` found: whether a run would start, how it would go, and what it would need."""
+"""The result of ``ftgate check``: problems, notes, how the models would be run, and what that needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that a run would fail of, and what to do about it."""
+    """Something that would make a run fail, and what to do about it."""
 
     message: str
     hint: str
@@ -17,7 +17,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """One model. ``digest`` is empty where its large files were left unread; of an endpoint little is known."""
+    """One model. ``digest`` is empty if its files are too large to read here; an endpoint only has a reference."""
 
     reference: str
     kind: str
@@ -35,7 +35,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """How the models would be run: ``one_engine``, ``merge``, ``together`` or ``in_turn``, in words, and why."""
+    """How the models would be run: ``kind`` is one_engine, merge, together or in_turn; ``words`` describe it."""
 
     kind: str
     words: str
@@ -44,11 +44,11 @@ class EnginePlan:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the run needs at a time, in bytes, about.
+    """Estimated peak memory of the run, in bytes.
 
-    ``cache`` holds one conversation of the full length, the least that an engine starts with, ``full_cache`` as many as
-    the engine takes at once. ``available`` is None where no device was found; ``tensor_parallel_size`` is the least
-    that fits, by gigabytes of a GPU, None where none does.
+    ``cache`` holds one conversation of the full length, the least that an engine needs to start; ``full_cache`` as many
+    as the engine runs at once. ``available`` is None if no device was found. ``tensor_parallel_size`` is the smallest
+    that fits, by gigabytes per GPU, None if none fits.
     """
 
     device: str
@@ -62,13 +62,13 @@ class Memory:
 
     @property
     def needed(self) -> int:
-        """Bytes with which an engine starts."""
+        """Bytes that the engines need to start."""
         return self.weights + self.adapter + self.cache + self.workspace
 
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """The longest prompt of a suite with its answer, in tokens, about, and how many items do not fit ``limit``."""
+    """The longest prompt of a suite including its answer, in estimated tokens, and how many items exceed ``limit``."""
 
     suite: str
     reader: str
@@ -81,7 +81,7 @@ class Prompts:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """Bytes that a merge writes, and where; bytes of memory that it takes meanwhile."""
+    """What a merge needs: bytes on disk in ``folder``, and bytes of memory meanwhile."""
 
     folder: str
     needed: int
@@ -101,7 +101,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """All that is known before anything is loaded."""
+    """Everything that is known before any weights are loaded."""
 
     name: str
     problems: tuple[Problem, ...]
@@ -115,5 +115,5 @@ class Preflight:
 
     @property
     def exit_code(self) -> int:
-        """0, or the code of the problems: 2 if any of them is a matter of configuration."""
+        """0 without problems, else the smallest code of a problem: 2 if any is a configuration error."""
         return min((problem.exit_code for problem in self.problems), default=0)

@@ -1,4 +1,4 @@
-"""Whether the models of a run fit what the machine has, and how they are run there."""
+"""Plans how a run's models are run on this machine, and whether they fit into its memory."""
 
 from __future__ import annotations
 
@@ -17,83 +17,86 @@ from ftgate.preflight.memory import (
     GPU_OVERHEAD,
     USUAL_GPUS,
     EngineMemory,
-    least_split,
-    load_of,
+    engine_memory,
     number_bytes,
+    smallest_split,
 )
 from ftgate.preflight.view import size_of
 
 
-class Findings:
-    """What is known of a run so far: its models by role, and what there is to say."""
+class CheckState:
+    """The state of a check: facts and dimensions of the models by role, and the notes so far."""
 
-    def __init__(self, parts: JobDraft, machine: Machine) -> None:
-        self.parts, self.machine = parts, machine
-        self.settings = parts.policy.engine
+    def __init__(self, draft: JobDraft, machine: Machine) -> None:
+        self.draft, self.machine = draft, machine
+        self.settings = draft.policy.engine
         self.cpu = not machine.gpus and (self.settings.kind == "transformers" or on_cpu())
         self.notes: list[str] = []
         self.facts: dict[str, ModelFacts] = {}
         self.sizes: dict[str, Dimensions] = {}
 
     def refuse(self, message: str, hint: str) -> None:
-        """Note a problem."""
-        self.parts.problems.found.append(ConfigurationError(message, hint=hint))
+        """Add a problem."""
+        self.draft.problems.found.append(ConfigurationError(message, hint=hint))
 
 
-def fit(findings: Findings) -> tuple[EnginePlan | None, Memory | None]:
-    """The plan and what it takes; nothing where a model could not be read. What does not fit is noted."""
-    base, candidate = findings.parts.base, findings.parts.candidate
-    if base is None or candidate is None or not {"base", "candidate"} <= findings.sizes.keys():
+def fit_engines(state: CheckState) -> tuple[EnginePlan | None, Memory | None]:
+    """The plan and its memory; None if base or candidate could not be read. What does not fit becomes a problem."""
+    base, candidate = state.draft.base, state.draft.candidate
+    if base is None or candidate is None or not {"base", "candidate"} <= state.sizes.keys():
         return None, None
-    return _Fitting(findings).fit(base, candidate)
+    return _EngineFit(state).fit(base, candidate)
 
 
-class _Fitting:
-    def __init__(self, findings: Findings) -> None:
-        self.findings = findings
-        self.machine, self.cpu, self.settings = findings.machine, findings.cpu, findings.settings
+class _EngineFit:
+    def __init__(self, state: CheckState) -> None:
+        self.state = state
+        self.machine, self.cpu, self.settings = state.machine, state.cpu, state.settings
 
     def fit(self, base: Model, candidate: Model) -> tuple[EnginePlan, Memory]:
-        """How the models run on what this machine has, and whether they fit."""
-        beside = [candidate] if candidate.kind == "adapter" and not candidate.merge else []
-        loads = [self._load("base", base, beside)]
-        if not beside:
+        """The plan and its memory for this machine."""
+        adapters = [candidate] if candidate.kind == "adapter" and not candidate.merge else []
+        engines = [self._engine_memory("base", base, adapters)]
+        if not adapters:
             full = base if candidate.merge else candidate
-            loads.append(self._load("base" if candidate.merge else "candidate", full, []))
-        judge = self.findings.parts.judge
-        judges = [self._load("judge", judge, [])] if judge is not None and "judge" in self.findings.sizes else []
+            engines.append(self._engine_memory("base" if candidate.merge else "candidate", full, []))
+        judge = self.state.draft.judge
+        judge_engines = (
+            [self._engine_memory("judge", judge, [])] if judge is not None and "judge" in self.state.sizes else []
+        )
         capacity = self._capacity()
-        together = self.cpu or (capacity is not None and fit_together([load.weights for load in loads], capacity))
-        at_once = [*loads, *judges] if self.cpu else loads if together else [max(loads, key=lambda load: load.whole)]
-        for role, load in (("base", loads[0]), *(("judge", load) for load in judges)):
+        together = self.cpu or (capacity is not None and fit_together([engine.weights for engine in engines], capacity))
+        largest = max(engines, key=lambda engine: engine.total)
+        at_once = [*engines, *judge_engines] if self.cpu else engines if together else [largest]
+        for role, engine in (("base", engines[0]), *(("judge", engine) for engine in judge_engines)):
             if not self.cpu:
-                self._require_split(role, load)
-        return _plan(candidate, together=together), self._measure(at_once, capacity)
+                self._require_split(role, engine)
+        return _plan(candidate, together=together), self._total_memory(at_once, capacity)
 
     def _settings(self, role: str) -> EngineSettings:
-        judge = self.findings.parts.policy.judge
+        judge = self.state.draft.policy.judge
         return judge.engine if role == "judge" and judge and judge.engine else self.settings
 
-    def _load(self, role: str, model: Model, adapters: Sequence[Model]) -> EngineMemory:
-        settings, size = self._settings(role), self.findings.sizes[role]
-        load = load_of(model, adapters, size, settings, cpu=self.cpu)
-        if self.cpu and settings.kind == "vllm" and load.cache > CPU_KV_BYTES:
+    def _engine_memory(self, role: str, model: Model, adapters: Sequence[Model]) -> EngineMemory:
+        settings, size = self._settings(role), self.state.sizes[role]
+        engine = engine_memory(model, adapters, size, settings, cpu=self.cpu)
+        if self.cpu and settings.kind == "vllm" and engine.cache > CPU_KV_BYTES:
             each = size.cache_bytes(1, number_bytes(settings, cpu=True))
             message = (
                 f"{model.reference}: on a CPU the engine's cache holds {CPU_KV_BYTES // each:,} tokens, "
-                f"fewer than engine.max_model_len {settings.max_model_len:,}"
+                f"less than engine.max_model_len {settings.max_model_len:,}"
             )
             hint = f"set engine.max_model_len to at most {CPU_KV_BYTES // each // 128 * 128:,}"
             if size.windowed:
-                self.findings.notes.append(
-                    f"{message}, if no layer forgets what is far back; if it does not start, {hint}"
+                self.state.notes.append(
+                    f"{message}, unless sliding-window layers need less; if it does not start, {hint}"
                 )
             else:
-                self.findings.refuse(message, hint)
-        return load
+                self.state.refuse(message, hint)
+        return engine
 
     def _capacity(self) -> int | None:
-        """Bytes that the engines may take in all, or None without a device to run on."""
+        """Total bytes that the engines may use, or None without a device to run on."""
         if self.cpu:
             return self.machine.memory
         if not self.machine.gpus:
@@ -101,52 +104,56 @@ class _Fitting:
         devices = self.machine.gpus[: self.settings.tensor_parallel_size]
         return int(min(gpu.memory for gpu in devices) * len(devices) * self.settings.gpu_memory_utilization)
 
-    def _measure(self, loads: Sequence[EngineMemory], capacity: int | None) -> Memory:
-        """What ``loads`` take at a time. Refused is only what is sure: weights that do not fit."""
-        engines, gpus = len(loads), self.machine.gpus
+    def _total_memory(self, engines: Sequence[EngineMemory], capacity: int | None) -> Memory:
+        """The memory of ``engines`` together. Only weights that do not fit are a problem; the rest is an estimate."""
+        count, gpus = len(engines), self.machine.gpus
         split = 1 if self.cpu else self.settings.tensor_parallel_size
-        cache = CPU_KV_BYTES * engines if self.cpu and self.settings.kind == "vllm" else sum(x.cache for x in loads)
-        overhead = CPU_OVERHEAD * engines if self.cpu else GPU_OVERHEAD * split
+        cache = CPU_KV_BYTES * count if self.cpu and self.settings.kind == "vllm" else sum(x.cache for x in engines)
+        overhead = CPU_OVERHEAD * count if self.cpu else GPU_OVERHEAD * split
         memory = Memory(
             device=_device(self.machine, cpu=self.cpu, split=split),
-            weights=sum(load.weights for load in loads),
-            adapter=sum(load.adapter for load in loads),
+            weights=sum(engine.weights for engine in engines),
+            adapter=sum(engine.adapter for engine in engines),
             cache=cache,
-            full_cache=sum(load.full_cache for load in loads),
-            workspace=sum(load.workspace for load in loads) * split + overhead,
+            full_cache=sum(engine.full_cache for engine in engines),
+            workspace=sum(engine.workspace for engine in engines) * split + overhead,
             available=capacity,
             tensor_parallel_size={
-                str(size): self._least(loads, size * 10**9) for size in USUAL_GPUS if not self.cpu and not gpus
+                str(size): self._smallest_split(engines, size * 10**9)
+                for size in USUAL_GPUS
+                if not self.cpu and not gpus
             },
         )
         if capacity is None or memory.needed <= capacity:
             return memory
-        least = None if self.cpu else self._least(loads, min(gpu.memory for gpu in gpus))
-        fix = "take a smaller model or a larger machine" if self.cpu else "take larger GPUs, or a quantised base"
-        hint = f"engine.tensor_parallel_size {least} would fit" if least else f"{fix}, or lower engine.max_model_len"
+        smallest = None if self.cpu else self._smallest_split(engines, min(gpu.memory for gpu in gpus))
+        fix = "use a smaller model or a larger machine" if self.cpu else "use larger GPUs, or a quantised base"
+        hint = (
+            f"engine.tensor_parallel_size {smallest} would fit" if smallest else f"{fix}, or lower engine.max_model_len"
+        )
         message = (
             f"the run needs about {size_of(memory.needed)} of memory ({size_of(memory.weights)} of weights), "
-            f"and may take {size_of(capacity)} of {memory.device}"
+            f"and may use {size_of(capacity)} of {memory.device}"
         )
         if memory.weights > capacity:
-            self.findings.refuse(message, hint)
-        else:  # the rest is an estimate, and not good enough to refuse a run for
-            self.findings.notes.append(f"{message}; {hint}")
+            self.state.refuse(message, hint)
+        else:  # an estimate, not certain enough to refuse a run
+            self.state.notes.append(f"{message}; {hint}")
         return memory
 
-    def _least(self, loads: Sequence[EngineMemory], memory: int) -> int | None:
-        return least_split(loads, memory * self.settings.gpu_memory_utilization)
+    def _smallest_split(self, engines: Sequence[EngineMemory], memory: int) -> int | None:
+        return smallest_split(engines, memory * self.settings.gpu_memory_utilization)
 
-    def _require_split(self, role: str, load: EngineMemory) -> None:
+    def _require_split(self, role: str, engine: EngineMemory) -> None:
         split, gpus = self._settings(role).tensor_parallel_size, len(self.machine.gpus)
         if 0 < gpus < split:
-            self.findings.refuse(
+            self.state.refuse(
                 f"engine.tensor_parallel_size is {split}, and this machine has {gpus} GPUs", "lower it, or add GPUs"
             )
-        if load.heads % split:
-            self.findings.refuse(
-                f"{self.findings.facts[role].reference}: engine.tensor_parallel_size {split} "
-                f"does not divide its {load.heads} attention heads",
+        if engine.heads % split:
+            self.state.refuse(
+                f"{self.state.facts[role].reference}: engine.tensor_parallel_size {split} "
+                f"does not divide its {engine.heads} attention heads",
                 "choose a number that does",
             )
 

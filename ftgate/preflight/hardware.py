@@ -1,4 +1,4 @@
-"""What this machine has for a run: graphics processors as their driver reports them, memory, free disk."""
+"""Detects this machine's hardware: GPUs as their driver reports them, memory and free disk space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CGROUPS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memor
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One graphics processor; ``memory`` in bytes."""
+    """One GPU; ``memory`` in bytes."""
 
     name: str
     memory: int
@@ -23,22 +23,22 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is: ``gpus`` that this process may use, and ``memory`` in bytes that it may take."""
+    """The ``gpus`` that this process may use, and its ``memory`` limit in bytes."""
 
     gpus: tuple[Gpu, ...]
     memory: int
 
 
 def detect() -> Machine:
-    """What this machine has. Starts no library of any GPU: the driver's own tool is asked, if it is there."""
+    """The hardware of this machine. GPUs come from nvidia-smi, if it is installed; no GPU library is loaded."""
     return Machine(_gpus(), _memory())
 
 
 def free_disk(folder: Path) -> int:
-    """Free bytes where ``folder`` lies or will lie."""
+    """Free bytes on the disk of ``folder``, which need not exist yet."""
     folder = folder.absolute()
-    there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def _gpus() -> tuple[Gpu, ...]:
@@ -49,21 +49,21 @@ def _gpus() -> tuple[Gpu, ...]:
         done = subprocess.run([tool, *_QUERY], capture_output=True, text=True, timeout=20, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return ()
-    found: dict[str, Gpu] = {}
-    ids: dict[str, str] = {}
+    gpus: dict[str, Gpu] = {}
+    index_of: dict[str, str] = {}
     for line in done.stdout.splitlines():
-        with suppress(ValueError):  # a line of another form: "[N/A]" on devices that share the system's memory
+        with suppress(ValueError):  # another format: "[N/A]" on devices that share the system's memory
             index, uuid, name, megabytes = (part.strip() for part in line.split(","))
-            found[index], ids[uuid] = Gpu(name, int(megabytes) << 20), index
+            gpus[index], index_of[uuid] = Gpu(name, int(megabytes) << 20), index
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return tuple(found.values())
-    wanted = (ids.get(part.strip(), part.strip()) for part in visible.split(","))
-    return tuple(found[index] for index in wanted if index in found)
+        return tuple(gpus.values())
+    visible_indices = (index_of.get(part.strip(), part.strip()) for part in visible.split(","))
+    return tuple(gpus[index] for index in visible_indices if index in gpus)
 
 
 def _memory() -> int:
-    """Bytes of memory that this process may take: the machine's, or less where a control group says so."""
+    """Bytes of memory that this process may use: the machine's, or the limit of its control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for path in _CGROUPS:
         with suppress(OSError, ValueError):  # "max" is no number

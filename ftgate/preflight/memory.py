@@ -1,4 +1,4 @@
-"""How much memory a model takes, by its dimensions and the engine's settings: estimated before a GPU is taken."""
+"""Estimates the memory that a model needs from its dimensions and the engine's settings; no GPU needed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ftgate.engines.vllm.startup import CPU_MAX_NUM_BATCHED_TOKENS, CPU_MAX_NUM_
 from ftgate.models.dimensions import BYTES, Dimensions
 
 GPU_MAX_NUM_SEQS, GPU_MAX_NUM_BATCHED_TOKENS = 256, 8192
-"""What vLLM takes on most GPUs where the policy leaves it open."""
+"""vLLM's defaults on most GPUs, for settings that the policy leaves out."""
 GPU_OVERHEAD, CPU_OVERHEAD = 3 << 29, 1 << 29
-"""The runtime itself and captured graphs; about."""
+"""Approximate bytes for the runtime and CUDA graphs."""
 USUAL_GPUS = (24, 48, 80)
-"""Gigabytes of common GPUs, for a machine that has none."""
+"""Gigabytes of common GPUs, for a machine without one."""
 _SPLITS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineMemory:
-    """What one engine takes, in bytes. ``cache`` is that of one conversation of the full length."""
+    """The memory of one engine, in bytes. ``cache`` is for one conversation of the full length."""
 
     weights: int
     adapter: int
@@ -31,24 +31,24 @@ class EngineMemory:
     heads: int
 
     @property
-    def whole(self) -> int:
-        """All of it, with the cache of one conversation."""
+    def total(self) -> int:
+        """The sum, with the cache of one conversation."""
         return self.weights + self.adapter + self.cache + self.workspace
 
-    def on_each_of(self, devices: int, overhead: int) -> int:
-        """Bytes on each device when tensors are split over that many. Conversations are not."""
+    def per_device(self, devices: int, overhead: int) -> int:
+        """Bytes on each device if tensors are split across ``devices``; the workspace is not split."""
         return (self.weights + self.adapter + self.cache) // devices + self.workspace + overhead
 
 
 def number_bytes(settings: EngineSettings, *, cpu: bool) -> int:
-    """Bytes of one number as the engine computes. ``auto`` is float32 on a CPU, and 16 bits on a GPU in any case."""
+    """Bytes per number in the engine's data type. ``auto`` is float32 on a CPU and 16 bits on a GPU."""
     return BYTES.get(settings.dtype, 4 if cpu else 2)
 
 
-def load_of(
+def engine_memory(
     base: Model, adapters: Sequence[Model], size: Dimensions, settings: EngineSettings, *, cpu: bool
 ) -> EngineMemory:
-    """What an engine with ``base`` and ``adapters`` takes."""
+    """The memory of an engine with ``base`` and ``adapters``."""
     number = number_bytes(settings, cpu=cpu)
     context = min(settings.max_model_len, size.context or settings.max_model_len)
     sequences = settings.max_num_seqs or (CPU_MAX_NUM_SEQS if cpu else GPU_MAX_NUM_SEQS)
@@ -56,8 +56,8 @@ def load_of(
     cache = size.cache_bytes(context, number)
     logits = sequences * size.vocabulary * 4 * 2
     return EngineMemory(
-        weights=weights_of(base, size, number),
-        # Every slot is as wide as the engine's smallest rank that holds them all.
+        weights=weight_memory(base, size, number),
+        # Every adapter slot has the engine's smallest supported rank that is large enough.
         adapter=sum(a.facts["parameters"] * number * allowed_rank(a.lora_rank) // a.lora_rank for a in adapters),
         cache=cache,
         full_cache=cache * sequences,
@@ -66,16 +66,16 @@ def load_of(
     )
 
 
-def weights_of(model: Model, size: Dimensions, number: int) -> int:
-    """Bytes of the full weights: as they are stored when quantised, else in the engine's own numbers."""
+def weight_memory(model: Model, size: Dimensions, number: int) -> int:
+    """Bytes of the full weights: as stored if quantised, else in the engine's data type."""
     stored: int = model.facts["weight_bytes"]
     return stored if size.quantisation else model.facts["parameters"] * number
 
 
-def least_split(loads: Sequence[EngineMemory], capacity: float) -> int | None:
-    """The fewest devices of ``capacity`` bytes each over which every one of ``loads`` can be split, if any."""
+def smallest_split(engines: Sequence[EngineMemory], capacity: float) -> int | None:
+    """The fewest devices of ``capacity`` bytes each that all ``engines`` can be split across; None if none fits."""
     for devices in _SPLITS:
-        whole = all(load.heads % devices == 0 for load in loads)
-        if whole and all(load.on_each_of(devices, GPU_OVERHEAD) <= capacity for load in loads):
+        divisible = all(engine.heads % devices == 0 for engine in engines)
+        if divisible and all(engine.per_device(devices, GPU_OVERHEAD) <= capacity for engine in engines):
             return devices
     return None

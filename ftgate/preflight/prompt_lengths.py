@@ -1,4 +1,4 @@
-"""How long the prompts of a run are, in tokens, without any inference library: counted before a GPU is taken."""
+"""Counts the tokens of a run's prompts without any inference library; no GPU needed."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.findings import Prompts
 
 GUESSED_OVERHEAD = (16, 8)
-"""Tokens for a conversation and for each of its turns where the chat template cannot be tried."""
+"""Tokens per conversation and per turn, if the chat template cannot be rendered."""
 _BATCH = 64
 _SENTINEL = "x"
 
 
 class PromptLengths:
-    """Counts the tokens of conversations as one model reads them: each turn's own, and about what the template adds.
+    """Counts the tokens of conversations for one model: those of each turn, plus an estimate of what the template adds.
 
-    What it adds is learned by rendering two short conversations. ``rows`` is one more than the largest token id.
+    The estimate comes from rendering two short conversations. ``rows`` is one more than the largest token id.
     """
 
-    def __init__(self, tokenizer: Path, words: TokenizerFacts) -> None:
-        """Raises ValueError when the tokenizer cannot be read."""
+    def __init__(self, tokenizer: Path, tokenizer_facts: TokenizerFacts) -> None:
+        """Raises ValueError if the tokenizer cannot be read."""
         from tokenizers import Tokenizer
 
         try:
@@ -35,26 +35,26 @@ class PromptLengths:
         except Exception as error:  # the library raises bare exceptions
             raise ValueError(str(error)) from None
         self.rows = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
-        self.base, self.turn = self._overhead(words)
+        self.base, self.turn = self._overhead(tokenizer_facts)
 
     def longest(self, questions: Iterable[Question]) -> tuple[int, Question | None]:
-        """The most tokens that any of ``questions`` takes, its answer included, and which one that is.
+        """The most tokens that any of ``questions`` needs, including its answer, and that question.
 
-        No text has more tokens than bytes, so those that are too short to be the longest are not looked at.
+        A text never has more tokens than bytes, so questions that are too short to be the longest are skipped.
         """
-        most, which = 0, None
+        longest, longest_question = 0, None
         ordered = sorted(questions, key=self._bound, reverse=True)
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
-            if self._bound(batch[0]) <= most:
+            if self._bound(batch[0]) <= longest:
                 break
             for question, tokens in zip(batch, self.count(batch), strict=True):
-                if tokens > most:
-                    most, which = tokens, question
-        return most, which
+                if tokens > longest:
+                    longest, longest_question = tokens, question
+        return longest, longest_question
 
     def count(self, questions: Sequence[Question]) -> list[int]:
-        """About how many tokens each of ``questions`` takes, its answer included."""
+        """The estimated number of tokens of each of ``questions``, including its answer."""
         texts = [message.content.encode("utf-8", "replace").decode() for q in questions for message in q.messages]
         lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
         return [self._fixed(q) + sum(next(lengths) for _ in q.messages) for q in questions]
@@ -65,12 +65,12 @@ class PromptLengths:
     def _bound(self, question: Question) -> int:
         return self._fixed(question) + sum(len(m.content.encode("utf-8", "replace")) for m in question.messages)
 
-    def _overhead(self, words: TokenizerFacts) -> tuple[int, int]:
-        render = renderer(words)
-        said = [Message("user", _SENTINEL), Message("assistant", _SENTINEL), Message("user", _SENTINEL)]
+    def _overhead(self, tokenizer_facts: TokenizerFacts) -> tuple[int, int]:
+        render = renderer(tokenizer_facts)
+        conversation = [Message("user", _SENTINEL), Message("assistant", _SENTINEL), Message("user", _SENTINEL)]
         try:
-            one, three = (self._length(render(turns)) for turns in (said[:1], said))
-        except Exception:  # a stranger's template: the engine says what is wrong with it
+            one, three = (self._length(render(turns)) for turns in (conversation[:1], conversation))
+        except Exception:  # an untrusted template: the engine will report what is wrong with it
             return GUESSED_OVERHEAD
         own = self._length(_SENTINEL)
         turn = max(0, -(-(three - one) // 2) - own)
@@ -80,40 +80,51 @@ class PromptLengths:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-def lengths(
-    counter: PromptLengths, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
+def prompt_lengths(
+    tokenizer: PromptLengths, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
 ) -> Iterator[Prompts]:
-    """The longest prompt of each measurement that has a suite, and how many are beyond ``limit`` tokens."""
+    """The longest prompt of each measurement that has a suite, and how many items exceed ``limit`` tokens."""
     for m in measurements:
         if m.name not in suites:
             continue
         items = suites[m.name].items
         questions = [question for item in items for question in m.plan(item)]
-        longest, which = counter.longest(questions)
-        counts = counter.count(questions) if longest > limit else []
-        over = {q.item_id for q, tokens in zip(questions, counts, strict=False) if tokens > limit}
-        yield Prompts(m.name, reader, longest, which.item_id if which else "", limit, len(over), len(items))
+        longest, longest_question = tokenizer.longest(questions)
+        counts = tokenizer.count(questions) if longest > limit else []
+        too_long = {q.item_id for q, tokens in zip(questions, counts, strict=False) if tokens > limit}
+        yield Prompts(
+            m.name,
+            reader,
+            longest,
+            longest_question.item_id if longest_question else "",
+            limit,
+            len(too_long),
+            len(items),
+        )
 
 
-def renderer(words: TokenizerFacts) -> Callable[[Sequence[Message]], str]:
-    """A function that renders a conversation with the chat template, in a sandbox and within a time limit."""
+def renderer(tokenizer_facts: TokenizerFacts) -> Callable[[Sequence[Message]], str]:
+    """A function that renders a conversation with the chat template, in a sandbox and with a time limit."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-    environment.globals |= {"strftime_now": lambda form: datetime.now().strftime(form), "raise_exception": _refuse}
+    environment.globals |= {
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "raise_exception": _raise,
+    }
 
     def render(messages: Sequence[Message]) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]
         with time_limit(TEMPLATE_SECONDS):
-            return environment.from_string(words.template).render(
-                **words.special, messages=turns, add_generation_prompt=True, enable_thinking=False
+            return environment.from_string(tokenizer_facts.template).render(
+                **tokenizer_facts.special, messages=turns, add_generation_prompt=True, enable_thinking=False
             )
 
     return render
 
 
-def _refuse(reason: str) -> None:
+def _raise(reason: str) -> None:
     raise ValueError(reason)

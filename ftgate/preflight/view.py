@@ -1,4 +1,4 @@
-"""What ``ftgate check`` prints."""
+"""Prints the result of ``ftgate check`` as tables or JSON."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ SCHEMA_VERSION = "1.0"
 _STYLE: dict[str, Any] = {"title_justify": "left", "box": None, "pad_edge": False, "header_style": "dim"}
 
 
-def preflight_json(found: Preflight) -> str:
-    """The whole of it; keys are stable, more may be added."""
-    memory = {**asdict(found.memory), "needed": found.memory.needed} if found.memory else None
-    document = {"schema_version": SCHEMA_VERSION, "ok": not found.problems, **asdict(found), "memory": memory}
+def preflight_json(result: Preflight) -> str:
+    """The whole result as JSON. Keys are stable; more may be added."""
+    memory = {**asdict(result.memory), "needed": result.memory.needed} if result.memory else None
+    document = {"schema_version": SCHEMA_VERSION, "ok": not result.problems, **asdict(result), "memory": memory}
     return json.dumps(plain(document), indent=2, ensure_ascii=True)
 
 
-def print_preflight(found: Preflight, console: Console) -> None:
-    """Tables of models, data and needs, the plan and the notes. The problems are left to whoever raises them."""
-    tables = [_models(found.models)] if found.models else []
-    tables += [_data(found)] if found.data else []
-    tables += [_needs(found.memory, found.disk)] if found.memory else []
+def print_preflight(result: Preflight, console: Console) -> None:
+    """Print tables of models, data and needs, the plan and the notes. Problems are printed by whoever raises them."""
+    tables = [_models(result.models)] if result.models else []
+    tables += [_data(result)] if result.data else []
+    tables += [_needs(result.memory, result.disk)] if result.memory else []
     for table in tables:
         console.print(table)
         console.print()
-    if found.plan:
-        _say(console, "plan", [found.plan.words, *(f"because {reason}" for reason in found.plan.reasons)])
-    _say(console, "note", found.notes)
-    problems = len(found.problems)
+    if result.plan:
+        _say(console, "plan", [result.plan.words, *(f"because {reason}" for reason in result.plan.reasons)])
+    _say(console, "note", result.notes)
+    problems = len(result.problems)
     end = "ready to run" if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
-    console.print(f"{terminal(found.name, 100)}: {end}", highlight=False)
+    console.print(f"{terminal(result.name, 100)}: {end}", highlight=False)
 
 
 def _models(models: Mapping[str, ModelFacts]) -> Table:
@@ -49,18 +49,18 @@ def _models(models: Mapping[str, ModelFacts]) -> Table:
     for role, m in models.items():
         kind = {"adapter": f"adapter, rank {m.rank}", "full": "full weights"}.get(m.kind, m.kind)
         kind += f", {terminal(m.quantisation, 20)}" if m.quantisation else ""
-        known = m.kind != "endpoint"
-        size = (numbers.count(m.parameters), size_of(m.weight_bytes)) if known else ("", "")
+        has_weights = m.kind != "endpoint"
+        size = (numbers.count(m.parameters), size_of(m.weight_bytes)) if has_weights else ("", "")
         context = numbers.count(m.context) if m.context else ""
-        digest = m.digest[:19] or ("not read whole" if known else "unknown")
+        digest = m.digest[:19] or ("not computed" if has_weights else "unknown")
         table.add_row(role, terminal(m.reference, 60), kind, *size, context, digest)
     return table
 
 
-def _data(found: Preflight) -> Table:
+def _data(result: Preflight) -> Table:
     table = Table("data", "file", "rows", "longest prompt in tokens", "sha256", title="data", **_STYLE)
-    lengths = {p.suite: p for p in reversed(found.prompts)}
-    for d in found.data:
+    lengths = {p.suite: p for p in reversed(result.prompts)}
+    for d in result.data:
         length = lengths.get(d.name)
         longest = f"about {numbers.count(length.longest)} of {numbers.count(length.limit)}" if length else ""
         table.add_row(d.name, terminal(d.source, 60), numbers.count(d.rows), longest, d.sha256[:12])
@@ -69,8 +69,8 @@ def _data(found: Preflight) -> Table:
 
 def _needs(memory: Memory, disk: Disk | None) -> Table:
     table = Table("need", "about", title="memory and disk", **_STYLE)
-    rows = [("weights", memory.weights), ("adapter", memory.adapter), ("cache of one full prompt", memory.cache)]
-    for name, size in (*rows, ("working space", memory.workspace), ("in all", memory.needed)):
+    rows = [("weights", memory.weights), ("adapter", memory.adapter), ("KV cache of one full prompt", memory.cache)]
+    for name, size in (*rows, ("workspace", memory.workspace), ("total", memory.needed)):
         if size:
             table.add_row(name, size_of(size))
     has = size_of(memory.available) if memory.available is not None else "none found"
@@ -85,7 +85,7 @@ def _needs(memory: Memory, disk: Disk | None) -> Table:
 
 
 def size_of(size: int) -> str:
-    """Bytes as people say them."""
+    """Bytes in the largest decimal unit that leaves at least one, such as ``1.5 GB``."""
     unit = next((u for u in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")) if size >= u[0]), (10**3, "kB"))
     return f"{numbers.decimal(size / unit[0], 1)} {unit[1]}"
 
@@ -96,6 +96,6 @@ def _say(console: Console, what: str, sentences: Iterable[str]) -> None:
     grid.add_column(overflow="fold")
     for number, sentence in enumerate(sentences):
         head = f"{what}:" if what == "note" or not number else ""
-        words = plain_line(sentence, 800)
-        grid.add_row(head, Text(numbers.ascii_only(words) if console.options.ascii_only else words))
+        text = plain_line(sentence, 800)
+        grid.add_row(head, Text(numbers.ascii_only(text) if console.options.ascii_only else text))
     console.print(grid)

@@ -1,1 +1,1 @@
-"""From an answer to a score in [0, 1], by rule."""
+"""Rule-based scoring: from an answer to a score in [0, 1]."""

@@ -1,8 +1,8 @@
-"""Rules that a row may carry in its ``check`` field: each says of an answer whether it is right, without a judge.
+"""Checks: rules in a row's ``check`` field that tell right answers from wrong ones without a judge.
 
 A check is an object with one kind: ``numeric`` (with ``tolerance``), ``exact``, ``contains``, ``contains_all``,
-``regex``, ``json_schema`` or ``constraints``. Constraints on form follow the idea of verifiable instructions of Zhou et
-al. 2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
+``regex``, ``json_schema`` or ``constraints``. Constraints on form follow the verifiable instructions of Zhou et al.
+2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
-from ftgate.scoring.text import UnscorableError, contains_words, last_number, normal, pattern_problem, same_text, search
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError, contains_words, normalized, pattern_problem, same_text, search
 
-MOST_JSON_STARTS = 1000
-"""Places in an answer at which a JSON value is looked for."""
-MOST_JSON_CHARACTERS = 10_000_000
-"""Characters read in vain at these places, all together: nested brackets can make each of them lead to the end."""
+MAX_JSON_STARTS = 1000
+"""Positions in an answer at which parsing a JSON value is tried."""
+MAX_JSON_CHARACTERS = 10_000_000
+"""Characters read in failed attempts, all together: with nested brackets each attempt can read to the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of check: what is wrong with its argument (None: nothing), and whether a text meets it."""
+    """A kind of check: what is wrong with its argument (None: nothing), and whether a text passes."""
 
     problem: Callable[[Any], str | None]
     meets: Callable[[Any, str], bool]
 
 
 def check_problem(check: object) -> str | None:
-    """What is wrong with a row's ``check``, in words that follow the field's name, or None."""
+    """What is wrong with a row's ``check``, worded to follow the field's name; None if nothing."""
     if not isinstance(check, Mapping):
         return f'must be an object such as {{"numeric": 42}}, found {type(check).__name__}'
     kinds = [name for name in check if name in KINDS]
     unknown = [str(name)[:40] for name in check if name not in KINDS and name != "tolerance"]
     if unknown or len(kinds) != 1:
-        said = f"unknown kind {unknown[0]!r}" if unknown else f"{len(kinds)} kinds at once" if kinds else "no kind"
-        return f"{said}: give one of {', '.join(KINDS)}"
+        problem = f"unknown kind {unknown[0]!r}" if unknown else f"{len(kinds)} kinds at once" if kinds else "no kind"
+        return f"{problem}: give one of {', '.join(KINDS)}"
     if "tolerance" in check and kinds != ["numeric"]:
-        return "tolerance goes with numeric alone"
+        return "tolerance works with numeric only"
     if "tolerance" in check and not (_is_number(check["tolerance"]) and check["tolerance"] >= 0):
-        return f"tolerance must be a number from 0, found {check['tolerance']!r}"
-    found = KINDS[kinds[0]].problem(check[kinds[0]])
-    return f"{kinds[0]} {found}" if found else None
+        return f"tolerance must be a number of at least 0, found {check['tolerance']!r}"
+    argument_problem = KINDS[kinds[0]].problem(check[kinds[0]])
+    return f"{kinds[0]} {argument_problem}" if argument_problem else None
 
 
 def meets(check: Mapping[str, Any], text: str) -> bool:
-    """Whether the answer ``text`` meets ``check``, which :func:`check_problem` found nothing wrong with.
+    """Whether the answer ``text`` passes ``check``, which must be valid (:func:`check_problem`).
 
-    Raises UnscorableError when it cannot be told (a pattern that takes too long on this answer).
+    Raises UnscorableError if that cannot be decided, because a pattern takes too long on this answer.
     """
     kind = next(name for name in check if name in KINDS)
     if kind == "numeric":
@@ -63,35 +64,39 @@ def meets(check: Mapping[str, Any], text: str) -> bool:
     return KINDS[kind].meets(check[kind], text)
 
 
-def same_number(wanted: float, said: float | None, tolerance: float = 0.0) -> bool:
-    """Whether ``said`` is ``wanted``, to within ``tolerance`` and what decimal fractions lose in binary."""
-    return said is not None and math.isclose(said, wanted, rel_tol=1e-9, abs_tol=max(tolerance * (1 + 1e-9), 1e-12))
+def same_number(wanted: float, actual: float | None, tolerance: float = 0.0) -> bool:
+    """Whether ``actual`` equals ``wanted`` within ``tolerance`` and binary rounding of decimal fractions."""
+    return actual is not None and math.isclose(actual, wanted, rel_tol=1e-9, abs_tol=max(tolerance * (1 + 1e-9), 1e-12))
 
 
 def json_values(text: str) -> Iterator[Any]:
-    """The JSON values in ``text``, in order: the whole of it, or else every object or list that starts somewhere."""
+    """The JSON values in ``text``, in order: the whole text, or else every object or list in it."""
     decoder = json.JSONDecoder()
     try:
         yield decoder.decode(text.strip())
         return
     except (ValueError, RecursionError):
         pass
-    at, tried, read = 0, 0, 0
-    while tried < MOST_JSON_STARTS and read < MOST_JSON_CHARACTERS and (found := _START.search(text, pos=at)):
-        tried += 1
+    position, attempts, characters = 0, 0, 0
+    while (
+        attempts < MAX_JSON_STARTS
+        and characters < MAX_JSON_CHARACTERS
+        and (opening := _JSON_START.search(text, pos=position))
+    ):
+        attempts += 1
         try:
-            value, at = decoder.raw_decode(text, found.start())
+            value, position = decoder.raw_decode(text, opening.start())
         except (ValueError, RecursionError) as error:
-            at = found.start() + 1
-            read += _failed_at(error, text) - found.start()
+            position = opening.start() + 1
+            characters += _failure_position(error, text) - opening.start()
         else:
             yield value
 
 
-def _failed_at(error: Exception, text: str) -> int:
-    """How far the decoder read at most: of a string without an end it names the start, of other errors no place."""
-    told = isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated")
-    return error.pos if told else len(text)  # type: ignore[attr-defined]
+def _failure_position(error: Exception, text: str) -> int:
+    """An upper bound on how far the decoder read; not every error tells its position."""
+    has_position = isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated")
+    return error.pos if has_position else len(text)  # type: ignore[attr-defined]
 
 
 def _is_number(value: object) -> bool:
@@ -102,13 +107,13 @@ def _number_problem(value: object) -> str | None:
     return None if _is_number(value) else f"must be a number, found {value!r}"
 
 
-def _texts(value: object) -> list[str]:
-    """One text or a list of alternatives as a list."""
+def _alternatives(value: object) -> list[str]:
+    """A text, or a list of alternative texts, as a list."""
     return [value] if isinstance(value, str) else list(value) if isinstance(value, list) else []
 
 
 def _text_problem(value: object) -> str | None:
-    texts: list[object] = [*_texts(value)]
+    texts: list[object] = [*_alternatives(value)]
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         return f"must be a text or a list of texts, found {value!r}"
     return None
@@ -123,66 +128,66 @@ def _all_problem(value: object) -> str | None:
 def _schema_problem(value: object) -> str | None:
     if not isinstance(value, dict):
         return f"must be a JSON Schema object, found {type(value).__name__}"
-    if any(not str(target).startswith("#") for target in _under(value, "$ref", "$dynamicRef")):
-        return 'may refer to parts of itself alone ($ref: "#/...")'
-    if any(True for _ in _under(value, "patternProperties")):
-        return "must do without patternProperties, whose patterns have no time limit: name the properties instead"
-    patterns = (pattern for pattern in _under(value, "pattern") if isinstance(pattern, str))
+    if any(not str(target).startswith("#") for target in _values_of_keys(value, "$ref", "$dynamicRef")):
+        return 'may only refer to itself ($ref: "#/...")'
+    if any(True for _ in _values_of_keys(value, "patternProperties")):
+        return "must not use patternProperties, whose patterns have no time limit: name the properties instead"
+    patterns = (pattern for pattern in _values_of_keys(value, "pattern") if isinstance(pattern, str))
     if problem := next((problem for pattern in patterns if pattern and (problem := pattern_problem(pattern))), None):
-        return f"holds a pattern that {problem}"
+        return f"contains a pattern that {problem}"
     try:
         Draft202012Validator.check_schema(value)
     except SchemaError as error:
-        return f"is no JSON Schema: {error.message[:200]}"
+        return f"is not a valid JSON Schema: {error.message[:200]}"
     return None
 
 
-def _under(schema: object, *names: str) -> Iterator[object]:
-    """What stands under these keys anywhere in a schema."""
+def _values_of_keys(schema: object, *names: str) -> Iterator[object]:
+    """The values of these keys anywhere in a schema."""
     if isinstance(schema, Mapping):
         yield from (value for key, value in schema.items() if key in names)
         for value in schema.values():
-            yield from _under(value, *names)
+            yield from _values_of_keys(value, *names)
     elif isinstance(schema, list):
         for value in schema:
-            yield from _under(value, *names)
+            yield from _values_of_keys(value, *names)
 
 
 def _exact(wanted: Any, text: str) -> bool:
-    return any(same_text(one, text) for one in _texts(wanted))
+    return any(same_text(alternative, text) for alternative in _alternatives(wanted))
 
 
 def _contains(wanted: Any, text: str) -> bool:
-    said = normal(text)
-    return any(contains_words(one, text, said) for one in _texts(wanted))
+    answer = normalized(text)
+    return any(contains_words(alternative, text, answer) for alternative in _alternatives(wanted))
 
 
 def _contains_all(wanted: Any, text: str) -> bool:
-    return all(_contains(one, text) for one in wanted)
+    return all(_contains(part, text) for part in wanted)
 
 
 def _json_schema(schema: Any, text: str) -> bool:
-    value = next(json_values(text), _NOTHING)
-    if value is _NOTHING:
+    value = next(json_values(text), _MISSING)
+    if value is _MISSING:
         return False
     try:
         _Validator(schema).validate(value)
     except ValidationError:
         return False
     except RecursionError:
-        raise UnscorableError("the JSON in the answer is nested too deeply to be checked") from None
+        raise UnscorableError("the JSON in the answer is nested too deeply") from None
     return True
 
 
-def _pattern(validator: Any, pattern: str, value: object, schema: object) -> Iterator[ValidationError]:  # noqa: ARG001
-    """The keyword ``pattern``, with a time limit."""
+def _pattern_keyword(validator: Any, pattern: str, value: object, schema: object) -> Iterator[ValidationError]:  # noqa: ARG001
+    """The keyword ``pattern`` of JSON Schema, with a time limit."""
     if isinstance(value, str) and not search(pattern, value):
         yield ValidationError(f"{value[:60]!r} does not match {pattern[:60]!r}")
 
 
-_Validator = extend(Draft202012Validator, {"pattern": _pattern})
-_START = regex.compile(r"[\[{]")
-_NOTHING = object()
+_Validator = extend(Draft202012Validator, {"pattern": _pattern_keyword})
+_JSON_START = regex.compile(r"[\[{]")
+_MISSING = object()
 
 KINDS: Mapping[str, Kind] = {
     "numeric": Kind(_number_problem, lambda wanted, text: same_number(wanted, last_number(text))),
@@ -193,4 +198,4 @@ KINDS: Mapping[str, Kind] = {
     "json_schema": Kind(_schema_problem, _json_schema),
     "constraints": Kind(constraints_problem, constraints_hold),
 }
-"""Every kind of check. A new one is a line here and its functions."""
+"""Every kind of check. To add one, write its functions and add a line here."""

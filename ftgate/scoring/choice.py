@@ -1,4 +1,4 @@
-"""How a multiple-choice item is put to a model, and how the option letters are rotated."""
+"""The prompt of a multiple-choice item, and the rotation of its options."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def letters_for(item: Item) -> tuple[str, ...]:
-    """The option letters of an item: A, B, … as many as it has choices."""
+    """The option letters of an item: A, B, … one for each choice."""
     return tuple(LETTERS[: len(item.choices)])
 
 
 def rotated(choices: tuple[str, ...], rotation: int) -> tuple[str, ...]:
-    """The choices moved up by ``rotation`` places, cyclically: with 1, the second choice stands under A."""
+    """The choices rotated left by ``rotation``: with 1, the second choice becomes A."""
     shift = rotation % len(choices)
     return choices[shift:] + choices[:shift]
 
 
 def choice_messages(item: Item, rotation: int = 0) -> tuple[Message, ...]:
-    """The item's conversation with its options, one a line, added to the last user turn."""
+    """The item's conversation with its options, one per line, appended to the last user turn."""
     options = rotated(item.choices, rotation)
     lines = [f"{letter}. {text}" for letter, text in zip(letters_for(item), options, strict=True)]
     last = item.messages[-1]

@@ -1,4 +1,4 @@
-"""Constraints on the form of an answer that a program can check: counts, case, words that must or must not occur."""
+"""Constraints on an answer that a program can check: counts, case, words and patterns that must or must not occur."""
 
 from __future__ import annotations
 
@@ -7,30 +7,32 @@ from typing import Any
 
 import regex
 
-from ftgate.scoring.text import contains_words, normal, pattern_problem, search, whole_words
+from ftgate.scoring.folding import folded
+from ftgate.scoring.sentences import sentences
+from ftgate.scoring.text import contains_words, normalized, pattern_problem, search, whole_words
 
 Count = Callable[[str], int]
 
 
 def constraints_problem(value: object) -> str | None:
-    """What is wrong with a ``constraints`` object, or None."""
+    """What is wrong with a ``constraints`` object; None if nothing."""
     if not isinstance(value, Mapping) or not value:
         return f'must be an object such as {{"words": [null, 50]}}, found {value!r}'
     for name, wanted in value.items():
         if name not in _PROBLEMS:
-            return f"has an unknown rule {str(name)[:40]!r}: known are {', '.join(_PROBLEMS)}"
+            return f"has an unknown rule {str(name)[:40]!r}: use one of {', '.join(_PROBLEMS)}"
         if problem := _PROBLEMS[name](wanted):
             return f"rule {name} {problem}"
     return None
 
 
 def constraints_hold(constraints: Mapping[str, Any], text: str) -> bool:
-    """Whether ``text`` keeps every constraint. Raises UnscorableError when a pattern takes too long."""
+    """Whether ``text`` meets every constraint. Raises UnscorableError if a pattern takes too long."""
     return all(_holds(name, wanted, text) for name, wanted in constraints.items())
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of ``text`` that are not blank, without the space around them."""
+    """The non-blank lines of ``text``, stripped."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -38,26 +40,20 @@ def _words(text: str) -> int:
     return sum(any(c.isalnum() for c in word) for word in text.split())
 
 
-def _sentences(text: str) -> int:
-    """Runs that end in a mark before a space or the end; an ellipsis or a decimal point ends none."""
-    parts = regex.split(r"(?<=[.!?…])[\"'”’)\]]*\s+", text.strip())
-    return sum(any(c.isalnum() for c in part) for part in parts)
-
-
-def _paragraphs(text: str) -> int:
-    return sum(bool(part.strip()) for part in regex.split(r"\n\s*\n", text))
+def _paragraphs(text: str) -> list[str]:
+    return [part.strip() for part in regex.split(r"\n\s*\n", text) if part.strip()]
 
 
 COUNTS: Mapping[str, Count] = {
     "words": _words,
-    "sentences": _sentences,
+    "sentences": sentences,
     "lines": lambda text: len(lines_of(text)),
-    "paragraphs": _paragraphs,
+    "paragraphs": lambda text: len(_paragraphs(text)),
     "bullets": lambda text: sum(bool(regex.match(r"[-*•]\s", line)) for line in lines_of(text)),
     "numbered": lambda text: sum(bool(regex.match(r"\d+[.)]\s", line)) for line in lines_of(text)),
     "characters": lambda text: len(text.strip()),
 }
-"""What can be counted. Each takes the answer and returns how many there are."""
+"""What can be counted, with functions that count it in an answer."""
 
 
 def _holds(name: str, wanted: Any, text: str) -> bool:
@@ -74,13 +70,23 @@ def _case(wanted: str, text: str) -> bool:
 
 
 def _ordered(wanted: list[str], text: str) -> bool:
-    said, at = normal(text), 0
+    answer, position = normalized(text), 0
     for word in wanted:
-        found = regex.search(whole_words(normal(word)), said, pos=at)
-        if found is None:
+        match = regex.search(whole_words(normalized(word)), answer, pos=position)
+        if match is None:
             return False
-        at = found.end()
+        position = match.end()
     return True
+
+
+def _matched(patterns: list[str], text: str) -> list[bool]:
+    """Which patterns are found in folded text; case is ignored, a dot matches line breaks, ^ and $ match at lines."""
+    plain = folded(text)
+    return [search(f"(?ism){pattern}", plain) for pattern in patterns]
+
+
+def _each(parts: Callable[[str], list[str]]) -> Callable[[Mapping[str, Any], str], bool]:
+    return lambda wanted, text: bool(parts(text)) and all(constraints_hold(wanted, part) for part in parts(text))
 
 
 FORMS: Mapping[str, Callable[[Any, str], bool]] = {
@@ -94,20 +100,24 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "only_lines": lambda pattern, text: (
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
+    "patterns": lambda wanted, text: all(_matched(wanted, text)),
+    "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_matched(wanted, text)),
+    "each_line": _each(lines_of),
+    "each_paragraph": _each(_paragraphs),
 }
-"""What can be said of a form otherwise. Each takes what the row wants and the answer, and says whether it holds."""
+"""Other constraints. Each function takes the constraint's value and the answer, and says whether it holds."""
 
 
 def _count_problem(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return None
-    said = f"must be a whole number from 0 or [least, most] (null for open), found {value!r}"
+    problem = f"must be an integer of at least 0 or [min, max] (null for open), found {value!r}"
     if not isinstance(value, list) or len(value) != 2 or value == [None, None]:
-        return said
+        return problem
     if any(end is not None and (not isinstance(end, int) or isinstance(end, bool) or end < 0) for end in value):
-        return said
+        return problem
     low, high = value
-    return said if low is not None and high is not None and low > high else None
+    return problem if low is not None and high is not None and low > high else None
 
 
 def _case_problem(value: object) -> str | None:
@@ -119,9 +129,15 @@ def _text_problem(value: object) -> str | None:
 
 
 def _list_problem(value: object) -> str | None:
-    if isinstance(value, list) and value and all(isinstance(word, str) and normal(word) for word in value):
+    if isinstance(value, list) and value and all(isinstance(word, str) and normalized(word) for word in value):
         return None
     return f"must be a list of words, found {value!r}"
+
+
+def _patterns_problem(value: object) -> str | None:
+    if not isinstance(value, list) or not value:
+        return f"must be a list of patterns, found {value!r}"
+    return next((problem for pattern in value if (problem := pattern_problem(pattern))), None)
 
 
 _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
@@ -134,4 +150,8 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "without_characters": _text_problem,
     "ordered": _list_problem,
     "only_lines": pattern_problem,
+    "patterns": _patterns_problem,
+    "without_patterns": _patterns_problem,
+    "each_line": constraints_problem,
+    "each_paragraph": constraints_problem,
 }

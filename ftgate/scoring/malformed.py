@@ -15,7 +15,7 @@ import numpy as np
 import regex
 
 from ftgate.domain import Answer, Item
-from ftgate.scoring.text import normal
+from ftgate.scoring.text import normalized
 from ftgate.scoring.writing import SPACELESS, Writing, names, writing_of
 
 CUT = "cut"
@@ -89,7 +89,7 @@ def is_stock(item: Item, answer: Answer, stock: Collection[str]) -> bool:
     if not stock:
         return False
     label = label_in(answer)
-    return label in stock and label != _normal(item.answer or "")
+    return label in stock and label != _normalized(item.answer or "")
 
 
 def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
@@ -98,7 +98,7 @@ def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
     stock = frozenset(label for label, number in given.items() if number >= LEAST_GIVEN)
     if not stock:
         return stock
-    references = [_normal(item.answer) for item in items if item.answer]
+    references = [_normalized(item.answer) for item in items if item.answer]
     right = sum(reference in stock for reference in references)
     return stock if references and right <= MOST_RIGHT * len(references) else frozenset()
 
@@ -106,10 +106,10 @@ def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
 def label_in(answer: Answer) -> str:
     """A short answer in normal form; empty for a longer one."""
     text = answer.text.strip()
-    return _normal(text) if len(text) <= SHORT else ""
+    return _normalized(text) if len(text) <= SHORT else ""
 
 
-_normal = lru_cache(maxsize=30_000)(normal)
+_normalized = lru_cache(maxsize=30_000)(normalized)
 
 
 def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Scores that need no judge: each takes an item and an answer and gives 0 or 1."""
+"""Scorers without a judge: each takes an item and an answer and gives 0 or 1."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
 from ftgate.scoring.checks import meets, same_number
+from ftgate.scoring.numbers import last_number
 from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.text import UnscorableError, contains_words, last_number, same_text
+from ftgate.scoring.text import UnscorableError, contains_words, same_text
 
-MOST_MASS = 1.01
-"""Options whose probabilities sum to more, rounding aside, have no probabilities."""
+MAX_MASS = 1.01
+"""Option probabilities with a larger sum, rounding aside, are invalid."""
 
 
 def failure_of(answer: Answer) -> str | None:
-    """Why an answer says nothing, or None: the engine gave none, or its option probabilities are none."""
+    """Why an answer cannot be scored: the engine gave none, or invalid option probabilities. None if it can."""
     if answer.error is not None:
         return answer.error
     try:
@@ -26,21 +27,21 @@ def failure_of(answer: Answer) -> str | None:
         mass = math.inf
     if math.isnan(mass):
         return "an option's log-probability is not a number"
-    return f"the option probabilities sum to {mass:.3g}" if mass > MOST_MASS else None
+    return f"the option probabilities sum to {mass:.3g}" if mass > MAX_MASS else None
 
 
 def exact(item: Item, answer: Answer) -> float:
-    """1 if the answer equals the reference after :func:`normal`; one of punctuation alone is compared as it is."""
+    """1 if the answer equals the reference after normalisation; texts of punctuation alone are compared as they are."""
     return float(same_text(item.answer or "", answer.text))
 
 
 def contains(item: Item, answer: Answer) -> float:
-    """1 if the reference occurs in the answer as whole words, after :func:`normal`."""
+    """1 if the normalised reference occurs in the answer as whole words."""
     return float(contains_words(item.answer or "", answer.text))
 
 
 def numeric(item: Item, answer: Answer) -> float:
-    """1 if the last number of the answer is the last number of the reference; 0 for an answer that was cut.
+    """1 if the last number of the answer equals the last number of the reference; 0 for an answer that was cut.
 
     The last number of a cut answer is a step on the way, which may equal the result by luck.
     """
@@ -49,13 +50,13 @@ def numeric(item: Item, answer: Answer) -> float:
 
 
 def check(item: Item, answer: Answer) -> float:
-    """1 if the answer meets the row's own check (:mod:`ftgate.scoring.checks`); a cut one meets no numeric check."""
+    """1 if the answer passes the row's own check (:mod:`ftgate.scoring.checks`); a cut one meets no numeric check."""
     rule = item.check or {}
     return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text))
 
 
 def choice(item: Item, answer: Answer) -> float:
-    """1 if the likeliest option letter is the right one; a tie between options is no right answer."""
+    """1 if the likeliest option is the right one; a tie counts as wrong."""
     best = max(answer.option_logprobs)
     winners = [i for i, value in enumerate(answer.option_logprobs) if value == best]
     return float(len(winners) == 1 and item.choices[winners[0]] == item.answer)
@@ -68,23 +69,23 @@ RULES: Mapping[str, Callable[[Item, Answer], float]] = {
     "numeric": numeric,
     "check": check,
 }
-"""Every way to score an answer without a judge."""
+"""Every scorer that needs no judge."""
 
 
 def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedScores:
     """Score the first answer of each side by the rule that ``scorer`` names for the item.
 
-    An answer that failed, or of which a rule cannot tell, is not scored: it is bounded by 0 and 1.
+    Answers that failed or cannot be scored have an unknown score, bounded by 0 and 1.
     """
     rules = [RULES[scorer(pair.item)] for pair in pairs]
-    base = [_bounds(rule, pair.item, pair.base[0]) for rule, pair in zip(rules, pairs, strict=True)]
-    candidate = [_bounds(rule, pair.item, pair.candidate[0]) for rule, pair in zip(rules, pairs, strict=True)]
+    base = [_score_bounds(rule, pair.item, pair.base[0]) for rule, pair in zip(rules, pairs, strict=True)]
+    candidate = [_score_bounds(rule, pair.item, pair.candidate[0]) for rule, pair in zip(rules, pairs, strict=True)]
     return bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
 
 
 def interleaved(items: Sequence[Item], parts: Sequence[PairedScores]) -> PairedScores:
-    """The scores of ``items``, in that order, from ``parts`` that hold each of them once."""
-    place = {item.id: i for i, item in enumerate(item for part in parts for item in part.items)}
+    """The scores of ``items``, in that order, from ``parts`` that contain each of them once."""
+    position = {item.id: i for i, item in enumerate(item for part in parts for item in part.items)}
     whole = PairedScores(
         tuple(item for part in parts for item in part.items),
         np.concatenate([part.base for part in parts]),
@@ -96,7 +97,7 @@ def interleaved(items: Sequence[Item], parts: Sequence[PairedScores]) -> PairedS
         np.concatenate([part.graded for part in parts]),
         sum(part.retried for part in parts),
     )
-    return whole.subset([place[item.id] for item in items])
+    return whole.subset([position[item.id] for item in items])
 
 
 def bounded(
@@ -106,7 +107,7 @@ def bounded(
     *,
     binary: bool,
 ) -> PairedScores:
-    """Scores from (lowest, highest) per item; where the two differ the score is unknown and stands at the middle."""
+    """Scores from (lowest, highest) per item. If they differ the score is unknown, represented by the middle."""
     b, c = _columns(base), _columns(candidate)
     graded = np.full(len(items), not binary)
     return PairedScores(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
@@ -121,7 +122,7 @@ def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatAr
     return table[:, 0], table[:, 1]
 
 
-def _bounds(score: Callable[[Item, Answer], float], item: Item, answer: Answer) -> tuple[float, float]:
+def _score_bounds(score: Callable[[Item, Answer], float], item: Item, answer: Answer) -> tuple[float, float]:
     if failure_of(answer) is not None:
         return 0.0, 1.0
     try:

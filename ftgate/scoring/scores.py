@@ -1,4 +1,4 @@
-"""Item scores of both models: known or bounded, by rule or from a judge."""
+"""Item scores of both models: exact or bounded, by rule or from a judge."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ftgate.domain import BoolArray, FloatArray, Item
 class PairedScores:
     """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
 
-    ``base_high``, ``candidate_low`` and so on are the worst and best case where a score could not be read; they equal
-    ``base`` and ``candidate`` where it could. ``graded`` marks the items that a judge graded; the others are right or
-    wrong by rule. ``retried`` counts the judge's replies, on all that was scored together, that were asked for twice.
-    Raises ValueError for an array that does not have one entry for each item.
+    ``base_high``, ``candidate_low`` and so on bound a score that could not be read; otherwise they equal ``base`` and
+    ``candidate``. ``graded`` marks items graded by a judge; all others are right or wrong by rule. ``retried`` counts
+    judge replies that were requested twice, over everything scored together. Raises ValueError for an array without one
+    entry per item.
     """
 
     items: tuple[Item, ...]
@@ -36,12 +36,12 @@ class PairedScores:
         for name, values in arrays.items():
             if name not in ("items", "retried") and np.shape(values) != (len(self.items),):
                 raise ValueError(
-                    f"{name} has shape {np.shape(values)}: one entry for each of {len(self.items)} items was expected"
+                    f"{name} has shape {np.shape(values)}: expected one entry for each of {len(self.items)} items"
                 )
 
     @classmethod
     def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> PairedScores:
-        """Scores that are all known."""
+        """Scores without any uncertainty."""
         graded = np.full(len(items), not binary)
         return cls(items, base, candidate, base, base, candidate, candidate, graded)
 
@@ -51,27 +51,27 @@ class PairedScores:
         return not self.graded.any()
 
     @property
-    def known(self) -> BoolArray:
-        """Of which items the scores of both models are known, and not only as a range."""
-        known: BoolArray = (self.base_low == self.base_high) & (self.candidate_low == self.candidate_high)
-        return known
+    def is_exact(self) -> BoolArray:
+        """Mask of the items whose scores are exact, not a range, for both models."""
+        mask: BoolArray = (self.base_low == self.base_high) & (self.candidate_low == self.candidate_high)
+        return mask
 
     @property
     def unreadable(self) -> int:
-        """How many scores, of both models together, are known only as a range."""
+        """The number of scores, of both models together, that are known only as a range."""
         return int(np.sum(self.base_low != self.base_high) + np.sum(self.candidate_low != self.candidate_high))
 
     def subset(self, index: Sequence[int] | NDArray[np.int64]) -> PairedScores:
-        """The scores of some of the items, in the order of ``index``."""
-        at = np.asarray(index, dtype=np.int64)
+        """The scores of some items, in the order of ``index``."""
+        rows = np.asarray(index, dtype=np.int64)
         return PairedScores(
-            tuple(self.items[i] for i in at),
-            self.base[at],
-            self.candidate[at],
-            self.base_low[at],
-            self.base_high[at],
-            self.candidate_low[at],
-            self.candidate_high[at],
-            self.graded[at],
+            tuple(self.items[i] for i in rows),
+            self.base[rows],
+            self.candidate[rows],
+            self.base_low[rows],
+            self.base_high[rows],
+            self.candidate_low[rows],
+            self.candidate_high[rows],
+            self.graded[rows],
             self.retried,
         )

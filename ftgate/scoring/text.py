@@ -1,4 +1,4 @@
-"""Answers as they are compared: normal form, whole words, the number that an answer comes to. Pure."""
+"""Comparing answers as text: normalisation, whole words, patterns. Pure."""
 
 from __future__ import annotations
 
@@ -6,51 +6,50 @@ import unicodedata
 
 import regex
 
+from ftgate.scoring.folding import folded
+
 PATTERN_SECONDS = 1.0
-"""Longest that one pattern may take on one answer: answers are not ours, and some patterns explode on some texts."""
+"""Time limit of one pattern on one answer: answers are untrusted, and some patterns explode on some texts."""
 _SPACE = regex.compile(r"\s+")
-_EDGE = " \t\n.,;:!?\"'`"
-_POINT = regex.compile(r"(?<!\.)\.\d\Z")
-_NUMBER = regex.compile(
-    r"(?<![\w.])[-+−]?\p{Sc}?(?:\d{1,3}(?:[,\u00a0\u202f'’]\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+−]?\d{1,3})?"
-)
+_OUTER_PUNCTUATION = " \t\n.,;:!?\"'`"
+_LEADING_POINT = regex.compile(r"(?<!\.)\.\d\Z")
 
 
 class UnscorableError(Exception):
-    """It cannot be told whether an answer is right; the message says why. Never becomes a score."""
+    """It cannot be decided whether an answer is right; the message says why. Never becomes a score."""
 
 
-def normal(text: str) -> str:
-    """``text`` as compared: Unicode NFKC, case folded, white space collapsed, outer punctuation removed.
+def normalized(text: str) -> str:
+    """``text`` for comparison: :func:`folded`, case folded, white space collapsed, outer punctuation removed.
 
-    The point of ``.5`` is none: it belongs to the number.
+    The point of ``.5`` is kept, since it belongs to the number.
     """
-    whole = _SPACE.sub(" ", unicodedata.normalize("NFKC", text).casefold()).rstrip(_EDGE)
-    inner = whole.lstrip(_EDGE)
-    return f".{inner}" if _POINT.search(whole, endpos=len(whole) - len(inner) + 1) else inner
+    whole = _SPACE.sub(" ", folded(text).casefold()).rstrip(_OUTER_PUNCTUATION)
+    inner = whole.lstrip(_OUTER_PUNCTUATION)
+    return f".{inner}" if _LEADING_POINT.search(whole, endpos=len(whole) - len(inner) + 1) else inner
 
 
-def same_text(wanted: str, said: str) -> bool:
-    """Whether two texts are equal after :func:`normal`; one of punctuation alone is compared as it is."""
-    if normal(wanted):
-        return normal(wanted) == normal(said)
-    return not normal(said) and _bare(wanted) == _bare(said)
+def same_text(wanted: str, answer: str) -> bool:
+    """Whether two texts are equal after :func:`normalized`; texts of punctuation alone are compared as they are."""
+    if normalized(wanted):
+        return normalized(wanted) == normalized(answer)
+    return not normalized(answer) and _without_spaces(wanted) == _without_spaces(answer)
 
 
-def contains_words(wanted: str, said: str, said_normal: str | None = None) -> bool:
-    """Whether ``wanted`` occurs in ``said`` as whole words and whole numbers, after :func:`normal`.
+def contains_words(wanted: str, answer: str, answer_normalized: str | None = None) -> bool:
+    """Whether ``wanted`` occurs in ``answer`` as whole words and whole numbers, after :func:`normalized`.
 
-    ``said_normal`` may be given where several texts are looked for in the same answer.
+    ``answer_normalized`` saves time when several texts are looked up in the same answer.
     """
-    words = normal(wanted)
-    if not words:  # punctuation alone has no words
-        return bool(_bare(wanted)) and _bare(wanted) in _bare(said)
-    text = normal(said) if said_normal is None else said_normal
+    words = normalized(wanted)
+    if not words:  # only punctuation
+        return bool(_without_spaces(wanted)) and _without_spaces(wanted) in _without_spaces(answer)
+    text = normalized(answer) if answer_normalized is None else answer_normalized
     return regex.search(whole_words(words), text) is not None
 
 
 def whole_words(words: str) -> str:
-    """The pattern that finds ``words``, in the form of :func:`normal`, but no part of a longer word or number.
+    """A pattern for normalised ``words`` that does not match part of a longer word or number.
 
     5 does not occur in ``1.5``, ``5,000``, ``.5`` or ``-5``; it does in ``3-5``, where the dash is no sign, and ``+5``.
     """
@@ -59,41 +58,28 @@ def whole_words(words: str) -> str:
     return rf"(?<!\w){before}{regex.escape(words)}(?!\w){after}"
 
 
-def last_number(text: str) -> float | None:
-    """The last number in ``text``: what a worked answer usually ends with. None where there is none.
-
-    Commas, apostrophes and narrow spaces between groups of three digits are read over, as is a currency sign; a sign
-    counts where no word or digit stands before it, so that the end of ``3-5`` is 5.
-    """
-    found = [match.group() for match in _NUMBER.finditer(unicodedata.normalize("NFC", text)) if match.group()]
-    if not found:
-        return None
-    plain = regex.sub(r"[,\u00a0\u202f'’\p{Sc}]", "", found[-1]).replace("−", "-")
-    return float(plain)
-
-
 def pattern_problem(value: object) -> str | None:
-    """What keeps ``value`` from being a pattern that :func:`search` takes, or None."""
+    """Why ``value`` is not a valid pattern for :func:`search`; None if it is."""
     if not isinstance(value, str) or not value:
         return f"must be a pattern, found {value!r}"
     try:
         regex.compile(value)
     except regex.error as error:
-        return f"is no pattern: {error}"
+        return f"is not a valid pattern: {error}"
     return None
 
 
 def search(pattern: str, text: str, *, whole: bool = False) -> bool:
-    """Whether ``pattern`` is found in ``text`` or, with ``whole``, is all of it.
+    """Whether ``pattern`` matches somewhere in ``text`` or, with ``whole``, all of it.
 
-    Raises UnscorableError when it takes longer than ``PATTERN_SECONDS``.
+    Raises UnscorableError if it takes longer than ``PATTERN_SECONDS``.
     """
-    look = regex.fullmatch if whole else regex.search
+    match = regex.fullmatch if whole else regex.search
     try:
-        return look(pattern, text, timeout=PATTERN_SECONDS) is not None
+        return match(pattern, text, timeout=PATTERN_SECONDS) is not None
     except TimeoutError:
         raise UnscorableError(f"the pattern {pattern[:60]!r} took over {PATTERN_SECONDS:g} s on this answer") from None
 
 
-def _bare(text: str) -> str:
+def _without_spaces(text: str) -> str:
     return _SPACE.sub("", unicodedata.normalize("NFKC", text))

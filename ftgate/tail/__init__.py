@@ -1,1 +1,1 @@
-"""Which queries lie outside the training distribution."""
+"""The tail: queries outside the training distribution."""

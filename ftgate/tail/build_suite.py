@@ -1,4 +1,4 @@
-"""A tail suite from a query log: queries far from the training data, some of each kind, for a person to label."""
+"""Building a tail suite from a query log: queries far from the training data, of every kind, to be labelled."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 from ftgate.stats.space import IndexArray, space_of
 from ftgate.tail import coverage
-from ftgate.tail.distance import MOST_LOGGED, sampled, without_affixes
-from ftgate.tail.perturb import perturbed
+from ftgate.tail.distance import MAX_LOG_QUERIES, sample_texts, without_shared_affixes
+from ftgate.tail.perturb import perturb_queries
 
-ALIKE = 0.8
-"""Two queries whose sets of five letters in a row overlap this much (Jaccard) count as one."""
-HASHES = 64
+MIN_SIMILARITY = 0.8
+"""Two queries with this Jaccard similarity of their character 5-grams count as near duplicates."""
+PERMUTATIONS = 64
 PERTURBED_SHARE = 0.25
-"""The share of the suite that is changed queries, in all ways together, where any are asked for."""
+"""Share of perturbed queries in the suite, all kinds together, if any are requested."""
 UNLABELLED = "unlabelled"
-"""The tag of a row without a reference answer."""
+"""Tag of a row without a reference answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuiteRequest:
-    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them changed (``perturb``).
+    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them perturbed (``perturb``).
 
-    Of either file a sample counts where it is larger than ``MOST_LOGGED``, or than ``max_train_rows``.
+    A log of more than ``MAX_LOG_QUERIES`` and a training file of more than ``max_train_rows`` are sampled.
     """
 
     log: Path
@@ -46,53 +46,60 @@ class SuiteRequest:
     max_train_rows: int = 20_000
 
 
-def build_tail_suite(draft: SuiteRequest, embedder: Embedder, vectors: Path) -> Suite:
+def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -> Suite:
     """A suite of ``n`` items, or of as many as there are.
 
-    Both files are read row by row: in memory are the rows that count, and their vectors in files. Of the log the
-    farthest fifth counts, or more where that holds too few. Near duplicates are left out (MinHash finds them; Broder
-    1997), the rest is grouped by k-means, and each group gives its share (:func:`shares`), from its centre to its edge.
-    The changed queries come from the nearer half. No answer is made up: every row is tagged ``unlabelled``. The same
-    files, numbers and embedding give the same suite. Raises DatasetError for files that cannot be used.
+    Both files are read row by row; only the rows in use are in memory, and their vectors in files. Of the log the
+    farthest fifth is used, or more if that has too few queries. Near duplicates are left out (MinHash; Broder 1997),
+    the rest is grouped by k-means, and each group contributes its share (:func:`shares`), from its centre to its edge.
+    The perturbed queries come from the nearer half. No answers are generated: every row is tagged ``unlabelled``. The
+    same files, numbers and embedding give the same suite. Raises DatasetError for unusable files.
     """
-    known = dict.fromkeys(sampled(read_training_texts(draft.training), draft.max_train_rows, draft.seed))
-    said = list(dict.fromkeys(sampled(read_training_texts(draft.log, "query log"), MOST_LOGGED, draft.seed)))
-    trained, asked = without_affixes([list(known), said])
-    embedder.fit(trained)
-    training, queries = (embed_to_files(texts, embedder, vectors) for texts in (trained, asked))
-    draw = generator(draft.seed, "tail suite")
+    training_texts = dict.fromkeys(
+        sample_texts(read_training_texts(request.training), request.max_train_rows, request.seed)
+    )
+    log_texts = list(
+        dict.fromkeys(sample_texts(read_training_texts(request.log, "query log"), MAX_LOG_QUERIES, request.seed))
+    )
+    stripped_training, stripped_log = without_shared_affixes([list(training_texts), log_texts])
+    embedder.fit(stripped_training)
+    training, queries = (embed_to_files(texts, embedder, vectors) for texts in (stripped_training, stripped_log))
+    rng = generator(request.seed, "tail suite")
     try:
         space = space_of(training)
-        far = distances(queries, training, rng=draw, space=space).query
+        distance = distances(queries, training, rng=rng, space=space).query
     except ValueError as error:
-        raise DatasetError(f"{draft.training}: {error}", hint="give more training data") from None
-    order = np.argsort(-far, kind="stable")
-    changed = round(PERTURBED_SHARE * draft.n) if draft.perturb else 0
-    pool = _distinct(order.tolist(), said, max(draft.n - changed, look_size(coverage.LOG_TAIL, len(said))))
+        raise DatasetError(f"{request.training}: {error}", hint="give more training data") from None
+    order = np.argsort(-distance, kind="stable")
+    n_perturbed = round(PERTURBED_SHARE * request.n) if request.perturb else 0
+    pool = _without_near_duplicates(
+        order.tolist(), log_texts, max(request.n - n_perturbed, look_size(coverage.LOG_TAIL_SHARE, len(log_texts)))
+    )
     items = [
-        _item(said[pool[i]], ("tail", f"topic:{group}"))
-        for group, i in _stratified(space.unit(queries[np.array(pool)]), draft.n - changed, draw)
+        _item(log_texts[pool[i]], ("tail", f"topic:{group}"))
+        for group, i in _stratified_picks(space.unit(queries[np.array(pool)]), request.n - n_perturbed, rng)
     ]
-    near = [said[i] for i in order[len(order) // 2 :]]
+    nearer_half = [log_texts[i] for i in order[len(order) // 2 :]]
     items += [
-        _item(c.text, (c.tag, f"perturbed:{c.kind}")) for c in perturbed(near, draft.perturb, changed, draft.seed)
+        _item(query.text, (query.tag, f"perturbed:{query.kind}"))
+        for query in perturb_queries(nearer_half, request.perturb, n_perturbed, request.seed)
     ]
     items = list({item.id: item for item in items}.values())
-    return Suite("tail", tuple(items), digest_of([item.id for item in items]), str(draft.log))
+    return Suite("tail", tuple(items), digest_of([item.id for item in items]), str(request.log))
 
 
 def require_writable(out: Path, *, force: bool) -> None:
-    """Raise ConfigurationError unless ``out`` may be written; an existing file needs ``force``: it may be labelled."""
+    """Raise ConfigurationError unless ``out`` may be written. Overwriting, perhaps labels, needs ``force``."""
     if out.suffix != ".jsonl":
-        raise ConfigurationError(f"--out {out}: only JSON lines are written", hint="give a name that ends in .jsonl")
+        raise ConfigurationError(f"--out {out}: only JSON lines can be written", hint="use a name that ends in .jsonl")
     if out.exists() and not force:
         raise ConfigurationError(
-            f"--out {out} exists", hint="it may hold labels: name another file, or give --force to write over it"
+            f"--out {out} exists", hint="it may hold labels: name another file, or use --force to overwrite it"
         )
 
 
 def save_suite(suite: Suite, out: Path) -> None:
-    """Write the suite whole or not at all."""
+    """Write the suite atomically."""
     try:
         write_suite(suite, out)
     except OSError as error:
@@ -104,53 +111,57 @@ def _item(text: str, tags: tuple[str, ...]) -> Item:
     return Item(f"tail-{name}", (Message("user", text),), tags=(*tags, UNLABELLED))
 
 
-def _distinct(order: Iterable[int], texts: Sequence[str], most: int) -> list[int]:
-    """The first ``most`` places of ``order`` whose text nearly equals none before it."""
+def _without_near_duplicates(order: Iterable[int], texts: Sequence[str], limit: int) -> list[int]:
+    """The first ``limit`` indices in ``order`` whose text is no near duplicate of an earlier one."""
     from datasketch import MinHash, MinHashLSH
 
-    index = MinHashLSH(threshold=ALIKE, num_perm=HASHES)
+    index = MinHashLSH(threshold=MIN_SIMILARITY, num_perm=PERMUTATIONS)
     kept: list[int] = []
-    known: dict[int, frozenset[str]] = {}
+    shingles_of: dict[int, frozenset[str]] = {}
     for i in order:
-        if len(kept) == most:
+        if len(kept) == limit:
             break
-        said = _shingles(texts[i])
-        mark = MinHash(num_perm=HASHES, seed=1)
-        mark.update_batch([part.encode("utf-8") for part in sorted(said)])
-        if any(len(said & known[j]) >= ALIKE * len(said | known[j]) for j in index.query(mark)):
+        shingles = _shingles(texts[i])
+        signature = MinHash(num_perm=PERMUTATIONS, seed=1)
+        signature.update_batch([part.encode("utf-8") for part in sorted(shingles)])
+        if any(
+            len(shingles & shingles_of[j]) >= MIN_SIMILARITY * len(shingles | shingles_of[j])
+            for j in index.query(signature)
+        ):
             continue
-        index.insert(i, mark)
-        known[i] = said
+        index.insert(i, signature)
+        shingles_of[i] = shingles
         kept.append(i)
     return kept
 
 
 def _shingles(text: str) -> frozenset[str]:
+    """The character 5-grams of a text, case-folded."""
     plain = " ".join(text.casefold().split())
     return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
 
 
-def shares(sizes: IndexArray, most: int) -> IndexArray:
-    """How many of ``most`` picks each group of these ``sizes`` gives: in proportion, and no more than it has.
+def shares(sizes: IndexArray, total: int) -> IndexArray:
+    """How many of ``total`` picks each group of these ``sizes`` contributes: in proportion, at most its size.
 
-    Rounded by largest remainders (Hare-Niemeyer), in whole numbers: within one of the exact share. Of equal remainders
-    the earlier group's counts first.
+    Rounded by largest remainders (Hare-Niemeyer), so within one of the exact share. Of equal remainders the earlier
+    group's counts first.
     """
-    most = min(most, int(sizes.sum()))
-    counts, rest = np.divmod(most * sizes, max(1, int(sizes.sum())))
-    counts[np.argsort(-rest, kind="stable")[: most - int(counts.sum())]] += 1
+    total = min(total, int(sizes.sum()))
+    counts, remainders = np.divmod(total * sizes, max(1, int(sizes.sum())))
+    counts[np.argsort(-remainders, kind="stable")[: total - int(counts.sum())]] += 1
     return counts
 
 
-def _stratified(vectors: coverage.Vectors, most: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """(group, place) of up to ``most`` vectors, the largest group first: of each its share, evenly by centrality."""
+def _stratified_picks(vectors: coverage.Vectors, total: int, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """(group, index) of up to ``total`` vectors, largest group first: each its share, evenly by centrality."""
     label, centres = coverage.clusters(
-        vectors, max(1, min(coverage.MOST_CLUSTERS, len(vectors) // coverage.PER_CLUSTER)), rng
+        vectors, max(1, min(coverage.MAX_CLUSTERS, len(vectors) // coverage.QUERIES_PER_CLUSTER)), rng
     )
     squared_distances = coverage.squared_distances(vectors, centres)
     sizes = np.bincount(label, minlength=len(centres))
     order = np.argsort(-sizes, kind="stable")
-    for number, (group, count) in enumerate(zip(order, shares(sizes[order], most), strict=True), 1):
+    for number, (group, count) in enumerate(zip(order, shares(sizes[order], total), strict=True), 1):
         members = np.flatnonzero(label == group)
         members = members[np.argsort(squared_distances[members, group], kind="stable")]
         yield from ((number, int(members[pick * len(members) // count])) for pick in range(count))

@@ -1,4 +1,4 @@
-"""Where the queries lie: the tail map, worked out once for a base, a suite and a training file."""
+"""The tail map: how far each query lies from the training data, for one base, suite and training file."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from ftgate.stats.space import space_of
 from ftgate.tail import coverage
 
 FactCache = Callable[[str, Callable[[], dict[str, Any]]], dict[str, Any]]
-"""What is known under a key, computed the first time."""
-MOST_LOGGED = 100_000
-"""Queries of a log that are placed; a longer one is sampled."""
-LEAST_BODY = 10
-"""Of fewer texts what they share may be what they are about."""
+"""The cached value under a key, computed the first time."""
+MAX_LOG_QUERIES = 100_000
+"""Queries of a log that are used; a longer log is sampled."""
+MIN_TEXTS = 10
+"""With fewer texts, what they share may be their subject rather than a template."""
 _WORD_END = re.compile(r"\w+$")
 _MARKUP = re.compile(r"(?s)(?:.*[<>\[\]{}|#](?:(?:system|user|assistant|human|model)\b:?)?\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
 class TailInputs:
-    """All that the tail map of a suite depends on. ``log`` are real queries without answers."""
+    """Everything that a suite's tail map depends on. ``log``: real queries without answers."""
 
     suite: Suite
     training: TrainingData
@@ -48,111 +48,119 @@ class TailInputs:
 
 def build_tail_map(
     settings: DistanceSettings,
-    around: TailInputs,
+    inputs: TailInputs,
     cached: FactCache,
     progress: Progress,
     open_embedder: Callable[[str], Embedder],
     folder: Path,
 ) -> TailMap:
-    """The tail map of a suite. Only the base or a third model embeds, so that a candidate cannot move its own tail.
+    """The tail map of a suite. Embeddings come from the base or a third model, so a candidate cannot move its own tail.
 
-    ``cached`` gives what is known under a key, or computes and keeps it. Vectors are kept in ``folder``. Raises
-    DatasetError when the training data cannot be compared with (fewer than two distinct rows).
+    ``cached`` returns a cached value or computes and stores it. Vectors are stored in ``folder``. Raises DatasetError
+    if the training data have fewer than two distinct rows.
     """
-    kind, training, log = settings.embedding_kind, around.training, around.log
-    embedded_by = around.encoder.digest if around.encoder else around.base.digest
-    # By name too: a decision under a policy that names another log or model must not rest on this one's.
-    asked = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    kind, training, log = settings.embedding_kind, inputs.training, inputs.log
+    encoder_digest = inputs.encoder.digest if inputs.encoder else inputs.base.digest
+    # Names count too: a tail map for another log or model must not be reused.
+    key_fields = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
     key = digest_of(
-        ["tail map", 3, embedded_by, around.suite.sha256, training.sha256, log and log.sha256, asked, around.seed]
+        [
+            "tail map",
+            3,
+            encoder_digest,
+            inputs.suite.sha256,
+            training.sha256,
+            log and log.sha256,
+            key_fields,
+            inputs.seed,
+        ]
     )
 
     def compute() -> dict[str, Any]:
         embedder = open_embedder(kind)
         try:
-            return _measure(settings, around, embedder, folder, progress)
+            return _compute_tail_map(settings, inputs, embedder, folder, progress)
         except ValueError as error:
             raise DatasetError(
                 f"training data {training.source}: {error}",
-                hint="give more training data, or leave training_data out to use tagged queries alone",
+                hint="give more training data, or remove training_data to use tagged queries only",
             ) from None
         finally:
             embedder.close()
 
-    known: dict[str, Any] = cached(key, compute)
+    value: dict[str, Any] = cached(key, compute)
     lists = ("item_ids", "distance", "outside_p", "topics")
-    return TailMap(**(known | {name: tuple(known[name]) for name in lists}))
+    return TailMap(**(value | {name: tuple(value[name]) for name in lists}))
 
 
-def _measure(
-    settings: DistanceSettings, around: TailInputs, embedder: Embedder, folder: Path, progress: Progress
+def _compute_tail_map(
+    settings: DistanceSettings, inputs: TailInputs, embedder: Embedder, folder: Path, progress: Progress
 ) -> dict[str, Any]:
-    items = around.suite.items
-    said = [
-        # A text that stands twice is embedded once: repeats are dropped, and batching would make them differ.
-        list(dict.fromkeys(sampled(around.training, settings.max_train_rows, around.seed))),
+    items = inputs.suite.items
+    texts = [
+        # Duplicates are embedded once: batching would give them slightly different vectors.
+        list(dict.fromkeys(sample_texts(inputs.training, settings.max_train_rows, inputs.seed))),
         [item.user_text for item in items],
-        list(dict.fromkeys(sampled(around.log, MOST_LOGGED, around.seed))) if around.log else [],
+        list(dict.fromkeys(sample_texts(inputs.log, MAX_LOG_QUERIES, inputs.seed))) if inputs.log else [],
     ]
-    trained, asked, logged = without_affixes(said)
-    embedder.fit(trained)
-    with progress.phase("embed queries and training data", sum(map(len, said))) as advance:
-        training, queries, log = (
-            embed_to_files(texts, embedder, folder, advance) for texts in (trained, asked, logged)
-        )
+    stripped = without_shared_affixes(texts)
+    embedder.fit(stripped[0])
+    with progress.phase("embed queries and training data", sum(map(len, texts))) as advance:
+        training, queries, log = (embed_to_files(part, embedder, folder, advance) for part in stripped)
     prune(folder)
-    draw = generator(around.seed, "tail map")
+    rng = generator(inputs.seed, "tail map")
     space = space_of(training)
     with progress.phase("measure distances", None) as advance:
-        found = distances(queries, training, rng=draw, space=space, on_progress=advance)
+        result = distances(queries, training, rng=rng, space=space, on_progress=advance)
         vectors = space.unit(queries[:])
-        topics = coverage.topics(vectors, said[1], draw)
-        chosen, some = space.distinct[_some(len(space.distinct), draw)], vectors[_some(len(vectors), draw)]
-        found_beside = {
-            "told_from_training": coverage.domain_classifier_auc(some, space.unit(training[chosen])),
-            "coverage": coverage.coverage(log, said[2], queries, training, space, draw) if logged else {},
+        topics = coverage.topics(vectors, texts[1], rng)
+        rows = space.distinct[_classifier_sample(len(space.distinct), rng)]
+        sample = vectors[_classifier_sample(len(vectors), rng)]
+        details = {
+            "told_from_training": coverage.domain_classifier_auc(sample, space.unit(training[rows])),
+            "coverage": coverage.coverage(log, texts[2], queries, training, space, rng) if texts[2] else {},
         }
     return asdict(
         TailMap(
             item_ids=tuple(item.id for item in items),
-            distance=tuple(float(f"{value:.9g}") for value in found.query),
-            outside_p=tuple(found.outside_p.tolist()),
-            k=found.k,
-            n_train=found.rows,
+            distance=tuple(float(f"{value:.9g}") for value in result.query),
+            outside_p=tuple(result.outside_p.tolist()),
+            k=result.k,
+            n_train=result.rows,
             method=embedder.name,
             topics=topics,
-            details={name: value for name, value in found_beside.items() if value},
-            in_file=around.training.rows if around.training.rows > settings.max_train_rows else None,
+            details={name: value for name, value in details.items() if value},
+            in_file=inputs.training.rows if inputs.training.rows > settings.max_train_rows else None,
         )
     )
 
 
-def without_affixes(bodies: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The texts of several bodies without what all of them begin and end with, such as a chat template.
+def without_shared_affixes(bodies: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The texts of several bodies without the beginning and end that all share, such as a chat template.
 
-    What stands in every text tells none from another. Cut where a word ends, so that the rest is what it would be if
-    the template had never been there. Markup is also cut where it stands around all texts of one body alone: training
-    data are often kept as they were rendered.
+    What every text contains tells none of them apart. Cut at word boundaries, so that the rest is what it would be
+    without the template. Markup is also removed if all texts of a single body share it: training data are often stored
+    rendered.
     """
-    plain = [_cut(body, _markup) if len(body) >= LEAST_BODY else body for body in bodies]
+    plain = [_strip_shared(body, _markup_length) if len(body) >= MIN_TEXTS else body for body in bodies]
     sizes = np.cumsum([0, *map(len, plain)])
-    together = _cut([text for body in plain for text in body], lambda end: len(_WORD_END.sub("", end)))
+    together = _strip_shared([text for body in plain for text in body], lambda end: len(_WORD_END.sub("", end)))
     return [together[sizes[i] : sizes[i + 1]] for i in range(len(plain))]
 
 
-def _markup(end: str) -> int:
-    found = _MARKUP.match(end)
-    return found.end() if found else 0
+def _markup_length(affix: str) -> int:
+    match = _MARKUP.match(affix)
+    return match.end() if match else 0
 
 
-def _cut(texts: Sequence[str], length: Callable[[str], int]) -> list[str]:
-    """The texts without as much of their shared beginning as ``length`` says, and of their end, read backwards."""
-    head = length(_shared(texts))
-    tail = length(_shared(text[head:][::-1] for text in texts))
+def _strip_shared(texts: Sequence[str], length: Callable[[str], int]) -> list[str]:
+    """The texts without ``length`` characters of their shared beginning, and of their end, read backwards."""
+    head = length(_common_prefix(texts))
+    tail = length(_common_prefix(text[head:][::-1] for text in texts))
     return [text[head : len(text) - tail] for text in texts]
 
 
-def _shared(texts: Iterable[str]) -> str:
+def _common_prefix(texts: Iterable[str]) -> str:
     common: str | None = None
     for text in texts:
         common = text if common is None else os.path.commonprefix([common, text])  # noqa: RUF071 - characters are meant
@@ -161,15 +169,15 @@ def _shared(texts: Iterable[str]) -> str:
     return common or ""
 
 
-def _some(n: int, rng: np.random.Generator) -> Any:
+def _classifier_sample(n: int, rng: np.random.Generator) -> Any:
     if n <= coverage.CLASSIFIER_TEXTS:
         return np.arange(n)
     return np.sort(rng.choice(n, coverage.CLASSIFIER_TEXTS, replace=False))
 
 
-def sampled(training: TrainingData, most: int, seed: int) -> list[str]:
-    """The user text of all rows, or of ``most`` of them drawn without replacement, in their own order."""
-    if training.rows <= most:
+def sample_texts(training: TrainingData, limit: int, seed: int) -> list[str]:
+    """The user text of all rows, or of ``limit`` of them drawn without replacement, in file order."""
+    if training.rows <= limit:
         return list(training.texts())
-    chosen = set(generator(seed, "training sample").choice(training.rows, most, replace=False).tolist())
+    chosen = set(generator(seed, "training sample").choice(training.rows, limit, replace=False).tolist())
     return [text for i, text in enumerate(training.texts()) if i in chosen]

@@ -1,4 +1,4 @@
-"""Ordinary queries made unusual: another layout, another case, slips of the fingers, two of them in one."""
+"""Perturbing ordinary queries: layout, letter case, typos, two queries in one."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 
 from ftgate.stats.seeding import drawn_order, generator
 
-SLIP_SHARE = 0.15
-"""The share of words that a typo hits, at least one."""
+TYPO_SHARE = 0.15
+"""Share of words with a typo, at least one."""
 Change = Callable[[str, str, np.random.Generator], str]
-"""From a query, another query and a generator to the changed text."""
+"""Takes a query, another query and a generator; returns the perturbed text."""
 
 
 class PerturbedQuery(NamedTuple):
-    """A changed query, the way it was changed, and the edge case that it now is."""
+    """A perturbed query, its kind of perturbation, and the tag of the edge case that it now is."""
 
     kind: str
     tag: str
     text: str
 
 
-def perturbed(queries: Sequence[str], kinds: Sequence[str], count: int, seed: int) -> Iterator[PerturbedQuery]:
-    """Up to ``count`` of ``queries``, changed in each of ``kinds`` in turn, but for those that a change leaves alone.
+def perturb_queries(queries: Sequence[str], kinds: Sequence[str], count: int, seed: int) -> Iterator[PerturbedQuery]:
+    """Up to ``count`` of ``queries``, perturbed by ``kinds`` in turn; unchanged results are skipped.
 
-    Which queries and which changes follows from the seed and the texts alone. Raises KeyError for an unknown kind.
+    Queries and perturbations follow from the seed and the texts alone. Raises KeyError for an unknown kind.
     """
     changes = [(kind, *KINDS[kind]) for kind in dict.fromkeys(kinds)]
     order = drawn_order(seed, "perturbed queries", queries)
-    made = 0
-    for place, i in enumerate(order):
-        if made == count or not changes:
+    done = 0
+    for position, i in enumerate(order):
+        if done == count or not changes:
             return
-        kind, tag, change = changes[made % len(changes)]
-        other = queries[order[place - 1]]
+        kind, tag, change = changes[done % len(changes)]
+        other = queries[order[position - 1]]
         text = change(queries[i], other, generator(seed, f"perturb {kind} {queries[i]}"))
         if text.strip() and text not in (queries[i], other):
-            made += 1
+            done += 1
             yield PerturbedQuery(kind, tag, text)
 
 
@@ -59,28 +59,28 @@ def _case(text: str, _: str, rng: np.random.Generator) -> str:
     return (text.upper, text.lower, mixed)[int(rng.integers(3))]()
 
 
-def _slips(text: str, _: str, rng: np.random.Generator) -> str:
+def _typos(text: str, _: str, rng: np.random.Generator) -> str:
     words = text.split(" ")
     long = [i for i, word in enumerate(words) if len(word) > 3]
-    for i in rng.permutation(long)[: max(1, round(SLIP_SHARE * len(words)))] if long else ():
+    for i in rng.permutation(long)[: max(1, round(TYPO_SHARE * len(words)))] if long else ():
         word, at = words[i], int(rng.integers(1, len(words[i]) - 1))
         words[i] = (
-            word[:at] + word[at + 1] + word[at] + word[at + 2 :],  # two letters changed places
-            word[:at] + word[at + 1 :],  # one is missing
-            word[:at] + word[at] + word[at:],  # one came twice
+            word[:at] + word[at + 1] + word[at] + word[at + 2 :],  # swapped letters
+            word[:at] + word[at + 1 :],  # missing letter
+            word[:at] + word[at] + word[at:],  # doubled letter
         )[int(rng.integers(3))]
     return " ".join(words)
 
 
-def _both(text: str, other: str, rng: np.random.Generator) -> str:
-    joint = (" Also, ", "\n\nAnother thing: ", " And while you are at it: ")[int(rng.integers(3))]
-    return f"{text.strip()}{joint}{other.strip()}"
+def _two_intents(text: str, other: str, rng: np.random.Generator) -> str:
+    conjunction = (" Also, ", "\n\nAnother thing: ", " And while you are at it: ")[int(rng.integers(3))]
+    return f"{text.strip()}{conjunction}{other.strip()}"
 
 
 KINDS: Mapping[str, tuple[str, Change]] = {
     "format": ("unusual_format", _layout),
     "case": ("unusual_format", _case),
-    "typos": ("unusual_format", _slips),
-    "two_intents": ("multi_intent", _both),
+    "typos": ("unusual_format", _typos),
+    "two_intents": ("multi_intent", _two_intents),
 }
-"""Every way to change a query, with the tag of the edge case that it makes."""
+"""Every kind of perturbation, with the tag of the edge case that it creates."""

@@ -1,4 +1,4 @@
-"""What the tail's section of a policy names beside its suite: a log of real queries, and a model for vectors."""
+"""Tail inputs besides the suite: a query log and an embedding model, named by a policy or on the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ftgate.models.open import open_encoder
 
 
 def query_log(distances: DistanceSettings | None, resolver: Resolver) -> TrainingData | None:
-    """The log that the policy names; naming a remote file allows it. Raises DatasetError when no row is usable."""
+    """The query log of the policy; a remote one needs no allow entry. Raises DatasetError if no row is usable."""
     if distances is None or distances.query_log is None:
         return None
     path = resolver.file(distances.query_log, relative_to=resolver.policy_folder, allow=None)
@@ -28,12 +28,12 @@ def query_log(distances: DistanceSettings | None, resolver: Resolver) -> Trainin
 
 
 def encoder_source(distances: DistanceSettings | None) -> Source | None:
-    """The model of its own that embeds, if the policy names one."""
+    """The separate embedding model, if the policy names one."""
     return distances.embedding if distances is not None and isinstance(distances.embedding, Source) else None
 
 
 def encoder(distances: DistanceSettings | None, resolver: Resolver, candidate: Model | None) -> Model | None:
-    """That model, which must not be the candidate. Raises ArtifactError when it is unsafe or not allowed."""
+    """The policy's embedding model, which must not be the candidate. Raises ArtifactError if unsafe or not allowed."""
     source = encoder_source(distances)
     if source is None:
         return None
@@ -42,26 +42,26 @@ def encoder(distances: DistanceSettings | None, resolver: Resolver, candidate: M
     if candidate is not None and snapshot.digest == candidate.digest:
         raise ConfigurationError(
             f"measurements.tail.embedding.source {source.source!r} is the candidate itself",
-            hint="a candidate could move its own tail: name another model",
+            hint="the candidate could move its own tail: name another model",
         )
     return _checked("encoder", snapshot)
 
 
 @dataclass(frozen=True, slots=True)
 class CommandLineSources:
-    """What a person names on the command line, which allows it; how it is fetched is ``settings``."""
+    """Models and files named on the command line, which allows them. ``settings`` say how to fetch them."""
 
     settings: ArtifactSettings
 
     @classmethod
     def under(cls, policy: Path | None) -> CommandLineSources:
-        """Fetched as a policy says. Raises ConfigurationError where that cannot be read."""
+        """With the artifact settings of a policy. Raises ConfigurationError if that cannot be read."""
         return cls(read_policy(policy).artifacts if policy is not None else ArtifactSettings())
 
     def model(self, reference: str) -> tuple[Model, str]:
-        """A model and the kind of its vectors: ``encoder`` if it says itself how to pool, else ``hidden_states``.
+        """A model and its kind of vectors: ``encoder`` if its files define pooling, else ``hidden_states``.
 
-        Raises ArtifactError when it is unsafe, DownloadError when fetching fails.
+        Raises ArtifactError if it is unsafe, DownloadError if the download fails.
         """
         remote = parse(reference)
         allowed = f"{remote.scheme}://**" if remote is not None else escape(str(Path(reference).resolve()))
@@ -70,12 +70,12 @@ class CommandLineSources:
         return model, "encoder" if (model.path / MODULES).exists() else "hidden_states"
 
     def file(self, reference: str) -> Path:
-        """A data file. Raises DownloadError when fetching fails."""
+        """A data file. Raises DownloadError if the download fails."""
         return Resolver(self.settings, Path.cwd()).file(reference, relative_to=Path(), allow=None)
 
 
 def _checked(name: str, snapshot: Snapshot) -> Model:
-    """The model in ``snapshot`` for vectors. Raises ArtifactError when it is unsafe, or pools in a way not known."""
+    """The embedding model in ``snapshot``. Raises ArtifactError if it is unsafe or pools in an unsupported way."""
     model = open_encoder(name, snapshot)
     read_pipeline(model.path, model.reference)
     return model

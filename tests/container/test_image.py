@@ -237,7 +237,7 @@ def test_a_real_evaluation_is_published_as_a_block_and_a_better_one_as_an_allow(
     report.write_text(json.dumps(found), encoding="utf-8")
     assert runner.container_action("report").returncode == 3
     assert hub.status_of(head).state == "error"
-    assert "its numbers are not those that its answers come to" in comment.body
+    assert "its numbers differ from those recomputed from its answers" in comment.body
 
 
 def test_all_in_one_says_at_once_that_no_model_changed(runner: Runner) -> None:

@@ -49,7 +49,7 @@ def test_no_engine_opens_what_trainers_keep(
         for name in LEFT:
             (folder / name).write_bytes(pickle.dumps(Bomb(mark)))
         shown = resolver.snapshot(given.name, relative_to=tmp_path)
-        assert set(shown.aside) == set(LEFT)
+        assert set(shown.ignored_files) == set(LEFT)
         base = models[0] if models else None
         models.append(replace(given, path=shown.path, digest=shown.digest, base=base))
     engine = Engine(settings)

@@ -40,7 +40,7 @@ def test_the_report_says_that_and_why_it_was_merged(tmp_path: Path, monkeypatch:
     assert candidate["digest"] == take_snapshot(adapter, "").digest
     assert candidate["kind"] == "full"
     assert candidate["merged"]["with"].startswith("peft ")
-    assert candidate["merged"]["because"] == ["use_dora: vLLM does not run DoRA's magnitudes"]
+    assert candidate["merged"]["because"] == ["use_dora: vLLM does not support DoRA"]
     assert candidate["merged"]["gap"] < 1e-3 < candidate["merged"]["effect"]
     assert "merge" not in candidate
     assert recipe_of(report).adapter, "advice is for the adapter that was trained"

@@ -97,7 +97,7 @@ CASES = {
         candidate(lambda f: write_adapter(f, init_lora_weights="corda")),
         ["corda", "path_initial_model_for_weight_conversion"],
     ),
-    "adapter that is all zeros": (candidate(zeroed), ["changed nothing"]),
+    "adapter that is all zeros": (candidate(zeroed), ["changes nothing"]),
     "candidate is the base": (copied_base, ["changed nothing"]),
     "not allowed": (policy("artifacts", "allow", to=["elsewhere/*"]), ["models/base", "allow"]),
     "wrong digest": (
@@ -218,7 +218,7 @@ def test_a_field_that_stands_twice_is_named(world: World, capsys: pytest.Capture
     with pytest.raises(SystemExit) as left:
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
     assert left.value.code == 2
-    assert "'artifacts' stands twice" in capsys.readouterr().err
+    assert "'artifacts' is given twice" in capsys.readouterr().err
 
 
 def test_a_run_to_reuse_that_is_not_there_is_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,13 +102,29 @@ def test_training_data_cannot_be_named_to_hide_what_broke(world: World, name: st
     assert expected in found.reason or (name == "calibration" and "430 items are too few" in found.reason)
 
 
+def test_training_data_cannot_be_named_to_leave_the_base_nothing_to_lose(world: World) -> None:
+    leaked = leak(world, "forgetting", 80)
+    worse = play(Player(target=0.9, forgetting=0.0), "forgetting", leaked, 0.0)
+
+    def reply(model: Model, question: Question) -> Answer:
+        if model.name == "base" and question.measurement == "forgetting":
+            right = question.item_id in leaked
+            return answer_of(Player(forgetting=1.0 if right else 0.0), question)
+        return worse(model, question)
+
+    report, _ = gate(world, reply)
+    found = report.measurements["forgetting"]
+    assert (report.verdict, found.status) == ("hold", "inconclusive")
+    assert found.reason.startswith("it is not applicable on the clean items alone, but with the 80 contaminated ones")
+
+
 def test_a_suite_that_was_trained_on_as_it_is_decides_nothing(world: World) -> None:
     world.manifest["training_data"]["source"] = "evals/general.jsonl"
     world.save()
     report, _ = gate(world, play(CAREFUL, "forgetting", [], 1.0))
     found = report.measurements["forgetting"]
     assert (report.verdict, found.status) == ("hold", "inconclusive")
-    assert found.reason == "all 200 items occur in the training data: none is left to decide on"
+    assert found.reason == "all 200 items occur in the training data, so none is left to decide on"
     assert found.n == 200
 
 
@@ -130,7 +146,7 @@ def test_too_few_clean_items_hold_and_say_why(world: World, clean: int) -> None:
     assert (found.n, found.status) == (clean, "inconclusive")
     assert f"{200 - clean} of 200 items occur in the training data and do not count" in found.reason
     if clean == 20:
-        assert "too few: below 29" in found.reason
+        assert "too few: with fewer than 29" in found.reason
 
 
 def test_looks_are_shares_of_the_clean_items_and_the_others_are_asked_once(world: World) -> None:
@@ -173,7 +189,7 @@ def test_looks_that_build_on_the_one_before_say_what_looks_from_nothing_say(
     with pytest.raises(EngineError):
         run("cut", fail_after=2100)
     resumed = run("cut")
-    monkeypatch.setattr(MeasurementRun, "_reusable", lambda self, pairs: False)
+    monkeypatch.setattr(MeasurementRun, "_all_answered", lambda self, pairs: False)
     assert built.measurements == run("afresh").measurements == resumed.measurements
 
 
@@ -209,14 +225,14 @@ def searched(world: World, content: bytes) -> dict[str, Any]:
     (world.root / "evals" / "train.jsonl").write_bytes(content)
     job: Job = load_job(world.policy_path, world.manifest_path)
     assert job.training is not None
-    return {**decide.search(job.suites, job.training, SilentProgress())}
+    return {**decide.scan_training_data(job.suites, job.training, SilentProgress())}
 
 
 def test_the_log_says_that_all_rows_were_compared_with(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": f"ticket {i}"} for i in range(1500)])
     job, said = load_job(world.policy_path, world.manifest_path), io.StringIO()
     assert job.training is not None
-    decide.search(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
+    decide.scan_training_data(job.suites, job.training, RichProgress(Console(file=said, width=200), live=False))
     assert "done, 1,500 of 1,500" in said.getvalue()
 
 
@@ -253,7 +269,7 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
 
     for _ in range(2):
         with Journal(tmp_path / "journal.jsonl") as journal:
-            respondents = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
-            found = decide.overlaps(job, respondents)
+            models = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
+            found = decide.find_overlaps(job, models)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
     assert passes == ["compare items with training data"]

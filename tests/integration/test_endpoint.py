@@ -111,7 +111,7 @@ def test_the_report_says_who_judged_and_how_its_replies_were_read(run: Run) -> N
     assert judge["reads"] == "log-probabilities among the 20 likeliest tokens"
     (line,) = [entry for entry in run.report.checklist if entry.item.startswith("The judge is neither")]
     assert line.ok is None
-    assert "does not show which weights answer" in line.evidence
+    assert "does not show its weights" in line.evidence
     for name in ("comment.md", "report.html"):
         assert "20 likeliest tokens" in (run.world.root / "out" / name).read_text()
 

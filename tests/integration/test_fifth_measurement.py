@@ -20,10 +20,10 @@ from ftgate.cli.main import main
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.github.audit.history import verify
+from ftgate.github.audit.history import verify_candidate
 from ftgate.github.audit.ledger_branch import read_ledger
-from ftgate.github.publish import publish
-from ftgate.github.verify_report import Redo
+from ftgate.github.publish import publish_results
+from ftgate.github.verify_report import DecideAgain
 from ftgate.jobs.prepare import load_job
 from ftgate.measurements import registry
 from ftgate.progress import SilentProgress
@@ -119,16 +119,16 @@ def test_it_is_published_and_verified(five: World, hub: FakeGitHub, refuses: int
     scene.base = hub.git.commit({POLICY_PATH: policy, "bot.yaml": "name: bot\n"}, branch="main")
     head = scene.push({"bot.yaml": manifest})
 
-    def redo(text: str) -> Redo:
+    def redo(text: str) -> DecideAgain:
         assert text == policy, "what is decided again is decided under the base branch's policy"
         return lambda folder: decide_again(folder, five.policy_path, five.root / "redone", SilentProgress())
 
-    effects = replace(scene.effects(), redo=redo)
-    assert int(publish(effects, [five.root / "out"])) == code, scene.said
+    effects = replace(scene.effects(), decide_again=redo)
+    assert int(publish_results(effects, [five.root / "out"])) == code, scene.said
     status = hub.status_of(head)
     assert status is not None
     assert status.state == ("success" if allowed else "failure")
     assert "Over-refusal" in scene.thread()[0]
     ledger = read_ledger(scene.client(), "ftgate-ledger")
     digest, rules = report.provenance["candidate"]["digest"], report.provenance["policy_sha256"]
-    assert verify(ledger, digest, rules, "2025-03-05T00:00:00+00:00").allowed is allowed
+    assert verify_candidate(ledger, digest, rules, "2025-03-05T00:00:00+00:00").allowed is allowed

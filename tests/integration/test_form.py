@@ -19,8 +19,8 @@ from ftgate.cli.main import main
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.github.publish import publish
-from ftgate.github.verify_report import Redo
+from ftgate.github.publish import publish_results
+from ftgate.github.verify_report import DecideAgain
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
@@ -298,10 +298,11 @@ def test_it_is_published(
     scene.base = hub.git.commit({POLICY_PATH: policy, "bot.yaml": "name: bot\n"}, branch="main")
     head = scene.push({"bot.yaml": manifest})
 
-    def redo(_: str) -> Redo:
+    def redo(_: str) -> DecideAgain:
         return lambda folder: decide_again(folder, world.policy_path, world.root / "redone", SilentProgress())
 
-    assert int(publish(replace(scene.effects(), redo=redo), [world.root / "out"])) == code, scene.said
+    effects = replace(scene.effects(), decide_again=redo)
+    assert int(publish_results(effects, [world.root / "out"])) == code, scene.said
     commit_status = hub.status_of(head)
     assert commit_status is not None
     assert commit_status.state == ("success" if code == 0 else "failure")

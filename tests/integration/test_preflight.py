@@ -190,7 +190,7 @@ def test_70_billion_parameters_are_looked_at_in_seconds_and_little_memory(
     assert seconds < 5
     assert peak < 300 << 20
     assert document["models"]["base"]["parameters"] == 70_553_706_496
-    assert document["models"]["base"]["digest"] == "", "140 GB are not read for a glance"
+    assert document["models"]["base"]["digest"] == "", "140 GB are not read by a preflight"
     assert document["plan"]["kind"] == "one_engine"
 
 
@@ -280,7 +280,7 @@ def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) ->
         ((80, 80, 80, 80), 4, ""),
         ((80, 80), 4, "engine.tensor_parallel_size is 4, and this machine has 2 GPUs"),
         ((80, 80, 80), 3, "does not divide its 64 attention heads"),
-        ((8, 8), 2, "take larger GPUs"),
+        ((8, 8), 2, "use larger GPUs"),
     ],
 )
 def test_memory_is_held_against_the_gpus(
@@ -318,7 +318,7 @@ def test_full_weights_take_turns_where_a_gpu_holds_one_of_them(
     document = found(world, capsys)
     assert document["ok"], document["problems"]
     assert document["plan"]["kind"] == "in_turn"
-    assert any("not searched for NaN" in note for note in document["notes"])
+    assert any("not checked for NaN" in note for note in document["notes"])
 
 
 def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -371,7 +371,7 @@ def test_a_cache_too_small_for_one_prompt_is_named_on_a_cpu(
     path.write_text(json.dumps(json.loads(path.read_text()) | large))
     world.policy["engine"] = {"kind": "vllm"}
     (problem,) = [p for p in found(world, capsys)["problems"] if "cache" in p["message"]]
-    assert "engine's cache holds 51 tokens, fewer than engine.max_model_len 4,096" in problem["message"]
+    assert "engine's cache holds 51 tokens, less than engine.max_model_len 4,096" in problem["message"]
 
 
 def test_no_tokenizer_that_can_be_read_is_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:

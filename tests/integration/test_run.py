@@ -13,10 +13,12 @@ from support.players import CAREFUL, UNFIT_JUDGES, Player, Script, honest_judge,
 from support.world import World
 
 from ftgate.cli.schema import schema_of
+from ftgate.config.policy import read_policy
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError, StoreError
 from ftgate.gate.evaluate import decide_again, evaluate
+from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
@@ -70,6 +72,30 @@ def test_each_fault_is_found_by_its_own_measurement(
     assert report.engine_starts == engine.starts == 1
     if at_fault:
         assert at_fault in report.reasons[0]
+
+
+UNFAMILIAR = Player(tail=0.0)
+"""A base that does not know the format of the tail's answers."""
+
+
+@pytest.mark.parametrize(
+    ("candidate", "status", "verdict"),
+    [
+        (Player(target=0.9, tail=0.336), "pass", "allow"),
+        (Player(target=0.9, tail=0.0), "not_applicable", "allow"),
+        (Player(target=0.6, tail=0.0), "not_applicable", "hold"),
+    ],
+)
+def test_a_base_with_nothing_to_lose_holds_no_candidate(
+    world: World, candidate: Player, status: str, verdict: str
+) -> None:
+    report, _ = gate(world, script(candidate, UNFAMILIAR))
+    assert (report.measurements["tail"].status, report.verdict) == (status, verdict), report.reasons
+    assert report.controls["positive_control"]["tail"]["ok"] is None
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(report)
+    policy = read_policy(world.policy_path)
+    assert list(inconsistencies(report, policy)) == []
 
 
 def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:
@@ -147,7 +173,7 @@ def test_decide_says_when_answers_are_missing(world: World) -> None:
     gate(world, script(CAREFUL))
     world.policy["measurements"]["forgetting"]["max_tokens"] = 5
     world.save()
-    with pytest.raises(ConfigurationError, match="does not hold every answer"):
+    with pytest.raises(ConfigurationError, match="lacks answers"):
         decide_again(world.root / "out", world.policy_path, world.root / "again", SilentProgress())
 
 
@@ -185,7 +211,7 @@ def test_the_report_says_how_the_judge_was_tested_and_how_often_it_was_asked_aga
     assert set(tested["kinds"]) >= {"gold", "empty", "order to the judge", "fake fence", "template token", "digit"}
     assert tested["injected"] >= 40
     line = next(entry for entry in report.checklist if "judge" in entry.item)
-    for part in ("AUROC 1.00 (at least 0.9", "gap 0.9", "moved by 0.000", "% of the replies", "fake fence 0.0"):
+    for part in ("AUROC 1.00 (lower bound 0.9", "gap 0.9", "changed by 0.000", "% of the replies", "fake fence 0.0"):
         assert part in line.evidence
     details = report.measurements["forgetting"].details["judge"]
     assert details == {"asked_again": 1, "unreadable": 0}
@@ -252,7 +278,7 @@ def test_without_training_data_the_tail_is_the_tagged_queries(world: World) -> N
     report, _ = gate(world, script(CAREFUL))
     details = report.measurements["tail"].details
     assert details["tail"] == details["tagged"] == 200
-    assert "tagged queries alone" in details["embedding"]
+    assert "tagged queries only" in details["embedding"]
 
 
 def test_a_tail_without_tags_or_training_data_is_inconclusive(world: World) -> None:
@@ -385,7 +411,7 @@ def test_a_limit_that_lets_anything_go_by_is_not_controlled_and_says_so(world: W
     world.save()
     report, _ = gate(world, script(CAREFUL))
     assert report.controls["positive_control"]["tail"]["ok"] is None
-    assert "not tried" in report.controls["positive_control"]["tail"]["reason"]
+    assert "not run" in report.controls["positive_control"]["tail"]["reason"]
     assert report.measurements["tail"].status == "pass"
 
 
@@ -395,7 +421,7 @@ def test_a_suite_that_could_not_see_a_loss_does_not_pass(world: World) -> None:
     report, _ = gate(world, script(Player(target=0.9, forgetting=0.13), base=base))
     assert report.verdict == "hold"
     assert not report.controls["positive_control"]["forgetting"]["ok"]
-    assert "could not have seen" in report.measurements["forgetting"].reason
+    assert "cannot detect such a loss" in report.measurements["forgetting"].reason
 
 
 def test_the_base_is_asked_twice_only_once(world: World) -> None:

@@ -75,7 +75,7 @@ def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
 
 def test_checks_alone_need_no_judge(world: World) -> None:
     mixed(world, scorer="check")
-    with pytest.raises(DatasetError, match="no check, which this measurement needs"):
+    with pytest.raises(DatasetError, match="no check, but this measurement needs one"):
         load_job(world.policy_path, world.manifest_path)
     rows = [json.loads(line) for line in (world.root / "evals" / "general.jsonl").read_text().splitlines()]
     write_rows(world.root / "evals" / "general.jsonl", [row for row in rows if "check" in row])
@@ -91,14 +91,14 @@ def test_rows_that_need_a_judge_are_refused_where_there_is_none(world: World) ->
     mixed(world)
     world.policy.pop("judge")
     world.save()
-    with pytest.raises(ConfigurationError, match=r"measurements\.forgetting is graded by a judge"):
+    with pytest.raises(ConfigurationError, match=r"measurements\.forgetting needs a judge"):
         load_job(world.policy_path, world.manifest_path)
 
 
 def test_an_unknown_builtin_suite_names_those_there_are(world: World, tmp_path: Path) -> None:
     world.policy["measurements"]["forgetting"]["dataset"] = "builtin:general-2000"
     world.save()
-    with pytest.raises(ConfigurationError, match=r"forgetting\.dataset: unknown builtin suite 'builtin:general-2000'"):
+    with pytest.raises(ConfigurationError, match=r"forgetting\.dataset: unknown built-in suite 'builtin:general-2000'"):
         load_job(world.policy_path, world.manifest_path)
 
 

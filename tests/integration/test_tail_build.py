@@ -93,7 +93,7 @@ def test_asking_for_more_than_there_is(files: list[str], tmp_path: Path, capsys:
     out = tmp_path / "suite.jsonl"
     assert leave(*files, f"--out={out}", "--n=1000") == 0
     assert 230 <= len(rows(out)) <= 250, "repeats and near repeats count once"
-    assert "1000 were asked for" in capsys.readouterr().out
+    assert "of 1000 requested" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_an_adapter_named_as_the_model_is_told_from_a_broken_folder(
     adapter = write_adapter(tmp_path / "adapter")
     assert leave(*files, f"--out={tmp_path / 'suite.jsonl'}", f"--model={adapter}") == 2
     said = capsys.readouterr().err
-    assert "an adapter makes no vectors by itself" in said
+    assert "an adapter alone cannot embed texts" in said
     assert "its base" in said
 
 

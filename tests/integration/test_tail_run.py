@@ -50,8 +50,8 @@ def test_the_report_says_what_of_a_log_is_not_covered_and_shows_it_harmless(worl
     assert "galaxy" in found["gaps"][0]["examples"][0]
     out = world.root / "out"
     comment, page = (out / "comment.md").read_text(), (out / "report.html").read_text()
-    assert "collect more like these" in comment
-    assert "collect more like these" in page
+    assert "add such queries" in comment
+    assert "add such queries" in page
     assert "<script>alert" not in page
     for live in ("<script>", "[x](javascript", " @everyone"):
         assert live not in comment
@@ -167,6 +167,6 @@ def test_a_model_for_vectors_that_pools_in_no_known_way_is_named_before_any_work
     folder = write_full(world.root / "models" / "encoder", seed=3)
     (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.CLIPModel"}]')
     world.policy["measurements"]["tail"]["embedding"] = {"source": "models/encoder"}
-    with pytest.raises(ArtifactError, match=r"models/encoder: modules\.json: the modules are CLIPModel"):
+    with pytest.raises(ArtifactError, match=r"models/encoder: modules\.json: unsupported modules CLIPModel"):
         run(world)
     assert not (world.root / "out").exists()

@@ -67,7 +67,7 @@ def test_every_input_of_the_container_action_is_read_and_no_other() -> None:
 
 
 def test_the_defaults_in_the_code_are_those_in_the_action() -> None:
-    found = Inputs.of({})
+    found = Inputs.from_environment({})
     for name, given in ACTIONS["action"]["inputs"].items():
         assert getattr(found, name) == (given["default"] if given["default"] != TOKEN else ""), name
 

@@ -17,7 +17,7 @@ from ftgate.stats.seeding import generator
 ROOT = Path(__file__).resolve().parents[2]
 COMMITTED = section(DOCUMENT.read_text(encoding="utf-8"))
 RATES = parse(COMMITTED)
-KEPT = [case.name for case in CASES if case.ours and not case.name.startswith("calibration")]
+KEPT = [case.name for case in CASES if case.by_ftgate and not case.name.startswith("calibration")]
 
 
 @pytest.mark.slow
@@ -66,13 +66,16 @@ def test_every_case_plays_and_the_same_seed_gives_the_same_rows() -> None:
 
 
 def test_a_table_is_read_back_as_it_was_written() -> None:
-    rows = [Row("one, with a comma", 200, 2000, 98, 110, ours=True), Row("other", 1000, 400, 0, 400, ours=False)]
+    rows = [
+        Row("one, with a comma", 200, 2000, 98, 110, by_ftgate=True),
+        Row("other", 1000, 400, 0, 400, by_ftgate=False),
+    ]
     text = render(rows)
     assert "4.9 % (4.0 to 5.9)" in text
     found = parse(text)
     assert (found["one, with a comma"].allowed, found["one, with a comma"].blocked) == (4.9, 5.5)
     assert (found["other"].allowed, found["other"].blocked, found["other"].repetitions) == (0.0, 100.0, 400)
-    assert text.index("one, with") < text.index(error_rates.OTHERS) < text.index("| other")
+    assert text.index("one, with") < text.index(error_rates.OTHER_WAYS) < text.index("| other")
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:

@@ -1,1 +1,1 @@
-"""Where files come from, one file per kind of place. A new one is a class here and its line in ``registry.py``."""
+"""Artifact sources, one module each. To add one, write a class and add it to ``registry.py``."""

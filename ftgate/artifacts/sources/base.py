@@ -1,4 +1,4 @@
-"""What every source can do: list the files that a reference names, and stream one of them from any byte on."""
+"""What every artifact source does: list the files of a reference, and stream a file from any byte offset."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Protocol
 from ftgate.artifacts.reference import Reference
 from ftgate.errors import ArtifactError
 
-LEAST_RATE, WINDOW = 1000, 60.0
-"""Bytes a second, on average over so many seconds, below which a server is not waited for any longer."""
+MIN_RATE, RATE_WINDOW = 1000, 60.0
+"""Bytes per second, averaged over a window in seconds, below which a server counts as too slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file as its source describes it before anything of it has been read."""
+    """A file as its source lists it, before its content is read."""
 
     name: str
     """POSIX path inside the snapshot."""
     key: str
-    """How the source finds it again; never shown, as it may be an address with a signature."""
+    """The source's own identifier; never shown, since it may be a signed address."""
     size: int | None = None
-    """Bytes, if known beforehand."""
+    """Bytes, if listed."""
     sha256: str | None = None
-    """Hex, if the source knows it."""
+    """Hex, if listed."""
     version: str = ""
-    """Changes whenever the content does; empty when nothing tells, and a broken download must start again."""
+    """Changes with the content. Empty if unknown; a broken download then starts again."""
     git_blob: str = ""
-    """Hex SHA-1 that git gives to the content, if the source knows it."""
+    """Hex SHA-1 of the git blob, if listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The bytes of a file from ``start`` on: 0 where the source could not begin later."""
+    """The content of a file from byte ``start`` on; 0 if the source does not support offsets."""
 
     start: int
     chunks: Iterator[bytes]
@@ -43,37 +43,37 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a source is opened with: the reference, its commit if it has one, and hosts that redirects may lead to."""
+    """What a source is opened with: reference, commit if any, and the hosts that redirects may lead to."""
 
     reference: Reference
     revision: str | None = None
     redirect_hosts: Sequence[str] = ()
 
 
-class Source(Protocol):
-    """One reference, ready to be listed and read. Raises ArtifactError, or TransientError where trying again helps."""
+class ArtifactSource(Protocol):
+    """One reference, ready to list and read. Raises ArtifactError, or TransientError where a retry may help."""
 
     @property
     def origin(self) -> str:
-        """What besides the reference decides which files it names: the address of the service, for example."""
+        """What else determines the files besides the reference, such as the address of the service."""
         ...
 
     @property
     def fixed(self) -> bool:
-        """Whether the reference names the same bytes for ever, so that a copy needs no look at the source."""
+        """Whether the reference always names the same bytes, so that a cached copy needs no request to the source."""
         ...
 
     def list(self) -> list[RemoteFile]:
-        """Every file under the reference; one file, under its base name, when the reference is that file."""
+        """Every file under the reference; if the reference is a file, that one under its base name."""
         ...
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
-        """The content of ``file``, if possible from byte ``offset`` on."""
+        """The content of ``file``, from byte ``offset`` on if the source supports it."""
         ...
 
 
 class TransientError(Exception):
-    """A failure that may pass: a cut connection, a busy server. ``wait`` is how many seconds the server asked for."""
+    """A failure that a retry may cure, such as a broken connection. ``wait``: seconds the server asked for, if any."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
@@ -82,39 +82,39 @@ class TransientError(Exception):
 
 
 class RangeError(TransientError):
-    """The file is not as long as the part that is there already: it must be fetched from its beginning."""
+    """The file is shorter than the part that was already downloaded: start again from the beginning."""
 
 
 class SlowError(TransientError):
-    """The server sends, but so little that it would never end."""
+    """The server sends data, but more slowly than MIN_RATE."""
 
 
-def paced(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
-    """The same chunks. Raises SlowError where waiting for WINDOW seconds brought less than LEAST_RATE asks for."""
+def require_min_rate(chunks: Iterator[bytes], what: str) -> Iterator[bytes]:
+    """Pass ``chunks`` through. Raises SlowError when RATE_WINDOW seconds of waiting yield less than MIN_RATE."""
     waited, size = 0.0, 0
     while True:
-        asked = time.monotonic()
+        started = time.monotonic()
         chunk = next(chunks, None)
         if chunk is None:
             return
-        waited, size = waited + time.monotonic() - asked, size + len(chunk)
-        if waited >= WINDOW:
-            if size < LEAST_RATE * waited:
-                raise SlowError(f"{what}: it came at {size / waited:,.0f} bytes a second, for {waited:,.0f} seconds")
+        waited, size = waited + time.monotonic() - started, size + len(chunk)
+        if waited >= RATE_WINDOW:
+            if size < MIN_RATE * waited:
+                raise SlowError(f"{what}: only {size / waited:,.0f} bytes per second for {waited:,.0f} seconds")
             waited, size = 0.0, 0
         yield chunk
 
 
 def missing(what: str) -> ArtifactError:
-    """Nothing is there."""
-    return ArtifactError(f"{what}: not found", hint="check the spelling, and that the version still exists")
+    """The error for a file or reference that does not exist."""
+    return ArtifactError(f"{what}: not found", hint="check the spelling, and that this version still exists")
 
 
-def unauthorised(what: str, how: str) -> ArtifactError:
-    """Who asks is not known; ``how`` says which credentials the source takes."""
-    return ArtifactError(f"{what}: not authorised: credentials are missing or not valid", hint=how)
+def unauthorised(what: str, credentials_hint: str) -> ArtifactError:
+    """The error for missing or invalid credentials; ``credentials_hint`` says which ones the source takes."""
+    return ArtifactError(f"{what}: not authorised: credentials are missing or invalid", hint=credentials_hint)
 
 
-def forbidden(what: str, how: str) -> ArtifactError:
-    """Who asks is known, and may not."""
-    return ArtifactError(f"{what}: access refused", hint=f"give the account of the runner read access; {how}")
+def forbidden(what: str, credentials_hint: str) -> ArtifactError:
+    """The error for valid credentials without access."""
+    return ArtifactError(f"{what}: access refused", hint=f"give the runner's account read access; {credentials_hint}")

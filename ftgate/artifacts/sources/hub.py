@@ -1,4 +1,4 @@
-"""``hf://org/name`` and ``hf://datasets/org/name``, at one commit: a model hub, through its own client."""
+"""``hf://org/name`` and ``hf://datasets/org/name`` at one commit: the Hugging Face Hub, through its own client."""
 
 from __future__ import annotations
 
@@ -17,57 +17,58 @@ if TYPE_CHECKING:
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _CDN = ("*.hf.co", "*.huggingface.co")
-"""Where the public hub keeps large files."""
-_HOW = "set HF_TOKEN to a token that may read the repository"
+"""Hosts from which the public hub serves large files."""
+_CREDENTIALS_HINT = "set HF_TOKEN to a token with read access to the repository"
 
 
 class HuggingFaceSource:
-    """A repository, or what lies below a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub."""
+    """A repository, or a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub."""
 
     fixed = True
 
     def __init__(self, request: Request) -> None:
         from huggingface_hub import constants
 
-        self._what = request.reference.text
+        self._reference = request.reference.text
         parts = request.reference.parts
         self._type = "dataset" if parts[0] == "datasets" else "model"
         parts = parts[1:] if parts[0] == "datasets" else parts
         if len(parts) < 2:
             raise ArtifactError(
-                f"{self._what}: not a repository", hint="write hf://org/name or hf://datasets/org/name/file"
+                f"{self._reference}: not a repository", hint="write hf://org/name or hf://datasets/org/name/file"
             )
         name, _, commit = parts[1].partition("@")
         self._repository, self._path = f"{parts[0]}/{name}", "/".join(parts[2:])
         self._revision = self._pinned(commit or None, request.revision)
         self.origin = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-        self._http = HttpClient(self.origin, (*_CDN, *request.redirect_hosts), _HOW)
+        self._http = HttpClient(self.origin, (*_CDN, *request.redirect_hosts), _CREDENTIALS_HINT)
 
     def list(self) -> list[RemoteFile]:
-        """The tree at the commit, with the SHA-256 of every large file."""
+        """The tree at the commit, with the SHA-256 of every LFS file."""
         from huggingface_hub import HfApi, RepoFile, constants, set_client_factory
 
         if constants.is_offline_mode():
             raise ArtifactError(
-                f"{self._what}: not in the cache, and HF_HUB_OFFLINE is set", hint="unset it for the run that fetches"
+                f"{self._reference}: not in the cache, and HF_HUB_OFFLINE is set",
+                hint="unset it for the run that downloads",
             )
-        # The hub's client has one session for the whole process; ours keeps its redirects on the allowed hosts.
+        # huggingface_hub has one session per process; ours keeps its redirects on the allowed hosts.
         set_client_factory(self._http.new_client)
         api = HfApi(endpoint=self.origin, token=_token() or False)
-        where: dict[str, Any] = {"repo_type": self._type, "revision": self._revision}
-        with self._translated():
+        location: dict[str, Any] = {"repo_type": self._type, "revision": self._revision}
+        with self._explain_errors():
             api.auth_check(self._repository, repo_type=self._type)
-            found = api.get_paths_info(self._repository, [self._path], **where) if self._path else []
-            if found and isinstance(found[0], RepoFile):
-                return [_described(found[0], found[0].path.rpartition("/")[2])]
-            if self._path and not found:
-                raise missing(self._what)
-            tree = api.list_repo_tree(self._repository, self._path or None, recursive=True, **where)
-            start = len(self._path) + 1 if self._path else 0
-            return [_described(entry, entry.path[start:]) for entry in tree if isinstance(entry, RepoFile)]
+            info = api.get_paths_info(self._repository, [self._path], **location) if self._path else []
+            if info and isinstance(info[0], RepoFile):
+                return [_remote_file(info[0], info[0].path.rpartition("/")[2])]
+            if self._path and not info:
+                raise missing(self._reference)
+            tree = api.list_repo_tree(self._repository, self._path or None, recursive=True, **location)
+            prefix = len(self._path) + 1 if self._path else 0
+            return [_remote_file(entry, entry.path[prefix:]) for entry in tree if isinstance(entry, RepoFile)]
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
-        """The file at the commit; a large one comes from the hub's content network."""
+        """The file at the commit; large files come from the hub's CDN."""
         from huggingface_hub import hf_hub_url
 
         url = hf_hub_url(
@@ -75,30 +76,32 @@ class HuggingFaceSource:
         )
         token = _token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return self._http.stream(url, f"{self._what}: {file.name}", offset, headers, self._check)
+        return self._http.stream(url, f"{self._reference}: {file.name}", offset, headers, self._check)
 
-    def _pinned(self, written: str | None, given: str | None) -> str:
-        revision = written or given
+    def _pinned(self, in_reference: str | None, in_field: str | None) -> str:
+        revision = in_reference or in_field
         if revision is None or not _COMMIT.fullmatch(revision):
             raise ArtifactError(
-                f"{self._what}: revision {revision!a} is not a full commit",
+                f"{self._reference}: revision {revision!a} is not a full commit",
                 hint="set revision to the 40 hexadecimal digits of the commit (or write org/name@commit): "
-                "a branch can change after it was reviewed",
+                "a branch can change after review",
             )
-        if given not in (None, revision):
-            raise ArtifactError(f"{self._what}: the field revision says {given}", hint="name one commit, once")
+        if in_field not in (None, revision):
+            raise ArtifactError(
+                f"{self._reference}: the field revision says {in_field}", hint="name the commit in one place only"
+            )
         return revision
 
     def _check(self, response: httpx2.Response) -> None:
         from huggingface_hub import hf_raise_for_status
 
         if response.status_code in (401, 403, 404):
-            with self._translated():
+            with self._explain_errors():
                 hf_raise_for_status(response)
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """What the hub's client raises, in our words: a gated repository is not a missing one."""
+    def _explain_errors(self) -> Iterator[None]:
+        """Turn huggingface_hub's errors into ours, telling gated, private and missing repositories apart."""
         import httpx2
         from huggingface_hub import errors
 
@@ -106,29 +109,31 @@ class HuggingFaceSource:
             yield
         except errors.GatedRepoError:
             raise forbidden(
-                f"{self._what}: the repository is gated",
-                "its owner must grant access to the account of HF_TOKEN: open the repository's page and ask for it",
+                f"{self._reference}: the repository is gated",
+                "request access on the repository's page with the account of HF_TOKEN",
             ) from None
         except errors.RevisionNotFoundError:
             raise ArtifactError(
-                f"{self._what}: no commit {self._revision}", hint="check the revision; the repository exists"
+                f"{self._reference}: no commit {self._revision}", hint="check the revision; the repository exists"
             ) from None
         except errors.RepositoryNotFoundError as error:
             if error.response.status_code == 401 and error.response.headers.get("x-error-code") != "RepoNotFound":
-                raise unauthorised(self._what, _HOW) from None
+                raise unauthorised(self._reference, _CREDENTIALS_HINT) from None
             raise ArtifactError(
-                f"{self._what}: no such repository, or a private one that the token does not open",
-                hint=f"check the spelling; for a private repository {_HOW}",
+                f"{self._reference}: no such repository, or it is private and the token has no access",
+                hint=f"check the spelling; for a private repository {_CREDENTIALS_HINT}",
             ) from None
         except errors.EntryNotFoundError:
-            raise missing(self._what) from None
+            raise missing(self._reference) from None
         except errors.HFValidationError:
-            raise ArtifactError(f"{self._what}: not the name of a repository", hint="write hf://org/name") from None
+            raise ArtifactError(
+                f"{self._reference}: not the name of a repository", hint="write hf://org/name"
+            ) from None
         except errors.HfHubHTTPError as error:
-            require_success(error.response.status_code, error.response.headers, self._what, _HOW)
+            require_success(error.response.status_code, error.response.headers, self._reference, _CREDENTIALS_HINT)
             raise
         except (errors.OfflineModeIsEnabled, httpx2.TransportError) as error:
-            raise TransientError(f"{self._what}: the hub cannot be reached ({type(error).__name__})") from None
+            raise TransientError(f"{self._reference}: the hub cannot be reached ({type(error).__name__})") from None
 
 
 def _token() -> str | None:
@@ -137,7 +142,7 @@ def _token() -> str | None:
     return get_token()
 
 
-def _described(entry: Any, name: str) -> RemoteFile:
-    if entry.lfs:  # git keeps a pointer to a large file
+def _remote_file(entry: Any, name: str) -> RemoteFile:
+    if entry.lfs:  # git stores only a pointer to a large file
         return RemoteFile(name, entry.path, entry.size, entry.lfs.sha256, entry.lfs.sha256)
     return RemoteFile(name, entry.path, entry.size, version=entry.blob_id, git_blob=entry.blob_id)

@@ -1,4 +1,4 @@
-"""A folder or file on this machine, used where it lies."""
+"""A local folder, used in place."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def local_snapshot(
     policy_folder: Path,
     allow: Sequence[str],
     *,
-    glance: bool = False,
+    skip_large: bool = False,
     skip: Sequence[str] = (),
 ) -> Snapshot:
-    """The folder that ``reference`` names from ``relative_to``. Nothing is read before the policy has allowed it.
+    """The folder that ``reference`` names, relative to ``relative_to``. The policy is checked before anything is read.
 
-    A ``glance`` may leave large files unread; what ``skip`` matches is left aside.
+    ``skip_large`` may leave large files unhashed; files that ``skip`` matches are ignored.
     """
     try:
         folder = (relative_to / reference).resolve()
         require_allowed(reference, folder, policy_folder, allow)
-        return take_snapshot(folder, reference, glance=glance, skip=skip)
+        return take_snapshot(folder, reference, skip_large=skip_large, skip=skip)
     except (OSError, RuntimeError, ValueError) as error:
         raise ArtifactError(f"{reference!a}: not a usable path: {error}", hint="name a folder") from None

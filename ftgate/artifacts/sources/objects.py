@@ -1,4 +1,4 @@
-"""``s3://``, ``gs://`` and ``az://``: object stores, through fsspec and the file system of each."""
+"""``s3://``, ``gs://`` and ``az://``: object stores, through fsspec."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NO_CREDENTIALS = (
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A kind of object store: the extra that installs it, how to give credentials, what may move it elsewhere."""
+    """A kind of object store: the extra that installs it, how to give credentials, and its endpoint variables."""
 
     extra: str
-    how: str
+    credentials_hint: str
     endpoints: tuple[str, ...]
-    """Environment variables that name another address."""
+    """Environment variables that name another endpoint."""
     settings: Mapping[str, Any]
 
 
@@ -57,81 +57,81 @@ class ObjectStoreSource:
 
     def __init__(self, request: Request) -> None:
         reference = request.reference
-        self._what, self._scheme = reference.text, reference.scheme
-        self._path = reference.place.rstrip("/")
+        self._reference, self._scheme = reference.text, reference.scheme
+        self._path = reference.location.rstrip("/")
         self._store = STORES[reference.scheme]
-        given = next((os.environ[name] for name in self._store.endpoints if os.environ.get(name)), "")
-        self.origin = _azure_endpoint(given) if "AccountName=" in given else given
+        endpoint = next((os.environ[name] for name in self._store.endpoints if os.environ.get(name)), "")
+        self.origin = _azure_endpoint(endpoint) if "AccountName=" in endpoint else endpoint
         if "://" in self.origin:
-            require_encrypted(self.origin, f"{self._what}: {' or '.join(self._store.endpoints)}")
+            require_encrypted(self.origin, f"{self._reference}: {' or '.join(self._store.endpoints)}")
 
     @cached_property
     def files(self) -> Any:
-        """The file system. Raises ArtifactError when its package is not installed."""
+        """The fsspec file system. Raises ArtifactError when its package is not installed."""
         import fsspec
 
         if self._scheme == "gs":
-            # Its experimental part asks over gRPC what kind a bucket is, and waits a minute where only HTTPS gets out.
+            # gcsfs queries the bucket type over gRPC by default, and hangs for a minute where only HTTPS is open.
             os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         try:
             return fsspec.filesystem(self._scheme, skip_instance_cache=True, **self._store.settings)
         except ImportError:
             raise ArtifactError(
-                f"{self._what}: {self._scheme}:// needs a package that is not installed",
+                f"{self._reference}: {self._scheme}:// needs a package that is not installed",
                 hint=f'pip install "finetune-gate[{self._store.extra}]"',
             ) from None
         except ValueError:
-            raise unauthorised(self._what, self._store.how) from None
+            raise unauthorised(self._reference, self._store.credentials_hint) from None
 
     def list(self) -> list[RemoteFile]:
-        """Every object below the prefix, with its ETag, and its SHA-256 where S3 keeps one."""
-        with self._translated(self._what):
-            found: Any = self.files.find(self._path, detail=True, refresh=True)
-            if isinstance(found, list):  # as adlfs answers where the path is an object itself
-                found = {path: self.files.info(path) for path in found}
-            if not found:
-                raise missing(self._what)
-            described = [
-                self._described(path, info)
-                for path, info in found.items()
+        """Every object below the prefix, with its ETag, and its SHA-256 if S3 has one."""
+        with self._explain_errors(self._reference):
+            objects: Any = self.files.find(self._path, detail=True, refresh=True)
+            if isinstance(objects, list):  # adlfs returns a list if the path is an object itself
+                objects = {path: self.files.info(path) for path in objects}
+            if not objects:
+                raise missing(self._reference)
+            files = [
+                self._remote_file(path, info)
+                for path, info in objects.items()
                 if not path.endswith("/") and f"{path.lstrip('/')}/".startswith(f"{self._path}/")
             ]
             if self._scheme != "s3":
-                return described
+                return files
             with ThreadPoolExecutor(8) as pool:
-                sums = pool.map(self._sha256, [file.key for file in described])
-                return [replace(file, sha256=sha256) for file, sha256 in zip(described, sums, strict=True)]
+                digests = pool.map(self._sha256, [file.key for file in files])
+                return [replace(file, sha256=sha256) for file, sha256 in zip(files, digests, strict=True)]
 
     @contextmanager
     def open(self, file: RemoteFile, offset: int) -> Iterator[Stream]:
-        """The object; the file systems ask for the ETag that was listed, so a replaced object is noticed."""
-        with self._translated(self._what):
+        """The object; the file systems send the listed ETag, so that a replaced object is noticed."""
+        with self._explain_errors(self._reference):
             content = self.files.open(file.key, "rb", cache_type="none")
             content.seek(offset)
-        with content:  # what the reader of the stream raises is not the store's failure
+        with content:  # an error of the stream's reader is not the store's
             yield Stream(offset, self._chunks(content.read))
 
     def _chunks(self, read: Callable[[int], bytes]) -> Iterator[bytes]:
-        with self._translated(self._what):
+        with self._explain_errors(self._reference):
             while chunk := read(_BLOCK):
                 yield chunk
 
-    def _described(self, path: str, info: Mapping[str, Any]) -> RemoteFile:
-        place = path.lstrip("/")
-        name = place.rpartition("/")[2] if place == self._path else place.removeprefix(f"{self._path}/")
+    def _remote_file(self, path: str, info: Mapping[str, Any]) -> RemoteFile:
+        key = path.lstrip("/")
+        name = key.rpartition("/")[2] if key == self._path else key.removeprefix(f"{self._path}/")
         version = next((str(info[key]) for key in _VERSIONS if info.get(key)), "")
         return RemoteFile(name, path, info.get("size"), None, version)
 
     def _sha256(self, path: str) -> str | None:
         bucket, _, key = path.partition("/")
         head = self.files.call_s3("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-        known = head.get("ChecksumSHA256", "")
-        # Of an object sent in parts, S3 keeps a digest of digests, which ends in the number of parts.
-        return base64.b64decode(known).hex() if known and "-" not in known else None
+        digest = head.get("ChecksumSHA256", "")
+        # For a multipart upload S3 keeps a digest of digests, which ends in the number of parts.
+        return base64.b64decode(digest).hex() if digest and "-" not in digest else None
 
     @contextmanager
-    def _translated(self, what: str) -> Iterator[None]:
-        """What the three file systems raise, in our words: theirs may quote requests."""
+    def _explain_errors(self, what: str) -> Iterator[None]:
+        """Turn the file systems' errors into ours: theirs may quote requests."""
         try:
             yield
         except (ArtifactError, TransientError):
@@ -139,22 +139,24 @@ class ObjectStoreSource:
         except FileNotFoundError:
             raise missing(what) from None
         except PermissionError:
-            raise forbidden(what, self._store.how) from None
+            raise forbidden(what, self._store.credentials_hint) from None
         except Exception as error:
             name = type(error).__name__
             if name in _NO_CREDENTIALS:
-                raise unauthorised(what, self._store.how) from None
+                raise unauthorised(what, self._store.credentials_hint) from None
             if name == "FileExpired":
-                raise ArtifactError(f"{what}: changed while it was read", hint="run it again") from None
+                raise ArtifactError(f"{what}: changed while being read", hint="run it again") from None
             status = getattr(error, "code", getattr(error, "status_code", None))
-            refused = isinstance(error, OSError) and str(error).startswith("Forbidden: ")  # as gcsfs words it
+            refused = isinstance(error, OSError) and str(error).startswith(
+                "Forbidden: "
+            )  # gcsfs has no error class for this
             if refused or status in (401, 403, "401", "403"):
-                raise forbidden(what, self._store.how) from None
+                raise forbidden(what, self._store.credentials_hint) from None
             raise TransientError(f"{what}: the object store failed ({name})") from None
 
 
 def _azure_endpoint(connection: str) -> str:
-    """Where a connection string leads, without the key in it."""
+    """The endpoint in a connection string, without the key."""
     fields = dict(part.partition("=")[::2] for part in connection.split(";"))
     scheme, account = fields.get("DefaultEndpointsProtocol", "https"), fields.get("AccountName", "")
     return fields.get("BlobEndpoint") or f"{scheme}://{account}.blob.core.windows.net"

@@ -1,1 +1,1 @@
-"""What stays provable: records, their chain, and waivers."""
+"""The audit trail: records in a hash chain, kept in the comment and on the ledger branch, and waivers."""

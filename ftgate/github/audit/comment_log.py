@@ -1,7 +1,7 @@
-"""Keeping one comment in a thread, whoever else writes there and however often a job runs.
+"""Keeps exactly one comment per pull request up to date, however often and concurrently jobs run.
 
-The comment is known by its first line and by its author: a marker in a stranger's comment is a stranger's text. Of
-several the oldest stays; the others hand over their records and are folded.
+The comment is identified by its first line and its author, since anyone can write the marker. Of several the oldest is
+kept; the records of the others are merged into it, and they are hidden.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ftgate.report.render import MARKER
 
 BOT = "github-actions[bot]"
 ROUNDS = 5
-"""How often to write again when another job overwrote what was written."""
-FOLDED = "_Folded: the result of this job is in {url}._\n"
+"""How often to write again after another job overwrote the comment."""
+FOLDED = "_Hidden as a duplicate: see {url}._\n"
 
 
-def ours(comments: Sequence[Comment], author: str) -> list[Comment]:
+def own_comments(comments: Sequence[Comment], author: str) -> list[Comment]:
     """The comments of ``author`` that begin with the marker, oldest first."""
     return sorted((c for c in comments if c.author == author and _plain(c.body).startswith(MARKER)), key=lambda c: c.id)
 
 
-def writer(hub: GitHubRepo, number: int) -> str:
-    """Who writes our comments in the thread: whoever the token speaks as, or else the platform's own bot."""
-    own = hub.login()
-    return own if ours(hub.comments(number), own) else BOT
+def comment_author(repo: GitHubRepo, number: int) -> str:
+    """The login that writes the gate's comments on a pull request: the token's owner, or else the Actions bot."""
+    own = repo.login()
+    return own if own_comments(repo.comments(number), own) else BOT
 
 
-def keep_comment(
-    hub: GitHubRepo,
+def update_comment(
+    repo: GitHubRepo,
     number: int,
     author: str,
     render: Callable[[str, Ledger], str],
@@ -41,65 +41,66 @@ def keep_comment(
     *,
     create: bool = True,
 ) -> Comment | None:
-    """Make the thread of pull request ``number`` show ``render(body, chain)``, given the comment's body so far.
+    """Make the comment of pull request ``number`` show ``render(body, ledger)``, given its body so far.
 
-    The chain holds the comment's own records, those of any doubles, those of ``earlier`` that it lacks, those that
-    another job wrote into it and a third one, which had not seen them, wrote over, and ``record`` at its end.
+    The ledger holds the comment's own records, those of duplicate comments, those of ``earlier`` that it lacks, those
+    that a concurrent job wrote and another one overwrote, and ``record`` at its end.
 
-    Changes nothing if it does already. Without ``create`` only a comment that is there is edited, else None.
+    Changes nothing if the comment is up to date. Without ``create`` a missing comment is not created, and None is
+    returned.
     """
-    found = ours(hub.comments(number), author)
-    lost: list[Record] = []
+    comments = own_comments(repo.comments(number), author)
+    overwritten: list[Record] = []
     for _ in range(ROUNDS):
-        if not found and not create:
+        if not comments and not create:
             return None
-        body = render(found[0].body if found else "", _joined(found, earlier, lost, record))
-        wrote = not found or _plain(found[0].body) != _plain(body)
-        if not found:
-            made = hub.create_comment(number, body, partial(_oldest, hub, number, author))
-            author = made.author  # whoever was named instead would be looked for in vain, and written for again
-        elif wrote:
-            hub.edit_comment(found[0], body)
-        for double in found[1:]:
-            hub.edit_comment(double, FOLDED.format(url=found[0].url))
-            hub.minimise(double)
-        found = ours(hub.comments(number), author)
-        lost = _overwritten(hub, found[0], author) if wrote and found else []
-        if len(found) == 1 and _plain(found[0].body) == _plain(body) and not lost:
+        body = render(comments[0].body if comments else "", _merged_ledger(comments, earlier, overwritten, record))
+        written = not comments or _plain(comments[0].body) != _plain(body)
+        if not comments:
+            created = repo.create_comment(number, body, partial(_oldest_comment, repo, number, author))
+            author = created.author  # with a wrong ``author`` the comment would not be found, and created again
+        elif written:
+            repo.edit_comment(comments[0], body)
+        for duplicate in comments[1:]:
+            repo.edit_comment(duplicate, FOLDED.format(url=comments[0].url))
+            repo.minimise(duplicate)
+        comments = own_comments(repo.comments(number), author)
+        overwritten = _overwritten(repo, comments[0], author) if written and comments else []
+        if len(comments) == 1 and _plain(comments[0].body) == _plain(body) and not overwritten:
             break
-    return found[0] if found else None
+    return comments[0] if comments else None
 
 
-def _oldest(hub: GitHubRepo, number: int, author: str) -> Comment | None:
-    return next(iter(ours(hub.comments(number), author)), None)
+def _oldest_comment(repo: GitHubRepo, number: int, author: str) -> Comment | None:
+    return next(iter(own_comments(repo.comments(number), author)), None)
 
 
-def _joined(
-    found: Sequence[Comment], earlier: Sequence[Record], lost: Sequence[Record], record: Record | None
+def _merged_ledger(
+    comments: Sequence[Comment], earlier: Sequence[Record], overwritten: Sequence[Record], record: Record | None
 ) -> Ledger:
-    """The trail of the oldest comment, after it whatever it lacks, and ``record`` unless that is its last word."""
-    chain = read_trail(found[0].body) if found else Ledger()
-    doubles = [r for double in found[1:] for r in read_trail(double.body).records]
-    # The oldest records may have given way to newer ones; they stay away.
-    start = chain.links[0].record.time if chain.links and chain.links[0].n > 1 else ""
-    for other in (*doubles, *(r for r in earlier if r.time >= start), *lost):
-        chain = chain if chain.holds(other) else chain.plus(other)
-    return chain if record is None or chain.holds(record) else chain.then(record)
+    """The ledger of the oldest comment, then the records that it lacks, then ``record`` unless it is there already."""
+    ledger = read_trail(comments[0].body) if comments else Ledger()
+    duplicates = [r for duplicate in comments[1:] for r in read_trail(duplicate.body).records]
+    # Old records that were dropped to make room are not added again.
+    start = ledger.lines[0].record.time if ledger.lines and ledger.lines[0].n > 1 else ""
+    for other in (*duplicates, *(r for r in earlier if r.time >= start), *overwritten):
+        ledger = ledger if ledger.contains(other) else ledger.appended(other)
+    return ledger if record is None or ledger.contains(record) else ledger.appended_if_new(record)
 
 
-def _overwritten(hub: GitHubRepo, comment: Comment, author: str) -> list[Record]:
-    """Records that our earlier bodies of the comment held and that it lacks now, oldest first.
+def _overwritten(repo: GitHubRepo, comment: Comment, author: str) -> list[Record]:
+    """Records in earlier versions of the comment that it lacks now, oldest first.
 
-    The platform cannot edit a comment on condition that nobody else did meanwhile, but it remembers what was there.
+    GitHub has no conditional edit of comments, so concurrent jobs may overwrite each other, but it keeps every version.
     """
-    chain = read_trail(comment.body)
-    first = chain.links[0].n if chain.links else 1
-    ours_alone = (edit.body for edit in hub.edits(comment) if edit.editor == author.removesuffix("[bot]"))
-    links = [link for body in ours_alone for link in read_trail(body).links if link.n >= first]
-    found = {link.record.identity: link.record for link in links if not chain.holds(link.record)}
-    return sorted(found.values(), key=lambda r: r.time)
+    ledger = read_trail(comment.body)
+    first = ledger.lines[0].n if ledger.lines else 1
+    own_edits = (edit.body for edit in repo.edits(comment) if edit.editor == author.removesuffix("[bot]"))
+    lines = [line for body in own_edits for line in read_trail(body).lines if line.n >= first]
+    missing = {line.record.identity: line.record for line in lines if not ledger.contains(line.record)}
+    return sorted(missing.values(), key=lambda r: r.time)
 
 
 def _plain(body: str) -> str:
-    """A body as it was sent: the platform may change line ends and trim."""
+    """A body in normal form: GitHub may change line ends and trim it."""
     return body.replace("\r\n", "\n").strip()

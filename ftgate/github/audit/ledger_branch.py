@@ -1,7 +1,7 @@
-"""The ledger branch: one file of records that only grows, moved forward by git's own rule.
+"""The ledger branch: one append-only file of records, updated by fast-forward only.
 
-Two writers may start from the same commit. Only one of them can move the branch; the other looks again and goes on from
-where the first one left off. Nobody's record is lost, and none is written twice.
+If two jobs start from the same commit, only one of them can move the branch; the other reads it again and appends to
+the first one's result. No record is lost, and none is written twice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from github import GithubException
 from requests import RequestException
 
 from ftgate.errors import PublishError
-from ftgate.github.audit.record import Ledger, LedgerLine, Record, read_chain
+from ftgate.github.audit.record import Ledger, LedgerLine, Record, parse_ledger
 from ftgate.github.client import GitHubRepo
 from ftgate.github.retry import refused, wait_after
 
@@ -20,61 +20,66 @@ LEDGER_FILE = "ledger.jsonl"
 TRIES = 30
 
 
-def read_ledger(hub: GitHubRepo, branch: str) -> Ledger | None:
-    """The chain on ``branch``, or None where there is no such branch."""
-    tip = hub.tip(branch)
-    return read_chain(_text(hub, tip).splitlines()) if tip else None
+def read_ledger(repo: GitHubRepo, branch: str) -> Ledger | None:
+    """The ledger on ``branch``, or None if there is no such branch."""
+    tip = repo.tip(branch)
+    return parse_ledger(_text(repo, tip).splitlines()) if tip else None
 
 
-def append(hub: GitHubRepo, branch: str, record: Record) -> LedgerLine:
-    """``record`` on ``branch``, which is made if need be; the line that is there already if it tells the same."""
+def append(repo: GitHubRepo, branch: str, record: Record) -> LedgerLine:
+    """Append ``record`` to the ledger on ``branch``, which is created if needed, and return its line.
+
+    Returns the existing line if the ledger already records the same decision. Raises PublishError.
+    """
     what = f"write the ledger on the branch {branch}"
-    began: int | None = None
+    begun_after: int | None = None
     for attempt in range(TRIES):
-        tip = hub.tip(branch)
-        text = _text(hub, tip) if tip else ""
-        chain = read_chain(text.splitlines())
-        # A line of ours whose answer was lost may have others behind it by now.
-        if known := chain.find(record) or (chain.find(record, since=began) if began is not None else None):
-            return known
-        link = chain.plus(record).links[-1]
-        began = link.n - 1 if began is None else began
-        kept = text if text.endswith("\n") or not text else text + "\n"
-        if _move(hub, branch, tip, _commit(hub, tip, kept + link.line + "\n", record), what):
-            return link
-        hub.patience.sleep(min(0.2 * (attempt + 1), 3.0))
-    raise PublishError(f"could not {what}: it moved {TRIES} times meanwhile", hint="run the job again")
+        tip = repo.tip(branch)
+        content = _text(repo, tip) if tip else ""
+        ledger = parse_ledger(content.splitlines())
+        # If the response to our own write was lost, others may have appended lines after ours by now.
+        if existing := ledger.find(record) or (
+            ledger.find(record, since=begun_after) if begun_after is not None else None
+        ):
+            return existing
+        line = ledger.appended(record).lines[-1]
+        begun_after = line.n - 1 if begun_after is None else begun_after
+        new_content = content if content.endswith("\n") or not content else content + "\n"
+        if _move(repo, branch, tip, _commit(repo, tip, new_content + line.text + "\n", record), what):
+            return line
+        repo.retry.sleep(min(0.2 * (attempt + 1), 3.0))
+    raise PublishError(f"could not {what}: other jobs moved it {TRIES} times meanwhile", hint="run the job again")
 
 
-def _text(hub: GitHubRepo, commit: str) -> str:
-    entry = hub.tree(commit).get(LEDGER_FILE)
-    return hub.blob(entry.sha).decode("utf-8", "replace") if entry else ""
+def _text(repo: GitHubRepo, commit: str) -> str:
+    entry = repo.tree(commit).get(LEDGER_FILE)
+    return repo.blob(entry.sha).decode("utf-8", "replace") if entry else ""
 
 
-def _commit(hub: GitHubRepo, parent: str | None, text: str, record: Record) -> str:
-    """A commit that no branch points to yet, so that making it twice does no harm."""
+def _commit(repo: GitHubRepo, parent: str | None, text: str, record: Record) -> str:
+    """A commit that no branch points to yet, so that creating it twice does no harm. Returns its hash."""
     what = "write the record"
     entry = {"path": LEDGER_FILE, "mode": "100644", "type": "blob", "content": text}
     tree = {"tree": [entry]} | ({"base_tree": parent} if parent else {})
-    made = hub.patience.repeat(lambda: hub.call("POST", "/git/trees", tree), what)
-    # Nothing that a stranger wrote: a commit's message can mention people and close issues.
+    created = repo.retry.repeat(lambda: repo.call("POST", "/git/trees", tree), what)
+    # No untrusted text: a commit message can mention people and close issues.
     message = f"Record {record.verdict} for {record.head[:12]}"
-    commit = {"message": message, "tree": made["sha"], "parents": [parent] if parent else []}
-    return str(hub.patience.repeat(lambda: hub.call("POST", "/git/commits", commit), what)["sha"])
+    commit = {"message": message, "tree": created["sha"], "parents": [parent] if parent else []}
+    return str(repo.retry.repeat(lambda: repo.call("POST", "/git/commits", commit), what)["sha"])
 
 
-def _move(hub: GitHubRepo, branch: str, tip: str | None, commit: str, what: str) -> bool:
-    """Point the branch from ``tip`` to ``commit``, forward only. False where it may be tried again: look first."""
+def _move(repo: GitHubRepo, branch: str, tip: str | None, commit: str, what: str) -> bool:
+    """Fast-forward the branch from ``tip`` to ``commit``. False if the caller may read the branch and try again."""
     try:
         if tip is None:
-            hub.call("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+            repo.call("POST", "/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
         else:
-            hub.call("PATCH", f"/git/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
+            repo.call("PATCH", f"/git/refs/heads/{quote(branch)}", {"sha": commit, "force": False})
     except RequestException:
         return False
     except GithubException as error:
-        # A branch that others may not write is refused in the same way as one that somebody else has just moved.
-        if wait_after(error, 1) is not None or (error.status == 422 and hub.tip(branch) != tip):
+        # GitHub gives the same error for a protected branch and for one that was just moved by another job.
+        if wait_after(error, 1) is not None or (error.status == 422 and repo.tip(branch) != tip):
             return False
         raise refused(error, what) from None
     return True

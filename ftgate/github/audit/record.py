@@ -1,8 +1,8 @@
-"""The audit trail: one line a run, each naming the digest of the line before it. Pure.
+"""The ledger: a hash chain with one line per run, each holding the SHA-256 of the line before it. Pure.
 
-A line is canonical JSON, so that anyone can check the chain with a SHA-256 program. The same record stands in two
-chains, that of its pull request's comment and that of the ledger branch; what it says, without its place in a chain,
-has a digest of its own, the ``identity`` that the commit status quotes. A status can be neither edited nor removed.
+A line is canonical JSON, so that anyone can check the chain with a SHA-256 program. Each record is in two ledgers, that
+of its pull request's comment and that of the ledger branch. Its content, without its position in a ledger, has a digest
+of its own, the ``identity``, which the commit status names: a status can be neither edited nor removed.
 """
 
 from __future__ import annotations
@@ -19,192 +19,193 @@ from pydantic import BeforeValidator, Field, ValidationError
 from ftgate.config.strict import Section
 
 LONGEST = 500
-"""Characters of one value. A longer one is cut: the trail is for reading."""
+"""Characters of one value; a longer one is truncated."""
 SHOWN_DIGITS = 12
-"""Hexadecimal digits of a record's identity that a status and a reader are shown."""
+"""Hexadecimal digits of a record's identity in statuses and tables."""
 _QUOTED = re.compile(r"\[record ([0-9a-f]{12})\]$")
 
 
-def _short(value: Any) -> Any:
-    """Whatever text comes in, as much of it as the trail keeps; halves of characters cannot be written down."""
+def _truncate(value: Any) -> Any:
+    """A text cut to ``LONGEST`` characters, with lone surrogates replaced, which UTF-8 cannot encode."""
     return value.encode("utf-8", "replace").decode("utf-8")[:LONGEST] if isinstance(value, str) else value
 
 
-Short = Annotated[str, BeforeValidator(_short)]
+Truncated = Annotated[str, BeforeValidator(_truncate)]
 _ESCAPES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&`@"})
 
 
 class Change(Section):
-    """What one measurement found."""
+    """The result of one measurement."""
 
     change: float | None
-    unit: Short
-    status: Short
+    unit: Truncated
+    status: Truncated
 
 
 class ModelEntry(Section):
     """One candidate of a run."""
 
-    name: Short
-    manifest: Short = ""
-    base: Short
-    candidate: Short
+    name: Truncated
+    manifest: Truncated = ""
+    base: Truncated
+    candidate: Truncated
     """Digest of the candidate's files."""
     verdict: Literal["allow", "block", "hold", "error"]
-    numbers: Mapping[Short, Change] = Field(default_factory=dict)
-    """The change that each measurement found."""
-    report: Short = ""
+    numbers: Mapping[Truncated, Change] = Field(default_factory=dict)
+    """The change in each measurement."""
+    report: Truncated = ""
     """SHA-256 of report.json."""
 
 
 class Record(Section):
-    """What one run decided, or what one maintainer waived."""
+    """The decision of one run, or a maintainer's waiver."""
 
     kind: Literal["run", "waiver"] = "run"
-    time: Short
-    repository: Short
+    time: Truncated
+    repository: Truncated
     pull_request: int | None = None
-    head: Short
-    base: Short = ""
-    policy: Short = ""
-    """SHA-256 of the policy that ruled."""
+    head: Truncated
+    base: Truncated = ""
+    policy: Truncated = ""
+    """SHA-256 of the policy that was applied."""
     verdict: Literal["allow", "block", "hold", "error", "no model change", "waived"]
     models: tuple[ModelEntry, ...] = ()
-    run: Short = ""
-    reason: Short = ""
-    by: Short = ""
-    """Who waived."""
-    expires: Short = ""
+    run: Truncated = ""
+    reason: Truncated = ""
+    by: Truncated = ""
+    """Login of the maintainer, for a waiver."""
+    expires: Truncated = ""
 
     @property
     def identity(self) -> str:
-        """SHA-256 of what the record says, wherever it stands."""
+        """SHA-256 of the record's content, whatever its position in a ledger."""
         return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
 
     def same_event(self, other: Record) -> bool:
-        """Whether both tell of the same decision, though perhaps written down at different times."""
-        moving = {"time": "", "base": ""}  # the base branch goes on while a job is run again
-        return self.model_copy(update=moving) == other.model_copy(update=moving)
+        """Whether both record the same decision, regardless of when each was written."""
+        ignored = {"time": "", "base": ""}  # the base branch may move before a job is run again
+        return self.model_copy(update=ignored) == other.model_copy(update=ignored)
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """One line of a chain: ``n`` counts from 1, ``previous`` is the digest of the line before it."""
+    """One line of a ledger: ``n`` counts from 1, ``previous`` is the digest of the line before it."""
 
     n: int
     previous: str
     record: Record
-    line: str = field(compare=False)
+    text: str = field(compare=False)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the line as it stands."""
-        return hashlib.sha256(self.line.encode()).hexdigest()
+        """SHA-256 of the line's text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """The lines that could be read, and what is wrong with the others and with their order."""
+    """The readable lines, and the problems with the others and with their order."""
 
-    links: tuple[LedgerLine, ...] = ()
+    lines: tuple[LedgerLine, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
         """The records, oldest first."""
-        return tuple(link.record for link in self.links)
+        return tuple(line.record for line in self.lines)
 
     def find(self, record: Record, *, since: int | None = None) -> LedgerLine | None:
-        """The line that tells of the same decision, if it is the last word of a run on that head.
+        """The line that records the same decision, if it is the latest run on that head.
 
-        An earlier line is no answer: a run that is repeated may allow, block and allow again, and the last one counts.
-        A waiver stands wherever it is. With ``since`` any line after that number will do: somebody wrote it just now.
+        An earlier run does not count: repeated runs may allow, block and allow again, and the last one is in effect. A
+        waiver may be anywhere. With ``since`` any line after that number counts, because it was written just now.
         """
-        same = [k for k in reversed(self.links) if (k.record.kind, k.record.head) == (record.kind, record.head)]
+        key = (record.kind, record.head)
+        candidates = [line for line in reversed(self.lines) if (line.record.kind, line.record.head) == key]
         if since is not None:
-            same = [link for link in same if link.n > since]
+            candidates = [line for line in candidates if line.n > since]
         elif record.kind == "run":
-            same = same[:1]
-        return next((link for link in same if link.record.same_event(record)), None)
+            candidates = candidates[:1]
+        return next((line for line in candidates if line.record.same_event(record)), None)
 
-    def holds(self, record: Record) -> bool:
-        """Whether this very record is one of the lines."""
-        return any(link.record.identity == record.identity for link in self.links)
+    def contains(self, record: Record) -> bool:
+        """Whether one of the lines has exactly this record."""
+        return any(line.record.identity == record.identity for line in self.lines)
 
-    def then(self, record: Record) -> Ledger:
-        """The chain with one more line; the same chain if its last word on that head is that decision already."""
-        return self if self.find(record) else self.plus(record)
+    def appended_if_new(self, record: Record) -> Ledger:
+        """The ledger with one more line; unchanged if ``find`` returns a line for the record."""
+        return self if self.find(record) else self.appended(record)
 
-    def plus(self, record: Record) -> Ledger:
-        """The chain with one more line."""
-        return Ledger((*self.links, seal(record, self.links[-1] if self.links else None)), self.problems)
+    def appended(self, record: Record) -> Ledger:
+        """The ledger with one more line."""
+        return Ledger((*self.lines, next_line(record, self.lines[-1] if self.lines else None)), self.problems)
 
 
 def canonical(value: Mapping[str, Any]) -> str:
-    """``value`` as one line of ASCII JSON: sorted keys, no spaces, nothing that Markdown or HTML would act on."""
+    """``value`` as one line of ASCII JSON: sorted keys, no spaces, and no character special to Markdown or HTML."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).translate(_ESCAPES)
 
 
-def seal(record: Record, last: LedgerLine | None) -> LedgerLine:
-    """``record`` as the line that comes after ``last``."""
+def next_line(record: Record, last: LedgerLine | None) -> LedgerLine:
+    """``record`` as the line after ``last``."""
     n, previous = (last.n + 1, last.digest) if last else (1, "")
     return LedgerLine(
         n, previous, record, canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
     )
 
 
-def read_chain(lines: Iterable[str], *, whole: bool = True) -> Ledger:
-    """The chain in ``lines``. ``whole`` says that it must begin with its first record.
+def parse_ledger(texts: Iterable[str], *, whole: bool = True) -> Ledger:
+    """The ledger in ``texts``, one line each; with ``whole`` it must begin with its first record.
 
-    Every line is checked; ``problems`` name by number what was altered or removed.
+    Every line is checked; ``problems`` name altered and removed records by their numbers.
     """
-    links: list[LedgerLine] = []
+    lines: list[LedgerLine] = []
     problems: list[str] = []
-    for position, line in enumerate((text for text in lines if text.strip()), 1):
-        link = _read(line.strip())
-        if link is None:
-            problems.append(f"line {position} is not a record: it was altered")
+    for position, text in enumerate((raw for raw in texts if raw.strip()), 1):
+        line = _parse_line(text.strip())
+        if line is None:
+            problems.append(f"line {position} is not a valid record: it was altered")
             continue
-        problems += _breaks(links[-1] if links else None, link, whole=whole)
-        links.append(link)
-    return Ledger(tuple(links), tuple(problems))
+        problems += _order_problems(lines[-1] if lines else None, line, whole=whole)
+        lines.append(line)
+    return Ledger(tuple(lines), tuple(problems))
 
 
-def quote(record: Record) -> str:
-    """The record's identity as a status description ends with it."""
+def status_suffix(record: Record) -> str:
+    """The end of a status description: the record's identity in brackets."""
     return f" [record {record.identity[:SHOWN_DIGITS]}]"
 
 
-def quoted(description: str) -> str:
-    """The identity that a status description ends with, or nothing."""
-    found = _QUOTED.search(description)
-    return found[1] if found else ""
+def record_in_status(description: str) -> str:
+    """The identity that a status description ends with, or an empty text."""
+    match = _QUOTED.search(description)
+    return match[1] if match else ""
 
 
-def anchor_problems(records: Sequence[Record], quotes: Mapping[str, Sequence[str]]) -> list[str]:
-    """What the statuses know better. ``quotes`` are the identities that each commit's statuses end with."""
-    known = {record.identity[:SHOWN_DIGITS] for record in records}
+def status_mismatches(records: Sequence[Record], in_statuses: Mapping[str, Sequence[str]]) -> list[str]:
+    """Where records and statuses disagree. ``in_statuses`` are the identities that the statuses of each commit name."""
+    in_records = {record.identity[:SHOWN_DIGITS] for record in records}
     problems = []
     for n, record in enumerate(records, 1):
-        said = quotes.get(record.head)
-        if said is not None and record.identity[:SHOWN_DIGITS] not in said:
+        names = in_statuses.get(record.head)
+        if names is not None and record.identity[:SHOWN_DIGITS] not in names:
             problems.append(
-                f"record {n} ({record.time}, head {record.head[:7]}) is none that a status of its commit names: "
+                f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit: "
                 "it was altered or added"
             )
-    for head, said in quotes.items():
+    for head, names in in_statuses.items():
         problems += [
-            f"the status of {head[:7]} names record {name}, which is not there: it was altered or removed"
-            for name in dict.fromkeys(said)
-            if name not in known
+            f"the status of {head[:7]} names record {name}, which is missing: it was altered or removed"
+            for name in dict.fromkeys(names)
+            if name not in in_records
         ]
     return problems
 
 
-def _read(line: str) -> LedgerLine | None:
-    """The line as a link; None if it is anything but the canonical form of a record."""
+def _parse_line(text: str) -> LedgerLine | None:
+    """The parsed line; None unless it is a record in canonical form."""
     try:
-        value = json.loads(line)
+        value = json.loads(text)
         if not isinstance(value, dict) or set(value) != {"n", "previous", "record"}:
             return None
         record = Record.model_validate(value["record"])
@@ -214,20 +215,20 @@ def _read(line: str) -> LedgerLine | None:
         exact = canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
     except (ValueError, ValidationError, RecursionError):
         return None
-    return LedgerLine(n, previous, record, line) if exact == line else None
+    return LedgerLine(n, previous, record, text) if exact == text else None
 
 
-def _breaks(before: LedgerLine | None, link: LedgerLine, *, whole: bool) -> list[str]:
-    at = f"record {link.n} ({link.record.time}, head {link.record.head[:7]})"
+def _order_problems(before: LedgerLine | None, line: LedgerLine, *, whole: bool) -> list[str]:
+    at = f"record {line.n} ({line.record.time}, head {line.record.head[:7]})"
     if before is None:
-        first = link.n == 1 and link.previous == ""
-        return [] if first or not whole else [f"{at} is the first there is: what came before it was removed"]
-    if link.n > before.n + 1:
-        missing = f"record {before.n + 1}" if link.n == before.n + 2 else f"records {before.n + 1} to {link.n - 1}"
+        first = line.n == 1 and line.previous == ""
+        return [] if first or not whole else [f"{at} is the first one: the records before it were removed"]
+    if line.n > before.n + 1:
+        missing = f"record {before.n + 1}" if line.n == before.n + 2 else f"records {before.n + 1} to {line.n - 1}"
         return [f"{missing} before {at}: removed"]
-    if link.n <= before.n:
-        return [f"{at} stands after record {before.n}: records were moved or repeated"]
-    if link.previous != before.digest:
+    if line.n <= before.n:
+        return [f"{at} follows record {before.n}: records were moved or repeated"]
+    if line.previous != before.digest:
         return [
             f"record {before.n} ({before.record.time}, head {before.record.head[:7]}): altered after it was written"
         ]

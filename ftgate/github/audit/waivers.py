@@ -1,8 +1,8 @@
-"""Waivers: a maintainer lets one candidate pass at one commit, for a time, and says why.
+"""Waivers: a maintainer lets one candidate pass at one commit, for a limited time and with a reason.
 
-A waiver is a record on the ledger branch, which only the workflow and people with write permission can write. It binds
-to one head and one digest; a new push or another file needs another. Whoever asks for one is known by what the platform
-says of the token or of the person who started the workflow, never by a text in the pull request.
+A waiver is a record on the ledger branch, which only the workflow and people with write permission can write. It is for
+one head and one digest; a new push or a changed file needs a new one. The maintainer's identity comes from GitHub (the
+token, or the person who started the workflow), never from text in the pull request.
 """
 
 from __future__ import annotations
@@ -14,48 +14,46 @@ from ftgate.errors import ConfigurationError
 from ftgate.github.audit.record import ModelEntry, Record
 
 MAY_WAIVE = frozenset({"admin", "write"})
-"""Permissions, as the platform names them, of those who may waive."""
+"""The GitHub permissions that allow waivers."""
 LONGEST_DAYS = 90
+"""The longest that a waiver can last."""
 
 
-def covering(records: Sequence[Record], candidates: Sequence[str], policy: str, now: str) -> list[Record]:
+def matching_waivers(records: Sequence[Record], candidates: Sequence[str], policy: str, now: str) -> list[Record]:
     """The waivers among ``records`` for one of ``candidates`` under ``policy`` that have not expired at ``now``.
 
-    Whether their head is the one that counts is for the caller to see.
+    The caller checks their head.
     """
     waivers = [r for r in records if r.kind == "waiver" and r.policy == policy and unexpired(r, now)]
     return [w for w in waivers if w.models and w.models[0].candidate and w.models[0].candidate in candidates]
 
 
 def unexpired(waiver: Record, now: str) -> bool:
-    """Whether the waiver still holds. One whose date cannot be read does not."""
+    """Whether the waiver has not expired at ``now``. One with an unreadable date has."""
     try:
         return datetime.fromisoformat(now) < datetime.fromisoformat(waiver.expires)
     except (ValueError, TypeError):
         return False
 
 
-def waiver_for(
+def new_waiver(
     records: Sequence[Record], head: str, candidate: str, by: str, reason: str, days: int, now: str
 ) -> Record:
-    """The waiver that ``by`` asks for. Raises ConfigurationError unless there is a verdict to waive."""
+    """The waiver that ``by`` asks for. Raises ConfigurationError unless there is a block or hold to waive."""
     if not reason.strip():
-        raise ConfigurationError("--reason is empty", hint="say why, for whoever reads the history")
+        raise ConfigurationError("--reason is empty", hint="give a reason; the history shows it")
     if not 1 <= days <= LONGEST_DAYS:
-        raise ConfigurationError(f"--days {days} is not between 1 and {LONGEST_DAYS}", hint="a waiver is for a while")
-    found = [
-        (record, entry)
-        for record in records
-        if record.kind == "run" and record.head == head
-        for entry in record.models
-        if entry.candidate == candidate
-    ]
-    if not found:
         raise ConfigurationError(
-            f"the ledger holds no verdict on {candidate[:19]}… at {head[:7]}",
-            hint="a waiver is for a candidate that was judged at the pull request's current head",
+            f"--days {days} is not between 1 and {LONGEST_DAYS}", hint=f"a waiver lasts at most {LONGEST_DAYS} days"
         )
-    record, entry = found[-1]
+    runs = [record for record in records if record.kind == "run" and record.head == head]
+    judged = [(record, entry) for record in runs for entry in record.models if entry.candidate == candidate]
+    if not judged:
+        raise ConfigurationError(
+            f"the ledger has no verdict on {candidate[:19]}… at {head[:7]}",
+            hint="only a candidate that was judged at the pull request's current head can be waived",
+        )
+    record, entry = judged[-1]
     if entry.verdict not in ("block", "hold"):
         raise ConfigurationError(
             f"the verdict on {entry.name} at {head[:7]} is {entry.verdict}: there is nothing to waive",

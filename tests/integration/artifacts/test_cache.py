@@ -16,7 +16,7 @@ from support.remote import digest, folder_site, serving, tree
 
 from ftgate.artifacts import cache as cache_module
 from ftgate.artifacts.cache import Cache
-from ftgate.artifacts.cache_files import look, sha256
+from ftgate.artifacts.cache_files import file_stamp, sha256
 from ftgate.artifacts.resolve import Resolver, open_cache
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import ArtifactError, ConfigurationError, DownloadError
@@ -117,7 +117,7 @@ def test_a_damaged_entry_is_noticed_and_fetched_again(resolve: Any, how: str, tm
         else:
             spoil(weights, b"other")
             entries = json.loads(record.read_text())["files"]
-            entries["model.safetensors"] = [5, digest(b"other"), look(weights)]
+            entries["model.safetensors"] = [5, digest(b"other"), file_stamp(weights)]
             record.write_text(json.dumps({"files": entries}))
         site.sent.clear()
         again = resolve(f"{site.url}/m/")
@@ -176,7 +176,7 @@ def rot(snapshot: Any, days: float) -> None:
     weights, record = snapshot.path / "model.safetensors", snapshot.path.with_name(f"{snapshot.path.name}.json")
     flip(weights)
     known = json.loads(record.read_text())
-    known["files"]["model.safetensors"][2] = look(weights)
+    known["files"]["model.safetensors"][2] = file_stamp(weights)
     known["read"] = time.time() - days * 86_400
     record.write_text(json.dumps(known))
 
@@ -233,7 +233,7 @@ HOLD = """
 import sys
 from pathlib import Path
 from ftgate.artifacts.cache import Cache
-assert Cache(Path(sys.argv[1]), 10**9).use(sys.argv[2], "it") is not None
+assert Cache(Path(sys.argv[1]), 10**9).acquire(sys.argv[2], "it") is not None
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -244,7 +244,7 @@ def test_a_damaged_entry_that_another_run_uses_is_left_alone(resolve: Any, relea
         first = resolve(f"{site.url}/m/")
         with held_elsewhere(first.digest):
             spoil(first.path / "config.json", b"[]")
-            with pytest.raises(DownloadError, match="another run uses it"):
+            with pytest.raises(DownloadError, match="in use by another run"):
                 resolve(f"{site.url}/m/")
             assert (first.path / "model.safetensors").exists()
         assert tree(resolve(f"{site.url}/m/").path) == FILES
@@ -278,7 +278,7 @@ def test_what_was_used_longest_ago_makes_room(resolve: Any, released: Any) -> No
         time.sleep(0.02)
     released()
     cache = Cache(home(), 1_300_000)
-    assert cache.use(kept["a"].digest, "a") is not None, "a is used again, so b is the oldest"
+    assert cache.acquire(kept["a"].digest, "a") is not None, "a is used again, so b is the oldest"
     released()
     with serving(folder_site(site_of("d", 400_000))) as site:
         kept["d"] = resolve(f"{site.url}/m/", cache_gb=0.0013)
@@ -324,7 +324,7 @@ def test_a_damaged_name_is_looked_up_again(resolve: Any, record: str) -> None:
 
 def test_an_abandoned_download_makes_room_too(resolve: Any) -> None:
     cache = Cache(home(), 500_000)
-    with cache.fetching("a" * 40, lambda: None) as folder:
+    with cache.download_folder("a" * 40, lambda: None) as folder:
         (folder / "part").write_bytes(b"x" * 400_000)
         cache.make_room(200_000, "other")
         assert folder.exists(), "someone is fetching it"
@@ -364,7 +364,7 @@ def test_who_has_no_home_needs_a_cache_only_for_what_is_kept_in_it(tmp_path: Pat
     resolver = Resolver(ArtifactSettings(allow=("*",)), tmp_path)
     assert resolver.snapshot("bot", relative_to=tmp_path).path == tmp_path / "bot"
     (tmp_path / "bot" / "optimizer.pt").write_bytes(b"x")
-    with pytest.raises(ConfigurationError, match="no place for the cache") as caught:
+    with pytest.raises(ConfigurationError, match="no folder for the cache") as caught:
         resolver.snapshot("bot", relative_to=tmp_path)
     assert "FTGATE_CACHE" in caught.value.hint
 

@@ -73,7 +73,7 @@ def test_every_source_gives_the_digest_of_the_rest(
     expected = take_snapshot(adapter, "without").digest
     for source, snapshot in found.items():
         assert snapshot.digest == expected, source
-        assert snapshot.aside == LEFT, source
+        assert snapshot.ignored_files == LEFT, source
         assert tree(snapshot.path) == files, f"{source}: what an engine can open"
 
 
@@ -83,18 +83,18 @@ def test_a_cached_copy_still_says_what_was_left_aside(
     now = dict(trained)
     with serving(folder_site(now)) as site:
         first = resolve(f"{site.url}/m/")
-        assert resolve(f"{site.url}/m/", digest=first.digest).aside == LEFT
+        assert resolve(f"{site.url}/m/", digest=first.digest).ignored_files == LEFT
         del now["optimizer.pt"]
         site.sent.clear()
-        assert resolve(f"{site.url}/m/").aside == tuple(name for name in LEFT if name != "optimizer.pt")
+        assert resolve(f"{site.url}/m/").ignored_files == tuple(name for name in LEFT if name != "optimizer.pt")
         assert not [name for name in files if site.sent[f"/m/{name}"]]
 
 
 def test_a_glance_names_them_too(trained: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.artifacts.headers_only.SMALL", 2000)
+    monkeypatch.setattr("ftgate.artifacts.headers_only.PREFLIGHT_FILE_BYTES", 2000)
     with serving(folder_site({**trained, "more.safetensors": bytes(3000)})) as site:
-        resolver = replace(make_resolver(tmp_path), glance=True)
-        assert resolver.snapshot(f"{site.url}/m/", relative_to=tmp_path).aside == LEFT
+        resolver = replace(make_resolver(tmp_path), headers_only=True)
+        assert resolver.snapshot(f"{site.url}/m/", relative_to=tmp_path).ignored_files == LEFT
 
 
 def test_an_engine_is_shown_a_local_folder_without_them(
@@ -117,14 +117,14 @@ def test_skip_leaves_aside_on_this_machine_as_it_does_elsewhere(
     with serving(folder_site(more)) as site:
         here, there = resolve(str(local), skip=skip), resolve(f"{site.url}/m/", skip=skip)
     assert here.digest == there.digest == take_snapshot(written(tmp_path / "plain", files), "plain").digest
-    assert here.aside == there.aside == ("onnx/model.onnx", "zero_to_fp32.py")
+    assert here.ignored_files == there.ignored_files == ("onnx/model.onnx", "zero_to_fp32.py")
     with pytest.raises(SeveralError, match="code in a model snapshot"):
         open_model("x", resolve(str(local), skip=["onnx/*"]), None)
 
 
 def test_many_are_counted(files: dict[str, bytes], tmp_path: Path, resolve: Any) -> None:
     local = written(tmp_path / "x", {**files, **{f"checkpoint-{i}/optimizer.pt": b"" for i in range(30)}})
-    assert len(resolve(str(local)).aside) == 30
+    assert len(resolve(str(local)).ignored_files) == 30
 
 
 def test_nothing_but_leftovers_is_no_model(tmp_path: Path, resolve: Any) -> None:

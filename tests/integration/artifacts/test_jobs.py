@@ -155,7 +155,7 @@ def test_training_data_must_have_its_digest(world: World, shelf: Any) -> None:
 def test_a_folder_is_no_data_file(world: World, shelf: Any) -> None:
     world.manifest["training_data"] = {"source": f"{shelf.url}/m/"}
     world.save()
-    with pytest.raises(ArtifactError, match="where one data file is meant"):
+    with pytest.raises(ArtifactError, match="one data file is expected"):
         load_job(world.policy_path, world.manifest_path)
 
 
@@ -267,7 +267,7 @@ def test_check_says_what_is_left_aside(world: World, capfd: pytest.CaptureFixtur
     (world.root / "models" / "bot" / "training_args.bin").write_bytes(b"\x80\x04.")
     assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert "models/bot: left aside, neither digested nor shown to an engine: training_args.bin" in said
+    assert "models/bot: ignored files, not digested and not shown to an engine: training_args.bin" in said
 
 
 def test_check_imports_no_inference_library_wherever_models_lie(

@@ -32,7 +32,7 @@ WEIGHTS = {"model.safetensors": b"x" * 1000}
         ("lib/kernel.so", "code in a model snapshot"),
         ("pytorch_model.bin", "can run code"),
         ("original/consolidated.00.pth", "can run code"),
-        ("bot.gguf", "weights in another format"),
+        ("bot.gguf", "GGUF found; only safetensors is supported"),
         ("OPTIMIZER.PT", "can run code"),
     ],
 )
@@ -55,7 +55,7 @@ def test_what_tools_leave_behind_is_no_part_of_the_tree(resolve: Any, tmp_path: 
 
 def test_too_many_files_and_too_many_bytes(resolve: Any) -> None:
     with serving(folder_site({f"{i}.json": b"1" * 1000 for i in range(20)})) as site:
-        with pytest.raises(ArtifactError, match="20 files, but the policy lets in 10"):
+        with pytest.raises(ArtifactError, match="20 files, but the policy allows 10"):
             resolve(f"{site.url}/m/", max_files=10)
         with pytest.raises(ArtifactError, match="more than 10,000 bytes"):
             resolve(f"{site.url}/m/", max_gb=1e-5)
@@ -80,7 +80,7 @@ def test_names_in_a_listing_that_lead_elsewhere(resolve: Any, name: str) -> None
 def test_names_that_collide_on_the_hub(monkeypatch: Any, resolve: Any) -> None:
     hub = HuggingFaceSource({"config.json": b"{}", "Config.json": b"[]"})
     monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
-    with pytest.raises(ArtifactError, match="one file where case does not count"):
+    with pytest.raises(ArtifactError, match="the same name if case is ignored"):
         resolve("hf://acme/bot", COMMIT)
     hub.close()
 
@@ -117,13 +117,13 @@ def encrypted_zip() -> bytes:
 
 
 BAD_ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
-    "zip up": ("zip", lambda: zipped({"../evil.json": b"x"}), "leaves its folder"),
-    "zip deep up": ("zip", lambda: zipped({"a/../../evil.json": b"x"}), "leaves its folder"),
-    "zip absolute": ("zip", lambda: zipped({"/etc/evil.json": b"x"}), "not the name of a file inside"),
+    "zip up": ("zip", lambda: zipped({"../evil.json": b"x"}), "a path with '..'"),
+    "zip deep up": ("zip", lambda: zipped({"a/../../evil.json": b"x"}), "a path with '..'"),
+    "zip absolute": ("zip", lambda: zipped({"/etc/evil.json": b"x"}), "not a relative path"),
     "zip backslash": ("zip", lambda: zipped({"..\\evil.json": b"x"}), "backslash"),
     "zip nul": ("zip", lambda: zipped({"a.json": b"x"}).replace(b"a.json", b"a\0json"), "control character"),
     "zip link": ("zip", lambda: link_zip("/etc/passwd"), "link or a device"),
-    "zip case": ("zip", lambda: zipped({"a.json": b"x", "A.json": b"y"}), "case does not count"),
+    "zip case": ("zip", lambda: zipped({"a.json": b"x", "A.json": b"y"}), "same name if case is ignored"),
     "zip drive": ("zip", lambda: zipped({"c:/evil.json": b"x"}), "reserve"),
     "zip file and folder": ("zip", lambda: zipped({"a": b"x", "a/b": b"y"}), "both a file and a folder"),
     "zip encrypted": ("zip", encrypted_zip, "is encrypted"),
@@ -135,8 +135,8 @@ BAD_ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "zip of names": ("zip", lambda: zipped({f"{i}.json": b"" for i in range(20_000)}), "more than 500 files"),
     "zip empty": ("zip", lambda: zipped({}), "no files"),
     "no archive": ("zip", lambda: b"hello" * 99, "damaged archive"),
-    "tar up": ("tar", lambda: taped({"../evil.json": b"x"}, mode="w"), "leaves its folder"),
-    "tar absolute": ("tar", lambda: taped({"/etc/evil.json": b"x"}, mode="w"), "not the name of a file inside"),
+    "tar up": ("tar", lambda: taped({"../evil.json": b"x"}, mode="w"), "a path with '..'"),
+    "tar absolute": ("tar", lambda: taped({"/etc/evil.json": b"x"}, mode="w"), "not a relative path"),
     "tar link": ("tar", lambda: special_tar(tarfile.SYMTYPE, "/etc/passwd"), "link or a device"),
     "tar hard link": ("tar", lambda: special_tar(tarfile.LNKTYPE, "/etc/passwd"), "link or a device"),
     "tar device": ("tar", lambda: special_tar(tarfile.CHRTYPE), "link or a device"),
@@ -144,7 +144,7 @@ BAD_ARCHIVES: dict[str, tuple[str, Callable[[], bytes], str]] = {
     "tar bomb": ("tar.gz", lambda: taped({"a.safetensors": b"\0" * 40_000_000}), "unpacks to more than"),
     "tar header": ("tar", endless_header, "damaged archive"),
     "tar cut": ("tar.gz", lambda: taped({"a.json": os.urandom(90_000)})[:50_000], "damaged archive"),
-    "tar twice": ("tar", lambda: taped({"a": b"x"}, mode="w")[:1024] + taped({"a": b"y"}, mode="w"), "one file where"),
+    "tar twice": ("tar", lambda: taped({"a": b"x"}, mode="w")[:1024] + taped({"a": b"y"}, mode="w"), "the same name"),
 }
 
 
@@ -185,7 +185,7 @@ def test_redirects_to_anything_else_are_refused(resolve: Any, target: str) -> No
 def test_a_circle_of_redirects_ends(resolve: Any) -> None:
     with serving(lambda a: Reply(status=302, headers={"Location": a.path})) as site, pytest.raises(ArtifactError) as e:
         resolve(f"{site.url}/m/model.zip")
-    assert "redirected in a way" in e.value.message
+    assert "too many or invalid redirects" in e.value.message
 
 
 def test_the_registry_may_not_choose_who_gets_the_login(registry: Registry, resolve: Any) -> None:
@@ -199,7 +199,7 @@ def test_the_registry_may_not_choose_who_gets_the_login(registry: Registry, reso
             return found
 
         registry.api.reply = reply
-        with pytest.raises(ArtifactError, match="sends logins to"):
+        with pytest.raises(ArtifactError, match=r"login server .* is not an allowed host"):
             resolve(f"oci://{registry.api.host}/acme/bot:v1", redirect_hosts=[])
         assert not thief.asked
 
@@ -302,12 +302,12 @@ def test_answers_that_make_no_sense(content: bytes, resolve: Any, monkeypatch: A
 def test_sizes_that_are_none(size: Any, resolve: Any) -> None:
     layer = {"digest": f"sha256:{'0' * 64}", "size": size, "annotations": {"org.opencontainers.image.title": "a.json"}}
     manifest = json.dumps({"schemaVersion": 2, "layers": [layer]}).encode()
-    with serving(lambda _: Reply(manifest)) as site, pytest.raises(ArtifactError, match="something unexpected"):
+    with serving(lambda _: Reply(manifest)) as site, pytest.raises(ArtifactError, match="invalid listing"):
         resolve(f"oci://{site.host}/a/b:v1")
 
 
 def test_a_server_that_only_looks_like_a_file(resolve: Any) -> None:
     server = Server(lambda _: Reply(b"x", headers={"Content-Encoding": "gzip"}))
-    with pytest.raises(ArtifactError, match="packs the content"):
+    with pytest.raises(ArtifactError, match="compresses the content"):
         resolve(f"{server.url}/m/model.zip")
     server.close()

@@ -128,7 +128,7 @@ def test_any_file_system_of_fsspec(files: dict[str, bytes], resolve: Any, adapte
         ("gated", True, "the repository is gated"),
         ("gated", False, "the repository is gated"),
         ("gated for some", False, "the repository is gated"),
-        ("private", False, "no such repository, or a private one"),
+        ("private", False, "no such repository, or it is private"),
         ("bad token", True, "not authorised"),
     ],
 )
@@ -180,7 +180,7 @@ def test_a_missing_extra_is_named() -> None:
 
 @pytest.mark.parametrize("reference", ["ftp://host/x", "http://host.example/x", "file:///etc/passwd", "hf:/acme/bot"])
 def test_other_schemes(resolve: Any, reference: str) -> None:
-    with pytest.raises(ArtifactError, match=r"not a source|one slash|not a clean|does not allow"):
+    with pytest.raises(ArtifactError, match=r"is not supported|one slash|not a valid reference|does not allow"):
         resolve(reference, allow=["**", "ftp://**", "http://**", "file://**"])
 
 

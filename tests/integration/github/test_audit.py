@@ -13,8 +13,15 @@ from support.github.server import BOT
 from support.github.state import Caller
 
 from ftgate.errors import ConfigurationError, PublishError
-from ftgate.github.audit.comment_log import writer
-from ftgate.github.audit.history import compare, ledger_history, require_maintainer, thread_history, verify, waive
+from ftgate.github.audit.comment_log import comment_author
+from ftgate.github.audit.history import (
+    add_waiver,
+    comment_history,
+    compare,
+    ledger_history,
+    require_maintainer,
+    verify_candidate,
+)
 from ftgate.github.audit.ledger_branch import LEDGER_FILE, read_ledger
 from ftgate.github.comment import read_trail
 
@@ -32,12 +39,12 @@ def played(scene: Scene) -> Scene:
 
 
 def thread_problems(scene: Scene) -> tuple[str, ...]:
-    return thread_history(scene.client(), 7, BOT, CONTEXT).problems
+    return comment_history(scene.client(), 7, BOT, CONTEXT).problems
 
 
 def answer(scene: Scene, version: str, now: str = NOW, policy: str = "", **more):
-    chain = read_ledger(scene.client(), BRANCH)
-    return verify(chain, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, **more)
+    ledger = read_ledger(scene.client(), BRANCH)
+    return verify_candidate(ledger, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, **more)
 
 
 def test_verify_names_the_base_and_takes_a_verdict_against_another_for_none(played):
@@ -67,8 +74,8 @@ def test_an_untouched_trail_is_whole(played):
     assert thread_problems(played) == ()
     found = ledger_history(played.client(), BRANCH, 7)
     assert found.problems == ()
-    assert [r.verdict for r in found.chain.records] == ["block", "hold", "allow"]
-    assert compare(thread_history(played.client(), 7, BOT, CONTEXT), found) == []
+    assert [r.verdict for r in found.ledger.records] == ["block", "hold", "allow"]
+    assert compare(comment_history(played.client(), 7, BOT, CONTEXT), found) == []
 
 
 def test_an_altered_record_in_the_comment_is_named(played):
@@ -82,12 +89,12 @@ def test_an_altered_last_record_is_named_by_its_status(played):
     alter(played, '"verdict":"allow"}}', '"verdict":"block"}}')
     said = "\n".join(thread_problems(played))
     assert "record 3" in said
-    assert "none that a status of its commit names" in said
+    assert "not named by any status of its commit" in said
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_removed_record_is_named(played, n):
-    lines = [link.line for link in read_trail(played.hub.comments[0].body).links]
+    lines = [line.text for line in read_trail(played.hub.comments[0].body).lines]
     alter(played, lines[n - 1] + "\n", "")
     said = "\n".join(thread_problems(played))
     assert "removed" in said
@@ -114,7 +121,7 @@ def test_a_pull_request_without_models_has_an_empty_and_whole_history(scene):
 
 def test_a_person_finds_the_bots_comment(played):
     played.hub.callers["own"] = Caller("maintainer", {})
-    assert writer(played.client("own"), 7) == BOT
+    assert comment_author(played.client("own"), 7) == BOT
 
 
 def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
@@ -123,12 +130,12 @@ def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
     assert "record 1" in ledger_history(played.client(), BRANCH).problems[0]
     found = answer(played, "v3")
     assert not found.allowed
-    assert "not whole" in found.reason
+    assert "not intact" in found.reason
 
 
 def test_a_record_taken_out_of_the_ledger_is_named_by_the_comment(played):
     rewrite_ledger(played, lambda lines: lines[:2])
-    thread, ledger = thread_history(played.client(), 7, BOT, CONTEXT), ledger_history(played.client(), BRANCH, 7)
+    thread, ledger = comment_history(played.client(), 7, BOT, CONTEXT), ledger_history(played.client(), BRANCH, 7)
     assert ledger.problems == ()
     assert "which the ledger does not" in compare(thread, ledger)[0]
 
@@ -137,7 +144,7 @@ def test_verify_knows_exactly_what_was_allowed(played):
     assert answer(played, "v3").allowed
     assert answer(played, "v1").reason == "its latest verdict is block"
     assert answer(played, "v2").reason == "its latest verdict is hold"
-    assert "does not know" in answer(played, "v9").reason
+    assert "has no record of" in answer(played, "v9").reason
     assert "not under" in answer(played, "v3", policy="0" * 64).reason
 
 
@@ -145,9 +152,9 @@ def test_a_later_block_of_the_same_candidate_counts(scene):
     scene.push()
     scene.publish(scene.report("pass"))
     assert answer(scene, "v1").allowed
-    from ftgate.github.publish import publish
+    from ftgate.github.publish import publish_results
 
-    publish(scene.with_run(scene.effects(), "78"), scene.deliver(scene.report("block")))
+    publish_results(scene.with_run(scene.effects(), "78"), scene.deliver(scene.report("block")))
     assert not answer(scene, "v1").allowed
 
 
@@ -176,7 +183,7 @@ def maintainer(scene: Scene, login: str = "maintainer", event: str = "workflow_d
 def give(scene: Scene, version: str = "v1", now: str = NOW, **more):
     settings = {"days": 14, "branch": BRANCH, "context": CONTEXT, "now": now, "author": BOT, "reason": "urgent fix"}
     by = more.pop("by", None) or maintainer(scene)
-    return waive(scene.client(), 7, by, reports.digest(f"bot {version}"), **{**settings, **more})
+    return add_waiver(scene.client(), 7, by, reports.digest(f"bot {version}"), **{**settings, **more})
 
 
 def test_a_waiver_is_shown_everywhere_and_covers_the_candidate(hub, scene):
@@ -232,9 +239,9 @@ def test_a_waiver_after_a_run_that_judged_nothing_clears_nothing(hub, scene):
     def fail(_: str):
         raise PublishError("the suites cannot be read", hint="")
 
-    from ftgate.github.publish import publish
+    from ftgate.github.publish import publish_results
 
-    assert int(publish(replace(scene.effects(), redo=fail), scene.deliver(scene.report("pass")))) == 3
+    assert int(publish_results(replace(scene.effects(), decide_again=fail), scene.deliver(scene.report("pass")))) == 3
     assert read_ledger(scene.client(), BRANCH).records[-1].models == ()
     give(scene)
     assert hub.status_of(head).state == "error"
@@ -249,9 +256,9 @@ def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
     assert scene.publish(scene.report("block"), event="merge_group", payload=payload) == 0
     scene.push({"README.md": "more\n"})
     effects = scene.with_run(scene.effects(event="merge_group", payload=payload), "79")
-    from ftgate.github.publish import publish
+    from ftgate.github.publish import publish_results
 
-    assert int(publish(effects, scene.deliver(scene.report("block")))) == 1
+    assert int(publish_results(effects, scene.deliver(scene.report("block")))) == 1
 
 
 def test_a_waiver_from_a_maintainers_own_machine_is_no_tampering(hub, scene):
@@ -259,7 +266,7 @@ def test_a_waiver_from_a_maintainers_own_machine_is_no_tampering(hub, scene):
     scene.push()
     scene.publish(scene.report("block"))
     settings = {"days": 7, "branch": BRANCH, "context": CONTEXT, "now": NOW, "author": BOT}
-    waive(scene.client("own"), 7, "maintainer", reports.digest("bot v1"), "urgent", **settings)
+    add_waiver(scene.client("own"), 7, "maintainer", reports.digest("bot v1"), "urgent", **settings)
     assert hub.comments[0].edits[-1][0] == "maintainer"
     assert thread_problems(scene) == ()
 
@@ -270,7 +277,7 @@ def test_no_waiver_rests_on_a_ledger_that_was_altered(scene):
     give(scene)
     scene.publish(scene.report("block"))
     rewrite_ledger(scene, lambda lines: [lines[0].replace("block", "hold"), *lines[1:]])
-    with pytest.raises(PublishError, match="not whole"):
+    with pytest.raises(PublishError, match="not intact"):
         give(scene)
     assert scene.publish(scene.report("block")) == 1
 

@@ -1,4 +1,4 @@
-"""The parcel: what is whose, and that nothing of a change takes the place of what belongs to the policy."""
+"""The bundle: which branch each file comes from, and that no file of a change replaces one of the policy's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from support.github import events
 from support.github.scene import POLICY_PATH, Scene
 
 from ftgate.errors import ConfigurationError, FtgateError
-from ftgate.github.bundle import LISTING, fetch
+from ftgate.github.bundle import LISTING, write_bundle
 
 BASE = {
     "evals/target.jsonl": "base target\n",
@@ -43,10 +43,10 @@ def local(**sources: str) -> str:
     return yaml.safe_dump(found | {key: {"source": value} for key, value in sources.items()})
 
 
-def parcel(scene: Scene, **effects) -> tuple[list[str], dict[str, str]]:
-    """The manifests, and every file of the parcel."""
+def bundle(scene: Scene, **effects) -> tuple[list[str], dict[str, str]]:
+    """The manifests, and every file of the bundle."""
     out = scene.folder / "job"
-    found = fetch(scene.client(), scene.effects(**effects).place, POLICY_PATH, out)
+    found = write_bundle(scene.client(), scene.effects(**effects).target, POLICY_PATH, out)
     files = {p.relative_to(out).as_posix(): p.read_text() for p in out.rglob("*") if p.is_file()}
     return found, files
 
@@ -63,7 +63,7 @@ def test_policy_and_suites_are_the_base_branchs_and_manifests_the_changes(scene)
             "setup.py": "import os",
         }
     )
-    manifests, files = parcel(scene)
+    manifests, files = bundle(scene)
     assert manifests == ["models/bot.yaml"]
     assert json.loads(files.pop(LISTING)) == {"policy": POLICY_PATH, "sha": head, "manifests": manifests}
     assert files == {
@@ -89,19 +89,19 @@ def test_no_file_of_the_change_takes_the_place_of_the_policys(scene, source):
             "evals/target.jsonl": "mine",
         }
     )
-    _, files = parcel(scene)
+    _, files = bundle(scene)
     assert "mine" not in files.values()
 
 
 def test_weights_that_lie_elsewhere_are_left_there(scene):
     scene.push()
-    _, files = parcel(scene)
+    _, files = bundle(scene)
     assert [name for name in files if name.startswith("models")] == ["models/bot.yaml"]
 
 
-def test_a_change_that_touches_no_model_has_an_empty_parcel(scene):
+def test_a_change_that_touches_no_model_has_an_empty_bundle(scene):
     scene.push({"README.md": "better"})
-    manifests, files = parcel(scene)
+    manifests, files = bundle(scene)
     assert manifests == []
     assert list(files) == [LISTING]
 
@@ -111,31 +111,31 @@ def test_a_change_that_touches_no_model_has_an_empty_parcel(scene):
 )
 def test_where_nothing_is_compared_every_manifest_is_judged(scene, event, payload):
     scene.hub.git.commit({"models/other.yaml": reports.manifest("other")}, scene.base, branch="main")
-    manifests, files = parcel(scene, event=event, payload=payload, GITHUB_SHA=scene.hub.git.resolve("main"))
+    manifests, files = bundle(scene, event=event, payload=payload, GITHUB_SHA=scene.hub.git.resolve("main"))
     assert manifests == ["models/bot.yaml", "models/other.yaml"]
     assert "evals/target.jsonl" in files
 
 
-def test_an_earlier_parcel_gives_way_and_nothing_else_does(scene):
+def test_an_earlier_bundle_is_replaced_and_nothing_else_is(scene):
     scene.push({"models/bot.yaml": local(), "weights/bot/old": "old"})
-    assert "weights/bot/old" in parcel(scene)[1]
+    assert "weights/bot/old" in bundle(scene)[1]
     scene.push({"models/bot.yaml": local(training_data="../x.jsonl"), "weights/bot/old": None})
-    assert "weights/bot/old" not in parcel(scene)[1]
+    assert "weights/bot/old" not in bundle(scene)[1]
     (scene.folder / "job" / LISTING).unlink()
-    with pytest.raises(ConfigurationError, match="is no parcel"):
-        parcel(scene)
+    with pytest.raises(ConfigurationError, match="is not a bundle"):
+        bundle(scene)
     assert (scene.folder / "job" / "models" / "bot.yaml").is_file()
 
 
 def test_a_release_without_a_manifest_is_no_release_of_a_model(scene):
     head = scene.hub.git.commit({"models/bot.yaml": None}, scene.base)
     with pytest.raises(ConfigurationError, match=r"no file of [0-9a-f]{7} matches"):
-        parcel(scene, event="release", payload=events.release(), GITHUB_SHA=head)
+        bundle(scene, event="release", payload=events.release(), GITHUB_SHA=head)
 
 
 def test_a_manifest_that_cannot_be_used_is_named_but_not_run(scene):
     scene.push({"models/bot.yaml": "name: [", "models/good.yaml": reports.manifest("good")})
-    manifests, files = parcel(scene)
+    manifests, files = bundle(scene)
     assert manifests == ["models/bot.yaml", "models/good.yaml"]
     assert json.loads(files[LISTING])["manifests"] == ["models/good.yaml"]
 
@@ -143,8 +143,8 @@ def test_a_manifest_that_cannot_be_used_is_named_but_not_run(scene):
 @pytest.mark.parametrize(
     ("files", "links", "said"),
     [
-        ({"models/bot.yaml": local(candidate="../../../etc")}, {}, "does not lie in the repository"),
-        ({"models/bot.yaml": local(candidate="..")}, {}, "does not lie in the repository"),
+        ({"models/bot.yaml": local(candidate="../../../etc")}, {}, "is not in the repository"),
+        ({"models/bot.yaml": local(candidate="..")}, {}, "is not in the repository"),
         ({"models/bot.yaml": local()}, {"weights/bot/token": "/etc/passwd"}, "is a link"),
         (
             {"models/bot.yaml": local(), "weights/bot/w": "version https://git-lfs.github.com/spec/v1\noid sha256:1\n"},
@@ -153,10 +153,10 @@ def test_a_manifest_that_cannot_be_used_is_named_but_not_run(scene):
         ),
     ],
 )
-def test_what_cannot_be_fetched_is_said_before_a_gpu_is_used(scene, files, links, said):
+def test_what_cannot_be_fetched_is_named_before_a_gpu_is_used(scene, files, links, said):
     scene.push(files, **links)
     with pytest.raises(ConfigurationError, match=said):
-        parcel(scene)
+        bundle(scene)
 
 
 @pytest.mark.parametrize("path", ["../outside", "/outside", "a/../../b", ".git/hooks/post-checkout", "a//b"])
@@ -164,19 +164,19 @@ def test_a_path_that_leads_out_is_refused_even_if_the_platform_names_one(scene, 
     from ftgate.github import bundle as module
     from ftgate.github.client import File
 
-    with pytest.raises(FtgateError, match="no path for a file"):
-        module._write(scene.client(), {path: File("100644", "0" * 40)}, scene.folder / "job")
+    with pytest.raises(FtgateError, match="not a valid path for a file"):
+        module._write_files(scene.client(), {path: File("100644", "0" * 40)}, scene.folder / "job")
     assert not (scene.folder / "job").exists()
     assert not Path(scene.folder.parent, "outside").exists()
 
 
 def test_a_judge_behind_an_endpoint_is_nowhere_in_the_repository(scene):
     from ftgate.config.policy import Policy
-    from ftgate.github.bundle import _policy_places
+    from ftgate.github.bundle import _policy_paths
 
     judge = {"endpoint": "https://judge.example/v1", "model": "judge"}
     policy = Policy.model_validate({**reports.POLICY, "judge": judge})
-    assert _policy_places(policy, POLICY_PATH) == {
+    assert _policy_paths(policy, POLICY_PATH) == {
         POLICY_PATH,
         ".github/evals/target.jsonl",
         ".github/evals/general.jsonl",

@@ -26,7 +26,7 @@ def job(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     """Runs a command in the environment of a job; ``env`` changes it."""
     (scene.folder / "ftgate.yml").write_text(scene.text, encoding="utf-8")
     # No model answered for these reports: what would decide again from their answers agrees with them.
-    monkeypatch.setattr(cli_github, "_redo", lambda _: lambda folder: read_report(folder / "report.json"))
+    monkeypatch.setattr(cli_github, "_recompute_with", lambda _: lambda folder: read_report(folder / "report.json"))
 
     def run(*arguments: str, event: str = "pull_request", **env: str) -> int:
         payload = events.pull_request(scene.hub.pulls[7]) if event == "pull_request" else {"sender": {"login": "boss"}}
@@ -57,7 +57,7 @@ def test_from_pending_to_release(hub, scene, job, capsys):
     out = str(scene.deliver(scene.report("pass"))[0])
     assert job("publish", out) == 0
     assert job("history", "--pull-request", "7", *policy(scene)) == 0
-    assert "1 records, the chain is whole" in capsys.readouterr().out
+    assert "1 records, the chain is intact" in capsys.readouterr().out
     assert job("verify", "--candidate", reports.digest("bot v1"), *policy(scene)) == 0
     assert job("verify", "--candidate", reports.digest("bot v0"), *policy(scene)) == 1
     assert "refused" in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_a_candidate_may_be_named_by_its_folder(hub, scene, job, capsys):
     job("publish", str(scene.deliver(scene.report("pass"))[0]))
     assert job("verify", "--candidate", str(folder), *policy(scene)) == 1
     said = capsys.readouterr().out.splitlines()[-1]
-    assert "does not know the candidate sha256:" in said
+    assert "has no record of the candidate sha256:" in said
     (folder / "optimizer.pt").write_bytes(b"what a trainer left")
     (folder / "notes.md").write_bytes(b"left aside by the policy")
     ruling = scene.folder / "ftgate.yml"
@@ -111,13 +111,13 @@ def test_without_a_ledger_branch_the_trail_is_in_the_comment_alone(hub, tmp_path
     assert hub.git.resolve("ftgate-ledger") is None
     monkeypatch.setenv("GITHUB_REPOSITORY", events.REPOSITORY)
     assert leave("verify", "--candidate", reports.digest("x"), *policy(scene)) == 2
-    assert "no ledger to rest on" in capsys.readouterr().err
+    assert "no ledger branch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("env", "code", "said"),
     [
-        ({"GITHUB_TOKEN": ""}, 2, "no token"),
+        ({"GITHUB_TOKEN": ""}, 2, "no GitHub token"),
         ({"GITHUB_TOKEN": "wrong"}, 3, "401"),
         ({"GITHUB_EVENT_PATH": "nowhere"}, 2, "nowhere"),
         ({"GITHUB_EVENT_NAME": "issues"}, 2, "'issues'"),

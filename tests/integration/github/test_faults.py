@@ -12,11 +12,11 @@ from support.github.scene import Scene
 from support.github.server import BOT, FakeGitHub
 
 from ftgate.errors import PublishError
-from ftgate.github.audit.history import thread_history
+from ftgate.github.audit.history import comment_history
 from ftgate.github.audit.ledger_branch import append, read_ledger
 from ftgate.github.client import CommitStatus
 from ftgate.github.comment import read_trail
-from ftgate.github.publish import publish
+from ftgate.github.publish import publish_results
 
 COMMENT = r"/issues/7/comments$"
 
@@ -162,7 +162,7 @@ def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
     scene.push()
     desks = [scene.with_run(scene.effects(), str(run)) for run in range(4)]
     folders = scene.deliver(scene.report("block"))
-    jobs = [threading.Thread(target=publish, args=(effects, folders)) for effects in desks]
+    jobs = [threading.Thread(target=publish_results, args=(effects, folders)) for effects in desks]
     for job in jobs:
         job.start()
     for job in jobs:
@@ -172,7 +172,7 @@ def test_two_jobs_at_once_leave_one_comment_and_both_records(hub, scene):
     ours = [c for c in hub.comments if c.author == BOT and not c.minimised]
     assert len(ours) == 1
     # Whichever record another job's edit took out of the comment is in the ledger, and comes back with the next run.
-    publish(scene.with_run(scene.effects(), "4"), folders)
+    publish_results(scene.with_run(scene.effects(), "4"), folders)
     assert {r.run for r in read_trail(ours[0].body).records} == {"0", "1", "2", "3", "4"}
 
 
@@ -191,21 +191,21 @@ def test_a_job_that_wrote_over_anothers_record_puts_it_back(hub, tmp_path, ledge
     scene = Scene(hub, tmp_path, publish={"ledger": ledger})
     scene.push()
     folders = scene.deliver(scene.report("block"))
-    publish(scene.with_run(scene.effects(), "1"), folders)
+    publish_results(scene.with_run(scene.effects(), "1"), folders)
     late, quick = (scene.with_run(scene.effects(), run) for run in ("3", "2"))
 
-    def edit(comment, body, send=late.hub.edit_comment):
+    def edit(comment, body, send=late.repo.edit_comment):
         """The late job has read the comment; before it writes, the quick one reads, writes and is done."""
         if len(read_trail(hub.comments[0].body).records) == 1:
-            publish(quick, folders)
+            publish_results(quick, folders)
         send(comment, body)
 
-    late.hub.edit_comment = edit
-    publish(late, folders)
+    late.repo.edit_comment = edit
+    publish_results(late, folders)
     (comment,) = hub.comments
     assert sorted(r.run for r in read_trail(comment.body).records) == ["1", "2", "3"]
-    assert thread_history(scene.client(), 7, BOT, "ftgate/verdict").problems == ()
-    publish(scene.with_run(scene.effects(), "3"), folders)
+    assert comment_history(scene.client(), 7, BOT, "ftgate/verdict").problems == ()
+    publish_results(scene.with_run(scene.effects(), "3"), folders)
     before = hub.writes()
-    publish(scene.with_run(scene.effects(), "3"), folders)
+    publish_results(scene.with_run(scene.effects(), "3"), folders)
     assert hub.writes() == before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ftgate.cli.init import NOWHERE, write_start
+from ftgate.cli.init import NO_COMMIT, write_starter_files
 
 ROOT = Path(__file__).resolve().parents[3]
 WORKFLOWS = sorted(str(p) for p in (ROOT / ".github" / "workflows").glob("*.yml"))
@@ -32,7 +32,7 @@ def check(name: str, *arguments: str) -> None:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start")
-    list(write_start(folder, NOWHERE))
+    list(write_starter_files(folder, NO_COMMIT))
     return folder
 
 

@@ -20,8 +20,8 @@ from ftgate.errors import PublishError
 from ftgate.github.comment import read_trail
 from ftgate.github.event import read_target
 from ftgate.github.failure_file import FAILURE
-from ftgate.github.publish import announce, publish
-from ftgate.jobs.prepare import asked_suite
+from ftgate.github.publish import publish_pending, publish_results
+from ftgate.jobs.prepare import sampled_suite
 from ftgate.measurements.registry import read_measurements
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
@@ -49,7 +49,8 @@ def test_each_verdict_has_its_status_comment_and_outputs(hub, scene, forgetting,
     assert scene.publish(scene.report(forgetting)) == code
     found, text = state(hub, head)
     assert found == wanted
-    assert text.startswith(f"{word}: bot ")
+    assert text.startswith(f"{word}: ")
+    assert " bot" in text, "the status says which candidate"
     assert len(text) <= 140
     body = scene.thread()[0]
     assert body.startswith(f"{MARKER}\n## ")
@@ -100,8 +101,8 @@ def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     head = scene.push()
     assert scene.pending() == 3
     assert state(hub, head)[0] == "error"
-    assert "holds more files than the platform lists at once" in state(hub, head)[1]
-    assert "more files than the platform lists" in scene.thread()[0]
+    assert "has more files than GitHub lists at once" in state(hub, head)[1]
+    assert "more files than GitHub lists" in scene.thread()[0]
     assert read_trail(scene.thread()[0]).records == ()
     hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})
     assert scene.publish() == 3
@@ -124,9 +125,9 @@ def test_a_better_candidate_edits_the_same_comment_and_the_history_has_both(hub,
     scene.publish(scene.report("pass", version="v2"))
     assert (state(hub, first)[0], state(hub, second)[0]) == ("failure", "success")
     assert len(hub.comments) == 1
-    chain = read_trail(hub.comments[0].body)
-    assert [(r.head, r.verdict) for r in chain.records] == [(first, "block"), (second, "allow")]
-    assert chain.problems == ()
+    ledger = read_trail(hub.comments[0].body)
+    assert [(r.head, r.verdict) for r in ledger.records] == [(first, "block"), (second, "allow")]
+    assert ledger.problems == ()
 
 
 @pytest.mark.parametrize("author", ["github-actions", "GitHub-Actions[bot]", "someone"])
@@ -134,7 +135,7 @@ def test_an_author_who_is_not_the_tokens_owner_makes_no_second_comment(hub, scen
     scene.push()
     for word in ("block", "pass"):
         folders = scene.deliver(scene.report(word))
-        publish(replace(scene.effects(), author=author), folders)
+        publish_results(replace(scene.effects(), author=author), folders)
         (body,) = scene.thread()
     assert [r.verdict for r in read_trail(body).records] == ["block", "allow"]
     assert "Allow" in body
@@ -153,7 +154,7 @@ def test_two_manifests_of_one_candidate_on_two_bases_have_a_report_each_in_any_o
 def test_another_base_than_the_base_branch_s_is_told_in_the_comment(hub, scene):
     scene.push()
     scene.publish(scene.report("pass"))
-    assert "another base" not in scene.thread()[0]
+    assert "changes the base model" not in scene.thread()[0]
     hostile = "hf://acme/weak` <img src=x> @boss"
     text = reports.manifest(base={"source": hostile})
     scene.push({"models/bot.yaml": text})
@@ -161,8 +162,8 @@ def test_another_base_than_the_base_branch_s_is_told_in_the_comment(hub, scene):
     found.provenance["base"]["reference"] = hostile
     assert scene.publish(found) == 0
     body = scene.thread()[0]
-    assert "### This pull request compares with another base\n- `models/bot.yaml`: ``hf://acme/weak` <img" in body
-    assert "in place of `hf://acme/base`" in body
+    assert "### This pull request changes the base model\n- `models/bot.yaml`: ``hf://acme/weak` <img" in body
+    assert "instead of `hf://acme/base`" in body
 
 
 def test_nothing_that_names_a_model_changed(hub, scene):
@@ -361,9 +362,9 @@ def test_a_newer_head_keeps_its_comment_and_the_older_result_its_status(hub, sce
     new = scene.push({"models/bot.yaml": reports.manifest(version="v2")})
     scene.publish(scene.report("pass", version="v2"))
     body = hub.comments[0].body.split("<details><summary>History")[0]
-    from ftgate.github.publish import publish
+    from ftgate.github.publish import publish_results
 
-    assert int(publish(late, scene.deliver(scene.report("block")))) == 1
+    assert int(publish_results(late, scene.deliver(scene.report("block")))) == 1
     assert state(hub, old)[1].startswith(f"superseded by {new[:7]}: block: bot ")
     assert hub.comments[0].body.split("<details><summary>History")[0] == body
     assert [r.head for r in read_trail(hub.comments[0].body).records] == [new, old]
@@ -569,7 +570,7 @@ def test_questions_that_the_pull_request_brought_are_no_examination(hub, scene, 
     (tmp_path / "target.jsonl").write_text(suite(asked))
     measurement = read_measurements({"target": {"dataset": "target.jsonl", "scorer": "choice"}}, "")[0]
     found = scene.report("pass")
-    asked_of = asked_suite(measurement, Resolver(ArtifactSettings(), tmp_path), 0)
+    asked_of = sampled_suite(measurement, Resolver(ArtifactSettings(), tmp_path), 0)
     found.provenance["suites"] = {"target": {"sha256": asked_of.sha256}}
     scene.publish(found)
     assert state(hub, head)[0] == wanted
@@ -590,9 +591,9 @@ def test_taking_a_model_back_does_not_clear_the_commit_before(hub, scene):
     bad = scene.push()
     late = scene.effects()
     scene.push({"models/bot.yaml": reports.manifest(version="v0")})
-    from ftgate.github.publish import publish
+    from ftgate.github.publish import publish_results
 
-    assert int(publish(late, [])) == 3
+    assert int(publish_results(late, [])) == 3
     assert state(hub, bad)[0] == "error"
 
 
@@ -625,11 +626,11 @@ def test_a_pull_request_that_was_pointed_at_a_weaker_branch_meanwhile_is_an_erro
     head = scene.push(fork=event == "pull_request_target")
     payload = events.pull_request(hub.pulls[7])
     hub.pulls[7].base = "weak"
-    assert int(announce(scene.effects(event=event, payload=payload))) == 3
+    assert int(publish_pending(scene.effects(event=event, payload=payload))) == 3
     assert scene.publish(reports.report(loose, "pass"), event=event, payload=payload) == 3
     found, text = state(hub, head)
     assert found == "error"
-    assert "#7 was pointed at weak after this run for main began" in text
+    assert "#7 changed its base branch to weak after this run for main began" in text
 
 
 @pytest.mark.parametrize("others", [1, 400])
@@ -639,7 +640,7 @@ def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene, oth
     hub.git.move("elsewhere", head)
     head = scene.push({f"docs/{n}.md": "words" for n in range(others)})
     effects = scene.effects()
-    asked = effects.hub.read
+    asked = effects.repo.read
     located: list[str] = []
 
     def flip(path: str, what: str, **more: object) -> object:
@@ -648,8 +649,8 @@ def test_a_base_that_flips_between_two_questions_hides_no_change(hub, scene, oth
         located.append(path)
         return asked(path, what, **more)
 
-    effects.hub.read = flip
-    assert int(announce(effects)) == 0
+    effects.repo.read = flip
+    assert int(publish_pending(effects)) == 0
     assert "/pulls/7" in located
     assert state(hub, head)[0] == "pending"
 
@@ -672,7 +673,7 @@ def test_a_report_that_comes_after_the_merge_is_still_of_the_change(hub, scene):
     effects = scene.effects()
     hub.git.move("main", head)
     hub.pulls[7].state, hub.pulls[7].merged = "closed", True
-    assert int(publish(effects, scene.deliver(scene.report("block")))) == 1
+    assert int(publish_results(effects, scene.deliver(scene.report("block")))) == 1
     assert state(hub, head)[0] == "failure"
 
 
@@ -698,7 +699,7 @@ def test_a_run_of_a_fork_that_is_gone_still_ends_with_a_status(hub, scene):
     payload["workflow_run"]["head_repository"] = None
     assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
     assert state(hub, head)[0] == "error"
-    assert "no open pull request from ghost:candidate is left" in state(hub, head)[1]
+    assert "no open pull request from ghost:candidate" in state(hub, head)[1]
 
 
 def test_of_two_pull_requests_from_one_branch_none_is_guessed(hub, scene):
@@ -738,7 +739,7 @@ def test_no_event_of_a_fork_s_run_gets_around_the_look_at_its_workflow(hub, scen
 
 def test_a_defect_still_leaves_a_status(hub, scene, monkeypatch):
     head = scene.push()
-    monkeypatch.setattr("ftgate.github.publish.keep_comment", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("ftgate.github.publish.update_comment", lambda *a, **k: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         scene.publish(scene.report("pass"))
     assert state(hub, head)[0] == "error"

@@ -195,7 +195,7 @@ def test_what_could_not_be_collected_is_told_by_the_report(machine: Machine) -> 
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
     status = machine.hub.status_of(head)
     assert status.state == "error", log
-    assert "the evaluation failed: models/bot.yaml: '../../bot' does not lie in the" in status.description
+    assert "the evaluation failed: models/bot.yaml: '../../bot' is not in the repository" in status.description
     assert len(machine.docker()) == 2
 
 

@@ -12,7 +12,7 @@ from ftgate.github.actions_runner import ActionsFiles
 from ftgate.github.client import GitHubRepo, connect
 from ftgate.github.event import read_target
 from ftgate.github.pr_state import Effects
-from ftgate.github.publish import announce, publish
+from ftgate.github.publish import publish_pending, publish_results
 from support import reports
 from support.github import events
 from support.github.server import FakeGitHub
@@ -47,15 +47,15 @@ class Scene:
     def effects(self, event: str = "pull_request", payload: dict[str, Any] | None = None, **env: str) -> Effects:
         """The effects of one job; its clock goes on by a minute with each."""
         payload = payload or events.pull_request(self.hub.pulls[NUMBER])
-        place = read_target({**events.environment(event, events.MERGE), **env}, payload)
+        target = read_target({**events.environment(event, events.MERGE), **env}, payload)
         self.minutes += 1
         time = datetime(2025, 3, 4, 9, tzinfo=UTC) + timedelta(minutes=self.minutes)
         return Effects(
-            hub=self.client(),
-            place=place,
+            repo=self.client(),
+            target=target,
             runner=ActionsFiles(self.folder / "output", self.folder / "summary"),
             now=lambda: time.isoformat(timespec="seconds"),
-            say=self.said.append,
+            log=self.said.append,
             command=self.said.append,
         )
 
@@ -69,11 +69,11 @@ class Scene:
         return [reports.delivered(self.folder / f"out-{i}", r) for i, r in enumerate(found)]
 
     def pending(self, **effects: Any) -> int:
-        return int(announce(self.effects(**effects)))
+        return int(publish_pending(self.effects(**effects)))
 
     def publish(self, *found: Any, folders: Sequence[Path] | None = None, **effects: Any) -> int:
         """Publish reports, or whatever lies in ``folders``."""
-        return int(publish(self.effects(**effects), self.deliver(*found) if folders is None else folders))
+        return int(publish_results(self.effects(**effects), self.deliver(*found) if folders is None else folders))
 
     def report(self, forgetting: str = "pass", **more: Any) -> Any:
         return reports.report(self.policy, forgetting, **more)
@@ -95,4 +95,4 @@ class Scene:
         return [c.body for c in self.hub.comments if c.author == "github-actions[bot]" and not c.minimised]
 
     def with_run(self, effects: Effects, run: str) -> Effects:
-        return replace(effects, place=replace(effects.place, run=run))
+        return replace(effects, target=replace(effects.target, run=run))

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ftgate.github.audit.history import waive
+from ftgate.github.audit.history import add_waiver
 from ftgate.github.comment import TRAIL_OPENS
 from ftgate.github.pr_state import Effects
-from ftgate.github.publish import announce, publish
+from ftgate.github.publish import publish_pending, publish_results
 from ftgate.report.render import MARKER
 from support import reports
 from support.github import events
@@ -70,7 +70,7 @@ class Job:
             scene.publish(scene.report("block"), event="pull_request_target")
             settings = {"days": 7, "branch": "ftgate-ledger", "context": "ftgate/verdict", "author": BOT}
             now = scene.effects().now()
-            waive(scene.client(), NUMBER, "boss", reports.digest("bot v1"), "urgent", now=now, **settings)
+            add_waiver(scene.client(), NUMBER, "boss", reports.digest("bot v1"), "urgent", now=now, **settings)
         event, env = self._payload(head, files)
         effects = scene.effects(event=self.event.split()[0], payload=event, **env)
         if superseded:
@@ -87,10 +87,10 @@ class Job:
         hub.statuses.clear()
         hub.comments[:] = [IssueComment(1, NUMBER, BOT, earlier)] if earlier else []
         if outcome == "pending":
-            announce(effects)
+            publish_pending(effects)
         else:
             found = FOUND.get(outcome)
-            publish(effects, self.scene.deliver(self.scene.report(found)) if found else [])
+            publish_results(effects, self.scene.deliver(self.scene.report(found)) if found else [])
         assert not hub.invalid
         ((sha, state),) = {(self.heads[s.sha], s.state) for s in hub.statuses} or {("–", "none")}
         return sha, state, self._commented(earlier)

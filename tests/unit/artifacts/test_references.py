@@ -108,9 +108,9 @@ def test_a_reference_that_is_taken_is_plain(place: str) -> None:
     except ArtifactError:
         return
     assert isinstance(found, Reference)
-    assert found.place.isascii()
+    assert found.location.isascii()
     assert not {"", ".", ".."} & set(found.parts)
-    assert not set("\\%?# \0\n") & set(found.place)
+    assert not set("\\%?# \0\n") & set(found.location)
 
 
 @given(st.text(max_size=60))
@@ -206,15 +206,15 @@ def test_names_that_are_taken_stay_inside(names: list[str]) -> None:
         ("hf://acme/bot", None, "is not a full commit"),
         ("hf://acme", COMMIT, "not a repository"),
         (f"hf://acme/bot@{COMMIT}", "f" * 40, "revision says"),
-        ("https://acme.com/x", COMMIT, "revision is for hf"),
-        ("ftp://acme.com/x", None, "not a source"),
+        ("https://acme.com/x", COMMIT, "revision works for hf"),
+        ("ftp://acme.com/x", None, "ftp:// is not supported"),
         ("http://acme.com/x", None, "use https"),
-        ("github://acme/bot", None, "neither a release nor an artifact"),
-        ("github://acme/bot/actions/artifacts/x", None, "neither a release nor an artifact"),
+        ("github://acme/bot", None, "neither a release nor an Actions artifact"),
+        ("github://acme/bot/actions/artifacts/x", None, "neither a release nor an Actions artifact"),
         ("oci://host", None, "not an image reference"),
     ],
 )
 def test_what_is_wrong_is_said_before_any_network_is_asked(text: str, revision: str | None, message: str) -> None:
     allow = ("hf://**", "https://**", "http://**", "ftp://**", "github://**", "oci://**")
     with pytest.raises(ArtifactError, match=message):
-        Resolver(ArtifactSettings(allow=allow), Path()).refuse(text, revision)
+        Resolver(ArtifactSettings(allow=allow), Path()).check_remote(text, revision)

@@ -68,6 +68,6 @@ def test_a_command_that_fails_leaves_its_reason_where_it_is_asked_for(tmp_path: 
 
 
 def test_a_reason_that_cannot_be_written_hides_nothing(tmp_path: Path):
-    FailureFile({FILE: str(tmp_path)}).leave("broken")
-    FailureFile({}).leave("broken")
+    FailureFile({FILE: str(tmp_path)}).write("broken")
+    FailureFile({}).write("broken")
     assert json.dumps(list(tmp_path.iterdir())) == "[]"

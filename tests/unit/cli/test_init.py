@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ftgate.cli.init import NOWHERE, WORKFLOWS, write_start
+from ftgate.cli.init import NO_COMMIT, WORKFLOWS, write_starter_files
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
@@ -18,7 +18,7 @@ ACTION = "acme/ftgate@" + "1234567890" * 4
 
 
 def begin(folder: Path, action: str = ACTION) -> dict[str, bool]:
-    return {path.as_posix(): written for path, written in write_start(folder, action)}
+    return {path.as_posix(): written for path, written in write_starter_files(folder, action)}
 
 
 def test_policy_and_manifest_are_valid(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_an_action_is_named_by_a_commit(tmp_path: Path, action: str) -> None:
 
 
 def test_without_an_action_nothing_runs_by_mistake(tmp_path: Path) -> None:
-    begin(tmp_path, NOWHERE)
+    begin(tmp_path, NO_COMMIT)
     text = (tmp_path / ".github" / "workflows" / "ftgate.yml").read_text(encoding="utf-8")
     assert f"OWNER/ftgate/cpu@{'0' * 40}" in text
 

@@ -22,7 +22,7 @@ def found(
     index = Index(prompts, answers)
     for line, row in enumerate(rows, 1):
         index.add(line, (row,), (row,))
-    return index.found()
+    return index.matches()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_question_under_many_instructions_is_found(
     size: int, contaminated: bool, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of its n-grams is common; all of them in one text are none. One alone could be any phrase."""
-    monkeypatch.setattr(index, "BATCH", batch)
+    monkeypatch.setattr(index, "BATCH_WORDS", batch)
     rows = [f"instruction number {i}: {counted(size)} answer with {i} words" for i in range(60)]
     contained, _ = found([counted(size), counted(size)], rows)
     assert contained == (dict.fromkeys((0, 1), Match(1, "whole prompt")) if contaminated else {})
@@ -87,7 +87,7 @@ def test_a_whole_prompt_counts_however_often_it_was_trained_on() -> None:
     index = Index([counted(20)])
     for line in range(1, 41):
         index.add(line, (counted(20),), (counted(20), f"answer {line}"))
-    assert index.found()[0] == {0: Match(1, "whole prompt")}
+    assert index.matches()[0] == {0: Match(1, "whole prompt")}
 
 
 def test_a_long_reference_answer_leaks_wherever_it_stands_and_a_short_one_does_not() -> None:
@@ -100,13 +100,13 @@ def test_a_short_prompt_counts_in_the_users_turn_alone() -> None:
     for turns, contaminated in ((("hello there",), True), (("what?", "hello there"), True), (("what?",), False)):
         index = Index(["Hello there"])
         index.add(7, turns, ("user", *turns, "assistant", "hello there"))
-        assert index.found()[0] == ({0: Match(7, "whole prompt")} if contaminated else {})
+        assert index.matches()[0] == ({0: Match(7, "whole prompt")} if contaminated else {})
 
 
 def test_several_turns_are_one_prompt_too() -> None:
     index = Index([f"{counted(5)}\n{counted(4, 'x')}"])
     index.add(1, (counted(5), counted(4, "x")), ())
-    assert index.found()[0] == {0: Match(1, "whole prompt")}
+    assert index.matches()[0] == {0: Match(1, "whole prompt")}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_the_same_data_twice_is_wholly_contaminated_and_foreign_data_not_at_all(
     assert alike == {}
     assert found(prompts, [counted(40, "z")] * 5) == ({}, {})
     assert found([], ["anything"]) == ({}, {})
-    assert Index(prompts).found() == ({}, {})
+    assert Index(prompts).matches() == ({}, {})
 
 
 def test_batches_and_their_borders_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_batches_and_their_borders_change_nothing(monkeypatch: pytest.MonkeyPatc
     rows = [f"before {prompt} after" for prompt in prompts]
     whole = found(prompts, rows)
     assert len(whole[0]) == len(prompts)
-    monkeypatch.setattr(index, "BATCH", 10)
+    monkeypatch.setattr(index, "BATCH_WORDS", 10)
     assert found(prompts, rows) == whole
 
 

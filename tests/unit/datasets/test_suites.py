@@ -54,7 +54,7 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "no id": (without("id"), FREE, ["no id"]),
     "null id": ({**GOOD, "id": None}, FREE, ["no id"]),
     "empty id": ({**GOOD, "id": " "}, FREE, ["id is empty"]),
-    "truth as id": ({**GOOD, "id": True}, FREE, ["id must be", "truth value", "True"]),
+    "truth as id": ({**GOOD, "id": True}, FREE, ["id must be", "boolean", "True"]),
     "fraction as id": ({**GOOD, "id": 1.5}, FREE, ["id must be", "1.5"]),
     "neither prompt nor messages": (without("prompt"), FREE, ["neither prompt nor messages"]),
     "both": ({**GOOD, "messages": turns("user")}, FREE, ["both prompt and messages"]),
@@ -80,25 +80,37 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "equal choices": ({**GOOD, "choices": ["x", "y", "x "]}, FREE, ["choices 1 and 3 are the same"]),
     "empty choice": ({**GOOD, "choices": ["x", ""]}, FREE, ["choice 2 is empty"]),
     "choices as text": ({**GOOD, "choices": "x|y"}, FREE, ["choices must be a list", "'x|y'"]),
-    "choices without the answer": ({**GOOD, "answer": "z"}, FREE, ["choices without the answer", "'z'", "'y'"]),
-    "a place beyond the choices": ({**GOOD, "answer": 9}, FREE, ["'9' is none of", "counted from 0"]),
+    "choices without the answer": ({**GOOD, "answer": "z"}, FREE, ["the answer 'z' is not among the choices", "'y'"]),
+    "a place beyond the choices": (
+        {**GOOD, "answer": 9},
+        FREE,
+        ["the answer '9' is not among the choices", "JSON integer from 0"],
+    ),
     "a place beside numbers": (
         {**GOOD, "choices": ["10", "20", "1000"], "answer": 2},
         FREE,
-        ["'2' is none of", "text of the right choice"],
+        ["the answer '2' is not among the choices", "text of the right choice"],
     ),
-    "a place as text": ({**GOOD, "answer": "0"}, FREE, ["'0' is none of", "counted from 0"]),
-    "letter for an answer": ({**GOOD, "answer": "B"}, FREE, ["'B' is none of", "text of the right choice"]),
+    "a place as text": (
+        {**GOOD, "answer": "0"},
+        FREE,
+        ["the answer '0' is not among the choices", "JSON integer from 0"],
+    ),
+    "letter for an answer": (
+        {**GOOD, "answer": "B"},
+        FREE,
+        ["the answer 'B' is not among the choices", "text of the right choice"],
+    ),
     "nearly the answer": ({**GOOD, "answer": "X "}, FREE, ["as the choice is written: 'x'"]),
     "empty answer": ({**GOOD, "answer": ""}, FREE, ["answer is empty"]),
     "truth as answer": ({**GOOD, "answer": False}, FREE, ["answer must be text", "False"]),
-    "no choices": (without("choices"), CHOICE, ["no choices, which this measurement needs"]),
-    "no answer": (without("answer"), CHOICE, ["no answer, which this measurement needs"]),
-    "no check": (GOOD, CHECKED, ["no check, which this measurement needs"]),
+    "no choices": (without("choices"), CHOICE, ["no choices, but this measurement needs them"]),
+    "no answer": (without("answer"), CHOICE, ["no answer, but this measurement needs one"]),
+    "no check": (GOOD, CHECKED, ["no check, but this measurement needs one"]),
     "no number": (GOOD, NUMBER, ["no number in the answer 'x'"]),
     "no rule": ({**GOOD, "check": {"words": 3}}, FREE, ["check: unknown kind 'words'", "numeric"]),
     "two rules": ({**GOOD, "check": {"exact": "x", "numeric": 1}}, FREE, ["check: 2 kinds at once"]),
-    "its own check fails": ({**GOOD, "check": {"exact": "y"}}, FREE, ["'x' does not meet the row's own check"]),
+    "its own check fails": ({**GOOD, "check": {"exact": "y"}}, FREE, ["'x' does not pass the row's own check"]),
     "check that explodes": (
         without("choices", answer="a" * 40_000, check={"regex": r"^(a|aa|aaa|a*)*\d$(?<!b)\1"}),
         FREE,
@@ -107,13 +119,13 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "tags as text": ({**GOOD, "tags": "a"}, FREE, ["tags must be a list"]),
     "misspelt": (without("answer", anwser="x"), FREE, ["unknown field 'anwser': did you mean 'answer'?"]),
     "capital": (without("id", ID="x"), FREE, ["unknown field 'ID': did you mean 'id'?"]),
-    "lone surrogate": (b'{"id": "a", "prompt": "x\\ud800"}', FREE, ["lone surrogate '\\ud800'", "position 2"]),
+    "lone surrogate": (b'{"id": "a", "prompt": "x\\ud800"}', FREE, ["lone surrogate ('\\ud800')", "position 2"]),
     "NUL": ({**GOOD, "prompt": "ab\0"}, FREE, ["NUL", "position 3"]),
     "not an object": ([1], FREE, ["must be a JSON object", "a list"]),
     "null": (None, FREE, ["must be a JSON object", "null"]),
     "broken": (b'{"id": "a",', FREE, ["not valid JSON", "column"]),
-    "field twice": (b'{"id": "a", "id": "b", "prompt": "p"}', FREE, ["'id' stands twice"]),
-    "not a number": (b'{"id": "a", "prompt": "p", "answer": NaN}', FREE, ["NaN is not a JSON value"]),
+    "field twice": (b'{"id": "a", "id": "b", "prompt": "p"}', FREE, ["'id' occurs twice"]),
+    "not a number": (b'{"id": "a", "prompt": "p", "answer": NaN}', FREE, ["NaN is not valid JSON"]),
     "too deep": (b"[" * 100_000, FREE, ["not valid JSON"]),
     "too many digits": (b'{"id": ' + b"9" * 5000 + b"}", FREE, ["not valid JSON"]),
     "infinite number": (b'{"id": "a", "prompt": "p", "answer": 1e999}', FREE, ["answer must be text", "inf"]),
@@ -146,7 +158,7 @@ def test_all_bad_rows_are_named_at_once_up_to_twenty(tmp_path: Path) -> None:
 
 def test_a_repeated_id_names_both_lines(tmp_path: Path) -> None:
     error = refusal(jsonl(tmp_path, {"id": 7, "prompt": "a"}, b"", {"id": "7", "prompt": "b"}))
-    assert "rows.jsonl:3: id '7' is taken already by line 1" in error.message
+    assert "rows.jsonl:3: id '7' is already used at line 1" in error.message
 
 
 def test_marks_and_blank_lines_and_line_endings_do_not_matter(tmp_path: Path) -> None:
@@ -245,7 +257,7 @@ def test_all_formats_say_the_same(tmp_path: Path, name: str, write: Callable[[Pa
     [
         (b"id,prompt\n1,a\n2,b,c\n", ["rows.csv:3: 3 cells, but the header has 2"]),
         (b"id;prompt\n1;a\n", ["rows.csv:1", "no commas"]),
-        (b"id,prompt,id\n1,a,2\n", ["rows.csv:1", "'id' stands twice"]),
+        (b"id,prompt,id\n1,a,2\n", ["rows.csv:1", "'id' occurs twice"]),
         (b'id,prompt\n1,a\n2,"b\n3,c\n', ["rows.csv:3: not valid CSV"]),
         (b"id,prompt\n1,caf\xe9\n", ["rows.csv:2: not UTF-8"]),
         (b"id,prompt\n1,a\x00b\n", ["rows.csv:2", "NUL"]),

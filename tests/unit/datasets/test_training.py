@@ -44,7 +44,7 @@ def test_bad_rows_are_counted(tmp_path: Path) -> None:
 
 
 def test_no_usable_row_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"train.jsonl:1: no user text among the fields 'body'") as caught:
+    with pytest.raises(DatasetError, match=r"train.jsonl:1: no user text in the fields 'body'") as caught:
         read_training_texts(write(tmp_path, {"body": "a"}))
     assert "instruction" in caught.value.hint
     with pytest.raises(DatasetError, match="empty"):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from entrypoint.machine import AS_DEFAULT, TOOLKIT, Machine, inspect, problem_of
+from entrypoint.machine import AS_DEFAULT, TOOLKIT, MachineFacts, inspect, problem_of
 
 HEALTHY = """\
 Tue Mar  4 09:00:00 2025
@@ -35,14 +35,14 @@ def shm(kilobytes: int) -> str:
     )
 
 
-FINE = Machine(needed=True, smi=HEALTHY, driver=DRIVER, shm=shm(65536), cuda="13.0.1")
+FINE = MachineFacts(needed=True, smi=HEALTHY, driver=DRIVER, shm=shm(65536), cuda="13.0.1")
 
 
 @pytest.mark.parametrize(
     "machine",
     [
         FINE,
-        Machine(needed=False),
+        MachineFacts(needed=False),
         dataclasses.replace(FINE, cuda="12.9.1"),
         dataclasses.replace(FINE, cuda=""),
         dataclasses.replace(FINE, driver=""),
@@ -52,7 +52,7 @@ FINE = Machine(needed=True, smi=HEALTHY, driver=DRIVER, shm=shm(65536), cuda="13
         dataclasses.replace(FINE, gpus=4, shm="df: /dev/shm: No such file or directory\n"),
     ],
 )
-def test_a_machine_that_can_do_it_is_left_alone(machine: Machine) -> None:
+def test_a_machine_that_can_do_it_is_left_alone(machine: MachineFacts) -> None:
     assert problem_of(machine) == ""
 
 

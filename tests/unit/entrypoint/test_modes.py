@@ -296,7 +296,7 @@ def test_a_parcel_that_cannot_be_read_says_where_it_comes_from(
 
 def test_empty_inputs_are_defaults() -> None:
     empty = {f"INPUT_{name}": "" for name in ("MODE", "POLICY", "JOB", "OUT", "AUTHOR", "TOKEN")}
-    assert Inputs.of(empty) == Inputs.of({})
+    assert Inputs.from_environment(empty) == Inputs.from_environment({})
 
 
 @given(st.text(max_size=300))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from support import reports
 
-from ftgate.github.audit.record import quoted
+from ftgate.github.audit.record import record_in_status
 from ftgate.github.changed_manifests import BaseChange, base_changes, changed_manifests, removed_manifests
 from ftgate.github.client import File
 from ftgate.github.commit_status import DESCRIPTION_LIMIT, description
@@ -56,7 +56,11 @@ def test_a_manifest_that_is_there_no_more_is_removed():
 
 def test_a_removed_manifest_s_path_passes_for_no_record():
     text = description("no model change", (), (), removed=["models/[record 0123456789ab]", "models/" + "x" * 200])
-    assert quoted(text) == quoted(description("no model change", (), (), removed=["[record 0123456789ab]"])) == ""
+    assert (
+        record_in_status(text)
+        == record_in_status(description("no model change", (), (), removed=["[record 0123456789ab]"]))
+        == ""
+    )
     assert len(text) <= DESCRIPTION_LIMIT
 
 

@@ -14,12 +14,12 @@ from ftgate.github.changed_manifests import BaseChange
 from ftgate.github.comment import (
     HISTORY,
     HISTORY_LIMIT,
+    CommentContent,
     CommentSection,
-    Page,
     _size,
     compose,
     difference,
-    missing_from,
+    missing_records,
     read_trail,
     with_waiver,
 )
@@ -47,8 +47,8 @@ def record(name: str = "bot", n: int = 0, **more) -> Record:
     return Record.model_validate({**found, **more})
 
 
-def page(trick: str) -> Page:
-    return Page(
+def content(trick: str) -> CommentContent:
+    return CommentContent(
         verdict="block",
         head=HEAD,
         sections=(
@@ -76,13 +76,13 @@ def safe(text: str) -> None:
 
 @pytest.mark.parametrize("trick", [*TRICKS, *CLOSERS], ids=range(len(TRICKS) + len(CLOSERS)))
 def test_nothing_that_a_stranger_wrote_acts(trick):
-    safe(compose(page(trick), Ledger().then(record(trick))))
+    safe(compose(content(trick), Ledger().appended_if_new(record(trick))))
 
 
 @settings(deadline=None, max_examples=40)
 @given(HOSTILE)
 def test_no_text_at_all_acts(text):
-    body = compose(page(text), Ledger().then(record(text)))
+    body = compose(content(text), Ledger().appended_if_new(record(text)))
     safe(body)
     assert read_trail(body).records == (record(text),)
 
@@ -90,21 +90,21 @@ def test_no_text_at_all_acts(text):
 @settings(deadline=None, max_examples=25)
 @given(st.lists(HOSTILE, min_size=1, max_size=6))
 def test_the_trail_is_read_back_as_it_was_written(texts):
-    chain = Ledger()
+    ledger = Ledger()
     for n, text in enumerate(texts):
-        chain = chain.then(record(text, n))
-    body = compose(Page("block", HEAD), chain)
+        ledger = ledger.appended_if_new(record(text, n))
+    body = compose(CommentContent("block", HEAD), ledger)
     kept = len(read_trail(body).records)
     assert kept >= 1
     # Only where the trail is too long for a comment do the oldest records give way.
-    assert (kept == len(texts)) == (sum(_size(link) for link in chain.links) <= HISTORY_LIMIT or len(texts) == 1)
+    assert (kept == len(texts)) == (sum(_size(line) for line in ledger.lines) <= HISTORY_LIMIT or len(texts) == 1)
     for shape in (body, body.replace("\n", "\r\n"), body.strip()):
-        assert read_trail(shape).records == chain.records[-kept:]
+        assert read_trail(shape).records == ledger.records[-kept:]
         assert read_trail(shape).problems == ()
 
 
 def test_headings_are_ours_alone():
-    body = compose(page("# Allowed"), Ledger().then(record()))
+    body = compose(content("# Allowed"), Ledger().appended_if_new(record()))
     tokens = markdown.tokens(body)
     headings = [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"]
     assert len(headings) > 3
@@ -114,28 +114,31 @@ def test_headings_are_ours_alone():
 def test_a_comment_with_everything_too_long_fits_and_says_what_is_missing():
     huge = samples.huge()
     sections = tuple(CommentSection(f"m{i}", "block", huge if i < 3 else samples.blocked()) for i in range(60))
-    chain = Ledger()
+    ledger = Ledger()
     for n in range(300):
-        chain = chain.then(record("x" * 300, n))
+        ledger = ledger.appended_if_new(record("x" * 300, n))
     diff = difference("a\n" * 9000, "b\n" * 9000, "p.yml")
-    body = compose(Page("block", HEAD, sections, policy_change=diff), chain)
+    body = compose(CommentContent("block", HEAD, sections, policy_change=diff), ledger)
     assert len(body) <= 60_000
-    assert "more did not fit into a comment" in body
+    assert "more did not fit into this comment" in body
     kept = read_trail(body)
-    assert kept.links[-1].n == 300
+    assert kept.lines[-1].n == 300
     assert kept.problems == ()
-    assert f"{kept.links[0].n - 1} earlier records are left out here" in body
-    assert missing_from(kept) == ""
+    assert f"{kept.lines[0].n - 1} earlier records are not shown here" in body
+    assert missing_records(kept) == ""
 
 
 def test_a_trail_that_begins_late_with_room_to_spare_lost_its_beginning():
-    chain = Ledger().then(record(n=0)).then(record(n=1)).then(record(n=2))
-    assert missing_from(chain) == ""
-    assert missing_from(Ledger(chain.links[2:])).startswith("records 1 to 2")
+    ledger = Ledger().appended_if_new(record(n=0)).appended_if_new(record(n=1)).appended_if_new(record(n=2))
+    assert missing_records(ledger) == ""
+    assert missing_records(Ledger(ledger.lines[2:])).startswith("records 1 to 2")
 
 
 def test_a_waiver_goes_on_top_once():
-    body = compose(Page("block", HEAD, (CommentSection("bot", "block", samples.blocked()),)), Ledger().then(record()))
+    body = compose(
+        CommentContent("block", HEAD, (CommentSection("bot", "block", samples.blocked()),)),
+        Ledger().appended_if_new(record()),
+    )
     waiver = record(kind="waiver", by="maintainer", reason="urgent", expires="2025-04-01", verdict="waived")
     once = with_waiver(body, waiver)
     assert once.startswith(f"{MARKER}\n### Waived\n**maintainer** let ")

@@ -9,22 +9,22 @@ from ftgate.errors import ConfigurationError
 from ftgate.github.event import READERS, STATES, Posting, RunTarget, posting, read_target
 
 
-def place_of(event: str, fork: bool) -> RunTarget:
+def target_of(event: str, fork: bool) -> RunTarget:
     sha = events.MERGE if event.startswith("pull_request") else events.TIP
     return read_target(events.environment(event, sha), events.PAYLOADS[event][fork])
 
 
 def test_a_pull_request_is_reported_on_at_its_head_never_at_the_merge_commit():
     for event in ("pull_request", "pull_request_target"):
-        place = place_of(event, False)
-        assert (place.sha, place.pull_request, place.base_ref) == (events.HEAD, 7, "main")
-        assert (place.fork, place.draft, place.may_write) == (False, False, True)
+        target = target_of(event, False)
+        assert (target.sha, target.pull_request, target.base_ref) == (events.HEAD, 7, "main")
+        assert (target.fork, target.draft, target.may_write) == (False, False, True)
 
 
 @pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "workflow_run"])
 def test_a_fork_is_known_by_its_repository(event):
-    assert place_of(event, True).fork
-    assert place_of(event, True).may_write is (event != "pull_request")
+    assert target_of(event, True).fork
+    assert target_of(event, True).may_write is (event != "pull_request")
 
 
 def test_a_fork_that_was_deleted_is_a_fork():
@@ -35,15 +35,15 @@ def test_a_fork_that_was_deleted_is_a_fork():
 
 def test_a_draft_is_reported_on_like_any_other():
     payload = events.pull_request(draft=True)
-    place = read_target(events.environment("pull_request", events.MERGE), payload)
-    assert place.draft
-    assert posting(place, "block") == Posting(events.HEAD, "failure", "yes")
+    target = read_target(events.environment("pull_request", events.MERGE), payload)
+    assert target.draft
+    assert posting(target, "block") == Posting(events.HEAD, "failure", "yes")
 
 
 def test_a_workflow_run_looks_its_pull_request_up_by_the_branch_that_the_platform_names():
-    place = place_of("workflow_run", True)
-    assert place.branch == ("stranger", "candidate")
-    assert place.pull_request is None
+    target = target_of("workflow_run", True)
+    assert target.branch == ("stranger", "candidate")
+    assert target.pull_request is None
     pushed = read_target(events.environment("workflow_run", events.TIP), events.workflow_run(event="push"))
     assert pushed.branch is None
 
@@ -55,8 +55,8 @@ def test_no_outcome_leaves_a_required_status_neutral():
 
 
 def test_a_new_branch_has_nothing_to_compare_with():
-    place = read_target(events.environment("push", events.TIP), events.push(before="0" * 40))
-    assert place.base_sha == ""
+    target = read_target(events.environment("push", events.TIP), events.push(before="0" * 40))
+    assert target.base_sha == ""
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_a_new_branch_has_nothing_to_compare_with():
         ("issue_comment", {}, "issue_comment"),
         ("", {}, "''"),
         ("pull_request", {}, "pull_request"),
-        ("pull_request", {"pull_request": None}, "not as it should be"),
+        ("pull_request", {"pull_request": None}, "payload of the pull_request event .* is not valid"),
         ("push", events.push(after="0" * 40), "not a commit"),
         ("workflow_dispatch", events.workflow_dispatch(**{"pull-request": "7"}), "inputs.sha"),
         ("workflow_dispatch", events.workflow_dispatch(sha="main"), "'main'"),

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.github.audit.record import Ledger, ModelEntry, Record, anchor_problems, quote, quoted, read_chain, seal
+from ftgate.github.audit.record import (
+    Ledger,
+    ModelEntry,
+    Record,
+    next_line,
+    parse_ledger,
+    record_in_status,
+    status_mismatches,
+    status_suffix,
+)
 
 TEXT = st.text(max_size=40)
 
@@ -27,14 +36,14 @@ def record(n: int, name: str = "bot") -> Record:
 def chain(n: int, name: str = "bot") -> list[str]:
     found = Ledger()
     for i in range(n):
-        found = found.then(record(i, name))
-    return [link.line for link in found.links]
+        found = found.appended_if_new(record(i, name))
+    return [line.text for line in found.lines]
 
 
 def test_a_chain_that_nobody_touched_is_whole():
-    found = read_chain(chain(4))
+    found = parse_ledger(chain(4))
     assert found.problems == ()
-    assert [link.n for link in found.links] == [1, 2, 3, 4]
+    assert [line.n for line in found.lines] == [1, 2, 3, 4]
 
 
 def test_each_line_names_the_sha_256_of_the_line_before():
@@ -46,24 +55,24 @@ def test_each_line_names_the_sha_256_of_the_line_before():
 
 @given(TEXT)
 def test_no_text_can_act_or_break_its_line(text):
-    line = seal(record(0, text), None).line
+    line = next_line(record(0, text), None).text
     assert line.isascii()
     assert not set("<>&`@\n\r") & set(line)
-    assert read_chain([line]).records == (record(0, text),)
+    assert parse_ledger([line]).records == (record(0, text),)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_a_removed_line_is_named(n):
     lines = chain(4)
     del lines[n - 1]
-    assert any("removed" in p for p in read_chain(lines).problems)
+    assert any("removed" in p for p in parse_ledger(lines).problems)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_an_altered_line_is_named_by_its_number(n):
     lines = chain(4)
     lines[n - 1] = lines[n - 1].replace("allow", "block")
-    found = read_chain(lines).problems
+    found = parse_ledger(lines).problems
     assert len(found) == 1
     assert found[0].startswith(f"record {n} ")
     assert "altered" in found[0]
@@ -74,67 +83,67 @@ def test_any_other_line_in_place_of_one_is_named(data):
     lines = chain(4)
     n = data.draw(st.integers(0, 2))
     lines[n] = data.draw(st.text(min_size=1).filter(str.strip))
-    assert read_chain(lines).problems
+    assert parse_ledger(lines).problems
 
 
 @given(st.permutations(range(4)).filter(lambda order: list(order) != [0, 1, 2, 3]))
 def test_lines_in_another_order_are_named(order):
     lines = chain(4)
-    assert read_chain([lines[i] for i in order]).problems
+    assert parse_ledger([lines[i] for i in order]).problems
 
 
 def test_a_repeated_line_is_named():
     lines = chain(3)
-    assert any("repeated" in p for p in read_chain([*lines, lines[1]]).problems)
+    assert any("repeated" in p for p in parse_ledger([*lines, lines[1]]).problems)
 
 
 def test_only_the_canonical_form_is_a_record():
     line = chain(1)[0]
-    assert read_chain([line.replace('","', '" ,"')]).problems
-    assert read_chain([line.replace('"n":1', '"n":true')]).problems
-    assert read_chain(["[" * 100_000]).problems
+    assert parse_ledger([line.replace('","', '" ,"')]).problems
+    assert parse_ledger([line.replace('"n":1', '"n":true')]).problems
+    assert parse_ledger(["[" * 100_000]).problems
 
 
 def test_the_same_decision_is_not_written_twice_though_the_time_differs():
-    found = Ledger().then(record(0))
+    found = Ledger().appended_if_new(record(0))
     again = record(0).model_copy(update={"time": "later"})
-    assert found.then(again) is found
-    assert found.then(record(1)) is not found
+    assert found.appended_if_new(again) is found
+    assert found.appended_if_new(record(1)) is not found
 
 
 def test_of_a_run_that_is_repeated_the_last_word_counts():
     allow = record(0)
     block, again = (allow.model_copy(update={"verdict": v, "time": t}) for v, t in (("block", "2"), ("allow", "3")))
-    found = Ledger().then(allow).then(block)
+    found = Ledger().appended_if_new(allow).appended_if_new(block)
     assert found.find(again) is None
-    found = found.then(again)
+    found = found.appended_if_new(again)
     assert [r.verdict for r in found.records] == ["allow", "block", "allow"]
-    assert found.then(again) is found
+    assert found.appended_if_new(again) is found
     assert found.find(block) is None
-    assert found.find(block, since=0) == found.links[1]
+    assert found.find(block, since=0) == found.lines[1]
     assert found.find(block, since=2) is None
 
 
 def test_other_heads_and_a_waiver_do_not_come_between_a_run_and_its_repetition():
     waiver = record(0).model_copy(update={"kind": "waiver", "verdict": "waived"})
-    found = Ledger().then(record(0)).then(record(1)).then(waiver)
-    assert found.then(record(0)) is found
+    found = Ledger().appended_if_new(record(0)).appended_if_new(record(1)).appended_if_new(waiver)
+    assert found.appended_if_new(record(0)) is found
     other = waiver.model_copy(update={"by": "boss"})
-    assert found.then(other).then(waiver).records == (*found.records, other)
+    assert found.appended_if_new(other).appended_if_new(waiver).records == (*found.records, other)
 
 
 def test_a_status_ends_with_the_digest_of_its_record():
-    assert quoted("allow: bot is fine" + quote(record(0))) == record(0).identity[:12]
-    assert quoted("allow: [record 123456789abc] bot") == ""
-    assert quoted("") == ""
+    assert record_in_status("allow: bot is fine" + status_suffix(record(0))) == record(0).identity[:12]
+    assert record_in_status("allow: [record 123456789abc] bot") == ""
+    assert record_in_status("") == ""
 
 
 def test_statuses_know_what_was_altered_and_what_was_removed():
     records = [record(0), record(1)]
     quotes = {r.head: [r.identity[:12]] for r in records}
-    assert anchor_problems(records, quotes) == []
-    assert "not there" in anchor_problems(records[:1], quotes)[0]
+    assert status_mismatches(records, quotes) == []
+    assert "which is missing" in status_mismatches(records[:1], quotes)[0]
     altered = record(1, "other")
-    said = anchor_problems([records[0], altered], quotes)
+    said = status_mismatches([records[0], altered], quotes)
     assert len(said) == 2
     assert "record 2" in said[0]

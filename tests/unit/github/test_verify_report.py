@@ -11,8 +11,14 @@ import yaml
 from support import reports
 
 from ftgate.config.manifest import Manifest
-from ftgate.github import verify_report as inbox
-from ftgate.github.verify_report import Expected, disagreements, unlike_manifest, verify_report
+from ftgate.github.verify_report import (
+    LARGEST,
+    LARGEST_OTHER,
+    Expected,
+    inconsistencies,
+    manifest_mismatches,
+    verify_report,
+)
 
 _, POLICY = reports.policy()
 
@@ -20,7 +26,7 @@ _, POLICY = reports.policy()
 def tampered(change) -> list[str]:
     found = reports.report(POLICY, "block")
     change(found)
-    return list(disagreements(found, POLICY))
+    return list(inconsistencies(found, POLICY))
 
 
 def loosen(found):
@@ -67,38 +73,47 @@ def test_whatever_was_changed_on_the_way_is_found(trick):
 
 @pytest.mark.parametrize("forgetting", ["pass", "warn", "block", "inconclusive"])
 def test_a_report_as_the_gate_writes_it_agrees_with_itself(forgetting):
-    assert list(disagreements(reports.report(POLICY, forgetting), POLICY)) == []
+    assert list(inconsistencies(reports.report(POLICY, forgetting), POLICY)) == []
 
 
 def test_doubts_may_turn_a_pass_into_a_hold():
     found = reports.report(POLICY, "pass")
     found.measurements["forgetting"].status = "inconclusive"
-    assert list(disagreements(found, POLICY)) == ["it says allow, but its measurements come to hold"]
+    assert list(inconsistencies(found, POLICY)) == ["it says allow, but its measurements give hold"]
     found.verdict = "hold"
-    assert list(disagreements(found, POLICY)) == []
+    assert list(inconsistencies(found, POLICY)) == []
 
 
 def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     (folder / "answers.jsonl").write_text("")
-    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "allow"
-    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "block"))).verdict == "error"
+    assert (
+        verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))).verdict
+        == "allow"
+    )
+    assert (
+        verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "block"))).verdict
+        == "error"
+    )
     other = reports.report(POLICY, "pass")
     other.measurements["target"].change = 0.11
-    assert "target" in verify_report(folder, Expected(POLICY, redo=lambda _: other)).problems[0]
-    assert "ZeroDivisionError" in verify_report(folder, Expected(POLICY, redo=lambda _: 1 / 0)).problems[0]
+    assert "target" in verify_report(folder, Expected(POLICY, decide_again=lambda _: other)).problems[0]
+    assert "ZeroDivisionError" in verify_report(folder, Expected(POLICY, decide_again=lambda _: 1 / 0)).problems[0]
     assert verify_report(folder, Expected(POLICY)).verdict == "allow"
 
 
 def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_numbers_block(tmp_path: Path):
     found = reports.report(POLICY, "pass")
     found.measurements["forgetting"].status = "not_applicable"
-    assert list(disagreements(found, POLICY)) == []
+    assert list(inconsistencies(found, POLICY)) == []
     folder = reports.delivered(tmp_path / "out", found)
     (folder / "answers.jsonl").write_text("")
     assert "without a second decision" in verify_report(folder, Expected(POLICY)).problems[0]
-    assert verify_report(folder, Expected(POLICY, redo=lambda _: found)).verdict == "allow"
-    assert verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass"))).verdict == "error"
+    assert verify_report(folder, Expected(POLICY, decide_again=lambda _: found)).verdict == "allow"
+    assert (
+        verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))).verdict
+        == "error"
+    )
 
     def hidden(report):
         report.measurements["forgetting"].status = "not_applicable"
@@ -106,14 +121,14 @@ def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_n
 
     blocked = reports.report(POLICY, "block")
     hidden(blocked)
-    assert list(disagreements(blocked, POLICY)) == ["forgetting: it says not_applicable, but its numbers come to block"]
+    assert list(inconsistencies(blocked, POLICY)) == ["forgetting: it says not_applicable, but its numbers give block"]
 
 
 def test_answers_that_were_taken_away_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
-    found = verify_report(folder, Expected(POLICY, redo=lambda _: reports.report(POLICY, "pass")))
+    found = verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass")))
     assert found.verdict == "error"
-    assert found.problems == ("answers.jsonl is missing, so the decision could not be taken again",)
+    assert found.problems == ("answers.jsonl is missing, so the report could not be recomputed",)
 
 
 @pytest.mark.parametrize("role", ["base", "candidate"])
@@ -156,10 +171,10 @@ def test_a_file_that_is_too_large_is_named_with_its_size_and_not_read(tmp_path: 
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     path = folder / name
     path.parent.mkdir(exist_ok=True)
-    most = inbox.LARGEST.get(path.name, inbox.LARGEST_OTHER)
+    most = LARGEST.get(path.name, LARGEST_OTHER)
     with path.open("wb") as file:
         file.truncate(most + 1)  # a hole: it takes no room on the disk
-    found = verify_report(folder, Expected(POLICY, redo=lambda _: pytest.fail("it was read")))
+    found = verify_report(folder, Expected(POLICY, decide_again=lambda _: pytest.fail("it was read")))
     assert found.verdict == "error"
     assert found.problems == (f"{path.name!r} in out has {most + 1:,} bytes, and at most {most:,} are read",)
 
@@ -169,7 +184,7 @@ def judged_with(training: object, **manifest: object) -> list[str]:
     found = reports.report(POLICY, "pass", text=text)
     found.provenance["training_data"] = training
     named = Manifest.model_validate(yaml.safe_load(text))
-    return list(unlike_manifest(found, named, hashlib.sha256(text.encode()).hexdigest()))
+    return list(manifest_mismatches(found, named, hashlib.sha256(text.encode()).hexdigest()))
 
 
 def test_training_data_that_the_manifest_names_was_used():

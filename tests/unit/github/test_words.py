@@ -13,7 +13,7 @@ from unit.report import samples
 from unit.report.test_escape import HOSTILE
 
 from ftgate.github.actions_runner import ActionsFiles, Annotation, output_lines
-from ftgate.github.audit.record import Record, quoted
+from ftgate.github.audit.record import Record, record_in_status
 from ftgate.github.comment import CommentSection
 from ftgate.github.commit_status import description
 from ftgate.github.event import STATES
@@ -29,7 +29,7 @@ def test_a_status_is_one_line_of_140_characters_that_ends_with_its_record(text, 
         said = description(outcome, found, [text], RECORD, "b" * 40 if newer else "")
         assert len(said) <= 140
         assert "\n" not in said
-        assert quoted(said) == RECORD.identity[:12]
+        assert record_in_status(said) == RECORD.identity[:12]
         assert "::" not in said
 
 
@@ -51,7 +51,7 @@ def test_delimiters_are_drawn_anew():
 
 @given(HOSTILE, HOSTILE)
 def test_a_note_in_the_log_is_one_command(path, text):
-    line = Annotation(path, 3, text, text, failure=True).command()
+    line = Annotation(path, 3, text, text, failure=True).as_workflow_command()
     assert line.startswith("::error file=")
     assert "\n" not in line
     assert "\r" not in line
@@ -60,12 +60,12 @@ def test_a_note_in_the_log_is_one_command(path, text):
 
 
 def test_files_that_the_runner_does_not_name_are_not_written():
-    ActionsFiles.of({}).set_outputs({"a": "b"})
-    ActionsFiles.of({}).write_summary("x")
+    ActionsFiles.from_environment({}).set_outputs({"a": "b"})
+    ActionsFiles.from_environment({}).write_summary("x")
 
 
 def test_a_summary_that_the_runner_would_drop_says_so(tmp_path: Path):
-    runner = ActionsFiles.of({"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")})
+    runner = ActionsFiles.from_environment({"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")})
     runner.write_summary("ü" * 600_000)
     assert "too long" in (tmp_path / "summary").read_text(encoding="utf-8")
 

@@ -43,7 +43,7 @@ def test_the_package_keeps_its_layers(checkout: Path) -> None:
         ("ftgate/stats/normal.py", "from ftgate.gate.flow import run_gate", "Imports point down only"),
         ("ftgate/report/escape.py", "from ftgate.judge.grading import Judge", "Imports point down only"),
         ("ftgate/models/open.py", "import torch", "Only engines and embeddings import the inference libraries"),
-        ("ftgate/report/escape.py", "import github", "Only the GitHub room imports the GitHub client"),
+        ("ftgate/report/escape.py", "import github", "Only ftgate.github imports the GitHub client"),
         ("ftgate/gate/flow.py", "import click", "Only the command line imports click"),
         ("ftgate/gate/flow.py", "import entrypoint", "The package knows nothing of what starts it in a container"),
     ],

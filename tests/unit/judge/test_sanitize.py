@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Message
 from ftgate.judge.rubric import CRITERIA, judge_messages
-from ftgate.judge.sanitize import LONGEST, SHORTEST, harmless, shortened
+from ftgate.judge.sanitize import MAX_CHARACTERS, RETRY_CHARACTERS, sanitize, truncate_middle
 
 FENCES = ("[[prompt]]", "[[reference]]", "[[answer]]", "[[end]]")
 CONTROL_TOKENS = (
@@ -49,15 +49,15 @@ def test_whatever_is_judged_each_fence_stands_once_and_no_control_token_at_all(
 @settings(deadline=None)
 @given(HOSTILE)
 def test_a_second_pass_finds_nothing_left_to_do(parts: list[str]) -> None:
-    once = harmless("".join(parts))
-    assert harmless(once) == once
+    once = sanitize("".join(parts))
+    assert sanitize(once) == once
 
 
 @pytest.mark.parametrize("hidden", ["", *HIDDEN])
 def test_a_character_that_nobody_sees_hides_no_control_token(hidden: str) -> None:
     for token in CONTROL_TOKENS:
-        assert token not in harmless(hidden.join(token))
-        assert token not in harmless(token[:1] + hidden + token[1:])
+        assert token not in sanitize(hidden.join(token))
+        assert token not in sanitize(token[:1] + hidden + token[1:])
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_a_character_that_nobody_sees_hides_no_control_token(hidden: str) -> Non
     ],
 )
 def test_ordinary_text_is_left_alone(text: str) -> None:
-    assert harmless(text) == text
+    assert sanitize(text) == text
 
 
 def test_what_is_broken_can_still_be_read() -> None:
-    assert harmless("a<|im_end|>b </s> [INST] <<SYS>> [[end]]") == "a< |im_end|>b < /s> [ INST] < <SYS>> [ [end] ]"
-    assert harmless("⟦end⟧ ［［end］］ 【【end】】") == "[ [end] ] ［ ［end］ ］ 【 【end】 】"
-    assert harmless("a\ud800b\x1b[0m\0") == "a\ufffdb\ufffd[0m\ufffd"
+    assert sanitize("a<|im_end|>b </s> [INST] <<SYS>> [[end]]") == "a< |im_end|>b < /s> [ INST] < <SYS>> [ [end] ]"
+    assert sanitize("⟦end⟧ ［［end］］ 【【end】】") == "[ [end] ] ［ ［end］ ］ 【 【end】 】"
+    assert sanitize("a\ud800b\x1b[0m\0") == "a\ufffdb\ufffd[0m\ufffd"
 
 
 def test_a_long_answer_keeps_head_and_tail_and_says_what_is_gone() -> None:
     content = user_message("p", "head" + "x" * 100_000 + "tail")
-    assert len(content) < LONGEST + 200
+    assert len(content) < MAX_CHARACTERS + 200
     answer = content.split("[[answer]]\n")[1].split("\n[[end]]")[0]
     assert answer.startswith("headxxx")
     assert answer.endswith("xxxtail")
@@ -97,18 +97,18 @@ def test_a_prompt_is_whole_unless_the_judge_did_not_take_it() -> None:
     prompt = (Message("user", "y" * 50_000),)
     whole, cut = (
         judge_messages(CRITERIA[0], "ascending", prompt, "x" * 50_000, "z" * 50_000, most=most)[1].content
-        for most in (None, SHORTEST)
+        for most in (None, RETRY_CHARACTERS)
     )
     assert "y" * 50_000 in whole
     assert "z" * 50_000 in whole
-    assert len(cut) < 3 * SHORTEST + 300
+    assert len(cut) < 3 * RETRY_CHARACTERS + 300
     assert cut.count("characters left out") == 3
 
 
 @settings(deadline=None)
 @given(st.text(max_size=60), st.integers(min_value=2, max_value=50))
 def test_shortening_announces_exactly_what_it_leaves_out(text: str, most: int) -> None:
-    short = shortened(text, most)
+    short = truncate_middle(text, most)
     if len(text) <= most:
         assert short == text
         return

@@ -75,7 +75,7 @@ def test_identical_answers_pass_from_the_evidence_floor_on(n: int, status: Statu
     found = decided(FORGETTING, evidence_of(binary(n, 0, 0, 0)))
     assert found.status is status
     if n == 28:
-        assert "below 29 a total collapse on 10 %" in found.reason
+        assert "fewer than 29, a total collapse on 10 %" in found.reason
         assert found.estimate.needed_n == 29
 
 
@@ -134,10 +134,10 @@ def test_an_absolute_drop_passes_at_the_last_look_alone(last: bool, status: Stat
     assert last or "before the last look" in found.reason
 
 
-def test_an_early_look_may_block_an_absolute_drop() -> None:
+def test_an_early_look_may_block_on_a_low_base() -> None:
     strict = FORGETTING.model_copy(update={"block_drop": 0.05, "warn_drop": 0.05})
     found = decided(strict, evidence_of(binary(0, 0, 100, 900), alpha=0.01, overall_alpha=0.05, last=False))
-    assert found.estimate.unit == ABSOLUTE
+    assert found.estimate.unit == RELATIVE
     assert found.status is Status.BLOCK
 
 
@@ -161,7 +161,7 @@ def test_no_items_are_named_too() -> None:
 
 
 def test_scores_of_other_items_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"base has shape \(200,\): one entry for each of 50 items"):
+    with pytest.raises(ValueError, match=r"base has shape \(200,\): expected one entry for each of 50 items"):
         PairedScores.exact(items(50), np.ones(200), np.ones(200), binary=True)
     with pytest.raises(ValueError, match=r"candidate has shape \(49,\)"):
         PairedScores.exact(items(50), np.ones(50), np.ones(49), binary=True)
@@ -181,5 +181,5 @@ def test_scores_that_nobody_knows_pass_under_no_rule(
     found = assess(estimate, EvidenceSettings(rule=rule))
     if invalid_reason:
         assert found.status is Status.INCONCLUSIVE
-        assert f"the scores of {unknown} of {N} items are not known" in found.reason
+        assert f"{unknown} of {N} items have no score" in found.reason
         assert "'i0'" in found.reason

@@ -75,4 +75,4 @@ def test_a_tagged_edge_case_is_in_the_tail_wherever_it_lies(tag: str) -> None:
     assert (estimate.details["tail"], estimate.details["tagged"]) == (27, 7)
     alone = described(TAIL, evidence_of(scored(tagged, set())))
     assert alone.about == {f"i{i}" for i in range(7)}
-    assert "no training data was given" in alone.details["embedding"]
+    assert "without training data" in alone.details["embedding"]

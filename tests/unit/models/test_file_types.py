@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftgate.errors import ArtifactError
-from ftgate.models.declared_format import require_as_named
+from ftgate.models.declared_format import require_declared_format
 from ftgate.models.file_types import unsafe_kind
 
 JUNK = {
@@ -59,7 +59,7 @@ def test_any_bytes_are_looked_at_without_an_error(tmp_path_factory: pytest.TempP
     for name in ("x.json", "x.model", "x.txt"):
         (folder / name).write_bytes(content)
         with suppress(ArtifactError):
-            require_as_named(folder / name, "x")
+            require_declared_format(folder / name, "x")
 
 
 @given(st.text(alphabet="abcdefgh .()\n", min_size=1, max_size=400))

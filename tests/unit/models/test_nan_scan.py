@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from ftgate.errors import ControlError
-from ftgate.models.nan_scan import is_zero, non_finite, require_finite
+from ftgate.models.nan_scan import is_zero, non_finite, require_finite_tensors
 from ftgate.models.safetensors_header import read_header
 
 
@@ -57,7 +57,7 @@ def test_eight_bit_floats(tmp_path: Path, dtype: str, byte: int, broken: bool) -
 def test_the_error_names_tensor_and_file(tmp_path: Path) -> None:
     save_file({"a": np.array([np.nan]), "b": np.array([np.inf]), "c": np.ones(1)}, tmp_path / "m.safetensors")
     with pytest.raises(ControlError, match=r"models/x: tensor a in m.safetensors and 1 more") as caught:
-        require_finite(read_header(tmp_path / "m.safetensors", "m").values(), "models/x")
+        require_finite_tensors(read_header(tmp_path / "m.safetensors", "m").values(), "models/x")
     assert caught.value.exit_code == 3
 
 

@@ -125,7 +125,7 @@ def test_good_adapters(tmp_path: Path, base: Model, case: str) -> None:
 def test_an_adapter_needs_full_weights_under_it(tmp_path: Path, base: Model) -> None:
     adapter = opened(write_adapter(tmp_path / "x"), base)
     for under in (None, adapter):
-        assert "an adapter cannot be bot" in refusal(tmp_path / "x", under).message
+        assert "an adapter cannot serve as bot" in refusal(tmp_path / "x", under).message
 
 
 def test_a_quantised_base_has_the_names_but_not_the_shapes(tmp_path: Path) -> None:

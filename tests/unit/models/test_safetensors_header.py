@@ -32,11 +32,11 @@ DAMAGED: dict[str, tuple[Any, bytes, str]] = {
     "not JSON": (b"{oops", b"", "its header is not JSON"),
     "not UTF-8": (b'{"\xff":1}', b"", "its header is not JSON"),
     "a list": ([], b"", "its header is not an object"),
-    "a name twice": (b'{"a":1,"a":2}', b"", "a name stands twice"),
-    "an entry that is no object": ({"a": 1}, b"", "'a' is described wrongly"),
-    "no shape": ({"a": {"dtype": "U8", "data_offsets": [0, 1]}}, b"x", "'a' is described wrongly"),
-    "negative shape": ({"a": entry(0, 1, [-1])}, b"x", "'a' is described wrongly"),
-    "shape of truth values": ({"a": entry(0, 1, [True])}, b"x", "'a' is described wrongly"),
+    "a name twice": (b'{"a":1,"a":2}', b"", "duplicate name"),
+    "an entry that is no object": ({"a": 1}, b"", "'a' has an invalid entry"),
+    "no shape": ({"a": {"dtype": "U8", "data_offsets": [0, 1]}}, b"x", "'a' has an invalid entry"),
+    "negative shape": ({"a": entry(0, 1, [-1])}, b"x", "'a' has an invalid entry"),
+    "shape of truth values": ({"a": entry(0, 1, [True])}, b"x", "'a' has an invalid entry"),
     "three offsets": ({"a": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1, 2]}}, b"x", "offsets"),
     "unknown type": ({"a": entry(0, 1, dtype="F7")}, b"x", "data type 'F7'"),
     "type that is a list": ({"a": entry(0, 1, dtype=[])}, b"x", "data type []"),
@@ -53,7 +53,7 @@ def test_a_damaged_file_is_named_with_its_problem(tmp_path: Path, case: str) -> 
     header, data, named = DAMAGED[case]
     with pytest.raises(ArtifactError) as caught:
         read_header(write(tmp_path / "m", header, data), "models/x: m")
-    assert caught.value.message.startswith("models/x: m: not a whole safetensors file")
+    assert caught.value.message.startswith("models/x: m: not a valid safetensors file")
     assert named in caught.value.message
     with pytest.raises(SafetensorError), safe_open(tmp_path / "m", "np") as file:
         file.keys()
@@ -134,10 +134,10 @@ def test_shards_are_read_as_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda f: (f / "model-2.safetensors").unlink(), "it names model-2.safetensors, which is missing"),
+        (lambda f: (f / "model-2.safetensors").unlink(), "model-2.safetensors is listed but missing"),
         (lambda f: save_file({"a": np.ones(1)}, f / "model-2.safetensors"), "tensor a is in model-1.* and in model-2"),
-        (lambda f: save_file({"c": np.ones(1)}, f / "model-2.safetensors"), "says that tensor b is in model-2"),
-        (lambda f: (f / "model-1.safetensors").write_bytes(b"x"), "r: model-1.safetensors: not a whole"),
+        (lambda f: save_file({"c": np.ones(1)}, f / "model-2.safetensors"), "tensor b is listed in model-2"),
+        (lambda f: (f / "model-1.safetensors").write_bytes(b"x"), "r: model-1.safetensors: not a valid"),
         (lambda f: save_file({"a": np.ones(1)}, f / "model.safetensors"), "both model.safetensors and"),
         (index({}), "weight_map is missing or empty"),
         (index(["a"]), "weight_map is missing or empty"),

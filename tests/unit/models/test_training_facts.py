@@ -17,7 +17,7 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
 from ftgate.models import training_facts as module
 from ftgate.models.open import open_model
-from ftgate.models.training_facts import CARD, MOST_BYTES, RESULTS, SETTINGS, STATE, training_facts
+from ftgate.models.training_facts import CARD, MAX_BYTES, RESULTS, SETTINGS, STATE, training_facts
 
 LOG: list[dict[str, Any]] = [
     {"epoch": 0.5, "learning_rate": 1.9e-4, "loss": 2.0, "grad_norm": 1.2, "step": 10},
@@ -167,8 +167,8 @@ def test_a_file_that_goes_away_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_huge_file_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MOST_BYTES == 20_000_000
-    monkeypatch.setattr(module, "MOST_BYTES", 200)
+    assert MAX_BYTES == 20_000_000
+    monkeypatch.setattr(module, "MAX_BYTES", 200)
     assert not facts(tmp_path, trainer_state__json=DONE, README__md=TRAINER_CARD * 2)
 
 

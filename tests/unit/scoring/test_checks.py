@@ -14,7 +14,8 @@ from ftgate.datasets import Needs, read_suite
 from ftgate.measurements.base import Scorer
 from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
 from ftgate.scoring.constraints import COUNTS, FORMS
-from ftgate.scoring.text import UnscorableError, last_number, search
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import UnscorableError, search
 
 BLANK = {"constraints": {"words": 0}}
 SCHEMA = {
@@ -66,6 +67,18 @@ SCHEMA = {
         ({"constraints": {"without_characters": ",e"}}, ["a dog"], ["one", "a, b", ""]),
         ({"constraints": {"ordered": ["one", "two"]}}, ["one, then two"], ["two, then one", "one"]),
         ({"constraints": {"only_lines": r"\d+: \w+"}}, ["1: a\n\n2: b"], ["1: a\nb", ""]),
+        (
+            {"constraints": {"patterns": [r"^oslo\b", "is (?:cold|not warm)"], "without_patterns": ["isn't"]}},
+            ["**Oslo** is\u00a0cold", "In Norway:\nOSLO is *not* warm"],
+            ["Oslo", "It is cold", "Oslo is cold, it isn’t warm", ""],
+        ),
+        ({"constraints": {"without_patterns": ["rain"]}}, ["sun"], ["rain", ""]),
+        ({"constraints": {"each_line": {"words": [1, 2]}}}, ["a b\n\nc"], ["a b c\nd", ""]),
+        (
+            {"constraints": {"each_paragraph": {"sentences": [1, 2]}, "paragraphs": 2}},
+            ["Ann. Ben.\n\nMrs. Cole is here. She went."],
+            ["Ann. Ben. Cole.\n\nDee.", "Ann.\n\nBen.\n\nCole."],
+        ),
     ],
 )
 def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[str]) -> None:
@@ -84,26 +97,29 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"numeric": "1"}, "numeric must be a number, found '1'"),
         ({"numeric": True}, "must be a number"),
         ({"numeric": float("inf")}, "must be a number"),
-        ({"numeric": 1, "tolerance": -1}, "tolerance must be a number from 0"),
-        ({"exact": "a", "tolerance": 1}, "tolerance goes with numeric alone"),
+        ({"numeric": 1, "tolerance": -1}, "tolerance must be a number of at least 0"),
+        ({"exact": "a", "tolerance": 1}, "tolerance works with numeric only"),
         ({"exact": ""}, "exact must be a text"),
         ({"contains": []}, "must be a text or a list of texts"),
         ({"contains_all": "a"}, "must be a list of texts"),
         ({"contains_all": ["a", []]}, "must be a text or a list of texts"),
-        ({"regex": "("}, "is no pattern"),
-        ({"json_schema": {"type": "thing"}}, "is no JSON Schema"),
-        ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "refer to parts of itself alone"),
-        ({"json_schema": {"items": {"patternProperties": {"a": {}}}}}, "must do without patternProperties"),
-        ({"json_schema": {"items": {"pattern": "("}}}, "holds a pattern that is no pattern"),
+        ({"regex": "("}, "is not a valid pattern"),
+        ({"json_schema": {"type": "thing"}}, "is not a valid JSON Schema"),
+        ({"json_schema": {"items": {"$ref": "http://a/b"}}}, "only refer to itself"),
+        ({"json_schema": {"items": {"patternProperties": {"a": {}}}}}, "must not use patternProperties"),
+        ({"json_schema": {"items": {"pattern": "("}}}, "contains a pattern that is not a valid pattern"),
         ({"constraints": {}}, "must be an object"),
         ({"constraints": {"length": 3}}, "unknown rule 'length'"),
         ({"constraints": {"words": [5, 2]}}, "rule words must be"),
         ({"constraints": {"words": [None, None]}}, "rule words must be"),
         ({"constraints": {"case": "title"}}, "must be lower or upper"),
         ({"constraints": {"includes": ["."]}}, "must be a list of words"),
-        ({"constraints": {"only_lines": "["}}, "is no pattern"),
+        ({"constraints": {"only_lines": "["}}, "is not a valid pattern"),
         ({"constraints": {"only_lines": 5}}, "must be a pattern"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
+        ({"constraints": {"patterns": "a"}}, "rule patterns must be a list of patterns"),
+        ({"constraints": {"without_patterns": ["a", "("]}}, "rule without_patterns is not a valid pattern"),
+        ({"constraints": {"each_line": {"length": 3}}}, "rule each_line has an unknown rule 'length'"),
     ],
 )
 def test_what_is_no_rule_is_named(check: object, named: str) -> None:
@@ -123,7 +139,7 @@ def test_a_pattern_in_a_schema_that_explodes_is_no_verdict() -> None:
 
 
 def test_json_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.scoring.checks.MOST_JSON_CHARACTERS", 1000)
+    monkeypatch.setattr("ftgate.scoring.checks.MAX_JSON_CHARACTERS", 1000)
     assert list(json_values("[1, x " * 20 + '{"a": 1}')) == [{"a": 1}]
     assert list(json_values("[1, x " * 400 + '{"a": 1}')) == []
     assert list(json_values('["' + "x" * 2000 + " {}")) == []

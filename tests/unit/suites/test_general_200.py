@@ -21,6 +21,8 @@ CARD = (FOLDER / "general-200.md").read_text(encoding="utf-8")
 ROWS: list[dict[str, Any]] = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
 FIELDS = {"id", "prompt", "messages", "answer", "tags", "check"}
 DIFFICULTIES = ("easy", "medium", "hard")
+LEFT_TO_THE_JUDGE = {"summarising", "safety"}
+"""Capabilities in which what makes an answer wrong is seldom anything that a rule could see."""
 MOST_ALIKE = 0.3
 """Largest estimated share of three-word runs that two prompts may have in common (Jaccard similarity)."""
 
@@ -97,9 +99,11 @@ def test_most_rows_have_a_reference_and_most_a_check() -> None:
     assert sum("check" in row for row in ROWS) >= 110
 
 
-def test_at_least_half_of_each_capability_has_a_check() -> None:
+def test_at_least_half_of_each_capability_has_a_check_but_where_prose_is_asked_for() -> None:
     checked = Counter(capability(row) for row in ROWS if "check" in row)
-    assert all(checked[name] >= count / 2 for name, count in Counter(capability(row) for row in ROWS).items())
+    counts = Counter(capability(row) for row in ROWS if capability(row) not in LEFT_TO_THE_JUDGE)
+    assert len(counts) == 13
+    assert all(checked[name] >= count / 2 for name, count in counts.items())
 
 
 def test_no_two_prompts_are_nearly_the_same() -> None:

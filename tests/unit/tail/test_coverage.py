@@ -27,8 +27,8 @@ def test_topics_are_found_named_and_never_small(centres: np.ndarray) -> None:
     vectors = np.vstack([around(rng, centres[0], 200), around(rng, centres[1], 150), around(rng, centres[2], 10)])
     found = tail_coverage.topics(vectors, names(360), rng)
     sizes = {name: found.count(name) for name in set(found)}
-    assert min(sizes.values()) >= coverage.LEAST_IN_TOPIC
-    assert 2 <= len(sizes) <= coverage.MOST_TOPICS
+    assert min(sizes.values()) >= tail_coverage.MIN_TOPIC_SIZE
+    assert 2 <= len(sizes) <= tail_coverage.MAX_TOPICS
     assert not set(found[:200]) & set(found[200:350]), "two topics far apart share no group"
     assert all("like “text" in name for name in sizes)
 
@@ -79,8 +79,8 @@ def test_more_items_never_cover_less_and_examples_are_clipped(centres: np.ndarra
     shares = [coverage(items[:n], log, training)["covered"] for n in (1, 5, 30)]
     assert shares == sorted(shares)  # type: ignore[type-var]
     (gap,) = coverage(training[:5], log, training, kind="long " * 100)["gaps"]  # type: ignore[misc]
-    assert all(len(text) <= coverage.EXAMPLE_LENGTH for text in gap["examples"])
-    assert len(gap["examples"]) <= coverage.EXAMPLES
+    assert all(len(text) <= tail_coverage.MAX_EXAMPLE_LENGTH for text in gap["examples"])
+    assert len(gap["examples"]) <= tail_coverage.MAX_EXAMPLES
 
 
 def test_one_query_in_the_log(centres: np.ndarray) -> None:

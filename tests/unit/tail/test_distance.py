@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from support.world import write_rows
 
 from ftgate.datasets import TrainingData, read_training_texts
-from ftgate.domain import EngineInfo, Item, Message, Model, Suite, digest_of
+from ftgate.domain import Item, Message, Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder, HashedTfidf
 from ftgate.errors import DatasetError, EngineError
-from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.journal import Journal
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.progress import SilentProgress
-from ftgate.tail.distance import TailInputs, build_tail_map, without_affixes
+from ftgate.tail.distance import TailInputs, build_tail_map, without_shared_affixes
 
 TAIL = Tail(dataset="q", scorer="exact", embedding="tfidf")
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]
@@ -47,8 +46,14 @@ def mapped(
     logged = data(tmp_path / "log.jsonl", log) if log else None
     around = TailInputs(suite, data(tmp_path / "train.jsonl", training), logged, base, None, 0)
     with Journal(tmp_path / "answers.jsonl") as journal:
-        asked = CachedEngine(None, EngineInfo("scripted", {}, "none", "none"), journal, SilentProgress())
-        return build_tail_map(TAIL, around, asked, lambda _: embedder or HashedTfidf(), tmp_path / "vectors")
+        return build_tail_map(
+            TAIL.distances,
+            around,
+            journal.fact,
+            SilentProgress(),
+            lambda _: embedder or HashedTfidf(),
+            tmp_path / "vectors",
+        )
 
 
 @pytest.fixture
@@ -86,8 +91,8 @@ def test_a_template_around_training_rows_alone_changes_nothing_either(
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=6), st.sampled_from(["", "[INST] ", "<|user|>\n", "Q: "]))
 def test_what_is_cut_is_what_all_share(texts: list[str], front: str) -> None:
     half = len(texts) // 2
-    plain = without_affixes([texts[:half], texts[half:]])
-    dressed = without_affixes([[f"{front}{t}" for t in part] for part in (texts[:half], texts[half:])])
+    plain = without_shared_affixes([texts[:half], texts[half:]])
+    dressed = without_shared_affixes([[f"{front}{t}" for t in part] for part in (texts[:half], texts[half:])])
     assert dressed == plain
     for text, cut in zip(texts, [t for part in plain for t in part], strict=True):
         assert cut in text
@@ -118,7 +123,7 @@ class Broken(HashedTfidf):
 
 
 def test_an_embedding_that_is_not_finite_is_named(tmp_path: Path, texts: tuple[list[str], list[str]]) -> None:
-    with pytest.raises(EngineError, match=r"text 4 holds a value that is not a finite number: '\w+"):
+    with pytest.raises(EngineError, match=r"text 4 contains NaN or infinity: '\w+"):
         mapped(tmp_path, *texts, embedder=Broken())
     assert not list((tmp_path / "vectors").glob("*")), "nothing broken is kept"
 

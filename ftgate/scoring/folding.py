@@ -1,0 +1,93 @@
+"""What typography adds to an answer and no rule should depend on: kinds of quotes, Markdown emphasis, LaTeX. Pure."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+
+import regex
+
+MOST_NESTED = 5
+"""Depth to which LaTeX commands within LaTeX commands are unwrapped."""
+
+_QUOTES: Mapping[int, str] = str.maketrans(
+    {**dict.fromkeys("‘’‚‛ʼ´′", "'"), **dict.fromkeys("“”„‟«»″", '"'), "‐": "-", "‑": "-"}
+)
+# What is emphasised is at most 300 characters long: marks that nothing closes must not each be followed to the end.
+_EMPHASIS = regex.compile(r"(?<![\w*_`])([*_]{1,3}|`+)(?![\s*_`])([^\n]{0,300}?)(?<![\s*_`])\1(?![\w*_`])")
+_RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_BRACED_POWER = regex.compile(r"\^\s*\{\s*([-−+]?\w+)\s*\}")
+_WRAPPED = regex.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal|bb|tt)|boxed|mbox|operatorname|emph)\s*\{([^{}]*)\}"
+)
+FRACTION = regex.compile(
+    r"(?P<whole>(?<![\w.,])\d+)?\\[dt]?frac\s*(?:\{(?P<over>[^{}]*)\}|(?P<over>\d))\s*"
+    r"(?:\{(?P<under>[^{}]*)\}|(?P<under>\d))"
+)
+"""A fraction in LaTeX without braces in its parts, and a whole number right before it."""
+_SYMBOLS: Mapping[str, str] = {
+    "times": "×",
+    "cdot": "·",
+    "div": "÷",
+    "approx": "≈",
+    "le": "≤",
+    "leq": "≤",
+    "ge": "≥",
+    "geq": "≥",
+    "neq": "≠",
+    "pm": "±",
+    "to": "→",
+    "rightarrow": "→",
+    "degree": "°",
+    "circ": "°",
+    "Theta": "Θ",
+    "left": "",
+    "right": "",
+    "displaystyle": "",
+    "log": " log",
+    "ln": " ln",
+    "lg": " lg",
+}
+_SYMBOL = regex.compile(rf"\\({'|'.join(_SYMBOLS)})(?![A-Za-z])")
+_THIN = regex.compile(r"(?<=\d)\\[,;: ](?=\d)")
+_SPACE = regex.compile(r"\\[,;:! ]|\\q?quad\b")
+_ESCAPED = regex.compile(r"\\([$%&#_{}])")
+_DELIMITERS = regex.compile(r"\\[()\[\]]")
+
+
+def powers(text: str) -> str:
+    """``text`` with superscript digits as powers: ``10³`` as ``10^{3}``, which compatibility forms would make 103."""
+    return _RAISED.sub(lambda match: f"^{{{match.group().translate(_LEVEL)}}}", text)
+
+
+def folded(text: str) -> str:
+    r"""``text`` in Unicode NFKC with one kind of quotes, without Markdown emphasis and LaTeX commands; lines stay.
+
+    ``“Paris”`` becomes ``"Paris"``, ``**Paris**`` and ``$\text{Paris}$`` become Paris (the latter between dollar
+    signs), ``\mathcal{O}(n\log n)`` becomes ``O(n log n)`` ``\frac{4}{7}`` becomes ``4/7``, and ``10³`` as well
+    as ``10^{3}`` becomes ``10^3``.
+    """
+    quoted = unicodedata.normalize("NFKC", powers(text.translate(_QUOTES)))
+    return _EMPHASIS.sub(r"\2", _BRACED_POWER.sub(r"^\1", without_latex(_unfractioned(quoted))))
+
+
+def without_latex(text: str) -> str:
+    """``text`` with the LaTeX commands that answers use for looks replaced by what they show; fractions stay.
+
+    Commands that are not known stay as they are: a backslash may also be program text.
+    """
+    if "\\" not in text and "{,}" not in text:
+        return text
+    plain = text.replace("{,}", ",")
+    for _ in range(MOST_NESTED):
+        unwrapped = _WRAPPED.sub(r"\1", plain)
+        if unwrapped == plain:
+            break
+        plain = unwrapped
+    plain = _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], plain)
+    return _DELIMITERS.sub("", _ESCAPED.sub(r"\1", _SPACE.sub(" ", _THIN.sub("\u202f", plain))))
+
+
+def _unfractioned(text: str) -> str:
+    return FRACTION.sub(lambda match: f"{match['whole'] or ''} {match['over']}/{match['under']}".lstrip(), text)

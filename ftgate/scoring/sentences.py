@@ -1,0 +1,78 @@
+"""How many sentences a text has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+
+_TOKEN = regex.compile(r"\S+")
+_MARKS = ".!?…。！？"
+_CLOSERS = "\"'”’»)]}*_`」』）"
+_AFTER_CJK = regex.compile(r"(?<![。！？])([。！？]++[」』”’）]*+)(?=\S)")
+_OPENERS = "\"'“‘«([{*_`-"
+
+_BEFORE_NAMES = regex.compile(
+    r"mrs?|ms|mx|dr|prof|st|rev|hon|gen|col|capt|lt|sgt|sra|srta|mme|mlle|messrs|vs|cf|viz|ca|bzw"
+    r"|e\.?g|i\.?e|d\.h|z\.b|u\.a|p\.ex"
+)
+"""Abbreviations after which a sentence goes on, whatever follows."""
+_BEFORE_NUMBERS = regex.compile(r"nos?|nr|figs?|pp?|vol|ch|sec|art|eq|approx")
+"""Abbreviations after which a sentence goes on if a number follows."""
+_WITHIN = regex.compile(r"etc|approx|incl|excl|inc|ltd|co|corp|jr|sr|dept|est|min|max|\p{L}{1,2}(?:\.\p{L}{1,2})+")
+"""Abbreviations after which a sentence goes on unless a capital follows, ``a.m.`` and the like among them."""
+_INITIALS = regex.compile(r"\p{Lu}(?:\.\p{Lu})*")
+_FIRST_WORDS = regex.compile(
+    r"the|an?|it|he|she|they|we|you|i|th(?:is|at|ese|ose|ere)|here|in|on|at|as|but|and|or|so|if|when|while|after|before"
+    r"|for|to|its|his|her|their|our|my|your|no|not|one|then|however|every(?:one|body)"
+)
+"""Words with a capital that begin a sentence rather than go on with a name: "Vitamin C. It", but "J. Smith"."""
+
+
+def sentences(text: str) -> int:
+    """How many sentences ``text`` has: runs with a letter or digit up to a mark before a space or the end.
+
+    An abbreviation, an initial, the number of a list item and an ellipsis within a sentence end none; nor does a mark
+    within quotes after which the sentence goes on in lower case. What stands after the last mark counts as one.
+    """
+    count, begun = 0, False
+    for word, following, first in _words(_AFTER_CJK.sub(r"\1 ", text)):
+        begun = begun or any(c.isalnum() for c in word)
+        if begun and _is_end(word, following, first=first):
+            count, begun = count + 1, False
+    return count + begun
+
+
+def _words(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Each word, the word after it (empty: none), and whether it is the first of its line."""
+    tokens = list(_TOKEN.finditer(text))
+    for at, word in enumerate(tokens):
+        between = text[tokens[at - 1].end() : word.start()] if at else "\n"
+        yield word.group(), tokens[at + 1].group() if at + 1 < len(tokens) else "", "\n" in between
+
+
+def _is_end(word: str, following: str, *, first: bool) -> bool:
+    unclosed = word.rstrip(_CLOSERS)
+    bare = unclosed.rstrip(_MARKS)
+    mark, closers = unclosed[len(bare) :], word[len(unclosed) :]
+    if not mark:
+        return False
+    bare = bare.lstrip(_OPENERS)
+    after = following.lstrip(_OPENERS)
+    if not following:
+        return True
+    if after[:1].islower() and (closers.strip("*_`)") or mark in ("...", "…")):
+        return False  # "Stop!" she said; and so ... on
+    if mark != ".":
+        return True
+    return not (bare.isdecimal() and first) and not _is_abbreviation(bare, after)
+
+
+def _is_abbreviation(word: str, after: str) -> bool:
+    """Whether the point after ``word`` belongs to an abbreviation within a sentence that goes on with ``after``."""
+    lower = word.casefold()
+    if _BEFORE_NAMES.fullmatch(lower) or (_BEFORE_NUMBERS.fullmatch(lower) and after[:1].isdecimal()):
+        return True
+    if _INITIALS.fullmatch(word):
+        return _FIRST_WORDS.fullmatch(regex.sub(r"\W.*", "", after.casefold())) is None
+    return _WITHIN.fullmatch(lower) is not None and not after[:1].isupper()

@@ -1,0 +1,69 @@
+"""Quotes, emphasis and LaTeX do not decide whether two texts are the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftgate.scoring.checks import meets
+from ftgate.scoring.folding import folded
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("“Paris”", '"Paris"'),
+        ("It’s O’Neil.", "It's O'Neil."),
+        ("**Paris** and *Rome*, `code`, ***all***", "Paris and Rome, code, all"),
+        ("_so_ snake_case_name", "so snake_case_name"),
+        ("2 * 3 * 4 = 24, 2*3*4, x**2 + y**2", "2 * 3 * 4 = 24, 2*3*4, x**2 + y**2"),
+        ("f(*args, **kwargs)", "f(*args, **kwargs)"),
+        ("* one\n* two", "* one\n* two"),
+        ("$\\mathcal{O}(n\\log n)$", "$O(n log n)$"),
+        ("\\boxed{\\text{Chi}}", "Chi"),
+        ("57\\% < \\frac{4}{7} < \\frac{11}{19}", "57% < 4/7 < 11/19"),
+        ("1\\frac{1}{4}", "1 1/4"),
+        ("\\left( a \\right) \\times b \\leq c", "( a ) × b ≤ c"),
+        ("CO₂ and log₂", "CO2 and log2"),
+        ("log² n, 10³, m^{2}, 10⁻³", "log^2 n, 10^3, m^2, 10^-3"),
+        ("print('a\\n\\d+')", "print('a\\n\\d+')"),
+    ],
+)
+def test_what_typography_adds_is_taken_away(text: str, plain: str) -> None:
+    assert folded(text) == plain
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ({"contains": "O'Neil"}, "It’s O’Neil."),
+        ({"contains": "O’Neil"}, "It's O'Neil."),
+        ({"exact": "Paris"}, "“Paris”"),
+        ({"exact": "Paris"}, "**Paris**"),
+        ({"contains": "Indian Ocean"}, "the **Indian** Ocean"),
+        ({"constraints": {"excludes": ["don't"], "includes": ["can't"]}}, "I can’t"),
+    ],
+)
+def test_typographic_text_meets_checks_in_plain_text(check: dict[str, object], said: str) -> None:
+    assert meets(check, said)
+
+
+@given(st.text(max_size=200))
+def test_any_text_folds_and_plain_words_stay(text: str) -> None:
+    assert isinstance(folded(text), str)
+    assert folded("plain words, 4 of them") == "plain words, 4 of them"
+    assert len(folded(text).splitlines()) >= 0
+
+
+@given(
+    st.lists(st.sampled_from(["rain", "4", "it's", "O(n)"]), min_size=1), st.sampled_from(["*", "**", "_", "`", "***"])
+)
+def test_emphasis_around_a_word_is_no_part_of_it(words: list[str], mark: str) -> None:
+    assert folded(" ".join(f"{mark}{word}{mark}" for word in words)) == " ".join(words)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("part", ["`a ", "**a ", "\\text{", "\\frac{", "![", "{,}", "1\\frac", "_a"])
+def test_marks_that_nothing_closes_take_no_long_time(part: str) -> None:
+    assert folded(part * 20_000)
