@@ -153,8 +153,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         draft.candidate = _candidate(manifest, manifest_path, resolver, draft.base)
     with problems.noted():
         draft.encoder = encoder(distances, resolver, draft.candidate)
-    graded = [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]
-    if graded:
+    if graded := [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]:
         with problems.noted():
             models = tuple(model for model in (draft.base, draft.candidate) if model)
             draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])

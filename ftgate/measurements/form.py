@@ -117,14 +117,13 @@ class Form(DerivedMeasurement):
         if not rises:
             return self._nothing_read(evidence)
         part, rise = max(rises, key=self._badness)
-        return rise.to_estimate(
+        return replace(rise, not_applicable="; ".join(rise.cannot_pass) or None).to_estimate(
             self.name,
             evidence,
             len(part.pairs),
             worse=self.worse,
             limit=self.limit,
             invalid_reason=too_many_failed(evidence),
-            not_applicable="; ".join(rise.cannot_pass) or None,
             about=part.ids,
         )
 
