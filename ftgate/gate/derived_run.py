@@ -19,6 +19,13 @@ EARLY_SHARE = 0.1
 """The share of alpha that the looks before the last one may use together."""
 
 
+def derived_look(number: int, of: int, alpha: float, *, last: bool) -> Look:
+    """Look ``number`` of at most ``of``, at its share of the error rate ``alpha``."""
+    if of > 1:
+        alpha *= 1 - EARLY_SHARE if last else EARLY_SHARE / (of - 1)
+    return Look(number, of, number / of, alpha)
+
+
 class DerivedRun:
     """One measurement that asks nothing, in one run. The state is ``result``, the outcome of the latest look.
 
@@ -41,10 +48,7 @@ class DerivedRun:
     def decide(self, *, last: bool) -> None:
         """Estimate and decide on all that was answered so far; the outcome is ``result``."""
         self._taken += 1
-        alpha = self._job.policy.evidence.alpha
-        if self._looks > 1:
-            alpha *= 1 - EARLY_SHARE if last else EARLY_SHARE / (self._looks - 1)
-        look = Look(self._taken, self._looks, self._taken / self._looks, alpha)
+        look = derived_look(self._taken, self._looks, self._job.policy.evidence.alpha, last=last)
         answered = [(run.measurement, run.result.evidence.pairs) for run in self._runs if run.result is not None]
         self.result = self._result_of(look, read_pairs(answered), last=last)
 

@@ -43,7 +43,7 @@ GRAM, LEAST_GRAMS, LEAST_DISTINCT = 4, 40, 0.2
 """With fewer distinct sequences of four words than this share, a text of at least 40 words goes round in circles."""
 REDUNDANT = 2.2
 """Prose is compressed to half. What does not shrink further than this holds no loop, and is not searched for one."""
-LEAST_UNSPACED = 60
+LEAST_UNSPACED = 24
 """Letters of a text that can be said to lack spaces."""
 SHORT = 60
 """Characters of an answer that may be a label."""
@@ -189,8 +189,16 @@ def _unspaced(item: Item, text: str, other: str) -> bool:
             if len(words) >= 3 and "".join(words) == bare:
                 return True
     one, two = writing_of(text), writing_of(other)
-    lacks = one.letters >= LEAST_UNSPACED and 2 * one.unbroken >= one.letters
-    return lacks and two.words >= 3 and 2 * two.unbroken < two.letters
+    if (
+        one.letters < LEAST_UNSPACED
+        or 2 * one.unbroken < one.letters
+        or two.words < 3
+        or 2 * two.unbroken >= two.letters
+    ):
+        return False
+    # A long word that somebody else uses is one: a label in camel case, a compound, a name.
+    known = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
+    return 2 * sum(len(run) for run in one.runs if run.casefold() not in known) >= one.letters
 
 
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:

@@ -28,6 +28,9 @@ LEAST_OF_SCRIPT = 0.1
 UNBROKEN = 20
 """Letters in a row, no word of which is this long: a run of words without spaces."""
 
+MOST_CAPITALS = 0.12
+"""Names in camel case, acronyms and codes have more capitals within; words that lost their spaces have fewer."""
+
 SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 """A letter of a script that puts no spaces between words, as a pattern's set."""
 
@@ -130,6 +133,7 @@ _NAMES = {
 
 _CODE = regex.compile(r"```.*?(?:```|\Z)", regex.DOTALL)
 _WORD = re.compile(r"[^\W\d_]+")
+_CAPITAL = regex.compile(r"(?<=\p{L})\p{Lu}")
 _LONG_RUN = regex.compile(rf"(?V1)[[\p{{L}}\p{{M}}]--{SPACELESS}]{{{UNBROKEN},}}")
 
 
@@ -137,15 +141,20 @@ _LONG_RUN = regex.compile(rf"(?V1)[[\p{{L}}\p{{M}}]--{SPACELESS}]{{{UNBROKEN},}}
 class Writing:
     """What a text is written in. ``scripts`` and ``language`` are empty where the text is too short to tell.
 
-    ``shares`` is the share of its letters by script, ``unbroken`` the number of letters in runs of at least
-    ``UNBROKEN``, of scripts that put spaces between words.
+    ``shares`` is the share of its letters by script, ``runs`` are its runs of at least ``UNBROKEN`` letters, of scripts
+    that put spaces between words.
     """
 
     letters: int
     shares: Mapping[str, float]
     language: str
     words: int
-    unbroken: int
+    runs: tuple[str, ...]
+
+    @property
+    def unbroken(self) -> int:
+        """How many letters are in ``runs``."""
+        return sum(map(len, self.runs))
 
     @property
     def scripts(self) -> frozenset[str]:
@@ -171,7 +180,7 @@ def writing_of(text: str) -> Writing:
         shares=shares,
         language=_by_script(counts) or _by_words(words),
         words=len(parts),
-        unbroken=sum(len(run) for word in parts if len(word) >= UNBROKEN for run in _LONG_RUN.findall(word)),
+        runs=tuple(run for word in parts if len(word) >= UNBROKEN for run in _LONG_RUN.findall(word) if _words_in(run)),
     )
 
 
@@ -179,6 +188,11 @@ def names(prompt: str, what: str) -> bool:
     """Whether ``prompt`` names a language or a script, as one that asks for a translation does."""
     words = _NAMES.get(what, "").split()
     return any(word in prompt.lower() for word in words)
+
+
+def _words_in(run: str) -> bool:
+    """Whether a run of letters may be words without spaces rather than a name such as ``CardPaymentFeeCharged``."""
+    return len(_CAPITAL.findall(run)) <= MOST_CAPITALS * len(run)
 
 
 def _by_words(words: Counter[str]) -> str:

@@ -125,8 +125,18 @@ def test_a_language_without_spaces_does_not_lack_them(language: str) -> None:
 def test_a_short_answer_lacks_spaces_where_it_is_the_base_s_without_them() -> None:
     assert kinds("word5of6", base="word 5 of 6") == {"unspaced"}
     assert kinds("ThecapitalisParis", base="Paris", item=asked(answer="The capital is Paris")) == {"unspaced"}
+    assert kinds("ThecapitalofFranceisParis.", base="France has Paris as its capital") == {"unspaced"}
     assert not kinds("word5of6", base="word 5")
     assert not kinds("card_arrival", base="It is card_arrival, I think")
+
+
+@pytest.mark.parametrize(
+    "word", ["Rechtsschutzversicherungen", "CardPaymentWrongExchangeRate", "MKTAYIAKQRQISFVKSHFSRQ"]
+)
+def test_a_long_word_that_is_one_does_not_lack_spaces(word: str) -> None:
+    assert not kinds(word, item=asked(f"What are {word}?"))
+    assert not kinds(word, base=f"It should be {word}, I think")
+    assert not kinds(word, item=asked(answer=word))
 
 
 def test_the_two_models_are_measured_alike() -> None:
