@@ -28,6 +28,8 @@ EXCERPT = 40
 MOST_NAMED = 3
 """Kinds of malformed answers that a reason names."""
 SIDES = ("base", "candidate")
+TOGETHER = "all"
+"""The part that takes the answers to several measurements together."""
 
 Kinds = tuple[frozenset[str], frozenset[str]]
 """What kinds of malformed answers the base's and the candidate's answer to an item are."""
@@ -35,12 +37,16 @@ Kinds = tuple[frozenset[str], frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class FormPart:
-    """The answers to one measurement's items, looked at for one family of kinds."""
+    """The answers to one measurement's items, or to those of several, looked at for one family of kinds.
+
+    What is not ``decisive`` may block, but a pass does not need it.
+    """
 
     suite: str
     family: str
     pairs: tuple[Pair, ...]
     kinds: tuple[Kinds, ...]
+    decisive: bool = True
 
     @property
     def unit(self) -> str:
@@ -116,7 +122,8 @@ class Form(DerivedMeasurement):
         rises = self._rises(evidence, rng)
         if not rises:
             return self._nothing_read(evidence)
-        part, rise = max(rises, key=self._badness)
+        blocking = [(part, rise) for part, rise in rises if rise.interval[0] > self.limit]
+        part, rise = max(blocking or [entry for entry in rises if entry[0].decisive], key=self._badness)
         return replace(rise, not_applicable="; ".join(rise.cannot_pass) or None).to_estimate(
             self.name,
             evidence,
@@ -136,6 +143,8 @@ class Form(DerivedMeasurement):
             slices.append(
                 Slice(f"{part.suite}: {part.family}", n, rise.base, rise.candidate, rise.change, rise.interval)
             )
+            if part.suite == TOGETHER:
+                continue
             lengths[part.suite] = _lengths(part.pairs)
             for side, model in enumerate(SIDES):
                 kinds.setdefault(part.suite, {}).setdefault(model, {}).update(part.counts(side))
@@ -152,9 +161,11 @@ class Form(DerivedMeasurement):
 
     def in_words(self, estimate: Estimate, pairs: Sequence[Pair]) -> str:
         """Of which kinds the candidate has more answers than the base, with an example."""
-        part = next((p for p in parts_of(pairs) if (p.unit, p.ids) == (estimate.unit, estimate.about)), None)
-        if part is None:
+        about = estimate.about or frozenset()
+        parts = [part for part in parts_of(pairs) if part.unit == estimate.unit and part.ids <= about]
+        if not parts:
             return ""
+        part = parts[0] if len(parts) == 1 else together(parts)
         before, after = part.counts(0), part.counts(1)
         more = [kind for kind, number in after.most_common() if number > before[kind]][:MOST_NAMED]
         if not more:
@@ -163,13 +174,24 @@ class Form(DerivedMeasurement):
         pair = next(p for p, kinds in zip(part.pairs, part.kinds, strict=True) if more[0] in kinds[1])
         text = pair.candidate[0].text
         excerpt = f": {text[:EXCERPT]!r}{'…' * (len(text) > EXCERPT)}" if text.strip() else ""
-        return (
-            f"of its {len(part.pairs)} answers for {part.suite}, {named}; the first is that to {pair.item.id}{excerpt}"
-        )
+        where = "" if part.suite == TOGETHER else f" for {part.suite}"
+        return f"of its {len(part.pairs)} answers{where}, {named}; the first is that to {pair.item.id}{excerpt}"
 
     def _rises(self, evidence: Evidence, rng: np.random.Generator) -> list[tuple[FormPart, ScoreEstimate]]:
+        """The rise of each part and, where several measurements ask for texts, that of their cut answers together.
+
+        Which answers are cut changes by chance where answers are long, and a small suite could not pass alone. Suites
+        in which clearly fewer are cut than by the base are left out, because they would make room for the others.
+        """
         parts = parts_of(evidence.pairs)
-        return [(part, part.rise(evidence, self.limit, len(parts), rng)) for part in parts]
+        comparisons = len(parts) + (len(parts) > len(FAMILIES))
+        rises = [(part, part.rise(evidence, self.limit, comparisons, rng)) for part in parts]
+        counted = [p for p, rise in rises if p.family == CUT and rise.interval[1] >= 0 and not rise.cannot_pass]
+        if len(counted) < 2:
+            return rises
+        whole = together(counted)
+        apart = [(replace(part, decisive=part not in counted), rise) for part, rise in rises]
+        return [*apart, (whole, whole.rise(evidence, self.limit, comparisons, rng))]
 
     def _badness(self, entry: tuple[FormPart, ScoreEstimate]) -> tuple[float, ...]:
         """What orders the parts: one that blocks is worst, then one that could pass and is beyond the limit.
@@ -212,6 +234,12 @@ def parts_of(pairs: Sequence[Pair]) -> list[FormPart]:
         for suite, index in by_suite.items()
         for family in FAMILIES
     ]
+
+
+def together(parts: Sequence[FormPart]) -> FormPart:
+    """Several measurements' answers as one part; all of the same family."""
+    pairs = tuple(pair for part in parts for pair in part.pairs)
+    return FormPart(TOGETHER, parts[0].family, pairs, tuple(kinds for part in parts for kinds in part.kinds))
 
 
 def kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:

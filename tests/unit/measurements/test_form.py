@@ -183,6 +183,7 @@ def test_details_show_every_kind_for_both_models_and_the_lengths() -> None:
         "forgetting: cut": (100, 0.0, 0.0),
         "target: malformed": (100, 0.0, 0.0),
         "target: cut": (100, 0.04, 0.1),
+        "all: cut": (200, 0.02, 0.05),
     }
     line = FORM.checklist(estimate)
     assert (line.ok, line.evidence) == (True, "200 answers")
@@ -211,8 +212,46 @@ def test_line_breaks_are_what_the_positive_control_gives() -> None:
 def test_the_lower_bound_is_corrected_for_the_number_of_rises(comparisons: int) -> None:
     pairs = [pair for i in range(comparisons) for pair in suite_of(f"s{i}", 100, 30)]
     counts = PairedCounts(0, 30, 0, 70)
-    assert compare(pairs).interval[0] == difference_interval(counts, 0.05 / (2 * comparisons)).low
-    assert critical(0.05 / (2 * comparisons)) > critical(0.05)
+    rises = 2 * comparisons + (comparisons > 1)
+    assert compare(pairs).interval[0] == difference_interval(counts, 0.05 / rises).low
+    assert critical(0.05 / rises) > critical(0.05)
+
+
+def cut_by_chance(name: str, n: int, more: int, fewer: int) -> list[Pair]:
+    """The first ``more`` answers are cut by the candidate alone, the last ``fewer`` by the base alone."""
+    sides = [(CUT if i >= n - fewer else FINE, CUT if i < more else FINE) for i in range(n)]
+    return [read(name, i, *side) for i, side in enumerate(sides)]
+
+
+def test_cut_answers_of_several_suites_pass_together_where_a_small_suite_could_not() -> None:
+    small = cut_by_chance("tail", 100, 14, 8)
+    assert status(small) is Status.INCONCLUSIVE
+    both = [*cut_by_chance("forgetting", 200, 20, 20), *small]
+    assert status(both) is Status.PASS
+    assert {part.name for part in FORM.with_details(compare(both), evidence(both), np.random.default_rng(0)).slices} > {
+        "tail: cut",
+        "all: cut",
+    }
+
+
+def test_a_suite_in_which_fewer_answers_are_cut_makes_no_room_for_the_others() -> None:
+    tuned = cut_by_chance("target", 200, 0, 200)
+    worse = cut_by_chance("tail", 100, 18, 6)
+    assert status([*tuned, *worse]) is Status.INCONCLUSIVE
+    assert status([*tuned, *cut_by_chance("forgetting", 200, 60, 0)]) is Status.BLOCK
+    assert status([*tuned, *cut_by_chance("forgetting", 200, 5, 5)]) is Status.PASS
+
+
+def test_cut_answers_in_one_suite_of_several_block() -> None:
+    pairs = [*cut_by_chance("forgetting", 200, 0, 0), *cut_by_chance("tail", 100, 40, 0)]
+    estimate = compare(pairs)
+    assert status(pairs) is Status.BLOCK
+    assert (estimate.change, estimate.unit, estimate.n) == (0.4, "rise in cut answers", 100)
+    assert "of its 100 answers for tail, 40 are cut" in FORM.in_words(estimate, pairs)
+    spread = [p for name in "abc" for p in cut_by_chance(name, 60, 14, 0)]
+    assert "of its 180 answers, 42 are cut" in FORM.in_words(compare(spread), spread), "all taken together"
+    few = [*cut_by_chance("a", 28, 0, 0), *cut_by_chance("b", 28, 0, 0)]
+    assert status(few) is Status.NOT_APPLICABLE, "suites that are too small are not put together"
 
 
 def asked_item(name: str, prompt: str, **more: object) -> Item:
