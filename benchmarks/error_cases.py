@@ -36,6 +36,7 @@ TARGET = Target(dataset="simulated")
 FORM = Form(max_increase=LIMIT)
 READ = tuple(Item(f"{s}/{i}", (Message("user", f"{s} {i}"),), tags=(s,)) for s in ("one", "two") for i in range(200))
 WELL_FORMED, EMPTY = (Answer(text="fine", tokens=1),), (Answer(text="", tokens=0),)
+CUT = (Answer(text="fine", tokens=64, finish="length"),)
 CALIBRATION = Calibration(dataset="simulated", rotations=1, max_ece_increase=RISE)
 ONE_LOOK = EvidenceSettings(early_stopping="none")
 POINT = EvidenceSettings(early_stopping="none", rule="point")
@@ -187,14 +188,14 @@ def calibration_trial(error: float, n: int, settings: EvidenceSettings = ONE_LOO
     return trial
 
 
-def form_trial(sizes: Sequence[int], rise: float, of: int = 1) -> Trial:
-    """A rise by ``rise`` in empty answers (base 10 %), in suites of these ``sizes``, read at ``of`` looks."""
+def form_trial(sizes: Sequence[int], rise: float, of: int = 1, bad: tuple[Answer] = EMPTY) -> Trial:
+    """A rise by ``rise`` in ``bad`` answers (base 10 %), in suites of these ``sizes``, read at ``of`` looks."""
 
     def pairs_of(suite: int, rng: Draw) -> list[Pair]:
         fell, falls, recovers = (rng.random(sizes[suite]) for _ in range(3))
         base = fell < 0.1
         candidate = np.where(base, recovers < 0.5, falls < (rise + 0.05) / 0.9)
-        texts = [[EMPTY if empty else WELL_FORMED for empty in side] for side in (base.tolist(), candidate.tolist())]
+        texts = [[bad if it_is else WELL_FORMED for it_is in side] for side in (base.tolist(), candidate.tolist())]
         return [Pair(item, b, c) for item, b, c in zip(READ[200 * suite :], *texts, strict=False)]
 
     def trial(rng: Draw) -> Status:
@@ -268,6 +269,7 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("form, one suite", 200, 1000, form_trial((200,), LIMIT), True),
     ("form, two suites on the limit", 300, 1000, form_trial((200, 100), LIMIT), True),
     ("form, two suites on the limit, four looks", 300, 500, form_trial((200, 100), LIMIT, 4), True),
+    ("form, cut answers in two suites", 300, 500, form_trial((200, 100), LIMIT, bad=CUT), True),
     ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
