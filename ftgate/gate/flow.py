@@ -52,6 +52,7 @@ def run_gate(job: Job, participants: Participants) -> Report:
         ask_both(job, models, due)
         for run in due:
             run.decide()
+        models.journal.sync()
         last = not due_runs(runs, derived, failed)
         for reader in derived:
             reader.decide(last=last)
