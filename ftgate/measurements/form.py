@@ -91,8 +91,8 @@ class Form(DerivedMeasurement):
     relative: ClassVar[bool] = False
 
     max_increase: Share = 0.10
-    """The share of malformed answers must rise by less than this in the answers to each measurement's items, and so
-    must the share of answers that are cut."""
+    """The share of malformed answers must rise by less than this in the answers to each measurement's items, and the
+    share of cut answers in all of them together."""
 
     @property
     def tolerance(self) -> float:
