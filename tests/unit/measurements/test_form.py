@@ -286,3 +286,31 @@ def test_before_a_run_it_is_told_what_cannot_be_seen() -> None:
     assert "more than 28 free-form answers, and 29 are needed" in FORM.unseen({"target": 28, "tail": 20}, 0.05)
     assert FORM.unseen({"target": 29, "tail": 0}, 0.05) == ""
     assert Form(max_increase=0.05).unseen({"target": 58}, 0.05) != ""
+
+
+@pytest.mark.parametrize(
+    ("n", "changed", "rise", "passed", "blocked"),
+    [
+        (100, 0.1, 0.0, 90, 0),
+        (100, 0.2, 0.0, 69, 0),
+        (200, 0.1, 0.0, 99, 0),
+        (200, 0.2, 0.0, 93, 0),
+        (400, 0.2, 0.0, 100, 0),
+        (200, 0.2, 0.05, 46, 0),
+        (100, 0.3, 0.3, 0, 100),
+        (200, 0.2, 0.2, 0, 97),
+    ],
+)
+def test_candidates_pass_and_are_blocked_as_often_as_documented(
+    n: int, changed: float, rise: float, passed: float, blocked: float
+) -> None:
+    """One suite, of whose answers the share ``changed`` is malformed for one model alone; four rises are compared."""
+    worse = (changed + rise) / 2
+    draws = np.random.default_rng(1).multinomial(n, [worse, changed - worse, 1 - changed], size=1000)
+    counts = [PairedCounts(0, int(lost), int(gained), n - int(lost) - int(gained)) for gained, lost, _ in draws]
+    # As a drop of "malformed": a rise is its negative.
+    intervals = {c: (difference_interval(c, 0.05), difference_interval(c, 0.05 / 4)) for c in set(counts)}
+    low = np.array([-intervals[c][1].high for c in counts])
+    high = np.array([-intervals[c][0].low for c in counts])
+    assert 100 * np.mean(high < 0.1) == pytest.approx(passed, abs=2)
+    assert 100 * np.mean(low > 0.1) == pytest.approx(blocked, abs=2)
