@@ -55,6 +55,7 @@ MOST_RIGHT = 0.1
 """Where more of the references than this are among a model's stock answers, such answers are what is asked for."""
 
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}]")
+_BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -186,7 +187,8 @@ def _unspaced(item: Item, text: str, other: str) -> bool:
         bare = text.strip().casefold()
         for spaced in (other, item.answer or ""):
             words = spaced.casefold().split()
-            if len(words) >= 3 and "".join(words) == bare:
+            # Lists and JSON are right with spaces and without.
+            if len(_BETWEEN_WORDS.findall(spaced)) >= max(2, len(words) / 2) and "".join(words) == bare:
                 return True
     one, two = writing_of(text), writing_of(other)
     if (
