@@ -15,8 +15,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
-    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
-    With ``rule: point`` the estimate alone is compared with the limit. An invalid estimate is inconclusive under both.
+    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning.
+    With ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both.
     What is not applicable does not block, and is neither passed nor held.
     """
     if estimate.invalid_reason is not None:
@@ -43,9 +43,10 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     if estimate.cannot_pass and evidence.rule == "interval":
         estimate = _with_needed(estimate)
         return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
-    if estimate.warn_limit is not None and change >= sign * estimate.warn_limit:
+    reached, what = (change, "estimate") if evidence.rule == "point" else (high, "interval")
+    if estimate.warn_limit is not None and reached >= sign * estimate.warn_limit:
         reason = _sentence(estimate, "is within", evidence)
-        reason += f", but the estimate reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
+        reason += f", but the {what} reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
         return Finding(estimate, Status.WARN, reason)
     return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
@@ -122,6 +123,8 @@ def _undecided(estimate: Estimate) -> str:
     low, high = estimate.interval
     text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
     text += f" straddles the limit {_amount(estimate, estimate.limit)}"
+    if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
+        text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
     if estimate.needed_n:
         text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
     return text

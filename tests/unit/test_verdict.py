@@ -64,7 +64,8 @@ def test_a_hold_says_where_it_leans(claim: Estimate, leaning: Leaning | None) ->
         (drop(0.00, -0.04, 0.04), Status.PASS),
         (drop(0.085, 0.072, 0.099), Status.WARN),
         (drop(0.08, 0.07, 0.09), Status.WARN),
-        (drop(0.079, 0.07, 0.09), Status.PASS),
+        (drop(0.02, -0.05, 0.08), Status.WARN),
+        (drop(0.02, -0.05, 0.0799), Status.PASS),
         (drop(0.15, 0.11, 0.19), Status.BLOCK),
         (drop(0.15, 0.10, 0.19), Status.INCONCLUSIVE),
         (drop(0.05, 0.00, 0.10), Status.INCONCLUSIVE),
@@ -103,6 +104,7 @@ def test_point_rule_is_the_bare_comparison(claim: Estimate, status: Status) -> N
 def test_a_straddling_result_says_how_many_items_would_settle_it() -> None:
     reason = assess(drop(0.05, 0.0, 0.12, needed_n=480), INTERVAL).reason
     assert "480 items" in reason
+    assert "(a warning starts at 8.0 %)" in reason
     assert "10.0 %" in reason
 
 
