@@ -199,8 +199,8 @@ def _unspaced(item: Item, text: str, other: str) -> bool:
     ):
         return False
     # A long word that somebody else uses is one: a label in camel case, a compound, a name.
-    known = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
-    return 2 * sum(len(run) for run in one.runs if run.casefold() not in known) >= one.letters
+    elsewhere = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
+    return 2 * sum(len(run) for run in one.runs if run.casefold() not in elsewhere) >= one.letters
 
 
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:

@@ -122,8 +122,8 @@ def test_clusters_are_resampled_whole() -> None:
             for i, p in enumerate(suite_of("forgetting", 120, 0))
         ]
 
-    assert "resamples of clusters" in compare(clustered(40)).method
-    assert status(clustered(40)) is Status.PASS
+    assert "resamples of clusters" in compare(clustered(60)).method
+    assert status(clustered(60)) is Status.PASS
     assert status(clustered(8)) is Status.NOT_APPLICABLE
 
 
