@@ -392,7 +392,7 @@ def of_form(status, unit, change, interval):
         (of_form("block", "rise in malformed answers", 0.8, (0.7, 0.9)), "training used the base's chat template"),
         (
             of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
-            "every training row ends with the end-of-turn token",
+            "every training row ends with the end",
         ),
         (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
         (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise `max_tokens`, so that fewer"),
