@@ -15,9 +15,11 @@ import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Pair, Status
-from ftgate.measurements.base import Evidence, Measurement
+from ftgate.gate.derived_run import derived_look
+from ftgate.measurements.base import AnyMeasurement, Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.form import Form
 from ftgate.measurements.looks import Look, looks
 from ftgate.measurements.target import Target
 from ftgate.scoring.scores import PairedScores
@@ -33,6 +35,10 @@ ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") 
 PAIRS = tuple(Pair(item, (Answer(text="x", tokens=1),), (Answer(text="x", tokens=1),)) for item in ITEMS)
 FORGETTING = Forgetting(dataset="simulated", scorer="exact", block_drop=LIMIT)
 TARGET = Target(dataset="simulated")
+FORM = Form(max_increase=LIMIT)
+READ = tuple(Item(f"{s}/{i}", (Message("user", f"{s} {i}"),), tags=(s,)) for s in ("one", "two") for i in range(200))
+WELL_FORMED, EMPTY = (Answer(text="fine", tokens=1),), (Answer(text="", tokens=0),)
+CUT = (Answer(text="fine", tokens=64, finish="length"),)
 CALIBRATION = Calibration(dataset="simulated", rotations=1, max_ece_increase=RISE)
 ONE_LOOK = EvidenceSettings(early_stopping="none")
 POINT = EvidenceSettings(early_stopping="none", rule="point")
@@ -64,7 +70,7 @@ def one_by_one(name: str, trial: Trial) -> Callable[[int], Counts]:
 
 
 def decide(
-    measurement: Measurement,
+    measurement: AnyMeasurement,
     scored: PairedScores,
     pairs: tuple[Pair, ...],
     settings: EvidenceSettings,
@@ -219,6 +225,29 @@ def calibration_trial(error: Off, n: int, settings: EvidenceSettings = ONE_LOOK,
     return trial
 
 
+def form_trial(sizes: Sequence[int], rise: float, of: int = 1, bad: tuple[Answer] = EMPTY) -> Trial:
+    """A rise by ``rise`` in ``bad`` answers (base 10 %), in suites of these ``sizes``, read at ``of`` looks."""
+
+    def pairs_of(suite: int, rng: Draw) -> list[Pair]:
+        fell, falls, recovers = (rng.random(sizes[suite]) for _ in range(3))
+        base = fell < 0.1
+        candidate = np.where(base, recovers < 0.5, falls < (rise + 0.05) / 0.9)
+        texts = [[bad if it_is else WELL_FORMED for it_is in side] for side in (base.tolist(), candidate.tolist())]
+        return [Pair(item, b, c) for item, b, c in zip(READ[200 * suite :], *texts, strict=False)]
+
+    def trial(rng: Draw) -> Status:
+        suites, status = [pairs_of(i, rng) for i in range(len(sizes))], Status.INCONCLUSIVE
+        for number in range(1, of + 1):
+            look = derived_look(number, of, ONE_LOOK.alpha, last=number == of)
+            pairs = tuple(pair for suite in suites for pair in suite[: look_size(look.fraction, len(suite))])
+            status = decide(FORM, FORM.score(pairs), pairs, ONE_LOOK, look, rng).status
+            if status is Status.BLOCK:
+                break
+        return status
+
+    return trial
+
+
 def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
     """A wrong way for calibration: the percentile interval of the plain difference of two errors."""
 
@@ -280,6 +309,10 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("calibration, base overconfident by 0.10", 1000, 300, calibration_trial(0.15, 1000, base=0.10), True),
     ("calibration at four looks, overconfident", 1000, 200, calibration_trial(RISE, 1000, OBRIEN), True),
     ("calibration at four looks, underconfident", 1000, 200, calibration_trial(-RISE, 1000, OBRIEN), True),
+    ("form, one suite", 200, 1000, form_trial((200,), LIMIT), True),
+    ("form, two suites on the limit", 300, 1000, form_trial((200, 100), LIMIT), True),
+    ("form, two suites on the limit, four looks", 300, 1000, form_trial((200, 100), LIMIT, 4), True),
+    ("form, cut answers in two suites", 300, 1000, form_trial((200, 100), LIMIT, bad=CUT), True),
     ("clusters ignored: 60 clusters of 8", 480, 400, clustered_trial(60, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),

@@ -101,12 +101,13 @@ def _reason(finding: Finding) -> str:
 
 
 def _amount(estimate: Estimate, value: float) -> str:
-    """``value`` in the estimate's unit: ECE as a plain number, gains in percentage points, drops in percent."""
+    """``value`` in the estimate's unit: ECE as a plain number, gains and rises in points, drops in percent."""
     if not math.isfinite(value):
         return "unbounded"
     if estimate.unit.startswith("ECE"):
         return f"{value:+.3f}"
-    return f"{100 * value:+.1f} p.p." if estimate.worse == "down" else f"{100 * value:.1f} %"
+    in_points = estimate.worse == "down" or estimate.unit.startswith("rise")
+    return f"{100 * value:+.1f} p.p." if in_points else f"{100 * value:.1f} %"
 
 
 def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> str:

@@ -125,7 +125,8 @@ class Policy(Section):
     manifests: tuple[str, ...] = ()
     """Globs of the manifests in the repository, such as `models/*.yaml`: a pull request that changes one is judged."""
     measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """The measurements that gate, one section each. A measurement without a section is not run."""
+    """The measurements that gate, one section each. One without a section is not run, except `form`, which asks
+    nothing: `form: {enabled: false}` switches it off."""
     judge: JudgeSettings | None = None
     """The model that grades free-form answers; needed if a measurement has answers for it to grade."""
     evidence: EvidenceSettings = EvidenceSettings()

@@ -42,7 +42,7 @@ def build_report(
     started: float,
 ) -> Report:
     """The report of a finished run."""
-    findings = _name_unfinished([results[m.name] for m in job.measurements])
+    findings = _name_unfinished(list(results.values()))
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
@@ -92,7 +92,7 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(len(pair.base) for r in results.values() for pair in r.evidence.pairs),
+        questions_asked=2 * sum(len(pair.base) for m in job.measurements for pair in results[m.name].evidence.pairs),
         questions_saved=2 * saved,
         questions_added=2 * added,
     )
@@ -192,7 +192,7 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
 
 def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
     """The checklist line of each measurement, whether or not the policy has it."""
-    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.MEASUREMENTS)
+    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.every_kind())
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 

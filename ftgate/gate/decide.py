@@ -18,7 +18,7 @@ from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import Evidence, Measurement
+from ftgate.measurements.base import AnyMeasurement, Evidence
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
 from ftgate.stats.seeding import drawn_order, generator
@@ -92,7 +92,7 @@ def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
     return tuple(items[i] for i in sorted(chosen))
 
 
-def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
+def decide_measurement(job: Job, measurement: AnyMeasurement, evidence: Evidence, look: Look) -> Result:
     """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, evidence)
@@ -105,7 +105,7 @@ def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, l
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
-def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
+def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result:
     """``result`` with what the report shows beside the decision: slices, details and the contaminated items."""
     overlap = job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, result.evidence)
@@ -125,7 +125,7 @@ def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
     return replace(result, finding=replace(result.finding, estimate=estimate))
 
 
-def _split_evidence(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
+def _split_evidence(job: Job, measurement: AnyMeasurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
     """The evidence of the clean items, and of the contaminated ones."""
     excluded_ids = {item.id for item in job.excluded_items.get(measurement.name, ())}
     excluded = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in excluded_ids]

@@ -19,7 +19,8 @@ from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.files import file_stamp, settled_stamps
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.derived import DerivedMeasurement
+from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
@@ -32,6 +33,7 @@ class Job:
     name: str
     policy: Policy
     measurements: tuple[Measurement, ...]
+    """Those that ask questions."""
     base: Model
     candidate: Model
     judge: Model | None
@@ -49,6 +51,8 @@ class Job:
     """Real queries without answers, which the tail suite should cover."""
     manifest_sha256: str = ""
     """SHA-256 of the manifest's file, which ties a report to its change."""
+    derived: tuple[DerivedMeasurement, ...] = ()
+    """The measurements that ask nothing: they are decided on what the others were answered."""
 
     @property
     def by_distance(self) -> Measurement | None:
@@ -86,6 +90,7 @@ class JobDraft:
     policy: Policy
     measurements: tuple[Measurement, ...]
     problems: Problems
+    derived: tuple[DerivedMeasurement, ...] = ()
     suites: dict[str, Suite] = field(default_factory=dict)
     training: TrainingData | None = None
     base: Model | None = None
@@ -104,7 +109,8 @@ class JobDraft:
         assert self.candidate is not None, "a missing part is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        return replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        job = replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        return replace(job, derived=self.derived)
 
 
 def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -126,6 +132,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     with problems.noted():
         policy = read_policy(policy_path)
         measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+        derived = read_derived(policy.measurements, f"policy {policy_path}")
     with problems.noted():
         manifest, manifest_sha256 = _manifest(manifest_path)
     problems.raise_any()
@@ -140,7 +147,8 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-    draft = JobDraft(manifest.name, policy, measurements, problems, trained=manifest.training_data is not None)
+    trained = manifest.training_data is not None
+    draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
     draft.manifest_sha256 = manifest_sha256
     for m in measurements:
         with problems.noted():
@@ -155,8 +163,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         draft.candidate = _candidate(manifest, manifest_path, resolver, draft.base)
     with problems.noted():
         draft.encoder = encoder(distances, resolver, draft.candidate)
-    graded = [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]
-    if graded:
+    if graded := [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]:
         with problems.noted():
             models = tuple(model for model in (draft.base, draft.candidate) if model)
             draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])

@@ -16,7 +16,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.files import write_whole
 from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
 SAMPLE = ("dataset", "n", "n_max")
@@ -70,6 +70,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
     saved_policy = validate(Policy, document["policy"], str(path))
     policy = read_policy(policy_path) if policy_path else saved_policy
     measurements = read_measurements(policy.measurements, str(policy_path or path))
+    derived = read_derived(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
     suites = {m.name: _saved_suite(m, directory, document["suites"]) for m in measurements}
     had_judge = models["judge"] is not None
@@ -86,6 +87,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
         query_log=_training_from(document.get("query_log")),
         manifest_sha256=document.get("manifest_sha256", ""),
+        derived=derived,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info

@@ -90,12 +90,13 @@ class DistanceSettings(Section):
         return self.embedding if isinstance(self.embedding, str) else "encoder"
 
 
-class Measurement(Section, ABC):
+class AnyMeasurement(Section, ABC):
     """One dimension along which a candidate can gain or lose. The fields are its section of the policy.
 
     The class variables describe it to the rest of ftgate: its name and title, the field with its limit, and which
-    direction is harm. Reports show measurements in the order of
-    :data:`ftgate.measurements.registry.MEASUREMENTS`.
+    direction is harm. It either asks questions of its own (:class:`Measurement`) or is decided on the answers that the
+    others asked for (:class:`DerivedMeasurement`). Reports show measurements in the order of
+    :data:`ftgate.measurements.registry.MEASUREMENTS`, and those that ask nothing after them.
     """
 
     name: ClassVar[str]
@@ -120,34 +121,10 @@ class Measurement(Section, ABC):
     """How else than by more rows it gets enough that decide, to follow "or"."""
     remedy: ClassVar[str] = ""
     """The advice for when it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
-    as_trained: ClassVar[bool] = False
-    """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
-    clustered: ClassVar[bool] = True
-    """Whether its statistics account for clusters of items."""
     relative: ClassVar[bool] = True
     """Whether its tolerance is a share of the base's score rather than an absolute difference."""
     span: ClassVar[float] = 1.0
     """How much the measurement's result changes when every :meth:`per_item` number changes by 1."""
-
-    dataset: str = Field(min_length=1)
-    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
-    max_tokens: int = Field(default=64, ge=1, le=32_768)
-    """Longest free-form answer, in tokens."""
-    n: int | None = Field(default=None, ge=1)
-    """Ask a random sample of this many items, fixed by the seed; by default all."""
-    n_max: int | None = Field(default=None, ge=1)
-    """If `n` items settle nothing, continue up to this many; needs `n`."""
-
-    @model_validator(mode="after")
-    def _extend_upwards(self) -> Self:
-        if self.n_max is not None and (self.n is None or self.n_max < self.n):
-            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
-        return self
-
-    @property
-    @abstractmethod
-    def answer_scorer(self) -> Scorer:
-        """How answers are scored, which determines the fields that each row needs."""
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
@@ -175,14 +152,54 @@ class Measurement(Section, ABC):
         """The limit from which a pass is a warning; None without one."""
         return None if self.warn_field is None else float(getattr(self, self.warn_field))
 
-    @property
-    def distances(self) -> DistanceSettings | None:
-        """How to measure each query's distance from the training data; None if the measurement does not use it."""
-        return None
-
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine | None:  # noqa: ARG003
         """Its checklist line, or None for no line. ``estimate`` is None if the policy does not have the measurement."""
+        return None
+
+    def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+        """For either model a number in [0, 1] per item, shape (n,), whose mean follows the measurement's result.
+
+        A difference of ``1 / span`` is one whole item. The A/A test compares these numbers.
+        """
+        return scored.base, scored.candidate
+
+    def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
+        """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
+        return bad_answers(pair, other)
+
+
+class Measurement(AnyMeasurement):
+    """A measurement with a suite: it asks both models questions about its items."""
+
+    as_trained: ClassVar[bool] = False
+    """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
+    clustered: ClassVar[bool] = True
+    """Whether its statistics account for clusters of items."""
+
+    dataset: str = Field(min_length=1)
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
+    max_tokens: int = Field(default=64, ge=1, le=32_768)
+    """Longest free-form answer, in tokens."""
+    n: int | None = Field(default=None, ge=1)
+    """Ask a random sample of this many items, fixed by the seed; by default all."""
+    n_max: int | None = Field(default=None, ge=1)
+    """If `n` items settle nothing, continue up to this many; needs `n`."""
+
+    @model_validator(mode="after")
+    def _extend_upwards(self) -> Self:
+        if self.n_max is not None and (self.n is None or self.n_max < self.n):
+            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
+        return self
+
+    @property
+    @abstractmethod
+    def answer_scorer(self) -> Scorer:
+        """How answers are scored, which determines the fields that each row needs."""
+
+    @property
+    def distances(self) -> DistanceSettings | None:
+        """How to measure each query's distance from the training data; None if the measurement does not use it."""
         return None
 
     def power_facts(self) -> PowerFacts:
@@ -201,13 +218,6 @@ class Measurement(Section, ABC):
         """From a report's ``details``, the share of items that the decision rested on; None if it was all of them."""
         return None
 
-    def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
-        """For either model a number in [0, 1] per item, shape (n,), whose mean follows the measurement's result.
-
-        A difference of ``1 / span`` is one whole item. The A/A test compares these numbers.
-        """
-        return scored.base, scored.candidate
-
     def scored_by(self, item: Item) -> Scorer:
         """The scorer of one item: the measurement's or, if that is ``auto``, the one that fits the row."""
         if self.answer_scorer != "auto":
@@ -219,10 +229,6 @@ class Measurement(Section, ABC):
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""
         return any(self.scored_by(item) == "judge" for item in items)
-
-    def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
-        """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
-        return bad_answers(pair, other)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
         """The questions about one item; both models are asked the same ones."""

@@ -9,6 +9,7 @@ from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.derived import free_form
 from ftgate.measurements.shortage import shortage
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
@@ -31,6 +32,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     checks.check_rows()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
+    checks.notes += _unseen(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,
@@ -193,6 +195,17 @@ class _ModelChecks(CheckState):
             self.refuse(message, "raise engine.max_model_len, lower max_tokens, or remove these rows")
         else:
             self.notes.append(message)
+
+
+def _unseen(draft: JobDraft) -> Iterator[str]:
+    """What will not be measured, because no suite asks for the answers that would show it."""
+    if len(draft.suites) < len(draft.measurements):
+        return
+    readable = {m.name: sum(free_form(m, item) for item in draft.suites[m.name].items) for m in draft.measurements}
+    for derived in draft.derived:
+        if reason := derived.unseen(readable, draft.policy.evidence.alpha):
+            hint = "score one of them by exact, contains, numeric, check or judge"
+            yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:

@@ -55,7 +55,7 @@ class MeasurementReport(_ReportModel):
     base: Number
     candidate: Number
     change: Number
-    """Negative is worse for target; positive is worse for the other three. ``unit`` says what it is."""
+    """Negative is worse for target; positive is worse for the others. ``unit`` says what it is."""
     unit: str
     worse: Literal["up", "down"]
     """Which direction of ``change`` harms."""

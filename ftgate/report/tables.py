@@ -248,6 +248,8 @@ def _notes(m: MeasurementReport) -> tuple[str, ...]:
 
 
 def _item_score(value: float | None, m: MeasurementReport) -> str:
+    if numbers.kind(m.unit) == "rise" and value in (0.0, 1.0):
+        return "well-formed" if value else "malformed"
     # Calibration scores its items by whether they are right, although its change is in ECE.
     return numbers.percent(value) if numbers.kind(m.unit) == "ece" else numbers.score(value, m.unit)
 

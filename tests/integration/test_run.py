@@ -110,7 +110,7 @@ def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:
         "status", "base", "candidate", "change", "unit", "interval", "level", "n", "method", "limits", "reason",
         "needed_n", "slices", "details",
     }  # fmt: skip
-    assert set(data["measurements"]) == {"target", "forgetting", "tail", "calibration"}
+    assert set(data["measurements"]) == {"target", "forgetting", "tail", "calibration", "form"}
     assert all(set(m) >= keys for m in data["measurements"].values())
     assert set(data["controls"]) >= {"adapter_effect", "a_a", "positive_control", "judge_fitness"}
     assert data["measurements"]["target"]["change"] > 0, "a gain is positive"

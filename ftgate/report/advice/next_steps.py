@@ -52,6 +52,11 @@ def _more_evidence(name: str, m: MeasurementReport) -> str:
     title = numbers.title(name)
     if "judge unfit" in m.reason:
         return f"{title}: use a stronger judge, or add reference answers; the grades of an unfit judge do not count."
+    if numbers.kind(m.unit) == "rise" and "cut" in m.unit:
+        return (
+            f"{title}: raise `max_tokens`, so that fewer answers are cut by chance, or measure more items than "
+            f"{numbers.count(m.n)}, and run again."
+        )
     unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
     if m.needed_n and m.needed_n > size:
         return (

@@ -379,3 +379,26 @@ def test_odd_provenance_is_ignored(candidate):
     assert not any("nan" in step or "inf" in step.replace("information", "") for step in steps)
     again = Report.model_validate_json(json.dumps(plain(found.model_dump())))
     assert len(next_steps(again)) == len(steps)
+
+
+def of_form(status, unit, change, interval):
+    update = {"unit": unit, "limits": {"block": 0.1}, "worse": "up", "needed_n": 700}
+    return parts.tail(status, 0.1, 0.1 + change, change, interval).model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (of_form("block", "rise in malformed answers", 0.8, (0.7, 0.9)), "training used the base's chat template"),
+        (
+            of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
+            "every training row ends with the end",
+        ),
+        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
+        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise `max_tokens`, so that fewer"),
+    ],
+)
+def test_form(form, said):
+    steps = next_steps(report(made({}), form=form))
+    assert said in "\n".join(steps)
+    assert all(step.startswith("Form: ") for step in steps if "answer" in step)
