@@ -151,12 +151,38 @@ def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer,
     return [(Answer(option_logprobs=(top, r, r, r) if good else (r, top, r, r)),) for top, r, good in rows]
 
 
+def choice_answers(n: int, error: Off, rng: Draw, base: float = 0.0) -> tuple[PairedScores, tuple[Pair, ...]]:
+    """Scores and answers to multiple-choice items, with confidences as in :func:`confidences`."""
+    confidence, right, candidate_right = confidences(n, error, rng, base)
+    both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
+    return scores(right, candidate_right, binary=True), tuple(Pair(item, b, c) for item, b, c in both)
+
+
 def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK, planned: float = 1.0) -> Trial:
     """A drop of exactly the limit in 0/1 scores, at the looks in ``settings`` if this share of n is planned."""
     chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings, planned)
     return lambda rng: _decide_at_looks(
         FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng
     )
+
+
+def finding_at_looks(
+    measurement: Measurement,
+    whole: PairedScores,
+    settings: EvidenceSettings,
+    plan: Sequence[Look],
+    rng: Draw,
+    pairs: tuple[Pair, ...] = PAIRS,
+) -> Finding:
+    """The finding at the first look that settles it, or at the last one."""
+    finding = None
+    for look in plan:
+        size = look_size(look.fraction, len(whole.items))
+        finding = decide(measurement, whole.subset(range(size)), pairs[:size], settings, look, rng)
+        if finding.settled:
+            break
+    assert finding is not None
+    return finding
 
 
 def _decide_at_looks(
@@ -167,15 +193,7 @@ def _decide_at_looks(
     rng: Draw,
     pairs: tuple[Pair, ...] = PAIRS,
 ) -> Status:
-    """The status at the first look that settles it, or at the last one."""
-    finding = None
-    for look in plan:
-        size = look_size(look.fraction, len(whole.items))
-        finding = decide(measurement, whole.subset(range(size)), pairs[:size], settings, look, rng)
-        if finding.settled:
-            break
-    assert finding is not None
-    return finding.status
+    return finding_at_looks(measurement, whole, settings, plan, rng, pairs).status
 
 
 def target_trial(rng: Draw) -> Status:
@@ -217,10 +235,8 @@ def calibration_trial(error: Off, n: int, settings: EvidenceSettings = ONE_LOOK,
     plan = looks(settings)
 
     def trial(rng: Draw) -> Status:
-        confidence, right, candidate_right = confidences(n, error, rng, base)
-        both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
-        pairs = tuple(Pair(item, b, c) for item, b, c in both)
-        return _decide_at_looks(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
+        whole, pairs = choice_answers(n, error, rng, base)
+        return _decide_at_looks(CALIBRATION, whole, settings, plan, rng, pairs)
 
     return trial
 
@@ -300,8 +316,8 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("sequential: Pocock, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, POCOCK), True),
     ("sequential: 200 planned of 800, O'Brien-Fleming", 800, 1000, binary_trial(0.8, 800, OBRIEN, 0.25), True),
     ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
-    ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
-    ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
+    ("sequential: O'Brien-Fleming, graded", 200, 500, graded_trial(200, OBRIEN), True),
+    ("sequential: Pocock, graded", 400, 400, graded_trial(400, POCOCK), True),
     ("calibration, candidate overconfident", 1000, 400, calibration_trial(RISE, 1000), True),
     ("calibration, candidate underconfident", 1000, 500, calibration_trial(-RISE, 1000), True),
     ("calibration, candidate errs both ways", 1000, 500, calibration_trial(both_ways, 1000), True),

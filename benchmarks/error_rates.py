@@ -76,22 +76,22 @@ def parse(text: str) -> dict[str, Rates]:
     return {m[1]: Rates(int(m[2]), int(m[3]), float(m[4]), float(m[5])) for m in _ROW.finditer(text)}
 
 
-def section(document: str) -> str:
+def section(document: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The text between the markers. Raises ValueError if there are none."""
-    return document[slice(*_place(document))].strip("\n")
+    return document[slice(*_place(document, markers))].strip("\n")
 
 
-def replaced(document: str, table: str) -> str:
+def replaced(document: str, table: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """``document`` with ``table`` between its markers. Raises ValueError if there are none."""
-    start, end = _place(document)
+    start, end = _place(document, markers)
     return f"{document[:start]}\n{table}\n{document[end:]}"
 
 
-def _place(document: str) -> tuple[int, int]:
-    start, end = document.find(BEGIN), document.find(END)
+def _place(document: str, markers: tuple[str, str]) -> tuple[int, int]:
+    start, end = (document.find(marker) for marker in markers)
     if not 0 <= start < end:
-        raise ValueError(f"the document has no section from {BEGIN} to {END}")
-    return start + len(BEGIN), end
+        raise ValueError(f"the document has no section from {markers[0]} to {markers[1]}")
+    return start + len(markers[0]), end
 
 
 def _measure_case(work: tuple[str, int]) -> Row:

@@ -16,8 +16,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
 
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
     ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning.
-    With ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both.
-    What is not applicable does not block, and is neither passed nor held.
+    With ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both
+    rules. What is not applicable does not block, and is neither passed nor held.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
