@@ -10,7 +10,7 @@ import numpy as np
 
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
-from ftgate.config.policy import Policy, read_policy
+from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.journal_lines import read_lines
@@ -63,7 +63,11 @@ def plan_run(
     each = earlier.each(ASKING, earlier.model_questions) if earlier else None
     return Plan(
         prospects=tuple(
-            estimate_power(_workload(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
+            estimate_power(
+                _workload(m, suites[m.name], trained, earlier, policy.judge),
+                _schedule(policy, m, suites[m.name]),
+                seed,
+            )
             for m in measurements
         ),
         control_questions=controls,
@@ -114,12 +118,15 @@ def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
+def _workload(
+    m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None, judge: JudgeSettings | None
+) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
     names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
     units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
+    tests = (5 if judge is None or judge.known_answers else 3) * PROBES_OF_A_KIND
     judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
     return Workload(
         measurement=m,
@@ -127,7 +134,7 @@ def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierRepor
         compared=compared,
         units=units,
         questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
+        judge_questions=JUDGE_CALLS * (2 * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,
