@@ -33,8 +33,8 @@ class JudgeSettings(EndpointSettings):
     allow_self: bool = False
     """Allow a judge that is the base or the candidate. Models prefer their own text: leave this off."""
     known_answers: bool = True
-    """Test the judge on known answers to built-in prompts too: right ones in other words, and subtly wrong ones. Without
-    them a script that compares strings passes its test: turn this off only where every prompt has one right wording."""
+    """Test the judge on known answers to built-in prompts too: right ones in other words, and subtly wrong ones.
+    Without them a script that compares strings passes: turn this off only if every prompt has one right wording."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -188,7 +188,7 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
     plain = ~injected & ~is_known
     good, bad = values[is_good], values[plain & ~is_good]
     area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
-    known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64))
+    known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
     validation = JudgeValidation(
         fit=True,
         reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
@@ -203,8 +203,8 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
         gold=len(good),
         injected=int(injected.sum()),
         known=int(is_known.sum()),
-        known_auroc=known.value if is_known.any() else None,
-        known_auroc_low=known.low if is_known.any() else None,
+        known_auroc=None if known is None else known.value,
+        known_auroc_low=None if known is None else known.low,
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
     wordings = np.array([probe.wording for probe in probes])

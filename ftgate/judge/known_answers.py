@@ -1,20 +1,22 @@
-"""Answers to built-in prompts that people wrote: right ones in other words than the reference, and subtly wrong ones.
+"""Known answers to built-in prompts: right ones in other words than the reference, and subtly wrong ones.
 
-A script that compares an answer with the reference takes the wrong ones for the better ones, so it fails a test on them.
+A script that compares answers with the reference takes the wrong ones for the better ones, so it fails a test on them.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ftgate.datasets import Needs, dataset_paths, read_suite
+from ftgate.datasets import dataset_paths
 from ftgate.datasets.builtin import FOLDER, PREFIX
-from ftgate.domain import Item
+from ftgate.domain import Item, Message
 from ftgate.judge.canaries import JudgeProbe
 from ftgate.scoring.text import same_text
 
@@ -36,17 +38,11 @@ class KnownAnswers:
 def known_answers(dataset: str) -> tuple[KnownAnswers, ...]:
     """The known answers of ALWAYS, and those of ``dataset`` if it is another built-in suite.
 
-    Ids are prefixed, so that no item is taken for one of a suite. Raises ConfigurationError or DatasetError if the
-    installed files are damaged.
+    Ids are prefixed, so that no item is taken for one of a suite. Raises ConfigurationError if a file is not installed.
     """
     datasets = (ALWAYS, dataset) if dataset.startswith(PREFIX) else (ALWAYS,)
     paths = dict.fromkeys(path for name in datasets for path in dataset_paths(name, FOLDER, "dataset"))
-    known = []
-    for path in paths:
-        items = {item.id: item for item in read_suite(path.stem, path, needs=Needs(answer=True)).items}
-        lines = path.with_name(f"{path.stem}-answers.jsonl").read_text(encoding="utf-8").splitlines()
-        known += [_of_row(items[row["id"]], row) for row in map(json.loads, lines)]
-    return tuple(entry for entry in known if entry.right and entry.wrong)
+    return tuple(entry for path in paths for entry in _of_part(path))
 
 
 def known_probes(known: Sequence[KnownAnswers], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
@@ -63,6 +59,22 @@ def known_probes(known: Sequence[KnownAnswers], most: int, rng: np.random.Genera
     )
 
 
-def _of_row(item: Item, row: Mapping[str, Sequence[str] | str]) -> KnownAnswers:
-    reworded = tuple(text for text in row["right"] if not same_text(item.answer or "", text))
-    return KnownAnswers(replace(item, id=f"known answers to {item.id}"), reworded, tuple(row["wrong"]))
+def _of_part(path: Path) -> Iterator[KnownAnswers]:
+    """The known answers to the rows of one file of a suite that have both kinds."""
+    items = {row["id"]: _item(row) for row in _rows(path)}
+    for row in _rows(path.with_name(f"{path.stem}-answers.jsonl")):
+        item = items[row["id"]]
+        reworded = tuple(text for text in row["right"] if not same_text(item.answer or "", text))
+        if reworded and row["wrong"]:
+            yield KnownAnswers(item, reworded, tuple(row["wrong"]))
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Rows that come with ftgate; its own tests hold their form."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    turns = row.get("messages") or [{"role": "user", "content": row["prompt"]}]
+    messages = tuple(Message(turn["role"], turn["content"]) for turn in turns)
+    return Item(f"known answers to {row['id']}", messages, answer=row["answer"], tags=tuple(row["tags"]))
