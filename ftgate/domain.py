@@ -196,6 +196,7 @@ class JudgeValidation:
     """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
+    ``known`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
     """
 
     fit: bool
@@ -210,6 +211,9 @@ class JudgeValidation:
     canaries: int
     gold: int
     injected: int = 0
+    known: int = 0
+    known_auroc: float | None = None
+    known_auroc_low: float | None = None
     kinds: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -32,6 +32,9 @@ class JudgeSettings(EndpointSettings):
     """The name of the judging model at the endpoint; required with `endpoint`."""
     allow_self: bool = False
     """Allow a judge that is the base or the candidate. Models prefer their own text: leave this off."""
+    known_answers: bool = True
+    """Test the judge on known answers to built-in prompts too: right ones in other words, and subtly wrong ones.
+    Without them a script that compares strings passes: turn this off only if every prompt has one right wording."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -50,8 +53,8 @@ class JudgeSettings(EndpointSettings):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What the judge's grades depend on: all but the pace at which an endpoint is asked."""
-        return self.model_dump(mode="json", exclude=set(EndpointSettings.model_fields) - {"samples"})
+        """What the judge's grades depend on: neither its test nor the pace at which an endpoint is asked."""
+        return self.model_dump(mode="json", exclude={"known_answers", *EndpointSettings.model_fields} - {"samples"})
 
 
 class EvidenceSettings(Section):

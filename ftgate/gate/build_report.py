@@ -137,9 +137,18 @@ def _judge_evidence(judge: JudgeValidation) -> str:
     grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in judge.kinds.items())
     return (
         f"{'' if judge.fit else f'{judge.reason}. '}AUROC {judge.auroc:.2f} (lower bound "
-        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; grades "
-        f"changed by {judge.retest_shift:.3f} when asked again; {100 * judge.unparseable:.1f} % of the replies had no "
-        f"grade; mean grades: {grades}"
+        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; "
+        f"{_on_known_answers(judge)}; grades changed by {judge.retest_shift:.3f} when asked again; "
+        f"{100 * judge.unparseable:.1f} % of the replies had no grade; mean grades: {grades}"
+    )
+
+
+def _on_known_answers(judge: JudgeValidation) -> str:
+    if judge.known_auroc is None or judge.known_auroc_low is None:
+        return "not tested on known answers (judge.known_answers), so it may only compare words"
+    return (
+        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known} known answers, "
+        "right ones in other words and subtly wrong ones"
     )
 
 
