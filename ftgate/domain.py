@@ -99,12 +99,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content."""
+    """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content.
+
+    ``repeats`` counts the rows that were left out because they repeat another one.
+    """
 
     name: str
     items: tuple[Item, ...]
     sha256: str
     source: str
+    repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.rows import Needs, read_item
 from ftgate.datasets.tables import RowProblem, read_rows
-from ftgate.domain import Item, Suite, digest_of
+from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 
 MAX_SHOWN = 20
@@ -21,8 +22,9 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     """Read ``path`` as the suite ``name``.
 
     Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where
-    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Raises one
-    DatasetError that lists all bad rows by file and line (up to twenty, then a count).
+    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Rows that
+    repeat another one are left out and counted (:func:`distinct_items`). Raises one DatasetError that lists all bad
+    rows by file and line (up to twenty, then a count).
     """
     items: list[Item] = []
     problems: list[RowProblem] = []
@@ -42,7 +44,35 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
         raise bad_rows(f"suite {name}", path, problems)
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
-    return Suite(name, tuple(items), digest_of([_content(item) for item in items]), str(path))
+    distinct = distinct_items(items)
+    fingerprint = digest_of([_content(item) for item in distinct])
+    return Suite(name, distinct, fingerprint, str(path), repeats=len(items) - len(distinct))
+
+
+def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
+    """``items`` without those that repeat an earlier one: the same conversation, choices and reference.
+
+    A model answers a repeated row as it answered the first, so the row says nothing new. The row that is kept gets the
+    tags of its repeats. Rows that differ only in their reference are one cluster. Rows with a cluster of their own are
+    left as they are.
+    """
+    kept: dict[Any, Item] = {}
+    prompts = Counter[Any]()
+    for item in items:
+        prompt = (item.messages, item.choices)
+        key = item.id if item.cluster is not None else (*prompt, item.answer, canonical(item.check))
+        if key in kept:
+            first = kept[key]
+            kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
+            continue
+        kept[key] = item
+        prompts[prompt] += item.cluster is None
+    firsts: dict[Any, str] = {}
+    for key, item in kept.items():
+        prompt = (item.messages, item.choices)
+        if item.cluster is None and prompts[prompt] > 1:
+            kept[key] = replace(item, cluster=f"the prompt of {firsts.setdefault(prompt, item.id)}")
+    return tuple(kept.values())
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
@@ -58,7 +88,8 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
     if twice := [taken for taken, count in Counter(item.id for item in items).items() if count > 1]:
         text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
         raise DatasetError(text, hint="give every row an id that no other row has")
-    return Suite(name, items, digest_of([_content(item) for item in items]), source)
+    repeats = sum(part.repeats for part in parts)
+    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats)
 
 
 def write_suite(suite: Suite, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status
+from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status, Suite
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
@@ -113,7 +113,7 @@ def checklist(
         ChecklistEntry(
             item="Base and candidate answered the same questions on the same engine",
             ok=True,
-            evidence=", ".join(f"{name}: {len(suite.items)} items" for name, suite in job.suites.items()),
+            evidence=", ".join(f"{name}: {_count_of(suite)}" for name, suite in job.suites.items()),
         ),
         ChecklistEntry(
             item="The candidate's weights took effect",
@@ -128,6 +128,11 @@ def checklist(
         for name, judge in judge_validations.items()
     ]
     return lines
+
+
+def _count_of(suite: Suite) -> str:
+    repeats = f" ({suite.repeats} repeated rows left out)" if suite.repeats else ""
+    return f"{len(suite.items)} items{repeats}"
 
 
 def _judge_evidence(judge: JudgeValidation) -> str:
@@ -243,7 +248,12 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "candidate": _model(job.candidate),
         "judge": _judge(job.judge, judge) if job.judge is not None else None,
         "suites": {
-            name: {"source": suite.source, "sha256": suite.sha256, "items": job.suite_size(name)}
+            name: {
+                "source": suite.source,
+                "sha256": suite.sha256,
+                "items": job.suite_size(name),
+                **({"repeats": suite.repeats} if suite.repeats else {}),
+            }
             for name, suite in job.suites.items()
         },
         "training_data": (

@@ -101,6 +101,10 @@ def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
     )
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
+    if repeats := job.suites[measurement.name].repeats:
+        repeated = f"{repeats} rows of the suite repeat another one, which a model answers alike: they are left out"
+        notes = [*estimate.details.get("notes", ()), repeated]
+        estimate = replace(estimate, details={**estimate.details, "notes": notes})
     if excluded.pairs:
         of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
         of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))

@@ -181,6 +181,6 @@ class _ModelChecks(CheckState):
 
 def _data(draft: JobDraft) -> Iterator[Data]:
     for name, suite in draft.suites.items():
-        yield Data(name, suite.source, len(suite.items), suite.sha256)
+        yield Data(name, suite.source, len(suite.items), suite.sha256, suite.repeats)
     if draft.training is not None:
         yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

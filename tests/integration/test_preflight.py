@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from support.world import TEMPLATE, World, write_adapter, write_full
+from support.world import TEMPLATE, World, write_adapter, write_full, write_rows
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
 from ftgate.cli.main import main
@@ -259,6 +259,17 @@ def test_the_keys_of_the_json_are_stable(world: World, capsys: pytest.CaptureFix
     )
     assert {"suite", "longest", "limit", "too_long", "items"} <= document["prompts"][0].keys()
     assert [d["name"] for d in document["data"]] == ["target", "forgetting", "tail", "calibration", "training data"]
+
+
+def test_repeated_rows_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
+    write_rows(path, [{**row, "id": f"{row['id']} {i}"} for i in range(4) for row in rows])
+    data = found(world, capsys)["data"][0]
+    assert (data["name"], data["rows"], data["repeats"]) == ("target", 30, 90)
+    with pytest.raises(SystemExit):
+        main(command(world))
+    assert "30 (90 repeats left out)" in " ".join(capsys.readouterr().out.split())
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) -> None:

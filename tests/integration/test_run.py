@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from support.players import CAREFUL, UNFIT_JUDGES, Player, Script, honest_judge, script
-from support.world import World
+from support.world import World, write_rows
 
 from ftgate.cli.schema import schema_of
 from ftgate.config.policy import read_policy
@@ -96,6 +96,33 @@ def test_a_base_with_nothing_to_lose_holds_no_candidate(
     assert numbers(again) == numbers(report)
     policy = read_policy(world.policy_path)
     assert list(inconsistencies(report, policy)) == []
+
+
+def test_the_same_rows_four_times_are_the_evidence_of_the_rows_once(world: World) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
+    write_rows(path, rows)
+    player = script(Player(target=0.75))
+    once, _ = gate(world, player, "once")
+    write_rows(path, [{**row, "id": f"c{int(row['id'][1:]) + 1000 * i}"} for i in range(4) for row in rows])
+    job = load_job(world.policy_path, world.manifest_path)
+    assert (len(job.suites["target"].items), job.suites["target"].repeats) == (30, 90)
+    often, engine = gate(world, player, "often")
+    target = often.measurements["target"]
+    assert target.status == "inconclusive"
+    assert (target.n, target.change, target.interval) == (
+        30,
+        once.measurements["target"].change,
+        once.measurements["target"].interval,
+    )
+    assert {ask.question.item_id for ask in engine.asked if ask.question.measurement == "target"} == {
+        f"c{i}" for i in range(30)
+    }
+    assert "90 rows of the suite repeat another one" in target.details["notes"][0]
+    assert "target: 30 items (90 repeated rows left out)" in often.checklist[1].evidence
+    assert often.provenance["suites"]["target"]["repeats"] == 90
+    again = decide_again(world.root / "often", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(often)
 
 
 def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:

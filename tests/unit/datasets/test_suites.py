@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ftgate.datasets import Needs, read_suite, write_suite
+from ftgate.datasets.suites import distinct_items
 from ftgate.domain import Item, Message, Suite
 from ftgate.errors import DatasetError
 
@@ -162,7 +164,7 @@ def test_a_repeated_id_names_both_lines(tmp_path: Path) -> None:
 
 
 def test_marks_and_blank_lines_and_line_endings_do_not_matter(tmp_path: Path) -> None:
-    rows = [json.dumps({**GOOD, "id": i}) for i in range(2)]
+    rows = [json.dumps({**GOOD, "id": i, "prompt": f"p{i}"}) for i in range(2)]
     plain, odd = tmp_path / "plain.jsonl", tmp_path / "odd.jsonl"
     plain.write_text("\n".join(rows))
     odd.write_bytes(b"\xef\xbb\xbf" + "\r\n \r\n\r\n".join(rows).encode() + b"\r\n\r\n")
@@ -308,13 +310,57 @@ def items(draw: st.DrawFn, number: int) -> Item:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_is_written_is_read_back(tmp_path: Path, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 5))
-    suite = Suite("s", tuple(data.draw(items(i)) for i in range(count)), "", "")
+    distinct = distinct_items([data.draw(items(i)) for i in range(count)])
+    suite = Suite("s", tuple(replace(item, line=line) for line, item in enumerate(distinct, 1)), "", "")
     path = tmp_path / "deep" / "suite.jsonl"
     write_suite(suite, path)
     once = read_suite("s", path, needs=FREE)
     assert once.items == suite.items
     write_suite(once, path)
     assert read_suite("s", path, needs=FREE) == once
+
+
+def item(number: int, prompt: str, **fields: Any) -> Item:
+    return Item(f"i{number}", (Message("user", prompt),), **fields)
+
+
+def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path: Path) -> None:
+    rows = [item(0, "a", answer="x", tags=("one",)), item(1, "b"), item(2, "a", answer="x", tags=("two", "one"))]
+    write_suite(Suite("s", tuple(rows), "", ""), tmp_path / "s.jsonl")
+    suite = read_suite("s", tmp_path / "s.jsonl", needs=FREE)
+    assert [(i.id, i.tags, i.cluster) for i in suite.items] == [("i0", ("one", "two"), None), ("i1", (), None)]
+    assert suite.repeats == 1
+    write_suite(Suite("s", suite.items, "", ""), tmp_path / "distinct.jsonl")
+    assert read_suite("s", tmp_path / "distinct.jsonl", needs=FREE).sha256 == suite.sha256
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "a "},
+        {"prompt": "a", "choices": ("y", "x")},
+        {"prompt": "a", "cluster": "c"},
+    ],
+)
+def test_a_row_that_differs_or_names_its_cluster_is_no_repeat(other: dict[str, Any]) -> None:
+    rows = (item(0, "a", choices=("x", "y")), item(1, **{"choices": ("x", "y"), **other}))
+    assert distinct_items(rows) == rows
+
+
+def test_rows_with_one_prompt_and_several_references_are_one_cluster() -> None:
+    same = {"check": {"numeric": 1}}
+    rows = [item(0, "a", answer="x"), item(1, "a", answer="y"), item(2, "b"), item(3, "a", answer="x", **same)]
+    distinct = distinct_items([*rows, item(4, "a", answer="x", **same), item(5, "a", cluster="mine")])
+    assert [i.id for i in distinct] == ["i0", "i1", "i2", "i3", "i5"]
+    shared = "the prompt of i0"
+    assert [i.cluster for i in distinct] == [shared, shared, None, shared, "mine"]
+    assert distinct_items(distinct) == distinct
+
+
+@given(copies=st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_of_repeats_the_first_of_each_is_kept_in_order(copies: list[int]) -> None:
+    distinct = distinct_items([item(i, f"prompt {kind}", answer=f"{kind}") for i, kind in enumerate(copies)])
+    assert [i.answer for i in distinct] == [f"{kind}" for kind in dict.fromkeys(copies)]
 
 
 names = st.one_of(
