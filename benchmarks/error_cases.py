@@ -120,9 +120,9 @@ def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer,
     return [(Answer(option_logprobs=(top, r, r, r) if good else (r, top, r, r)),) for top, r, good in rows]
 
 
-def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
-    """A drop of exactly the limit in 0/1 scores, at the looks in ``settings``."""
-    chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings)
+def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK, planned: float = 1.0) -> Trial:
+    """A drop of exactly the limit in 0/1 scores, at the looks in ``settings`` if this share of n is planned."""
+    chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings, planned)
     return lambda rng: _decide_at_looks(
         FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng
     )
@@ -229,6 +229,8 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
     ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
     ("sequential: Pocock, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, POCOCK), True),
+    ("sequential: 200 planned of 800, O'Brien-Fleming", 800, 1000, binary_trial(0.8, 800, OBRIEN, 0.25), True),
+    ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
     ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
     ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
     ("calibration, candidate overconfident", 1000, 600, calibration_trial(RISE, 1000), True),

@@ -1,1 +1,1 @@
-"""Texts as vectors, for distances."""
+"""Text embeddings for distances."""

@@ -1,4 +1,4 @@
-"""Which texts-to-vectors method serves a policy: a model's hidden states, or hashed TF-IDF without any model."""
+"""The embedding interface, and hashed TF-IDF, which needs no model."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ftgate.domain import Model, digest_of
 
 DIMENSIONS = 1024
 BATCH = 4096
-"""Texts that are counted at once."""
+"""Texts vectorised at once."""
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors; ``name`` says how."""
+    """Turns texts into vectors; ``name`` describes how."""
 
     @property
     def name(self) -> str:
-        """How the vectors are made, for the report."""
+        """How the vectors are computed, for the report."""
         ...
 
     @property
     def identity(self) -> str:
-        """All that a vector depends on but its text."""
+        """Everything that a vector depends on except its text."""
         ...
 
     def fit(self, texts: Iterable[str]) -> None:
-        """Learn from the training texts what there is to learn from them, before any is embedded."""
+        """Learn from the training texts, before any text is embedded."""
         ...
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> NDArray[Any]:
@@ -38,12 +38,12 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Free all resources."""
         ...
 
 
 def open_embedder(kind: str, base: Model, encoder: Model | None = None) -> Embedder:
-    """``tfidf``, the ``hidden_states`` of ``base``, or those of an ``encoder``. A model is loaded when first used."""
+    """``tfidf``, ``hidden_states`` of ``base``, or those of an ``encoder``. Models are loaded on first use."""
     if kind == "tfidf":
         return HashedTfidf()
     from ftgate.embeddings.hidden_states import HiddenStateEmbedder
@@ -54,11 +54,11 @@ def open_embedder(kind: str, base: Model, encoder: Model | None = None) -> Embed
 
 
 class HashedTfidf:
-    """Words, word pairs and character 3- to 5-grams hashed into 1024 columns, weighted by rarity.
+    """Words, word pairs and character 3- to 5-grams, hashed into 1024 columns and weighted by IDF.
 
-    Hashing (Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning) bounds memory whatever the
-    vocabulary. Rarity is ln((1 + n) / (1 + texts with it)) + 1 over the texts that :meth:`fit` was given. Weak beside
-    a model's own states, but it needs no weights and no accelerator.
+    Hashing (Weinberger et al. 2009, Feature Hashing for Large Scale Multitask Learning) bounds memory for any
+    vocabulary. IDF is ln((1 + n) / (1 + texts with it)) + 1 over the texts given to :meth:`fit`. Weaker than a model's
+    hidden states, but it needs no weights and no accelerator.
     """
 
     name = f"hashed TF-IDF of words and characters, {DIMENSIONS} columns"
@@ -79,15 +79,15 @@ class HashedTfidf:
         return digest_of([self.name, self._weights.tolist()])
 
     def fit(self, texts: Iterable[str]) -> None:
-        """Count in how many texts each column occurs."""
-        total, holding = 0, np.zeros(DIMENSIONS)
+        """Count the texts in which each column occurs."""
+        total, document_counts = 0, np.zeros(DIMENSIONS)
         for batch in batches(texts):
-            holding += np.asarray((self._counts(batch) > 0).sum(axis=0)).ravel()
+            document_counts += np.asarray((self._counts(batch) > 0).sum(axis=0)).ravel()
             total += len(batch)
-        self._weights = np.log((1 + total) / (1 + holding)) + 1
+        self._weights = np.log((1 + total) / (1 + document_counts)) + 1
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> NDArray[Any]:
-        """An array of shape (n, 1024), each row of length one; a text without any letter or sign is 0."""
+        """An array of shape (n, 1024), each row of length one; the row of a text without letters or symbols is 0."""
         table = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
         for start in range(0, len(texts), BATCH):
             part = self._counts(texts[start : start + BATCH]).toarray() * self._weights
@@ -98,14 +98,14 @@ class HashedTfidf:
         return table
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to free."""
 
     def _counts(self, texts: Sequence[str]) -> Any:
         return abs(self._union.transform([text or " " for text in texts]))
 
 
 def batches(texts: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
-    """The texts, ``size`` at a time."""
-    rest = iter(texts)
-    while batch := list(islice(rest, size)):
+    """The texts in lists of ``size``."""
+    remaining = iter(texts)
+    while batch := list(islice(remaining, size)):
         yield batch

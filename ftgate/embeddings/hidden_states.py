@@ -1,4 +1,4 @@
-"""Vectors for texts from a model's own hidden states: the base's, so that no other model is needed, or an encoder's."""
+"""Text embeddings from hidden states: the base model's, so that no other model is needed, or an encoder's."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ BATCH_TOKENS = 4096
 
 
 class HiddenStateEmbedder:
-    """The middle layer's hidden states of the full weights in ``folder``, averaged over the tokens of a text.
+    """Hidden states of the middle layer of the full weights in ``folder``, averaged over a text's tokens.
 
-    The middle, because the last layers turn from what a text means to which word comes next. The text alone is read,
-    without a chat template, and cut at ``max_tokens``. An ``encoder`` (its name), which was trained to embed, gives its
-    last layer instead, special tokens included, pooled as its own files say (:mod:`ftgate.embeddings.st_config`). The
-    model is loaded with the first call of :meth:`embed`. Raises ArtifactError for files that say what is not known.
+    The middle layer, because the last layers shift from a text's meaning to its next word. The text is embedded without
+    a chat template and truncated to ``max_tokens``. For an ``encoder`` (its name), a model trained to embed, the last
+    layer is used, with special tokens, pooled as its own files say (:mod:`ftgate.embeddings.st_config`). The model is
+    loaded by the first call of :meth:`embed`. Raises ArtifactError for files with unsupported settings.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class HiddenStateEmbedder:
         self._digest = digest
         self._encoder = encoder
         self._pipeline = read_pipeline(folder, encoder) if encoder else Pipeline()
-        self._max_tokens = max(1, min(max_tokens, _room(folder, self._pipeline) if encoder else max_tokens))
+        self._max_tokens = max(1, min(max_tokens, _max_text_tokens(folder, self._pipeline) if encoder else max_tokens))
         config = read_json(folder / "config.json")
         layers = (config.get("text_config") or config).get("num_hidden_layers")
         if not isinstance(layers, int) or layers < 1:
             raise ArtifactError(
-                f"{folder}/config.json: num_hidden_layers is missing", hint="give a folder of full weights"
+                f"{folder}/config.json: num_hidden_layers is missing", hint="use a folder of full weights"
             )
         self._layers = layers
         self._layer = layers if encoder else max(1, layers // 2)
@@ -56,20 +56,20 @@ class HiddenStateEmbedder:
 
     @property
     def name(self) -> str:
-        """How the vectors are made, for the report."""
+        """How the vectors are computed, for the report."""
         of = f" of {self._encoder}" if self._encoder else ""
         return f"hidden states{of}, layer {self._layer} of {self._layers}, {self._pipeline.in_words}"
 
     @property
     def identity(self) -> str:
-        """The weights, the layer, and where texts are cut."""
+        """Weights, layer, truncation and device."""
         return f"{self._digest} {self.name} {self._max_tokens} {self._device}"
 
     def fit(self, texts: Iterable[str]) -> None:
-        """The model is what it is."""
+        """There is nothing to learn."""
 
     def embed(self, texts: Sequence[str], on_progress: Callable[[int], None] | None = None) -> FloatArray:
-        """An array of shape (n, d). ``on_progress`` gets the number of texts of each batch when it is done."""
+        """An array of shape (n, d). ``on_progress`` gets the number of texts of each finished batch."""
         if not texts:
             return np.zeros((0, 0))
         self._load()
@@ -77,7 +77,7 @@ class HiddenStateEmbedder:
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))
         table: FloatArray | None = None
         while order:
-            batch = _take(order, ids)
+            batch = _take_batch(order, ids)
             pooled = self._pool([ids[index] for index in batch])
             if table is None:
                 table = np.empty((len(ids), pooled.shape[1]))
@@ -103,11 +103,11 @@ class HiddenStateEmbedder:
             truncation=True,
             max_length=self._max_tokens,
         )
-        blank = self._tokenizer.eos_token_id or 0
-        return [row or [blank] for row in rows["input_ids"]]
+        fallback = self._tokenizer.eos_token_id or 0
+        return [row or [fallback] for row in rows["input_ids"]]
 
     def _prompt_tokens(self) -> int:
-        """How many tokens at the beginning of each row are the prompt's, a mark that closes every text left out."""
+        """The number of leading tokens that belong to the prompt; a final special token does not count."""
         if self._pipeline.include_prompt or not self._pipeline.prompt:
             return 0
         ids = self._tokens([""])[0]
@@ -120,7 +120,7 @@ class HiddenStateEmbedder:
         from transformers.utils import logging
 
         self._isolation.begin()
-        # Its bar for the weights would be drawn across the gate's own.
+        # Its progress bar would overwrite ours.
         logging.disable_progress_bar()
         self._tokenizer = load_tokenizer(self._folder)
         dtype = "float32" if self._device == "cpu" else "auto"
@@ -131,14 +131,14 @@ class HiddenStateEmbedder:
         except Exception as error:
             raise EngineError(
                 f"transformers could not load {self._folder}: {type(error).__name__}: {error}",
-                hint="choose embedding: tfidf in the policy to do without a model",
+                hint="set embedding: tfidf in the policy, which needs no model",
             ) from error
         self._net = net.to(self._device).eval()
         self._skipped = self._prompt_tokens()
 
     @torch.inference_mode()
     def _pool(self, rows: Sequence[Sequence[int]]) -> FloatArray:
-        """The vector of each row, shape (rows, d). Padding stands on the right, where no token looks."""
+        """The vector of each row, shape (rows, d). Padding is on the right, where no token attends to it."""
         width = max(len(ids) for ids in rows)
         tokens = torch.zeros(len(rows), width, dtype=torch.long)
         mask = torch.zeros_like(tokens)
@@ -146,9 +146,9 @@ class HiddenStateEmbedder:
             tokens[row, : len(ids)] = torch.tensor(ids)
             mask[row, : len(ids)] = 1
         tokens, mask = tokens.to(self._device), mask.to(self._device)
-        more = {"use_cache": False} if "use_cache" in inspect.signature(self._net.forward).parameters else {}
-        out = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, **more)
-        states = out.hidden_states[self._layer].float()
+        options = {"use_cache": False} if "use_cache" in inspect.signature(self._net.forward).parameters else {}
+        output = self._net(input_ids=tokens, attention_mask=mask, output_hidden_states=True, **options)
+        states = output.hidden_states[self._layer].float()
         pooled = pool(states, mask, self._pipeline.pooling, self._skipped)
         if self._steps is None:
             self._steps = load_steps(self._pipeline, pooled.shape[1], self._device)
@@ -157,16 +157,16 @@ class HiddenStateEmbedder:
         return np.asarray(pooled.cpu().numpy(), dtype=np.float64)
 
 
-def _room(folder: Path, pipeline: Pipeline) -> int:
+def _max_text_tokens(folder: Path, pipeline: Pipeline) -> int:
     """The longest text that an encoder reads, in tokens."""
     context = context_of(folder) or MAX_TOKENS
-    stated = pipeline.max_tokens or read_json(folder / "tokenizer_config.json").get("model_max_length")
-    # Its table of positions may begin after a few that it keeps for itself, which only its author accounts for.
-    return stated if isinstance(stated, int) and 0 < stated <= context else context - 4
+    declared = pipeline.max_tokens or read_json(folder / "tokenizer_config.json").get("model_max_length")
+    # Some position tables reserve their first few entries, which only the declared length accounts for.
+    return declared if isinstance(declared, int) and 0 < declared <= context else context - 4
 
 
-def _take(order: list[int], ids: Sequence[Sequence[int]]) -> list[int]:
-    """Remove from the end of ``order``, where the longest are, as many texts as fit into one batch."""
+def _take_batch(order: list[int], ids: Sequence[Sequence[int]]) -> list[int]:
+    """Remove one batch from the end of ``order``, where the longest texts are."""
     rows = max(1, BATCH_TOKENS // len(ids[order[-1]]))
     batch = order[-rows:]
     del order[-rows:]

@@ -1,4 +1,4 @@
-"""From the states of a text's tokens to its vector, as a model's pipeline says."""
+"""Pooling: from a text's token states to its vector, as the model's pipeline says."""
 
 from __future__ import annotations
 
@@ -16,31 +16,32 @@ Step = Callable[[Tensor], Tensor]
 
 
 def pool(states: Tensor, mask: Tensor, modes: tuple[str, ...], skipped: int = 0) -> Tensor:
-    """Vectors of shape (texts, modes * d) from states of shape (texts, tokens, d); those of ``modes`` side by side.
+    """Vectors of shape (texts, modes * d) from states of shape (texts, tokens, d); the ``modes`` are concatenated.
 
-    ``mask``, shape (texts, tokens), is 1 for tokens and 0 for the padding on their right. The first ``skipped`` tokens,
-    a prompt's, do not count, but the last token always does. As in sentence-transformers: ``weightedmean`` weighs the
-    t-th token, the prompt's counted, with t; ``mean_sqrt_len_tokens`` is the sum over the root of the number.
+    ``mask``, shape (texts, tokens), is 1 for tokens and 0 for the padding on the right. The first ``skipped`` tokens,
+    the prompt's, do not count, but the last token always does. As in sentence-transformers: ``weightedmean`` weights
+    the t-th token, the prompt's included, by t; ``mean_sqrt_len_tokens`` is the sum divided by the square root of the
+    count.
     """
-    places = torch.arange(mask.shape[1], device=mask.device)
+    positions = torch.arange(mask.shape[1], device=mask.device)
     last = mask.sum(dim=1) - 1
     first = torch.clamp(torch.full_like(last, skipped), max=last)
-    kept = ((places >= first[:, None]) & (places <= last[:, None])).unsqueeze(-1)
+    kept = ((positions >= first[:, None]) & (positions <= last[:, None])).unsqueeze(-1)
     weights = kept.float()
     count, rows = weights.sum(dim=1), torch.arange(len(states), device=mask.device)
-    ways: Mapping[str, Callable[[], Tensor]] = {
+    pooled_by: Mapping[str, Callable[[], Tensor]] = {
         "cls": lambda: states[rows, first],
         "max": lambda: states.masked_fill(~kept, float("-inf")).amax(dim=1),
         "mean": lambda: (states * weights).sum(dim=1) / count,
         "mean_sqrt_len_tokens": lambda: (states * weights).sum(dim=1) / count.sqrt(),
-        "weightedmean": lambda: _weighted(states, weights * (places + 1)[None, :, None]),
+        "weightedmean": lambda: _weighted(states, weights * (positions + 1)[None, :, None]),
         "lasttoken": lambda: states[rows, last],
     }
-    return torch.cat([ways[mode]() for mode in modes], dim=-1)
+    return torch.cat([pooled_by[mode]() for mode in modes], dim=-1)
 
 
 def load_steps(pipeline: Pipeline, width: int, device: str) -> list[Step]:
-    """What follows pooling, for vectors of ``width``. Raises ArtifactError where a layer's weights do not fit."""
+    """The steps after pooling, for vectors of ``width``. Raises ArtifactError if a layer's weights do not fit."""
     steps: list[Step] = []
     for step in pipeline.steps:
         if step is None:
@@ -63,7 +64,7 @@ def _linear(step: Dense, width: int) -> nn.Linear:
     if weight is None or not fits or (bias is not None and bias.shape != weight.shape[:1]):
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
         raise ArtifactError(
-            f"{step.weights}: it holds {shapes or 'nothing'}; linear.weight [n, {width}] was expected",
+            f"{step.weights}: expected linear.weight [n, {width}], found {shapes or 'nothing'}",
             hint="save the model again",
         )
     linear = nn.Linear(width, len(weight), bias=bias is not None)
@@ -74,5 +75,5 @@ def _linear(step: Dense, width: int) -> nn.Linear:
 def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return dict(load_file(path))
-    except Exception as error:  # whatever the library raises, the reader needs the same advice
+    except Exception as error:  # whatever the library raises, the advice is the same
         raise ArtifactError(f"{path}: not readable as safetensors: {error}", hint="save the model again") from None

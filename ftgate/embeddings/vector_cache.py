@@ -1,4 +1,4 @@
-"""Vectors of many texts as files, a block in each, so that neither they nor a stopped run cost anything twice."""
+"""Cached text vectors, one file per block of texts: they need little memory and survive a stopped run."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ftgate.domain import digest_of
 from ftgate.embeddings.base import BATCH, Embedder, batches
 from ftgate.errors import EngineError, StoreError
 
-KEPT_BYTES = 50_000_000_000
-"""Older blocks beyond this many bytes are removed."""
+MAX_CACHE_BYTES = 50_000_000_000
+"""Least recently used blocks beyond this many bytes are removed."""
 
 
 class VectorFiles:
-    """The vectors of some texts, shape (n, d), in single precision: rows are read from their files when asked for.
+    """The vectors of some texts, shape (n, d), in single precision; rows are read from files on access.
 
-    ``index`` may be a slice or an array of places, in any order.
+    ``index`` may be a slice or an array of positions, in any order.
     """
 
     def __init__(self, blocks: Sequence[Path]) -> None:
@@ -38,27 +38,27 @@ class VectorFiles:
         return int(self._starts[-1])
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        places = np.arange(len(self))[index]
-        found = np.empty((len(places), self.shape[1]), dtype=np.float32)
-        block = np.searchsorted(self._starts, places, side="right") - 1
+        positions = np.arange(len(self))[index]
+        rows = np.empty((len(positions), self.shape[1]), dtype=np.float32)
+        block = np.searchsorted(self._starts, positions, side="right") - 1
         for number in np.unique(block):
-            mine = block == number
-            found[mine] = self._blocks[number][places[mine] - self._starts[number]]
-        return found
+            in_block = block == number
+            rows[in_block] = self._blocks[number][positions[in_block] - self._starts[number]]
+        return rows
 
 
 def embed_to_files(
     texts: Iterable[str], embedder: Embedder, folder: Path, on_progress: Callable[[int], None] | None = None
 ) -> VectorFiles:
-    """The vectors of ``texts``, ``BATCH`` of them in memory at once.
+    """The vectors of ``texts``, with ``BATCH`` of them in memory at once.
 
-    A block's file is named by all that it depends on: the embedder's identity and the texts. Raises EngineError for a
-    vector that is not finite, StoreError when a file cannot be written.
+    A block's file is named by the digest of the embedder's identity and its texts. Raises EngineError for a vector that
+    is not finite, StoreError if a file cannot be written.
     """
     paths = []
     for number, batch in enumerate(batches(texts)):
         path = folder / f"{digest_of([embedder.identity, batch])}.npy"
-        if not _holds(path, len(batch)):
+        if not _is_complete(path, len(batch)):
             table = np.asarray(embedder.embed(batch, on_progress), dtype=np.float32)
             _require_finite(table, batch, number * BATCH, embedder.name)
             _write(path, table)
@@ -68,28 +68,28 @@ def embed_to_files(
     return VectorFiles(paths)
 
 
-def prune(folder: Path, most: int = KEPT_BYTES) -> None:
-    """Remove the blocks that were used longest ago, as many as it takes to keep no more than ``most`` bytes."""
-    known = []
+def prune(folder: Path, limit: int = MAX_CACHE_BYTES) -> None:
+    """Remove least recently used blocks until at most ``limit`` bytes are left."""
+    blocks = []
     for path in folder.glob("*.npy"):
         with suppress(FileNotFoundError):  # another run may prune the same folder
-            found = path.stat()
-            known.append((found.st_mtime, found.st_size, path))
-    kept = 0
-    for _, size, path in sorted(known, reverse=True):
-        kept += size
-        if kept > most:
+            status = path.stat()
+            blocks.append((status.st_mtime, status.st_size, path))
+    total = 0
+    for _, size, path in sorted(blocks, reverse=True):
+        total += size
+        if total > limit:
             path.unlink(missing_ok=True)
 
 
-def _holds(path: Path, rows: int) -> bool:
-    """Whether the file is there and whole; it then counts as used now."""
+def _is_complete(path: Path, rows: int) -> bool:
+    """Whether the file exists and is complete; this counts as a use."""
     try:
-        found = len(np.load(path, mmap_mode="r", allow_pickle=False)) == rows
+        complete = len(np.load(path, mmap_mode="r", allow_pickle=False)) == rows
         os.utime(path)
     except (OSError, ValueError, EOFError):
         return False
-    return found
+    return complete
 
 
 def _write(path: Path, table: NDArray[Any]) -> None:
@@ -103,7 +103,7 @@ def _write(path: Path, table: NDArray[Any]) -> None:
         with suppress(OSError):
             partial.unlink()
         raise StoreError(
-            f"cannot write {path}: {error}", hint="free some disk space and run again: vectors so far are kept"
+            f"cannot write {path}: {error}", hint="free disk space and run again: vectors computed so far are kept"
         ) from None
 
 
@@ -112,7 +112,6 @@ def _require_finite(table: NDArray[Any], texts: Sequence[str], start: int, how: 
     if bad.size:
         row = int(bad[0])
         raise EngineError(
-            f"the embedding ({how}) of text {start + row + 1} holds a value that is not a finite number: "
-            f"{texts[row][:60]!a}",
-            hint="the model overflows on it or is damaged; choose embedding: tfidf in the policy to do without a model",
+            f"the embedding ({how}) of text {start + row + 1} contains NaN or infinity: {texts[row][:60]!a}",
+            hint="the model overflows or is damaged; embedding: tfidf in the policy needs no model",
         )

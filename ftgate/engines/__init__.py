@@ -1,1 +1,1 @@
-"""Everything that runs a model."""
+"""Inference engines."""

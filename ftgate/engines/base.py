@@ -1,4 +1,4 @@
-"""What every engine can do. The rest of ftgate knows engines only through this file."""
+"""The engine interface, through which the rest of ftgate runs models."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ class Ask(NamedTuple):
     question: Question
 
 
-def root_of(model: Model) -> Model:
-    """The full weights that an engine loads for it: its base for an adapter, otherwise itself."""
+def base_of(model: Model) -> Model:
+    """The full weights that an engine loads for ``model``: its base for an adapter, otherwise itself."""
     return model.base if model.kind == "adapter" and model.base is not None else model
 
 
 class Engine(Protocol):
-    """Runs models. Loading happens in :meth:`require`; nothing heavy may happen before it."""
+    """Runs models. Models are loaded in :meth:`require`; nothing expensive may happen before."""
 
     @property
     def starts(self) -> int:
-        """How many times weights were loaded into a new engine since this object was made."""
+        """How many times weights were loaded into a new engine since this object was created."""
         ...
 
     def info(self) -> EngineInfo:
-        """Names, versions, device and settings that can move a number. Callable before :meth:`require`."""
+        """Names, versions, device and all settings that affect results. May be called before :meth:`require`."""
         ...
 
     def require(self, models: Sequence[Model]) -> None:
-        """Load ``models``, once: a base and its adapters share one engine, other full weights get one each.
+        """Load ``models`` once: a base and its adapters share one engine; other full weights get their own.
 
-        Those that do not fit side by side take turns, and are loaded when they are asked.
-        Models that are loaded already are left alone. Raises EngineError (with the first exception that the engine
-        logged) when loading fails, ArtifactError when the engine cannot run such a model.
+        Models that do not fit together are loaded one at a time, when they are asked. Loaded models are left alone.
+        Raises EngineError (with the first exception that the engine logged) if loading fails, ArtifactError if the
+        engine cannot run such a model.
         """
         ...
 
-    def in_turn(self, models: Sequence[Model]) -> bool:
-        """Whether ``models`` cannot all be held at once, so that each change from one to another costs a start."""
+    def needs_swap(self, models: Sequence[Model]) -> bool:
+        """Whether ``models`` do not fit at once, so that every change from one to another costs a start."""
         ...
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer every ask; yield ``(index into asks, answer)`` as soon as each is done, in any order.
 
-        A single question that cannot be answered (a prompt longer than the context, an option that is not one token)
-        yields an answer with ``finish="error"``. Raises EngineError when the engine itself breaks.
+        A question that cannot be answered (prompt longer than the context, option that is not one token) yields an
+        answer with ``finish="error"``. Raises EngineError if the engine itself fails.
         """
         ...
 

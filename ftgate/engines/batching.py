@@ -1,4 +1,4 @@
-"""In which order a list of asks is answered, and in which portions."""
+"""The order in which asks are answered, and their batches."""
 
 from __future__ import annotations
 
@@ -9,46 +9,46 @@ from typing import NamedTuple
 from ftgate.domain import Model, Question
 from ftgate.engines.base import Ask
 
-FIRST_PORTION = 32
+FIRST_BATCH = 32
 TOKENS_PER_UNIT = 64
 
 
 class Slot(NamedTuple):
-    """Where a model runs: the number of its engine, and its own number there, the base being 0."""
+    """Where a model runs: the number of its engine, and its own number in it; the base is 0."""
 
     engine: int
     row: int
 
 
-def portions(asks: Sequence[Ask], place: Callable[[Model], Slot], largest: int) -> Iterator[list[int]]:
-    """Indices into ``asks``, in portions that may each go to one engine in one call.
+def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_units: int) -> Iterator[list[int]]:
+    """Indices into ``asks``, in batches that each go to one engine in one call.
 
-    Engine by engine, option reads before generation, base before adapters, and then by the text of the prompt, so that
-    neighbours share prefixes and steps without an adapter stay together. The first portion is small and each is twice
-    the one before, up to ``largest`` units (an option read is one, a generation more, by its length): the first answers
+    Sorted by engine, option reads before generation, base before adapters, then by prompt text, so that neighbours
+    share prefixes and steps without an adapter stay together. The first batch is small and each is twice the one
+    before, up to ``max_units`` units (1 for an option read, more for a generation, by its length): the first answers
     come soon, and a killed run loses little. The order depends on ``asks`` alone.
     """
 
     def family(index: int) -> tuple[int, bool]:
-        return place(asks[index].model).engine, not asks[index].question.options
+        return slot_of(asks[index].model).engine, not asks[index].question.options
 
     def key(index: int) -> tuple[tuple[int, bool], int, tuple[tuple[str, str], ...]]:
         messages = asks[index].question.messages
-        return family(index), place(asks[index].model).row, tuple((m.role, m.content) for m in messages)
+        return family(index), slot_of(asks[index].model).row, tuple((m.role, m.content) for m in messages)
 
-    limit = min(FIRST_PORTION, largest)
+    limit = min(FIRST_BATCH, max_units)
     for _, indices in groupby(sorted(range(len(asks)), key=key), key=family):
-        portion: list[int] = []
+        batch: list[int] = []
         weight = 0
         for index in indices:
-            units = _units(asks[index].question)
-            if portion and weight + units > limit:
-                yield portion
-                portion, weight, limit = [], 0, min(2 * limit, largest)
-            portion.append(index)
+            units = _cost(asks[index].question)
+            if batch and weight + units > limit:
+                yield batch
+                batch, weight, limit = [], 0, min(2 * limit, max_units)
+            batch.append(index)
             weight += units
-        yield portion
+        yield batch
 
 
-def _units(question: Question) -> int:
+def _cost(question: Question) -> int:
     return 1 if question.options else 1 + question.max_tokens // TOKENS_PER_UNIT

@@ -1,4 +1,4 @@
-"""The evaluating process holds no credentials: whatever a model or a library does, there is nothing to take."""
+"""Isolation: the evaluating process holds no credentials that a model or library could take."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFL
 
 
 def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a process that evaluates: no credentials, and no hub to ask."""
+    """The environment for a process that evaluates: without credentials, and offline."""
     return {name: value for name, value in environment.items() if not is_secret(name, value)} | OFFLINE
 
 
 def take_secrets(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Take the credentials out of this process's environment, for good.
+    """Remove credentials from this process's environment, permanently.
 
-    Clients that need one have read it by then. What the process was started with is wiped as well: its children, and
-    whoever reads ``/proc/PID/environ``, find nothing.
+    Clients that need one have read it by then. The initial environment is wiped as well, so that child processes and
+    readers of ``/proc/PID/environ`` find nothing.
     """
     secrets = [name for name, value in environment.items() if is_secret(name, value)]
     for name in secrets:
@@ -34,59 +34,59 @@ def take_secrets(environment: MutableMapping[str, str] = os.environ) -> None:
 
 
 class Isolation:
-    """What an engine keeps around its models: no credentials, and no hub to ask until the last engine is closed.
+    """Runs models without credentials, and without hub access until the last engine is closed.
 
-    Credentials do not come back; what is public can be fetched again afterwards. Beginning and ending twice is once.
+    Credentials are not restored; public files can be downloaded again afterwards. ``begin`` and ``end`` are idempotent.
     """
 
-    _begun: ClassVar[set[Isolation]] = set()
-    _before: ClassVar[dict[str, str | None]] = {}
+    _active: ClassVar[set[Isolation]] = set()
+    _original: ClassVar[dict[str, str | None]] = {}
 
     def begin(self) -> None:
-        """Before anything is loaded."""
+        """Call before anything is loaded."""
         take_secrets()
-        if not self._begun:
-            self._before.update({name: os.environ.get(name) for name in OFFLINE})
-        self._begun.add(self)
+        if not self._active:
+            self._original.update({name: os.environ.get(name) for name in OFFLINE})
+        self._active.add(self)
         os.environ.update(OFFLINE)
-        _tell_the_hubs_client(offline=True)
+        _set_hub_client_offline(offline=True)
 
     def end(self) -> None:
-        """After the models are gone."""
-        if self not in self._begun:
+        """Call after the models are freed."""
+        if self not in self._active:
             return
-        self._begun.remove(self)
-        if self._begun:
+        self._active.remove(self)
+        if self._active:
             return
-        for name, value in self._before.items():
+        for name, value in self._original.items():
             os.environ.pop(name, None)
             if value is not None:
                 os.environ[name] = value
-        asked = self._before["HF_HUB_OFFLINE"] or self._before["TRANSFORMERS_OFFLINE"] or ""
-        _tell_the_hubs_client(offline=asked.upper() in ("1", "ON", "YES", "TRUE"))
+        offline_setting = self._original["HF_HUB_OFFLINE"] or self._original["TRANSFORMERS_OFFLINE"] or ""
+        _set_hub_client_offline(offline=offline_setting.upper() in ("1", "ON", "YES", "TRUE"))
 
 
-def _tell_the_hubs_client(*, offline: bool) -> None:
-    """It looked at the environment when it was imported, perhaps to download with."""
+def _set_hub_client_offline(*, offline: bool) -> None:
+    """huggingface_hub reads the environment when it is imported, which may be before."""
     hub = sys.modules.get("huggingface_hub.constants")
     if hub is not None:
         hub.HF_HUB_OFFLINE = offline  # type: ignore[attr-defined]
 
 
 def _wipe(names: Iterable[str]) -> None:
-    """Overwrite what the system keeps of the first environment: it lies in this process's own memory, on Linux.
+    """Overwrite variables in the process's initial environment, which lies in its own memory on Linux.
 
-    Its place is in ``/proc/self/stat``, fields 50 and 51 (proc_pid_stat(5)). Elsewhere there is nothing to do.
+    Its address is in ``/proc/self/stat``, fields 50 and 51 (proc_pid_stat(5)). Other systems need no wiping.
     """
     with suppress(OSError, ValueError, IndexError):
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         start, end = int(fields[47]), int(fields[48])
-        kept = Path("/proc/self/environ").read_bytes()
-        if not 0 < start < end or end - start != len(kept):
+        initial = Path("/proc/self/environ").read_bytes()
+        if not 0 < start < end or end - start != len(initial):
             return
-        wanted = {os.fsencode(name) for name in names}
-        at = start
-        for entry in kept.split(b"\0"):
-            if entry.partition(b"=")[0] in wanted:
-                ctypes.memset(at, 0, len(entry))
-            at += len(entry) + 1
+        secrets = {os.fsencode(name) for name in names}
+        address = start
+        for entry in initial.split(b"\0"):
+            if entry.partition(b"=")[0] in secrets:
+                ctypes.memset(address, 0, len(entry))
+            address += len(entry) + 1

@@ -1,4 +1,4 @@
-"""The list of engines. A new one is its file and a line here."""
+"""All engines by kind. To add one, write its module and add a line here."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _INSTALL = 'pip install "finetune-gate[gpu]" on a machine with a GPU; `make inst
 
 
 def open_engine(settings: EngineSettings, log_path: Path | None = None) -> Engine:
-    """The engine that ``settings`` name, without any model yet; its library is imported now, not before."""
+    """The engine for ``settings``, without models. Its library is imported here, not before."""
     return _ENGINES[settings.kind](settings, log_path)
 
 
 def open_judge(
     judge: JudgeSettings, engine: EngineSettings, log_path: Path, remember: Callable[[str, Callable[[], Any]], Any]
 ) -> Engine:
-    """The engine of the judge: its endpoint, or the engine of its own section, or else ``engine``.
+    """The judge's engine: its endpoint, its own engine settings, or else ``engine``.
 
-    Raises ConfigurationError when the key of an endpoint is not in the environment. ``remember`` keeps what was found
-    out about a server.
+    ``remember`` caches what was detected about a server. Raises ConfigurationError if the endpoint's key is missing.
     """
     if judge.endpoint is None or judge.model is None:
         return open_engine(judge.engine or engine, log_path)
@@ -40,18 +39,18 @@ def open_judge(
 
 
 def read_key(name: str | None, environment: Mapping[str, str]) -> str | None:
-    """The key in the variable ``name``, or None where none is wanted. Errors name the variable, never what it holds."""
+    """The key in variable ``name``; None if no key is needed. Errors name the variable, never its value."""
     if name is None:
         return None
     key = environment.get(name, "").strip()
     if not key:
         raise ConfigurationError(
-            f"judge.api_key_env: the environment variable {name} is not set, or empty",
+            f"judge.api_key_env: the environment variable {name} is not set or empty",
             hint=f"export {name} with the key of judge.endpoint; in CI, pass the secret to this step",
         )
     if not re.fullmatch(r"[!-~]+", key):
         raise ConfigurationError(
-            f"judge.api_key_env: {name} holds spaces, line breaks or characters beyond ASCII",
+            f"judge.api_key_env: {name} contains spaces, line breaks or non-ASCII characters",
             hint="a key is one line of ASCII: check how the secret was stored",
         )
     return key
@@ -59,7 +58,7 @@ def read_key(name: str | None, environment: Mapping[str, str]) -> str | None:
 
 def _vllm(settings: EngineSettings, log_path: Path | None) -> Engine:
     if find_spec("vllm") is None:
-        raise ConfigurationError("engine.kind is vllm, and vLLM is not installed", hint=_INSTALL)
+        raise ConfigurationError("engine.kind is vllm, but vLLM is not installed", hint=_INSTALL)
     from ftgate.engines.vllm.engine import VllmEngine
 
     return VllmEngine(settings, log_path=log_path)
@@ -67,7 +66,7 @@ def _vllm(settings: EngineSettings, log_path: Path | None) -> Engine:
 
 def _transformers(settings: EngineSettings, _: Path | None) -> Engine:
     if find_spec("torch") is None:
-        raise ConfigurationError("engine.kind is transformers, and torch is not installed", hint=_INSTALL)
+        raise ConfigurationError("engine.kind is transformers, but torch is not installed", hint=_INSTALL)
     from ftgate.engines.transformers import TransformersEngine
 
     return TransformersEngine(settings)
@@ -75,8 +74,8 @@ def _transformers(settings: EngineSettings, _: Path | None) -> Engine:
 
 def _scripted(settings: EngineSettings, _: Path | None) -> Engine:
     raise ConfigurationError(
-        f"engine.kind {settings.kind} needs a script, which no policy can hold",
-        hint="build ftgate.engines.scripted.ScriptedEngine in Python and pass it on",
+        f"engine.kind {settings.kind} works in Python only",
+        hint="create a ftgate.engines.scripted.ScriptedEngine and pass it to evaluate()",
     )
 
 

@@ -1,4 +1,4 @@
-"""An engine without weights: answers come from a function. For tests, ftgate's own and those of its users."""
+"""An engine without weights, whose answers come from a function. For tests, ftgate's own and those of users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
-from ftgate.engines.base import Ask, root_of
+from ftgate.engines.base import Ask, base_of
 from ftgate.errors import EngineError
 
 Script = Callable[[Model, Question], Answer]
@@ -16,11 +16,11 @@ _VOCABULARY = 64
 
 
 class ScriptedEngine:
-    """Plays ``script``, and keeps what it was asked in ``asked`` and what it had to load in ``loaded``.
+    """Answers with ``script``; records what was asked in ``asked`` and loaded in ``loaded``.
 
-    With ``fail_after`` it breaks like a real engine: that many answers, then EngineError. ``next_token`` gives the
-    log-probabilities of a probe; by default they follow from the model's digest, so that two models differ. With
-    ``in_turn`` it holds one folder of full weights at a time, and every change is a start.
+    With ``fail_after`` it fails like a real engine: that many answers, then EngineError. ``next_token`` gives the
+    log-probabilities for :meth:`probe`; by default they depend on the model's digest, so that two models differ. With
+    ``one_at_a_time`` it holds one folder of full weights at a time, and every change is a start.
     """
 
     def __init__(
@@ -29,11 +29,11 @@ class ScriptedEngine:
         *,
         fail_after: int | None = None,
         next_token: NextToken | None = None,
-        in_turn: bool = False,
+        one_at_a_time: bool = False,
     ) -> None:
         self._script = script
-        self._in_turn = in_turn
-        self._held: Model | None = None
+        self._one_at_a_time = one_at_a_time
+        self._current: Model | None = None
         self._fail_after = fail_after
         self._next_token = next_token or next_token_by_digest
         self._starts = 0
@@ -43,7 +43,7 @@ class ScriptedEngine:
 
     @property
     def starts(self) -> int:
-        """How many engines a real one would have started: one for each base and each other full model."""
+        """How many engines a real one would have started: one per base and per other full model."""
         return self._starts
 
     def info(self) -> EngineInfo:
@@ -51,28 +51,30 @@ class ScriptedEngine:
         return EngineInfo(kind="scripted", versions={}, device="none", dtype="none")
 
     def require(self, models: Sequence[Model]) -> None:
-        """Remember ``models``."""
-        bases = {root_of(model).path for model in self.loaded}
+        """Record ``models`` as loaded."""
+        bases = {base_of(model).path for model in self.loaded}
         for model in models:
             if model not in self.loaded:
                 self.loaded.append(model)
-            base = root_of(model).path
-            if base not in bases and not self._in_turn:
+            base = base_of(model).path
+            if base not in bases and not self._one_at_a_time:
                 bases.add(base)
                 self._starts += 1
 
-    def in_turn(self, models: Sequence[Model]) -> bool:
-        """As it was told."""
-        return self._in_turn and len({root_of(model).path for model in (*self.loaded, *models)}) > 1
+    def needs_swap(self, models: Sequence[Model]) -> bool:
+        """Whether more than one folder of full weights is needed, with ``one_at_a_time``."""
+        return self._one_at_a_time and len({base_of(model).path for model in (*self.loaded, *models)}) > 1
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
-        """One answer of the script after another, in the order of ``asks``; of models in turn, the held one's first."""
-        order = sorted(range(len(asks)), key=lambda i: self._in_turn and root_of(asks[i].model) != self._held)
+        """Answer in the order of ``asks``; with ``one_at_a_time``, those for the current model first."""
+        order = sorted(range(len(asks)), key=lambda i: self._one_at_a_time and base_of(asks[i].model) != self._current)
         for index in order:
             ask = asks[index]
             self._check(ask.model)
             if self._fail_after is not None and len(self.asked) >= self._fail_after:
-                raise EngineError(f"the scripted engine stops after {self._fail_after} answers", hint="as told")
+                raise EngineError(
+                    f"the scripted engine stops after {self._fail_after} answers", hint="as fail_after says"
+                )
             self.asked.append(ask)
             yield index, self._script(ask.model, ask.question)
 
@@ -83,16 +85,16 @@ class ScriptedEngine:
         return [dict(sorted(table.items(), key=lambda entry: (-entry[1], entry[0]))[:top]) for table in tables]
 
     def close(self) -> None:
-        """Count the call; what was loaded is forgotten."""
+        """Count the call and forget what was loaded."""
         self.closed += 1
         self.loaded.clear()
 
     def _check(self, model: Model) -> None:
-        known = (*self.loaded, *(loaded.base for loaded in self.loaded))
-        if model not in known:
-            raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="require() it before asking")
-        if self._in_turn and root_of(model) != self._held:
-            self._held = root_of(model)
+        available = (*self.loaded, *(loaded.base for loaded in self.loaded))
+        if model not in available:
+            raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="call require() first")
+        if self._one_at_a_time and base_of(model) != self._current:
+            self._current = base_of(model)
             self._starts += 1
 
 

@@ -34,9 +34,9 @@ class CachedEngine:
         """Engines started so far."""
         return self._engine.starts if self._engine is not None else 0
 
-    def in_turn(self, models: Sequence[Model]) -> bool:
+    def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether each switch between ``models`` restarts an engine."""
-        return self._engine is not None and self._engine.in_turn(models)
+        return self._engine is not None and self._engine.needs_swap(models)
 
     def require(self, models: Sequence[Model]) -> None:
         """Declare the models that the run needs. They are loaded together, before the first unanswered question."""

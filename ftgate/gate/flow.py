@@ -78,7 +78,7 @@ def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun
     Otherwise each look would start the engine twice. If the run stops early, the questions asked for nothing are at
     most the base's half of what early stopping saves, and the journal keeps the answers for a later run.
     """
-    if models.in_turn((job.base, job.candidate)):
+    if models.needs_swap((job.base, job.candidate)):
         questions = [q for run in runs for item in run.every_item() for q in run.questions(item)]
         models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
 
@@ -89,7 +89,7 @@ def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun])
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
     # Where the engine holds one model at a time, what needs only the base comes before the switch.
-    base_first = models.in_turn((job.base, job.candidate))
+    base_first = models.needs_swap((job.base, job.candidate))
     a_a = aa_test(job, models, runs) if base_first else None
     effect = adapter_effect(models, job.base, job.candidate, items)
     return {"adapter_effect": effect, "a_a": a_a or aa_test(job, models, runs)}

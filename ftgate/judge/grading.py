@@ -33,7 +33,7 @@ such a lift hides a fifth of the loss: a drop of 10 % would still read as 8 %, w
 MAX_WORDING_LIFT = 0.5
 """The same for one wording, divided by the square root of its number of probes: 0.25 for four. There are one to four;
 the mean of fewer scatters more, and a single bound would reject sound judges."""
-NO_DIGIT = "a digit was not what it was likely to say"
+NO_DIGIT = "too little probability on the five digits"
 PROBES_OF_A_KIND = 60
 RETESTS = 20
 REPLIES = len(CRITERIA) * len(ORDERS)
@@ -67,14 +67,14 @@ class Judge:
     """Grades answers blind: it sees prompt, reference and answer, never the name of a model.
 
     ``ask`` sends questions to the judge model and returns the answers in order; it is passed in so that answers go
-    through the journal like any other and no grade is paid for twice. ``known`` caches grades by item and text: each
+    through the journal like any other and no grade is paid for twice. ``cache`` holds grades by item and text: each
     look grades the items of earlier looks again.
     """
 
-    def __init__(self, ask: AskJudge, measurement: str = "judge", known: Grades | None = None) -> None:
+    def __init__(self, ask: AskJudge, measurement: str = "judge", cache: Grades | None = None) -> None:
         self._ask = ask
         self._measurement = measurement
-        self._cache = {} if known is None else known
+        self._cache = {} if cache is None else cache
 
     def grade(self, texts: Sequence[tuple[Item, str]], *, repeat: int = 0) -> list[Grade]:
         """A grade for each (item, answer): the mean of (E[digit] - 1) / 4 over three criteria and two scale orders.
@@ -152,10 +152,10 @@ class Judge:
 
 def _too_few(good: int, bad: int, injected: int) -> str:
     if good < MIN_PROBES:
-        return f"only {good} items carry a reference answer; {MIN_PROBES} are needed to test the judge"
+        return f"only {good} items have a reference answer; testing the judge needs {MIN_PROBES}"
     return (
-        f"the reference answers are too much alike or too short: {bad} bad answers and {injected} that address the "
-        f"judge could be made from them; {MIN_PROBES} of each are needed to test the judge"
+        f"the reference answers are too similar or too short: they yield {bad} corrupted answers and {injected} "
+        f"injections; testing the judge needs {MIN_PROBES} of each"
     )
 
 
@@ -219,17 +219,17 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
         (validation.gap < MIN_GAP, f"gap between good and bad answers {validation.gap:.2f} is below {MIN_GAP}"),
         (
             validation.retest_shift > MAX_RETEST_SHIFT,
-            f"grades moved by {validation.retest_shift:.3f} when asked again, above {MAX_RETEST_SHIFT}",
+            f"grades moved by {validation.retest_shift:.3f} on a retest, above {MAX_RETEST_SHIFT}",
         ),
         (
             lift > MAX_LIFT,
-            f"bad answers that address the judge ({kind}) got {validation.kinds[kind]:.2f}, "
-            f"over {MAX_LIFT} more than others",
+            f"bad answers with injections ({kind}) scored {validation.kinds[kind]:.2f}, "
+            f"over {MAX_LIFT} above other bad answers",
         ),
         (
             lift <= MAX_LIFT and mean_grade - validation.floor > max_lift[strongest],
-            f"bad answers that say {wording_text!r} got {mean_grade:.2f}, "
-            f"over {max_lift[strongest]:.2f} more than others",
+            f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
+            f"over {max_lift[strongest]:.2f} above other bad answers",
         ),
     )
     return [text for failed, text in tests if failed]

@@ -250,7 +250,7 @@ def too_many_unknown(scored: PairedScores) -> str | None:
     An unknown score enters the estimate as the middle of what it could be. With ``rule: point``, which ignores the
     interval, many unknown scores could pass if there were no such bound.
     """
-    unknown = [item.id for item, is_known in zip(scored.items, scored.known, strict=True) if not is_known]
+    unknown = [item.id for item, is_known in zip(scored.items, scored.is_exact, strict=True) if not is_known]
     if len(unknown) <= 0.01 * len(scored.items):
         return None
     return (

@@ -14,6 +14,7 @@ from ftgate.stats.sequential import Spending, boundaries, look_size, nominal_lev
 
 CONTROL_ITEMS = 100
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
+THIRDS = (1 / 3, 2 / 3, 1.0)
 _SPENDING: dict[str, Spending] = {"obrien_fleming": "obrien-fleming", "pocock": "pocock"}
 
 
@@ -37,14 +38,17 @@ def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
 
     With early stopping they come after a quarter, half, three quarters and all of the planned items, at the levels of a
     group-sequential design with Lan-DeMets spending (methods: section 4). If the suite has more items than planned
-    (``planned`` is their share), a last look covers the whole suite. It spends error like any other look, so the levels
-    account for it.
+    (``planned`` is their share), the rest is looked at in thirds. Every look spends error; most of it is spent by the
+    planned items (:func:`~ftgate.stats.sequential.spent_in_stages`), which could otherwise decide hardly anything.
     """
-    quarters = (1.0,) if evidence.early_stopping == "none" or evidence.rule == "point" else QUARTERS
-    fractions = [planned * quarter for quarter in quarters] + ([1.0] if planned < 1 else [])
+    early = evidence.early_stopping != "none" and evidence.rule != "point"
+    fractions = [planned * quarter for quarter in (QUARTERS if early else (1.0,))]
+    if planned < 1:
+        fractions += [planned + (1 - planned) * third for third in (THIRDS if early else (1.0,))]
     if len(fractions) == 1:
         return (Look(1, 1, 1.0, evidence.alpha),)
-    levels = _levels(tuple(fractions), evidence.alpha, _SPENDING.get(evidence.early_stopping, "obrien-fleming"))
+    spending = _SPENDING.get(evidence.early_stopping, "obrien-fleming")
+    levels = _levels(tuple(fractions), evidence.alpha, spending, planned)
     return tuple(
         Look(i, len(fractions), fraction, level)
         for i, (fraction, level) in enumerate(zip(fractions, levels, strict=True), 1)
@@ -52,9 +56,9 @@ def looks(evidence: EvidenceSettings, planned: float = 1.0) -> tuple[Look, ...]:
 
 
 @cache
-def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending) -> tuple[float, ...]:
+def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending, planned: float) -> tuple[float, ...]:
     """The level of each look; cached, because every look needs all of them."""
-    return nominal_levels(boundaries(fractions, alpha, spending))
+    return nominal_levels(boundaries(fractions, alpha, spending, planned))
 
 
 def planned_share(measurement: Measurement, suite: Suite) -> float:

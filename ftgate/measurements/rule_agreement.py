@@ -23,7 +23,7 @@ def rule_agreement(evidence: Evidence) -> tuple[tuple[Slice, ...], dict[str, Any
     """
     graded = [i for i, pair in enumerate(evidence.pairs) if evidence.scored.graded[i] and pair.item.check is not None]
     by_rule = score_pairs(lambda _: "check", [evidence.pairs[i] for i in graded])
-    decided = np.flatnonzero(by_rule.known)
+    decided = np.flatnonzero(by_rule.is_exact)
     if len(decided) < 2:
         return (), {}
     right, grades = by_rule.subset(decided), evidence.scored.subset(graded).subset(decided)

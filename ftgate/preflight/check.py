@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.domain import Model
-from ftgate.engines.base import root_of
+from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
@@ -66,14 +66,14 @@ class _ModelChecks(CheckState):
         if model.kind == "endpoint":
             self.facts[role] = ModelFacts(model.reference, model.kind)
             return
-        self.sizes[role] = size = read_dimensions(root_of(model).path, root_of(model).reference)
+        self.sizes[role] = size = read_dimensions(base_of(model).path, base_of(model).reference)
         self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
         own = model.kind == "full"
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
             digest=model.digest,
-            architecture=str(root_of(model).facts.get("architecture", "")),
+            architecture=str(base_of(model).facts.get("architecture", "")),
             parameters=model.facts["parameters"],
             weight_bytes=model.facts["weight_bytes"],
             rank=model.lora_rank,

@@ -79,7 +79,7 @@ def _ordered(wanted: list[str], text: str) -> bool:
     return True
 
 
-def _found(patterns: list[str], text: str) -> list[bool]:
+def _matched(patterns: list[str], text: str) -> list[bool]:
     """Which patterns are found in folded text; case is ignored, a dot matches line breaks, ^ and $ match at lines."""
     plain = folded(text)
     return [search(f"(?ism){pattern}", plain) for pattern in patterns]
@@ -100,8 +100,8 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "only_lines": lambda pattern, text: (
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
-    "patterns": lambda wanted, text: all(_found(wanted, text)),
-    "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_found(wanted, text)),
+    "patterns": lambda wanted, text: all(_matched(wanted, text)),
+    "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_matched(wanted, text)),
     "each_line": _each(lines_of),
     "each_paragraph": _each(_paragraphs),
 }

@@ -58,7 +58,7 @@ _DELIMITERS = regex.compile(r"\\[()\[\]]")
 
 def powers(text: str) -> str:
     """``text`` with superscript digits as powers: ``10³`` as ``10^{3}``, which compatibility forms would make 103."""
-    return _RAISED.sub(lambda found: f"^{{{found.group().translate(_LEVEL)}}}", text)
+    return _RAISED.sub(lambda match: f"^{{{match.group().translate(_LEVEL)}}}", text)
 
 
 def folded(text: str) -> str:
@@ -85,9 +85,9 @@ def without_latex(text: str) -> str:
         if unwrapped == plain:
             break
         plain = unwrapped
-    plain = _SYMBOL.sub(lambda found: _SYMBOLS[found[1]], plain)
+    plain = _SYMBOL.sub(lambda match: _SYMBOLS[match[1]], plain)
     return _DELIMITERS.sub("", _ESCAPED.sub(r"\1", _SPACE.sub(" ", _THIN.sub("\u202f", plain))))
 
 
 def _unfractioned(text: str) -> str:
-    return FRACTION.sub(lambda found: f"{found['whole'] or ''} {found['over']}/{found['under']}".lstrip(), text)
+    return FRACTION.sub(lambda match: f"{match['whole'] or ''} {match['over']}/{match['under']}".lstrip(), text)

@@ -49,8 +49,8 @@ def last_number(text: str) -> float | None:
     plain = _readable(text)
     if (spelled := _spelled(plain)) is not None:
         return spelled
-    found = [match for match in _NUMBER.finditer(plain) if match["digits"] or match["unreadable"]]
-    return _value(found[-1]) if found else None
+    matches = [match for match in _NUMBER.finditer(plain) if match["digits"] or match["unreadable"]]
+    return _value(matches[-1]) if matches else None
 
 
 def _readable(text: str) -> str:
@@ -64,44 +64,44 @@ def _readable(text: str) -> str:
     return plain
 
 
-def _vulgar(found: regex.Match[str]) -> str:
-    return repr(int(found["whole"] or 0) + unicodedata.numeric(found["part"]))
+def _vulgar(match: regex.Match[str]) -> str:
+    return repr(int(match["whole"] or 0) + unicodedata.numeric(match["part"]))
 
 
-def _fraction(found: regex.Match[str]) -> str:
+def _fraction(match: regex.Match[str]) -> str:
     r"""The value of a LaTeX fraction, together with a whole number that stands right before it (``1\frac{1}{4}``)."""
-    numerator, denominator = (_whole_number(part) for part in (found["over"], found["under"]))
+    numerator, denominator = (_whole_number(part) for part in (match["over"], match["under"]))
     if numerator is None or not denominator:
         return f" {_UNREADABLE}"
-    value = repr(int(found["whole"] or 0) + numerator / denominator)
-    return f" {value}" if found.string[: found.start()][-1:].isalpha() else value
+    value = repr(int(match["whole"] or 0) + numerator / denominator)
+    return f" {value}" if match.string[: match.start()][-1:].isalpha() else value
 
 
 def _whole_number(text: str) -> float | None:
     """The number that ``text`` is, with nothing around it, or None."""
-    found = _NUMBER.fullmatch(text.strip())
-    return _value(found) if found and found["digits"] else None
+    match = _NUMBER.fullmatch(text.strip())
+    return _value(match) if match and match["digits"] else None
 
 
-def _value(found: regex.Match[str]) -> float | None:
-    if found["unreadable"]:
+def _value(match: regex.Match[str]) -> float | None:
+    if match["unreadable"]:
         return None
-    number = float(regex.sub(_SEPARATORS, "", found["digits"]).replace("−", "-"))
-    if found["power"]:
-        power = int(found["power"].replace("−", "-"))
+    number = float(regex.sub(_SEPARATORS, "", match["digits"]).replace("−", "-"))
+    if match["power"]:
+        power = int(match["power"].replace("−", "-"))
         try:
-            number = number * 10.0**power if found["scientific"] else number**power
+            number = number * 10.0**power if match["scientific"] else number**power
         except (OverflowError, ZeroDivisionError):
             return math.inf
-    return -number if found["sign"] in ("-", "−") else number
+    return -number if match["sign"] in ("-", "−") else number
 
 
 def _spelled(text: str) -> float | None:
     """The number word at the very end of ``text``, or None."""
-    found = _SPELLED.search(text[-200:].casefold())
-    if found is None or found.group() == "one":
+    match = _SPELLED.search(text[-200:].casefold())
+    if match is None or match.group() == "one":
         return None
-    return float(1000 * _below_1000(found["thousands"] or "") + _below_1000(found["rest"] or ""))
+    return float(1000 * _below_1000(match["thousands"] or "") + _below_1000(match["rest"] or ""))
 
 
 def _below_1000(words: str) -> int:

@@ -41,7 +41,7 @@ class PairedScores:
 
     @classmethod
     def exact(cls, items: tuple[Item, ...], base: FloatArray, candidate: FloatArray, *, binary: bool) -> PairedScores:
-        """Scores that are all exactly known."""
+        """Scores without any uncertainty."""
         graded = np.full(len(items), not binary)
         return cls(items, base, candidate, base, base, candidate, candidate, graded)
 
@@ -51,8 +51,8 @@ class PairedScores:
         return not self.graded.any()
 
     @property
-    def known(self) -> BoolArray:
-        """Mask of the items whose scores are exactly known for both models."""
+    def is_exact(self) -> BoolArray:
+        """Mask of the items whose scores are exact, not a range, for both models."""
         mask: BoolArray = (self.base_low == self.base_high) & (self.candidate_low == self.candidate_high)
         return mask
 

@@ -45,10 +45,10 @@ def sentences(text: str) -> int:
 
 def _words(text: str) -> Iterator[tuple[str, str, bool]]:
     """Each word, the word after it (empty: none), and whether it is the first of its line."""
-    found = list(_TOKEN.finditer(text))
-    for at, word in enumerate(found):
-        between = text[found[at - 1].end() : word.start()] if at else "\n"
-        yield word.group(), found[at + 1].group() if at + 1 < len(found) else "", "\n" in between
+    tokens = list(_TOKEN.finditer(text))
+    for at, word in enumerate(tokens):
+        between = text[tokens[at - 1].end() : word.start()] if at else "\n"
+        yield word.group(), tokens[at + 1].group() if at + 1 < len(tokens) else "", "\n" in between
 
 
 def _is_end(word: str, following: str, *, first: bool) -> bool:

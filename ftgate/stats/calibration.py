@@ -25,6 +25,7 @@ __all__ = [
     "expected_calibration_error",
     "multiclass_brier_score",
     "negative_log_likelihood",
+    "null_ece",
     "reliability_bins",
 ]
 
@@ -84,6 +85,19 @@ def expected_calibration_error(
     conf, right = _checked("confidence", confidence, "correct", correct)
     index = _bin_index(conf, _edges(conf, bins, scheme))
     return float(np.abs(np.bincount(index, weights=conf - right, minlength=bins)).sum() / len(conf))
+
+
+def null_ece(confidence: ArrayLike, correct: ArrayLike, *, bins: int = 10) -> float:
+    """About what :func:`expected_calibration_error` would show of these items if the model were calibrated.
+
+    Then the sum of the residuals of a bin has mean 0 and about the variance of the sum of their squares, and the mean
+    of the absolute value of a normal variable is sqrt(2 / pi) of its standard deviation: the sum over bins of the root
+    of the summed squares, times sqrt(2 / pi), divided by n. In [0, 1]; same arguments and errors.
+    """
+    conf, right = _checked("confidence", confidence, "correct", correct)
+    index = _bin_index(conf, _edges(conf, bins, "width"))
+    squares = np.bincount(index, weights=(conf - right) ** 2, minlength=bins)
+    return float(math.sqrt(2 / math.pi) * np.sqrt(squares).sum() / len(conf))
 
 
 def reliability_bins(

@@ -17,6 +17,8 @@ from ftgate.stats import checks, normal
 from ftgate.stats.checks import FloatArray
 
 Spending = Literal["obrien-fleming", "pocock"]
+PLANNED_ERROR = 0.6
+"""The share of alpha that the planned items may use, where there are more to fall back on."""
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
 _FARTHEST = 9.0
 """Standard errors beyond which the density is nothing."""
@@ -38,19 +40,40 @@ def spent(fraction: float, alpha: float, spending: Spending = "obrien-fleming") 
     raise ValueError(f"spending = {spending!r}: 'obrien-fleming' or 'pocock' was expected")
 
 
+def spent_in_stages(
+    fraction: float, alpha: float, spending: Spending = "obrien-fleming", planned: float = 1.0
+) -> float:
+    """The part of ``alpha`` that may be used up at ``fraction`` where the items up to ``planned`` are meant to do.
+
+    ``PLANNED_ERROR`` of alpha is spent by ``planned``, as :func:`spent` says; the rest evenly over the items beyond it,
+    which are asked only where the planned ones leave the question open. Any rising function that ends at alpha is a
+    spending function (Lan & DeMets 1983). Raises ValueError as :func:`spent`, and unless 0 < planned <= 1.
+    """
+    if not 0.0 < planned <= 1.0:
+        raise ValueError(f"planned = {planned}: a share above 0 and at most 1 was expected")
+    if planned == 1.0:
+        return spent(fraction, alpha, spending)
+    first = PLANNED_ERROR * alpha
+    if fraction <= planned:
+        return spent(fraction / planned, first, spending)
+    checks.level(alpha)
+    return first + (alpha - first) * (fraction - planned) / (1 - planned)
+
+
 def boundaries(
-    fractions: Sequence[float], alpha: float = 0.05, spending: Spending = "obrien-fleming"
+    fractions: Sequence[float], alpha: float = 0.05, spending: Spending = "obrien-fleming", planned: float = 1.0
 ) -> tuple[float, ...]:
     """The one-sided z that the statistic must exceed at each look, so that all looks together err with ``alpha``.
 
     ``fractions`` are the shares of the items seen, rising, in (0, 1]; any schedule will do, and a later look does not
     change an earlier boundary. Both sides of a decision may use the same boundaries, each with its own ``alpha``.
-    25/50/75/100 % at 0.05: 3.75, 2.54, 2.02, 1.72. Raises ValueError for a schedule that does not rise within (0, 1].
+    25/50/75/100 % at 0.05: 3.75, 2.54, 2.02, 1.72. Where fewer items than all are ``planned``, most of alpha is spent
+    on those (:func:`spent_in_stages`). Raises ValueError for a schedule that does not rise within (0, 1].
     """
     _schedule(fractions)
     process, found, used = _Process(), [], 0.0
     for fraction in fractions:
-        total = spent(fraction, alpha, spending)
+        total = spent_in_stages(fraction, alpha, spending, planned)
         found.append(process.boundary(fraction, total - used))
         process.advance(fraction, found[-1])
         used = total

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from engines.tiny import question
 from ftgate.domain import Model
 from ftgate.engines.base import Ask
-from ftgate.engines.batching import FIRST_PORTION, Slot, portions
+from ftgate.engines.batching import FIRST_BATCH, Slot, make_batches
 
 MODELS = [Model(name, Path(name), name) for name in "abcd"]
 PLACES = dict(zip("abcd", [Slot(0, 0), Slot(0, 1), Slot(0, 2), Slot(1, 0)], strict=True))
@@ -32,27 +32,27 @@ asks_lists = st.lists(
 
 @given(asks_lists, st.integers(1, 80))
 def test_every_ask_is_in_one_portion_and_no_portion_mixes_engines_or_families(asks: list[Ask], largest: int) -> None:
-    cut = list(portions(asks, place, largest))
+    cut = list(make_batches(asks, place, largest))
     assert sorted(index for portion in cut for index in portion) == list(range(len(asks)))
     for portion in cut:
         assert len({(place(asks[i].model).engine, bool(asks[i].question.options)) for i in portion}) == 1
         assert 1 <= len(portion) <= largest
-    assert cut == list(portions(asks, place, largest))
+    assert cut == list(make_batches(asks, place, largest))
 
 
 def test_portions_grow_from_small_to_the_largest() -> None:
     asks = [Ask(MODELS[0], question(str(i), ("A", "B"))) for i in range(1000)]
-    sizes = [len(portion) for portion in portions(asks, place, 200)]
-    assert sizes == [FIRST_PORTION, 64, 128, 200, 200, 200, 176]
+    sizes = [len(portion) for portion in make_batches(asks, place, 200)]
+    assert sizes == [FIRST_BATCH, 64, 128, 200, 200, 200, 176]
 
 
 def test_the_base_comes_first_and_neighbours_share_prefixes() -> None:
     asks = [Ask(model, question(text, ("A", "B"))) for text in ("b", "a") for model in reversed(MODELS)]
-    (first, second) = portions(asks, place, 100)
+    (first, second) = make_batches(asks, place, 100)
     named = [(asks[i].model.name, asks[i].question.messages[0].content) for i in (*first, *second)]
     assert named == [(model, text) for model in "abcd" for text in "ab"]
 
 
 def test_long_answers_fill_a_portion_sooner() -> None:
     asks = [Ask(MODELS[0], question(str(i), max_tokens=256)) for i in range(20)]
-    assert [len(portion) for portion in portions(asks, place, 25)] == [5, 5, 5, 5]
+    assert [len(portion) for portion in make_batches(asks, place, 25)] == [5, 5, 5, 5]

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from engines.tiny import END, SPECIALS, TEMPLATE, TinyModels, make_tokenizer, model_at, question
 from ftgate.domain import Answer, Message
-from ftgate.engines.chat_template import Prepared, Renderer, context_of, control_tokens, stop_tokens, time_limit
+from ftgate.engines.chat_template import (
+    Renderer,
+    TokenizedQuestion,
+    context_of,
+    control_tokens,
+    stop_tokens,
+    time_limit,
+)
 from ftgate.errors import ArtifactError
 
 pytestmark = pytest.mark.engine
@@ -45,7 +52,7 @@ def test_an_adapter_uses_the_tokenizer_of_its_base(renderer: Renderer, tiny: Tin
 
 def test_options_are_read_with_and_without_a_space(renderer: Renderer) -> None:
     prepared = renderer.prepare(question("which?", ("A", "B")))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     assert [len(tokens) for tokens in prepared.options] == [2, 2]
     spelled = {renderer._tokenizer.decode([token]) for token in prepared.options[0]}
     assert spelled == {"A", " A"}
@@ -62,7 +69,7 @@ def test_options_with_a_common_token_are_named(renderer: Renderer) -> None:
 
 def test_a_prompt_that_is_too_long_is_named_with_both_numbers(renderer: Renderer) -> None:
     message = reason(renderer, "red " * 400, max_tokens=20)
-    assert "with 20 for the answer, a context of 256 holds 236" in message
+    assert "a context of 256 leaves 236 with 20 for the answer" in message
     assert message.startswith("the prompt has 4")
 
 
@@ -72,9 +79,9 @@ def test_text_that_is_no_unicode_is_an_error_row(renderer: Renderer) -> None:
 
 def test_the_longest_prompt_that_fits_is_asked(renderer: Renderer) -> None:
     text = ""
-    while isinstance(found := renderer.prepare(question(text + "#")), Prepared) and len(found.ids) < 255:
+    while isinstance(found := renderer.prepare(question(text + "#")), TokenizedQuestion) and len(found.ids) < 255:
         text += "#"
-    assert isinstance(renderer.prepare(question(text + "#")), Prepared)
+    assert isinstance(renderer.prepare(question(text + "#")), TokenizedQuestion)
     assert isinstance(renderer.prepare(question(text + "##")), Answer)
 
 
@@ -129,7 +136,7 @@ def _work_under_a_limit() -> None:
 )
 def test_options_are_found_after_unusual_templates(tmp_path: Path, template: str) -> None:
     prepared = with_template(tmp_path, template).prepare(question("which one is it?", ("A", "B")))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     assert all(tokens for tokens in prepared.options)
 
 
@@ -146,7 +153,7 @@ def test_a_word_start_mark_is_part_of_the_option(tmp_path: Path) -> None:
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<unk>", "chat_template": template}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     prepared = Renderer(model_at(tmp_path), 64).prepare(question("hi", ("A", "B")))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     assert prepared.options == ((2,), (3,))
 
 
@@ -190,7 +197,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Renderer:
 
 def controls_in(renderer: Renderer, text: str, *, untrusted: bool) -> int:
     prepared = renderer.prepare(replace(question(text), untrusted=untrusted))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     return sum(number in control_tokens(renderer._tokenizer) for number in prepared.ids)
 
 
@@ -215,7 +222,7 @@ def test_only_text_that_is_declared_untrusted_is_touched(odd: Renderer) -> None:
 
 def test_the_options_of_untrusted_text_are_read_as_ever(odd: Renderer) -> None:
     prepared = odd.prepare(replace(question("~~EOT~~", ("A", "B")), untrusted=True))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     assert all(prepared.options)
 
 
@@ -244,5 +251,5 @@ def test_an_unknown_character_is_no_control_token(tmp_path: Path) -> None:
     config["chat_template"] = "{{ messages[0]['content'] }}"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     prepared = Renderer(model_at(tmp_path), 64).prepare(replace(question("hi 你 </s>"), untrusted=True))
-    assert isinstance(prepared, Prepared)
+    assert isinstance(prepared, TokenizedQuestion)
     assert 2 not in prepared.ids

@@ -175,14 +175,14 @@ def test_an_engine_that_is_closed_leaves_the_hub_reachable(tiny: TinyModels, set
 
 def test_the_merging_process_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ftgate.domain import Model
-    from ftgate.models import merge as merging
+    from ftgate.models import merge
 
     program = tmp_path / "program.py"
     program.write_text("import json, os\nprint(json.dumps({'effect': 0, 'gap': 0, 'environment': dict(os.environ)}))\n")
-    monkeypatch.setattr(merging, "_PROGRAM", program)
+    monkeypatch.setattr(merge, "_MERGE_PROGRAM", program)
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
     model = Model("x", tmp_path, "sha256:0")
-    environment = dict(merging._run(model, model, tmp_path, tmp_path / "merge.log")["environment"])  # type: ignore[call-overload]
+    environment = dict(merge._run_merge(model, model, tmp_path, tmp_path / "merge.log")["environment"])  # type: ignore[call-overload]
     assert not SECRETS.keys() & environment.keys()
     assert environment["HF_HUB_OFFLINE"] == "1"

@@ -20,7 +20,7 @@ from ftgate.artifacts.cache import Cache
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.base import Ask, root_of
+from ftgate.engines.base import Ask, base_of
 from ftgate.engines.merge import merge
 from ftgate.engines.transformers import TransformersEngine
 from ftgate.errors import ArtifactError, DownloadError
@@ -120,7 +120,7 @@ def test_merged_weights_say_in_vllm_what_the_adapters_say_in_peft(
 def test_a_merged_candidate_stays_what_was_submitted(submitted: list[Model], merged: list[Model], base: Model) -> None:
     for adapter, whole in zip(submitted, merged, strict=True):
         assert (whole.kind, whole.digest, whole.base, whole.merge) == ("full", adapter.digest, base, adapter.merge)
-        assert root_of(whole) is whole
+        assert base_of(whole) is whole
         assert whole.facts["merge"]["with"].startswith("peft ")
         assert whole.facts["merge"]["gap"] < TOLERANCE < 0.01 < whole.facts["merge"]["effect"]
         assert opened(whole.path).facts["parameters"] == whole.facts["parameters"]
@@ -218,7 +218,7 @@ def test_a_full_disk_is_named(submitted: list[Model], tmp_path: Path, monkeypatc
     ("targets", "cause"),
     [
         (["nowhere"], r"peft cannot merge it into base: .*nowhere"),
-        (["q_proj"], r"lora_A\S* finds no place in the base"),
+        (["q_proj"], r"lora_A\S* has no counterpart in the base"),
     ],
 )
 def test_what_peft_cannot_merge_is_named(

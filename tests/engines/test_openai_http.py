@@ -19,7 +19,7 @@ from support.chat_server import Body, ChatServer, Reply, completion, listed, ref
 from ftgate.config.endpoint import EndpointSettings
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import Ask
-from ftgate.engines.openai.engine import MOST_TROUBLE, OpenAIEngine
+from ftgate.engines.openai.engine import MAX_UNUSABLE, OpenAIEngine
 from ftgate.engines.registry import read_key
 from ftgate.errors import ArtifactError, ConfigurationError, EngineError
 
@@ -201,7 +201,9 @@ def test_a_server_that_is_down_is_one_message_and_keeps_what_was_answered(make: 
     asking = engine.ask([ask(i) for i in range(5)])
     kept = [next(asking)]
     server.stop()
-    with pytest.raises(EngineError, match=r"could not be reached, or broke off, after 1 retry(?s:.*)judge\.endpoint"):
+    with pytest.raises(
+        EngineError, match=r"could not be reached or closed the connection, after 1 retry(?s:.*)judge\.endpoint"
+    ):
         kept.extend(asking)
     assert 1 <= len(kept) <= 2
 
@@ -284,7 +286,9 @@ def test_one_text_that_a_server_cannot_stand_fails_alone(make: Make, reply: Repl
 def test_a_server_that_gives_nothing_usable_any_more_is_one_message(make: Make) -> None:
     engine, server = make(max_retries=0)
     server.talk = lambda _: Reply(b"<html>maintenance</html>")
-    with pytest.raises(EngineError, match=rf"no usable reply to {MOST_TROUBLE} questions in a row.*no chat completion"):
+    with pytest.raises(
+        EngineError, match=rf"no usable reply to {MAX_UNUSABLE} questions in a row.*not a chat completion"
+    ):
         list(engine.ask([ask(i) for i in range(200)]))
     assert len(server.asked) < 100
 
@@ -389,9 +393,9 @@ def test_samples_add_up_however_many_come_at_once(make: Make) -> None:
     ("talk", "reason"),
     [
         (lambda b: said("", reasoning="let me think") if "logprobs" not in b else said(""), "empty"),
-        (lambda _: Reply(b"<html>hello</html>"), "no chat completion"),
+        (lambda _: Reply(b"<html>hello</html>"), "not a chat completion"),
         (lambda _: refusal(422, "unknown field: messages"), "unknown field"),
-        (lambda _: completion([]), "no chat completion"),
+        (lambda _: completion([]), "not a chat completion"),
     ],
     ids=["a model that reasons first", "a web page", "another protocol", "no choices"],
 )

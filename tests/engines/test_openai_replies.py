@@ -14,8 +14,8 @@ from support.chat_server import Reply, completion, listed, said
 
 from ftgate.domain import Message, Question
 from ftgate.engines.openai.replies import (
-    MOST_UNLISTED,
-    NO_CHANCE,
+    MAX_UNLISTED,
+    MIN_LOGPROB,
     Capabilities,
     MalformedError,
     count_samples,
@@ -58,7 +58,7 @@ def test_spellings_of_a_digit_are_summed() -> None:
 
 def test_a_digit_that_is_not_listed_counts_as_nothing_where_that_cannot_matter() -> None:
     answer = read_options(raw(listed({"5": 0.9, "4": 0.0999, "x": 0.0001})), TOP, DIGITS)
-    assert answer.option_logprobs[:3] == (NO_CHANCE,) * 3
+    assert answer.option_logprobs[:3] == (MIN_LOGPROB,) * 3
     json.loads(json.dumps(answer.option_logprobs, allow_nan=False))
 
 
@@ -87,7 +87,7 @@ def test_what_the_list_leaves_out_moves_a_grade_by_no_more_than_allowed(
         read = np.exp(answer.option_logprobs)
         digits = np.arange(1, 6)
         gap = abs((digits * truth).sum() / truth.sum() - (digits * read).sum() / read.sum()) / 4
-        assert gap <= MOST_UNLISTED + 1e-9
+        assert gap <= MAX_UNLISTED + 1e-9
 
 
 def test_tokens_by_number_are_summed_exactly() -> None:
@@ -141,7 +141,7 @@ def test_log_probabilities_that_are_none_are_a_failure(value: float | None) -> N
 )
 def test_what_is_no_chat_completion_is_told_apart(reply: bytes) -> None:
     for read in (read_samples, read_text, lambda r: read_options(r, TOP, DIGITS)):
-        with pytest.raises(MalformedError, match="no chat completion"):
+        with pytest.raises(MalformedError, match="not a chat completion"):
             read(reply)
 
 
@@ -166,7 +166,7 @@ def test_samples_are_counted_and_what_is_no_digit_takes_its_share() -> None:
     texts = read_samples(raw(said("5", " 5\n", "4", "five", "5 of 5", None, "", "5", "5", "6")))
     answer = count_samples(texts, DIGITS)
     assert [math.exp(v) for v in answer.option_logprobs] == pytest.approx([0, 0, 0, 0.1, 0.4])
-    assert answer.option_logprobs[0] == NO_CHANCE
+    assert answer.option_logprobs[0] == MIN_LOGPROB
 
 
 def test_samples_without_a_digit_are_a_failure() -> None:
@@ -190,5 +190,5 @@ def test_each_way_asks_for_one_token_and_what_it_reads() -> None:
     assert body["logprob_token_ids"] == [10, 20, 11, 21, 12, 22, 13, 23, 14, 24]
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert Capabilities("samples", samples=8, each=8).body(question, 8) == {"max_tokens": 1, "temperature": 1, "n": 8}
-    assert IDS.reading(("A", "B")).scores == "top"
+    assert IDS.for_options(("A", "B")).scores == "top"
     assert Capabilities(**json.loads(json.dumps(IDS.settings()))).settings() == IDS.settings()

@@ -186,12 +186,14 @@ def test_a_judge_grades_and_is_tested_alike_on_both(
     for ours, theirs in zip(here.grade(texts), there.grade(texts), strict=True):
         assert (theirs.low, theirs.retried) == (theirs.high, 0)
         assert theirs.value == pytest.approx(ours.value, abs=TOLERANCE)
-    fitness = there.fitness(items[:60], np.random.default_rng(0))
-    assert fitness.fit, fitness.reason
-    assert fitness.retest_shift < TOLERANCE
-    other = here.fitness(items[:60], np.random.default_rng(0))
-    assert (fitness.auroc, fitness.gap, fitness.floor) == pytest.approx((other.auroc, other.gap, other.floor), abs=1e-3)
-    assert fitness.kinds == pytest.approx(other.kinds, abs=TOLERANCE)
+    validation = there.validate(items[:60], np.random.default_rng(0))
+    assert validation.fit, validation.reason
+    assert validation.retest_shift < TOLERANCE
+    other = here.validate(items[:60], np.random.default_rng(0))
+    assert (validation.auroc, validation.gap, validation.floor) == pytest.approx(
+        (other.auroc, other.gap, other.floor), abs=1e-3
+    )
+    assert validation.kinds == pytest.approx(other.kinds, abs=TOLERANCE)
 
 
 def test_the_likeliest_tokens_and_sampled_digits_tell_the_same(remote: tuple[Engine, Model], url: str) -> None:

@@ -137,7 +137,7 @@ def test_dense_and_normalize_follow(folder: Path) -> None:
     assert embedder.name == "hidden states of it, layer 2 of 2, cls-pooled, dense, normalised"
 
     save_file({"linear.weight": weight[:, :7].copy()}, folder / "2_Dense" / "model.safetensors")
-    with pytest.raises(ArtifactError, match=r"linear.weight \[5, 7\]; linear.weight \[n, 32\] was expected"):
+    with pytest.raises(ArtifactError, match=r"expected linear.weight \[n, 32\], found linear.weight \[5, 7\]"):
         embedded(folder)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from engines.tiny import TEMPLATE, WORDS, TinyModels
 from ftgate.domain import Message, Question
-from ftgate.engines.chat_template import Prepared, Renderer
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion
 from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.prompt_lengths import GUESSED_OVERHEAD, PromptLengths
 
@@ -34,7 +34,7 @@ def test_the_count_is_that_of_the_engines(tiny: TinyModels) -> None:
     questions = conversations(40)
     for question, tokens in zip(questions, counter.count(questions), strict=True):
         prepared = renderer.prepare(question)
-        assert isinstance(prepared, Prepared)
+        assert isinstance(prepared, TokenizedQuestion)
         assert abs(tokens - len(prepared.ids) - question.max_tokens) <= 1
 
 

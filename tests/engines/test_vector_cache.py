@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftgate.embeddings import vector_cache as vector_files
+from ftgate.embeddings import vector_cache
 from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import StoreError
 from ftgate.stats.neighbours import distances
@@ -37,10 +37,10 @@ TEXTS = [f"text {i} {'x' * (i % 17)}" for i in range(25)]
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_files, "batches", lambda texts: vector_files.__dict__["_real"](texts, 10))
+    monkeypatch.setattr(vector_cache, "batches", lambda texts: vector_cache.__dict__["_real"](texts, 10))
     from ftgate.embeddings.base import batches
 
-    monkeypatch.setitem(vector_files.__dict__, "_real", batches)
+    monkeypatch.setitem(vector_cache.__dict__, "_real", batches)
 
 
 def test_it_reads_like_the_table_that_it_is(tmp_path: Path) -> None:

@@ -284,10 +284,10 @@ def test_full_weights_that_take_turns_answer_as_side_by_side(
     from ftgate.engines.vllm.engine import VllmEngine
 
     asks = [Ask(model, q) for q in choices(6) for model in (tiny.base, tiny.real, tiny.full)]
-    engine = VllmEngine(settings, log_path=tmp_path / "engine.log", in_turn=True)
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log", one_at_a_time=True)
     try:
-        assert not engine.in_turn([tiny.base, tiny.real])
-        assert engine.in_turn([tiny.base, tiny.full])
+        assert not engine.needs_swap([tiny.base, tiny.real])
+        assert engine.needs_swap([tiny.base, tiny.full])
         engine.require([tiny.base, tiny.real, tiny.full])
         assert engine.starts == 1
         together = answers(vllm_engine, asks)

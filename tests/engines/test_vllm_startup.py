@@ -44,10 +44,10 @@ def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) ->
 
 
 def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines.vllm import startup as vllm_start
+    from ftgate.engines.vllm import startup
 
-    monkeypatch.setattr(vllm_start, "on_cpu", lambda: False)
-    arguments = vllm_start.engine_arguments(EngineSettings(), 4096, tiny.base, [tiny.real])
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    arguments = startup.engine_arguments(EngineSettings(), 4096, tiny.base, [tiny.real])
     assert arguments["dtype"] == "auto"
     assert arguments["gpu_memory_utilization"] == 0.9
     assert arguments["max_loras"] == 1
@@ -116,20 +116,20 @@ def test_what_fits_runs_side_by_side_and_the_rest_takes_turns() -> None:
 
 
 def test_whoever_used_the_gpu_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines.vllm import startup as vllm_start
+    from ftgate.engines.vllm import startup
 
     class Held:
         def __init__(self, taken: float) -> None:
-            self.taken = taken
+            self.memory_share = taken
 
         def unload(self) -> None:
-            self.taken = 0.0
+            self.memory_share = 0.0
 
-    monkeypatch.setattr(vllm_start, "_holders", [])
+    monkeypatch.setattr(startup, "_holders", [])
     first, second, third = Held(0), Held(0), Held(0)
     for holder, share in ((first, 0.4), (second, 0.4), (third, 0.5)):
-        vllm_start.make_room(holder, share)
-        holder.taken = share
-    assert (first.taken, second.taken, third.taken) == (0.0, 0.4, 0.5)
-    vllm_start.make_room(first, 0.9)
-    assert (second.taken, third.taken) == (0.0, 0.0)
+        startup.make_room(holder, share)
+        holder.memory_share = share
+    assert (first.memory_share, second.memory_share, third.memory_share) == (0.0, 0.4, 0.5)
+    startup.make_room(first, 0.9)
+    assert (second.memory_share, third.memory_share) == (0.0, 0.0)

@@ -56,8 +56,8 @@ def test_a_plan_needs_no_model_and_no_earlier_run(world: World, capsys: pytest.C
     assert {p["seconds"] for p in found.values()} == {None}
 
 
-def test_a_plan_counts_the_look_beyond_n(world: World, capsys: pytest.CaptureFixture[str]) -> None:
-    """With `n_max` a run may go on to a fifth look, whose price the other looks pay; the plan plays that design."""
+def test_a_plan_counts_the_looks_beyond_n(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `n_max` a run may go on to three more looks, for which the others pay; the plan plays that design."""
     world.policy["measurements"]["forgetting"] |= {"n": 100}
     world.save()
     short = by_name(planned(world, capsys))["forgetting"]

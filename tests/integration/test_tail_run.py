@@ -167,6 +167,6 @@ def test_a_model_for_vectors_that_pools_in_no_known_way_is_named_before_any_work
     folder = write_full(world.root / "models" / "encoder", seed=3)
     (folder / "modules.json").write_text('[{"path": "", "type": "sentence_transformers.models.CLIPModel"}]')
     world.policy["measurements"]["tail"]["embedding"] = {"source": "models/encoder"}
-    with pytest.raises(ArtifactError, match=r"models/encoder: modules\.json: the modules are CLIPModel"):
+    with pytest.raises(ArtifactError, match=r"models/encoder: modules\.json: unsupported modules CLIPModel"):
         run(world)
     assert not (world.root / "out").exists()

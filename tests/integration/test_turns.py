@@ -33,7 +33,7 @@ def gate(world: World, out: str, player: Player, engine: ScriptedEngine) -> Repo
 @pytest.mark.parametrize("player", [CAREFUL, Player(target=0.9, forgetting=0.6), Player(target=0.9, forgetting=0.82)])
 def test_two_starts_however_many_looks_and_the_same_verdict(world: World, player: Player, stopping: str) -> None:
     full_candidate(world, stopping)
-    turns = gate(world, "turns", player, ScriptedEngine(script(player), in_turn=True))
+    turns = gate(world, "turns", player, ScriptedEngine(script(player), one_at_a_time=True))
     together = gate(world, "together", player, ScriptedEngine(script(player)))
     assert turns.engine_starts == together.engine_starts == 2
     assert turns.verdict == together.verdict
@@ -43,18 +43,18 @@ def test_two_starts_however_many_looks_and_the_same_verdict(world: World, player
 
 
 def test_base_and_adapter_share_an_engine_and_take_no_turns(world: World) -> None:
-    engine = ScriptedEngine(script(CAREFUL), in_turn=True)
+    engine = ScriptedEngine(script(CAREFUL), one_at_a_time=True)
     assert gate(world, "out", CAREFUL, engine).engine_starts == 1
 
 
 def test_an_engine_that_breaks_in_the_second_turn_asks_the_first_nothing_again(world: World) -> None:
     full_candidate(world)
-    whole = ScriptedEngine(script(CAREFUL), in_turn=True)
+    whole = ScriptedEngine(script(CAREFUL), one_at_a_time=True)
     expected = gate(world, "whole", CAREFUL, whole)
     of_base = sum(ask.model.name == "base" for ask in whole.asked)
     with pytest.raises(EngineError):
-        gate(world, "out", CAREFUL, ScriptedEngine(script(CAREFUL), in_turn=True, fail_after=of_base + 10))
-    second = ScriptedEngine(script(CAREFUL), in_turn=True)
+        gate(world, "out", CAREFUL, ScriptedEngine(script(CAREFUL), one_at_a_time=True, fail_after=of_base + 10))
+    second = ScriptedEngine(script(CAREFUL), one_at_a_time=True)
     report = gate(world, "out", CAREFUL, second)
     assert report.measurements == expected.measurements
     assert not [ask for ask in second.asked if ask.model.name == "base"]
@@ -73,7 +73,7 @@ def test_drawn_answers_are_drawn_ahead_with_the_seeds_that_every_look_asks_for(w
         sure = luck(question.item_id, question.seed) < 0.75
         return Answer(text=f"word {question.item_id[1:]}" if sure else "no idea", tokens=2)
 
-    engine = ScriptedEngine(drawn, in_turn=True)
+    engine = ScriptedEngine(drawn, one_at_a_time=True)
     job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, world.root / "out", SilentProgress(), engine=engine)
     assert report.engine_starts == 2

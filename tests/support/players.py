@@ -102,7 +102,7 @@ UNFIT_JUDGES: dict[str, tuple[Script, str]] = {
     "always five": (lambda model, question: digit(5), "gap"),
     "follows the order of the scale": (order_judge, "AUROC"),
     "grades by length": (length_judge, "AUROC"),
-    "obeys injections": (obedient_judge, "address the judge"),
+    "obeys injections": (obedient_judge, "bad answers with injections"),
     "unreadable one time in twenty": (absent_judge, "no grade"),
     "no digits": (lambda model, question: Answer(option_logprobs=(-30.0,) * 5), "no grade"),
     "down": (lambda model, question: Answer(finish="error", error="down"), "no grade"),

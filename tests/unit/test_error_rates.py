@@ -75,7 +75,7 @@ def test_a_table_is_read_back_as_it_was_written() -> None:
     found = parse(text)
     assert (found["one, with a comma"].allowed, found["one, with a comma"].blocked) == (4.9, 5.5)
     assert (found["other"].allowed, found["other"].blocked, found["other"].repetitions) == (0.0, 100.0, 400)
-    assert text.index("one, with") < text.index(error_rates.OTHERS) < text.index("| other")
+    assert text.index("one, with") < text.index(error_rates.OTHER_WAYS) < text.index("| other")
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint, as an engine: several questions at once, each answer as it comes."""
+"""An engine for a model behind an OpenAI-compatible endpoint: concurrent questions, answers as they arrive."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from ftgate.config.endpoint import EndpointSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.engines.base import Ask
-from ftgate.engines.chat_template import failed
-from ftgate.engines.openai.capabilities import RejectedError, find_way, read_models
+from ftgate.engines.chat_template import failed_answer
+from ftgate.engines.openai.capabilities import RejectedError, detect_capabilities, read_models
 from ftgate.engines.openai.client import ChatClient, UnavailableError
 from ftgate.engines.openai.replies import (
     Capabilities,
@@ -27,18 +27,18 @@ from ftgate.errors import ArtifactError, EngineError
 
 T = TypeVar("T")
 Remember = Callable[[str, Callable[[], Any]], Any]
-"""Gives the JSON value under a key, worked out by the function where it is not known yet."""
+"""Returns the cached JSON value for a key, computed by the function if missing."""
 
-MOST_TROUBLE = 20
-"""So many questions in a row without a usable reply are the server's fault: one bad text is behind six."""
+MAX_UNUSABLE = 20
+"""Consecutive questions without a usable reply that mean a broken server; one bad text causes at most six."""
 
 
 class OpenAIEngine:
-    """Asks one model of one server. It has no weights to load; one small question shows what the server can do.
+    """Asks one model of one server. It has no weights to load; a small question shows what the server supports.
 
-    ``remember`` keeps what was found out from run to run: answers of both runs stay comparable, and a run that only has
-    to finish its arithmetic asks nothing. A server's tokenizer cannot be seen: of untrusted text it reads as control
-    tokens what the asker left in it, beyond the known ones that ``ftgate.judge.sanitize`` breaks.
+    ``remember`` keeps that across runs, so that answers stay comparable and a run that only has to compute asks
+    nothing. The server's tokenizer is unknown: in untrusted text, control tokens beyond the common ones that
+    ``ftgate.judge.sanitize`` breaks remain effective.
     """
 
     def __init__(
@@ -54,58 +54,58 @@ class OpenAIEngine:
         self._remember = remember
         self._client = ChatClient(url, model, settings, key)
         self._thread = _LoopThread()
-        self._known_way: Capabilities | None = None
-        self._trouble = 0
+        self._capabilities: Capabilities | None = None
+        self._unusable = 0
 
     @property
     def starts(self) -> int:
-        """None: others loaded the server's weights."""
+        """0: the server loads its weights itself."""
         return 0
 
     def info(self) -> EngineInfo:
-        """Endpoint, model, and how its replies are read. Asks the server unless that is remembered."""
-        way = self._way()
-        named = {"endpoint": self._client.url, "model": self._client.model, "reads": way.words()}
-        return EngineInfo("openai", {}, device="endpoint", dtype="unknown", settings=named | way.settings())
+        """Endpoint, model, and how its replies are read. Asks the server unless that is cached."""
+        capabilities = self._server_capabilities()
+        endpoint = {"endpoint": self._client.url, "model": self._client.model, "reads": capabilities.description()}
+        return EngineInfo("openai", {}, device="endpoint", dtype="unknown", settings=endpoint | capabilities.settings())
 
     def require(self, models: Sequence[Model]) -> None:
-        """Nothing to load. Raises ArtifactError for a model that is on disk."""
+        """There is nothing to load. Raises ArtifactError for a model on disk."""
         for model in models:
             if model.kind != "endpoint":
                 raise ArtifactError(
-                    f"{model.name} ({model.path}) is a folder, and {self._client.url} serves models of its own",
-                    hint="run it with vLLM: only a judge can be behind an endpoint",
+                    f"{model.name} ({model.path}) is a folder; {self._client.url} serves its own models",
+                    hint="run it with vLLM: only a judge can use an endpoint",
                 )
 
-    def in_turn(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
-        """Never: who answers is the server's affair."""
+    def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
+        """Never: the server manages its models."""
         return False
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
-        """Answer in the order in which replies come. When something breaks, what is under way is waited for."""
+        """Answer in the order in which replies arrive. After a failure, pending replies are awaited first."""
         self.require(list(dict.fromkeys(ask.model for ask in asks)))
-        waiting = iter(enumerate(asks))
+        unsent = iter(enumerate(asks))
         pending: dict[Future[Answer | EngineError], int] = {}
-        broken: EngineError | None = None
+        failure: EngineError | None = None
         try:
             while True:
-                if broken is None:
-                    for index, ask in islice(waiting, self._settings.concurrency - len(pending)):
-                        pending[self._thread.start(self._answer(ask.question, self._way()))] = index
-                done, _ = wait(pending, self._settings.timeout if broken else None, FIRST_COMPLETED)
+                if failure is None:
+                    for index, ask in islice(unsent, self._settings.concurrency - len(pending)):
+                        pending[self._thread.start(self._answer(ask.question, self._server_capabilities()))] = index
+                done, _ = wait(pending, self._settings.timeout if failure else None, FIRST_COMPLETED)
                 if not done:
                     break
                 for future in done:
-                    index, said = pending.pop(future), future.result()
-                    if isinstance(said, Answer):
-                        yield index, said
+                    index, result = pending.pop(future), future.result()
+                    if isinstance(result, Answer):
+                        yield index, result
                     else:
-                        broken = broken or said
+                        failure = failure or result
         finally:
             for future in pending:
                 future.cancel()
-        if broken is not None:
-            raise broken
+        if failure is not None:
+            raise failure
 
     def probe(
         self,
@@ -113,67 +113,69 @@ class OpenAIEngine:
         prompts: Sequence[Sequence[Message]],  # noqa: ARG002
         top: int = 20,  # noqa: ARG002
     ) -> list[Mapping[int, float]]:
-        """Not possible: an endpoint does not say which tokens it means."""
+        """Not supported: an endpoint does not identify tokens."""
         raise EngineError(f"{self._client.url} cannot be probed token by token", hint="run the model with vLLM")
 
     def close(self) -> None:
-        """Let go of connections and thread."""
+        """Close connections and thread."""
         self._thread.close(self._client.close)
 
-    def _way(self) -> Capabilities:
-        if self._known_way is None:
+    def _server_capabilities(self) -> Capabilities:
+        if self._capabilities is None:
             key = digest_of(["endpoint", self._client.url, self._client.model, self._settings.samples])
-            found = self._remember(key, lambda: self._thread.start(self._find_way()).result().settings())
-            self._known_way = Capabilities(**found)
-        return self._known_way
+            settings = self._remember(key, lambda: self._thread.start(self._detect_capabilities()).result().settings())
+            self._capabilities = Capabilities(**settings)
+        return self._capabilities
 
-    async def _find_way(self) -> Capabilities:
+    async def _detect_capabilities(self) -> Capabilities:
         client = self._client
         owners = read_models(await client.models())
         client.served = tuple(owners)
         vllm = owners.get(client.model) == "vllm"
         try:
-            return await find_way(client.post, client.call, self._settings.samples, vllm=vllm)
+            return await detect_capabilities(client.post, client.call, self._settings.samples, vllm=vllm)
         except (MalformedError, RejectedError) as problem:
-            raise client.broken(
+            raise client.server_error(
                 f"cannot be asked for one digit: {problem}",
-                "it must serve chat completions of a model that answers without reasoning first",
+                "it must serve chat completions of a model that answers without reasoning",
             ) from None
 
-    async def _answer(self, question: Question, way: Capabilities) -> Answer | EngineError:
-        """The answer, a failed one where this question has none, or the error that ends all asking."""
+    async def _answer(self, question: Question, capabilities: Capabilities) -> Answer | EngineError:
+        """The answer, a failed one if this question has none, or the error that ends all asking."""
         try:
-            answer = await self._read(question, way)
-        except EngineError as broken:
-            return broken
+            answer = await self._read(question, capabilities)
+        except EngineError as error:
+            return error
         except RejectedError as problem:
-            return failed(str(problem))
+            return failed_answer(str(problem))
         except MalformedError as problem:
-            self._trouble += 1
-            if self._trouble < MOST_TROUBLE:
-                return failed(str(problem))
-            return self._client.broken(
-                f"gave no usable reply to {MOST_TROUBLE} questions in a row, the last time: {problem}",
-                "look at the server's log; where the server has been changed, start again in another --out",
+            self._unusable += 1
+            if self._unusable < MAX_UNUSABLE:
+                return failed_answer(str(problem))
+            return self._client.server_error(
+                f"gave no usable reply to {MAX_UNUSABLE} questions in a row, the last time: {problem}",
+                "check the server's log; if the server was changed, start again with another --out",
             )
-        self._trouble = 0
+        self._unusable = 0
         return answer
 
-    async def _read(self, question: Question, way: Capabilities) -> Answer:
+    async def _read(self, question: Question, capabilities: Capabilities) -> Answer:
         options = question.options
         if not options:
-            return await self._reply(question, way.body(question), read_text)
-        way = way.reading(options)
-        if way.scores != "samples":
-            return await self._reply(question, way.body(question), lambda reply: read_options(reply, way, options))
-        said: list[str] = []
-        while len(said) < way.samples:
-            count = min(way.each, way.samples - len(said))
-            said += (await self._reply(question, way.body(question, count), read_samples))[:count]
-        return count_samples(said, options)
+            return await self._reply(question, capabilities.body(question), read_text)
+        capabilities = capabilities.for_options(options)
+        if capabilities.scores != "samples":
+            return await self._reply(
+                question, capabilities.body(question), lambda reply: read_options(reply, capabilities, options)
+            )
+        samples: list[str] = []
+        while len(samples) < capabilities.samples:
+            count = min(capabilities.each, capabilities.samples - len(samples))
+            samples += (await self._reply(question, capabilities.body(question, count), read_samples))[:count]
+        return count_samples(samples, options)
 
     async def _reply(self, question: Question, fields: dict[str, Any], read: Callable[[bytes], T]) -> T:
-        """A reply, read; one that cannot be read is asked for a second time."""
+        """A parsed reply; an unreadable one is requested once more."""
         try:
             return read(await self._client.post(question, fields))
         except UnavailableError:
@@ -183,7 +185,7 @@ class OpenAIEngine:
 
 
 class _LoopThread:
-    """An event loop on a thread of its own, so that requests go on while the caller writes down what came."""
+    """An event loop on its own thread, so that requests continue while the caller writes down answers."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -191,7 +193,7 @@ class _LoopThread:
         self._thread.start()
 
     def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin ``work``; cancelling the future cancels it."""
+        """Start ``work``; cancelling the future cancels it."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -1,1 +1,1 @@
-"""Models in vLLM, on a GPU or a CPU."""
+"""vLLM, on GPU or CPU."""

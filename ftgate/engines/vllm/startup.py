@@ -1,4 +1,4 @@
-"""Starting and stopping vLLM: its environment, its settings, and how long its engines must live."""
+"""Starting and stopping vLLM: its environment, its arguments, and the lifetime of its engines."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ CPU_KV_BYTES = 256 << 20
 CPU_MAX_NUM_SEQS = 64
 CPU_MAX_NUM_BATCHED_TOKENS = 1024
 
-_QUIET = {
+_ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "INFO",
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
     "DO_NOT_TRACK": "1",
 }
-_ON_CPU = {
+_CPU_ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # a start takes a second rather than half a minute
-    "TORCH_COMPILE_DISABLE": "1",  # eager anyway; else one helper of the sampler wants a C++ compiler
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # starts in a second instead of half a minute
+    "TORCH_COMPILE_DISABLE": "1",  # eager anyway; a sampler helper would need a C++ compiler
 }
 
 
 @dataclass(slots=True)
 class RunningEngine:
-    """One ``vllm.LLM`` and what it holds: a folder of full weights, and a request for each adapter by its path."""
+    """A ``vllm.LLM`` with full weights, and a LoRA request for each adapter by path."""
 
     llm: Any
     renderer: Renderer
     base: Model
-    taken: float = 0.0
-    requests: dict[Path, Any] = field(default_factory=dict)
+    memory_share: float = 0.0
+    lora_requests: dict[Path, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """Full weights that were asked for, with every adapter on them, by path: what one engine serves."""
+    """Full weights with all adapters required on them, by path: what one engine serves."""
 
     base: Model
     adapters: dict[Path, Model]
@@ -61,31 +61,31 @@ class EngineRequest:
 
 
 class MemoryHolder(Protocol):
-    """Whatever holds a share of the GPUs' memory, and can give it back."""
+    """Holds a share of the GPU memory, and can release it."""
 
     @property
-    def taken(self) -> float:
-        """The share."""
+    def memory_share(self) -> float:
+        """The share it holds."""
         ...
 
     def unload(self) -> None:
-        """Give it back."""
+        """Release it."""
         ...
 
 
 _holders: list[MemoryHolder] = []
-"""Who has held memory of the GPUs in this process, longest ago first: the models' engines and the judge's."""
+"""Holders of GPU memory in this process, least recent first: the engines of the models and of the judge."""
 _in_process: list[Any] = []
-"""Every engine that runs inside this process, open or closed.
+"""All engines that run inside this process, open or closed.
 
-vLLM keeps its process groups in module globals, and an in-process engine that is collected destroys them for all the
-others ("pipeline model parallel group is not initialized"). So a closed engine is kept until none is open.
+vLLM keeps its process groups in module globals; an in-process engine that is garbage-collected destroys them for all
+others ("pipeline model parallel group is not initialized"). So closed engines are kept until none is open.
 """
 _open = 0
 
 
 def on_cpu() -> bool:
-    """Whether the installed vLLM is built for the CPU. Imports nothing."""
+    """Whether the installed vLLM is built for CPU. Imports nothing."""
     try:
         version("vllm-cpu")
     except PackageNotFoundError:
@@ -102,17 +102,17 @@ def installed(package: str) -> str:
 
 
 def prepare_environment() -> None:
-    """Take credentials out of the environment, and set what vLLM reads from it where the user has not done so."""
+    """Remove credentials from the environment, and set vLLM's variables unless the user has set them."""
     take_secrets()
-    for name, value in (_QUIET | (_ON_CPU if on_cpu() else {})).items():
+    for name, value in (_ENVIRONMENT | (_CPU_ENVIRONMENT if on_cpu() else {})).items():
         os.environ.setdefault(name, value)
 
 
 def engine_arguments(settings: EngineSettings, context: int, base: Model, adapters: Sequence[Model]) -> dict[str, Any]:
     """The keyword arguments of ``vllm.LLM``.
 
-    ``float32`` on CPU because ``auto`` would fall to bfloat16. One LoRA slot more than there are adapters on CPU:
-    without a free one, vLLM's CPU kernels apply the last adapter to the rows of the base.
+    ``float32`` on CPU, as ``auto`` would mean bfloat16. On CPU one LoRA slot more than adapters: without a free slot,
+    vLLM's CPU kernels apply the last adapter to the base's rows.
     """
     arguments: dict[str, Any] = {
         "model": str(base.path),
@@ -121,7 +121,7 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         "max_model_len": context,
         "seed": settings.seed,
         "load_format": "safetensors",
-        "config_format": "hf",  # left to itself, vLLM may read params.json in place of what was checked
+        "config_format": "hf",  # otherwise vLLM may read params.json instead of the checked config.json
         "trust_remote_code": False,
         "disable_log_stats": True,
         "max_logprobs": MAX_LOGPROBS,
@@ -141,7 +141,7 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
 
 
 def lora_arguments(adapters: Sequence[Model]) -> dict[str, Any]:
-    """What the adapters need: slots, the smallest rank that vLLM allows and, on CPU, no idle LoRA layers."""
+    """LoRA settings for the adapters: slots, the smallest allowed rank and, on CPU, no idle LoRA layers."""
     arguments: dict[str, Any] = {
         "enable_lora": True,
         "max_loras": len(adapters) + (1 if on_cpu() else 0),
@@ -153,25 +153,25 @@ def lora_arguments(adapters: Sequence[Model]) -> dict[str, Any]:
 
 
 def allowed_rank(rank: int) -> int:
-    """The smallest LoRA rank of an engine that holds ``rank``."""
+    """The smallest ``max_lora_rank`` of vLLM that covers ``rank``. Raises ArtifactError above the largest."""
     fitting = [allowed for allowed in LORA_RANKS if allowed >= rank]
     if not fitting:
         raise ArtifactError(
-            f"an adapter has rank {rank}; vLLM runs at most {LORA_RANKS[-1]}",
+            f"an adapter has rank {rank}; vLLM's maximum is {LORA_RANKS[-1]}",
             hint="merge the adapter into its base (peft: merge_and_unload) and submit the full weights",
         )
     return fitting[0]
 
 
 def declared_rank(adapter: Path) -> int:
-    """The highest rank that adapter_config.json names."""
+    """The highest rank in adapter_config.json."""
     config = read_json(adapter / "adapter_config.json")
     ranks = [config.get("r"), *dict(config.get("rank_pattern") or {}).values()]
     return max((rank for rank in ranks if isinstance(rank, int)), default=LORA_RANKS[1])
 
 
 def target_modules(adapter: Path) -> frozenset[str]:
-    """The last name of every layer that the adapter has weights for, from the header of its safetensors file."""
+    """The last name part of every layer with adapter weights, from the header of its safetensors file."""
     file = adapter / "adapter_model.safetensors"
     try:
         with file.open("rb") as stream:
@@ -180,41 +180,41 @@ def target_modules(adapter: Path) -> frozenset[str]:
         raise ArtifactError(
             f"{file}: cannot be read: {error}", hint="save the adapter with peft 0.18 or newer"
         ) from None
-    found = (re.search(r"([^.]+)\.lora_(?:embedding_)?[AB](?:\.|$)", name) for name in header)
-    return frozenset(match.group(1) for match in found if match)
+    matches = (re.search(r"([^.]+)\.lora_(?:embedding_)?[AB](?:\.|$)", name) for name in header)
+    return frozenset(match.group(1) for match in matches if match)
 
 
 def make_room(holder: MemoryHolder, share: float) -> None:
-    """Make others give back memory of the GPUs, whoever asked for it longest ago first, until ``share`` is free."""
+    """Make other holders release GPU memory, least recent first, until ``share`` is free."""
     if holder in _holders:
         _holders.remove(holder)
     for other in _holders:
-        if holder.taken + sum(each.taken for each in _holders) + share > 1:
+        if holder.memory_share + sum(each.memory_share for each in _holders) + share > 1:
             other.unload()
-    _holders[:] = [each for each in _holders if each.taken] + [holder]
+    _holders[:] = [each for each in _holders if each.memory_share] + [holder]
 
 
-def side_by_side(models: Sequence[Model], settings: EngineSettings) -> bool:
-    """Whether engines for all these full weights may run at once: on a CPU, or where the GPUs hold them together."""
+def fit_on_device(models: Sequence[Model], settings: EngineSettings) -> bool:
+    """Whether engines for all these full weights can run at once: on CPU always, on GPUs if memory suffices."""
     if on_cpu():
         return True
     from vllm.platforms import current_platform
 
     weights = [int(model.facts.get("weight_bytes", 0)) for model in models]
-    whole = current_platform.get_device_total_memory() * settings.tensor_parallel_size
-    return all(weights) and fit_together(weights, whole * settings.gpu_memory_utilization)
+    total = current_platform.get_device_total_memory() * settings.tensor_parallel_size
+    return all(weights) and fit_together(weights, total * settings.gpu_memory_utilization)
 
 
 def fit_together(weights: Sequence[int], capacity: float) -> bool:
-    """Whether engines with so many bytes of weights fit side by side into ``capacity`` bytes of GPU memory.
+    """Whether engines with these weights, in bytes, fit together into ``capacity`` bytes of GPU memory.
 
-    Each needs a gigabyte for itself, and a quarter of its weights again for its cache and what it computes with.
+    Each needs 1 GiB plus a quarter of its weights for KV cache and activations.
     """
     return sum(1.25 * size + (1 << 30) for size in weights) <= capacity
 
 
 def resolved_dtype(settings: EngineSettings) -> str:
-    """The number format that is asked for: ``auto`` means float32 on a CPU."""
+    """The requested data type; ``auto`` means float32 on CPU."""
     return "float32" if on_cpu() and settings.dtype == "auto" else settings.dtype
 
 
@@ -238,12 +238,12 @@ def _tune_for_cpu() -> None:
 
     from ftgate.engines.vllm.cpu_lora import install
 
-    torch._dynamo.config.disable = True  # in case torch was imported before the environment was set
+    torch._dynamo.config.disable = True  # torch may have been imported before the environment was set
     install(current_platform)
 
 
 def stop(llm: Any) -> None:
-    """Shut an engine down; one that shares this process is freed together with the last of them."""
+    """Shut an engine down; in-process engines are freed together when the last one closes."""
     global _open
     if not runs_in_process():
         llm.llm_engine.engine_core.shutdown()
@@ -257,5 +257,5 @@ def stop(llm: Any) -> None:
 
 
 def runs_in_process() -> bool:
-    """Whether vLLM runs inside this process rather than in a child."""
+    """Whether vLLM runs inside this process rather than in a child process."""
     return os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING", "1") == "0"

@@ -141,7 +141,7 @@ def test_a_large_adapter_is_not_taken_for_one_of_zeros(
     with serving(folder_site(tree(adapter))) as site:
         document = checked(world, capsys, f"{site.url}/m/")
     assert not document["problems"]
-    assert any("not searched for NaN" in note for note in document["notes"]) == (most == 1500)
+    assert any("not checked for NaN" in note for note in document["notes"]) == (most == 1500)
 
 
 def test_a_broken_number_in_a_large_adapter_is_found(
@@ -162,4 +162,4 @@ def test_the_holes_of_full_weights_are_not_said_to_be_numbers(
     world = World(tmp_path / "world")
     with serving(folder_site(tree(model))) as site:
         document = checked(world, capsys, f"{site.url}/m/")
-    assert any(f"{site.url}/m/: not searched for NaN" in note for note in document["notes"])
+    assert any(f"{site.url}/m/: not checked for NaN" in note for note in document["notes"])

@@ -267,7 +267,7 @@ def test_check_says_what_is_left_aside(world: World, capfd: pytest.CaptureFixtur
     (world.root / "models" / "bot" / "training_args.bin").write_bytes(b"\x80\x04.")
     assert leave("check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)) == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert "models/bot: left aside, neither digested nor shown to an engine: training_args.bin" in said
+    assert "models/bot: ignored files, not digested and not shown to an engine: training_args.bin" in said
 
 
 def test_check_imports_no_inference_library_wherever_models_lie(

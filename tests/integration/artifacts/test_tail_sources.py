@@ -88,6 +88,6 @@ def test_what_cannot_be_fetched_or_pooled_is_named(
     assert "is not a full commit" in capsys.readouterr().err
     hub.files = files | {"1_Pooling/config.json": b'{"pooling_mode": "median"}'}
     assert leave(*asked, f"--model=hf://acme/bot@{COMMIT}", f"--policy={policy}") == 2
-    assert "1_Pooling/config.json: the pooling mode 'median' is not known" in capsys.readouterr().err
+    assert "1_Pooling/config.json: unsupported pooling mode 'median'" in capsys.readouterr().err
     assert leave(f"--queries={data}/none.jsonl", *asked[1:]) != 0
     assert "none.jsonl" in capsys.readouterr().err

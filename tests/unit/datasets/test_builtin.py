@@ -33,7 +33,7 @@ def test_every_suite_has_a_part_that_is_read() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="unknown builtin suite 'builtin:general-200-answers'") as caught:
+    with pytest.raises(ConfigurationError, match="unknown built-in suite 'builtin:general-200-answers'") as caught:
         dataset_paths("builtin:general-200-answers", tmp_path, "measurements.forgetting.dataset")
     assert "builtin:general-200, builtin:general-800, builtin:general-easy-200" in (caught.value.hint or "")
 

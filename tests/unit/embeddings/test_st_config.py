@@ -46,8 +46,8 @@ def test_a_folder_without_modules_is_pooled_by_its_mean(tmp_path: Path) -> None:
         (["Transformer", "Pooling", "LSTM"], "Transformer, Pooling, LSTM"),
         (["Transformer", "WeightedLayerPooling", "Pooling"], "WeightedLayerPooling"),
         (["WordEmbeddings", "Pooling"], "WordEmbeddings"),
-        (["Transformer"], "the modules are Transformer;"),
-        ([], "the modules are none"),
+        (["Transformer"], "unsupported modules Transformer;"),
+        ([], "unsupported modules none"),
     ],
 )
 def test_modules_of_another_kind_or_order_are_named(tmp_path: Path, kinds: list[str], said: str) -> None:
@@ -57,7 +57,7 @@ def test_modules_of_another_kind_or_order_are_named(tmp_path: Path, kinds: list[
 
 def test_code_of_the_model_itself_is_named(tmp_path: Path) -> None:
     modules(tmp_path, PLAIN, package="custom_st")
-    refused(tmp_path, "modules.json: module 0 is of the type 'custom_st.Transformer'")
+    refused(tmp_path, "modules.json: module 0 has the unsupported type 'custom_st.Transformer'")
 
 
 @pytest.mark.parametrize("path", ["../1_Pooling", "/etc", "", "..", "a/b", 7])
@@ -74,16 +74,16 @@ def test_a_transformer_in_a_folder_of_its_own_is_named(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "modules.json").read_text())
     found[0]["path"] = "0_T"
     write(tmp_path / "modules.json", found)
-    refused(tmp_path, "the Transformer lies in the folder '0_T'")
+    refused(tmp_path, "the Transformer is in the folder '0_T'")
 
 
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"pooling_mode": "median"}, "'median' is not known"),
-        ({"pooling_mode_median_tokens": True}, "'pooling_mode_median_tokens' is not known"),
+        ({"pooling_mode": "median"}, "unsupported pooling mode 'median'"),
+        ({"pooling_mode_median_tokens": True}, "unsupported pooling mode 'pooling_mode_median_tokens'"),
         ({"pooling_mode": []}, "no pooling mode"),
-        ({"pooling_mode": [["mean"]]}, "['mean'] is not known"),
+        ({"pooling_mode": [["mean"]]}, "unsupported pooling mode ['mean']"),
         ([], "expected an object"),
         ("{", "not valid JSON"),
         (None, "1_Pooling/config.json is missing"),
@@ -99,10 +99,10 @@ def test_a_pooling_that_is_not_known_is_named(tmp_path: Path, config: Any, said:
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"activation_function": "os.system"}, "2_Dense/config.json: the activation_function 'os.system'"),
+        ({"activation_function": "os.system"}, "2_Dense/config.json: unsupported activation_function 'os.system'"),
         ({"activation_function": "torch.nn.modules.loss.L1Loss"}, "L1Loss"),
-        ({"module_input_name": "token_embeddings"}, "a layer beside the text's vector"),
-        ({"use_residual": True}, "around it"),
+        ({"module_input_name": "token_embeddings"}, "a layer with other inputs or outputs"),
+        ({"use_residual": True}, "residual connection"),
         ({}, "2_Dense/model.safetensors is missing"),
     ],
 )
@@ -117,7 +117,7 @@ def test_a_dense_layer_that_is_not_known_is_named(tmp_path: Path, config: Any, s
     ("name", "config", "said"),
     [
         ("config_sentence_transformers.json", {"default_prompt_name": "q", "prompts": {}}, "default_prompt_name 'q'"),
-        ("sentence_bert_config.json", {"max_seq_length": -1}, "max_seq_length: -1 is no number"),
+        ("sentence_bert_config.json", {"max_seq_length": -1}, "max_seq_length: -1 is not a number"),
     ],
 )
 def test_settings_that_cannot_be_are_named(tmp_path: Path, name: str, config: Any, said: str) -> None:

@@ -16,6 +16,8 @@ from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Suite
 from ftgate.jobs.prepare import load_job
 from ftgate.measurements.looks import Look, items_at, looks
+from ftgate.stats.normal import critical
+from ftgate.stats.sequential import look_size
 
 SUITE = Suite("tail", items(50), "0" * 64, "memory")
 
@@ -44,6 +46,21 @@ def test_planned_items_are_asked_for_exactly(n: int, more: int) -> None:
     plan = looks(EvidenceSettings(early_stopping="none"), n / (n + more))
     assert [look.last for look in plan] == [False, True]
     assert len(items_at(plan[0], suite, 0)) == n
+
+
+@pytest.mark.parametrize(("stopping", "sizes"), [("none", [200, 800]), ("pocock", [50, 100, 150, 200, 400, 600, 800])])
+def test_items_beyond_the_planned_ones_are_looked_at_in_thirds(stopping: str, sizes: list[int]) -> None:
+    plan = looks(EvidenceSettings(early_stopping=stopping), 0.25)
+    assert [look_size(look.fraction, 800) for look in plan] == sizes
+    assert [(look.number, look.of) for look in plan] == [(i + 1, len(sizes)) for i in range(len(sizes))]
+
+
+def test_the_planned_items_can_decide() -> None:
+    """The look at ``n`` is nearly as strict as a single test; without ``n_max`` the levels are as they were."""
+    extended, plain = looks(EvidenceSettings(), 0.25), looks(EvidenceSettings())
+    assert critical(extended[3].alpha) == pytest.approx(1.940, abs=1e-3)
+    assert critical(extended[-1].alpha) == pytest.approx(2.156, abs=1e-3)
+    assert [critical(look.alpha) for look in plain] == pytest.approx([3.750, 2.540, 2.016, 1.720], abs=1e-3)
 
 
 @pytest.mark.parametrize("n", [37, 120])

@@ -87,10 +87,12 @@ def test_parts_have_the_unit_of_the_whole() -> None:
     scored = in_parts(code=(20, 30))
     part = found(scored, absolute=True)["code"]
     assert part.change == pytest.approx(0.6)
-    low = PairedScores.exact(scored.items, np.repeat([1.0, 0.0], [5, 45]), np.zeros(50), binary=True)
+    low = PairedScores.exact(
+        scored.items, *(np.repeat([1.0, 0.0], [right, 50 - right]) for right in (5, 3)), binary=True
+    )
     estimate = described(Forgetting(dataset="x", scorer="exact"), evidence_of(low))
     assert estimate.unit.startswith("absolute drop")
-    assert [part.change for part in estimate.slices] == [pytest.approx(0.1)]
+    assert [part.change for part in estimate.slices] == [pytest.approx(0.04)]
 
 
 def test_the_worst_part_is_the_one_that_surely_lost_most() -> None:

@@ -10,7 +10,15 @@ from scipy import stats
 from support.reference import crossing_probabilities
 
 from ftgate.stats.power import power_by_simulation
-from ftgate.stats.sequential import boundaries, look_size, nominal_levels, spent
+from ftgate.stats.sequential import (
+    PLANNED_ERROR,
+    Spending,
+    boundaries,
+    look_size,
+    nominal_levels,
+    spent,
+    spent_in_stages,
+)
 
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 Z05 = stats.norm.isf(0.05)
@@ -114,3 +122,37 @@ def test_what_looking_early_saves(n: int, drop: float, saved: float) -> None:
 def test_bad_schedules_are_named(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(st.floats(0.05, 0.95), st.sampled_from([0.01, 0.05, 0.1]), st.sampled_from(["obrien-fleming", "pocock"]))
+def test_stages_spend_no_more_than_alpha(planned: float, alpha: float, spending: Spending) -> None:
+    fractions = [planned * quarter for quarter in (0.25, 0.5, 0.75, 1.0)]
+    fractions += [planned + (1 - planned) * third for third in (1 / 3, 2 / 3, 1.0)]
+    crossed = crossing_probabilities(fractions, boundaries(fractions, alpha, spending, planned))
+    assert sum(crossed) == pytest.approx(alpha, abs=1e-6)
+    assert sum(crossed[:4]) == pytest.approx(PLANNED_ERROR * alpha, abs=1e-6)
+
+
+def test_most_of_the_error_is_spent_on_the_planned_items() -> None:
+    """200 planned items of 800: known values, and what they were before most of alpha was spent by then."""
+    fractions = [0.0625, 0.125, 0.1875, 0.25, 1.0]
+    assert boundaries(fractions, 0.05, planned=0.25) == pytest.approx((4.185, 2.856, 2.272, 1.940, 1.958), abs=1e-3)
+    assert boundaries(fractions, 0.05)[3] == pytest.approx(3.75, abs=0.01)
+
+
+@pytest.mark.parametrize(("drop", "decided"), [(0.0, 0.82), (0.2, 0.79)])
+def test_planned_items_decide_most_runs(drop: float, decided: float) -> None:
+    """As methods, section 4, states: 200 items planned of 800."""
+    fractions = [0.0625, 0.125, 0.1875, 0.25, 0.5, 0.75, 1.0]
+    staged = boundaries(fractions, planned=0.25)[:4]
+    rng = np.random.default_rng(5)
+    found = power_by_simulation(
+        0.8, 0.5, 0.1, 200, rng, true_drop=drop, repetitions=5000, fractions=QUARTERS, boundaries=staged
+    )
+    assert 1 - found.inconclusive == pytest.approx(decided, abs=0.02)
+
+
+@pytest.mark.parametrize("planned", [0.0, -0.1, 1.1, float("nan")])
+def test_a_planned_share_is_a_share(planned: float) -> None:
+    with pytest.raises(ValueError, match="planned = "):
+        spent_in_stages(0.5, 0.05, planned=planned)

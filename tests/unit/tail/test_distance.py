@@ -47,7 +47,12 @@ def mapped(
     around = TailInputs(suite, data(tmp_path / "train.jsonl", training), logged, base, None, 0)
     with Journal(tmp_path / "answers.jsonl") as journal:
         return build_tail_map(
-            TAIL, around, journal.fact, SilentProgress(), lambda _: embedder or HashedTfidf(), tmp_path / "vectors"
+            TAIL.distances,
+            around,
+            journal.fact,
+            SilentProgress(),
+            lambda _: embedder or HashedTfidf(),
+            tmp_path / "vectors",
         )
 
 
@@ -118,7 +123,7 @@ class Broken(HashedTfidf):
 
 
 def test_an_embedding_that_is_not_finite_is_named(tmp_path: Path, texts: tuple[list[str], list[str]]) -> None:
-    with pytest.raises(EngineError, match=r"text 4 holds a value that is not a finite number: '\w+"):
+    with pytest.raises(EngineError, match=r"text 4 contains NaN or infinity: '\w+"):
         mapped(tmp_path, *texts, embedder=Broken())
     assert not list((tmp_path / "vectors").glob("*")), "nothing broken is kept"
 
