@@ -198,6 +198,7 @@ class JudgeValidation:
     """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
+    ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
     """
 
     fit: bool
@@ -212,6 +213,7 @@ class JudgeValidation:
     canaries: int
     gold: int
     injected: int = 0
+    worthless: int | None = None
     kinds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -240,8 +242,8 @@ class Estimate:
     ``warn_limit`` is a warning. With reasons in ``cannot_pass`` the measurement may block but not pass; with an
     ``invalid_reason`` it may do neither; with a reason for ``not_applicable`` it may block, and otherwise there is
     nothing to decide. ``least_n`` is the smallest number of items with which it can pass,
-    ``needed_n`` about how many would settle an undecided estimate. ``about`` names the items that count, where they
-    are fewer than those that were asked (the tail).
+    ``needed_n`` about how many would settle an undecided estimate. ``planned_n`` is how many were planned, if the run
+    stopped early. ``about`` names the items that count, where they are fewer than those that were asked (the tail).
     """
 
     measurement: str
@@ -263,6 +265,7 @@ class Estimate:
     details: Mapping[str, Any] = field(default_factory=dict)
     least_n: int = 1
     needed_n: int | None = None
+    planned_n: int | None = None
     about: frozenset[str] | None = None
 
 
@@ -275,6 +278,8 @@ class Finding:
     reason: str
     leaning: Leaning | None = None
     """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
+    cut_short_by: str | None = None
+    """The measurement whose block ended the run before this one was decided."""
 
     @property
     def settled(self) -> bool:

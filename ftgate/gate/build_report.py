@@ -15,6 +15,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements import registry
+from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.schema import (
     Changes,
@@ -42,7 +43,7 @@ def build_report(
     started: float,
 ) -> Report:
     """The report of a finished run."""
-    findings = _name_unfinished([results[m.name] for m in job.measurements])
+    findings = _name_unfinished([_with_planned(job, results[m.name]) for m in job.measurements])
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
@@ -68,25 +69,45 @@ def build_report(
 
 
 def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
-    """The findings. One that stayed undecided because another measurement blocked says so in its reason."""
+    """The findings. One that stayed undecided because another measurement blocked says so instead of its reason."""
     blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
     findings = []
     for result in results:
         finding = result.finding
         if blocked is not None and not finding.settled and result.look.number < result.look.of:
+            name = blocked.finding.estimate.measurement
             stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
-            finding = replace(finding, reason=f"{stopped}, because {blocked.finding.estimate.measurement} blocked")
+            finding = Finding(
+                replace(finding.estimate, needed_n=None),
+                finding.status,
+                f"{stopped}, because {name} blocked",
+                cut_short_by=name,
+            )
         findings.append(finding)
     return findings
+
+
+def _with_planned(job: Job, result: Result) -> Result:
+    """``result`` with the number of planned items (``n``, else the whole suite), if the run stopped before them."""
+    finding = result.finding
+    measurement = next(m for m in job.measurements if m.name == finding.estimate.measurement)
+    planned = len(_planned_items(job, measurement))
+    if len(result.pairs) >= planned:
+        return result
+    return replace(result, finding=replace(finding, estimate=replace(finding.estimate, planned_n=planned)))
+
+
+def _planned_items(job: Job, measurement: Measurement) -> tuple[Item, ...]:
+    suite = job.suites[measurement.name]
+    return items_at(Look(1, 1, planned_share(measurement, suite), 0.5), suite, job.seed)
 
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        share = planned_share(m, job.suites[m.name])
-        planned = items_at(Look(1, 1, share, 0.5), job.suites[m.name], job.seed)
-        spare = sum(len(m.plan(item)) for item in planned) - sum(len(p.base) for p in results[m.name].pairs)
+        asked = sum(len(pair.base) for pair in results[m.name].pairs)
+        spare = sum(len(m.plan(item)) for item in _planned_items(job, m)) - asked
         saved, added = saved + max(0, spare), added + max(0, -spare)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,

@@ -98,6 +98,8 @@ def _undecided(m: MeasurementReport) -> str:
     what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
     text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
     text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
+    if "warn" in m.limits:
+        text += f", with a warning from {numbers.amount(m.limits['warn'], m.unit)}"
     if m.needed_n:
         text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
     return text
