@@ -21,6 +21,7 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.schema import Report
 
 
@@ -366,6 +367,10 @@ def test_early_stopping_ends_when_everything_is_settled_and_says_what_it_saved(w
     assert report.stopping.questions_asked == questions(engine)
     assert report.stopping.questions_saved > 0
     assert report.stopping.looks["calibration"] >= 2, "calibration never passes on fewer than 500 items"
+    assert report.measurements["forgetting"].n < 200
+    line = next(entry for entry in report.checklist if "General capability" in entry.item)
+    assert line.ok, "what was planned counts"
+    assert line.evidence == f"{report.measurements['forgetting'].n} of 200 planned items: the run stopped early"
 
 
 def test_early_stopping_ends_at_the_first_block_and_says_what_was_left_open(world: World) -> None:
@@ -378,6 +383,8 @@ def test_early_stopping_ends_at_the_first_block_and_says_what_was_left_open(worl
     left_open = [m for m in report.measurements.values() if m.status == "inconclusive"]
     assert left_open
     assert all("run stopped" in m.reason for m in left_open)
+    assert {(m.cut_short_by, m.needed_n, m.leaning) for m in left_open} == {("forgetting", None, None)}
+    assert not any("Target" in step or "Calibration" in step for step in next_steps(report)), "they were cut short"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
     assert questions(engine) == report.stopping.questions_asked
