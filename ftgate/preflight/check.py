@@ -27,6 +27,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """Everything that can be checked about a run before any weights are loaded."""
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
+    checks.count_repeats()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
@@ -94,6 +95,15 @@ class _ModelChecks(CheckState):
             self.notes.append(
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
+
+    def count_repeats(self) -> None:
+        """Note the rows of each suite that repeat another one."""
+        self.notes += [
+            f"measurements.{name}: {suite.repeats:,} rows repeat another one and are left out; "
+            f"{len(suite.items):,} are asked"
+            for name, suite in self.draft.suites.items()
+            if suite.repeats
+        ]
 
     def check_weights(self) -> None:
         """Compare the tokenizers, search small weights for NaN and infinity, and check disk and memory for a merge."""

@@ -63,8 +63,7 @@ def _data(result: Preflight) -> Table:
     for d in result.data:
         length = lengths.get(d.name)
         longest = f"about {numbers.count(length.longest)} of {numbers.count(length.limit)}" if length else ""
-        rows = numbers.count(d.rows) + (f" ({numbers.count(d.repeats)} repeats left out)" if d.repeats else "")
-        table.add_row(d.name, terminal(d.source, 60), rows, longest, d.sha256[:12])
+        table.add_row(d.name, terminal(d.source, 60), numbers.count(d.rows), longest, d.sha256[:12])
     return table
 
 

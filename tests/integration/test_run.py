@@ -103,7 +103,7 @@ def test_the_same_rows_four_times_are_the_evidence_of_the_rows_once(world: World
     path = world.root / "evals" / "target.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
     write_rows(path, rows)
-    player = script(Player(target=0.75))
+    player = script(Player(target=0.65))
     once, _ = gate(world, player, "once")
     write_rows(path, [{**row, "id": f"c{int(row['id'][1:]) + 1000 * i}"} for i in range(4) for row in rows])
     job = load_job(world.policy_path, world.manifest_path)
