@@ -101,14 +101,14 @@ class Item:
 class Suite:
     """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content.
 
-    ``repeats`` counts the rows that were left out because they repeat another one.
+    ``repeats`` has the line numbers of the rows that were left out because they repeat another one.
     """
 
     name: str
     items: tuple[Item, ...]
     sha256: str
     source: str
-    repeats: int = 0
+    repeats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
 """If settling a measurement takes more than this many times its items, it is too close to the limit."""
-TOO_CLOSE = f"too close to it to settle with {MOST_TIMES} times as many items"
+TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
 
 
 def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
@@ -139,7 +139,7 @@ def _undecided(estimate: Estimate, *, too_close: bool) -> str:
     if estimate.warn_limit is not None:
         text += f" (warning limit {_amount(estimate, estimate.warn_limit)})"
     if too_close:
-        text += f", {TOO_CLOSE}"
+        text += f": {TOO_CLOSE}"
     elif estimate.needed_n:
         text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
     return text

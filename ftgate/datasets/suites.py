@@ -15,6 +15,7 @@ from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 
 MAX_SHOWN = 20
+MAX_REPEATS_SHOWN = 3
 """Bad rows that one error lists; the rest are counted."""
 
 
@@ -46,33 +47,51 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     distinct = distinct_items(items)
     fingerprint = digest_of([_content(item) for item in distinct])
-    return Suite(name, distinct, fingerprint, str(path), repeats=len(items) - len(distinct))
+    kept = {item.line for item in distinct}
+    return Suite(name, distinct, fingerprint, str(path), tuple(item.line for item in items if item.line not in kept))
 
 
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
     """``items`` without those that repeat an earlier one: the same conversation, choices and reference.
 
     A model answers a repeated row as it answered the first, so the row says nothing new. The row that is kept gets the
-    tags of its repeats. Rows that differ only in their reference are one cluster. Rows with a cluster of their own are
-    left as they are.
+    tags of its repeats. Rows that differ only in their reference are one cluster: the one that the first of them with a
+    cluster names, or a new one. Rows that name different clusters keep them.
     """
     kept: dict[Any, Item] = {}
-    prompts = Counter[Any]()
     for item in items:
-        prompt = (item.messages, item.choices)
-        key = item.id if item.cluster is not None else (*prompt, item.answer, canonical(item.check))
-        if key in kept:
-            first = kept[key]
-            kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
-            continue
-        kept[key] = item
-        prompts[prompt] += item.cluster is None
-    firsts: dict[Any, str] = {}
-    for key, item in kept.items():
-        prompt = (item.messages, item.choices)
-        if item.cluster is None and prompts[prompt] > 1:
-            kept[key] = replace(item, cluster=f"the prompt of {firsts.setdefault(prompt, item.id)}")
-    return tuple(kept.values())
+        key = (*_prompt(item), item.answer, canonical(item.check))
+        first = kept.setdefault(key, item)
+        kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
+    prompts = Counter(_prompt(item) for item in kept.values())
+    names: dict[Any, str] = {}
+    for item in kept.values():
+        if prompts[_prompt(item)] > 1 and item.cluster is not None:
+            names.setdefault(_prompt(item), item.cluster)
+    return tuple(
+        replace(item, cluster=names.setdefault(_prompt(item), f"the prompt of {item.id}"))
+        if prompts[_prompt(item)] > 1 and item.cluster is None
+        else item
+        for item in kept.values()
+    )
+
+
+def repeats_text(suite: Suite) -> str:
+    """How many rows of ``suite`` were left out as repeats, and where the first of them are; empty if none were."""
+    count = len(suite.repeats)
+    if not count:
+        return ""
+    lines = ", ".join(map(str, suite.repeats[:MAX_REPEATS_SHOWN]))
+    if count > MAX_REPEATS_SHOWN:
+        lines += f" and {count - MAX_REPEATS_SHOWN:,} more"
+    if count == 1:
+        return f"1 row repeats another one and is left out (line {lines} of {suite.source})"
+    return f"{count:,} rows repeat another one and are left out (lines {lines} of {suite.source})"
+
+
+def _prompt(item: Item) -> tuple[Any, ...]:
+    """All of a row that a model is asked."""
+    return item.messages, item.choices
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
@@ -88,7 +107,7 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
     if twice := [taken for taken, count in Counter(item.id for item in items).items() if count > 1]:
         text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
         raise DatasetError(text, hint="give every row an id that no other row has")
-    repeats = sum(part.repeats for part in parts)
+    repeats = tuple(line for part in parts for line in part.repeats)
     return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats)
 
 

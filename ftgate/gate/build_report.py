@@ -152,7 +152,7 @@ def checklist(
 
 
 def _count_of(suite: Suite) -> str:
-    repeats = f" ({suite.repeats} repeated rows left out)" if suite.repeats else ""
+    repeats = f" ({len(suite.repeats)} repeated rows left out)" if suite.repeats else ""
     return f"{len(suite.items)} items{repeats}"
 
 
@@ -273,7 +273,7 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
                 "source": suite.source,
                 "sha256": suite.sha256,
                 "items": job.suite_size(name),
-                **({"repeats": suite.repeats} if suite.repeats else {}),
+                **({"repeats": len(suite.repeats)} if suite.repeats else {}),
             }
             for name, suite in job.suites.items()
         },

@@ -126,7 +126,7 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
     path = directory / "suites" / f"{measurement.name}.jsonl"
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
     entry = entries[measurement.name]
-    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=entry.get("repeats", 0))
+    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry.get("repeats", ())))
 
 
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:

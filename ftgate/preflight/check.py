@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
@@ -27,7 +28,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """Everything that can be checked about a run before any weights are loaded."""
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
-    checks.count_repeats()
+    checks.note_repeats()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
@@ -96,11 +97,10 @@ class _ModelChecks(CheckState):
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
-    def count_repeats(self) -> None:
+    def note_repeats(self) -> None:
         """Note the rows of each suite that repeat another one."""
         self.notes += [
-            f"measurements.{name}: {suite.repeats:,} rows repeat another one and are left out; "
-            f"{len(suite.items):,} are asked"
+            f"measurements.{name}: {repeats_text(suite)}; {len(suite.items):,} are asked"
             for name, suite in self.draft.suites.items()
             if suite.repeats
         ]
@@ -191,6 +191,6 @@ class _ModelChecks(CheckState):
 
 def _data(draft: JobDraft) -> Iterator[Data]:
     for name, suite in draft.suites.items():
-        yield Data(name, suite.source, len(suite.items), suite.sha256, suite.repeats)
+        yield Data(name, suite.source, len(suite.items), suite.sha256, len(suite.repeats))
     if draft.training is not None:
         yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

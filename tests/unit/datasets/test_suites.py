@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ftgate.datasets import Needs, read_suite, write_suite
-from ftgate.datasets.suites import distinct_items
+from ftgate.datasets.suites import distinct_items, repeats_text
 from ftgate.domain import Item, Message, Suite
 from ftgate.errors import DatasetError
 
@@ -329,7 +329,8 @@ def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path
     write_suite(Suite("s", tuple(rows), "", ""), tmp_path / "s.jsonl")
     suite = read_suite("s", tmp_path / "s.jsonl", needs=FREE)
     assert [(i.id, i.tags, i.cluster) for i in suite.items] == [("i0", ("one", "two"), None), ("i1", (), None)]
-    assert suite.repeats == 1
+    assert suite.repeats == (3,)
+    assert repeats_text(suite) == f"1 row repeats another one and is left out (line 3 of {tmp_path / 's.jsonl'})"
     write_suite(Suite("s", suite.items, "", ""), tmp_path / "distinct.jsonl")
     assert read_suite("s", tmp_path / "distinct.jsonl", needs=FREE).sha256 == suite.sha256
 
@@ -339,10 +340,9 @@ def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path
     [
         {"prompt": "a "},
         {"prompt": "a", "choices": ("y", "x")},
-        {"prompt": "a", "cluster": "c"},
     ],
 )
-def test_a_row_that_differs_or_names_its_cluster_is_no_repeat(other: dict[str, Any]) -> None:
+def test_a_row_that_differs_is_no_repeat(other: dict[str, Any]) -> None:
     rows = (item(0, "a", choices=("x", "y")), item(1, **{"choices": ("x", "y"), **other}))
     assert distinct_items(rows) == rows
 
@@ -350,11 +350,23 @@ def test_a_row_that_differs_or_names_its_cluster_is_no_repeat(other: dict[str, A
 def test_rows_with_one_prompt_and_several_references_are_one_cluster() -> None:
     same = {"check": {"numeric": 1}}
     rows = [item(0, "a", answer="x"), item(1, "a", answer="y"), item(2, "b"), item(3, "a", answer="x", **same)]
-    distinct = distinct_items([*rows, item(4, "a", answer="x", **same), item(5, "a", cluster="mine")])
-    assert [i.id for i in distinct] == ["i0", "i1", "i2", "i3", "i5"]
+    distinct = distinct_items([*rows, item(4, "a", answer="x", **same)])
+    assert [i.id for i in distinct] == ["i0", "i1", "i2", "i3"]
     shared = "the prompt of i0"
-    assert [i.cluster for i in distinct] == [shared, shared, None, shared, "mine"]
+    assert [i.cluster for i in distinct] == [shared, shared, None, shared]
     assert distinct_items(distinct) == distinct
+
+
+def test_a_cluster_of_its_own_makes_no_repeat_another_row() -> None:
+    """Otherwise the same rows under other ids and clusters would be more evidence."""
+    rows = [item(0, "a", answer="x", cluster="one"), item(1, "a", answer="x", cluster="two"), item(2, "a", answer="x")]
+    assert distinct_items(rows) == tuple(rows[:1])
+
+
+def test_rows_with_one_prompt_join_the_cluster_that_one_of_them_names() -> None:
+    rows = [item(0, "a", answer="x"), item(1, "a", answer="y", cluster="one"), item(2, "a", answer="z", cluster="two")]
+    distinct = distinct_items([*rows, item(3, "b", cluster="one")])
+    assert [i.cluster for i in distinct] == ["one", "one", "two", "one"]
 
 
 @given(copies=st.lists(st.integers(0, 4), min_size=1, max_size=12))
