@@ -405,7 +405,7 @@ def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: st
 
 
 def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
-    rows = [{**GOOD, "id": i, "tags": ["t"], "cluster": "c"} for i in range(2)]
+    rows = [{**GOOD, "id": i, "prompt": f"p{i}", "tags": ["t"], "cluster": "c"} for i in range(2)]
     fingerprint = read_suite("s", jsonl(tmp_path, *rows), needs=FREE).sha256
     changes: list[dict[str, Any]] = [
         {"id": 9},
@@ -420,7 +420,7 @@ def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
     seen = {read_suite("s", jsonl(tmp_path, *other), needs=FREE).sha256 for other in others}
     assert len(seen | {fingerprint}) == len(others) + 1
     asked = {k: v for k, v in rows[0].items() if k != "prompt"}
-    same = [{**asked, "messages": [{"role": "user", "content": "p"}], "note": 1}, rows[1]]
+    same = [{**asked, "messages": [{"role": "user", "content": "p0"}], "note": 1}, rows[1]]
     assert read_suite("renamed", jsonl(tmp_path, b"", *same), needs=FREE).sha256 == fingerprint
 
 
