@@ -103,14 +103,25 @@ def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray
     return base, candidate
 
 
-def confidences(n: int, error: float, rng: Draw) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The confidence of both models, and the 0/1 scores of a calibrated base and of a candidate off by ``error``.
+Off = float | Callable[[FloatArray], FloatArray]
+"""By how much confidence exceeds accuracy: throughout, or at each confidence."""
 
-    The candidate is overconfident where ``error`` is positive; its true calibration error is |error| in every bin.
+
+def confidences(n: int, error: Off, rng: Draw, base: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Confidence of both models, and which of a base's and of a candidate's answers are right.
+
+    The two are off by ``base`` and ``error``: overconfident where that is positive; the true calibration error is its
+    absolute value in every bin.
     """
     confidence, shared = 0.4 + 0.55 * rng.beta(2, 1.2, n), rng.random(n)
     own = np.where(rng.random(n) < 0.6, shared, rng.random(n))
-    return confidence, (shared < confidence).astype(float), (own < confidence - error).astype(float)
+    off = error(confidence) if callable(error) else error
+    return confidence, (shared < confidence - base).astype(float), (own < confidence - off).astype(float)
+
+
+def both_ways(confidence: FloatArray) -> FloatArray:
+    """Overconfident in every second bin, underconfident in the others, by exactly the limit."""
+    return np.where((10 * confidence).astype(int) % 2 == 0, RISE, -RISE)
 
 
 def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ...]]:
@@ -184,12 +195,12 @@ def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
     return trial
 
 
-def calibration_trial(error: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
+def calibration_trial(error: Off, n: int, settings: EvidenceSettings = ONE_LOOK, base: float = 0.0) -> Trial:
     """A rise of the calibration error by exactly the limit, from answers with log-probabilities."""
     plan = looks(settings)
 
     def trial(rng: Draw) -> Status:
-        confidence, right, candidate_right = confidences(n, error, rng)
+        confidence, right, candidate_right = confidences(n, error, rng, base)
         both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
         pairs = tuple(Pair(item, b, c) for item, b, c in both)
         return _decide_at_looks(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
@@ -248,10 +259,13 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
     ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
     ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
-    ("calibration, candidate overconfident", 1000, 600, calibration_trial(RISE, 1000), True),
-    ("calibration, candidate underconfident", 1000, 600, calibration_trial(-RISE, 1000), True),
-    ("calibration at four looks, overconfident", 1000, 300, calibration_trial(RISE, 1000, OBRIEN), True),
-    ("calibration at four looks, underconfident", 1000, 300, calibration_trial(-RISE, 1000, OBRIEN), True),
+    ("calibration, candidate overconfident", 1000, 400, calibration_trial(RISE, 1000), True),
+    ("calibration, candidate underconfident", 1000, 500, calibration_trial(-RISE, 1000), True),
+    ("calibration, candidate errs both ways", 1000, 500, calibration_trial(both_ways, 1000), True),
+    ("calibration, base overconfident by 0.05", 1000, 300, calibration_trial(0.10, 1000, base=0.05), True),
+    ("calibration, base overconfident by 0.10", 1000, 300, calibration_trial(0.15, 1000, base=0.10), True),
+    ("calibration at four looks, overconfident", 1000, 200, calibration_trial(RISE, 1000, OBRIEN), True),
+    ("calibration at four looks, underconfident", 1000, 200, calibration_trial(-RISE, 1000, OBRIEN), True),
     ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),

@@ -168,7 +168,8 @@ class Model:
     ``digest`` is ``sha256:`` and the folder's tree digest, ``files`` size in bytes and SHA-256 (hex) of each file in
     it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
     An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
-    ``headers_only`` names files of which nothing but the header was fetched.
+    ``headers_only`` names files of which nothing but the header was fetched. ``stamps`` are those of the files from
+    before they were hashed, by which a later change is noticed.
     """
 
     name: str
@@ -182,6 +183,7 @@ class Model:
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
     merge: tuple[str, ...] = ()
     headers_only: frozenset[str] = field(default=frozenset(), compare=False)
+    stamps: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

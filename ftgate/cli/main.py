@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ftgate import __version__
+from ftgate.cli.ending import (
+    CLOSED_PIPE,
+    FAILED,
+    end,
+    exit_code_of,
+    interruption_code,
+    terminate_like_an_interrupt,
+)
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
 from ftgate.cli.init import NO_COMMIT, write_starter_files
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
+from ftgate.files import operating_system_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -188,25 +197,11 @@ for command in (*COMMANDS, tail):
 
 
 def entry() -> NoReturn:
-    """The program: :func:`main`, then exit at once if vLLM was loaded.
-
-    Inference libraries leave threads and child processes behind whose clean-up can hang or crash at exit.
-    """
+    """The program: :func:`main`, ended so that only a verdict exits with the code of a verdict."""
     # Hundreds of thousands of answers live as long as the process, so garbage collection among them only costs time.
     gc.set_threshold(100_000, 20, 20)
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 3
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            code = code or 3
-    if "vllm" in sys.modules:
-        os._exit(code)
-    sys.exit(code)
+    terminate_like_an_interrupt()
+    end(exit_code_of(main))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -216,21 +211,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FtgateError as error:
         failure_file.write(error.message)
-        _print_error(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+        _print_problem(error)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         failure_file.write(error.format_message())
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        failure_file.write("the job was stopped before it had a verdict")
         _print_error("interrupted; the answers so far are kept: run the same command again to resume")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+        sys.exit(interruption_code(error))
+    except (BrokenPipeError, SystemExit):  # on a closed pipe click and rich exit with 1, which would mean block
+        sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        problem = operating_system_error(error)
+        failure_file.write(problem.message)
+        _print_problem(problem)
+        sys.exit(FAILED)
+    except MemoryError:
+        failure_file.write("out of memory")
+        _print_error("out of memory\n  what to do: free memory or raise its limit; answers so far are kept")
+        sys.exit(FAILED)
     except Exception as error:
         failure_file.write(f"internal error: {type(error).__name__}: {error}")
         _print_error(f"internal error: {type(error).__name__}: {error}\n  what to do: {_write_traceback()}")
-        sys.exit(3)
+        sys.exit(FAILED)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -254,6 +259,10 @@ def _exit_with(verdict: str) -> None:
     click.get_current_context().exit(int(Verdict(verdict).exit_code))
 
 
+def _print_problem(error: FtgateError) -> None:
+    _print_error(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+
+
 def _print_error(text: str) -> None:
     from ftgate.report.escape import plain_lines
 
@@ -265,8 +274,12 @@ def _write_traceback() -> str:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
-        file.write(traceback.format_exc())
+    trace = traceback.format_exc()
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
+            file.write(trace)
+    except OSError:
+        return f"this is a bug in ftgate; report it with these lines:\n{trace}"
     return f"this is a bug in ftgate; report it and attach {file.name}"
 
 

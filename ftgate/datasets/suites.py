@@ -13,6 +13,7 @@ from ftgate.datasets.rows import Needs, read_item
 from ftgate.datasets.tables import RowProblem, read_rows
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
+from ftgate.files import write_whole
 
 MAX_SHOWN = 20
 MAX_REPEATS_SHOWN = 3
@@ -114,10 +115,7 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
 def write_suite(suite: Suite, path: Path) -> None:
     """Write ``suite`` as JSON lines, atomically. Reading it back gives the same items and fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items)
-    partial.replace(path)
+    write_whole(path, "".join(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items))
 
 
 def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:

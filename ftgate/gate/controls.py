@@ -20,15 +20,14 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.corruption import bad_answers
-from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
+from ftgate.stats.bootstrap import relative_drop
 from ftgate.stats.seeding import generator
+from ftgate.stats.sign_flip import sign_flip_p
 
 CORRUPTED_SHARE = 0.3
 """The positive control replaces this share of the base's answers by bad ones."""
 LARGEST_TOLERANCE = 0.2
 """With a tolerance above this, a measurement need not block the loss of ``CORRUPTED_SHARE``; it is not tested."""
-FEW_CHANGES = 3
-"""Up to this many items' worth of change between two passes of the base is taken for chance."""
 TOO_LENIENT: Mapping[str, Any] = {
     "ok": None,
     "reason": "not run: the limit may allow a larger loss than corrupting "
@@ -65,20 +64,17 @@ def compare_with_itself(
     """The result of comparing the base with itself, which must show no change (methods: section 9).
 
     ``first`` and ``second`` have shape (n,): the measurement's number for each item in either pass. Not ``ok`` if the
-    mean moved by at least a quarter of the measurement's tolerance, or by at least a twentieth with an interval that
-    excludes 0. The first rule ignores changes worth up to ``FEW_CHANGES`` items: different batches flip an answer now
-    and then, and in a small sample one item is a large share. The change is relative if the measurement's limit is.
+    mean moved by at least a quarter of the measurement's tolerance *and* the moves do not scatter around 0: the p of a
+    sign-flip test (:func:`ftgate.stats.sign_flip.sign_flip_p`) is at most alpha. A base that answers some items anew
+    each time moves by chance, in either direction, and is sound. The change is relative if the measurement's limit is.
     """
     absolute = measurement.span * float((first - second).mean())
     change = relative_drop(first, second) if measurement.relative else absolute
-    total_change = measurement.span * float(np.abs(first - second).sum())
-    rng = generator(seed, "base against itself")
-    interval = difference_bootstrap(first, second, rng, alpha=evidence.alpha, draws=evidence.draws)
-    large = abs(change) >= measurement.tolerance / 4 and total_change > FEW_CHANGES
-    steady = not interval.low <= 0 <= interval.high and abs(change) >= measurement.tolerance / 20
+    p_value = sign_flip_p(first - second, generator(seed, f"{measurement.name} against itself"))
+    ok = abs(change) < measurement.tolerance / 4 or p_value > evidence.alpha
     unit = "%" if measurement.relative else "p.p."
     reason = f"the base against itself changed by {100 * abs(change):.1f} {unit} on {len(first)} items"
-    return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
+    return {"ok": ok, "reason": reason, "change": change, "items": len(first), "p_value": p_value}
 
 
 def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def run_gate(job: Job, participants: Participants) -> Report:
         ask_both(job, models, due)
         for run in due:
             run.decide()
+        models.journal.sync()
     for run in runs:
         run.add_details()
     controls["positive_control"] = positive_control(runs, job.seed)

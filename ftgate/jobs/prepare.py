@@ -17,6 +17,7 @@ from ftgate.contamination import Overlap
 from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
+from ftgate.files import file_stamp, settled_stamps
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
 from ftgate.models.open import check_alone, open_model, require_finite
@@ -118,7 +119,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         policy = read_policy(policy_path)
         measurements = read_measurements(policy.measurements, f"policy {policy_path}")
     with problems.noted():
-        manifest = read_manifest(manifest_path)
+        manifest, manifest_sha256 = _manifest(manifest_path)
     problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
     if missing := policy.lacking(manifest):
@@ -132,7 +133,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
     draft = JobDraft(manifest.name, policy, measurements, problems)
-    draft.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
+    draft.manifest_sha256 = manifest_sha256
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
@@ -193,6 +194,16 @@ def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Su
     order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:limit]
     items = tuple(suite.items[i] for i in sorted(order))
     return replace(suite, items=items, sha256=digest_of([suite.sha256, limit, seed]), source=source)
+
+
+def _manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest and the SHA-256 of its file. Raises ConfigurationError if they are not of the same content."""
+    (stamp,) = settled_stamps([path])
+    manifest = read_manifest(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if file_stamp(path.resolve()) != stamp:
+        raise ConfigurationError(f"manifest {path}: changed while it was read", hint="run again")
+    return manifest, sha256
 
 
 def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:

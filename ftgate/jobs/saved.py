@@ -13,6 +13,7 @@ from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
 from ftgate.domain import EngineInfo, Model, Suite
 from ftgate.errors import ConfigurationError
+from ftgate.files import write_whole
 from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_measurements
@@ -46,9 +47,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
     }
-    temporary = directory / "job.json.partial"
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(directory / "job.json")
+    write_whole(directory / "job.json", json.dumps(document, indent=2) + "\n")
 
 
 def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:

@@ -67,7 +67,8 @@ def open_encoder(name: str, snapshot: Snapshot) -> Model:
     read_json(snapshot.path, _CONFIG, reference)
     if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
-    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=_ignored_fact(snapshot))
+    facts = _ignored_fact(snapshot)
+    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=facts, stamps=snapshot.stamps)
 
 
 def require_finite(model: Model) -> None:
@@ -118,6 +119,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         facts=facts,
         files=_files(snapshot),
         headers_only=snapshot.headers_only,
+        stamps=snapshot.stamps,
     )
 
 
@@ -167,9 +169,20 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_training_fact(snapshot),
         **_ignored_fact(snapshot),
     }
-    files, headers_only = _files(snapshot), snapshot.headers_only
+    files, headers_only, stamps = _files(snapshot), snapshot.headers_only, snapshot.stamps
     return Model(
-        name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, files, merge, headers_only
+        name,
+        snapshot.path,
+        snapshot.digest,
+        "adapter",
+        base,
+        rank,
+        reference,
+        facts,
+        files,
+        merge,
+        headers_only,
+        stamps,
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
+from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
@@ -77,11 +76,14 @@ def plan_run(
 
 
 def read_earlier(directory: Path) -> EarlierReport:
-    """The run in ``directory``. Raises ConfigurationError if it has no report or no readable journal."""
+    """The run in ``directory``. Raises ConfigurationError without report or journal, StoreError if that is damaged."""
     report = read_report(directory / "report.json")
+    journal = directory / "answers.jsonl"
+    if not journal.is_file():
+        raise ConfigurationError(f"no journal: {journal}", hint="--out names the output folder of an earlier run")
     scores: dict[str, dict[str, tuple[float, float]]] = {}
     model_questions = judge_questions = 0
-    for record in _records(directory / "answers.jsonl"):
+    for record in read_lines(journal)[0]:
         if record["type"] == "score":
             pair = (float(record["base"]), float(record["candidate"]))
             scores.setdefault(record["measurement"], {})[record["item"]] = pair
@@ -98,37 +100,6 @@ def write_picture(drawing: bytes, path: Path) -> None:
         path.write_bytes(drawing)
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="give another --plot") from None
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The complete lines of a journal, which is neither locked nor changed."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="--out names the output folder of an earlier run"
-        ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            break  # cut short by a kill
-        try:
-            record = json.loads(line)
-            if record["type"] == "score":
-                _require_scores(record)
-            elif record["type"] == "answer":
-                list(record["options"])
-        except (ValueError, KeyError, TypeError):
-            raise ConfigurationError(
-                f"{path}:{number}: not a journal line: {line[:60]!r}", hint="give another --out, or plan without one"
-            ) from None
-        yield record
-
-
-def _require_scores(record: Mapping[str, Any]) -> None:
-    """Raises ValueError or KeyError unless ``record`` holds two scores of an item."""
-    scores = (float(record["base"]), float(record["candidate"]))
-    if not all(0.0 <= value <= 1.0 for value in scores) or not (record["measurement"] and record["item"]):
-        raise ValueError("not a score")
 
 
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
@@ -172,9 +143,12 @@ def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: Measu
 def _earlier_run(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> EarlierRun | None:
-    error = earlier_result.details.get("standard_error")
+    error, factor = (earlier_result.details.get(key) for key in ("standard_error", "pass_factor"))
     if m.power_facts().change == "ece":
-        return EarlierRun(earlier_result.n, rise_error=float(error)) if error and earlier_result.n else None
+        if not error or not earlier_result.n:
+            return None
+        earlier_run = EarlierRun(earlier_result.n, rise_error=float(error))
+        return replace(earlier_run, pass_factor=float(factor)) if factor else earlier_run
     base, candidate = _scores(m, suite, clustered, earlier, earlier_result)
     if len(base) < 2:
         return None

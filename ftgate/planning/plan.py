@@ -13,6 +13,7 @@ from functools import cache
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.calibration import PASS_FACTOR
 from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
@@ -32,7 +33,8 @@ class EarlierRun:
     """The result of one measurement in an earlier run.
 
     ``base`` and ``candidate`` hold the scores of the compared items, or of their clusters in units of the mean cluster
-    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items.
+    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items, and
+    ``pass_factor`` how many times wider the interval was on the side of a pass.
     ``floor`` is the judge's mean grade for worthless answers.
     """
 
@@ -41,6 +43,7 @@ class EarlierRun:
     candidate: FloatArray | None = None
     floor: float = 0.0
     rise_error: float | None = None
+    pass_factor: float = PASS_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,8 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
     limit = facts.limit
     if facts.change == "ece":
         rise_error = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
-        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error)
+        factor = past.pass_factor if past is not None else PASS_FACTOR
+        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
     binary = not workload.judge_questions and workload.units == workload.compared
     population = _population(past, binary)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftgate.domain import Finding, Slice
 from ftgate.errors import ConfigurationError
+from ftgate.files import write_whole
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
@@ -180,10 +181,8 @@ def plain(value: Any) -> Any:
 
 def write_report(report: Report, path: Path) -> None:
     """Write report.json atomically."""
-    temporary = path.with_suffix(".json.partial")
     text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text + "\n")
 
 
 def read_report(path: Path) -> Report:

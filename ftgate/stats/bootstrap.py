@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 from ftgate.stats import checks
 from ftgate.stats.checks import FloatArray
 from ftgate.stats.interval import Interval
-from ftgate.stats.resampling import FARTHEST, Resampled, sums_by_cluster
+from ftgate.stats.resampling import FARTHEST, BoundSearch, Resampled, sums_by_cluster
 
 MIN_CLUSTERS = 30
 """With fewer clusters the bootstrap of clusters is too short-tailed to carry a pass."""
@@ -45,10 +45,10 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """A change of means and its resamples, which give bounds at any level and p-values.
+    """A change of means and its resamples, which give bounds at any level and p-values that agree with them.
 
     ``resampled`` is None where nothing can be ruled out. With ``sign`` -1 the mirror image was resampled. ``even``
-    marks data that are their own mirror image: their bounds are averaged with those of the mirror image.
+    marks data that are their own mirror image: their p-values are averaged with those of the mirror image.
     """
 
     estimate: float
@@ -65,26 +65,49 @@ class Bootstrapped:
         checks.level(alpha)
         low, high = self.lowest, self.highest
         if self.resampled is not None:
-            low, high = self.resampled.bounds(alpha, self.sign * self.estimate, self.lowest, self.highest)
-        if self.even and self.ratio and low > -math.inf and high < 1:
-            half = (math.log1p(-low) - math.log1p(-high)) / 2
-            low, high = -math.expm1(half), -math.expm1(-half)
-        elif self.even and not self.ratio:
-            low, high = -(high - low) / 2, (high - low) / 2
+            low = self._downwards(self.resampled).bound(alpha)
+            high = self._mirrored(low) if self.even else self._upwards(self.resampled).bound(alpha)
         found = Interval(self.sign * self.estimate, low, high, self.doubt)
         return found.negated() if self.sign < 0 else found
 
     def p_above(self, change: float) -> float:
-        """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out."""
-        if self.resampled is None:
-            return 1.0
-        return self.resampled.p_below(-change) if self.sign < 0 else self.resampled.p_above(change)
+        """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out.
+
+        At most alpha exactly when the lower bound at alpha is above ``change`` (see :class:`BoundSearch`).
+        """
+        return self._p_below(-change) if self.sign < 0 else self._p_above(change)
 
     def p_below(self, change: float) -> float:
         """The one-sided p of "the change is at least ``change``"; 1 where nothing can be ruled out."""
+        return self._p_above(-change) if self.sign < 0 else self._p_below(change)
+
+    def _p_above(self, t: float) -> float:
+        return 1.0 if self.resampled is None else self._downwards(self.resampled).p_value(t)
+
+    def _p_below(self, t: float) -> float:
         if self.resampled is None:
             return 1.0
-        return self.resampled.p_above(-change) if self.sign < 0 else self.resampled.p_below(change)
+        return self._p_above(self._mirrored(t)) if self.even else self._upwards(self.resampled).p_value(t)
+
+    def _downwards(self, resampled: Resampled) -> BoundSearch:
+        def level(t: float) -> float:
+            straight = resampled.level_above(t)
+            return (straight + resampled.level_below(self._mirrored(t))) / 2 if self.even else straight
+
+        return BoundSearch(level, self.sign * self.estimate, -1 / math.sqrt(resampled.size), self.lowest)
+
+    def _upwards(self, resampled: Resampled) -> BoundSearch:
+        return BoundSearch(
+            resampled.level_below, self.sign * self.estimate, 1 / math.sqrt(resampled.size), self.highest
+        )
+
+    def _mirrored(self, t: float) -> float:
+        """What ``t`` is after swapping the models."""
+        if not self.ratio:
+            return -t + 0.0
+        if math.isinf(t):
+            return 1.0
+        return -t / (1 - t) + 0.0 if t < 1 else -math.inf
 
 
 def relative_drop(base: ArrayLike, candidate: ArrayLike) -> float:
@@ -95,20 +118,6 @@ def relative_drop(base: ArrayLike, candidate: ArrayLike) -> float:
     """
     b, c = _pair(base, candidate)
     return _ratio(math.fsum(b - c), math.fsum(b))
-
-
-def difference_bootstrap(
-    base: ArrayLike,
-    candidate: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    alpha: float = 0.05,
-    draws: int = 2000,
-    clusters: Sequence[Hashable] | None = None,
-) -> Interval:
-    """The gain with both one-sided bounds, each at ``alpha``: see :func:`resampled_difference`."""
-    checks.level(alpha)
-    return resampled_difference(base, candidate, rng, draws=draws, clusters=clusters).interval(alpha)
 
 
 def resampled_drop(

@@ -186,7 +186,7 @@ def test_a_damaged_journal_is_named_by_line(world: World, line: str, capsys: pyt
     journal = out / "answers.jsonl"
     count = len(journal.read_text().splitlines())
     journal.write_text(journal.read_text() + line + "\n")
-    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 2
+    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 3
     assert f"answers.jsonl:{count + 1}" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ COPY_LOSS = -0.02
 
 _BY_REASON = {
     "judge unfit": "use a stronger judge, or add reference answers; the grades of an unfit judge do not count",
-    "the base against itself": "the base does not repeat its own answers: measure more items, or set engine.dtype to "
+    "the base against itself": "asked again, the base scores differently by more than chance: set engine.dtype to "
     "float32, with which answers depend less on the batch",
     "cannot detect such a loss": "damaged answers score as well as good ones: choose another scorer, or items whose "
     "right answers differ",

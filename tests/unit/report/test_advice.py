@@ -352,7 +352,7 @@ UNDECIDED = {
     "no score": ({"reason": "12 of 400 items have no score: no answer"}, "Tail: look at the item that the reason"),
     "A/A": (
         {"reason": "control failed: the base against itself changed by 9.0 % on 100 items"},
-        "Tail: the base does not repeat its own answers: measure more items, or set engine.dtype to float32",
+        "Tail: asked again, the base scores differently by more than chance: set engine.dtype to float32",
     ),
     "a blind suite": (
         {"reason": "control failed: a base with 30 % of its answers corrupted passed: this suite cannot detect such a "

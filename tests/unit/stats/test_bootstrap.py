@@ -12,11 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
-from support.reference import drop_bootstrap
+from support.reference import difference_bootstrap, drop_bootstrap
 
 from ftgate.stats.bootstrap import (
     Floor,
-    difference_bootstrap,
     relative_drop,
     resampled_difference,
     resampled_drop,
@@ -137,15 +136,15 @@ def test_the_p_values_say_what_the_bounds_say(data: tuple[np.ndarray, np.ndarray
         above, below = found.p_above(t), found.p_below(t)
         assert 0 <= above <= 1
         assert 0 <= below <= 1
-        interval, apart = found.interval(alpha), 1 / 400  # quantiles are interpolated, shares are not
-        if interval.low > t and interval.estimate - t > 1e-6:
-            assert above <= alpha + apart
-        if above <= alpha - apart:
-            assert interval.low >= t
-        if interval.high < t and t - interval.estimate > 1e-6:
-            assert below <= alpha + apart
-        if below <= alpha - apart:
-            assert interval.high <= t
+        interval, apart = found.interval(alpha), 1e-9  # the precision of the search
+        if interval.low > t + apart:
+            assert above <= alpha
+        if interval.low < t - apart:
+            assert above >= alpha
+        if interval.high < t - apart:
+            assert below <= alpha
+        if interval.high > t + apart:
+            assert below >= alpha
 
 
 def test_p_values_go_below_what_the_draws_can_count() -> None:
