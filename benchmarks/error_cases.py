@@ -6,8 +6,10 @@ errors are counted on the same candidates: on the limit a pass is as wrong as a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -27,7 +29,7 @@ from ftgate.verdict import assess
 SEED = 20
 LIMIT, PHI, RISE = 0.10, 0.5, 0.05
 Z05 = 1.6448536269514722
-ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") for i in range(1000))
+ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") for i in range(2000))
 PAIRS = tuple(Pair(item, (Answer(text="x", tokens=1),), (Answer(text="x", tokens=1),)) for item in ITEMS)
 FORGETTING = Forgetting(dataset="simulated", scorer="exact", block_drop=LIMIT)
 TARGET = Target(dataset="simulated")
@@ -74,12 +76,12 @@ def decide(
     return assess(measurement.compare(evidence, rng), settings)
 
 
-def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> PairedScores:
-    """Item scores; with ``clusters``, in that many groups of adjacent items."""
+def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, sizes: Sequence[int] = ()) -> PairedScores:
+    """Item scores; with ``sizes``, in clusters of these sizes."""
     items = ITEMS[: len(base)]
-    if clusters:
-        size = len(base) // clusters
-        items = tuple(replace(item, cluster=f"c{i // size}") for i, item in enumerate(items))
+    if sizes:
+        names = np.repeat(np.arange(len(sizes)), sizes)
+        items = tuple(replace(item, cluster=f"c{name}") for item, name in zip(items, names, strict=True))
     return PairedScores.exact(items, base, candidate, binary=binary)
 
 
@@ -101,6 +103,18 @@ def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray
     shared = rng.random(clusters * size) < 0.7
     base, candidate = (np.where(shared, np.repeat(c, size), o) for c, o in zip(common, own, strict=True))
     return base, candidate
+
+
+def unequal_sizes(clusters: int, spread: float) -> list[int]:
+    """The sizes of that many clusters: quantiles of a log-normal with mean 4, rounded, at least 1."""
+    quantiles = [NormalDist().inv_cdf((i + 0.5) / clusters) for i in range(clusters)]
+    return [max(1, round(4 * math.exp(spread * z - spread**2 / 2))) for z in quantiles]
+
+
+def failing_clusters(sizes: Sequence[int], rng: Draw) -> tuple[FloatArray, FloatArray]:
+    """0/1 scores of a candidate that fails on each cluster as a whole with probability 0.1, and else is the base."""
+    base, fails = rng.random(sum(sizes)) < 0.8, rng.random(len(sizes)) < LIMIT
+    return base.astype(float), (base & ~np.repeat(fails, sizes)).astype(float)
 
 
 Off = float | Callable[[FloatArray], FloatArray]
@@ -189,8 +203,20 @@ def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
     """The same drop in clusters, which ftgate knows about or not."""
 
     def trial(rng: Draw) -> Status:
-        item_scores = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if clusters_known else 0)
+        sizes = [size] * clusters if clusters_known else ()
+        item_scores = scores(*grouped(clusters, size, rng), binary=False, sizes=sizes)
         return decide(FORGETTING, item_scores, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+    return trial
+
+
+def unequal_trial(clusters: int, spread: float) -> Trial:
+    """A drop of exactly the limit by whole clusters, whose sizes differ."""
+    sizes = unequal_sizes(clusters, spread)
+
+    def trial(rng: Draw) -> Status:
+        item_scores = scores(*failing_clusters(sizes, rng), binary=True, sizes=sizes)
+        return decide(FORGETTING, item_scores, PAIRS[: sum(sizes)], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
 
@@ -250,7 +276,10 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
     ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
     ("graded", 200, 1500, graded_trial(200), True),
-    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, clusters_known=True), True),
+    ("clustered: 60 clusters of 8", 480, 1000, clustered_trial(60, 8, clusters_known=True), True),
+    ("whole clusters fail: 60 clusters of 4", 240, 1000, unequal_trial(60, 0.0), True),
+    ("whole clusters fail: 113 of unequal size", 452, 1000, unequal_trial(113, 0.8), True),
+    ("whole clusters fail: 250 of very unequal size", 1016, 800, unequal_trial(250, 1.2), True),
     ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
     ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
@@ -266,7 +295,7 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("calibration, base overconfident by 0.10", 1000, 300, calibration_trial(0.15, 1000, base=0.10), True),
     ("calibration at four looks, overconfident", 1000, 200, calibration_trial(RISE, 1000, OBRIEN), True),
     ("calibration at four looks, underconfident", 1000, 200, calibration_trial(-RISE, 1000, OBRIEN), True),
-    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, clusters_known=False), False),
+    ("clusters ignored: 60 clusters of 8", 480, 400, clustered_trial(60, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
     ("percentile interval of the ECE, underconfident", 1000, 400, percentile_trial(-RISE, 1000), False),

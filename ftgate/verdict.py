@@ -46,10 +46,10 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     if estimate.cannot_pass:
         estimate = _with_needed(estimate)
         return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
-    compared, name = (high, "upper bound") if evidence.rule == "interval" else (change, "estimate")
-    if estimate.warn_limit is not None and compared >= sign * estimate.warn_limit:
+    reached, what = (change, "estimate") if evidence.rule == "point" else (high, "interval")
+    if estimate.warn_limit is not None and reached >= sign * estimate.warn_limit:
         reason = _sentence(estimate, "is within", evidence)
-        reason += f", but the {name} reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
+        reason += f", but the {what} reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
         return Finding(estimate, Status.WARN, reason)
     return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
@@ -136,8 +136,8 @@ def _undecided(estimate: Estimate, *, too_close: bool) -> str:
     low, high = estimate.interval
     text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
     text += f" straddles the limit {_amount(estimate, estimate.limit)}"
-    if estimate.warn_limit is not None:
-        text += f" (warning limit {_amount(estimate, estimate.warn_limit)})"
+    if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
+        text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
     if too_close:
         text += f": {TOO_CLOSE}"
     elif estimate.needed_n:

@@ -14,6 +14,7 @@ from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
+from ftgate.stats.resampling import effective_clusters
 
 LEAST_BASE = 0.1
 """If the lower bound of the base score is below this, a relative drop cannot pass."""
@@ -228,9 +229,9 @@ def _check_scores(scored: PairedScores) -> None:
 
 
 def _least_n(scored: PairedScores, least_items: int) -> int:
-    """The smallest number of items that can pass: the evidence floor, enough graded items, at least 30 clusters."""
+    """The smallest number of items that can pass: the evidence floor, enough graded items and effective clusters."""
     clusters = _clusters(scored)
-    grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
+    grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / effective_clusters(clusters)) if clusters else 1
     return max(least_items, 1 if scored.binary else LEAST_GRADED, grouped)
 
 

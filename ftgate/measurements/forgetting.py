@@ -47,7 +47,7 @@ class Forgetting(Measurement):
     max_tokens: int = Field(default=512, ge=1, le=32_768)
     """Longest answer, in tokens. General prompts ask for explanations and code; a truncated one is graded as it is."""
     warn_drop: Share = 0.08
-    """A pass is a warning if the drop may reach this (the upper bound of its interval); at most `block_drop`."""
+    """A pass is a warning if the upper bound of the drop reaches this; at most `block_drop`."""
     block_drop: Share = 0.10
     """The relative drop must stay below this."""
 

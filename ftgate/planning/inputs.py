@@ -23,6 +23,7 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
+from ftgate.stats.resampling import effective_clusters
 
 ASKING = ("answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")
@@ -117,9 +118,9 @@ def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
 def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
-    names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
-    units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
+    clusters = effective_clusters([item.cluster for item in suite.items])
+    units = max(1, round(clusters * compared / len(suite.items))) if clustered else compared
     judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
     return Workload(
         measurement=m,

@@ -51,7 +51,7 @@ class Workload:
     """What one measurement adds to a run.
 
     ``rows`` are asked about, ``compared`` of them decide (the tail is a part of its queries). ``units`` is the number
-    of independent units: clusters if there are any, else the compared rows. ``questions`` go to the two models
+    of independent units: effective clusters if there are any, else the compared rows. ``questions`` go to both models
     together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an earlier run.
     """
 

@@ -93,7 +93,7 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
-        yield f"{name}: the items come in about {numbers.count(p.clusters)} clusters, which count as one each."
+        yield f"{name}: the items come in clusters, which count as about {numbers.count(p.clusters)} items."
     if p.learned and p.base is not None and p.phi is not None:
         correlation = numbers.decimal(p.phi, 2)
         yield f"{name}: base score {numbers.percent(p.base)}, correlation {correlation}, as in the earlier run."

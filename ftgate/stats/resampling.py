@@ -10,6 +10,7 @@ about 1 near t = 0, because then w(t) of the swapped models, at 1 / (1 - t), is 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -145,6 +146,15 @@ def sums_by_cluster(columns: Sequence[FloatArray], clusters: Sequence[Hashable] 
         members.setdefault((i,) if name is None else ("cluster", name), []).append(i)
     size = n / len(members)
     return [np.array([math.fsum(values[group]) / size for group in members.values()]) for values in columns]
+
+
+def effective_clusters(clusters: Sequence[Hashable]) -> float:
+    """(sum of the sizes)^2 / sum of the squared sizes: how many equal clusters vary as much (Kish 1965, section 11.7).
+
+    An entry that is None is a cluster of its own. 0 without items.
+    """
+    sizes = Counter((i,) if name is None else ("cluster", name) for i, name in enumerate(clusters)).values()
+    return len(clusters) ** 2 / sum(size**2 for size in sizes) if clusters else 0.0
 
 
 def _reachable(stars: FloatArray) -> float:

@@ -26,7 +26,7 @@ _BY_REASON = {
     "training_data in the manifest",
     "on the option letters": "the model does not answer by letter: use form: sampled, or put examples of the format "
     "into the prompts",
-    "clusters are too few": "add rows from other clusters; more rows from the same ones do not help",
+    "too few to resample": "add rows from other clusters; more rows from the same ones do not help",
     "too close to the limit to settle": "more items will not settle it: change the candidate, or the limit if it is "
     "not what you meant",
 }

@@ -144,10 +144,10 @@ def test_an_allowed_loss_of_the_target_takes_as_many_items_as_a_drop(scorer: str
         (FORGETTING, binary(27, 0, 0, 0), 29),
         (JUDGED, graded(20), 100),
         (JUDGED, graded(50), 100),
-        (JUDGED, graded(200, clusters=20), 300),
-        (FORGETTING, PairedScores.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 870),
+        (JUDGED, graded(200, clusters=20), 600),
+        (FORGETTING, PairedScores.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 1740),
         (Target(dataset="t", scorer="judge"), graded(50, 0.8, 0.9), 100),
-        (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 300),
+        (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 600),
     ],
 )
 def test_the_items_needed_count_every_reason_to_hold(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -22,6 +23,7 @@ from ftgate.stats.bootstrap import (
 )
 from ftgate.stats.interval import Interval
 from ftgate.stats.ratio import PairedCounts, drop_interval
+from ftgate.stats.resampling import effective_clusters
 from ftgate.stats.seeding import generator
 
 pairs = st.integers(1, 30).flatmap(
@@ -225,8 +227,35 @@ def test_clusters_widen_the_interval_of_repeated_rows() -> None:
 def test_few_clusters_are_a_doubt() -> None:
     base, candidate = graded(60, 6)
     found = drop_bootstrap(base, candidate, rng(), clusters=[i % 29 for i in range(60)])
-    assert found.doubt == "29 clusters are too few to resample: at least 30 are needed"
-    assert drop_bootstrap(base, candidate, rng(), clusters=["all"] * 60).low == -math.inf
+    assert found.doubt == "29 clusters are too few to resample: at least 60 are needed"
+    base, candidate = graded(120, 6)
+    unequal = [*range(60), *[60] * 20, *[61] * 40]
+    found = drop_bootstrap(base, candidate, rng(), clusters=unequal)
+    assert found.doubt == "62 clusters count as 7, which is too few to resample: at least 60 are needed"
+    assert drop_bootstrap(base, candidate, rng(), clusters=[i // 2 for i in range(120)]).doubt is None
+    assert drop_bootstrap(base, candidate, rng(), clusters=["all"] * 120).low == -math.inf
+
+
+def test_unequal_clusters_take_a_stricter_level() -> None:
+    """62 clusters that count as 7.2: bounds at 5 % lie where 0.58 % would be, and the p-values say the same."""
+    base, candidate = graded(120, 6)
+    names = [*range(60), *[60] * 20, *[61] * 40]
+    assert effective_clusters(names) == pytest.approx(120**2 / (60 + 20**2 + 40**2))
+    for resampled in (resampled_drop, resampled_difference):
+        found = resampled(base, candidate, rng(), draws=400, clusters=names)
+        equal = replace(found, level_share=1.0)
+        assert found.level_share == effective_clusters(names) / 62
+        assert found.interval(0.05) == equal.interval(0.05 * found.level_share)
+        assert found.p_above(found.interval(0.05).low) == pytest.approx(0.05, abs=1e-4)
+        assert found.p_below(found.interval(0.05).high) == pytest.approx(0.05, abs=1e-4)
+        assert found.p_above(0.9) == 1
+
+
+@pytest.mark.parametrize(
+    ("clusters", "effective"), [([], 0.0), ([None, None, "a", "a"], 16 / 6), (["a"] * 5, 1.0), ([1, 2, 1, 2], 2.0)]
+)
+def test_effective_clusters(clusters: list[object], effective: float) -> None:
+    assert effective_clusters(clusters) == effective
 
 
 @pytest.mark.parametrize(
