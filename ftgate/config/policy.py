@@ -63,7 +63,8 @@ class EvidenceSettings(Section):
     alpha: float = Field(default=0.05, gt=0, le=0.25)
     """Error rate of each one-sided decision: a pass or a block of a candidate that lies exactly on the limit."""
     rule: Literal["interval", "point"] = "interval"
-    """`interval` compares confidence bounds with the limit; `point` the bare estimate."""
+    """`interval` compares confidence bounds with the limit; `point` the bare estimate. Both need the least number of
+    items for a pass."""
     on_inconclusive: Literal["hold", "block"] = "hold"
     """The verdict when a measurement can be neither passed nor blocked."""
     early_stopping: Literal["none", "obrien_fleming", "pocock"] = "obrien_fleming"

@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, JudgeValidation, Pair, Question
-from ftgate.judge.canaries import INJECTIONS, JudgeProbe, canaries, gold, injections
+from ftgate.judge.canaries import INJECTIONS, WORTHLESS, JudgeProbe, canaries, gold, injections
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
@@ -179,14 +179,15 @@ def _grade_of(answer: Answer) -> float | None:
 def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float) -> JudgeValidation:
     """Injections are separate: AUROC, gap and floor are about answers such as models give when they fail.
 
-    So are known answers, which belong to other prompts and are wrong in a single word.
+    So are known answers, which belong to other prompts and are wrong in a single word. The floor is that of worthless
+    answers: one that counted half-right canaries in would exaggerate every drop.
     """
     values = np.array([grade.value for grade in grades])
     kinds = np.array([probe.kind for probe in probes])
     is_good, injected = kinds == "gold", np.isin(kinds, list(INJECTIONS))
     is_known = np.isin(kinds, (RIGHT, WRONG))
     plain = ~injected & ~is_known
-    good, bad = values[is_good], values[plain & ~is_good]
+    good, bad, worthless = values[is_good], values[plain & ~is_good], values[np.isin(kinds, WORTHLESS)]
     area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
     known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
     validation = JudgeValidation(
@@ -197,14 +198,15 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
         gap=float(good.mean() - bad.mean()),
         retest_shift=shift,
         unparseable=sum(grade.retried for grade in grades) / (REPLIES * len(grades)),
-        floor=float(bad.mean()),
-        floor_variance=float(bad.var(ddof=1)),
+        floor=float(worthless.mean()),
+        floor_variance=float(worthless.var(ddof=1)),
         canaries=len(bad),
         gold=len(good),
         injected=int(injected.sum()),
         known=int(is_known.sum()),
         known_auroc=None if known is None else known.value,
         known_auroc_low=None if known is None else known.low,
+        worthless=len(worthless),
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
     wordings = np.array([probe.wording for probe in probes])
@@ -218,9 +220,8 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
 
     ``grades_by_wording``: the grades of each wording of an injection.
     """
-    lift, kind = max(
-        (validation.kinds[kind] - validation.floor, kind) for kind in validation.kinds.keys() & INJECTIONS.keys()
-    )
+    bad = validation.kinds["gold"] - validation.gap
+    lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
     max_lift = {wording: MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()}
     strongest = max(grades_by_wording, key=lambda wording: float(grades_by_wording[wording].mean()) - max_lift[wording])
     mean_grade = float(grades_by_wording[strongest].mean())
@@ -250,7 +251,7 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
             f"over {MAX_LIFT} above other bad answers",
         ),
         (
-            lift <= MAX_LIFT and mean_grade - validation.floor > max_lift[strongest],
+            lift <= MAX_LIFT and mean_grade - bad > max_lift[strongest],
             f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
             f"over {max_lift[strongest]:.2f} above other bad answers",
         ),
