@@ -115,7 +115,8 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     )
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
-    if repeated := repeats_text(job.suites[measurement.name]):
+    suite = job.suites.get(measurement.name)  # a derived measurement has none
+    if suite is not None and (repeated := repeats_text(suite)):
         notes = [*estimate.details.get("notes", ()), repeated]
         estimate = replace(estimate, details={**estimate.details, "notes": notes})
     if excluded.pairs:
