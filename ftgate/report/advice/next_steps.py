@@ -25,7 +25,7 @@ def next_steps(report: Report) -> list[str]:
         if m.status == "error":
             failed = "the gate failed, not the model, and can run again once this is solved"
             steps.append(f"{numbers.title(name)}: {failed}: {m.reason}")
-        elif m.status in ("inconclusive", "not_applicable") and not m.cut_short_by:
+        elif _stands_in_the_way(m):
             retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
             steps += [step for step in (_copy(name, m, recipe), _settle(name, m), *retrain) if step][:MOST]
         elif m.status == "warn" and not _reaches_warning(m):
@@ -36,6 +36,12 @@ def next_steps(report: Report) -> list[str]:
     if not steps and report.verdict == "allow":
         steps.append("Nothing is left to do: every measurement passed.")
     return list(dict.fromkeys(steps))
+
+
+def _stands_in_the_way(m: MeasurementReport) -> bool:
+    """Whether something keeps ``m`` from a decision that its own items, scorer or limit could change."""
+    nothing_to_lose = m.status == "not_applicable" and "nothing to lose" in m.reason
+    return (m.status == "inconclusive" or nothing_to_lose) and not m.cut_short_by
 
 
 def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:

@@ -55,7 +55,7 @@ def copy_hint(title: str, m: MeasurementReport, recipe: Recipe) -> str:
 
 
 def _step(m: MeasurementReport) -> str:
-    if numbers.kind(m.unit) != "ece" and m.base == m.candidate == 0 and "judge unfit" not in m.reason:
+    if numbers.kind(m.unit) not in ("ece", "rise") and m.base == m.candidate == 0 and "judge unfit" not in m.reason:
         return (
             f"both models score 0.0 % on {numbers.count(m.n)} items, and more items would not change that: check that "
             "the scorer and the format of the references fit the answers, or put examples into the prompts"

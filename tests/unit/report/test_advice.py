@@ -509,3 +509,19 @@ def test_form(form, said):
     steps = next_steps(report(made({}), form=form))
     assert said in "\n".join(steps)
     assert all(step.startswith("Form: ") for step in steps if "answer" in step)
+
+
+def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
+    form = of_form("inconclusive", "rise in malformed answers", 0.0, (-0.1, 0.12)).model_copy(
+        update={"base": 0.0, "candidate": 0.0}
+    )
+    (step,) = next_steps(report(made({}), form=form))
+    assert step == "Form: measure more items, about 700 instead of 104, and run again."
+
+
+def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
+    unread = of_form("not_applicable", "rise in malformed answers", 0.0, (0.0, 0.0)).model_copy(
+        update={"reason": "no measurement asks for free-form answers"}
+    )
+    found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
+    assert next_steps(found) == ["Nothing is left to do: every measurement passed."]
