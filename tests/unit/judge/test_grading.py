@@ -268,7 +268,7 @@ def test_the_two_orders_show_the_same_scale_turned_round() -> None:
     assert up.splitlines()[1:6] == down.splitlines()[1:6][::-1]
 
 
-def test_canaries_differ_from_the_reference_and_cover_every_way_of_spoiling() -> None:
+def test_canaries_differ_from_the_reference_and_cover_every_kind_of_corruption() -> None:
     made = canaries(ITEMS, 60, np.random.default_rng(0))
     assert len(made) == 60
     assert {s.kind for s in made} == {"another prompt's answer", "empty", "truncated", "shuffled words"}

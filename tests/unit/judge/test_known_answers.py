@@ -24,6 +24,7 @@ ITEMS = tuple(
 )
 DATASETS = ("evals/own.jsonl", *builtin_suites())
 FIRST_CAPABILITIES = 15
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "judge.md"
 
 
 def validate(script: Script, dataset: str, seed: int = 0) -> JudgeValidation:
@@ -54,6 +55,22 @@ def test_likeness_to_the_reference_is_below_the_bar_on_every_draw(dataset: str) 
         for name, likeness in LIKENESS.items():
             values = [likeness(probe.text, probe.item.answer or "") for probe in probes]
             assert auroc_interval(values, right).low < MIN_KNOWN_AUROC - 0.1, (name, seed)
+
+
+def test_the_documentation_says_how_well_comparing_does() -> None:
+    known = known_answers("builtin:general-200")
+    labels = [kind for entry in known for kind, texts in ((1.0, entry.right), (0.0, entry.wrong)) for _ in texts]
+
+    def area(name: str) -> str:
+        likeness = LIKENESS[name]
+        values = [likeness(t, e.item.answer or "") for e in known for texts in (e.right, e.wrong) for t in texts]
+        return f"{auroc_interval(values, labels).value:.2f}"
+
+    expected = (
+        f"equality {area('equal')}, equality after normalisation {area('equal after normalisation')}, "
+        f"words in common (F1) {area('word F1')}, ROUGE-L {area('ROUGE-L')}."
+    )
+    assert expected in " ".join(DOCUMENT.read_text(encoding="utf-8").split())
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
