@@ -196,6 +196,21 @@ def _decide_at_looks(
     return finding_at_looks(measurement, whole, settings, plan, rng, pairs).status
 
 
+WARNINGS = tuple((drop, n) for n in (200, 800) for drop in (0.0, 0.05, 0.08, 0.10))
+"""True drop and number of items of the candidates that show how often a pass is a warning."""
+WARNING_RUNS = 400
+
+
+def warnings(drop: float, n: int, repetitions: int) -> dict[Status, int]:
+    """How often each status is the outcome for 0/1 scores at base accuracy 0.8, at one look."""
+    chances, plan, outcomes = paired_accuracy(0.8, PHI, drop), looks(ONE_LOOK), dict.fromkeys(Status, 0)
+    for i in range(repetitions):
+        rng = generator(SEED, f"warning {drop} {n} {i}")
+        whole = scores(*right_or_wrong(chances, n, rng), binary=True)
+        outcomes[_decide_at_looks(FORGETTING, whole, ONE_LOOK, plan, rng)] += 1
+    return outcomes
+
+
 def target_trial(rng: Draw) -> Status:
     """No gain at all, although one is required."""
     whole = scores(*right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), binary=True)

@@ -20,13 +20,16 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.error_cases import CASES, Case
+from benchmarks.error_cases import CASES, WARNING_RUNS, WARNINGS, Case, warnings
+from ftgate.domain import Status
 from ftgate.stats.interval import wilson_interval
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- error rates: begin -->", "<!-- error rates: end -->"
 BY_FTGATE, OTHER_WAYS = "How ftgate decides", "Other ways to decide, for comparison"
 HEADING = "| case | items | runs | false allow | false block |\n|---|---:|---:|---:|---:|"
+WARNINGS_TITLE = "**How often a pass is a warning**: warn limit 8 %, limit 10 %, base accuracy 0.8"
+WARNINGS_HEADING = "| true drop | items | runs | pass | warn | block | hold |\n|---:|---:|---:|---:|---:|---:|---:|"
 _ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
 
 
@@ -60,6 +63,17 @@ def measure(names: Sequence[str] | None = None, scale: float = 1.0, processes: i
         return [_measure_case(entry) for entry in work]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         return list(pool.map(_measure_case, work))
+
+
+def measure_warnings(scale: float = 1.0) -> str:
+    """The table of how often a pass is a warning, as Markdown: one row for each true drop and number of items."""
+    repetitions, lines = max(2, round(scale * WARNING_RUNS)), [WARNINGS_TITLE, "", WARNINGS_HEADING]
+    for drop, n in WARNINGS:
+        outcomes = warnings(drop, n, repetitions)
+        statuses = (Status.PASS, Status.WARN, Status.BLOCK, Status.INCONCLUSIVE)
+        shares = " | ".join(f"{100 * outcomes[status] / repetitions:.1f} %" for status in statuses)
+        lines.append(f"| {100 * drop:.0f} % | {n} | {repetitions} | {shares} |")
+    return "\n".join(lines)
 
 
 def render(rows: Sequence[Row]) -> str:
@@ -119,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the repetitions to run, for a quick look")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
-    table = render(measure(scale=options.scale, processes=options.processes))
+    errors = render(measure(scale=options.scale, processes=options.processes))
+    table = f"{errors}\n\n{measure_warnings(options.scale)}"
     if options.write:
         DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:

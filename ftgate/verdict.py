@@ -10,14 +10,18 @@ from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
 from ftgate.stats.power import needed_n
 
+MOST_TIMES = 10
+"""If settling a measurement takes more than this many times its items, it is too close to the limit."""
+TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
+
 
 def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
-    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning.
-    With ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both
-    rules. What is not applicable does not block, and is neither passed nor held.
+    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning. With
+    ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both, and
+    neither passes what ``cannot_pass``. What is not applicable may block, and is neither passed nor held.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
@@ -38,9 +42,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     if estimate.not_applicable is not None:
         return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
     if not within:
-        estimate, leaning = _with_needed(estimate), _leaning(change, low, limit)
-        return Finding(estimate, Status.INCONCLUSIVE, f"{_undecided(estimate)} ({_LEANINGS[leaning]})", leaning)
-    if estimate.cannot_pass and evidence.rule == "interval":
+        return _straddling(estimate, _leaning(change, low, limit))
+    if estimate.cannot_pass:
         estimate = _with_needed(estimate)
         return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
     reached, what = (change, "estimate") if evidence.rule == "point" else (high, "interval")
@@ -85,6 +88,17 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
     return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
+def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
+    """The finding on an interval that contains the limit: how many items would settle it, if ten times as many do."""
+    estimate, too_close = _with_needed(estimate), False
+    if estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
+        too_close = estimate.needed_n is None or estimate.needed_n > MOST_TIMES * (estimate.rows or estimate.n)
+    if too_close:
+        estimate = replace(estimate, needed_n=None)
+    reason = f"{_undecided(estimate, too_close=too_close)} ({_LEANINGS[leaning]})"
+    return Finding(estimate, Status.INCONCLUSIVE, "; ".join([reason, *estimate.cannot_pass]), leaning)
+
+
 def _with_needed(estimate: Estimate) -> Estimate:
     """``estimate`` with the number of items that would settle it, if its change stayed the same."""
     if estimate.n < 1 or estimate.needed_n is not None:
@@ -121,13 +135,15 @@ def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> 
     return f"{text} {relation} {limit}"
 
 
-def _undecided(estimate: Estimate) -> str:
+def _undecided(estimate: Estimate, *, too_close: bool) -> str:
     low, high = estimate.interval
     text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
     text += f" straddles the limit {_amount(estimate, estimate.limit)}"
     if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
         text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
-    if estimate.needed_n:
+    if too_close:
+        text += f": {TOO_CLOSE}"
+    elif estimate.needed_n:
         text += f"; about {estimate.needed_n} "
         if estimate.rows is None:
             text += f"items would settle it (this run had {estimate.n})"

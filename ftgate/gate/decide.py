@@ -14,6 +14,7 @@ from typing import Any
 
 from ftgate.contamination import Match, Overlap
 from ftgate.contamination.scan import VERSION, scan_training_data
+from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
@@ -114,6 +115,10 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     )
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
+    suite = job.suites.get(measurement.name)  # a derived measurement has none
+    if suite is not None and (repeated := repeats_text(suite)):
+        notes = [*estimate.details.get("notes", ()), repeated]
+        estimate = replace(estimate, details={**estimate.details, "notes": notes})
     if excluded.pairs:
         of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
         of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))

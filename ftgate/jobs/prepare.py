@@ -224,7 +224,7 @@ def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Su
         return replace(suite, source=source)
     order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:limit]
     items = tuple(suite.items[i] for i in sorted(order))
-    return Suite(suite.name, items, digest_of([suite.sha256, limit, seed]), source)
+    return replace(suite, items=items, sha256=digest_of([suite.sha256, limit, seed]), source=source)
 
 
 def _manifest(path: Path) -> tuple[Manifest, str]:

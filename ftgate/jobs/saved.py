@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             "encoder": _as_json(job.encoder) if job.encoder is not None else None,
         },
         "suites": {
-            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
+            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items), "repeats": suite.repeats}
             for name, suite in job.suites.items()
         },
         "training": _training_json(job.training),
@@ -127,7 +127,7 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
     path = directory / "suites" / f"{measurement.name}.jsonl"
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
     entry = entries[measurement.name]
-    return Suite(saved.name, saved.items, entry["sha256"], entry["source"])
+    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry.get("repeats", ())))
 
 
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:

@@ -22,7 +22,7 @@ from ftgate.measurements.base import (
     too_many_failed,
     too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
@@ -94,6 +94,7 @@ class Forgetting(Measurement):
         details = {
             **flip_details(evidence.scored),
             **judge_details(evidence),
+            **floor_details(evidence.scored, evidence, estimate.change, estimate.unit),
             **_lengths(evidence.pairs),
             **worst_slice(slices),
             **agreement,

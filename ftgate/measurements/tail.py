@@ -25,7 +25,7 @@ from ftgate.measurements.base import (
     too_many_failed,
     too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -153,6 +153,7 @@ class Tail(Measurement):
         details = {
             **flip_details(tail),
             **judge_details(evidence),
+            **floor_details(tail, evidence, estimate.change, estimate.unit),
             **(_tail_minus_head(estimate, head_slices[0]) if head_slices else {}),
             **_tail_details(evidence, in_tail),
             **worst_slice(tested),

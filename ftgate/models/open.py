@@ -12,6 +12,7 @@ from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
 from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, read_contents
 from ftgate.models.base_match import check_fits_base, resized_vocabulary
+from ftgate.models.dimensions import quantisation_of
 from ftgate.models.nan_scan import require_finite_tensors
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
@@ -106,6 +107,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     facts = {
         "architecture": (" or ".join(map(str, architectures)) if isinstance(architectures, list) else "") or "unknown",
         **_sizes(tensors.values()),
+        **({"quantisation": quantisation} if (quantisation := quantisation_of(config)) else {}),
         **(_training_fact(snapshot) if base is not None else {}),
         **_ignored_fact(snapshot),
     }

@@ -66,9 +66,9 @@ def plan_run(
     resolver = resolvers(policy, policy_path.parent)
     suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
-    seed, alpha = policy.evidence.seed, policy.evidence.alpha
+    seed = policy.evidence.seed
     works = {
-        m.name: _workload(m, suites[m.name], trained, earlier, alpha, (pilots or {}).get(m.name)) for m in measurements
+        m.name: _workload(m, suites[m.name], policy, trained, earlier, (pilots or {}).get(m.name)) for m in measurements
     }
     asked = {m.name: _first(suites[m.name], works[m.name].asked) for m in measurements}
     controls = sum(len(m.plan(i)) for m in measurements for i in sample(asked[m.name], seed))
@@ -130,16 +130,17 @@ def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
 
 
 def _workload(
-    m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None, alpha: float, pilot: Pilot | None
+    m: Measurement, suite: Suite, policy: Policy, trained: bool, earlier: EarlierReport | None, pilot: Pilot | None
 ) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
     clustered = m.clustered and any(item.cluster for item in suite.items)
     clusters = effective_clusters([item.cluster for item in suite.items])
     units = max(1, round(clusters * compared / len(suite.items))) if clustered else compared
-    lacking = shortage(m, suite.items, alpha, trained=trained)
+    lacking = shortage(m, suite.items, policy.evidence.alpha, trained=trained)
     asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
     asked_share = asked / len(suite.items)
+    tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
     judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
     return Workload(
         measurement=m,
@@ -150,7 +151,7 @@ def _workload(
         pilot=pilot,
         shortage=str(lacking) if lacking is not None else None,
         questions=2 * round(asked_share * sum(len(m.plan(item)) for item in suite.items)),
-        judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
+        judge_questions=JUDGE_CALLS * (2 * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
@@ -30,6 +31,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
     checks.check_rows()
+    checks.note_repeats()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     checks.notes += _unseen(draft)
@@ -100,6 +102,14 @@ class _ModelChecks(CheckState):
             self.notes.append(
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
+
+    def note_repeats(self) -> None:
+        """Note the rows of each suite that repeat another one."""
+        self.notes += [
+            f"measurements.{name}: {repeats_text(suite)}; {len(suite.items):,} are asked"
+            for name, suite in self.draft.suites.items()
+            if suite.repeats
+        ]
 
     def check_weights(self) -> None:
         """Compare the tokenizers, search small weights for NaN and infinity, and check disk and memory for a merge."""
@@ -210,6 +220,6 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
 
 def _data(draft: JobDraft) -> Iterator[Data]:
     for name, suite in draft.suites.items():
-        yield Data(name, suite.source, len(suite.items), suite.sha256)
+        yield Data(name, suite.source, len(suite.items), suite.sha256, len(suite.repeats))
     if draft.training is not None:
         yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

@@ -97,6 +97,8 @@ class Data:
     source: str
     rows: int
     sha256: str
+    repeats: int = 0
+    """Rows that repeat another one and are left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,8 @@ def _undecided(m: MeasurementReport) -> str:
     what["rise"] = f"the rise in {_risen(m)}"
     text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
     text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
+    if "warn" in m.limits:
+        text += f", with a warning from {numbers.amount(m.limits['warn'], m.unit)}"
     if m.needed_n:
         text += f" ({needed_text(m)})"
     return text

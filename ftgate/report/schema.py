@@ -70,6 +70,8 @@ class MeasurementReport(_ReportModel):
     """How many rows of the suite the ``n`` items are a part of, where only some decide; null where all do."""
     needed_n: int | None = None
     """About how many items (where there are ``rows``: rows) would settle an inconclusive result."""
+    cut_short_by: str | None = None
+    """The measurement whose block ended the run before this one was decided."""
     leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
     """Which way an inconclusive result points; null if there is no estimate."""
     slices: list[SliceReport] = Field(default_factory=list)
@@ -155,6 +157,7 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
         reason=finding.reason,
         rows=estimate.rows,
         needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
+        cut_short_by=finding.cut_short_by,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
         slices=[_slice(s) for s in estimate.slices],
         regressions=changes.regressions,

@@ -278,6 +278,18 @@ def test_the_keys_of_the_json_are_stable(world: World, capsys: pytest.CaptureFix
     assert [d["name"] for d in document["data"]] == ["target", "forgetting", "tail", "calibration", "training data"]
 
 
+def test_repeated_rows_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
+    write_rows(path, [{**row, "id": f"{row['id']} {i}"} for i in range(4) for row in rows])
+    document = found(world, capsys)
+    data = document["data"][0]
+    assert (data["name"], data["rows"], data["repeats"]) == ("target", 30, 90)
+    (note,) = [note for note in document["notes"] if "repeat another one" in note]
+    assert note.startswith("measurements.target: 90 rows repeat another one and are left out (lines 31, 32, 33 and 87")
+    assert note.endswith(f"more of {data['source']}); 30 are asked")
+
+
 def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) -> None:
     """A driver's tool that reports such GPUs."""
     lines = "".join(f"{n}, GPU-{n}, NVIDIA H100, {size * 1024}\n" for n, size in enumerate(gigabytes))
@@ -348,8 +360,8 @@ def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.Captur
     (note,) = [note for note in document["notes"] if "too long" in note]
     assert "1 of 200 prompts" in note
     assert rows[7]["id"] in note
-    for row in rows[:20]:
-        row["prompt"] = "t1 " * 1200
+    for number, row in enumerate(rows[:20]):
+        row["prompt"] = "t1 " * 1200 + f"t{number}"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (problem,) = found(world, capsys)["problems"]
     assert "measurements.target: 20 of 200 prompts are too long for a context of 1,024 tokens" in problem["message"]

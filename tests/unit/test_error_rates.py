@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from benchmarks import error_rates
-from benchmarks.error_cases import CASES, SEED, both_ways, calibration_trial, confidences, graded, grouped
+from benchmarks.error_cases import (
+    CASES,
+    SEED,
+    WARNINGS,
+    both_ways,
+    calibration_trial,
+    confidences,
+    graded,
+    grouped,
+    warnings,
+)
 from benchmarks.error_rates import BEGIN, DOCUMENT, END, Row, measure, parse, render, replaced, section
 from ftgate.domain import Status
 from ftgate.stats.calibration import expected_calibration_error
@@ -86,6 +96,17 @@ def test_a_table_is_read_back_as_it_was_written() -> None:
     assert (found["one, with a comma"].allowed, found["one, with a comma"].blocked) == (4.9, 5.5)
     assert (found["other"].allowed, found["other"].blocked, found["other"].repetitions) == (0.0, 100.0, 400)
     assert text.index("one, with") < text.index(error_rates.OTHER_WAYS) < text.index("| other")
+
+
+def test_a_warning_happens_and_is_no_pass_below_its_limit() -> None:
+    """Before, a pass was a warning only if the estimate reached the warn limit, which no passing interval allows."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in COMMITTED.splitlines() if line.count("|") == 8]
+    shares = {(row[0], int(row[1])): [float(cell.removesuffix(" %")) for cell in row[3:]] for row in rows[2:]}
+    assert set(shares) == {(f"{100 * drop:.0f} %", n) for drop, n in WARNINGS}
+    assert shares["0 %", 800][0] > 95
+    assert max(warn for _, warn, _, _ in shares.values()) > 10
+    assert all(sum(row) == pytest.approx(100, abs=0.3) for row in shares.values())
+    assert sum(warnings(0.05, 200, 20).values()) == 20
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:

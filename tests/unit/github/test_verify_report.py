@@ -76,6 +76,14 @@ def test_a_report_as_the_gate_writes_it_agrees_with_itself(forgetting):
     assert list(inconsistencies(reports.report(POLICY, forgetting), POLICY)) == []
 
 
+def test_a_warning_by_the_upper_bound_is_decided_alike():
+    found = reports.report(POLICY, "warn")
+    found.measurements["forgetting"].change, found.measurements["forgetting"].interval = 0.0, (-0.085, 0.085)
+    assert list(inconsistencies(found, POLICY)) == []
+    found.measurements["forgetting"].status = "pass"
+    assert list(inconsistencies(found, POLICY)) == ["forgetting: it says pass, but its numbers give warn"]
+
+
 def test_doubts_may_turn_a_pass_into_a_hold():
     found = reports.report(POLICY, "pass")
     found.measurements["forgetting"].status = "inconclusive"
