@@ -26,10 +26,11 @@ from benchmarks.error_cases import PAIRS, PHI, SEED, choice_answers, finding_at_
 from benchmarks.error_rates import DOCUMENT, replaced
 from ftgate.cli.init import STARTER
 from ftgate.config.policy import Policy, read_policy
-from ftgate.domain import Finding, Status, Suite, Verdict
+from ftgate.domain import Finding, Verdict
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import looks, planned_share
 from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.tail import CHOSEN
 from ftgate.stats.power import paired_accuracy
 from ftgate.stats.seeding import generator
 from ftgate.verdict import decide
@@ -52,18 +53,15 @@ HARMED: Mapping[str, tuple[str, ...]] = {
     "whole gate: target": ("target",),
 }
 """The rows of the whole gate, and which measurements have the drop."""
-SHORT, EXTENDED = "forgetting, 200 rows", "forgetting, 200 to 800 rows"
-WARNED = (0.0, 0.05, 0.08, 0.10)
 _ROW = re.compile(r"^\| ([^|]+?) \|((?: [\d./ ]+\|)+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Runs of one measurement with one true drop; ``rows`` is the size of its suite."""
+    """Runs of one measurement with one true drop."""
 
     measurement: str
     drop: float
-    rows: int
     runs: int
 
 
@@ -80,8 +78,7 @@ def setup() -> tuple[Policy, dict[str, Measurement]]:
 
 def measure(runs: int = RUNS, processes: int = 2) -> Findings:
     """The findings of every measurement at every drop, from ``runs`` runs each."""
-    work = [Work(name, drop, ROWS[name], runs) for name in ROWS for drop in (*DROPS, GOOD[name])]
-    work += [Work("forgetting", drop, rows, runs) for rows in (200, ROWS["forgetting"]) for drop in WARNED]
+    work = [Work(name, drop, runs) for name in ROWS for drop in (*DROPS, GOOD[name])]
     # Each once, and calibration, which takes longest, first.
     wanted = sorted(dict.fromkeys(work), key=lambda each: each.measurement)
     if processes == 1:
@@ -91,19 +88,13 @@ def measure(runs: int = RUNS, processes: int = 2) -> Findings:
 
 
 def render(found: Findings) -> str:
-    """Both tables as Markdown, without the markers."""
+    """The table as Markdown, without the markers."""
     runs = next(iter(found)).runs
     head = f"| pass / hold / block in %, {runs} runs each | " + " | ".join(f"{100 * d:.0f} %" for d in DROPS) + " |"
     lines = [head, "|---|" + "---:|" * len(DROPS)]
-    outcomes = {name: [_statuses(found[Work(name, d, ROWS[name], runs)]) for d in DROPS] for name in ROWS}
+    outcomes = {name: [_statuses(found[Work(name, d, runs)]) for d in DROPS] for name in ROWS}
     outcomes |= {name: [_verdicts(found, harmed, d, runs) for d in DROPS] for name, harmed in HARMED.items()}
     lines += [_line(name, [_shares(each) for each in row]) for name, row in outcomes.items()]
-    warned = "| pass / warn / hold / block in % | " + " | ".join(f"{100 * d:.0f} %" for d in WARNED) + " |"
-    lines += ["", warned, "|---|" + "---:|" * len(WARNED)]
-    for name, rows in ((SHORT, 200), (EXTENDED, ROWS["forgetting"])):
-        statuses = [[f.status.value for f in found[Work("forgetting", d, rows, runs)]] for d in WARNED]
-        kinds = [Status.PASS.value, Status.WARN.value, Status.INCONCLUSIVE.value, Status.BLOCK.value]
-        lines.append(_line(name, [_shares(found_statuses, kinds) for found_statuses in statuses]))
     return "\n".join(lines)
 
 
@@ -124,16 +115,16 @@ def _finding(work: Work, i: int) -> Finding:
     """The ``i``-th run of a candidate with that true drop: relative, or for calibration the rise of its error."""
     policy, measurements = setup()
     measurement, rng = measurements[work.measurement], generator(SEED, f"power {work.measurement} {work.drop} {i}")
-    pairs = PAIRS[: work.rows]
+    rows = ROWS[work.measurement]
+    pairs = PAIRS[:rows]
     if work.measurement == "calibration":
-        whole, pairs = choice_answers(work.rows, work.drop, rng)
+        whole, pairs = choice_answers(rows, work.drop, rng)
     else:
         chances = paired_accuracy(BASE[work.measurement], PHI, work.drop)
-        whole = scores(*right_or_wrong(chances, work.rows, rng), binary=True)
+        whole = scores(*right_or_wrong(chances, rows, rng), binary=True)
     if work.measurement == "tail":  # every row was chosen from a log as unlike the training data
-        whole = replace(whole, items=tuple(replace(item, tags=("ambiguous",)) for item in whole.items))
-    suite = Suite(measurement.name, whole.items, "", "")
-    plan = looks(policy.evidence, planned_share(measurement, suite))
+        whole = replace(whole, items=tuple(replace(item, tags=(CHOSEN,)) for item in whole.items))
+    plan = looks(policy.evidence, planned_share(measurement, rows))
     finding = finding_at_looks(measurement, whole, policy.evidence, plan, rng, pairs)
     return replace(finding, estimate=replace(finding.estimate, about=frozenset()))
 
@@ -144,7 +135,7 @@ def _verdicts(found: Findings, harmed: Sequence[str], drop: float, runs: int) ->
     A run ends once a measurement blocks, which changes no verdict: the block stands.
     """
     policy, _ = setup()
-    parts = [found[Work(name, drop if name in harmed else GOOD[name], ROWS[name], runs)] for name in ROWS]
+    parts = [found[Work(name, drop if name in harmed else GOOD[name], runs)] for name in ROWS]
     return [decide(findings, policy.evidence)[0].value for findings in zip(*parts, strict=True)]
 
 
@@ -157,9 +148,9 @@ def _statuses(findings: Sequence[Finding]) -> list[str]:
 _VERDICTS = (Verdict.ALLOW.value, Verdict.HOLD.value, Verdict.BLOCK.value)
 
 
-def _shares(outcomes: Sequence[str], kinds: Sequence[str] = _VERDICTS) -> str:
-    """The share of each kind in whole percent, such as ``97 / 3 / 0``."""
-    return " / ".join(f"{100 * outcomes.count(kind) / len(outcomes):.0f}" for kind in kinds)
+def _shares(outcomes: Sequence[str]) -> str:
+    """The share of each verdict in whole percent, such as ``97 / 3 / 0``."""
+    return " / ".join(f"{100 * outcomes.count(kind) / len(outcomes):.0f}" for kind in _VERDICTS)
 
 
 def _line(name: str, cells: Sequence[str]) -> str:

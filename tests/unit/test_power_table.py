@@ -13,14 +13,11 @@ from benchmarks.error_rates import DOCUMENT, section
 from benchmarks.power import (
     BASE,
     DROPS,
-    EXTENDED,
     GAIN,
     HARMED,
     MARKERS,
     ROWS,
     RUNS,
-    SHORT,
-    WARNED,
     measure,
     parse,
     render,
@@ -40,8 +37,8 @@ def cell(name: str, drop: float) -> tuple[int, ...]:
 
 
 def test_the_committed_table_has_every_row_and_column() -> None:
-    assert set(TABLE) == {*ROWS, *HARMED, SHORT, EXTENDED}
-    assert all(len(TABLE[name]) == len(DROPS) for name in (*ROWS, *HARMED))
+    assert set(TABLE) == {*ROWS, *HARMED}
+    assert all(len(TABLE[name]) == len(DROPS) for name in TABLE)
     assert f"{RUNS} runs each" in COMMITTED
     assert all(abs(sum(shares) - 100) <= 1 for row in TABLE.values() for shares in row)
 
@@ -62,13 +59,6 @@ def test_both_errors_at_the_limit_are_rare(name: str, limit: float) -> None:
     assert measurements[name].limit == limit
     allowed, _, blocked = cell(name, limit)
     assert max(allowed, blocked) <= (10 if name == "calibration" else 7)
-
-
-def test_a_warning_happens_and_grows_rarer_than_holds_near_the_limit() -> None:
-    for name in (SHORT, EXTENDED):
-        warned, held = ([row[i] for row in TABLE[name]] for i in (1, 2))
-        assert warned[0] >= 20
-        assert held == sorted(held)
 
 
 @pytest.mark.slow
@@ -103,7 +93,6 @@ def test_the_documents_state_the_set_up_that_is_simulated() -> None:
     for name in ("target", "forgetting", "tail"):
         assert f"{BASE[name]:g} right" in TEXT
     assert f"gains {100 * GAIN:.0f} points" in TEXT
-    assert f"warning at {100 * WARNED[2]:.0f} %" in TEXT
 
 
 def test_the_headline_in_the_readme_is_that_of_the_table() -> None:
