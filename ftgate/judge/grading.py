@@ -101,8 +101,8 @@ class Judge:
     ) -> JudgeValidation:
         """Grade good and bad answers and decide whether this judge may count (methods: section 6).
 
-        They are made from the references of ``items``, and drawn from ``known_answers``, which may be empty only where every
-        prompt has a single right wording.
+        They are made from the references of ``items``, and drawn from ``known_answers``, which may be empty only where
+        every prompt has a single right wording.
         """
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
