@@ -147,9 +147,8 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-    trained = manifest.training_data is not None
-    draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
-    draft.manifest_sha256 = manifest_sha256
+    draft = JobDraft(manifest.name, policy, measurements, problems, derived)
+    draft.manifest_sha256, draft.trained = manifest_sha256, manifest.training_data is not None
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
