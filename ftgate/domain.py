@@ -200,7 +200,7 @@ class JudgeValidation:
     """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
-    ``known`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
+    ``known_answers`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
     ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
     """
 
@@ -216,7 +216,7 @@ class JudgeValidation:
     canaries: int
     gold: int
     injected: int = 0
-    known: int = 0
+    known_answers: int = 0
     known_auroc: float | None = None
     known_auroc_low: float | None = None
     worthless: int | None = None

@@ -175,8 +175,8 @@ def _on_known_answers(judge: JudgeValidation) -> str:
     if judge.known_auroc is None or judge.known_auroc_low is None:
         return "not tested on known answers (judge.known_answers), so it may only compare words"
     return (
-        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known} known answers, "
-        "right ones in other words and subtly wrong ones"
+        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known_answers} known "
+        "answers, right ones in other words and subtly wrong ones"
     )
 
 

@@ -112,8 +112,8 @@ class MeasurementRun:
             rng = generator(self._job.seed, f"{self.name} fitness")
             settings = self._job.policy.judge
             assert settings is not None, "a job with a judged measurement always has a judge"
-            known = known_answers(self.measurement.dataset) if settings.known_answers else ()
-            self.judge_validation = self._judge("test judge").validate(items, rng, known)
+            answers = known_answers(self.measurement.dataset) if settings.known_answers else ()
+            self.judge_validation = self._judge("test judge").validate(items, rng, answers)
 
     def add_details(self) -> None:
         """Add what the report shows beside the decision; called once, at the end."""

@@ -97,12 +97,12 @@ class Judge:
         return replace(scores, retried=sum(g.retried for g in grades.values()))
 
     def validate(
-        self, items: Sequence[Item], rng: np.random.Generator, known: Sequence[KnownAnswers] = ()
+        self, items: Sequence[Item], rng: np.random.Generator, known_answers: Sequence[KnownAnswers] = ()
     ) -> JudgeValidation:
         """Grade good and bad answers and decide whether this judge may count (methods: section 6).
 
-        They are made from the references of ``items``, and drawn from ``known``, which may be empty only where every
-        prompt has a single right wording.
+        They are made from the references of ``items``, and drawn from ``known_answers``, which may be empty only where
+        every prompt has a single right wording.
         """
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
@@ -110,7 +110,7 @@ class Judge:
         if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
             return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        probes = [*good, *bad, *injected, *known_probes(known, PROBES_OF_A_KIND, rng)]
+        probes = [*good, *bad, *injected, *known_probes(known_answers, PROBES_OF_A_KIND, rng)]
         grades = self.grade([(probe.item, probe.text) for probe in probes])
         retested = range(0, len(probes), len(probes) // RETESTS)[:RETESTS]
         second_grades = self.grade([(probes[i].item, probes[i].text) for i in retested], repeat=RETEST)
@@ -189,7 +189,9 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
     plain = ~injected & ~is_known
     good, bad, worthless = values[is_good], values[plain & ~is_good], values[np.isin(kinds, WORTHLESS)]
     area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
-    known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
+    known_area = (
+        auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
+    )
     validation = JudgeValidation(
         fit=True,
         reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
@@ -203,9 +205,9 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
         canaries=len(bad),
         gold=len(good),
         injected=int(injected.sum()),
-        known=int(is_known.sum()),
-        known_auroc=None if known is None else known.value,
-        known_auroc_low=None if known is None else known.low,
+        known_answers=int(is_known.sum()),
+        known_auroc=None if known_area is None else known_area.value,
+        known_auroc_low=None if known_area is None else known_area.low,
         worthless=len(worthless),
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
