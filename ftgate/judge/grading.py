@@ -14,7 +14,7 @@ from ftgate.judge.canaries import INJECTIONS, WORTHLESS, JudgeProbe, canaries, g
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
-from ftgate.scoring.rules import bounded
+from ftgate.scoring.rules import bounded, mean_bounds, several_answers
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.calibration import auroc_interval
 
@@ -88,13 +88,16 @@ class Judge:
         return [grades[item.id, text] for item, text in texts]
 
     def score(self, pairs: Sequence[Pair]) -> PairedScores:
-        """Grade both answers of every pair. A missing answer is bounded by 0 and 1."""
-        sides = [(p.item, a) for p in pairs for a in (p.base[0], p.candidate[0])]
-        grades = self._grades([(item, a.text) for item, a in sides if a.error is None], 0)
-        bounds = [grades[item.id, a.text] if a.error is None else Grade(0.0, 1.0) for item, a in sides]
-        ends = [(g.low, g.high) for g in bounds]
+        """Grade every answer of every pair; an item's score is the mean. A missing answer is bounded by 0 and 1."""
+        sides = [(p.item, answers) for p in pairs for answers in (p.base, p.candidate)]
+        grades = self._grades([(item, a.text) for item, answers in sides for a in answers if a.error is None], 0)
+        unknown = Grade(0.0, 1.0)
+        ends = []
+        for item, answers in sides:
+            own = [grades[item.id, a.text] if a.error is None else unknown for a in answers]
+            ends.append(mean_bounds([(grade.low, grade.high) for grade in own]))
         scores = bounded(tuple(p.item for p in pairs), ends[::2], ends[1::2], binary=False)
-        return replace(scores, retried=sum(g.retried for g in grades.values()))
+        return replace(scores, retried=sum(g.retried for g in grades.values()), averaged=several_answers(pairs))
 
     def validate(
         self, items: Sequence[Item], rng: np.random.Generator, known_answers: Sequence[KnownAnswers] = ()
