@@ -164,7 +164,8 @@ def test_a_lossless_model_passes_as_often_as_published_with_several_answers(
 ) -> None:
     trial = averaged_trial(answers, 200, "none")
     statuses = [trial(generator(SEED, f"lossless {answers} {i}")) for i in range(400)]
-    assert statuses.count(Status.PASS) / 400 == pytest.approx(published, abs=0.06)
+    passed = sum(status in (Status.PASS, Status.WARN) for status in statuses)
+    assert passed / 400 == pytest.approx(published, abs=0.06)
     assert Status.BLOCK not in statuses
 
 
