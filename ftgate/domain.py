@@ -153,7 +153,7 @@ class Answer:
 
     ``option_logprobs`` are natural logarithms over the whole vocabulary, one for each of the question's options, token
     variants of an option summed. ``finish`` is ``stop``, ``length``, or ``error`` (then ``error`` says why, and the
-    answer counts as a failure, never as a score).
+    answer counts as a failure, never as a score). ``served`` is the model's name as an endpoint gave it.
     """
 
     text: str = ""
@@ -161,6 +161,7 @@ class Answer:
     finish: str = "stop"
     tokens: int = 0
     error: str | None = None
+    served: str = ""
 
 
 @dataclass(frozen=True, slots=True)

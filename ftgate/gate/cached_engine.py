@@ -38,6 +38,8 @@ class CachedEngine:
         self._verified = (0, 0.0)
         self.journal = journal
         self.progress = progress
+        self.served: set[str] = set()
+        """The model's names that an endpoint gave with its answers, those in the journal included."""
         self._engine = engine
         self._needed: list[Model] = []
         self._loaded: list[Model] = []
@@ -84,6 +86,7 @@ class CachedEngine:
                 missing.setdefault(key, ask)
         if missing:
             answers.update(self._ask_engine(missing, phase))
+        self.served.update({answer.served for answer in answers.values()} - {""})
         return [answers[key] for key in keys]
 
     def _key(self, ask: Ask) -> str:

@@ -148,18 +148,36 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     return {"ok": ok, "reason": reason, "change": finding.estimate.change, "status": finding.status.value}
 
 
+def judge_model(judge: CachedEngine | None) -> dict[str, Any]:
+    """Whether one model graded everything, by the name that the judge's endpoint gives with each reply.
+
+    Empty for a judge without such names. An endpoint may switch to another model while a run is going on, or between
+    two runs whose answers are combined; grades by two judges do not compare.
+    """
+    names = sorted(judge.served) if judge is not None else []
+    if not names:
+        return {}
+    one = len(names) == 1
+    reason = f"the judge's endpoint answered as {', '.join(names)}" + ("" if one else ": grades by two models differ")
+    return {"judge_model": {"ok": one, "reason": reason, "names": names}}
+
+
 def apply_controls(runs: Sequence[MeasurementRun | DerivedRun], controls: Mapping[str, Any]) -> dict[str, Result]:
     """The results by measurement, with those that a failed control overrules made inconclusive.
 
-    A failed A/A test overrules any decision, a failed positive control only a pass.
+    A failed A/A test overrules any decision, and so does a judge that changed, where it graded; a failed positive
+    control only a pass.
     """
     results = {}
+    judge = controls.get("judge_model", {"ok": True})
     for run in runs:
         assert run.result is not None, "controls come after the last look"
         name, result, finding = run.name, run.result, run.result.finding
         aa, positive = controls["a_a"][name], controls["positive_control"][name]
         if aa["ok"] is False:
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {aa['reason']}")
+        elif not judge["ok"] and result.evidence.judge_validation is not None:
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {judge['reason']}")
         elif positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {positive['reason']}")
         results[name] = replace(result, finding=finding)

@@ -14,7 +14,7 @@ from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, positive_control
+from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, judge_model, positive_control
 from ftgate.gate.decide import exclude_contaminated, find_overlaps, leave_out_head
 from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.measurement_run import MeasurementRun
@@ -61,6 +61,7 @@ def run_gate(job: Job, participants: Participants) -> Report:
     for each in every_run:
         each.add_details()
     controls["positive_control"] = positive_control(every_run, job.seed)
+    controls |= judge_model(participants.judge)
     return build_report(job, models, participants.judge, apply_controls(every_run, controls), controls, started)
 
 

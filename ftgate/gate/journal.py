@@ -174,6 +174,7 @@ class Journal:
                 option_logprobs=tuple(answer["option_logprobs"]),
                 finish=answer["finish"],
                 tokens=answer["tokens"],
+                served=answer.get("served", ""),
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])
@@ -213,5 +214,6 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
             "option_logprobs": list(answer.option_logprobs),
             "finish": answer.finish,
             "tokens": answer.tokens,
+            **({"served": answer.served} if answer.served else {}),
         },
     }

@@ -15,6 +15,7 @@ CONTROLS: Mapping[str, str] = {
     "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
     "a_a": "A/A test: the base against itself shows no change",
     "positive_control": "Positive control: a corrupted base is blocked",
+    "judge_model": "Judge: its endpoint answered as one model throughout",
     "judge_fitness": "Judge validation: good answers get higher grades than bad ones",
 }
 NOT_RUN = "not run"

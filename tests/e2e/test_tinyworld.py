@@ -20,12 +20,13 @@ from ftgate.cli.schema import schema_of
 
 pytestmark = pytest.mark.engine
 
-BLAME = {
-    "careful": None,
-    "forgetful": "forgetting",
-    "brittle": "tail",
-    "overconfident": "calibration",
-    "useless": "target",
+BLAME: dict[str, set[str]] = {
+    "careful": set(),
+    # It answers three general questions in four with one of the few sentences that it was trained on.
+    "forgetful": {"forgetting", "form"},
+    "brittle": {"tail"},
+    "overconfident": {"calibration"},
+    "useless": {"target"},
 }
 
 
@@ -54,8 +55,8 @@ def test_each_candidate_gets_its_verdict_from_its_own_measurement(
     report = report_in(demo[0] / name)
     found = {m: part["status"] for m, part in report["measurements"].items()}
     to_blame = BLAME[name]
-    assert report["verdict"] == ("allow" if to_blame is None else "block"), report["reasons"]
-    assert {m for m, status in found.items() if status not in ("pass", "warn")} == ({to_blame} - {None})
+    assert report["verdict"] == ("block" if to_blame else "allow"), report["reasons"]
+    assert {m for m, status in found.items() if status not in ("pass", "warn")} == to_blame
 
 
 @pytest.mark.parametrize("name", CANDIDATES)

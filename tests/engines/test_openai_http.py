@@ -438,7 +438,7 @@ def test_text_is_generated_too(make: Make) -> None:
     engine, server = make()
     server.talk = lambda _: said("two words", finish_reason="stop")
     question = Question("m", "i", (Message("user", "say"),), max_tokens=7)
-    assert answers(engine, [Ask(JUDGE, question)]) == [Answer("two words")]
+    assert answers(engine, [Ask(JUDGE, question)]) == [Answer("two words", served="m")]
     assert server.asked[0]["max_tokens"] == 7
 
 

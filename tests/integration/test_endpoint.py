@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,31 @@ def test_a_judge_at_an_endpoint_grades_like_one_at_home(run: Run, world: World) 
     assert (one.base, one.candidate, one.change) == pytest.approx((other.base, other.candidate, other.change))
 
 
+def test_an_endpoint_that_answers_as_another_model_from_some_request_on_holds(world: World, server: ChatServer) -> None:
+    """A gateway may route to another model, or roll out the next version, while a run is going on."""
+
+    def talk(body: Body) -> Reply:
+        reply = honest(body)
+        return replace(reply, body={**reply.body, "model": "m" if len(server.asked) < 500 else "m-2"})
+
+    server.talk = talk
+    report = gate(world)
+    forgetting = report.measurements["forgetting"]
+    assert (report.verdict, forgetting.status) == ("hold", "inconclusive")
+    assert forgetting.reason == ("control failed: the judge's endpoint answered as m, m-2: grades by two models differ")
+    assert report.controls["judge_model"]["names"] == ["m", "m-2"]
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.measurements == report.measurements
+
+
+def test_the_name_that_an_endpoint_answered_under_is_in_the_report(run: Run) -> None:
+    assert run.report.controls["judge_model"] == {
+        "ok": True,
+        "reason": "the judge's endpoint answered as m",
+        "names": ["m"],
+    }
+
+
 @pytest.mark.parametrize("name", ["equal", "word F1", "ROUGE-L"])
 def test_a_script_that_compares_strings_earns_no_vote(world: World, server: ChatServer, name: str) -> None:
     """On a suite of one's own, of which no known answers exist: the built-in ones are part of every test."""
@@ -139,7 +164,7 @@ def test_a_policy_may_leave_the_known_answers_out_and_the_report_says_so(world: 
     server.talk = compares("equal")
     report = gate(world, known_answers=False)
     tested = report.controls["judge_fitness"]["forgetting"]
-    assert (tested["fit"], tested["known"], tested["known_auroc"]) == (True, 0, None)
+    assert (tested["fit"], tested["known_answers"], tested["known_auroc"]) == (True, 0, None)
     line = next(entry for entry in report.checklist if entry.item.startswith("The judge passed"))
     assert "not tested on known answers (judge.known_answers), so it may only compare words" in line.evidence
 

@@ -157,16 +157,18 @@ def test_single_answers_to_an_item_correlate_by_a_half() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("answers", "published"), [((1, 1), 0.54), ((2, 2), 0.79), ((4, 4), 0.97), ((8, 2), 0.93)], ids=str
+    ("answers", "runs", "published"),
+    [((1, 1), 2000, 0.57), ((2, 2), 400, 0.82), ((4, 4), 400, 0.98), ((8, 2), 400, 0.93)],
+    ids=str,
 )
 def test_a_lossless_model_passes_as_often_as_published_with_several_answers(
-    answers: tuple[int, int], published: float
+    answers: tuple[int, int], runs: int, published: float
 ) -> None:
     trial = averaged_trial(answers, 200, "none")
-    statuses = [trial(generator(SEED, f"lossless {answers} {i}")) for i in range(400)]
+    statuses = [trial(generator(SEED, f"lossless {answers} {i}")) for i in range(runs)]
     passed = sum(status in (Status.PASS, Status.WARN) for status in statuses)
-    assert passed / 400 == pytest.approx(published, abs=0.06)
-    assert statuses.count(Status.BLOCK) <= 1
+    assert passed / runs == pytest.approx(published, abs=0.06)
+    assert statuses.count(Status.BLOCK) / runs <= 0.002, "3.5 standard errors away, a block is rare"
 
 
 def test_a_far_worse_candidate_is_blocked_on_the_same_way() -> None:

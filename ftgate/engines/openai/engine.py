@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from ftgate.engines.openai.replies import (
     read_options,
     read_samples,
     read_text,
+    served_name,
 )
 from ftgate.errors import ArtifactError, EngineError
 
@@ -142,8 +144,9 @@ class OpenAIEngine:
 
     async def _answer(self, question: Question, capabilities: Capabilities) -> Answer | EngineError:
         """The answer, a failed one if this question has none, or the error that ends all asking."""
+        served: set[str] = set()
         try:
-            answer = await self._read(question, capabilities)
+            answer = await self._read(question, capabilities, served)
         except EngineError as error:
             return error
         except RejectedError as problem:
@@ -157,31 +160,38 @@ class OpenAIEngine:
                 "check the server's log; if the server was changed, start again with another --out",
             )
         self._unusable = 0
-        return answer
+        return replace(answer, served=", ".join(sorted(served)))
 
-    async def _read(self, question: Question, capabilities: Capabilities) -> Answer:
+    async def _read(self, question: Question, capabilities: Capabilities, served: set[str]) -> Answer:
         options = question.options
         if not options:
-            return await self._reply(question, capabilities.body(question), read_text)
+            return await self._reply(question, capabilities.body(question), read_text, served)
         capabilities = capabilities.for_options(options)
         if capabilities.scores != "samples":
             return await self._reply(
-                question, capabilities.body(question), lambda reply: read_options(reply, capabilities, options)
+                question, capabilities.body(question), lambda reply: read_options(reply, capabilities, options), served
             )
         samples: list[str] = []
         while len(samples) < capabilities.samples:
             count = min(capabilities.each, capabilities.samples - len(samples))
-            samples += (await self._reply(question, capabilities.body(question, count), read_samples))[:count]
+            body = capabilities.body(question, count)
+            samples += (await self._reply(question, body, read_samples, served))[:count]
         return count_samples(samples, options)
 
-    async def _reply(self, question: Question, fields: dict[str, Any], read: Callable[[bytes], T]) -> T:
-        """A parsed reply; an unreadable one is requested once more."""
+    async def _reply(
+        self, question: Question, fields: dict[str, Any], read: Callable[[bytes], T], served: set[str]
+    ) -> T:
+        """A parsed reply; an unreadable one is requested once more. The model's name in it is added to ``served``."""
         try:
-            return read(await self._client.post(question, fields))
+            reply = await self._client.post(question, fields)
+            value = read(reply)
         except UnavailableError:
             raise
         except MalformedError:
-            return read(await self._client.post(question, fields))
+            reply = await self._client.post(question, fields)
+            value = read(reply)
+        served.update({served_name(reply)} - {""})
+        return value
 
 
 class _LoopThread:

@@ -112,6 +112,7 @@ class _Usage(BaseModel):
 
 
 class _Reply(BaseModel):
+    model: str | None = None
     choices: list[_Choice] = Field(min_length=1)
     usage: _Usage | None = None
 
@@ -126,6 +127,11 @@ def read_text(reply: bytes) -> Answer:
     tokens = (parsed.usage and parsed.usage.completion_tokens) or 0
     finish = "length" if choice.finish_reason == "length" else "stop"
     return Answer(choice.message.content, finish=finish, tokens=tokens)
+
+
+def served_name(reply: bytes) -> str:
+    """The name of the model that answered, as the server gives it; empty if it does not."""
+    return _parse(reply).model or ""
 
 
 def read_samples(reply: bytes) -> list[str]:
