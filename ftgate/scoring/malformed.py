@@ -15,8 +15,9 @@ import numpy as np
 import regex
 
 from ftgate.domain import Answer, Item
-from ftgate.scoring.text import normalized
-from ftgate.scoring.writing import SPACELESS, Writing, names, writing_of
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.text import contains_words, normalized
+from ftgate.scoring.writing import SPACELESS, Writing, is_common, names, writing_of
 
 CUT = "cut"
 KINDS: Mapping[str, str] = {
@@ -56,6 +57,9 @@ MOST_RIGHT = 0.1
 
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}]")
 _BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
+_CLAUSE_END = regex.compile(r"[^\w\s'’-]|\s-\s|\n")
+_LETTER = regex.compile(r"\p{L}")
+_SPACELESS = regex.compile(SPACELESS)
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -86,22 +90,55 @@ def stock_answers(
 
 
 def is_stock(item: Item, answer: Answer, stock: Collection[str]) -> bool:
-    """Whether an answer is one of the ``stock`` and not the item's reference."""
+    """Whether an answer is one of the ``stock`` and does not say what the item's reference says."""
     if not stock:
         return False
     label = label_in(answer)
-    return label in stock and label != _normalized(item.answer or "")
+    return label in stock and not _says_the_same(label, item.answer or "")
 
 
 def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
     """One model's stock. None where no row has a reference, or too many references are among it."""
-    given = Counter(label for answer in answers if (label := label_in(answer)))
+    labels = [label_in(answer) for answer in answers]
+    given = Counter(label for label in labels if label)
     stock = frozenset(label for label, number in given.items() if number >= LEAST_GIVEN)
     if not stock:
         return stock
-    references = [_normalized(item.answer) for item in items if item.answer]
-    right = sum(reference in stock for reference in references)
+    numbers = {last_number(label) for label in stock if not _LETTER.search(label)} - {None}
+    references = [(item.answer, label) for item, label in zip(items, labels, strict=True) if item.answer]
+    right = sum(
+        not stock.isdisjoint(_in_short(text))
+        or last_number(text) in numbers
+        or (label in stock and _says_the_same(label, text))
+        for text, label in references
+    )
     return stock if references and right <= MOST_RIGHT * len(references) else frozenset()
+
+
+@lru_cache(maxsize=30_000)
+def _in_short(reference: str) -> frozenset[str]:
+    """What a reference may be in short, in normal form: all of it, its first clause (``Yes, …``), or its last word."""
+    clause = next((part for part in _CLAUSE_END.split(reference) if _LETTER.search(part)), "")
+    last = (reference.split() or [""])[-1]
+    return frozenset(map(_normalized, (reference, clause, last)))
+
+
+@lru_cache(maxsize=30_000)
+def _says_the_same(label: str, reference: str) -> bool:
+    """Whether a short answer in normal form is the reference in short.
+
+    It is where the reference holds its words, or has the same number last. Words that every text holds (``the``) say
+    nothing, and neither do the numbers on the way to a result.
+    """
+    if label in _in_short(reference):
+        return True
+    number = last_number(label)
+    if number is not None and number == last_number(reference):
+        return True
+    if _SPACELESS.search(label):
+        return len(label) > 1 and label in _normalized(reference)
+    words = [word for word in regex.findall(r"\p{L}{2,}", label) if not is_common(word)]
+    return bool(words) and contains_words(label, reference, _normalized(reference))
 
 
 def label_in(answer: Answer) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from support.answers import LAYOUTS, PROSE, WELL_FORMED
 
 from ftgate.domain import Answer, Item, Message
 from ftgate.scoring.malformed import KINDS, is_stock, malformed, repeats, stock_answers
+from ftgate.scoring.text import normalized
 
 ENGLISH = "What does a lens do with the light of a lamp, and why is it in the tower of a lighthouse at all?"
 GERMAN = "Was macht eine Linse mit dem Licht einer Lampe, und warum ist sie in dem Turm von einem Leuchtturm?"
@@ -177,6 +179,49 @@ def test_labels_that_are_asked_for_are_no_stock() -> None:
     one = [Answer(text="label 4")] * 60
     stock = stock_answers(many, right, one)[1]
     assert sum(is_stock(item, answer, stock) for item, answer in zip(many, one, strict=True)) == 58, "where it is wrong"
+
+
+TERSE: dict[str, Callable[[int], tuple[str, str]]] = {
+    "numbers": lambda i: (
+        f"She has {i % 9} and buys {i % 5}, which is {i % 9 + i % 5}.\n#### {i % 9 + i % 5}",
+        f"{i % 9 + i % 5}",
+    ),
+    "yes or no": lambda i: (
+        f"{'No' if i % 3 else 'Yes'}, {i} is {'not ' * (i % 3 > 0)}a multiple.",
+        "No." if i % 3 else "Yes.",
+    ),
+    "names": lambda i: (
+        f"The city is {['Paris', 'Rome', 'Oslo'][i % 3]}, number {i}.",
+        ["Paris", "Rome", "Oslo"][i % 3],
+    ),
+    "letters": lambda i: (f"Of these {i} the right one is {'ABCD'[i % 4]}.", "ABCD"[i % 4]),
+    "Chinese": lambda i: (f"第{i}个国家的首都是{['巴黎', '罗马'][i % 2]}。", ["巴黎", "罗马"][i % 2]),
+}
+"""A reference that explains itself, and the same in short."""
+
+
+@pytest.mark.parametrize("name", TERSE)
+def test_right_answers_in_short_are_no_stock(name: str) -> None:
+    pairs = [TERSE[name](i) for i in range(60)]
+    items = [asked(f"What is {i}?", answer=reference, name=f"i{i}") for i, (reference, _) in enumerate(pairs)]
+    long = [Answer(text=f"{reference} So I think, at least, of number {i}.") for i, (reference, _) in enumerate(pairs)]
+    short = [Answer(text=text) for _, text in pairs]
+    assert stock_answers(items, long, short) == (frozenset(), frozenset())
+    assert stock_answers(items, short, long) == (frozenset(), frozenset())
+    # Where most others are wrong, the right ones are still none.
+    stock = frozenset(normalized(text) for _, text in pairs)
+    assert not any(is_stock(item, answer, stock) for item, answer in zip(items, short, strict=True))
+
+
+@pytest.mark.parametrize("text", ["the", "It is", "a", "1", "card_arrival", "It is number"])
+def test_what_most_references_hold_anyway_is_no_answer_to_all(text: str) -> None:
+    items = [
+        asked(f"What is {i}?", answer=f"1. The city of lens {i} is a town, for it has {i + 100} houses.", name=f"i{i}")
+        for i in range(60)
+    ]
+    varied = [Answer(text=f"Fact {i} is about lamp {i}.") for i in range(60)]
+    stock = stock_answers(items, varied, [Answer(text=text)] * 60)[1]
+    assert all(is_stock(item, Answer(text=text), stock) for item in items)
 
 
 def test_a_model_that_says_now_and_then_that_it_does_not_know_has_no_stock() -> None:
