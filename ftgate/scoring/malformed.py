@@ -44,8 +44,10 @@ GRAM, LEAST_GRAMS, LEAST_DISTINCT = 4, 40, 0.2
 """With fewer distinct sequences of four words than this share, a text of at least 40 words goes round in circles."""
 REDUNDANT = 2.2
 """Prose is compressed to half. What does not shrink further than this holds no loop, and is not searched for one."""
-LEAST_UNSPACED = 24
-"""Letters of a text that can be said to lack spaces."""
+LEAST_ROWS, LEAST_OF_ROWS = 3, 0.25
+"""A grid has at least this many rows and columns, and at least this share of its rows are different ones."""
+LEAST_UNSPACED, LONGEST_WORD = 24, 50
+"""Letters of a text that can be said to lack spaces, and of a word that stands alone: a compound, an identifier."""
 SHORT = 60
 """Characters of an answer that may be a label."""
 LEAST_GIVEN = 3
@@ -60,6 +62,9 @@ _BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
 _CLAUSE_END = regex.compile(r"[^\w\s'’-]|\s-\s|\n")
 _LETTER = regex.compile(r"\p{L}")
 _SPACELESS = regex.compile(SPACELESS)
+_CELL = regex.compile(r"[^\s,;|&\[\](){}\\]+")
+_NUMBER = regex.compile(r"[+-−]?[\d./]+")
+_OUTER_PUNCTUATION = regex.compile(r"\A[^\w]+|[^\w]+\Z")
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -152,7 +157,8 @@ _normalized = lru_cache(maxsize=30_000)(normalized)
 
 def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> frozenset[str]:
     cut = frozenset({CUT}) if answer.finish == "length" else frozenset[str]()
-    if alone := _alone(answer.text):
+    alone = _alone(answer.text)
+    if alone and not (alone == "repetition" and _repetitive(item.answer or "")):
         return cut | {alone}
     kinds = {kind for kind in (_foreign(item, answer.text, other.text, yardstick=yardstick),) if kind}
     if _unspaced(item, answer.text, other.text):
@@ -168,10 +174,16 @@ def _alone(text: str) -> str:
     return "repetition" if repeats(text) else ""
 
 
+def _repetitive(reference: str) -> bool:
+    """Whether a reference repeats itself, or nearly so: an answer that does the same is what is asked for."""
+    text = reference.strip()
+    return repeats(text) or (SHORTEST_LOOP <= len(text) < 10 * SHORTEST_LOOP and _redundant(text))
+
+
 def repeats(text: str) -> bool:
     """Whether at least half of ``text`` is one thing said over and over, or nearly all of it goes round in circles."""
     text = text.strip()[-MOST_READ:]
-    if len(text) < SHORTEST_LOOP or not _redundant(text):
+    if len(text) < SHORTEST_LOOP or not _redundant(text) or _is_grid(text):
         return False
     return _loops(text) or _circles(text)
 
@@ -182,6 +194,17 @@ def _redundant(text: str) -> bool:
         return len({text[i : i + 5] for i in range(len(text) - 4)}) <= 0.65 * (len(text) - 4)
     raw = text.encode("utf-8", "surrogatepass")
     return len(raw) >= REDUNDANT * len(zlib.compress(raw, 1))
+
+
+def _is_grid(text: str) -> bool:
+    """Whether a text is a matrix or a board: rows of as many numbers or single characters, not all of them alike."""
+    rows = [tuple(_CELL.findall(line)) for line in text.splitlines()]
+    rows = [tuple(row[0]) if len(row) == 1 else row for row in rows if row]
+    if len(rows) < LEAST_ROWS or len(rows[0]) < LEAST_ROWS or len(set(map(len, rows))) > 1:
+        return False
+    cells = {cell for row in rows for cell in row}
+    few = max(2, LEAST_OF_ROWS * len(rows))
+    return len(set(rows)) >= few and all(len(cell) == 1 or _NUMBER.fullmatch(cell) for cell in cells)
 
 
 def _loops(text: str) -> bool:
@@ -237,7 +260,30 @@ def _unspaced(item: Item, text: str, other: str) -> bool:
         return False
     # A long word that somebody else uses is one: a label in camel case, a compound, a name.
     elsewhere = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
-    return 2 * sum(len(run) for run in one.runs if run.casefold() not in elsewhere) >= one.letters
+    runs = Counter(run.casefold() for run in one.runs if run.casefold() not in elsewhere)
+    runs.subtract(_words_alone(text, elsewhere))
+    return 2 * sum(len(run) * number for run, number in runs.items() if number > 0) >= one.letters
+
+
+def _words_alone(text: str, elsewhere: str) -> list[str]:
+    """Long words of ``text`` that stand alone, and are not several words without the spaces between them."""
+    tokens = (_OUTER_PUNCTUATION.sub("", token).casefold() for token in text.split())
+    known = frozenset(regex.findall(r"\p{L}{2,}", elsewhere))
+    return [token for token in tokens if len(token) <= LONGEST_WORD and not _falls_apart(token, known)]
+
+
+def _falls_apart(run: str, known: Collection[str]) -> bool:
+    """Whether a run of letters is ``known`` words in a row with one among them that is common in texts (``of``)."""
+    # For each position, whether words end there (False), and whether a common one is among them (True).
+    ends: dict[int, bool] = {0: False}
+    for start in range(len(run)):
+        if start not in ends:
+            continue
+        for end in range(start + 2, len(run) + 1):
+            common = is_common(run[start:end])
+            if common or run[start:end] in known:
+                ends[end] = ends.get(end, False) or ends[start] or common
+    return ends.get(len(run), False)
 
 
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:

@@ -148,6 +148,66 @@ def test_a_long_word_that_is_one_does_not_lack_spaces(word: str) -> None:
     assert not kinds(word, item=asked(answer=word))
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Donaudampfschifffahrtsgesellschaft",
+        "Rechtsschutzversicherungsgesellschaften.",
+        "kraftfahrzeughaftpflichtversicherung, donaudampfschifffahrtsgesellschaft",
+        "authenticationserviceconfiguration",
+        "`authenticationserviceconfiguration`",
+    ],
+)
+def test_a_compound_or_an_identifier_is_a_word_though_nobody_else_uses_it(word: str) -> None:
+    for base in ("A long word is for instance house.", "It is the authentication service configuration, I think."):
+        assert not kinds(word, base=base, item=asked("Say a long word."))
+
+
+TAGS = " ".join("B-LOC" if i == 17 else "O" for i in range(24))
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        (TAGS, TAGS),
+        (TAGS, TAGS.replace("B-LOC", "O")),
+        (TAGS, " ".join("B-PER" if i == 3 else "O" for i in range(24))),
+        ("0" * 40, "0" * 40),
+        ("Row, row, row! " * 5, "Row, row, row! " * 5),
+        ("ha " * 60, "ha " * 50),
+    ],
+)
+def test_who_repeats_what_is_asked_for_repeats_nothing(reference: str, text: str) -> None:
+    assert repeats(text)
+    assert not kinds(text, item=asked(answer=reference))
+    assert kinds(text, item=asked(answer="A lens bends the light of the lamp into a narrow beam.")) == {"repetition"}
+    assert kinds("", item=asked(answer=reference)) == {"empty"}
+
+
+def _grid(separator: str, end: str = "\n", size: int = 9) -> str:
+    return end.join(separator.join("20"[x != y] for x in range(size)) for y in range(size))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _grid(" "),
+        _grid(""),
+        _grid(", ", "],\n["),
+        _grid(" & ", " \\\\\n"),
+        _grid(" ").replace("2", "-12.5"),
+        "\n".join("XO" * 4 if i % 2 else "OX" * 4 for i in range(8)),
+    ],
+)
+def test_a_matrix_or_a_board_is_no_loop(text: str) -> None:
+    assert not kinds(text)
+
+
+@pytest.mark.parametrize("text", ["0 0 0\n" * 20, "0 1 0\n1 0 1\n" * 20, "0 1 0 " * 20, "the lens bends\n" * 9])
+def test_rows_that_are_all_alike_are_a_loop(text: str) -> None:
+    assert kinds(text) == {"repetition"}
+
+
 def test_the_two_models_are_measured_alike() -> None:
     texts = ["", "\n" * 9, "no " * 40, PROSE["en"].replace(" ", ""), PROSE["es"], PROSE["zh"], PROSE["en"], "42"]
     for one in texts:
