@@ -16,6 +16,7 @@ import regex
 
 from ftgate.domain import Answer, Item
 from ftgate.scoring.numbers import last_number
+from ftgate.scoring.spacing import unspaced
 from ftgate.scoring.text import contains_words, normalized
 from ftgate.scoring.writing import SPACELESS, Writing, is_common, names, writing_of
 
@@ -46,8 +47,6 @@ REDUNDANT = 2.2
 """Prose is compressed to half. What does not shrink further than this holds no loop, and is not searched for one."""
 LEAST_ROWS, LEAST_OF_ROWS = 3, 0.25
 """A grid has at least this many rows and columns, and at least this share of its rows are different ones."""
-LEAST_UNSPACED, LONGEST_WORD = 24, 50
-"""Letters of a text that can be said to lack spaces, and of a word that stands alone: a compound, an identifier."""
 SHORT = 60
 """Characters of an answer that may be a label."""
 LEAST_GIVEN = 3
@@ -58,13 +57,11 @@ MOST_RIGHT = 0.1
 """Where more of the references than this are among a model's stock answers, such answers are what is asked for."""
 
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}]")
-_BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
 _CLAUSE_END = regex.compile(r"[^\w\s'’-]|\s-\s|\n")
 _LETTER = regex.compile(r"\p{L}")
 _SPACELESS = regex.compile(SPACELESS)
 _CELL = regex.compile(r"[^\s,;|&\[\](){}\\]+")
 _NUMBER = regex.compile(r"[+-−]?[\d./]+")
-_OUTER_PUNCTUATION = regex.compile(r"\A[^\w]+|[^\w]+\Z")
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -161,7 +158,7 @@ def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> fro
     if alone and not (alone == "repetition" and _repetitive(item.answer or "")):
         return cut | {alone}
     kinds = {kind for kind in (_foreign(item, answer.text, other.text, yardstick=yardstick),) if kind}
-    if _unspaced(item, answer.text, other.text):
+    if unspaced(answer.text, other.text, item.answer or "", _prompt(item)):
         kinds.add("unspaced")
     return cut | kinds
 
@@ -239,51 +236,6 @@ def _circles(text: str) -> bool:
         return False
     grams = [tuple(tokens[i : i + GRAM]) for i in range(len(tokens) - GRAM + 1)]
     return len(set(grams)) <= LEAST_DISTINCT * len(grams)
-
-
-def _unspaced(item: Item, text: str, other: str) -> bool:
-    """Whether words stand without the spaces that the other answer, or the reference, has between them."""
-    if len(text.split()) == 1:
-        bare = text.strip().casefold()
-        for spaced in (other, item.answer or ""):
-            words = spaced.casefold().split()
-            # Lists and JSON are right with spaces and without.
-            if len(_BETWEEN_WORDS.findall(spaced)) >= max(2, len(words) / 2) and "".join(words) == bare:
-                return True
-    one, two = writing_of(text), writing_of(other)
-    if (
-        one.letters < LEAST_UNSPACED
-        or 2 * one.unbroken < one.letters
-        or two.words < 3
-        or 2 * two.unbroken >= two.letters
-    ):
-        return False
-    # A long word that somebody else uses is one: a label in camel case, a compound, a name.
-    elsewhere = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
-    runs = Counter(run.casefold() for run in one.runs if run.casefold() not in elsewhere)
-    runs.subtract(_words_alone(text, elsewhere))
-    return 2 * sum(len(run) * number for run, number in runs.items() if number > 0) >= one.letters
-
-
-def _words_alone(text: str, elsewhere: str) -> list[str]:
-    """Long words of ``text`` that stand alone, and are not several words without the spaces between them."""
-    tokens = (_OUTER_PUNCTUATION.sub("", token).casefold() for token in text.split())
-    known = frozenset(regex.findall(r"\p{L}{2,}", elsewhere))
-    return [token for token in tokens if len(token) <= LONGEST_WORD and not _falls_apart(token, known)]
-
-
-def _falls_apart(run: str, known: Collection[str]) -> bool:
-    """Whether a run of letters is ``known`` words in a row with one among them that is common in texts (``of``)."""
-    # For each position, whether words end there (False), and whether a common one is among them (True).
-    ends: dict[int, bool] = {0: False}
-    for start in range(len(run)):
-        if start not in ends:
-            continue
-        for end in range(start + 2, len(run) + 1):
-            common = is_common(run[start:end])
-            if common or run[start:end] in known:
-                ends[end] = ends.get(end, False) or ends[start] or common
-    return ends.get(len(run), False)
 
 
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:

@@ -48,6 +48,7 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "nothing": (collapse(""), "empty"),
     "one token": (collapse("the " * 64, "length"), "one text over and over"),
     "no spaces": (lambda said, _: Answer(text=said.replace(" ", ""), tokens=9), "words without spaces"),
+    "joiners": (lambda said, _: Answer(text=said.replace(" ", "▁"), tokens=9), "words without spaces"),
     "labels": (one_of_eight_labels, "one of the same few short answers"),
     "Russian": (collapse(PROSE["ru"]), "in another script"),
     "French": (collapse(PROSE["fr"]), "in another language"),

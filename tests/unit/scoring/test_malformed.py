@@ -148,6 +148,47 @@ def test_a_long_word_that_is_one_does_not_lack_spaces(word: str) -> None:
     assert not kinds(word, item=asked(answer=word))
 
 
+SENTENCE = "The name of the city that you are asking about is Paris, as far as I know."
+
+
+@pytest.mark.parametrize("joiner", ["▁", "Ġ", "·", "_", "-", "–", "␣", "+", "/", "\n", "\n\n", ".", "|", "%20"])
+def test_a_joiner_for_each_space_is_no_space(joiner: str) -> None:
+    item = asked("Which city is it?", answer="Paris")
+    for base in (SENTENCE, "It is Paris, I think."):
+        assert kinds(SENTENCE.replace(" ", joiner), base=base, item=item) == {"unspaced"}
+    assert kinds(PROSE["de"].replace(" ", joiner), base=PROSE["de"], item=asked(GERMAN)) == {"unspaced"}
+    joined = Answer(text=SENTENCE.replace(" ", joiner))
+    assert malformed(item, joined, joined) == (frozenset(), frozenset()), "what both do is no fault"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "balance_not_updated_after_bank_transfer",
+        "wrong_exchange_rate_for_cash_withdrawal",
+        "/usr/local/share/doc/python/examples",
+        "https://www.example.org/city/guides/paris/maps/2024/center",
+        "butter\nflour\nmilk\neggs\nsugar\nsalt\nyeast\nwater\noil",
+        "1\n2\n3\n4\n5\n6\n7\n8\n9",
+        "state-of-the-art",
+        "a·b·c·d·e·f",
+        "2024-11-27T22:31:24",
+        "com.example.city.guide.paris.MapService",
+        "B-LOC O O O B-PER I-PER O O",
+    ],
+)
+def test_names_paths_and_lists_have_joiners_of_their_own(text: str) -> None:
+    assert not kinds(text, base=SENTENCE, item=asked("Which is it?"))
+
+
+def test_what_the_reference_joins_may_be_joined() -> None:
+    for joiner in ("-", "_", "\n"):
+        text = "how to get the most out of the day in the city".replace(" ", joiner)
+        assert not kinds(
+            text, base=SENTENCE, item=asked("Write it.", answer=joiner.join(["what", "is", "to", "be", "in", "it"]))
+        )
+
+
 @pytest.mark.parametrize(
     "word",
     [
@@ -155,7 +196,7 @@ def test_a_long_word_that_is_one_does_not_lack_spaces(word: str) -> None:
         "Rechtsschutzversicherungsgesellschaften.",
         "kraftfahrzeughaftpflichtversicherung, donaudampfschifffahrtsgesellschaft",
         "authenticationserviceconfiguration",
-        "`authenticationserviceconfiguration`",
+        "`authenticationserviceconfiguration_17`",
     ],
 )
 def test_a_compound_or_an_identifier_is_a_word_though_nobody_else_uses_it(word: str) -> None:
