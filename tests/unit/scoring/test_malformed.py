@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from hypothesis import strategies as st
 from support.answers import LAYOUTS, PROSE, WELL_FORMED
 
 from ftgate.domain import Answer, Item, Message
-from ftgate.scoring.malformed import KINDS, is_stock, malformed, repeats, stock_answers
-from ftgate.scoring.text import normalized
+from ftgate.scoring.malformed import KINDS, malformed, repeats
 
 ENGLISH = "What does a lens do with the light of a lamp, and why is it in the tower of a lighthouse at all?"
 GERMAN = "Was macht eine Linse mit dem Licht einer Lampe, und warum ist sie in dem Turm von einem Leuchtturm?"
@@ -47,6 +45,11 @@ def kinds(candidate: str, base: str = PROSE["en"], item: Item | None = None, fin
         ("透镜把灯光聚成一道很窄的光束。" * 8, "repetition"),
         ("".join(f"{i}. The lens bends the light of the lamp.\n" for i in range(1, 40)), "repetition"),
         ("<unk>" * 30, "repetition"),
+        (" ".join(f"Step {i}: do it." for i in range(1, 60)), "repetition"),
+        (" ".join(f"Step {i} of 20: turn the lamp on." for i in range(1, 21)), "repetition"),
+        (" ".join(f"the thing number {i} is a thing" for i in range(40)), "repetition"),
+        (f"{PROSE['en']}\n" * 4, "repetition"),
+        (f"{PROSE['en']}\n\n{PROSE['en'][:99]}\n\n" * 5, "repetition"),
         (PROSE["en"].replace(" ", ""), "unspaced"),
         (PROSE["de"].replace(" ", ""), "unspaced"),
         (PROSE["zh"], "script"),
@@ -244,6 +247,23 @@ def test_a_matrix_or_a_board_is_no_loop(text: str) -> None:
     assert not kinds(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ", ".join(map(str, range(1, 60))),
+        "\n".join(f"3 x {i} = {3 * i}" for i in range(1, 30)),
+        "\n".join(f"| {i} | yes | paid |" for i in range(1, 30)),
+        "\n".join(f"{i},yes,paid" for i in range(1, 30)),
+        json.dumps([{"id": i, "paid": True} for i in range(1, 30)]),
+        " ".join(f"Question {i}: {'yes' if i % 3 else 'no'}." for i in range(1, 30)),
+        " ".join(f"Day {i}: {word}." for i, word in enumerate(PROSE["en"].split())),
+        f"{PROSE['en']}\n" * 3,
+    ],
+)
+def test_what_counts_up_is_no_loop_by_that(text: str) -> None:
+    assert not kinds(text)
+
+
 @pytest.mark.parametrize("text", ["0 0 0\n" * 20, "0 1 0\n1 0 1\n" * 20, "0 1 0 " * 20, "the lens bends\n" * 9])
 def test_rows_that_are_all_alike_are_a_loop(text: str) -> None:
     assert kinds(text) == {"repetition"}
@@ -256,90 +276,6 @@ def test_the_two_models_are_measured_alike() -> None:
             there = malformed(asked(), Answer(text=one), Answer(text=other))
             back = malformed(asked(), Answer(text=other), Answer(text=one))
             assert there == back[::-1]
-
-
-def test_labels_for_everything_are_a_stock_of_answers() -> None:
-    items = [asked(f"Explain fact {i}.", answer=f"It is fact number {i} of many.", name=f"i{i}") for i in range(60)]
-    labels = [Answer(text=f"card_{'abcdefgh'[i % 8]}") for i in range(60)]
-    varied = [Answer(text=f"Fact {i} is about lamp {i}.") for i in range(60)]
-    of_base, of_candidate = stock_answers(items, varied, labels)
-    assert of_base == frozenset()
-    assert all(is_stock(item, label, of_candidate) for item, label in zip(items, labels, strict=True))
-    assert stock_answers(items, labels, varied)[0] == of_candidate
-    assert not any(is_stock(item, answer, of_candidate) for item, answer in zip(items, varied, strict=True))
-
-
-def test_labels_that_are_asked_for_are_no_stock() -> None:
-    answers = ["yes", "no", "maybe"]
-    items = [asked(f"Is it {i}?", answer=answers[i % 3], name=f"i{i}") for i in range(60)]
-    right, wrong = ([Answer(text=answers[(i + shift) % 3]) for i in range(60)] for shift in (0, 1))
-    for base in (right, [Answer(text=PROSE["en"])] * 60):
-        assert stock_answers(items, base, wrong) == (frozenset(), frozenset())
-    # One label of many for everything is no answer to the task either.
-    many = [asked(f"Which is {i}?", answer=f"label {i % 30}", name=f"i{i}") for i in range(60)]
-    one = [Answer(text="label 4")] * 60
-    stock = stock_answers(many, right, one)[1]
-    assert sum(is_stock(item, answer, stock) for item, answer in zip(many, one, strict=True)) == 58, "where it is wrong"
-
-
-TERSE: dict[str, Callable[[int], tuple[str, str]]] = {
-    "numbers": lambda i: (
-        f"She has {i % 9} and buys {i % 5}, which is {i % 9 + i % 5}.\n#### {i % 9 + i % 5}",
-        f"{i % 9 + i % 5}",
-    ),
-    "yes or no": lambda i: (
-        f"{'No' if i % 3 else 'Yes'}, {i} is {'not ' * (i % 3 > 0)}a multiple.",
-        "No." if i % 3 else "Yes.",
-    ),
-    "names": lambda i: (
-        f"The city is {['Paris', 'Rome', 'Oslo'][i % 3]}, number {i}.",
-        ["Paris", "Rome", "Oslo"][i % 3],
-    ),
-    "letters": lambda i: (f"Of these {i} the right one is {'ABCD'[i % 4]}.", "ABCD"[i % 4]),
-    "Chinese": lambda i: (f"第{i}个国家的首都是{['巴黎', '罗马'][i % 2]}。", ["巴黎", "罗马"][i % 2]),
-}
-"""A reference that explains itself, and the same in short."""
-
-
-@pytest.mark.parametrize("name", TERSE)
-def test_right_answers_in_short_are_no_stock(name: str) -> None:
-    pairs = [TERSE[name](i) for i in range(60)]
-    items = [asked(f"What is {i}?", answer=reference, name=f"i{i}") for i, (reference, _) in enumerate(pairs)]
-    long = [Answer(text=f"{reference} So I think, at least, of number {i}.") for i, (reference, _) in enumerate(pairs)]
-    short = [Answer(text=text) for _, text in pairs]
-    assert stock_answers(items, long, short) == (frozenset(), frozenset())
-    assert stock_answers(items, short, long) == (frozenset(), frozenset())
-    # Where most others are wrong, the right ones are still none.
-    stock = frozenset(normalized(text) for _, text in pairs)
-    assert not any(is_stock(item, answer, stock) for item, answer in zip(items, short, strict=True))
-
-
-@pytest.mark.parametrize("text", ["the", "It is", "a", "1", "card_arrival", "It is number"])
-def test_what_most_references_hold_anyway_is_no_answer_to_all(text: str) -> None:
-    items = [
-        asked(f"What is {i}?", answer=f"1. The city of lens {i} is a town, for it has {i + 100} houses.", name=f"i{i}")
-        for i in range(60)
-    ]
-    varied = [Answer(text=f"Fact {i} is about lamp {i}.") for i in range(60)]
-    stock = stock_answers(items, varied, [Answer(text=text)] * 60)[1]
-    assert all(is_stock(item, Answer(text=text), stock) for item in items)
-
-
-def test_a_model_that_says_now_and_then_that_it_does_not_know_has_no_stock() -> None:
-    items = [asked(f"Explain fact {i}.", answer=f"It is fact number {i}.", name=f"i{i}") for i in range(60)]
-
-    def model(unsure: int) -> list[Answer]:
-        return [Answer(text="I do not know." if i < unsure else f"Fact {i} is about lamp {i}.") for i in range(60)]
-
-    assert stock_answers(items, model(20), model(29)) == (frozenset(), frozenset())
-    of_base, of_candidate = stock_answers(items, model(29), model(31))
-    assert of_base == of_candidate != frozenset(), "once one of the two is beyond the half, both are counted"
-
-
-def test_without_references_nothing_says_that_labels_are_wrong() -> None:
-    items = [asked(f"What is {i}?", name=f"i{i}") for i in range(60)]
-    labels = [Answer(text="card_arrival")] * 60
-    assert stock_answers(items, labels, labels) == (frozenset(), frozenset())
 
 
 @given(st.text(), st.text(), st.text())
