@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
@@ -54,12 +54,15 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
 
-def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
+def decide(
+    findings: Sequence[Finding], evidence: EvidenceSettings, derived: Collection[str] = ()
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
     Block if any measurement blocks. Allow only if every applicable one passes or warns: this is an intersection-union
     test, which needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says
-    so. Where none is applicable, nothing was measured, which is a hold.
+    so. Measurements in ``derived`` ask nothing of their own and carry no allow alone: where none of the others is
+    applicable, nothing was measured, which is a hold. The reasons name what was not applicable.
     """
     blocked = [f for f in findings if f.status is Status.BLOCK]
     undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
@@ -69,9 +72,14 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
     if undecided:
         verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
         return verdict, tuple(_reason(f) for f in undecided)
-    if all(f.status is Status.NOT_APPLICABLE for f in findings):
-        return Verdict.HOLD, ("nothing was measured",)
-    return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
+    open_ = [f for f in findings if f.status is Status.NOT_APPLICABLE]
+    measured = [f.estimate.measurement for f in findings if f.status is not Status.NOT_APPLICABLE]
+    unmeasured = tuple(f"{f.estimate.measurement} was not measured: {f.reason}" for f in open_)
+    if all(name in derived for name in measured):
+        but = f" but {' and '.join(measured)}, which asks no questions of its own" if measured else ""
+        return Verdict.HOLD, (f"nothing was measured{but}", *unmeasured)
+    within = f"every {'other ' if open_ else ''}measurement stayed within its limit"
+    return Verdict.ALLOW, (*(tuple(_reason(f) for f in warned) or (within,)), *unmeasured)
 
 
 _LEANINGS = {

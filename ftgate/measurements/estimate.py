@@ -11,6 +11,7 @@ import numpy as np
 from ftgate.domain import Estimate, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.paired import Compare, bootstrap, score_test
+from ftgate.measurements.rejected import rejected_text
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
@@ -74,7 +75,8 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). If the base score may lie below
     ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all of it lies beyond ``limit``, and
     absolute otherwise (section 1). As that can change from look to look, an absolute drop can pass at the last look
-    only, unless it is an improvement. A base with nothing to lose makes it not applicable. Raises ValueError for no
+    only, unless it is an improvement. A base with nothing to lose makes it not applicable, unless
+    the scorer rejects right answers, which forbids a pass. Raises ValueError for no
     items, and for a score that is NaN or outside [0, 1], naming the item.
     """
     _check_scores(scored)
@@ -96,6 +98,9 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     if absolute.interval[1] < 0:  # an improvement is one whatever the base scores, at any look
         return absolute
     if evidence.last and not absolute.cannot_pass and _nothing_to_lose(scored, evidence, limit, floor_mean, rng):
+        # A scorer that rejects right answers shows nothing of what the base has to lose.
+        if rejected := rejected_text(scored, evidence.pairs):
+            return replace(absolute, cannot_pass=(f"{rejected}: what could be lost is unknown",))
         return replace(absolute, not_applicable=_nothing_text(absolute, len(scored.items)))
     reasons = _within_the_limit(worth, limit)
     reasons += () if evidence.last else ("an absolute drop cannot pass before the last look",)

@@ -14,9 +14,9 @@ import numpy as np
 from ftgate.domain import Answer, FloatArray, Pair
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_BASE, mean
+from ftgate.measurements.rejected import MOST_REJECTED, holds_reference
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.text import contains_words
 
 PILOT_ITEMS = 20
 LITTLE_ROOM = 0.05
@@ -25,8 +25,6 @@ LEAST_MASS = 0.5
 """Mean probability of all option letters together; below it the base would rather say something else."""
 MOST_UNUSABLE = 0.5
 """Share of cut or of empty answers from which the suite's settings are named."""
-MOST_REJECTED = 0.2
-"""Share of answers that hold the right one and are scored as wrong, from which the scorer is named."""
 EASIER = "an easier suite such as builtin:general-easy-200"
 EXAMPLES = "examples in the prompt"
 
@@ -119,5 +117,4 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
 
 def _holds_reference(m: Measurement, pair: Pair) -> bool:
     """Whether an answer that a rule scored holds the reference, word for word."""
-    by_rule = m.scored_by(pair.item) in ("exact", "numeric", "check")
-    return by_rule and bool(pair.item.answer) and contains_words(pair.item.answer or "", pair.base[0].text)
+    return m.scored_by(pair.item) in ("exact", "numeric", "check") and holds_reference(pair)

@@ -214,4 +214,27 @@ def test_what_is_not_applicable_neither_allows_nor_holds() -> None:
     assert decide([passed, open_], INTERVAL)[0] is Verdict.ALLOW
     assert decide([blocked, open_], INTERVAL)[0] is Verdict.BLOCK
     assert decide([held, open_], INTERVAL)[0] is Verdict.HOLD
-    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured",))
+    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "forgetting was not measured: x"))
+
+
+def test_what_asks_nothing_carries_no_allow_alone() -> None:
+    form, tail = finding(Status.PASS, "form"), finding(Status.NOT_APPLICABLE, "tail")
+    verdict, reasons = decide([tail, form], INTERVAL, ["form"])
+    assert verdict is Verdict.HOLD
+    assert reasons == (
+        "nothing was measured but form, which asks no questions of its own",
+        "tail was not measured: because",
+    )
+    assert decide([tail, form], EvidenceSettings(), [])[0] is Verdict.ALLOW
+    assert decide([form], INTERVAL, ["form"])[0] is Verdict.HOLD
+    assert decide([tail, finding(Status.BLOCK, "form")], INTERVAL, ["form"])[0] is Verdict.BLOCK
+    assert decide([finding(Status.WARN, "target"), form], INTERVAL, ["form"])[0] is Verdict.ALLOW
+
+
+def test_an_allow_names_what_was_not_measured() -> None:
+    passed, warned = finding(Status.PASS, "target"), finding(Status.WARN, "forgetting")
+    open_ = finding(Status.NOT_APPLICABLE, "tail")
+    _, reasons = decide([passed, open_], INTERVAL)
+    assert reasons == ("every other measurement stayed within its limit", "tail was not measured: because")
+    _, reasons = decide([passed, warned, open_], INTERVAL)
+    assert reasons == ("forgetting: because", "tail was not measured: because")

@@ -55,6 +55,10 @@ def copy_hint(title: str, m: MeasurementReport, recipe: Recipe) -> str:
 
 
 def _step(m: MeasurementReport) -> str:
+    if "hold the right answer" in m.reason:
+        return (
+            "use a scorer that fits the answers (contains), ask for the bare answer, or put examples into the prompts"
+        )
     if numbers.kind(m.unit) not in ("ece", "rise") and m.base == m.candidate == 0 and "judge unfit" not in m.reason:
         return (
             f"both models score 0.0 % on {numbers.count(m.n)} items, and more items would not change that: check that "
