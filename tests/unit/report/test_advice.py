@@ -502,13 +502,21 @@ def of_form(status, unit, change, interval):
             "every training row ends with the end",
         ),
         (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
-        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise `max_tokens`, so that fewer"),
+        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise max_tokens, so that fewer"),
     ],
 )
 def test_form(form, said):
     steps = next_steps(report(made({}), form=form))
     assert said in "\n".join(steps)
     assert all(step.startswith("Form: ") for step in steps if "answer" in step)
+
+
+def test_what_more_items_do_not_settle_may_be_settled_by_a_longer_limit():
+    cut = of_form("inconclusive", "rise in cut answers", 0.1, (0.08, 0.12)).model_copy(update={"reason": TOO_CLOSE})
+    (step,) = next_steps(report(made({}), form=cut))
+    assert step == "Form: raise max_tokens, so that fewer answers are cut by chance, and run again."
+    failed = cut.model_copy(update={"reason": "3 items failed"})
+    assert "solve the failure" in next_steps(report(made({}), form=failed))[0]
 
 
 def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
