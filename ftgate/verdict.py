@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
+from ftgate.stats.bootstrap import TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
@@ -98,24 +99,34 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
 
 def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
     """The finding on an interval that contains the limit: how many items would settle it, if ten times as many do."""
-    estimate, too_close = _with_needed(estimate), False
-    if estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
+    few_clusters, too_close = _few_clusters(estimate), False
+    estimate = _with_needed(estimate)
+    if not few_clusters and estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
         too_close = estimate.needed_n is None or estimate.needed_n > MOST_TIMES * (estimate.rows or estimate.n)
     if too_close:
         estimate = replace(estimate, needed_n=None)
-    reason = f"{_undecided(estimate, too_close=too_close)} ({_LEANINGS[leaning]})"
+    lean = _LEANINGS[leaning].replace("items", "clusters") if few_clusters else _LEANINGS[leaning]
+    reason = f"{_undecided(estimate, too_close=too_close)} ({lean})"
     return Finding(estimate, Status.INCONCLUSIVE, "; ".join([reason, *estimate.cannot_pass]), leaning)
 
 
 def _with_needed(estimate: Estimate) -> Estimate:
-    """``estimate`` with the number of items that would settle it, if its change stayed the same."""
-    if estimate.n < 1 or estimate.needed_n is not None:
+    """``estimate`` with the number of items that would settle it, if its change stayed the same.
+
+    Where clusters are too few, no number is known: more items of the same clusters settle nothing.
+    """
+    if estimate.n < 1 or estimate.needed_n is not None or _few_clusters(estimate):
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
     if not guess or guess <= estimate.n:
         return estimate
     return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
+
+
+def _few_clusters(estimate: Estimate) -> bool:
+    """Whether the clusters are too few, however many items they have."""
+    return any(TOO_FEW_CLUSTERS in reason for reason in estimate.cannot_pass)
 
 
 def _reason(finding: Finding) -> str:

@@ -139,6 +139,17 @@ def test_a_hold_names_what_else_forbids_a_pass() -> None:
     assert reason.endswith("; 3 clusters are too few")
 
 
+def test_where_clusters_are_too_few_no_number_of_items_is_promised() -> None:
+    few = "1 cluster is too few to resample: at least 60 are needed"
+    found = assess(drop(0.02, -0.05, 0.12, cannot_pass=(few,), least_n=480), INTERVAL)
+    assert "settle" not in found.reason
+    assert "items" not in found.reason
+    assert f"there are too few clusters to rule one out); {few}" in found.reason
+    inside = assess(drop(0.02, -0.05, 0.08, cannot_pass=(few,), least_n=480), INTERVAL)
+    assert found.estimate.needed_n is None
+    assert inside.estimate.needed_n is None
+
+
 def finding(status: Status, name: str = "tail") -> Finding:
     return Finding(drop(0.1, 0.0, 0.2, measurement=name), status, "because")
 

@@ -8,7 +8,7 @@ from ftgate.report.explanation import straddles
 from ftgate.report.schema import MeasurementReport
 
 FEW_CHANGED = 0.05
-"""A candidate without a training log that changes at most this share of the answers may be a copy of the base."""
+"""A candidate without a training log that changes at most this share of the scores may be a copy of the base."""
 COPY_LOSS = -0.02
 """A loss that is usually accepted of a quantised copy."""
 
@@ -48,9 +48,10 @@ def copy_hint(title: str, m: MeasurementReport, recipe: Recipe) -> str:
     if recipe.quantised:
         return f"{title}: the candidate is quantised ({recipe.quantised}), and a copy gains nothing: {advice}."
     changed = m.regressed + m.improved
-    if recipe.training or recipe.adapter or changed > FEW_CHANGED * m.n:
+    # Two scores of 0 hide any change; so few others that changed suggest a copy, though texts may differ.
+    if recipe.training or recipe.adapter or changed > FEW_CHANGED * m.n or m.base == m.candidate == 0:
         return ""
-    few = f"{numbers.count(changed)} of {numbers.count(m.n)} answers changed"
+    few = f"{numbers.count(changed)} of {numbers.count(m.n)} scores changed"
     return f"{title}: only {few}: if the candidate is a quantised or converted copy of the base, {advice}."
 
 

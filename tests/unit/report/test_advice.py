@@ -337,7 +337,7 @@ UNDECIDED = {
         "Tail: the base scores 9.0 %, so little can be lost: choose an easier suite",
     ),
     "one cluster": (
-        {"reason": "straddles the limit; 1 clusters are too few to resample: at least 30 are needed"},
+        {"reason": "straddles the limit; 1 cluster is too few to resample: at least 30 are needed"},
         "Tail: add rows from other clusters; more rows from the same ones do not help.",
     ),
     "too close": (
@@ -414,8 +414,9 @@ SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
     ("candidate", "base", "changes", "said"),
     [
         ({"kind": "full", "quantisation": "int8"}, {}, {}, "Target: the candidate is quantised (int8), and a copy"),
-        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 answers changed: if the candidate is a quantised or"),
+        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 scores changed: if the candidate is a quantised or"),
         ({"kind": "full"}, {}, {"regressed": 20}, ""),
+        ({"kind": "full"}, {}, {"base": 0.0, "candidate": 0.0, "regressed": 0, "improved": 0}, ""),
         ({"kind": "full", "quantisation": "int8"}, {"quantisation": "int8"}, {"regressed": 30}, ""),
         (made({"learning_rate": 1e-5}), {}, {}, ""),
         ({"kind": "full", "training": {"learning_rate": 1e-5}}, {}, {}, ""),
