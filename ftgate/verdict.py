@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
-from ftgate.stats.bootstrap import TOO_FEW_CLUSTERS
+from ftgate.stats.bootstrap import ONE_CLUSTER, TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
@@ -99,7 +99,7 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
 
 def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
     """The finding on an interval that contains the limit: how many items would settle it, if ten times as many do."""
-    few_clusters, too_close = _few_clusters(estimate), False
+    few_clusters, too_close = _says(estimate, TOO_FEW_CLUSTERS), False
     estimate = _with_needed(estimate)
     if not few_clusters and estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
         too_close = estimate.needed_n is None or estimate.needed_n > MOST_TIMES * (estimate.rows or estimate.n)
@@ -113,9 +113,9 @@ def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
 def _with_needed(estimate: Estimate) -> Estimate:
     """``estimate`` with the number of items that would settle it, if its change stayed the same.
 
-    Where clusters are too few, no number is known: more items of the same clusters settle nothing.
+    From a single cluster no number is known: how much clusters differ does not show.
     """
-    if estimate.n < 1 or estimate.needed_n is not None or _few_clusters(estimate):
+    if estimate.n < 1 or estimate.needed_n is not None or _says(estimate, ONE_CLUSTER):
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
@@ -124,9 +124,9 @@ def _with_needed(estimate: Estimate) -> Estimate:
     return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
 
 
-def _few_clusters(estimate: Estimate) -> bool:
-    """Whether the clusters are too few, however many items they have."""
-    return any(TOO_FEW_CLUSTERS in reason for reason in estimate.cannot_pass)
+def _says(estimate: Estimate, doubt: str) -> bool:
+    """Whether ``doubt`` is among what forbids a pass."""
+    return any(doubt in reason for reason in estimate.cannot_pass)
 
 
 def _reason(finding: Finding) -> str:

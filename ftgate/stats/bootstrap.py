@@ -28,6 +28,8 @@ MIN_CLUSTERS = 60
 """With fewer effective clusters the bootstrap of clusters is too short-tailed to carry a pass."""
 TOO_FEW_CLUSTERS = "too few to resample"
 """What the doubt about too few clusters says of them."""
+ONE_CLUSTER = f"1 cluster is {TOO_FEW_CLUSTERS}"
+"""How the doubt about a single one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +224,8 @@ def _clustering(units: int, clusters: Sequence[Hashable] | None) -> tuple[str | 
     effective = effective_clusters(clusters)
     if effective >= MIN_CLUSTERS:
         return None, effective / units
-    count = f"{units} clusters count as {effective:.0f}, which is"
-    if round(effective) == units:
-        count = "1 cluster is" if units == 1 else f"{units} clusters are"
-    return f"{count} {TOO_FEW_CLUSTERS}: at least {MIN_CLUSTERS} are needed", effective / units
+    count = (
+        f"{units} clusters are" if round(effective) == units else f"{units} clusters count as {effective:.0f}, which is"
+    )
+    few = ONE_CLUSTER if units == 1 else f"{count} {TOO_FEW_CLUSTERS}"
+    return f"{few}: at least {MIN_CLUSTERS} are needed", effective / units

@@ -139,7 +139,7 @@ def test_a_hold_names_what_else_forbids_a_pass() -> None:
     assert reason.endswith("; 3 clusters are too few")
 
 
-def test_where_clusters_are_too_few_no_number_of_items_is_promised() -> None:
+def test_from_one_cluster_no_number_of_items_is_promised() -> None:
     few = "1 cluster is too few to resample: at least 60 are needed"
     found = assess(drop(0.02, -0.05, 0.12, cannot_pass=(few,), least_n=480), INTERVAL)
     assert "settle" not in found.reason
