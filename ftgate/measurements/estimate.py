@@ -284,14 +284,13 @@ def _nothing_text(estimate: ScoreEstimate, n: int) -> str:
     scores = (
         f"the base scores {100 * estimate.base:.1f} % and the candidate {100 * estimate.candidate:.1f} % on {n} items"
     )
-    return f"nothing to lose: {scores}, and not even losing all of the base's would show"
+    return f"nothing to lose: {scores}, too few right answers for a loss to be told from chance"
 
 
 def _within_the_limit(base_above_floor: float, limit: float) -> tuple[str, ...]:
     if base_above_floor > limit:
         return ()
-    everything = f"losing all {100 * max(base_above_floor, 0.0):.1f} p.p."
-    return (f"the base scores so low that {everything} would stay within the limit",)
+    return (f"the base scores so low that a loss of {100 * limit:g} % could go unseen, so only an improvement passes",)
 
 
 def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:

@@ -76,7 +76,8 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
     chosen = [i for i, pair in enumerate(pairs) if m.scored_by(pair.item) == "choice"]
     chance = float(np.mean([1 / len(pairs[i].item.choices) for i in chosen])) if chosen else 0.0
     if base < LEAST_BASE:
-        yield f"{score}, too little for a loss to show: use {EASIER}, another scorer, or {EXAMPLES}"
+        unseen = f"so low that a loss of {100 * facts.limit:g} % could go unseen"
+        yield f"{score}, {unseen}: use {EASIER}, another scorer, or {EXAMPLES}"
     elif chosen and mean(scored.base[chosen]) <= chance + LITTLE_ROOM:
         guesses = f"{100 * mean(scored.base[chosen]):.0f} % on {len(chosen)} multiple-choice items"
         yield (

@@ -305,3 +305,24 @@ def test_the_picture_has_a_curve_and_a_dot_for_each_measurement() -> None:
     assert "nan" not in drawing.svg.lower()
     assert "nothing to plan" in draw_power(Plan((), 0, None, None, 0.05, "none")).alt
     assert '"needed": 157' in plan_json(Plan(prospects, 0, None, None, 0.05, "none"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "passes"),
+    [
+        (
+            (10, 5, 5, 280),
+            "the base scores too little to pass: of good candidates (one that lost nothing) 0 % pass, the "
+            "others are held, or not applicable if the base gets next to nothing right",
+            "only an improvement passes",
+        ),
+        ((20, 4, 4, 172), "enough items", "a pass goes by the absolute drop"),
+    ],
+)
+def test_a_low_base_is_said_to_shield_no_large_loss(cells: tuple[int, int, int, int], said: str, passes: str) -> None:
+    plan = Plan((planned(FORGETTING, 200, past(cells)),), 0, None, None, 0.05, "none")
+    print_plan(plan, Console(file=(shown := io.StringIO()), width=600))
+    text = " ".join(shown.getvalue().split())
+    assert said in text
+    assert f"a relative loss of 10.0 % could go unseen: {passes}, and a relative drop that is clearly larger" in text
+    assert "no change" not in text
