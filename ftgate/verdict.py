@@ -84,7 +84,7 @@ def decide(
 
 
 _LEANINGS = {
-    Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is beyond the limit",
+    Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is not within the limit",
     Leaning.SUSPECT: "suspect: there is a loss, though perhaps within the limit",
     Leaning.UNDERPOWERED: "underpowered: no loss is shown, but there are too few items to rule one out",
 }

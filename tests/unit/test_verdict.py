@@ -139,6 +139,10 @@ def test_a_hold_names_what_else_forbids_a_pass() -> None:
     assert reason.endswith("; 3 clusters are too few")
 
 
+def test_a_gain_that_only_reaches_its_limit_is_not_beyond_it() -> None:
+    assert "likely to fail: the estimate is not within the limit" in assess(gain(0.0, -0.02, 0.02), INTERVAL).reason
+
+
 def test_from_one_cluster_no_number_of_items_is_promised() -> None:
     few = "1 cluster is too few to resample: at least 60 are needed"
     found = assess(drop(0.02, -0.05, 0.12, cannot_pass=(few,), least_n=480), INTERVAL)
