@@ -34,7 +34,7 @@ class Leaning(StrEnum):
     """Which way an undecided measurement points."""
 
     LIKELY_TO_FAIL = "likely to fail"
-    """The estimate itself is beyond the limit."""
+    """The estimate itself is not within the limit."""
     SUSPECT = "suspect"
     """The estimate is within the limit, but a loss is statistically certain."""
     UNDERPOWERED = "underpowered"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
+from ftgate.stats.bootstrap import ONE_CLUSTER, TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
@@ -54,12 +55,15 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
 
-def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Verdict, tuple[str, ...]]:
+def decide(
+    findings: Sequence[Finding], evidence: EvidenceSettings, derived: Collection[str] = ()
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
     Block if any measurement blocks. Allow only if every applicable one passes or warns: this is an intersection-union
     test, which needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says
-    so. Where none is applicable, nothing was measured, which is a hold.
+    so. Measurements in ``derived`` ask nothing of their own and carry no allow alone: where none of the others is
+    applicable, nothing was measured, which is a hold. The reasons name what was not applicable.
     """
     blocked = [f for f in findings if f.status is Status.BLOCK]
     undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
@@ -69,13 +73,18 @@ def decide(findings: Sequence[Finding], evidence: EvidenceSettings) -> tuple[Ver
     if undecided:
         verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
         return verdict, tuple(_reason(f) for f in undecided)
-    if all(f.status is Status.NOT_APPLICABLE for f in findings):
-        return Verdict.HOLD, ("nothing was measured",)
-    return Verdict.ALLOW, tuple(_reason(f) for f in warned) or ("every measurement stayed within its limit",)
+    open_ = [f for f in findings if f.status is Status.NOT_APPLICABLE]
+    measured = [f.estimate.measurement for f in findings if f.status is not Status.NOT_APPLICABLE]
+    unmeasured = tuple(f"{f.estimate.measurement} was not measured: {f.reason}" for f in open_)
+    if all(name in derived for name in measured):
+        but = f" but {' and '.join(measured)}, which asks no questions of its own" if measured else ""
+        return Verdict.HOLD, (f"nothing was measured{but}", *unmeasured)
+    within = f"every {'other ' if open_ else ''}measurement stayed within its limit"
+    return Verdict.ALLOW, (*(tuple(_reason(f) for f in warned) or (within,)), *unmeasured)
 
 
 _LEANINGS = {
-    Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is beyond the limit",
+    Leaning.LIKELY_TO_FAIL: "likely to fail: the estimate is not within the limit",
     Leaning.SUSPECT: "suspect: there is a loss, though perhaps within the limit",
     Leaning.UNDERPOWERED: "underpowered: no loss is shown, but there are too few items to rule one out",
 }
@@ -90,24 +99,34 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
 
 def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
     """The finding on an interval that contains the limit: how many items would settle it, if ten times as many do."""
-    estimate, too_close = _with_needed(estimate), False
-    if estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
+    few_clusters, too_close = _says(estimate, TOO_FEW_CLUSTERS), False
+    estimate = _with_needed(estimate)
+    if not few_clusters and estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
         too_close = estimate.needed_n is None or estimate.needed_n > MOST_TIMES * (estimate.rows or estimate.n)
     if too_close:
         estimate = replace(estimate, needed_n=None)
-    reason = f"{_undecided(estimate, too_close=too_close)} ({_LEANINGS[leaning]})"
+    lean = _LEANINGS[leaning].replace("items", "clusters") if few_clusters else _LEANINGS[leaning]
+    reason = f"{_undecided(estimate, too_close=too_close)} ({lean})"
     return Finding(estimate, Status.INCONCLUSIVE, "; ".join([reason, *estimate.cannot_pass]), leaning)
 
 
 def _with_needed(estimate: Estimate) -> Estimate:
-    """``estimate`` with the number of items that would settle it, if its change stayed the same."""
-    if estimate.n < 1 or estimate.needed_n is not None:
+    """``estimate`` with the number of items that would settle it, if its change stayed the same.
+
+    From a single cluster no number is known: how much clusters differ does not show.
+    """
+    if estimate.n < 1 or estimate.needed_n is not None or _says(estimate, ONE_CLUSTER):
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
     if not guess or guess <= estimate.n:
         return estimate
     return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
+
+
+def _says(estimate: Estimate, doubt: str) -> bool:
+    """Whether ``doubt`` is among what forbids a pass."""
+    return any(doubt in reason for reason in estimate.cannot_pass)
 
 
 def _reason(finding: Finding) -> str:

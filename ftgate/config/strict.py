@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,10 +76,34 @@ def validate(model: type[ModelT], value: Mapping[str, Any], source: str) -> Mode
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = [_one_problem(entry, model) for entry in error.errors()]
+        problems = [_one_problem(entry, model) for entry in _told(error.errors(), value)]
         raise ConfigurationError(
             f"{source}: " + "; ".join(problems), hint="fix the field; `ftgate schema` prints every field and its range"
         ) from None
+
+
+def _told(entries: Sequence[Any], value: Mapping[str, Any]) -> list[Any]:
+    """``entries`` at the fields of ``value``, without what only says that it is no other kind of a field either."""
+    entries = [{**entry, "whole": entry["loc"], "loc": _location(entry, value)} for entry in entries]
+    places = [entry["loc"] for entry in entries]
+    return [
+        entry
+        for entry in entries
+        if not any(len(place) > len(entry["loc"]) and place[: len(entry["loc"])] == entry["loc"] for place in places)
+        and not (entry["type"] == "model_type" and places.count(entry["loc"]) > 1)
+    ]
+
+
+def _location(entry: Any, value: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where ``entry`` lies in ``value``, without the names that pydantic gives to the kinds a field may have."""
+    current: Any = value
+    place: list[Any] = []
+    for number, part in enumerate(entry["loc"], 1):
+        inside = part in current if isinstance(current, Mapping) else isinstance(part, int)
+        if inside or (entry["type"] == "missing" and number == len(entry["loc"])):
+            place.append(part)
+            current = current[part] if inside and isinstance(current, Mapping | list) else None
+    return tuple(place)
 
 
 def _one_problem(entry: Any, model: type[BaseModel]) -> str:
@@ -89,7 +113,7 @@ def _one_problem(entry: Any, model: type[BaseModel]) -> str:
         return f"{field}: unknown field" + (f" (known here: {allowed})" if allowed else "")
     if entry["type"] == "missing":
         return f"{field}: missing"
-    if NEVER_SHOWN.intersection(entry["loc"]):
+    if NEVER_SHOWN.intersection(entry["whole"]):
         return f"{field}: {entry['msg']}"
     shown = _SHORT.repr(entry["input"])  # a few YAML aliases can expand to more text than fits into memory
     return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"

@@ -56,7 +56,7 @@ def build_report(
 ) -> Report:
     """The report of a finished run."""
     findings = _name_unfinished([_with_planned(job, result) for result in results.values()])
-    verdict, reasons = decide(findings, job.policy.evidence)
+    verdict, reasons = decide(findings, job.policy.evidence, [m.name for m in job.derived])
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
         measurements[finding.estimate.measurement] = measurement_report(finding, _changes(result))

@@ -11,6 +11,7 @@ import numpy as np
 from ftgate.domain import Estimate, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.paired import Compare, bootstrap, score_test
+from ftgate.measurements.rejected import rejected_text
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
@@ -74,7 +75,8 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). If the base score may lie below
     ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all of it lies beyond ``limit``, and
     absolute otherwise (section 1). As that can change from look to look, an absolute drop can pass at the last look
-    only, unless it is an improvement. A base with nothing to lose makes it not applicable. Raises ValueError for no
+    only, unless it is an improvement. A base with nothing to lose makes it not applicable, unless
+    the scorer rejects right answers, which forbids a pass. Raises ValueError for no
     items, and for a score that is NaN or outside [0, 1], naming the item.
     """
     _check_scores(scored)
@@ -96,6 +98,9 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     if absolute.interval[1] < 0:  # an improvement is one whatever the base scores, at any look
         return absolute
     if evidence.last and not absolute.cannot_pass and _nothing_to_lose(scored, evidence, limit, floor_mean, rng):
+        # A scorer that rejects right answers shows nothing of what the base has to lose.
+        if rejected := rejected_text(scored, evidence.pairs):
+            return replace(absolute, cannot_pass=(f"{rejected}: what could be lost is unknown",))
         return replace(absolute, not_applicable=_nothing_text(absolute, len(scored.items)))
     reasons = _within_the_limit(worth, limit)
     reasons += () if evidence.last else ("an absolute drop cannot pass before the last look",)
@@ -279,14 +284,13 @@ def _nothing_text(estimate: ScoreEstimate, n: int) -> str:
     scores = (
         f"the base scores {100 * estimate.base:.1f} % and the candidate {100 * estimate.candidate:.1f} % on {n} items"
     )
-    return f"nothing to lose: {scores}, and not even losing all of the base's would show"
+    return f"nothing to lose: {scores}, too few right answers for a loss to be told from chance"
 
 
 def _within_the_limit(base_above_floor: float, limit: float) -> tuple[str, ...]:
     if base_above_floor > limit:
         return ()
-    everything = f"losing all {100 * max(base_above_floor, 0.0):.1f} p.p."
-    return (f"the base scores so low that {everything} would stay within the limit",)
+    return (f"the base scores so low that a loss of {100 * limit:g} % could go unseen, so only an improvement passes",)
 
 
 def _too_few_items(scored: PairedScores, least_items: int, limit: float) -> tuple[str, ...]:

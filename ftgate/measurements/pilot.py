@@ -13,10 +13,11 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Pair
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.calibration import LEAST_LETTER_MASS
 from ftgate.measurements.estimate import LEAST_BASE, mean
+from ftgate.measurements.rejected import MOST_REJECTED, holds_reference
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.text import contains_words
 
 PILOT_ITEMS = 20
 LITTLE_ROOM = 0.05
@@ -25,8 +26,6 @@ LEAST_MASS = 0.5
 """Mean probability of all option letters together; below it the base would rather say something else."""
 MOST_UNUSABLE = 0.5
 """Share of cut or of empty answers from which the suite's settings are named."""
-MOST_REJECTED = 0.2
-"""Share of answers that hold the right one and are scored as wrong, from which the scorer is named."""
 EASIER = "an easier suite such as builtin:general-easy-200"
 EXAMPLES = "examples in the prompt"
 
@@ -37,6 +36,7 @@ class Pilot:
 
     ``base`` is its mean score in [0, 1] on the items with a known score, None if there are none. ``warnings`` say why
     the suite may not be able to decide, and what to do. ``failure`` is the first failure if every answer failed.
+    ``letter_mass`` is the mean probability of all option letters together, None if no answer has any.
     """
 
     measurement: str
@@ -44,6 +44,7 @@ class Pilot:
     base: float | None
     warnings: tuple[str, ...] = ()
     failure: str | None = None
+    letter_mass: float | None = None
 
 
 def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedScores) -> Pilot:
@@ -57,12 +58,24 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
     if pairs and None not in failures:
         return Pilot(measurement.name, len(pairs), None, failure=failures[0])
     usable = [i for i, failure in enumerate(failures) if failure is None]
+    mass = _letter_mass([answer for i in usable for answer in pairs[i].base])
     warnings = (
         *_about_score(measurement, pairs, scored, base),
-        *_about_letters([answer for i in usable for answer in pairs[i].base]),
+        *_about_letters(mass),
         *_about_texts(measurement, [pairs[i] for i in usable], scored.base[usable]),
     )
-    return Pilot(measurement.name, len(pairs), base, warnings)
+    return Pilot(measurement.name, len(pairs), base, warnings, letter_mass=mass)
+
+
+def never_passes(measurement: Measurement, pilot: Pilot | None) -> str:
+    """Why ``measurement`` can never pass if the base goes on as in ``pilot``; empty if it can."""
+    mass = pilot.letter_mass if pilot is not None else None
+    if mass is None or mass >= LEAST_LETTER_MASS or measurement.power_facts().change != "ece":
+        return ""
+    return (
+        f"measurements.{measurement.name} can never pass: the base puts {100 * mass:.0f} % of its probability on the "
+        f"option letters, and a pass needs {100 * LEAST_LETTER_MASS:.0f} %; use form: sampled, or {EXAMPLES}"
+    )
 
 
 def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, base: float | None) -> Iterator[str]:
@@ -78,7 +91,8 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
     chosen = [i for i, pair in enumerate(pairs) if m.scored_by(pair.item) == "choice"]
     chance = float(np.mean([1 / len(pairs[i].item.choices) for i in chosen])) if chosen else 0.0
     if base < LEAST_BASE:
-        yield f"{score}, too little for a loss to show: use {EASIER}, another scorer, or {EXAMPLES}"
+        unseen = f"so low that a loss of {100 * facts.limit:g} % could go unseen"
+        yield f"{score}, {unseen}: use {EASIER}, another scorer, or {EXAMPLES}"
     elif chosen and mean(scored.base[chosen]) <= chance + LITTLE_ROOM:
         guesses = f"{100 * mean(scored.base[chosen]):.0f} % on {len(chosen)} multiple-choice items"
         yield (
@@ -87,11 +101,16 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
         )
 
 
-def _about_letters(answers: Sequence[Answer]) -> Iterator[str]:
-    """Little probability on the option letters."""
+def _letter_mass(answers: Sequence[Answer]) -> float | None:
+    """The mean probability of all option letters together."""
     masses = [math.fsum(map(math.exp, answer.option_logprobs)) for answer in answers if answer.option_logprobs]
-    if masses and math.fsum(masses) / len(masses) < LEAST_MASS:
-        share = f"{100 * math.fsum(masses) / len(masses):.0f} %"
+    return math.fsum(masses) / len(masses) if masses else None
+
+
+def _about_letters(mass: float | None) -> Iterator[str]:
+    """Little probability on the option letters."""
+    if mass is not None and mass < LEAST_MASS:
+        share = f"{100 * mass:.0f} %"
         yield (
             f"the base puts {share} of its probability on the option letters and would rather say something else: use "
             f"a scorer that reads text (exact, contains, judge), or {EXAMPLES}, and check the chat template"
@@ -119,5 +138,4 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
 
 def _holds_reference(m: Measurement, pair: Pair) -> bool:
     """Whether an answer that a rule scored holds the reference, word for word."""
-    by_rule = m.scored_by(pair.item) in ("exact", "numeric", "check")
-    return by_rule and bool(pair.item.answer) and contains_words(pair.item.answer or "", pair.base[0].text)
+    return m.scored_by(pair.item) in ("exact", "numeric", "check") and holds_reference(pair)

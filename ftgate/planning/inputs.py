@@ -20,7 +20,7 @@ from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
-from ftgate.measurements.pilot import Pilot
+from ftgate.measurements.pilot import Pilot, never_passes
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
@@ -151,7 +151,7 @@ def _workload(
         units=units,
         asked=asked,
         pilot=pilot,
-        shortage=str(lacking) if lacking is not None else None,
+        shortage=(str(lacking) if lacking is not None else never_passes(m, pilot)) or None,
         questions=sum(round(asked_share * sum(len(m.plan(item, side)) for item in suite.items)) for side in SIDES),
         judge_questions=JUDGE_CALLS * (sum(m.answer_counts) * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,

@@ -15,7 +15,7 @@ from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import PASS_FACTOR
 from ftgate.measurements.estimate import LEAST_BASE
-from ftgate.measurements.pilot import Pilot
+from ftgate.measurements.pilot import Pilot, never_passes
 from ftgate.measurements.shortage import least_items
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
@@ -255,7 +255,8 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
     if facts.change == "ece":
         rise_error = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
         factor = past.pass_factor if past is not None else PASS_FACTOR
-        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error, factor)
+        least = 2 * MOST_ITEMS if never_passes(m, workload.pilot) else max(minimum, facts.least_items)
+        rise = EceRise(limit, facts.bins, schedule, least, seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
     binary = not workload.judge_questions and workload.units == workload.compared
     source = _population(past, binary, workload.assumed_base)

@@ -79,21 +79,23 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     name = numbers.title(p.name)
     good = f"one that gains {_amount(p, p.good)}" if p.kind == "gain" else GOOD.get(p.kind, "one that lost nothing")
     enough = p.power >= POWER
-    text = f"{name}: {'enough' if enough else 'too few'} items: of good candidates ({good}) "
-    text += f"{share(p.power)} pass{'' if enough else ', the others are held or blocked'}"
+    too_low = p.kind == "loss" and p.needed is None  # more items help no base that scores next to nothing
+    judged = "enough items" if enough else "the base scores too little to pass" if too_low else "too few items"
+    text = f"{name}: {judged}: of good candidates ({good}) {share(p.power)} pass"
     if not enough:
-        text += f"; {_items_needed(p)}"
+        others = "held, or not applicable if the base gets next to nothing right" if too_low else "held or blocked"
+        text += f", the others are {others}; {_items_needed(p)}"
     yield f"{p.shortage}." if p.shortage else f"{text}."
     if p.more_answers is not None:
         yield f"{name}: {_more_answers(p.more_answers)}."
-    if p.detectable_change is None:
+    if p.kind == "loss":
+        yield f"{name}: {_low_base(p)}."
+    elif p.detectable_change is None:
         yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:
         outcome = "passes" if p.kind == "gain" else "is blocked"
         what = {"gain": "gain", "ECE increase": "rise"}.get(p.kind, "drop")
         yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {outcome} with {share(POWER)} probability."
-    if p.kind == "loss":
-        yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.answers != (1, 1):
         yield f"{name}: an item's score is the mean over {_each(p.answers)}."
     if p.clusters is not None:
@@ -105,6 +107,14 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if p.learned and p.base is not None and p.phi is not None:
         correlation = numbers.decimal(p.phi, 2)
         yield f"{name}: base score {numbers.percent(p.base)}, correlation {correlation}, as in the earlier run."
+
+
+def _low_base(p: PowerEstimate) -> str:
+    """What decides where the base may score too low for a relative drop to pass."""
+    limit = numbers.percent(p.limit)
+    text = f"the base may score so low that a relative loss of {limit} could go unseen: "
+    passes = "only an improvement passes" if p.needed is None else "a pass goes by the absolute drop"
+    return f"{text}{passes}, and a relative drop that is clearly larger blocks all the same"
 
 
 def _items_needed(p: PowerEstimate) -> str:

@@ -34,7 +34,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     checks.note_repeats()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
-    checks.notes += _unseen(draft)
+    checks.warnings += _unseen(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,

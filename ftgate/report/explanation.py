@@ -25,7 +25,7 @@ def explanation(report: Report) -> str:
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
     if not undecided:
-        return " ".join(report.reasons[:1]) or "nothing was measured"
+        return "; ".join(report.reasons) or "nothing was measured"
     first, lead = undecided[0][0], _undecided(undecided[0][1])
     lead += _others(undecided[1:], "is undecided too", "are undecided too")
     blocks = ", which the policy blocks" if report.verdict == "block" else ""
@@ -118,10 +118,11 @@ def _undecided(m: MeasurementReport) -> str:
 
 
 def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
-    """The gains, the costs and the warnings."""
-    gains, costs = [], []
+    """The gains, the costs, the warnings and what was not measured."""
+    gains, costs, unmeasured = [], [], []
     for name, m in measurements:
         if m.status == "not_applicable":
+            unmeasured.append(name)
             continue
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
@@ -129,10 +130,12 @@ def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
             gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{at_least}")
         else:
             costs.append(_cost(name, m))
-    text = " and ".join([*gains, "stays within every limit"])
+    text = " and ".join([*gains, f"stays within every {'other ' if unmeasured else ''}limit"])
     text += f": {', '.join(costs)}" if costs else ""
     warned = [name for name, m in measurements if m.status == "warn"]
-    return text + (f"; warning on {listed(warned)}" if warned else "")
+    text += f"; warning on {listed(warned)}" if warned else ""
+    verb = "was" if len(unmeasured) == 1 else "were"
+    return text + (f"; {listed(unmeasured)} {verb} not measured" if unmeasured else "")
 
 
 def _cost(name: str, m: MeasurementReport) -> str:

@@ -26,6 +26,10 @@ from ftgate.stats.resampling import FARTHEST, BoundSearch, Resampled, effective_
 
 MIN_CLUSTERS = 60
 """With fewer effective clusters the bootstrap of clusters is too short-tailed to carry a pass."""
+TOO_FEW_CLUSTERS = "too few to resample"
+"""What the doubt about too few clusters says of them."""
+ONE_CLUSTER = f"1 cluster is {TOO_FEW_CLUSTERS}"
+"""How the doubt about a single one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,4 +227,5 @@ def _clustering(units: int, clusters: Sequence[Hashable] | None) -> tuple[str | 
     count = (
         f"{units} clusters are" if round(effective) == units else f"{units} clusters count as {effective:.0f}, which is"
     )
-    return f"{count} too few to resample: at least {MIN_CLUSTERS} are needed", effective / units
+    few = ONE_CLUSTER if units == 1 else f"{count} {TOO_FEW_CLUSTERS}"
+    return f"{few}: at least {MIN_CLUSTERS} are needed", effective / units

@@ -302,7 +302,7 @@ def test_a_pilot_is_graded_at_the_endpoint_and_asks_for_nothing_else(
     assert not left.value.code
     (found,) = json.loads(capsys.readouterr().out)["prospects"]
     assert (found["pilot"]["items"], found["pilot"]["base"]) == (5, pytest.approx(0.025))
-    assert "too little for a loss to show" in found["pilot"]["warnings"][0]
+    assert "could go unseen" in found["pilot"]["warnings"][0]
     assert found["base"] == pytest.approx(0.1), "half an item of the five"
     assert len(models.asked) == 5
     assert 5 <= len(server.asked) <= 5 * 6 + 2, "the grades of those five, and what the server can do"

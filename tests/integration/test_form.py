@@ -255,12 +255,13 @@ def test_check_has_nothing_to_say_where_texts_are_read(by_rule: World, capsys: p
 
 
 def checked(world: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The warnings of ``ftgate check``."""
     capsys.readouterr()
     with pytest.raises(SystemExit):
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--json"])
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
-    notes: list[str] = document["notes"]
-    return notes
+    warnings: list[str] = document["warnings"]
+    return warnings
 
 
 def test_contaminated_items_do_not_make_it_pass(by_rule: World) -> None:

@@ -76,7 +76,9 @@ def test_a_weak_base_is_warned_of_and_the_run_goes_on(world: World) -> None:
     report, _, notes = gate(by_rule(world), script(Player(target=0.9, forgetting=0.02), base=WEAK))
     assert len(notes) == 1
     assert notes[0].startswith("warning: forgetting: the base scores ")
-    assert "too little for a loss to show: use an easier suite such as builtin:general-easy-200" in notes[0]
+    assert (
+        "so low that a loss of 10 % could go unseen: use an easier suite such as builtin:general-easy-200" in notes[0]
+    )
     assert report.controls["pilot"]["forgetting"]["ok"] is None
     assert report.controls["pilot"]["forgetting"]["reason"] in notes[0]
     assert set(report.measurements) >= {"target", "forgetting", "tail", "calibration"}
@@ -95,7 +97,7 @@ def test_a_judged_base_is_piloted_by_its_grades_and_nothing_is_graded_twice(worl
 
     report, _, notes = gate(world, play)
     assert report.controls["pilot"]["forgetting"]["ok"] is None
-    assert any("too little for a loss to show" in note for note in notes)
+    assert any("could go unseen" in note for note in notes)
     assert len(set(judged)) == len(judged)
 
 
@@ -165,7 +167,7 @@ def test_a_plan_with_a_pilot_asks_the_base_alone_and_plans_with_its_score(
     assert [model.name for model in engine.loaded] == []
     weak, tail = plan["forgetting"], plan["tail"]
     assert (weak["pilot"]["base"], weak["base"], weak["kind"]) == (0.0, pytest.approx(0.025), "loss")
-    assert "too little for a loss to show" in weak["pilot"]["warnings"][0]
+    assert "could go unseen" in weak["pilot"]["warnings"][0]
     assert tail["base"] == pytest.approx(tail["pilot"]["base"])
     assert tail["base"] != 0.8
     assert leave("plan", *files, "--pilot", "20") == 0

@@ -99,6 +99,40 @@ def test_a_base_with_nothing_to_lose_holds_no_candidate(
     assert list(inconsistencies(report, policy)) == []
 
 
+@pytest.mark.parametrize(("rejected", "status"), [(True, "inconclusive"), (False, "not_applicable")])
+@pytest.mark.parametrize("target", [True, False])
+def test_a_scorer_that_rejects_right_answers_allows_no_ruined_candidate(
+    world: World, rejected: bool, status: str, target: bool
+) -> None:
+    """The base is right and scored as wrong; the candidate says nonsense to whatever is not its task."""
+    world.policy["measurements"] = {
+        **({"target": world.policy["measurements"]["target"]} if target else {}),
+        "forgetting": {"dataset": "evals/general.jsonl", "scorer": "exact"},
+    }
+    world.policy.pop("judge")
+    world.save()
+
+    def reply(model: Model, question: Question) -> Answer:
+        if question.measurement == "target":
+            return script(CAREFUL)(model, question)
+        number = int(question.item_id[1:])
+        if model.name == "base" and rejected:
+            return Answer(text=f"In my view it is word {number} of {number % 7}, and that is all.", tokens=12)
+        return Answer(text=f"Purple monkeys dance {number} times over the lazy moon.", tokens=12)
+
+    report, _ = gate(world, reply)
+    expected = "allow" if target and not rejected else "hold"
+    assert (report.measurements["forgetting"].status, report.verdict) == (status, expected), report.reasons
+    if rejected:
+        assert "200 of 200 answers of the base hold the right answer" in report.reasons[0]
+        assert any("use a scorer that fits the answers" in step for step in next_steps(report))
+    else:
+        assert report.reasons[1].startswith("forgetting was not measured: nothing to lose: ")
+    assert list(inconsistencies(report, read_policy(world.policy_path))) == []
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(report)
+
+
 def test_the_same_rows_four_times_are_the_evidence_of_the_rows_once(world: World) -> None:
     path = world.root / "evals" / "target.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()][:30]

@@ -139,6 +139,21 @@ def test_a_hold_names_what_else_forbids_a_pass() -> None:
     assert reason.endswith("; 3 clusters are too few")
 
 
+def test_a_gain_that_only_reaches_its_limit_is_not_beyond_it() -> None:
+    assert "likely to fail: the estimate is not within the limit" in assess(gain(0.0, -0.02, 0.02), INTERVAL).reason
+
+
+def test_from_one_cluster_no_number_of_items_is_promised() -> None:
+    few = "1 cluster is too few to resample: at least 60 are needed"
+    found = assess(drop(0.02, -0.05, 0.12, cannot_pass=(few,), least_n=480), INTERVAL)
+    assert "settle" not in found.reason
+    assert "items" not in found.reason
+    assert f"there are too few clusters to rule one out); {few}" in found.reason
+    inside = assess(drop(0.02, -0.05, 0.08, cannot_pass=(few,), least_n=480), INTERVAL)
+    assert found.estimate.needed_n is None
+    assert inside.estimate.needed_n is None
+
+
 def finding(status: Status, name: str = "tail") -> Finding:
     return Finding(drop(0.1, 0.0, 0.2, measurement=name), status, "because")
 
@@ -214,4 +229,27 @@ def test_what_is_not_applicable_neither_allows_nor_holds() -> None:
     assert decide([passed, open_], INTERVAL)[0] is Verdict.ALLOW
     assert decide([blocked, open_], INTERVAL)[0] is Verdict.BLOCK
     assert decide([held, open_], INTERVAL)[0] is Verdict.HOLD
-    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured",))
+    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "forgetting was not measured: x"))
+
+
+def test_what_asks_nothing_carries_no_allow_alone() -> None:
+    form, tail = finding(Status.PASS, "form"), finding(Status.NOT_APPLICABLE, "tail")
+    verdict, reasons = decide([tail, form], INTERVAL, ["form"])
+    assert verdict is Verdict.HOLD
+    assert reasons == (
+        "nothing was measured but form, which asks no questions of its own",
+        "tail was not measured: because",
+    )
+    assert decide([tail, form], EvidenceSettings(), [])[0] is Verdict.ALLOW
+    assert decide([form], INTERVAL, ["form"])[0] is Verdict.HOLD
+    assert decide([tail, finding(Status.BLOCK, "form")], INTERVAL, ["form"])[0] is Verdict.BLOCK
+    assert decide([finding(Status.WARN, "target"), form], INTERVAL, ["form"])[0] is Verdict.ALLOW
+
+
+def test_an_allow_names_what_was_not_measured() -> None:
+    passed, warned = finding(Status.PASS, "target"), finding(Status.WARN, "forgetting")
+    open_ = finding(Status.NOT_APPLICABLE, "tail")
+    _, reasons = decide([passed, open_], INTERVAL)
+    assert reasons == ("every other measurement stayed within its limit", "tail was not measured: because")
+    _, reasons = decide([passed, warned, open_], INTERVAL)
+    assert reasons == ("forgetting: because", "tail was not measured: because")

@@ -90,7 +90,7 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     if "cut" in m.unit:
         steps = [
             "Form: check that every training row ends with the end-of-turn token and that the loss covers it: a model "
-            "that never saw an answer end does not end one. If the longer answers are wanted, raise `max_tokens`."
+            "that never saw an answer end does not end one. If the longer answers are wanted, raise max_tokens."
         ]
     else:
         steps = [

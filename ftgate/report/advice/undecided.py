@@ -8,10 +8,11 @@ from ftgate.report.explanation import straddles
 from ftgate.report.schema import MeasurementReport
 
 FEW_CHANGED = 0.05
-"""A candidate without a training log that changes at most this share of the answers may be a copy of the base."""
+"""A candidate without a training log that changes at most this share of the scores may be a copy of the base."""
 COPY_LOSS = -0.02
 """A loss that is usually accepted of a quantised copy."""
 
+_TOO_CLOSE = "too close to the limit to settle"
 _BY_REASON = {
     "judge unfit": "use a stronger judge, or add reference answers; the grades of an unfit judge do not count",
     "the base against itself": "asked again, the base scores differently by more than chance: set engine.dtype to "
@@ -27,8 +28,7 @@ _BY_REASON = {
     "on the option letters": "the model does not answer by letter: use form: sampled, or put examples of the format "
     "into the prompts",
     "too few to resample": "add rows from other clusters; more rows from the same ones do not help",
-    "too close to the limit to settle": "more items will not settle it: change the candidate, or the limit if it is "
-    "not what you meant",
+    _TOO_CLOSE: "more items will not settle it: change the candidate, or the limit if it is not what you meant",
 }
 """Advice by a part of the reason, most telling first."""
 
@@ -48,31 +48,35 @@ def copy_hint(title: str, m: MeasurementReport, recipe: Recipe) -> str:
     if recipe.quantised:
         return f"{title}: the candidate is quantised ({recipe.quantised}), and a copy gains nothing: {advice}."
     changed = m.regressed + m.improved
-    if recipe.training or recipe.adapter or changed > FEW_CHANGED * m.n:
+    # Two scores of 0 hide any change; so few others that changed suggest a copy, though texts may differ.
+    if recipe.training or recipe.adapter or changed > FEW_CHANGED * m.n or m.base == m.candidate == 0:
         return ""
-    few = f"{numbers.count(changed)} of {numbers.count(m.n)} answers changed"
+    few = f"{numbers.count(changed)} of {numbers.count(m.n)} scores changed"
     return f"{title}: only {few}: if the candidate is a quantised or converted copy of the base, {advice}."
 
 
 def _step(m: MeasurementReport) -> str:
+    if "hold the right answer" in m.reason:
+        return (
+            "use a scorer that fits the answers (contains), ask for the bare answer, or put examples into the prompts"
+        )
     if numbers.kind(m.unit) not in ("ece", "rise") and m.base == m.candidate == 0 and "judge unfit" not in m.reason:
         return (
             f"both models score 0.0 % on {numbers.count(m.n)} items, and more items would not change that: check that "
             "the scorer and the format of the references fit the answers, or put examples into the prompts"
         )
+    cut = numbers.kind(m.unit) == "rise" and "cut" in m.unit
     for part, advice in _BY_REASON.items():
-        if part in m.reason:
+        if part in m.reason and not (cut and part == _TOO_CLOSE):  # a longer limit settles what more items do not
             return advice
     if "the base scores so low" in m.reason or "nothing to lose" in m.reason:
         return (
             f"the base scores {numbers.score(m.base, m.unit)}, so little can be lost: choose an easier suite, or a "
             "scorer that fits its answers, or put examples of the format into the prompts"
         )
-    if numbers.kind(m.unit) == "rise" and "cut" in m.unit:
-        return (
-            "raise `max_tokens`, so that fewer answers are cut by chance, or measure more items than "
-            f"{numbers.count(m.n)}, and run again"
-        )
+    if cut:
+        more = "" if _TOO_CLOSE in m.reason else f", or measure more items than {numbers.count(m.n)}"
+        return f"raise max_tokens, so that fewer answers are cut by chance{more}, and run again"
     unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
     if m.needed_n and m.needed_n > size:
         return f"measure more {unit}, about {numbers.count(m.needed_n)} instead of {numbers.count(size)}, and run again"

@@ -245,3 +245,19 @@ def test_a_bad_manifest_names_field_and_value(tmp_path: Path, change: dict[str, 
         read_manifest(path)
     for part in ["bot.yaml", *named]:
         assert part in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("answers", "told"),
+    [
+        (0, "answers: Input should be greater than or equal to 1 (got 0)"),
+        ({"base": 0}, "answers.base: Input should be greater than or equal to 1 (got 0)"),
+        ({"bse": 2}, "answers.bse: unknown field (known here: base, candidate)"),
+        ([1], "answers: Input should be a valid integer (got [1])"),
+    ],
+)
+def test_a_field_of_several_kinds_has_one_problem_by_its_own_name(answers: object, told: str) -> None:
+    section = {"dataset": "f", "scorer": "exact", "temperature": 0.7, "answers": answers}
+    with pytest.raises(ConfigurationError) as caught:
+        read_measurements({"forgetting": section}, "policy")
+    assert caught.value.message == f"policy: measurements.forgetting: {told}"

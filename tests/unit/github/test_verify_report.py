@@ -212,6 +212,15 @@ def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_n
     assert list(inconsistencies(blocked, POLICY)) == ["forgetting: it says not_applicable, but its numbers give block"]
 
 
+def test_form_alone_allows_nothing_here_either():
+    found = reports.report(POLICY, "pass")
+    for name in ("target", "forgetting"):
+        found.measurements[name].status = "not_applicable"
+    assert list(inconsistencies(found, POLICY)) == ["it says allow, but its measurements give hold"]
+    found.verdict = "hold"
+    assert list(inconsistencies(found, POLICY)) == []
+
+
 def test_answers_that_were_taken_away_are_an_error(tmp_path: Path):
     folder = reports.delivered(tmp_path / "out", reports.report(POLICY, "pass"))
     found = verify_report(folder, Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass")))

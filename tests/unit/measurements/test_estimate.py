@@ -93,7 +93,8 @@ def test_one_cluster_asks_for_clusters() -> None:
     scored = PairedScores.exact(graded(58, clusters=1).items, *right_or_wrong(58, 0, 0, 0), binary=True)
     finding = decided(FORGETTING, evidence_of(scored))
     assert finding.status is Status.INCONCLUSIVE
-    assert "clusters are too few to resample" in finding.reason
+    assert "1 cluster is too few to resample" in finding.reason
+    assert "settle" not in finding.reason
 
 
 def test_the_interval_holds_the_estimate_where_the_candidate_scores_less_than_worthless_answers() -> None:

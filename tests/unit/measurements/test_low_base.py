@@ -9,7 +9,7 @@ import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import JudgeValidation, Status
+from ftgate.domain import Answer, JudgeValidation, Pair, Status
 from ftgate.measurements.estimate import ABSOLUTE, LEAST_WORTH, RELATIVE, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
@@ -112,6 +112,28 @@ def test_with_next_to_nothing_to_lose_the_drop_is_not_applicable(
         assert finding.reason.startswith("nothing to lose: the base scores ")
         early = evidence_of(binary(*cells), alpha=0.01, overall_alpha=0.05, last=False)
         assert decided(FORGETTING, early).status is Status.INCONCLUSIVE, "later looks may find something to lose"
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [(["In my view a, and that is all."] * 40 + ["no"] * 160, True), (["It is a."] * 39 + ["no"] * 161, False)],
+    ids=["20 % rejected", "fewer"],
+)
+@pytest.mark.parametrize("measurement", [FORGETTING, Tail(dataset="t", scorer="exact")])
+def test_a_base_whose_right_answers_are_rejected_may_have_much_to_lose(
+    said: list[str], held: bool, measurement: Forgetting | Tail
+) -> None:
+    scored = PairedScores.exact(items(200, tags=TAGGED * 200), np.zeros(200), np.zeros(200), binary=True)
+    pairs = tuple(
+        Pair(item, (Answer(text=text),), (Answer(text="x"),)) for item, text in zip(scored.items, said, strict=True)
+    )
+    finding = decided(measurement, evidence_of(scored, pairs=pairs))
+    assert finding.status is (Status.INCONCLUSIVE if held else Status.NOT_APPLICABLE)
+    assert finding.reason.startswith("40 of 200 answers of the base hold the right answer and are scored as") == held
+    letters = tuple(
+        Pair(item, (Answer(text="a", option_logprobs=(0.0,)),), (Answer(text="x"),)) for item in scored.items
+    )
+    assert decided(measurement, evidence_of(scored, pairs=letters)).status is Status.NOT_APPLICABLE
 
 
 def test_a_judge_that_gives_something_to_worthless_answers_hides_no_improvement() -> None:

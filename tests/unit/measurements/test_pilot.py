@@ -59,8 +59,8 @@ def test_a_base_near_zero_has_too_little_to_lose(right: int, warned: bool) -> No
     assert (pilot.items, pilot.base) == (20, right / 20)
     assert pilot.warnings == (
         (
-            f"the base scores {5 * right} % on 20 items, too little for a loss to show: use an easier suite such as "
-            "builtin:general-easy-200, another scorer, or examples in the prompt",
+            f"the base scores {5 * right} % on 20 items, so low that a loss of 10 % could go unseen: use an easier "
+            "suite such as builtin:general-easy-200, another scorer, or examples in the prompt",
         )
         if warned
         else ()

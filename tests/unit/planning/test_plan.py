@@ -15,6 +15,7 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks
+from ftgate.measurements.pilot import Pilot, never_passes
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, estimate_power
@@ -305,3 +306,37 @@ def test_the_picture_has_a_curve_and_a_dot_for_each_measurement() -> None:
     assert "nan" not in drawing.svg.lower()
     assert "nothing to plan" in draw_power(Plan((), 0, None, None, 0.05, "none")).alt
     assert '"needed": 157' in plan_json(Plan(prospects, 0, None, None, 0.05, "none"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "said", "passes"),
+    [
+        (
+            (10, 5, 5, 280),
+            "the base scores too little to pass: of good candidates (one that lost nothing) 0 % pass, the "
+            "others are held, or not applicable if the base gets next to nothing right",
+            "only an improvement passes",
+        ),
+        ((20, 4, 4, 172), "enough items", "a pass goes by the absolute drop"),
+    ],
+)
+def test_a_low_base_is_said_to_shield_no_large_loss(cells: tuple[int, int, int, int], said: str, passes: str) -> None:
+    plan = Plan((planned(FORGETTING, 200, past(cells)),), 0, None, None, 0.05, "none")
+    print_plan(plan, Console(file=(shown := io.StringIO()), width=600))
+    text = " ".join(shown.getvalue().split())
+    assert said in text
+    assert f"a relative loss of 10.0 % could go unseen: {passes}, and a relative drop that is clearly larger" in text
+    assert "no change" not in text
+
+
+@pytest.mark.parametrize(("mass", "never"), [(0.01, True), (0.5, False)])
+def test_a_base_that_does_not_answer_by_letter_never_passes_calibration(mass: float, never: bool) -> None:
+    measurement, pilot = Calibration(dataset="x"), Pilot("calibration", 20, 0.7, letter_mass=mass)
+    reason = never_passes(measurement, pilot)
+    found = estimate_power(
+        Workload(measurement, 1000, 1000, 1000, 2000, pilot=pilot, shortage=reason or None), schedule("none"), 0
+    )
+    assert (found.power == 0, found.needed is None) == (never, never)
+    print_plan(Plan((found,), 0, None, None, 0.05, "none"), Console(file=(shown := io.StringIO()), width=600))
+    assert ("can never pass: the base puts 1 % of its probability on the option letters" in shown.getvalue()) == never
+    assert never_passes(FORGETTING, pilot) == never_passes(measurement, None) == ""

@@ -333,11 +333,11 @@ UNDECIDED = {
         "the format of the references fit the answers, or put examples into the prompts.",
     ),
     "a low base": (
-        {"base": 0.09, "reason": "the base scores so low that losing all 9.0 p.p. would stay within the limit"},
+        {"base": 0.09, "reason": "the base scores so low that a loss of 10 % could go unseen, so only an improvement"},
         "Tail: the base scores 9.0 %, so little can be lost: choose an easier suite",
     ),
     "one cluster": (
-        {"reason": "straddles the limit; 1 clusters are too few to resample: at least 30 are needed"},
+        {"reason": "straddles the limit; 1 cluster is too few to resample: at least 30 are needed"},
         "Tail: add rows from other clusters; more rows from the same ones do not help.",
     ),
     "too close": (
@@ -414,8 +414,9 @@ SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
     ("candidate", "base", "changes", "said"),
     [
         ({"kind": "full", "quantisation": "int8"}, {}, {}, "Target: the candidate is quantised (int8), and a copy"),
-        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 answers changed: if the candidate is a quantised or"),
+        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 scores changed: if the candidate is a quantised or"),
         ({"kind": "full"}, {}, {"regressed": 20}, ""),
+        ({"kind": "full"}, {}, {"base": 0.0, "candidate": 0.0, "regressed": 0, "improved": 0}, ""),
         ({"kind": "full", "quantisation": "int8"}, {"quantisation": "int8"}, {"regressed": 30}, ""),
         (made({"learning_rate": 1e-5}), {}, {}, ""),
         ({"kind": "full", "training": {"learning_rate": 1e-5}}, {}, {}, ""),
@@ -502,13 +503,21 @@ def of_form(status, unit, change, interval):
             "every training row ends with the end",
         ),
         (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
-        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise `max_tokens`, so that fewer"),
+        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise max_tokens, so that fewer"),
     ],
 )
 def test_form(form, said):
     steps = next_steps(report(made({}), form=form))
     assert said in "\n".join(steps)
     assert all(step.startswith("Form: ") for step in steps if "answer" in step)
+
+
+def test_what_more_items_do_not_settle_may_be_settled_by_a_longer_limit():
+    cut = of_form("inconclusive", "rise in cut answers", 0.1, (0.08, 0.12)).model_copy(update={"reason": TOO_CLOSE})
+    (step,) = next_steps(report(made({}), form=cut))
+    assert step == "Form: raise max_tokens, so that fewer answers are cut by chance, and run again."
+    failed = cut.model_copy(update={"reason": "3 items failed"})
+    assert "solve the failure" in next_steps(report(made({}), form=failed))[0]
 
 
 def test_no_malformed_answers_of_either_model_are_no_score_of_zero():

@@ -43,12 +43,19 @@ def only(**measurements):
     return parts.report("m", "block", ["why"], **measurements)
 
 
-def test_what_is_not_applicable_is_no_cost():
+def test_what_is_not_applicable_is_no_cost_and_is_named():
     m = parts.forgetting("not_applicable", 0.0, 0.0, 0.0, (0.0, 0.01))
     report = parts.report("m", "allow", ["why"], target=parts.target(0.6, 0.7, 0.1, (0.06, 0.14)), forgetting=m)
     assert explanation(report) == (
-        "m gains 10.0 p.p. on the target task (at least +6.0 p.p.) and stays within every limit."
+        "m gains 10.0 p.p. on the target task (at least +6.0 p.p.) and stays within every other limit; forgetting was "
+        "not measured."
     )
+
+
+def test_a_hold_where_nothing_was_measured_says_why():
+    m = parts.forgetting("not_applicable", 0.0, 0.0, 0.0, (0.0, 0.01))
+    reasons = ["nothing was measured but form", "forgetting was not measured: nothing to lose"]
+    assert explanation(parts.report("m", "hold", reasons, forgetting=m)) == "; ".join(reasons)
 
 
 def test_no_gain():
