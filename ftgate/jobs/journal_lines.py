@@ -152,16 +152,25 @@ def _decode(line: bytes) -> dict[str, Any]:
     body, _, end = line.rpartition(b', "sha256": "')
     if end != b'%s"}\n' % _checksum(body):
         raise ValueError("its checksum does not match")
+    try:
+        record: dict[str, Any] = _LINE.validate_json(line)
+    except ValidationError:
+        record = _decode_slowly(line)
+    if record["type"] == "answer":
+        scores, options = len(record["answer"]["option_logprobs"]), len(record["options"])
+        if scores != options:
+            raise ValueError(f"{scores} log-probabilities for {options} options")
+    return record
+
+
+def _decode_slowly(line: bytes) -> dict[str, Any]:
+    """The record in ``line``, which may hold lone surrogates, at which pydantic's own parser stops."""
     record: dict[str, Any] = json.loads(line)
     try:
         _LINE.validate_python(record)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if record["type"] == "answer":
-        scores, options = len(record["answer"]["option_logprobs"]), len(record["options"])
-        if scores != options:
-            raise ValueError(f"{scores} log-probabilities for {options} options")
     return record
 
 
