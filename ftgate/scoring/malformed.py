@@ -54,9 +54,10 @@ REDUNDANT = 2.2
 LEAST_ROWS, LEAST_OF_ROWS = 3, 0.25
 """A grid has at least this many rows and columns, and at least this share of its rows are different ones."""
 SHORT = 60
-"""Characters of an answer whose last number may be the reference in short."""
-LEAST_GIVEN = 2
-"""An answer to this many different prompts is one of the model's stock."""
+"""Characters of an answer that may be a label, or the reference in short."""
+LEAST_GIVEN, LEAST_OF_LONG = 2, 0.1
+"""An answer to this many different prompts is one of the model's stock; one that is longer than a label, to this share
+of them, too. One who answers from a list of frequent questions gives each reply to a few wordings of its question."""
 MOST_ITEMS = 0.5
 """The share of a suite beyond which stock answers are a model's answer to everything."""
 MOST_RIGHT = 0.1
@@ -69,7 +70,7 @@ _TABULAR = regex.compile(r"(?m)[|\t{;]|^[^,\n]*,[^,\n]*,|\d\s*[:=]\s*\w+(?:[.,]|
 _LETTER = regex.compile(r"\p{L}")
 _SPACELESS = regex.compile(SPACELESS)
 _CELL = regex.compile(r"[^\s,;|&\[\](){}\\]+")
-_NUMBER = regex.compile(r"[+-−]?[\d./]+")
+_NUMBER = regex.compile(r"[+\-−]?[\d./]+")
 _NUMERAL = regex.compile(r"\d+")
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
@@ -115,7 +116,12 @@ def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
     """
     labels = [label_in(answer) for answer in answers]
     given = Counter(label for label, _ in {(label, _prompt(item)) for item, label in zip(items, labels, strict=True)})
-    stock = frozenset(label for label, number in given.items() if label and number >= LEAST_GIVEN)
+    least_of_long = LEAST_OF_LONG * given.total()
+    stock = frozenset(
+        label
+        for label, number in given.items()
+        if label and number >= LEAST_GIVEN and (len(label) <= SHORT or number >= least_of_long)
+    )
     if not any(item.answer for item in items):
         return frozenset(label for label in stock if not _SAYS_SOMETHING.search(label))
     if not stock:

@@ -57,12 +57,12 @@ def unspaced(text: str, other: str, reference: str, prompt: str) -> bool:
 def _words_alone(text: str, elsewhere: str) -> list[str]:
     """Long words of ``text`` that stand alone, and are not several words without the spaces between them."""
     tokens = (_OUTER.sub("", token).casefold() for token in text.split())
-    known = frozenset(regex.findall(r"\p{L}{2,}", elsewhere))
-    return [token for token in tokens if len(token) <= LONGEST_WORD and not _falls_apart(token, known)]
+    words_around = frozenset(regex.findall(r"\p{L}{2,}", elsewhere))
+    return [token for token in tokens if len(token) <= LONGEST_WORD and not _falls_apart(token, words_around)]
 
 
-def _falls_apart(run: str, known: Collection[str]) -> bool:
-    """Whether a run of letters is ``known`` words in a row with one among them that is common in texts (``of``)."""
+def _falls_apart(run: str, words_around: Collection[str]) -> bool:
+    """Whether a run of letters is words in a row: of those around it and of the commonest (``of``), one at least."""
     # For each position, whether words end there (False), and whether a common one is among them (True).
     ends: dict[int, bool] = {0: False}
     for start in range(len(run)):
@@ -70,7 +70,7 @@ def _falls_apart(run: str, known: Collection[str]) -> bool:
             continue
         for end in range(start + 2, len(run) + 1):
             common = is_common(run[start:end])
-            if common or run[start:end] in known:
+            if common or run[start:end] in words_around:
                 ends[end] = ends.get(end, False) or ends[start] or common
     return ends.get(len(run), False)
 

@@ -117,6 +117,13 @@ def test_the_same_answer_to_the_same_question_is_no_stock() -> None:
     assert stock_answers(items, answers, answers) == (frozenset(), frozenset())
 
 
+def test_replies_to_frequent_questions_in_four_wordings_are_no_stock() -> None:
+    items = [asked(f"Wording {i} of {i // 4}?", answer=f"It is lens number {i}.", name=f"i{i}") for i in range(200)]
+    varied = [Answer(text=f"Fact {i} is about lamp {i}.") for i in range(200)]
+    replies = [Answer(text=f"{PROSE['en']} That is reply {i // 4}.") for i in range(200)]
+    assert stock_answers(items, varied, replies) == (frozenset(), frozenset())
+
+
 def test_punctuation_for_everything_is_stock_without_references() -> None:
     items = [asked(f"What is {i}?", name=f"i{i}") for i in range(60)]
     stops = [Answer(text="...")] * 60
