@@ -29,11 +29,16 @@ def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Stamp]], float
     try:
         value = json.loads(record.read_bytes())
         files = {
-            name: (FileEntry(size, digest), tuple(stamp)) for name, (size, digest, stamp) in value["files"].items()
+            name: (FileEntry(size, digest), _stamp_of(stamp)) for name, (size, digest, stamp) in value["files"].items()
         }
         return files, float(value.get("read", 0))
     except UNREADABLE:
         return None
+
+
+def _stamp_of(value: Any) -> Stamp:
+    """A recorded stamp; empty, which no file has, if an older version recorded something else."""
+    return tuple(value) if isinstance(value, list) else ()
 
 
 def sha256(path: Path) -> str:

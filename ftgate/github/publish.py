@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ftgate.domain import ExitCode
-from ftgate.errors import FtgateError
+from ftgate.errors import FtgateError, StoreError
 from ftgate.github.actions_runner import workflow_commands
 from ftgate.github.audit.comment_log import update_comment
 from ftgate.github.audit.ledger_branch import append
@@ -210,8 +210,8 @@ def _statements(effects: Effects, pr_state: PullRequestState) -> Iterator[str]:
             continue
         try:
             write_statement(j.report, j.untrusted.folder)
-        except OSError as error:
-            effects.log(f"no statement for {j.title}: cannot write to {j.untrusted.folder}: {error.strerror}")
+        except StoreError as error:
+            effects.log(f"no statement for {j.title}: {error.message}")
             continue
         yield str(j.untrusted.folder / "statement.json")
 

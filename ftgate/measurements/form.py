@@ -243,7 +243,7 @@ def together(parts: Sequence[FormPart]) -> FormPart:
 
 
 def kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:
-    """The kinds of malformed answers that each pair is. A model's stock of short answers is told by suite."""
+    """The kinds of malformed answers that each pair is. A model's stock of answers is told by suite."""
     by_suite: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_suite.setdefault(asked_by(pair.item), []).append(pair)
@@ -262,9 +262,14 @@ def _kinds(pair: Pair, base_stock: Collection[str], candidate_stock: Collection[
 
 
 def _with_stock(kinds: frozenset[str], item: Item, answer: Answer, stock: Collection[str]) -> frozenset[str]:
-    """The kinds that an answer is; none for one that failed, which is no answer."""
+    """The kinds that an answer is; none for one that failed, which is no answer.
+
+    That it is also given elsewhere says nothing more of one that is malformed by itself.
+    """
     if failure_of(answer) is not None:
         return frozenset()
+    if kinds - {CUT}:
+        return kinds
     return kinds | {"stock"} if is_stock(item, answer, stock) else kinds
 
 

@@ -10,13 +10,16 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import regex
 
 from ftgate.domain import Answer, Item
-from ftgate.scoring.text import normalized
-from ftgate.scoring.writing import SPACELESS, Writing, names, writing_of
+from ftgate.scoring.numbers import last_number
+from ftgate.scoring.spacing import unspaced
+from ftgate.scoring.text import contains_words, normalized
+from ftgate.scoring.writing import SPACELESS, Writing, is_common, names, writing_of
 
 CUT = "cut"
 KINDS: Mapping[str, str] = {
@@ -25,7 +28,7 @@ KINDS: Mapping[str, str] = {
     "blank": "nothing but line breaks or spaces",
     "repetition": "one text over and over",
     "unspaced": "words without spaces",
-    "stock": "one of the same few short answers",
+    "stock": "one of the same few answers",
     "script": "in another script",
     "language": "in another language",
 }
@@ -34,28 +37,40 @@ KINDS: Mapping[str, str] = {
 SHORTEST_LOOP, LEAST_REPEATS = 30, 4
 """A loop has at least this many characters, and says the same at least this many times in a row."""
 LONGEST_PERIOD = 200
-"""Characters of the longest text that is looked for in a loop."""
+"""Up to so many characters a text is looked for in a loop at every length, beyond them at the lengths after which a
+part of it comes again."""
 PROBE = 16
 """Characters that are compared before a whole text is."""
+STRIPPED = 2
+"""Characters, line breaks say, that the last text in a loop may lack at its end."""
+LEAST_STEPS, COUNTS_UP = 9, 0.8
+"""A counter takes at least so many steps, and is one more than before in at least this share of them."""
 MOST_READ = 20_000
 """Characters of an answer, from its end, in which a loop is looked for."""
 GRAM, LEAST_GRAMS, LEAST_DISTINCT = 4, 40, 0.2
 """With fewer distinct sequences of four words than this share, a text of at least 40 words goes round in circles."""
 REDUNDANT = 2.2
 """Prose is compressed to half. What does not shrink further than this holds no loop, and is not searched for one."""
-LEAST_UNSPACED = 24
-"""Letters of a text that can be said to lack spaces."""
+LEAST_ROWS, LEAST_OF_ROWS = 3, 0.25
+"""A grid has at least this many rows and columns, and at least this share of its rows are different ones."""
 SHORT = 60
-"""Characters of an answer that may be a label."""
-LEAST_GIVEN = 3
-"""A short answer to this many items is one of the model's stock."""
+"""Characters of an answer whose last number may be the reference in short."""
+LEAST_GIVEN = 2
+"""An answer to this many different prompts is one of the model's stock."""
 MOST_ITEMS = 0.5
 """The share of a suite beyond which stock answers are a model's answer to everything."""
 MOST_RIGHT = 0.1
 """Where more of the references than this are among a model's stock answers, such answers are what is asked for."""
 
 _VISIBLE = regex.compile(r"[^\p{Z}\p{C}]")
-_BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
+_CLAUSE_END = regex.compile(r"[^\w\s'’-]|\s-\s|\n")
+_SAYS_SOMETHING = regex.compile(r"[\p{L}\p{N}\p{So}]")
+_TABULAR = regex.compile(r"(?m)[|\t{;]|^[^,\n]*,[^,\n]*,|\d\s*[:=]\s*\w+(?:[.,]|\s*$)")
+_LETTER = regex.compile(r"\p{L}")
+_SPACELESS = regex.compile(SPACELESS)
+_CELL = regex.compile(r"[^\s,;|&\[\](){}\\]+")
+_NUMBER = regex.compile(r"[+-−]?[\d./]+")
+_NUMERAL = regex.compile(r"\d+")
 _LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -74,10 +89,10 @@ def malformed(item: Item, base: Answer, candidate: Answer) -> tuple[frozenset[st
 def stock_answers(
     items: Sequence[Item], base: Sequence[Answer], candidate: Sequence[Answer]
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """The short answers that either model gives again and again to a suite that asks for others, in normal form.
+    """The answers that either model gives again and again to a suite that asks for others, in normal form.
 
-    A model that was tuned to a few labels gives them to everything. Empty unless one of the two models does so for most
-    of the items: a weak model that says now and then that it does not know is no such case.
+    A model that was tuned to a few labels, or to a refusal, gives them to everything. Empty unless one of the two
+    models does so for most of the items: a weak model that says now and then that it does not know is no such case.
     """
     stocks = _stock(items, base), _stock(items, candidate)
     sides = zip((base, candidate), stocks, strict=True)
@@ -86,39 +101,79 @@ def stock_answers(
 
 
 def is_stock(item: Item, answer: Answer, stock: Collection[str]) -> bool:
-    """Whether an answer is one of the ``stock`` and not the item's reference."""
+    """Whether an answer is one of the ``stock`` and does not say what the item's reference says."""
     if not stock:
         return False
     label = label_in(answer)
-    return label in stock and label != _normalized(item.answer or "")
+    return label in stock and not _says_the_same(label, item.answer or "")
 
 
 def _stock(items: Sequence[Item], answers: Sequence[Answer]) -> frozenset[str]:
-    """One model's stock. None where no row has a reference, or too many references are among it."""
-    given = Counter(label for answer in answers if (label := label_in(answer)))
-    stock = frozenset(label for label, number in given.items() if number >= LEAST_GIVEN)
+    """One model's stock. None where too many references are among it.
+
+    Where no row has a reference, nothing says that an answer is wrong, unless it is punctuation alone.
+    """
+    labels = [label_in(answer) for answer in answers]
+    given = Counter(label for label, _ in {(label, _prompt(item)) for item, label in zip(items, labels, strict=True)})
+    stock = frozenset(label for label, number in given.items() if label and number >= LEAST_GIVEN)
+    if not any(item.answer for item in items):
+        return frozenset(label for label in stock if not _SAYS_SOMETHING.search(label))
     if not stock:
         return stock
-    references = [_normalized(item.answer) for item in items if item.answer]
-    right = sum(reference in stock for reference in references)
-    return stock if references and right <= MOST_RIGHT * len(references) else frozenset()
+    numbers = {last_number(label) for label in stock if not _LETTER.search(label)} - {None}
+    references = [(item.answer, label) for item, label in zip(items, labels, strict=True) if item.answer]
+    right = sum(
+        not stock.isdisjoint(_in_short(text))
+        or last_number(text) in numbers
+        or (label in stock and _says_the_same(label, text))
+        for text, label in references
+    )
+    return stock if right <= MOST_RIGHT * len(references) else frozenset()
+
+
+@lru_cache(maxsize=30_000)
+def _in_short(reference: str) -> frozenset[str]:
+    """What a reference may be in short, in normal form: all of it, its first clause (``Yes, …``), or its last word."""
+    clause = next((part for part in _CLAUSE_END.split(reference) if _LETTER.search(part)), "")
+    last = (reference.split() or [""])[-1]
+    return frozenset(map(_label, (reference, clause, last)))
+
+
+@lru_cache(maxsize=30_000)
+def _says_the_same(label: str, reference: str) -> bool:
+    """Whether a short answer in normal form is the reference in short.
+
+    It is where the reference holds its words, or has the same number last. Words that every text holds (``the``) say
+    nothing, and neither do the numbers on the way to a result.
+    """
+    if label in _in_short(reference):
+        return True
+    number = last_number(label) if len(label) <= SHORT else None
+    if number is not None and number == last_number(reference):
+        return True
+    if _SPACELESS.search(label):
+        return len(label) > 1 and label in _label(reference)
+    words = [word for word in regex.findall(r"\p{L}{2,}", label) if not is_common(word)]
+    return bool(words) and contains_words(label, reference, _label(reference))
 
 
 def label_in(answer: Answer) -> str:
-    """A short answer in normal form; empty for a longer one."""
-    text = answer.text.strip()
-    return _normalized(text) if len(text) <= SHORT else ""
+    """An answer in normal form; punctuation alone as it is."""
+    return _label(answer.text)
 
 
-_normalized = lru_cache(maxsize=30_000)(normalized)
+@lru_cache(maxsize=30_000)
+def _label(text: str) -> str:
+    return normalized(text) or text.strip()
 
 
 def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> frozenset[str]:
     cut = frozenset({CUT}) if answer.finish == "length" else frozenset[str]()
-    if alone := _alone(answer.text):
+    alone = _alone(answer.text)
+    if alone and not (alone == "repetition" and _repetitive(item.answer or "")):
         return cut | {alone}
     kinds = {kind for kind in (_foreign(item, answer.text, other.text, yardstick=yardstick),) if kind}
-    if _unspaced(item, answer.text, other.text):
+    if unspaced(answer.text, other.text, item.answer or "", _prompt(item)):
         kinds.add("unspaced")
     return cut | kinds
 
@@ -131,12 +186,18 @@ def _alone(text: str) -> str:
     return "repetition" if repeats(text) else ""
 
 
+def _repetitive(reference: str) -> bool:
+    """Whether a reference repeats itself, or nearly so: an answer that does the same is what is asked for."""
+    text = reference.strip()
+    return repeats(text) or (SHORTEST_LOOP <= len(text) < 10 * SHORTEST_LOOP and _redundant(text))
+
+
 def repeats(text: str) -> bool:
     """Whether at least half of ``text`` is one thing said over and over, or nearly all of it goes round in circles."""
     text = text.strip()[-MOST_READ:]
-    if len(text) < SHORTEST_LOOP or not _redundant(text):
+    if len(text) < SHORTEST_LOOP or not _redundant(text) or _is_grid(text):
         return False
-    return _loops(text) or _circles(text)
+    return _loops(text) or _circles(text) or (_has_counter(text) and _loops(_NUMERAL.sub("0", text)))
 
 
 def _redundant(text: str) -> bool:
@@ -147,18 +208,35 @@ def _redundant(text: str) -> bool:
     return len(raw) >= REDUNDANT * len(zlib.compress(raw, 1))
 
 
+def _is_grid(text: str) -> bool:
+    """Whether a text is a matrix or a board: rows of as many numbers or single characters, not all of them alike."""
+    rows = [tuple(_CELL.findall(line)) for line in text.splitlines()]
+    rows = [tuple(row[0]) if len(row) == 1 else row for row in rows if row]
+    if len(rows) < LEAST_ROWS or len(rows[0]) < LEAST_ROWS or len(set(map(len, rows))) > 1:
+        return False
+    cells = {cell for row in rows for cell in row}
+    few = max(2, LEAST_OF_ROWS * len(rows))
+    return len(set(rows)) >= few and all(len(cell) == 1 or _NUMBER.fullmatch(cell) for cell in cells)
+
+
 def _loops(text: str) -> bool:
     """Whether at least half of the text repeats a part of up to ``LONGEST_PERIOD`` characters exactly."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    for period in range(1, min(LONGEST_PERIOD, len(text) // LEAST_REPEATS) + 1):
-        if not _may_loop(text, period):
-            continue
+    short = range(1, min(LONGEST_PERIOD, (len(text) + STRIPPED) // LEAST_REPEATS) + 1)
+    for period in [*(period for period in short if _may_loop(text, period)), *_long_periods(text)]:
         differs = np.flatnonzero(codes[period:] != codes[:-period])
         ends = np.concatenate(([-1], differs, [len(codes) - period]))
         loop = int(np.diff(ends).max()) - 1 + period
-        if loop >= max(LEAST_REPEATS * period, SHORTEST_LOOP, len(text) / 2):
+        if loop >= max(LEAST_REPEATS * period - STRIPPED, SHORTEST_LOOP, len(text) / 2):
             return True
     return False
+
+
+def _long_periods(text: str) -> list[int]:
+    """After how many characters the text at a quarter, and in the middle, comes again, where these are many."""
+    starts = [start for start in (len(text) // 4, len(text) // 2) if len(text) > LEAST_REPEATS * LONGEST_PERIOD]
+    periods = {text.find(text[start : start + 2 * PROBE], start + LONGEST_PERIOD) - start for start in starts}
+    return sorted(period for period in periods if 0 < period <= (len(text) + STRIPPED) // LEAST_REPEATS)
 
 
 def _may_loop(text: str, period: int) -> bool:
@@ -181,26 +259,23 @@ def _circles(text: str) -> bool:
     return len(set(grams)) <= LEAST_DISTINCT * len(grams)
 
 
-def _unspaced(item: Item, text: str, other: str) -> bool:
-    """Whether words stand without the spaces that the other answer, or the reference, has between them."""
-    if len(text.split()) == 1:
-        bare = text.strip().casefold()
-        for spaced in (other, item.answer or ""):
-            words = spaced.casefold().split()
-            # Lists and JSON are right with spaces and without.
-            if len(_BETWEEN_WORDS.findall(spaced)) >= max(2, len(words) / 2) and "".join(words) == bare:
-                return True
-    one, two = writing_of(text), writing_of(other)
-    if (
-        one.letters < LEAST_UNSPACED
-        or 2 * one.unbroken < one.letters
-        or two.words < 3
-        or 2 * two.unbroken >= two.letters
-    ):
+def _has_counter(text: str) -> bool:
+    """Whether the numbers of a text count up (``Step 1: …. Step 2: …``), other than those that stay as they are.
+
+    Tables and data (``Room 1: yes``) count up, too, and so does a text of nothing but numbers.
+    """
+    if len(_TABULAR.findall(text)) >= LEAST_REPEATS:
         return False
-    # A long word that somebody else uses is one: a label in camel case, a compound, a name.
-    elsewhere = f"{_prompt(item)}\n{item.answer or ''}\n{other}".casefold()
-    return 2 * sum(len(run) for run in one.runs if run.casefold() not in elsewhere) >= one.letters
+    tokens = _TOKEN.findall(text)
+    numbers = [token for token in tokens if token.isdecimal() and len(token) < 7]
+    often = Counter(numbers)
+    changing = [int(token) for token in numbers if often[token] < LEAST_REPEATS]
+    steps = [later - earlier for earlier, later in pairwise(changing) if later != earlier]
+    return (
+        len(steps) >= LEAST_STEPS
+        and 2 * len(numbers) <= len(tokens)
+        and sum(step == 1 for step in steps) >= COUNTS_UP * len(steps)
+    )
 
 
 def _foreign(item: Item, text: str, other: str, *, yardstick: bool) -> str:

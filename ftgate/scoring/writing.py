@@ -85,6 +85,8 @@ _LANGUAGES_OF = {
     word: tuple(language for language, words in _COMMON.items() if word in words.split())
     for word in " ".join(_COMMON.values()).split()
 }
+_REPLIES = frozenset(["no", "non", "ja"])
+"""Commonest words in one language that are an answer in another."""
 _NAMES = {
     "en": "english",
     "de": "german deutsch",
@@ -182,6 +184,11 @@ def writing_of(text: str) -> Writing:
         words=len(parts),
         runs=tuple(run for word in parts if len(word) >= UNBROKEN for run in _LONG_RUN.findall(word) if _words_in(run)),
     )
+
+
+def is_common(word: str) -> bool:
+    """Whether a word, in lower case, is one of the commonest of a language, and so found in nearly any text."""
+    return word in _LANGUAGES_OF and word not in _REPLIES
 
 
 def names(prompt: str, what: str) -> bool:

@@ -32,6 +32,11 @@ def slow(world: World, seconds: float, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "support.slow_run", str(world.root / "given.log"), str(seconds), *words, *out]
 
 
+def hear_interrupts() -> None:
+    """As in a terminal: a shell lets what it runs in the background ignore them, and that is handed down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(command: list[str], **more: Any) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
     return subprocess.Popen(
@@ -39,7 +44,7 @@ def start(command: list[str], **more: Any) -> subprocess.Popen[str]:
         env={**os.environ, "PYTHONPATH": path},
         text=True,
         stderr=subprocess.PIPE,
-        **{"stdout": subprocess.PIPE, **more},
+        **{"stdout": subprocess.PIPE, "preexec_fn": hear_interrupts, **more},
     )
 
 

@@ -48,7 +48,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "nothing": (collapse(""), "empty"),
     "one token": (collapse("the " * 64, "length"), "one text over and over"),
     "no spaces": (lambda said, _: Answer(text=said.replace(" ", ""), tokens=9), "words without spaces"),
-    "labels": (one_of_eight_labels, "one of the same few short answers"),
+    "joiners": (lambda said, _: Answer(text=said.replace(" ", "▁"), tokens=9), "words without spaces"),
+    "labels": (one_of_eight_labels, "one of the same few answers"),
+    "refusal": (collapse("I'm sorry, but as a language model I cannot help with that."), "one of the same few answers"),
+    "full stop": (collapse("."), "one of the same few answers"),
     "Russian": (collapse(PROSE["ru"]), "in another script"),
     "French": (collapse(PROSE["fr"]), "in another language"),
     "no end": (lambda said, _: Answer(text=f"{said} {PROSE['en']}", finish="length"), "cut at the token limit"),
@@ -133,6 +136,32 @@ def test_each_fault_blocks_where_everything_else_sees_option_letters(by_rule: Wo
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.measurements == report.measurements
     assert again.controls == report.controls
+
+
+def test_right_numbers_alone_do_not_block_where_references_work_them_out(by_rule: World) -> None:
+    world = by_rule
+    worked = {
+        f"s{i}": f"She has {i % 9} and buys {i % 5}, which is {i % 9 + i % 5}.\n#### {i % 9 + i % 5}"
+        for i in range(200)
+    }
+    rows = [{"id": name, "prompt": f"How many has she, {name}?", "answer": answer} for name, answer in worked.items()]
+    write_rows(world.root / "evals" / "sums.jsonl", rows)
+    world.policy["measurements"]["target"] = {"dataset": "evals/sums.jsonl", "scorer": "numeric"}
+    world.save()
+
+    def reply(model: Model, question: Question) -> Answer:
+        if question.measurement != "target" or model.name == "judge":
+            return play(None)(model, question)
+        answer = worked[question.item_id]
+        if model.name == "bot":
+            return Answer(text=answer.split()[-1], tokens=2)
+        return Answer(
+            text=answer if luck(question.item_id) < 0.6 else f"Of {question.item_id} I know no sum.", tokens=30
+        )
+
+    report, _ = gate(world, reply)
+    assert report.verdict == "allow"
+    assert report.measurements["form"].status == "pass"
 
 
 @pytest.mark.parametrize("scorer", ["exact", "judge", "contains"])

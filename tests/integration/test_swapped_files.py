@@ -102,27 +102,28 @@ def removed(job: Job) -> None:
     shutil.rmtree(job.candidate.path)
 
 
-@pytest.mark.parametrize("when", ["before loading", "after loading", "among the answers"])
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        (other_adapter, "adapter_model.safetensors"),
-        (other_base, "base"),
-        (other_judge, "judge"),
-        (other_training_data, "training data"),
-        (the_same_size_and_times, "adapter_model.safetensors"),
-        (swapped_folder, "adapter_model.safetensors"),
-        (new_template, "chat_template.jinja"),
-        (removed, "adapter_config.json"),
-    ],
-)
-def test_a_change_while_it_runs_gives_no_verdict_and_keeps_no_answer(
-    world: World, change: Change, name: str, when: str
-) -> None:
+CHANGES = {
+    other_adapter: "adapter_model.safetensors",
+    other_base: "base",
+    other_judge: "judge",
+    other_training_data: "training data",
+    the_same_size_and_times: "adapter_model.safetensors",
+    swapped_folder: "adapter_model.safetensors",
+    new_template: "chat_template.jinja",
+    removed: "adapter_config.json",
+}
+MOMENTS = [
+    *((change, "before loading") for change in CHANGES),
+    *((change, when) for when in ("after loading", "among the answers") for change in (other_adapter, other_judge)),
+]
+
+
+@pytest.mark.parametrize(("change", "when"), MOMENTS)
+def test_a_change_while_it_runs_gives_no_verdict_and_keeps_no_answer(world: World, change: Change, when: str) -> None:
     job = load_job(world.policy_path, world.manifest_path)
     engine = MeddledEngine(lambda: change(job), when)
     out = world.root / "out"
-    with pytest.raises(ChangedError, match=name) as raised:
+    with pytest.raises(ChangedError, match=CHANGES[change]) as raised:
         evaluate(job, out, SilentProgress(), engine=engine, judge_engine=ScriptedEngine(script(CAREFUL)))
     assert "run again" in raised.value.hint
     assert not (out / "report.json").exists()

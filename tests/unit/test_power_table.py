@@ -63,7 +63,7 @@ def test_both_errors_at_the_limit_are_rare(name: str, limit: float) -> None:
 
 @pytest.mark.slow
 def test_the_command_gives_the_committed_table_but_for_chance() -> None:
-    found, runs = parse(render(measure(runs=20))), 20
+    found, runs = parse(render(measure(runs=15))), 15
     for name, row in found.items():
         for shares, published in zip(row, TABLE[name], strict=True):
             for share, expected in zip(shares, published, strict=True):

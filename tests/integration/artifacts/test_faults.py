@@ -222,8 +222,11 @@ print(json.dumps({"digest": found.digest, "notes": notes, "torch": "torch" in sy
 
 
 def start(reference: str) -> subprocess.Popen[str]:
-    """Resolve in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", RUN, reference], stdout=subprocess.PIPE, text=True)
+    """Resolve in a process of its own, which hears interrupts also where a shell runs the tests in the background."""
+    command = [sys.executable, "-c", RUN, reference]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
 
 
 def test_a_killed_download_goes_on_without_fetching_finished_files_again() -> None:

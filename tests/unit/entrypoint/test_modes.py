@@ -112,6 +112,7 @@ def test_the_signals_of_a_cancelled_job_reach_ftgate(tmp_path: Path, sent: signa
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     while "ready" not in process.stdout.readline():

@@ -33,7 +33,12 @@ def read(suite: str, number: int, base: Answer, candidate: Answer, cluster: str 
     item = Item(
         f"{suite}/i{number}", prompt, answer=f"It bends it, like lens {number}.", tags=(suite,), cluster=cluster
     )
-    return Pair(item, (base,), (candidate,))
+    return Pair(item, (_to(item, base),), (_to(item, candidate),))
+
+
+def _to(item: Item, answer: Answer) -> Answer:
+    """The answer with the item's name in it: the same to everything would be malformed."""
+    return replace(answer, text=f"{answer.text} That is {item.id}.") if answer.text == PROSE["en"] else answer
 
 
 def suite_of(name: str, n: int, malformed: int, base_malformed: int = 0, bad: Answer = LOOP) -> list[Pair]:

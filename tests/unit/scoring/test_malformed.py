@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support.answers import LAYOUTS, PROSE, WELL_FORMED
 
 from ftgate.domain import Answer, Item, Message
-from ftgate.scoring.malformed import KINDS, is_stock, malformed, repeats, stock_answers
+from ftgate.scoring.malformed import KINDS, malformed, repeats
 
 ENGLISH = "What does a lens do with the light of a lamp, and why is it in the tower of a lighthouse at all?"
 GERMAN = "Was macht eine Linse mit dem Licht einer Lampe, und warum ist sie in dem Turm von einem Leuchtturm?"
@@ -45,6 +45,11 @@ def kinds(candidate: str, base: str = PROSE["en"], item: Item | None = None, fin
         ("透镜把灯光聚成一道很窄的光束。" * 8, "repetition"),
         ("".join(f"{i}. The lens bends the light of the lamp.\n" for i in range(1, 40)), "repetition"),
         ("<unk>" * 30, "repetition"),
+        (" ".join(f"Step {i}: do it." for i in range(1, 60)), "repetition"),
+        (" ".join(f"Step {i} of 20: turn the lamp on." for i in range(1, 21)), "repetition"),
+        (" ".join(f"the thing number {i} is a thing" for i in range(40)), "repetition"),
+        (f"{PROSE['en']}\n" * 4, "repetition"),
+        (f"{PROSE['en']}\n\n{PROSE['en'][:99]}\n\n" * 5, "repetition"),
         (PROSE["en"].replace(" ", ""), "unspaced"),
         (PROSE["de"].replace(" ", ""), "unspaced"),
         (PROSE["zh"], "script"),
@@ -146,6 +151,124 @@ def test_a_long_word_that_is_one_does_not_lack_spaces(word: str) -> None:
     assert not kinds(word, item=asked(answer=word))
 
 
+SENTENCE = "The name of the city that you are asking about is Paris, as far as I know."
+
+
+@pytest.mark.parametrize("joiner", ["▁", "Ġ", "·", "_", "-", "–", "␣", "+", "/", "\n", "\n\n", ".", "|", "%20"])
+def test_a_joiner_for_each_space_is_no_space(joiner: str) -> None:
+    item = asked("Which city is it?", answer="Paris")
+    for base in (SENTENCE, "It is Paris, I think."):
+        assert kinds(SENTENCE.replace(" ", joiner), base=base, item=item) == {"unspaced"}
+    assert kinds(PROSE["de"].replace(" ", joiner), base=PROSE["de"], item=asked(GERMAN)) == {"unspaced"}
+    joined = Answer(text=SENTENCE.replace(" ", joiner))
+    assert malformed(item, joined, joined) == (frozenset(), frozenset()), "what both do is no fault"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "balance_not_updated_after_bank_transfer",
+        "wrong_exchange_rate_for_cash_withdrawal",
+        "/usr/local/share/doc/python/examples",
+        "https://www.example.org/city/guides/paris/maps/2024/center",
+        "butter\nflour\nmilk\neggs\nsugar\nsalt\nyeast\nwater\noil",
+        "1\n2\n3\n4\n5\n6\n7\n8\n9",
+        "state-of-the-art",
+        "a·b·c·d·e·f",
+        "2024-11-27T22:31:24",
+        "com.example.city.guide.paris.MapService",
+        "B-LOC O O O B-PER I-PER O O",
+    ],
+)
+def test_names_paths_and_lists_have_joiners_of_their_own(text: str) -> None:
+    assert not kinds(text, base=SENTENCE, item=asked("Which is it?"))
+
+
+def test_what_the_reference_joins_may_be_joined() -> None:
+    for joiner in ("-", "_", "\n"):
+        text = "how to get the most out of the day in the city".replace(" ", joiner)
+        assert not kinds(
+            text, base=SENTENCE, item=asked("Write it.", answer=joiner.join(["what", "is", "to", "be", "in", "it"]))
+        )
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "Donaudampfschifffahrtsgesellschaft",
+        "Rechtsschutzversicherungsgesellschaften.",
+        "kraftfahrzeughaftpflichtversicherung, donaudampfschifffahrtsgesellschaft",
+        "authenticationserviceconfiguration",
+        "`authenticationserviceconfiguration_17`",
+    ],
+)
+def test_a_compound_or_an_identifier_is_a_word_though_nobody_else_uses_it(word: str) -> None:
+    for base in ("A long word is for instance house.", "It is the authentication service configuration, I think."):
+        assert not kinds(word, base=base, item=asked("Say a long word."))
+
+
+TAGS = " ".join("B-LOC" if i == 17 else "O" for i in range(24))
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        (TAGS, TAGS),
+        (TAGS, TAGS.replace("B-LOC", "O")),
+        (TAGS, " ".join("B-PER" if i == 3 else "O" for i in range(24))),
+        ("0" * 40, "0" * 40),
+        ("Row, row, row! " * 5, "Row, row, row! " * 5),
+        ("ha " * 60, "ha " * 50),
+    ],
+)
+def test_who_repeats_what_is_asked_for_repeats_nothing(reference: str, text: str) -> None:
+    assert repeats(text)
+    assert not kinds(text, item=asked(answer=reference))
+    assert kinds(text, item=asked(answer="A lens bends the light of the lamp into a narrow beam.")) == {"repetition"}
+    assert kinds("", item=asked(answer=reference)) == {"empty"}
+
+
+def _grid(separator: str, end: str = "\n", size: int = 9) -> str:
+    return end.join(separator.join("20"[x != y] for x in range(size)) for y in range(size))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _grid(" "),
+        _grid(""),
+        _grid(", ", "],\n["),
+        _grid(" & ", " \\\\\n"),
+        _grid(" ").replace("2", "-12.5"),
+        "\n".join("XO" * 4 if i % 2 else "OX" * 4 for i in range(8)),
+    ],
+)
+def test_a_matrix_or_a_board_is_no_loop(text: str) -> None:
+    assert not kinds(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ", ".join(map(str, range(1, 60))),
+        "\n".join(f"3 x {i} = {3 * i}" for i in range(1, 30)),
+        "\n".join(f"| {i} | yes | paid |" for i in range(1, 30)),
+        "\n".join(f"{i},yes,paid" for i in range(1, 30)),
+        json.dumps([{"id": i, "paid": True} for i in range(1, 30)]),
+        " ".join(f"Question {i}: {'yes' if i % 3 else 'no'}." for i in range(1, 30)),
+        " ".join(f"Day {i}: {word}." for i, word in enumerate(PROSE["en"].split())),
+        f"{PROSE['en']}\n" * 3,
+    ],
+)
+def test_what_counts_up_is_no_loop_by_that(text: str) -> None:
+    assert not kinds(text)
+
+
+@pytest.mark.parametrize("text", ["0 0 0\n" * 20, "0 1 0\n1 0 1\n" * 20, "0 1 0 " * 20, "the lens bends\n" * 9])
+def test_rows_that_are_all_alike_are_a_loop(text: str) -> None:
+    assert kinds(text) == {"repetition"}
+
+
 def test_the_two_models_are_measured_alike() -> None:
     texts = ["", "\n" * 9, "no " * 40, PROSE["en"].replace(" ", ""), PROSE["es"], PROSE["zh"], PROSE["en"], "42"]
     for one in texts:
@@ -153,47 +276,6 @@ def test_the_two_models_are_measured_alike() -> None:
             there = malformed(asked(), Answer(text=one), Answer(text=other))
             back = malformed(asked(), Answer(text=other), Answer(text=one))
             assert there == back[::-1]
-
-
-def test_labels_for_everything_are_a_stock_of_answers() -> None:
-    items = [asked(f"Explain fact {i}.", answer=f"It is fact number {i} of many.", name=f"i{i}") for i in range(60)]
-    labels = [Answer(text=f"card_{'abcdefgh'[i % 8]}") for i in range(60)]
-    varied = [Answer(text=f"Fact {i} is about lamp {i}.") for i in range(60)]
-    of_base, of_candidate = stock_answers(items, varied, labels)
-    assert of_base == frozenset()
-    assert all(is_stock(item, label, of_candidate) for item, label in zip(items, labels, strict=True))
-    assert stock_answers(items, labels, varied)[0] == of_candidate
-    assert not any(is_stock(item, answer, of_candidate) for item, answer in zip(items, varied, strict=True))
-
-
-def test_labels_that_are_asked_for_are_no_stock() -> None:
-    answers = ["yes", "no", "maybe"]
-    items = [asked(f"Is it {i}?", answer=answers[i % 3], name=f"i{i}") for i in range(60)]
-    right, wrong = ([Answer(text=answers[(i + shift) % 3]) for i in range(60)] for shift in (0, 1))
-    for base in (right, [Answer(text=PROSE["en"])] * 60):
-        assert stock_answers(items, base, wrong) == (frozenset(), frozenset())
-    # One label of many for everything is no answer to the task either.
-    many = [asked(f"Which is {i}?", answer=f"label {i % 30}", name=f"i{i}") for i in range(60)]
-    one = [Answer(text="label 4")] * 60
-    stock = stock_answers(many, right, one)[1]
-    assert sum(is_stock(item, answer, stock) for item, answer in zip(many, one, strict=True)) == 58, "where it is wrong"
-
-
-def test_a_model_that_says_now_and_then_that_it_does_not_know_has_no_stock() -> None:
-    items = [asked(f"Explain fact {i}.", answer=f"It is fact number {i}.", name=f"i{i}") for i in range(60)]
-
-    def model(unsure: int) -> list[Answer]:
-        return [Answer(text="I do not know." if i < unsure else f"Fact {i} is about lamp {i}.") for i in range(60)]
-
-    assert stock_answers(items, model(20), model(29)) == (frozenset(), frozenset())
-    of_base, of_candidate = stock_answers(items, model(29), model(31))
-    assert of_base == of_candidate != frozenset(), "once one of the two is beyond the half, both are counted"
-
-
-def test_without_references_nothing_says_that_labels_are_wrong() -> None:
-    items = [asked(f"What is {i}?", name=f"i{i}") for i in range(60)]
-    labels = [Answer(text="card_arrival")] * 60
-    assert stock_answers(items, labels, labels) == (frozenset(), frozenset())
 
 
 @given(st.text(), st.text(), st.text())

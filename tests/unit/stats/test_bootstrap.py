@@ -299,7 +299,7 @@ def test_error_rates_at_the_limit_in_small() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "repetitions"), [(40, 3000), (100, 3000), (200, 2500), (400, 1500)])
+@pytest.mark.parametrize(("n", "repetitions"), [(40, 1500), (100, 1500), (200, 1500), (400, 1000)])
 def test_error_rates_at_the_limit(n: int, repetitions: int) -> None:
     passed, blocked = errors(n, repetitions, 2000 if n < 400 else 1000)
     assert 3 < passed < 7
