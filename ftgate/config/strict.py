@@ -76,13 +76,13 @@ def validate(model: type[ModelT], value: Mapping[str, Any], source: str) -> Mode
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems = [_one_problem(entry, model) for entry in _told(error.errors(), value)]
+        problems = [_one_problem(entry, model) for entry in _distinct_problems(error.errors(), value)]
         raise ConfigurationError(
             f"{source}: " + "; ".join(problems), hint="fix the field; `ftgate schema` prints every field and its range"
         ) from None
 
 
-def _told(entries: Sequence[Any], value: Mapping[str, Any]) -> list[Any]:
+def _distinct_problems(entries: Sequence[Any], value: Mapping[str, Any]) -> list[Any]:
     """``entries`` at the fields of ``value``, without what only says that it is no other kind of a field either."""
     entries = [{**entry, "whole": entry["loc"], "loc": _location(entry, value)} for entry in entries]
     places = [entry["loc"] for entry in entries]
