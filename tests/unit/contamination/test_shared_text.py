@@ -42,7 +42,7 @@ def search(
 ) -> tuple[dict[int, Match], dict[int, Match]]:
     """Search as a run does: shared text from the rows and the items, then every row with its reply."""
     texts = [(row, *replies[i : i + 1]) for i, row in enumerate(rows)]
-    shared = SharedText.find([*dict.fromkeys(texts), *([item] for item in items)])
+    shared = SharedText.find(dict.fromkeys(texts), [[item] for item in items])
     index = Index(items, answers, shared)
     for line, text in enumerate(texts, 1):
         index.add(line, text[:1], text)
@@ -123,7 +123,7 @@ def test_an_instruction_in_a_field_of_its_own_is_shared_text() -> None:
     instruction = "Read the message of the customer with care and name the one intent of our list that fits it best"
     rows = [(f"{instruction}\n{message}", instruction, message) for message in (*MESSAGES, PIN)]
     items = [f"{instruction}\n{SPAIN}", f"{instruction}\n{PIN}"]
-    index = Index(items, (), SharedText.find([*rows, *([item] for item in items)]))
+    index = Index(items, (), SharedText.find(rows, [[item] for item in items]))
     for line, (turn, *texts) in enumerate(rows, 1):
         index.add(line, (turn,), texts)
     assert index.matches() == ({1: Match(len(rows), "whole prompt")}, {})
@@ -133,7 +133,7 @@ def test_a_system_prompt_and_earlier_turns_are_no_evidence() -> None:
     system = "You are the assistant of a bank and answer every question politely and in one single sentence."
     chats = [(f"Hello, I have a question about my {thing}.", m) for thing, m in zip(OBJECTS * 3, MESSAGES, strict=True)]
     items = [f"{system}\n{SPAIN}", f"{chats[4][0]}\n{chats[4][1]}", f"Hello, I have a question about my app.\n{SPAIN}"]
-    shared = SharedText.find([*((system, *chat) for chat in chats), *([item] for item in items)])
+    shared = SharedText.find([(system, *chat) for chat in chats], [[item] for item in items])
     index = Index(items, (), shared)
     for line, chat in enumerate(chats, 1):
         index.add(line, chat, (system, *chat))
@@ -176,21 +176,21 @@ def test_the_instruction_is_masked_and_no_word_of_the_message(message: list[str]
         return instruction + text_words if leads else text_words + instruction
 
     shared = SharedText.find([[" ".join(put([f"x{i}", f"y{i}"]))] for i in range(11)])
-    masked = shared.mask(codes(put(message)))[3:-3]
+    masked = shared.masks(codes(put(message)), of_rows=True)[0][3:-3]
     assert [word for word, gone in zip(put(message), masked, strict=True) if not gone] == message
 
 
 def test_what_only_ten_rows_share_and_no_rows_at_all_mask_nothing() -> None:
     text = words_of(BANK.format(PIN))
     for rows in ([], [[""]], [[BANK.format(message)] for message in MESSAGES[:10]], [["", "a"]] * 2):
-        assert not SharedText.find(rows).mask(codes(text)).any()
+        assert not SharedText.find(rows).masks(codes(text), of_rows=True)[0].any()
 
 
 def test_how_messages_begin_is_not_part_of_the_instruction() -> None:
     rows = [[BANK.format(f"{start} {thing} {i}")] for i in range(12) for thing in OBJECTS
             for start in ("how do i", "how do you", "how can i", "what is", "where is")]  # fmt: skip
     text = words_of(BANK.format(PIN))
-    masked = SharedText.find(rows).mask(codes(text))[3:-3]
+    masked = SharedText.find(rows).masks(codes(text), of_rows=True)[0][3:-3]
     assert [word for word, gone in zip(text, masked, strict=True) if not gone] == words_of(PIN)
 
 
