@@ -31,7 +31,7 @@ WHOLE, WITHOUT_SHARED = "whole prompt", "whole prompt without shared text"
 class _IndexedText:
     """An item's prompt or answer outside the shared text: its words, their numbers, and whether an end was masked.
 
-    ``message`` are its words without the shared text that no training row has: without its own template.
+    ``message`` are its words without the shared text that only rows or only items have.
     """
 
     item: int
@@ -106,7 +106,7 @@ class Index:
         batch = Batch(self._vocabulary)
         for text_words in texts:
             batch.add(0, 0, text_words, is_turn=True)
-        _, rest, kept, in_message = batch.words(self._shared, of_rows=False)
+        _, rest, kept, in_message = batch.words(self._shared)
         return [
             _IndexedText(
                 i,

@@ -126,12 +126,10 @@ class Batch:
         mine = kept[start : start + len(turn)]
         return turn if mine.all() else [turn[k] for k in np.flatnonzero(mine).tolist()]
 
-    def words(
-        self, shared: SharedText, *, of_rows: bool = True
-    ) -> tuple[Words, Words, NDArray[np.bool_], NDArray[np.bool_]]:
+    def words(self, shared: SharedText) -> tuple[Words, Words, NDArray[np.bool_], NDArray[np.bool_]]:
         """All words, those outside the ``shared`` text, and which were kept for the latter; the marks become gaps.
 
-        Last, which words are kept if only the shared text that the other side lacks is left out (SharedText.masks).
+        Last, which words are kept if only the shared text that rows or items lack is left out (SharedText.masks).
         """
         ids, starts = np.array(self.ids, dtype=np.int64), np.array(self.starts, dtype=np.int64)
         ends = np.append(starts[1:], len(ids)) - (WINDOW - 1)
@@ -139,7 +137,7 @@ class Batch:
         inside[starts + WINDOW - 1] += 1
         np.add.at(inside, ends, -1)
         is_word = np.cumsum(inside[:-1]) > 0
-        masked, one_sided = shared.masks(self._vocabulary.codes[ids], of_rows=of_rows)
+        masked, one_sided = shared.masks(self._vocabulary.codes[ids])
         kept = is_word & ~masked
         numbers = np.where(is_word, ids, 0)
         return self._part(numbers, is_word, starts, ends), self._part(numbers, kept, starts, ends), kept, ~one_sided

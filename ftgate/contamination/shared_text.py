@@ -30,15 +30,15 @@ class SharedText:
     """The n-grams of WINDOW words that more than MAX_ROWS rows and items share.
 
     ``hashes`` are sorted; ``ends`` and ``begins`` say whether the last word leaves the phrase of those before it, and
-    the first word that of those after it; ``in_rows`` and ``in_items`` where the n-gram occurs; shape (n,) each.
-    ``words`` are those that occur in them.
+    the first word that of those after it, and ``in_both`` whether rows and items have the n-gram; shape (n,) each.
+    ``pairs`` are the sorted hashes of neighbouring words that both have. ``words`` are those that occur in the n-grams.
     """
 
     hashes: Words
     ends: NDArray[np.bool_]
     begins: NDArray[np.bool_]
-    in_rows: NDArray[np.bool_]
-    in_items: NDArray[np.bool_]
+    in_both: NDArray[np.bool_]
+    pairs: Words
     words: frozenset[str]
 
     @classmethod
@@ -66,31 +66,37 @@ class SharedText:
         beginning = hash_rows(list(codes[inside[:, :-1]].T))
         ending = hash_rows(list(codes[inside[:, 1:]].T))
         all_words = list(ids)
-        of_row = owner[: len(all_grams)] < first_item
+        all_pairs = windows(codes, 2)
+        of_row, pair_of_row = owner[: len(all_grams)] < first_item, owner[: len(all_pairs)] < first_item
         return cls(
             grams,
             counts < FIXED * shorter_counts[np.searchsorted(shorter, beginning)],
             counts < FIXED * shorter_counts[np.searchsorted(shorter, ending)],
-            np.isin(grams, all_grams[of_row]),
-            np.isin(grams, all_grams[~of_row]),
+            np.isin(grams, all_grams[of_row]) & np.isin(grams, all_grams[~of_row]),
+            np.intersect1d(all_pairs[pair_of_row], all_pairs[~pair_of_row]),
             frozenset(all_words[i] for i in np.unique(number[inside])),
         )
 
-    def masks(self, codes: Words, *, of_rows: bool) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which words are shared text, and which of these stand in no n-gram that the other side has: shape (n,) each.
+    def masks(self, codes: Words) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which words are shared text, and which of these only rows or only items have; shape (n,) each.
 
-        Texts stand one after the other, each between its marks; they are ``of_rows`` of the training data, where the
-        items are the other side, or of items. Shared are whole phrases, in which each word fixes the next, and what
-        lies in shared n-grams between two of them or between one and an end of the text. What many messages only begin
-        with ("how do I") stays.
+        Texts stand one after the other, each between its marks. Shared are whole phrases, in which each word fixes the
+        next, and what lies in shared n-grams between two of them or between one and an end of the text. What many
+        messages only begin with ("how do I") stays. Both sides have the words of an n-gram that both have, and those
+        next to them as far as both have each pair, since the last n-gram of a message may end in the text after it.
         """
         position, frequent = look_up(windows(codes, WINDOW), self.hashes)
         at = np.flatnonzero(frequent)
         masked = self._mask(codes, position, at)
-        on_both_sides = np.zeros(len(codes), dtype=np.bool_)
+        both = np.zeros(len(codes), dtype=np.bool_)
         for k in range(WINDOW):
-            on_both_sides[at[(self.in_items if of_rows else self.in_rows)[position]] + k] = True
-        return masked, masked & ~on_both_sides
+            both[at[self.in_both[position]] + k] = True
+        _, pair = look_up(windows(codes, 2), self.pairs)
+        for _ in range(WINDOW - 1):
+            before, after = both[:-1] & pair, both[1:] & pair
+            both[1:] |= before
+            both[:-1] |= after
+        return masked, masked & ~both
 
     def _mask(self, codes: Words, position: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.bool_]:
         masked = np.zeros(len(codes), dtype=np.bool_)

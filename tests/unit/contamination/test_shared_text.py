@@ -176,21 +176,21 @@ def test_the_instruction_is_masked_and_no_word_of_the_message(message: list[str]
         return instruction + text_words if leads else text_words + instruction
 
     shared = SharedText.find([[" ".join(put([f"x{i}", f"y{i}"]))] for i in range(11)])
-    masked = shared.masks(codes(put(message)), of_rows=True)[0][3:-3]
+    masked = shared.masks(codes(put(message)))[0][3:-3]
     assert [word for word, gone in zip(put(message), masked, strict=True) if not gone] == message
 
 
 def test_what_only_ten_rows_share_and_no_rows_at_all_mask_nothing() -> None:
     text = words_of(BANK.format(PIN))
     for rows in ([], [[""]], [[BANK.format(message)] for message in MESSAGES[:10]], [["", "a"]] * 2):
-        assert not SharedText.find(rows).masks(codes(text), of_rows=True)[0].any()
+        assert not SharedText.find(rows).masks(codes(text))[0].any()
 
 
 def test_how_messages_begin_is_not_part_of_the_instruction() -> None:
     rows = [[BANK.format(f"{start} {thing} {i}")] for i in range(12) for thing in OBJECTS
             for start in ("how do i", "how do you", "how can i", "what is", "where is")]  # fmt: skip
     text = words_of(BANK.format(PIN))
-    masked = SharedText.find(rows).masks(codes(text), of_rows=True)[0][3:-3]
+    masked = SharedText.find(rows).masks(codes(text))[0][3:-3]
     assert [word for word, gone in zip(text, masked, strict=True) if not gone] == words_of(PIN)
 
 
