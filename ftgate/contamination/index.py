@@ -58,9 +58,10 @@ class Index:
 
     Prompts match by word n-grams (Brown et al. 2020, appendix C, with shorter ones for short texts) or as a whole;
     answers of LONG_NGRAM words or more by n-grams, since shorter ones recur by chance. Departures: only words outside
-    the ``shared`` text make n-grams; an n-gram in more than MAX_ROWS different rows is a common phrase, so that rows
-    repeated in training remain evidence; and words that both texts begin or end with may be an instruction, unless they
-    are most of one text or two n-grams long. A prompt of several n-grams also matches a text that contains all of it.
+    the ``shared`` text make n-grams; texts equal without it match as _compare_turn and _matches_by_rest say; an n-gram
+    in more than MAX_ROWS different rows is a common phrase, so that rows repeated in training remain evidence; and
+    words that both texts begin or end with may be an instruction, unless they are most of one text or two n-grams long.
+    A prompt of several n-grams also matches a text that contains all of it.
     """
 
     def __init__(
@@ -154,16 +155,20 @@ class Index:
         self._compare_ngrams(batch, rest)
 
     def _compare_turn(self, line: int, turn: list[str], rest: list[str], message: list[str]) -> None:
-        """Compare one turn with all prompts: its words, and those of its ``message`` and ``rest``."""
+        """Compare one turn with all prompts, as a whole and without shared text.
+
+        Either the ``message`` is the same, which is the turn without the shared text that only rows or only items have;
+        or the ``rest`` is, which is outside all shared text, and one text stands in the other.
+        """
         whole = self._whole_by_text.get(" ".join(turn), []) if len(turn) in self._lengths else []
         same = self._by_message.get(" ".join(message), []) if len(message) >= MIN_REST else []
         if len(rest) >= MIN_REST and (alike := self._rest_by_text.get(key := " ".join(rest))):
-            said, lines = " ".join(turn), self._lines_by_rest[key]
-            same = same + [i for i in alike if _one_in_the_other(said, self._prompts[i])]
+            turn_text, lines = " ".join(turn), self._lines_by_rest[key]
+            same = same + [i for i in alike if _one_in_the_other(turn_text, self._prompts[i])]
             if len(lines) < 2:  # a second one says that the rest recurs
                 lines.setdefault(" ".join(message), line)
-        for found, by in ((whole, WHOLE), (same, WITHOUT_SHARED)):
-            for i in found:
+        for prompts, by in ((whole, WHOLE), (same, WITHOUT_SHARED)):
+            for i in prompts:
                 self._whole_matches.setdefault(i, Match(line, by))
                 self._near.drop(i)
         self._near.compare(line, rest)
@@ -213,8 +218,8 @@ class Index:
         lines = self._lines_by_rest
         once = [
             rest
-            for rest, found in lines.items()
-            if len(found) == 1 and len({self._messages[i] for i in self._rest_by_text[rest]}) == 1
+            for rest, by_message in lines.items()
+            if len(by_message) == 1 and len({self._messages[i] for i in self._rest_by_text[rest]}) == 1
         ]
         if len(lines) - len(once) > MAX_RECURRENT * len(lines):
             return {}

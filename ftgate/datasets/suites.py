@@ -55,9 +55,10 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
     """``items`` without those that repeat an earlier one: the same conversation, choices and reference.
 
-    White space at either end of a text makes no difference. A model answers a repeated row as it answered the first, so the row says nothing new. The row that is kept gets the
-    tags of its repeats. Rows that differ only in their reference are one cluster: the one that the first of them with a
-    cluster names, or a new one. Rows that name different clusters keep them.
+    White space at either end of a text makes no difference. A model answers a repeated row as it answered the first, so
+    the row says nothing new. The row that is kept gets the tags of its repeats. Rows that differ only in their
+    reference are one cluster: the one that the first of them with a cluster names, or a new one. Rows that name
+    different clusters keep them.
     """
     kept: dict[Any, Item] = {}
     for item in items:

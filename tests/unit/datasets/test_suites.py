@@ -338,7 +338,7 @@ def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path
 @pytest.mark.parametrize(
     "other",
     [
-        {"prompt": "a "},
+        {"prompt": "A"},
         {"prompt": "a", "choices": ("y", "x")},
     ],
 )
