@@ -20,6 +20,8 @@ LONG_NGRAM, SHORT_NGRAM = 13, 8
 """Words per n-gram: texts shorter than LONG_NGRAM words use SHORT_NGRAM; even shorter ones match as a whole only."""
 MIN_REST, MIN_EMBEDDED_REST = 3, 5
 """Words outside the shared text from which equal ones are evidence: as a whole turn, and whole in a longer text."""
+MAX_RECURRENT = 0.1
+"""The share of rests in several messages up to which the text around the others is taken for a template."""
 BATCH_WORDS = 500_000
 """Words compared at once: 50 MB."""
 WHOLE, WITHOUT_SHARED = "whole prompt", "whole prompt without shared text"
@@ -27,11 +29,15 @@ WHOLE, WITHOUT_SHARED = "whole prompt", "whole prompt without shared text"
 
 @dataclass(slots=True)
 class _IndexedText:
-    """An item's prompt or answer outside the shared text: its words, their numbers, and whether an end was masked."""
+    """An item's prompt or answer outside the shared text: its words, their numbers, and whether an end was masked.
+
+    ``message`` are its words without the shared text that only rows or only items have.
+    """
 
     item: int
     is_answer: bool
     words: list[str]
+    message: list[str]
     ids: NDArray[np.int64]
     opens: bool
     closes: bool
@@ -52,9 +58,10 @@ class Index:
 
     Prompts match by word n-grams (Brown et al. 2020, appendix C, with shorter ones for short texts) or as a whole;
     answers of LONG_NGRAM words or more by n-grams, since shorter ones recur by chance. Departures: only words outside
-    the ``shared`` text make n-grams; an n-gram in more than MAX_ROWS different rows is a common phrase, so that rows
-    repeated in training remain evidence; and words that both texts begin or end with may be an instruction, unless they
-    are most of one text or two n-grams long. A prompt of several n-grams also matches a text that contains all of it.
+    the ``shared`` text make n-grams; texts equal without it match as _compare_turn and _matches_by_rest say; an n-gram
+    in more than MAX_ROWS different rows is a common phrase, so that rows repeated in training remain evidence; and
+    words that both texts begin or end with may be an instruction, unless they are most of one text or two n-grams long.
+    A prompt of several n-grams also matches a text that contains all of it.
     """
 
     def __init__(
@@ -73,12 +80,16 @@ class Index:
             answer_texts, is_answer=True
         )
         prompt_words = {source.item: source.words for source in self._sources if not source.is_answer}
+        self._messages = {source.item: " ".join(source.message) for source in self._sources if not source.is_answer}
+        self._prompts = [" ".join(text) for text in texts]
         self._long_prompts = list(
             dict.fromkeys(tuple(text) for i, text in enumerate(texts) if _tells_anywhere(text, prompt_words[i]))
         )
         starts = {text[: _ngram_size(text)] for text in self._long_prompts}
         self._wholes = NgramTable(sorted(starts), self._vocabulary, self._long_prompts)
-        self._rest_by_text = _by_text({i: rest for i, rest in prompt_words.items() if len(rest) >= MIN_REST})
+        self._rest_by_text = _by_text(prompt_words, MIN_REST)
+        self._by_message = _by_text({i: text.split() for i, text in self._messages.items()}, MIN_REST)
+        self._lines_by_rest: dict[str, dict[str, int]] = defaultdict(dict)
         grams: dict[tuple[str, ...], _Gram] = defaultdict(_Gram)
         for number, source in enumerate(self._sources):
             if len(source.words) >= (LONG_NGRAM if source.is_answer else SHORT_NGRAM):
@@ -96,10 +107,16 @@ class Index:
         batch = Batch(self._vocabulary)
         for text_words in texts:
             batch.add(0, 0, text_words, is_turn=True)
-        _, rest, kept = batch.words(self._shared)
+        _, rest, kept, in_message = batch.words(self._shared)
         return [
             _IndexedText(
-                i, is_answer, batch.kept_words(i, kept), rest.text(i), bool(rest.opens[i]), bool(rest.closes[i])
+                i,
+                is_answer,
+                batch.kept_words(i, kept),
+                batch.kept_words(i, in_message),
+                rest.text(i),
+                bool(rest.opens[i]),
+                bool(rest.closes[i]),
             )
             for i in range(len(texts))
         ]
@@ -126,25 +143,34 @@ class Index:
         batch, self._batch = self._batch, Batch(self._vocabulary)
         if not batch.starts:
             return
-        whole, rest, kept = batch.words(self._shared)
+        whole, rest, kept, in_message = batch.words(self._shared)
         for prompt, text in self._wholes.whole_matches(whole):
             for i in self._whole_by_text[" ".join(self._long_prompts[prompt])]:
                 line = batch.lines[text]
                 self._embedded_matches[i] = min(line, self._embedded_matches.get(i, line))
         for number, turn in enumerate(batch.turns):
             if turn is not None:
-                self._compare_turn(batch.lines[number], turn, batch.kept_words(number, kept))
+                parts = batch.kept_words(number, kept), batch.kept_words(number, in_message)
+                self._compare_turn(batch.lines[number], turn, *parts)
         self._compare_ngrams(batch, rest)
 
-    def _compare_turn(self, line: int, turn: list[str], rest: list[str]) -> None:
-        for text_words, prompts, by in (
-            (turn, self._whole_by_text, WHOLE),
-            (rest, self._rest_by_text, WITHOUT_SHARED),
-        ):
-            if len(text_words) in self._lengths or by is WITHOUT_SHARED:
-                for i in prompts.get(" ".join(text_words), ()):
-                    self._whole_matches.setdefault(i, Match(line, by))
-                    self._near.drop(i)
+    def _compare_turn(self, line: int, turn: list[str], rest: list[str], message: list[str]) -> None:
+        """Compare one turn with all prompts, as a whole and without shared text.
+
+        Either the ``message`` is the same, which is the turn without the shared text that only rows or only items have;
+        or the ``rest`` is, which is outside all shared text, and one text stands in the other.
+        """
+        whole = self._whole_by_text.get(" ".join(turn), []) if len(turn) in self._lengths else []
+        same = self._by_message.get(" ".join(message), []) if len(message) >= MIN_REST else []
+        if len(rest) >= MIN_REST and (alike := self._rest_by_text.get(key := " ".join(rest))):
+            turn_text, lines = " ".join(turn), self._lines_by_rest[key]
+            same = same + [i for i in alike if _one_in_the_other(turn_text, self._prompts[i])]
+            if len(lines) < 2:  # a second one says that the rest recurs
+                lines.setdefault(" ".join(message), line)
+        for prompts, by in ((whole, WHOLE), (same, WITHOUT_SHARED)):
+            for i in prompts:
+                self._whole_matches.setdefault(i, Match(line, by))
+                self._near.drop(i)
         self._near.compare(line, rest)
 
     def _compare_ngrams(self, batch: Batch, rest: Words) -> None:
@@ -170,7 +196,7 @@ class Index:
     def matches(self) -> tuple[dict[int, Match], dict[int, Match]]:
         """(contained, near): matches of prompts that the passages contain, and of those with a near duplicate only."""
         self._flush()
-        contained = dict(self._whole_matches)
+        contained = self._matches_by_rest() | self._whole_matches
         for gram, entry in enumerate(self._grams):
             if self._table.common[gram]:
                 continue
@@ -183,6 +209,26 @@ class Index:
             contained.setdefault(i, Match(line, WHOLE))
         near = {i: match for i, match in self._near.matches.items() if i not in contained}
         return dict(sorted(contained.items())), dict(sorted(near.items()))
+
+    def _matches_by_rest(self) -> dict[int, Match]:
+        """Matches of prompts whose rest equals that of a turn, around which both have other text that both sides share.
+
+        Either is a template, or the rest is a name about which several things are asked: then it recurs in other words.
+        """
+        lines = self._lines_by_rest
+        once = [
+            rest
+            for rest, by_message in lines.items()
+            if len(by_message) == 1 and len({self._messages[i] for i in self._rest_by_text[rest]}) == 1
+        ]
+        if len(lines) - len(once) > MAX_RECURRENT * len(lines):
+            return {}
+        return {
+            i: Match(line, WITHOUT_SHARED)
+            for rest in once
+            for line in lines[rest].values()
+            for i in self._rest_by_text[rest]
+        }
 
 
 def row_text(turns: Sequence[str], texts: Iterable[str]) -> str:
@@ -226,10 +272,16 @@ def _may_be_an_instruction(offset: int, size: int, length: int, lead: int, trail
     return in_lead or in_trail
 
 
-def _by_text(texts: Mapping[int, Sequence[str]]) -> dict[str, list[int]]:
+def _one_in_the_other(first: str, second: str) -> bool:
+    """Whether the words of one text stand in the other, one after the other."""
+    first, second = f" {first} ", f" {second} "
+    return first in second or second in first
+
+
+def _by_text(texts: Mapping[int, Sequence[str]], fewest: int = 1) -> dict[str, list[int]]:
     by_text: dict[str, list[int]] = defaultdict(list)
     for i, text_words in texts.items():
-        if text_words:
+        if len(text_words) >= fewest:
             by_text[" ".join(text_words)].append(i)
     return by_text
 

@@ -120,23 +120,27 @@ class Batch:
         self.ids += self._marks[1]
 
     def kept_words(self, text: int, kept: NDArray[np.bool_]) -> list[str]:
-        """The words of one turn that were kept outside the shared text."""
+        """The words of one turn that were ``kept``."""
         turn = self.turns[text] or []
         start = self.starts[text] + WINDOW - 1
         mine = kept[start : start + len(turn)]
         return turn if mine.all() else [turn[k] for k in np.flatnonzero(mine).tolist()]
 
-    def words(self, shared: SharedText) -> tuple[Words, Words, NDArray[np.bool_]]:
-        """All words, those outside the ``shared`` text, and which were kept for the latter; the marks become gaps."""
+    def words(self, shared: SharedText) -> tuple[Words, Words, NDArray[np.bool_], NDArray[np.bool_]]:
+        """All words, those outside the ``shared`` text, and which were kept for the latter; the marks become gaps.
+
+        Last, which words are kept if only the shared text that rows or items lack is left out (SharedText.masks).
+        """
         ids, starts = np.array(self.ids, dtype=np.int64), np.array(self.starts, dtype=np.int64)
         ends = np.append(starts[1:], len(ids)) - (WINDOW - 1)
         inside = np.zeros(len(ids) + 1, dtype=np.int64)
         inside[starts + WINDOW - 1] += 1
         np.add.at(inside, ends, -1)
         is_word = np.cumsum(inside[:-1]) > 0
-        kept = is_word & ~shared.mask(self._vocabulary.codes[ids])
+        masked, one_sided = shared.masks(self._vocabulary.codes[ids])
+        kept = is_word & ~masked
         numbers = np.where(is_word, ids, 0)
-        return self._part(numbers, is_word, starts, ends), self._part(numbers, kept, starts, ends), kept
+        return self._part(numbers, is_word, starts, ends), self._part(numbers, kept, starts, ends), kept, ~one_sided
 
     def _part(
         self, ids: NDArray[np.int64], kept: NDArray[np.bool_], starts: NDArray[np.int64], ends: NDArray[np.int64]

@@ -10,7 +10,7 @@ from ftgate.datasets import TrainingData
 from ftgate.domain import Suite
 from ftgate.progress import Progress
 
-VERSION = 2
+VERSION = 3
 """Increase when the same data would give another result."""
 SAMPLE_ROWS = 10_000
 """About as many rows are searched for shared text, beside all items."""
@@ -25,7 +25,7 @@ def scan_training_data(suites: Mapping[str, Suite], training: TrainingData, prog
             (prompt, *([answer] if answer else []))
             for prompt, answer in dict(zip(prompts, answers, strict=True)).items()
         )
-        shared = SharedText.find((*_sample(training), *items))
+        shared = SharedText.find(_sample(training), items)
     index = Index(prompts, answers, shared)
     with progress.phase("compare items with training data", training.rows + training.skipped) as advance:
         number = 0

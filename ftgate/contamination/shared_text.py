@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,30 +27,37 @@ Words = NDArray[np.uint64]
 
 @dataclass(frozen=True, slots=True)
 class SharedText:
-    """The n-grams of WINDOW words that more than MAX_ROWS rows share.
+    """The n-grams of WINDOW words that more than MAX_ROWS rows and items share.
 
     ``hashes`` are sorted; ``ends`` and ``begins`` say whether the last word leaves the phrase of those before it, and
-    the first word that of those after it; shape (n,) each. ``words`` are those that occur in them.
+    the first word that of those after it, and ``in_both`` whether rows and items have the n-gram; shape (n,) each.
+    ``pairs`` are the sorted hashes of neighbouring words that both have. ``words`` are those that occur in the n-grams.
     """
 
     hashes: Words
     ends: NDArray[np.bool_]
     begins: NDArray[np.bool_]
+    in_both: NDArray[np.bool_]
+    pairs: Words
     words: frozenset[str]
 
     @classmethod
-    def find(cls, rows: Iterable[Sequence[str]]) -> SharedText:
-        """The shared text of ``rows``, each given by its texts. Equal rows should come once: each counts as one."""
+    def find(cls, rows: Iterable[Sequence[str]], items: Iterable[Sequence[str]] = ()) -> SharedText:
+        """The shared text of ``rows`` and ``items``, each given by its texts. Equal ones should come once."""
         ids = {BEGIN: _BEGIN, END: _END}
         numbers, owners = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for row, texts in enumerate(rows):
+        entries = itertools.chain(((True, texts) for texts in rows), ((False, texts) for texts in items))
+        first_item = 0
+        for entry, (is_row, texts) in enumerate(entries):
+            first_item += is_row
             for text in dict.fromkeys(texts):
                 padded = [BEGIN] * (WINDOW - 1) + _sampled(words_of(text)) + [END] * (WINDOW - 1)
                 numbers.append(np.array([ids.setdefault(word, len(ids)) for word in padded], dtype=np.int64))
-                owners.append(np.full(len(padded), row, dtype=np.int64))
+                owners.append(np.full(len(padded), entry, dtype=np.int64))
         number, owner = np.concatenate(numbers), np.concatenate(owners)
         codes = np.array(list(map(word_code, ids)), dtype=np.uint64)[number]
-        grams, first, counts = _row_counts(windows(codes, WINDOW), owner)
+        all_grams = windows(codes, WINDOW)
+        grams, first, counts = _row_counts(all_grams, owner)
         frequent = counts > MAX_ROWS
         shorter, _, shorter_counts = _row_counts(windows(codes, WINDOW - 1), owner)
         frequent &= ~_across_texts(number, first)
@@ -58,22 +66,40 @@ class SharedText:
         beginning = hash_rows(list(codes[inside[:, :-1]].T))
         ending = hash_rows(list(codes[inside[:, 1:]].T))
         all_words = list(ids)
+        all_pairs = windows(codes, 2)
+        of_row, pair_of_row = owner[: len(all_grams)] < first_item, owner[: len(all_pairs)] < first_item
         return cls(
             grams,
             counts < FIXED * shorter_counts[np.searchsorted(shorter, beginning)],
             counts < FIXED * shorter_counts[np.searchsorted(shorter, ending)],
+            np.isin(grams, all_grams[of_row]) & np.isin(grams, all_grams[~of_row]),
+            np.intersect1d(all_pairs[pair_of_row], all_pairs[~pair_of_row]),
             frozenset(all_words[i] for i in np.unique(number[inside])),
         )
 
-    def mask(self, codes: Words) -> NDArray[np.bool_]:
-        """Which words are shared text, shape (n,); texts stand one after the other, each between its marks.
+    def masks(self, codes: Words) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which words are shared text, and which of these only rows or only items have; shape (n,) each.
 
-        Shared are whole phrases, in which each word fixes the next, and what lies in shared n-grams between two of
-        them or between one and an end of the text. What many messages only begin with ("how do I") stays.
+        Texts stand one after the other, each between its marks. Shared are whole phrases, in which each word fixes the
+        next, and what lies in shared n-grams between two of them or between one and an end of the text. What many
+        messages only begin with ("how do I") stays. Both sides have the words of an n-gram that both have, and those
+        next to them as far as both have each pair, since the last n-gram of a message may end in the text after it.
         """
-        masked = np.zeros(len(codes), dtype=np.bool_)
         position, frequent = look_up(windows(codes, WINDOW), self.hashes)
         at = np.flatnonzero(frequent)
+        masked = self._mask(codes, position, at)
+        both = np.zeros(len(codes), dtype=np.bool_)
+        for k in range(WINDOW):
+            both[at[self.in_both[position]] + k] = True
+        _, pair = look_up(windows(codes, 2), self.pairs)
+        for _ in range(WINDOW - 1):
+            before, after = both[:-1] & pair, both[1:] & pair
+            both[1:] |= before
+            both[:-1] |= after
+        return masked, masked & ~both
+
+    def _mask(self, codes: Words, position: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.bool_]:
+        masked = np.zeros(len(codes), dtype=np.bool_)
         if not len(at):
             return masked
         apart = np.zeros(len(codes), dtype=np.bool_)  # word i + 1 does not follow from those around it

@@ -55,13 +55,14 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
     """``items`` without those that repeat an earlier one: the same conversation, choices and reference.
 
-    A model answers a repeated row as it answered the first, so the row says nothing new. The row that is kept gets the
-    tags of its repeats. Rows that differ only in their reference are one cluster: the one that the first of them with a
-    cluster names, or a new one. Rows that name different clusters keep them.
+    White space at either end of a text makes no difference. A model answers a repeated row as it answered the first, so
+    the row says nothing new. The row that is kept gets the tags of its repeats. Rows that differ only in their
+    reference are one cluster: the one that the first of them with a cluster names, or a new one. Rows that name
+    different clusters keep them.
     """
     kept: dict[Any, Item] = {}
     for item in items:
-        key = (*_prompt(item), item.answer, canonical(item.check))
+        key = (*_prompt(item), item.answer and item.answer.strip(), canonical(item.check))
         first = kept.setdefault(key, item)
         kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
     prompts = Counter(_prompt(item) for item in kept.values())
@@ -91,8 +92,8 @@ def repeats_text(suite: Suite) -> str:
 
 
 def _prompt(item: Item) -> tuple[Any, ...]:
-    """All of a row that a model is asked."""
-    return item.messages, item.choices
+    """All of a row that a model is asked, without white space at either end of its texts."""
+    return tuple((m.role, m.content.strip()) for m in item.messages), tuple(c.strip() for c in item.choices)
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:

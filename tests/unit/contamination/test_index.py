@@ -19,7 +19,7 @@ def counted(n: int, prefix: str = "w") -> str:
 def found(
     prompts: Sequence[str], rows: Sequence[str], answers: Sequence[str | None] = ()
 ) -> tuple[dict[int, Match], dict[int, Match]]:
-    shared = SharedText.find([[text] for text in dict.fromkeys((*rows, *prompts))])
+    shared = SharedText.find([[row] for row in dict.fromkeys(rows)], [[prompt] for prompt in prompts])
     index = Index(prompts, answers, shared)
     for line, row in enumerate(rows, 1):
         index.add(line, (row,), (row,))

@@ -42,7 +42,7 @@ def search(
 ) -> tuple[dict[int, Match], dict[int, Match]]:
     """Search as a run does: shared text from the rows and the items, then every row with its reply."""
     texts = [(row, *replies[i : i + 1]) for i, row in enumerate(rows)]
-    shared = SharedText.find([*dict.fromkeys(texts), *([item] for item in items)])
+    shared = SharedText.find(dict.fromkeys(texts), [[item] for item in items])
     index = Index(items, answers, shared)
     for line, text in enumerate(texts, 1):
         index.add(line, text[:1], text)
@@ -123,7 +123,7 @@ def test_an_instruction_in_a_field_of_its_own_is_shared_text() -> None:
     instruction = "Read the message of the customer with care and name the one intent of our list that fits it best"
     rows = [(f"{instruction}\n{message}", instruction, message) for message in (*MESSAGES, PIN)]
     items = [f"{instruction}\n{SPAIN}", f"{instruction}\n{PIN}"]
-    index = Index(items, (), SharedText.find([*rows, *([item] for item in items)]))
+    index = Index(items, (), SharedText.find(rows, [[item] for item in items]))
     for line, (turn, *texts) in enumerate(rows, 1):
         index.add(line, (turn,), texts)
     assert index.matches() == ({1: Match(len(rows), "whole prompt")}, {})
@@ -133,7 +133,7 @@ def test_a_system_prompt_and_earlier_turns_are_no_evidence() -> None:
     system = "You are the assistant of a bank and answer every question politely and in one single sentence."
     chats = [(f"Hello, I have a question about my {thing}.", m) for thing, m in zip(OBJECTS * 3, MESSAGES, strict=True)]
     items = [f"{system}\n{SPAIN}", f"{chats[4][0]}\n{chats[4][1]}", f"Hello, I have a question about my app.\n{SPAIN}"]
-    shared = SharedText.find([*((system, *chat) for chat in chats), *([item] for item in items)])
+    shared = SharedText.find([(system, *chat) for chat in chats], [[item] for item in items])
     index = Index(items, (), shared)
     for line, chat in enumerate(chats, 1):
         index.add(line, chat, (system, *chat))
@@ -176,21 +176,92 @@ def test_the_instruction_is_masked_and_no_word_of_the_message(message: list[str]
         return instruction + text_words if leads else text_words + instruction
 
     shared = SharedText.find([[" ".join(put([f"x{i}", f"y{i}"]))] for i in range(11)])
-    masked = shared.mask(codes(put(message)))[3:-3]
+    masked = shared.masks(codes(put(message)))[0][3:-3]
     assert [word for word, gone in zip(put(message), masked, strict=True) if not gone] == message
 
 
 def test_what_only_ten_rows_share_and_no_rows_at_all_mask_nothing() -> None:
     text = words_of(BANK.format(PIN))
     for rows in ([], [[""]], [[BANK.format(message)] for message in MESSAGES[:10]], [["", "a"]] * 2):
-        assert not SharedText.find(rows).mask(codes(text)).any()
+        assert not SharedText.find(rows).masks(codes(text))[0].any()
+
+
+OPENINGS = (
+    "How do I get a refund from",
+    "Can I cancel my standing order with",
+    "How long does it take to transfer money to",
+    "Why was I charged twice by",
+    "Is there a fee when I pay",
+    "What is the exchange rate used by",
+)
+NAMES = tuple(
+    f"the {first} {second} {('hotel', 'cafe', 'bakery', 'school', 'clinic')[(i + k) % 5]}"
+    for i, first in enumerate(
+        [
+            "red",
+            "blue",
+            "green",
+            "old",
+            "new",
+            "north",
+            "south",
+            "lake",
+            "hill",
+            "river",
+            "stone",
+            "oak",
+            "pine",
+            "silver",
+            "golden",
+        ]
+    )
+    for k, second in enumerate(
+        ["garden", "market", "station", "corner", "harbour", "valley", "bridge", "castle", "forest", "meadow"]
+    )
+)
+
+
+@pytest.mark.parametrize("held_out", [10, 60, 200])
+@pytest.mark.parametrize(
+    ("template", "other"), [("{}", "{}"), (BANK, BANK), (ALPACA, "{}"), ("{}", BANK), (BANK, ALPACA)]
+)
+def test_another_question_about_the_same_name_is_no_duplicate(template: str, other: str, held_out: int) -> None:
+    """Six questions about 150 names: each question is shared text, and what is left is a name, which recurs."""
+    messages = [f"{opening} {name}?" for opening in OPENINGS for name in NAMES]
+    np.random.default_rng(3).shuffle(messages)
+    items, rows = messages[: held_out + 10], messages[held_out:]
+    contained, alike = search([other.format(text) for text in items], [template.format(text) for text in rows])
+    assert ([*contained], alike) == ([*range(held_out, held_out + 10)], {})
+
+
+@pytest.mark.parametrize(("template", "other"), [("{}", BANK), (BANK, "{}"), (BANK, ALPACA), (AROUND, SUFFIX)])
+def test_a_message_of_nothing_but_common_phrases_is_found_under_another_template(template: str, other: str) -> None:
+    """Nearly all words of such messages are shared text, but both sides have them, unlike the templates."""
+    acts = ("transfer money to", "get a refund from", "order a new card for", "pay a bill of", "dispute a charge by")
+    who = ("Spain", "my sister", "the gas company", "a shop in Rome", "Lidl", "the tax office", "my old bank", "Oslo")
+    begin = ("How do I", "Can I", "Is there a fee to", "How long does it take to", "Please help me to", "I want to")
+    messages = [f"{start} {act} {whom}?" for start in begin for act in acts for whom in who]
+    np.random.default_rng(3).shuffle(messages)
+    items, rows = messages[:80], messages[50:]
+    contained, alike = search([other.format(text) for text in items], [template.format(text) for text in rows])
+    assert ([*contained], alike) == ([*range(50, 80)], {})
+
+
+def test_a_message_under_one_of_many_templates_that_both_sides_use_is_found() -> None:
+    """The templates are shared text of both sides, but no message recurs in several of them."""
+    templates = (GERMAN, SUFFIX, AROUND)
+    messages = [f"{a}{b} is {b}{a}" for a in OBJECTS for b in (*OBJECTS, *"uvwxyz")]
+    rows = [templates[i % 3].format(message) for i, message in enumerate(messages[:180])]
+    items = [templates[i % 3].format(message) for i, message in enumerate(messages[180:], 1)]
+    leaked = [templates[i % 3].format(message) for i, message in enumerate(messages[180:200])]
+    assert [*search(items, [*rows, *leaked])[0]] == [*range(20)]
 
 
 def test_how_messages_begin_is_not_part_of_the_instruction() -> None:
     rows = [[BANK.format(f"{start} {thing} {i}")] for i in range(12) for thing in OBJECTS
             for start in ("how do i", "how do you", "how can i", "what is", "where is")]  # fmt: skip
     text = words_of(BANK.format(PIN))
-    masked = SharedText.find(rows).mask(codes(text))[3:-3]
+    masked = SharedText.find(rows).masks(codes(text))[0][3:-3]
     assert [word for word, gone in zip(text, masked, strict=True) if not gone] == words_of(PIN)
 
 

@@ -338,13 +338,24 @@ def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path
 @pytest.mark.parametrize(
     "other",
     [
-        {"prompt": "a "},
+        {"prompt": "A"},
         {"prompt": "a", "choices": ("y", "x")},
     ],
 )
 def test_a_row_that_differs_is_no_repeat(other: dict[str, Any]) -> None:
     rows = (item(0, "a", choices=("x", "y")), item(1, **{"choices": ("x", "y"), **other}))
     assert distinct_items(rows) == rows
+
+
+@given(prompts=st.lists(st.sampled_from(["a", "a b", "a\nb"]), min_size=1, max_size=6), data=st.data())
+def test_white_space_at_the_ends_makes_no_other_row(prompts: list[str], data: st.DataObject) -> None:
+    space = st.text(" \n\t", max_size=3)
+
+    def spaced(text: str) -> str:
+        return data.draw(space) + text + data.draw(space)
+
+    rows = [item(i, spaced(prompt), answer=spaced("x"), choices=(spaced("y"),)) for i, prompt in enumerate(prompts)]
+    assert distinct_items(rows) == tuple(rows[prompts.index(prompt)] for prompt in dict.fromkeys(prompts))
 
 
 def test_rows_with_one_prompt_and_several_references_are_one_cluster() -> None:
