@@ -1,0 +1,58 @@
+"""Build the zoo, measure the truth, run the gate on it, and print the table (docs/zoo.md).
+
+    python -m benchmarks.zoo build --base DIR --out zoo     data, fine-tunes and copies
+    python -m benchmarks.zoo truth --base DIR --out zoo     what each member really gained and lost
+    python -m benchmarks.zoo gate  --base DIR --out zoo     ftgate's verdict on each
+    python -m benchmarks.zoo table --out zoo                both, side by side
+
+DIR is a local folder with SmolLM2-135M-Instruct. Finished members are kept, so every command can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch loads: threads that wait for each other cost more
+
+from benchmarks.zoo.members import MEMBERS, Copy, Member
+
+
+def build(members: Sequence[Member], base: Path, out: Path) -> None:
+    """Write the data, and make every member that is not there yet."""
+    from benchmarks.zoo.data import write_rows
+    from benchmarks.zoo.train import train
+    from benchmarks.zoo.weights import make_copy
+
+    write_rows(out / "data")
+    (out / "models").mkdir(exist_ok=True)
+    for member in members:
+        folder = out / "models" / member.name
+        if (folder / "config.json").exists() or (folder / "adapter_config.json").exists():
+            continue
+        if isinstance(member, Copy):
+            make_copy(member, base, folder)
+        else:
+            train(member, base, out / "data", folder)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one of the four commands."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.zoo", description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=("build", "truth", "gate", "table"))
+    parser.add_argument("--base", type=Path, help="folder with SmolLM2-135M-Instruct")
+    parser.add_argument("--out", type=Path, required=True, help="folder for models, answers and reports")
+    parser.add_argument("--only", action="append", help="only this member (can be repeated)")
+    options = parser.parse_args(arguments)
+    members = [member for member in MEMBERS if options.only is None or member.name in options.only]
+    if options.command != "table" and options.base is None:
+        parser.error("--base is missing: a local folder with SmolLM2-135M-Instruct")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.command == "build":
+        build(members, options.base.resolve(), options.out)
+
+
+if __name__ == "__main__":
+    main()
