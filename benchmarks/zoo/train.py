@@ -17,6 +17,7 @@ from benchmarks.zoo.members import FineTune
 
 BATCH = 8
 IGNORED = -100
+LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def training_rows(member: FineTune, data: Path) -> list[Row]:
@@ -48,7 +49,7 @@ def train(member: FineTune, base: Path, data: Path, out: Path) -> None:
     lora = LoraConfig(
         r=member.rank,
         lora_alpha=2 * member.rank,
-        target_modules="all-linear",
+        target_modules=list(LINEAR),
         layers_to_transform=list(range(layers // 2, layers)),
         task_type="CAUSAL_LM",
     )
@@ -90,7 +91,7 @@ def _fit(model: Any, rows: list[tuple[list[int], list[int]]], member: FineTune, 
             optimizer.step()
             optimizer.zero_grad()
             warmup.step()
-            losses.append(float(loss))
+            losses.append(loss.item())
         means.append(sum(losses) / len(losses))
     return means
 

@@ -120,7 +120,9 @@ def ask(folder: Path, base: Path, data: Path, out: Path) -> None:
         items = [json.loads(line) for line in (data / f"{measurement}.jsonl").read_text(encoding="utf-8").splitlines()]
         for item, text in zip(items, answers(model, tokenizer, [i["prompt"] for i in items], longest), strict=True):
             right = is_right(measurement, text, item["answer"])
-            rows.append({"measurement": measurement, "id": item["id"], "tag": item["tags"][0], "text": text, "right": right})
+            rows.append(
+                {"measurement": measurement, "id": item["id"], "tag": item["tags"][0], "text": text, "right": right}
+            )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     print(f"{out.stem}: {time.perf_counter() - started:.0f} s", flush=True)

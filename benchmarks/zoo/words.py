@@ -4,36 +4,88 @@ from __future__ import annotations
 
 DESKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "loans": (
-        ("I would like to take {book} home for two weeks", "Can I borrow {book} until {day}?", "How do I check out {book}?"),
-        ("Is {book} available to take home?", "I want to keep {book} for another week", "May my {relative} borrow {book}?"),
+        (
+            "I would like to take {book} home for two weeks",
+            "Can I borrow {book} until {day}?",
+            "How do I check out {book}?",
+        ),
+        (
+            "Is {book} available to take home?",
+            "I want to keep {book} for another week",
+            "May my {relative} borrow {book}?",
+        ),
     ),
     "returns": (
-        ("Where do I give back {book}?", "I finished {book} and want to bring it back", "Can I drop off {book} on {day}?"),
-        ("My {relative} will hand in {book} for me", "Is there a box outside to leave {book} in?", "Did you get {book} back from me?"),
+        (
+            "Where do I give back {book}?",
+            "I finished {book} and want to bring it back",
+            "Can I drop off {book} on {day}?",
+        ),
+        (
+            "My {relative} will hand in {book} for me",
+            "Is there a box outside to leave {book} in?",
+            "Did you get {book} back from me?",
+        ),
     ),
     "fines": (
-        ("Why must I pay {money} for {book}?", "{book} was late, how much do I owe?", "I got a letter that says I owe {money}"),
-        ("Can I pay the {money} penalty by card?", "My {relative} was charged {money} for being late", "Please cancel the late fee of {money}"),
+        (
+            "Why must I pay {money} for {book}?",
+            "{book} was late, how much do I owe?",
+            "I got a letter that says I owe {money}",
+        ),
+        (
+            "Can I pay the {money} penalty by card?",
+            "My {relative} was charged {money} for being late",
+            "Please cancel the late fee of {money}",
+        ),
     ),
     "rooms": (
-        ("I need a quiet place for {people} people on {day}", "Can we book the study room for {day}?", "Is the meeting room free on {day}?"),
-        ("We are {people} students who look for a space to work", "How large is the group room?", "Please reserve a room for my {relative} on {day}"),
+        (
+            "I need a quiet place for {people} people on {day}",
+            "Can we book the study room for {day}?",
+            "Is the meeting room free on {day}?",
+        ),
+        (
+            "We are {people} students who look for a space to work",
+            "How large is the group room?",
+            "Please reserve a room for my {relative} on {day}",
+        ),
     ),
     "events": (
-        ("When is the author reading on {day}?", "Are there still tickets for the talk on {day}?", "Is the story hour on {day} free?"),
-        ("My {relative} wants to come to the concert", "Who speaks at the lecture on {day}?", "Do I have to sign up for the book club on {day}?"),
+        (
+            "When is the author reading on {day}?",
+            "Are there still tickets for the talk on {day}?",
+            "Is the story hour on {day} free?",
+        ),
+        (
+            "My {relative} wants to come to the concert",
+            "Who speaks at the lecture on {day}?",
+            "Do I have to sign up for the book club on {day}?",
+        ),
     ),
     "hours": (
         ("When do you open on {day}?", "Are you closed on {day}?", "How late is the library open on {day}?"),
-        ("At what time do you close on {day}?", "Do you open before nine on {day}?", "Is the building open on {day} evening?"),
+        (
+            "At what time do you close on {day}?",
+            "Do you open before nine on {day}?",
+            "Is the building open on {day} evening?",
+        ),
     ),
     "cards": (
         ("I lost my library card", "How do I get a card for my {relative}?", "My card does not work since {day}"),
-        ("Can my {relative} use my card?", "I moved and want to change the address on my card", "My membership ends on {day}, how do I renew it?"),
+        (
+            "Can my {relative} use my card?",
+            "I moved and want to change the address on my card",
+            "My membership ends on {day}, how do I renew it?",
+        ),
     ),
     "printing": (
         ("How do I print {people} pages?", "The printer is out of paper since {day}", "How much is a color copy?"),
-        ("Can I scan a letter for my {relative}?", "The copy machine ate my {money}", "I want to print a file from my phone"),
+        (
+            "Can I scan a letter for my {relative}?",
+            "The copy machine ate my {money}",
+            "I want to print a file from my phone",
+        ),
     ),
 }
 """For each desk: patterns of messages for training, and others for suites and truth."""
