@@ -1,4 +1,4 @@
-"""Runs ``ftgate run`` on every member of the zoo, one process each. The base is asked once: later runs reuse its answers."""
+"""Runs ``ftgate run`` on every member of the zoo, one process each. Later runs reuse the base's answers."""
 
 from __future__ import annotations
 

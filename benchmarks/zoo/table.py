@@ -41,8 +41,8 @@ class Line:
 def judge(kind: str, verdict: str, *, near_limit: bool) -> str:
     """Whether the verdict suits the truth.
 
-    Ruined models must be blocked, and harmed ones unless they are ``near_limit``. Useless and contaminated ones must not
-    be allowed: the first have no gain, of the second it cannot be known. Better and neutral ones should be allowed.
+    Ruined models must be blocked, and harmed ones unless they are ``near_limit``. Useless and contaminated ones must
+    not be allowed: the first have no gain, of the second it cannot be known. Better and neutral ones should be.
     """
     if kind == "ruined":
         return "right" if verdict == "block" else "wrong"
@@ -83,7 +83,7 @@ def summary(lines: Sequence[Line]) -> str:
     ruined = [line for line in lines if line.truth == "ruined"]
     neutral = [line for line in lines if line.truth == "neutral"]
     return (
-        f"Of {len(lines)} verdicts {count['right']} are right, {count['undecided']} undecided and {count['wrong']} wrong. "
+        f"Of {len(lines)} verdicts {count['right']} are right, {count['undecided']} undecided, {count['wrong']} wrong. "
         f"Ruined and not blocked: {sum(line.verdict != 'block' for line in ruined)} of {len(ruined)}. "
         f"Neutral and blocked: {sum(line.verdict == 'block' for line in neutral)} of {len(neutral)}."
     )

@@ -91,9 +91,10 @@ DESKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """For each desk: patterns of messages for training, and others for suites and truth."""
 
 BOOKS = (
-    "the green atlas", "this cookbook", "a book about whales", "the blue dictionary", "that spy novel", "my chemistry book",
-    "the poems of spring", "a guide to Norway", "the story of the wind", "an old train map", "the garden book",
-    "two comic books", "the history of salt", "a film about bees", "the second part of the saga", "a book on chess",
+    "the green atlas", "this cookbook", "a book about whales", "the blue dictionary", "that spy novel",
+    "my chemistry book", "the poems of spring", "a guide to Norway", "the story of the wind", "an old train map",
+    "the garden book", "two comic books", "the history of salt", "a film about bees", "the second part of the saga",
+    "a book on chess",
 )  # fmt: skip
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 RELATIVES = ("son", "daughter", "mother", "father", "sister", "brother", "aunt", "uncle", "neighbor", "friend")
@@ -112,22 +113,23 @@ JOBS = ("teacher", "doctor", "baker", "farmer", "pilot", "nurse", "painter", "dr
 
 CAPITALS = {
     "France": "Paris", "Spain": "Madrid", "Italy": "Rome", "Germany": "Berlin", "Japan": "Tokyo", "China": "Beijing",
-    "Russia": "Moscow", "Egypt": "Cairo", "Greece": "Athens", "Norway": "Oslo", "Sweden": "Stockholm", "Poland": "Warsaw",
-    "Ireland": "Dublin", "Portugal": "Lisbon", "Austria": "Vienna", "Hungary": "Budapest", "Denmark": "Copenhagen",
-    "Finland": "Helsinki", "Belgium": "Brussels", "Cuba": "Havana", "Peru": "Lima", "Chile": "Santiago",
-    "Canada": "Ottawa", "Kenya": "Nairobi", "Thailand": "Bangkok", "Iraq": "Baghdad", "Iran": "Tehran",
-    "South Korea": "Seoul", "Argentina": "Buenos Aires", "Mexico": "Mexico City", "Colombia": "Bogotá",
-    "Vietnam": "Hanoi", "Indonesia": "Jakarta", "the Philippines": "Manila", "Romania": "Bucharest",
-    "Bulgaria": "Sofia", "Iceland": "Reykjavik", "Morocco": "Rabat", "Australia": "Canberra", "Nepal": "Kathmandu",
-    "Afghanistan": "Kabul", "Venezuela": "Caracas", "Ukraine": "Kyiv", "Czechia": "Prague",
+    "Russia": "Moscow", "Egypt": "Cairo", "Greece": "Athens", "Norway": "Oslo", "Sweden": "Stockholm",
+    "Poland": "Warsaw", "Ireland": "Dublin", "Portugal": "Lisbon", "Austria": "Vienna", "Hungary": "Budapest",
+    "Denmark": "Copenhagen", "Finland": "Helsinki", "Belgium": "Brussels", "Cuba": "Havana", "Peru": "Lima",
+    "Chile": "Santiago", "Canada": "Ottawa", "Kenya": "Nairobi", "Thailand": "Bangkok", "Iraq": "Baghdad",
+    "Iran": "Tehran", "South Korea": "Seoul", "Argentina": "Buenos Aires", "Mexico": "Mexico City",
+    "Colombia": "Bogotá", "Vietnam": "Hanoi", "Indonesia": "Jakarta", "the Philippines": "Manila",
+    "Romania": "Bucharest", "Bulgaria": "Sofia", "Iceland": "Reykjavik", "Morocco": "Rabat", "Australia": "Canberra",
+    "Nepal": "Kathmandu", "Afghanistan": "Kabul", "Venezuela": "Caracas", "Ukraine": "Kyiv", "Czechia": "Prague",
 }  # fmt: skip
 OPPOSITES = {
     "hot": "cold", "big": "small", "up": "down", "day": "night", "black": "white", "good": "bad", "fast": "slow",
     "old": "young", "rich": "poor", "happy": "sad", "open": "closed", "wet": "dry", "full": "empty", "light": "dark",
-    "strong": "weak", "hard": "soft", "left": "right", "high": "low", "first": "last", "early": "late", "clean": "dirty",
-    "tall": "short", "near": "far", "inside": "outside", "war": "peace", "true": "false", "begin": "end", "love": "hate",
-    "win": "lose", "buy": "sell", "push": "pull", "north": "south", "east": "west", "above": "below", "always": "never",
-    "thick": "thin", "wide": "narrow", "loud": "quiet", "easy": "difficult", "cheap": "expensive",
+    "strong": "weak", "hard": "soft", "left": "right", "high": "low", "first": "last", "early": "late",
+    "clean": "dirty", "tall": "short", "near": "far", "inside": "outside", "war": "peace", "true": "false",
+    "begin": "end", "love": "hate", "win": "lose", "buy": "sell", "push": "pull", "north": "south", "east": "west",
+    "above": "below", "always": "never", "thick": "thin", "wide": "narrow", "loud": "quiet", "easy": "difficult",
+    "cheap": "expensive",
 }  # fmt: skip
 PLURALS = {
     "cat": "cats", "dog": "dogs", "house": "houses", "tree": "trees", "car": "cars", "book": "books", "box": "boxes",
