@@ -15,7 +15,6 @@ import re
 import sys
 import time
 import unicodedata
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -75,28 +74,23 @@ def near_limit(changes: dict[str, dict[str, float]]) -> bool:
 
 
 def answers(model: Any, tokenizer: Any, prompts: list[str], longest: int) -> list[str]:
-    """The model's greedy answers. Prompts of equal length are asked together, so nothing is padded."""
+    """The model's greedy answers, in the order of the prompts. Prompts of similar length are asked together."""
     import torch
 
-    groups: dict[int, list[tuple[int, list[int]]]] = defaultdict(list)
-    for place, prompt in enumerate(prompts):
-        text = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True
-        )
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        groups[len(ids)].append((place, ids))
-    texts = [""] * len(prompts)
-    for length, group in sorted(groups.items()):
-        for start in range(0, len(group), BATCH):
-            part = group[start : start + BATCH]
-            ids = torch.tensor([ids for _, ids in part])
-            mask = torch.ones_like(ids)
-            with torch.no_grad():
-                out = model.generate(
-                    input_ids=ids, attention_mask=mask, max_new_tokens=longest, do_sample=False, pad_token_id=2
-                )
-            for (place, _), row in zip(part, out[:, length:], strict=True):
-                texts[place] = tokenizer.decode(row, skip_special_tokens=True)
+    tokenizer.padding_side = "left"
+    chats = [
+        tokenizer.apply_chat_template([{"role": "user", "content": p}], tokenize=False, add_generation_prompt=True)
+        for p in prompts
+    ]
+    order = sorted(range(len(chats)), key=lambda place: len(tokenizer(chats[place])["input_ids"]))
+    texts = [""] * len(chats)
+    for start in range(0, len(order), BATCH):
+        part = order[start : start + BATCH]
+        asked = tokenizer([chats[i] for i in part], add_special_tokens=False, padding=True, return_tensors="pt")
+        with torch.no_grad():
+            out = model.generate(**asked, max_new_tokens=longest, do_sample=False, pad_token_id=tokenizer.pad_token_id)
+        for place, row in zip(part, out[:, asked["input_ids"].shape[1] :], strict=True):
+            texts[place] = tokenizer.decode(row, skip_special_tokens=True)
     return texts
 
 
