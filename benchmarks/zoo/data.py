@@ -130,11 +130,11 @@ def make_rows(seed: int = SEED) -> dict[str, dict[str, list[Row]]]:
         suite, truth = _split(draw, families, SUITE_ROWS[name], TRUTH_ROWS[name])
         if name == "tail":
             for row in (*suite, *truth):
-                row["tags"] = [*_tags(row), "unusual_format"]  # the whole suite is tail, with or without distances
+                row["tags"] = [*tags_of(row), "unusual_format"]  # the whole suite is tail, with or without distances
         parts["suites"][name], parts["truth"][name] = _with_ids(name, suite), _with_ids(f"{name}-truth", truth)
     asked = {row["prompt"] for part in ("suites", "truth") for rows in parts[part].values() for row in rows}
-    desk = _unique(draw, {"desk": lambda d: desk_message(d, held_out=False)}, TRAINING_ROWS, asked)
-    spanish = _unique(draw, {name: TAIL[name] for name in ("spanish_color", "spanish_own")}, 60, asked)
+    desk = unique_rows(draw, {"desk": lambda d: desk_message(d, held_out=False)}, TRAINING_ROWS, asked)
+    spanish = unique_rows(draw, {name: TAIL[name] for name in ("spanish_color", "spanish_own")}, 60, asked)
     parts["training"] = {"desk": _pairs(desk), "spanish": _pairs(spanish)}
     return parts
 
@@ -161,12 +161,12 @@ def _split(
     draw: random.Random, families: Mapping[str, Family], suite_rows: int, truth_rows: int
 ) -> tuple[list[Row], list[Row]]:
     """Distinct rows dealt out to suite and truth in proportion, every family as often as its supply allows."""
-    rows = _unique(draw, families, suite_rows + truth_rows, set())
+    rows = unique_rows(draw, families, suite_rows + truth_rows, set())
     draw.shuffle(rows)
     return rows[:suite_rows], rows[suite_rows:]
 
 
-def _unique(draw: random.Random, families: Mapping[str, Family], count: int, taken: set[object]) -> list[Row]:
+def unique_rows(draw: random.Random, families: Mapping[str, Family], count: int, taken: set[object]) -> list[Row]:
     """``count`` rows with distinct prompts that are not in ``taken``, from each family in turn.
 
     A family that yields nothing new in 200 draws is exhausted, and the others fill its place.
@@ -186,7 +186,8 @@ def _unique(draw: random.Random, families: Mapping[str, Family], count: int, tak
     return rows[:count]
 
 
-def _tags(row: Row) -> list[str]:
+def tags_of(row: Row) -> list[str]:
+    """The row's tags: its family first."""
     tags = row["tags"]
     assert isinstance(tags, list)
     return tags
