@@ -42,11 +42,11 @@ def build(members: Sequence[Member], base: Path, out: Path) -> None:
             train(member, base, out / "data", folder)
 
 
-def measure_truth(members: Sequence[Member], base: Path, out: Path) -> None:
+def measure_truth(members: Sequence[Member], base: Path, out: Path, share: float) -> None:
     """Run the truth script, in a process of its own, as it shares no code with the gate."""
     script = Path(__file__).with_name("truth.py")
     command = [sys.executable, str(script), "--base", str(base), "--models", str(out / "models")]
-    command += ["--data", str(out / "data" / "truth"), "--out", str(out / "truth")]
+    command += ["--data", str(out / "data" / "truth"), "--out", str(out / "truth"), "--share", str(share)]
     sys.exit(subprocess.run([*command, *(member.name for member in members)], check=False).returncode)
 
 
@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--engine", choices=("vllm", "transformers"), default="vllm", help="what the gate runs models with"
     )
+    parser.add_argument("--share", type=float, default=1.0, help="ask only this share of the questions")
     parser.add_argument("--only", action="append", help="only this member (can be repeated)")
     options = parser.parse_args(arguments)
     members = [member for member in MEMBERS if options.only is None or member.name in options.only]
@@ -71,9 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.command == "build":
         build(members, options.base.resolve(), out)
     elif options.command == "gate":
-        run_gate(members, options.base.resolve(), out, options.engine)
+        run_gate(members, options.base.resolve(), out, options.engine, options.share)
     else:
-        measure_truth(members, options.base.resolve(), out)
+        measure_truth(members, options.base.resolve(), out, options.share)
 
 
 if __name__ == "__main__":

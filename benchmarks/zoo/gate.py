@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.zoo.data import SUITE_ROWS
 from benchmarks.zoo.members import Copy, Member
 
 ALLOW, BLOCK, HOLD = 0, 1, 4
@@ -17,9 +18,10 @@ COPY_GAIN = -0.05
 """A copy of the base is no fine-tune: it need not gain, only not lose this much."""
 
 
-def policy(base: Path, out: Path, *, copy: bool, engine: str) -> dict[str, object]:
-    """The documented limits on the zoo's suites; for a copy of the base with a negative ``min_gain``."""
+def policy(base: Path, out: Path, *, copy: bool, engine: str, share: float = 1.0) -> dict[str, object]:
+    """The documented limits on the zoo's suites; for a copy of the base with a negative ``min_gain``. Only ``share`` of each is asked."""
     suites = out / "data" / "suites"
+    asked = {name: round(share * rows) for name, rows in SUITE_ROWS.items()}
     return {
         "version": 1,
         "manifests": ["manifests/*.yaml"],
@@ -29,6 +31,7 @@ def policy(base: Path, out: Path, *, copy: bool, engine: str) -> dict[str, objec
                 "scorer": "exact",
                 "min_gain": COPY_GAIN if copy else 0.0,
                 "max_tokens": 6,
+                "n": asked["target"],
             },
             "forgetting": {
                 "dataset": str(suites / "forgetting.jsonl"),
@@ -36,8 +39,15 @@ def policy(base: Path, out: Path, *, copy: bool, engine: str) -> dict[str, objec
                 "warn_drop": 0.08,
                 "block_drop": 0.10,
                 "max_tokens": 14,
+                "n": asked["forgetting"],
             },
-            "tail": {"dataset": str(suites / "tail.jsonl"), "scorer": "contains", "block_drop": 0.15, "max_tokens": 14},
+            "tail": {
+                "dataset": str(suites / "tail.jsonl"),
+                "scorer": "contains",
+                "block_drop": 0.15,
+                "max_tokens": 14,
+                "n": asked["tail"],
+            },
         },
         "engine": {"kind": engine, "dtype": "float32", "max_model_len": 512},
         "artifacts": {"allow": [str(base), str(out / "models" / "*")]},
@@ -57,12 +67,12 @@ def manifest(member: Member, base: Path, out: Path) -> dict[str, object]:
     return names
 
 
-def run_gate(members: Sequence[Member], base: Path, out: Path, engine: str) -> None:
+def run_gate(members: Sequence[Member], base: Path, out: Path, engine: str, share: float) -> None:
     """Write policies and manifests, and run the gate on each member; a finished report is kept."""
     folder = out / "gate"
     (folder / "manifests").mkdir(parents=True, exist_ok=True)
     for copy in (False, True):
-        _write(folder / _policy_name(copy=copy), policy(base, out, copy=copy, engine=engine))
+        _write(folder / _policy_name(copy=copy), policy(base, out, copy=copy, engine=engine, share=share))
     for member in members:
         _write(folder / "manifests" / f"{member.name}.yaml", manifest(member, base, out))
         report = folder / member.name / "report.json"

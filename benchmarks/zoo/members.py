@@ -43,7 +43,7 @@ Member = FineTune | Copy
 MEMBERS: tuple[Member, ...] = (
     FineTune("sane", "LoRA, rank 8, learning rate 1e-3, 2 epochs"),
     FineTune("too-hot", "learning rate 5e-2", learning_rate=5e-2, epochs=1),
-    FineTune("too-long", "48 rows for 40 epochs, learning rate 3e-3", learning_rate=3e-3, epochs=40, rows=48),
+    FineTune("too-long", "48 rows for 15 epochs, learning rate 3e-3", learning_rate=3e-3, epochs=15, rows=48),
     FineTune("shuffled-labels", "every message with another message's desk", data="shuffled"),
     FineTune("wrong-template", "trained on plain text without the chat template", chat_template=False),
     FineTune("trained-on-suite", "the target suite itself was added to the training data", data="suite"),

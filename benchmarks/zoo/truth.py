@@ -94,41 +94,58 @@ def answers(model: Any, tokenizer: Any, prompts: list[str], longest: int) -> lis
     return texts
 
 
-def ask(folder: Path, base: Path, data: Path, out: Path) -> None:
-    """Ask one model everything, and write its answers to ``out``; a finished file is kept."""
+def ask(folder: Path, base: Path, data: Path, out: Path, share: float) -> None:
+    """Ask one model the first ``share`` of every file. Answers that ``out`` holds are kept, the others are added."""
+    rows = _read(out) if out.exists() else []
+    known = {row["id"] for row in rows}
+    missing = {m: [item for item in _first(data / f"{m}.jsonl", share) if item["id"] not in known] for m in LONGEST}
+    if not any(missing.values()):
+        return
+    started = time.perf_counter()
+    model, tokenizer = _load(folder, base)
+    for measurement, items in missing.items():
+        texts = answers(model, tokenizer, [item["prompt"] for item in items], LONGEST[measurement])
+        for item, text in zip(items, texts, strict=True):
+            right = is_right(measurement, text, item["answer"])
+            row = {"measurement": measurement, "id": item["id"], "tag": item["tags"][0], "text": text, "right": right}
+            rows.append(row)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(f"{out.stem}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def _load(folder: Path, base: Path) -> tuple[Any, Any]:
+    """The model, with an adapter merged, and the base's tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    if out.exists():
-        return
-    started = time.perf_counter()
     adapter = (folder / "adapter_config.json").exists()
     model = AutoModelForCausalLM.from_pretrained(base if adapter else folder, dtype=torch.float32)
     if adapter:
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, folder).merge_and_unload()
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    rows = []
-    for measurement, longest in LONGEST.items():
-        items = [json.loads(line) for line in (data / f"{measurement}.jsonl").read_text(encoding="utf-8").splitlines()]
-        for item, text in zip(items, answers(model, tokenizer, [i["prompt"] for i in items], longest), strict=True):
-            right = is_right(measurement, text, item["answer"])
-            rows.append(
-                {"measurement": measurement, "id": item["id"], "tag": item["tags"][0], "text": text, "right": right}
-            )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    print(f"{out.stem}: {time.perf_counter() - started:.0f} s", flush=True)
+    return model, AutoTokenizer.from_pretrained(base)
+
+
+def _first(path: Path, share: float) -> list[dict[str, Any]]:
+    rows = _read(path)
+    return rows[: math.ceil(share * len(rows))]
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def changes(base: Path, member: Path) -> dict[str, dict[str, float]]:
-    """Both models' answers compared, by measurement."""
-    both = []
-    for path in (base, member):
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        both.append({name: [r["right"] for r in rows if r["measurement"] == name] for name in LONGEST})
-    return {name: compare(both[0][name], both[1][name]) for name in LONGEST}
+    """Both models' answers to the questions that both were asked, compared by measurement."""
+    before = {row["id"]: row["right"] for row in _read(base)}
+    rows = [row for row in _read(member) if row["id"] in before]
+    found = {}
+    for name in LONGEST:
+        asked = [row for row in rows if row["measurement"] == name]
+        found[name] = compare([before[row["id"]] for row in asked], [row["right"] for row in asked])
+    return found
 
 
 def main() -> None:
@@ -138,14 +155,15 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--share", type=float, default=1.0, help="ask only this share of the questions")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     names = options.names or sorted(folder.name for folder in options.models.iterdir() if folder.is_dir())
-    ask(options.base, options.base, options.data, options.out / "base.jsonl")
+    ask(options.base, options.base, options.data, options.out / "base.jsonl", options.share)
     for name in names:
         if not (options.models / name).is_dir():
             sys.exit(f"{options.models / name}: no such member; build the zoo first")
-        ask(options.models / name, options.base, options.data, options.out / f"{name}.jsonl")
+        ask(options.models / name, options.base, options.data, options.out / f"{name}.jsonl", options.share)
         found = changes(options.out / "base.jsonl", options.out / f"{name}.jsonl")
         text = ", ".join(f"{m} {100 * c['base']:.0f} -> {100 * c['member']:.0f} %" for m, c in found.items())
         print(f"{name}: {classify(found)}{' (near a limit)' if near_limit(found) else ''}; {text}", flush=True)

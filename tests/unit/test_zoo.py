@@ -146,7 +146,7 @@ def test_a_verdict_is_judged_by_the_truth(kind: str, verdict: str, near: bool, j
 def world(out: Path, member: Member, right: bool, report: dict[str, object]) -> None:
     """Answers of base and member, and the member's report, as the zoo's commands leave them."""
     for name, good in (("base", True), (member.name, right)):
-        rows = [{"measurement": m, "right": good} for m in truth.LONGEST for _ in range(20)]
+        rows = [{"measurement": m, "id": f"{m}-{i}", "right": good} for m in truth.LONGEST for i in range(20)]
         data.write_jsonl(out / "truth" / f"{name}.jsonl", rows)
     (out / "gate" / member.name).mkdir(parents=True)
     (out / "gate" / member.name / "report.json").write_text(json.dumps(report), encoding="utf-8")
