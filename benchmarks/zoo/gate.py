@@ -19,7 +19,7 @@ COPY_GAIN = -0.05
 
 
 def policy(base: Path, out: Path, *, copy: bool, engine: str, share: float = 1.0) -> dict[str, object]:
-    """The documented limits on the zoo's suites; for a copy of the base with a negative ``min_gain``. Only ``share`` of each is asked."""
+    """The documented limits on ``share`` of the zoo's suites; for a copy of the base with a negative ``min_gain``."""
     suites = out / "data" / "suites"
     asked = {name: round(share * rows) for name, rows in SUITE_ROWS.items()}
     return {
