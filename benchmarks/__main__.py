@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import contamination, decision, distance, phases
+from benchmarks import contamination, decision, distance, phases, planted
 
 BENCHMARKS = {
     "contamination": contamination.main,
     "decision": decision.main,
     "distance": distance.main,
     "phases": phases.main,
+    "planted": planted.main,
 }
 
 

@@ -6,16 +6,20 @@ errors are counted on the same candidates: on the limit a pass is as wrong as a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Pair, Status
-from ftgate.measurements.base import Evidence, Measurement
+from ftgate.gate.derived_run import derived_look
+from ftgate.measurements.base import AnyMeasurement, Evidence, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.form import Form
 from ftgate.measurements.looks import Look, looks
 from ftgate.measurements.target import Target
 from ftgate.scoring.scores import PairedScores
@@ -27,10 +31,14 @@ from ftgate.verdict import assess
 SEED = 20
 LIMIT, PHI, RISE = 0.10, 0.5, 0.05
 Z05 = 1.6448536269514722
-ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") for i in range(1000))
+ITEMS = tuple(Item(f"i{i}", (Message("user", "q"),), ("a", "b", "c", "d"), "a") for i in range(2000))
 PAIRS = tuple(Pair(item, (Answer(text="x", tokens=1),), (Answer(text="x", tokens=1),)) for item in ITEMS)
 FORGETTING = Forgetting(dataset="simulated", scorer="exact", block_drop=LIMIT)
 TARGET = Target(dataset="simulated")
+FORM = Form(max_increase=LIMIT)
+READ = tuple(Item(f"{s}/{i}", (Message("user", f"{s} {i}"),), tags=(s,)) for s in ("one", "two") for i in range(200))
+WELL_FORMED, EMPTY = (Answer(text="fine", tokens=1),), (Answer(text="", tokens=0),)
+CUT = (Answer(text="fine", tokens=64, finish="length"),)
 CALIBRATION = Calibration(dataset="simulated", rotations=1, max_ece_increase=RISE)
 ONE_LOOK = EvidenceSettings(early_stopping="none")
 POINT = EvidenceSettings(early_stopping="none", rule="point")
@@ -62,7 +70,7 @@ def one_by_one(name: str, trial: Trial) -> Callable[[int], Counts]:
 
 
 def decide(
-    measurement: Measurement,
+    measurement: AnyMeasurement,
     scored: PairedScores,
     pairs: tuple[Pair, ...],
     settings: EvidenceSettings,
@@ -74,12 +82,12 @@ def decide(
     return assess(measurement.compare(evidence, rng), settings)
 
 
-def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, clusters: int = 0) -> PairedScores:
-    """Item scores; with ``clusters``, in that many groups of adjacent items."""
+def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, sizes: Sequence[int] = ()) -> PairedScores:
+    """Item scores; with ``sizes``, in clusters of these sizes."""
     items = ITEMS[: len(base)]
-    if clusters:
-        size = len(base) // clusters
-        items = tuple(replace(item, cluster=f"c{i // size}") for i, item in enumerate(items))
+    if sizes:
+        names = np.repeat(np.arange(len(sizes)), sizes)
+        items = tuple(replace(item, cluster=f"c{name}") for item, name in zip(items, names, strict=True))
     return PairedScores.exact(items, base, candidate, binary=binary)
 
 
@@ -103,14 +111,37 @@ def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray
     return base, candidate
 
 
-def confidences(n: int, error: float, rng: Draw) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The confidence of both models, and the 0/1 scores of a calibrated base and of a candidate off by ``error``.
+def unequal_sizes(clusters: int, spread: float) -> list[int]:
+    """The sizes of that many clusters: quantiles of a log-normal with mean 4, rounded, at least 1."""
+    quantiles = [NormalDist().inv_cdf((i + 0.5) / clusters) for i in range(clusters)]
+    return [max(1, round(4 * math.exp(spread * z - spread**2 / 2))) for z in quantiles]
 
-    The candidate is overconfident where ``error`` is positive; its true calibration error is |error| in every bin.
+
+def failing_clusters(sizes: Sequence[int], rng: Draw) -> tuple[FloatArray, FloatArray]:
+    """0/1 scores of a candidate that fails on each cluster as a whole with probability 0.1, and else is the base."""
+    base, fails = rng.random(sum(sizes)) < 0.8, rng.random(len(sizes)) < LIMIT
+    return base.astype(float), (base & ~np.repeat(fails, sizes)).astype(float)
+
+
+Off = float | Callable[[FloatArray], FloatArray]
+"""By how much confidence exceeds accuracy: throughout, or at each confidence."""
+
+
+def confidences(n: int, error: Off, rng: Draw, base: float = 0.0) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Confidence of both models, and which of a base's and of a candidate's answers are right.
+
+    The two are off by ``base`` and ``error``: overconfident where that is positive; the true calibration error is its
+    absolute value in every bin.
     """
     confidence, shared = 0.4 + 0.55 * rng.beta(2, 1.2, n), rng.random(n)
     own = np.where(rng.random(n) < 0.6, shared, rng.random(n))
-    return confidence, (shared < confidence).astype(float), (own < confidence - error).astype(float)
+    off = error(confidence) if callable(error) else error
+    return confidence, (shared < confidence - base).astype(float), (own < confidence - off).astype(float)
+
+
+def both_ways(confidence: FloatArray) -> FloatArray:
+    """Overconfident in every second bin, underconfident in the others, by exactly the limit."""
+    return np.where((10 * confidence).astype(int) % 2 == 0, RISE, -RISE)
 
 
 def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer, ...]]:
@@ -118,6 +149,13 @@ def answers_for(confidence: FloatArray, right: FloatArray) -> list[tuple[Answer,
     rest = np.log((1 - confidence) / 3).tolist()
     rows = zip(np.log(confidence).tolist(), rest, right.tolist(), strict=True)
     return [(Answer(option_logprobs=(top, r, r, r) if good else (r, top, r, r)),) for top, r, good in rows]
+
+
+def choice_answers(n: int, error: Off, rng: Draw, base: float = 0.0) -> tuple[PairedScores, tuple[Pair, ...]]:
+    """Scores and answers to multiple-choice items, with confidences as in :func:`confidences`."""
+    confidence, right, candidate_right = confidences(n, error, rng, base)
+    both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
+    return scores(right, candidate_right, binary=True), tuple(Pair(item, b, c) for item, b, c in both)
 
 
 def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK, planned: float = 1.0) -> Trial:
@@ -128,6 +166,25 @@ def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_
     )
 
 
+def finding_at_looks(
+    measurement: Measurement,
+    whole: PairedScores,
+    settings: EvidenceSettings,
+    plan: Sequence[Look],
+    rng: Draw,
+    pairs: tuple[Pair, ...] = PAIRS,
+) -> Finding:
+    """The finding at the first look that settles it, or at the last one."""
+    finding = None
+    for look in plan:
+        size = look_size(look.fraction, len(whole.items))
+        finding = decide(measurement, whole.subset(range(size)), pairs[:size], settings, look, rng)
+        if finding.settled:
+            break
+    assert finding is not None
+    return finding
+
+
 def _decide_at_looks(
     measurement: Measurement,
     whole: PairedScores,
@@ -136,15 +193,22 @@ def _decide_at_looks(
     rng: Draw,
     pairs: tuple[Pair, ...] = PAIRS,
 ) -> Status:
-    """The status at the first look that settles it, or at the last one."""
-    finding = None
-    for look in plan:
-        size = look_size(look.fraction, len(whole.items))
-        finding = decide(measurement, whole.subset(range(size)), pairs[:size], settings, look, rng)
-        if finding.settled:
-            break
-    assert finding is not None
-    return finding.status
+    return finding_at_looks(measurement, whole, settings, plan, rng, pairs).status
+
+
+WARNINGS = tuple((drop, n) for n in (200, 800) for drop in (0.0, 0.05, 0.08, 0.10))
+"""True drop and number of items of the candidates that show how often a pass is a warning."""
+WARNING_RUNS = 400
+
+
+def warnings(drop: float, n: int, repetitions: int) -> dict[Status, int]:
+    """How often each status is the outcome for 0/1 scores at base accuracy 0.8, at one look."""
+    chances, plan, outcomes = paired_accuracy(0.8, PHI, drop), looks(ONE_LOOK), dict.fromkeys(Status, 0)
+    for i in range(repetitions):
+        rng = generator(SEED, f"warning {drop} {n} {i}")
+        whole = scores(*right_or_wrong(chances, n, rng), binary=True)
+        outcomes[_decide_at_looks(FORGETTING, whole, ONE_LOOK, plan, rng)] += 1
+    return outcomes
 
 
 def target_trial(rng: Draw) -> Status:
@@ -163,21 +227,54 @@ def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
     """The same drop in clusters, which ftgate knows about or not."""
 
     def trial(rng: Draw) -> Status:
-        item_scores = scores(*grouped(clusters, size, rng), binary=False, clusters=clusters if clusters_known else 0)
+        sizes = [size] * clusters if clusters_known else ()
+        item_scores = scores(*grouped(clusters, size, rng), binary=False, sizes=sizes)
         return decide(FORGETTING, item_scores, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
 
 
-def calibration_trial(error: float, n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
+def unequal_trial(clusters: int, spread: float) -> Trial:
+    """A drop of exactly the limit by whole clusters, whose sizes differ."""
+    sizes = unequal_sizes(clusters, spread)
+
+    def trial(rng: Draw) -> Status:
+        item_scores = scores(*failing_clusters(sizes, rng), binary=True, sizes=sizes)
+        return decide(FORGETTING, item_scores, PAIRS[: sum(sizes)], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+    return trial
+
+
+def calibration_trial(error: Off, n: int, settings: EvidenceSettings = ONE_LOOK, base: float = 0.0) -> Trial:
     """A rise of the calibration error by exactly the limit, from answers with log-probabilities."""
     plan = looks(settings)
 
     def trial(rng: Draw) -> Status:
-        confidence, right, candidate_right = confidences(n, error, rng)
-        both = zip(ITEMS, answers_for(confidence, right), answers_for(confidence, candidate_right), strict=False)
-        pairs = tuple(Pair(item, b, c) for item, b, c in both)
-        return _decide_at_looks(CALIBRATION, scores(right, candidate_right, binary=True), settings, plan, rng, pairs)
+        whole, pairs = choice_answers(n, error, rng, base)
+        return _decide_at_looks(CALIBRATION, whole, settings, plan, rng, pairs)
+
+    return trial
+
+
+def form_trial(sizes: Sequence[int], rise: float, of: int = 1, bad: tuple[Answer] = EMPTY) -> Trial:
+    """A rise by ``rise`` in ``bad`` answers (base 10 %), in suites of these ``sizes``, read at ``of`` looks."""
+
+    def pairs_of(suite: int, rng: Draw) -> list[Pair]:
+        fell, falls, recovers = (rng.random(sizes[suite]) for _ in range(3))
+        base = fell < 0.1
+        candidate = np.where(base, recovers < 0.5, falls < (rise + 0.05) / 0.9)
+        texts = [[bad if it_is else WELL_FORMED for it_is in side] for side in (base.tolist(), candidate.tolist())]
+        return [Pair(item, b, c) for item, b, c in zip(READ[200 * suite :], *texts, strict=False)]
+
+    def trial(rng: Draw) -> Status:
+        suites, status = [pairs_of(i, rng) for i in range(len(sizes))], Status.INCONCLUSIVE
+        for number in range(1, of + 1):
+            look = derived_look(number, of, ONE_LOOK.alpha, last=number == of)
+            pairs = tuple(pair for suite in suites for pair in suite[: look_size(look.fraction, len(suite))])
+            status = decide(FORM, FORM.score(pairs), pairs, ONE_LOOK, look, rng).status
+            if status is Status.BLOCK:
+                break
+        return status
 
     return trial
 
@@ -224,20 +321,30 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("binary, base accuracy 0.95", 200, 2000, binary_trial(0.95, 200), True),
     ("gain of the target, base accuracy 0.8", 200, 1000, target_trial, True),
     ("graded", 200, 1500, graded_trial(200), True),
-    ("clustered: 30 clusters of 8", 240, 1500, clustered_trial(30, 8, clusters_known=True), True),
-    ("sequential: four looks, O'Brien-Fleming", 200, 2000, binary_trial(0.8, 200, OBRIEN), True),
+    ("clustered: 60 clusters of 8", 480, 1000, clustered_trial(60, 8, clusters_known=True), True),
+    ("whole clusters fail: 60 clusters of 4", 240, 1000, unequal_trial(60, 0.0), True),
+    ("whole clusters fail: 113 of unequal size", 452, 1000, unequal_trial(113, 0.8), True),
+    ("whole clusters fail: 250 of very unequal size", 1016, 800, unequal_trial(250, 1.2), True),
+    ("sequential: four looks, O'Brien-Fleming", 200, 1500, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
-    ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, OBRIEN), True),
-    ("sequential: Pocock, base accuracy 0.2", 400, 2000, binary_trial(0.2, 400, POCOCK), True),
+    ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 1000, binary_trial(0.2, 400, OBRIEN), True),
+    ("sequential: Pocock, base accuracy 0.2", 400, 1000, binary_trial(0.2, 400, POCOCK), True),
     ("sequential: 200 planned of 800, O'Brien-Fleming", 800, 1000, binary_trial(0.8, 800, OBRIEN, 0.25), True),
     ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
-    ("sequential: O'Brien-Fleming, graded", 200, 800, graded_trial(200, OBRIEN), True),
-    ("sequential: Pocock, graded", 400, 600, graded_trial(400, POCOCK), True),
-    ("calibration, candidate overconfident", 1000, 600, calibration_trial(RISE, 1000), True),
-    ("calibration, candidate underconfident", 1000, 600, calibration_trial(-RISE, 1000), True),
-    ("calibration at four looks, overconfident", 1000, 300, calibration_trial(RISE, 1000, OBRIEN), True),
-    ("calibration at four looks, underconfident", 1000, 300, calibration_trial(-RISE, 1000, OBRIEN), True),
-    ("clusters ignored: 30 clusters of 8", 240, 400, clustered_trial(30, 8, clusters_known=False), False),
+    ("sequential: O'Brien-Fleming, graded", 200, 500, graded_trial(200, OBRIEN), True),
+    ("sequential: Pocock, graded", 400, 400, graded_trial(400, POCOCK), True),
+    ("calibration, candidate overconfident", 1000, 400, calibration_trial(RISE, 1000), True),
+    ("calibration, candidate underconfident", 1000, 500, calibration_trial(-RISE, 1000), True),
+    ("calibration, candidate errs both ways", 1000, 500, calibration_trial(both_ways, 1000), True),
+    ("calibration, base overconfident by 0.05", 1000, 300, calibration_trial(0.10, 1000, base=0.05), True),
+    ("calibration, base overconfident by 0.10", 1000, 300, calibration_trial(0.15, 1000, base=0.10), True),
+    ("calibration at four looks, overconfident", 1000, 200, calibration_trial(RISE, 1000, OBRIEN), True),
+    ("calibration at four looks, underconfident", 1000, 200, calibration_trial(-RISE, 1000, OBRIEN), True),
+    ("form, one suite", 200, 1000, form_trial((200,), LIMIT), True),
+    ("form, two suites on the limit", 300, 1000, form_trial((200, 100), LIMIT), True),
+    ("form, two suites on the limit, four looks", 300, 1000, form_trial((200, 100), LIMIT, 4), True),
+    ("form, cut answers in two suites", 300, 1000, form_trial((200, 100), LIMIT, bad=CUT), True),
+    ("clusters ignored: 60 clusters of 8", 480, 400, clustered_trial(60, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),
     ("percentile interval of the ECE, underconfident", 1000, 400, percentile_trial(-RISE, 1000), False),

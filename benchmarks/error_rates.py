@@ -20,13 +20,16 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks.error_cases import CASES, Case
+from benchmarks.error_cases import CASES, WARNING_RUNS, WARNINGS, Case, warnings
+from ftgate.domain import Status
 from ftgate.stats.interval import wilson_interval
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "statistics.md"
 BEGIN, END = "<!-- error rates: begin -->", "<!-- error rates: end -->"
 BY_FTGATE, OTHER_WAYS = "How ftgate decides", "Other ways to decide, for comparison"
 HEADING = "| case | items | runs | false allow | false block |\n|---|---:|---:|---:|---:|"
+WARNINGS_TITLE = "**How often a pass is a warning**: warn limit 8 %, limit 10 %, base accuracy 0.8"
+WARNINGS_HEADING = "| true drop | items | runs | pass | warn | block | hold |\n|---:|---:|---:|---:|---:|---:|---:|"
 _ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
 
 
@@ -62,6 +65,17 @@ def measure(names: Sequence[str] | None = None, scale: float = 1.0, processes: i
         return list(pool.map(_measure_case, work))
 
 
+def measure_warnings(scale: float = 1.0) -> str:
+    """The table of how often a pass is a warning, as Markdown: one row for each true drop and number of items."""
+    repetitions, lines = max(2, round(scale * WARNING_RUNS)), [WARNINGS_TITLE, "", WARNINGS_HEADING]
+    for drop, n in WARNINGS:
+        outcomes = warnings(drop, n, repetitions)
+        statuses = (Status.PASS, Status.WARN, Status.BLOCK, Status.INCONCLUSIVE)
+        shares = " | ".join(f"{100 * outcomes[status] / repetitions:.1f} %" for status in statuses)
+        lines.append(f"| {100 * drop:.0f} % | {n} | {repetitions} | {shares} |")
+    return "\n".join(lines)
+
+
 def render(rows: Sequence[Row]) -> str:
     """Both tables as Markdown, without the markers."""
     parts = []
@@ -76,22 +90,22 @@ def parse(text: str) -> dict[str, Rates]:
     return {m[1]: Rates(int(m[2]), int(m[3]), float(m[4]), float(m[5])) for m in _ROW.finditer(text)}
 
 
-def section(document: str) -> str:
+def section(document: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """The text between the markers. Raises ValueError if there are none."""
-    return document[slice(*_place(document))].strip("\n")
+    return document[slice(*_place(document, markers))].strip("\n")
 
 
-def replaced(document: str, table: str) -> str:
+def replaced(document: str, table: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
     """``document`` with ``table`` between its markers. Raises ValueError if there are none."""
-    start, end = _place(document)
+    start, end = _place(document, markers)
     return f"{document[:start]}\n{table}\n{document[end:]}"
 
 
-def _place(document: str) -> tuple[int, int]:
-    start, end = document.find(BEGIN), document.find(END)
+def _place(document: str, markers: tuple[str, str]) -> tuple[int, int]:
+    start, end = (document.find(marker) for marker in markers)
     if not 0 <= start < end:
-        raise ValueError(f"the document has no section from {BEGIN} to {END}")
-    return start + len(BEGIN), end
+        raise ValueError(f"the document has no section from {markers[0]} to {markers[1]}")
+    return start + len(markers[0]), end
 
 
 def _measure_case(work: tuple[str, int]) -> Row:
@@ -119,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="share of the repetitions to run, for a quick look")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
-    table = render(measure(scale=options.scale, processes=options.processes))
+    errors = render(measure(scale=options.scale, processes=options.processes))
+    table = f"{errors}\n\n{measure_warnings(options.scale)}"
     if options.write:
         DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,9 @@ FAILURE, REASON = "failure.json", "FTGATE_FAILURE"
 VERDICTS = (0, 1, 4)
 """Exit codes of `ftgate run` that are verdicts: allow, block, hold."""
 USAGE, FAILED = 2, 3
+CANCEL_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CANCELLED = tuple(128 + number for number in CANCEL_SIGNALS)
+"""Exit codes of ftgate after these signals: no further evaluation starts."""
 MODES = ("plan", "evaluate", "report", "all")
 TOKENS = {"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", "INPUT_TOKEN"}
 HIDDEN = TOKENS | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
@@ -101,6 +106,8 @@ class Modes:
                     out, name, self._call_without_token, *arguments, "--out", f"{self.inputs.out}/{out}"
                 )
             )
+            if codes[-1] in CANCELLED:
+                break
         return next((code for code in codes if code not in VERDICTS), 0)
 
     def _clear_results(self) -> None:
@@ -182,8 +189,21 @@ def slug(manifest: str) -> str:
 def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
     """Run the command line in a separate process, because an engine may leave threads and memory behind."""
     print(f"ftgate {arguments[0]}", flush=True)
-    done = subprocess.run([sys.executable, "-P", "-m", "ftgate", *arguments], env=env, check=False)
-    return done.returncode if done.returncode >= 0 else FAILED
+    process = subprocess.Popen([sys.executable, "-P", "-m", "ftgate", *arguments], env=env)
+    with _signals_passed_to(process):
+        code = process.wait()
+    return code if code >= 0 else FAILED
+
+
+@contextmanager
+def _signals_passed_to(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass on what a cancelled job sends: a container's signals reach its first process alone."""
+    earlier = {number: signal.signal(number, lambda sent, _: process.send_signal(sent)) for number in CANCEL_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
 
 
 def _print_error(message: str, hint: str, code: int) -> int:

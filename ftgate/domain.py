@@ -99,12 +99,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content."""
+    """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content.
+
+    ``repeats`` has the line numbers of the rows that were left out because they repeat another one.
+    """
 
     name: str
     items: tuple[Item, ...]
     sha256: str
     source: str
+    repeats: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,8 @@ class Model:
     ``digest`` is ``sha256:`` and the folder's tree digest, ``files`` size in bytes and SHA-256 (hex) of each file in
     it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
     An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
-    ``headers_only`` names files of which nothing but the header was fetched.
+    ``headers_only`` names files of which nothing but the header was fetched. ``stamps`` are those of the files from
+    before they were hashed, by which a later change is noticed.
     """
 
     name: str
@@ -178,6 +183,7 @@ class Model:
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
     merge: tuple[str, ...] = ()
     headers_only: frozenset[str] = field(default=frozenset(), compare=False)
+    stamps: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +200,8 @@ class JudgeValidation:
     """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
+    ``known`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
+    ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
     """
 
     fit: bool
@@ -208,6 +216,10 @@ class JudgeValidation:
     canaries: int
     gold: int
     injected: int = 0
+    known: int = 0
+    known_auroc: float | None = None
+    known_auroc_low: float | None = None
+    worthless: int | None = None
     kinds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -236,8 +248,9 @@ class Estimate:
     ``warn_limit`` is a warning. With reasons in ``cannot_pass`` the measurement may block but not pass; with an
     ``invalid_reason`` it may do neither; with a reason for ``not_applicable`` it may block, and otherwise there is
     nothing to decide. ``least_n`` is the smallest number of items with which it can pass,
-    ``needed_n`` about how many would settle an undecided estimate. ``about`` names the items that count, where they
-    are fewer than those that were asked (the tail).
+    ``needed_n`` about how many would settle an undecided estimate. ``planned_n`` is how many were planned, if the run
+    stopped early. ``about`` names the items that count, where they are fewer than those that were asked (the tail);
+    ``n`` counts them, ``rows`` and ``needed_n`` the rows of the suite that they are a part of.
     """
 
     measurement: str
@@ -259,7 +272,9 @@ class Estimate:
     details: Mapping[str, Any] = field(default_factory=dict)
     least_n: int = 1
     needed_n: int | None = None
+    planned_n: int | None = None
     about: frozenset[str] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +286,8 @@ class Finding:
     reason: str
     leaning: Leaning | None = None
     """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
+    cut_short_by: str | None = None
+    """The measurement whose block ended the run before this one was decided."""
 
     @property
     def settled(self) -> bool:

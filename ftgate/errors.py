@@ -87,8 +87,12 @@ class ControlError(FtgateError):
     """A control that every verdict depends on failed. Exit code 3."""
 
 
+class ChangedError(FtgateError):
+    """A file of a model or of the data changed while a run was using it. Exit code 3; no verdict about the model."""
+
+
 class StoreError(FtgateError):
-    """The journal of answers cannot be read or belongs to another run. Exit code 3."""
+    """A file of a run cannot be read or written: the journal, a report, a file system. Exit code 3."""
 
 
 class PublishError(FtgateError):

@@ -10,14 +10,18 @@ from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
 from ftgate.stats.power import needed_n
 
+MOST_TIMES = 10
+"""If settling a measurement takes more than this many times its items, it is too close to the limit."""
+TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
+
 
 def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     """Decide one measurement.
 
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
-    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose estimate is at or beyond the warn limit is a warning.
-    With ``rule: point`` the estimate alone is compared with the limit. An invalid estimate is inconclusive under both.
-    What is not applicable does not block, and is neither passed nor held.
+    ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning. With
+    ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both, and
+    neither passes what ``cannot_pass``. What is not applicable may block, and is neither passed nor held.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
@@ -38,14 +42,14 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     if estimate.not_applicable is not None:
         return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
     if not within:
-        estimate, leaning = _with_needed(estimate), _leaning(change, low, limit)
-        return Finding(estimate, Status.INCONCLUSIVE, f"{_undecided(estimate)} ({_LEANINGS[leaning]})", leaning)
-    if estimate.cannot_pass and evidence.rule == "interval":
+        return _straddling(estimate, _leaning(change, low, limit))
+    if estimate.cannot_pass:
         estimate = _with_needed(estimate)
         return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
-    if estimate.warn_limit is not None and change >= sign * estimate.warn_limit:
+    reached, what = (change, "estimate") if evidence.rule == "point" else (high, "interval")
+    if estimate.warn_limit is not None and reached >= sign * estimate.warn_limit:
         reason = _sentence(estimate, "is within", evidence)
-        reason += f", but the estimate reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
+        reason += f", but the {what} reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
         return Finding(estimate, Status.WARN, reason)
     return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
 
@@ -84,13 +88,26 @@ def _leaning(change: float, low: float, limit: float) -> Leaning:
     return Leaning.SUSPECT if low > 0 else Leaning.UNDERPOWERED
 
 
+def _straddling(estimate: Estimate, leaning: Leaning) -> Finding:
+    """The finding on an interval that contains the limit: how many items would settle it, if ten times as many do."""
+    estimate, too_close = _with_needed(estimate), False
+    if estimate.n >= estimate.least_n and all(math.isfinite(bound) for bound in estimate.interval):
+        too_close = estimate.needed_n is None or estimate.needed_n > MOST_TIMES * (estimate.rows or estimate.n)
+    if too_close:
+        estimate = replace(estimate, needed_n=None)
+    reason = f"{_undecided(estimate, too_close=too_close)} ({_LEANINGS[leaning]})"
+    return Finding(estimate, Status.INCONCLUSIVE, "; ".join([reason, *estimate.cannot_pass]), leaning)
+
+
 def _with_needed(estimate: Estimate) -> Estimate:
     """``estimate`` with the number of items that would settle it, if its change stayed the same."""
     if estimate.n < 1 or estimate.needed_n is not None:
         return estimate
     low, high = estimate.interval
     guess = needed_n(estimate.n, estimate.change, low, high, estimate.limit, least=estimate.least_n)
-    return replace(estimate, needed_n=guess if guess and guess > estimate.n else None)
+    if not guess or guess <= estimate.n:
+        return estimate
+    return replace(estimate, needed_n=guess if estimate.rows is None else math.ceil(guess * estimate.rows / estimate.n))
 
 
 def _reason(finding: Finding) -> str:
@@ -98,12 +115,13 @@ def _reason(finding: Finding) -> str:
 
 
 def _amount(estimate: Estimate, value: float) -> str:
-    """``value`` in the estimate's unit: ECE as a plain number, gains in percentage points, drops in percent."""
+    """``value`` in the estimate's unit: ECE as a plain number, gains and rises in points, drops in percent."""
     if not math.isfinite(value):
         return "unbounded"
     if estimate.unit.startswith("ECE"):
         return f"{value:+.3f}"
-    return f"{100 * value:+.1f} p.p." if estimate.worse == "down" else f"{100 * value:.1f} %"
+    in_points = estimate.worse == "down" or estimate.unit.startswith("rise")
+    return f"{100 * value:+.1f} p.p." if in_points else f"{100 * value:.1f} %"
 
 
 def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> str:
@@ -117,10 +135,18 @@ def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> 
     return f"{text} {relation} {limit}"
 
 
-def _undecided(estimate: Estimate) -> str:
+def _undecided(estimate: Estimate, *, too_close: bool) -> str:
     low, high = estimate.interval
     text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
     text += f" straddles the limit {_amount(estimate, estimate.limit)}"
-    if estimate.needed_n:
-        text += f"; about {estimate.needed_n} items would settle it (this run had {estimate.n})"
+    if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
+        text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
+    if too_close:
+        text += f": {TOO_CLOSE}"
+    elif estimate.needed_n:
+        text += f"; about {estimate.needed_n} "
+        if estimate.rows is None:
+            text += f"items would settle it (this run had {estimate.n})"
+        else:
+            text += f"rows would settle it (this run had {estimate.rows}, and {estimate.n} of them count)"
     return text

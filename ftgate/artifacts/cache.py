@@ -24,7 +24,6 @@ from typing import Any
 from ftgate.artifacts.cache_files import (
     UNREADABLE,
     explain_write_errors,
-    file_stamp,
     list_files,
     read_record,
     sha256,
@@ -32,6 +31,7 @@ from ftgate.artifacts.cache_files import (
 )
 from ftgate.artifacts.snapshot import THREADS, FileEntry, Snapshot, tree_digest
 from ftgate.errors import DownloadError
+from ftgate.files import Stamp, file_stamp
 
 VERIFY_DAYS = 7.0
 _DAY = 86_400
@@ -101,7 +101,7 @@ class Cache:
             self._write_record(tree, files, current, time.time() if check_all else hashed_at)
         with suppress(OSError):
             os.utime(record)
-        return Snapshot(tree, reference, files, digest)
+        return Snapshot(tree, reference, files, digest, stamps=current)
 
     @contextmanager
     def download_folder(self, key: str, waiting: Callable[[], None]) -> Iterator[Path]:
@@ -228,7 +228,7 @@ class Cache:
             os.close(descriptor)
 
     def _write_record(
-        self, tree: Path, files: Mapping[str, FileEntry], stamps: Mapping[str, list[int]], hashed_at: float
+        self, tree: Path, files: Mapping[str, FileEntry], stamps: Mapping[str, Stamp], hashed_at: float
     ) -> None:
         """Record size, hash and stamp of each file of ``tree``, and when all were last hashed."""
         value = {name: [entry.size, entry.sha256, stamps[name]] for name, entry in files.items()}

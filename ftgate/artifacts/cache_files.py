@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any
 
 from ftgate.artifacts.snapshot import FileEntry
 from ftgate.errors import DownloadError
+from ftgate.files import Stamp, file_stamp
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a damaged record may raise; the files are then downloaded again."""
@@ -24,27 +24,16 @@ def list_files(folder: Path) -> list[str]:
     return [Path(at, name).relative_to(folder).as_posix() for at, _, names in os.walk(folder) for name in names]
 
 
-def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Any]], float] | None:
+def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Stamp]], float] | None:
     """A tree's record: (entry, stamp) by file name, and when all were last hashed. None without a valid record."""
     try:
         value = json.loads(record.read_bytes())
-        files = {name: (FileEntry(size, digest), stamp) for name, (size, digest, stamp) in value["files"].items()}
+        files = {
+            name: (FileEntry(size, digest), tuple(stamp)) for name, (size, digest, stamp) in value["files"].items()
+        }
         return files, float(value.get("read", 0))
     except UNREADABLE:
         return None
-
-
-def file_stamp(path: Path) -> list[int]:
-    """Size in bytes, mtime and ctime in nanoseconds, and inode of a regular file; empty for anything else.
-
-    Tools that copy files can set mtime back; ctime is set by the operating system alone.
-    """
-    try:
-        status = path.lstat()
-    except OSError:
-        return []
-    is_regular = stat.S_ISREG(status.st_mode)
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino] if is_regular else []
 
 
 def sha256(path: Path) -> str:

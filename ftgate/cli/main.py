@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from ftgate import __version__
+from ftgate.cli.ending import (
+    CLOSED_PIPE,
+    FAILED,
+    end,
+    exit_code_of,
+    interruption_code,
+    terminate_like_an_interrupt,
+)
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
 from ftgate.cli.init import NO_COMMIT, write_starter_files
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
+from ftgate.files import operating_system_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +80,8 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
     progress = RichProgress(real_stderr())
     _verify_whole_cache(verify_cache)
     draft = load_all(policy, manifest, _resolvers(progress, offline))
-    require_preflight(draft, detect())
+    for warning in require_preflight(draft, detect()).warnings:
+        progress.note(f"warning: {warning}")
     report = evaluate(draft.job(), out, progress, reuse=reuse)
     print_report(report, _stdout())
     _print_paths(out)
@@ -124,13 +134,30 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, default=None, help="Shows whether there is training data to find the tail with.")
 @click.option("--out", type=PATH, default=None, help="Output folder of an earlier run, to estimate from.")
+@click.option(
+    "--pilot",
+    type=click.IntRange(1, 1000),
+    default=None,
+    help="Ask the base so many items of each suite first (20 are enough). Starts the engine; needs --manifest.",
+)
 @click.option("--plot", type=PATH, default=None, help="Draw power against the number of items (.svg or .png).")
 @OFFLINE
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(
-    policy: Path, manifest: Path | None, out: Path | None, plot: Path | None, offline: bool, as_json: bool
+    policy: Path,
+    manifest: Path | None,
+    out: Path | None,
+    pilot: int | None,
+    plot: Path | None,
+    offline: bool,
+    as_json: bool,
 ) -> None:
-    """Estimate statistical power, the items that each measurement needs, and a run's cost. No GPU needed."""
+    """Estimate statistical power, the items that each measurement needs, and a run's cost.
+
+    Needs no GPU, except for --pilot: it asks the base alone, and says whether the suites can decide for it.
+    """
+    from ftgate.gate.pilot import pilot_base
+    from ftgate.jobs.prepare import load_base
     from ftgate.planning.inputs import plan_run, write_picture
     from ftgate.planning.plot import draw_power
     from ftgate.planning.view import plan_json, print_plan
@@ -140,7 +167,12 @@ def plan(
         raise ConfigurationError(
             f"--plot {plot}: only SVG and PNG are supported", hint="use a name that ends in .svg or .png"
         )
-    result = plan_run(policy, manifest, out, _resolvers(RichProgress(real_stderr()), offline))
+    progress, pilots = RichProgress(real_stderr()), None
+    if pilot is not None:
+        if manifest is None:
+            raise ConfigurationError("--pilot asks the base, which the manifest names", hint="give --manifest")
+        pilots = pilot_base(load_base(policy, manifest, _resolvers(progress, offline)), pilot, progress)
+    result = plan_run(policy, manifest, out, _resolvers(progress, offline), pilots)
     if plot is not None:
         write_picture(draw_power(result).content(plot.suffix), plot)
     if as_json:
@@ -188,25 +220,11 @@ for command in (*COMMANDS, tail):
 
 
 def entry() -> NoReturn:
-    """The program: :func:`main`, then exit at once if vLLM was loaded.
-
-    Inference libraries leave threads and child processes behind whose clean-up can hang or crash at exit.
-    """
+    """The program: :func:`main`, ended so that only a verdict exits with the code of a verdict."""
     # Hundreds of thousands of answers live as long as the process, so garbage collection among them only costs time.
     gc.set_threshold(100_000, 20, 20)
-    code = 0
-    try:
-        main()
-    except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else 3
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            code = code or 3
-    if "vllm" in sys.modules:
-        os._exit(code)
-    sys.exit(code)
+    terminate_like_an_interrupt()
+    end(exit_code_of(main))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -216,21 +234,31 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FtgateError as error:
         failure_file.write(error.message)
-        _print_error(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+        _print_problem(error)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         failure_file.write(error.format_message())
         error.show()
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, click.Abort) as error:
+        failure_file.write("the job was stopped before it had a verdict")
         _print_error("interrupted; the answers so far are kept: run the same command again to resume")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(141)
+        sys.exit(interruption_code(error))
+    except (BrokenPipeError, SystemExit):  # on a closed pipe click and rich exit with 1, which would mean block
+        sys.exit(CLOSED_PIPE)
+    except OSError as error:
+        problem = operating_system_error(error)
+        failure_file.write(problem.message)
+        _print_problem(problem)
+        sys.exit(FAILED)
+    except MemoryError:
+        failure_file.write("out of memory")
+        _print_error("out of memory\n  what to do: free memory or raise its limit; answers so far are kept")
+        sys.exit(FAILED)
     except Exception as error:
         failure_file.write(f"internal error: {type(error).__name__}: {error}")
         _print_error(f"internal error: {type(error).__name__}: {error}\n  what to do: {_write_traceback()}")
-        sys.exit(3)
+        sys.exit(FAILED)
     sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -254,6 +282,10 @@ def _exit_with(verdict: str) -> None:
     click.get_current_context().exit(int(Verdict(verdict).exit_code))
 
 
+def _print_problem(error: FtgateError) -> None:
+    _print_error(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+
+
 def _print_error(text: str) -> None:
     from ftgate.report.escape import plain_lines
 
@@ -265,8 +297,12 @@ def _write_traceback() -> str:
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
-        file.write(traceback.format_exc())
+    trace = traceback.format_exc()
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
+            file.write(trace)
+    except OSError:
+        return f"this is a bug in ftgate; report it with these lines:\n{trace}"
     return f"this is a bug in ftgate; report it and attach {file.name}"
 
 

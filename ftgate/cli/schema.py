@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.measurements.registry import MEASUREMENTS
+from ftgate.measurements.registry import every_kind
 from ftgate.report.schema import Report
 
 
@@ -27,7 +27,7 @@ def _name_measurements(schema: dict[str, Any]) -> None:
     """Add each measurement's own schema; the policy's model itself only has a mapping."""
     properties: dict[str, Any] = {}
     definitions = schema.setdefault("$defs", {})
-    for measurement in MEASUREMENTS:
+    for measurement in every_kind():
         section = measurement.model_json_schema()
         definitions.update(section.pop("$defs", {}))
         definitions[measurement.__name__] = section

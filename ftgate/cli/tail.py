@@ -25,7 +25,7 @@ def tail() -> None:
 @click.option("--queries", required=True, help="Log of real queries (.jsonl, .csv or .parquet), local or remote.")
 @click.option("--training", required=True, help="The model's training data, local or remote.")
 @click.option("--out", type=PATH, required=True, help="Where to write the suite (.jsonl).")
-@click.option("--n", type=click.IntRange(1, 100_000), default=200, show_default=True, help="Items to pick.")
+@click.option("--n", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Items to pick.")
 @click.option(
     "--perturb",
     type=click.Choice([*PERTURBATIONS, "all"]),

@@ -32,6 +32,9 @@ class JudgeSettings(EndpointSettings):
     """The name of the judging model at the endpoint; required with `endpoint`."""
     allow_self: bool = False
     """Allow a judge that is the base or the candidate. Models prefer their own text: leave this off."""
+    known_answers: bool = True
+    """Test the judge on known answers to built-in prompts too: right ones in other words, and subtly wrong ones.
+    Without them a script that compares strings passes: turn this off only if every prompt has one right wording."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -50,8 +53,8 @@ class JudgeSettings(EndpointSettings):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What the judge's grades depend on: all but the pace at which an endpoint is asked."""
-        return self.model_dump(mode="json", exclude=set(EndpointSettings.model_fields) - {"samples"})
+        """What the judge's grades depend on: neither its test nor the pace at which an endpoint is asked."""
+        return self.model_dump(mode="json", exclude={"known_answers", *EndpointSettings.model_fields} - {"samples"})
 
 
 class EvidenceSettings(Section):
@@ -60,7 +63,8 @@ class EvidenceSettings(Section):
     alpha: float = Field(default=0.05, gt=0, le=0.25)
     """Error rate of each one-sided decision: a pass or a block of a candidate that lies exactly on the limit."""
     rule: Literal["interval", "point"] = "interval"
-    """`interval` compares confidence bounds with the limit; `point` the bare estimate."""
+    """`interval` compares confidence bounds with the limit; `point` the bare estimate. Both need the least number of
+    items for a pass."""
     on_inconclusive: Literal["hold", "block"] = "hold"
     """The verdict when a measurement can be neither passed nor blocked."""
     early_stopping: Literal["none", "obrien_fleming", "pocock"] = "obrien_fleming"
@@ -125,7 +129,8 @@ class Policy(Section):
     manifests: tuple[str, ...] = ()
     """Globs of the manifests in the repository, such as `models/*.yaml`: a pull request that changes one is judged."""
     measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """The measurements that gate, one section each. A measurement without a section is not run."""
+    """The measurements that gate, one section each. One without a section is not run, except `form`, which asks
+    nothing: `form: {enabled: false}` switches it off."""
     judge: JudgeSettings | None = None
     """The model that grades free-form answers; needed if a measurement has answers for it to grade."""
     evidence: EvidenceSettings = EvidenceSettings()

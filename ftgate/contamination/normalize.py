@@ -46,3 +46,8 @@ def segments(text: str) -> list[str]:
     if not ("<" in text or "[" in text or ":" in text):
         return [text]
     return [part for part in _TEMPLATE.split(text) if part and not part.isspace()]
+
+
+def words_of(text: str) -> list[str]:
+    """The normalised words of ``text`` without the turn markers of chat templates."""
+    return [word for part in segments(text) for word in words(part)]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.rows import Needs, read_item
 from ftgate.datasets.tables import RowProblem, read_rows
-from ftgate.domain import Item, Suite, digest_of
+from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
+from ftgate.files import write_whole
 
 MAX_SHOWN = 20
+MAX_REPEATS_SHOWN = 3
 """Bad rows that one error lists; the rest are counted."""
 
 
@@ -21,8 +24,9 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     """Read ``path`` as the suite ``name``.
 
     Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where
-    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Raises one
-    DatasetError that lists all bad rows by file and line (up to twenty, then a count).
+    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Rows that
+    repeat another one are left out and counted (:func:`distinct_items`). Raises one DatasetError that lists all bad
+    rows by file and line (up to twenty, then a count).
     """
     items: list[Item] = []
     problems: list[RowProblem] = []
@@ -42,7 +46,53 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
         raise bad_rows(f"suite {name}", path, problems)
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
-    return Suite(name, tuple(items), digest_of([_content(item) for item in items]), str(path))
+    distinct = distinct_items(items)
+    fingerprint = digest_of([_content(item) for item in distinct])
+    kept = {item.line for item in distinct}
+    return Suite(name, distinct, fingerprint, str(path), tuple(item.line for item in items if item.line not in kept))
+
+
+def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
+    """``items`` without those that repeat an earlier one: the same conversation, choices and reference.
+
+    A model answers a repeated row as it answered the first, so the row says nothing new. The row that is kept gets the
+    tags of its repeats. Rows that differ only in their reference are one cluster: the one that the first of them with a
+    cluster names, or a new one. Rows that name different clusters keep them.
+    """
+    kept: dict[Any, Item] = {}
+    for item in items:
+        key = (*_prompt(item), item.answer, canonical(item.check))
+        first = kept.setdefault(key, item)
+        kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
+    prompts = Counter(_prompt(item) for item in kept.values())
+    names: dict[Any, str] = {}
+    for item in kept.values():
+        if prompts[_prompt(item)] > 1 and item.cluster is not None:
+            names.setdefault(_prompt(item), item.cluster)
+    return tuple(
+        replace(item, cluster=names.setdefault(_prompt(item), f"the prompt of {item.id}"))
+        if prompts[_prompt(item)] > 1 and item.cluster is None
+        else item
+        for item in kept.values()
+    )
+
+
+def repeats_text(suite: Suite) -> str:
+    """How many rows of ``suite`` were left out as repeats, and where the first of them are; empty if none were."""
+    count = len(suite.repeats)
+    if not count:
+        return ""
+    lines = ", ".join(map(str, suite.repeats[:MAX_REPEATS_SHOWN]))
+    if count > MAX_REPEATS_SHOWN:
+        lines += f" and {count - MAX_REPEATS_SHOWN:,} more"
+    if count == 1:
+        return f"1 row repeats another one and is left out (line {lines} of {suite.source})"
+    return f"{count:,} rows repeat another one and are left out (lines {lines} of {suite.source})"
+
+
+def _prompt(item: Item) -> tuple[Any, ...]:
+    """All of a row that a model is asked."""
+    return item.messages, item.choices
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
@@ -58,16 +108,14 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
     if twice := [taken for taken, count in Counter(item.id for item in items).items() if count > 1]:
         text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
         raise DatasetError(text, hint="give every row an id that no other row has")
-    return Suite(name, items, digest_of([_content(item) for item in items]), source)
+    repeats = tuple(line for part in parts for line in part.repeats)
+    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats)
 
 
 def write_suite(suite: Suite, path: Path) -> None:
     """Write ``suite`` as JSON lines, atomically. Reading it back gives the same items and fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items)
-    partial.replace(path)
+    write_whole(path, "".join(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items))
 
 
 def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:

@@ -12,6 +12,7 @@ from typing import Any
 from ftgate.datasets.suites import bad_rows
 from ftgate.datasets.tables import FileRow, RowProblem, read_rows
 from ftgate.errors import ConfigurationError
+from ftgate.files import Stamp, settled_stamps
 
 _USERS = ("user", "human")
 _USER_TEXT_FIELDS = "messages, conversations, prompt, instruction (and input), question or text"
@@ -36,7 +37,7 @@ class TrainingData:
     """A training file that was read once and can be read again, one row in memory at a time.
 
     ``sha256`` is the file's. ``rows`` have user text; ``skipped`` have none or are unreadable. ``path`` is None if only
-    the record of an earlier run is available.
+    the record of an earlier run is available. ``stamp`` is the file's from before it was read.
     """
 
     sha256: str
@@ -44,6 +45,7 @@ class TrainingData:
     source: str
     skipped: int = 0
     path: Path | None = None
+    stamp: Stamp = ()
 
     def passages(self) -> Iterator[Passage]:
         """Every readable row, in file order. Raises ConfigurationError if the file is not available."""
@@ -71,6 +73,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     """
     rows = skipped = 0
     problems: list[RowProblem] = []
+    (stamp,) = settled_stamps([path])
     for row in read_rows(path):
         problem = row if isinstance(row, RowProblem) else _row_problem(row)
         if problem is None:
@@ -87,7 +90,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
         raise bad_rows(what, path, problems or empty)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return TrainingData(digest, rows, str(path), skipped, path)
+    return TrainingData(digest, rows, str(path), skipped, path, stamp)
 
 
 def _row_problem(row: FileRow) -> RowProblem | None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status
+from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status, Suite
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements import registry
+from ftgate.measurements.base import Measurement
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.schema import (
     Changes,
@@ -42,7 +43,7 @@ def build_report(
     started: float,
 ) -> Report:
     """The report of a finished run."""
-    findings = _name_unfinished([results[m.name] for m in job.measurements])
+    findings = _name_unfinished([_with_planned(job, result) for result in results.values()])
     verdict, reasons = decide(findings, job.policy.evidence)
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
@@ -68,31 +69,53 @@ def build_report(
 
 
 def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
-    """The findings. One that stayed undecided because another measurement blocked says so in its reason."""
+    """The findings. One that stayed undecided because another measurement blocked says so instead of its reason."""
     blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
     findings = []
     for result in results:
         finding = result.finding
         if blocked is not None and not finding.settled and result.look.number < result.look.of:
+            name = blocked.finding.estimate.measurement
             stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
-            finding = replace(finding, reason=f"{stopped}, because {blocked.finding.estimate.measurement} blocked")
+            finding = Finding(
+                replace(finding.estimate, needed_n=None),
+                finding.status,
+                f"{stopped}, because {name} blocked",
+                cut_short_by=name,
+            )
         findings.append(finding)
     return findings
+
+
+def _with_planned(job: Job, result: Result) -> Result:
+    """``result`` with the number of planned items (``n``, else the whole suite), if the run stopped before them."""
+    finding = result.finding
+    measurement = next((m for m in job.measurements if m.name == finding.estimate.measurement), None)
+    if measurement is None:  # a derived one, which plans nothing of its own
+        return result
+    planned = len(_planned_items(job, measurement))
+    if len(result.pairs) >= planned:
+        return result
+    return replace(result, finding=replace(finding, estimate=replace(finding.estimate, planned_n=planned)))
+
+
+def _planned_items(job: Job, measurement: Measurement) -> tuple[Item, ...]:
+    share = planned_share(measurement, job.clean_size(measurement.name))
+    return items_at(Look(1, 1, share, 0.5), job.suites[measurement.name], job.seed)
 
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        share = planned_share(m, job.suites[m.name])
-        planned = items_at(Look(1, 1, share, 0.5), job.suites[m.name], job.seed)
-        spare = sum(len(m.plan(item)) for item in planned) - sum(len(p.base) for p in results[m.name].pairs)
+        asked = sum(len(pair.base) for pair in results[m.name].pairs)
+        spare = sum(len(m.plan(item)) for item in _planned_items(job, m)) - asked
         saved, added = saved + max(0, spare), added + max(0, -spare)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(len(pair.base) for r in results.values() for pair in r.evidence.pairs),
+        questions_asked=2 * sum(len(pair.base) for m in job.measurements for pair in results[m.name].evidence.pairs),
         questions_saved=2 * saved,
         questions_added=2 * added,
     )
@@ -113,7 +136,7 @@ def checklist(
         ChecklistEntry(
             item="Base and candidate answered the same questions on the same engine",
             ok=True,
-            evidence=", ".join(f"{name}: {len(suite.items)} items" for name, suite in job.suites.items()),
+            evidence=", ".join(f"{name}: {_count_of(suite)}" for name, suite in job.suites.items()),
         ),
         ChecklistEntry(
             item="The candidate's weights took effect",
@@ -130,6 +153,11 @@ def checklist(
     return lines
 
 
+def _count_of(suite: Suite) -> str:
+    repeats = f" ({len(suite.repeats)} repeated rows left out)" if suite.repeats else ""
+    return f"{len(suite.items)} items{repeats}"
+
+
 def _judge_evidence(judge: JudgeValidation) -> str:
     """How the judge was tested and every result; the reason why it failed comes first."""
     if not judge.kinds:
@@ -137,9 +165,18 @@ def _judge_evidence(judge: JudgeValidation) -> str:
     grades = ", ".join(f"{kind} {grade:.2f}" for kind, grade in judge.kinds.items())
     return (
         f"{'' if judge.fit else f'{judge.reason}. '}AUROC {judge.auroc:.2f} (lower bound "
-        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; grades "
-        f"changed by {judge.retest_shift:.3f} when asked again; {100 * judge.unparseable:.1f} % of the replies had no "
-        f"grade; mean grades: {grades}"
+        f"{judge.auroc_low:.2f}) on {judge.gold} good and {judge.canaries} bad answers, gap {judge.gap:.2f}; "
+        f"{_on_known_answers(judge)}; grades changed by {judge.retest_shift:.3f} when asked again; "
+        f"{100 * judge.unparseable:.1f} % of the replies had no grade; mean grades: {grades}"
+    )
+
+
+def _on_known_answers(judge: JudgeValidation) -> str:
+    if judge.known_auroc is None or judge.known_auroc_low is None:
+        return "not tested on known answers (judge.known_answers), so it may only compare words"
+    return (
+        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known} known answers, "
+        "right ones in other words and subtly wrong ones"
     )
 
 
@@ -192,7 +229,7 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
 
 def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
     """The checklist line of each measurement, whether or not the policy has it."""
-    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.MEASUREMENTS)
+    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.every_kind())
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 
@@ -243,7 +280,12 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "candidate": _model(job.candidate),
         "judge": _judge(job.judge, judge) if job.judge is not None else None,
         "suites": {
-            name: {"source": suite.source, "sha256": suite.sha256, "items": job.suite_size(name)}
+            name: {
+                "source": suite.source,
+                "sha256": suite.sha256,
+                "items": job.suite_size(name),
+                **({"repeats": len(suite.repeats)} if suite.repeats else {}),
+            }
             for name, suite in job.suites.items()
         },
         "training_data": (

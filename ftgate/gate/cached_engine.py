@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -11,17 +12,30 @@ from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
 from ftgate.progress import Progress
 
+VERIFY_SECONDS = 1.0
+"""Seconds between two looks at the weights' files while answers arrive."""
+
 
 class CachedEngine:
     """The models of a run, reached through an engine and a journal.
 
     Weights are loaded for the first question whose answer is not in the journal, so a run whose answers are all stored
     starts no engine. Without an engine (``ftgate decide``) a missing answer is an error and a failed answer stays
-    failed; with one, failed answers are asked for again.
+    failed; with one, failed answers are asked for again. ``verify`` raises if the weights are no longer those that were
+    hashed; it is called after each start and every second, before the next answer is stored.
     """
 
-    def __init__(self, engine: Engine | None, info: EngineInfo, journal: Journal, progress: Progress) -> None:
+    def __init__(
+        self,
+        engine: Engine | None,
+        info: EngineInfo,
+        journal: Journal,
+        progress: Progress,
+        verify: Callable[[], None] = lambda: None,
+    ) -> None:
         self.info = info
+        self._verify = verify
+        self._verified = (0, 0.0)
         self.journal = journal
         self.progress = progress
         self._engine = engine
@@ -54,6 +68,7 @@ class CachedEngine:
                 self._engine.require(self._needed)
             self._loaded += self._needed
             self._needed = []
+            self._verify()
         return self._engine
 
     def ask(self, asks: Sequence[Ask], phase: str) -> list[Answer]:
@@ -78,22 +93,23 @@ class CachedEngine:
             self._key_functions[weights] = cache(answer_keys(ask.model, self.info))
         return self._key_functions[weights](ask.question)
 
+    def _verify_if_due(self) -> None:
+        starts, at = self._verified
+        now = time.monotonic()
+        if self.starts != starts or now - at >= VERIFY_SECONDS:
+            self._verify()
+            self._verified = (self.starts, now)
+
     def _ask_engine(self, missing: dict[str, Ask], phase: str) -> dict[str, Answer]:
         engine = self.loaded()
         keys, asks = list(missing), list(missing.values())
         answered: dict[str, Answer] = {}
-        unsaved: list[tuple[str, Model, Question, Answer]] = []
         with self.progress.phase(phase, len(asks)) as advance:
-            try:
-                for index, answer in engine.ask(asks):
-                    answered[keys[index]] = answer
-                    unsaved.append((keys[index], asks[index].model, asks[index].question, answer))
-                    if len(unsaved) >= 64:
-                        self.journal.add_answers(unsaved)
-                        unsaved.clear()
-                    advance(1)
-            finally:  # keep the answers so far, whatever stopped the engine
-                self.journal.add_answers(unsaved)
+            for index, answer in engine.ask(asks):
+                answered[keys[index]] = answer
+                self._verify_if_due()
+                self.journal.add_answers([(keys[index], asks[index].model, asks[index].question, answer)])
+                advance(1)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])
         return answered
 

@@ -14,26 +14,27 @@ from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Model, Pai
 from ftgate.engines.base import Ask
 from ftgate.errors import ControlError
 from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.journal import engine_identity
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import Measurement
+from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.corruption import bad_answers
-from ftgate.stats.bootstrap import difference_bootstrap, relative_drop
+from ftgate.stats.bootstrap import relative_drop
 from ftgate.stats.seeding import generator
+from ftgate.stats.sign_flip import sign_flip_p
 
 CORRUPTED_SHARE = 0.3
 """The positive control replaces this share of the base's answers by bad ones."""
 LARGEST_TOLERANCE = 0.2
 """With a tolerance above this, a measurement need not block the loss of ``CORRUPTED_SHARE``; it is not tested."""
-FEW_CHANGES = 3
-"""Up to this many items' worth of change between two passes of the base is taken for chance."""
 TOO_LENIENT: Mapping[str, Any] = {
     "ok": None,
     "reason": "not run: the limit may allow a larger loss than corrupting "
     f"{100 * CORRUPTED_SHARE:.0f} % of the answers causes",
 }
+NOTHING_READ: dict[str, Any] = {"ok": None, "reason": "not run: no answer was given in free form"}
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
 
@@ -60,28 +61,27 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
 
 
 def compare_with_itself(
-    first: FloatArray, second: FloatArray, measurement: Measurement, evidence: EvidenceSettings, seed: int
+    first: FloatArray, second: FloatArray, measurement: AnyMeasurement, evidence: EvidenceSettings, seed: int
 ) -> dict[str, Any]:
     """The result of comparing the base with itself, which must show no change (methods: section 9).
 
     ``first`` and ``second`` have shape (n,): the measurement's number for each item in either pass. Not ``ok`` if the
-    mean moved by at least a quarter of the measurement's tolerance, or by at least a twentieth with an interval that
-    excludes 0. The first rule ignores changes worth up to ``FEW_CHANGES`` items: different batches flip an answer now
-    and then, and in a small sample one item is a large share. The change is relative if the measurement's limit is.
+    mean moved by at least a quarter of the measurement's tolerance *and* the moves do not scatter around 0: the p of a
+    sign-flip test (:func:`ftgate.stats.sign_flip.sign_flip_p`) is at most alpha. A base that answers some items anew
+    each time moves by chance, in either direction, and is sound. The change is relative if the measurement's limit is.
     """
     absolute = measurement.span * float((first - second).mean())
     change = relative_drop(first, second) if measurement.relative else absolute
-    total_change = measurement.span * float(np.abs(first - second).sum())
-    rng = generator(seed, "base against itself")
-    interval = difference_bootstrap(first, second, rng, alpha=evidence.alpha, draws=evidence.draws)
-    large = abs(change) >= measurement.tolerance / 4 and total_change > FEW_CHANGES
-    steady = not interval.low <= 0 <= interval.high and abs(change) >= measurement.tolerance / 20
+    p_value = sign_flip_p(first - second, generator(seed, f"{measurement.name} against itself"))
+    ok = abs(change) < measurement.tolerance / 4 or p_value > evidence.alpha
     unit = "%" if measurement.relative else "p.p."
     reason = f"the base against itself changed by {100 * abs(change):.1f} {unit} on {len(first)} items"
-    return {"ok": not (large or steady), "reason": reason, "change": change, "items": len(first)}
+    return {"ok": ok, "reason": reason, "change": change, "items": len(first), "p_value": p_value}
 
 
-def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
+def aa_test(
+    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun] = ()
+) -> dict[str, Any]:
     """Ask the base some questions twice, the second time in different batches, and compare the two passes."""
     chosen = [(run, item) for run in runs for item in run.control_items()]
     first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
@@ -96,20 +96,27 @@ def aa_test(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> d
         answers = [tuple(next(answers_of) for _ in range(size)) for answers_of in (first_answers, second_answers)]
         pairs[run.name].append(Pair(item, *answers))
     # Bonferroni: all measurements together have the false-alarm rate of one.
-    rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(runs)})
-    outcome = {}
+    tested = len(runs) + len(derived)
+    rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / tested})
+    outcome: dict[str, Any] = {}
     for run in runs:
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
         outcome[run.name] = compare_with_itself(*sides, run.measurement, rules, job.seed)
+    for other in derived:
+        sides = other.per_item([(run.measurement, pairs[run.name]) for run in runs])
+        enough = len(sides[0]) > 0
+        outcome[other.name] = (
+            compare_with_itself(*sides, other.measurement, rules, job.seed) if enough else NOTHING_READ
+        )
     return outcome
 
 
 def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
     """The measurements that failed the A/A test: their results do not count."""
-    return frozenset(name for name, outcome in controls["a_a"].items() if not outcome["ok"])
+    return frozenset(name for name, outcome in controls["a_a"].items() if outcome["ok"] is False)
 
 
-def positive_control(runs: Sequence[MeasurementRun], seed: int) -> dict[str, Any]:
+def positive_control(runs: Sequence[MeasurementRun | DerivedRun], seed: int) -> dict[str, Any]:
     """Corrupt some of the base's answers and check that each measurement blocks the result."""
     outcome: dict[str, Any] = {}
     for run in runs:
@@ -141,7 +148,7 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     return {"ok": ok, "reason": reason, "change": finding.estimate.change, "status": finding.status.value}
 
 
-def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) -> dict[str, Result]:
+def apply_controls(runs: Sequence[MeasurementRun | DerivedRun], controls: Mapping[str, Any]) -> dict[str, Result]:
     """The results by measurement, with those that a failed control overrules made inconclusive.
 
     A failed A/A test overrules any decision, a failed positive control only a pass.
@@ -151,7 +158,7 @@ def apply_controls(runs: Sequence[MeasurementRun], controls: Mapping[str, Any]) 
         assert run.result is not None, "controls come after the last look"
         name, result, finding = run.name, run.result, run.result.finding
         aa, positive = controls["a_a"][name], controls["positive_control"][name]
-        if not aa["ok"]:
+        if aa["ok"] is False:
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {aa['reason']}")
         elif positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {positive['reason']}")

@@ -14,12 +14,14 @@ from typing import Any
 
 from ftgate.contamination import Match, Overlap
 from ftgate.contamination.scan import VERSION, scan_training_data
+from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import Evidence, Measurement
-from ftgate.measurements.looks import Look
+from ftgate.measurements.base import AnyMeasurement, Evidence
+from ftgate.measurements.looks import Look, asked_items
+from ftgate.measurements.tail_map import TailMap
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
@@ -70,6 +72,18 @@ def exclude_contaminated(job: Job, overlaps: Mapping[str, Overlap]) -> Job:
     return replace(job, suites=suites, overlaps=overlaps, excluded_items=excluded_items)
 
 
+def leave_out_head(job: Job, tail_map: TailMap | None) -> Job:
+    """The job without most of the items that decide nothing (:func:`~ftgate.measurements.looks.asked_items`)."""
+    suites, not_asked = dict(job.suites), dict[str, int]()
+    for m in job.measurements:
+        suite = suites[m.name]
+        asked = asked_items(m, suite.items, tail_map if m.distances is not None else None, job.seed)
+        if len(asked) < len(suite.items):
+            suites[m.name] = replace(suite, items=asked)
+            not_asked[m.name] = len(suite.items) - len(asked)
+    return replace(job, suites=suites, not_asked=not_asked)
+
+
 def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
     """The contaminated items that are asked about for information: all, or ``MOST_ASKED`` at random."""
     items = job.excluded_items.get(name, ())
@@ -79,7 +93,7 @@ def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
     return tuple(items[i] for i in sorted(chosen))
 
 
-def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, look: Look) -> Result:
+def decide_measurement(job: Job, measurement: AnyMeasurement, evidence: Evidence, look: Look) -> Result:
     """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, evidence)
@@ -92,7 +106,7 @@ def decide_measurement(job: Job, measurement: Measurement, evidence: Evidence, l
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
-def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
+def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result:
     """``result`` with what the report shows beside the decision: slices, details and the contaminated items."""
     overlap = job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, result.evidence)
@@ -101,6 +115,10 @@ def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
     )
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
+    suite = job.suites.get(measurement.name)  # a derived measurement has none
+    if suite is not None and (repeated := repeats_text(suite)):
+        notes = [*estimate.details.get("notes", ()), repeated]
+        estimate = replace(estimate, details={**estimate.details, "notes": notes})
     if excluded.pairs:
         of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
         of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))
@@ -112,7 +130,7 @@ def add_details(job: Job, measurement: Measurement, result: Result) -> Result:
     return replace(result, finding=replace(result.finding, estimate=estimate))
 
 
-def _split_evidence(job: Job, measurement: Measurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
+def _split_evidence(job: Job, measurement: AnyMeasurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
     """The evidence of the clean items, and of the contaminated ones."""
     excluded_ids = {item.id for item in job.excluded_items.get(measurement.name, ())}
     excluded = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in excluded_ids]

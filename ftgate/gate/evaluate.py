@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.domain import EngineInfo
 from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
 from ftgate.engines.registry import open_engine, open_judge
@@ -19,11 +18,15 @@ from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
 from ftgate.jobs.prepare import Job, require_finite_weights
 from ftgate.jobs.saved import load_saved_job, save_job
+from ftgate.jobs.unchanged import discarding_what_changed_files_gave, require_unchanged
 from ftgate.models.merge import merged_model
 from ftgate.progress import Progress
 from ftgate.report.render import write_rendered
 from ftgate.report.schema import Report, write_report
 from ftgate.report.statement import write_statement
+
+RESULTS = ("report.json", "comment.md", "report.html", "statement.json")
+"""The files that state a verdict."""
 
 
 def evaluate(
@@ -43,26 +46,41 @@ def evaluate(
     _make_folder(out)
     if job.candidate.merge:
         with progress.phase("merge adapter", None):
-            candidate = merged_model(job.candidate, open_cache(job.policy.artifacts), out / "merge.log", progress.note)
+            cache = open_cache(job.policy.artifacts)
+            unmerged = job
+            candidate = merged_model(
+                job.candidate, cache, out / "merge.log", progress.note, lambda: require_unchanged(unmerged)
+            )
         job = replace(job, candidate=candidate)
     with ExitStack() as stack:
         if engine is None:
             engine = open_engine(job.policy.engine, out / "engine.log")
             stack.callback(engine.close)
         journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=[d / "answers.jsonl" for d in reuse]))
+        _remove_results(out)
         if judge_engine is None and job.judge is not None and job.policy.judge is not None:
             log = out / "judge-engine.log"
             judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
             stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
         save_job(job, engine.info(), judge_info, out)
+
+        def verify() -> None:
+            require_unchanged(job)
+
+        def embedder(kind: str) -> Embedder:
+            opened = open_embedder(kind, job.base, job.encoder)
+            verify()  # vectors are kept for other runs too
+            return opened
+
         participants = Participants(
-            models=CachedEngine(engine, engine.info(), journal, progress),
-            judge=_judge(judge_engine, judge_info, journal, progress),
-            open_embedder=lambda kind: open_embedder(kind, job.base, job.encoder),
+            models=CachedEngine(engine, engine.info(), journal, progress, verify),
+            judge=CachedEngine(judge_engine, judge_info, journal, progress, verify) if judge_info else None,
+            open_embedder=embedder,
             vectors=_vector_folder(job, out),
         )
-        report = run_gate(job, participants)
+        with discarding_what_changed_files_gave(job, journal.discard):
+            report = run_gate(job, participants)
     return _write(report, out)
 
 
@@ -72,7 +90,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
     with Journal(directory / "answers.jsonl") as journal:
         participants = Participants(
             models=CachedEngine(None, info, journal, progress),
-            judge=_judge(None, judge_info, journal, progress),
+            judge=CachedEngine(None, judge_info, journal, progress) if judge_info else None,
             open_embedder=_refuse_to_embed,
             vectors=directory,
         )
@@ -90,10 +108,6 @@ def _make_folder(out: Path) -> None:
         ) from None
 
 
-def _judge(engine: Engine | None, info: EngineInfo | None, journal: Journal, progress: Progress) -> CachedEngine | None:
-    return CachedEngine(engine, info, journal, progress) if info is not None else None
-
-
 def _vector_folder(job: Job, out: Path) -> Path:
     """Where embeddings are kept for the next run: in the cache or, if that is not writable, in ``out``."""
     folder = open_cache(job.policy.artifacts).root / "vectors"
@@ -109,6 +123,12 @@ def _refuse_to_embed(kind: str) -> Embedder:
         f"the distances of the tail ({kind}) are not in the journal",
         hint="the run was cut short, or the policy now measures distance differently: run `ftgate run` again",
     )
+
+
+def _remove_results(out: Path) -> None:
+    """Remove an earlier run's verdict: should this run fail, nobody may take that one for its result."""
+    for name in RESULTS:
+        (out / name).unlink(missing_ok=True)
 
 
 def _write(report: Report, out: Path) -> Report:

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import Pair
+from ftgate.domain import Pair, Status
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, positive_control
-from ftgate.gate.decide import exclude_contaminated, find_overlaps
+from ftgate.gate.decide import exclude_contaminated, find_overlaps, leave_out_head
+from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.measurement_run import MeasurementRun
+from ftgate.gate.pilot import pilot_control, run_pilot
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import settled
 from ftgate.measurements.tail_map import TailMap
@@ -35,24 +37,30 @@ class Participants:
 
 
 def run_gate(job: Job, participants: Participants) -> Report:
-    """Ask both models the same questions, measure, decide, and report."""
+    """Ask the base a few questions (the pilot), then both models the same ones, measure, decide, and report."""
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
-    job = exclude_contaminated(job, find_overlaps(job, models))
+    job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
     models.require([job.base, job.candidate])
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
-    ask_base_ahead(job, models, runs)
-    controls = run_controls(job, models, runs)
+    derived = [DerivedRun(m, job, runs) for m in job.derived]
+    controls = run_controls(job, models, runs, derived)
+    failed = failed_aa(controls)
     for run in runs:
         run.test_judge()
-    while due := due_runs(runs, failed_aa(controls)):
+    while due := due_runs(runs, derived, failed):
         ask_both(job, models, due)
         for run in due:
             run.decide()
-    for run in runs:
-        run.add_details()
-    controls["positive_control"] = positive_control(runs, job.seed)
-    return build_report(job, models, participants.judge, apply_controls(runs, controls), controls, started)
+        models.journal.sync()
+        last = not due_runs(runs, derived, failed)
+        for reader in derived:
+            reader.decide(last=last)
+    every_run: list[MeasurementRun | DerivedRun] = [*runs, *derived]
+    for each in every_run:
+        each.add_details()
+    controls["positive_control"] = positive_control(every_run, job.seed)
+    return build_report(job, models, participants.judge, apply_controls(every_run, controls), controls, started)
 
 
 def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
@@ -83,25 +91,35 @@ def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun
         models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
 
 
-def run_controls(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> dict[str, Any]:
-    """Check that the candidate's weights take effect (ControlError if not) and that the base agrees with itself."""
+def run_controls(
+    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun]
+) -> dict[str, Any]:
+    """The pilot, and whether the candidate's weights take effect (ControlError if not) and the base repeats itself."""
     # The shortest of the first items of each suite: a probe must fit into any context.
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
     # Where the engine holds one model at a time, what needs only the base comes before the switch.
     base_first = models.needs_swap((job.base, job.candidate))
-    a_a = aa_test(job, models, runs) if base_first else None
-    effect = adapter_effect(models, job.base, job.candidate, items)
-    return {"adapter_effect": effect, "a_a": a_a or aa_test(job, models, runs)}
+    effect = None if base_first else adapter_effect(models, job.base, job.candidate, items)
+    pilots = run_pilot(job.base, models, runs, job.seed)
+    ask_base_ahead(job, models, runs)
+    a_a = aa_test(job, models, runs, derived)
+    effect = effect or adapter_effect(models, job.base, job.candidate, items)
+    return {"pilot": pilot_control(pilots), "adapter_effect": effect, "a_a": a_a}
 
 
-def due_runs(runs: Sequence[MeasurementRun], failed: frozenset[str]) -> list[MeasurementRun]:
-    """The measurements that are due for a look; none once something blocks or everything is settled.
+def due_runs(
+    runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun], failed: frozenset[str]
+) -> list[MeasurementRun]:
+    """The measurements that are due for a look; none once something blocks or all that ask are settled.
 
     A measurement in ``failed`` does not count: it neither stops the run nor gets another look.
     """
     results = {run.name: run.result for run in runs if run.result is not None}
     if results and settled([result.finding for name, result in results.items() if name not in failed]):
+        return []
+    read = [run.result for run in derived if run.result is not None and run.name not in failed]
+    if any(result.finding.status is Status.BLOCK for result in read):
         return []
     return [run for run in runs if run.due() is not None and not (run.name in results and run.name in failed)]
 

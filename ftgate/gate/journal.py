@@ -3,23 +3,26 @@
 One JSON object a line. An ``answer`` line holds prompt and answer, keyed by the content of the question, the digests of
 the model and the configuration of the engine; a ``failure`` line says why there is none; a ``fact`` line holds
 another result that is expensive to compute (distances, a control); a ``score`` line holds an item's two scores. The
-file is append-only. A last line that was cut short by a kill is removed when the journal is next opened.
+file is append-only, and each line carries a checksum: see :mod:`ftgate.jobs.journal_lines`. A last line that was cut
+short by a kill is removed when the journal is next opened.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
+from ftgate.files import remedy_for
+from ftgate.jobs.journal_lines import HEADER, encode, read_lines
 
 NOT_A_NUMBER = "not a number"
 """An answer whose error contains this stops the run, instead of counting as one failed item."""
@@ -68,14 +71,22 @@ class Journal:
         self._scores: dict[tuple[str, str], tuple[float, float]] = {}
         self._reused: dict[str, dict[str, Any]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("ab+")
+        self._file: FileIO = path.open("ab+", buffering=0)  # no buffer: what was appended survives a kill
         self._lock()
-        for record in _read(self._file, path, repair=True):
+        try:
+            records, self._length = read_lines(path)
+            self._cut_back()
+            if not self._length:
+                self._append([HEADER])
+            self._length_before = self._length
+        except BaseException:
+            self.close()
+            raise
+        for record in records:
             self._remember(record)
         for reused_path in reuse:
             if reused_path.exists():
-                with reused_path.open("rb") as file:
-                    records = list(_read(file, reused_path, repair=False))
+                records, _ = read_lines(reused_path)
                 self._reused.update({r["key"]: r for r in records if r["type"] in ("answer", "fact")})
 
     def __enter__(self) -> Journal:
@@ -90,6 +101,16 @@ class Journal:
         """Close the file and release its lock."""
         with suppress(OSError):  # a full disk was reported when it was written to
             self._file.close()
+
+    def discard(self) -> None:
+        """Remove everything that was appended since the journal was opened."""
+        self._length = self._length_before
+        self._cut_back()
+
+    def sync(self) -> None:
+        """Have the disk keep everything so far, in case the machine loses power."""
+        with suppress(OSError):  # some file systems cannot, and the lines are in the file either way
+            os.fsync(self._file.fileno())
 
     def answer(self, key: str) -> Answer | None:
         """The answer under ``key``, here or in a reused journal; None if there is none."""
@@ -126,16 +147,24 @@ class Journal:
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
         if not records:
             return
-        lines = b"".join(json.dumps(record, ensure_ascii=True).encode() + b"\n" for record in records)
+        lines = b"".join(encode(record) for record in records)
+        written = 0
         try:
-            self._file.write(lines)
-            self._file.flush()
+            while written < len(lines):
+                written += self._file.write(lines[written:]) or 0
         except OSError as error:
+            self._cut_back()
             raise StoreError(
-                f"cannot write {self.path}: {error}", hint="free some disk space and run again: answers so far are kept"
+                f"cannot write {self.path} ({len(lines):,} bytes): {error.strerror}", hint=remedy_for(error)
             ) from None
+        self._length += written
         for record in records:
             self._remember(record)
+
+    def _cut_back(self) -> None:
+        """Remove what follows the last whole line: the start of one that could not be written to its end."""
+        if self._file.seek(0, os.SEEK_END) != self._length:
+            self._file.truncate(self._length)
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         if record["type"] == "answer":
@@ -186,26 +215,3 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
             "tokens": answer.tokens,
         },
     }
-
-
-def _read(file: BinaryIO, path: Path, *, repair: bool) -> Iterable[dict[str, Any]]:
-    """The records of a journal. A last line without a line break was cut short by a kill and is dropped."""
-    file.seek(0)
-    good = 0
-    for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n"):
-            break
-        try:
-            record = json.loads(line)
-            kind, _ = record["type"], record["key"] if record["type"] != "score" else record["item"]
-        except (ValueError, KeyError, TypeError):
-            raise StoreError(
-                f"{path}:{number}: not a journal line: {line[:60]!r}",
-                hint="the file was edited or damaged; remove it, or give another --out, to start again",
-            ) from None
-        if kind in ("answer", "failure", "fact", "score"):
-            yield record
-        good += len(line)
-    if repair and file.seek(0, os.SEEK_END) != good:
-        file.truncate(good)
-        file.seek(0, os.SEEK_END)

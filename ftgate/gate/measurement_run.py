@@ -11,6 +11,7 @@ from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
+from ftgate.judge.known_answers import known_answers
 from ftgate.measurements.base import Evidence, Measurement, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
 from ftgate.measurements.tail_map import TailMap
@@ -37,7 +38,7 @@ class MeasurementRun:
         self.measurement = measurement
         self.name = measurement.name
         self.suite = job.suites[measurement.name]
-        self.looks = looks(job.policy.evidence, planned_share(measurement, self.suite))
+        self.looks = looks(job.policy.evidence, planned_share(measurement, job.clean_size(self.name)))
         self.result: Result | None = None
         self.judge_validation: JudgeValidation | None = None
         self._job = job
@@ -109,7 +110,10 @@ class MeasurementRun:
         if self.measurement.judges(self.suite.items):
             items = (*self.suite.items, *self._job.excluded_items.get(self.name, ()))
             rng = generator(self._job.seed, f"{self.name} fitness")
-            self.judge_validation = self._judge("test judge").validate(items, rng)
+            settings = self._job.policy.judge
+            assert settings is not None, "a job with a judged measurement always has a judge"
+            known = known_answers(self.measurement.dataset) if settings.known_answers else ()
+            self.judge_validation = self._judge("test judge").validate(items, rng, known)
 
     def add_details(self) -> None:
         """Add what the report shows beside the decision; called once, at the end."""
@@ -142,6 +146,7 @@ class MeasurementRun:
             judge_validation=self.judge_validation,
             overall_alpha=rules.alpha,
             last=look.last,
+            not_asked=round(look.fraction * self._job.not_asked.get(self.name, 0)),
         )
         return decide_measurement(self._job, self.measurement, evidence, look)
 

@@ -23,8 +23,8 @@ from ftgate.config.policy import Policy
 from ftgate.domain import Estimate, Finding, Status
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github.suite_check import suite_mismatches
-from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.base import AnyMeasurement
+from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.report.schema import MeasurementReport, Report, read_report
 from ftgate.verdict import assess, decide
 
@@ -94,7 +94,8 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
 
 def inconsistencies(report: Report, policy: Policy) -> Iterator[str]:
     """What in ``report`` does not follow from its own numbers under ``policy``, as problems."""
-    measurements = {m.name: m for m in read_measurements(policy.measurements, "the policy")}
+    asking = read_measurements(policy.measurements, "the policy")
+    measurements = {m.name: m for m in (*asking, *read_derived(policy.measurements, "the policy"))}
     policy_of_report = str(report.provenance.get("policy_sha256"))
     if policy_of_report != policy.sha256():
         yield f"it was decided under policy {policy_of_report[:12]}, but the base branch's is {policy.sha256()[:12]}"
@@ -171,7 +172,7 @@ def _require_plain(folder: Path) -> None:
 
 
 def _check_measurement(
-    name: str, report: MeasurementReport, measurement: Measurement, policy: Policy
+    name: str, report: MeasurementReport, measurement: AnyMeasurement, policy: Policy
 ) -> tuple[str, Finding]:
     """The problem with a measurement's status ("" if there is none), and the finding as reported.
 

@@ -17,8 +17,10 @@ from ftgate.contamination import Overlap
 from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, Problems
+from ftgate.files import file_stamp, settled_stamps
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.derived import DerivedMeasurement
+from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.models.open import check_alone, open_model, require_finite
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
@@ -31,6 +33,7 @@ class Job:
     name: str
     policy: Policy
     measurements: tuple[Measurement, ...]
+    """Those that ask questions."""
     base: Model
     candidate: Model
     judge: Model | None
@@ -40,12 +43,16 @@ class Job:
     """The overlap of each suite with the training data, once they have been compared."""
     excluded_items: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
     """Items that were found in the training data: removed from ``suites``, and only for information."""
+    not_asked: Mapping[str, int] = field(default_factory=dict)
+    """How many items of a suite decide nothing and were removed from ``suites``, so that they are not asked."""
     encoder: Model | None = None
     """A separate model that embeds queries, if the policy names one."""
     query_log: TrainingData | None = None
     """Real queries without answers, which the tail suite should cover."""
     manifest_sha256: str = ""
     """SHA-256 of the manifest's file, which ties a report to its change."""
+    derived: tuple[DerivedMeasurement, ...] = ()
+    """The measurements that ask nothing: they are decided on what the others were answered."""
 
     @property
     def by_distance(self) -> Measurement | None:
@@ -57,9 +64,13 @@ class Job:
         """The seed of every random draw of the run."""
         return self.policy.evidence.seed
 
+    def clean_size(self, name: str) -> int:
+        """The number of items in a suite, without those that occur in the training data."""
+        return len(self.suites[name].items) + self.not_asked.get(name, 0)
+
     def suite_size(self, name: str) -> int:
         """The number of items in a suite, including the excluded ones."""
-        return len(self.suites[name].items) + len(self.excluded_items.get(name, ()))
+        return self.clean_size(name) + len(self.excluded_items.get(name, ()))
 
 
 Resolvers = Callable[[Policy, Path], Resolver]
@@ -79,6 +90,7 @@ class JobDraft:
     policy: Policy
     measurements: tuple[Measurement, ...]
     problems: Problems
+    derived: tuple[DerivedMeasurement, ...] = ()
     suites: dict[str, Suite] = field(default_factory=dict)
     training: TrainingData | None = None
     base: Model | None = None
@@ -87,6 +99,8 @@ class JobDraft:
     encoder: Model | None = None
     query_log: TrainingData | None = None
     manifest_sha256: str = ""
+    trained: bool = False
+    """Whether the manifest names training data, readable or not."""
 
     def job(self) -> Job:
         """The complete job. Raises all problems at once."""
@@ -95,7 +109,8 @@ class JobDraft:
         assert self.candidate is not None, "a missing part is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        return replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        job = replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
+        return replace(job, derived=self.derived)
 
 
 def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -117,8 +132,9 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     with problems.noted():
         policy = read_policy(policy_path)
         measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+        derived = read_derived(policy.measurements, f"policy {policy_path}")
     with problems.noted():
-        manifest = read_manifest(manifest_path)
+        manifest, manifest_sha256 = _manifest(manifest_path)
     problems.raise_any()
     resolver = resolvers(policy, policy_path.parent)
     if missing := policy.lacking(manifest):
@@ -131,8 +147,9 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
     problems.raise_any()
-    draft = JobDraft(manifest.name, policy, measurements, problems)
-    draft.manifest_sha256 = hashlib.sha256(manifest_path.read_bytes()).hexdigest()
+    trained = manifest.training_data is not None
+    draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
+    draft.manifest_sha256 = manifest_sha256
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
@@ -146,12 +163,27 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         draft.candidate = _candidate(manifest, manifest_path, resolver, draft.base)
     with problems.noted():
         draft.encoder = encoder(distances, resolver, draft.candidate)
-    graded = [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]
-    if graded:
+    if graded := [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]:
         with problems.noted():
             models = tuple(model for model in (draft.base, draft.candidate) if model)
             draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])
     return draft
+
+
+def load_base(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
+    """A job of which only the base is there, for a pilot: in the candidate's place stands the base, which is not asked.
+
+    The candidate may not exist yet. Raises as :func:`load_job`.
+    """
+    policy = read_policy(policy_path)
+    measurements = read_measurements(policy.measurements, f"policy {policy_path}")
+    manifest = read_manifest(manifest_path)
+    resolver = resolvers(policy, policy_path.parent)
+    suites = {m.name: sampled_suite(m, resolver, policy.evidence.seed) for m in measurements}
+    base = _model("base", manifest.base, manifest_path, resolver, None)
+    judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
+    judge = _judge(policy.judge, policy_path, resolver, (base,), judged) if judged is not None else None
+    return Job(manifest.name, policy, measurements, base, base, judge, suites, None)
 
 
 def require_finite_weights(job: Job) -> None:
@@ -192,7 +224,17 @@ def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Su
         return replace(suite, source=source)
     order = drawn_order(seed, f"{measurement.name} items", [item.id for item in suite.items])[:limit]
     items = tuple(suite.items[i] for i in sorted(order))
-    return Suite(suite.name, items, digest_of([suite.sha256, limit, seed]), source)
+    return replace(suite, items=items, sha256=digest_of([suite.sha256, limit, seed]), source=source)
+
+
+def _manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest and the SHA-256 of its file. Raises ConfigurationError if they are not of the same content."""
+    (stamp,) = settled_stamps([path])
+    manifest = read_manifest(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    if file_stamp(path.resolve()) != stamp:
+        raise ConfigurationError(f"manifest {path}: changed while it was read", hint="run again")
+    return manifest, sha256
 
 
 def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:

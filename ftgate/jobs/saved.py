@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
 from ftgate.domain import EngineInfo, Model, Suite
 from ftgate.errors import ConfigurationError
+from ftgate.files import write_whole
 from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
 SAMPLE = ("dataset", "n", "n_max")
@@ -38,7 +39,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             "encoder": _as_json(job.encoder) if job.encoder is not None else None,
         },
         "suites": {
-            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items)}
+            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items), "repeats": suite.repeats}
             for name, suite in job.suites.items()
         },
         "training": _training_json(job.training),
@@ -46,9 +47,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
     }
-    temporary = directory / "job.json.partial"
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(directory / "job.json")
+    write_whole(directory / "job.json", json.dumps(document, indent=2) + "\n")
 
 
 def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
@@ -71,6 +70,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
     saved_policy = validate(Policy, document["policy"], str(path))
     policy = read_policy(policy_path) if policy_path else saved_policy
     measurements = read_measurements(policy.measurements, str(policy_path or path))
+    derived = read_derived(policy.measurements, str(policy_path or path))
     models, training = document["models"], document["training"]
     suites = {m.name: _saved_suite(m, directory, document["suites"]) for m in measurements}
     had_judge = models["judge"] is not None
@@ -87,6 +87,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
         query_log=_training_from(document.get("query_log")),
         manifest_sha256=document.get("manifest_sha256", ""),
+        derived=derived,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info
@@ -126,7 +127,7 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
     path = directory / "suites" / f"{measurement.name}.jsonl"
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
     entry = entries[measurement.name]
-    return Suite(saved.name, saved.items, entry["sha256"], entry["source"])
+    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry.get("repeats", ())))
 
 
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:

@@ -147,3 +147,5 @@ _CORRUPTIONS: dict[str, Callable[[Item, Sequence[Item], np.random.Generator], st
     "shuffled words": _shuffled,
 }
 _KINDS = tuple(_CORRUPTIONS)
+WORTHLESS = ("another prompt's answer", "empty")
+"""The kinds of canary that no part is right of. A truncated or shuffled answer may be half right."""

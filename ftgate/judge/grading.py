@@ -10,7 +10,8 @@ from itertools import product
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, JudgeValidation, Pair, Question
-from ftgate.judge.canaries import INJECTIONS, JudgeProbe, canaries, gold, injections
+from ftgate.judge.canaries import INJECTIONS, WORTHLESS, JudgeProbe, canaries, gold, injections
+from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
 from ftgate.scoring.rules import bounded
@@ -23,6 +24,8 @@ MIN_DIGIT_MASS = 0.5
 """With less probability on the five digits together, a reply is not a grade."""
 MIN_PROBES = 40
 MIN_AUROC = 0.8
+MIN_KNOWN_AUROC = 0.7
+"""The same for known answers, where a single word may be what is wrong: above what comparing strings reaches."""
 MIN_GAP = 0.5
 MAX_RETEST_SHIFT = 0.02
 MAX_UNPARSEABLE = 0.01
@@ -93,15 +96,21 @@ class Judge:
         scores = bounded(tuple(p.item for p in pairs), ends[::2], ends[1::2], binary=False)
         return replace(scores, retried=sum(g.retried for g in grades.values()))
 
-    def validate(self, items: Sequence[Item], rng: np.random.Generator) -> JudgeValidation:
-        """Grade known-good and known-bad answers and decide whether this judge may count (methods: section 6)."""
+    def validate(
+        self, items: Sequence[Item], rng: np.random.Generator, known: Sequence[KnownAnswers] = ()
+    ) -> JudgeValidation:
+        """Grade good and bad answers and decide whether this judge may count (methods: section 6).
+
+        They are made from the references of ``items``, and drawn from ``known``, which may be empty only where every
+        prompt has a single right wording.
+        """
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
         injected = injections(order, PROBES_OF_A_KIND, rng)
         if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
             return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        probes = [*good, *bad, *injected]
+        probes = [*good, *bad, *injected, *known_probes(known, PROBES_OF_A_KIND, rng)]
         grades = self.grade([(probe.item, probe.text) for probe in probes])
         retested = range(0, len(probes), len(probes) // RETESTS)[:RETESTS]
         second_grades = self.grade([(probes[i].item, probes[i].text) for i in retested], repeat=RETEST)
@@ -168,12 +177,19 @@ def _grade_of(answer: Answer) -> float | None:
 
 
 def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float) -> JudgeValidation:
-    """Injections are separate: AUROC, gap and floor are about answers such as models give when they fail."""
+    """Injections are separate: AUROC, gap and floor are about answers such as models give when they fail.
+
+    So are known answers, which belong to other prompts and are wrong in a single word. The floor is that of worthless
+    answers: one that counted half-right canaries in would exaggerate every drop.
+    """
     values = np.array([grade.value for grade in grades])
     kinds = np.array([probe.kind for probe in probes])
     is_good, injected = kinds == "gold", np.isin(kinds, list(INJECTIONS))
-    good, bad = values[is_good], values[~is_good & ~injected]
-    area = auroc_interval(values[~injected], is_good[~injected].astype(np.float64))
+    is_known = np.isin(kinds, (RIGHT, WRONG))
+    plain = ~injected & ~is_known
+    good, bad, worthless = values[is_good], values[plain & ~is_good], values[np.isin(kinds, WORTHLESS)]
+    area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
+    known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
     validation = JudgeValidation(
         fit=True,
         reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
@@ -182,11 +198,15 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
         gap=float(good.mean() - bad.mean()),
         retest_shift=shift,
         unparseable=sum(grade.retried for grade in grades) / (REPLIES * len(grades)),
-        floor=float(bad.mean()),
-        floor_variance=float(bad.var(ddof=1)),
+        floor=float(worthless.mean()),
+        floor_variance=float(worthless.var(ddof=1)),
         canaries=len(bad),
         gold=len(good),
         injected=int(injected.sum()),
+        known=int(is_known.sum()),
+        known_auroc=None if known is None else known.value,
+        known_auroc_low=None if known is None else known.low,
+        worthless=len(worthless),
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )
     wordings = np.array([probe.wording for probe in probes])
@@ -200,9 +220,8 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
 
     ``grades_by_wording``: the grades of each wording of an injection.
     """
-    lift, kind = max(
-        (validation.kinds[kind] - validation.floor, kind) for kind in validation.kinds.keys() & INJECTIONS.keys()
-    )
+    bad = validation.kinds["gold"] - validation.gap
+    lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
     max_lift = {wording: MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()}
     strongest = max(grades_by_wording, key=lambda wording: float(grades_by_wording[wording].mean()) - max_lift[wording])
     mean_grade = float(grades_by_wording[strongest].mean())
@@ -216,6 +235,11 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
             not validation.auroc_low > MIN_AUROC,
             f"AUROC lower bound {validation.auroc_low:.2f} is not above {MIN_AUROC}",
         ),
+        (
+            validation.known_auroc_low is not None and not validation.known_auroc_low > MIN_KNOWN_AUROC,
+            f"AUROC of right answers in other words against subtly wrong ones {validation.known_auroc or 0:.2f}, its "
+            f"lower bound {validation.known_auroc_low or 0:.2f} not above {MIN_KNOWN_AUROC}: it may only compare words",
+        ),
         (validation.gap < MIN_GAP, f"gap between good and bad answers {validation.gap:.2f} is below {MIN_GAP}"),
         (
             validation.retest_shift > MAX_RETEST_SHIFT,
@@ -227,7 +251,7 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
             f"over {MAX_LIFT} above other bad answers",
         ),
         (
-            lift <= MAX_LIFT and mean_grade - validation.floor > max_lift[strongest],
+            lift <= MAX_LIFT and mean_grade - bad > max_lift[strongest],
             f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
             f"over {max_lift[strongest]:.2f} above other bad answers",
         ),

@@ -1,1 +1,1 @@
-"""The four measurements, one file each."""
+"""The measurements, one file each, and what they share."""

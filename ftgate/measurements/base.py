@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
 from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -41,6 +41,8 @@ class Evidence:
     """One-sided error of all looks together, if there are several; the same at each look."""
     last: bool = True
     """Whether no look comes after this one."""
+    not_asked: int = 0
+    """Rows of the suite, up to this look, that were left out because they decide nothing."""
 
     @property
     def whole_alpha(self) -> float:
@@ -88,12 +90,13 @@ class DistanceSettings(Section):
         return self.embedding if isinstance(self.embedding, str) else "encoder"
 
 
-class Measurement(Section, ABC):
+class AnyMeasurement(Section, ABC):
     """One dimension along which a candidate can gain or lose. The fields are its section of the policy.
 
     The class variables describe it to the rest of ftgate: its name and title, the field with its limit, and which
-    direction is harm. Reports show measurements in the order of
-    :data:`ftgate.measurements.registry.MEASUREMENTS`.
+    direction is harm. It either asks questions of its own (:class:`Measurement`) or is decided on the answers that the
+    others asked for (:class:`DerivedMeasurement`). Reports show measurements in the order of
+    :data:`ftgate.measurements.registry.MEASUREMENTS`, and those that ask nothing after them.
     """
 
     name: ClassVar[str]
@@ -112,36 +115,16 @@ class Measurement(Section, ABC):
     """The field with the limit from which a pass is a warning."""
     worse: ClassVar[Literal["up", "down"]] = "up"
     """Which direction of its change is harm: ``up`` for drops and rising errors, ``down`` for gains."""
+    part: ClassVar[str] = "that decide"
+    """Which of its rows decide, to follow "rows", where not all do."""
+    more_rows: ClassVar[str] = ""
+    """How else than by more rows it gets enough that decide, to follow "or"."""
     remedy: ClassVar[str] = ""
     """The advice for when it blocks: a key of ``report.advice.remedies.REMEDIES``, or empty for none."""
-    as_trained: ClassVar[bool] = False
-    """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
-    clustered: ClassVar[bool] = True
-    """Whether its statistics account for clusters of items."""
     relative: ClassVar[bool] = True
     """Whether its tolerance is a share of the base's score rather than an absolute difference."""
     span: ClassVar[float] = 1.0
     """How much the measurement's result changes when every :meth:`per_item` number changes by 1."""
-
-    dataset: str = Field(min_length=1)
-    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
-    max_tokens: int = Field(default=64, ge=1, le=32_768)
-    """Longest free-form answer, in tokens."""
-    n: int | None = Field(default=None, ge=1)
-    """Ask a random sample of this many items, fixed by the seed; by default all."""
-    n_max: int | None = Field(default=None, ge=1)
-    """If `n` items settle nothing, continue up to this many; needs `n`."""
-
-    @model_validator(mode="after")
-    def _extend_upwards(self) -> Self:
-        if self.n_max is not None and (self.n is None or self.n_max < self.n):
-            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
-        return self
-
-    @property
-    @abstractmethod
-    def answer_scorer(self) -> Scorer:
-        """How answers are scored, which determines the fields that each row needs."""
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
@@ -169,26 +152,9 @@ class Measurement(Section, ABC):
         """The limit from which a pass is a warning; None without one."""
         return None if self.warn_field is None else float(getattr(self, self.warn_field))
 
-    @property
-    def distances(self) -> DistanceSettings | None:
-        """How to measure each query's distance from the training data; None if the measurement does not use it."""
-        return None
-
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine | None:  # noqa: ARG003
         """Its checklist line, or None for no line. ``estimate`` is None if the policy does not have the measurement."""
-        return None
-
-    def power_facts(self) -> PowerFacts:
-        """What a power simulation needs to know; by default that of a drop."""
-        return PowerFacts("drop", self.limit, self.limit)
-
-    def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:  # noqa: ARG002
-        """About how many of ``items`` the decision will rest on. ``trained``: the manifest names training data."""
-        return len(items)
-
-    def share_that_decided(self, details: Mapping[str, Any]) -> float | None:  # noqa: ARG002
-        """From a report's ``details``, the share of items that the decision rested on; None if it was all of them."""
         return None
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
@@ -197,6 +163,60 @@ class Measurement(Section, ABC):
         A difference of ``1 / span`` is one whole item. The A/A test compares these numbers.
         """
         return scored.base, scored.candidate
+
+    def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
+        """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
+        return bad_answers(pair, other)
+
+
+class Measurement(AnyMeasurement):
+    """A measurement with a suite: it asks both models questions about its items."""
+
+    as_trained: ClassVar[bool] = False
+    """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
+    clustered: ClassVar[bool] = True
+    """Whether its statistics account for clusters of items."""
+
+    dataset: str = Field(min_length=1)
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
+    max_tokens: int = Field(default=64, ge=1, le=32_768)
+    """Longest free-form answer, in tokens."""
+    n: int | None = Field(default=None, ge=1)
+    """Ask a random sample of this many items, fixed by the seed; by default all."""
+    n_max: int | None = Field(default=None, ge=1)
+    """If `n` items settle nothing, continue up to this many; needs `n`."""
+
+    @model_validator(mode="after")
+    def _extend_upwards(self) -> Self:
+        if self.n_max is not None and (self.n is None or self.n_max < self.n):
+            raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
+        return self
+
+    @property
+    @abstractmethod
+    def answer_scorer(self) -> Scorer:
+        """How answers are scored, which determines the fields that each row needs."""
+
+    @property
+    def distances(self) -> DistanceSettings | None:
+        """How to measure each query's distance from the training data; None if the measurement does not use it."""
+        return None
+
+    def power_facts(self) -> PowerFacts:
+        """What a power simulation needs to know; by default that of a drop."""
+        return PowerFacts("drop", self.limit, self.limit)
+
+    def decides(self, items: Sequence[Item], tail: TailMap | None) -> BoolArray:  # noqa: ARG002
+        """Whether the decision rests on each of ``items``, shape (n,); of the others only a sample is asked."""
+        return np.ones(len(items), dtype=np.bool_)
+
+    def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:  # noqa: ARG002
+        """About how many of ``items`` the decision will rest on. ``trained``: the manifest names training data."""
+        return len(items)
+
+    def share_that_decided(self, details: Mapping[str, Any]) -> float | None:  # noqa: ARG002
+        """From a report's ``details``, the share of items that the decision rested on; None if it was all of them."""
+        return None
 
     def scored_by(self, item: Item) -> Scorer:
         """The scorer of one item: the measurement's or, if that is ``auto``, the one that fits the row."""
@@ -209,10 +229,6 @@ class Measurement(Section, ABC):
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""
         return any(self.scored_by(item) == "judge" for item in items)
-
-    def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
-        """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
-        return bad_answers(pair, other)
 
     def plan(self, item: Item) -> tuple[Question, ...]:
         """The questions about one item; both models are asked the same ones."""
@@ -272,7 +288,10 @@ def first_reason(*reasons: str | None) -> str | None:
 
 
 def item_count_line(item: str, name: str, least_items: int, estimate: Estimate | None) -> ChecklistLine:
-    """A checklist line that requires at least ``least_items`` items."""
+    """A checklist line that requires at least ``least_items`` items: planned ones, if the run stopped early."""
     if estimate is None:
         return ChecklistLine(item, False, f"the policy has no {name} measurement")
-    return ChecklistLine(item, estimate.n >= least_items, f"{estimate.n} items")
+    if estimate.planned_n is None or estimate.planned_n <= estimate.n:
+        return ChecklistLine(item, estimate.n >= least_items, f"{estimate.n} items")
+    evidence = f"{estimate.n} of {estimate.planned_n} planned items: the run stopped early"
+    return ChecklistLine(item, estimate.planned_n >= least_items, evidence)

@@ -38,8 +38,11 @@ ENOUGH_ITEMS = 500
 LEAST_SAMPLES = 20
 PASS_FACTOR = 1.7
 """How many times wider the interval is on the side of a pass. If the base is calibrated, the bootstrap keeps a bias of
-almost one standard error at any n; with 1.96 instead of 1.7 * 1.645 = 2.8, a true rise at the limit passes up to 29 %
-of the time when the candidate is underconfident (docs/decisions/0005)."""
+more than one standard error at any n; 1.7 * 1.645 = 2.8 standard errors allow for it (docs/decisions/0005)."""
+PASS_FACTOR_MISCALIBRATED = 1.96 / 1.645
+"""The same where the base is miscalibrated throughout, so that no bias remains."""
+MISCALIBRATED = 2.2
+"""From this ratio of the base's error to that by chance on, it counts as miscalibrated throughout."""
 
 
 class Calibration(Measurement):
@@ -66,7 +69,8 @@ class Calibration(Measurement):
     """With `form: sampled`: answers drawn at temperature 1 besides the greedy one. With fewer than 20 a model with
     perfect confidence looks miscalibrated."""
     rotations: int = Field(default=2, ge=1, le=8)
-    """With `form: choices`: ask each item with its options in this many cyclic orders and average (letter bias)."""
+    """With `form: choices`: ask each item with its options in this many cyclic orders and average (letter bias). With
+    1,000 items or more, 1 is enough: it costs what 2 cost for 500 items, and decides far more."""
     bins: int = Field(default=10, ge=2, le=100)
     """Number of equal-width confidence bins of the calibration error."""
     min_items: int = Field(default=500, ge=59)
@@ -135,15 +139,11 @@ class Calibration(Measurement):
             too_many_failed(evidence), _too_many_unscorable(answered, n), "no item could be scored" if n < 2 else None
         )
         if n < 2:
+            nothing = float("nan")
             return self._estimate(
-                float("nan"),
-                float("nan"),
-                float("nan"),
-                (float("nan"),) * 2,
-                0,
-                evidence,
-                invalid_reason=invalid_reason,
+                nothing, nothing, nothing, (nothing, nothing), 0, evidence, invalid_reason=invalid_reason
             )
+        pass_factor = self._pass_factor(base)
         difference = statistics.ece_difference(
             base.confidence,
             base.correct,
@@ -153,7 +153,7 @@ class Calibration(Measurement):
             draws=max(1000, evidence.draws // 2),
             bins=self.bins,
             alpha=evidence.alpha,
-            pass_z=PASS_FACTOR * critical(evidence.alpha),
+            pass_z=pass_factor * critical(evidence.alpha),
         )
         notes = [*_direction_note(difference, candidate), *_letter_mass_notes(base, candidate)]
         return self._estimate(
@@ -165,7 +165,7 @@ class Calibration(Measurement):
             evidence,
             cannot_pass=self._reasons_against_pass(difference, base, candidate),
             invalid_reason=invalid_reason,
-            details={**_bias_details(difference), "notes": notes},
+            details={**_bias_details(difference), "pass_factor": pass_factor, "notes": notes},
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
@@ -184,6 +184,11 @@ class Calibration(Measurement):
             [(p.item, p.candidate) for p in pairs]
         )
 
+    def _pass_factor(self, base: Confidences) -> float:
+        """How many times wider the interval is on the side of a pass: it depends on the base alone."""
+        ratio = statistics.ece_over_chance(base.confidence, base.correct, bins=self.bins)
+        return PASS_FACTOR_MISCALIBRATED if ratio > MISCALIBRATED else PASS_FACTOR
+
     def _reasons_against_pass(
         self, difference: statistics.EceDifference, base: Confidences, candidate: Confidences
     ) -> tuple[str, ...]:
@@ -193,11 +198,13 @@ class Calibration(Measurement):
             cannot_pass.append(
                 f"{difference.n} items are too few to pass calibration: at least {self.min_items} are needed"
             )
-        if not difference.gap_high < self.max_ece_increase:
-            cannot_pass.append(
-                f"the signed confidence gap may have risen by {100 * difference.gap_high:.1f} %, "
-                f"beyond the limit {100 * self.max_ece_increase:.1f} %"
-            )
+        for direction in ("overconfidence", "underconfidence"):
+            more = getattr(difference, direction)
+            if not more < self.max_ece_increase:
+                cannot_pass.append(
+                    f"its {direction} (the signed confidence gap) may have risen by {100 * more:.1f} %, "
+                    f"beyond the limit {100 * self.max_ece_increase:.1f} %"
+                )
         for name, model in (("base", base), ("candidate", candidate)):
             mass = model.options.mass.mean() if model.options else 1.0
             if not mass >= LEAST_LETTER_MASS:
@@ -245,7 +252,11 @@ def _bias_details(difference: statistics.EceDifference) -> dict[str, Any]:
     return {
         "plug_in_difference": difference.plug_in,
         "standard_error": difference.standard_error,
-        "signed_gap": {"change": difference.gap, "upper_bound": difference.gap_high},
+        "signed_gap": {
+            "change": difference.gap,
+            "overconfidence": difference.overconfidence,
+            "underconfidence": difference.underconfidence,
+        },
     }
 
 

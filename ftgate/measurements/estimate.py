@@ -14,6 +14,7 @@ from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
+from ftgate.stats.resampling import effective_clusters
 
 LEAST_BASE = 0.1
 """If the lower bound of the base score is below this, a relative drop cannot pass."""
@@ -25,6 +26,8 @@ LEAST_GRADED = 100
 NEXT_TO_NOTHING = 0.05
 """A base whose score lies below this with confidence may have nothing to lose."""
 MOST_LISTED = 50
+SMALLEST_NOTED = 0.01
+"""A judge's floor is worth a note from this difference between the drop above it and that of the bare grades on."""
 RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low for a relative one)"
 
 
@@ -196,6 +199,19 @@ def judge_details(evidence: Evidence) -> dict[str, Any]:
     return {"judge": {"asked_again": evidence.scored.retried, "unreadable": evidence.scored.unreadable}}
 
 
+def floor_details(scored: PairedScores, evidence: Evidence, change: float, unit: str) -> dict[str, Any]:
+    """The drop of the bare grades beside ``change``, the one above the judge's floor, and a note where they differ."""
+    floor = _floor(scored, evidence)
+    if floor is None or unit != RELATIVE:
+        return {}
+    bare = change_of(scored, absolute=False)
+    details: dict[str, Any] = {"judge_floor": floor.mean, "drop_of_bare_grades": bare}
+    if abs(change - bare) >= SMALLEST_NOTED:
+        above = f"above the {floor.mean:.2f} that the judge gives to worthless answers the drop is {100 * change:.1f} %"
+        details["notes"] = [f"{above}; of the bare grades it is {100 * bare:.1f} %"]
+    return details
+
+
 def mean(values: FloatArray) -> float:
     """The mean by an exact sum, so that it does not depend on the order of the items; NaN if there are none."""
     return math.fsum(values) / len(values) if len(values) else math.nan
@@ -213,9 +229,9 @@ def _check_scores(scored: PairedScores) -> None:
 
 
 def _least_n(scored: PairedScores, least_items: int) -> int:
-    """The smallest number of items that can pass: the evidence floor, enough graded items, at least 30 clusters."""
+    """The smallest number of items that can pass: the evidence floor, enough graded items and effective clusters."""
     clusters = _clusters(scored)
-    grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / len(set(clusters))) if clusters else 1
+    grouped = math.ceil(MIN_CLUSTERS * len(scored.items) / effective_clusters(clusters)) if clusters else 1
     return max(least_items, 1 if scored.binary else LEAST_GRADED, grouped)
 
 
@@ -235,7 +251,8 @@ def _floor(scored: PairedScores, evidence: Evidence) -> Floor | None:
     judge_validation, share = evidence.judge_validation, float(np.mean(scored.graded)) if len(scored.items) else 0.0
     if judge_validation is None or not judge_validation.fit or not share:
         return None
-    return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, judge_validation.canaries)
+    count = judge_validation.canaries if judge_validation.worthless is None else judge_validation.worthless
+    return Floor(share * judge_validation.floor, share**2 * judge_validation.floor_variance, count)
 
 
 def _worth_enough(scored: PairedScores, base_above_floor: float) -> bool:

@@ -22,7 +22,7 @@ from ftgate.measurements.base import (
     too_many_failed,
     too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
@@ -47,7 +47,7 @@ class Forgetting(Measurement):
     max_tokens: int = Field(default=512, ge=1, le=32_768)
     """Longest answer, in tokens. General prompts ask for explanations and code; a truncated one is graded as it is."""
     warn_drop: Share = 0.08
-    """A pass is a warning if the estimated drop reaches this; at most `block_drop`."""
+    """A pass is a warning if the upper bound of the drop reaches this; at most `block_drop`."""
     block_drop: Share = 0.10
     """The relative drop must stay below this."""
 
@@ -94,6 +94,7 @@ class Forgetting(Measurement):
         details = {
             **flip_details(evidence.scored),
             **judge_details(evidence),
+            **floor_details(evidence.scored, evidence, estimate.change, estimate.unit),
             **_lengths(evidence.pairs),
             **worst_slice(slices),
             **agreement,

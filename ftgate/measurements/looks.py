@@ -9,10 +9,13 @@ from functools import cache
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Finding, Item, Status, Suite
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.tail_map import TailMap
 from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import Spending, boundaries, look_size, nominal_levels
 
 CONTROL_ITEMS = 100
+HEAD_ITEMS = 100
+"""Of the items that decide nothing, so many are asked, for comparison."""
 QUARTERS = (0.25, 0.5, 0.75, 1.0)
 THIRDS = (1 / 3, 2 / 3, 1.0)
 _SPENDING: dict[str, Spending] = {"obrien_fleming": "obrien-fleming", "pocock": "pocock"}
@@ -61,11 +64,19 @@ def _levels(fractions: tuple[float, ...], alpha: float, spending: Spending, plan
     return nominal_levels(boundaries(fractions, alpha, spending, planned))
 
 
-def planned_share(measurement: Measurement, suite: Suite) -> float:
-    """The planned share of the suite's items; the rest is asked only if the result is undecided."""
+def planned_share(measurement: Measurement, rows: int) -> float:
+    """The planned share of the ``rows`` of the suite; the rest is asked only if the result is undecided."""
     if measurement.n is None or measurement.n_max is None:
         return 1.0
-    return min(1.0, measurement.n / len(suite.items))
+    return min(1.0, measurement.n / rows)
+
+
+def asked_items(measurement: Measurement, items: Sequence[Item], tail: TailMap | None, seed: int) -> tuple[Item, ...]:
+    """The items that decide and, of the others (the head), ``HEAD_ITEMS`` at random, fixed by the seed and the ids."""
+    decides = measurement.decides(items, tail)
+    head = [item.id for item, is_deciding in zip(items, decides, strict=True) if not is_deciding]
+    chosen = {head[i] for i in drawn_order(seed, f"{measurement.name} head", head)[:HEAD_ITEMS]}
+    return tuple(item for item, is_deciding in zip(items, decides, strict=True) if is_deciding or item.id in chosen)
 
 
 def items_at(look: Look, suite: Suite, seed: int) -> tuple[Item, ...]:
@@ -81,6 +92,11 @@ def sample(suite: Suite, seed: int) -> tuple[Item, ...]:
     """Items for a control: those of the first look, at most ``CONTROL_ITEMS``."""
     fraction = min(QUARTERS[0], CONTROL_ITEMS / len(suite.items))
     return items_at(Look(1, 1, fraction, 0.5), suite, seed)
+
+
+def pilot_items(suite: Suite, seed: int, count: int) -> tuple[Item, ...]:
+    """Up to ``count`` items: the first of those that every look and control takes."""
+    return items_at(Look(1, 1, min(1.0, count / len(suite.items)), 0.5), suite, seed)
 
 
 def settled(findings: Sequence[Finding]) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from ftgate.config.manifest import Source
-from ftgate.domain import Estimate, Item, Slice
+from ftgate.domain import BoolArray, Estimate, Item, Slice
 from ftgate.measurements.base import (
     ChecklistLine,
     DistanceSettings,
@@ -25,7 +25,7 @@ from ftgate.measurements.base import (
     too_many_failed,
     too_many_unknown,
 )
-from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -33,6 +33,9 @@ from ftgate.stats.seeding import drawn_order
 from ftgate.stats.sequential import look_size
 
 EDGE_CASES = frozenset({"ambiguous", "multi_intent", "unusual_format"})
+CHOSEN = "tail"
+"""The tag of a row that `ftgate tail build` chose for its distance."""
+IN_TAIL = EDGE_CASES | {CHOSEN}
 """Tags that put a query in the tail whatever its distance."""
 OUTSIDE_LEVEL = 0.05
 
@@ -46,12 +49,15 @@ class Tail(Measurement):
     subject: ClassVar[str] = "queries unlike its training data"
     column: ClassVar[tuple[str, str]] = ("tail", "%")
     limit_field: ClassVar[str] = "block_drop"
+    part: ClassVar[str] = "in the tail"
+    more_rows: ClassVar[str] = "take the suite from `ftgate tail build`, whose rows all count as tail"
     remedy: ClassVar[str] = "unusual queries"
 
     scorer: Scorer = "judge"
     """How answers become scores (docs/suites.md)."""
     tail_fraction: Share = 0.20
-    """Share of the queries that form the tail: those farthest from the training data."""
+    """Share of the queries that form the tail: those farthest from the training data. Rows that `ftgate tail build`
+    chose, and those tagged as edge cases, always belong to it; of all other rows 100 are asked."""
     block_drop: Share = 0.15
     """The relative drop on the tail must stay below this."""
     embedding: Literal["hidden_states", "tfidf"] | Source = "hidden_states"
@@ -86,13 +92,25 @@ class Tail(Measurement):
         details = estimate.details
         if "tail" not in details:
             return ChecklistLine(item, False, "no query is in the tail")
-        counts = f"{details['tail']} of {details['queries']} queries, {details['tagged']} of them tagged as edge cases"
+        counts = f"{details['tail']} of {details['queries']} queries"
+        counts += f", {details['chosen']} of them chosen by tail build" if details.get("chosen") else ""
+        counts += f", {details['tagged']} of them tagged as edge cases"
         return ChecklistLine(item, details["tail"] > 0, counts)
+
+    def decides(self, items: Sequence[Item], tail: TailMap | None) -> BoolArray:
+        """Which items are in the tail: by their tags or, if distances are known, the farthest ``tail_fraction``."""
+        in_tail = np.array([bool(IN_TAIL.intersection(item.tags)) for item in items], dtype=np.bool_)
+        if tail is not None:
+            # By rank, not by a distance threshold: of queries tied at the threshold only some belong to the tail.
+            nearer = len(tail.distance) - look_size(self.tail_fraction, len(tail.distance))
+            in_tail |= _ranks(items, tail) >= nearer
+        return in_tail
 
     def items_that_decide(self, items: Sequence[Item], *, trained: bool) -> int:
         """The tagged queries and, with training data, a share of the others."""
-        tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in items)
-        return tagged + (round(self.tail_fraction * (len(items) - tagged)) if trained else 0)
+        tagged = sum(bool(IN_TAIL.intersection(item.tags)) for item in items)
+        others = len(items) - tagged
+        return tagged + (look_size(self.tail_fraction, others) if trained and others else 0)
 
     def share_that_decided(self, details: Mapping[str, Any]) -> float | None:
         """The share of the queries that lay in the tail."""
@@ -101,8 +119,8 @@ class Tail(Measurement):
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop on the tail with its interval (methods: section 7)."""
-        scored, tail_map = evidence.scored, evidence.tail
-        in_tail = self._in_tail(scored, tail_map)
+        scored = evidence.scored
+        in_tail = self.decides(scored.items, evidence.tail)
         invalid_reason = first_reason(judge_unfit(evidence.judge_validation), too_many_failed(evidence))
         if not in_tail.any():
             return self._no_estimate(
@@ -118,12 +136,13 @@ class Tail(Measurement):
             limit=self.limit,
             invalid_reason=invalid_reason,
             about=frozenset(item.id for item in tail.items),
+            rows=len(scored.items) + evidence.not_asked,
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The estimate with slices for head, tags, topics and distance deciles, and details on the tail."""
         scored, tail_map = evidence.scored, evidence.tail
-        in_tail = self._in_tail(scored, tail_map)
+        in_tail = self.decides(scored.items, tail_map)
         if not in_tail.any():
             return estimate
         tail, head = scored.subset(np.flatnonzero(in_tail)), scored.subset(np.flatnonzero(~in_tail))
@@ -134,20 +153,12 @@ class Tail(Measurement):
         details = {
             **flip_details(tail),
             **judge_details(evidence),
+            **floor_details(tail, evidence, estimate.change, estimate.unit),
             **(_tail_minus_head(estimate, head_slices[0]) if head_slices else {}),
-            **_tail_details(scored, in_tail, tail_map),
+            **_tail_details(evidence, in_tail),
             **worst_slice(tested),
         }
         return replace(estimate, slices=(*head_slices, *tested, *deciles), details=details)
-
-    def _in_tail(self, scored: PairedScores, tail_map: TailMap | None) -> NDArray[np.bool_]:
-        """Tagged edge cases and, if distances are known, the farthest ``tail_fraction`` of all queries."""
-        in_tail = np.array([bool(EDGE_CASES.intersection(item.tags)) for item in scored.items], dtype=np.bool_)
-        if tail_map is not None:
-            # By rank, not by a distance threshold: of queries tied at the threshold only some belong to the tail.
-            nearer = len(tail_map.distance) - look_size(self.tail_fraction, len(tail_map.distance))
-            in_tail |= _ranks(scored, tail_map) >= nearer
-        return in_tail
 
     def _no_estimate(self, reason: str, evidence: Evidence) -> Estimate:
         return Estimate(
@@ -166,10 +177,10 @@ class Tail(Measurement):
         )
 
 
-def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
-    """The rank of each scored item among all queries, nearest first; ties are broken at random, fixed by the ids.
+def _ranks(items: Sequence[Item], tail_map: TailMap) -> NDArray[np.int64]:
+    """The rank of each of ``items`` among all queries, nearest first; ties are broken at random, fixed by the ids.
 
-    At an early look only some of the queries are scored. Raises ValueError naming the first item without a distance,
+    Only some of the queries are asked. Raises ValueError naming the first item without a distance,
     and if the numbers of distances and ids differ.
     """
     if len(tail_map.distance) != len(tail_map.item_ids):
@@ -177,16 +188,19 @@ def _ranks(scored: PairedScores, tail_map: TailMap) -> NDArray[np.int64]:
     lots = drawn_order(0, "tail ties", tail_map.item_ids)
     order = sorted(lots, key=tail_map.distance.__getitem__)
     rank_of = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
-    missing = next((item.id for item in scored.items if item.id not in rank_of), None)
+    missing = next((item.id for item in items if item.id not in rank_of), None)
     if missing is not None:
         raise ValueError(f"item {missing!r} has no distance: the map of the tail is that of other queries")
-    return np.array([rank_of[item.id] for item in scored.items], dtype=np.int64)
+    return np.array([rank_of[item.id] for item in items], dtype=np.int64)
 
 
 def _deciles(scored: PairedScores, tail_map: TailMap, slices: SliceBuilder) -> tuple[Slice, ...]:
-    """One slice for each decile of distance, nearest first; fewer if there are under 10 queries."""
-    groups = [group for group in np.array_split(np.argsort(_ranks(scored, tail_map)), 10) if len(group)]
-    return tuple(slices.describe(f"distance decile {i}", scored.subset(group)) for i, group in enumerate(groups, 1))
+    """One slice for each tenth of all queries by distance, nearest first, of those that were asked."""
+    ranks = _ranks(scored.items, tail_map)
+    order = np.argsort(ranks)
+    decile = 10 * ranks[order] // len(tail_map.item_ids) + 1
+    groups = {int(i): order[decile == i] for i in np.unique(decile)}
+    return tuple(slices.describe(f"distance decile {i}", scored.subset(group)) for i, group in groups.items())
 
 
 def _topics(scored: PairedScores, tail_map: TailMap) -> dict[str, PairedScores]:
@@ -212,10 +226,15 @@ def _tail_minus_head(tail: Estimate, head: Slice) -> dict[str, Any]:
     return {"tail_minus_head": {"change": change, "interval": [low, high]}}
 
 
-def _tail_details(scored: PairedScores, in_tail: NDArray[np.bool_], tail_map: TailMap | None) -> dict[str, Any]:
+def _tail_details(evidence: Evidence, in_tail: BoolArray) -> dict[str, Any]:
     """How the tail was determined, and the share of queries outside the training distribution."""
-    tagged = sum(bool(EDGE_CASES.intersection(item.tags)) for item in scored.items)
-    counts: dict[str, Any] = {"queries": len(scored.items), "tail": int(in_tail.sum()), "tagged": tagged}
+    items, tail_map = evidence.scored.items, evidence.tail
+    tail, tagged = int(in_tail.sum()), sum(bool(EDGE_CASES.intersection(item.tags)) for item in items)
+    counts: dict[str, Any] = {"queries": len(items) + evidence.not_asked, "tail": tail, "tagged": tagged}
+    if chosen := sum(CHOSEN in item.tags for item in items):
+        counts["chosen"] = chosen
+    if evidence.not_asked:
+        counts["head_asked"] = len(items) - tail
     if tail_map is None:
         return {**counts, "embedding": "none: without training data the tail is the tagged queries only"}
     outside = float(np.mean(np.asarray(tail_map.outside_p) < OUTSIDE_LEVEL))  # of all queries, asked or not

@@ -54,7 +54,6 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         if latent_width
         else 2 * head_width * _kv_heads(config, heads)
     )
-    quantised = root_config.get("quantization_config") or config.get("quantization_config")
     return Dimensions(
         layers=_positive_int(config, "num_hidden_layers", "n_layer"),
         heads=heads,
@@ -70,9 +69,15 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
             or root_config.get("torch_dtype")
             or ""
         ),
-        quantisation=str(quantised.get("quant_method") or "unnamed") if isinstance(quantised, dict) else "",
+        quantisation=quantisation_of(root_config) or quantisation_of(config),
         windowed=_is_windowed(config),
     )
+
+
+def quantisation_of(config: Mapping[str, Any]) -> str:
+    """The quantisation that a configuration declares (``quant_method``); empty if none, "unnamed" without a name."""
+    declared = config.get("quantization_config")
+    return str(declared.get("quant_method") or "unnamed") if isinstance(declared, dict) and declared else ""
 
 
 def _is_windowed(config: Mapping[str, Any]) -> bool:

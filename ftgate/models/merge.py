@@ -29,11 +29,14 @@ _MERGE_PROGRAM = Path(__file__).parent.parent / "engines" / "merge.py"
 _FULL_DISK = ("No space left", "os error 28", "StorageFull")
 
 
-def merged_model(candidate: Model, cache: Cache, log: Path, note: Callable[[str], None]) -> Model:
+def merged_model(
+    candidate: Model, cache: Cache, log: Path, note: Callable[[str], None], verify: Callable[[], None] = lambda: None
+) -> Model:
     """``candidate`` as full weights, merged now or earlier; unchanged if it need not be merged.
 
     A merged snapshot is cached by the digests of base and adapter and the versions of the merge tools. It is built in
-    its own folder and stored by one rename, so that a killed run leaves nothing that another one would use. Raises
+    its own folder and stored by one rename, so that a killed run leaves nothing that another one would use; before
+    that, ``verify`` raises if the files that were merged are no longer those that were hashed. Raises
     ArtifactError if the adapter cannot be merged or the merge changes its effect, DownloadError if the disk is full.
     """
     base = candidate.base
@@ -47,11 +50,13 @@ def merged_model(candidate: Model, cache: Cache, log: Path, note: Callable[[str]
         with cache.download_folder(
             key, lambda: note(f"{candidate.reference}: waiting for another process that merges it")
         ) as folder:
-            merged = _cached(cache, key, candidate) or _merge_and_store(candidate, base, cache, key, folder, log)
+            merged = _cached(cache, key, candidate) or _merge_and_store(
+                candidate, base, cache, key, folder, log, verify
+            )
     snapshot, comparison = merged
     full = open_model(candidate.name, snapshot, None)
     facts = {**candidate.facts, **full.facts, "merge": {"with": f"peft {tools['peft']}", **comparison}}
-    return replace(candidate, kind="full", path=snapshot.path, facts=facts)
+    return replace(candidate, kind="full", path=snapshot.path, facts=facts, stamps=snapshot.stamps)
 
 
 def _cached(cache: Cache, key: str, candidate: Model) -> tuple[Snapshot, dict[str, float]] | None:
@@ -61,13 +66,14 @@ def _cached(cache: Cache, key: str, candidate: Model) -> tuple[Snapshot, dict[st
 
 
 def _merge_and_store(
-    candidate: Model, base: Model, cache: Cache, key: str, folder: Path, log: Path
+    candidate: Model, base: Model, cache: Cache, key: str, folder: Path, log: Path, verify: Callable[[], None]
 ) -> tuple[Snapshot, dict[str, float]]:
     """Merge into ``folder``, which may hold leftovers of a killed run, and store the result in the cache."""
     shutil.rmtree(folder)
     folder.mkdir()
     with _explain_disk_errors(candidate, folder):
         comparison = _run_merge(candidate, base, folder, log)
+        verify()
         _copy_other_files(candidate.path if "vocabulary" in candidate.facts else base.path, folder)
         for path in folder.iterdir():
             path.chmod(0o444)  # readable for all users of the cache, writable for none

@@ -12,6 +12,7 @@ from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
 from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, read_contents
 from ftgate.models.base_match import check_fits_base, resized_vocabulary
+from ftgate.models.dimensions import quantisation_of
 from ftgate.models.nan_scan import require_finite_tensors
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
@@ -66,7 +67,8 @@ def open_encoder(name: str, snapshot: Snapshot) -> Model:
     read_json(snapshot.path, _CONFIG, reference)
     if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
-    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=_ignored_fact(snapshot))
+    facts = _ignored_fact(snapshot)
+    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=facts, stamps=snapshot.stamps)
 
 
 def require_finite(model: Model) -> None:
@@ -105,6 +107,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     facts = {
         "architecture": (" or ".join(map(str, architectures)) if isinstance(architectures, list) else "") or "unknown",
         **_sizes(tensors.values()),
+        **({"quantisation": quantisation} if (quantisation := quantisation_of(config)) else {}),
         **(_training_fact(snapshot) if base is not None else {}),
         **_ignored_fact(snapshot),
     }
@@ -116,6 +119,7 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         facts=facts,
         files=_files(snapshot),
         headers_only=snapshot.headers_only,
+        stamps=snapshot.stamps,
     )
 
 
@@ -165,9 +169,20 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_training_fact(snapshot),
         **_ignored_fact(snapshot),
     }
-    files, headers_only = _files(snapshot), snapshot.headers_only
+    files, headers_only, stamps = _files(snapshot), snapshot.headers_only, snapshot.stamps
     return Model(
-        name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, facts, files, merge, headers_only
+        name,
+        snapshot.path,
+        snapshot.digest,
+        "adapter",
+        base,
+        rank,
+        reference,
+        facts,
+        files,
+        merge,
+        headers_only,
+        stamps,
     )
 
 

@@ -61,6 +61,7 @@ _MAY_BE_ZERO = ("label_smoothing", "eval_loss_lowest_epoch", *_LOSSES)
 _LINE = re.compile(
     rf"^(?:- )?(?:train\.)?(?P<name>{'|'.join(_SETTING_FACTS)}): *['\"]?(?P<value>[^\s'\"#]{{1,32}})", re.M
 )
+_CHECKPOINT = re.compile(rf"checkpoint-(?P<step>\d{{1,12}})/{re.escape(STATE)}")
 _SEGMENTS = 10
 
 
@@ -73,16 +74,27 @@ def training_facts(snapshot: Snapshot) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    for name in (STATE, *RESULTS, *SETTINGS, CARD):
+    for name in (STATE, *_newest_checkpoint(snapshot), *RESULTS, *SETTINGS, CARD):
         for fact, value in _facts_in_file(snapshot, name).items():
             # The log is sparse, so its maximum may miss the peak: a higher planned rate wins.
-            higher = fact == "learning_rate" and origin.get(fact) == STATE and value > facts[fact]
+            higher = fact == "learning_rate" and _is_state(origin.get(fact)) and value > facts[fact]
             if fact not in facts or higher:
                 facts[fact], origin[fact] = value, name
     if not facts:
         return {}
     files = {name: [fact for fact in facts if origin[fact] == name] for name in origin.values()}
     return {**facts, "files": files}
+
+
+def _newest_checkpoint(snapshot: Snapshot) -> tuple[str, ...]:
+    """The state in the folder of the last checkpoint: a trainer's own output folder has it nowhere else."""
+    steps = {int(match["step"]): name for name in snapshot.files if (match := _CHECKPOINT.fullmatch(name))}
+    return (steps[max(steps)],) if steps else ()
+
+
+def _is_state(name: str | None) -> bool:
+    """Whether the file of this name is the trainer's log of what it did."""
+    return name is not None and name.rpartition("/")[2] == STATE
 
 
 def _facts_in_file(snapshot: Snapshot, name: str) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def _facts_in_file(snapshot: Snapshot, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         return {}
-    if name == STATE:
+    if _is_state(name):
         return _trainer_state(content)
     return _plausible({"epochs": content.get("epoch")}) if name in RESULTS else _planned(content.items())
 

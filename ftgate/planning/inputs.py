@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,17 +13,21 @@ from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import FloatArray, Suite
 from ftgate.errors import ConfigurationError
+from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.looks import looks, planned_share, sample
+from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
+from ftgate.measurements.pilot import Pilot
 from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
+from ftgate.stats.resampling import effective_clusters
 
-ASKING = ("answer questions", "ask the base twice")
+ASKING = ("pilot", "answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")
 JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
@@ -46,12 +48,17 @@ class EarlierReport:
 
 
 def plan_run(
-    policy_path: Path, manifest_path: Path | None, earlier_run: Path | None, resolvers: Resolvers = local_resolver
+    policy_path: Path,
+    manifest_path: Path | None,
+    earlier_run: Path | None,
+    resolvers: Resolvers = local_resolver,
+    pilots: Mapping[str, Pilot] | None = None,
 ) -> Plan:
     """Read policy, suites and, if given, manifest and earlier run, and estimate the power of a run.
 
-    Loads no model; the resolver from ``resolvers`` fetches remote suites. Raises ConfigurationError (or DatasetError)
-    naming what is wrong, where, and what to do, and DownloadError if fetching fails.
+    Loads no model; the resolver from ``resolvers`` fetches remote suites. ``pilots`` hold the base's first answers by
+    measurement, if it was asked. Raises ConfigurationError (or DatasetError) naming what is wrong, where, and what to
+    do, and DownloadError if fetching fails.
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
@@ -60,12 +67,15 @@ def plan_run(
     suites = {m.name: _suite(m, resolver) for m in measurements}
     earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed
-    controls = sum(len(m.plan(i)) for m in measurements for i in sample(suites[m.name], seed))
+    works = {
+        m.name: _workload(m, suites[m.name], policy, trained, earlier, (pilots or {}).get(m.name)) for m in measurements
+    }
+    asked = {m.name: _first(suites[m.name], works[m.name].asked) for m in measurements}
+    controls = sum(len(m.plan(i)) for m in measurements for i in sample(asked[m.name], seed))
     each = earlier.each(ASKING, earlier.model_questions) if earlier else None
     return Plan(
         prospects=tuple(
-            estimate_power(_workload(m, suites[m.name], trained, earlier), _schedule(policy, m, suites[m.name]), seed)
-            for m in measurements
+            estimate_power(works[m.name], _schedule(policy, m, suites[m.name]), seed) for m in measurements
         ),
         control_questions=controls,
         control_seconds=None if each is None else controls * each,
@@ -77,11 +87,14 @@ def plan_run(
 
 
 def read_earlier(directory: Path) -> EarlierReport:
-    """The run in ``directory``. Raises ConfigurationError if it has no report or no readable journal."""
+    """The run in ``directory``. Raises ConfigurationError without report or journal, StoreError if that is damaged."""
     report = read_report(directory / "report.json")
+    journal = directory / "answers.jsonl"
+    if not journal.is_file():
+        raise ConfigurationError(f"no journal: {journal}", hint="--out names the output folder of an earlier run")
     scores: dict[str, dict[str, tuple[float, float]]] = {}
     model_questions = judge_questions = 0
-    for record in _records(directory / "answers.jsonl"):
+    for record in read_lines(journal)[0]:
         if record["type"] == "score":
             pair = (float(record["base"]), float(record["candidate"]))
             scores.setdefault(record["measurement"], {})[record["item"]] = pair
@@ -100,63 +113,45 @@ def write_picture(drawing: bytes, path: Path) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="give another --plot") from None
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
-    """The complete lines of a journal, which is neither locked nor changed."""
-    try:
-        lines = path.read_bytes().splitlines(keepends=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="--out names the output folder of an earlier run"
-        ) from None
-    for number, line in enumerate(lines, 1):
-        if not line.endswith(b"\n"):
-            break  # cut short by a kill
-        try:
-            record = json.loads(line)
-            if record["type"] == "score":
-                _require_scores(record)
-            elif record["type"] == "answer":
-                list(record["options"])
-        except (ValueError, KeyError, TypeError):
-            raise ConfigurationError(
-                f"{path}:{number}: not a journal line: {line[:60]!r}", hint="give another --out, or plan without one"
-            ) from None
-        yield record
-
-
-def _require_scores(record: Mapping[str, Any]) -> None:
-    """Raises ValueError or KeyError unless ``record`` holds two scores of an item."""
-    scores = (float(record["base"]), float(record["candidate"]))
-    if not all(0.0 <= value <= 1.0 for value in scores) or not (record["measurement"] and record["item"]):
-        raise ValueError("not a score")
-
-
 def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
     """As many items as a run would ask about at most; which ones does not matter here."""
     suite = suite_of(measurement, resolver)
-    return Suite(suite.name, suite.items[: measurement.n_max or measurement.n], suite.sha256, suite.source)
+    return _first(suite, measurement.n_max or measurement.n)
+
+
+def _first(suite: Suite, size: int | None) -> Suite:
+    return Suite(suite.name, suite.items[:size], suite.sha256, suite.source)
 
 
 def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
     # A plan is about intervals, whatever the rule.
-    planned = looks(policy.evidence, planned_share(m, suite))
+    planned = looks(policy.evidence, planned_share(m, len(suite.items)))
     return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
 
 
-def _workload(m: Measurement, suite: Suite, trained: bool, earlier: EarlierReport | None) -> Workload:
+def _workload(
+    m: Measurement, suite: Suite, policy: Policy, trained: bool, earlier: EarlierReport | None, pilot: Pilot | None
+) -> Workload:
     earlier_result = earlier.report.measurements.get(m.name) if earlier else None
     compared = _compared(m, suite, trained, earlier_result)
-    names = {item.cluster or f"item {item.id}" for item in suite.items}
     clustered = m.clustered and any(item.cluster for item in suite.items)
-    units = max(1, round(len(names) * compared / len(suite.items))) if clustered else compared
-    judged_items = sum(m.scored_by(item) == "judge" for item in suite.items)
+    clusters = effective_clusters([item.cluster for item in suite.items])
+    units = max(1, round(clusters * compared / len(suite.items))) if clustered else compared
+    lacking = shortage(m, suite.items, policy.evidence.alpha, trained=trained)
+    asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
+    asked_share = asked / len(suite.items)
+    tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
+    judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
     return Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
         units=units,
-        questions=2 * sum(len(m.plan(item)) for item in suite.items),
-        judge_questions=JUDGE_CALLS * (2 * judged_items + 3 * PROBES_OF_A_KIND + RETESTS) if judged_items else 0,
+        asked=asked,
+        pilot=pilot,
+        shortage=str(lacking) if lacking is not None else None,
+        questions=2 * round(asked_share * sum(len(m.plan(item)) for item in suite.items)),
+        judge_questions=JUDGE_CALLS * (2 * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,
@@ -172,9 +167,12 @@ def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: Measu
 def _earlier_run(
     m: Measurement, suite: Suite, clustered: bool, earlier: EarlierReport, earlier_result: MeasurementReport
 ) -> EarlierRun | None:
-    error = earlier_result.details.get("standard_error")
+    error, factor = (earlier_result.details.get(key) for key in ("standard_error", "pass_factor"))
     if m.power_facts().change == "ece":
-        return EarlierRun(earlier_result.n, rise_error=float(error)) if error and earlier_result.n else None
+        if not error or not earlier_result.n:
+            return None
+        earlier_run = EarlierRun(earlier_result.n, rise_error=float(error))
+        return replace(earlier_run, pass_factor=float(factor)) if factor else earlier_run
     base, candidate = _scores(m, suite, clustered, earlier, earlier_result)
     if len(base) < 2:
         return None

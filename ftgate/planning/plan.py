@@ -13,12 +13,15 @@ from functools import cache
 
 from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
-from ftgate.measurements.estimate import LEAST_BASE, LEAST_GRADED
+from ftgate.measurements.calibration import PASS_FACTOR
+from ftgate.measurements.estimate import LEAST_BASE
+from ftgate.measurements.pilot import Pilot
+from ftgate.measurements.shortage import least_items
 from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
 from ftgate.planning.simulate_ece import EceRise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.interval import wilson_interval
-from ftgate.stats.power import Outlook, evidence_floor
+from ftgate.stats.power import Outlook
 
 POWER = 0.8
 ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
@@ -32,7 +35,8 @@ class EarlierRun:
     """The result of one measurement in an earlier run.
 
     ``base`` and ``candidate`` hold the scores of the compared items, or of their clusters in units of the mean cluster
-    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items.
+    size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items, and
+    ``pass_factor`` how many times wider the interval was on the side of a pass.
     ``floor`` is the judge's mean grade for worthless answers.
     """
 
@@ -41,15 +45,18 @@ class EarlierRun:
     candidate: FloatArray | None = None
     floor: float = 0.0
     rise_error: float | None = None
+    pass_factor: float = PASS_FACTOR
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
     """What one measurement adds to a run.
 
-    ``rows`` are asked about, ``compared`` of them decide (the tail is a part of its queries). ``units`` is the number
-    of independent units: clusters if there are any, else the compared rows. ``questions`` go to the two models
-    together, ``judge_questions`` is the most that go to the judge; the seconds per question come from an earlier run.
+    Of the ``rows`` of the suite ``compared`` decide (the tail is a part of its queries), and ``asked`` are asked about.
+    ``units`` is the number of independent units: effective clusters if there are any, else the compared rows.
+    ``questions`` go to both models together, ``judge_questions`` is the most that go to the judge; the seconds per
+    question come from an earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the
+    base's first answers do.
     """
 
     measurement: Measurement
@@ -61,6 +68,17 @@ class Workload:
     seconds: float | None = None
     judge_seconds: float | None = None
     past: EarlierRun | None = None
+    asked: int = 0
+    shortage: str | None = None
+    pilot: Pilot | None = None
+
+    @property
+    def assumed_base(self) -> float:
+        """The base's score without an earlier run: that of the pilot, at least half an item from 0 and 1, or 80 %."""
+        if self.pilot is None or self.pilot.base is None:
+            return ASSUMED_BASE
+        half = 0.5 / self.pilot.items
+        return min(max(self.pilot.base, half), 1 - half)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,8 @@ class PowerEstimate:
     ``needed`` is the number of items that decide, ``needed_rows`` that of rows in the suite, for a power of 80 %; None
     if no number reaches it. ``detectable_change`` is the smallest true drop or rise that is blocked with probability
     80 %, or the smallest gain that passes with it. ``saved`` is the share of questions that early stopping saves on
-    average for a good candidate.
+    average for a good candidate. ``shortage`` says why none can pass with these rows, and what to do. ``pilot``
+    holds the base's first answers, if it was asked.
     """
 
     name: str
@@ -102,6 +121,8 @@ class PowerEstimate:
     judge_questions: int
     seconds: float | None
     curve: tuple[PowerPoint, ...]
+    shortage: str | None = None
+    pilot: Pilot | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +175,8 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         judge_questions=workload.judge_questions,
         seconds=None if None in costs else sum(c for c in costs if c is not None),
         curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
+        shortage=workload.shortage,
+        pilot=workload.pilot,
     )
 
 
@@ -176,10 +199,11 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
     limit = facts.limit
     if facts.change == "ece":
         rise_error = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
-        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error)
+        factor = past.pass_factor if past is not None else PASS_FACTOR
+        rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
     binary = not workload.judge_questions and workload.units == workload.compared
-    population = _population(past, binary)
+    population = _population(past, binary, workload.assumed_base)
     floor = past.floor if past is not None else 0.0
     if facts.change == "gain":
         good = max(population.gain, 0.0) if population.learned else 0.0
@@ -202,20 +226,17 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
     return _Simulation(dropped, "drop", limit, 0.0, population.base, population.phi, dropped.items(0.0, POWER))
 
 
-def _population(past: EarlierRun | None, binary: bool) -> PairedPopulation:
+def _population(past: EarlierRun | None, binary: bool, assumed_base: float) -> PairedPopulation:
     if past is None or past.base is None or past.candidate is None or len(past.base) < 2:
-        return PairedPopulation.assumed(ASSUMED_BASE, ASSUMED_PHI)
+        return PairedPopulation.assumed(assumed_base, ASSUMED_PHI)
     return PairedPopulation.learned_from(past.base, past.candidate, binary=binary)
 
 
 def _minimum_items(workload: Workload, alpha: float) -> float:
     """The smallest number of items with which the measurement can pass."""
-    facts = workload.measurement.power_facts()
-    if facts.change == "ece":
-        return facts.least_items
+    m = workload.measurement
     clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
-    floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
-    return max(floor, facts.least_items, LEAST_GRADED if workload.judge_questions else 2, clusters)
+    return max(least_items(m, alpha, judged=bool(workload.judge_questions)), 2, clusters)
 
 
 def _needed(run: Answered, good: float, start: int) -> int | None:

@@ -26,7 +26,8 @@ class EceRise:
     """The rise of the calibration error (ECE), from one set of simulated runs of two calibrated models.
 
     Errors scale with 1 / sqrt(items). ``earlier_error`` is the standard error of an earlier run, and its number of
-    items. All looks of a run use the same deviation, which slightly underestimates what early stopping saves.
+    items; ``pass_factor`` is how many times wider the interval is on the side of a pass. All looks of a run use the
+    same deviation, which slightly underestimates what early stopping saves.
     """
 
     limit: float
@@ -35,6 +36,7 @@ class EceRise:
     least_items: int
     seed: int
     earlier_error: tuple[float, int] | None = None
+    pass_factor: float = PASS_FACTOR
 
     @property
     def farthest(self) -> float:
@@ -48,7 +50,7 @@ class EceRise:
         for fraction, bound in zip(self.schedule.fractions, self.schedule.boundaries, strict=True):
             size = look_size(fraction, n)
             noise = self._scale() / math.sqrt(size)
-            high = change + noise * (rise + PASS_FACTOR * bound * error)
+            high = change + noise * (rise + self.pass_factor * bound * error)
             gap_high = change + noise * (gap + bound * gap_error)
             passes = (np.maximum(high, gap_high) < self.limit) & (size >= self.least_items)
             blocks = change + noise * (rise - bound * error) > self.limit

@@ -83,7 +83,7 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     text += f"{share(p.power)} pass{'' if enough else ', the others are held or blocked'}"
     if not enough:
         text += f"; {_items_needed(p)}"
-    yield text + "."
+    yield f"{p.shortage}." if p.shortage else f"{text}."
     if p.detectable_change is None:
         yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:
@@ -93,7 +93,11 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
     if p.clusters is not None:
-        yield f"{name}: the items come in about {numbers.count(p.clusters)} clusters, which count as one each."
+        yield f"{name}: the items come in clusters, which count as about {numbers.count(p.clusters)} items."
+    if p.pilot is not None:
+        yield from (f"{name}: this suite may not be able to decide: {warning}." for warning in p.pilot.warnings)
+        if p.pilot.base is not None:
+            yield f"{name}: the pilot's base scores {numbers.percent(p.pilot.base)} on {p.pilot.items} items."
     if p.learned and p.base is not None and p.phi is not None:
         correlation = numbers.decimal(p.phi, 2)
         yield f"{name}: base score {numbers.percent(p.base)}, correlation {correlation}, as in the earlier run."
@@ -110,14 +114,21 @@ def _notes(plan: Plan) -> Iterator[str]:
     yield f"Decisions at an error rate of {numbers.percent(plan.alpha)} on each side, {STOPPING[plan.early_stopping]}."
     where = "--out DIR learns from an earlier run" if plan.learned_from is None else "the earlier run does not tell"
     for ece, what in ((False, "a base score of 80 % and a correlation of 0.5 with the candidate's"), (True, SPREAD)):
-        names = [p.name for p in plan.prospects if not p.learned and (p.kind == "ECE increase") is ece]
+        names = [p.name for p in plan.prospects if not (p.learned or _piloted(p)) and (p.kind == "ECE increase") is ece]
         if names:
             yield f"Assumed for {', '.join(names)}: {what}; {where}."
+    if names := [p.name for p in plan.prospects if _piloted(p) and not p.learned]:
+        yield f"Assumed for {', '.join(names)}: the pilot's base score, and a correlation of 0.5 with the candidate's."
     models, judge = sum(p.questions for p in plan.prospects), sum(p.judge_questions for p in plan.prospects)
     again = numbers.count(plan.control_questions)
     text = f"Questions: {numbers.count(models)} to the two models, {again} to the base again"
     yield text + (f", at most {numbers.count(judge)} to the judge." if judge else ".")
     yield _run_time(plan)
+
+
+def _piloted(p: PowerEstimate) -> bool:
+    """Whether the plan rests on the pilot's base score; that of a rise in ECE does not."""
+    return p.pilot is not None and p.pilot.base is not None and p.kind != "ECE increase"
 
 
 def _run_time(plan: Plan) -> str:

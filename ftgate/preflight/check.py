@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.derived import free_form
+from ftgate.measurements.shortage import shortage
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
@@ -27,13 +30,17 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     """Everything that can be checked about a run before any weights are loaded."""
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
+    checks.check_rows()
+    checks.note_repeats()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
+    checks.notes += _unseen(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,
         problems=tuple(problems),
         notes=tuple(checks.notes),
+        warnings=tuple(checks.warnings),
         models=checks.facts,
         plan=plan,
         memory=memory,
@@ -57,6 +64,7 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
+        self.warnings: list[str] = []
         for role, model in (("base", draft.base), ("candidate", draft.candidate), ("judge", draft.judge)):
             if model is not None:
                 with draft.problems.noted():
@@ -94,6 +102,14 @@ class _ModelChecks(CheckState):
             self.notes.append(
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
+
+    def note_repeats(self) -> None:
+        """Note the rows of each suite that repeat another one."""
+        self.notes += [
+            f"measurements.{name}: {repeats_text(suite)}; {len(suite.items):,} are asked"
+            for name, suite in self.draft.suites.items()
+            if suite.repeats
+        ]
 
     def check_weights(self) -> None:
         """Compare the tokenizers, search small weights for NaN and infinity, and check disk and memory for a merge."""
@@ -142,6 +158,18 @@ class _ModelChecks(CheckState):
                 f"base and {candidate.reference} differ in vocabulary size: {base_size} and {candidate_size}"
             )
 
+    def check_rows(self) -> None:
+        """Refuse a measurement that no row decides, and warn of one that can never pass with its rows."""
+        draft = self.draft
+        for m in draft.measurements:
+            if m.name not in draft.suites:
+                continue
+            lacking = shortage(m, draft.suites[m.name].items, draft.policy.evidence.alpha, trained=draft.trained)
+            if lacking is not None and lacking.total:
+                self.refuse(lacking.reason, lacking.remedy)
+            elif lacking is not None:
+                self.warnings.append(str(lacking))
+
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model with a tokenizer of its own."""
         models = {"base": self.draft.base, "candidate": self.draft.candidate}
@@ -179,8 +207,19 @@ class _ModelChecks(CheckState):
             self.notes.append(message)
 
 
+def _unseen(draft: JobDraft) -> Iterator[str]:
+    """What will not be measured, because no suite asks for the answers that would show it."""
+    if len(draft.suites) < len(draft.measurements):
+        return
+    readable = {m.name: sum(free_form(m, item) for item in draft.suites[m.name].items) for m in draft.measurements}
+    for derived in draft.derived:
+        if reason := derived.unseen(readable, draft.policy.evidence.alpha):
+            hint = "score one of them by exact, contains, numeric, check or judge"
+            yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
+
+
 def _data(draft: JobDraft) -> Iterator[Data]:
     for name, suite in draft.suites.items():
-        yield Data(name, suite.source, len(suite.items), suite.sha256)
+        yield Data(name, suite.source, len(suite.items), suite.sha256, len(suite.repeats))
     if draft.training is not None:
         yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

@@ -97,6 +97,8 @@ class Data:
     source: str
     rows: int
     sha256: str
+    repeats: int = 0
+    """Rows that repeat another one and are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,8 @@ class Preflight:
     name: str
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    """What makes a run useless without stopping it, and what to do."""
     models: Mapping[str, ModelFacts]
     plan: EnginePlan | None
     memory: Memory | None

@@ -28,7 +28,7 @@ def preflight_json(result: Preflight) -> str:
 
 
 def print_preflight(result: Preflight, console: Console) -> None:
-    """Print tables of models, data and needs, the plan and the notes. Problems are printed by whoever raises them."""
+    """Print tables of models, data and needs, the plan, notes and warnings. Whoever raises problems prints them."""
     tables = [_models(result.models)] if result.models else []
     tables += [_data(result)] if result.data else []
     tables += [_needs(result.memory, result.disk)] if result.memory else []
@@ -38,6 +38,7 @@ def print_preflight(result: Preflight, console: Console) -> None:
     if result.plan:
         _say(console, "plan", [result.plan.words, *(f"because {reason}" for reason in result.plan.reasons)])
     _say(console, "note", result.notes)
+    _say(console, "warning", result.warnings)
     problems = len(result.problems)
     end = "ready to run" if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
     console.print(f"{terminal(result.name, 100)}: {end}", highlight=False)
@@ -95,7 +96,7 @@ def _say(console: Console, what: str, sentences: Iterable[str]) -> None:
     grid.add_column(width=9, no_wrap=True)
     grid.add_column(overflow="fold")
     for number, sentence in enumerate(sentences):
-        head = f"{what}:" if what == "note" or not number else ""
+        head = f"{what}:" if what in ("note", "warning") or not number else ""
         text = plain_line(sentence, 800)
         grid.add_row(head, Text(numbers.ascii_only(text) if console.options.ascii_only else text))
     console.print(grid)

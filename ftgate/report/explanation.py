@@ -55,6 +55,14 @@ def limit_of(m: MeasurementReport) -> Number:
     return m.limits.get("min_gain", m.limits.get("block"))
 
 
+def needed_text(m: MeasurementReport) -> str:
+    """How much would settle an undecided result, and how much there was."""
+    needed, had = numbers.count(m.needed_n or 0), numbers.count(m.n)
+    if m.rows is None:
+        return f"about {needed} items would settle it; this run had {had}"
+    return f"about {needed} rows would settle it; this run had {numbers.count(m.rows)}, and {had} of them count"
+
+
 def listed(names: Sequence[str]) -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
@@ -78,6 +86,9 @@ def _harm(name: str, m: MeasurementReport) -> str:
             f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_bound_text(m)}; the "
             f"limit is {limit}"
         )
+    if kind == "rise":
+        more = f"gives {numbers.points(m.change, signed=False)} more {_risen(m)} than the base"
+        return f"{more}{_bound_text(m)}; the limit is {limit}"
     return f"is {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
 
 
@@ -96,10 +107,13 @@ def _undecided(m: MeasurementReport) -> str:
     if not straddles(m):
         return m.reason.rstrip(".")
     what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
+    what["rise"] = f"the rise in {_risen(m)}"
     text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
     text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
+    if "warn" in m.limits:
+        text += f", with a warning from {numbers.amount(m.limits['warn'], m.unit)}"
     if m.needed_n:
-        text += f" (about {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)})"
+        text += f" ({needed_text(m)})"
     return text
 
 
@@ -126,8 +140,15 @@ def _cost(name: str, m: MeasurementReport) -> str:
         return f"{name} {numbers.change(m.change, m.unit)}"
     if numbers.kind(m.unit) == "ece":
         return f"calibration error {numbers.ece(m.change, signed=True)}"
+    if numbers.kind(m.unit) == "rise":
+        return f"{_risen(m)} {numbers.points(m.change)}"
     word = "worse" if m.change >= 0 else "better"
     return f"{numbers.amount(abs(m.change), m.unit)} {word} on {numbers.subject(name)}"
+
+
+def _risen(m: MeasurementReport) -> str:
+    """What a share rose of: ``malformed answers``."""
+    return m.unit.removeprefix("rise in ")
 
 
 def _others(rest: Sequence[NamedMeasurement], one: str, many: str) -> str:

@@ -114,10 +114,15 @@ def ece(value: Number, *, signed: bool = False) -> str:
 
 
 def kind(unit: str) -> str:
-    """The kind of a report's unit: ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``ece`` or ``other``."""
+    """The kind of a report's unit.
+
+    ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``rise`` (of a share, in points), ``ece`` or ``other``.
+    """
     lower = unit.lower()
     if "ece" in lower.split():
         return "ece"
+    if lower.startswith("rise"):
+        return "rise"
     if "gain" in lower:
         return "gain"
     if "drop" in lower:
@@ -132,7 +137,7 @@ def score(value: Number, unit: str) -> str:
 
 def amount(value: Number, unit: str) -> str:
     """A change in its unit, signed as in the report, without a word for its direction."""
-    if kind(unit) == "gain":
+    if kind(unit) in ("gain", "rise"):
         return points(value)
     if kind(unit) == "loss":
         return points(value, signed=False)
@@ -160,6 +165,8 @@ def limit(limits: Mapping[str, float], unit: str) -> str:
         return f"gain > {points(limits['min_gain'], signed=False)}"
     if "block" not in limits:
         return NONE
+    if kind(unit) == "rise":
+        return f"rise < {points(limits['block'], signed=False)}"
     word = {"drop": "drop", "loss": "drop", "ece": "ECE"}.get(kind(unit), "change")
     text = f"{word} < {amount(limits['block'], unit)}"
     return f"{text} (warn from {amount(limits['warn'], unit)})" if "warn" in limits else text

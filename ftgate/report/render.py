@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ftgate.files import write_whole
 from ftgate.report import calibration_curve, escape, forest_svg, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
@@ -81,9 +82,7 @@ def write_rendered(report: Report, directory: Path) -> None:
     drawn = pictures(report)
     write_pictures(drawn, directory / "plots")
     for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report, drawn))):
-        temporary = directory / f"{name}.partial"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(directory / name)
+        write_whole(directory / name, text)
 
 
 def _parts(report: Report) -> dict[str, Any]:

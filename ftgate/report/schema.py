@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftgate.domain import Finding, Slice
 from ftgate.errors import ConfigurationError
+from ftgate.files import write_whole
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
@@ -54,7 +55,7 @@ class MeasurementReport(_ReportModel):
     base: Number
     candidate: Number
     change: Number
-    """Negative is worse for target; positive is worse for the other three. ``unit`` says what it is."""
+    """Negative is worse for target; positive is worse for the others. ``unit`` says what it is."""
     unit: str
     worse: Literal["up", "down"]
     """Which direction of ``change`` harms."""
@@ -65,8 +66,12 @@ class MeasurementReport(_ReportModel):
     method: str
     limits: dict[str, float]
     reason: str
+    rows: int | None = None
+    """How many rows of the suite the ``n`` items are a part of, where only some decide; null where all do."""
     needed_n: int | None = None
-    """About how many items would settle an inconclusive result."""
+    """About how many items (where there are ``rows``: rows) would settle an inconclusive result."""
+    cut_short_by: str | None = None
+    """The measurement whose block ended the run before this one was decided."""
     leaning: Literal["likely to fail", "suspect", "underpowered"] | None = None
     """Which way an inconclusive result points; null if there is no estimate."""
     slices: list[SliceReport] = Field(default_factory=list)
@@ -150,7 +155,9 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
         method=estimate.method,
         limits=limits,
         reason=finding.reason,
+        rows=estimate.rows,
         needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
+        cut_short_by=finding.cut_short_by,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
         slices=[_slice(s) for s in estimate.slices],
         regressions=changes.regressions,
@@ -177,10 +184,8 @@ def plain(value: Any) -> Any:
 
 def write_report(report: Report, path: Path) -> None:
     """Write report.json atomically."""
-    temporary = path.with_suffix(".json.partial")
     text = json.dumps(plain(report.model_dump(mode="json")), indent=2, ensure_ascii=True)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text + "\n")
 
 
 def read_report(path: Path) -> Report:

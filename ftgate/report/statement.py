@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ftgate.files import write_whole
 from ftgate.report.schema import Report
 
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -49,9 +50,7 @@ def statement(report: Report) -> dict[str, Any]:
 
 def write_statement(report: Report, directory: Path) -> None:
     """Write statement.json into ``directory`` atomically."""
-    temporary = directory / "statement.json.partial"
-    temporary.write_text(json.dumps(statement(report), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(directory / "statement.json")
+    write_whole(directory / "statement.json", json.dumps(statement(report), indent=2) + "\n")
 
 
 def _digest(text: str) -> dict[str, str]:

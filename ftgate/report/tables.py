@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftgate.report import numbers
+from ftgate.report.explanation import needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report
 
 CONTROLS: Mapping[str, str] = {
+    "pilot": "Pilot: the base's first answers show that the suite can decide",
     "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
     "a_a": "A/A test: the base against itself shows no change",
     "positive_control": "Positive control: a corrupted base is blocked",
@@ -234,9 +236,10 @@ def _row(name: str, m: MeasurementReport) -> Row:
 
 def _needed(m: MeasurementReport) -> str:
     """A sentence on how many items would settle it, unless the reason already says so."""
-    if m.needed_n is None or f"{m.needed_n} items" in m.reason:
+    if m.needed_n is None or f"about {m.needed_n} " in m.reason:
         return ""
-    return f"About {numbers.count(m.needed_n)} items would settle it; this run had {numbers.count(m.n)}."
+    text = needed_text(m)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _notes(m: MeasurementReport) -> tuple[str, ...]:
@@ -245,6 +248,8 @@ def _notes(m: MeasurementReport) -> tuple[str, ...]:
 
 
 def _item_score(value: float | None, m: MeasurementReport) -> str:
+    if numbers.kind(m.unit) == "rise" and value in (0.0, 1.0):
+        return "well-formed" if value else "malformed"
     # Calibration scores its items by whether they are right, although its change is in ECE.
     return numbers.percent(value) if numbers.kind(m.unit) == "ece" else numbers.score(value, m.unit)
 

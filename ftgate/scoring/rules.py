@@ -41,14 +41,18 @@ def contains(item: Item, answer: Answer) -> float:
 
 
 def numeric(item: Item, answer: Answer) -> float:
-    """1 if the last number of the answer equals the last number of the reference."""
+    """1 if the last number of the answer equals the last number of the reference; 0 for an answer that was cut.
+
+    The last number of a cut answer is a step on the way, which may equal the result by luck.
+    """
     wanted = last_number(item.answer or "")
-    return float(wanted is not None and same_number(wanted, last_number(answer.text)))
+    return float(wanted is not None and not _cut(answer) and same_number(wanted, last_number(answer.text)))
 
 
 def check(item: Item, answer: Answer) -> float:
-    """1 if the answer passes the row's own check (:mod:`ftgate.scoring.checks`)."""
-    return float(meets(item.check or {}, answer.text))
+    """1 if the answer passes the row's own check (:mod:`ftgate.scoring.checks`); a cut one meets no numeric check."""
+    rule = item.check or {}
+    return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text))
 
 
 def choice(item: Item, answer: Answer) -> float:
@@ -107,6 +111,10 @@ def bounded(
     b, c = _columns(base), _columns(candidate)
     graded = np.full(len(items), not binary)
     return PairedScores(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
+
+
+def _cut(answer: Answer) -> bool:
+    return answer.finish == "length"
 
 
 def _columns(bounds: Sequence[tuple[float, float]]) -> tuple[FloatArray, FloatArray]:

@@ -22,10 +22,10 @@ from numpy.typing import ArrayLike
 from ftgate.stats import checks
 from ftgate.stats.checks import FloatArray
 from ftgate.stats.interval import Interval
-from ftgate.stats.resampling import FARTHEST, Resampled, sums_by_cluster
+from ftgate.stats.resampling import FARTHEST, BoundSearch, Resampled, effective_clusters, sums_by_cluster
 
-MIN_CLUSTERS = 30
-"""With fewer clusters the bootstrap of clusters is too short-tailed to carry a pass."""
+MIN_CLUSTERS = 60
+"""With fewer effective clusters the bootstrap of clusters is too short-tailed to carry a pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,12 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Bootstrapped:
-    """A change of means and its resamples, which give bounds at any level and p-values.
+    """A change of means and its resamples, which give bounds at any level and p-values that agree with them.
 
     ``resampled`` is None where nothing can be ruled out. With ``sign`` -1 the mirror image was resampled. ``even``
-    marks data that are their own mirror image: their bounds are averaged with those of the mirror image.
+    marks data that are their own mirror image: their p-values are averaged with those of the mirror image. Levels are
+    taken times ``level_share``, the share of effective among all clusters: where large clusters fail as a whole, the
+    resamples have too short a tail.
     """
 
     estimate: float
@@ -59,32 +61,61 @@ class Bootstrapped:
     ratio: bool
     sign: float = 1.0
     even: bool = False
+    level_share: float = 1.0
 
     def interval(self, alpha: float) -> Interval:
         """Both one-sided bounds, each at ``alpha``. Raises ValueError unless 0 < alpha < 0.5."""
         checks.level(alpha)
+        alpha *= self.level_share
         low, high = self.lowest, self.highest
         if self.resampled is not None:
-            low, high = self.resampled.bounds(alpha, self.sign * self.estimate, self.lowest, self.highest)
-        if self.even and self.ratio and low > -math.inf and high < 1:
-            half = (math.log1p(-low) - math.log1p(-high)) / 2
-            low, high = -math.expm1(half), -math.expm1(-half)
-        elif self.even and not self.ratio:
-            low, high = -(high - low) / 2, (high - low) / 2
+            low = self._downwards(self.resampled).bound(alpha)
+            high = self._mirrored(low) if self.even else self._upwards(self.resampled).bound(alpha)
         found = Interval(self.sign * self.estimate, low, high, self.doubt)
         return found.negated() if self.sign < 0 else found
 
     def p_above(self, change: float) -> float:
-        """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out."""
-        if self.resampled is None:
-            return 1.0
-        return self.resampled.p_below(-change) if self.sign < 0 else self.resampled.p_above(change)
+        """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out.
+
+        At most alpha exactly when the lower bound at alpha is above ``change`` (see :class:`BoundSearch`).
+        """
+        return self._p_below(-change) if self.sign < 0 else self._p_above(change)
 
     def p_below(self, change: float) -> float:
         """The one-sided p of "the change is at least ``change``"; 1 where nothing can be ruled out."""
+        return self._p_above(-change) if self.sign < 0 else self._p_below(change)
+
+    def _p_above(self, t: float) -> float:
         if self.resampled is None:
             return 1.0
-        return self.resampled.p_above(-change) if self.sign < 0 else self.resampled.p_below(change)
+        return min(1.0, self._downwards(self.resampled).p_value(t) / self.level_share)
+
+    def _p_below(self, t: float) -> float:
+        if self.resampled is None:
+            return 1.0
+        if self.even:
+            return self._p_above(self._mirrored(t))
+        return min(1.0, self._upwards(self.resampled).p_value(t) / self.level_share)
+
+    def _downwards(self, resampled: Resampled) -> BoundSearch:
+        def level(t: float) -> float:
+            straight = resampled.level_above(t)
+            return (straight + resampled.level_below(self._mirrored(t))) / 2 if self.even else straight
+
+        return BoundSearch(level, self.sign * self.estimate, -1 / math.sqrt(resampled.size), self.lowest)
+
+    def _upwards(self, resampled: Resampled) -> BoundSearch:
+        return BoundSearch(
+            resampled.level_below, self.sign * self.estimate, 1 / math.sqrt(resampled.size), self.highest
+        )
+
+    def _mirrored(self, t: float) -> float:
+        """What ``t`` is after swapping the models."""
+        if not self.ratio:
+            return -t + 0.0
+        if math.isinf(t):
+            return 1.0
+        return -t / (1 - t) + 0.0 if t < 1 else -math.inf
 
 
 def relative_drop(base: ArrayLike, candidate: ArrayLike) -> float:
@@ -95,20 +126,6 @@ def relative_drop(base: ArrayLike, candidate: ArrayLike) -> float:
     """
     b, c = _pair(base, candidate)
     return _ratio(math.fsum(b - c), math.fsum(b))
-
-
-def difference_bootstrap(
-    base: ArrayLike,
-    candidate: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    alpha: float = 0.05,
-    draws: int = 2000,
-    clusters: Sequence[Hashable] | None = None,
-) -> Interval:
-    """The gain with both one-sided bounds, each at ``alpha``: see :func:`resampled_difference`."""
-    checks.level(alpha)
-    return resampled_difference(base, candidate, rng, draws=draws, clusters=clusters).interval(alpha)
 
 
 def resampled_drop(
@@ -123,8 +140,8 @@ def resampled_drop(
     """The relative drop and its resamples, from scores of shape (n,) in [0, 1].
 
     ``clusters`` names the group each item was drawn with (None: on its own); sums are taken per cluster and clusters
-    resampled, and fewer than 30 of them is a doubt. Several samples of one item must be averaged before
-    (:func:`ftgate.stats.samples.average_samples`). With ``floor`` it is (mean(b) - mean(c)) / (mean(b) - f), and
+    resampled, and fewer than ``MIN_CLUSTERS`` effective ones are a doubt. Several samples of one item must be averaged
+    before (:func:`ftgate.stats.samples.average_samples`). With ``floor`` it is (mean(b) - mean(c)) / (mean(b) - f), and
     t^2 Var(f) / m is added to the variance of mean(w): the standard error gets it, and each resample draws its own f
     from a normal with that variance (without this the quantiles would shrink by just what the standard error gained).
 
@@ -137,7 +154,7 @@ def resampled_drop(
     b, c = _pair(base, candidate)
     f = floor.mean if floor else 0.0
     x, y, mirrored = sums_by_cluster([b - c, b - f, c - f], clusters)
-    highest, doubt = math.inf if floor else 1.0, _doubt(len(x), clusters)
+    highest, (doubt, share) = math.inf if floor else 1.0, _clustering(len(x), clusters)
     estimate = _ratio(math.fsum(b - c), math.fsum(b - f)) if not floor or math.fsum(b - f) > 0 else math.nan
     if len(x) < 2 or not abs(estimate) < FARTHEST:
         return Bootstrapped(estimate, -math.inf, highest, doubt, None, ratio=True)
@@ -146,7 +163,8 @@ def resampled_drop(
     order = mirror if tables[1] < tables[0] else straight
     noise = floor.variance / floor.count if floor else 0.0
     resampled = Resampled(x[order], y[order], rng, draws, noise=noise, ratio=True)
-    return Bootstrapped(estimate, -math.inf, highest, doubt, resampled, ratio=True, even=tables[0] == tables[1])
+    even = tables[0] == tables[1]
+    return Bootstrapped(estimate, -math.inf, highest, doubt, resampled, ratio=True, even=even, level_share=share)
 
 
 def resampled_difference(
@@ -166,7 +184,7 @@ def resampled_difference(
     """
     b, c = _pair(base, candidate)
     x, y = sums_by_cluster([c - b, np.ones(len(b))], clusters)
-    estimate, doubt = math.fsum(c - b) / len(b), _doubt(len(x), clusters)
+    estimate, (doubt, share) = math.fsum(c - b) / len(b), _clustering(len(x), clusters)
     if len(x) < 2:
         return Bootstrapped(estimate, -1.0, 1.0, doubt, None, ratio=False)
     straight, mirror = _ordered(x, y), _ordered(-x + 0.0, y)
@@ -174,7 +192,7 @@ def resampled_difference(
     chosen = mirror if sign < 0 else straight
     resampled = Resampled(chosen[0], chosen[1], rng, draws, ratio=False)
     even = bool(np.array_equal(straight, mirror))
-    return Bootstrapped(estimate, -1.0, 1.0, doubt, resampled, ratio=False, sign=sign, even=even)
+    return Bootstrapped(estimate, -1.0, 1.0, doubt, resampled, ratio=False, sign=sign, even=even, level_share=share)
 
 
 def _pair(base: ArrayLike, candidate: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -195,7 +213,14 @@ def _ordered(x: FloatArray, y: FloatArray) -> FloatArray:
     return np.vstack([x[order], y[order]])
 
 
-def _doubt(units: int, clusters: Sequence[Hashable] | None) -> str | None:
-    if clusters is None or units >= MIN_CLUSTERS:
-        return None
-    return f"{units} clusters are too few to resample: at least {MIN_CLUSTERS} are needed"
+def _clustering(units: int, clusters: Sequence[Hashable] | None) -> tuple[str | None, float]:
+    """The doubt about this many clusters, and the share of effective ones among them."""
+    if clusters is None:
+        return None, 1.0
+    effective = effective_clusters(clusters)
+    if effective >= MIN_CLUSTERS:
+        return None, effective / units
+    count = (
+        f"{units} clusters are" if round(effective) == units else f"{units} clusters count as {effective:.0f}, which is"
+    )
+    return f"{count} too few to resample: at least {MIN_CLUSTERS} are needed", effective / units

@@ -10,7 +10,9 @@ about 1 near t = 0, because then w(t) of the swapped models, at 1 / (1 - t), is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -48,6 +50,11 @@ class Resampled:
         # Drawn even when unused: then the items drawn never depend on the floor.
         self._shift: FloatArray = rng.standard_normal(draws) * math.sqrt(noise)
 
+    @property
+    def size(self) -> int:
+        """The number of items or clusters."""
+        return self._n
+
     def _draw(self, columns: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
         index = rng.integers(0, self._n, size=(rows, self._n))
         index += np.arange(rows)[:, None] * self._n
@@ -67,28 +74,60 @@ class Resampled:
         stars: FloatArray = (total / n + t * self._shift) / np.sqrt((variance + least) / n + extra)
         return (self._mean_x - t * self._mean_y) / error, stars
 
-    def bounds(self, alpha: float, estimate: float, lowest: float, highest: float) -> tuple[float, float]:
-        """The t from which T stays above the upper quantile (below) or under the lower one (above)."""
-
-        def too_low(t: float) -> bool:
-            statistic, stars = self.test(t)
-            return statistic > -_lower_tail(-stars, alpha)
-
-        def too_high(t: float) -> bool:
-            statistic, stars = self.test(t)
-            return statistic < _lower_tail(stars, alpha)
-
-        step = 1 / math.sqrt(self._n)
-        return _reach(too_low, estimate, -step, lowest), _reach(too_high, estimate, step, highest)
-
-    def p_above(self, t: float) -> float:
-        """The one-sided p of "it is at most t": about the level at which the lower bound reaches t."""
+    def level_above(self, t: float) -> float:
+        """The one-sided p of "it is at most t", at this t alone."""
         statistic, stars = self.test(t)
         return _level(-statistic, -stars)
 
-    def p_below(self, t: float) -> float:
-        """The one-sided p of "it is at least t"."""
+    def level_below(self, t: float) -> float:
+        """The one-sided p of "it is at least t", at this t alone."""
         return _level(*self.test(t))
+
+
+@dataclass(frozen=True, slots=True)
+class BoundSearch:
+    """The way from an estimate to a bound: outwards in steps that double, until ``level`` says no more than alpha.
+
+    ``level`` gives the p of a value, ``step`` is signed and first goes to ``start + step``, ``limit`` is the last value
+    there is. Bounds and p-values follow the same steps, so that they agree: the bound at alpha lies beyond t exactly
+    when the p of t is at most alpha. They could differ only where ``level`` rises and falls again within one step.
+    """
+
+    level: Callable[[float], float]
+    start: float
+    step: float
+    limit: float
+
+    def bound(self, alpha: float) -> float:
+        """Where ``level`` falls below ``alpha``; ``limit`` if it does not, infinite if that is too far."""
+        inside = self.start
+        for outside in self._steps():
+            if self.level(outside) < alpha:
+                return edge(lambda t: self.level(t) < alpha, inside, outside)
+            if outside == self.limit:
+                return self.limit
+            inside = outside
+        return math.copysign(math.inf, self.step)
+
+    def p_value(self, t: float) -> float:
+        """The smallest alpha at which the bound does not go beyond ``t``."""
+        if (t - self.start) * self.step <= 0:
+            return self.level(t)
+        smallest = 1.0
+        for outside in self._steps():
+            level = self.level(outside)
+            if (outside - t) * self.step >= 0:
+                return min(smallest, max(self.level(t), level))
+            smallest = min(smallest, level)
+            if outside == self.limit:
+                break
+        return smallest
+
+    def _steps(self) -> Iterator[float]:
+        step, nearest = self.step, min if self.step > 0 else max
+        while abs(step) < FARTHEST:
+            yield nearest(self.start + step, self.limit)
+            step *= 2
 
 
 def sums_by_cluster(columns: Sequence[FloatArray], clusters: Sequence[Hashable] | None) -> list[FloatArray]:
@@ -109,16 +148,13 @@ def sums_by_cluster(columns: Sequence[FloatArray], clusters: Sequence[Hashable] 
     return [np.array([math.fsum(values[group]) / size for group in members.values()]) for values in columns]
 
 
-def _reach(rejected: Callable[[float], bool], estimate: float, step: float, limit: float) -> float:
-    """The bound on the side of ``step``: widen until something is rejected, then bisect; ``limit`` if nothing is."""
-    while abs(step) < FARTHEST:
-        outside = max(estimate + step, limit) if step < 0 else min(estimate + step, limit)
-        if rejected(outside):
-            return edge(rejected, estimate, outside)
-        if outside == limit:
-            return limit
-        step *= 2
-    return math.copysign(math.inf, step)
+def effective_clusters(clusters: Sequence[Hashable]) -> float:
+    """(sum of the sizes)^2 / sum of the squared sizes: how many equal clusters vary as much (Kish 1965, section 11.7).
+
+    An entry that is None is a cluster of its own. 0 without items.
+    """
+    sizes = Counter((i,) if name is None else ("cluster", name) for i, name in enumerate(clusters)).values()
+    return len(clusters) ** 2 / sum(size**2 for size in sizes) if clusters else 0.0
 
 
 def _reachable(stars: FloatArray) -> float:
@@ -135,24 +171,25 @@ def _quantile(values: FloatArray, share: float) -> float:
     return float(low + (place - below) * (high - low))
 
 
-def _lower_tail(stars: FloatArray, alpha: float) -> float:
-    """The alpha quantile of the resampled statistics, never above 0.
-
-    Where fewer than 20 resamples lie beyond it (early looks), the quantile at 20 is scaled by the ratio of the normal
-    ones: the smallest of B draws says little about a level below 1/B.
-    """
-    reachable = max(alpha, _reachable(stars))
-    value = min(_quantile(stars, reachable), 0.0)
-    return value * (normal.critical(alpha) / normal.critical(reachable))
-
-
 def _level(statistic: float, stars: FloatArray) -> float:
-    """The alpha at which ``statistic`` meets :func:`_lower_tail`.
+    """The alpha at whose quantile of the resampled statistics ``statistic`` lies; 1/2 or more from 0 on.
 
-    It is the share of resamples at or below it, and extrapolated alike where these are few.
+    Quantiles are interpolated as ``np.quantile`` does. Where fewer than 20 resamples lie beyond it (early looks), the
+    quantile at 20 is scaled by the ratio of the normal ones: the smallest of B draws says little about a level below
+    1/B.
     """
-    share, reachable = float(np.mean(stars <= statistic)), _reachable(stars)
-    if statistic >= 0 or share >= reachable:
+    at_most = stars <= statistic
+    count = int(at_most.sum())
+    if count == len(stars):
+        return 1.0
+    share = 0.0
+    if count:
+        below, above = float(stars[at_most].max()), float(stars[~at_most].min())
+        share = (count - 1 + (statistic - below) / (above - below)) / (len(stars) - 1)
+    if statistic >= 0:
+        return max(share, 0.5)
+    reachable = _reachable(stars)
+    if share >= reachable:
         return share
-    quantile = min(_quantile(stars, reachable), 0.0)
+    quantile = _quantile(stars, reachable)
     return normal.cdf(statistic * normal.critical(reachable) / -quantile) if quantile < 0 else 0.0

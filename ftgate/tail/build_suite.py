@@ -14,6 +14,7 @@ from ftgate.domain import Item, Message, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files
 from ftgate.errors import ConfigurationError, DatasetError
+from ftgate.measurements.tail import CHOSEN
 from ftgate.stats.neighbours import distances
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
@@ -76,7 +77,7 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
         order.tolist(), log_texts, max(request.n - n_perturbed, look_size(coverage.LOG_TAIL_SHARE, len(log_texts)))
     )
     items = [
-        _item(log_texts[pool[i]], ("tail", f"topic:{group}"))
+        _item(log_texts[pool[i]], (CHOSEN, f"topic:{group}"))
         for group, i in _stratified_picks(space.unit(queries[np.array(pool)]), request.n - n_perturbed, rng)
     ]
     nearer_half = [log_texts[i] for i in order[len(order) // 2 :]]

@@ -272,4 +272,4 @@ def test_one_pass_serves_every_suite_and_the_journal_keeps_it(world: World, tmp_
             models = CachedEngine(None, EngineInfo("scripted", {}, "cpu", "float32"), journal, Counting())
             found = decide.find_overlaps(job, models)
             assert [len(o.contained) for o in found.values()] == [3, 0, 0, 0]
-    assert passes == ["compare items with training data"]
+    assert passes == ["look for text that rows share", "compare items with training data"]

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.chat_server import Body, ChatServer, Reply, listed, refusal, said
-from support.players import CAREFUL, honest_judge, script
+from support.players import CAREFUL, COMPARING_JUDGES, Player, honest_judge, script
 from support.world import World, write_rows
 
 from ftgate.cli.main import main
 from ftgate.domain import Message, Model, Question
+from ftgate.engines import registry
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
@@ -37,6 +38,19 @@ def grade(body: Body) -> list[float]:
 
 def honest(body: Body) -> Reply:
     return listed({str(k): p for k, p in enumerate(grade(body), start=1)})
+
+
+def compares(name: str) -> Callable[[Body], Reply]:
+    """A server whose model is a script that compares the answer with the reference."""
+
+    def talk(body: Body) -> Reply:
+        if len(body["messages"]) == 1:
+            return honest(body)
+        question = Question("m", "i", tuple(Message(m["role"], m["content"]) for m in body["messages"]))
+        digits = COMPARING_JUDGES[name](JUDGE, question).option_logprobs
+        return listed({str(k): math.exp(v) for k, v in enumerate(digits, start=1)})
+
+    return talk
 
 
 def honest_without_log_probabilities(body: Body) -> Reply:
@@ -103,6 +117,31 @@ def test_a_judge_at_an_endpoint_grades_like_one_at_home(run: Run, world: World) 
     assert run.report.controls["judge_fitness"]["forgetting"]["fit"]
     one, other = run.report.measurements["forgetting"], local.measurements["forgetting"]
     assert (one.base, one.candidate, one.change) == pytest.approx((other.base, other.candidate, other.change))
+
+
+@pytest.mark.parametrize("name", ["equal", "word F1", "ROUGE-L"])
+def test_a_script_that_compares_strings_earns_no_vote(world: World, server: ChatServer, name: str) -> None:
+    """On a suite of one's own, of which no known answers exist: the built-in ones are part of every test."""
+    server.talk = compares(name)
+    report = gate(world)
+    tested = report.controls["judge_fitness"]["forgetting"]
+    assert not tested["fit"]
+    assert tested["known_auroc"] < 0.6 < 0.8 < tested["auroc_low"]
+    assert report.verdict == "hold"
+    forgetting = report.measurements["forgetting"]
+    assert forgetting.status == "inconclusive"
+    assert forgetting.reason.startswith("judge unfit: AUROC of right answers in other words against subtly wrong ones")
+    line = next(entry for entry in report.checklist if entry.item.startswith("The judge passed"))
+    assert (line.ok, "on 120 known answers" in line.evidence) == (False, True)
+
+
+def test_a_policy_may_leave_the_known_answers_out_and_the_report_says_so(world: World, server: ChatServer) -> None:
+    server.talk = compares("equal")
+    report = gate(world, known_answers=False)
+    tested = report.controls["judge_fitness"]["forgetting"]
+    assert (tested["fit"], tested["known"], tested["known_auroc"]) == (True, 0, None)
+    line = next(entry for entry in report.checklist if entry.item.startswith("The judge passed"))
+    assert "not tested on known answers (judge.known_answers), so it may only compare words" in line.evidence
 
 
 def test_the_report_says_who_judged_and_how_its_replies_were_read(run: Run) -> None:
@@ -225,3 +264,20 @@ def test_a_judge_that_always_says_five_never_allows(world: World, server: ChatSe
     report = gate(world)
     assert report.verdict == "hold"
     assert "judge unfit" in report.measurements["forgetting"].reason
+
+
+def test_a_pilot_is_graded_at_the_endpoint_and_asks_for_nothing_else(
+    world: World, server: ChatServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = ScriptedEngine(script(CAREFUL, base=Player(forgetting=0.0)))
+    monkeypatch.setattr(registry, "_ENGINES", {"scripted": lambda *_: models})
+    files = ["--policy", str(world.policy_path), "--manifest", str(world.manifest_path)]
+    with pytest.raises(SystemExit) as left:
+        main(["plan", *files, "--pilot", "5", "--json"])
+    assert not left.value.code
+    (found,) = json.loads(capsys.readouterr().out)["prospects"]
+    assert (found["pilot"]["items"], found["pilot"]["base"]) == (5, pytest.approx(0.025))
+    assert "too little for a loss to show" in found["pilot"]["warnings"][0]
+    assert found["base"] == pytest.approx(0.1), "half an item of the five"
+    assert len(models.asked) == 5
+    assert 5 <= len(server.asked) <= 5 * 6 + 2, "the grades of those five, and what the server can do"

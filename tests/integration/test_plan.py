@@ -16,7 +16,7 @@ from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
-ASKED = {"target": 200, "forgetting": 200, "tail": 400, "calibration": 2 * 520}
+ASKED = {"target": 200, "forgetting": 200, "tail": 240 + 100, "calibration": 2 * 520}
 
 
 def leave(*arguments: str) -> int:
@@ -67,6 +67,16 @@ def test_a_plan_counts_the_looks_beyond_n(world: World, capsys: pytest.CaptureFi
     assert (short["rows"], long["rows"]) == (100, 200)
     assert long["questions"] == 2 * short["questions"]
     assert long["power"] > short["power"]
+
+
+def test_a_plan_says_what_can_never_pass(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {p["shortage"] for p in by_name(planned(world, capsys)).values()} == {None}
+    world.policy["measurements"]["calibration"] |= {"n": 400}
+    world.save()
+    told = "measurements.calibration can never pass: it has 400 rows, and a pass needs at least 500; raise n to 500"
+    assert by_name(planned(world, capsys))["calibration"]["shortage"] == told
+    assert leave("plan", "--policy", str(world.policy_path)) == 0
+    assert f"{told}." in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_manifest_without_training_data_leaves_the_tagged_queries(
@@ -186,7 +196,7 @@ def test_a_damaged_journal_is_named_by_line(world: World, line: str, capsys: pyt
     journal = out / "answers.jsonl"
     count = len(journal.read_text().splitlines())
     journal.write_text(journal.read_text() + line + "\n")
-    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 2
+    assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 3
     assert f"answers.jsonl:{count + 1}" in capsys.readouterr().err
 
 

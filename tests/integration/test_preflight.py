@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from support.world import TEMPLATE, World, write_adapter, write_full
+from support.world import TEMPLATE, World, write_adapter, write_full, write_rows
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
 from ftgate.cli.main import main
@@ -42,6 +42,12 @@ def check(world: World, capsys: pytest.CaptureFixture[str], *more: str) -> tuple
         main([*command(world), *more])
     said = capsys.readouterr()
     return int(left.value.code or 0), said.err if not more else said.out
+
+
+def main_output(world: World, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit):
+        main(command(world))
+    return capsys.readouterr().out
 
 
 def found(world: World, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -252,13 +258,36 @@ def test_the_keys_of_the_json_are_stable(world: World, capsys: pytest.CaptureFix
     document = found(world, capsys)
     assert document["schema_version"] == "1.0"
     assert document["ok"]
-    assert {"name", "problems", "notes", "models", "plan", "memory", "disk", "prompts", "data"} <= document.keys()
+    assert {
+        "name",
+        "problems",
+        "notes",
+        "warnings",
+        "models",
+        "plan",
+        "memory",
+        "disk",
+        "prompts",
+        "data",
+    } <= document.keys()
     assert document["models"].keys() == {"base", "candidate", "judge"}
     assert {"reference", "kind", "digest", "parameters", "rank", "vocabulary", "template_sha256"} <= (
         document["models"]["base"].keys()
     )
     assert {"suite", "longest", "limit", "too_long", "items"} <= document["prompts"][0].keys()
     assert [d["name"] for d in document["data"]] == ["target", "forgetting", "tail", "calibration", "training data"]
+
+
+def test_repeated_rows_are_counted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
+    write_rows(path, [{**row, "id": f"{row['id']} {i}"} for i in range(4) for row in rows])
+    document = found(world, capsys)
+    data = document["data"][0]
+    assert (data["name"], data["rows"], data["repeats"]) == ("target", 30, 90)
+    (note,) = [note for note in document["notes"] if "repeat another one" in note]
+    assert note.startswith("measurements.target: 90 rows repeat another one and are left out (lines 31, 32, 33 and 87")
+    assert note.endswith(f"more of {data['source']}); 30 are asked")
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) -> None:
@@ -331,8 +360,8 @@ def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.Captur
     (note,) = [note for note in document["notes"] if "too long" in note]
     assert "1 of 200 prompts" in note
     assert rows[7]["id"] in note
-    for row in rows[:20]:
-        row["prompt"] = "t1 " * 1200
+    for number, row in enumerate(rows[:20]):
+        row["prompt"] = "t1 " * 1200 + f"t{number}"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (problem,) = found(world, capsys)["problems"]
     assert "measurements.target: 20 of 200 prompts are too long for a context of 1,024 tokens" in problem["message"]
@@ -351,6 +380,25 @@ def test_differences_in_how_text_is_read_are_named(world: World, capsys: pytest.
         assert part in notes
     (problem,) = document["problems"]
     assert problem["message"] == "models/x: the tokenizer has 33 tokens, the model 32 embeddings"
+
+
+def test_a_measurement_that_can_never_pass_is_warned_of_in_rows(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert found(world, capsys)["warnings"] == []
+    rows = [{"id": f"q{i}", "prompt": f"query {i}", "answer": "x"} for i in range(300)]
+    write_rows(world.root / "evals" / "queries.jsonl", rows)
+    world.policy["measurements"]["tail"] |= {"scorer": "judge"}
+    world.policy["measurements"]["forgetting"] |= {"n": 90}
+    document = found(world, capsys)
+    assert document["ok"], "a run can still block"
+    assert document["warnings"] == [
+        "measurements.forgetting can never pass: it has 90 rows, and a pass needs at least 100 that a judge grades; "
+        "raise n to 100",
+        "measurements.tail can never pass: it has 60 of its 300 rows in the tail, and a pass needs at least 100 that a "
+        "judge grades; give it 500 rows, or take the suite from `ftgate tail build`, whose rows all count as tail",
+    ]
+    assert main_output(world, capsys).count("warning:") == 2
 
 
 def test_a_quantised_base_takes_no_merge(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from support.players import CAREFUL, UNFIT_JUDGES, Player, Script, honest_judge, script
-from support.world import World
+from support.world import World, write_rows
 
 from ftgate.cli.schema import schema_of
 from ftgate.config.policy import read_policy
@@ -21,6 +21,7 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.github.verify_report import inconsistencies
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.schema import Report
 
 
@@ -98,6 +99,33 @@ def test_a_base_with_nothing_to_lose_holds_no_candidate(
     assert list(inconsistencies(report, policy)) == []
 
 
+def test_the_same_rows_four_times_are_the_evidence_of_the_rows_once(world: World) -> None:
+    path = world.root / "evals" / "target.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()][:30]
+    write_rows(path, rows)
+    player = script(Player(target=0.65))
+    once, _ = gate(world, player, "once")
+    write_rows(path, [{**row, "id": f"c{int(row['id'][1:]) + 1000 * i}"} for i in range(4) for row in rows])
+    job = load_job(world.policy_path, world.manifest_path)
+    assert (len(job.suites["target"].items), job.suites["target"].repeats) == (30, tuple(range(31, 121)))
+    often, engine = gate(world, player, "often")
+    target = often.measurements["target"]
+    assert target.status == "inconclusive"
+    assert (target.n, target.change, target.interval) == (
+        30,
+        once.measurements["target"].change,
+        once.measurements["target"].interval,
+    )
+    assert {ask.question.item_id for ask in engine.asked if ask.question.measurement == "target"} == {
+        f"c{i}" for i in range(30)
+    }
+    assert "90 rows repeat another one and are left out (lines 31, 32, 33 and 87 more" in target.details["notes"][0]
+    assert "target: 30 items (90 repeated rows left out)" in often.checklist[1].evidence
+    assert often.provenance["suites"]["target"]["repeats"] == 90
+    again = decide_again(world.root / "often", None, world.root / "again", SilentProgress())
+    assert numbers(again) == numbers(often)
+
+
 def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:
     report, _ = gate(world, script(CAREFUL))
     data = json.loads((world.root / "out" / "report.json").read_text())
@@ -110,7 +138,7 @@ def test_the_report_follows_its_schema_and_the_contract(world: World) -> None:
         "status", "base", "candidate", "change", "unit", "interval", "level", "n", "method", "limits", "reason",
         "needed_n", "slices", "details",
     }  # fmt: skip
-    assert set(data["measurements"]) == {"target", "forgetting", "tail", "calibration"}
+    assert set(data["measurements"]) == {"target", "forgetting", "tail", "calibration", "form"}
     assert all(set(m) >= keys for m in data["measurements"].values())
     assert set(data["controls"]) >= {"adapter_effect", "a_a", "positive_control", "judge_fitness"}
     assert data["measurements"]["target"]["change"] > 0, "a gain is positive"
@@ -139,7 +167,7 @@ def test_a_broken_run_resumes_without_asking_twice(world: World, stop: int) -> N
     resumed, second = gate(world, script(CAREFUL), out="cut")
     assert numbers(resumed) == numbers(whole)
     assert len(second.asked) == len(first.asked) - kept
-    assert kept >= stop - 64, "at most one batch is lost"
+    assert kept == stop, "no answer is lost"
 
 
 def test_a_finished_run_asks_nothing_and_starts_nothing(world: World) -> None:
@@ -339,6 +367,10 @@ def test_early_stopping_ends_when_everything_is_settled_and_says_what_it_saved(w
     assert report.stopping.questions_asked == questions(engine)
     assert report.stopping.questions_saved > 0
     assert report.stopping.looks["calibration"] >= 2, "calibration never passes on fewer than 500 items"
+    assert report.measurements["forgetting"].n < 200
+    line = next(entry for entry in report.checklist if "General capability" in entry.item)
+    assert line.ok, "what was planned counts"
+    assert line.evidence == f"{report.measurements['forgetting'].n} of 200 planned items: the run stopped early"
 
 
 def test_early_stopping_ends_at_the_first_block_and_says_what_was_left_open(world: World) -> None:
@@ -351,6 +383,8 @@ def test_early_stopping_ends_at_the_first_block_and_says_what_was_left_open(worl
     left_open = [m for m in report.measurements.values() if m.status == "inconclusive"]
     assert left_open
     assert all("run stopped" in m.reason for m in left_open)
+    assert {(m.cut_short_by, m.needed_n, m.leaning) for m in left_open} == {("forgetting", None, None)}
+    assert not any("Target" in step or "Calibration" in step for step in next_steps(report)), "they were cut short"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
     assert questions(engine) == report.stopping.questions_asked

@@ -71,6 +71,13 @@ def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
     assert found.candidate is not None
     assert found.change == pytest.approx((found.base - found.candidate) / (found.base - fitness_floor / 2), abs=0.02)
     assert "judge floor 0.1" in found.method
+    bare = (found.base - found.candidate) / found.base
+    assert found.details["drop_of_bare_grades"] == pytest.approx(bare)
+    assert found.details["judge_floor"] == pytest.approx(fitness_floor / 2, abs=0.01)
+    assert found.change is not None
+    assert found.details["notes"][0].endswith(
+        f"the drop is {100 * found.change:.1f} %; of the bare grades it is {100 * bare:.1f} %"
+    )
 
 
 def test_checks_alone_need_no_judge(world: World) -> None:

@@ -14,6 +14,7 @@ from support.world import write_adapter, write_rows
 
 from ftgate.cli.main import main
 from ftgate.datasets import Needs, read_suite
+from ftgate.measurements.tail import Tail
 
 WORDS = ["billing", "refund", "invoice", "card", "payment", "address", "order", "parcel", "return", "account"]
 FOREIGN = [["planet", "orbit", "comet", "galaxy"], ["recipe", "flour", "oven", "yeast"]]
@@ -69,6 +70,8 @@ def test_changed_queries_are_tagged_by_what_they_are(files: list[str], tmp_path:
     assert tags >= {"unusual_format", "multi_intent", "perturbed:typos", "perturbed:case", "perturbed:two_intents"}
     originals = {row["prompt"] for row in rows(tmp_path / "log.jsonl")}
     assert not originals & {row["messages"][0]["content"] for row in changed}
+    suite = read_suite("tail", out, needs=Needs())
+    assert Tail(dataset="x").items_that_decide(suite.items, trained=True) == 40, "all of them are the tail"
 
 
 def test_the_same_seed_gives_the_same_file_and_another_does_not(files: list[str], tmp_path: Path) -> None:

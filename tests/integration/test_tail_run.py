@@ -60,6 +60,30 @@ def test_the_report_says_what_of_a_log_is_not_covered_and_shows_it_harmless(worl
     assert again.measurements["tail"].details == report.measurements["tail"].details
 
 
+def test_a_suite_from_tail_build_is_all_tail_and_passes_with_its_300_rows(world: World) -> None:
+    row = {"choices": ["red", "green", "blue", "grey"], "answer": "red"}
+    tags = [["tail", "topic:1"], ["tail", "topic:2"], ["unusual_format", "perturbed:case"]]
+    rows = [{"id": f"c{4 * i}", "prompt": f"query {i}", "tags": tags[i % 3], **row} for i in range(300)]
+    write_rows(world.root / "evals" / "queries.jsonl", rows)
+    found = run(world).measurements["tail"]
+    assert (found.status, found.n, found.rows) == ("pass", 300, 300), found.reason
+    assert (found.details["chosen"], found.details["tagged"]) == (200, 100)
+
+
+def test_of_the_head_a_hundred_rows_are_asked_and_the_report_counts_all(world: World) -> None:
+    report = run(world)
+    found = report.measurements["tail"]
+    assert (found.n, found.rows) == (239, 400)
+    assert (found.details["queries"], found.details["head_asked"]) == (400, 100)
+    assert next(part.n for part in found.slices if part.name == "head") == 100
+    lines = [json.loads(line) for line in (world.root / "out" / "answers.jsonl").read_text().splitlines()]
+    asked = {line["item"] for line in lines if line["type"] == "answer" and line["measurement"] == "tail"}
+    assert len(asked) == found.n + 100
+    assert any("tail: 339 items" in line.evidence for line in report.checklist), "those that were asked"
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.measurements["tail"] == found
+
+
 def test_vectors_go_to_the_output_where_the_cache_cannot_be_written(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

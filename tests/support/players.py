@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from ftgate.domain import Answer, Model, Question
+from ftgate.judge.known_answers import known_answers
+from ftgate.judge.sanitize import sanitize
+from ftgate.scoring.text import contains_words, normalized, same_text
 
 Script = Callable[[Model, Question], Answer]
 
@@ -67,10 +73,65 @@ def shown(question: Question) -> tuple[str, str]:
     return reference, content.split("[[answer]]\n")[1].split("\n[[end]]")[0]
 
 
+@functools.cache
+def known_right() -> frozenset[tuple[str, str]]:
+    """Reference and answer, as a judge is shown them, of every known answer that is right."""
+    return frozenset(
+        (sanitize(known.item.answer or ""), sanitize(text))
+        for known in known_answers("builtin:general-800")
+        for text in known.right
+    )
+
+
 def honest_judge(model: Model, question: Question) -> Answer:
-    """5 when the answer equals the reference, 1 otherwise."""
+    """5 when the answer equals the reference or is known to be right, 1 otherwise."""
     reference, said = shown(question)
-    return digit(5 if said == reference else 1)
+    return digit(5 if said == reference or (reference, said) in known_right() else 1)
+
+
+def comparing_judge(likeness: Callable[[str, str], float]) -> Script:
+    """A script in place of a judge: the more an answer is like the reference, the better; it knows nothing."""
+
+    known = functools.cache(likeness)  # each answer is graded six times
+
+    def reply(model: Model, question: Question) -> Answer:
+        reference, said = shown(question)
+        level, rest = divmod(4 * known(said, reference), 1)
+        weights = [0.01 + (k == level) * (1 - rest) + (k == level + 1) * rest for k in range(5)]
+        return Answer(option_logprobs=tuple(math.log(weight / sum(weights)) for weight in weights))
+
+    return reply
+
+
+def word_f1(said: str, reference: str) -> float:
+    """F1 of the words that two texts share (Rajpurkar et al. 2016, SQuAD, section 6.1)."""
+    one, other = Counter(normalized(said).split()), Counter(normalized(reference).split())
+    return 2 * (one & other).total() / max(1, one.total() + other.total())
+
+
+def rouge_l(said: str, reference: str) -> float:
+    """F1 of the longest common subsequence of words (Lin 2004, ROUGE, section 3)."""
+    one, other = re.findall(r"\w+", said.casefold()), re.findall(r"\w+", reference.casefold())
+    lengths = [0] * (len(other) + 1)
+    for word in one:
+        row = [0]
+        for at, same in enumerate(other):
+            row.append(lengths[at] + 1 if word == same else max(lengths[at + 1], row[at]))
+        lengths = row
+    return 2 * lengths[-1] / (len(one) + len(other)) if lengths[-1] else 0.0
+
+
+LIKENESS: dict[str, Callable[[str, str], float]] = {
+    "equal": lambda said, reference: float(said == reference),
+    "equal after normalisation": lambda said, reference: float(same_text(reference, said)),
+    "contains": lambda said, reference: float(contains_words(reference, said)),
+    "word F1": word_f1,
+    "ROUGE-L": rouge_l,
+    "characters": lambda said, reference: SequenceMatcher(None, said, reference).ratio(),
+}
+"""Ways to compare an answer with its reference, from 0 to 1."""
+COMPARING_JUDGES = {name: comparing_judge(likeness) for name, likeness in LIKENESS.items()}
+"""Scripts that compare strings: all of them tell references from nonsense, and none may earn a vote."""
 
 
 def order_judge(model: Model, question: Question) -> Answer:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from ftgate.stats.bootstrap import Floor, resampled_drop
+from ftgate.stats.bootstrap import Floor, resampled_difference, resampled_drop
 from ftgate.stats.interval import Interval
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(300)
@@ -28,6 +28,19 @@ def drop_bootstrap(
 ) -> Interval:
     """The relative drop with both one-sided bounds, each at ``alpha``."""
     return resampled_drop(base, candidate, rng, draws=draws, clusters=clusters, floor=floor).interval(alpha)
+
+
+def difference_bootstrap(
+    base: ArrayLike,
+    candidate: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    alpha: float = 0.05,
+    draws: int = 2000,
+    clusters: Sequence[Hashable] | None = None,
+) -> Interval:
+    """The gain with both one-sided bounds, each at ``alpha``."""
+    return resampled_difference(base, candidate, rng, draws=draws, clusters=clusters).interval(alpha)
 
 
 def crossing_probabilities(fractions: Sequence[float], z: Sequence[float], drift: float = 0.0) -> tuple[float, ...]:

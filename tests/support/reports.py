@@ -46,6 +46,8 @@ def measured(name: str, status: str) -> MeasurementReport:
     """A measurement with numbers that come to ``status``."""
     if name == "target":
         change, interval, unit = 0.12, (0.08, 0.16), "absolute gain"
+    elif name == "form":
+        change, interval, unit = 0.0, (-0.02, 0.02), "rise in malformed answers"
     else:
         change = {"pass": 0.01, "warn": 0.085, "block": 0.41, "inconclusive": 0.09}[status]
         half = 0.05 if status in ("block", "inconclusive") else 0.008
@@ -61,7 +63,7 @@ def measured(name: str, status: str) -> MeasurementReport:
         level=0.9,
         n=400,
         method="score interval",
-        limits={"min_gain": 0.0} if name == "target" else {"block": 0.1, "warn": 0.08},
+        limits={"min_gain": 0.0} if name == "target" else {"block": 0.1, **({} if name == "form" else {"warn": 0.08})},
         reason=f"{name} is {status}",
         needed_n=900 if status == "inconclusive" else None,
     )
@@ -76,7 +78,11 @@ def report(
         verdict=verdict,
         reasons=[f"forgetting is {forgetting}"],
         name=name,
-        measurements={"target": measured("target", "pass"), "forgetting": measured("forgetting", forgetting)},
+        measurements={
+            "target": measured("target", "pass"),
+            "forgetting": measured("forgetting", forgetting),
+            "form": measured("form", "pass"),
+        },
         checklist=[],
         controls={},
         provenance={

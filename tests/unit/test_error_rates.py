@@ -9,9 +9,20 @@ from pathlib import Path
 import pytest
 
 from benchmarks import error_rates
-from benchmarks.error_cases import CASES, SEED, calibration_trial, confidences, graded, grouped
+from benchmarks.error_cases import (
+    CASES,
+    SEED,
+    WARNINGS,
+    both_ways,
+    calibration_trial,
+    confidences,
+    graded,
+    grouped,
+    warnings,
+)
 from benchmarks.error_rates import BEGIN, DOCUMENT, END, Row, measure, parse, render, replaced, section
 from ftgate.domain import Status
+from ftgate.stats.calibration import expected_calibration_error
 from ftgate.stats.seeding import generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +54,17 @@ def test_both_errors_stay_below_seven_percent(name: str) -> None:
 @pytest.mark.parametrize("way", ["overconfident", "underconfident"])
 def test_calibration_errs_as_documented(looks: str, way: str) -> None:
     rates = RATES[f"{looks} {way}"]
-    assert rates.allowed <= (7 if way == "overconfident" else 12)
+    assert rates.allowed <= 7
     assert rates.blocked <= 7
+
+
+@pytest.mark.parametrize(
+    "name", ["candidate errs both ways", "base overconfident by 0.05", "base overconfident by 0.10"]
+)
+def test_calibration_errs_in_one_run_of_ten_at_its_worst(name: str) -> None:
+    rates = RATES[f"calibration, {name}"]
+    assert rates.allowed <= 10
+    assert rates.blocked <= 10
 
 
 def test_the_wrong_ways_are_shown_to_fail() -> None:
@@ -52,7 +72,7 @@ def test_the_wrong_ways_are_shown_to_fail() -> None:
     assert (peeking.allowed, peeking.blocked) == (pytest.approx(10.8, abs=0.6), pytest.approx(12.6, abs=0.7))
     for way in ("overconfident", "underconfident"):
         assert RATES[f"percentile interval of the ECE, {way}"].allowed > 8
-    assert RATES["clusters ignored: 30 clusters of 8"].allowed > 2 * RATES["clustered: 30 clusters of 8"].allowed
+    assert RATES["clusters ignored: 60 clusters of 8"].allowed > 2 * RATES["clustered: 60 clusters of 8"].allowed
     assert RATES["bare estimate against the limit"].blocked > 40
     assert RATES["unpaired test"].allowed < 2.5 < RATES["binary, base accuracy 0.8"].allowed
 
@@ -76,6 +96,17 @@ def test_a_table_is_read_back_as_it_was_written() -> None:
     assert (found["one, with a comma"].allowed, found["one, with a comma"].blocked) == (4.9, 5.5)
     assert (found["other"].allowed, found["other"].blocked, found["other"].repetitions) == (0.0, 100.0, 400)
     assert text.index("one, with") < text.index(error_rates.OTHER_WAYS) < text.index("| other")
+
+
+def test_a_warning_happens_and_is_no_pass_below_its_limit() -> None:
+    """Before, a pass was a warning only if the estimate reached the warn limit, which no passing interval allows."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in COMMITTED.splitlines() if line.count("|") == 8]
+    shares = {(row[0], int(row[1])): [float(cell.removesuffix(" %")) for cell in row[3:]] for row in rows[2:]}
+    assert set(shares) == {(f"{100 * drop:.0f} %", n) for drop, n in WARNINGS}
+    assert shares["0 %", 800][0] > 95
+    assert max(warn for _, warn, _, _ in shares.values()) > 10
+    assert all(sum(row) == pytest.approx(100, abs=0.3) for row in shares.values())
+    assert sum(warnings(0.05, 200, 20).values()) == 20
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:
@@ -104,10 +135,12 @@ def test_the_simulated_candidates_lie_on_the_limit() -> None:
     assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.003)
     base, candidate = grouped(20_000, 8, generator(SEED, "check"))
     assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.01)
-    for error in (0.05, -0.05):
-        confidence, right, candidate_right = confidences(200_000, error, generator(SEED, "check"))
-        assert (confidence - right).mean() == pytest.approx(0, abs=0.004)
-        assert (confidence - candidate_right).mean() == pytest.approx(error, abs=0.004)
+    for error, own in ((0.05, 0.0), (-0.05, 0.0), (0.15, 0.1), (both_ways, 0.0)):
+        confidence, right, candidate_right = confidences(200_000, error, generator(SEED, "check"), own)
+        base, candidate = (expected_calibration_error(confidence, y) for y in (right, candidate_right))
+        assert base == pytest.approx(own, abs=0.004)
+        assert candidate - base == pytest.approx(0.05, abs=0.006)
+    assert (confidence - candidate_right).mean() == pytest.approx(0, abs=0.02), "it errs both ways"
 
 
 def test_a_far_worse_candidate_is_blocked_on_the_same_way() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
-from ftgate.verdict import assess, decide
+from ftgate.verdict import TOO_CLOSE, assess, decide
 
 INTERVAL = EvidenceSettings()
 POINT = EvidenceSettings(rule="point")
@@ -64,7 +64,8 @@ def test_a_hold_says_where_it_leans(claim: Estimate, leaning: Leaning | None) ->
         (drop(0.00, -0.04, 0.04), Status.PASS),
         (drop(0.085, 0.072, 0.099), Status.WARN),
         (drop(0.08, 0.07, 0.09), Status.WARN),
-        (drop(0.079, 0.07, 0.09), Status.PASS),
+        (drop(0.02, -0.05, 0.08), Status.WARN),
+        (drop(0.02, -0.05, 0.0799), Status.PASS),
         (drop(0.15, 0.11, 0.19), Status.BLOCK),
         (drop(0.15, 0.10, 0.19), Status.INCONCLUSIVE),
         (drop(0.05, 0.00, 0.10), Status.INCONCLUSIVE),
@@ -89,14 +90,15 @@ def test_interval_rule(claim: Estimate, status: Status) -> None:
         (drop(0.101, 0.0, 0.3), Status.BLOCK),
         (drop(0.10, 0.0, 0.3), Status.WARN),
         (drop(0.079, 0.0, 0.3), Status.PASS),
-        (drop(0.079, 0.0, 0.3, cannot_pass=("too few items",)), Status.PASS),
+        (drop(0.079, 0.0, 0.3, cannot_pass=("too few items",)), Status.INCONCLUSIVE),
+        (drop(0.2, 0.0, 0.3, cannot_pass=("too few items",)), Status.BLOCK),
         (drop(0.2, 0.0, 0.3, invalid_reason="judge unfit"), Status.INCONCLUSIVE),
         (drop(float("nan"), 0.0, 0.3), Status.INCONCLUSIVE),
         (gain(0.0, -0.1, 0.1), Status.BLOCK),
         (gain(0.001, -0.1, 0.1), Status.PASS),
     ],
 )
-def test_point_rule_is_the_bare_comparison(claim: Estimate, status: Status) -> None:
+def test_point_rule_is_the_bare_comparison_of_enough_items(claim: Estimate, status: Status) -> None:
     assert assess(claim, POINT).status is status
 
 
@@ -104,6 +106,37 @@ def test_a_straddling_result_says_how_many_items_would_settle_it() -> None:
     reason = assess(drop(0.05, 0.0, 0.12, needed_n=480), INTERVAL).reason
     assert "480 items" in reason
     assert "10.0 %" in reason
+
+
+def test_a_warning_names_what_reached_the_warning_limit_and_a_hold_names_the_limit() -> None:
+    warned = assess(drop(0.02, -0.05, 0.09), INTERVAL)
+    assert warned.reason.endswith("is within the limit 10.0 %, but the interval reaches the warning limit 8.0 %")
+    assert "but the estimate reaches the warning limit" in assess(drop(0.09, 0.0, 0.3), POINT).reason
+    assert "straddles the limit 10.0 % (a warning starts at 8.0 %)" in assess(drop(0.02, -0.05, 0.12), INTERVAL).reason
+    assert "warning" not in assess(drop(0.02, -0.05, 0.12, warn_limit=None), INTERVAL).reason
+
+
+@pytest.mark.parametrize(
+    ("claim", "too_close"),
+    [
+        (drop(0.08, 0.02, 0.14), False),
+        (drop(0.09, 0.06, 0.12), False),
+        (drop(0.095, 0.07, 0.12), True),
+        (drop(0.10, 0.07, 0.13), True),
+        (drop(0.105, 0.08, 0.13), True),
+        (drop(0.095, -float("inf"), 0.12), False),
+        (drop(0.095, 0.07, 0.12, n=20, least_n=29), False),
+    ],
+)
+def test_what_takes_ten_times_the_items_is_too_close_to_settle(claim: Estimate, too_close: bool) -> None:
+    finding = assess(claim, INTERVAL)
+    assert (TOO_CLOSE in finding.reason) == too_close
+    assert not (too_close and finding.estimate.needed_n)
+
+
+def test_a_hold_names_what_else_forbids_a_pass() -> None:
+    reason = assess(drop(0.05, 0.0, 0.12, cannot_pass=("3 clusters are too few",)), INTERVAL).reason
+    assert reason.endswith("; 3 clusters are too few")
 
 
 def finding(status: Status, name: str = "tail") -> Finding:

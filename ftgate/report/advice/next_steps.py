@@ -9,7 +9,7 @@ from ftgate.measurements.registry import kind_of
 from ftgate.report import numbers
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
-from ftgate.report.explanation import limit_of, straddles
+from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.schema import MeasurementReport, Report
 
 MOST = 4
@@ -23,17 +23,25 @@ def next_steps(report: Report) -> list[str]:
     steps: list[str] = []
     for name, m in report.measurements.items():
         if m.status == "error":
-            steps.append(
-                f"{numbers.title(name)}: the gate failed, not the model; fix what the reason names and run again."
-            )
-        elif m.status == "inconclusive":
+            failed = "the gate failed, not the model, and can run again once this is solved"
+            steps.append(f"{numbers.title(name)}: {failed}: {m.reason}")
+        elif _stands_in_the_way(m):
             retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
-            steps += [_more_evidence(name, m), *retrain][:MOST]
+            steps += [step for step in (_copy(name, m, recipe), _settle(name, m), *retrain) if step][:MOST]
+        elif m.status == "warn" and not _reaches_warning(m):
+            steps.append(_rule_out(name, m))
         elif name in harmed:
-            steps += _remedies(name, m, recipe, costly=bool(harmed - {name}))[:MOST]
+            remedies = _remedies(name, m, recipe, costly=bool(harmed - {name}))
+            steps += [step for step in (_copy(name, m, recipe), *remedies) if step][:MOST]
     if not steps and report.verdict == "allow":
         steps.append("Nothing is left to do: every measurement passed.")
     return list(dict.fromkeys(steps))
+
+
+def _stands_in_the_way(m: MeasurementReport) -> bool:
+    """Whether something keeps ``m`` from a decision that its own items, scorer or limit could change."""
+    nothing_to_lose = m.status == "not_applicable" and "nothing to lose" in m.reason
+    return (m.status == "inconclusive" or nothing_to_lose) and not m.cut_short_by
 
 
 def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
@@ -44,21 +52,27 @@ def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
     """Whether an undecided drop is beyond its warning limit, so that retraining is worthwhile."""
+    return "judge unfit" not in m.reason and _reaches_warning(m)
+
+
+def _reaches_warning(m: MeasurementReport) -> bool:
+    """Whether the estimate, and not only its upper bound, reaches the warning limit."""
     warn = m.limits.get("warn")
-    return m.change is not None and warn is not None and "judge unfit" not in m.reason and m.change > warn
+    return m.change is not None and warn is not None and m.change >= warn
 
 
-def _more_evidence(name: str, m: MeasurementReport) -> str:
-    title = numbers.title(name)
-    if "judge unfit" in m.reason:
-        return f"{title}: use a stronger judge, or add reference answers; the grades of an unfit judge do not count."
-    if m.needed_n and m.needed_n > m.n:
-        return (
-            f"{title}: measure more items, about {numbers.count(m.needed_n)} instead of "
-            f"{numbers.count(m.n)}, and run again."
-        )
-    if straddles(m) or "too few" in m.reason:
-        return f"{title}: measure more items than {numbers.count(m.n)} and run again."
-    if limit_of(m) is not None and m.change is None:
-        return f"{title}: there is no estimate; fix what the reason names and run again."
-    return f"{title}: fix what the reason names and run again."
+def _rule_out(name: str, m: MeasurementReport) -> str:
+    """Advice on a warning whose estimate is below the warning limit."""
+    high, warn = numbers.amount(m.interval[1], m.unit), numbers.amount(m.limits.get("warn"), m.unit)
+    return (
+        f"{numbers.title(name)}: the drop is estimated at {numbers.amount(m.change, m.unit)} and may be as large as "
+        f"{high}: to rule out {warn}, measure more items than {numbers.count(m.n)}."
+    )
+
+
+def _settle(name: str, m: MeasurementReport) -> str:
+    return what_settles(numbers.title(name), m)
+
+
+def _copy(name: str, m: MeasurementReport, recipe: Recipe) -> str:
+    return copy_hint(numbers.title(name), m, recipe)

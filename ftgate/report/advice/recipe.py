@@ -28,6 +28,8 @@ class Recipe:
     """The settings that advice depends on; None or empty if unknown or not credible."""
 
     kind: str = ""
+    quantised: str = ""
+    """How the candidate was quantised, if the base was not."""
     rank: Number = None
     alpha: Number = None
     rslora: bool = False
@@ -96,8 +98,10 @@ def recipe_of(report: Report) -> Recipe:
     """The candidate's recipe. Values of an unexpected type count as missing."""
     candidate = _mapping(report.provenance.get("candidate"))
     training = _mapping(candidate.get("training"))
+    quantised = "" if _mapping(report.provenance.get("base")).get("quantisation") else candidate.get("quantisation")
     return Recipe(
         kind="adapter" if candidate.get("merged") else str(candidate.get("kind", ""))[:20],  # it was trained as one
+        quantised=str(quantised or "")[:_LONGEST_TARGET],
         rank=_positive(candidate.get("rank")),
         alpha=_positive(candidate.get("alpha")),
         rslora=candidate.get("rslora") is True,

@@ -85,6 +85,23 @@ def target(m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
     return [*[step for step in steps if step][:3], _look_at_data(recipe, worse=worse, costly=costly)]
 
 
+def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
+    """Against malformed answers: the ends of training rows, the chat template, then less training."""
+    if "cut" in m.unit:
+        steps = [
+            "Form: check that every training row ends with the end-of-turn token and that the loss covers it: a model "
+            "that never saw an answer end does not end one. If the longer answers are wanted, raise `max_tokens`."
+        ]
+    else:
+        steps = [
+            "Form: read the answers that are listed as worse, then check that training used the base's chat template "
+            "and tokenizer, and that training rows hold the text that they should.",
+            "Form: if it answers everything with a few labels, mix 5 to 20 % of general instruction data into the "
+            "training data (replay).",
+        ]
+    return [*steps, *filter(None, [retraining.divergence(recipe), retraining.overtraining(recipe)])]
+
+
 Remedy = Callable[[MeasurementReport, Recipe, bool], list[str]]
 """Advice on a measurement that warned or blocked; the last argument says whether another one did too."""
 
@@ -92,6 +109,7 @@ REMEDIES: Mapping[str, Remedy] = {
     "lost skills": lambda m, recipe, _costly: forgetting(m, recipe),
     "unusual queries": lambda m, recipe, _costly: tail(m, recipe),
     "confidence": lambda m, recipe, _costly: calibration(m, recipe),
+    "malformed answers": lambda m, recipe, _costly: form(m, recipe),
     "no gain": lambda m, recipe, costly: target(m, recipe, costly=costly),
 }
 """Advice by a measurement's ``remedy``."""

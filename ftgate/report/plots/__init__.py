@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ftgate.files import write_whole
 from ftgate.report.plots.distance import draw_distance
 from ftgate.report.plots.forest import draw_slices
 from ftgate.report.plots.reliability import draw_reliability
@@ -35,6 +36,4 @@ def write_pictures(drawn: Mapping[str, Picture], directory: Path) -> None:
             if name not in drawn:
                 path.unlink(missing_ok=True)
                 continue
-            partial = path.with_name(f"{path.name}.partial")
-            partial.write_bytes(drawn[name].content(suffix))
-            partial.replace(path)
+            write_whole(path, drawn[name].content(suffix))

@@ -16,7 +16,7 @@ from ftgate.config.endpoint import checked_address, on_this_machine
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.registry import MEASUREMENTS, read_measurements
+from ftgate.measurements.registry import every_kind, read_derived, read_measurements
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -202,8 +202,31 @@ def test_the_fingerprint_ignores_layout_and_sees_every_value(tmp_path: Path) -> 
 
 
 def test_every_measurement_has_a_name_of_its_own() -> None:
-    names = [m.name for m in MEASUREMENTS]
-    assert names == ["target", "forgetting", "tail", "calibration"]
+    assert [m.name for m in every_kind()] == ["target", "forgetting", "tail", "calibration", "form"]
+
+
+def test_form_is_on_without_a_section_and_can_be_switched_off(tmp_path: Path) -> None:
+    policy = read_policy(write(tmp_path / "a.yml", GOOD))
+    assert "form" not in policy.measurements, "so that a policy without it keeps its fingerprint"
+    (form,) = read_derived(policy.measurements, "policy")
+    assert form.limit == 0.10
+    (strict,) = read_derived({"form": {"max_increase": 0.02}}, "policy")
+    assert strict.limit == 0.02
+    assert read_derived({"form": {"enabled": False}}, "policy") == ()
+
+
+@pytest.mark.parametrize(
+    "section", [{"max_increase": 0}, {"max_increase": 1}, {"dataset": "x"}, {"enabled": "perhaps"}]
+)
+def test_a_bad_section_for_form_names_field_and_value(section: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="measurements.form: " + next(iter(section))):
+        read_derived({"form": section}, "policy")
+
+
+def test_a_policy_in_which_nothing_asks_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="none of them asks any questions") as caught:
+        read_measurements({"form": {}}, "policy x")
+    assert "target" in caught.value.hint
 
 
 @pytest.mark.parametrize(

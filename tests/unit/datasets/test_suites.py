@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ftgate.datasets import Needs, read_suite, write_suite
+from ftgate.datasets.suites import distinct_items, repeats_text
 from ftgate.domain import Item, Message, Suite
 from ftgate.errors import DatasetError
 
@@ -162,7 +164,7 @@ def test_a_repeated_id_names_both_lines(tmp_path: Path) -> None:
 
 
 def test_marks_and_blank_lines_and_line_endings_do_not_matter(tmp_path: Path) -> None:
-    rows = [json.dumps({**GOOD, "id": i}) for i in range(2)]
+    rows = [json.dumps({**GOOD, "id": i, "prompt": f"p{i}"}) for i in range(2)]
     plain, odd = tmp_path / "plain.jsonl", tmp_path / "odd.jsonl"
     plain.write_text("\n".join(rows))
     odd.write_bytes(b"\xef\xbb\xbf" + "\r\n \r\n\r\n".join(rows).encode() + b"\r\n\r\n")
@@ -308,13 +310,69 @@ def items(draw: st.DrawFn, number: int) -> Item:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_what_is_written_is_read_back(tmp_path: Path, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 5))
-    suite = Suite("s", tuple(data.draw(items(i)) for i in range(count)), "", "")
+    distinct = distinct_items([data.draw(items(i)) for i in range(count)])
+    suite = Suite("s", tuple(replace(item, line=line) for line, item in enumerate(distinct, 1)), "", "")
     path = tmp_path / "deep" / "suite.jsonl"
     write_suite(suite, path)
     once = read_suite("s", path, needs=FREE)
     assert once.items == suite.items
     write_suite(once, path)
     assert read_suite("s", path, needs=FREE) == once
+
+
+def item(number: int, prompt: str, **fields: Any) -> Item:
+    return Item(f"i{number}", (Message("user", prompt),), **fields)
+
+
+def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path: Path) -> None:
+    rows = [item(0, "a", answer="x", tags=("one",)), item(1, "b"), item(2, "a", answer="x", tags=("two", "one"))]
+    write_suite(Suite("s", tuple(rows), "", ""), tmp_path / "s.jsonl")
+    suite = read_suite("s", tmp_path / "s.jsonl", needs=FREE)
+    assert [(i.id, i.tags, i.cluster) for i in suite.items] == [("i0", ("one", "two"), None), ("i1", (), None)]
+    assert suite.repeats == (3,)
+    assert repeats_text(suite) == f"1 row repeats another one and is left out (line 3 of {tmp_path / 's.jsonl'})"
+    write_suite(Suite("s", suite.items, "", ""), tmp_path / "distinct.jsonl")
+    assert read_suite("s", tmp_path / "distinct.jsonl", needs=FREE).sha256 == suite.sha256
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"prompt": "a "},
+        {"prompt": "a", "choices": ("y", "x")},
+    ],
+)
+def test_a_row_that_differs_is_no_repeat(other: dict[str, Any]) -> None:
+    rows = (item(0, "a", choices=("x", "y")), item(1, **{"choices": ("x", "y"), **other}))
+    assert distinct_items(rows) == rows
+
+
+def test_rows_with_one_prompt_and_several_references_are_one_cluster() -> None:
+    same = {"check": {"numeric": 1}}
+    rows = [item(0, "a", answer="x"), item(1, "a", answer="y"), item(2, "b"), item(3, "a", answer="x", **same)]
+    distinct = distinct_items([*rows, item(4, "a", answer="x", **same)])
+    assert [i.id for i in distinct] == ["i0", "i1", "i2", "i3"]
+    shared = "the prompt of i0"
+    assert [i.cluster for i in distinct] == [shared, shared, None, shared]
+    assert distinct_items(distinct) == distinct
+
+
+def test_a_cluster_of_its_own_makes_no_repeat_another_row() -> None:
+    """Otherwise the same rows under other ids and clusters would be more evidence."""
+    rows = [item(0, "a", answer="x", cluster="one"), item(1, "a", answer="x", cluster="two"), item(2, "a", answer="x")]
+    assert distinct_items(rows) == tuple(rows[:1])
+
+
+def test_rows_with_one_prompt_join_the_cluster_that_one_of_them_names() -> None:
+    rows = [item(0, "a", answer="x"), item(1, "a", answer="y", cluster="one"), item(2, "a", answer="z", cluster="two")]
+    distinct = distinct_items([*rows, item(3, "b", cluster="one")])
+    assert [i.cluster for i in distinct] == ["one", "one", "two", "one"]
+
+
+@given(copies=st.lists(st.integers(0, 4), min_size=1, max_size=12))
+def test_of_repeats_the_first_of_each_is_kept_in_order(copies: list[int]) -> None:
+    distinct = distinct_items([item(i, f"prompt {kind}", answer=f"{kind}") for i, kind in enumerate(copies)])
+    assert [i.answer for i in distinct] == [f"{kind}" for kind in dict.fromkeys(copies)]
 
 
 names = st.one_of(
@@ -347,7 +405,7 @@ def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: st
 
 
 def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
-    rows = [{**GOOD, "id": i, "tags": ["t"], "cluster": "c"} for i in range(2)]
+    rows = [{**GOOD, "id": i, "prompt": f"p{i}", "tags": ["t"], "cluster": "c"} for i in range(2)]
     fingerprint = read_suite("s", jsonl(tmp_path, *rows), needs=FREE).sha256
     changes: list[dict[str, Any]] = [
         {"id": 9},
@@ -362,7 +420,7 @@ def test_the_fingerprint_follows_content_and_order(tmp_path: Path) -> None:
     seen = {read_suite("s", jsonl(tmp_path, *other), needs=FREE).sha256 for other in others}
     assert len(seen | {fingerprint}) == len(others) + 1
     asked = {k: v for k, v in rows[0].items() if k != "prompt"}
-    same = [{**asked, "messages": [{"role": "user", "content": "p"}], "note": 1}, rows[1]]
+    same = [{**asked, "messages": [{"role": "user", "content": "p0"}], "note": 1}, rows[1]]
     assert read_suite("renamed", jsonl(tmp_path, b"", *same), needs=FREE).sha256 == fingerprint
 
 

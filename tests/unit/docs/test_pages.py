@@ -14,7 +14,7 @@ from ftgate.cli.main import cli
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.domain import ExitCode
-from ftgate.measurements.registry import MEASUREMENTS, read_measurements
+from ftgate.measurements.registry import every_kind, read_measurements
 from scripts import docs_site, reference
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -66,7 +66,7 @@ def essence(step: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_readme_has_a_row_for_each_measurement() -> None:
     rows = re.findall(r"^\| (\w+) \| .*\? \| .* \|$", README, re.MULTILINE)
-    assert rows == [measurement.name for measurement in MEASUREMENTS]
+    assert rows == [measurement.name for measurement in every_kind()]
 
 
 def test_the_readme_names_every_command_and_exit_code() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -81,6 +85,39 @@ def test_evaluate_runs_every_manifest_into_a_folder_of_its_own(workspace: Path) 
 def test_a_verdict_is_no_failure_of_the_evaluation(workspace: Path, code: int, wanted: int) -> None:
     parcel("models/a.yaml")
     assert play("evaluate", Recorder(run=code)) == wanted
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_cancelled_job_starts_no_further_evaluation(workspace: Path, code: int) -> None:
+    parcel("models/a.yaml", "models/b.yaml")
+    recorder = Recorder(run_a=code)
+    assert play("evaluate", recorder) == code
+    assert recorder.words == ["run"]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_the_signals_of_a_cancelled_job_reach_ftgate(tmp_path: Path, sent: signal.Signals) -> None:
+    """A container's signals go to its first process alone: here to the entrypoint, in a group of its own."""
+    module = tmp_path / "ftgate.py"
+    module.write_text(
+        "import signal, sys, time\n"
+        "for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, lambda n, _: sys.exit(128 + n))\n"
+        "print('ready', flush=True)\ntime.sleep(60)\n"
+    )
+    code = "import os, sys; from entrypoint.modes import ftgate; sys.exit(ftgate(['run'], os.environ))"
+    path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    while "ready" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(sent)
+    assert process.wait(30) == 128 + sent
 
 
 def test_a_manifest_that_fails_does_not_keep_the_next_from_being_judged(workspace: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.errors import StoreError
 from ftgate.gate.journal import Journal, answer_key, engine_identity
+from ftgate.jobs.journal_lines import HEADER, encode
 
 INFO = EngineInfo("scripted", {"scripted": "1"}, "cpu", "float32")
 MODEL = Model("base", Path("base"), "sha256:" + "0" * 64)
@@ -22,7 +26,7 @@ def question(text: str, **more: object) -> Question:
 
 
 def entry(text: str, answer: Answer) -> tuple[str, Model, Question, Answer]:
-    asked = question(text)
+    asked = question(text, options=tuple("ABCD"[: len(answer.option_logprobs)]))
     return answer_key(MODEL, asked, INFO), MODEL, asked, answer
 
 
@@ -62,7 +66,7 @@ def test_a_kill_at_any_byte_loses_only_the_line_being_written(
     whole = path.read_bytes()
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
-    kept = whole[:cut].count(b"\n")
+    kept = whole[:cut].count(b"\n") - 1  # without the header
     with Journal(path) as journal:
         known = [journal.answer(key) for key, *_ in entries]
         assert [a is not None for a in known] == [i < kept for i in range(5)]
@@ -70,13 +74,149 @@ def test_a_kill_at_any_byte_loses_only_the_line_being_written(
     assert path.read_bytes() == whole
 
 
-def test_a_damaged_line_is_named(tmp_path: Path) -> None:
+def test_every_damaged_line_is_named_with_the_command_that_removes_it(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    entries = [entry(f"question {i}", Answer(text="b")) for i in range(4)]
+    with Journal(path) as journal:
+        journal.add_answers(entries)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[2] = b"{broken\n"
+    lines[4] = lines[4].replace(b'"b"', b'"c"')
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(StoreError, match=r"answers\.jsonl:3: the line is damaged.*and 1 more lines") as raised:
+        Journal(path)
+    assert f"sed -i '3d; 5d' {path}" in raised.value.hint
+    path.write_bytes(b"".join(line for number, line in enumerate(lines, 1) if number not in (3, 5)))
+    with Journal(path) as journal:
+        assert [journal.answer(key) is not None for key, *_ in entries] == [True, False, True, False]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_flipped_bit_is_noticed_or_costs_the_last_line_alone(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "answers.jsonl"
+    entries = [
+        entry("with options", Answer(option_logprobs=(-0.5, -1.5))),
+        entry("text", Answer(text="a \r\n line break", finish="length", tokens=9)),
+    ]
+    with Journal(path) as journal:
+        journal.add_answers(entries)
+        journal.add_scores("target", ["a"], [(1.0, 0.25)])
+        journal.fact("key", lambda: {"value": 0.1})
+    content = bytearray(path.read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(bytes(content))
+    if bit // 8 == len(content) - 1:  # the last line looks cut short, and its fact is computed again
+        with Journal(path) as journal:
+            assert [journal.answer(key) for key, *_ in entries] == [answer for *_, answer in entries]
+            assert journal.fact("key", lambda: "again") == "again"
+    else:
+        with pytest.raises(StoreError, match=r"answers\.jsonl:\d"):
+            Journal(path)
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ({"type": "answer"}, "answer.key"),
+        ({"type": "guess", "key": "a"}, "type"),
+        ({"type": "score", "measurement": "target", "item": "a", "base": 7.0, "candidate": 1.0}, "score.base"),
+        ({"type": "score", "measurement": "target", "item": "a", "base": float("nan"), "candidate": 1.0}, "score.base"),
+        ({"type": "fact", "key": "a"}, "fact.value"),
+        ({"type": "failure", "key": "a", "error": None}, "failure.error"),
+    ],
+)
+def test_a_line_with_a_checksum_still_has_to_be_a_record(tmp_path: Path, record: dict, problem: str) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(encode(HEADER) + encode(record))
+    with pytest.raises(StoreError, match=rf"answers\.jsonl:2: .*{problem}"):
+        Journal(path)
+
+
+@pytest.mark.parametrize(
+    ("option_logprobs", "problem"),
+    [
+        ([-1.0], "1 log-probabilities for 2 options"),
+        ([-1.0, float("nan")], "log-probability"),
+        ([-1.0, 0.5], "at most 0"),
+    ],
+)
+def test_log_probabilities_have_to_fit_the_question(tmp_path: Path, option_logprobs: list, problem: str) -> None:
     path = tmp_path / "answers.jsonl"
     with Journal(path) as journal:
-        journal.add_answers([entry("a", Answer(text="b"))])
-    path.write_bytes(path.read_bytes() + b"{broken\n" + path.read_bytes())
-    with pytest.raises(StoreError, match=r"answers\.jsonl:2"):
+        journal.add_answers([entry("a", Answer(option_logprobs=(-1.0, -2.0)))])
+    header, line = path.read_bytes().splitlines(keepends=True)
+    record = json.loads(line)
+    del record["sha256"]
+    record["answer"]["option_logprobs"] = option_logprobs
+    path.write_bytes(header + encode(record))
+    with pytest.raises(StoreError, match=problem):
         Journal(path)
+
+
+def test_two_answers_to_one_question_contradict_each_other(tmp_path: Path) -> None:
+    path, other = tmp_path / "answers.jsonl", tmp_path / "other.jsonl"
+    for file, text in ((path, "b"), (other, "c")):
+        with Journal(file) as journal:
+            journal.add_answers([entry("a", Answer(text=text))])
+    again = other.read_bytes().splitlines(keepends=True)[1]
+    same = path.read_bytes().splitlines(keepends=True)[1]
+    path.write_bytes(path.read_bytes() + same)
+    Journal(path).close()
+    path.write_bytes(path.read_bytes() + again)
+    with pytest.raises(StoreError, match=r"answers\.jsonl:4: .*contradicts line 2"):
+        Journal(path)
+
+
+def test_a_journal_of_another_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text('{"type": "answer", "key": "a"}\n')
+    with pytest.raises(StoreError, match="version 1") as raised:
+        Journal(path)
+    assert "--out" in raised.value.hint
+    path.write_bytes(encode({"type": "journal", "version": 99}))
+    with pytest.raises(StoreError, match="version 99"):
+        Journal(path)
+
+
+def test_a_full_disk_leaves_whole_lines_and_the_rest_can_be_added_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is the edge: it takes half of a line and then nothing."""
+    path = tmp_path / "answers.jsonl"
+    first, second = entry("a", Answer(text="b")), entry("c", Answer(text="d"))
+    with Journal(path) as journal:
+        journal.add_answers([first])
+        whole = path.read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "_file", FullDisk(journal._file))
+            with pytest.raises(StoreError, match="No space left"):
+                journal.add_answers([second])
+        assert path.read_bytes() == whole
+        journal.add_answers([second])
+    with Journal(path) as journal:
+        assert [journal.answer(e[0]) for e in (first, second)] == [first[3], second[3]]
+
+
+class FullDisk:
+    """A file on a disk with room for ten more bytes."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._room = 10
+
+    def write(self, data: bytes) -> int:
+        if not self._room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written = self._file.write(data[: self._room])
+        self._room = 0
+        return written
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -120,7 +260,7 @@ def test_scores_are_appended_only_when_they_change(tmp_path: Path) -> None:
     for second in (0.5, 0.5, 0.25):
         with Journal(path) as journal:
             journal.add_scores("target", ["a", "b"], [(1.0, 0.0), (0.5, second)])
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
     assert [(line["item"], line["candidate"]) for line in lines] == [("a", 0.0), ("b", 0.5), ("b", 0.25)]
 
 

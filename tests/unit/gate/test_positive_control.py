@@ -1,4 +1,4 @@
-"""Spoilt answers are bad, as many as asked for, and the rest stay as they were."""
+"""Answers made wrong on purpose are bad, as many as asked for, and the rest stay as they were."""
 
 from __future__ import annotations
 

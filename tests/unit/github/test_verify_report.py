@@ -76,6 +76,14 @@ def test_a_report_as_the_gate_writes_it_agrees_with_itself(forgetting):
     assert list(inconsistencies(reports.report(POLICY, forgetting), POLICY)) == []
 
 
+def test_a_warning_by_the_upper_bound_is_decided_alike():
+    found = reports.report(POLICY, "warn")
+    found.measurements["forgetting"].change, found.measurements["forgetting"].interval = 0.0, (-0.085, 0.085)
+    assert list(inconsistencies(found, POLICY)) == []
+    found.measurements["forgetting"].status = "pass"
+    assert list(inconsistencies(found, POLICY)) == ["forgetting: it says pass, but its numbers give warn"]
+
+
 def test_doubts_may_turn_a_pass_into_a_hold():
     found = reports.report(POLICY, "pass")
     found.measurements["forgetting"].status = "inconclusive"
@@ -100,6 +108,86 @@ def test_answers_that_come_to_something_else_are_an_error(tmp_path: Path):
     assert "target" in verify_report(folder, Expected(POLICY, decide_again=lambda _: other)).problems[0]
     assert "ZeroDivisionError" in verify_report(folder, Expected(POLICY, decide_again=lambda _: 1 / 0)).problems[0]
     assert verify_report(folder, Expected(POLICY)).verdict == "allow"
+
+
+def answered(tmp_path: Path, found) -> Path:
+    folder = reports.delivered(tmp_path / "out", found)
+    (folder / "answers.jsonl").write_text("")
+    return folder
+
+
+def shift(field: str, by: float):
+    def change(m):
+        setattr(m, field, getattr(m, field) + by)
+
+    return change
+
+
+def shift_bound(index: int, by: float):
+    def change(m):
+        bounds = list(m.interval)
+        bounds[index] += by
+        m.interval = tuple(bounds)
+
+    return change
+
+
+NUMBERS = {
+    "base": shift("base", 0.001),
+    "candidate": shift("candidate", 0.001),
+    "change": shift("change", 0.001),
+    "lower bound": shift_bound(0, 0.001),
+    "upper bound": shift_bound(1, 0.001),
+    "n": shift("n", 1),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("measurement", ["target", "forgetting"])
+def test_a_number_that_was_altered_a_little_is_found(tmp_path: Path, measurement: str, name: str):
+    """A tenth of a point, which changes no status: only the second decision from the answers can tell."""
+    found = reports.report(POLICY, "pass")
+    NUMBERS[name](found.measurements[measurement])
+    expected = Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))
+    problems = verify_report(answered(tmp_path, found), expected).problems
+    assert problems == (f"{measurement}: its numbers differ from those recomputed from its answers",)
+
+
+def test_numbers_may_differ_by_rounding_alone(tmp_path: Path):
+    found = reports.report(POLICY, "pass")
+    for measurement in found.measurements.values():
+        shift("base", 1e-8)(measurement)
+        shift_bound(0, -1e-8)(measurement)
+    expected = Expected(POLICY, decide_again=lambda _: reports.report(POLICY, "pass"))
+    assert verify_report(answered(tmp_path, found), expected).problems == ()
+
+
+@pytest.mark.parametrize("role", ["base", "candidate"])
+def test_equal_numbers_of_another_model_are_an_error(tmp_path: Path, role: str):
+    def another(_: Path):
+        other = reports.report(POLICY, "pass")
+        other.provenance[role]["digest"] = reports.digest("another")
+        return other
+
+    folder = answered(tmp_path, reports.report(POLICY, "pass"))
+    problems = verify_report(folder, Expected(POLICY, decide_again=another)).problems
+    assert problems == (f"the {role}'s digest is not that of the model that gave the answers",)
+
+
+@pytest.mark.parametrize("field", ["status", "verdict"])
+def test_a_status_or_verdict_that_the_answers_do_not_give_is_an_error(tmp_path: Path, field: str):
+    def held(_: Path):
+        other = reports.report(POLICY, "pass")
+        if field == "status":
+            other.measurements["forgetting"].status = "inconclusive"
+        else:
+            other.verdict = "hold"
+        return other
+
+    problems = verify_report(
+        answered(tmp_path, reports.report(POLICY, "pass")), Expected(POLICY, decide_again=held)
+    ).problems
+    assert len(problems) == 1
 
 
 def test_not_applicable_is_believed_from_the_answers_alone_and_never_where_the_numbers_block(tmp_path: Path):

@@ -139,6 +139,22 @@ def test_a_judge_that_falls_for_one_kind_of_injection_is_unfit(kind: str) -> Non
     assert validation.floor == honest_floor, "nor in the floor"
 
 
+def test_half_right_answers_do_not_count_as_worthless() -> None:
+    """A judge that gives a truncated answer half the marks, as it should, exaggerates no drop by that."""
+
+    def fair(q: Question) -> Answer:
+        reference, said = section(q, "reference", "answer"), section(q, "answer", "end")
+        return digit(3) if said and said != reference and reference.startswith(said) else honest(q)
+
+    validation = judge_that(fair)[0].validate(ITEMS, np.random.default_rng(0))
+    plain = judge_that(honest)[0].validate(ITEMS, np.random.default_rng(0))
+    assert validation.kinds["truncated"] == pytest.approx(0.5, abs=0.01)
+    assert (validation.floor, validation.floor_variance) == (plain.floor, plain.floor_variance)
+    assert validation.worthless is not None
+    assert 0 < validation.worthless < validation.canaries
+    assert validation.gap < plain.gap, "they still count among the bad answers"
+
+
 def test_a_judge_that_falls_for_a_single_wording_is_unfit_though_its_kind_hides_it() -> None:
     """A third of the scale, on three of the fifteen specimens: within what a kind may gain."""
     wording = INJECTIONS["order to the judge"][3]
@@ -252,7 +268,7 @@ def test_the_two_orders_show_the_same_scale_turned_round() -> None:
     assert up.splitlines()[1:6] == down.splitlines()[1:6][::-1]
 
 
-def test_canaries_differ_from_the_reference_and_cover_every_way_of_spoiling() -> None:
+def test_canaries_differ_from_the_reference_and_cover_every_kind_of_corruption() -> None:
     made = canaries(ITEMS, 60, np.random.default_rng(0))
     assert len(made) == 60
     assert {s.kind for s in made} == {"another prompt's answer", "empty", "truncated", "shuffled words"}

@@ -9,7 +9,7 @@ import pytest
 from support.evidence import decided, evidence_of, items
 
 from ftgate.domain import Answer, Finding, Pair, Status
-from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.calibration import PASS_FACTOR, PASS_FACTOR_MISCALIBRATED, Calibration
 from ftgate.measurements.confidence import Confidences, from_options
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import PairedScores
@@ -141,7 +141,38 @@ def test_a_gap_that_no_bin_shows_forbids_a_pass() -> None:
     finding = found(at(sure), at(shy))
     assert finding.estimate.change == pytest.approx(0, abs=0.02)
     assert finding.status is Status.INCONCLUSIVE
-    assert "the signed confidence gap may have risen" in finding.reason
+    assert "its overconfidence (the signed confidence gap) may have risen by" in finding.reason
+
+
+def sure_by(top: float, right: float, n: int) -> list[Answer]:
+    """Answers sure of one option by ``top`` and right in this share."""
+    rest = math.log((1 - top) / 3)
+    good, bad = (math.log(top), rest, rest, rest), (rest, math.log(top), rest, rest)
+    return [Answer(option_logprobs=good if (i * 37) % n < right * n else bad) for i in range(n)]
+
+
+def test_underconfidence_forbids_a_pass_as_overconfidence_does() -> None:
+    finding = found(sure_by(0.7, 0.76, 4000), sure_by(0.7, 0.64, 4000))
+    assert finding.estimate.change == pytest.approx(0, abs=0.02)
+    assert finding.status is Status.INCONCLUSIVE
+    assert "its underconfidence (the signed confidence gap) may have risen by" in finding.reason
+
+
+def test_a_candidate_that_repairs_its_confidence_passes() -> None:
+    """The signed gap moves by 0.1 either way, towards what is right."""
+    for base in (0.6, 0.8):
+        finding = found(sure_by(0.7, 0.7, 1000), sure_by(0.7, base, 1000))
+        assert finding.status is Status.PASS, finding.reason
+        assert finding.estimate.change < -0.05
+
+
+@pytest.mark.parametrize(("right", "factor"), [(0.7, PASS_FACTOR), (0.55, PASS_FACTOR_MISCALIBRATED)])
+def test_a_pass_takes_fewer_standard_errors_beside_a_miscalibrated_base(right: float, factor: float) -> None:
+    estimate = found(sure_by(0.7, right, 1000), sure_by(0.7, right, 1000)).estimate
+    assert estimate.details["pass_factor"] == factor
+    other = found(sure_by(0.75, 0.7, 1000), sure_by(0.7, right, 1000)).estimate
+    above = (other.interval[1] - other.change) / other.details["standard_error"]
+    assert above == pytest.approx(factor * 1.6449, abs=1e-3)
 
 
 def test_the_same_answers_twice_did_not_change() -> None:

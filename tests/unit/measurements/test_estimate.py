@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import pytest
-from support.evidence import decided, evidence_of, items, right_or_wrong
+from support.evidence import decided, described, evidence_of, items, right_or_wrong
 from support.reference import drop_bootstrap
 
 from ftgate.config.policy import EvidenceSettings
@@ -53,6 +54,48 @@ def test_the_judges_floor_is_taken_off_the_estimate_whether_or_not_every_grade_c
     assert found.interval[0] < found.change < found.interval[1]
 
 
+def test_the_drop_above_the_floor_is_shown_beside_the_one_of_the_bare_grades() -> None:
+    """A judge that gives 0.4 to worthless answers shows half of the drop: 6.7 % of 13.3 %."""
+    base, candidate = np.full(200, 0.8), np.full(200, 0.7467)
+    scored = PairedScores.exact(items(200), base, candidate, binary=False)
+    lenient = replace(FIT, floor=0.4, floor_variance=0.0)
+    details = described(JUDGED, evidence_of(scored, judge_validation=lenient)).details
+    assert details["judge_floor"] == 0.4
+    assert details["drop_of_bare_grades"] == pytest.approx(0.0667, abs=1e-4)
+    assert details["notes"] == [
+        "above the 0.40 that the judge gives to worthless answers the drop is 13.3 %; of the bare grades it is 6.7 %"
+    ]
+    strict = evidence_of(scored, judge_validation=replace(FIT, floor=0.01))
+    assert "notes" not in described(JUDGED, strict).details
+    assert "judge_floor" not in described(JUDGED, evidence_of(scored)).details
+
+
+def test_the_floor_is_as_uncertain_as_the_worthless_answers_are_few() -> None:
+    rng = np.random.default_rng(0)
+    scored = PairedScores.exact(items(N), rng.uniform(0.7, 0.9, N), rng.uniform(0.6, 0.9, N), binary=False)
+    widths = []
+    for worthless in (None, 60, 6):
+        judge_validation = replace(FIT, floor_variance=0.1, worthless=worthless)
+        low, high = drop(
+            scored, evidence_of(scored, judge_validation=judge_validation), 0.1, np.random.default_rng(1)
+        ).interval
+        widths.append(high - low)
+    assert widths[0] == widths[1] < widths[2]
+
+
+@pytest.mark.parametrize(("n", "status"), [(10, Status.INCONCLUSIVE), (28, Status.INCONCLUSIVE), (29, Status.PASS)])
+def test_the_point_rule_keeps_the_evidence_floor(n: int, status: Status) -> None:
+    estimate = FORGETTING.compare(evidence_of(binary(n, 0, 0, 0)), np.random.default_rng(0))
+    assert assess(estimate, EvidenceSettings(rule="point")).status is status
+
+
+def test_one_cluster_asks_for_clusters() -> None:
+    scored = PairedScores.exact(graded(58, clusters=1).items, *right_or_wrong(58, 0, 0, 0), binary=True)
+    finding = decided(FORGETTING, evidence_of(scored))
+    assert finding.status is Status.INCONCLUSIVE
+    assert "clusters are too few to resample" in finding.reason
+
+
 def test_the_interval_holds_the_estimate_where_the_candidate_scores_less_than_worthless_answers() -> None:
     base = [(0.7, 0.7)] * 19 + [(0.0, 1.0)] * 8
     scored = bounded(items(27), base, [(0.02, 0.02)] * 27, binary=False)
@@ -68,7 +111,7 @@ def test_a_few_graded_items_that_all_gain_the_same_prove_no_gain(n: int, status:
     assert found.status is status
 
 
-@pytest.mark.parametrize(("n", "status"), [(28, Status.INCONCLUSIVE), (29, Status.PASS)])
+@pytest.mark.parametrize(("n", "status"), [(28, Status.INCONCLUSIVE), (29, Status.WARN), (40, Status.PASS)])
 def test_identical_answers_pass_from_the_evidence_floor_on(n: int, status: Status) -> None:
     """At 28 the interval alone would pass: its upper bound is below the limit."""
     assert drop_interval(PairedCounts(n, 0, 0, 0)).high < FORGETTING.block_drop
@@ -101,10 +144,10 @@ def test_an_allowed_loss_of_the_target_takes_as_many_items_as_a_drop(scorer: str
         (FORGETTING, binary(27, 0, 0, 0), 29),
         (JUDGED, graded(20), 100),
         (JUDGED, graded(50), 100),
-        (JUDGED, graded(200, clusters=20), 300),
-        (FORGETTING, PairedScores.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 870),
+        (JUDGED, graded(200, clusters=20), 600),
+        (FORGETTING, PairedScores.exact(graded(58, clusters=2).items, *right_or_wrong(58, 0, 0, 0), binary=True), 1740),
         (Target(dataset="t", scorer="judge"), graded(50, 0.8, 0.9), 100),
-        (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 300),
+        (Target(dataset="t", scorer="judge"), graded(200, 0.8, 0.9, clusters=20), 600),
     ],
 )
 def test_the_items_needed_count_every_reason_to_hold(

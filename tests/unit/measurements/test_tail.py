@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from support.evidence import decided, described, evidence_of, items
 
 from ftgate.domain import Item, Status
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.looks import asked_items
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -46,7 +48,51 @@ def test_the_farthest_fifth_is_the_tail_at_an_early_look_too() -> None:
     estimate = described(TAIL, evidence_of(early, tail=tail_map))
     assert estimate.about == {"i80", "i84", "i88", "i92", "i96"}
     deciles = [part for part in estimate.slices if part.name.startswith("distance")]
-    assert [part.n for part in deciles] == [3] * 5 + [2] * 5
+    assert [part.n for part in deciles] == [3, 2] * 5, "tenths of all queries, of which every fourth was asked"
+
+
+def test_rows_that_tail_build_chose_are_the_tail_wherever_they_lie() -> None:
+    chosen = items(300, [("tail", "topic:1") if i < 200 else ("unusual_format", "perturbed:case") for i in range(300)])
+    estimate = described(TAIL, evidence_of(scored(chosen, set()), tail=mapped(chosen, tuple(map(float, range(300))))))
+    assert (estimate.n, estimate.rows) == (300, 300)
+    assert not any(part.name == "head" for part in estimate.slices)
+    assert {name: estimate.details[name] for name in ("queries", "tail", "chosen", "tagged")} == {
+        "queries": 300, "tail": 300, "chosen": 200, "tagged": 100,
+    }  # fmt: skip
+    assert TAIL.items_that_decide(chosen, trained=True) == TAIL.items_that_decide(chosen, trained=False) == 300
+    assert "200 of them chosen by tail build" in TAIL.checklist(estimate).evidence
+
+
+def test_of_the_head_a_hundred_items_are_asked_fixed_by_seed_and_ids() -> None:
+    queries = items(1000, [("ambiguous",) if i < 10 else () for i in range(1000)])
+    tail_map = mapped(queries, tuple(map(float, range(1000))))
+    asked = asked_items(TAIL, queries, tail_map, 0)
+    assert [item.id for item in asked if item in queries[:10] + queries[800:]] == [
+        item.id for item in queries[:10] + queries[800:]
+    ]
+    assert len(asked) == 210 + 100
+    assert set(asked_items(TAIL, queries[::-1], tail_map, 0)) == set(asked)
+    assert set(asked_items(TAIL, queries, tail_map, 1)) != set(asked)
+    assert asked_items(Forgetting(dataset="x"), queries, None, 0) == queries
+
+
+def test_the_report_counts_rows_that_were_not_asked_and_estimates_in_rows_of_the_file() -> None:
+    queries = items(1000, [()] * 1000)
+    tail_map = mapped(queries, tuple(map(float, range(1000))))
+    asked = asked_items(TAIL, queries, tail_map, 0)
+    lost = {f"i{i}" for i in range(800, 824)}
+    evidence = evidence_of(scored(asked, lost), tail=tail_map, not_asked=1000 - len(asked))
+    finding = decided(TAIL, evidence)
+    details = finding.estimate.details
+    assert (details["queries"], details["tail"], details["head_asked"]) == (1000, 200, 100)
+    assert TAIL.share_that_decided(details) == 0.2
+    deciles = [part.n for part in finding.estimate.slices if part.name.startswith("distance")]
+    assert deciles[8:] == [100, 100]
+    assert sum(deciles) == 300
+    needed = finding.estimate.needed_n
+    assert needed is not None
+    assert needed > 1000, "rows of the file, not items in the tail"
+    assert f"about {needed} rows would settle it (this run had 1000, and 200 of them count)" in finding.reason
 
 
 def test_a_map_of_other_queries_is_named() -> None:

@@ -131,6 +131,20 @@ def test_a_log_with_gaps_does_not_hide_the_peak(tmp_path: Path) -> None:
     assert lower["learning_rate"] == 1.9e-4, "what was done counts"
 
 
+def test_a_trainers_output_folder_has_its_log_in_the_last_checkpoint(tmp_path: Path) -> None:
+    for step, epoch in ((80, 1.0), (400, 5.0), (320, 4.0)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / STATE).write_text(json.dumps({**DONE, "epoch": epoch}), encoding="utf-8")
+    (tmp_path / "checkpoint-best").mkdir()
+    (tmp_path / "checkpoint-best" / STATE).write_text(json.dumps({**DONE, "epoch": 9.0}), encoding="utf-8")
+    found = facts(tmp_path, README__md=TRAINER_CARD)
+    assert found["epochs"] == 5.0
+    assert found["learning_rate"] == 2e-4, "the higher rate of the card"
+    assert f"checkpoint-400/{STATE}" in found["files"]
+    assert facts(tmp_path, trainer_state__json={**DONE, "epoch": 3.0})["epochs"] == 3.0, "the folder's own comes first"
+
+
 def test_settings_that_contradict_each_other_say_nothing(tmp_path: Path) -> None:
     assert not facts(tmp_path, README__md="- learning_rate: 7e-05\n\nSecond stage:\n- learning_rate: 0.001\n")
 

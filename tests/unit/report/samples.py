@@ -70,7 +70,8 @@ def blocked() -> Report:
 
 
 def held() -> Report:
-    drop = "relative drop 7.4 % [3.1 %, 11.9 %] straddles the limit 10.0 %; about 410 items would settle it"
+    drop = "relative drop 7.4 % [3.1 %, 11.9 %] straddles the limit 10.0 % (a warning starts at 8.0 %)"
+    drop += "; about 410 items would settle it"
     few = "240 items are too few to pass calibration: at least 500 are needed"
     found = report(
         "support-bot",
@@ -92,7 +93,7 @@ def held() -> Report:
 def warned() -> Report:
     reason = (
         "relative drop 8.6 % [7.4 %, 9.7 %] is within the limit 10.0 %, "
-        "but the estimate reaches the warning limit 8.0 %"
+        "but the interval reaches the warning limit 8.0 %"
     )
     found = allowed()
     found.name = "eager"

@@ -13,6 +13,7 @@ from unit.report import parts, samples
 from ftgate.report.advice.next_steps import MOST, next_steps
 from ftgate.report.render import render_comment
 from ftgate.report.schema import Report, plain
+from ftgate.verdict import TOO_CLOSE
 
 ALL_LINEAR = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
 FACTS = (
@@ -323,6 +324,112 @@ def test_likely_forgetting_is_treated_before_it_is_proven():
     assert len(steps) == MOST
 
 
+UNDECIDED = {
+    "items": ({"needed_n": 640}, "Tail: measure more items, about 640 instead of 104, and run again."),
+    "no number": ({}, "Tail: measure more items than 104 and run again."),
+    "both at zero": (
+        {"base": 0.0, "candidate": 0.0, "needed_n": 640},
+        "Tail: both models score 0.0 % on 104 items, and more items would not change that: check that the scorer and "
+        "the format of the references fit the answers, or put examples into the prompts.",
+    ),
+    "a low base": (
+        {"base": 0.09, "reason": "the base scores so low that losing all 9.0 p.p. would stay within the limit"},
+        "Tail: the base scores 9.0 %, so little can be lost: choose an easier suite",
+    ),
+    "one cluster": (
+        {"reason": "straddles the limit; 1 clusters are too few to resample: at least 30 are needed"},
+        "Tail: add rows from other clusters; more rows from the same ones do not help.",
+    ),
+    "too close": (
+        {"reason": f"relative drop 14.9 % [14 %, 16 %] straddles the limit 15.0 %, {TOO_CLOSE}"},
+        "Tail: more items will not settle it: change the candidate",
+    ),
+    "contaminated": (
+        {"reason": "it passes on the clean items, but not with the 90 contaminated ones: relative drop 20 %"},
+        "Tail: replace the contaminated items, which the report lists, by held-out ones.",
+    ),
+    "failures": ({"reason": "12 of 400 items failed; the first failure: too long"}, "Tail: solve the failure that"),
+    "no score": ({"reason": "12 of 400 items have no score: no answer"}, "Tail: look at the item that the reason"),
+    "A/A": (
+        {"reason": "control failed: the base against itself changed by 9.0 % on 100 items"},
+        "Tail: asked again, the base scores differently by more than chance: set engine.dtype to float32",
+    ),
+    "a blind suite": (
+        {"reason": "control failed: a base with 30 % of its answers corrupted passed: this suite cannot detect such a "
+         "loss"},
+        "Tail: damaged answers score as well as good ones",
+    ),
+    "no tail": (
+        {"n": 0, "change": None, "interval": (None, None), "base": None, "candidate": None,
+         "reason": "no query is in the tail: tag edge cases or give training_data"},
+        "Tail: tag edge cases in the suite",
+    ),
+    "letters": (
+        {"reason": "the base puts only 4 % of its probability on the option letters"},
+        "Tail: the model does not answer by letter",
+    ),
+    "something else": (
+        {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
+        "Tail: it stays undecided until this is solved: an absolute drop cannot pass before the last look.",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+def test_what_is_undecided_names_the_fact_that_stands_in_the_way(case):
+    changes, said = UNDECIDED[case]
+    m = parts.tail("inconclusive", 0.7, 0.61, 0.129, (0.05, 0.21), reason="straddles").model_copy(update=changes)
+    steps = next_steps(report({}, tail=m))
+    assert steps[0].startswith(said), steps
+    assert not any("fix what the reason names" in step or "clear up" in step for step in steps)
+
+
+def test_what_is_not_applicable_says_what_would_make_it_so():
+    m = parts.tail("not_applicable", 0.01, 0.0, 0.01, (-0.01, 0.03), reason="nothing to lose: the base scores 1.0 %")
+    assert next_steps(report({}, tail=m))[0].startswith("Tail: the base scores 1.0 %, so little can be lost")
+
+
+def test_a_measurement_that_another_cut_short_needs_nothing():
+    short = "undecided when the run stopped at look 1 of 4, because tail blocked"
+    m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.02, 0.22), reason=short, cut_short_by="tail")
+    assert next_steps(report(made(ROSE), forgetting=m, tail=TAIL)) == next_steps(report(made(ROSE), tail=TAIL))
+
+
+def test_a_warning_by_the_upper_bound_alone_asks_for_items_and_no_training():
+    m = parts.forgetting("warn", 0.8, 0.79, 0.01, (-0.06, 0.09))
+    assert next_steps(report(made(ROSE), forgetting=m)) == [
+        "Forgetting: the drop is estimated at 1.0 % and may be as large as 9.0 %: to rule out 8.0 %, measure more "
+        "items than 200."
+    ]
+    m = parts.forgetting("warn", 0.8, 0.73, 0.085, (0.07, 0.095))
+    assert next_steps(report(made({"learning_rate": 2e-4}), forgetting=m))[0].startswith("Forgetting is estimated at")
+
+
+SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
+    update={"status": "inconclusive", "regressed": 8, "improved": 9, "limits": {"min_gain": 0.0}}
+)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "base", "changes", "said"),
+    [
+        ({"kind": "full", "quantisation": "int8"}, {}, {}, "Target: the candidate is quantised (int8), and a copy"),
+        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 answers changed: if the candidate is a quantised or"),
+        ({"kind": "full"}, {}, {"regressed": 20}, ""),
+        ({"kind": "full", "quantisation": "int8"}, {"quantisation": "int8"}, {"regressed": 30}, ""),
+        (made({"learning_rate": 1e-5}), {}, {}, ""),
+        ({"kind": "full", "training": {"learning_rate": 1e-5}}, {}, {}, ""),
+        ({"kind": "full", "quantisation": "int8"}, {}, {"limits": {"min_gain": -0.02}}, ""),
+    ],
+)
+def test_a_copy_is_told_of_a_negative_least_gain(candidate, base, changes, said):
+    found = report(candidate, target=SAME.model_copy(update=changes))
+    found.provenance["base"] = base
+    steps = next_steps(found)
+    assert any(step.startswith(said) for step in steps) if said else not any("min_gain" in step for step in steps)
+    assert not said or "set min_gain to a small loss that you accept, such as -0.02" in steps[0]
+
+
 def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     steps = next_steps(report(made({"learning_rate": 1e-3}), forgetting=m))
@@ -379,3 +486,42 @@ def test_odd_provenance_is_ignored(candidate):
     assert not any("nan" in step or "inf" in step.replace("information", "") for step in steps)
     again = Report.model_validate_json(json.dumps(plain(found.model_dump())))
     assert len(next_steps(again)) == len(steps)
+
+
+def of_form(status, unit, change, interval):
+    update = {"unit": unit, "limits": {"block": 0.1}, "worse": "up", "needed_n": 700}
+    return parts.tail(status, 0.1, 0.1 + change, change, interval).model_copy(update=update)
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (of_form("block", "rise in malformed answers", 0.8, (0.7, 0.9)), "training used the base's chat template"),
+        (
+            of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
+            "every training row ends with the end",
+        ),
+        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
+        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise `max_tokens`, so that fewer"),
+    ],
+)
+def test_form(form, said):
+    steps = next_steps(report(made({}), form=form))
+    assert said in "\n".join(steps)
+    assert all(step.startswith("Form: ") for step in steps if "answer" in step)
+
+
+def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
+    form = of_form("inconclusive", "rise in malformed answers", 0.0, (-0.1, 0.12)).model_copy(
+        update={"base": 0.0, "candidate": 0.0}
+    )
+    (step,) = next_steps(report(made({}), form=form))
+    assert step == "Form: measure more items, about 700 instead of 104, and run again."
+
+
+def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
+    unread = of_form("not_applicable", "rise in malformed answers", 0.0, (0.0, 0.0)).model_copy(
+        update={"reason": "no measurement asks for free-form answers"}
+    )
+    found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
+    assert next_steps(found) == ["Nothing is left to do: every measurement passed."]

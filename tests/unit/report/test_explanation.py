@@ -18,8 +18,8 @@ from ftgate.report.explanation import explanation
         ),
         (
             "held",
-            "forgetting is undecided for support-bot: the drop lies between 3.1 % and 11.9 %, and the limit is 10.0 % "
-            "(about 410 items would settle it; this run had 200); "
+            "forgetting is undecided for support-bot: the drop lies between 3.1 % and 11.9 %, and the limit is 10.0 %, "
+            "with a warning from 8.0 % (about 410 items would settle it; this run had 200); "
             "calibration is undecided too.",
         ),
         (

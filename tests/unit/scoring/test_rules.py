@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Item, Message, Pair
 from ftgate.scoring.choice import choice_messages, letters_for, rotated
-from ftgate.scoring.rules import choice, contains, exact, score_pairs
+from ftgate.scoring.rules import check, choice, contains, exact, numeric, score_pairs
 
 
 def item(answer: str, choices: tuple[str, ...] = ()) -> Item:
@@ -81,3 +81,14 @@ def test_the_prompt_lists_one_option_a_line() -> None:
     question = item("no", ("yes", "no"))
     assert letters_for(question) == ("A", "B")
     assert choice_messages(question, 1)[-1].content == "question\nA. no\nB. yes\nReply with one letter."
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_a_cut_answer_has_no_last_number(finish: str) -> None:
+    whole = finish == "stop"
+    answer = Answer(text="First 6 times 7 is 42", finish=finish)
+    by_reference = Item("i", (Message("user", "q"),), answer="42")
+    by_check = Item("i", (Message("user", "q"),), check={"numeric": 42})
+    assert numeric(by_reference, answer) == check(by_check, answer) == float(whole)
+    assert contains(Item("i", (Message("user", "q"),), answer="42"), answer) == 1, "what it holds it holds"
+    assert check(Item("i", (Message("user", "q"),), check={"contains": "42"}), answer) == 1

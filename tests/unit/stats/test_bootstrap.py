@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import stats
-from support.reference import drop_bootstrap
+from support.reference import difference_bootstrap, drop_bootstrap
 
 from ftgate.stats.bootstrap import (
     Floor,
-    difference_bootstrap,
     relative_drop,
     resampled_difference,
     resampled_drop,
 )
 from ftgate.stats.interval import Interval
 from ftgate.stats.ratio import PairedCounts, drop_interval
+from ftgate.stats.resampling import effective_clusters
 from ftgate.stats.seeding import generator
 
 pairs = st.integers(1, 30).flatmap(
@@ -137,15 +138,15 @@ def test_the_p_values_say_what_the_bounds_say(data: tuple[np.ndarray, np.ndarray
         above, below = found.p_above(t), found.p_below(t)
         assert 0 <= above <= 1
         assert 0 <= below <= 1
-        interval, apart = found.interval(alpha), 1 / 400  # quantiles are interpolated, shares are not
-        if interval.low > t and interval.estimate - t > 1e-6:
-            assert above <= alpha + apart
-        if above <= alpha - apart:
-            assert interval.low >= t
-        if interval.high < t and t - interval.estimate > 1e-6:
-            assert below <= alpha + apart
-        if below <= alpha - apart:
-            assert interval.high <= t
+        interval, apart = found.interval(alpha), 1e-9  # the precision of the search
+        if interval.low > t + apart:
+            assert above <= alpha
+        if interval.low < t - apart:
+            assert above >= alpha
+        if interval.high < t - apart:
+            assert below <= alpha
+        if interval.high > t + apart:
+            assert below >= alpha
 
 
 def test_p_values_go_below_what_the_draws_can_count() -> None:
@@ -226,8 +227,35 @@ def test_clusters_widen_the_interval_of_repeated_rows() -> None:
 def test_few_clusters_are_a_doubt() -> None:
     base, candidate = graded(60, 6)
     found = drop_bootstrap(base, candidate, rng(), clusters=[i % 29 for i in range(60)])
-    assert found.doubt == "29 clusters are too few to resample: at least 30 are needed"
-    assert drop_bootstrap(base, candidate, rng(), clusters=["all"] * 60).low == -math.inf
+    assert found.doubt == "29 clusters are too few to resample: at least 60 are needed"
+    base, candidate = graded(120, 6)
+    unequal = [*range(60), *[60] * 20, *[61] * 40]
+    found = drop_bootstrap(base, candidate, rng(), clusters=unequal)
+    assert found.doubt == "62 clusters count as 7, which is too few to resample: at least 60 are needed"
+    assert drop_bootstrap(base, candidate, rng(), clusters=[i // 2 for i in range(120)]).doubt is None
+    assert drop_bootstrap(base, candidate, rng(), clusters=["all"] * 120).low == -math.inf
+
+
+def test_unequal_clusters_take_a_stricter_level() -> None:
+    """62 clusters that count as 7.2: bounds at 5 % lie where 0.58 % would be, and the p-values say the same."""
+    base, candidate = graded(120, 6)
+    names = [*range(60), *[60] * 20, *[61] * 40]
+    assert effective_clusters(names) == pytest.approx(120**2 / (60 + 20**2 + 40**2))
+    for resampled in (resampled_drop, resampled_difference):
+        found = resampled(base, candidate, rng(), draws=400, clusters=names)
+        equal = replace(found, level_share=1.0)
+        assert found.level_share == effective_clusters(names) / 62
+        assert found.interval(0.05) == equal.interval(0.05 * found.level_share)
+        assert found.p_above(found.interval(0.05).low) == pytest.approx(0.05, abs=1e-4)
+        assert found.p_below(found.interval(0.05).high) == pytest.approx(0.05, abs=1e-4)
+        assert found.p_above(0.9) == 1
+
+
+@pytest.mark.parametrize(
+    ("clusters", "effective"), [([], 0.0), ([None, None, "a", "a"], 16 / 6), (["a"] * 5, 1.0), ([1, 2, 1, 2], 2.0)]
+)
+def test_effective_clusters(clusters: list[object], effective: float) -> None:
+    assert effective_clusters(clusters) == effective
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from ftgate.measurements.calibration import PASS_FACTOR
+from ftgate.measurements.calibration import MISCALIBRATED, PASS_FACTOR
 from ftgate.stats import calibration as cal
 from ftgate.stats.seeding import generator
 
@@ -197,9 +197,52 @@ def test_difference_by_hand() -> None:
     assert found.low == pytest.approx(found.change - 1.6449 * found.standard_error, abs=1e-5)
     assert found.high == pytest.approx(found.change + 1.9600 * found.standard_error, abs=1e-5)
     gaps = (conf_c - y_c) - (conf_b - y_b)
-    assert found.gap_high == pytest.approx(gaps.mean() + 1.6449 * gaps.std(ddof=1) / math.sqrt(80), abs=1e-5)
+    error = gaps.std(ddof=1) / math.sqrt(80)
+    assert found.overconfidence == pytest.approx(gaps.mean() + 1.96 * error, abs=1e-5)
+    own = conf_c - y_c
+    assert found.underconfidence == pytest.approx(
+        min(-gaps.mean() + 1.96 * error, -own.mean() + 1.96 * own.std(ddof=1) / math.sqrt(80)), abs=1e-5
+    )
     wider = cal.ece_difference(conf_b, y_b, conf_c, y_c, generator(2, "hand"), draws=400, pass_z=2.8)
     assert (wider.low, wider.high) == (found.low, pytest.approx(found.change + 2.8 * found.standard_error))
+
+
+@pytest.mark.parametrize(("base", "candidate", "over", "under"), [(0.1, 0.0, 0.03, 0.03), (-0.1, 0.0, 0.03, 0.03)])
+def test_a_model_cannot_have_more_of_an_error_in_addition_than_it_has(
+    base: float, candidate: float, over: float, under: float
+) -> None:
+    """From miscalibrated to calibrated: the gap moved by 0.1, and neither direction of error rose."""
+    draw = np.random.default_rng(4)
+    conf, luck = 0.3 + 0.5 * draw.beta(2, 1.2, 4000), draw.random((2, 4000))
+    found = cal.ece_difference(
+        conf, (luck[0] < conf - base).astype(float), conf, (luck[1] < conf - candidate).astype(float),
+        generator(1, "repaired"), draws=200,
+    )  # fmt: skip
+    assert found.gap == pytest.approx(candidate - base, abs=0.02)
+    assert found.overconfidence < over
+    assert found.underconfidence < under
+
+
+def test_the_error_over_chance_by_hand() -> None:
+    """Bins [.5, .6) and [.9, 1]: sums of residuals 1 and 0.4, roots of the sums of their squares sqrt(1) and 0.2."""
+    confidence, correct = [0.5] * 4 + [0.9] * 4, [0, 0, 0, 1, 1, 1, 1, 1]
+    by_chance = math.sqrt(2 / math.pi) * (1 + 0.2)
+    assert cal.ece_over_chance(confidence, correct) == pytest.approx((1 + 0.4) / by_chance)
+    # Nine misses at .9 are 8.1 off, at most 2.5 standard deviations of which count.
+    assert cal.ece_over_chance([0.9] * 9, [0] * 9) == pytest.approx(2.5 / math.sqrt(2 / math.pi))
+    assert cal.ece_over_chance([1.0, 0.0], [1, 0]) == 0
+
+
+def test_the_error_over_chance_is_one_for_a_calibrated_model_and_capped_in_each_bin() -> None:
+    draw = np.random.default_rng(8)
+    found = [cal.ece_over_chance(*calibrated(1000, draw)) for _ in range(200)]
+    assert np.mean(found) == pytest.approx(1, abs=0.06)
+    assert np.mean(np.array(found) > MISCALIBRATED) <= 0.01
+    conf, luck = 0.3 + 0.5 * draw.beta(2, 1.2, 1000), draw.random(1000)
+    assert cal.ece_over_chance(conf, (luck < conf - 0.12).astype(float)) > MISCALIBRATED
+    in_few_bins = (luck < np.where(conf < 0.5, conf - 0.3, conf)).astype(float)
+    assert cal.expected_calibration_error(conf, in_few_bins) > 0.05
+    assert cal.ece_over_chance(conf, in_few_bins) < MISCALIBRATED
 
 
 def test_plug_in_error_of_a_calibrated_model_is_biased() -> None:
@@ -224,8 +267,8 @@ def pass_rates(seeds: int) -> tuple[float, float, float]:
         pair = overconfident_pair(500, np.random.default_rng(seed))
         found = cal.ece_difference(*pair, generator(seed, "rise"), draws=1000)
         wider = found.change + PASS_FACTOR * stats.norm.isf(0.05) * found.standard_error
-        plain += found.high < 0.05 and found.gap_high < 0.05
-        wide += wider < 0.05 and found.gap_high < 0.05
+        plain += found.high < 0.05 and found.overconfidence < 0.05
+        wide += wider < 0.05 and found.overconfidence < 0.05
         percentile += _percentile_high(pair, seed) < 0.05
     return plain / seeds, wide / seeds, percentile / seeds
 

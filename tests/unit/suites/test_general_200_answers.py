@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from support.players import rouge_l
 
 from ftgate import suites
 from ftgate.datasets.builtin import builtin_suites
@@ -34,22 +35,6 @@ LEAST_AGREEMENT = 0.95
 """Share of the known answers on which the rules must be right."""
 MOST_TOLD = 0.8
 """Area under the ROC curve that a measure of form must not reach, in either direction."""
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
-def rouge_l(said: str, reference: str) -> float:
-    """F1 of the longest common subsequence of words (Lin 2004, ROUGE, section 3)."""
-    one, other = words(said), words(reference)
-    lengths = [0] * (len(other) + 1)
-    for word in one:
-        row = [0]
-        for at, same in enumerate(other):
-            row.append(lengths[at] + 1 if word == same else max(lengths[at + 1], row[at]))
-        lengths = row
-    return 2 * lengths[-1] / (len(one) + len(other)) if lengths[-1] else 0.0
 
 
 def told_apart(values: list[float]) -> float:

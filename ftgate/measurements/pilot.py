@@ -1,0 +1,123 @@
+"""What the base's first answers say about a suite: whether it can decide for this base, before the money is spent.
+
+Pure. It looks at the base only, so that no decision depends on it and no error level is spent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ftgate.domain import Answer, FloatArray, Pair
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.estimate import LEAST_BASE, mean
+from ftgate.scoring.rules import failure_of
+from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.text import contains_words
+
+PILOT_ITEMS = 20
+LITTLE_ROOM = 0.05
+"""A base this close to the ceiling leaves too little room for a gain, and one this close to chance may be guessing."""
+LEAST_MASS = 0.5
+"""Mean probability of all option letters together; below it the base would rather say something else."""
+MOST_UNUSABLE = 0.5
+"""Share of cut or of empty answers from which the suite's settings are named."""
+MOST_REJECTED = 0.2
+"""Share of answers that hold the right one and are scored as wrong, from which the scorer is named."""
+EASIER = "an easier suite such as builtin:general-easy-200"
+EXAMPLES = "examples in the prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """The base's first answers on one suite.
+
+    ``base`` is its mean score in [0, 1] on the items with a known score, None if there are none. ``warnings`` say why
+    the suite may not be able to decide, and what to do. ``failure`` is the first failure if every answer failed.
+    """
+
+    measurement: str
+    items: int
+    base: float | None
+    warnings: tuple[str, ...] = ()
+    failure: str | None = None
+
+
+def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedScores) -> Pilot:
+    """What the answers of the base in ``pairs`` say; ``scored`` are their scores, in the same order.
+
+    Only the base's side of either is read.
+    """
+    is_known = scored.base_low == scored.base_high
+    base = mean(scored.base[is_known]) if is_known.any() else None
+    failures = [failure_of(pair.base[0]) for pair in pairs]
+    if pairs and None not in failures:
+        return Pilot(measurement.name, len(pairs), None, failure=failures[0])
+    usable = [i for i, failure in enumerate(failures) if failure is None]
+    warnings = (
+        *_about_score(measurement, pairs, scored, base),
+        *_about_letters([answer for i in usable for answer in pairs[i].base]),
+        *_about_texts(measurement, [pairs[i] for i in usable], scored.base[usable]),
+    )
+    return Pilot(measurement.name, len(pairs), base, warnings)
+
+
+def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, base: float | None) -> Iterator[str]:
+    """A base near 0, near chance or near 1, where that matters."""
+    facts, n = m.power_facts(), len(pairs)
+    if base is None:
+        return
+    score = f"the base scores {100 * base:.0f} % on {n} items"
+    if facts.change == "gain" and facts.limit >= 0 and base >= 1 - facts.limit - LITTLE_ROOM:
+        yield f"{score}, which leaves hardly any room for a gain above {100 * facts.limit:g} points: use a harder suite"
+    if facts.change != "drop":
+        return
+    chosen = [i for i, pair in enumerate(pairs) if m.scored_by(pair.item) == "choice"]
+    chance = float(np.mean([1 / len(pairs[i].item.choices) for i in chosen])) if chosen else 0.0
+    if base < LEAST_BASE:
+        yield f"{score}, too little for a loss to show: use {EASIER}, another scorer, or {EXAMPLES}"
+    elif chosen and mean(scored.base[chosen]) <= chance + LITTLE_ROOM:
+        guesses = f"{100 * mean(scored.base[chosen]):.0f} % on {len(chosen)} multiple-choice items"
+        yield (
+            f"the base scores {guesses}, and guessing {100 * chance:.0f} %, so that hardly a loss can show: use "
+            f"{EASIER}, a scorer that reads text, or {EXAMPLES}"
+        )
+
+
+def _about_letters(answers: Sequence[Answer]) -> Iterator[str]:
+    """Little probability on the option letters."""
+    masses = [math.fsum(map(math.exp, answer.option_logprobs)) for answer in answers if answer.option_logprobs]
+    if masses and math.fsum(masses) / len(masses) < LEAST_MASS:
+        share = f"{100 * math.fsum(masses) / len(masses):.0f} %"
+        yield (
+            f"the base puts {share} of its probability on the option letters and would rather say something else: use "
+            f"a scorer that reads text (exact, contains, judge), or {EXAMPLES}, and check the chat template"
+        )
+
+
+def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> Iterator[str]:
+    """Answers that are cut, empty, or right but rejected."""
+    texts = [(pair, score) for pair, score in zip(pairs, scores, strict=True) if not pair.base[0].option_logprobs]
+    n = len(texts)
+    empty = sum(not pair.base[0].text.strip() for pair, _ in texts)
+    cut = sum(pair.base[0].finish == "length" for pair, _ in texts)
+    rejected = sum(score == 0 and _holds_reference(m, pair) for pair, score in texts)
+    if n and empty >= MOST_UNUSABLE * n:
+        yield f"{empty} of {n} answers of the base are empty: check the chat template, or use {EXAMPLES}"
+    if n and cut >= MOST_UNUSABLE * n:
+        limit = f"max_tokens {m.max_tokens}"
+        yield f"{cut} of {n} answers of the base are cut at {limit}: raise max_tokens, or ask for short answers"
+    if n and rejected >= MOST_REJECTED * n:
+        yield (
+            f"{rejected} of {n} answers of the base hold the right answer and are scored as wrong: use another scorer "
+            f"(contains), ask for the bare answer, or use {EXAMPLES}"
+        )
+
+
+def _holds_reference(m: Measurement, pair: Pair) -> bool:
+    """Whether an answer that a rule scored holds the reference, word for word."""
+    by_rule = m.scored_by(pair.item) in ("exact", "numeric", "check")
+    return by_rule and bool(pair.item.answer) and contains_words(pair.item.answer or "", pair.base[0].text)

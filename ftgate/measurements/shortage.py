@@ -1,0 +1,69 @@
+"""Whether a measurement can pass at all with the rows that it is given, before anything is asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ftgate.domain import Item
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.estimate import LEAST_GRADED
+from ftgate.stats.bootstrap import MIN_CLUSTERS
+from ftgate.stats.power import evidence_floor
+from ftgate.stats.resampling import effective_clusters
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Why a measurement can never pass and what to do, in rows of its suite. ``total``: it cannot block either."""
+
+    reason: str
+    remedy: str
+    total: bool = False
+
+    def __str__(self) -> str:
+        """Both in one sentence, without a full stop."""
+        return f"{self.reason}; {self.remedy}"
+
+
+def least_items(measurement: Measurement, alpha: float, *, judged: bool) -> int:
+    """The least number of items that decide with which the measurement can pass (methods: section 1).
+
+    ``alpha`` is the one-sided error of all looks together, ``judged`` whether a judge grades some of the items.
+    """
+    facts = measurement.power_facts()
+    floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
+    return max(floor, facts.least_items, LEAST_GRADED if judged and facts.change != "ece" else 1)
+
+
+def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> Shortage | None:
+    """Why the measurement can never pass with ``items``; None if it can.
+
+    ``items`` are all that it may ask about, ``trained`` says whether the manifest names training data.
+    """
+    m, rows, judged = measurement, len(items), measurement.judges(items)
+    least, deciding = least_items(m, alpha, judged=judged), m.items_that_decide(items, trained=trained)
+    if not deciding:
+        reason = f"measurements.{m.name} can neither pass nor block: none of its {rows:,} rows are {m.part}"
+        training = ", or name training_data in the manifest" if m.distances is not None and not trained else ""
+        return Shortage(reason, _remedy(m, f"add rows {m.part}") + training, total=True)
+    if deciding < least:
+        have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
+        need = f"at least {least:,}" + (" that a judge grades" if judged and least == LEAST_GRADED else "")
+        needed = math.ceil(least * rows / deciding)
+        more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else f"give it {needed:,} rows"
+        return Shortage(
+            f"measurements.{m.name} can never pass: it has {have}, and a pass needs {need}", _remedy(m, more)
+        )
+    # Where not all rows decide, nothing is known of the clusters of those that do.
+    clusters = effective_clusters([item.cluster or None for item in items])
+    if m.clustered and deciding == rows and any(item.cluster for item in items) and clusters < MIN_CLUSTERS:
+        have = f"its {rows:,} rows count as {clusters:.0f} clusters"
+        reason = f"measurements.{m.name} can never pass: {have}, and a pass needs at least {MIN_CLUSTERS}"
+        return Shortage(reason, "add rows of more clusters")
+    return None
+
+
+def _remedy(m: Measurement, more: str) -> str:
+    return f"{more}, or {m.more_rows}" if m.more_rows else more

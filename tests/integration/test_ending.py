@@ -1,0 +1,169 @@
+"""How the program ends when something stops it: only a verdict has a verdict's exit code, and no answer is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.players import CAREFUL, script
+from support.world import World
+
+from ftgate.cli.main import main
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.prepare import load_job
+from ftgate.progress import SilentProgress
+
+TESTS = Path(__file__).parents[1]
+
+
+def slow(world: World, seconds: float, *arguments: str) -> list[str]:
+    """The command for a run on ``world`` whose every answer takes ``seconds``."""
+    words = arguments or ("run", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out")
+    out = () if arguments else (str(world.root / "out"),)
+    return [sys.executable, "-m", "support.slow_run", str(world.root / "given.log"), str(seconds), *words, *out]
+
+
+def start(command: list[str], **more: Any) -> subprocess.Popen[str]:
+    path = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        stderr=subprocess.PIPE,
+        **{"stdout": subprocess.PIPE, **more},
+    )
+
+
+def given(world: World) -> int:
+    log = world.root / "given.log"
+    return log.read_text().count("\n") if log.exists() else 0
+
+
+def kept(world: World) -> int:
+    return (world.root / "out" / "answers.jsonl").read_bytes().count(b'"type": "answer"')
+
+
+def finished(world: World, out: str = "out") -> Path:
+    engine = ScriptedEngine(script(CAREFUL))
+    job = load_job(world.policy_path, world.manifest_path)
+    evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine)
+    return world.root / out
+
+
+def decision(out: Path) -> dict[str, Any]:
+    report = json.loads((out / "report.json").read_text())
+    return {name: report[name] for name in ("verdict", "reasons", "measurements", "controls", "checklist")}
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
+    world: World, sent: signal.Signals, code: int
+) -> None:
+    process = start(slow(world, 0.002))
+    deadline = time.monotonic() + 120
+    while given(world) < 100 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == code, printed
+    if sent != signal.SIGKILL:
+        assert "the answers so far are kept" in printed
+    assert 100 <= given(world) <= kept(world) + 1, "at most the answer on its way is lost"
+    assert not (world.root / "out" / "report.json").exists()
+    if sent != signal.SIGTERM:
+        return  # they differ in how they stop, not in what they leave
+    resumed = start(slow(world, 0.0))
+    resumed.communicate(timeout=120)
+    assert resumed.returncode == 0
+    assert given(world) <= kept(world) + 1, "nothing else was asked twice"
+    assert decision(world.root / "out") == decision(finished(world, "whole"))
+
+
+def test_a_reader_that_went_away_is_no_verdict(world: World) -> None:
+    out = finished(world)
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    process = start(slow(world, 0.0, "report", str(out)), stdout=write_end)
+    os.close(write_end)
+    process.communicate(timeout=60)
+    assert process.returncode == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_no_verdict(world: World) -> None:
+    out = finished(world)
+    with Path("/dev/full").open("w") as full:
+        process = start(slow(world, 0.0, "report", str(out)), stdout=full)
+        _, printed = process.communicate(timeout=60)
+        assert process.returncode == 3
+        assert "No space left on device" in printed
+        assert "bug" not in printed
+        process = subprocess.run(
+            slow(world, 0.0, "report", str(out)),
+            stdout=full,
+            stderr=full,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])},
+        )
+    assert process.returncode == 3, "not even the error could be shown"
+
+
+def test_a_limit_on_the_size_of_files_is_named_and_costs_no_answer(world: World) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
+
+    process = start(slow(world, 0.0), preexec_fn=limit)
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert "answers.jsonl" in printed
+    assert "ulimit -f" in printed
+    assert "bug" not in printed
+    resumed = start(slow(world, 0.0))
+    _, printed = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, printed
+    assert decision(world.root / "out") == decision(finished(world, "whole"))
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "job.json", "report.json", "comment.md", "plots"])
+def test_something_else_in_the_place_of_a_file_is_named(
+    world: World, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "ftgate.engines.registry._ENGINES",
+        {kind: lambda settings, log: ScriptedEngine(script(CAREFUL)) for kind in ("vllm", "transformers", "scripted")},
+    )
+    out = world.root / "out"
+    (out / name).mkdir(parents=True) if name != "plots" else out.mkdir() or (out / name).touch()
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out", str(out)])
+    printed = capsys.readouterr().err
+    assert stop.value.code in (2, 3)
+    assert name in printed
+    assert "what to do" in printed
+    assert "internal error" not in printed
+
+
+def test_a_failed_run_leaves_no_earlier_verdict(world: World) -> None:
+    out = finished(world)
+    assert (out / "report.json").exists()
+    (out / "answers.jsonl").unlink()
+    process = start(slow(world, 0.05))
+    deadline = time.monotonic() + 120
+    while given(world) < 3 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert not [
+        name for name in ("report.json", "comment.md", "report.html", "statement.json") if (out / name).exists()
+    ]

@@ -1,0 +1,84 @@
+"""What can never pass with the rows that it is given is named beforehand, with numbers and what to do."""
+
+from __future__ import annotations
+
+import pytest
+from support.evidence import items
+
+from ftgate.domain import Item
+from ftgate.measurements.base import Measurement
+from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.shortage import least_items, shortage
+from ftgate.measurements.tail import Tail
+from ftgate.measurements.target import Target
+
+CHOSEN = items(300, [("tail",)] * 300)
+
+
+def of(measurement: Measurement, rows: tuple[Item, ...], *, trained: bool = True) -> str | None:
+    lacking = shortage(measurement, rows, 0.05, trained=trained)
+    assert lacking is None or not lacking.total
+    return None if lacking is None else str(lacking)
+
+
+def test_the_documented_tail_can_pass() -> None:
+    assert of(Tail(dataset="x"), CHOSEN) is None
+    assert of(Tail(dataset="x"), CHOSEN, trained=False) is None
+
+
+def test_too_few_rows_in_the_tail_are_named_in_rows_of_the_file() -> None:
+    assert of(Tail(dataset="x"), items(300)) == (
+        "measurements.tail can never pass: it has 60 of its 300 rows in the tail, and a pass needs at least 100 that a "
+        "judge grades; give it 500 rows, or take the suite from `ftgate tail build`, whose rows all count as tail"
+    )
+    assert of(Tail(dataset="x"), items(500)) is None
+    assert of(Tail(dataset="x", scorer="exact"), items(90)) == (
+        "measurements.tail can never pass: it has 18 of its 90 rows in the tail, and a pass needs at least 19; give it "
+        "95 rows, or take the suite from `ftgate tail build`, whose rows all count as tail"
+    )
+
+
+def test_a_tail_without_a_single_row_can_neither_pass_nor_block() -> None:
+    lacking = shortage(Tail(dataset="x"), items(300), 0.05, trained=False)
+    assert lacking is not None
+    assert lacking.total
+    assert str(lacking) == (
+        "measurements.tail can neither pass nor block: none of its 300 rows are in the tail; add rows in the tail, or "
+        "take the suite from `ftgate tail build`, whose rows all count as tail, or name training_data in the manifest"
+    )
+
+
+@pytest.mark.parametrize(
+    ("measurement", "n"),
+    [
+        (Forgetting(dataset="x", scorer="exact"), 29),
+        (Forgetting(dataset="x", scorer="judge"), 100),
+        (Target(dataset="x", scorer="exact", min_gain=-0.05), 59),
+        (Target(dataset="x", scorer="judge"), 100),
+        (Calibration(dataset="x"), 500),
+    ],
+)
+def test_the_floor_of_each_measurement(measurement: Measurement, n: int) -> None:
+    judged = measurement.answer_scorer == "judge"
+    assert least_items(measurement, 0.05, judged=judged) == n
+    assert of(measurement, items(n)) is None
+    text = str(of(measurement, items(n - 1)))
+    assert text.startswith(
+        f"measurements.{measurement.name} can never pass: it has {n - 1} rows, and a pass needs at least {n}"
+    )
+    assert text.endswith(f"; give it {n} rows")
+
+
+def test_where_the_policy_sets_n_it_is_what_to_raise() -> None:
+    assert str(of(Forgetting(dataset="x", scorer="exact", n=20), items(20))).endswith("; raise n to 29")
+    assert str(of(Forgetting(dataset="x", scorer="exact", n=10, n_max=20), items(20))).endswith("; raise n to 29")
+
+
+def test_too_few_clusters() -> None:
+    rows = tuple(Item(f"i{i}", item.messages, cluster=f"c{i % 58}") for i, item in enumerate(items(290)))
+    assert of(Forgetting(dataset="x", scorer="exact"), rows) == (
+        "measurements.forgetting can never pass: its 290 rows count as 58 clusters, and a pass needs at least 60; add "
+        "rows of more clusters"
+    )
+    assert of(Forgetting(dataset="x", scorer="exact"), (*rows, *items(300)[290:])) is None
