@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,6 @@ from ftgate.measurements.registry import read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "examples" / "tinyworld" / "models" / "base"
-PAGE = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
 SANE, LOST = (next(m for m in MEMBERS if m.name == name) for name in ("sane", "language-lost"))
 
 
@@ -177,21 +175,6 @@ def test_one_that_was_trained_on_the_suite_is_contaminated_unless_it_is_worse() 
     calm = {"target": changed(0, 0.9), "forgetting": changed(0.8, 0.8), "tail": changed(0.8, 0.8)}
     assert Line(member, calm, "hold", ()).truth == "contaminated"
     assert Line(member, {**calm, "tail": changed(0.8, 0)}, "hold", ()).truth == "ruined"
-
-
-def test_the_published_table_names_every_member_and_keeps_its_promises() -> None:
-    rows = [re.split(r" *\| *", line.strip("| ")) for line in PAGE.splitlines() if re.match(r"\| [\w-]+ \| ", line)]
-    rows = [row for row in rows if len(row) == 9 and row[0] != "member"]
-    assert [row[0] for row in rows] == [member.name for member in MEMBERS]
-    for name, about, *_, kind, verdict, _, judgement in rows:
-        assert about == next(m.about for m in MEMBERS if m.name == name)
-        assert kind.split(" (")[0] != "ruined" or verdict == "**block**", name
-        assert kind.split(" (")[0] != "neutral" or verdict != "**block**", name
-        assert judgement in ("right", "undecided", "wrong")
-    counts = re.search(r"Of (\d+) verdicts (\d+) are right, (\d+) undecided, (\d+) wrong", PAGE)
-    assert counts is not None
-    words = [row[-1] for row in rows]
-    assert [int(n) for n in counts.groups()] == [len(rows), *(words.count(w) for w in ("right", "undecided", "wrong"))]
 
 
 @pytest.mark.engine
