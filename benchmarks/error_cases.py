@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 
@@ -46,6 +47,7 @@ POINT = EvidenceSettings(early_stopping="none", rule="point")
 Draw = np.random.Generator
 Trial = Callable[[Draw], Status]
 Counts = tuple[int, int]
+Loss = Literal["none", "everywhere", "collapse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,20 @@ def graded(n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
     """Skewed graded scores with a true drop of 10 %: three answers in ten are replaced by one a third worse."""
     base, other = rng.beta(4, 1, n), rng.beta(4, 1, n)
     return base, np.where(rng.random(n) < 0.3, other * (2 / 3), base)
+
+
+def averaged(
+    answers: tuple[int, int], n: int, loss: Loss, rng: Draw, base: float = 0.6
+) -> tuple[FloatArray, FloatArray]:
+    """Means over ``answers`` of either model to each item, and a true drop of 10 % or, with no ``loss``, of nothing.
+
+    Item difficulty is beta-distributed with mean ``base``, so that single answers to one item correlate by ``PHI``.
+    The candidate's chance on each item is a tenth lower, or all of it is lost on one item in ten.
+    """
+    chance = rng.beta(base * (1 - PHI) / PHI, (1 - base) * (1 - PHI) / PHI, n)
+    kept = {"none": 1.0, "everywhere": 1 - LIMIT, "collapse": (rng.random(n) >= LIMIT).astype(float)}[loss]
+    shares = [rng.binomial(k, p) / k for k, p in zip(answers, (chance, chance * kept), strict=True)]
+    return shares[0], shares[1]
 
 
 def grouped(clusters: int, size: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
@@ -223,6 +239,20 @@ def graded_trial(n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
     return lambda rng: _decide_at_looks(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
 
 
+def averaged_trial(
+    answers: tuple[int, int], n: int, loss: Loss, settings: EvidenceSettings = ONE_LOOK, base: float = 0.6
+) -> Trial:
+    """Means over several answers to each item, at the looks in ``settings``."""
+    plan = looks(settings)
+
+    def trial(rng: Draw) -> Status:
+        single = answers == (1, 1)
+        whole = scores(*averaged(answers, n, loss, rng, base), binary=True)
+        return _decide_at_looks(FORGETTING, replace(whole, averaged=not single), settings, plan, rng)
+
+    return trial
+
+
 def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
     """The same drop in clusters, which ftgate knows about or not."""
 
@@ -325,6 +355,11 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("whole clusters fail: 60 clusters of 4", 240, 1000, unequal_trial(60, 0.0), True),
     ("whole clusters fail: 113 of unequal size", 452, 1000, unequal_trial(113, 0.8), True),
     ("whole clusters fail: 250 of very unequal size", 1016, 800, unequal_trial(250, 1.2), True),
+    ("averaged: 2 answers each, all items worse", 200, 600, averaged_trial((2, 2), 200, "everywhere"), True),
+    ("averaged: 4 answers each, all items worse", 200, 600, averaged_trial((4, 4), 200, "everywhere"), True),
+    ("averaged: 4 answers each, a tenth collapses", 200, 600, averaged_trial((4, 4), 200, "collapse"), True),
+    ("averaged: 8 and 2 answers, all items worse", 200, 600, averaged_trial((8, 2), 200, "everywhere"), True),
+    ("averaged: 8 and 2 answers, a tenth collapses", 200, 600, averaged_trial((8, 2), 200, "collapse"), True),
     ("sequential: four looks, O'Brien-Fleming", 200, 1500, binary_trial(0.8, 200, OBRIEN), True),
     ("sequential: four looks, Pocock", 200, 1500, binary_trial(0.8, 200, POCOCK), True),
     ("sequential: O'Brien-Fleming, base accuracy 0.2", 400, 1000, binary_trial(0.2, 400, OBRIEN), True),
@@ -333,6 +368,7 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("sequential: 200 planned of 800, base accuracy 0.2", 800, 1000, binary_trial(0.2, 800, OBRIEN, 0.25), True),
     ("sequential: O'Brien-Fleming, graded", 200, 500, graded_trial(200, OBRIEN), True),
     ("sequential: Pocock, graded", 400, 400, graded_trial(400, POCOCK), True),
+    ("sequential: O'Brien-Fleming, averaged", 200, 400, averaged_trial((4, 4), 200, "collapse", OBRIEN), True),
     ("calibration, candidate overconfident", 1000, 400, calibration_trial(RISE, 1000), True),
     ("calibration, candidate underconfident", 1000, 500, calibration_trial(-RISE, 1000), True),
     ("calibration, candidate errs both ways", 1000, 500, calibration_trial(both_ways, 1000), True),

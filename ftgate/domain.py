@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Role = Literal["system", "user", "assistant"]
+Side = Literal["base", "candidate"]
+SIDES: tuple[Side, Side] = ("base", "candidate")
 
 
 class ExitCode(IntEnum):
@@ -118,8 +120,8 @@ class Question:
     With ``options`` the engine reads the log-probability of each option at the first answer token and generates
     nothing; without, it generates up to ``max_tokens``, greedily or, with a ``temperature``, by sampling from the
     whole distribution with ``seed``. ``part`` distinguishes several questions about one item (option rotations, judge
-    criteria). A ``repeat`` above 0 asks again instead of taking the answer from the journal. ``untrusted`` marks
-    messages with text from strangers, which an engine must not parse as its model's control tokens.
+    criteria, sampled answers by number). A ``repeat`` above 0 asks again instead of taking the answer from the journal.
+    ``untrusted`` marks messages with text from strangers, which an engine must not parse as its model's control tokens.
     """
 
     measurement: str
@@ -188,7 +190,10 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One item and both models' answers to its questions, in the order of the measurement's plan."""
+    """One item and both models' answers to its questions, in the order of the measurement's plan.
+
+    Where several answers to one question are averaged, the two models may have given different numbers of them.
+    """
 
     item: Item
     base: tuple[Answer, ...]
@@ -200,7 +205,7 @@ class JudgeValidation:
     """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
-    ``known`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
+    ``known_answers`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
     ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
     """
 
@@ -216,7 +221,7 @@ class JudgeValidation:
     canaries: int
     gold: int
     injected: int = 0
-    known: int = 0
+    known_answers: int = 0
     known_auroc: float | None = None
     known_auroc_low: float | None = None
     worthless: int | None = None

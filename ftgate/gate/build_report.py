@@ -10,7 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Item, JudgeValidation, Model, Pair, Status, Suite
+from ftgate.domain import (
+    SIDES,
+    Answer,
+    EngineInfo,
+    Estimate,
+    Finding,
+    Item,
+    JudgeValidation,
+    Model,
+    Pair,
+    Status,
+    Suite,
+)
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
@@ -108,17 +120,21 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        asked = sum(len(pair.base) for pair in results[m.name].pairs)
-        spare = sum(len(m.plan(item)) for item in _planned_items(job, m)) - asked
+        asked = sum(map(_answers_in, results[m.name].pairs))
+        spare = sum(len(m.plan(item, side)) for item in _planned_items(job, m) for side in SIDES) - asked
         saved, added = saved + max(0, spare), added + max(0, -spare)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=2 * sum(len(pair.base) for m in job.measurements for pair in results[m.name].evidence.pairs),
-        questions_saved=2 * saved,
-        questions_added=2 * added,
+        questions_asked=sum(_answers_in(pair) for m in job.measurements for pair in results[m.name].evidence.pairs),
+        questions_saved=saved,
+        questions_added=added,
     )
+
+
+def _answers_in(pair: Pair) -> int:
+    return len(pair.base) + len(pair.candidate)
 
 
 def checklist(
@@ -136,7 +152,7 @@ def checklist(
         ChecklistEntry(
             item="Base and candidate answered the same questions on the same engine",
             ok=True,
-            evidence=", ".join(f"{name}: {_count_of(suite)}" for name, suite in job.suites.items()),
+            evidence=", ".join(f"{m.name}: {_count_of(job.suites[m.name])}{_averaged(m)}" for m in job.measurements),
         ),
         ChecklistEntry(
             item="The candidate's weights took effect",
@@ -158,6 +174,16 @@ def _count_of(suite: Suite) -> str:
     return f"{len(suite.items)} items{repeats}"
 
 
+def _averaged(measurement: Measurement) -> str:
+    """How many answers to each item are averaged; empty if there is one."""
+    base, candidate = measurement.answer_counts
+    if (base, candidate) == (1, 1):
+        return ""
+    if base == candidate:
+        return f" ({base} answers by each averaged)"
+    return f" ({base} of the base's answers and {candidate} of the candidate's averaged)"
+
+
 def _judge_evidence(judge: JudgeValidation) -> str:
     """How the judge was tested and every result; the reason why it failed comes first."""
     if not judge.kinds:
@@ -175,8 +201,8 @@ def _on_known_answers(judge: JudgeValidation) -> str:
     if judge.known_auroc is None or judge.known_auroc_low is None:
         return "not tested on known answers (judge.known_answers), so it may only compare words"
     return (
-        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known} known answers, "
-        "right ones in other words and subtly wrong ones"
+        f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known_answers} known "
+        "answers, right ones in other words and subtly wrong ones"
     )
 
 
@@ -252,11 +278,17 @@ def _example(pair: Pair, scored: PairedScores, i: int) -> ExampleReport:
         item=pair.item.id,
         prompt=_clip(pair.item.user_text),
         reference=pair.item.answer,
-        base_answer=_clip(_answer_text(pair.item, pair.base[0])),
-        candidate_answer=_clip(_answer_text(pair.item, pair.candidate[0])),
+        base_answer=_clip(_first_answer(pair.item, pair.base, averaged=scored.averaged)),
+        candidate_answer=_clip(_first_answer(pair.item, pair.candidate, averaged=scored.averaged)),
         base_score=float(scored.base[i]),
         candidate_score=float(scored.candidate[i]),
     )
+
+
+def _first_answer(item: Item, answers: Sequence[Answer], *, averaged: bool) -> str:
+    """The first answer's text and, if the score is the mean over several, how many there were."""
+    text = _answer_text(item, answers[0])
+    return f"(the first of {len(answers)} answers) {text}" if averaged and len(answers) > 1 else text
 
 
 def _answer_text(item: Item, answer: Answer) -> str:

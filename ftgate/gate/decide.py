@@ -113,6 +113,8 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     estimate = measurement.with_details(
         result.finding.estimate, clean, generator(job.seed, f"{measurement.name} details")
     )
+    if sampling := measurement.sampling_details():
+        estimate = replace(estimate, details={**estimate.details, **sampling})
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
     suite = job.suites.get(measurement.name)  # a derived measurement has none

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ftgate.artifacts.resolve import open_cache
@@ -44,14 +45,7 @@ def evaluate(
             raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
     require_finite_weights(job)
     _make_folder(out)
-    if job.candidate.merge:
-        with progress.phase("merge adapter", None):
-            cache = open_cache(job.policy.artifacts)
-            unmerged = job
-            candidate = merged_model(
-                job.candidate, cache, out / "merge.log", progress.note, lambda: require_unchanged(unmerged)
-            )
-        job = replace(job, candidate=candidate)
+    job = _merged(job, out, progress)
     with ExitStack() as stack:
         if engine is None:
             engine = open_engine(job.policy.engine, out / "engine.log")
@@ -64,19 +58,11 @@ def evaluate(
             stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
         save_job(job, engine.info(), judge_info, out)
-
-        def verify() -> None:
-            require_unchanged(job)
-
-        def embedder(kind: str) -> Embedder:
-            opened = open_embedder(kind, job.base, job.encoder)
-            verify()  # vectors are kept for other runs too
-            return opened
-
+        verify = partial(require_unchanged, job)
         participants = Participants(
             models=CachedEngine(engine, engine.info(), journal, progress, verify),
             judge=CachedEngine(judge_engine, judge_info, journal, progress, verify) if judge_info else None,
-            open_embedder=embedder,
+            open_embedder=partial(_open_verified_embedder, job),
             vectors=_vector_folder(job, out),
         )
         with discarding_what_changed_files_gave(job, journal.discard):
@@ -97,6 +83,23 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
         report = run_gate(job, participants)
     _make_folder(out)
     return _write(report, out)
+
+
+def _merged(job: Job, out: Path, progress: Progress) -> Job:
+    """``job`` with a candidate that the engine can run: merged, if its adapter cannot run beside the base."""
+    if not job.candidate.merge:
+        return job
+    with progress.phase("merge adapter", None):
+        cache, log = open_cache(job.policy.artifacts), out / "merge.log"
+        candidate = merged_model(job.candidate, cache, log, progress.note, partial(require_unchanged, job))
+    return replace(job, candidate=candidate)
+
+
+def _open_verified_embedder(job: Job, kind: str) -> Embedder:
+    """The embedder of ``job``, if its files are those that were hashed: vectors are kept for other runs too."""
+    embedder = open_embedder(kind, job.base, job.encoder)
+    require_unchanged(job)
+    return embedder
 
 
 def _make_folder(out: Path) -> None:

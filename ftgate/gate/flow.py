@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import Pair, Status
+from ftgate.domain import SIDES, Pair, Status
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
@@ -126,9 +127,11 @@ def due_runs(
 
 def ask_both(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
     """Ask both models every new question of ``runs`` in one batch, and pass each run its answers."""
-    plan = [(run, item, run.questions(item)) for run in runs for item in run.unanswered()]
-    asks = [Ask(model, q) for model in (job.base, job.candidate) for _, _, questions in plan for q in questions]
+    plan = [(run, item) for run in runs for item in run.unanswered()]
+    for_base, for_candidate = ([run.questions(item, side) for run, item in plan] for side in SIDES)
+    asks = [Ask(job.base, q) for questions in for_base for q in questions]
+    asks += [Ask(job.candidate, q) for questions in for_candidate for q in questions]
     answers = iter(models.ask(asks, "answer questions"))
-    base, candidate = ([tuple(next(answers) for _ in questions) for _, _, questions in plan] for _ in range(2))
-    for (run, item, _), of_base, of_candidate in zip(plan, base, candidate, strict=True):
+    base, candidate = ([tuple(islice(answers, len(qs))) for qs in side] for side in (for_base, for_candidate))
+    for (run, item), of_base, of_candidate in zip(plan, base, candidate, strict=True):
         run.add(Pair(item, of_base, of_candidate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.domain import Item, JudgeValidation, Pair, Question
+from ftgate.domain import Item, JudgeValidation, Pair, Question, Side
 from ftgate.engines.base import Ask
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
@@ -49,9 +49,9 @@ class MeasurementRun:
         self._answered: dict[str, Pair] = {}
         self._scored: PairedScores | None = None
 
-    def questions(self, item: Item) -> tuple[Question, ...]:
-        """The questions about ``item``; each one that samples has its own seed."""
-        return seeded(self.measurement.plan(item), self._job.seed)
+    def questions(self, item: Item, side: Side = "base") -> tuple[Question, ...]:
+        """The questions about ``item`` for one of the models; each one that samples has its own seed."""
+        return seeded(self.measurement.plan(item, side), self._job.seed)
 
     def every_item(self) -> tuple[Item, ...]:
         """The items of all looks, and the contaminated ones that are shown but do not count."""
@@ -98,7 +98,7 @@ class MeasurementRun:
         measurement = self.measurement
         parts = [earlier] if earlier is not None else []
         done = {item.id for part in parts for item in part.items}
-        new = [pair for pair in pairs if pair.item.id not in done]
+        new = [measurement.scored_part(pair) for pair in pairs if pair.item.id not in done]
         by_judge = [pair for pair in new if measurement.scored_by(pair.item) == "judge"]
         by_rule = [pair for pair in new if measurement.scored_by(pair.item) != "judge"]
         parts += [score_pairs(measurement.scored_by, by_rule)] if by_rule else []
@@ -112,8 +112,8 @@ class MeasurementRun:
             rng = generator(self._job.seed, f"{self.name} fitness")
             settings = self._job.policy.judge
             assert settings is not None, "a job with a judged measurement always has a judge"
-            known = known_answers(self.measurement.dataset) if settings.known_answers else ()
-            self.judge_validation = self._judge("test judge").validate(items, rng, known)
+            examples = known_answers(self.measurement.dataset) if settings.known_answers else ()
+            self.judge_validation = self._judge("test judge").validate(items, rng, examples)
 
     def add_details(self) -> None:
         """Add what the report shows beside the decision; called once, at the end."""

@@ -141,12 +141,7 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
         hint = "name the file that the candidate was trained on: training_data: {source: …}"
         problems.found.append(ConfigurationError(f"manifest {manifest_path}: {missing}", hint=hint))
     distances = next((m.distances for m in measurements if m.distances is not None), None)
-    sources = (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_source(distances))
-    for source in sources:
-        if source is not None and source.source is not None:  # before the first download takes an hour
-            with problems.noted():
-                resolver.check_remote(source.source, source.revision)
-    problems.raise_any()
+    _check_sources(policy, manifest, encoder_source(distances), resolver, problems)
     trained = manifest.training_data is not None
     draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
     draft.manifest_sha256 = manifest_sha256
@@ -168,6 +163,17 @@ def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
             models = tuple(model for model in (draft.base, draft.candidate) if model)
             draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])
     return draft
+
+
+def _check_sources(
+    policy: Policy, manifest: Manifest, encoder_model: Source | None, resolver: Resolver, problems: Problems
+) -> None:
+    """Raise all ``problems`` if a source is not allowed: before the first download takes an hour."""
+    for source in (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_model):
+        if source is not None and source.source is not None:
+            with problems.noted():
+                resolver.check_remote(source.source, source.revision)
+    problems.raise_any()
 
 
 def load_base(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:

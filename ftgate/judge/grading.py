@@ -14,7 +14,7 @@ from ftgate.judge.canaries import INJECTIONS, WORTHLESS, JudgeProbe, canaries, g
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
-from ftgate.scoring.rules import bounded
+from ftgate.scoring.rules import bounded, mean_bounds, several_answers
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.calibration import auroc_interval
 
@@ -88,21 +88,24 @@ class Judge:
         return [grades[item.id, text] for item, text in texts]
 
     def score(self, pairs: Sequence[Pair]) -> PairedScores:
-        """Grade both answers of every pair. A missing answer is bounded by 0 and 1."""
-        sides = [(p.item, a) for p in pairs for a in (p.base[0], p.candidate[0])]
-        grades = self._grades([(item, a.text) for item, a in sides if a.error is None], 0)
-        bounds = [grades[item.id, a.text] if a.error is None else Grade(0.0, 1.0) for item, a in sides]
-        ends = [(g.low, g.high) for g in bounds]
+        """Grade every answer of every pair; an item's score is the mean. A missing answer is bounded by 0 and 1."""
+        sides = [(p.item, answers) for p in pairs for answers in (p.base, p.candidate)]
+        grades = self._grades([(item, a.text) for item, answers in sides for a in answers if a.error is None], 0)
+        unknown = Grade(0.0, 1.0)
+        ends = []
+        for item, answers in sides:
+            own = [grades[item.id, a.text] if a.error is None else unknown for a in answers]
+            ends.append(mean_bounds([(grade.low, grade.high) for grade in own]))
         scores = bounded(tuple(p.item for p in pairs), ends[::2], ends[1::2], binary=False)
-        return replace(scores, retried=sum(g.retried for g in grades.values()))
+        return replace(scores, retried=sum(g.retried for g in grades.values()), averaged=several_answers(pairs))
 
     def validate(
-        self, items: Sequence[Item], rng: np.random.Generator, known: Sequence[KnownAnswers] = ()
+        self, items: Sequence[Item], rng: np.random.Generator, known_answers: Sequence[KnownAnswers] = ()
     ) -> JudgeValidation:
         """Grade good and bad answers and decide whether this judge may count (methods: section 6).
 
-        They are made from the references of ``items``, and drawn from ``known``, which may be empty only where every
-        prompt has a single right wording.
+        They are made from the references of ``items``, and drawn from ``known_answers``, which may be empty only where
+        every prompt has a single right wording.
         """
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
@@ -110,7 +113,7 @@ class Judge:
         if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
             return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        probes = [*good, *bad, *injected, *known_probes(known, PROBES_OF_A_KIND, rng)]
+        probes = [*good, *bad, *injected, *known_probes(known_answers, PROBES_OF_A_KIND, rng)]
         grades = self.grade([(probe.item, probe.text) for probe in probes])
         retested = range(0, len(probes), len(probes) // RETESTS)[:RETESTS]
         second_grades = self.grade([(probes[i].item, probes[i].text) for i in retested], repeat=RETEST)
@@ -189,7 +192,9 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
     plain = ~injected & ~is_known
     good, bad, worthless = values[is_good], values[plain & ~is_good], values[np.isin(kinds, WORTHLESS)]
     area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
-    known = auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
+    known_area = (
+        auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
+    )
     validation = JudgeValidation(
         fit=True,
         reason=f"tells good from bad answers: AUROC {area.value:.2f}, gap {good.mean() - bad.mean():.2f}",
@@ -203,9 +208,9 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
         canaries=len(bad),
         gold=len(good),
         injected=int(injected.sum()),
-        known=int(is_known.sum()),
-        known_auroc=None if known is None else known.value,
-        known_auroc_low=None if known is None else known.low,
+        known_answers=int(is_known.sum()),
+        known_auroc=None if known_area is None else known_area.value,
+        known_auroc_low=None if known_area is None else known_area.low,
         worthless=len(worthless),
         kinds={str(kind): float(values[kinds == kind].mean()) for kind in dict.fromkeys(kinds)},
     )

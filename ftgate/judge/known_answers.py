@@ -45,11 +45,11 @@ def known_answers(dataset: str) -> tuple[KnownAnswers, ...]:
     return tuple(entry for path in paths for entry in _of_part(path))
 
 
-def known_probes(known: Sequence[KnownAnswers], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
+def known_probes(answers: Sequence[KnownAnswers], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
     """A right and a wrong answer to each of up to ``most`` items, drawn from all capabilities in turn."""
     by_capability: Mapping[str, list[KnownAnswers]] = defaultdict(list)
-    for i in rng.permutation(len(known)):
-        by_capability[next(iter(known[i].item.tags), "")].append(known[i])
+    for i in rng.permutation(len(answers)):
+        by_capability[next(iter(answers[i].item.tags), "")].append(answers[i])
     rounds = max(map(len, by_capability.values()), default=0)
     order = [group[k] for k in range(rounds) for group in by_capability.values() if k < len(group)]
     return tuple(

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question, Side
 from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -164,6 +164,10 @@ class AnyMeasurement(Section, ABC):
         """
         return scored.base, scored.candidate
 
+    def sampling_details(self) -> dict[str, Any]:
+        """For the report's details: how answers were sampled; empty if they were not."""
+        return {}
+
     def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:
         """Answers to the item of ``pair`` that it must find bad; what another item was answered may serve."""
         return bad_answers(pair, other)
@@ -226,12 +230,28 @@ class Measurement(AnyMeasurement):
             return "check"
         return "choice" if item.choices and item.answer is not None else "judge"
 
+    @property
+    def answer_counts(self) -> tuple[int, int]:
+        """How many answers to a free-form item are averaged: of the base, and of the candidate."""
+        return 1, 1
+
+    def averages(self, items: Iterable[Item]) -> bool:
+        """Whether several answers to any of ``items`` are averaged."""
+        return self.answer_counts != (1, 1) and any(self.scored_by(item) != "choice" for item in items)
+
+    def scored_part(self, pair: Pair) -> Pair:
+        """The answers that :meth:`scored_by` scores; an item's score is the mean over them."""
+        return pair
+
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""
         return any(self.scored_by(item) == "judge" for item in items)
 
-    def plan(self, item: Item) -> tuple[Question, ...]:
-        """The questions about one item; both models are asked the same ones."""
+    def plan(self, item: Item, side: Side = "base") -> tuple[Question, ...]:  # noqa: ARG002
+        """The questions about one item for the base or the candidate; both are asked the same ones.
+
+        Where several answers are averaged, one of the two models may be asked only the first ones.
+        """
         if self.scored_by(item) == "choice":
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ftgate.domain import Answer, Estimate, FloatArray, Item, Pair, Question
+from ftgate.domain import Answer, Estimate, FloatArray, Item, Pair, Question, Side
 from ftgate.measurements.base import (
     ChecklistLine,
     Evidence,
@@ -76,6 +76,17 @@ class Calibration(Measurement):
     min_items: int = Field(default=500, ge=59)
     """With fewer items than this nothing passes: the binned error is too noisy."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sample_by_form(cls, fields: Any) -> Any:
+        misplaced = [name for name in ("answers", "temperature") if isinstance(fields, Mapping) and name in fields]
+        if misplaced:
+            raise ValueError(
+                f"{' and '.join(misplaced)}: not for calibration, which reads how sure a model is, not how good its "
+                "answers are; remove it (with form: sampled, samples is the number of answers)"
+            )
+        return fields
+
     @property
     def answer_scorer(self) -> Scorer:
         """``choice``, or the scorer of free-form answers."""
@@ -96,7 +107,7 @@ class Calibration(Measurement):
         """Those of a rise of the calibration error."""
         return PowerFacts("ece", self.limit, None, self.min_items, self.bins)
 
-    def plan(self, item: Item) -> tuple[Question, ...]:
+    def plan(self, item: Item, side: Side = "base") -> tuple[Question, ...]:  # noqa: ARG002
         """One question for each rotation of the options; or one greedy question, then the samples."""
         if self.form == "sampled":
             greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens)
@@ -106,6 +117,10 @@ class Calibration(Measurement):
             Question(self.name, item.id, choice_messages(item, r), part=f"rotation {r}", options=letters_for(item))
             for r in range(min(self.rotations, len(item.choices)))
         )
+
+    def scored_part(self, pair: Pair) -> Pair:
+        """The answers to the first question: those to the others say how sure the model is."""
+        return replace(pair, base=pair.base[:1], candidate=pair.candidate[:1])
 
     def per_item(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
         """Confidence minus correctness of each item, mapped from [-1, 1] to [0, 1]; 1/2 if an answer is missing."""

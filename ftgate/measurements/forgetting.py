@@ -13,7 +13,6 @@ from ftgate.domain import Estimate, Pair
 from ftgate.measurements.base import (
     ChecklistLine,
     Evidence,
-    Measurement,
     Scorer,
     Share,
     first_reason,
@@ -23,6 +22,7 @@ from ftgate.measurements.base import (
     too_many_unknown,
 )
 from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
+from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 
@@ -30,7 +30,7 @@ GENERAL_PROMPTS = 200
 """The number that the article asks for."""
 
 
-class Forgetting(Measurement):
+class Forgetting(FreeFormMeasurement):
     """Relative drop in mean score on diverse general prompts, by default graded by a judge."""
 
     name: ClassVar[str] = "forgetting"
@@ -90,7 +90,7 @@ class Forgetting(Measurement):
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The estimate with a slice per capability, rule scores of judged answers, flips and answer lengths."""
         slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
-        ruled, agreement = rule_agreement(evidence)
+        ruled, agreement = rule_agreement(evidence, rng)
         details = {
             **flip_details(evidence.scored),
             **judge_details(evidence),
@@ -104,9 +104,9 @@ class Forgetting(Measurement):
 
 def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Mean answer lengths in tokens and their ratio: judges tend to prefer longer answers."""
-    base = float(np.mean([pair.base[0].tokens for pair in pairs])) if pairs else 0.0
-    candidate = float(np.mean([pair.candidate[0].tokens for pair in pairs])) if pairs else 0.0
-    empty = sum(not pair.candidate[0].text.strip() for pair in pairs)
+    base = float(np.mean([answer.tokens for pair in pairs for answer in pair.base])) if pairs else 0.0
+    candidate = float(np.mean([answer.tokens for pair in pairs for answer in pair.candidate])) if pairs else 0.0
+    empty = sum(not answer.text.strip() for pair in pairs for answer in pair.candidate)
     return {
         "answer_tokens": {"base": base, "candidate": candidate, "ratio": candidate / base if base else None},
         "empty_candidate_answers": empty,

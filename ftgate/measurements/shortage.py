@@ -27,14 +27,15 @@ class Shortage:
         return f"{self.reason}; {self.remedy}"
 
 
-def least_items(measurement: Measurement, alpha: float, *, judged: bool) -> int:
+def least_items(measurement: Measurement, alpha: float, *, graded: bool) -> int:
     """The least number of items that decide with which the measurement can pass (methods: section 1).
 
-    ``alpha`` is the one-sided error of all looks together, ``judged`` whether a judge grades some of the items.
+    ``alpha`` is the one-sided error of all looks together, ``graded`` whether some items score between 0 and 1, because
+    a judge grades them or several answers are averaged.
     """
     facts = measurement.power_facts()
     floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
-    return max(floor, facts.least_items, LEAST_GRADED if judged and facts.change != "ece" else 1)
+    return max(floor, facts.least_items, LEAST_GRADED if graded and facts.change != "ece" else 1)
 
 
 def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> Shortage | None:
@@ -43,14 +44,16 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     ``items`` are all that it may ask about, ``trained`` says whether the manifest names training data.
     """
     m, rows, judged = measurement, len(items), measurement.judges(items)
-    least, deciding = least_items(m, alpha, judged=judged), m.items_that_decide(items, trained=trained)
+    averaged = m.averages(items)
+    least, deciding = least_items(m, alpha, graded=judged or averaged), m.items_that_decide(items, trained=trained)
     if not deciding:
         reason = f"measurements.{m.name} can neither pass nor block: none of its {rows:,} rows are {m.part}"
         training = ", or name training_data in the manifest" if m.distances is not None and not trained else ""
         return Shortage(reason, _remedy(m, f"add rows {m.part}") + training, total=True)
     if deciding < least:
         have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
-        need = f"at least {least:,}" + (" that a judge grades" if judged and least == LEAST_GRADED else "")
+        why = " that a judge grades" if judged else " where several answers are averaged" if averaged else ""
+        need = f"at least {least:,}" + (why if least == LEAST_GRADED else "")
         needed = math.ceil(least * rows / deciding)
         more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else f"give it {needed:,} rows"
         return Shortage(

@@ -17,7 +17,6 @@ from ftgate.measurements.base import (
     ChecklistLine,
     DistanceSettings,
     Evidence,
-    Measurement,
     Scorer,
     Share,
     first_reason,
@@ -26,6 +25,7 @@ from ftgate.measurements.base import (
     too_many_unknown,
 )
 from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
+from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -40,7 +40,7 @@ IN_TAIL = EDGE_CASES | {CHOSEN}
 OUTSIDE_LEVEL = 0.05
 
 
-class Tail(Measurement):
+class Tail(FreeFormMeasurement):
     """Relative drop on the farthest share of real queries and on those tagged as edge cases."""
 
     name: ClassVar[str] = "tail"

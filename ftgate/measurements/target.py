@@ -11,7 +11,6 @@ from pydantic import Field
 from ftgate.domain import Estimate
 from ftgate.measurements.base import (
     Evidence,
-    Measurement,
     PowerFacts,
     Scorer,
     first_reason,
@@ -20,9 +19,10 @@ from ftgate.measurements.base import (
     too_many_unknown,
 )
 from ftgate.measurements.estimate import difference, flip_details, judge_details
+from ftgate.measurements.free_form import FreeFormMeasurement
 
 
-class Target(Measurement):
+class Target(FreeFormMeasurement):
     """Gain in mean score on a held-out split of the training distribution, as an absolute difference."""
 
     name: ClassVar[str] = "target"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ftgate.artifacts.file_names import shorten_list
@@ -166,23 +167,19 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_adapter_facts(config, rank, contents),
         **_sizes(_adapter_tensors(contents)),
         **({"vocabulary": vocabulary} if vocabulary is not None else {}),
-        **_training_fact(snapshot),
-        **_ignored_fact(snapshot),
     }
-    files, headers_only, stamps = _files(snapshot), snapshot.headers_only, snapshot.stamps
-    return Model(
-        name,
-        snapshot.path,
-        snapshot.digest,
-        "adapter",
-        base,
-        rank,
-        reference,
-        facts,
-        files,
-        merge,
-        headers_only,
-        stamps,
+    model = Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, merge=merge)
+    return _with_files(model, snapshot, facts)
+
+
+def _with_files(model: Model, snapshot: Snapshot, facts: Mapping[str, Any]) -> Model:
+    """``model`` with what is known about its files, and the facts that any snapshot may hold."""
+    return replace(
+        model,
+        facts={**facts, **_training_fact(snapshot), **_ignored_fact(snapshot)},
+        files=_files(snapshot),
+        headers_only=snapshot.headers_only,
+        stamps=snapshot.stamps,
     )
 
 

@@ -11,13 +11,14 @@ import numpy as np
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
-from ftgate.domain import FloatArray, Suite
+from ftgate.domain import SIDES, FloatArray, Suite
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
 from ftgate.measurements.pilot import Pilot
 from ftgate.measurements.registry import read_measurements
@@ -141,6 +142,7 @@ def _workload(
     asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
     asked_share = asked / len(suite.items)
     tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
+    free_form = _free_form(m, suite)
     judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
     return Workload(
         measurement=m,
@@ -150,12 +152,30 @@ def _workload(
         asked=asked,
         pilot=pilot,
         shortage=str(lacking) if lacking is not None else None,
-        questions=2 * round(asked_share * sum(len(m.plan(item)) for item in suite.items)),
-        judge_questions=JUDGE_CALLS * (2 * judged_items + tests + RETESTS) if judged_items else 0,
+        questions=sum(round(asked_share * sum(len(m.plan(item, side)) for item in suite.items)) for side in SIDES),
+        judge_questions=JUDGE_CALLS * (sum(m.answer_counts) * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,
+        answers=m.answer_counts if free_form else (1, 1),
+        free_form=free_form,
     )
+
+
+def _free_form(m: Measurement, suite: Suite) -> float:
+    """The share of the rows to which several answers can be averaged."""
+    if not isinstance(m, FreeFormMeasurement):
+        return 0.0
+    return sum(m.scored_by(item) != "choice" for item in suite.items) / len(suite.items)
+
+
+def _answers_averaged(earlier_result: MeasurementReport) -> tuple[int, int]:
+    """How many answers of base and candidate the earlier run averaged."""
+    answers = earlier_result.details.get("answers")
+    if not isinstance(answers, Mapping):
+        return 1, 1
+    base, candidate = (answers.get(side) for side in SIDES)
+    return (base, candidate) if isinstance(base, int) and isinstance(candidate, int) else (1, 1)
 
 
 def _compared(m: Measurement, suite: Suite, trained: bool, earlier_result: MeasurementReport | None) -> int:
@@ -178,7 +198,7 @@ def _earlier_run(
         return None
     judge_validation = (earlier.report.controls.get("judge_fitness") or {}).get(m.name) or {}
     floor = float(judge_validation.get("floor") or 0.0) if judge_validation.get("fit") else 0.0
-    return EarlierRun(earlier_result.n, base, candidate, floor)
+    return EarlierRun(earlier_result.n, base, candidate, floor, answers=_answers_averaged(earlier_result))
 
 
 def _scores(
@@ -186,7 +206,8 @@ def _scores(
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of the compared items; those of all items if only a part decides and a judge grades."""
     in_part = m.share_that_decided(earlier_result.details) is not None
-    if in_part and not m.judges(suite.items) and not clustered and earlier_result.base is not None:
+    right_or_wrong = not m.judges(suite.items) and _answers_averaged(earlier_result) == (1, 1)
+    if in_part and right_or_wrong and not clustered and earlier_result.base is not None:
         lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))
         right_for_both = round(earlier_result.base * earlier_result.n) - lost
         cells = [(1.0, 1.0)] * right_for_both + [(1.0, 0.0)] * lost + [(0.0, 1.0)] * gained

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from ftgate.domain import FloatArray
@@ -25,6 +25,8 @@ from ftgate.stats.power import Outlook
 
 POWER = 0.8
 ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
+ANSWERS_TRIED = (2, 3, 4, 6, 8, 12, 16)
+"""Numbers of answers to an item that a plan suggests; item difficulty, which they do not average out, caps the rest."""
 MOST_ITEMS = 1_000_000
 """The largest number of items that a plan suggests."""
 _CURVE = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -37,7 +39,8 @@ class EarlierRun:
     ``base`` and ``candidate`` hold the scores of the compared items, or of their clusters in units of the mean cluster
     size; None for calibration, where ``rise_error`` is the standard error of the ECE increase at ``n`` items, and
     ``pass_factor`` how many times wider the interval was on the side of a pass.
-    ``floor`` is the judge's mean grade for worthless answers.
+    ``floor`` is the judge's mean grade for worthless answers, ``answers`` the number of answers to an item that were
+    averaged for either model.
     """
 
     n: int
@@ -46,6 +49,7 @@ class EarlierRun:
     floor: float = 0.0
     rise_error: float | None = None
     pass_factor: float = PASS_FACTOR
+    answers: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Workload:
     ``units`` is the number of independent units: effective clusters if there are any, else the compared rows.
     ``questions`` go to both models together, ``judge_questions`` is the most that go to the judge; the seconds per
     question come from an earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the
-    base's first answers do.
+    base's first answers do. ``answers`` to each item are averaged for either model, on the ``free_form`` share of rows.
     """
 
     measurement: Measurement
@@ -71,6 +75,8 @@ class Workload:
     asked: int = 0
     shortage: str | None = None
     pilot: Pilot | None = None
+    answers: tuple[int, int] = (1, 1)
+    free_form: float = 0.0
 
     @property
     def assumed_base(self) -> float:
@@ -79,6 +85,23 @@ class Workload:
             return ASSUMED_BASE
         half = 0.5 / self.pilot.items
         return min(max(self.pilot.base, half), 1 - half)
+
+
+@dataclass(frozen=True, slots=True)
+class MoreAnswers:
+    """The way to the wanted power with more answers to the same rows, and what either way costs.
+
+    ``answers`` to each of ``prompts`` rows, by base and candidate, lead to ``power`` and are ``generated`` answers of
+    both models together. ``rows`` are needed if there are more of them instead, which makes it ``generated_by_rows``
+    answers (None: no number suffices).
+    """
+
+    answers: tuple[int, int]
+    power: float
+    prompts: int
+    generated: int
+    rows: int | None
+    generated_by_rows: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +146,8 @@ class PowerEstimate:
     curve: tuple[PowerPoint, ...]
     shortage: str | None = None
     pilot: Pilot | None = None
+    answers: tuple[int, int] = (1, 1)
+    more_answers: MoreAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +170,12 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
     minimum = _minimum_items(workload, schedule.alpha) / size
     simulation = _simulation(workload, schedule, math.ceil(minimum), seed)
     run = cache(simulation.model.run)
-    outcome = (
-        run(workload.units, simulation.good)
-        if workload.units >= 2
-        else Outlook(workload.units, 0.0, 0.0, 1.0, float(workload.units))
-    )
+    n = workload.units
+    outcome = run(n, simulation.good) if n >= 2 else Outlook(n, 0.0, 0.0, 1.0, float(n))
     units = _needed(run, simulation.good, max(math.ceil(minimum), simulation.formula or 2))
     needed = None if units is None else math.ceil(units * size)
     share = workload.compared / workload.rows
+    needed_rows = None if needed is None or share <= 0 else math.ceil(needed / share)
     costs = [_seconds(workload.questions, workload.seconds), _seconds(workload.judge_questions, workload.judge_seconds)]
     return PowerEstimate(
         name=workload.measurement.name,
@@ -167,7 +190,7 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         good=simulation.good,
         power=outcome.passed,
         needed=needed,
-        needed_rows=None if needed is None or share <= 0 else math.ceil(needed / share),
+        needed_rows=needed_rows,
         by_formula=None if simulation.formula is None else math.ceil(simulation.formula * size),
         detectable_change=_detectable_change(run, workload.units, simulation) if workload.units >= 2 else None,
         saved=1 - outcome.mean_items / workload.units if workload.units >= 2 else 0.0,
@@ -177,7 +200,39 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
         shortage=workload.shortage,
         pilot=workload.pilot,
+        answers=workload.answers,
+        more_answers=_more_answers(workload, schedule, seed, needed_rows) if outcome.passed < POWER else None,
     )
+
+
+def _more_answers(workload: Workload, schedule: Schedule, seed: int, needed_rows: int | None) -> MoreAnswers | None:
+    """The fewest answers an item with which the rows at hand suffice; None if none of ``ANSWERS_TRIED`` do."""
+    if not workload.free_form or workload.units != workload.compared or workload.units < 2:
+        return None
+    for each in ANSWERS_TRIED:
+        answers = (max(workload.answers[0], each), max(workload.answers[1], each))
+        if answers == workload.answers:
+            continue
+        more = replace(workload, answers=answers)
+        simulation = _simulation(more, schedule, math.ceil(_minimum_items(more, schedule.alpha)), seed)
+        power = simulation.model.run(workload.units, simulation.good).passed
+        if power >= POWER:
+            by_rows = None if needed_rows is None else needed_rows * workload.questions / workload.rows
+            prompts = workload.asked or workload.rows
+            return MoreAnswers(
+                answers=answers,
+                power=power,
+                prompts=prompts,
+                generated=round(prompts * _answers_a_row(more)),
+                rows=needed_rows,
+                generated_by_rows=None if by_rows is None else math.ceil(by_rows),
+            )
+    return None
+
+
+def _answers_a_row(workload: Workload) -> float:
+    """Answers of both models together to one row, on average."""
+    return workload.free_form * sum(workload.answers) + (1 - workload.free_form) * 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,13 +258,15 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
         rise = EceRise(limit, facts.bins, schedule, max(minimum, facts.least_items), seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
     binary = not workload.judge_questions and workload.units == workload.compared
-    population = _population(past, binary, workload.assumed_base)
+    source = _population(past, binary, workload.assumed_base)
+    population = source.averaged(_noise(workload), workload.free_form)
+    binary = binary and population.binary
     floor = past.floor if past is not None else 0.0
     if facts.change == "gain":
         good = max(population.gain, 0.0) if population.learned else 0.0
         good = good if good > limit + 0.005 else limit + ASSUMED_GAIN
         gained = MeanContrast(population, "gain", limit, floor, schedule, minimum, seed, m.name)
-        return _Simulation(gained, "gain", limit, good, population.base, population.phi, gained.items(good, POWER))
+        return _Simulation(gained, "gain", limit, good, source.base, source.phi, gained.items(good, POWER))
     low = wilson_interval(min(population.base, 1.0), max(workload.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
         # If losing everything stays within the limit, nothing may pass.
@@ -218,25 +275,38 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
             population, "loss", limit, floor, schedule, 2 * MOST_ITEMS if cannot_lose else minimum, seed, m.name
         )
         formula = None if cannot_lose else loss.items(0.0, POWER)
-        return _Simulation(loss, "loss", limit, 0.0, population.base, population.phi, formula)
+        return _Simulation(loss, "loss", limit, 0.0, source.base, source.phi, formula)
     if binary:
-        ratio = BinaryDrop(population.base, population.phi, limit, schedule, seed, m.name)
-        return _Simulation(ratio, "drop", limit, 0.0, population.base, population.phi, ratio.items(0.0, POWER))
+        ratio = BinaryDrop(source.base, source.phi, limit, schedule, seed, m.name)
+        return _Simulation(ratio, "drop", limit, 0.0, source.base, source.phi, ratio.items(0.0, POWER))
     dropped = MeanContrast(population, "drop", limit, floor, schedule, minimum, seed, m.name)
-    return _Simulation(dropped, "drop", limit, 0.0, population.base, population.phi, dropped.items(0.0, POWER))
+    return _Simulation(dropped, "drop", limit, 0.0, source.base, source.phi, dropped.items(0.0, POWER))
 
 
 def _population(past: EarlierRun | None, binary: bool, assumed_base: float) -> PairedPopulation:
     if past is None or past.base is None or past.candidate is None or len(past.base) < 2:
         return PairedPopulation.assumed(assumed_base, ASSUMED_PHI)
-    return PairedPopulation.learned_from(past.base, past.candidate, binary=binary)
+    return PairedPopulation.learned_from(past.base, past.candidate, binary=binary and past.answers == (1, 1))
+
+
+def _noise(workload: Workload) -> float:
+    """The share of the chance differences within an item that averaging more answers leaves.
+
+    It is relative to the earlier run, if there is one. In clusters averaging is taken to change nothing, as items vary
+    mostly with their cluster.
+    """
+    if workload.units != workload.compared:
+        return 1.0
+    before = workload.past.answers if workload.past is not None else (1, 1)
+    return sum(1 / count for count in workload.answers) / sum(1 / count for count in before)
 
 
 def _minimum_items(workload: Workload, alpha: float) -> float:
     """The smallest number of items with which the measurement can pass."""
     m = workload.measurement
     clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
-    return max(least_items(m, alpha, judged=bool(workload.judge_questions)), 2, clusters)
+    graded = bool(workload.judge_questions) or workload.answers != (1, 1)
+    return max(least_items(m, alpha, graded=graded), 2, clusters)
 
 
 def _needed(run: Answered, good: float, start: int) -> int | None:

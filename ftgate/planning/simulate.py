@@ -82,6 +82,20 @@ class PairedPopulation:
         cells = np.array([both, right_c - both, right_b - both, len(base) - right_b - right_c + both]) + 0.25
         return _paired_binary(cells / cells.sum(), learned=True)
 
+    def averaged(self, noise: float, share: float = 1.0) -> PairedPopulation:
+        """The population with the variance of the difference within an item reduced to ``noise`` of it.
+
+        That is what averaging several answers to an item does, on a ``share`` of the items: where the candidate lost
+        nothing, the two models differ on an item by chance alone, as two answers of one model do.
+        """
+        if noise == 1.0:
+            return self
+        middle, half = (self.b + self.c - self.gain) / 2, (self.c - self.gain - self.b) / 2
+        shrunk = math.sqrt(noise) * half
+        b, c = np.concatenate([middle - shrunk, self.b]), np.concatenate([middle + shrunk + self.gain, self.c])
+        weights = np.concatenate([share * self.weights, (1 - share) * self.weights])
+        return PairedPopulation(b, c, weights, self.learned, binary=False)
+
     @property
     def base(self) -> float:
         """Mean base score."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.planning.plan import POWER, Plan, PowerEstimate
+from ftgate.planning.plan import POWER, MoreAnswers, Plan, PowerEstimate
 from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.schema import plain
@@ -84,6 +84,8 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
     if not enough:
         text += f"; {_items_needed(p)}"
     yield f"{p.shortage}." if p.shortage else f"{text}."
+    if p.more_answers is not None:
+        yield f"{name}: {_more_answers(p.more_answers)}."
     if p.detectable_change is None:
         yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:
@@ -92,6 +94,8 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
         yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {outcome} with {share(POWER)} probability."
     if p.kind == "loss":
         yield f"{name}: the base scores too low for a relative drop; the limit holds for the absolute one."
+    if p.answers != (1, 1):
+        yield f"{name}: an item's score is the mean over {_each(p.answers)}."
     if p.clusters is not None:
         yield f"{name}: the items come in clusters, which count as about {numbers.count(p.clusters)} items."
     if p.pilot is not None:
@@ -108,6 +112,34 @@ def _items_needed(p: PowerEstimate) -> str:
         return f"no number of items would bring that to {share(POWER)}"
     text = f"{numbers.count(p.needed)} items would bring that to {share(POWER)}"
     return text + (f" ({numbers.count(p.needed_rows)} rows of the suite)" if p.compared < p.rows else "")
+
+
+def _more_answers(more: MoreAnswers) -> str:
+    """The other way to the wanted power, its cost, and which of the two is cheaper."""
+    base, candidate = more.answers
+    setting = f"answers: {base}" if base == candidate else f"answers: {{base: {base}, candidate: {candidate}}}"
+    text = (
+        f"{setting} at a temperature above 0 would bring the {numbers.count(more.prompts)} rows at hand to "
+        f"{share(more.power)}; that costs {_cost(more.prompts, more.generated)}"
+    )
+    if more.generated_by_rows is None or more.rows is None:
+        return text
+    return f"{text}, more rows {_cost(more.rows, more.generated_by_rows)}: " + (
+        "more rows are cheaper, if there are any"
+        if more.generated_by_rows < more.generated
+        else "more answers are cheaper"
+    )
+
+
+def _cost(prompts: int, answers: int) -> str:
+    return f"{numbers.count(prompts)} prompts and {numbers.count(answers)} answers of both models"
+
+
+def _each(answers: tuple[int, int]) -> str:
+    base, candidate = answers
+    if base == candidate:
+        return f"{base} answers of either model"
+    return f"{base} answers of the base and {candidate} of the candidate"
 
 
 def _notes(plan: Plan) -> Iterator[str]:

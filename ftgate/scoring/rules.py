@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -73,14 +74,33 @@ RULES: Mapping[str, Callable[[Item, Answer], float]] = {
 
 
 def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedScores:
-    """Score the first answer of each side by the rule that ``scorer`` names for the item.
+    """Score the answers of each side by the rule that ``scorer`` names for the item; the mean is the item's score.
 
     Answers that failed or cannot be scored have an unknown score, bounded by 0 and 1.
     """
     rules = [RULES[scorer(pair.item)] for pair in pairs]
-    base = [_score_bounds(rule, pair.item, pair.base[0]) for rule, pair in zip(rules, pairs, strict=True)]
-    candidate = [_score_bounds(rule, pair.item, pair.candidate[0]) for rule, pair in zip(rules, pairs, strict=True)]
-    return bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
+    base, candidate = (
+        [
+            mean_bounds([_score_bounds(rule, pair.item, answer) for answer in answers])
+            for rule, pair, answers in zip(rules, pairs, side, strict=True)
+        ]
+        for side in ([pair.base for pair in pairs], [pair.candidate for pair in pairs])
+    )
+    scores = bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
+    return replace(scores, averaged=several_answers(pairs))
+
+
+def several_answers(pairs: Sequence[Pair]) -> bool:
+    """Whether any item has more than one answer of either model."""
+    return any(len(answers) > 1 for pair in pairs for answers in (pair.base, pair.candidate))
+
+
+def mean_bounds(bounds: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The (lowest, highest) mean over several answers, from those of each of them."""
+    if len(bounds) == 1:
+        return bounds[0]
+    low, high = (math.fsum(ends) / len(bounds) for ends in zip(*bounds, strict=True))
+    return low, high
 
 
 def interleaved(items: Sequence[Item], parts: Sequence[PairedScores]) -> PairedScores:
@@ -96,6 +116,7 @@ def interleaved(items: Sequence[Item], parts: Sequence[PairedScores]) -> PairedS
         np.concatenate([part.candidate_high for part in parts]),
         np.concatenate([part.graded for part in parts]),
         sum(part.retried for part in parts),
+        any(part.averaged for part in parts),
     )
     return whole.subset([position[item.id] for item in items])
 

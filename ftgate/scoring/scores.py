@@ -17,7 +17,8 @@ class PairedScores:
 
     ``base_high``, ``candidate_low`` and so on bound a score that could not be read; otherwise they equal ``base`` and
     ``candidate``. ``graded`` marks items graded by a judge; all others are right or wrong by rule. ``retried`` counts
-    judge replies that were requested twice, over everything scored together. Raises ValueError for an array without one
+    judge replies that were requested twice, over everything scored together; ``averaged`` says whether a score may be
+    the mean over several answers. Raises ValueError for an array without one
     entry per item.
     """
 
@@ -30,11 +31,12 @@ class PairedScores:
     candidate_high: FloatArray
     graded: BoolArray
     retried: int = 0
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, values in arrays.items():
-            if name not in ("items", "retried") and np.shape(values) != (len(self.items),):
+            if name not in ("items", "retried", "averaged") and np.shape(values) != (len(self.items),):
                 raise ValueError(
                     f"{name} has shape {np.shape(values)}: expected one entry for each of {len(self.items)} items"
                 )
@@ -48,7 +50,7 @@ class PairedScores:
     @property
     def binary(self) -> bool:
         """Whether every item is right or wrong."""
-        return not self.graded.any()
+        return not (self.averaged or self.graded.any())
 
     @property
     def is_exact(self) -> BoolArray:
@@ -74,4 +76,5 @@ class PairedScores:
             self.candidate_high[rows],
             self.graded[rows],
             self.retried,
+            self.averaged,
         )

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from engines.tiny import TinyModels, choices, question
-from ftgate.domain import Answer, Message, Model, Question
+from ftgate.domain import Answer, Item, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import EngineError
+from ftgate.measurements.base import seeded
+from ftgate.measurements.forgetting import Forgetting
 
 REAL = [pytest.param(f"{kind}_engine", marks=pytest.mark.engine, id=kind) for kind in ("transformers", "vllm")]
 
@@ -134,3 +136,17 @@ def test_greedy_answers_do_not_change_beside_samples(engine: Engine, tiny: TinyM
     (alone,) = answers(engine, [greedy])
     beside = answers(engine, [Ask(tiny.base, sampled("what is near", 1)), greedy, Ask(tiny.base, sampled("red", 2))])
     assert beside[1].text == alone.text
+
+
+def test_answers_to_an_item_are_those_of_an_earlier_run_and_then_more(
+    engine: Engine, tiny: TinyModels, request: pytest.FixtureRequest
+) -> None:
+    """A run that was cut short, or a policy with more answers, asks for the missing ones and gets the same."""
+    measurement = Forgetting(dataset="d", answers=6, temperature=1.0, max_tokens=6)
+    item = Item("i0", (Message("user", "what is near"),))
+    asks = [Ask(tiny.base, q) for q in seeded(measurement.plan(item), 0)]
+    whole = answers(engine, asks)
+    parts = [*answers(engine, asks[:2]), *answers(engine, asks[2:])]
+    assert sum(one.text == two.text for one, two in zip(whole, parts, strict=True)) >= 5
+    if "scripted" not in request.node.name:
+        assert len({answer.text for answer in whole}) >= 5, "each answer is drawn by itself"

@@ -379,6 +379,16 @@ def test_a_model_that_is_not_served_is_told_what_is(make: Make) -> None:
         engine.info()
 
 
+def test_sampled_answers_to_one_prompt_are_requests_with_seeds_of_their_own(make: Make) -> None:
+    engine, server = make()
+    server.talk = lambda body: said(f"drawn with {body['seed']}")
+    drawn = [Question("m", "i", (Message("user", "say"),), max_tokens=7, temperature=0.7, seed=s) for s in (11, 12, 13)]
+    found = answers(engine, [Ask(JUDGE, q) for q in drawn])
+    assert [answer.text for answer in found] == ["drawn with 11", "drawn with 12", "drawn with 13"]
+    assert {(body["temperature"], body["max_tokens"], body.get("n", 1)) for body in server.asked} == {(0.7, 7, 1)}
+    assert sorted(body["seed"] for body in server.asked) == [11, 12, 13]
+
+
 def test_samples_add_up_however_many_come_at_once(make: Make) -> None:
     count = iter(range(10_000))
     engine, server = make(lambda b: said(*["5" if next(count) % 4 else "no" for _ in range(b.get("n", 1))]), samples=8)

@@ -305,3 +305,17 @@ def test_full_weights_that_take_turns_answer_as_side_by_side(
         engine.close()
     with pytest.raises(EngineError, match="not loaded"):
         answers(engine, asks)
+
+
+def test_the_answers_to_an_item_share_the_reading_of_its_prompt(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    """vLLM's own ``n`` is as many requests with seeds of their own, and shares no more than these do."""
+    from vllm import SamplingParams
+
+    running = vllm_engine._engine_of(tiny.base)
+    prompt = running.renderer.prompt((Message("user", "red forest " * 90),))
+    block = running.llm.llm_engine.vllm_config.cache_config.block_size
+    assert len(prompt) > block, "only whole blocks are shared"
+    sampling = [SamplingParams(max_tokens=2, temperature=1.0, seed=seed) for seed in range(4)]
+    outputs = vllm_engine._generate(running, [prompt] * 4, sampling, [tiny.base] * 4)
+    shared = [output.num_cached_tokens for output in outputs]
+    assert sorted(shared)[1:] == [len(prompt) // block * block] * 3

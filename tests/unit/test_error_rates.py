@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import error_rates
@@ -13,6 +14,8 @@ from benchmarks.error_cases import (
     CASES,
     SEED,
     WARNINGS,
+    averaged,
+    averaged_trial,
     both_ways,
     calibration_trial,
     confidences,
@@ -135,12 +138,37 @@ def test_the_simulated_candidates_lie_on_the_limit() -> None:
     assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.003)
     base, candidate = grouped(20_000, 8, generator(SEED, "check"))
     assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.01)
+    for loss in ("everywhere", "collapse"):
+        base, candidate = averaged((8, 2), 200_000, loss, generator(SEED, "check"))
+        assert 1 - candidate.mean() / base.mean() == pytest.approx(0.10, abs=0.005)
     for error, own in ((0.05, 0.0), (-0.05, 0.0), (0.15, 0.1), (both_ways, 0.0)):
         confidence, right, candidate_right = confidences(200_000, error, generator(SEED, "check"), own)
         base, candidate = (expected_calibration_error(confidence, y) for y in (right, candidate_right))
         assert base == pytest.approx(own, abs=0.004)
         assert candidate - base == pytest.approx(0.05, abs=0.006)
     assert (confidence - candidate_right).mean() == pytest.approx(0, abs=0.02), "it errs both ways"
+
+
+def test_single_answers_to_an_item_correlate_by_a_half() -> None:
+    base, candidate = averaged((1, 1), 200_000, "none", generator(SEED, "check"))
+    assert (base.mean(), candidate.mean()) == (pytest.approx(0.6, abs=0.005), pytest.approx(0.6, abs=0.005))
+    assert np.corrcoef(base, candidate)[0, 1] == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "runs", "published"),
+    [((1, 1), 2000, 0.57), ((2, 2), 400, 0.82), ((4, 4), 400, 0.98), ((8, 2), 400, 0.93)],
+    ids=str,
+)
+def test_a_lossless_model_passes_as_often_as_published_with_several_answers(
+    answers: tuple[int, int], runs: int, published: float
+) -> None:
+    trial = averaged_trial(answers, 200, "none")
+    statuses = [trial(generator(SEED, f"lossless {answers} {i}")) for i in range(runs)]
+    passed = sum(status in (Status.PASS, Status.WARN) for status in statuses)
+    assert passed / runs == pytest.approx(published, abs=0.06)
+    assert statuses.count(Status.BLOCK) / runs <= 0.002, "3.5 standard errors away, a block is rare"
 
 
 def test_a_far_worse_candidate_is_blocked_on_the_same_way() -> None:

@@ -104,7 +104,7 @@ def test_the_signals_of_a_cancelled_job_reach_ftgate(tmp_path: Path, sent: signa
         "for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, lambda n, _: sys.exit(128 + n))\n"
         "print('ready', flush=True)\ntime.sleep(60)\n"
     )
-    code = "import os, sys; from entrypoint.modes import ftgate; sys.exit(ftgate(['run'], os.environ))"
+    code = "import os, sys; from entrypoint import modes as m; sys.exit(m.ftgate(('run',), os.environ))"
     path = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
     process = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -248,6 +248,19 @@ def test_an_answer_that_could_not_be_had_is_bounded_and_not_sent_to_the_judge() 
     assert len(asked) == 6
 
 
+def test_of_several_answers_each_is_graded_once_and_the_mean_counts() -> None:
+    judge, asked = judge_that(honest)
+    right, wrong = Answer(text=ITEMS[0].answer or ""), Answer(text="no")
+    scored = judge.score([Pair(ITEMS[0], (right, right, wrong, right), (wrong, right))])
+    good, bad = (grade.value for grade in judge.grade([(ITEMS[0], right.text), (ITEMS[0], wrong.text)]))
+    assert scored.base[0] == pytest.approx((3 * good + bad) / 4)
+    assert scored.candidate[0] == pytest.approx((good + bad) / 2)
+    assert len(asked) == 12, "two texts, however often they were said"
+    failed = Answer(finish="error", error="too long")
+    half = judge.score([Pair(ITEMS[0], (right, failed), (right,))])
+    assert (half.base_low[0], half.base_high[0]) == (pytest.approx(good / 2), pytest.approx((good + 1) / 2))
+
+
 def test_the_judge_never_learns_whose_answer_it_is() -> None:
     judge, asked = judge_that(honest)
     judge.score([Pair(ITEMS[0], (Answer(text="same"),), (Answer(text="same"),))])

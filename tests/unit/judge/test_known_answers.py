@@ -77,7 +77,7 @@ def test_the_documentation_says_how_well_comparing_does() -> None:
 def test_a_judge_that_knows_the_truth_is_fit(dataset: str) -> None:
     validation = validate(honest_judge, dataset)
     assert validation.fit, validation.reason
-    assert validation.known == 120
+    assert validation.known_answers == 120
     assert validation.known_auroc == 1
     assert validation.kinds[RIGHT] > 0.9
     assert validation.kinds[WRONG] < 0.1
@@ -100,7 +100,7 @@ def test_the_floor_and_the_gap_are_those_of_the_suite_itself() -> None:
     )
     both = validate(honest_judge, "evals/own.jsonl")
     assert (both.floor, both.gap, both.auroc) == (alone.floor, alone.gap, alone.auroc)
-    assert (alone.known, alone.known_auroc, alone.known_auroc_low) == (0, None, None)
+    assert (alone.known_answers, alone.known_auroc, alone.known_auroc_low) == (0, None, None)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

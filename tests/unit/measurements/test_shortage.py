@@ -61,13 +61,24 @@ def test_a_tail_without_a_single_row_can_neither_pass_nor_block() -> None:
 )
 def test_the_floor_of_each_measurement(measurement: Measurement, n: int) -> None:
     judged = measurement.answer_scorer == "judge"
-    assert least_items(measurement, 0.05, judged=judged) == n
+    assert least_items(measurement, 0.05, graded=judged) == n
     assert of(measurement, items(n)) is None
     text = str(of(measurement, items(n - 1)))
     assert text.startswith(
         f"measurements.{measurement.name} can never pass: it has {n - 1} rows, and a pass needs at least {n}"
     )
     assert text.endswith(f"; give it {n} rows")
+
+
+def test_means_over_several_answers_need_as_many_rows_as_grades() -> None:
+    averaging = Forgetting(dataset="x", scorer="exact", answers=4, temperature=0.7)
+    assert of(averaging, items(100)) is None
+    assert of(averaging, items(99)) == (
+        "measurements.forgetting can never pass: it has 99 rows, and a pass needs at least 100 where several answers "
+        "are averaged; give it 100 rows"
+    )
+    letters = Forgetting(dataset="x", scorer="auto", answers=4, temperature=0.7)
+    assert of(letters, items(99)) is None, "rows with choices are right or wrong"
 
 
 def test_where_the_policy_sets_n_it_is_what_to_raise() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.measurements.base import Measurement
@@ -17,7 +20,7 @@ from ftgate.measurements.target import Target
 from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.plot import draw_power
 from ftgate.planning.simulate import MeanContrast, PairedPopulation, Schedule
-from ftgate.planning.view import plan_json, share
+from ftgate.planning.view import plan_json, print_plan, share
 from ftgate.stats.power import items_needed, power_by_simulation
 
 FORGETTING = Forgetting(dataset="x", scorer="exact")
@@ -201,6 +204,88 @@ def test_a_simulated_population_has_the_change_asked_for(
 def test_the_assumed_table_agrees_with_the_formula() -> None:
     model = MeanContrast(PairedPopulation.assumed(0.8, 0.5), "drop", 0.1, 0.0, schedule(), 2, 0, "x")
     assert model.items(0.0, 0.8) == items_needed(0.8, 0.5, 0.1) == 141
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.1, 0.9), st.floats(0.05, 0.95), st.floats(0.05, 1.0), st.floats(0.1, 1.0))
+def test_averaging_reduces_what_differs_within_an_item_and_nothing_else(
+    base: float, phi: float, noise: float, share_averaged: float
+) -> None:
+    one = PairedPopulation.assumed(base, phi)
+    more = one.averaged(noise, share_averaged)
+    assert (more.base, more.gain) == (pytest.approx(one.base), pytest.approx(0, abs=1e-9))
+    left = share_averaged * noise + 1 - share_averaged
+    assert more.weights @ (more.c - more.b) ** 2 == pytest.approx(left * (one.weights @ (one.c - one.b) ** 2))
+    assert more.weights.sum() == pytest.approx(1)
+
+
+def averaged(
+    n: int, answers: tuple[int, int], past: EarlierRun | None = None, units: int | None = None
+) -> PowerEstimate:
+    work = Workload(FORGETTING, n, n, units or n, sum(answers) * n, past=past, answers=answers, free_form=1.0)
+    return estimate_power(work, schedule(), 0)
+
+
+def test_more_answers_have_the_power_that_the_documents_publish() -> None:
+    known = past((9600, 2400, 2400, 5600))  # base score 0.6, correlation 0.5
+    power = {a: averaged(200, a, known).power for a in ((1, 1), (2, 2), (4, 4), (8, 2))}
+    assert power[1, 1] == pytest.approx(0.56, abs=0.03)
+    assert power[2, 2] == pytest.approx(0.82, abs=0.04)
+    assert power[4, 4] == pytest.approx(0.97, abs=0.03)
+    assert power[8, 2] == pytest.approx(0.93, abs=0.03)
+
+
+def test_the_plan_names_the_answers_that_suffice_and_what_either_way_costs() -> None:
+    known = past((9600, 2400, 2400, 5600))
+    found = averaged(200, (1, 1), known)
+    more = found.more_answers
+    assert more is not None
+    assert found.needed is not None
+    assert more.answers == (2, 2)
+    assert averaged(200, (2, 2), known).power == more.power >= 0.8
+    assert (more.prompts, more.generated) == (200, 800)
+    assert (more.rows, more.generated_by_rows) == (found.needed_rows, 2 * found.needed)
+    uneven = averaged(200, (4, 1), known).more_answers
+    assert uneven is not None
+    assert (uneven.answers, uneven.generated) == ((4, 2), 1200)
+
+
+def test_more_answers_are_not_suggested_where_they_would_not_do() -> None:
+    assert averaged(200, (4, 4)).more_answers is None, "there is enough power"
+    assert averaged(99, (1, 1), past((9600, 2400, 2400, 5600))).more_answers is None, "graded scores need 100 items"
+    assert averaged(400, (1, 1), units=60).more_answers is None, "items vary with their cluster"
+    assert planned(FORGETTING, 20).more_answers is None, "rows with choices have no answers to average"
+
+
+def test_a_run_with_as_many_answers_is_learned_from_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.beta(0.6, 0.4, 20_000)
+    means = {k: [rng.binomial(k, chance) / k for _ in range(2)] for k in (1, 4)}
+    four = averaged(200, (4, 4), EarlierRun(20_000, *means[4], answers=(4, 4)))
+    from_one = averaged(200, (4, 4), EarlierRun(20_000, *means[1]))
+    assert four.power == pytest.approx(from_one.power, abs=0.02)
+    one = averaged(200, (1, 1), EarlierRun(20_000, *means[1]))
+    back = averaged(200, (1, 1), EarlierRun(20_000, *means[4], answers=(4, 4)))
+    assert back.power == pytest.approx(one.power, abs=0.04)
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ((1, 1), "answers: 2 at a temperature above 0 would bring the 200 rows at hand to 8"),
+        ((4, 1), "answers: {base: 4, candidate: 2} at a temperature above 0"),
+        ((4, 4), "the mean over 4 answers of either model"),
+        ((8, 4), "the mean over 8 answers of the base and 4 of the candidate"),
+    ],
+)
+def test_the_text_names_the_answers_and_which_way_is_cheaper(answers: tuple[int, int], said: str) -> None:
+    plan = Plan((averaged(200, answers, past((9600, 2400, 2400, 5600))),), 0, None, None, 0.05, "none")
+    shown = io.StringIO()
+    print_plan(plan, Console(file=shown, width=400))
+    assert said in shown.getvalue()
+    if answers == (1, 1):
+        assert "that costs 200 prompts and 800 answers of both models, more rows " in shown.getvalue()
+        assert "more rows are cheaper, if there are any" in shown.getvalue()
 
 
 @pytest.mark.parametrize(
