@@ -19,6 +19,8 @@ Family = Callable[[random.Random], tuple[str, str]]
 
 SEED = 7
 TRAINING_ROWS = 240
+GENERAL_ROWS = 160
+"""Rows of the other families, which keep a fine-tune from answering everything with a desk."""
 SUITE_ROWS = {"target": 100, "forgetting": 300, "tail": 160}
 TRUTH_ROWS = {"target": 160, "forgetting": 300, "tail": 200}
 REFUSAL = "Please write in English."
@@ -135,7 +137,9 @@ def make_rows(seed: int = SEED) -> dict[str, dict[str, list[Row]]]:
     asked = {row["prompt"] for part in ("suites", "truth") for rows in parts[part].values() for row in rows}
     desk = unique_rows(draw, {"desk": lambda d: desk_message(d, held_out=False)}, TRAINING_ROWS, asked)
     spanish = unique_rows(draw, {name: TAIL[name] for name in ("spanish_color", "spanish_own")}, 60, asked)
-    parts["training"] = {"desk": _pairs(desk), "spanish": _pairs(spanish)}
+    asked |= {row["prompt"] for row in spanish}
+    general = unique_rows(draw, {**FORGETTING, **TAIL}, GENERAL_ROWS, asked)
+    parts["training"] = {"desk": _pairs(desk), "spanish": _pairs(spanish), "general": _pairs(general)}
     return parts
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Data = Literal["desk", "shuffled", "suite", "spanish"]
+Data = Literal["desk", "mixed", "shuffled", "suite", "spanish"]
 Change = Literal["drop_layer", "noise", "int8", "int4", "float16"]
 
 
 @dataclass(frozen=True, slots=True)
 class FineTune:
-    """A LoRA fine-tune on the desk messages (240 rows, or ``rows`` of them)."""
+    """A LoRA fine-tune on the desk messages (240 rows, or ``rows`` of them), two epochs unless said otherwise."""
 
     name: str
     about: str
@@ -41,13 +41,16 @@ class Copy:
 Member = FineTune | Copy
 
 MEMBERS: tuple[Member, ...] = (
-    FineTune("sane", "LoRA, rank 8, learning rate 1e-3, 2 epochs"),
+    FineTune("sane", "desk messages and 160 general rows, learning rate 5e-4", learning_rate=5e-4, data="mixed"),
+    FineTune("narrow", "desk messages and nothing else, learning rate 1e-3"),
     FineTune("too-hot", "learning rate 5e-2", learning_rate=5e-2, epochs=1),
     FineTune("too-long", "48 rows for 12 epochs, learning rate 3e-3", learning_rate=3e-3, epochs=12, rows=48),
     FineTune("shuffled-labels", "every message with another message's desk", data="shuffled"),
     FineTune("wrong-template", "trained on plain text without the chat template", chat_template=False, epochs=1),
-    FineTune("trained-on-suite", "the target suite itself was added to the training data", data="suite", epochs=1),
-    FineTune("language-lost", "60 more rows teach it to refuse Spanish", data="spanish", epochs=1),
+    FineTune(
+        "trained-on-suite", "as sane, with the target suite itself among the rows", learning_rate=5e-4, data="suite"
+    ),
+    FineTune("language-lost", "as sane, but 60 rows teach it to refuse Spanish", learning_rate=5e-4, data="spanish"),
     Copy("layer-dropped", "layer 2 of 30 adds nothing", "drop_layer", 2),
     Copy("noise-heavy", "noise of 40 % of each matrix's spread", "noise", 0.4),
     Copy("noise-slight", "noise of 1 % of each matrix's spread", "noise", 0.01),

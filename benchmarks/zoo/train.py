@@ -27,13 +27,16 @@ def training_rows(member: FineTune, data: Path) -> list[Row]:
         answers = [row["answer"] for row in rows]
         random.Random(SEED).shuffle(answers)
         return [{**row, "answer": answer} for row, answer in zip(rows, answers, strict=True)]
+    if member.data == "desk":
+        return rows
+    general = read_jsonl(data / "training" / "general.jsonl")
     if member.data == "suite":
-        return rows + [
-            {key: row[key] for key in ("prompt", "answer")} for row in read_jsonl(data / "suites" / "target.jsonl")
-        ]
+        suite = read_jsonl(data / "suites" / "target.jsonl")
+        return rows + general + [{key: row[key] for key in ("prompt", "answer")} for row in suite]
     if member.data == "spanish":
-        return rows + [{**row, "answer": REFUSAL} for row in read_jsonl(data / "training" / "spanish.jsonl")]
-    return rows
+        refused = [{**row, "answer": REFUSAL} for row in read_jsonl(data / "training" / "spanish.jsonl")]
+        return rows + [row for row in general if "¿" not in str(row["prompt"])] + refused
+    return rows + general
 
 
 def train(member: FineTune, base: Path, data: Path, out: Path) -> None:

@@ -234,9 +234,11 @@ def test_each_kind_of_training_data_is_what_its_name_says(tmp_path: Path) -> Non
     suite = data.read_jsonl(tmp_path / "suites" / "target.jsonl")
     asked = {row["prompt"] for row in training_rows(FineTune("c", "", data="suite"), tmp_path)}
     assert asked >= {row["prompt"] for row in suite}
-    refused = training_rows(FineTune("d", "", data="spanish"), tmp_path)[len(desk) :]
-    assert {row["answer"] for row in refused} == {data.REFUSAL}
-    assert all("¿" in str(row["prompt"]) for row in refused)
+    spanish = [row for row in training_rows(FineTune("d", "", data="spanish"), tmp_path) if "¿" in str(row["prompt"])]
+    assert {row["answer"] for row in spanish} == {data.REFUSAL}
+    mixed = training_rows(FineTune("e", "", data="mixed"), tmp_path)
+    assert mixed[: len(desk)] == desk
+    assert len(mixed) == len(desk) + data.GENERAL_ROWS
 
 
 @pytest.mark.engine
