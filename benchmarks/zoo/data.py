@@ -1,4 +1,4 @@
-"""The zoo's rows: training data, the suites that ftgate asks, and a larger held-out set that the truth is measured on.
+"""The zoo's rows: training data, the suites that ftgate asks, and another held-out set that the truth is measured on.
 
 All are made from patterns by a seeded generator: the same seed gives the same files. No question is in two of the three
 parts, and the target's held-out messages use sentences that training has not seen.

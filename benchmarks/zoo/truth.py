@@ -2,7 +2,7 @@
 
     python benchmarks/zoo/truth.py --base DIR --models zoo/models --data zoo/data/truth --out zoo/truth [NAME ...]
 
-Every model answers a held-out set two or three times as large as what the gate asks, word by word the likeliest, in
+Every model answers a held-out set that the gate does not ask, word by word the likeliest, in
 float32 with transformers. An answer is right if it contains the expected word; a desk's name must be the whole answer.
 """
 

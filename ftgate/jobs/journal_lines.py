@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from ftgate.errors import StoreError
@@ -25,15 +24,10 @@ MOST_NAMED = 20
 """Damaged lines that an error lists."""
 
 
-def _require_logprob(value: float) -> float:
-    if math.isnan(value) or value > 0:
-        raise ValueError("a log-probability is a number of at most 0")
-    return value
-
-
 Text = InstanceOf[str]
 """Any text, lone surrogates included, which pydantic's own type refuses."""
-Logprob = Annotated[float, AfterValidator(_require_logprob)]
+Logprob = Annotated[float, Field(le=0)]
+"""At most 0; minus infinity is one, NaN is none."""
 Score = Annotated[float, Field(ge=0, le=1)]
 _KEPT = ConfigDict(extra="allow", strict=True)
 

@@ -140,8 +140,8 @@ def test_a_line_with_a_checksum_still_has_to_be_a_record(tmp_path: Path, record:
     ("option_logprobs", "problem"),
     [
         ([-1.0], "1 log-probabilities for 2 options"),
-        ([-1.0, float("nan")], "log-probability"),
-        ([-1.0, 0.5], "at most 0"),
+        ([-1.0, float("nan")], "less than or equal to 0"),
+        ([-1.0, 0.5], "less than or equal to 0"),
     ],
 )
 def test_log_probabilities_have_to_fit_the_question(tmp_path: Path, option_logprobs: list, problem: str) -> None:
