@@ -78,16 +78,18 @@ class Modes:
     """The problem of this machine with a policy's engine, or an empty text."""
 
     def plan(self) -> int:
-        """Set the status to pending, download the bundle, then plan each evaluation, which reads all suites."""
+        """Set the status to pending, download the bundle, then plan the evaluations, which reads all suites."""
         self._clear_results()
         code = self._call_with_token("publish", "--pending", "--policy", self.inputs.policy, *self._author_option())
         code = code or self._record_failure(
             "000-plan", "", self._call_with_token, "fetch", self.inputs.job, "--policy", self.inputs.policy
         )
-        for name, _, policy in [] if code else self._evaluations():
-            arguments = ("plan", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
+        work = [] if code else list(self._evaluations())
+        if work:
+            manifests = [word for name, _, _ in work for word in ("--manifest", f"{self.inputs.job}/{name}")]
+            arguments = ("plan", "--policy", work[0][2], *manifests)
             # A failed plan stops all evaluations: the failure is for all manifests, so that each one shows the reason.
-            code = code or self._record_failure("000-plan", "", self._call_without_token, *arguments)
+            code = self._record_failure("000-plan", "", self._call_without_token, *arguments)
         return code
 
     def evaluate(self) -> int:

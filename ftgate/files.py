@@ -33,8 +33,8 @@ REMEDIES = {
 """What to do about an error of the operating system, by its number."""
 Stamp = tuple[int, ...]
 """Size in bytes, mtime and ctime in nanoseconds, and inode; empty for anything but a regular file."""
-CLOCK_TICK = 0.05
-"""Seconds. The clock of a file system stands still for up to some milliseconds between two ticks."""
+CLOCK_TICK = 0.02
+"""Seconds. The clock of a file system stands still for up to ten milliseconds between two ticks."""
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

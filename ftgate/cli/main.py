@@ -132,7 +132,13 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 
 @cli.command()
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
-@click.option("--manifest", type=PATH, default=None, help="Shows whether there is training data to find the tail with.")
+@click.option(
+    "--manifest",
+    "manifests",
+    type=PATH,
+    multiple=True,
+    help="Shows whether there is training data to find the tail with (can be repeated).",
+)
 @click.option("--out", type=PATH, default=None, help="Output folder of an earlier run, to estimate from.")
 @click.option(
     "--pilot",
@@ -145,7 +151,7 @@ def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_js
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan(
     policy: Path,
-    manifest: Path | None,
+    manifests: tuple[Path, ...],
     out: Path | None,
     pilot: int | None,
     plot: Path | None,
@@ -158,7 +164,7 @@ def plan(
     """
     from ftgate.gate.pilot import pilot_base
     from ftgate.jobs.prepare import load_base
-    from ftgate.planning.inputs import plan_run, write_picture
+    from ftgate.planning.inputs import alike, plan_run, write_picture
     from ftgate.planning.plot import draw_power
     from ftgate.planning.view import plan_json, print_plan
     from ftgate.report.progress_bar import RichProgress
@@ -167,17 +173,25 @@ def plan(
         raise ConfigurationError(
             f"--plot {plot}: only SVG and PNG are supported", hint="use a name that ends in .svg or .png"
         )
+    if len(manifests) > 1 and (pilot or plot or as_json):
+        raise ConfigurationError(
+            f"--pilot, --plot and --json work for one manifest, and {len(manifests)} are given",
+            hint="plan each of them on its own",
+        )
     progress, pilots = RichProgress(real_stderr()), None
     if pilot is not None:
-        if manifest is None:
+        if not manifests:
             raise ConfigurationError("--pilot asks the base, which the manifest names", hint="give --manifest")
-        pilots = pilot_base(load_base(policy, manifest, _resolvers(progress, offline)), pilot, progress)
-    result = plan_run(policy, manifest, out, _resolvers(progress, offline), pilots)
-    if plot is not None:
-        write_picture(draw_power(result).content(plot.suffix), plot)
-    if as_json:
-        click.echo(plan_json(result))
-    else:
+        pilots = pilot_base(load_base(policy, manifests[0], _resolvers(progress, offline)), pilot, progress)
+    for group in alike(manifests):
+        result = plan_run(policy, group[0] if group else None, out, _resolvers(progress, offline), pilots)
+        if plot is not None:
+            write_picture(draw_power(result).content(plot.suffix), plot)
+        if as_json:
+            click.echo(plan_json(result))
+            continue
+        if len(manifests) > 1:
+            click.echo(f"for {', '.join(map(str, group[:5]))}{' …' if len(group) > 5 else ''} ({len(group)}):")
         print_plan(result, _stdout())
 
 

@@ -12,7 +12,7 @@ from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import SIDES, FloatArray, Suite
-from ftgate.errors import ConfigurationError
+from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
 from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
@@ -46,6 +46,20 @@ class EarlierReport:
         """Seconds per question in these phases; None if the run did not time any."""
         seconds = [self.report.timing[p] for p in phases if p in self.report.timing]
         return sum(seconds) / count if seconds and count else None
+
+
+def alike(manifests: Sequence[Path]) -> list[list[Path]]:
+    """The manifests in groups with the same plan: a plan depends only on whether there is training data.
+
+    Without manifests one empty group. Raises all that is wrong with them at once.
+    """
+    groups: dict[bool, list[Path]] = {}
+    problems = Problems()
+    for path in manifests:
+        with problems.noted():
+            groups.setdefault(read_manifest(path).training_data is not None, []).append(path)
+    problems.raise_any()
+    return list(groups.values()) or [[]]
 
 
 def plan_run(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from support.players import CAREFUL, Player, script
 from support.world import World, write_rows
 
@@ -210,3 +212,37 @@ def test_a_line_cut_short_is_left_out_and_a_missing_journal_is_named(
     (out / "answers.jsonl").unlink()
     assert leave("plan", "--policy", str(world.policy_path), "--out", str(out)) == 2
     assert "answers.jsonl" in capsys.readouterr().err
+
+
+def test_many_manifests_are_planned_in_one_go(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan depends on a manifest only by whether it names training data: a thousand cost what two do."""
+    folder = world.root / "models" / "many"
+    folder.mkdir()
+    text = world.manifest_path.read_text()
+    bare = yaml.safe_dump({k: v for k, v in yaml.safe_load(text).items() if k != "training_data"})
+    paths = [folder / f"m{i}.yaml" for i in range(1000)]
+    for i, path in enumerate(paths):
+        path.write_text(bare if i % 10 == 3 else text)
+    arguments = [word for path in paths for word in ("--manifest", str(path))]
+    started = time.process_time()
+    assert leave("plan", "--policy", str(world.policy_path), *arguments) == 0
+    assert time.process_time() - started < 60
+    printed = capsys.readouterr().out
+    assert "m0.yaml" in printed
+    assert "… (900):" in printed
+    assert "… (100):" in printed
+    assert leave("plan", "--policy", str(world.policy_path), *arguments, "--json") == 2
+    printed = capsys.readouterr().err
+    assert "1000 are given" in printed
+
+
+def test_everything_that_is_wrong_with_several_manifests_is_said_at_once(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = world.root / "one.yaml", world.root / "other.yaml"
+    one.write_text("name: [")
+    other.write_text("base: {}")
+    assert leave("plan", "--policy", str(world.policy_path), "--manifest", str(one), "--manifest", str(other)) == 2
+    printed = capsys.readouterr().err
+    assert "one.yaml" in printed
+    assert "other.yaml" in printed

@@ -75,18 +75,19 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow
     total = numbers.finite(m.change)
     low, high = _range(m, drawn)
     names, counts = [row.name for row in drawn], [_caption(row, m) for row in drawn]
+    marks = _Marks((low, high))
     for y, row in enumerate(drawn):
         colour, marker = STATUS_STYLES.get(row.status, PLAIN)
-        _interval(axes, y, (row.low, row.high), (low, high), colour)
+        marks.add_interval(y, (row.low, row.high), colour)
         filled = colour if row.low is not None or row.high is not None else "white"
-        x = min(max(row.change, low), high)
-        axes.plot(x, y, marker=marker, markersize=6, color=colour, markerfacecolor=filled, linestyle="none")
+        marks.add(row.change, y, marker, 6, colour, filled)
     if total is not None:
         y = len(drawn)
-        _interval(axes, y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), (low, high), INK)
-        axes.plot(min(max(total, low), high), y, marker="d", markersize=8, color=INK, linestyle="none")
+        marks.add_interval(y, (numbers.finite(m.interval[0]), numbers.finite(m.interval[1])), INK)
+        marks.add(total, y, "d", 8, INK, INK)
         names.append("all items")
         counts.append(f"{numbers.count(m.n)} · {numbers.change(m.change, m.unit)}")
+    marks.draw(axes)
     axes.set_xlim(low, high)
     _limits(axes, m)
     axes.set_ylim(len(names) - 0.4, -0.6)
@@ -104,16 +105,40 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow
     _ticks(axes.xaxis, m.unit)
 
 
-def _interval(axes: Axes, y: float, bounds: tuple[Number, Number], span: tuple[float, float], colour: str) -> None:
-    """A bar between the bounds; a bound that is infinite or outside the axis becomes an arrow."""
-    if bounds == (None, None):
-        return
-    limits = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
-    ends = [min(max(bound, span[0]), span[1]) for bound in limits]
-    axes.hlines(y, ends[0], ends[1], color=colour, linewidth=1.8)
-    for end, bound, arrow in zip(ends, limits, "<>", strict=True):
-        marker = "|" if bound == end else arrow
-        axes.plot(end, y, marker=marker, markersize=6, color=colour, linestyle="none", clip_on=False)
+class _Marks:
+    """Estimates and their intervals, clipped to ``span`` and drawn together: matplotlib takes long for each call."""
+
+    def __init__(self, span: tuple[float, float]) -> None:
+        self._span = span
+        self._bars: list[tuple[float, float, float, str]] = []
+        self._points: dict[tuple[str, float, str, str], list[tuple[float, float]]] = {}
+
+    def add(self, x: float, y: float, marker: str, size: float, colour: str, filled: str) -> None:
+        """A point."""
+        low, high = self._span
+        self._points.setdefault((marker, size, colour, filled), []).append((min(max(x, low), high), y))
+
+    def add_interval(self, y: float, bounds: tuple[Number, Number], colour: str) -> None:
+        """A bar between the bounds; a bound that is infinite or outside the axis becomes an arrow."""
+        if bounds == (None, None):
+            return
+        limits = (-math.inf if bounds[0] is None else bounds[0], math.inf if bounds[1] is None else bounds[1])
+        ends = [min(max(bound, self._span[0]), self._span[1]) for bound in limits]
+        self._bars.append((y, ends[0], ends[1], colour))
+        for end, bound, arrow in zip(ends, limits, "<>", strict=True):
+            self.add(end, y, "|" if bound == end else arrow, 6, colour, colour)
+
+    def draw(self, axes: Axes) -> None:
+        """Draw all of them."""
+        if self._bars:
+            y, low, high, colours = zip(*self._bars, strict=True)
+            axes.hlines(y, low, high, color=colours, linewidth=1.8)
+        for (marker, size, colour, filled), points in self._points.items():
+            x, y = zip(*points, strict=True)
+            axes.plot(
+                x, y, marker=marker, markersize=size, color=colour, markerfacecolor=filled, linestyle="none",
+                clip_on=False,
+            )  # fmt: skip
 
 
 def _limits(axes: Axes, m: MeasurementReport) -> None:

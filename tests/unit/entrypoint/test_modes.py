@@ -61,8 +61,10 @@ def test_plan_announces_fetches_and_plans_each_manifest(workspace: Path) -> None
     assert recorder.calls == [
         ["publish", "--pending", "--policy", ".github/ftgate.yml"],
         ["fetch", "ftgate-job", "--policy", ".github/ftgate.yml"],
-        ["plan", "--policy", "ftgate-job/.github/ftgate.yml", "--manifest", "ftgate-job/models/a.yaml"],
-        ["plan", "--policy", "ftgate-job/.github/ftgate.yml", "--manifest", "ftgate-job/models/b.yaml"],
+        [
+            *("plan", "--policy", "ftgate-job/.github/ftgate.yml"),
+            *("--manifest", "ftgate-job/models/a.yaml", "--manifest", "ftgate-job/models/b.yaml"),
+        ],
     ]
 
 
