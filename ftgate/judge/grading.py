@@ -143,9 +143,11 @@ class Judge:
         retried, grades = set(unreadable), dict[tuple[str, str], Grade]()
         for n, key in enumerate(items):
             replies = range(n * REPLIES, (n + 1) * REPLIES)
-            low, high = (np.mean([bound if (v := values[i]) is None else v for i in replies]) for bound in (0.0, 1.0))
+            low, high = (
+                sum(bound if (v := values[i]) is None else v for i in replies) / REPLIES for bound in (0.0, 1.0)
+            )
             problems = [answers[i].error or NO_DIGIT for i in replies if i in retried]
-            grades[key] = Grade(float(low), float(high), len(problems), next(iter(problems), ""))
+            grades[key] = Grade(low, high, len(problems), next(iter(problems), ""))
         return grades
 
     def _question(
@@ -173,10 +175,13 @@ def _too_few(good: int, bad: int, injected: int) -> str:
 
 def _grade_of(answer: Answer) -> float | None:
     """The grade in a reply, in [0, 1]; None if there is none."""
-    mass: FloatArray = np.exp(np.asarray(answer.option_logprobs, dtype=np.float64))
-    if answer.error is not None or not np.isfinite(mass).all() or mass.sum() < MIN_DIGIT_MASS:
+    if answer.error is not None or len(answer.option_logprobs) != len(DIGITS):
         return None
-    return float((np.arange(5) * mass).sum() / mass.sum()) / 4
+    mass = [math.exp(min(value, 1.0)) for value in answer.option_logprobs]  # numpy takes longer for five numbers
+    total = sum(mass)
+    if not MIN_DIGIT_MASS <= total < math.inf:
+        return None
+    return sum(digit * share for digit, share in enumerate(mass)) / total / 4
 
 
 def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float) -> JudgeValidation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Literal
 
 from ftgate.domain import Message
@@ -61,6 +62,12 @@ def judge_messages(
     The answer is truncated to ``MAX_CHARACTERS``; with ``most``, prompt, reference and answer are each truncated to
     that.
     """
+    turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
+    return (_rubric(criterion, order), _to_grade("\n".join(turns), answer, reference, most))
+
+
+@cache
+def _rubric(criterion: Criterion, order: Order) -> Message:
     scale = list(zip(DIGITS, criterion.scale, strict=True))
     if order == "descending":
         scale.reverse()
@@ -72,12 +79,16 @@ def judge_messages(
             "Reply with one digit from 1 to 5.",
         ]
     )
-    turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
-    parts = ["[[prompt]]", _fenced_text("\n".join(turns), most)]
+    return Message("system", rubric)
+
+
+@lru_cache(maxsize=16)  # each of the six prompts about an answer shows the same
+def _to_grade(prompt: str, answer: str, reference: str | None, most: int | None) -> Message:
+    parts = ["[[prompt]]", _fenced_text(prompt, most)]
     if reference is not None:
         parts += ["[[reference]]", _fenced_text(reference, most)]
     parts += ["[[answer]]", _fenced_text(answer, most or MAX_CHARACTERS), "[[end]]", "Digit:"]
-    return (Message("system", rubric), Message("user", "\n".join(parts)))
+    return Message("user", "\n".join(parts))
 
 
 def _fenced_text(text: str, most: int | None) -> str:
