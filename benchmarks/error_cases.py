@@ -177,8 +177,8 @@ def choice_answers(n: int, error: Off, rng: Draw, base: float = 0.0) -> tuple[Pa
 def binary_trial(base_accuracy: float, n: int, settings: EvidenceSettings = ONE_LOOK, planned: float = 1.0) -> Trial:
     """A drop of exactly the limit in 0/1 scores, at the looks in ``settings`` if this share of n is planned."""
     chances, plan = paired_accuracy(base_accuracy, PHI, LIMIT), looks(settings, planned)
-    return lambda rng: _decide_at_looks(
-        FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng
+    return lambda rng: (
+        finding_at_looks(FORGETTING, scores(*right_or_wrong(chances, n, rng), binary=True), settings, plan, rng).status
     )
 
 
@@ -201,17 +201,6 @@ def finding_at_looks(
     return finding
 
 
-def _decide_at_looks(
-    measurement: Measurement,
-    whole: PairedScores,
-    settings: EvidenceSettings,
-    plan: Sequence[Look],
-    rng: Draw,
-    pairs: tuple[Pair, ...] = PAIRS,
-) -> Status:
-    return finding_at_looks(measurement, whole, settings, plan, rng, pairs).status
-
-
 WARNINGS = tuple((drop, n) for n in (200, 800) for drop in (0.0, 0.05, 0.08, 0.10))
 """True drop and number of items of the candidates that show how often a pass is a warning."""
 WARNING_RUNS = 400
@@ -223,20 +212,20 @@ def warnings(drop: float, n: int, repetitions: int) -> dict[Status, int]:
     for i in range(repetitions):
         rng = generator(SEED, f"warning {drop} {n} {i}")
         whole = scores(*right_or_wrong(chances, n, rng), binary=True)
-        outcomes[_decide_at_looks(FORGETTING, whole, ONE_LOOK, plan, rng)] += 1
+        outcomes[finding_at_looks(FORGETTING, whole, ONE_LOOK, plan, rng).status] += 1
     return outcomes
 
 
 def target_trial(rng: Draw) -> Status:
     """No gain at all, although one is required."""
     whole = scores(*right_or_wrong(paired_accuracy(0.8, PHI, 0.0), 200, rng), binary=True)
-    return _decide_at_looks(TARGET, whole, ONE_LOOK, looks(ONE_LOOK), rng)
+    return finding_at_looks(TARGET, whole, ONE_LOOK, looks(ONE_LOOK), rng).status
 
 
 def graded_trial(n: int, settings: EvidenceSettings = ONE_LOOK) -> Trial:
     """A drop of exactly the limit in graded scores, at the looks in ``settings``."""
     plan = looks(settings)
-    return lambda rng: _decide_at_looks(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng)
+    return lambda rng: finding_at_looks(FORGETTING, scores(*graded(n, rng), binary=False), settings, plan, rng).status
 
 
 def averaged_trial(
@@ -248,7 +237,7 @@ def averaged_trial(
     def trial(rng: Draw) -> Status:
         single = answers == (1, 1)
         whole = scores(*averaged(answers, n, loss, rng, base), binary=True)
-        return _decide_at_looks(FORGETTING, replace(whole, averaged=not single), settings, plan, rng)
+        return finding_at_looks(FORGETTING, replace(whole, averaged=not single), settings, plan, rng).status
 
     return trial
 
@@ -281,7 +270,7 @@ def calibration_trial(error: Off, n: int, settings: EvidenceSettings = ONE_LOOK,
 
     def trial(rng: Draw) -> Status:
         whole, pairs = choice_answers(n, error, rng, base)
-        return _decide_at_looks(CALIBRATION, whole, settings, plan, rng, pairs)
+        return finding_at_looks(CALIBRATION, whole, settings, plan, rng, pairs).status
 
     return trial
 

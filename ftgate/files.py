@@ -48,9 +48,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
-        raise StoreError(
-            f"cannot write {path} ({len(data):,} bytes): {error.strerror}", hint=remedy_for(error)
-        ) from None
+        raise cannot_write(path, len(data), error) from None
+
+
+def cannot_write(path: Path, size: int, error: OSError) -> StoreError:
+    """That ``size`` bytes could not be written to ``path``, and what to do."""
+    return StoreError(f"cannot write {path} ({size:,} bytes): {error.strerror}", hint=remedy_for(error))
 
 
 def remedy_for(error: OSError) -> str:

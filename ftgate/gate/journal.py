@@ -21,7 +21,7 @@ from typing import Any
 
 from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
-from ftgate.files import remedy_for
+from ftgate.files import cannot_write
 from ftgate.jobs.journal_lines import HEADER, encode, read_lines
 
 NOT_A_NUMBER = "not a number"
@@ -154,9 +154,7 @@ class Journal:
                 written += self._file.write(lines[written:]) or 0
         except OSError as error:
             self._cut_back()
-            raise StoreError(
-                f"cannot write {self.path} ({len(lines):,} bytes): {error.strerror}", hint=remedy_for(error)
-            ) from None
+            raise cannot_write(self.path, len(lines), error) from None
         self._length += written
         for record in records:
             self._remember(record)

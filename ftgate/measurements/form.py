@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import is_
 from typing import Any, ClassVar
 
 import numpy as np
@@ -224,10 +223,6 @@ class Form(DerivedMeasurement):
         )
 
 
-_recent: deque[tuple[tuple[Pair, ...], list[Kinds]]] = deque(maxlen=2)
-"""The pairs that were asked about last, and their kinds. They are compared by identity."""
-
-
 def parts_of(pairs: Sequence[Pair]) -> list[FormPart]:
     """The answers by the measurement that asked for them, each once for every family."""
     kinds = kinds_of(pairs)
@@ -248,19 +243,7 @@ def together(parts: Sequence[FormPart]) -> FormPart:
 
 
 def kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:
-    """The kinds of malformed answers that each pair is. A model's stock of answers is told by suite.
-
-    A run asks several times about the same pairs: to score, to decide and to explain. So the latest are kept.
-    """
-    for recent, kinds in _recent:
-        if len(recent) == len(pairs) and all(map(is_, recent, pairs)):
-            return kinds
-    kinds = _kinds_of(pairs)
-    _recent.append((tuple(pairs), kinds))
-    return kinds
-
-
-def _kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:
+    """The kinds of malformed answers that each pair is. A model's stock of answers is told by suite."""
     by_suite: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_suite.setdefault(asked_by(pair.item), []).append(pair)

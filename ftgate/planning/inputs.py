@@ -15,8 +15,8 @@ from ftgate.domain import SIDES, FloatArray, Suite
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
-from ftgate.judge.grading import PROBES_OF_A_KIND, RETESTS
-from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS
+from ftgate.judge.grading import PROBES_OF_A_KIND, REPLIES, RETESTS
+from ftgate.judge.rubric import DIGITS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
@@ -30,7 +30,6 @@ from ftgate.stats.resampling import effective_clusters
 
 ASKING = ("pilot", "answer questions", "ask the base twice")
 JUDGING = ("grade answers", "test judge")
-JUDGE_CALLS = len(CRITERIA) * len(ORDERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ def _workload(
         pilot=pilot,
         shortage=(str(lacking) if lacking is not None else never_passes(m, pilot)) or None,
         questions=sum(round(asked_share * sum(len(m.plan(item, side)) for item in suite.items)) for side in SIDES),
-        judge_questions=JUDGE_CALLS * (sum(m.answer_counts) * judged_items + tests + RETESTS) if judged_items else 0,
+        judge_questions=REPLIES * (sum(m.answer_counts) * judged_items + tests + RETESTS) if judged_items else 0,
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,

@@ -204,6 +204,16 @@ def test_a_small_rise_is_within_the_limit_and_one_near_it_is_held(by_rule: World
     assert statuses == {0.03: "pass", 0.13: "inconclusive", 0.35: "block"}
 
 
+def with_letters_for_forgetting(players: Script) -> Script:
+    """The players, who answer the items of forgetting by letter, as they do those of the tail."""
+
+    def answer(model: Model, question: Question) -> Answer:
+        told = replace(question, measurement="tail") if question.measurement == "forgetting" else question
+        return players(model, told)
+
+    return answer
+
+
 def test_what_only_option_letters_are_read_of_is_not_applicable(
     by_rule: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,11 +221,7 @@ def test_what_only_option_letters_are_read_of_is_not_applicable(
     sections["forgetting"] = {"dataset": "evals/target.jsonl", "scorer": "choice"}
     by_rule.save()
 
-    def players(model: Model, question: Question) -> Answer:
-        told = replace(question, measurement="tail") if question.measurement == "forgetting" else question
-        return script(CAREFUL)(model, told)
-
-    report, _ = gate(by_rule, players)
+    report, _ = gate(by_rule, with_letters_for_forgetting(script(CAREFUL)))
     form = report.measurements["form"]
     assert (report.verdict, form.status, form.n) == ("allow", "not_applicable", 0)
     assert "option letters show nothing" in form.reason
@@ -237,11 +243,7 @@ def test_too_few_texts_hold_nothing_and_check_says_so(by_rule: World, capsys: py
     sections["forgetting"] = {"dataset": "evals/target.jsonl", "scorer": "choice"}
     by_rule.save()
 
-    def players(model: Model, question: Question) -> Answer:
-        told = replace(question, measurement="tail") if question.measurement == "forgetting" else question
-        return play(None)(model, told)
-
-    report, _ = gate(by_rule, players)
+    report, _ = gate(by_rule, with_letters_for_forgetting(play(None)))
     assert report.measurements["form"].status == "not_applicable"
     assert "are too few" in report.measurements["form"].reason
     assert report.measurements["target"].status == "inconclusive", "its own minimum holds it, not form"
