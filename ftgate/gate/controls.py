@@ -134,11 +134,16 @@ def positive_control(runs: Sequence[MeasurementRun | DerivedRun], seed: int) -> 
 def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None otherwise.
 
-    A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
+    Not run where a policy that allows a loss meets a base that has no more to lose: a pass says nothing against the
+    suite then. A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
     that size, but would hold a candidate that bad as well (docs/decisions/0006).
     """
     if finding.status is Status.NOT_APPLICABLE:
         return {"ok": None, "reason": f"not run: {finding.reason}"}
+    estimate = finding.estimate
+    if estimate.worse == "down" and CORRUPTED_SHARE * estimate.base <= -estimate.limit:
+        costs = f"corrupting {100 * CORRUPTED_SHARE:.0f} % of its answers costs no more than the limit allows"
+        return {"ok": None, "reason": f"not run: the base scores {100 * estimate.base:.1f} %, and {costs}"}
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
         Status.PASS: ("passed: this suite cannot detect such a loss", False),
