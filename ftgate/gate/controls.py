@@ -42,8 +42,8 @@ CHANGED_NOTHING: Mapping[str, tuple[str, str]] = {
     ),
     "weights": (
         "training",
-        "the candidate computes what the base does: check that the manifest names the fine-tuned weights, and that they "
-        "were saved after training",
+        "the candidate computes what the base does: check that the manifest names the fine-tuned weights, "
+        "and that they were saved after training",
     ),
 }
 """What had no effect, and what to do: for an adapter, and for a candidate with weights of its own."""
@@ -148,8 +148,8 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None otherwise.
 
     Not run where a policy that allows a loss meets a base that has no more to lose: a pass says nothing against the
-    suite then. A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
-    that size, but would hold a candidate that bad as well (docs/decisions/0006).
+    suite then. A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items
+    for a loss of that size, but would hold a candidate that bad as well (docs/decisions/0006).
     """
     if finding.status is Status.NOT_APPLICABLE:
         return {"ok": None, "reason": f"not run: {finding.reason}"}
