@@ -1,0 +1,111 @@
+"""Which modules are mutated, and which tests may notice."""
+
+from __future__ import annotations
+
+import ast
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scripts.mutants.operators import Mutant, mutants
+
+TESTS = (
+    "tests/unit/test_verdict.py",
+    "tests/unit/test_credentials.py",
+    "tests/unit/artifacts",
+    "tests/unit/contamination",
+    "tests/unit/gate",
+    "tests/unit/github",
+    "tests/unit/judge",
+    "tests/unit/measurements/test_looks.py",
+    "tests/unit/models",
+    "tests/unit/report/test_escape.py",
+    "tests/unit/stats",
+    "tests/engines/test_isolation.py",
+    "tests/integration/artifacts/test_safety.py",
+    "tests/integration/artifacts/test_ignored_files.py",
+    "tests/integration/github/test_publish.py",
+)
+"""The tests that may notice: those of these modules which need no model and no minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Modules that are judged together, harm first: the patterns of their paths."""
+
+    name: str
+    patterns: tuple[str, ...]
+    always: tuple[str, ...] = field(default=())
+    """Test files that are run for every mutant, as they start processes, in which no lines are recorded."""
+
+    def files(self, root: Path) -> list[str]:
+        """Their paths, relative to ``root``."""
+        return sorted(path.relative_to(root).as_posix() for pattern in self.patterns for path in root.glob(pattern))
+
+
+GROUPS = (
+    Group("verdict", ("ftgate/verdict.py",)),
+    Group("controls", ("ftgate/gate/controls.py", "ftgate/measurements/corruption.py")),
+    Group(
+        "reports on GitHub",
+        ("ftgate/github/verify_report.py", "ftgate/github/match_reports.py", "ftgate/github/suite_check.py"),
+    ),
+    Group(
+        "safety of artifacts",
+        (
+            "ftgate/artifacts/archive.py",
+            "ftgate/artifacts/allow.py",
+            "ftgate/artifacts/file_names.py",
+            "ftgate/artifacts/refused_names.py",
+            "ftgate/artifacts/snapshot.py",
+            "ftgate/models/unsafe_files.py",
+            "ftgate/models/file_types.py",
+        ),
+    ),
+    Group("escaping", ("ftgate/report/escape.py",)),
+    Group("looks", ("ftgate/measurements/looks.py", "ftgate/stats/sequential.py")),
+    Group("journal", ("ftgate/gate/journal.py", "ftgate/jobs/journal_lines.py")),
+    Group(
+        "isolation",
+        ("ftgate/engines/isolation.py", "ftgate/credentials.py"),
+        ("tests/engines/test_isolation.py", "tests/unit/test_credentials.py"),
+    ),
+    Group("grading", ("ftgate/judge/*.py",)),
+    Group("contamination", ("ftgate/contamination/*.py",)),
+    Group("statistics", ("ftgate/stats/*.py",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A mutant in its file, whose syntax is ``tree``."""
+
+    path: str
+    mutant: Mutant
+    tree: ast.Module
+
+    @property
+    def key(self) -> str:
+        """What names it as long as the statement stays the same, wherever it moves in its file."""
+        scope = f":{self.mutant.scope}" if self.mutant.scope else ""
+        return f"{self.path}{scope}: {self.mutant.change}"
+
+    @property
+    def source(self) -> str:
+        """The text of the mutated module."""
+        return self.mutant.source(self.tree)
+
+
+def all_mutants(group: Group, root: Path) -> Iterator[Placed]:
+    """Every mutant of a group."""
+    for path in group.files(root):
+        tree = ast.parse((root / path).read_text(encoding="utf-8"))
+        yield from (Placed(path, mutant, tree) for mutant in mutants(tree))
+
+
+def drawn(group: Group, root: Path, count: int, seed: int) -> list[Placed]:
+    """At most ``count`` mutants of the group at random, in the order of the files and lines."""
+    every = list(all_mutants(group, root))
+    chosen = random.Random(f"{group.name} {seed}").sample(range(len(every)), min(count, len(every)))
+    return [every[i] for i in sorted(chosen)]
