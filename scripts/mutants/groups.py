@@ -5,51 +5,37 @@ from __future__ import annotations
 import ast
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.mutants.operators import Mutant, mutants
 
-TESTS = (
-    "tests/unit/test_verdict.py",
-    "tests/unit/test_credentials.py",
-    "tests/unit/artifacts",
-    "tests/unit/contamination",
-    "tests/unit/gate",
-    "tests/unit/github",
-    "tests/unit/judge",
-    "tests/unit/measurements/test_looks.py",
-    "tests/unit/models",
-    "tests/unit/report/test_escape.py",
-    "tests/unit/stats",
-    "tests/engines/test_isolation.py",
-    "tests/integration/artifacts/test_safety.py",
-    "tests/integration/artifacts/test_ignored_files.py",
-    "tests/integration/github/test_publish.py",
-)
-"""The tests that may notice: those of these modules which need no model and no minute."""
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Modules that are judged together, harm first: the patterns of their paths."""
+    """Modules that are judged together, by the patterns of their paths, and the tests that may notice."""
 
     name: str
     patterns: tuple[str, ...]
-    always: tuple[str, ...] = field(default=())
-    """Test files that are run for every mutant, as they start processes, in which no lines are recorded."""
+    tests: tuple[str, ...]
 
     def files(self, root: Path) -> list[str]:
-        """Their paths, relative to ``root``."""
+        """The paths of the modules, relative to ``root``."""
         return sorted(path.relative_to(root).as_posix() for pattern in self.patterns for path in root.glob(pattern))
+
+    def tests_for(self, path: str, root: Path) -> list[str]:
+        """The group's test files; first those that are named for the module."""
+        files = [f for test in self.tests for f in (sorted((root / test).glob("test_*.py")) or [root / test])]
+        return [f.relative_to(root).as_posix() for f in sorted(files, key=lambda f: Path(path).stem not in f.stem)]
 
 
 GROUPS = (
-    Group("verdict", ("ftgate/verdict.py",)),
-    Group("controls", ("ftgate/gate/controls.py", "ftgate/measurements/corruption.py")),
+    Group("verdict", ("ftgate/verdict.py",), ("tests/unit/test_verdict.py",)),
+    Group("controls", ("ftgate/gate/controls.py", "ftgate/measurements/corruption.py"), ("tests/unit/gate",)),
     Group(
         "reports on GitHub",
         ("ftgate/github/verify_report.py", "ftgate/github/match_reports.py", "ftgate/github/suite_check.py"),
+        ("tests/unit/github", "tests/integration/github/test_publish.py"),
     ),
     Group(
         "safety of artifacts",
@@ -62,19 +48,31 @@ GROUPS = (
             "ftgate/models/unsafe_files.py",
             "ftgate/models/file_types.py",
         ),
+        (
+            "tests/unit/artifacts",
+            "tests/unit/models/test_file_types.py",
+            "tests/unit/models/test_open.py",
+            "tests/unit/models/test_unsafe_files.py",
+            "tests/integration/artifacts/test_safety.py",
+        ),
     ),
-    Group("escaping", ("ftgate/report/escape.py",)),
-    Group("looks", ("ftgate/measurements/looks.py", "ftgate/stats/sequential.py")),
-    Group("journal", ("ftgate/gate/journal.py", "ftgate/jobs/journal_lines.py")),
+    Group("escaping", ("ftgate/report/escape.py",), ("tests/unit/report/test_escape.py",)),
+    Group(
+        "looks",
+        ("ftgate/measurements/looks.py", "ftgate/stats/sequential.py"),
+        ("tests/unit/measurements/test_looks.py", "tests/unit/stats/test_sequential.py"),
+    ),
+    Group("journal", ("ftgate/gate/journal.py", "ftgate/jobs/journal_lines.py"), ("tests/unit/gate/test_journal.py",)),
     Group(
         "isolation",
         ("ftgate/engines/isolation.py", "ftgate/credentials.py"),
-        ("tests/engines/test_isolation.py", "tests/unit/test_credentials.py"),
+        ("tests/unit/test_credentials.py", "tests/engines/test_isolation.py"),
     ),
-    Group("grading", ("ftgate/judge/*.py",)),
-    Group("contamination", ("ftgate/contamination/*.py",)),
-    Group("statistics", ("ftgate/stats/*.py",)),
+    Group("grading", ("ftgate/judge/*.py",), ("tests/unit/judge",)),
+    Group("contamination", ("ftgate/contamination/*.py",), ("tests/unit/contamination",)),
+    Group("statistics", ("ftgate/stats/*.py",), ("tests/unit/stats",)),
 )
+"""Harm first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,3 +282,7 @@ def test_a_prompt_for_each_of_the_first_eight_items(tmp_path: Path) -> None:
         controls.adapter_effect(models, BASE, CANDIDATE, items(12))
     asked = [item.messages for item in items(8)]
     assert prompts == [*asked, *reversed(asked), *asked]
+
+
+def test_what_was_not_tested_says_how_much_would_have_been_corrupted() -> None:
+    assert "corrupting 30 % of the answers" in controls.TOO_LENIENT["reason"]
