@@ -17,6 +17,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ControlError, EngineError
 from ftgate.gate import controls
 from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
@@ -230,13 +231,14 @@ def test_an_effect_that_was_measured_is_not_measured_again(tmp_path: Path) -> No
             controls.adapter_effect(models, BASE, other, items(8))
 
 
-def asked_twice(tmp_path: Path, second: float) -> tuple[dict[str, Any], ScriptedEngine]:
-    """The A/A test of two measurements whose base is right, and asked again wrong with probability ``second``."""
+def asked_twice(tmp_path: Path, second: float, alpha: float = 0.05) -> tuple[dict[str, Any], ScriptedEngine]:
+    """The A/A test of two measurements and one that asks nothing; asked again, forgetting's base errs now and then."""
     world = World(tmp_path)
     for name in ("forgetting", "tail", "calibration"):
         world.policy["measurements"].pop(name)
     world.policy["measurements"]["forgetting"] = {"dataset": "evals/choices.jsonl", "scorer": "choice"}
     world.policy.pop("judge")
+    world.policy["evidence"]["alpha"] = alpha
     world.save()
     job = load_job(world.policy_path, world.manifest_path)
     rng = np.random.default_rng(0)
@@ -252,15 +254,18 @@ def asked_twice(tmp_path: Path, second: float) -> tuple[dict[str, Any], Scripted
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([job.base])
         runs = [MeasurementRun(measurement, job, models) for measurement in job.measurements]
-        return controls.aa_test(job, models, runs), engine
+        derived = [DerivedRun(measurement, job, runs) for measurement in job.derived]
+        return controls.aa_test(job, models, runs, derived), engine
 
 
 def test_the_base_is_asked_twice_and_must_answer_alike(tmp_path: Path) -> None:
     found, engine = asked_twice(tmp_path / "same", 0.0)
+    nothing_read = found.pop("form")
     assert {name: (outcome["ok"], outcome["change"]) for name, outcome in found.items()} == {
         "target": (True, 0.0),
         "forgetting": (True, 0.0),
     }
+    assert nothing_read == {"ok": None, "reason": "not run: no answer was given in free form"}
     first = [ask.question for ask in engine.asked if ask.question.repeat == 0]
     again = [replace(ask.question, repeat=0) for ask in engine.asked if ask.question.repeat == 1]
     assert len(first) + len(again) == len(engine.asked)
@@ -286,3 +291,13 @@ def test_a_prompt_for_each_of_the_first_eight_items(tmp_path: Path) -> None:
 
 def test_what_was_not_tested_says_how_much_would_have_been_corrupted() -> None:
     assert "corrupting 30 % of the answers" in controls.TOO_LENIENT["reason"]
+
+
+@pytest.mark.parametrize(("share", "ok"), [(1.02, False), (0.98, True)])
+def test_all_measurements_together_raise_a_false_alarm_as_rarely_as_one(tmp_path: Path, share: float, ok: bool) -> None:
+    """Each of the three is tested at a third of alpha."""
+    p_value = asked_twice(tmp_path / "p", 0.06)[0]["forgetting"]["p_value"]
+    assert 0.001 < p_value < 0.1
+    found, _ = asked_twice(tmp_path / "again", 0.06, alpha=3 * share * p_value)
+    assert found["forgetting"]["p_value"] == p_value
+    assert found["forgetting"]["ok"] is ok
