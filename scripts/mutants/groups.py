@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,9 +95,11 @@ class Placed:
         return self.mutant.source(self.tree)
 
 
-def all_mutants(group: Group, root: Path) -> Iterator[Placed]:
-    """Every mutant of a group."""
+def all_mutants(group: Group, root: Path, only: Collection[str] | None = None) -> Iterator[Placed]:
+    """Every mutant of a group, or of these files of it."""
     for path in group.files(root):
+        if only is not None and path not in only:
+            continue
         tree = ast.parse((root / path).read_text(encoding="utf-8"))
         yield from (Placed(path, mutant, tree) for mutant in mutants(tree))
 

@@ -54,15 +54,6 @@ class Mutant:
     field: str
     index: int | None
 
-    in_function: bool
-    """Otherwise it acts when the module is imported, for all that follows."""
-
-    @property
-    def last_line(self) -> int:
-        """Where ``old`` ends; of an ``if``, its condition."""
-        node = self.old.test if isinstance(self.old, ast.If) else self.old
-        return getattr(node, "end_lineno", None) or self.line
-
     @property
     def change(self) -> str:
         """What changed, as ``old -> new`` on one line."""
@@ -85,10 +76,10 @@ class Mutant:
 
 def mutants(tree: ast.Module) -> Iterator[Mutant]:
     """All mutants of a module, in the order of its lines."""
-    yield from _below(tree, "", in_function=False)
+    yield from _below(tree, "")
 
 
-def _below(parent: ast.AST, scope: str, *, in_function: bool) -> Iterator[Mutant]:
+def _below(parent: ast.AST, scope: str) -> Iterator[Mutant]:
     for field, value in ast.iter_fields(parent):
         if field in NOT_MUTATED:
             continue
@@ -97,11 +88,10 @@ def _below(parent: ast.AST, scope: str, *, in_function: bool) -> Iterator[Mutant
                 continue
             for new in _replacements(node, parent, field):
                 line = getattr(node, "lineno", 1)
-                yield Mutant(line, scope, node, new, parent, field, index, in_function)
+                yield Mutant(line, scope, node, new, parent, field, index)
             if not isinstance(node, ast.Raise):  # what it says is for people
-                function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-                inner = f"{scope}.{node.name}".lstrip(".") if function or isinstance(node, ast.ClassDef) else scope
-                yield from _below(node, inner, in_function=in_function or function)
+                named = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+                yield from _below(node, f"{scope}.{node.name}".lstrip(".") if named else scope)
 
 
 def _is_words(node: ast.AST) -> bool:
