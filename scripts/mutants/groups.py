@@ -35,7 +35,11 @@ GROUPS = (
     Group(
         "reports on GitHub",
         ("ftgate/github/verify_report.py", "ftgate/github/match_reports.py", "ftgate/github/suite_check.py"),
-        ("tests/unit/github/test_verify_report.py", "tests/integration/github/test_publish.py"),
+        (
+            "tests/unit/github/test_verify_report.py",
+            "tests/unit/github/test_match_reports.py",
+            "tests/integration/github/test_publish.py",
+        ),
     ),
     Group(
         "safety of artifacts",
