@@ -38,6 +38,7 @@ GROUPS = (
         (
             "tests/unit/github/test_verify_report.py",
             "tests/unit/github/test_match_reports.py",
+            "tests/unit/github/test_suite_check.py",
             "tests/integration/github/test_publish.py",
         ),
     ),
