@@ -29,10 +29,16 @@ def run(group: Group, copy: Copy, options: argparse.Namespace) -> float:
     """Try the mutants of a group; print each survivor and the counts. The share that is killed."""
     begin = time.monotonic()
     seconds = copy.rehearse(group.tests)
-    may_survive = accepted()
+    may_survive, record = accepted(), options.out / "killed.txt"
+    killed_before = set(record.read_text().split()) if options.again and record.exists() else set()
     counts = {"killed": 0, "accepted": 0, "survived": 0}
     for placed in drawn(group, ROOT, options.count, options.seed):
-        killed = copy.kills(placed.path, placed.source, group.tests_for(placed.path, ROOT), seconds)
+        killed = placed.digest in killed_before or copy.kills(
+            placed.path, placed.source, group.tests_for(placed.path, ROOT), seconds
+        )
+        if killed:
+            with record.open("a") as file:
+                file.write(f"{placed.digest}\n")
         outcome = "killed" if killed else "accepted" if placed.key in may_survive else "survived"
         counts[outcome] += 1
         if outcome == "survived":
@@ -51,6 +57,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=40, help="mutants of each group")
     parser.add_argument("--seed", type=int, default=1, help="draws others")
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "mutants", help="folder for the copy and the logs")
+    parser.add_argument("--again", action="store_true", help="leave out what was killed before, to check new tests")
     options = parser.parse_args()
     copy = Copy(ROOT, options.out)
     shares = [run(group, copy, options) for group in GROUPS if not options.group or group.name in options.group]

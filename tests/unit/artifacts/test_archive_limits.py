@@ -184,3 +184,11 @@ def test_archives_are_told_by_their_names(name: str) -> None:
     assert is_archive(name)
     assert not is_archive(f"{name}x")
     assert not is_archive("safetensors")
+
+
+def test_what_is_left_out_of_a_tar_counts_too_because_it_is_unpacked_to_be_skipped(tmp_path: Path) -> None:
+    chosen = ArchiveLimits(Limits(10, 100), "ref", lambda names: (["a"], ["b"]), lambda *_: None)
+    path = tar(tmp_path / "x", ("a", b"1"), ("b", b"2" * 100))
+    with pytest.raises(ArtifactError, match="ref: "):
+        unpack(path, tmp_path / "out", chosen)
+    assert set(unpack(tar(tmp_path / "y", ("a", b"1"), ("b", b"2" * 99)), tmp_path / "out2", chosen)[0]) == {"a"}
