@@ -175,6 +175,7 @@ def test_a_pickle_that_calls_nothing_is_harmless(tmp_path: Path, content: bytes)
         b"cos\nsystem\n)\x81.",
         b"(cos\nsystem\nI1\no.",
         b"(I1\nios\nsystem\n.",
+        b"cos\nsystem\nc1!\nx\n0(I1\ntR.",
     ],
 )
 def test_each_way_to_call_is_one_and_not_in_a_file_of_words(tmp_path: Path, content: bytes) -> None:
