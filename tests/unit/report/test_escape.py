@@ -313,3 +313,16 @@ def test_a_backslash_at_the_end_escapes_nothing_that_follows():
     assert escape.terminal("a\\") == "a\\ "
     assert escape.terminal("[b]x") == "\\[b]x"
     assert escape.terminal("\\[B]") == "\\\\[B]"
+
+
+@pytest.mark.parametrize("inside", ["b", "B", "#1", "/x", "@y", "1", "", "a[b", "^n"])
+@pytest.mark.parametrize("before", ["", "\\", "\\\\", "x\\"])
+def test_what_looks_like_a_tag_of_the_terminal_is_shown_as_it_is(before, inside):
+    text = f"{before}[{inside}] z"
+    assert Text.from_markup(escape.terminal(text), emoji=False).plain == text
+
+
+def test_of_a_text_that_shows_nothing_only_so_much_is_looked_at():
+    """Four times what may be shown and 200 more, so that a megabyte of codes is not cleaned to show one line."""
+    assert escape.plain_line("\x1b[0m" * 300 + "abc", 10) == "… (963 more characters)"
+    assert escape.plain_line("\x1b[0m" * 50 + "abc", 10) == "abc"
