@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
-from ftgate.scoring.checks import json_values, same_number
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.checks import json_values
+from ftgate.scoring.numbers import last_number, same_number
 from ftgate.scoring.rules import RULES
 from ftgate.scoring.text import same_text
 from ftgate.stats import calibration as statistics

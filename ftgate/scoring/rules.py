@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
-from ftgate.scoring.checks import meets, same_number
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.checks import meets
+from ftgate.scoring.numbers import number_in, wanted_number
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError, contains_words, same_text
 
@@ -46,8 +46,8 @@ def numeric(item: Item, answer: Answer) -> float:
 
     The last number of a cut answer is a step on the way, which may equal the result by luck.
     """
-    wanted = last_number(item.answer or "")
-    return float(wanted is not None and not _cut(answer) and same_number(wanted, last_number(answer.text)))
+    wanted = wanted_number(item.answer or "")
+    return float(wanted is not None and not _cut(answer) and wanted.equals(number_in(answer.text)))
 
 
 def check(item: Item, answer: Answer) -> float:

@@ -53,6 +53,8 @@ SCHEMA = {
         ({"json_schema": {"type": "integer"}}, [" 7 "], ["seven", "7.5"]),
         ({"json_schema": {"items": {"pattern": "^a+$"}}}, ['["a", 1, "aa"]'], ['["ab"]']),
         ({"constraints": {"words": [2, 3]}}, ["two words", "a - b c"], ["one", "one two three four"]),
+        ({"constraints": {"words": 6}}, ["今天天气很好", "今天 very 很好 x"], ["今天天气好"]),
+        ({"constraints": {"without_characters": ","}}, ["好"], ["好，好"]),
         ({"constraints": {"sentences": 2}}, ["It is 2.5. Good!"], ["Only one.", "A. B. C."]),
         ({"constraints": {"lines": 2}}, ["a\n\nb"], ["a"]),
         ({"constraints": {"paragraphs": 2}}, ["a\nb\n\nc"], ["a\nb"]),
