@@ -15,6 +15,7 @@ from ftgate.domain import Item, Message, Role
 from ftgate.scoring.checks import check_problem, meets
 from ftgate.scoring.numbers import last_number, read_two_ways
 from ftgate.scoring.text import UnscorableError
+from ftgate.scoring.trace import final_answer
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
@@ -195,13 +196,25 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text. A JSON integer is the index of the right choice, from 0, unless all choices are numbers."""
+    """The answer as text, without a reasoning trace before it.
+
+    A JSON integer is the index of the right choice, from 0, unless all choices are numbers.
+    """
     if value is None:
         return None
-    text = _text("answer", value, "write it as text", numbers=True)
+    text = _answer_after_trace(_text("answer", value, "write it as text", numbers=True))
     if not isinstance(value, int) or not 0 <= value < len(choices):
         return text
     return text if text in choices or all(_numeric(choice) for choice in choices) else choices[value]
+
+
+def _answer_after_trace(text: str) -> str:
+    reference = final_answer(text)
+    if reference.trace and not reference.text.strip():
+        raise _BadRowError(
+            f"the answer {_quoted(text)} is reasoning alone", "put the right reply after its closing mark"
+        )
+    return reference.text
 
 
 def _numeric(text: str) -> bool:

@@ -40,6 +40,7 @@ from ftgate.report.schema import (
 )
 from ftgate.scoring.choice import letters_for
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.trace import OPEN
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
@@ -295,6 +296,8 @@ def _answer_text(item: Item, answer: Answer) -> str:
     """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
     if answer.error is not None:
         return f"(no answer: {answer.error})"
+    if answer.trace == OPEN:
+        return "(no answer: its reasoning never ended)"
     if not answer.option_logprobs:
         return answer.text
     best = int(np.argmax(answer.option_logprobs))

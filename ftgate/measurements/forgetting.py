@@ -25,6 +25,7 @@ from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_det
 from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
+from ftgate.scoring.trace import OPEN
 
 GENERAL_PROMPTS = 200
 """The number that the article asks for."""
@@ -106,7 +107,7 @@ def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Mean answer lengths in tokens and their ratio: judges tend to prefer longer answers."""
     base = float(np.mean([answer.tokens for pair in pairs for answer in pair.base])) if pairs else 0.0
     candidate = float(np.mean([answer.tokens for pair in pairs for answer in pair.candidate])) if pairs else 0.0
-    empty = sum(not answer.text.strip() for pair in pairs for answer in pair.candidate)
+    empty = sum(not answer.text.strip() and answer.trace != OPEN for pair in pairs for answer in pair.candidate)
     return {
         "answer_tokens": {"base": base, "candidate": candidate, "ratio": candidate / base if base else None},
         "empty_candidate_answers": empty,

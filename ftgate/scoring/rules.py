@@ -13,6 +13,7 @@ from ftgate.scoring.checks import meets
 from ftgate.scoring.numbers import number_in, wanted_number
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError, contains_words, same_text
+from ftgate.scoring.trace import OPEN
 
 MAX_MASS = 1.01
 """Option probabilities with a larger sum, rounding aside, are invalid."""
@@ -56,6 +57,11 @@ def check(item: Item, answer: Answer) -> float:
     return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text))
 
 
+def _of_finished(rule: Callable[[Item, Answer], float]) -> Callable[[Item, Answer], float]:
+    """The rule, with 0 for an answer whose reasoning trace never ended: an empty text meets some constraints."""
+    return lambda item, answer: 0.0 if answer.trace == OPEN else rule(item, answer)
+
+
 def choice(item: Item, answer: Answer) -> float:
     """1 if the likeliest option is the right one; a tie counts as wrong."""
     best = max(answer.option_logprobs)
@@ -64,11 +70,11 @@ def choice(item: Item, answer: Answer) -> float:
 
 
 RULES: Mapping[str, Callable[[Item, Answer], float]] = {
-    "exact": exact,
-    "contains": contains,
+    "exact": _of_finished(exact),
+    "contains": _of_finished(contains),
     "choice": choice,
-    "numeric": numeric,
-    "check": check,
+    "numeric": _of_finished(numeric),
+    "check": _of_finished(check),
 }
 """Every scorer that needs no judge."""
 
