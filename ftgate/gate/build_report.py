@@ -39,6 +39,7 @@ from ftgate.report.schema import (
     plain,
 )
 from ftgate.scoring.choice import letters_for
+from ftgate.scoring.rules import version_of
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.trace import OPEN
 from ftgate.verdict import decide
@@ -332,11 +333,18 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "manifest_sha256": job.manifest_sha256,
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
         "versions": dict(info.versions),
+        **_scorers(job),
         "device": info.device,
         "seed": job.seed,
         "started": _timestamp(started),
         "finished": _timestamp(time.time()),
     }
+
+
+def _scorers(job: Job) -> dict[str, Any]:
+    """The packages that scorers of the policy are from; nothing if all are ftgate's own."""
+    versions = {name: version for m in job.measurements if (version := version_of(name := m.answer_scorer))}
+    return {"scorers": versions} if versions else {}
 
 
 def _model(model: Model) -> dict[str, Any]:

@@ -21,8 +21,12 @@ from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 
-Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
-"""How answers are scored. ``auto`` decides for each row: by its ``check``, its ``choices``, or else the judge."""
+BuiltinScorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "math", "f1", "rouge", "judge"]
+Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1,100}$")]
+"""How answers are scored. ``auto`` decides for each row: by its ``check``, its ``choices``, or else the judge.
+
+``plugin:NAME`` is an entry point of an installed package (:mod:`ftgate.scoring.plugins`).
+"""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 

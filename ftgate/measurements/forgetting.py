@@ -91,7 +91,8 @@ class Forgetting(FreeFormMeasurement):
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The estimate with a slice per capability, rule scores of judged answers, flips and answer lengths."""
         slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
-        ruled, agreement = rule_agreement(evidence, rng)
+        judged = self.judges(evidence.scored.items)
+        ruled, agreement = rule_agreement(evidence, rng) if judged else ((), {})
         details = {
             **flip_details(evidence.scored),
             **judge_details(evidence),

@@ -139,4 +139,4 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
 
 def _holds_reference(m: Measurement, pair: Pair) -> bool:
     """Whether an answer that a rule scored holds the reference, word for word."""
-    return m.scored_by(pair.item) in ("exact", "numeric", "check") and holds_reference(pair)
+    return m.scored_by(pair.item) in ("exact", "numeric", "check", "math") and holds_reference(pair)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.datasets import Needs, read_suite
-from ftgate.measurements.base import Scorer
+from ftgate.measurements.base import BuiltinScorer
 from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
 from ftgate.scoring.constraints import COUNTS, FORMS
 from ftgate.scoring.numbers import last_number
@@ -205,5 +205,5 @@ def test_the_examples_of_the_documentation_are_rows_and_every_kind_is_there(tmp_
     table = text.split("## Checks")[1]
     for name in [*KINDS, *COUNTS, *FORMS]:
         assert f"`{name}`" in table, name
-    for name in get_args(Scorer):
+    for name in get_args(BuiltinScorer):
         assert f"| `{name}` |" in text, name
