@@ -19,7 +19,9 @@ _OVER = regex.compile(r"\{([^{}\\]*)\\over\b([^{}\\]*)\}")
 _ROOT = regex.compile(
     r"(?P<factor>(?<![\w.,])\d+(?:\.\d+)? ?)?(?:\\sqrt\s*(?:\[(?P<degree>[2-9])\])?\{(?P<of>[^{}]*)\}|√ ?(?P<of>\d+))"
 )
-_COMMAND = regex.compile(r"\\(?:(?P<fraction>[cdt]?frac|nicefrac|sfrac)|sqrt)(?![A-Za-z])")
+_COMMAND = regex.compile(r"\\(?:(?P<fraction>[cdt]?frac|nicefrac|sfrac|[dt]?binom)|sqrt|overline)(?![A-Za-z])")
+_REPEATING = regex.compile(r"(?<![\w.,])(?P<before>\d*\.\d*)\\(?:overline|bar|dot)\s*\{(?P<over>\d{1,9})\}")
+_TIMES_PI = regex.compile(r"(?<![\w.,])(?P<factor>\d+(?:\.\d+)?) ?(?:\\pi(?![A-Za-z])|π(?!\w))")
 _ABBREVIATED_CURRENCY = regex.compile(r"(?<!\w)(Rs|[Kk]r|Fr)\.(?=\s?\d)")
 _ARABIC_MARKS = str.maketrans({"٫": ".", "٬": ",", "٪": "%"})
 
@@ -146,6 +148,7 @@ def _readable(text: str) -> str:
     """``text`` with superscripts as powers, fractions and roots as decimal numbers, without LaTeX."""
     plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text.translate(_ARABIC_MARKS))))
     plain = _ABBREVIATED_CURRENCY.sub(r"\1 ", without_latex(typography(plain)))
+    plain = _TIMES_PI.sub(lambda match: _written(float(match["factor"]) * math.pi), _REPEATING.sub(_repeating, plain))
     for _ in range(MOST_NESTED):  # from the inside out
         replaced = FRACTION.sub(_fraction, _ROOT.sub(_root, _OVER.sub(r"\\frac{\1}{\2}", plain)))
         if replaced == plain:
@@ -181,6 +184,14 @@ def _written(value: float) -> str:
     """A value that was worked out, as text that can be read in one way only."""
     text = repr(value)
     return text if "e" in text or not math.isfinite(value) else f"{text}e0"
+
+
+def _repeating(match: regex.Match[str]) -> str:
+    r"""The value of a decimal fraction with a period: ``0.1\overline{6}``."""
+    before, over = match["before"], match["over"]
+    places = len(before.partition(".")[2])
+    period = int(over) / (10 ** len(over) - 1) / 10**places
+    return _written(float(f"0{before}0") + period)
 
 
 def _vulgar(match: regex.Match[str]) -> str:

@@ -22,15 +22,17 @@ CLOSED: Trace = "closed"
 
 LONGEST_LINE = 1000
 """Characters before a mark in which the start of inline code is looked for."""
-_THOUGHT = r"(?:think(?:ing)?(?:_fast(?:er)?)?|(?:longcat_)?think|thoughts?|reasoning)"
+_THOUGHT = r"(?:think(?:ing)?(?:_fast(?:er)?)?|longcat_think|thoughts?|reasoning)"
+_BAR, _JOINT = r"[|｜]?", "[_▁ ]"
 _OPENING = (
-    rf"<\|?(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?\|?>|\[THINK(?:ING)?\]|◁think▷|<start_working_out>|<unused94>"
-    rf"|<\|(?:\w+:)?(?i:begin|start)_(?:of_)?(?i:{_THOUGHT})(?::\w+)?\|>|<\|channel>|<\|open\|>think<\|sep\|>"
+    rf"<{_BAR}(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?{_BAR}>|\[(?i:{_THOUGHT})\]|◁think▷|<start_working_out>|<unused94>"
+    rf"|<{_BAR}(?:\w+:)?(?i:(?:begin|start){_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}(?:begin|start))(?::\w+)?{_BAR}>"
+    r"|<\|channel>|<\|open\|>think<\|sep\|>"
 )
 _CLOSING = (
-    rf"</(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?>|<\|/(?i:{_THOUGHT})\|>|\[/THINK(?:ING)?\]|◁/think▷"
-    rf"|<end_working_out>|<unused95>|<\|(?:\w+:)?(?i:end)_(?:of_)?(?i:{_THOUGHT})(?::\w+)?\|>|<channel\|>"
-    r"|<\|close\|>think<\|sep\|>|\[BEGIN FINAL RESPONSE\]"
+    rf"</(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?>|<{_BAR}/(?i:{_THOUGHT}){_BAR}>|\[/(?i:{_THOUGHT})\]|◁/think▷"
+    rf"|<{_BAR}(?:\w+:)?(?i:end{_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}end)(?::\w+)?{_BAR}>"
+    r"|<end_working_out>|<unused95>|<channel\|>|<\|close\|>think<\|sep\|>|\[BEGIN FINAL RESPONSE\]"
 )
 _MARK = regex.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})")
 _OPENING_AT_START = regex.compile(rf"\s*+(?:{_OPENING})")

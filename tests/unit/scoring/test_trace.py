@@ -33,6 +33,9 @@ MARKS = [
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|plamo:begin_think:plamo|>", "<|plamo:end_think:plamo|>"),
+    ("<|reasoning_start|>", "<|reasoning_end|>"),
+    ("<｜begin▁of▁thinking｜>", "<｜end▁of▁thinking｜>"),
+    ("[reasoning]", "[/reasoning]"),
     ("<start_working_out>", "<end_working_out>"),
     ("<|channel>", "<channel|>"),
     ("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
@@ -76,7 +79,7 @@ def test_marks_in_code_and_in_passing_are_text(text: str, answer: str, trace: st
     assert final_answer(text) == (answer, trace)
 
 
-@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(MARKS[:17]))
+@given(st.text(max_size=60), st.text(max_size=60), st.sampled_from(MARKS[:20]))
 def test_the_answer_is_a_part_of_the_text(before: str, after: str, marks: tuple[str, str]) -> None:
     assert final_answer(before).text.strip() in before
     text, trace = final_answer(f"{marks[0]}{before}{marks[1]}{after}")
