@@ -30,9 +30,9 @@ _GROUPING = regex.compile(r"[ \u202f',.]")
 _SLASH = "[/⁄∕]"
 _NUMBER = regex.compile(
     # The exponent of a unit or a name, and a subscript, look like numbers and are none.
-    r"(?V1)(?<=[\p{L}\p{M})\]}°])\s*\^\s*(?:\{[^{}]*\}|[-−+]?\d+)|_\{[^{}]*\}"
+    r"(?V1)(?=[\d.\s^_\ue000\-−+\p{Sc}mMnN])(?:(?<=[\p{L}\p{M})\]}°])\s*\^\s*(?:\{[^{}]*\}|[-−+]?\d+)|_\{[^{}]*\}"
     rf"|(?P<unreadable>{_UNREADABLE})"
-    rf"|(?<!{WORD_CHARACTER}|(?<!\.)\.)(?P<sign>[-+−]|(?<!\d )(?i:minus|negative) )?\p{{Sc}}? ?"
+    rf"|(?<!{WORD_CHARACTER}|(?<!\.)\.)(?P<sign>[-+−]|(?<!\d )(?i:minus|negative) )?(?:\p{{Sc}} ?)?"
     rf"(?:(?P<whole>\d{{1,3}}) (?=\d+ ?{_SLASH} ?\d))?"
     r"(?P<digits>"
     r"(?P<spaced>(?<!\d[ \u202f])(?>[1-9]\d{0,2}(?:[ \u202f]\d{3}(?!\d))+)(?![ \u202f]\d)(?:[.,]\d+(?![.,]?\d))?)"
@@ -45,7 +45,7 @@ _NUMBER = regex.compile(
     rf"(?: ?{_SLASH} ?(?P<under>\d+(?:\.\d+)?(?:e0)?)(?! ?{_SLASH}|[.,]?\d))?"
     r"(?P<scientific>\s*[×·x*]\s*10(?=\s*\^|\*\*[-−+]?\d))?"
     r"(?:(?:\s*\^\s*|\*\*(?=[-−+]?\d))(?:\{\s*(?P<power>[-−+]?\d{1,4})\s*\}|(?P<power>[-−+]?\d{1,4})(?![\d.,]*\d)))?"
-    r"(?P<percent>\s?(?:%|(?i:per ?cent)\b))?"
+    r"(?P<percent>\s?(?:%|(?i:per ?cent)\b))?)"
 )
 
 _ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -146,8 +146,12 @@ def _boxed(text: str) -> str:
 
 def _readable(text: str) -> str:
     """``text`` with superscripts as powers, fractions and roots as decimal numbers, without LaTeX."""
-    plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text.translate(_ARABIC_MARKS))))
+    plain = text
+    if not text.isascii():
+        plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text.translate(_ARABIC_MARKS))))
     plain = _ABBREVIATED_CURRENCY.sub(r"\1 ", without_latex(typography(plain)))
+    if plain.isascii() and "\\" not in plain:
+        return plain
     plain = _TIMES_PI.sub(lambda match: _written(float(match["factor"]) * math.pi), _REPEATING.sub(_repeating, plain))
     for _ in range(MOST_NESTED):  # from the inside out
         replaced = FRACTION.sub(_fraction, _ROOT.sub(_root, _OVER.sub(r"\\frac{\1}{\2}", plain)))

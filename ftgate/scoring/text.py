@@ -6,7 +6,7 @@ import unicodedata
 
 import regex
 
-from ftgate.scoring.folding import MOST_NESTED, folded
+from ftgate.scoring.folding import MOST_NESTED, folded, typography
 from ftgate.scoring.writing import SPACELESS, WORD_CHARACTER
 
 PATTERN_SECONDS = 1.0
@@ -31,7 +31,8 @@ def normalized(text: str) -> str:
     The emphasis of a whole text and the mark of a heading are no part of it, and neither are spaces beside letters of
     scripts that put none between words. The point of ``.5`` is kept, since it belongs to the number.
     """
-    plain = _OPTIONAL_SPACE.sub("", _SPACE.sub(" ", folded(folded(text).casefold())))
+    plain = _SPACE.sub(" ", typography(folded(text).casefold()))
+    plain = plain if plain.isascii() else _OPTIONAL_SPACE.sub("", plain)
     for _ in range(MOST_NESTED):  # quotes within emphasis within quotes
         bare = _without_outer(_EMPHASISED.sub(r"\2", _HEADING.sub("", plain)))
         if bare == plain:
