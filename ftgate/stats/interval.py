@@ -32,9 +32,10 @@ def edge(margin: Callable[[float], float], inside: float, outside: float) -> flo
     """Where ``margin`` turns from 0 or more (at ``inside``) to negative (at ``outside``), to full precision.
 
     Returns the last value with a negative margin, so a bound errs away from the estimate by one rounding step at most;
-    ``inside``, or what is next to it, if its margin is negative too (scores without any spread). By bisection and, where the margin proves to be nearly a straight line between both ends, by steps to that line's
-    zero; after one that does not halve the bracket, by bisection again. Each evaluation may cost thousands of
-    resamples, and this needs a half to a third as many as bisection alone.
+    what is next to ``inside``, if its own margin is negative (scores without any spread). By bisection and, where the
+    margin proves to be nearly a straight line between both ends, by steps to that line's zero; after one that does not
+    halve the bracket, by bisection again. Each evaluation may cost thousands of resamples, and this needs a half to a
+    third as many as bisection alone.
     """
     at_inside, at_outside = margin(inside), margin(outside)
     whole, straight = abs(outside - inside), False
