@@ -1,0 +1,155 @@
+"""``ftgate`` as a process that can be killed: a fork with a scripted engine, or a new interpreter with a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# What a run imports is imported here, once, before the forks.
+import ftgate.artifacts.sources.web
+import ftgate.engines.openai.engine
+import ftgate.gate.evaluate
+import ftgate.preflight.check
+import ftgate.preflight.hardware
+import ftgate.report.progress_bar
+import ftgate.report.render
+import ftgate.report.terminal
+import ftgate.tail.distance
+from benchmarks.faults.worlds import Case, LoggingEngine, key_of
+from ftgate.cli.main import entry
+from ftgate.engines import registry
+
+VERDICTS = {0: "allow", 1: "block", 4: "hold"}
+LONGEST = 600.0
+"""Seconds after which a run counts as hanging."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The exit code, minus the signal if one ended it, and what was printed."""
+
+    code: int
+    printed: str
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it ended as a defect of ftgate would."""
+        return any(text in self.printed for text in ("Traceback", "internal error", "bug in ftgate"))
+
+
+class Program:
+    """One run of ``case`` into ``out`` with its cache in ``cache``."""
+
+    def __init__(self, case: Case, out: Path, cache: Path, *more: str) -> None:
+        self._printed = out.with_name(f"{out.name}.printed")
+        arguments = case.arguments(out, *more)
+        environment = {**os.environ, "FTGATE_CACHE": str(cache)}
+        if case.given is None:
+            command = [sys.executable, "-m", "ftgate", *arguments]
+            with self._printed.open("wb") as file:
+                process = subprocess.Popen(
+                    command,
+                    stdout=file,
+                    stderr=file,
+                    env=environment,
+                    start_new_session=True,
+                    preexec_fn=_hear_signals,
+                )
+            self.pid = process.pid
+            process.returncode = 0  # waited for below
+            return
+        log = case.given
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _become(arguments, environment, self._printed, log)
+
+    def running(self) -> bool:
+        """Whether it has not ended; it can be waited for either way."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float = LONGEST) -> Ended:
+        """How it ended. Kills it, with code -9, if it takes too long."""
+        deadline = time.monotonic() + seconds
+        while self.running() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if self.running():
+            self.send(signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)  # what an engine left behind
+        return Ended(os.waitstatus_to_exitcode(status), self._printed.read_text(errors="replace"))
+
+
+def _hear_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+
+def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path, log: Path) -> None:
+    """In the fork: run the program and never return."""
+    code = 3
+    try:
+        os.setpgid(0, 0)
+        _hear_signals()
+        descriptor = os.open(printed, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+        os.environ.update(environment)
+        registry._ENGINES = dict.fromkeys(registry._ENGINES, lambda *_: LoggingEngine(log))
+        ftgate.report.render.pictures = lambda *_: {}  # half of the time, and drawn in runs with real engines
+        sys.argv = ["ftgate", *arguments]
+        entry()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 3
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        os._exit(code)
+
+
+def logged(case: Case) -> Counter[str]:
+    """How often each question was answered so far."""
+    if case.given is None or not case.given.exists():
+        return Counter()
+    return Counter(case.given.read_text().split())
+
+
+def journalled(out: Path) -> tuple[bytes, Counter[str]]:
+    """The whole lines of a journal, and how often it answers each question."""
+    path = out / "answers.jsonl"
+    content = path.read_bytes() if path.exists() else b""
+    content = content[: content.rfind(b"\n") + 1]
+    records = [json.loads(line) for line in content.splitlines()]
+    kept = Counter(key_of(r["model"], r["messages"]) for r in records if r["type"] in ("answer", "failure"))
+    return content, kept
+
+
+def report_in(out: Path) -> dict[str, Any] | None:
+    """A report without what depends on when and how often it was started; None if there is none."""
+    path = out / "report.json"
+    if not path.exists():
+        return None
+    report: dict[str, Any] = json.loads(path.read_bytes())
+    del report["timing"], report["engine_starts"], report["provenance"]["started"], report["provenance"]["finished"]
+    return report
