@@ -25,6 +25,7 @@ from ftgate.artifacts.cache_files import (
     UNREADABLE,
     explain_write_errors,
     list_files,
+    read_json,
     read_record,
     sha256,
     write_json,
@@ -63,7 +64,7 @@ class Cache:
     def lookup(self, key: str) -> CacheEntry | None:
         """What the reference with this ``key`` resolved to last, if it was ever downloaded."""
         try:
-            value = json.loads((self._names / f"{key}.json").read_bytes())
+            value = read_json(self._names / f"{key}.json")
             return CacheEntry(str(value["digest"]), list(value["listing"]), tuple(map(str, value.get("aside", ()))))
         except UNREADABLE:
             return None

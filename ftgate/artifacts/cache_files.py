@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ftgate.files import Stamp, file_stamp
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a damaged record may raise; the files are then downloaded again."""
+_CHECKSUM = "checksum"
 
 
 def list_files(folder: Path) -> list[str]:
@@ -27,7 +28,7 @@ def list_files(folder: Path) -> list[str]:
 def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Stamp]], float] | None:
     """A tree's record: (entry, stamp) by file name, and when all were last hashed. None without a valid record."""
     try:
-        value = json.loads(record.read_bytes())
+        value = read_json(record)
         files = {
             name: (FileEntry(size, digest), _stamp_of(stamp)) for name, (size, digest, stamp) in value["files"].items()
         }
@@ -64,9 +65,21 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON, atomically."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write ``value`` as JSON with its checksum, atomically."""
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     with explain_write_errors(path):
-        partial.write_text(json.dumps(value), encoding="utf-8")
+        partial.write_text(json.dumps({**value, _CHECKSUM: _checksum(value)}), encoding="utf-8")
         partial.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What :func:`write_json` wrote. Raises one of UNREADABLE if it is damaged; older records have no checksum."""
+    value: dict[str, Any] = json.loads(path.read_bytes())
+    if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+        raise ValueError(f"{path}: its checksum does not match")
+    return value
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]
