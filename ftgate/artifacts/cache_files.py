@@ -28,7 +28,7 @@ def list_files(folder: Path) -> list[str]:
 def read_record(record: Path) -> tuple[dict[str, tuple[FileEntry, Stamp]], float] | None:
     """A tree's record: (entry, stamp) by file name, and when all were last hashed. None without a valid record."""
     try:
-        value = read_json(record)
+        value = json.loads(record.read_bytes())
         files = {
             name: (FileEntry(size, digest), _stamp_of(stamp)) for name, (size, digest, stamp) in value["files"].items()
         }
@@ -65,19 +65,23 @@ def explain_write_errors(path: Path) -> Iterator[None]:
         ) from None
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write ``value`` as JSON with its checksum, atomically."""
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON, atomically."""
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
     with explain_write_errors(path):
-        partial.write_text(json.dumps({**value, _CHECKSUM: _checksum(value)}), encoding="utf-8")
+        partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(path)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What :func:`write_json` wrote. Raises one of UNREADABLE if it is damaged; older records have no checksum."""
-    value: dict[str, Any] = json.loads(path.read_bytes())
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value``, which can be written as JSON, and a checksum of all its fields."""
+    return {**value, _CHECKSUM: _checksum(value)}
+
+
+def without_checksum(value: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`with_checksum` was given. Raises ValueError if it was damaged; older records have no checksum."""
     if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
-        raise ValueError(f"{path}: its checksum does not match")
+        raise ValueError("its checksum does not match")
     return value
 
 
