@@ -21,7 +21,7 @@ from shutil import rmtree
 import numpy as np
 
 from benchmarks.faults import flips, kills
-from benchmarks.faults.program import Program
+from benchmarks.faults.program import Program, warm_up
 from benchmarks.faults.worlds import Case, endpoint_case, local_case, paid_endpoint, served_files, tiny_case
 
 Rows = list[tuple[str, object]]
@@ -58,6 +58,8 @@ def scripted(folder: Path, number_of_kills: int, number_of_flips: int, rng: np.r
     with served_files(folder / "site") as site, paid_endpoint(paid) as endpoint:
         local = local_case(folder / "local", site)
         asked = endpoint_case(folder / "endpoint", site, endpoint, paid)
+        for case in (local, asked):
+            warm_up(case, folder / f"warm-{case.name}")
         for case, count in ((local, number_of_kills - number_of_kills // 3), (asked, number_of_kills // 3)):
             if count:
                 failures += _kills(case, folder, count, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -11,24 +12,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# What a run imports is imported here, once, before the forks.
-import ftgate.artifacts.sources.web
-import ftgate.engines.openai.engine
-import ftgate.gate.evaluate
-import ftgate.preflight.check
-import ftgate.preflight.hardware
-import ftgate.report.progress_bar
-import ftgate.report.render
-import ftgate.report.terminal
-import ftgate.tail.distance
 from benchmarks.faults.worlds import Case, LoggingEngine, key_of
-from ftgate.cli.main import entry
+from ftgate.cli.main import entry, main
 from ftgate.engines import registry
+from ftgate.report import render
 
 VERDICTS = {0: "allow", 1: "block", 4: "hold"}
 LONGEST = 600.0
@@ -113,8 +105,7 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         os.environ.update(environment)
-        registry._ENGINES = dict.fromkeys(registry._ENGINES, lambda *_: LoggingEngine(log))
-        ftgate.report.render.pictures = lambda *_: {}  # half of the time, and drawn in runs with real engines
+        _play(log)
         sys.argv = ["ftgate", *arguments]
         entry()
     except SystemExit as stop:
@@ -126,6 +117,22 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
             with suppress(Exception):
                 stream.flush()
         os._exit(code)
+
+
+def _play(log: Path) -> None:
+    """Have this process use scripted engines."""
+    registry._ENGINES = dict.fromkeys(registry._ENGINES, lambda *_: LoggingEngine(log))
+    render.pictures = lambda *_: {}  # half of the time, and drawn in runs with real engines
+
+
+def warm_up(case: Case, folder: Path) -> None:
+    """Run ``case`` once in this process: what that imports and computes once need not be done in every fork."""
+    assert case.given is not None
+    _play(case.given)
+    os.environ["FTGATE_CACHE"] = str(folder / "cache")
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), suppress(SystemExit):
+        main(case.arguments(folder / "out"))
+    gc.freeze()
 
 
 def logged(case: Case) -> Counter[str]:
