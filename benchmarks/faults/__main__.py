@@ -4,7 +4,8 @@
     python -m benchmarks.faults --engine vllm --kills 40                   real weights: the tiny world
 
 The moments, signals and bits follow from the seed; what a kill meets also depends on the machine. Exits with 1 if an
-answer was lost or asked for twice, a report differs, damage was used silently, or a run crashed.
+answer was lost or asked for twice, a report differs, damage was used silently, or a run crashed. Interrupted, it ends
+with the tables of what it did.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from shutil import rmtree
 import numpy as np
 
 from benchmarks.faults import flips, kills
-from benchmarks.faults.program import Program, warm_up
+from benchmarks.faults.program import Program, end_early_on_signals, warm_up
 from benchmarks.faults.worlds import Case, endpoint_case, local_case, paid_endpoint, served_files, tiny_case
 
 Rows = list[tuple[str, object]]
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--flips", type=int, default=0, help="with scripted models only")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    end_early_on_signals()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ftgate-faults-") as name:
         folder, rng = Path(name).resolve(), np.random.default_rng(options.seed)
@@ -89,19 +91,18 @@ def _cut_downloads(case: Case, folder: Path) -> None:
     while True:
         folder.mkdir(parents=True)
         program, incoming = Program(case, folder / "out", folder / "cache"), folder / "cache" / "incoming"
-        while program.running() and not _large(incoming):
+        while program.running() and not _begun(incoming):
             time.sleep(0.0005)
         program.send(kills.signal.SIGKILL)
         program.wait()
-        if _large(incoming):
+        if _begun(incoming):
             return
         rmtree(folder)
 
 
-def _large(incoming: Path) -> bool:
-    """Whether part of the training data has arrived, and more than a few kilobytes of it."""
-    sizes = [path.stat().st_size for path in incoming.glob("*/*") if path.is_file()]
-    return max(sizes, default=0) > 10_000
+def _begun(incoming: Path) -> bool:
+    """Whether part of the training data, of which no hash is listed, has arrived."""
+    return any(path.stat().st_size for path in incoming.glob("*/*.sums"))
 
 
 def _print_table(title: str, rows: Rows) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.faults.kills import Whole, difference
-from benchmarks.faults.program import VERDICTS, Ended, Program, report_in
+from benchmarks.faults.program import VERDICTS, Ended, Program, interrupted, report_in
 from benchmarks.faults.worlds import Case
 
 REMEDY = re.compile(r"`(sed -i '[0-9d; ]+' (\S+))`")
@@ -82,7 +82,7 @@ def campaign(
 ) -> Tally:
     """Flip ``flips`` bits, one at a time, and run ``case`` after each."""
     tally = Tally()
-    while tally.flips.total() < flips:
+    while tally.flips.total() < flips and not interrupted():
         kind = KINDS[int(rng.integers(len(KINDS)))]
         folder.mkdir(parents=True)
         _flip(case, whole, kept, kind, folder, rng, tally)
@@ -129,7 +129,8 @@ def _drawn_file(kind: str, out: Path, cache: Path, reused: Path, rng: np.random.
         "vectors": [*(cache / "vectors").glob("*")],
         "unfinished downloads": [path for path in (cache / "incoming").glob("**/*") if path.is_file()],
     }[kind]
-    return sorted(files)[int(rng.integers(len(files)))]
+    files = sorted(path for path in files if path.stat().st_size)
+    return files[int(rng.integers(len(files)))]
 
 
 def flip_bit(path: Path, rng: np.random.Generator) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.program import VERDICTS, Ended, Program, journalled, logged, report_in
+from benchmarks.faults.program import VERDICTS, Ended, Program, interrupted, journalled, logged, report_in
 from benchmarks.faults.worlds import Case
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -109,7 +109,7 @@ def campaign(case: Case, folder: Path, kills: int, rng: np.random.Generator, tel
     """Kill runs of ``case``, and let each come to its end, until ``kills`` were killed."""
     whole, tally = uninterrupted(case, folder), Tally()
     rmtree(folder)
-    while sum(tally.kills.values()) < kills:
+    while sum(tally.kills.values()) < kills and not interrupted():
         _chain(case, folder / "run", min(int(rng.integers(1, MOST_KILLS + 1)), kills), whole, tally, rng)
         rmtree(folder / "run")
         tally.runs += 1

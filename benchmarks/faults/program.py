@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.faults.worlds import Case, LoggingEngine, key_of
+from ftgate.artifacts import checkpoints
 from ftgate.cli.main import entry, main
 from ftgate.engines import registry
 from ftgate.report import render
@@ -25,6 +26,20 @@ from ftgate.report import render
 VERDICTS = {0: "allow", 1: "block", 4: "hold"}
 LONGEST = 600.0
 """Seconds after which a run counts as hanging."""
+
+
+_INTERRUPTS: list[int] = []
+
+
+def end_early_on_signals() -> None:
+    """Have SIGTERM and SIGINT end the campaign after the run in progress, with the tables of what was done."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: _INTERRUPTS.append(number))
+
+
+def interrupted() -> bool:
+    """Whether such a signal came."""
+    return bool(_INTERRUPTS)
 
 
 @dataclass(frozen=True)
@@ -90,8 +105,9 @@ class Program:
 
 
 def _hear_signals() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+    """As a program that a terminal or a CI started."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path, log: Path) -> None:
@@ -122,6 +138,7 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
 def _play(log: Path) -> None:
     """Have this process use scripted engines."""
     registry._ENGINES = dict.fromkeys(registry._ENGINES, lambda *_: LoggingEngine(log))
+    checkpoints.STEP = 10_000  # so that small downloads have some
     render.pictures = lambda *_: {}  # half of the time, and drawn in runs with real engines
 
 
