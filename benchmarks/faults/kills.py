@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.program import VERDICTS, Ended, Program, interrupted, journalled, logged, report_in
+from benchmarks.faults.program import VERDICTS, Ended, Program, interrupted, journalled, logged, report_in, settle
 from benchmarks.faults.worlds import Case
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -121,26 +121,25 @@ def _chain(case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng
     """One run that is killed up to ``kills`` times and then comes to its end."""
     folder.mkdir(parents=True)
     out, cache = folder / "out", folder / "cache"
-    given_before, missing_before, done = logged(case), 0, False
+    given_before, killed, done = logged(case), 0, False
     for number in range(kills + 1):
         kept_before, answers_before = journalled(out)
         log_before = logged(case)
         program = Program(case, out, cache)
         sent = _kill(program, out, cache, whole, rng) if number < kills else None
         ended = program.wait()
+        settle(case)
         done = _check_end(case, out, ended, sent, whole, tally)
+        killed += sent is not None and not done
         kept, answers = journalled(out)
         if not kept.startswith(kept_before):
             tally.problems.append(f"{case.name}: the journal does not begin as it did before a resumption")
-        asked = logged(case) - log_before
-        tally.twice += (asked - (whole.asked - answers_before)).total()
-        missing = (logged(case) - given_before - answers).total() if case.given else 0
-        allowed = case.on_their_way if sent and not done else 0
-        tally.on_their_way += min(allowed, missing - missing_before)
-        tally.lost += max(0, missing - missing_before - allowed)
-        missing_before = missing
+        tally.twice += (logged(case) - log_before - (whole.asked - answers_before)).total()
         if done:
             break
+    missing = (logged(case) - given_before - answers).total() if case.given else 0
+    tally.on_their_way += min(missing, killed * case.on_their_way)
+    tally.lost += max(0, missing - killed * case.on_their_way)
     if not done:
         tally.problems.append(f"{case.name}: no verdict in the end: exit {ended.code}\n{ended.printed[-2000:]}")
 

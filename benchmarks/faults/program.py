@@ -159,6 +159,14 @@ def logged(case: Case) -> Counter[str]:
     return Counter(case.given.read_text().split())
 
 
+def settle(case: Case) -> None:
+    """Wait until a server has logged what a run that was killed had sent."""
+    before = -1
+    while case.on_their_way > 1 and (now := logged(case).total()) != before:
+        before = now
+        time.sleep(0.1)
+
+
 def journalled(out: Path) -> tuple[bytes, Counter[str]]:
     """The whole lines of a journal, and how often it answers each question."""
     path = out / "answers.jsonl"

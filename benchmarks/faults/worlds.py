@@ -156,9 +156,9 @@ def paid_endpoint(log: Path) -> Iterator[str]:
 
         def talk(body: Body) -> Reply:
             messages = [(m["role"], m["content"]) for m in body["messages"]]
-            os.write(descriptor, f"{key_of('judge', messages)}\n".encode())
-            if len(messages) == 1:  # what finds out what the server can do
+            if len(messages) == 1:  # what finds out what the server can do: it is a fact in the journal, not an answer
                 return listed({"5": 0.96, **{str(k): 0.01 for k in range(1, 5)}})
+            os.write(descriptor, f"{key_of('judge', messages)}\n".encode())
             question = Question("m", "i", tuple(Message(*message) for message in messages))
             digits = honest_judge(JUDGE, question).option_logprobs
             return listed({str(k): math.exp(v) for k, v in enumerate(digits, start=1)})

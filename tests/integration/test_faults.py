@@ -32,7 +32,7 @@ def counted(printed: str, name: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("kills", "flips"), [(4, 12), pytest.param(36, 60, marks=pytest.mark.slow)], ids=["short", "longer"]
+    ("kills", "flips"), [(4, 12), pytest.param(15, 20, marks=pytest.mark.slow)], ids=["short", "longer"]
 )
 def test_killed_runs_end_as_they_would_have_and_damage_is_never_used(kills: int, flips: int) -> None:
     done = campaign("--kills", str(kills), "--flips", str(flips), "--seed", "3")
@@ -55,14 +55,21 @@ def add_answers(self, entries):
         waiting.clear()
 Journal.add_answers = add_answers
 """
-    done = campaign("--kills", "9", "--seed", "3", first=hold_back)
+    done = campaign("--kills", "6", "--seed", "3", first=hold_back)
     assert done.returncode == 1, done.stderr[-2000:]
     assert sum(counted(done.stdout, "answers lost")) > 0
 
 
 @pytest.mark.slow
 def test_it_notices_a_journal_that_believes_any_line() -> None:
-    no_checksum = "from ftgate.jobs import journal_lines\njournal_lines._checksum = lambda body: b'0' * 32"
-    done = campaign("--kills", "0", "--flips", "25", "--seed", "3", first=no_checksum)
+    no_checksum = """
+from benchmarks.faults import flips
+from ftgate.jobs import journal_lines
+flips.KINDS = ("journal",)
+journal_lines._checksum = lambda body: b"0" * 32
+"""
+    done = campaign("--kills", "0", "--flips", "50", "--seed", "3", first=no_checksum)
     assert done.returncode == 1, done.stderr[-2000:]
-    assert counted(done.stdout, "used silently") > [0]
+    assert (
+        sum(counted(done.stdout, "used silently") + counted(done.stdout, "crashes, and errors that name nothing")) > 0
+    )
