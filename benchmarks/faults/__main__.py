@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 
@@ -102,7 +103,10 @@ def _cut_downloads(case: Case, folder: Path) -> None:
 
 def _begun(incoming: Path) -> bool:
     """Whether part of the training data, of which no hash is listed, has arrived."""
-    return any(path.stat().st_size for path in incoming.glob("*/*.sums"))
+    paths = [Path(folder, name) for folder, _, names in os.walk(incoming) for name in names if name.endswith(".sums")]
+    with suppress(FileNotFoundError):
+        return any(path.stat().st_size for path in paths)
+    return False
 
 
 def _print_table(title: str, rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ CODES = {signal.SIGKILL: {-9}, signal.SIGTERM: {143}, signal.SIGINT: {130}}
 """How a run may end that was stopped before it had a verdict."""
 BEFORE_HANDLERS = {signal.SIGTERM: -15, signal.SIGINT: -2}
 """The same while the interpreter itself still starts."""
+PHASES = ("loading", "downloading", "starting", "asking", "writing the report")
 MOST_KILLS = 4
 """Of one run, before it may come to its end."""
 
@@ -100,7 +102,7 @@ def phase_of(out: Path, cache: Path) -> str:
         return "writing the report"
     journal = out / "answers.jsonl"
     if not journal.exists():
-        return "downloading" if any((cache / "incoming").glob("*/*")) else "loading"
+        return "downloading" if any(files for _, _, files in os.walk(cache / "incoming")) else "loading"
     with journal.open("rb") as file:
         return "asking" if b'"answer"' in file.read(20_000) else "starting"
 
@@ -157,7 +159,7 @@ def _kill(
     if rng.random() < 0.5:
         which = int(rng.integers(len(names) - 1))
         start, length = names[which], whole.moments[names[which + 1]] - whole.moments[names[which]]
-    while start is not None and program.running() and names.index(phase_of(out, cache)) < names.index(start):
+    while start is not None and program.running() and PHASES.index(phase_of(out, cache)) < PHASES.index(start):
         time.sleep(0.0005)
     time.sleep(rng.random() * length)
     phase = phase_of(out, cache)
