@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -53,6 +54,8 @@ class Tally:
     """Answers that a kill took between the engine, or the endpoint, and the journal: they are asked for again."""
     twice: int = 0
     """Questions that were asked although the journal held their answer."""
+    largest: float = 0.0
+    """The largest difference of a number in a report from the uninterrupted run's."""
     problems: list[str] = field(default_factory=list)
     """Everything that must not be: reports that differ, wrong exit codes, crashes, journals that were rewritten."""
 
@@ -72,6 +75,7 @@ class Tally:
             ("answers lost", self.lost),
             ("answers on their way when the kill came", self.on_their_way),
             ("answers asked for although the journal held them", self.twice),
+            ("largest difference of a number in a report", f"{self.largest:.1g}"),
             ("reports that differ, wrong exit codes, crashes", len(self.problems)),
         ]
 
@@ -177,7 +181,9 @@ def _check_end(
     if ended.crashed:
         tally.problems.append(f"{case.name}: crashed after {sent}: exit {ended.code}\n{ended.printed[-2000:]}")
     if ended.code in VERDICTS:
-        if report != whole.report or ended.code != whole.code:
+        difference_of_numbers = gap(report, whole.report)
+        tally.largest = max(tally.largest, difference_of_numbers)
+        if difference_of_numbers > case.tolerance or ended.code != whole.code:
             tally.problems.append(
                 f"{case.name}: after {sent} another report: exit {ended.code}, {difference(report, whole.report)}"
             )
@@ -195,6 +201,17 @@ def _check_end(
     if report is not None and report != whole.report:
         tally.problems.append(f"{case.name}: {number.name} while {phase} left another report")
     return False
+
+
+def gap(one: Any, other: Any) -> float:
+    """The largest difference of two numbers at the same place of two reports; infinite if anything else differs."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return max((gap(one[key], other[key]) for key in one), default=0.0)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max((gap(a, b) for a, b in zip(one, other, strict=True)), default=0.0)
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other)
+    return 0.0 if one == other else math.inf
 
 
 def difference(one: Any, other: Any, path: str = "") -> str:
