@@ -96,8 +96,10 @@ def _panel(axes: Axes, name: str, m: MeasurementReport, rows: Sequence[_SliceRow
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     for y, count in enumerate(counts):  # as texts: a second axis takes as long to draw as the rest of the panel
-        at = {"xycoords": axes.get_yaxis_transform(), "xytext": (8, 0), "textcoords": "offset points"}
-        axes.annotate(count, (1, y), **at, va="center", color=INK)
+        axes.annotate(
+            count, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(8, 0), textcoords="offset points",
+            va="center", color=INK,
+        )  # fmt: skip
     worse = "left" if "min_gain" in m.limits else "right"
     text = f"{numbers.title(label(name))}: change by slice ({worse} is worse"
     heading(axes, text + (f"; the {MOST_ROWS} worst of {numbers.count(len(rows))})" if hidden > 0 else ")"))
