@@ -175,12 +175,12 @@ def paid_endpoint(log: Path) -> Iterator[str]:
 def _process(serve: Callable[[Callable[[str], object]], None]) -> Iterator[str]:
     """Run ``serve``, which tells its address once, in a process of its own."""
     read_end, write_end = os.pipe()
-    pid = os.fork()
+    parent, pid = os.getpid(), os.fork()
     if pid == 0:
         os.close(read_end)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # it would report every client that was killed
         serve(lambda url: os.write(write_end, f"{url}\n".encode()))
-        while os.getppid() != 1:  # ends with whoever started it
+        while os.getppid() == parent:  # ends with whoever started it
             time.sleep(1)
         os._exit(0)
     os.close(write_end)
