@@ -6,50 +6,62 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.rows import Needs, read_item
-from ftgate.datasets.tables import RowProblem, read_rows
+from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.references import Needs, Places
+from ftgate.datasets.rows import read_item
+from ftgate.datasets.tables import FileRow, read_rows
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 from ftgate.files import write_whole
 
-MAX_SHOWN = 20
 MAX_REPEATS_SHOWN = 3
-"""Bad rows that one error lists; the rest are counted."""
+"""Lines of repeated rows that are named; the rest are counted."""
+HEAD_ROWS = 50
+"""The first rows of a file, which show what all of them hold."""
 
 
 def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     """Read ``path`` as the suite ``name``.
 
-    Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where
-    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Rows that
-    repeat another one are left out and counted (:func:`distinct_items`). Raises one DatasetError that lists all bad
-    rows by file and line (up to twenty, then a count).
+    Fields of a row: ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where needed;
+    optionally ``id``, ``tags``, ``cluster`` and ``check``. In tables, lists are JSON or separated by bars. In a file
+    without ids they are made of the content. Rows that repeat another one are left out and counted
+    (:func:`distinct_items`). Raises one DatasetError with all that is wrong with any row.
     """
     items: list[Item] = []
-    problems: list[RowProblem] = []
+    problems = RowProblems()
     lines: dict[str, int] = {}
-    for row in read_rows(path):
-        item = row if isinstance(row, RowProblem) else read_item(row, needs)
-        if isinstance(item, RowProblem):
-            problems.append(item)
+    places = Places()
+    rows = read_rows(path)
+    head = list(islice(rows, HEAD_ROWS))
+    make_ids = not any(isinstance(row, FileRow) and row.fields.get("id") is not None for row in head)
+    for row in chain(head, rows):
+        read = [row] if isinstance(row, RowProblem) else read_item(row, needs, make_ids=make_ids)
+        if isinstance(read, list):
+            problems.add(read)
             continue
+        item = read.item
         first = lines.setdefault(item.id, item.line)
-        if first != item.line:
+        if first != item.line and not read.made_id:
             text = f"id {item.id!a} is already used at line {first}"
-            problems.append(RowProblem(item.line, text, "give every row a unique id"))
+            hint = "give every row a unique id, or none: ids are then made of the content"
+            problems.add([RowProblem(item.line, text, hint)])
             continue
+        places.add(read.place, len(item.choices))
         items.append(item)
-    if problems:
-        raise bad_rows(f"suite {name}", path, problems)
+    if problems.rows:
+        raise problems.error(f"suite {name}", path)
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     distinct = distinct_items(items)
     fingerprint = digest_of([_content(item) for item in distinct])
     kept = {item.line for item in distinct}
-    return Suite(name, distinct, fingerprint, str(path), tuple(item.line for item in items if item.line not in kept))
+    repeats = tuple(item.line for item in items if item.line not in kept)
+    return Suite(name, distinct, fingerprint, str(path), repeats, warnings=places.warnings())
 
 
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -117,17 +129,6 @@ def write_suite(suite: Suite, path: Path) -> None:
     """Write ``suite`` as JSON lines, atomically. Reading it back gives the same items and fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items))
-
-
-def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:
-    """One error that lists up to twenty of ``problems`` by file and line, and counts the rest."""
-    shown = [f"{path}:{p.line}: {p.text}" if p.line else f"{path}: {p.text}" for p in problems[:MAX_SHOWN]]
-    hints = "; ".join(dict.fromkeys(p.hint for p in problems[:MAX_SHOWN]))
-    if len(problems) == 1:
-        return DatasetError(f"{what}: {shown[0]}", hint=hints)
-    if len(problems) > MAX_SHOWN:
-        shown.append(f"and {len(problems) - MAX_SHOWN:,} more")
-    return DatasetError(f"{what}: {len(problems):,} bad rows\n  " + "\n  ".join(shown), hint=hints)
 
 
 def _content(item: Item) -> list[Any]:

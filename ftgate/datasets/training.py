@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.suites import bad_rows
-from ftgate.datasets.tables import FileRow, RowProblem, read_rows
+from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.tables import FileRow, read_rows
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
 
 _USERS = ("user", "human")
 _USER_TEXT_FIELDS = "messages, conversations, prompt, instruction (and input), question or text"
-MAX_PROBLEMS = 1000
-"""Bad rows that are kept for error messages; the rest are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,8 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     ``what`` is what errors call the file. Raises DatasetError if no row is usable, or the file cannot be read to its
     end.
     """
-    rows = skipped = 0
-    problems: list[RowProblem] = []
+    rows = 0
+    problems = RowProblems()
     (stamp,) = settled_stamps([path])
     for row in read_rows(path):
         problem = row if isinstance(row, RowProblem) else _row_problem(row)
@@ -80,17 +78,18 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
             rows += 1
             continue
         if problem.fatal:
-            raise bad_rows(what, path, [problem])
-        skipped += 1
-        if skipped <= MAX_PROBLEMS:
-            problems.append(problem)
+            problems = RowProblems()
+            problems.add([problem])
+            raise problems.error(what, path)
+        problems.add([problem])
     if not rows:
         omission = "training_data out of the manifest" if what == "training data" else "it out"
-        empty = [RowProblem(0, "empty (no rows)", f"add rows, or leave {omission}")]
-        raise bad_rows(what, path, problems or empty)
+        if not problems.rows:
+            problems.add([RowProblem(0, "empty (no rows)", f"add rows, or leave {omission}")])
+        raise problems.error(what, path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return TrainingData(digest, rows, str(path), skipped, path, stamp)
+    return TrainingData(digest, rows, str(path), problems.rows, path, stamp)
 
 
 def _row_problem(row: FileRow) -> RowProblem | None:

@@ -205,6 +205,7 @@ def needs_of(measurement: Measurement) -> Needs:
         answer=reads in ("choice", "exact", "contains", "numeric"),
         number=reads == "numeric",
         check=reads == "check",
+        letters=reads in ("auto", "choice"),
     )
 
 
