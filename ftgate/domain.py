@@ -103,8 +103,8 @@ class Item:
 class Suite:
     """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content.
 
-    ``repeats`` has the line numbers of the rows that were left out because they repeat another one. ``warnings`` say
-    what looks wrong with the file as a whole.
+    ``repeats`` has the line numbers of the rows that were left out because they repeat another one. ``notes`` say
+    how the file was read, ``warnings`` what looks wrong with it as a whole.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Suite:
     sha256: str
     source: str
     repeats: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 

@@ -78,27 +78,29 @@ class RowProblems:
             if len(fault.lines) < MAX_LINES:
                 fault.lines.append(problem.line)
 
-    def summary(self) -> str:
-        """The first fault and how many rows have it, on one line; empty without any."""
-        return next((_told(fault) for fault in self._faults.values()), "")
+    def summaries(self) -> list[str]:
+        """Every fault with the lines that have it, each on one line."""
+        return [_with_lines(fault) for fault in self._faults.values()]
 
     def error(self, what: str, path: Path) -> DatasetError:
         """One error with every fault, the lines that have it, and what to do about it."""
         faults = list(self._faults.values())
         hints = list(dict.fromkeys(fault.first.hint for fault in faults))
-        told = [f"{path}:{f.first.line}: {_told(f)}" if f.first.line else f"{path}: {f.first.text}" for f in faults]
+        listed = [
+            f"{path}:{f.first.line}: {_with_lines(f)}" if f.first.line else f"{path}: {f.first.text}" for f in faults
+        ]
         if len(faults) == 1 and self.rows == 1:
-            return DatasetError(f"{what}: {told[0]}", hint=hints[0])
+            return DatasetError(f"{what}: {listed[0]}", hint=hints[0])
         if len(hints) > 1:
-            told = [f"{text}\n    what to do: {fault.first.hint}" for text, fault in zip(told, faults, strict=True)]
+            listed = [f"{text}\n    what to do: {fault.first.hint}" for text, fault in zip(listed, faults, strict=True)]
         if self._more:
-            told.append(f"and {self._more:,} more faults")
+            listed.append(f"and {self._more:,} more faults")
         rows = f"{self.rows:,} bad row{'s' * (self.rows > 1)}"
         hint = hints[0] if len(hints) == 1 else "correct the rows as said under each fault"
-        return DatasetError(f"{what}: {rows}\n  " + "\n  ".join(told), hint=hint)
+        return DatasetError(f"{what}: {rows}\n  " + "\n  ".join(listed), hint=hint)
 
 
-def _told(fault: _Fault) -> str:
+def _with_lines(fault: _Fault) -> str:
     if fault.rows == 1:
         return fault.first.text
     more = ", ..." if fault.rows > len(fault.lines) else ""

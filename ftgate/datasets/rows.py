@@ -76,8 +76,8 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     if name:
         return ReadItem(item, place)
     turns = [[m.role, m.content] for m in messages]
-    made = digest_of([turns, list(item.choices), item.answer, item.check]).removeprefix("sha256:")[:16]
-    return ReadItem(replace(item, id=f"row-{made}"), place, made_id=True)
+    digest = digest_of([turns, list(item.choices), item.answer, item.check]).removeprefix("sha256:")[:16]
+    return ReadItem(replace(item, id=f"row-{digest}"), place, made_id=True)
 
 
 def _with_reference(item: Item, value: Value, cell: bool, needs: Needs, faults: _Faults) -> tuple[Item, int | None]:
@@ -124,11 +124,11 @@ def _misspelled_field(name: str) -> str | None:
     return matches[0] if matches else None
 
 
-def _parse_cell(name: str, value: str | None) -> Any:
+def _parse_cell(name: str, value: Any) -> Any:
     """The value of a CSV cell: None if empty; for lists JSON, or parts separated by bars (tags also by commas)."""
-    if value is None or not value.strip():
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if name not in ("messages", "choices", "tags", "check"):
+    if not isinstance(value, str) or name not in ("messages", "choices", "tags", "check"):
         return value
     if name == "check" or value.lstrip().startswith("["):
         kind, example = ("object", '{"numeric": 42}') if name == "check" else ("list", '["a", "b"], or a | b')

@@ -6,22 +6,23 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.references import Needs, Places
 from ftgate.datasets.rows import read_item
-from ftgate.datasets.tables import FileRow, read_rows
+from ftgate.datasets.shapes import LEFT_OUT
+from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 from ftgate.files import write_whole
 
 MAX_REPEATS_SHOWN = 3
 """Lines of repeated rows that are named; the rest are counted."""
-HEAD_ROWS = 50
-"""The first rows of a file, which show what all of them hold."""
+MAX_COLUMNS_SHOWN = 8
+"""Unused columns that are named; the rest are counted."""
 
 
 def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
@@ -32,36 +33,58 @@ def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
     without ids they are made of the content. Rows that repeat another one are left out and counted
     (:func:`distinct_items`). Raises one DatasetError with all that is wrong with any row.
     """
-    items: list[Item] = []
-    problems = RowProblems()
-    lines: dict[str, int] = {}
-    places = Places()
-    rows = read_rows(path)
-    head = list(islice(rows, HEAD_ROWS))
-    make_ids = not any(isinstance(row, FileRow) and row.fields.get("id") is not None for row in head)
-    for row in chain(head, rows):
-        read = [row] if isinstance(row, RowProblem) else read_item(row, needs, make_ids=make_ids)
-        if isinstance(read, list):
-            problems.add(read)
-            continue
-        item = read.item
-        first = lines.setdefault(item.id, item.line)
-        if first != item.line and not read.made_id:
-            text = f"id {item.id!a} is already used at line {first}"
-            hint = "give every row a unique id, or none: ids are then made of the content"
-            problems.add([RowProblem(item.line, text, hint)])
-            continue
-        places.add(read.place, len(item.choices))
-        items.append(item)
-    if problems.rows:
-        raise problems.error(f"suite {name}", path)
+    file = ShapedFile(path, suite=True)
+    reading = _SuiteReading(needs, make_ids=not file.has_ids)
+    for _, row in file:
+        reading.add(row)
+    if reading.problems.rows:
+        raise reading.problems.error(f"suite {name}", path)
+    items = reading.items
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     distinct = distinct_items(items)
     fingerprint = digest_of([_content(item) for item in distinct])
     kept = {item.line for item in distinct}
     repeats = tuple(item.line for item in items if item.line not in kept)
-    return Suite(name, distinct, fingerprint, str(path), repeats, warnings=places.warnings())
+    notes = (f"read as {file.shape.name}", *unused_text(file.unused()), *reading.left_out.summaries())
+    return Suite(name, distinct, fingerprint, str(path), repeats, notes, reading.places.warnings())
+
+
+class _SuiteReading:
+    """The rows of a suite while they are read: items, and what is wrong with the others."""
+
+    def __init__(self, needs: Needs, *, make_ids: bool) -> None:
+        self._needs, self._make_ids, self._lines = needs, make_ids, dict[str, int]()
+        self.items: list[Item] = []
+        self.problems, self.left_out, self.places = RowProblems(), RowProblems(), Places()
+
+    def add(self, row: FileRow | RowProblem) -> None:
+        """Read one row."""
+        if isinstance(row, FileRow) and (reason := row.fields.get(LEFT_OUT)):
+            self.left_out.add([RowProblem(row.line, f"left out: {reason}", "")])
+            return
+        read = [row] if isinstance(row, RowProblem) else read_item(row, self._needs, make_ids=self._make_ids)
+        if isinstance(read, list):
+            self.problems.add(read)
+            return
+        item = read.item
+        first = self._lines.setdefault(item.id, item.line)
+        if first != item.line and not read.made_id:
+            text = f"id {item.id!a} is already used at line {first}"
+            hint = "give every row a unique id, or none: ids are then made of the content"
+            self.problems.add([RowProblem(item.line, text, hint)])
+            return
+        self.places.add(read.place, len(item.choices))
+        self.items.append(item)
+
+
+def unused_text(columns: Sequence[str]) -> list[str]:
+    """A sentence that names the columns that nothing reads; none if there are none."""
+    if not columns:
+        return []
+    names = ", ".join(f"`{name[:40]}`" for name in columns[:MAX_COLUMNS_SHOWN])
+    more = f" and {len(columns) - MAX_COLUMNS_SHOWN} more" if len(columns) > MAX_COLUMNS_SHOWN else ""
+    return [f"{names}{more} {'is' if len(columns) == 1 else 'are'} not used; map what matters with `columns`"]
 
 
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -122,7 +145,11 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
         text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
         raise DatasetError(text, hint="give every row an id that no other row has")
     repeats = tuple(line for part in parts for line in part.repeats)
-    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats)
+    notes, warnings = (
+        tuple(dict.fromkeys(text for texts in texts_of_parts for text in texts))
+        for texts_of_parts in ([part.notes for part in parts], [part.warnings for part in parts])
+    )
+    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats, notes, warnings)
 
 
 def write_suite(suite: Suite, path: Path) -> None:

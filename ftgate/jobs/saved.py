@@ -133,12 +133,16 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
     if training is None:
         return None
-    return {"sha256": training.sha256, "rows": training.rows, "source": training.source}
+    counts = {"rows": training.rows, "skipped": training.skipped, "shape": training.shape}
+    return {"sha256": training.sha256, "source": training.source, **counts}
 
 
 def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     """The saved facts about a file. The file itself is never read: untrusted input could name any file here."""
-    return TrainingData(saved["sha256"], saved["rows"], saved["source"]) if saved else None
+    if not saved:
+        return None
+    data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved.get("skipped", 0))
+    return replace(data, shape=saved.get("shape", ""))
 
 
 def _as_json(model: Model) -> dict[str, Any]:

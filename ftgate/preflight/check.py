@@ -110,6 +110,11 @@ class _ModelChecks(CheckState):
             for name, suite in self.draft.suites.items()
             if suite.repeats
         ]
+        for name, suite in self.draft.suites.items():
+            self.notes += [f"measurements.{name}: {note}" for note in suite.notes]
+        for what, data in (("training data", self.draft.training), ("query_log", self.draft.query_log)):
+            if data is not None:
+                self.notes.append(f"{what}: {data.reading()}")
         self.warnings += [
             f"measurements.{name}: {suite.source}: {warning}"
             for name, suite in self.draft.suites.items()

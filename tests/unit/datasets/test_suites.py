@@ -77,7 +77,7 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "picture": (
         without("prompt", messages=[{"role": "user", "content": [{"type": "image"}]}]),
         FREE,
-        ["content must be text", "a list"],
+        ["message 1 holds an 'image' part", "only text"],
     ),
     "one choice": ({**GOOD, "choices": ["x"]}, FREE, ["at least two", "found 1"]),
     "equal choices": ({**GOOD, "choices": ["x", "y", "x "]}, FREE, ["choices 1 and 3 are the same"]),
