@@ -70,7 +70,7 @@ class ShapedFile:
 
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""
-        used = {*FIELDS, *self.shape.needs, *self.shape.uses}
+        used = {*FIELDS, *self.shape.needs, *self.shape.uses, *(name.partition(".")[0] for name in self.shape.uses)}
         return [name for name in self.columns if name and name not in used]
 
 

@@ -35,6 +35,10 @@ class RightAnswer(NamedTuple):
     place: int | None = None
 
 
+class ChoicePlace(int):
+    """The place of the right choice where a row names it by a label, so that no text can be meant."""
+
+
 class Places:
     """The places of right choices over a whole file."""
 
@@ -83,10 +87,12 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
 
     A whole number is the place of the right choice, always. In a cell of a table (``cell``), which does not tell
     numbers from texts, it is the text of a choice if it cannot be a place. Raises BadRowError where both readings are
-    possible and name different choices.
+    possible and name different choices. A :class:`ChoicePlace` is certain.
     """
     if value is None:
         return RightAnswer()
+    if isinstance(value, ChoicePlace) and value < len(choices):
+        return RightAnswer(choices[value])
     if isinstance(value, list):
         several = 'for several right answers write "check": {"exact": ' + quoted(value) + "}, or contains"
         raise BadRowError(f"answer must be one text, found a list: {quoted(value)}", several)

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ftgate.config.columns import Columns
 from ftgate.datasets.problems import RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.references import Needs, Places
 from ftgate.datasets.rows import read_item
 from ftgate.datasets.shapes import LEFT_OUT
+from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
@@ -25,18 +27,19 @@ MAX_COLUMNS_SHOWN = 8
 """Unused columns that are named; the rest are counted."""
 
 
-def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
-    """Read ``path`` as the suite ``name``.
+def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None = None) -> Suite:
+    """Read ``path`` as the suite ``name``, in the shape that its rows have or that ``columns`` gives them.
 
-    Fields of a row: ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where needed;
-    optionally ``id``, ``tags``, ``cluster`` and ``check``. In tables, lists are JSON or separated by bars. In a file
-    without ids they are made of the content. Rows that repeat another one are left out and counted
-    (:func:`distinct_items`). Raises one DatasetError with all that is wrong with any row.
+    In tables, lists are JSON or separated by bars. In a file without ids they are made of the content. Rows that repeat
+    another one are left out and counted (:func:`distinct_items`). Raises one DatasetError with all that is wrong with
+    any row.
     """
-    file = ShapedFile(path, suite=True)
+    file = ShapedFile(path, suite=True, shape=None if columns is None else mapped(columns))
     reading = _SuiteReading(needs, make_ids=not file.has_ids)
     for _, row in file:
         reading.add(row)
+    if columns is not None and file.columns:
+        reading.require_columns(file)
     if reading.problems.rows:
         raise reading.problems.error(f"suite {name}", path)
     items = reading.items
@@ -57,6 +60,13 @@ class _SuiteReading:
         self._needs, self._make_ids, self._lines = needs, make_ids, dict[str, int]()
         self.items: list[Item] = []
         self.problems, self.left_out, self.places = RowProblems(), RowProblems(), Places()
+
+    def require_columns(self, file: ShapedFile) -> None:
+        """Note the columns that the mapping names and no row has."""
+        missing = [name for name in file.shape.uses if not {name, name.partition(".")[0]} & set(file.columns)]
+        if missing:
+            text = f"columns names {_names(missing)}, and the file has {_names(list(file.columns))}"
+            self.problems.add([RowProblem(0, text, "correct `columns`")])
 
     def add(self, row: FileRow | RowProblem) -> None:
         """Read one row."""
@@ -82,9 +92,12 @@ def unused_text(columns: Sequence[str]) -> list[str]:
     """A sentence that names the columns that nothing reads; none if there are none."""
     if not columns:
         return []
-    names = ", ".join(f"`{name[:40]}`" for name in columns[:MAX_COLUMNS_SHOWN])
+    return [f"{_names(columns)} {'is' if len(columns) == 1 else 'are'} not used; map what matters with `columns`"]
+
+
+def _names(columns: Sequence[str]) -> str:
     more = f" and {len(columns) - MAX_COLUMNS_SHOWN} more" if len(columns) > MAX_COLUMNS_SHOWN else ""
-    return [f"{names}{more} {'is' if len(columns) == 1 else 'are'} not used; map what matters with `columns`"]
+    return ", ".join(f"`{name[:40]}`" for name in columns[:MAX_COLUMNS_SHOWN]) + more
 
 
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -131,12 +144,12 @@ def _prompt(item: Item) -> tuple[Any, ...]:
     return tuple((m.role, m.content.strip()) for m in item.messages), tuple(c.strip() for c in item.choices)
 
 
-def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
+def read_parts(name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None) -> Suite:
     """The rows of several files, one file after the other, as the suite ``name``; of one file what read_suite gives.
 
     Raises DatasetError as :func:`read_suite` does, and where an id occurs in two of the files.
     """
-    parts = [read_suite(name, path, needs=needs) for path in paths]
+    parts = [read_suite(name, path, needs=needs, columns=columns) for path in paths]
     if len(parts) == 1:
         return parts[0]
     items = tuple(item for part in parts for item in part.items)

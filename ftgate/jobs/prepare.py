@@ -219,7 +219,7 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
         paths = (resolver.file(reference, relative_to=folder, allow=None),)
-    return read_parts(measurement.name, paths, needs=needs_of(measurement))
+    return read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns)
 
 
 def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:

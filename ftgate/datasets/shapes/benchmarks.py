@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, quoted
+from ftgate.datasets.references import ChoicePlace
 from ftgate.datasets.shapes.conversations import replied
 from ftgate.datasets.shapes.ifeval import rule_of
 from ftgate.datasets.shapes.shape import LEFT_OUT, Fields, Shape, absent, asked, labelled, reply_text
@@ -26,13 +27,13 @@ def _options(value: Any) -> tuple[list[Any], list[Any]]:
     return [], value if isinstance(value, list) else []
 
 
-def _right(key: Any, labels: Sequence[Any], texts: Sequence[Any], name: str) -> Any:
-    """The text with the label ``key``; None without a key. Raises BadRowError if there is no such label."""
+def _right(key: Any, labels: Sequence[Any], name: str) -> ChoicePlace | None:
+    """The place of the label ``key``; None without a key. Raises BadRowError if there is no such label."""
     if absent(key):
         return None
     try:
-        return texts[[str(label) for label in labels].index(str(key))]
-    except (ValueError, IndexError):
+        return ChoicePlace([str(label) for label in labels].index(str(key)))
+    except ValueError:
         raise BadRowError(
             f"{name} {quoted(key)} is none of the labels {quoted(list(labels))}", "write the label of the right choice"
         ) from None
@@ -57,7 +58,7 @@ def _arc(fields: Fields) -> dict[str, Any]:
     return {
         "prompt": question,
         "choices": texts,
-        "answer": _right(fields["answerKey"], labels, texts, "answerKey"),
+        "answer": _right(fields["answerKey"], labels, "answerKey"),
     }
 
 
@@ -89,25 +90,34 @@ def _hellaswag(fields: Fields) -> dict[str, Any]:
     }
 
 
+def _lettered(answer: Any, choices: Any, name: str) -> Any:
+    """The place of the choice whose letter ``answer`` is; ``answer`` itself if it is none, or the text of a choice."""
+    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
+        return answer
+    letters = [chr(ord("A") + place) for place in range(len(choices))]
+    return _right(answer, letters, name) if answer in letters else answer
+
+
 def _mmlu(fields: Fields) -> dict[str, Any]:
     return {
         "prompt": fields["question"],
         "choices": fields["choices"],
-        "answer": fields.get("answer"),
+        "answer": _lettered(fields.get("answer"), fields["choices"], "answer"),
         "tags": labelled(fields.get("subject")),
     }
 
 
 def _mmlu_pro(fields: Fields) -> dict[str, Any]:
     labels, texts = _options(fields["options"])
-    labels = labels or [chr(ord("A") + place) for place in range(len(texts))]
     place, letter, answer = (fields.get(name) for name in ("answer_index", "answer_idx", "answer"))
     if isinstance(place, int):
         answer = place
     elif not absent(letter):
-        answer = _right(letter, labels, texts, "answer_idx")
+        answer = _right(letter, labels, "answer_idx") if labels else _lettered(letter, texts, "answer_idx")
     elif answer in labels and answer not in texts:
-        answer = _right(answer, labels, texts, "answer")
+        answer = _right(answer, labels, "answer")
+    else:
+        answer = _lettered(answer, texts, "answer")
     name = {} if absent(fields.get("question_id")) else {"id": fields["question_id"]}
     return {
         "prompt": fields["question"],
@@ -149,10 +159,7 @@ def _either(fields: Fields, name: str) -> dict[str, Any]:
 def _inspect(fields: Fields) -> dict[str, Any]:
     row, choices = _either(fields, "target"), fields.get("choices")
     if isinstance(choices, list) and choices:
-        letters = [chr(ord("A") + place) for place in range(len(choices))]
-        row["choices"] = choices
-        if row["answer"] in letters and row["answer"] not in choices:
-            row["answer"] = _right(row["answer"], letters, choices, "target")
+        row |= {"choices": choices, "answer": _lettered(row["answer"], choices, "target")}
     return row
 
 
@@ -196,7 +203,7 @@ BENCHMARKS = (
         "MMLU rows",
         ("question", "choices"),
         _mmlu,
-        "prompt `question`, choices `choices`, answer: the place `answer`, counted from 0; tag `subject`",
+        "prompt `question`, choices `choices`, answer: the place `answer` from 0, or its letter; tag `subject`",
         ("answer", "subject"),
     ),
     Shape(

@@ -133,6 +133,7 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ),
     ],
     "MMLU-Pro rows": [
+        ({"question": "q", "options": ["x", "y"], "answer": "B"}, Q, {"choices": ("x", "y"), "answer": "y"}),
         (
             {
                 "question_id": 70,
