@@ -14,7 +14,7 @@ from ftgate.datasets.problems import RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.references import Needs, Places
 from ftgate.datasets.rows import read_item
-from ftgate.datasets.shapes import LEFT_OUT
+from ftgate.datasets.shapes import LEFT_OUT, OWN
 from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
@@ -41,7 +41,8 @@ def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None =
     if columns is not None and file.columns:
         reading.require_columns(file)
     if reading.problems.rows:
-        raise reading.problems.error(f"suite {name}", path)
+        shape = f" (read as {file.shape.name})" if file.shape.name != OWN.name else ""
+        raise reading.problems.error(f"suite {name}{shape}", path)
     items = reading.items
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")

@@ -11,6 +11,7 @@ from typing import get_args
 import numpy as np
 
 from ftgate.datasets import TrainingData, read_training_texts, user_text, write_suite
+from ftgate.datasets.similar import SimilarTexts
 from ftgate.domain import Item, Message, Role, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files
@@ -24,9 +25,6 @@ from ftgate.tail import coverage
 from ftgate.tail.distance import MAX_LOG_QUERIES, sample_conversations, sample_texts, without_shared_affixes
 from ftgate.tail.perturb import perturb_queries
 
-MIN_SIMILARITY = 0.8
-"""Two queries with this Jaccard similarity of their character 5-grams count as near duplicates."""
-PERMUTATIONS = 64
 PERTURBED_SHARE = 0.25
 """Share of perturbed queries in the suite, all kinds together, if any are requested."""
 UNLABELLED = "unlabelled"
@@ -130,32 +128,13 @@ def _item(text: str, tags: tuple[str, ...], log: Mapping[str, tuple[Message, ...
 
 def _without_near_duplicates(order: Iterable[int], texts: Sequence[str], limit: int) -> list[int]:
     """The first ``limit`` indices in ``order`` whose text is no near duplicate of an earlier one."""
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=MIN_SIMILARITY, num_perm=PERMUTATIONS)
-    kept: list[int] = []
-    shingles_of: dict[int, frozenset[str]] = {}
+    similar, kept = SimilarTexts(), list[int]()
     for i in order:
         if len(kept) == limit:
             break
-        shingles = _shingles(texts[i])
-        signature = MinHash(num_perm=PERMUTATIONS, seed=1)
-        signature.update_batch([part.encode("utf-8") for part in sorted(shingles)])
-        if any(
-            len(shingles & shingles_of[j]) >= MIN_SIMILARITY * len(shingles | shingles_of[j])
-            for j in index.query(signature)
-        ):
-            continue
-        index.insert(i, signature)
-        shingles_of[i] = shingles
-        kept.append(i)
+        if similar.add(i, texts[i]) is None:
+            kept.append(i)
     return kept
-
-
-def _shingles(text: str) -> frozenset[str]:
-    """The character 5-grams of a text, case-folded."""
-    plain = " ".join(text.casefold().split())
-    return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
 
 
 def shares(sizes: IndexArray, total: int) -> IndexArray:

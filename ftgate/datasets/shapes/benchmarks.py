@@ -173,7 +173,7 @@ BENCHMARKS = (
         "IFEval rows",
         ("prompt", "instruction_id_list"),
         _ifeval,
-        "prompt `prompt`, id `key`, check: the instructions; rows with one that no check can be are left out and named",
+        "prompt `prompt`, id `key`, check: the instructions; rows with one that no check covers are left out and named",
         ("kwargs", "key"),
     ),
     Shape(
