@@ -65,7 +65,7 @@ def _read(source: str, pairs: Sequence[str], policy: Path | None) -> Suite:
     if source.startswith(PREFIX):
         paths = dataset_paths(source, Path(), "SOURCE")
     else:
-        paths = (CommandLineSources.under(policy).file(source),)
+        paths = CommandLineSources.under(policy).files(source)
     return read_parts(Path(source).name, paths, needs=Needs(), columns=columns_of(pairs))
 
 

@@ -218,7 +218,7 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
     if parse(reference) is None:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
-        paths = (resolver.file(reference, relative_to=folder, allow=None),)
+        paths = resolver.files(reference, relative_to=folder, allow=None)
     return read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns)
 
 
