@@ -123,7 +123,8 @@ def require_usable(choices: Sequence[str], reference: RightAnswer, needs: Needs,
     """Raise BadRowError if a row lacks what its measurement needs, or its answer is no choice of it."""
     if needs.choices and not choices:
         raise BadRowError(
-            "no choices, but this measurement needs them", 'add "choices": [...], or choose another scorer'
+            "no choices, but this measurement needs them",
+            'add "choices": [...], name their fields in the policy (columns), or choose another scorer',
         )
     if needs.letters and not checked and len(choices) > len(LETTERS):
         raise BadRowError(
@@ -132,7 +133,10 @@ def require_usable(choices: Sequence[str], reference: RightAnswer, needs: Needs,
         )
     answer = reference.text
     if needs.answer and answer is None:
-        raise BadRowError("no answer, but this measurement needs one", 'add "answer": the right reply')
+        raise BadRowError(
+            "no answer, but this measurement needs one",
+            'add "answer": the right reply, or name its field in the policy (columns: {answer: FIELD})',
+        )
     if needs.number and last_number(answer or "") is None:
         raise BadRowError(
             f"no number in the answer {quoted(answer)}", 'add one, or choose another scorer than "numeric"'

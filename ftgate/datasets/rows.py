@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from types import TracebackType
@@ -61,7 +61,9 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
-        messages = _conversation(value("prompt"), value("messages"))
+        messages = _conversation(
+            value("prompt"), value("messages"), [name for name, entry in row.fields.items() if entry is not None]
+        )
     with faults:
         tags = _tags(value("tags"))
     with faults:
@@ -155,13 +157,17 @@ def _id(value: Any, *, make: bool) -> str:
     return text_of("id", value, hint, numbers=True)
 
 
-def _conversation(prompt: Any, messages: Any) -> tuple[Message, ...]:
+def _conversation(prompt: Any, messages: Any, names: Sequence[str]) -> tuple[Message, ...]:
     if prompt is not None and messages is not None:
         raise BadRowError("both prompt and messages", "give one of them")
     if prompt is not None:
         return (Message("user", text_of("prompt", prompt, "give the question as text")),)
     if messages is None:
-        raise BadRowError("neither prompt nor messages", 'give "prompt": "...", or a list of messages')
+        raise BadRowError(
+            f"neither prompt nor messages among the fields {quoted(names)}",
+            'give "prompt": "...", or a list of messages; or name the fields in the policy: '
+            "columns: {prompt: FIELD, choices: [FIELD, FIELD], answer: FIELD}",
+        )
     if not isinstance(messages, list) or not messages:
         raise BadRowError(
             f"messages must be a list of turns, found {'an empty list' if messages == [] else kind_of(messages)}",

@@ -170,8 +170,11 @@ def test_the_same_fault_of_many_rows_is_told_once(tmp_path: Path) -> None:
     error = refusal(jsonl(tmp_path, *({"id": i} for i in range(45))))
     assert error.message.count("rows.jsonl:") == 1
     assert "45 bad rows\n" in error.message
-    assert "rows.jsonl:1: neither prompt nor messages (45 rows: lines 1, 2, 3, 4, 5, ...)" in error.message
-    assert error.hint.count("prompt") == 1, "the same advice once"
+    assert (
+        "rows.jsonl:1: neither prompt nor messages among the fields ['id'] (45 rows: lines 1, 2, 3, 4, 5, ...)"
+        in error.message
+    )
+    assert error.hint.count("or a list of messages") == 1, "the same advice once"
 
 
 def test_all_faults_of_a_row_are_named_each_with_its_own_remedy(tmp_path: Path) -> None:
