@@ -121,9 +121,10 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        asked = sum(map(_answers_in, results[m.name].pairs))
-        spare = sum(len(m.plan(item, side)) for item in _planned_items(job, m) for side in SIDES) - asked
-        saved, added = saved + max(0, spare), added + max(0, -spare)
+        planned, pairs = {item.id: item for item in _planned_items(job, m)}, results[m.name].pairs
+        spared = [planned[item_id] for item_id in planned.keys() - {pair.item.id for pair in pairs}]
+        saved += sum(len(m.plan(item, side)) for item in spared for side in SIDES)
+        added += sum(_answers_in(pair) for pair in pairs if pair.item.id not in planned)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},

@@ -20,7 +20,7 @@ MAX_MASS = 1.01
 
 def failure_of(answer: Answer) -> str | None:
     """Why an answer cannot be scored: the engine gave none, or invalid option probabilities. None if it can."""
-    if answer.error is not None:
+    if answer.error is not None or not answer.option_logprobs:
         return answer.error
     try:
         mass = sum(map(math.exp, answer.option_logprobs))
