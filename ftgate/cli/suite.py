@@ -119,14 +119,21 @@ def description(result: Suite) -> Iterator[str]:
 
 
 def near_duplicates_text(items: Sequence[Item]) -> str:
-    """How many prompts nearly equal an earlier one, and the lines of the first of them."""
+    """How many prompts nearly equal an earlier one, and the first of them by line (or id, in several files)."""
     from ftgate.datasets.similar import SimilarTexts
 
     similar = SimilarTexts()
-    lines = {item.line: other for item in items if (other := similar.add(item.line, _asked(item))) is not None}
-    shown = ", ".join(f"{line} like {other}" for line, other in list(lines.items())[:SHOWN_PAIRS])
-    more = ", ..." if len(lines) > SHOWN_PAIRS else ""
-    return f"near duplicates: {len(lines):,}" + (f" (lines {shown}{more})" if lines else "")
+    pairs = [
+        (item, items[other])
+        for number, item in enumerate(items)
+        if (other := similar.add(number, _asked(item))) is not None
+    ]
+    one_file = len({item.line for item in items}) == len(items)
+    names = [tuple(str(item.line) if one_file else item.id for item in pair) for pair in pairs[:SHOWN_PAIRS]]
+    shown = ", ".join(f"{later} like {earlier}" for later, earlier in names) + (
+        ", ..." if len(pairs) > len(names) else ""
+    )
+    return f"near duplicates: {len(pairs):,}" + (f" ({'lines' if one_file else 'ids'} {shown})" if pairs else "")
 
 
 def _asked(item: Item) -> str:

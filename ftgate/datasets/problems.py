@@ -79,8 +79,9 @@ class RowProblems:
                 fault.lines.append(problem.line)
 
     def summaries(self) -> list[str]:
-        """Every fault with the lines that have it, each on one line."""
-        return [_with_lines(fault) for fault in self._faults.values()]
+        """Every fault with the lines that have it, each on one line; those that are not listed are counted."""
+        more = [f"and {self._more:,} more"] if self._more else []
+        return [_with_lines(fault) for fault in self._faults.values()] + more
 
     def error(self, what: str, path: Path) -> DatasetError:
         """One error with every fault, the lines that have it, and what to do about it."""

@@ -12,6 +12,8 @@ from ftgate.scoring.choice import LETTERS
 from ftgate.scoring.numbers import last_number
 from ftgate.scoring.text import UnscorableError
 
+MOST_DIGITS = 9
+"""Digits of a cell that may be a place."""
 _PLACES = "a whole number is the place of the right choice, counted from 0"
 
 
@@ -97,26 +99,36 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
         several = 'for several right answers write "check": {"exact": ' + quoted(value) + "}, or contains"
         raise BadRowError(f"answer must be one text, found a list: {quoted(value)}", several)
     text = text_of("answer", value, "write it as text", numbers=True)
-    place = int(text) if choices and (type(value) is int or (cell and text.strip().isdecimal())) else None
-    if place is None or (cell and place >= len(choices)):
-        return RightAnswer(text)
     written = text.strip()
+    is_place = type(value) is int or (cell and written.isdecimal() and len(written) <= MOST_DIGITS)
+    if not choices or not is_place or (cell and int(written) >= len(choices)):
+        return RightAnswer(text)
+    place = int(written)
     if not 0 <= place < len(choices):
         raise BadRowError(
             f"the answer {place} is no place among the choices {quoted(list(choices))}",
             f"{_PLACES}: if the file counts from 1, subtract 1; if the text of a choice is meant, write "
             f'"answer": "{written}"',
         )
-    as_text = next((choice for choice in choices if choice.strip() == written), None)
-    number_choices = cell or any(type(option) is int for option in options)
-    if as_text is not None and number_choices and as_text != choices[place]:
-        raise BadRowError(
-            f"the answer {written} is ambiguous: the choice at place {written}, counted from 0, is "
-            f"{quoted(choices[place])}, and a choice reads {quoted(as_text)}",
-            f'write choices and answer as JSON strings to mean the text ("answer": "{written}"), or as a JSON integer '
-            "beside choices that are strings to mean the place",
-        )
+    as_text = next((choice for choice in choices if choice.strip() == written), choices[place])
+    if as_text != choices[place] and (cell or any(type(option) is int for option in options)):
+        raise _ambiguous(place, as_text, choices, cell=cell)
     return RightAnswer(choices[place], place)
+
+
+def _ambiguous(place: int, as_text: str, choices: Sequence[str], *, cell: bool) -> BadRowError:
+    if cell:
+        remedy = "a table cannot tell them apart: use JSON lines, where an integer is a place and a string a text"
+    else:
+        remedy = (
+            f'write choices and answer as JSON strings to mean the text ("answer": "{as_text.strip()}"), or as a JSON '
+            "integer beside choices that are strings to mean the place"
+        )
+    return BadRowError(
+        f"the answer {place} is ambiguous: the choice at place {place}, counted from 0, is {quoted(choices[place])}, "
+        f"and a choice reads {quoted(as_text)}",
+        remedy,
+    )
 
 
 def require_usable(choices: Sequence[str], reference: RightAnswer, needs: Needs, *, checked: bool) -> None:

@@ -133,8 +133,9 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
     if training is None:
         return None
-    counts = {"rows": training.rows, "skipped": training.skipped, "shape": training.shape}
-    return {"sha256": training.sha256, "source": training.source, **counts}
+    counts = {"rows": training.rows, "skipped": training.skipped}
+    reading = {"shape": training.shape, "faults": training.faults}
+    return {"sha256": training.sha256, "source": training.source, **counts, **reading}
 
 
 def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
@@ -142,7 +143,7 @@ def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     if not saved:
         return None
     data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved.get("skipped", 0))
-    return replace(data, shape=saved.get("shape", ""))
+    return replace(data, shape=saved.get("shape", ""), faults=tuple(saved.get("faults", ())))
 
 
 def _as_json(model: Model) -> dict[str, Any]:

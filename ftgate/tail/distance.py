@@ -66,7 +66,7 @@ def build_tail_map(
     key = digest_of(
         [
             "tail map",
-            3,
+            4,
             encoder_digest,
             inputs.suite.sha256,
             training.sha256,

@@ -102,7 +102,7 @@ def test_benchmark_rows_go_through_a_run(world: World) -> None:
         measured = report.measurements[name]
         assert measured.base == pytest.approx(133 / 200, abs=0.01)
         assert measured.candidate == pytest.approx(166 / 200, abs=0.01)
-    assert {slice_.name for slice_ in report.measurements["target"].slices} == {"art", "light"}
+    assert {tag for item in job.suites["target"].items for tag in item.tags} == {"art", "light"}
     assert all(measured.status not in ("error",) for measured in report.measurements.values()), report.reasons
     assert report.provenance["training_data"]["shape"] == "ftgate rows"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())

@@ -74,6 +74,20 @@ def _boolq(fields: Fields) -> dict[str, Any]:
     }
 
 
+def _squad(fields: Fields) -> dict[str, Any]:
+    question, context, answers = (fields.get(name) for name in ("question", "context", "answers"))
+    texts = (
+        [text for text in answers.get("text") or [] if isinstance(text, str)] if isinstance(answers, Mapping) else []
+    )
+    several = list(dict.fromkeys(texts))
+    prompt = f"{context}\n\n{question}" if isinstance(context, str) and isinstance(question, str) else question
+    return {
+        "prompt": prompt,
+        "answer": several[0] if several else None,
+        "check": {"contains": several} if len(several) > 1 else None,
+    }
+
+
 def _is_boolq(fields: Fields) -> bool:
     value = fields.get("answer", fields.get("label"))
     return isinstance(value, bool) or value in (*_YES, *_NO, -1)
@@ -191,6 +205,14 @@ BENCHMARKS = (
         "prompt `passage` and `question`, choices no and yes",
         ("answer", "label", "title"),
         _is_boolq,
+    ),
+    Shape(
+        "SQuAD rows",
+        ("question", "context", "answers"),
+        _squad,
+        "prompt `context` and `question`, answer: the first of `answers.text`; of several any may be contained",
+        ("title",),
+        lambda fields: isinstance(fields["answers"], Mapping) and "text" in fields["answers"],
     ),
     Shape(
         "HellaSwag rows",

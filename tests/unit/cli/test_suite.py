@@ -80,4 +80,6 @@ def test_a_file_that_cannot_be_read_is_told_with_its_shape(tmp_path: Path, capsy
 
 
 def test_a_built_in_suite_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "200 rows, 200 distinct" in output(capsys, "show", "builtin:general-200")
+    text = output(capsys, "show", "builtin:general-800")
+    assert "800 rows, 800 distinct" in text
+    assert "read as ftgate rows" in text

@@ -173,6 +173,19 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"id": "a1", "choices": ("x", "y"), "answer": "x"},
         ),
     ],
+    "SQuAD rows": [
+        (
+            {
+                "id": "s",
+                "question": "who?",
+                "context": "c",
+                "answers": {"text": ["a", "b", "a"], "answer_start": [1, 2, 3]},
+            },
+            ("c\n\nwho?",),
+            {"id": "s", "answer": "a", "check": {"contains": ["a", "b"]}},
+        ),
+        ({"question": "who?", "context": "c", "answers": {"text": ["a"]}}, ("c\n\nwho?",), {"answer": "a"}),
+    ],
     "HellaSwag rows": [
         (
             {"ctx": "q", "endings": ["x", "y"], "label": "1", "source_id": "video", "ind": 3},
@@ -296,6 +309,14 @@ def test_images_are_refused_by_name_and_counted_in_training_data(tmp_path: Path)
         "2 of 3 rows have user text, read as OpenAI chat rows; of the others: "
         "message 1 holds an 'image_url' part, and only text can be asked"
     )
+
+
+def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "what is in picture 1?"}]
+    rows = [{"messages": [{"role": "user", "content": c}, *chat("", "x")[1:]]} for c in ("plain question", parts) * 20]
+    training = read_training_texts(jsonl(tmp_path, *rows))
+    assert training.reading() == "40 rows, read as OpenAI chat rows"
+    assert list(training.texts())[:2] == ["plain question", "what is in picture 1?"]
 
 
 def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:
