@@ -24,6 +24,7 @@ JSON_CELLS = frozenset(
     )
 )
 """Columns of tables whose cells may hold JSON."""
+_ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
 CONVERSATION_CELLS = ("input", "prompt", "completion")
 """Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
 
@@ -36,6 +37,7 @@ class ShapedFile:
     """
 
     def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
+        self._suite = suite
         rows = (decoded(row) for row in read_rows(path))
         head = list(islice(rows, HEAD_ROWS))
         fields = [row.fields for row in head if isinstance(row, FileRow)]
@@ -61,12 +63,15 @@ class ShapedFile:
             return RowProblem(
                 row.line,
                 f"no {' and no '.join(f'`{name}`' for name in missing)}, and the file is read as {self.shape.name}",
-                "give every row of a file the same shape, or name the fields with `columns`",
+                _ONE_SHAPE,
             )
         try:
-            return replace(row, fields=self.shape.converted(row.fields))
+            shaped = replace(row, fields=self.shape.converted(row.fields))
         except BadRowError as error:
             return RowProblem(row.line, error.text, error.hint)
+        if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
+            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", _ONE_SHAPE)
+        return shaped
 
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""

@@ -200,6 +200,7 @@ CONVERSATIONS = (
         _graded,
         "prompt `prompt`; `completion` is the reference where `label` is true",
         marks=lambda fields: fields["label"] in (True, False, "True", "False", "true", "false"),
+        unlike="`label` is neither true nor false",
     ),
     Shape(
         "no_robots or UltraChat rows",
@@ -208,6 +209,7 @@ CONVERSATIONS = (
         "`messages` up to the last reply, which is the reference; id `prompt_id`, tag `category`",
         ("prompt", "category"),
         lambda fields: ends_with_reply(fields["messages"]),
+        "the last message is not from the assistant",
     ),
     Shape(
         "OpenAI chat rows",
@@ -215,6 +217,7 @@ CONVERSATIONS = (
         lambda fields: question_and_reply(fields["messages"]),
         "`messages` up to the last reply, which is the reference; text parts are joined",
         marks=lambda fields: ends_with_reply(fields["messages"]),
+        unlike="the last message is not from the assistant",
     ),
     Shape(
         "ShareGPT rows",

@@ -46,6 +46,8 @@ class Shape:
     """Other fields that are read, or that mean nothing here."""
     marks: Callable[[Fields], bool] = field(default=lambda _: True)
     """What else tells the shape."""
+    unlike: str = ""
+    """What is wrong with a suite's row that has the fields but not the marks; empty if it is read all the same."""
     suites: bool = True
     """Whether a suite may have it; otherwise training data and query logs only."""
 

@@ -297,6 +297,14 @@ def test_a_row_of_another_shape_is_named_not_guessed(tmp_path: Path) -> None:
     assert "rows.jsonl:7: no `question` and no `answer`, and the file is read as GSM8K rows" in caught.value.message
 
 
+def test_a_conversation_without_a_reply_is_named_among_those_with_one(tmp_path: Path) -> None:
+    rows = [{"messages": chat(f"q{i}", "a")} for i in range(3)]
+    path = jsonl(tmp_path, *rows, {"messages": chat("q")})
+    with pytest.raises(DatasetError, match=r"rows.jsonl:4: the last message is not from the assistant"):
+        read_suite("s", path, needs=Needs())
+    assert read_training_texts(path).rows == 4, "its text is training text all the same"
+
+
 def test_images_are_refused_by_name_and_counted_in_training_data(tmp_path: Path) -> None:
     image = {"type": "image_url", "image_url": {"url": "x"}}
     rows = [{"messages": [{"role": "user", "content": [image, {"type": "text", "text": "what?"}]}, *chat("", "a")[1:]]}]
