@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
+MAX_UNPACKED = 20_000_000_000
+"""Bytes of a packed file that are written to the disk: a small file of zeros could fill it."""
+_CHUNK = 1 << 20
 PACKED = (".gz", ".zst")
 """The suffixes of packed files, which stand after the suffix of the format."""
 
@@ -46,6 +48,9 @@ def seekable(path: Path) -> Iterator[BinaryIO]:
             yield file
         return
     with opened(path) as packed, tempfile.TemporaryFile() as unpacked:
-        shutil.copyfileobj(packed, unpacked)
+        while chunk := packed.read(_CHUNK):
+            if unpacked.tell() > MAX_UNPACKED:
+                raise OSError(f"more than {MAX_UNPACKED:,} bytes unpacked")
+            unpacked.write(chunk)
         unpacked.seek(0)
         yield cast("BinaryIO", unpacked)

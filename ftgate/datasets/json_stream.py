@@ -31,12 +31,12 @@ DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refus
 
 
 def json_values(file: BinaryIO) -> Iterator[tuple[int, Any]]:
-    """Every value with the line that it starts at: the entries of a list, or else the values in the file.
+    """Every value with its number, counted from 1: the entries of a list, or else the values in the file.
 
     One value, of at most MAX_ROW_BYTES characters, is in memory at a time. Ends with a fatal RowProblem where the file
     cannot be read on.
     """
-    text = _Text(file)
+    text, number = _Text(file), 1
     try:
         in_list = text.skip(_SPACE) == "["
         if in_list:
@@ -52,13 +52,14 @@ def json_values(file: BinaryIO) -> Iterator[tuple[int, Any]]:
                 if text.skip(_SPACE):
                     raise ValueError("text after the end of the list")
                 return
-            line = text.line
-            yield line, text.value()
+            yield number, text.value()
+            number += 1
     except UnicodeDecodeError as error:
         where = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
-        yield text.line, RowProblem(text.line, where, "save the file as UTF-8", fatal=True)
+        yield number, RowProblem(number, where, "save the file as UTF-8", fatal=True)
     except (ValueError, RecursionError) as error:
-        yield text.line, RowProblem(text.line, f"not valid JSON: {error}", "correct or export the file", fatal=True)
+        reason = f"not valid JSON at line {text.line}: {error}"
+        yield number, RowProblem(number, reason, "correct or export the file", fatal=True)
 
 
 class _Text:

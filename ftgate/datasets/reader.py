@@ -20,7 +20,7 @@ HEAD_ROWS = 50
 JSON_CELLS = frozenset(
     (
         *("messages", "conversations", "conversation", "chosen", "rejected", "history", "body", "ideal", "target"),
-        *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers"),
+        *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
     )
 )
 """Columns of tables whose cells may hold JSON."""

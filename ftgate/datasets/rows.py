@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -20,6 +22,7 @@ FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "c
 
 Value = Callable[[str], Any]
 """The value of a field of a row."""
+_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _ROLES = ("system", "user", "assistant")
 
 
@@ -137,12 +140,25 @@ def _parse_cell(name: str, value: Any) -> Any:
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
+            if (texts := _printed_list(value)) is not None:
+                return texts
             raise BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
     if name == "messages":
         raise BadRowError("messages is not a JSON list", 'write [{"role": "user", "content": "..."}], or use prompt')
     separator = "," if name == "tags" and "|" not in value else "|"
     parts = [part.strip() for part in value.split(separator)]
     return [part for part in parts if part] if name == "tags" else parts
+
+
+def _printed_list(text: str) -> list[str] | None:
+    """A list of texts as Python or numpy prints it; None if it is anything else, or has left something out."""
+    inner = text.strip()[1:-1]
+    if not text.strip().endswith("]") or _STRING.sub("", inner).strip(", \n\t"):
+        return None
+    try:
+        return [str(ast.literal_eval(string)) for string in _STRING.findall(inner)]
+    except (ValueError, SyntaxError):
+        return None
 
 
 def _id(value: Any, *, make: bool) -> str:

@@ -39,7 +39,7 @@ class _UnreadableError(Exception):
 
 
 def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
-    """Every row of a data file with its line (Parquet: row number), without blank lines; one is in memory at a time.
+    """Every row of a data file with its line (Parquet, JSON: row number), without blank lines; one is in memory at a time.
 
     JSONL, JSON (a list of objects, or objects one after the other), CSV, TSV and Parquet, each also as ``.gz`` or
     ``.zst``. Raises DatasetError if the file is missing, unreadable, or has another suffix.
@@ -109,13 +109,13 @@ def _jsonl(path: Path) -> Iterator[FileRow | RowProblem]:
 def _json(path: Path) -> Iterator[FileRow | RowProblem]:
     """The objects of one list, or of several values one after the other."""
     with opened(path) as file:
-        for line, value in json_values(file):
+        for number, value in json_values(file):
             if isinstance(value, RowProblem):
                 yield value
             elif isinstance(value, dict):
-                yield FileRow(line, value)
+                yield FileRow(number, value)
             else:
-                yield RowProblem(line, f"a row must be a JSON object, found {kind_of(value)}", _OBJECT_HINT)
+                yield RowProblem(number, f"a row must be a JSON object, found {kind_of(value)}", _OBJECT_HINT)
 
 
 def _json_row(number: int, line: str) -> FileRow | RowProblem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from ftgate.datasets.shapes.shape import (
     reply_text,
     turns_of,
 )
+
+_SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
 
 def _own(fields: Fields) -> dict[str, Any]:
@@ -59,12 +63,30 @@ def _preference(fields: Fields) -> dict[str, Any]:
     prompt = next((fields[name] for name in ("prompt", "question") if not absent(fields.get(name))), None)
     chosen = fields["chosen"]
     if prompt is None:
-        return question_and_reply(chosen)
+        return question_and_reply(_transcript(chosen) if isinstance(chosen, str) else chosen)
     return {**asked(prompt, fields.get("system")), "answer": reply_text(chosen)}
 
 
 def _is_preference(fields: Fields) -> bool:
-    return not (absent(fields.get("prompt")) and absent(fields.get("question"))) or is_conversation(fields["chosen"])
+    named = not (absent(fields.get("prompt")) and absent(fields.get("question")))
+    chosen = fields["chosen"]
+    return named or is_conversation(chosen) or (isinstance(chosen, str) and len(_SPEAKER.findall(chosen)) > 1)
+
+
+def _transcript(text: str) -> list[dict[str, str]]:
+    """The turns of a conversation that is written as one text, as in Anthropic's HH-RLHF."""
+    parts = _SPEAKER.split(text)[1:]
+    return [
+        {"role": _SPEAKERS[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def _reward(fields: Fields) -> dict[str, Any]:
+    model = fields["reward_model"]
+    return {
+        **asked(fields["prompt"]),
+        "answer": reply_text(model.get("ground_truth") if isinstance(model, Mapping) else None),
+    }
 
 
 def _graded(fields: Fields) -> dict[str, Any]:
@@ -190,9 +212,16 @@ CONVERSATIONS = (
         "preference rows (DPO)",
         ("chosen", "rejected"),
         _preference,
-        "prompt `prompt` (or `question`, or the start of `chosen`), answer: the chosen reply",
+        "prompt `prompt` (or `question`, or the start of `chosen`, also as in HH-RLHF), answer: the chosen reply",
         ("prompt", "question", "system", "score_chosen", "score_rejected"),
         _is_preference,
+    ),
+    Shape(
+        "verl rows",
+        ("prompt", "reward_model"),
+        _reward,
+        "prompt `prompt`, answer `reward_model.ground_truth`",
+        ("data_source", "ability", "extra_info"),
     ),
     Shape(
         "KTO rows",

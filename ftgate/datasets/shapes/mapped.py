@@ -35,8 +35,11 @@ def _row(columns: Columns, fields: Fields) -> dict[str, Any]:
         row["id"] = _value(columns.id, fields)
     row["messages"] = None if columns.messages is None else turns_of(_value(columns.messages, fields))
     row["choices"] = _choices(columns.choices, fields)
-    if not isinstance(columns.choices, str) and columns.choices is not None:
-        row["answer"] = _named_choice(row["answer"], columns.choices, row["choices"])
+    if columns.choices is not None and isinstance(row["choices"], list):
+        fields_of_choices = () if isinstance(columns.choices, str) else columns.choices
+        row["answer"] = _named_choice(row["answer"], fields_of_choices, row["choices"])
+        if columns.answer is not None and is_template(columns.answer):
+            row["answer"] = _place(row["answer"], row["choices"])
     row["tags"] = _tags(columns.tags, fields)
     return row
 
@@ -74,6 +77,14 @@ def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -
     for names in (list(entries), letters):
         if answer.strip() in names[: len(choices)]:
             return ChoicePlace(names.index(answer.strip()))
+    return answer
+
+
+def _place(answer: Any, choices: Sequence[Any]) -> Any:
+    """The place that a template has written as digits, since templates make texts of everything."""
+    digits = answer.strip() if isinstance(answer, str) else ""
+    if digits.isdecimal() and len(digits) < 4 and int(digits) < len(choices) and digits not in map(str, choices):
+        return ChoicePlace(int(digits))
     return answer
 
 

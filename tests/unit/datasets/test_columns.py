@@ -42,6 +42,13 @@ def test_an_answer_may_name_its_field_its_letter_or_its_text(tmp_path: Path, lab
     assert items(tmp_path, columns, {**ROW, "label": label})[0].answer == "y"
 
 
+def test_a_template_may_count_an_answer_from_0(tmp_path: Path) -> None:
+    row = {"sentence": "s", "option1": "x", "option2": "y", "answer": "2"}
+    columns = {"prompt": "sentence", "choices": ["option1", "option2"], "answer": "{{ answer | int - 1 }}"}
+    assert items(tmp_path, columns, row)[0].answer == "y"
+    assert items(tmp_path, {**columns, "choices": "all"}, {**row, "all": ["x", "y"]})[0].answer == "y"
+
+
 def test_conversations_and_checks_are_mapped(tmp_path: Path) -> None:
     row = {"talk": [{"from": "human", "value": "q"}], "rule": {"exact": "x"}}
     (item,) = items(tmp_path, {"messages": "talk", "check": "rule"}, row)

@@ -94,8 +94,14 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, Q, {"answer": "a"}),
         ({"chosen": chat("q", "a"), "rejected": chat("q", "b")}, Q, {"answer": "a"}),
         ({"prompt": chat("q"), "chosen": chat("q", "a")[1:], "rejected": chat("q", "b")[1:]}, Q, {"answer": "a"}),
+        (
+            {"chosen": "\n\nHuman: q\n\nAssistant: r\n\nHuman: s\n\nAssistant: a", "rejected": "x"},
+            ("q", "r", "s"),
+            {"answer": "a"},
+        ),
         ({"system": "s", "question": "q", "chosen": "a", "rejected": "b"}, ("s", "q"), {"answer": "a"}),
     ],
+    "verl rows": [({"prompt": chat("q"), "reward_model": {"style": "rule", "ground_truth": "a"}}, Q, {"answer": "a"})],
     "KTO rows": [
         ({"prompt": "q", "completion": "a", "label": True}, Q, {"answer": "a"}),
         ({"prompt": "q", "completion": "b", "label": False}, Q, {}),

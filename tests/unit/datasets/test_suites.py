@@ -600,6 +600,13 @@ def test_a_damaged_packed_file_is_named(tmp_path: Path, suffix: str) -> None:
         assert "cannot be unpacked" in str(refusal(path))
 
 
+def test_a_packed_file_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.datasets.files.MAX_UNPACKED", 1_000_000)
+    path = tmp_path / "rows.parquet.gz"
+    path.write_bytes(gzip.compress(bytes(4_000_000)))
+    assert "cannot be unpacked: more than 1,000,000 bytes" in str(refusal(path))
+
+
 def test_a_list_in_a_file_of_lines_is_told_as_what_it_is(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps([{"prompt": "p"}], indent=1))
@@ -613,9 +620,9 @@ def test_a_list_in_a_file_of_lines_is_told_as_what_it_is(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ('[{"prompt": "p"}', "rows.json:1: not valid JSON: the list has no end"),
-        ('[{"prompt": "p"},\n{"prompt": ]', "rows.json:2: not valid JSON"),
-        ('[\n\n{"prompt": "p"}, 3]', "rows.json:3: a row must be a JSON object, found a number"),
+        ('[{"prompt": "p"}', "rows.json:2: not valid JSON at line 1: the list has no end"),
+        ('[{"prompt": "p"},\n{"prompt": ]', "rows.json:2: not valid JSON at line 2"),
+        ('[\n\n{"prompt": "p"}, 3]', "rows.json:2: a row must be a JSON object, found a number"),
         ('[{"prompt": "p"}] x', "text after the end of the list"),
         ('{"prompt": "p", "prompt": "q"}', "'prompt' occurs twice"),
     ],
@@ -625,6 +632,21 @@ def test_bad_json_is_named_by_line(tmp_path: Path, text: str, named: str) -> Non
     assert named in refusal(tmp_path / "rows.json").message
 
 
+def test_rows_on_one_line_are_told_apart(tmp_path: Path) -> None:
+    rows = [{"id": 1, "prompt": "a"}, {"id": 2, "prompt": "a"}, {"id": 3, "prompt": "b"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    assert read_suite("s", tmp_path / "rows.json", needs=FREE).repeats == (2,)
+    (tmp_path / "rows.json").write_text(json.dumps([*rows, {"id": 3, "prompt": "c"}]))
+    assert "rows.json:4: id '3' is already used at line 3" in refusal(tmp_path / "rows.json").message
+
+
+@pytest.mark.parametrize("cell", ["['a x', 'b']", "['a x' 'b']", "[\"a x\"\n 'b']"])
+def test_lists_as_programs_print_them_are_lists(tmp_path: Path, cell: str) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    (tmp_path / "rows.csv").write_text(f"prompt,choices,answer\np,{quoted},b\n")
+    assert read_suite("s", tmp_path / "rows.csv", needs=CHOICE).items[0].choices == ("a x", "b")
+
+
 def test_json_objects_one_after_the_other_are_rows_too(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('{"prompt": "a"}\n\n{"prompt":\n "b"}')
-    assert [item.line for item in read_suite("s", tmp_path / "rows.json", needs=FREE).items] == [1, 3]
+    assert [item.line for item in read_suite("s", tmp_path / "rows.json", needs=FREE).items] == [1, 2]
