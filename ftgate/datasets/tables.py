@@ -39,7 +39,7 @@ class _UnreadableError(Exception):
 
 
 def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
-    """Every row of a data file with its line (Parquet, JSON: row number), without blank lines; one is in memory at a time.
+    """Every row of a data file with its line (Parquet, JSON: row number), without blank lines; one in memory at a time.
 
     JSONL, JSON (a list of objects, or objects one after the other), CSV, TSV and Parquet, each also as ``.gz`` or
     ``.zst``. Raises DatasetError if the file is missing, unreadable, or has another suffix.

@@ -76,9 +76,8 @@ def _is_preference(fields: Fields) -> bool:
 def _transcript(text: str) -> list[dict[str, str]]:
     """The turns of a conversation that is written as one text, as in Anthropic's HH-RLHF."""
     parts = _SPEAKER.split(text)[1:]
-    return [
-        {"role": _SPEAKERS[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    turns = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": _SPEAKERS[speaker], "content": content.strip()} for speaker, content in turns]
 
 
 def _reward(fields: Fields) -> dict[str, Any]:
