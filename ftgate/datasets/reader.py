@@ -66,7 +66,7 @@ class ShapedFile:
                 _ONE_SHAPE,
             )
         try:
-            shaped = replace(row, fields=self.shape.converted(row.fields))
+            shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
         except BadRowError as error:
             return RowProblem(row.line, error.text, error.hint)
         if self._suite and self.shape.unlike and not self.shape.marks(row.fields):

@@ -6,8 +6,7 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, cast
@@ -64,29 +63,28 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
-        messages = _conversation(
-            value("prompt"), value("messages"), [name for name, entry in row.fields.items() if entry is not None]
-        )
+        messages = _conversation(value("prompt"), value("messages"), row.fields)
     with faults:
         tags = _tags(value("tags"))
     with faults:
         cluster = (
             None if value("cluster") is None else text_of("cluster", value("cluster"), "write it as text", numbers=True)
         )
-    item, place = _with_reference(
-        Item(name, messages, (), None, tags, cluster, row.line), value, row.cells, needs, faults
-    )
+    choices, reference, check = _scoring(value, row.cells, needs, faults)
     if faults.problems:
         return faults.problems
-    if name:
-        return ReadItem(item, place)
-    turns = [[m.role, m.content] for m in messages]
-    digest = digest_of([turns, list(item.choices), item.answer, item.check]).removeprefix("sha256:")[:16]
-    return ReadItem(replace(item, id=f"row-{digest}"), place, made_id=True)
+    made_id = not name
+    if made_id:
+        turns = [[m.role, m.content] for m in messages]
+        name = f"row-{digest_of([turns, list(choices), reference.text, check])[:16]}"
+    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check)
+    return ReadItem(item, reference.place, made_id)
 
 
-def _with_reference(item: Item, value: Value, cell: bool, needs: Needs, faults: _Faults) -> tuple[Item, int | None]:
-    """``item`` with choices, reference and check, and the place of its right choice if that is how it is given."""
+def _scoring(
+    value: Value, cell: bool, needs: Needs, faults: _Faults
+) -> tuple[tuple[str, ...], RightAnswer, Mapping[str, Any] | None]:
+    """Choices, right answer and check of a row."""
     choices, reference, check, readable = tuple[str, ...](), RightAnswer(), None, False
     with faults:
         choices = choices_of(value("choices"))
@@ -97,7 +95,7 @@ def _with_reference(item: Item, value: Value, cell: bool, needs: Needs, faults: 
             require_usable(choices, reference, needs, checked=value("check") is not None)
     with faults:
         check = check_of(value("check"), reference.text, needs)
-    return replace(item, choices=choices, answer=reference.text, check=check), reference.place
+    return choices, reference, check
 
 
 def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
@@ -173,12 +171,13 @@ def _id(value: Any, *, make: bool) -> str:
     return text_of("id", value, hint, numbers=True)
 
 
-def _conversation(prompt: Any, messages: Any, names: Sequence[str]) -> tuple[Message, ...]:
+def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tuple[Message, ...]:
     if prompt is not None and messages is not None:
         raise BadRowError("both prompt and messages", "give one of them")
     if prompt is not None:
         return (Message("user", text_of("prompt", prompt, "give the question as text")),)
     if messages is None:
+        names = [name for name, value in fields.items() if value is not None]
         raise BadRowError(
             f"neither prompt nor messages among the fields {quoted(names)}",
             'give "prompt": "...", or a list of messages; or name the fields in the policy: '
