@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story events test lint simulate container bench install install-dev lock clean docs reference
+.PHONY: help demo story events test lint simulate container bench install install-dev lock clean docs reference mutants
 
 # Without compiled files every process would compile PyTorch, transformers and vLLM anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,6 +16,7 @@ help: ## list these commands
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
+	@echo "make mutants    change the code that matters a little, again and again: does a test notice? (an hour)"
 	@echo "make container  build the real image without Docker and start it as a runner does (root, Debian or Ubuntu)"
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"
@@ -59,6 +60,9 @@ lint: install-dev
 simulate: install-dev
 	@$(BIN)/python -m pytest -m slow $(ARGS); code=$$?; \
 	if [ $$code -eq 5 ]; then echo "make simulate: no test is marked slow, so nothing was simulated."; else exit $$code; fi
+
+mutants: install-dev
+	@PYTHONPATH=. $(BIN)/python -m scripts.mutants $(ARGS)
 
 container: install-dev
 	@bash scripts/container.sh $(ARGS)

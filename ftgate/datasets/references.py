@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from ftgate.datasets.problems import BadRowError, kind_of, one_line, quoted, text_of
 from ftgate.scoring.checks import check_problem, meets
 from ftgate.scoring.choice import LETTERS
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.numbers import last_number, read_two_ways
 from ftgate.scoring.text import UnscorableError
+from ftgate.scoring.trace import final_answer
 
 MOST_DIGITS = 9
 """Digits of a cell that may be a place."""
@@ -98,7 +99,7 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     if isinstance(value, list):
         several = 'for several right answers write "check": {"exact": ' + quoted(value) + "}, or contains"
         raise BadRowError(f"answer must be one text, found a list: {quoted(value)}", several)
-    text = text_of("answer", value, "write it as text", numbers=True)
+    text = _after_trace(text_of("answer", value, "write it as text", numbers=True))
     written = text.strip()
     is_place = type(value) is int or (cell and written.isdecimal() and len(written) <= MOST_DIGITS)
     if not choices or not is_place or (cell and int(written) >= len(choices)):
@@ -116,6 +117,14 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     return RightAnswer(choices[place], place)
 
 
+def _after_trace(text: str) -> str:
+    """A reference without the reasoning trace before it."""
+    answer = final_answer(text)
+    if answer.trace and not answer.text.strip():
+        raise BadRowError(f"the answer {quoted(text)} is reasoning alone", "put the right reply after its closing mark")
+    return answer.text
+
+
 def _ambiguous(place: int, as_text: str, choices: Sequence[str], *, cell: bool) -> BadRowError:
     if cell:
         remedy = "a table cannot tell them apart: use JSON lines, where an integer is a place and a string a text"
@@ -131,8 +140,13 @@ def _ambiguous(place: int, as_text: str, choices: Sequence[str], *, cell: bool) 
     )
 
 
-def require_usable(choices: Sequence[str], reference: RightAnswer, needs: Needs, *, checked: bool) -> None:
-    """Raise BadRowError if a row lacks what its measurement needs, or its answer is no choice of it."""
+def require_usable(
+    choices: Sequence[str], reference: RightAnswer, needs: Needs, *, checked: bool, written: bool
+) -> None:
+    """Raise BadRowError if a row lacks what its measurement needs, or its answer is no choice of it.
+
+    ``checked``: the row has a check; ``written``: its answer is a text in the file.
+    """
     if needs.choices and not choices:
         raise BadRowError(
             "no choices, but this measurement needs them",
@@ -152,6 +166,11 @@ def require_usable(choices: Sequence[str], reference: RightAnswer, needs: Needs,
     if needs.number and last_number(answer or "") is None:
         raise BadRowError(
             f"no number in the answer {quoted(answer)}", 'add one, or choose another scorer than "numeric"'
+        )
+    if needs.number and written and (ways := read_two_ways(answer or "")) is not None:
+        raise BadRowError(
+            f"the number in the answer {quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
+            f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
         )
     if not choices or answer is None or answer in choices:
         return

@@ -92,7 +92,8 @@ def _scoring(
     with faults:
         if readable:
             reference = reference_of(value("answer"), value("choices"), choices, cell=cell)
-            require_usable(choices, reference, needs, checked=value("check") is not None)
+            checked, written = value("check") is not None, isinstance(value("answer"), str)
+            require_usable(choices, reference, needs, checked=checked, written=written)
     with faults:
         check = check_of(value("check"), reference.text, needs)
     return choices, reference, check

@@ -40,7 +40,9 @@ from ftgate.report.schema import (
     plain,
 )
 from ftgate.scoring.choice import letters_for
+from ftgate.scoring.rules import version_of
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.trace import OPEN
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
@@ -300,6 +302,8 @@ def _answer_text(item: Item, answer: Answer) -> str:
     """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
     if answer.error is not None:
         return f"(no answer: {answer.error})"
+    if answer.trace == OPEN:
+        return "(no answer: its reasoning never ended)"
     if not answer.option_logprobs:
         return answer.text
     best = int(np.argmax(answer.option_logprobs))
@@ -330,6 +334,7 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "manifest_sha256": job.manifest_sha256,
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
         "versions": dict(info.versions),
+        **_scorers(job),
         "device": info.device,
         "seed": job.seed,
         "started": _timestamp(started),
@@ -341,6 +346,12 @@ def _training_data(training: TrainingData) -> dict[str, Any]:
     identity = {"source": training.source, "sha256": training.sha256, "rows": training.rows}
     shape = {"shape": training.shape} if training.shape else {}
     return {**identity, **shape, **({"rows_without_text": training.skipped} if training.skipped else {})}
+
+
+def _scorers(job: Job) -> dict[str, Any]:
+    """The packages that scorers of the policy are from; nothing if all are ftgate's own."""
+    versions = {name: version for m in job.measurements if (version := version_of(name := m.answer_scorer))}
+    return {"scorers": versions} if versions else {}
 
 
 def _model(model: Model) -> dict[str, Any]:

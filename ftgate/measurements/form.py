@@ -113,7 +113,7 @@ class Form(DerivedMeasurement):
 
     def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:  # noqa: ARG002
         """What it must notice: nothing but line breaks."""
-        return tuple(replace(answer, text=LINE_BREAKS) for answer in pair.base)
+        return tuple(replace(answer, text=LINE_BREAKS, trace="") for answer in pair.base)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The rise in the part that is worst off, with its interval (methods: section 10)."""

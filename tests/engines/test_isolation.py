@@ -186,3 +186,45 @@ def test_the_merging_process_gets_none(tmp_path: Path, monkeypatch: pytest.Monke
     environment = dict(merge._run_merge(model, model, tmp_path, tmp_path / "merge.log")["environment"])  # type: ignore[call-overload]
     assert not SECRETS.keys() & environment.keys()
     assert environment["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+@pytest.mark.parametrize(
+    ("value", "offline"),
+    [("1", True), ("on", True), ("YES", True), ("True", True), ("0", False), ("", False), ("no", False)],
+)
+def test_who_was_offline_before_stays_so(monkeypatch: pytest.MonkeyPatch, name: str, value: str, offline: bool) -> None:
+    from huggingface_hub import constants
+
+    for each in OFFLINE:
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    isolation = Isolation()
+    isolation.end()
+    assert constants.HF_HUB_OFFLINE is offline, "an end without a begin does nothing"
+    isolation.begin()
+    assert dict(OFFLINE) == {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    isolation.end()
+    assert constants.HF_HUB_OFFLINE is offline
+    assert {each: os.environ.get(each) for each in OFFLINE} == {**dict.fromkeys(OFFLINE), name: value}
+
+
+def test_credentials_are_taken_from_a_copy_without_touching_the_process() -> None:
+    copy = {"HF_TOKEN": "x", "PATH": "/bin"}
+    before = Path("/proc/self/environ").read_bytes()
+    take_secrets(copy)
+    assert copy == {"PATH": "/bin"}
+    assert Path("/proc/self/environ").read_bytes() == before
+
+
+def test_only_what_is_wiped_changes_in_the_initial_environment() -> None:
+    """Byte by byte: the credential becomes zeros of its length, and its neighbours stay."""
+    load = "from ftgate.engines.isolation import take_secrets; before = Path('/proc/self/environ').read_bytes()\n"
+    load += "take_secrets(); after = Path('/proc/self/environ').read_bytes(); assert len(before) == len(after)\n"
+    load += "parts = before.split(b'\\0'); names = [p.partition(b'=')[0] for p in parts]\n"
+    load += "at = [sum(len(q) + 1 for q in parts[:i]) for i in range(len(parts))]\n"
+    load += "kept = {n for n, p, a in zip(names, parts, at) if p and after[a:a + len(p)] == p}\n"
+    load += "gone = {n for n, p, a in zip(names, parts, at) if p and after[a:a + len(p)] == bytes(len(p))}\n"
+    load += "assert kept | gone == set(names) - {b''}; print('gone', sorted(n.decode() for n in gone))"
+    assert f"gone {sorted(SECRETS)}" in shown(load)

@@ -253,3 +253,69 @@ def test_an_allow_names_what_was_not_measured() -> None:
     assert reasons == ("every other measurement stayed within its limit", "tail was not measured: because")
     _, reasons = decide([passed, warned, open_], INTERVAL)
     assert reasons == ("forgetting: because", "tail was not measured: because")
+
+
+@pytest.mark.parametrize(
+    ("claim", "reason"),
+    [
+        (drop(0.02, -0.05, 0.07), "relative drop 2.0 % [-5.0 %, 7.0 %] is within the limit 10.0 %"),
+        (drop(0.15, 0.11, 0.19), "relative drop 15.0 % [11.0 %, 19.0 %] is beyond the limit 10.0 %"),
+        (gain(0.1, 0.05, 0.15), "relative drop +10.0 p.p. [+5.0 p.p., +15.0 p.p.] is above the limit +0.0 p.p."),
+        (gain(-0.1, -0.15, -0.05), "relative drop -10.0 p.p. [-15.0 p.p., -5.0 p.p.] stays below the limit +0.0 p.p."),
+        (
+            drop(0.02, -0.01, 0.03, unit="ECE increase", limit=0.05, warn_limit=0.04),
+            "ECE increase +0.020 [-0.010, +0.030] is within the limit +0.050",
+        ),
+        (
+            drop(0.02, -0.01, 0.03, unit="rise in malformed answers"),
+            "rise in malformed answers +2.0 p.p. [-1.0 p.p., +3.0 p.p.] is within the limit +10.0 p.p.",
+        ),
+        (
+            drop(0.05, -0.1, float("inf"), warn_limit=0.1),
+            "relative drop 5.0 % [-10.0 %, unbounded] straddles the limit 10.0 %"
+            " (underpowered: no loss is shown, but there are too few items to rule one out)",
+        ),
+    ],
+)
+def test_a_reason_gives_the_numbers_in_their_unit(claim: Estimate, reason: str) -> None:
+    assert assess(claim, INTERVAL).reason == reason
+
+
+def test_a_reason_by_the_point_rule_has_no_interval() -> None:
+    assert assess(drop(0.02, -0.05, 0.07), POINT).reason == "relative drop 2.0 % is within the limit 10.0 %"
+    assert assess(gain(0.0, -0.1, 0.1), POINT).reason == "relative drop +0.0 p.p. stays below the limit +0.0 p.p."
+
+
+@pytest.mark.parametrize(("rows", "most"), [(None, 2000), (300, 3000)])
+def test_ten_times_the_items_or_rows_is_where_it_becomes_too_close(rows: int | None, most: int) -> None:
+    settled, too_close = (assess(drop(0.05, 0.0, 0.12, rows=rows, needed_n=most + more), INTERVAL) for more in (0, 1))
+    assert settled.estimate.needed_n == most
+    counted = f"rows would settle it (this run had {rows}, and 200 of them count)"
+    counted = "items would settle it (this run had 200)" if rows is None else counted
+    assert f"; about {most} {counted} (" in settled.reason
+    assert too_close.estimate.needed_n is None
+    assert TOO_CLOSE in too_close.reason
+    assert "would settle it" not in too_close.reason
+
+
+def test_how_many_items_it_takes_is_worked_out_where_a_run_did_not_and_only_upwards() -> None:
+    """The half-width is 6 points and has to come down to 4, so 2.25 times as many items are needed."""
+    items = assess(drop(0.06, 0.0, 0.12), INTERVAL).estimate.needed_n
+    assert items is not None
+    assert 400 < items < 500
+    assert assess(drop(0.06, 0.0, 0.12, rows=401), INTERVAL).estimate.needed_n == -(-items * 401 // 200)
+    doubted = assess(drop(0.0, -0.05, 0.05, cannot_pass=("doubt",), least_n=300), INTERVAL)
+    assert (doubted.estimate.needed_n, doubted.reason) == (300, "doubt")
+    enough = assess(drop(0.0, -0.05, 0.05, cannot_pass=("doubt",), least_n=200), INTERVAL)
+    assert enough.estimate.needed_n is None
+    assert assess(drop(0.06, 0.0, 0.12, n=0), INTERVAL).estimate.needed_n is None
+
+
+def test_at_the_least_number_of_items_it_may_be_too_close() -> None:
+    assert TOO_CLOSE in assess(drop(0.095, 0.07, 0.12, n=29, least_n=29), INTERVAL).reason
+
+
+def test_reasons_name_the_measurement_and_blocks_come_first() -> None:
+    held, blocked = finding(Status.INCONCLUSIVE, "tail"), finding(Status.BLOCK, "target")
+    assert decide([held, blocked], INTERVAL) == (Verdict.BLOCK, ("target: because", "tail: because"))
+    assert decide([finding(Status.PASS, "target")], INTERVAL)[1] == ("every measurement stayed within its limit",)

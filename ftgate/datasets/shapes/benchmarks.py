@@ -150,7 +150,7 @@ def _gsm8k(fields: Fields) -> dict[str, Any]:
             f"the answer ends with no number after {_FINAL}: {quoted(str(fields['answer'])[-40:])}",
             f"end it with a line such as {_FINAL} 42",
         )
-    return {"prompt": fields["question"], "answer": final, "check": {"numeric": number}}
+    return {"prompt": fields["question"], "answer": final.replace(",", ""), "check": {"numeric": number}}
 
 
 def _ifeval(fields: Fields) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def test_not_allowed(tree: Path, reference: str, allow: list[str]) -> None:
     assert "artifacts.allow" in caught.value.message
     suggestion = caught.value.hint.split("'")[1]
     assert found(tree, reference, suggestion), "what the hint suggests works"
+    assert caught.value.message.endswith(f"(artifacts.allow: {', '.join(allow) or 'nothing'})")
 
 
 def test_an_absolute_reference_needs_a_glob_that_leads_there(tree: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ftgate.artifacts import snapshot
 from ftgate.artifacts.snapshot import FileEntry, take_snapshot, tree_digest
 from ftgate.errors import ArtifactError
 
@@ -84,14 +85,14 @@ def test_a_link_inside_counts_as_its_content(tmp_path: Path) -> None:
 
 def test_a_hub_cache_is_its_files(tmp_path: Path) -> None:
     repository = plant(tmp_path / "models--a--b", {"blobs/123": b"weights"})
-    snapshot = repository / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (snapshot / "model.safetensors").symlink_to("../../blobs/123")
+    pinned = repository / "snapshots" / ("0" * 40)
+    pinned.mkdir(parents=True)
+    (pinned / "model.safetensors").symlink_to("../../blobs/123")
     plain = plant(tmp_path / "plain", {"model.safetensors": b"weights"})
-    assert take_snapshot(snapshot, "r").digest == take_snapshot(plain, "r").digest
+    assert take_snapshot(pinned, "r").digest == take_snapshot(plain, "r").digest
     shutil.move(tmp_path / "models--a--b" / "blobs", tmp_path / "elsewhere")
     with pytest.raises(ArtifactError, match="a broken link"):
-        take_snapshot(snapshot, "r")
+        take_snapshot(pinned, "r")
 
 
 def test_links_elsewhere_need_leave(tmp_path: Path) -> None:
@@ -121,3 +122,36 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     for name, named in (("none", "no such folder"), ("file", "a file"), ("empty", "is empty")):
         with pytest.raises(ArtifactError, match=named):
             take_snapshot(tmp_path / name, "r")
+
+
+@pytest.mark.parametrize(("more", "unread"), [(0, set()), (1, {"large"})])
+def test_a_preflight_leaves_large_files_of_a_large_folder_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, unread: set[str]
+) -> None:
+    monkeypatch.setattr(snapshot, "PREFLIGHT_TREE_BYTES", 100)
+    monkeypatch.setattr(snapshot, "PREFLIGHT_FILE_BYTES", 40)
+    plant(tmp_path, {"large": b"x" * 41, "small": b"x" * 40, "rest": b"x" * (19 + more)})
+    whole, quick = take_snapshot(tmp_path, "r"), take_snapshot(tmp_path, "r", skip_large=True)
+    assert {name for name, entry in quick.files.items() if not entry.sha256} == unread
+    assert quick.digest == ("" if unread else whole.digest)
+    assert {name: entry.size for name, entry in quick.files.items()} == {"large": 41, "small": 40, "rest": 19 + more}
+    assert all(entry.sha256 for entry in whole.files.values())
+    assert set(quick.stamps) == set(whole.stamps) == set(whole.files)
+
+
+def test_what_the_policy_skips_is_named_and_does_not_count(tmp_path: Path) -> None:
+    plant(tmp_path, {"a": b"1"})
+    before = take_snapshot(tmp_path, "r").digest
+    plant(tmp_path, {"optimizer.pt": b"x", "notes/a.md": b"x"})
+    after = take_snapshot(tmp_path, "r", skip=["*.md"])
+    assert (after.digest, after.ignored_files, set(after.files)) == (before, ("notes/a.md", "optimizer.pt"), {"a"})
+    assert (after.reference, after.path) == ("r", tmp_path.resolve())
+
+
+def test_a_folder_beside_blobs_is_a_hub_cache_only_below_snapshots(tmp_path: Path) -> None:
+    plant(tmp_path, {"blobs/1": b"w", "snapshots/x/a": b"1", "others/x/a": b"1"})
+    for parent in ("snapshots", "others"):
+        (tmp_path / parent / "x" / "b").symlink_to("../../blobs/1")
+    assert set(take_snapshot(tmp_path / "snapshots" / "x", "r").files) == {"a", "b"}
+    with pytest.raises(ArtifactError, match="outside the folder"):
+        take_snapshot(tmp_path / "others" / "x", "r")

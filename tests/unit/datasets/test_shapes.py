@@ -203,7 +203,7 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         (
             {"question": "q", "answer": "2 + 2 = <<2+2=4>>4\n#### 1,250"},
             Q,
-            {"answer": "1,250", "check": {"numeric": 1250.0}},
+            {"answer": "1250", "check": {"numeric": 1250.0}},
         )
     ],
     "IFEval rows": [

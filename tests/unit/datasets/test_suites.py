@@ -126,6 +126,11 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "no choices": (without("choices"), CHOICE, ["no choices, but this measurement needs them"]),
     "no answer": (without("answer"), CHOICE, ["no answer, but this measurement needs one"]),
     "no check": (GOOD, CHECKED, ["no check, but this measurement needs one"]),
+    "two numbers": (
+        without("choices", answer="about 1.250"),
+        NUMBER,
+        ["can be read as 1.25 or 1250", 'write "1.2500" or "1250"'],
+    ),
     "no number": (GOOD, NUMBER, ["no number in the answer 'x'"]),
     "no rule": ({**GOOD, "check": {"words": 3}}, FREE, ["check: unknown kind 'words'", "numeric"]),
     "two rules": ({**GOOD, "check": {"exact": "x", "numeric": 1}}, FREE, ["check: 2 kinds at once"]),
@@ -650,3 +655,9 @@ def test_lists_as_programs_print_them_are_lists(tmp_path: Path, cell: str) -> No
 def test_json_objects_one_after_the_other_are_rows_too(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text('{"prompt": "a"}\n\n{"prompt":\n "b"}')
     assert [item.line for item in read_suite("s", tmp_path / "rows.json", needs=FREE).items] == [1, 2]
+
+
+def test_a_number_that_reads_two_ways_as_text_reads_one_way_as_a_json_number(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a", "prompt": "p", "answer": 3.142}\n{"id": "b", "prompt": "q", "answer": "1,250"}\n')
+    assert [item.answer for item in read_suite("numbers", path, needs=NUMBER).items] == ["3.142", "1,250"]

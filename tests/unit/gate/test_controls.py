@@ -107,3 +107,12 @@ def test_the_noisy_ones_are_named() -> None:
     controls = {"a_a": {"target": {"ok": True}, "tail": {"ok": False}}}
     assert failed_aa(controls) == {"tail"}
     assert TOO_LENIENT["ok"] is None
+
+
+def test_a_change_is_told_in_percent_of_the_base_or_in_points_as_the_limit_is() -> None:
+    first = (np.arange(100) < 80).astype(float)
+    worse = first * (np.arange(100) >= 8)
+    assert compared(first, worse)["reason"] == "the base against itself changed by 10.0 % on 100 items"
+    assert compared(worse, first, TARGET)["reason"] == "the base against itself changed by 8.0 p.p. on 100 items"
+    assert compared(worse, first, TARGET)["change"] == pytest.approx(-0.08)
+    assert compared(first, worse)["items"] == 100

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
+from dataclasses import replace
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.errors import StoreError
-from ftgate.gate.journal import Journal, answer_key, engine_identity
+from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_key, engine_identity
 from ftgate.jobs.journal_lines import HEADER, encode
 
 INFO = EngineInfo("scripted", {"scripted": "1"}, "cpu", "float32")
@@ -298,3 +300,162 @@ def test_an_address_is_the_digest_of_weights_engine_and_question() -> None:
     asked = question("a", options=("A", "B"))
     whole = [[MODEL.digest, None], engine_identity(INFO), asked.content()]
     assert answer_key(MODEL, asked, INFO) == digest_of(whole)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_lines_are_what_the_format_says(tmp_path: Path) -> None:
+    """Journals outlive the program that wrote them: names, order and checksum stay."""
+    path = tmp_path / "deep" / "answers.jsonl"
+    asked = Question("target", "i1", (Message("user", "q"),), options=("A", "B"), part="rotation 0")
+    answer = Answer(option_logprobs=(-0.5, -1.5), finish="length", tokens=2, served="m")
+    with Journal(path) as journal:
+        journal.add_answers(
+            [("k1", MODEL, asked, answer), ("k2", MODEL, asked, Answer(finish="error", error="too long"))]
+        )
+        journal.fact("k3", lambda: [1])
+        journal.add_scores("target", ["i1"], [(1.0, 0.25)])
+    header, first, second, fact, score = lines_of(path)
+    question = {
+        "model": "base",
+        "digest": MODEL.digest,
+        "measurement": "target",
+        "item": "i1",
+        "part": "rotation 0",
+        **asked.content(),
+    }
+    said = {"text": "", "option_logprobs": [-0.5, -1.5], "finish": "length", "tokens": 2, "served": "m"}
+    question = json.loads(json.dumps(question))
+    for line in (header, first, second, fact, score):
+        assert len(line.pop("sha256")) == 32
+    assert header == {"type": "journal", "version": 2}
+    assert first == {"type": "answer", "key": "k1", **question, "answer": said}
+    assert second == {"type": "failure", "key": "k2", **question, "error": "too long"}
+    assert fact == {"type": "fact", "key": "k3", "value": [1]}
+    assert score == {"type": "score", "measurement": "target", "item": "i1", "base": 1.0, "candidate": 0.25}
+    body = b'{"type": "fact", "key": "k3", "value": [1]'
+    assert encode(fact) == b'%s, "sha256": "%s"}\n' % (body, hashlib.sha256(body).hexdigest()[:32].encode())
+    with Journal(path) as journal:
+        assert journal.answer("k1") == answer
+
+
+def test_a_failure_is_remembered_until_there_is_an_answer(tmp_path: Path) -> None:
+    failed, answered = entry("a", Answer(finish="error", error="too long")), entry("a", Answer(text="b"))
+    for kept in (False, True):
+        with Journal(tmp_path / "answers.jsonl") as journal:
+            if not kept:
+                assert journal.failure(failed[0]) is None
+                journal.add_answers([failed])
+            assert journal.failure(failed[0]) == Answer(finish="error", error="too long")
+            assert journal.failure("another") is None
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        journal.add_answers([answered])
+        assert journal.failure(failed[0]) is None
+        assert journal.answer(failed[0]) == answered[3]
+
+
+def test_an_answer_that_is_not_a_number_is_not_even_a_failure(tmp_path: Path) -> None:
+    broken = entry("a", Answer(finish="error", error=f"{NOT_A_NUMBER} at the first token"))
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        journal.add_answers([broken])
+        assert journal.failure(broken[0]) is None
+    assert len(lines_of(tmp_path / "answers.jsonl")) == 1
+
+
+def test_what_was_added_since_it_was_opened_can_be_discarded(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    first, second = entry("a", Answer(text="b")), entry("c", Answer(text="d"))
+    with Journal(path) as journal:
+        journal.add_answers([first])
+    whole = path.read_bytes()
+    with Journal(path) as journal:
+        journal.add_answers([second])
+        journal.sync()
+        assert path.read_bytes() != whole
+        journal.discard()
+        assert path.read_bytes() == whole
+    with Journal(path) as journal:
+        assert (journal.answer(first[0]), journal.answer(second[0])) == (first[3], None)
+
+
+def test_of_an_earlier_run_facts_and_answers_are_copied_when_they_are_needed(tmp_path: Path) -> None:
+    known, other = entry("a", Answer(text="b")), entry("c", Answer(text="d"))
+    earlier, gone = tmp_path / "one.jsonl", tmp_path / "gone.jsonl"
+    with Journal(earlier) as journal:
+        journal.add_answers([known, other, entry("e", Answer(finish="error", error="x"))])
+        journal.fact("fact", lambda: 1)
+        journal.add_scores("target", ["i"], [(1.0, 0.0)])
+    path = tmp_path / "two.jsonl"
+    with Journal(path, reuse=[gone, earlier]) as journal:
+        assert journal.answer("fact") is None
+        assert journal.fact(known[0], lambda: "not an answer") == "not an answer"
+        assert journal.fact("fact", lambda: 2) == 1
+        assert journal.answer(known[0]) == known[3]
+        assert journal.failure(entry("e", Answer())[0]) is None
+        journal.add_scores("target", ["i"], [(1.0, 0.0)])
+    assert [line["type"] for line in lines_of(path)] == ["journal", "fact", "fact", "answer", "score"]
+    with Journal(path) as journal:
+        assert journal.answer(other[0]) is None
+
+
+def test_a_key_depends_on_every_part_of_the_engine_and_on_what_was_merged(tmp_path: Path) -> None:
+    info = EngineInfo("vllm", {"vllm": "1"}, "cpu", "float32", {"seed": 1})
+    whole = {"kind": "vllm", "versions": {"vllm": "1"}, "device": "cpu", "dtype": "float32", "settings": {"seed": 1}}
+    assert engine_identity(info) == whole
+    asked = question("a")
+    merged = replace(MODEL, facts={"merge": {"with": "peft 1"}})
+    adapter = replace(MODEL, kind="adapter", base=replace(MODEL, digest="sha256:" + "2" * 64))
+    assert answer_key(merged, asked, info) == digest_of([[MODEL.digest, None, "peft 1"], whole, asked.content()])
+    assert answer_key(adapter, asked, info) == digest_of([[MODEL.digest, "sha256:" + "2" * 64], whole, asked.content()])
+    assert answer_key(replace(MODEL, facts={"rank": 1}), asked, info) == answer_key(MODEL, asked, info)
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 21])
+def test_of_many_damaged_lines_twenty_are_named(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(encode(HEADER) + b"{}\n" * count)
+    with pytest.raises(StoreError) as raised:
+        Journal(path)
+    more = f", and {count - 1} more lines" if count > 1 else ""
+    assert raised.value.message == f"{path}:2: the line is damaged: its checksum does not match{more}"
+    numbers = range(2, min(count, 20) + 2)
+    named = "line 2" if count == 1 else f"lines {', '.join(map(str, numbers))}"
+    again = " (and again for the rest)" if count == 21 else ""
+    command = "; ".join(f"{number}d" for number in numbers)
+    assert str(raised.value.hint).startswith(f"remove {named}{again} with `sed -i '{command}' {path}` and run again")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}\n",
+        b"[]\n",
+        b"x\n",
+        b'{"type": "journal"}\n',
+        b'{"type": "journal", "version": 2}\n',
+        b'{"type": "journal", "version": null}\n',
+    ],
+)
+def test_a_damaged_first_line_says_how_to_mend_it(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(line)
+    with pytest.raises(StoreError, match=r"answers\.jsonl:1: the journal is damaged") as raised:
+        Journal(path)
+    assert f"replace line 1 by {encode(HEADER).decode().strip()}" in str(raised.value.hint)
+
+
+def test_one_fact_or_answer_under_a_key_but_a_fact_and_an_answer_may_share_it(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    answered = entry("a", Answer(text="b"))
+    with Journal(path) as journal:
+        journal.add_answers([answered])
+        journal.fact(answered[0], lambda: 1)
+        journal.add_scores("target", ["i"], [(1.0, 0.0)])
+        journal.add_scores("target", ["i"], [(0.0, 0.0)])
+    with Journal(path) as journal:
+        assert journal.fact(answered[0], lambda: 2) == 1
+    path.write_bytes(path.read_bytes() + encode({"type": "fact", "key": answered[0], "value": 2}))
+    with pytest.raises(StoreError, match=r"answers\.jsonl:6: .*it contradicts line 3"):
+        Journal(path)

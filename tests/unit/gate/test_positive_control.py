@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ftgate.domain import Answer, Estimate, Finding, Item, Message, Pair, Status
 from ftgate.gate.controls import CORRUPTED_SHARE, corrupt_answers, positive_control_outcome
+from ftgate.measurements.corruption import bad_answers
 from ftgate.scoring.rules import choice, exact
 
 
@@ -69,3 +70,26 @@ def test_a_loss_beyond_the_limit_that_passes_fails_the_control(base: float, min_
     outcome = positive_control_outcome(of_gain(Status.PASS, base, min_gain))
     assert outcome["ok"] is False
     assert outcome["reason"].endswith("cannot detect such a loss")
+
+
+def test_an_answer_that_failed_is_left_as_it_is_and_the_others_are_corrupted() -> None:
+    pair = lettered(0, (0.6, 0.3, 0.1))
+    failed = Answer(error="too long", finish="error")
+    broken = Pair(pair.item, (pair.base[0], failed), (pair.base[0], failed))
+    (bad,) = corrupt_answers([broken], np.random.default_rng(0))
+    assert bad.candidate[1] == failed
+    assert choice(bad.item, bad.candidate[0]) == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "reference", "said", "becomes"),
+    [("a", "b", "x", "b"), ("a", None, "x", "x"), ("a", "a", "x", ""), (None, None, "x", "x")],
+)
+def test_a_free_answer_becomes_the_reference_of_another_item_or_what_was_said_to_it(
+    own: str | None, reference: str | None, said: str, becomes: str
+) -> None:
+    answers = (Answer(text="first"), Answer(text="second", tokens=3))
+    pair = Pair(Item("i0", (Message("user", "q"),), answer=own), answers, answers)
+    other = Pair(Item("i1", (Message("user", "q"),), answer=reference), (Answer(text=said),), ())
+    assert [answer.text for answer in bad_answers(pair, other)] == [becomes] * 2
+    assert bad_answers(pair, other)[1].tokens == 3

@@ -293,3 +293,14 @@ def test_training_data_that_the_manifest_names_was_used():
     assert "without the training data" in judged_with(None, training_data=data)[0]
     assert "but the manifest pins" in judged_with({"sha256": "1"}, training_data=data)[0]
     assert judged_with(None) == []
+
+
+@pytest.mark.parametrize(("level", "enough"), [(0.9, True), (0.95, True), (0.9 - 1e-12, True), (0.8999, False)])
+def test_an_interval_of_less_than_the_policys_level_decides_nothing(level: float, enough: bool):
+    found = reports.report(POLICY, "pass")
+    found.measurements["forgetting"].level = level
+    wanted = [] if enough else ["forgetting: its interval has level 0.8999, but the policy asks for more"]
+    assert list(inconsistencies(found, POLICY)) == wanted
+    _, point = reports.policy(evidence={"rule": "point"})
+    found.provenance["policy_sha256"] = point.sha256()
+    assert list(inconsistencies(found, point)) == []

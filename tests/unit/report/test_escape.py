@@ -189,3 +189,140 @@ def test_a_block_keeps_few_lines_and_counts_the_rest():
 def test_a_fence_is_longer_than_any_run_inside():
     assert escape.block("````` five").startswith("``````text\n")
     assert escape.block("plain").startswith("```text\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("&<>|\\`", "&amp;&lt;&gt;&#124;&#92;&#96;"),
+        ("*a* _b_ [c] ~d~", "\\*a\\* \\_b\\_ \\[c\\] \\~d\\~"),
+        ("# title", "\\# title"),
+        *((f"{sign} item", f"\\{sign} item") for sign in "-+=:^"),
+        *((sign, f"\\{sign}") for sign in "-+=:^"),
+        ("-1 +2", "-1 +2"),
+        ("-a", "\\-a"),
+        ("12) two", "12\\) two"),
+        ("123456. six digits", "123456\\. six digits"),
+        ("3.5", "3.5"),
+        ("GH-12 and gh-x", "GH\u200b-12 and gh-x"),
+        ("http://a.b", "http:/\u200b/a.b"),
+        ("WWW.x", "WWW\u200b.x"),
+        ("evil.com", "evil.\u200bcom"),
+        ("a :tada:", "a :\u200btada:"),
+        ("mailto:x JavaScript:y", "mailto:\u200bx JavaScript:\u200by"),
+        ("abcdef", "abcdef"),
+        ("ABCDEF0", "ABCDEF\u200b0"),
+    ],
+)
+def test_what_would_act_is_written_so_that_it_does_not(text, shown):
+    assert escape.inline(text) == shown
+
+
+HIDDEN = [
+    *(0x00, 0x08, 0x0E, 0x1F, 0x7F, 0x84, 0x9F, 0xAD, 0x34F, 0x61C, 0x180E, 0x200B, 0x200E, 0x200F, 0x202A, 0x202C),
+    *(0x202E, 0x2060, 0x2066, 0x206F, 0xFEFF, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, 0x2800, 0xFFF9, 0xFFFB),
+    *(0xFFFC, 0xFFFE, 0xFFFF, 0xD800, 0xDABC, 0xDFFF, 0xE0000, 0xE0041, 0xE0FFF),
+]
+
+
+@pytest.mark.parametrize("code", HIDDEN, ids=hex)
+def test_what_has_no_ink_is_seen_to_have_been_there(code):
+    """Both ends and a middle of each range."""
+    assert escape.clean(f"a{chr(code)}b") == f"a{escape.BAD}b"
+
+
+@pytest.mark.parametrize(
+    "code", [0x20, 0x7E, 0xA0, 0xAE, 0x2010, 0x202F, 0x205F, 0x2070, 0xFFFD, 0x1F600, 0xDFFFF], ids=hex
+)
+def test_what_has_ink_or_is_a_space_stays(code):
+    assert escape.clean(f"a{chr(code)}b") == f"a{chr(code)}b"
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("a\u200cb\u200dc", "abc"),
+        ("a\r\nb\rc\vd\fe\x85f\u2028g\u2029h", "a\nb\nc\nd\ne\nf\ng\nh"),
+        ("a\tb", "a    b"),
+        ("a" + "\u0301" * 3, "a" + "\u0301" * 3),
+        ("a" + "\u0301" * 9, "a" + "\u0301" * 3),
+        ("\x1b[1;31mred\x1b[0m \x9b2Jx", "red x"),
+        ("\x1b]0;title\x07x \x1b]8;;http://a\x1b\\y", "x y"),
+        ("\x1bPq\x1b\\x \x1b_z\x07y \x1b^w\x1b\\v", "x y v"),
+        ("\x1b(Bx \x1b7y", "x y"),
+        ("x\x1b]0;never ends", "x"),
+        ("x\x1b", "x\ufffd"),
+    ],
+)
+def test_clean_examples(text, cleaned):
+    assert escape.clean(text) == cleaned
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("a", "`a`"),
+        ("a b", "`a b`"),
+        ("`a", "`` `a ``"),
+        ("a`", "`` a` ``"),
+        ("a``b`c", "```a``b`c```"),
+        ("a|b", "`a\u2223b`"),
+        ("<!-- x", "`<!\u200b-- x`"),
+    ],
+)
+def test_code_spans(text, shown):
+    assert escape.code(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb  \n\n", "```text\na\nb\n```"),
+        ("12345\n678", "```text\n12345\n6\n… (2 more characters)\n```"),
+        ("1234567", "```text\n1234567\n```"),
+        ("a\nb\nc\nd", "```text\na\nb\nc\n… (2 more characters)\n```"),
+        ("``` `", "````text\n``` `\n````"),
+        ("<!--", "```text\n<!\u200b--\n```"),
+    ],
+)
+def test_blocks(text, shown):
+    assert escape.block(text, 7, lines=3) == shown
+    assert escape.block("x", language="json") == "```json\nx\n```"
+
+
+def test_a_block_has_24_lines_at_most():
+    assert escape.block("x\n" * 24).count("\nx") == 24
+    assert "more" not in escape.block("x\n" * 24)
+    assert "… (2 more characters)" in escape.block("x\n" * 25)
+
+
+@pytest.mark.parametrize("cut", [escape.inline, escape.plain_line, escape.clip, escape.terminal])
+def test_exactly_the_limit_is_shown_and_what_is_missing_is_counted(cut):
+    assert cut("abcde", 5) == "abcde"
+    assert cut("abcde", 4) == "abcd… (1 more characters)"
+    assert cut("a" * 3000, 4) == "aaaa… (2,996 more characters)"
+
+
+def test_commands_of_a_runner_are_broken_up_on_every_line():
+    assert escape.plain_line("::error::x\n##[y]") == ": :error: :x # #[y]"
+    assert escape.plain_lines("::a\n:::b\n##[c]") == ": :a\n: : :b\n# #[c]"
+
+
+def test_a_backslash_at_the_end_escapes_nothing_that_follows():
+    assert escape.terminal("a\\") == "a\\ "
+    assert escape.terminal("[b]x") == "\\[b]x"
+    assert escape.terminal("\\[B]") == "\\\\[B]"
+
+
+@pytest.mark.parametrize("inside", ["b", "B", "#1", "/x", "@y", "1", "", "a[b", "^n"])
+@pytest.mark.parametrize("before", ["", "\\", "\\\\", "x\\"])
+def test_what_looks_like_a_tag_of_the_terminal_is_shown_as_it_is(before, inside):
+    text = f"{before}[{inside}] z"
+    assert Text.from_markup(escape.terminal(text), emoji=False).plain == text
+
+
+def test_of_a_text_that_shows_nothing_only_so_much_is_looked_at():
+    """Four times what may be shown and 200 more, so that a megabyte of codes is not cleaned to show one line."""
+    assert escape.plain_line("\x1b[0m" * 300 + "abc", 10) == "… (963 more characters)"
+    assert escape.plain_line("\x1b[0m" * 50 + "abc", 10) == "abc"

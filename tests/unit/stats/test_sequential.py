@@ -156,3 +156,36 @@ def test_planned_items_decide_most_runs(drop: float, decided: float) -> None:
 def test_a_planned_share_is_a_share(planned: float) -> None:
     with pytest.raises(ValueError, match="planned = "):
         spent_in_stages(0.5, 0.05, planned=planned)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: spent(0.0, 0.05),
+        lambda: spent(1.01, 0.05),
+        lambda: spent(0.5, 0.0),
+        lambda: spent(0.5, 0.5),
+        lambda: spent(0.5, 0.05, "even"),
+        lambda: spent_in_stages(0.5, 0.05, planned=0.0),
+        lambda: spent_in_stages(0.5, 0.05, planned=1.5),
+        lambda: spent_in_stages(0.9, 0.5, planned=0.5),
+        lambda: boundaries(()),
+        lambda: boundaries((0.5, 0.5)),
+        lambda: boundaries((0.5, 0.4)),
+        lambda: boundaries((0.0, 1.0)),
+        lambda: boundaries((0.5, 1.1)),
+    ],
+)
+def test_what_is_no_schedule_or_level_is_refused(call) -> None:
+    with pytest.raises(ValueError, match=r"expected|no looks"):
+        call()
+
+
+@pytest.mark.parametrize("spending", ["obrien-fleming", "pocock"])
+def test_all_is_spent_at_the_end_and_six_tenths_by_the_planned_items(spending: Spending) -> None:
+    assert spent(1.0, 0.05, spending) == pytest.approx(0.05, abs=1e-9)
+    assert spent_in_stages(1.0, 0.05, spending, 0.4) == pytest.approx(0.05)
+    assert spent_in_stages(0.4, 0.05, spending, 0.4) == pytest.approx(0.03)
+    assert spent_in_stages(0.7, 0.05, spending, 0.4) == pytest.approx(0.04)
+    assert spent_in_stages(0.2, 0.05, spending, 0.4) == pytest.approx(spent(0.5, 0.03, spending))
+    assert spent_in_stages(0.5, 0.05, spending) == spent(0.5, 0.05, spending)

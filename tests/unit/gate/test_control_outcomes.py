@@ -1,0 +1,303 @@
+"""What the controls find, and which results they overrule: a pass with a warning as well as a plain one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.evidence import items
+from support.world import World
+
+from ftgate.domain import Answer, Estimate, Finding, JudgeValidation, Message, Model, Pair, Question, Status
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ControlError, EngineError
+from ftgate.gate import controls
+from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.derived_run import DerivedRun
+from ftgate.gate.journal import Journal
+from ftgate.gate.measurement_run import MeasurementRun
+from ftgate.gate.result import Result
+from ftgate.jobs.prepare import load_job
+from ftgate.measurements.base import Evidence
+from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.looks import Look
+from ftgate.progress import SilentProgress
+from ftgate.scoring.scores import PairedScores
+
+SAID = (Answer(text="x", tokens=1),)
+PAIRS = tuple(Pair(item, SAID, SAID) for item in items(10))
+VALIDATION = JudgeValidation(True, "fit", 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 9, 9)
+
+
+def finding(status: Status, **more: Any) -> Finding:
+    estimate = Estimate("forgetting", 0.8, 0.7, 0.1, "relative drop", (0.0, 0.2), 0.9, 10, "test", "up", 0.1, **more)
+    return Finding(estimate, status, "because")
+
+
+def result(status: Status, *, judged: bool = False) -> Result:
+    scored = PairedScores.exact(items(10), np.ones(10), np.ones(10), binary=True)
+    evidence = Evidence(PAIRS, scored, 0.05, 400, judge_validation=VALIDATION if judged else None)
+    return Result(Look(1, 1, 1.0, 0.05), PAIRS, scored, finding(status), evidence)
+
+
+@dataclass
+class Run:
+    """One measurement that is done, and what it says of answers that were corrupted."""
+
+    result: Result | None = field(default_factory=lambda: result(Status.PASS))
+    corrupted_status: Status = Status.BLOCK
+    measurement: Forgetting = field(default_factory=lambda: Forgetting(dataset="x"))
+    seen: list[Sequence[Pair]] = field(default_factory=list)
+    name: str = "forgetting"
+
+    def corrupted(self, pairs: Sequence[Pair]) -> Result:
+        self.seen.append(pairs)
+        return result(self.corrupted_status)
+
+
+def outcomes(**changes: Any) -> Mapping[str, Any]:
+    sound = {"ok": True, "reason": "sound"}
+    return {"a_a": {"forgetting": sound}, "positive_control": {"forgetting": sound}} | {
+        name: value if name == "judge_model" else {"forgetting": value} for name, value in changes.items()
+    }
+
+
+FAILED = {"ok": False, "reason": "it failed"}
+EVERY = (Status.PASS, Status.WARN, Status.BLOCK, Status.INCONCLUSIVE)
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_sound_controls_change_nothing(status: Status) -> None:
+    for unknown in (True, None):
+        passed = outcomes(positive_control={"ok": unknown, "reason": ""}, a_a={"ok": unknown, "reason": ""})
+        assert controls.apply_controls([Run(result(status))], passed)["forgetting"].finding == finding(status)
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_a_suite_that_passes_a_corrupted_base_can_pass_nothing_not_even_with_a_warning(status: Status) -> None:
+    found = controls.apply_controls([Run(result(status))], outcomes(positive_control=FAILED))["forgetting"].finding
+    if status in (Status.PASS, Status.WARN):
+        assert (found.status, found.reason) == (Status.INCONCLUSIVE, "control failed: it failed")
+    else:
+        assert found == finding(status)
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_noise_overrules_every_decision_a_block_included(status: Status) -> None:
+    found = controls.apply_controls([Run(result(status))], outcomes(a_a=FAILED))["forgetting"].finding
+    assert (found.status, found.reason) == (Status.INCONCLUSIVE, "control failed: it failed")
+
+
+@pytest.mark.parametrize("status", EVERY)
+def test_a_judge_that_changed_overrules_what_it_graded_and_nothing_else(status: Status) -> None:
+    controlled = outcomes(judge_model=FAILED)
+    graded = controls.apply_controls([Run(result(status, judged=True))], controlled)["forgetting"].finding
+    assert (graded.status, graded.reason) == (Status.INCONCLUSIVE, "control failed: it failed")
+    ruled = controls.apply_controls([Run(result(status))], controlled)["forgetting"].finding
+    assert ruled == finding(status)
+    sound = controls.apply_controls([Run(result(status, judged=True))], outcomes(judge_model={"ok": True}))
+    assert sound["forgetting"].finding == finding(status)
+
+
+@pytest.mark.parametrize(
+    ("status", "ok", "words"),
+    [
+        (Status.BLOCK, True, "was blocked"),
+        (Status.PASS, False, "cannot detect such a loss"),
+        (Status.WARN, False, "cannot detect such a loss"),
+        (Status.INCONCLUSIVE, None, "too few items"),
+        (Status.ERROR, None, "too few items"),
+    ],
+)
+def test_what_a_corrupted_base_comes_to(status: Status, ok: bool | None, words: str) -> None:
+    outcome = controls.positive_control([Run(corrupted_status=status)], 0)["forgetting"]
+    assert outcome["ok"] is ok
+    assert outcome["reason"].startswith("a base with 30 % of its answers corrupted ")
+    assert words in outcome["reason"]
+    assert (outcome["change"], outcome["status"]) == (0.1, status.value)
+
+
+def test_a_corrupted_base_of_which_nothing_can_be_said_was_not_tested() -> None:
+    outcome = controls.positive_control([Run(corrupted_status=Status.NOT_APPLICABLE)], 0)["forgetting"]
+    assert outcome == {"ok": None, "reason": "not run: because"}
+
+
+def test_the_corrupted_answers_depend_on_the_seed_and_the_name_alone() -> None:
+    runs = [Run(), Run(), Run(name="tail"), Run()]
+    for run, seed in zip(runs, (0, 0, 0, 1), strict=True):
+        controls.positive_control([run], seed)
+    first, again, other, reseeded = (run.seen[0] for run in runs)
+    assert first == again
+    assert other != first
+    assert reseeded != first
+
+
+@pytest.mark.parametrize(("tolerance", "tested"), [(0.1, True), (0.2, True), (0.201, False)])
+def test_what_tolerates_about_that_loss_is_not_tested(tolerance: float, tested: bool) -> None:
+    lenient, strict = Run(name="lenient"), Run()
+    lenient.measurement = Forgetting(dataset="x", warn_drop=0.01, block_drop=tolerance)
+    found = controls.positive_control([lenient, strict], 0)
+    assert found["lenient"]["ok"] is (True if tested else None)
+    assert bool(lenient.seen) == tested
+    assert found["forgetting"]["ok"], "the next one is tested all the same"
+
+
+class Served:
+    """A judge behind an endpoint that gave these names."""
+
+    def __init__(self, *names: str) -> None:
+        self.served = set(names)
+
+
+def test_grades_by_two_models_do_not_compare() -> None:
+    assert controls.judge_model(None) == {}
+    assert controls.judge_model(Served()) == {}  # type: ignore[arg-type]
+    one = controls.judge_model(Served("a"))["judge_model"]  # type: ignore[arg-type]
+    assert (one["ok"], one["reason"]) == (True, "the judge's endpoint answered as a")
+    two = controls.judge_model(Served("b", "a"))["judge_model"]  # type: ignore[arg-type]
+    assert (two["ok"], two["names"]) == (False, ["a", "b"])
+    assert two["reason"] == "the judge's endpoint answered as a, b: grades by two models differ"
+
+
+BASE = Model("base", Path("base"), "sha256:" + "0" * 64)
+CANDIDATE = replace(BASE, name="bot", path=Path("bot"), digest="sha256:" + "1" * 64)
+SHORT = {5: -0.1, 7: -2.0}
+
+
+def effect(tmp_path: Path, tables: Mapping[str, Sequence[Mapping[int, float]]], count: int = 12) -> dict[str, Any]:
+    """The check with these tables of next-token log-probabilities: by model, the n-th of all it is asked for."""
+    given = {name: iter(of) for name, of in tables.items()}
+    engine = ScriptedEngine(lambda model, question: SAID[0], next_token=lambda model, prompt: next(given[model.name]))
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([BASE, CANDIDATE])
+        return controls.adapter_effect(models, BASE, CANDIDATE, items(count))
+
+
+def shifted(by: float) -> dict[int, float]:
+    return {5: -0.1, 7: -2.0 - by}
+
+
+@pytest.mark.parametrize(
+    ("noise", "change", "takes_effect"),
+    [(0.0, 0.0, False), (0.0, 9e-6, False), (0.0, 2e-5, True), (0.1, 0.19, False), (0.1, 0.21, True)],
+)
+def test_a_change_within_the_noise_of_the_engine_is_none(
+    tmp_path: Path, noise: float, change: float, takes_effect: bool
+) -> None:
+    tables = {"base": [SHORT] * 8 + [shifted(noise)] * 8, "bot": [SHORT] * 7 + [shifted(-change)]}
+    if takes_effect:
+        found = effect(tmp_path, tables)
+        assert found == {"prompts": 8, "largest_change": pytest.approx(change), "noise": pytest.approx(noise)}
+        return
+    with pytest.raises(ControlError, match="on 8 prompts bot gives the base's next-token") as caught:
+        effect(tmp_path, tables)
+    assert caught.value.hint
+
+
+def test_each_prompt_is_compared_with_itself_though_the_base_takes_them_backwards_the_second_time(
+    tmp_path: Path,
+) -> None:
+    tables = [shifted(0.1 * i) for i in range(3)]
+    found = effect(tmp_path, {"base": [*tables, *reversed(tables)], "bot": [shifted(0.1 * i + 1) for i in range(3)]}, 3)
+    assert found == {"prompts": 3, "largest_change": pytest.approx(1.0), "noise": 0.0}
+
+
+def test_models_without_a_token_in_common_differ(tmp_path: Path) -> None:
+    assert effect(tmp_path, {"base": [SHORT] * 16, "bot": [{1: -0.1}] * 8})["largest_change"] > 1e6
+
+
+@pytest.mark.parametrize("broken", ["base", "bot"])
+def test_weights_that_compute_nan_are_named(tmp_path: Path, broken: str) -> None:
+    tables = {"base": [SHORT] * 16, "bot": [{5: -0.5}] * 8}
+    tables[broken] = [*tables[broken][:-1], {5: float("nan")}]
+    with pytest.raises(ControlError, match=rf"{broken} \({broken}\) computes NaN"):
+        effect(tmp_path, tables)
+
+
+def test_an_effect_that_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    tables = {"base": [SHORT] * 16, "bot": [{5: -0.5}] * 8}
+    assert effect(tmp_path, tables) == effect(tmp_path, {})
+    other = replace(CANDIDATE, digest="sha256:" + "2" * 64)
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        engine = ScriptedEngine(lambda model, question: SAID[0])
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([BASE, CANDIDATE])
+        with pytest.raises(EngineError, match="not loaded"):
+            controls.adapter_effect(models, BASE, other, items(8))
+
+
+def asked_twice(tmp_path: Path, second: float, alpha: float = 0.05) -> tuple[dict[str, Any], ScriptedEngine]:
+    """The A/A test of two measurements and one that asks nothing; asked again, forgetting's base errs now and then."""
+    world = World(tmp_path)
+    for name in ("forgetting", "tail", "calibration"):
+        world.policy["measurements"].pop(name)
+    world.policy["measurements"]["forgetting"] = {"dataset": "evals/choices.jsonl", "scorer": "choice"}
+    world.policy.pop("judge")
+    world.policy["evidence"]["alpha"] = alpha
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
+    rng = np.random.default_rng(0)
+
+    def answer(model: Model, question: Question) -> Answer:
+        right = int(question.messages[-1].content.split()[1]) % 4 if question.options else 0
+        wrong = question.repeat == 1 and question.measurement == "forgetting" and rng.random() < second
+        chosen = (right + wrong) % 4
+        return Answer(option_logprobs=tuple(-0.1 if i == chosen else -4.0 for i in range(len(question.options))))
+
+    engine = ScriptedEngine(answer)
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([job.base])
+        runs = [MeasurementRun(measurement, job, models) for measurement in job.measurements]
+        derived = [DerivedRun(measurement, job, runs) for measurement in job.derived]
+        return controls.aa_test(job, models, runs, derived), engine
+
+
+def test_the_base_is_asked_twice_and_must_answer_alike(tmp_path: Path) -> None:
+    found, engine = asked_twice(tmp_path / "same", 0.0)
+    nothing_read = found.pop("form")
+    assert {name: (outcome["ok"], outcome["change"]) for name, outcome in found.items()} == {
+        "target": (True, 0.0),
+        "forgetting": (True, 0.0),
+    }
+    assert nothing_read == {"ok": None, "reason": "not run: no answer was given in free form"}
+    first = [ask.question for ask in engine.asked if ask.question.repeat == 0]
+    again = [replace(ask.question, repeat=0) for ask in engine.asked if ask.question.repeat == 1]
+    assert len(first) + len(again) == len(engine.asked)
+    assert again == first[::2] + first[1::2], "in two halves, so that the batches are others"
+    assert found["target"]["items"] + found["forgetting"]["items"] == len(first)
+    found, _ = asked_twice(tmp_path / "other", 0.3)
+    assert (found["target"]["ok"], found["forgetting"]["ok"]) == (True, False)
+    assert controls.failed_aa({"a_a": found}) == {"forgetting"}
+
+
+def test_a_prompt_for_each_of_the_first_eight_items(tmp_path: Path) -> None:
+    prompts: list[Sequence[Message]] = []
+    engine = ScriptedEngine(lambda model, question: SAID[0])
+    given = engine._next_token
+    engine._next_token = lambda model, prompt: prompts.append(prompt) or given(model, prompt)
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([BASE, CANDIDATE])
+        controls.adapter_effect(models, BASE, CANDIDATE, items(12))
+    asked = [item.messages for item in items(8)]
+    assert prompts == [*asked, *reversed(asked), *asked]
+
+
+def test_what_was_not_tested_says_how_much_would_have_been_corrupted() -> None:
+    assert "corrupting 30 % of the answers" in controls.TOO_LENIENT["reason"]
+
+
+@pytest.mark.parametrize(("share", "ok"), [(1.02, False), (0.98, True)])
+def test_all_measurements_together_raise_a_false_alarm_as_rarely_as_one(tmp_path: Path, share: float, ok: bool) -> None:
+    """Each of the three is tested at a third of alpha."""
+    p_value = asked_twice(tmp_path / "p", 0.06)[0]["forgetting"]["p_value"]
+    assert 0.001 < p_value < 0.1
+    found, _ = asked_twice(tmp_path / "again", 0.06, alpha=3 * share * p_value)
+    assert found["forgetting"]["p_value"] == p_value
+    assert found["forgetting"]["ok"] is ok
