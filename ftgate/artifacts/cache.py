@@ -27,6 +27,8 @@ from ftgate.artifacts.cache_files import (
     list_files,
     read_record,
     sha256,
+    with_checksum,
+    without_checksum,
     write_json,
 )
 from ftgate.artifacts.snapshot import THREADS, FileEntry, Snapshot, tree_digest
@@ -63,7 +65,7 @@ class Cache:
     def lookup(self, key: str) -> CacheEntry | None:
         """What the reference with this ``key`` resolved to last, if it was ever downloaded."""
         try:
-            value = json.loads((self._names / f"{key}.json").read_bytes())
+            value = without_checksum(json.loads((self._names / f"{key}.json").read_bytes()))
             return CacheEntry(str(value["digest"]), list(value["listing"]), tuple(map(str, value.get("aside", ()))))
         except UNREADABLE:
             return None
@@ -71,7 +73,7 @@ class Cache:
     def remember(self, key: str, reference: str, entry: CacheEntry) -> None:
         """Record what the reference resolves to now."""
         value = {"reference": reference, "digest": entry.digest, "listing": entry.listing, "aside": entry.ignored_files}
-        write_json(self._names / f"{key}.json", value)
+        write_json(self._names / f"{key}.json", with_checksum(value))
 
     def acquire(self, digest: str, reference: str) -> Snapshot | None:
         """The snapshot with this digest, locked until the process ends; None if it is missing or damaged.

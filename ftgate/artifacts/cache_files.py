@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ftgate.files import Stamp, file_stamp
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a damaged record may raise; the files are then downloaded again."""
+_CHECKSUM = "checksum"
 
 
 def list_files(folder: Path) -> list[str]:
@@ -70,3 +71,19 @@ def write_json(path: Path, value: Any) -> None:
     with explain_write_errors(path):
         partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(path)
+
+
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """``value``, which can be written as JSON, and a checksum of all its fields."""
+    return {**value, _CHECKSUM: _checksum(value)}
+
+
+def without_checksum(value: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`with_checksum` was given. Raises ValueError if it was damaged; older records have no checksum."""
+    if value.pop(_CHECKSUM, None) not in (None, _checksum(value)):
+        raise ValueError("its checksum does not match")
+    return value
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:32]

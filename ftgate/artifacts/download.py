@@ -15,6 +15,7 @@ from typing import Any
 
 import tenacity
 
+from ftgate.artifacts.checkpoints import Checkpoints
 from ftgate.artifacts.snapshot import FileEntry
 from ftgate.artifacts.sources.base import MIN_RATE, ArtifactSource, RangeError, RemoteFile, TransientError
 from ftgate.errors import ArtifactError, DownloadError
@@ -103,7 +104,9 @@ class _Download:
         digest, size = _Digest(file), 0
         if not (file.version or file.sha256):
             path.unlink(missing_ok=True)  # nothing tells whether the rest would be of the same version
+        checkpoints = Checkpoints(path, listed=bool(file.sha256 or file.git_blob))
         with self._explain_disk_errors(where), path.open("a+b") as part:
+            part.truncate(checkpoints.verified_length(part))
             part.seek(0)
             while chunk := part.read(1 << 20):
                 digest.update(chunk)
@@ -111,7 +114,7 @@ class _Download:
             counter.advance_to(size)
             if file.size is None or size < file.size:
                 try:
-                    digest, size = self._append(file, part, digest, size, counter)
+                    digest, size = self._append(file, part, digest, size, counter, checkpoints)
                 except RangeError:
                     part.truncate(0)
                     raise
@@ -125,7 +128,13 @@ class _Download:
         return FileEntry(size, digest.sha256)
 
     def _append(
-        self, file: RemoteFile, part: Any, digest: _Digest, size: int, counter: _ByteCounter
+        self,
+        file: RemoteFile,
+        part: Any,
+        digest: _Digest,
+        size: int,
+        counter: _ByteCounter,
+        checkpoints: Checkpoints,
     ) -> tuple[_Digest, int]:
         with self._source.open(file, size) as stream:
             if stream.start != size:  # the server ignored the offset, or the file changed
@@ -135,16 +144,23 @@ class _Download:
                     )
                 part.truncate(0)
                 digest, size = _Digest(file), 0
-            for chunk in stream.chunks:
-                size += len(chunk)
-                if file.size is not None and size > file.size:
-                    part.truncate(0)
-                    raise TransientError(f"{self._reference}: {file.name}: longer than the {file.size:,} bytes listed")
-                part.write(chunk)
-                digest.update(chunk)
-                counter.advance_to(size)
-                if self.stop.is_set():
-                    raise _StoppedError
+            try:
+                for chunk in stream.chunks:
+                    if file.size is not None and size + len(chunk) > file.size:
+                        part.truncate(0)
+                        raise TransientError(
+                            f"{self._reference}: {file.name}: longer than the {file.size:,} bytes listed"
+                        )
+                    part.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+                    counter.advance_to(size)
+                    if checkpoints.is_due(size):
+                        checkpoints.add(part, size, digest.sha256)
+                    if self.stop.is_set():
+                        raise _StoppedError
+            finally:
+                checkpoints.add(part, size, digest.sha256)
         return digest, size
 
     def _mismatch(self, problem: str, file: RemoteFile) -> Exception:

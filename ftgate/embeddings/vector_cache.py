@@ -1,12 +1,16 @@
-"""Cached text vectors, one file per block of texts: they need little memory and survive a stopped run."""
+"""Cached text vectors, one file per block of texts: they need little memory and survive a stopped run.
+
+A file ends with the SHA-256 of what is before it, so that a damaged one is computed again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +21,7 @@ from ftgate.errors import EngineError, StoreError
 
 MAX_CACHE_BYTES = 50_000_000_000
 """Least recently used blocks beyond this many bytes are removed."""
+_SUM_BYTES = 32
 
 
 class VectorFiles:
@@ -83,9 +88,11 @@ def prune(folder: Path, limit: int = MAX_CACHE_BYTES) -> None:
 
 
 def _is_complete(path: Path, rows: int) -> bool:
-    """Whether the file exists and is complete; this counts as a use."""
+    """Whether the file exists, is complete and undamaged; this counts as a use."""
     try:
-        complete = len(np.load(path, mmap_mode="r", allow_pickle=False)) == rows
+        with path.open("rb") as file:
+            undamaged = _sha256(file, file.seek(0, os.SEEK_END) - _SUM_BYTES) == file.read()
+        complete = undamaged and len(np.load(path, mmap_mode="r", allow_pickle=False)) == rows
         os.utime(path)
     except (OSError, ValueError, EOFError):
         return False
@@ -96,8 +103,9 @@ def _write(path: Path, table: NDArray[Any]) -> None:
     partial = path.with_suffix(f".{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with partial.open("w+b") as file:
             np.save(file, table, allow_pickle=False)
+            file.write(_sha256(file, file.tell()))
         partial.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -105,6 +113,15 @@ def _write(path: Path, table: NDArray[Any]) -> None:
         raise StoreError(
             f"cannot write {path}: {error}", hint="free disk space and run again: vectors computed so far are kept"
         ) from None
+
+
+def _sha256(file: BinaryIO, size: int) -> bytes:
+    """The hash of the first ``size`` bytes; the file is left after them."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while chunk := file.read(min(1 << 20, size - file.tell())):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _require_finite(table: NDArray[Any], texts: Sequence[str], start: int, how: str) -> None:

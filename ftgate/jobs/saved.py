@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.cache_files import sha256
 from ftgate.config.policy import Policy, read_policy
 from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
@@ -26,7 +27,7 @@ SAMPLE = ("dataset", "columns", "n", "n_max")
 def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
     """Write everything that ``decide`` needs into the output directory: job.json (with digests) and the suites."""
     for suite in job.suites.values():
-        write_suite(suite, directory / "suites" / f"{suite.name}.jsonl")
+        write_suite(suite, _suite_path(directory, suite.name))
     document = {
         "schema_version": SCHEMA_VERSION,
         "name": job.name,
@@ -39,7 +40,13 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             "encoder": _as_json(job.encoder) if job.encoder is not None else None,
         },
         "suites": {
-            name: {"source": suite.source, "sha256": suite.sha256, "items": len(suite.items), "repeats": suite.repeats}
+            name: {
+                "source": suite.source,
+                "sha256": suite.sha256,
+                "file_sha256": sha256(_suite_path(directory, name)),
+                "items": len(suite.items),
+                "repeats": suite.repeats,
+            }
             for name, suite in job.suites.items()
         },
         "training": _training_json(job.training),
@@ -124,10 +131,18 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
             f"{directory} has no answers for measurement {measurement.name!r}",
             hint="the policy of that run did not have it: run `ftgate run` again",
         )
-    path = directory / "suites" / f"{measurement.name}.jsonl"
+    path, entry = _suite_path(directory, measurement.name), entries[measurement.name]
+    # The answer keys are no part of a question: without this, others could decide under the digest of the run's.
+    if path.exists() and entry.get("file_sha256") not in (None, sha256(path)):  # earlier versions wrote no such hash
+        raise ConfigurationError(
+            f"{path}: changed after the run, so the answers are not to these questions", hint="run `ftgate run` again"
+        )
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
-    entry = entries[measurement.name]
     return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry.get("repeats", ())))
+
+
+def _suite_path(directory: Path, name: str) -> Path:
+    return directory / "suites" / f"{name}.jsonl"
 
 
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:

@@ -68,6 +68,18 @@ def test_blocks_are_kept_and_a_damaged_one_is_made_again(tmp_path: Path) -> None
     assert changed.calls == 1, "only the block that changed"
 
 
+@pytest.mark.parametrize("position", [3, 90, 130, 150, -33, -1])
+def test_a_block_with_one_flipped_bit_is_made_again(tmp_path: Path, position: int) -> None:
+    table = Lengths().embed(TEXTS).astype(np.float32)
+    embed_to_files(TEXTS, Lengths(), tmp_path)
+    damaged, again = sorted(tmp_path.glob("*.npy"))[1], Lengths()
+    content = bytearray(damaged.read_bytes())
+    content[position] ^= 4
+    damaged.write_bytes(content)
+    np.testing.assert_array_equal(embed_to_files(TEXTS, again, tmp_path)[:], table)
+    assert again.calls == 1
+
+
 def test_no_texts_are_an_empty_table(tmp_path: Path) -> None:
     assert embed_to_files([], Lengths(), tmp_path).shape == (0, 0)
 

@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.players import CAREFUL, Player, script
@@ -15,15 +17,39 @@ from support.world import World, write_adapter, write_full
 from ftgate.domain import Answer, Model
 from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.errors import ChangedError
+from ftgate.errors import ChangedError, ConfigurationError
 from ftgate.files import CLOCK_TICK, file_stamp, settled_stamps
 from ftgate.gate import cached_engine
-from ftgate.gate.evaluate import evaluate
+from ftgate.gate import evaluate as evaluation
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import Job, load_job
 from ftgate.jobs.unchanged import changed_files
 from ftgate.progress import SilentProgress
+from ftgate.report import render
+from ftgate.report.schema import Report
 
 Change = Callable[[Job], object]
+MANY = 50
+"""Answers before a change among them: not the first ones, and not the last."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take most of the time of a run as small as these, and are drawn from the report alone."""
+    monkeypatch.setattr(render, "pictures", lambda report: {})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """The world of the other tests with fewer rows: every change at every stage is a run."""
+    made = World(tmp_path)
+    for name, rows in (("target", 40), ("general", 40), ("queries", 80), ("choices", 40)):
+        path = made.root / "evals" / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+    made.policy["judge"]["known_answers"] = False
+    made.policy["evidence"]["draws"] = 200
+    made.save()
+    return made
 
 
 class MeddledEngine(ScriptedEngine):
@@ -47,7 +73,7 @@ class MeddledEngine(ScriptedEngine):
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         for index, answer in super().ask(asks):
             yield index, answer
-            if len(self.asked) > 500:
+            if len(self.asked) > MANY:
                 self._at("among the answers")
 
 
@@ -70,7 +96,7 @@ def other_base(job: Job) -> None:
 
 def other_judge(job: Job) -> None:
     assert job.judge is not None
-    written_over(job.judge.path, lambda folder: write_full(folder, 9))
+    written_over(job.judge.path, lambda folder: write_full(folder, 8))
 
 
 def other_training_data(job: Job) -> None:
@@ -112,22 +138,145 @@ CHANGES = {
     new_template: "chat_template.jinja",
     removed: "adapter_config.json",
 }
+STAGES = [
+    "before the run",
+    "before embedding",
+    "before loading",
+    "after loading",
+    "among the answers",
+    "while judging",
+    "before the report",
+]
 MOMENTS = [
-    *((change, "before loading") for change in CHANGES),
-    *((change, when) for when in ("after loading", "among the answers") for change in (other_adapter, other_judge)),
+    *((change, stage) for change in (other_adapter, other_base, other_judge, other_training_data) for stage in STAGES),
+    *((change, "before loading") for change in (the_same_size_and_times, swapped_folder, new_template, removed)),
 ]
 
 
-@pytest.mark.parametrize(("change", "when"), MOMENTS)
-def test_a_change_while_it_runs_gives_no_verdict_and_keeps_no_answer(world: World, change: Change, when: str) -> None:
+@dataclass
+class Meddling:
+    """A run during which ``change`` happens at one of the stages."""
+
+    change: Callable[[], object]
+    stage: str
+    happened: bool = False
+
+    def at(self, stage: str) -> None:
+        if stage == self.stage and not self.happened:
+            self.happened = True
+            self.change()
+
+    def run(self, job: Job, out: Path) -> Report:
+        """Raises as evaluate does."""
+        models = MeddledEngine(lambda: self.at(self.stage), self.stage)
+        judge = MeddledEngine(lambda: self.at("while judging"), "among the answers")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                evaluation, "open_embedder", self._then("before embedding", evaluation.open_embedder, first=True)
+            )
+            patch.setattr(evaluation, "run_gate", self._then("before the report", evaluation.run_gate))
+            self.at("before the run")
+            return evaluate(job, out, SilentProgress(), engine=models, judge_engine=judge)
+
+    def _then(self, stage: str, function: Callable[..., Any], *, first: bool = False) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            if first:
+                self.at(stage)
+            value = function(*arguments)
+            self.at(stage)
+            return value
+
+        return wrapped
+
+
+@pytest.mark.parametrize(("change", "stage"), MOMENTS)
+def test_a_change_while_it_runs_gives_no_verdict_and_keeps_no_answer(world: World, change: Change, stage: str) -> None:
     job = load_job(world.policy_path, world.manifest_path)
-    engine = MeddledEngine(lambda: change(job), when)
     out = world.root / "out"
+    meddling = Meddling(lambda: change(job), stage)
     with pytest.raises(ChangedError, match=CHANGES[change]) as raised:
-        evaluate(job, out, SilentProgress(), engine=engine, judge_engine=ScriptedEngine(script(CAREFUL)))
+        meddling.run(job, out)
+    assert meddling.happened
     assert "run again" in raised.value.hint
     assert not (out / "report.json").exists()
     assert (out / "answers.jsonl").read_bytes().count(b"\n") == 1, "the header alone"
+
+
+def other_suite(job: Job) -> None:
+    assert job.training is not None
+    assert job.training.path is not None
+    path = job.training.path.with_name("target.jsonl")
+    path.write_text(path.read_text().replace('"answer": "red"', '"answer": "grey"'))
+
+
+def other_policy(world: World) -> None:
+    world.policy_path.write_text(world.policy_path.read_text().replace("draws: 200", "draws: 201"))
+
+
+def other_manifest(world: World) -> None:
+    world.manifest_path.write_text(world.manifest_path.read_text() + "# changed\n")
+
+
+def told(report: Report) -> dict[str, Any]:
+    """A report without its times."""
+    value = report.model_dump(mode="json")
+    del value["timing"], value["provenance"]["started"], value["provenance"]["finished"]
+    return value
+
+
+@pytest.mark.parametrize("stage", ["before the run", "among the answers", "before the report"])
+def test_what_was_read_before_the_run_is_what_is_judged(world: World, stage: str) -> None:
+    """Suites, policy and manifest are read once; digests, questions and answers are those of what was read."""
+    job = load_job(world.policy_path, world.manifest_path)
+    before = Meddling(lambda: None, "before the run").run(job, world.root / "before")
+
+    def change() -> None:
+        other_suite(job)
+        other_policy(world)
+        other_manifest(world)
+
+    meddling = Meddling(change, stage)
+    assert told(meddling.run(job, world.root / "out")) == told(before)
+    assert meddling.happened
+    again = load_job(world.policy_path, world.manifest_path)
+    assert again.suites["target"].sha256 != job.suites["target"].sha256
+    assert again.manifest_sha256 != job.manifest_sha256
+    assert again.policy != job.policy
+    saved = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert saved.measurements == before.measurements, "the run keeps a copy of the suites that it read"
+
+
+@pytest.mark.parametrize(
+    ("change", "asked_again"),
+    [
+        (other_judge, {"judge"}),
+        (other_training_data, set()),
+        (other_suite, set()),
+    ],
+)
+def test_a_change_between_two_runs_is_another_thing_to_measure(
+    world: World, change: Change, asked_again: set[str]
+) -> None:
+    """Answers under an earlier digest are not taken for those of what is there now."""
+    out = world.root / "out"
+    job = load_job(world.policy_path, world.manifest_path)
+    Meddling(lambda: None, "").run(job, out)
+    change(job)
+    again, engine = load_job(world.policy_path, world.manifest_path), ScriptedEngine(script(CAREFUL))
+    report = evaluate(again, out, SilentProgress(), engine=engine, judge_engine=engine)
+    assert {ask.model.name for ask in engine.asked} == asked_again
+    fresh = evaluate(again, world.root / "fresh", SilentProgress(), engine=engine, judge_engine=engine)
+    assert told(report) == told(fresh) | {"engine_starts": report.engine_starts}
+
+
+def test_a_copy_of_a_suite_that_changed_decides_nothing(world: World) -> None:
+    """The answer keys are no part of a question: nothing else would tell that others decide now."""
+    out = world.root / "out"
+    Meddling(lambda: None, "").run(load_job(world.policy_path, world.manifest_path), out)
+    path = out / "suites" / "target.jsonl"
+    path.write_text(path.read_text().replace('"answer": "red"', '"answer": "grey"'))
+    with pytest.raises(ConfigurationError, match=r"target\.jsonl: changed after the run"):
+        decide_again(out, None, world.root / "again", SilentProgress())
 
 
 def test_what_an_earlier_run_kept_stays(world: World) -> None:
@@ -167,7 +316,7 @@ def test_files_are_looked_at_again_while_answers_arrive(world: World, monkeypatc
     engine = MeddledEngine(lambda: other_adapter(job), "among the answers")
     with pytest.raises(ChangedError):
         evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=engine)
-    assert len(engine.asked) == 502, "501 answers, and the one that was not stored"
+    assert len(engine.asked) == MANY + 2, "those before the change, and the one that was not stored"
 
 
 def test_a_write_right_after_the_hashing_leaves_another_stamp(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ class _Http(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Http
+    disable_nagle_algorithm = True  # headers and body are two packets, and the second would wait 40 ms for an answer
 
     def do_GET(self) -> None:
         chat = self.server.chat

@@ -127,6 +127,22 @@ def test_a_damaged_entry_is_noticed_and_fetched_again(resolve: Any, how: str, tm
             assert site.sent["/m/model.safetensors"] == len(FILES["model.safetensors"])
 
 
+def test_a_record_with_one_flipped_bit_does_not_count(resolve: Any) -> None:
+    """What a commit's record says is not listed again, so that it must be what was written."""
+    with serving(folder_site(FILES)) as site:
+        first = resolve(f"{site.url}/m/")
+        (record,) = (home() / "names").glob("*.json")
+        content = record.read_bytes()
+        cache, key = open_cache(ArtifactSettings()), record.stem
+        assert cache.lookup(key) is not None
+        for position in range(len(content)):
+            spoil(record, content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+            entry = cache.lookup(key)
+            assert entry is None or (entry.digest, entry.ignored_files) == (first.digest, first.ignored_files), position
+        spoil(record, content.replace(b', "checksum"', b', "x"'))
+        assert cache.lookup(key) is not None, "an earlier version wrote none"
+
+
 def test_a_file_whose_time_changed_is_read_and_kept(resolve: Any) -> None:
     with serving(folder_site(FILES)) as site:
         first = resolve(f"{site.url}/m/")

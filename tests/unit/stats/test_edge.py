@@ -36,6 +36,11 @@ def test_the_edge_is_the_last_value_ruled_out(shape: str, place: float, leftward
     assert margin(bound + side * 3e-13) >= 0
 
 
+@pytest.mark.parametrize("margin", [lambda _: -0.05, lambda t: -0.05 - t, lambda _: -math.inf])
+def test_where_everything_is_ruled_out_the_edge_is_where_the_search_began(margin: Callable[[float], float]) -> None:
+    assert edge(margin, 0.25, 1.0) == pytest.approx(0.25, abs=1e-12)
+
+
 @given(place=PLACES)
 def test_turned_around_it_finds_the_mirror_image(place: float) -> None:
     straight = edge(lambda t: math.atan(9 * (t - place)), 1.0, -1.0)
