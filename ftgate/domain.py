@@ -103,7 +103,8 @@ class Item:
 class Suite:
     """The items of a data file, or of several one after the other, in file order, and the SHA-256 of their content.
 
-    ``repeats`` has the line numbers of the rows that were left out because they repeat another one.
+    ``repeats`` has the line numbers of the rows that were left out because they repeat another one. ``notes`` say
+    how the file was read, ``warnings`` what looks wrong with it as a whole.
     """
 
     name: str
@@ -111,6 +112,8 @@ class Suite:
     sha256: str
     source: str
     repeats: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Write what the repository says about itself: docs/policy.md (policy_page.py) and the tree in CONTRIBUTING.md.
+"""Write what the repository says about itself: docs/policy.md (policy_page.py), the tree in CONTRIBUTING.md, shapes.
 
 make reference
 """
@@ -8,12 +8,16 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from ftgate.datasets.shapes import OWN, SHAPES
 from scripts import policy_page
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "<!-- tree: begin (make reference) -->\n", "<!-- tree: end -->"
 COLUMN = 28
+SUITES = ROOT / "docs" / "suites.md"
+MOST_FIELDS = 6
+SHAPES_BEGIN, SHAPES_END = "<!-- shapes: begin (make reference) -->\n", "<!-- shapes: end -->"
 
 
 def tree() -> str:
@@ -36,7 +40,27 @@ def guide() -> str:
     return before + BEGIN + tree() + END + rest.split(END, 1)[1]
 
 
+def shapes() -> str:
+    """Every shape of rows that is read, with the fields that tell it."""
+    lines = ["| read as | fields | become |", "|---|---|---|"]
+    for shape in {shape.name: shape for shape in SHAPES if shape.name != OWN.name}.values():
+        fields = ", ".join(f"`{name}`" for name in shape.needs)
+        more = [name for name in shape.uses if name not in shape.needs]
+        others = ", ".join(f"`{name}`" for name in more[:MOST_FIELDS])
+        optional = f"; also {others}{', …' if len(more) > MOST_FIELDS else ''}" if others else ""
+        lines.append(f"| {shape.name} | {fields}{optional} | {shape.becomes} |")
+    return "\n".join(lines) + "\n"
+
+
+def suites_page() -> str:
+    """docs/suites.md with the table of shapes as it is."""
+    text = SUITES.read_text(encoding="utf-8")
+    before, rest = text.split(SHAPES_BEGIN, 1)
+    return before + SHAPES_BEGIN + "\n" + shapes() + "\n" + SHAPES_END + rest.split(SHAPES_END, 1)[1]
+
+
 if __name__ == "__main__":
     policy_page.PAGE.write_text(policy_page.page(), encoding="utf-8")
     GUIDE.write_text(guide(), encoding="utf-8")
-    print(f"wrote {policy_page.PAGE.relative_to(ROOT)} and {GUIDE.relative_to(ROOT)}")
+    SUITES.write_text(suites_page(), encoding="utf-8")
+    print(f"wrote {', '.join(str(path.relative_to(ROOT)) for path in (policy_page.PAGE, GUIDE, SUITES))}")

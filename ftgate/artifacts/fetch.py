@@ -32,6 +32,8 @@ from ftgate.errors import ArtifactError, DownloadError
 MEGABYTE = 1_000_000
 _EVICTION_STEP = 64
 """Megabytes of space to free at a time while a file of unknown size is downloaded."""
+_SHARD = re.compile(r"(?:-\d+-of-\d+|(?:^|/)\d+)(?=\.)")
+"""What tells the files of one split of a data set apart."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Progress display: takes a name and a number of steps, and gives a context manager whose value counts steps."""
@@ -48,7 +50,7 @@ class FetchRequest:
     skip: Sequence[str] = ()
     digest: str | None = None
     file: bool = False
-    """Whether one data file is meant, with ``digest`` its own; otherwise model files, with the tree's digest."""
+    """Whether data are meant: one file, with ``digest`` its own, or the files of one split; otherwise model files."""
 
     @property
     def reference(self) -> str:
@@ -130,10 +132,10 @@ def _verified(snapshot: Snapshot, entry: CacheEntry, request: FetchRequest) -> S
     digest = comparable_digest(snapshot, request)
     if request.digest not in (None, digest):
         raise wrong_digest(request.reference, str(request.digest), digest)
-    if request.file and len(snapshot.files) != 1:
+    if request.file and len({_SHARD.sub("", name) for name in snapshot.files}) != 1:
         raise ArtifactError(
             f"{request.reference}: {len(snapshot.files)} files, but one data file is expected",
-            hint="name the file itself",
+            hint="name the file itself, or one split of a data set",
         )
     return replace(snapshot, ignored_files=entry.ignored_files)
 

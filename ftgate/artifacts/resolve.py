@@ -92,13 +92,30 @@ class Resolver:
 
         ``digest`` is enforced for a remote file; for a local one the caller compares it.
         """
+        paths = self.files(reference, relative_to=relative_to, allow=allow, revision=revision, digest=digest)
+        if len(paths) > 1:
+            raise ArtifactError(
+                f"{reference}: {len(paths)} files, but one data file is expected", hint="name the file itself"
+            )
+        return paths[0]
+
+    def files(
+        self,
+        reference: str,
+        *,
+        relative_to: Path,
+        allow: Sequence[str] | None,
+        revision: str | None = None,
+        digest: str | None = None,
+    ) -> tuple[Path, ...]:
+        """As :meth:`file`, but ``reference`` may name a split of a data set: its files in the order of their names."""
         remote = parse(reference)
         if remote is None:
-            return relative_to / reference
+            return (relative_to / reference,)
         if allow is not None:
             require_allowed_remote(remote, allow)
         snapshot = self._fetch(remote, revision, digest, file=True)
-        return snapshot.path / next(iter(snapshot.files))
+        return tuple(snapshot.path / name for name in sorted(snapshot.files))
 
     def _fetch(self, reference: Reference, revision: str | None, digest: str | None, *, file: bool = False) -> Snapshot:
         request = Request(reference, revision, self.settings.redirect_hosts)

@@ -23,6 +23,7 @@ from ftgate.cli.ending import (
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
 from ftgate.cli.init import NO_COMMIT, write_starter_files
+from ftgate.cli.suite import suite
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
 from ftgate.files import operating_system_error
@@ -229,7 +230,7 @@ def init(folder: Path, action: str) -> None:
     click.echo("next: set your suites and limits in .github/ftgate.yml, then set up the repository: docs/github.md")
 
 
-for command in (*COMMANDS, tail):
+for command in (*COMMANDS, suite, tail):
     cli.add_command(command)
 
 

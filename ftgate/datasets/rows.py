@@ -1,164 +1,197 @@
-"""Parsing one row of a suite into an :class:`~ftgate.domain.Item`, or reporting what is wrong with it."""
+"""Parsing one row of a suite into an :class:`~ftgate.domain.Item`, or reporting everything that is wrong with it."""
 
 from __future__ import annotations
 
+import ast
 import difflib
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, NamedTuple, cast
 
-from ftgate.datasets.tables import MAX_ROW_BYTES, FileRow, RowProblem, kind_of
-from ftgate.domain import Item, Message, Role
-from ftgate.scoring.checks import check_problem, meets
-from ftgate.scoring.numbers import last_number, read_two_ways
-from ftgate.scoring.text import UnscorableError
-from ftgate.scoring.trace import final_answer
+from ftgate.datasets.problems import BadRowError, RowProblem, kind_of, quoted, text_of
+from ftgate.datasets.references import Needs, RightAnswer, check_of, choices_of, reference_of, require_usable
+from ftgate.datasets.tables import FileRow
+from ftgate.domain import Item, Message, Role, digest_of
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
+Value = Callable[[str], Any]
+"""The value of a field of a row."""
+_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _ROLES = ("system", "user", "assistant")
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a measurement requires of every item of its suite, besides an id and a prompt."""
+class ReadItem(NamedTuple):
+    """An item, the place of the right choice if its answer is given as one, and whether its id is made of its content.
 
-    choices: bool = False
-    answer: bool = False
-    number: bool = False
-    """Whether the answer must contain a number."""
-    check: bool = False
+    ``place`` counts from 0.
+    """
 
-
-class _BadRowError(Exception):
-    """What is wrong with a row. Never leaves this package."""
-
-    def __init__(self, text: str, hint: str) -> None:
-        super().__init__(text)
-        self.text = text
-        self.hint = hint
+    item: Item
+    place: int | None = None
+    made_id: bool = False
 
 
-def read_item(row: FileRow, needs: Needs) -> Item | RowProblem:
-    """The item that ``row`` describes, or its first problem."""
-    try:
-        return _item(row, needs)
-    except _BadRowError as error:
-        return RowProblem(row.line, error.text, error.hint)
+class _Faults:
+    """Collects what is wrong with one row: the body of ``with faults:`` is left at its first fault."""
+
+    def __init__(self, line: int) -> None:
+        self.line, self.problems = line, list[RowProblem]()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if isinstance(error, BadRowError):
+            self.problems.append(RowProblem(self.line, error.text, error.hint))
+        return isinstance(error, BadRowError)
 
 
-def _item(row: FileRow, needs: Needs) -> Item:
-    values = {name: row.fields.get(name) for name in FIELDS}
-    if row.cells:
-        values = {name: _parse_cell(name, value) for name, value in values.items()}
-    _check_spelling(row.fields, values)
-    choices = _choices(values["choices"])
-    answer = _answer(values["answer"], choices)
-    _check_answer(choices, answer, needs, written=isinstance(values["answer"], str))
-    check = _check_rule(values["check"], answer, needs)
-    cluster = values["cluster"]
-    return Item(
-        id=_id(values["id"]),
-        messages=_conversation(values["prompt"], values["messages"]),
-        choices=choices,
-        answer=answer,
-        tags=_tags(values["tags"]),
-        cluster=None if cluster is None else _text("cluster", cluster, "write it as text", numbers=True),
-        check=check,
-        line=row.line,
-    )
+def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem | list[RowProblem]:
+    """The item that ``row`` describes, or all its problems. With ``make_ids`` a row without an id gets one."""
+    faults = _Faults(row.line)
+    fields = _spelled(row.fields, faults)
+
+    def value(name: str) -> Any:
+        return _parse_cell(name, fields.get(name)) if row.cells else fields.get(name)
+
+    name, messages, tags, cluster = "", tuple[Message, ...](), tuple[str, ...](), None
+    with faults:
+        name = _id(value("id"), make=make_ids)
+    with faults:
+        messages = _conversation(value("prompt"), value("messages"), row.fields)
+    with faults:
+        tags = _tags(value("tags"))
+    with faults:
+        cluster = (
+            None if value("cluster") is None else text_of("cluster", value("cluster"), "write it as text", numbers=True)
+        )
+    choices, reference, check = _scoring(value, row.cells, needs, faults)
+    if faults.problems:
+        return faults.problems
+    made_id = not name
+    if made_id:
+        turns = [[m.role, m.content] for m in messages]
+        name = f"row-{digest_of([turns, list(choices), reference.text, check])[:16]}"
+    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check)
+    return ReadItem(item, reference.place, made_id)
 
 
-def _check_spelling(fields: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _scoring(
+    value: Value, cell: bool, needs: Needs, faults: _Faults
+) -> tuple[tuple[str, ...], RightAnswer, Mapping[str, Any] | None]:
+    """Choices, right answer and check of a row."""
+    choices, reference, check, readable = tuple[str, ...](), RightAnswer(), None, False
+    with faults:
+        choices = choices_of(value("choices"))
+        readable = True
+    with faults:
+        if readable:
+            reference = reference_of(value("answer"), value("choices"), choices, cell=cell)
+            checked, written = value("check") is not None, isinstance(value("answer"), str)
+            require_usable(choices, reference, needs, checked=checked, written=written)
+    with faults:
+        check = check_of(value("check"), reference.text, needs)
+    return choices, reference, check
+
+
+def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
+    """``fields``, in which misspelt names, each a fault, are taken for what they seem to mean."""
+    meant = dict[str, Any]()
     for name in fields:
-        if name in values:
+        if name in FIELDS:
             continue
-        field = _misspelled_field(name)
-        if field is not None and values[field] is None:
-            raise _BadRowError(f"unknown field {name!r}: did you mean {field!r}?", f"rename {name!r}, or remove it")
+        with faults:
+            field = _misspelled_field(name)
+            if field is not None and fields.get(field) is None:
+                meant[field] = fields[name]
+                raise BadRowError(f"unknown field {name!r}: did you mean {field!r}?", f"rename {name!r}, or remove it")
+    return {**fields, **meant} if meant else fields
 
 
 @lru_cache(maxsize=1024)
 def _misspelled_field(name: str) -> str | None:
-    """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case."""
+    """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case.
+
+    A name of several words, such as ``prompt_id``, is a field of its own.
+    """
     plain = str(name).strip().lower()
     if plain in FIELDS:
         return plain
+    if not plain.isalpha():
+        return None
     matches = difflib.get_close_matches(plain, FIELDS[1:], n=1, cutoff=0.8)
     return matches[0] if matches else None
 
 
-def _parse_cell(name: str, value: str | None) -> Any:
+def _parse_cell(name: str, value: Any) -> Any:
     """The value of a CSV cell: None if empty; for lists JSON, or parts separated by bars (tags also by commas)."""
-    if value is None or not value.strip():
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    if name not in ("messages", "choices", "tags", "check"):
+    if not isinstance(value, str) or name not in ("messages", "choices", "tags", "check"):
         return value
     if name == "check" or value.lstrip().startswith("["):
         kind, example = ("object", '{"numeric": 42}') if name == "check" else ("list", '["a", "b"], or a | b')
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise _BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
+            if (texts := _printed_list(value)) is not None:
+                return texts
+            raise BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
     if name == "messages":
-        raise _BadRowError("messages is not a JSON list", 'write [{"role": "user", "content": "..."}], or use prompt')
+        raise BadRowError("messages is not a JSON list", 'write [{"role": "user", "content": "..."}], or use prompt')
     separator = "," if name == "tags" and "|" not in value else "|"
     parts = [part.strip() for part in value.split(separator)]
     return [part for part in parts if part] if name == "tags" else parts
 
 
-def _id(value: Any) -> str:
+def _printed_list(text: str) -> list[str] | None:
+    """A list of texts as Python or numpy prints it; None if it is anything else, or has left something out."""
+    inner = text.strip()[1:-1]
+    if not text.strip().endswith("]") or _STRING.sub("", inner).strip(", \n\t"):
+        return None
+    try:
+        return [str(ast.literal_eval(string)) for string in _STRING.findall(inner)]
+    except (ValueError, SyntaxError):
+        return None
+
+
+def _id(value: Any, *, make: bool) -> str:
+    """The row's id; empty if it has none and ``make`` says that one is to be made."""
+    if value is None and make:
+        return ""
+    hint = "give every row a unique id, or none: ids are then made of the content"
     if value is None:
-        raise _BadRowError("no id", "give every row a unique id")
+        raise BadRowError("no id, and other rows of the file have one", hint)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise _BadRowError(
-            f"id must be text or an integer, found {kind_of(value)}: {_quoted(value)}", "write it as text"
-        )
-    return _text("id", value, "give every row a unique id", numbers=True)
+        raise BadRowError(f"id must be text or an integer, found {kind_of(value)}: {quoted(value)}", "write it as text")
+    return text_of("id", value, hint, numbers=True)
 
 
-def _text(name: str, value: Any, hint: str, *, numbers: bool = False, blank: bool = False) -> str:
-    """``value`` as text that can be written to any file. Numbers are converted if ``numbers`` allows it."""
-    if numbers and (type(value) is int or (type(value) is float and math.isfinite(value))):
-        return str(value)
-    if not isinstance(value, str):
-        raise _BadRowError(f"{name} must be text, found {kind_of(value)}: {_quoted(value)}", hint)
-    if not blank and not value.strip():
-        raise _BadRowError(f"{name} is empty", hint)
-    if len(value) > MAX_ROW_BYTES:
-        raise _BadRowError(f"{name} is longer than {MAX_ROW_BYTES:,} characters", "shorten it")
-    if "\0" in value:
-        raise _BadRowError(f"{name} contains a NUL character at position {value.index(chr(0)) + 1}", "remove it")
-    if not value.isascii():
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise _BadRowError(
-                f"{name} contains a lone surrogate ({value[error.start]!a}) at position {error.start + 1}",
-                "the text was truncated or decoded wrongly: export it again",
-            ) from None
-    return value
-
-
-def _conversation(prompt: Any, messages: Any) -> tuple[Message, ...]:
+def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tuple[Message, ...]:
     if prompt is not None and messages is not None:
-        raise _BadRowError("both prompt and messages", "give one of them")
+        raise BadRowError("both prompt and messages", "give one of them")
     if prompt is not None:
-        return (Message("user", _text("prompt", prompt, "give the question as text")),)
+        return (Message("user", text_of("prompt", prompt, "give the question as text")),)
     if messages is None:
-        raise _BadRowError("neither prompt nor messages", 'give "prompt": "...", or a list of messages')
+        names = [name for name, value in fields.items() if value is not None]
+        raise BadRowError(
+            f"neither prompt nor messages among the fields {quoted(names)}",
+            'give "prompt": "...", or a list of messages; or name the fields in the policy: '
+            "columns: {prompt: FIELD, choices: [FIELD, FIELD], answer: FIELD}",
+        )
     if not isinstance(messages, list) or not messages:
-        raise _BadRowError(
+        raise BadRowError(
             f"messages must be a list of turns, found {'an empty list' if messages == [] else kind_of(messages)}",
             'write [{"role": "user", "content": "..."}]',
         )
     turns = tuple(_message(number, turn) for number, turn in enumerate(messages, 1))
     if turns[-1].role != "user":
-        raise _BadRowError(
+        raise BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
             "the model gives the reply: move the last turn to answer",
         )
@@ -168,132 +201,22 @@ def _conversation(prompt: Any, messages: Any) -> tuple[Message, ...]:
 def _message(number: int, turn: Any) -> Message:
     where = f"message {number}"
     if not isinstance(turn, Mapping):
-        raise _BadRowError(
+        raise BadRowError(
             f"{where} must be an object, found {kind_of(turn)}", 'write {"role": "user", "content": "..."}'
         )
     role = turn.get("role")
     if role not in _ROLES:
-        raise _BadRowError(f"{where}: role is {_quoted(role)}", f"use one of {', '.join(_ROLES)}")
-    content = _text(f"{where}: content", turn.get("content"), "give the turn as plain text", blank=role != "user")
+        raise BadRowError(f"{where}: role is {quoted(role)}", f"use one of {', '.join(_ROLES)}")
+    content = text_of(f"{where}: content", turn.get("content"), "give the turn as plain text", blank=role != "user")
     return Message(cast("Role", role), content)
-
-
-def _choices(value: Any) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    hint = "give at least two different texts"
-    if not isinstance(value, list):
-        raise _BadRowError(f"choices must be a list, found {kind_of(value)}: {_quoted(value)}", hint)
-    if len(value) < 2:
-        raise _BadRowError(f"choices must be at least two, found {len(value)}", hint)
-    texts = tuple(_text(f"choice {number}", entry, hint, numbers=True) for number, entry in enumerate(value, 1))
-    seen: dict[str, int] = {}
-    for number, text in enumerate(texts, 1):
-        first = seen.setdefault(text.strip(), number)
-        if first != number:
-            raise _BadRowError(f"choices {first} and {number} are the same: {_quoted(text)}", hint)
-    return texts
-
-
-def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text, without a reasoning trace before it.
-
-    A JSON integer is the index of the right choice, from 0, unless all choices are numbers.
-    """
-    if value is None:
-        return None
-    text = _answer_after_trace(_text("answer", value, "write it as text", numbers=True))
-    if not isinstance(value, int) or not 0 <= value < len(choices):
-        return text
-    return text if text in choices or all(_numeric(choice) for choice in choices) else choices[value]
-
-
-def _answer_after_trace(text: str) -> str:
-    reference = final_answer(text)
-    if reference.trace and not reference.text.strip():
-        raise _BadRowError(
-            f"the answer {_quoted(text)} is reasoning alone", "put the right reply after its closing mark"
-        )
-    return reference.text
-
-
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs, *, written: bool) -> None:
-    if needs.choices and not choices:
-        raise _BadRowError(
-            "no choices, but this measurement needs them", 'add "choices": [...], or choose another scorer'
-        )
-    if needs.answer and answer is None:
-        raise _BadRowError("no answer, but this measurement needs one", 'add "answer": the right reply')
-    if needs.number and last_number(answer or "") is None:
-        raise _BadRowError(
-            f"no number in the answer {_quoted(answer)}", 'add one, or choose another scorer than "numeric"'
-        )
-    if needs.number and written and (ways := read_two_ways(answer or "")) is not None:
-        raise _BadRowError(
-            f"the number in the answer {_quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
-            f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
-        )
-    if not choices or answer is None or answer in choices:
-        return
-    near_match = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
-    if near_match is not None:
-        hint = f"write it as the choice is written: {_quoted(near_match)}"
-    elif answer.strip().isdigit() or (len(answer.strip()) == 1 and answer.strip().isalpha()):
-        hint = "write the text of the right choice, or its index as a JSON integer from 0"
-    else:
-        hint = "write the right choice word for word"
-    raise _BadRowError(f"the answer {_quoted(answer)} is not among the choices {_quoted(list(choices))}", hint)
-
-
-def _check_rule(value: Any, answer: str | None, needs: Needs) -> Mapping[str, Any] | None:
-    """The row's check. Its own reference answer must pass it, otherwise one of the two is wrong."""
-    if value is None:
-        if needs.check:
-            raise _BadRowError(
-                "no check, but this measurement needs one", 'add "check": {"numeric": 42} or another rule'
-            )
-        return None
-    if isinstance(value, Mapping):  # in a column of objects every row has all keys that any row has
-        value = {kind: argument for kind, argument in value.items() if argument is not None}
-    problem = check_problem(value)
-    if problem is not None:
-        raise _BadRowError(
-            f"check: {_one_line(problem)}", 'write for instance {"numeric": 42} or {"contains": "Paris"}'
-        )
-    try:
-        if answer is not None and not meets(value, answer):
-            raise _BadRowError(f"the answer {_quoted(answer)} does not pass the row's own check", "fix one of the two")
-    except UnscorableError as error:
-        raise _BadRowError(f"check: {error}", "write a simpler pattern") from None
-    return dict(value)
 
 
 def _tags(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _BadRowError(f"tags must be a list, found {kind_of(value)}: {_quoted(value)}", 'write ["a", "b"]')
+        raise BadRowError(f"tags must be a list, found {kind_of(value)}: {quoted(value)}", 'write ["a", "b"]')
     texts = [
-        _text(f"tag {number}", entry, "remove it or give it a name").strip() for number, entry in enumerate(value, 1)
+        text_of(f"tag {number}", entry, "remove it or give it a name").strip() for number, entry in enumerate(value, 1)
     ]
     return tuple(dict.fromkeys(texts))
-
-
-def _quoted(value: Any) -> str:
-    """``value`` for an error message: on one line, in ASCII, at most 80 characters."""
-    text = ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _one_line(text: str) -> str:
-    """A message of ours that quotes the row, in ASCII on one line, at most 240 characters."""
-    plain = " ".join(text.split()).encode("ascii", "backslashreplace").decode()
-    return plain if len(plain) <= 240 else plain[:237] + "..."

@@ -9,47 +9,96 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.rows import Needs, read_item
-from ftgate.datasets.tables import RowProblem, read_rows
+from ftgate.config.columns import Columns
+from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.reader import ShapedFile
+from ftgate.datasets.references import Needs, Places
+from ftgate.datasets.rows import read_item
+from ftgate.datasets.shapes import LEFT_OUT, OWN
+from ftgate.datasets.shapes.mapped import mapped
+from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 from ftgate.files import write_whole
 
-MAX_SHOWN = 20
 MAX_REPEATS_SHOWN = 3
-"""Bad rows that one error lists; the rest are counted."""
+"""Lines of repeated rows that are named; the rest are counted."""
+MAX_COLUMNS_SHOWN = 8
+"""Unused columns that are named; the rest are counted."""
 
 
-def read_suite(name: str, path: Path, *, needs: Needs) -> Suite:
-    """Read ``path`` as the suite ``name``.
+def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None = None) -> Suite:
+    """Read ``path`` as the suite ``name``, in the shape that its rows have or that ``columns`` gives them.
 
-    Fields of a row: ``id``; ``prompt``, or ``messages`` that end with the user; ``choices`` and ``answer`` where
-    needed; optionally ``tags``, ``cluster`` and ``check``. In CSV, lists are JSON or separated by bars. Rows that
-    repeat another one are left out and counted (:func:`distinct_items`). Raises one DatasetError that lists all bad
-    rows by file and line (up to twenty, then a count).
+    In tables, lists are JSON or separated by bars. In a file without ids they are made of the content. Rows that repeat
+    another one are left out and counted (:func:`distinct_items`). Raises one DatasetError with all that is wrong with
+    any row.
     """
-    items: list[Item] = []
-    problems: list[RowProblem] = []
-    lines: dict[str, int] = {}
-    for row in read_rows(path):
-        item = row if isinstance(row, RowProblem) else read_item(row, needs)
-        if isinstance(item, RowProblem):
-            problems.append(item)
-            continue
-        first = lines.setdefault(item.id, item.line)
-        if first != item.line:
-            text = f"id {item.id!a} is already used at line {first}"
-            problems.append(RowProblem(item.line, text, "give every row a unique id"))
-            continue
-        items.append(item)
-    if problems:
-        raise bad_rows(f"suite {name}", path, problems)
+    file = ShapedFile(path, suite=True, shape=None if columns is None else mapped(columns))
+    reading = _SuiteReading(needs, make_ids=not file.has_ids)
+    for _, row in file:
+        reading.add(row)
+    if columns is not None and file.columns:
+        reading.require_columns(file)
+    if reading.problems.rows:
+        shape = f" (read as {file.shape.name})" if file.shape.name != OWN.name else ""
+        raise reading.problems.error(f"suite {name}{shape}", path)
+    items = reading.items
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     distinct = distinct_items(items)
     fingerprint = digest_of([_content(item) for item in distinct])
     kept = {item.line for item in distinct}
-    return Suite(name, distinct, fingerprint, str(path), tuple(item.line for item in items if item.line not in kept))
+    repeats = tuple(item.line for item in items if item.line not in kept)
+    notes = (f"read as {file.shape.name}", *unused_text(file.unused()), *reading.left_out.summaries())
+    return Suite(name, distinct, fingerprint, str(path), repeats, notes, reading.places.warnings())
+
+
+class _SuiteReading:
+    """The rows of a suite while they are read: items, and what is wrong with the others."""
+
+    def __init__(self, needs: Needs, *, make_ids: bool) -> None:
+        self._needs, self._make_ids, self._lines = needs, make_ids, dict[str, int]()
+        self.items: list[Item] = []
+        self.problems, self.left_out, self.places = RowProblems(), RowProblems(), Places()
+
+    def require_columns(self, file: ShapedFile) -> None:
+        """Note the columns that the mapping names and no row has."""
+        missing = [name for name in file.shape.uses if not {name, name.partition(".")[0]} & set(file.columns)]
+        if missing:
+            text = f"columns names {_names(missing)}, and the file has {_names(list(file.columns))}"
+            self.problems.add([RowProblem(0, text, "correct `columns`")])
+
+    def add(self, row: FileRow | RowProblem) -> None:
+        """Read one row."""
+        if isinstance(row, FileRow) and (reason := row.fields.get(LEFT_OUT)):
+            self.left_out.add([RowProblem(row.line, f"left out: {reason}", "")])
+            return
+        read = [row] if isinstance(row, RowProblem) else read_item(row, self._needs, make_ids=self._make_ids)
+        if isinstance(read, list):
+            self.problems.add(read)
+            return
+        item = read.item
+        first = self._lines.setdefault(item.id, item.line)
+        if first != item.line and not read.made_id:
+            text = f"id {item.id!a} is already used at line {first}"
+            hint = "give every row a unique id, or none: ids are then made of the content"
+            self.problems.add([RowProblem(item.line, text, hint)])
+            return
+        self.places.add(read.place, len(item.choices))
+        self.items.append(item)
+
+
+def unused_text(columns: Sequence[str]) -> list[str]:
+    """A sentence that names the columns that nothing reads; none if there are none."""
+    if not columns:
+        return []
+    return [f"{_names(columns)} {'is' if len(columns) == 1 else 'are'} not used; map what matters with `columns`"]
+
+
+def _names(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - MAX_COLUMNS_SHOWN} more" if len(columns) > MAX_COLUMNS_SHOWN else ""
+    return ", ".join(f"`{name[:40]}`" for name in columns[:MAX_COLUMNS_SHOWN]) + more
 
 
 def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
@@ -96,12 +145,12 @@ def _prompt(item: Item) -> tuple[Any, ...]:
     return tuple((m.role, m.content.strip()) for m in item.messages), tuple(c.strip() for c in item.choices)
 
 
-def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
+def read_parts(name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None) -> Suite:
     """The rows of several files, one file after the other, as the suite ``name``; of one file what read_suite gives.
 
     Raises DatasetError as :func:`read_suite` does, and where an id occurs in two of the files.
     """
-    parts = [read_suite(name, path, needs=needs) for path in paths]
+    parts = [read_suite(name, path, needs=needs, columns=columns) for path in paths]
     if len(parts) == 1:
         return parts[0]
     items = tuple(item for part in parts for item in part.items)
@@ -110,24 +159,17 @@ def read_parts(name: str, paths: Sequence[Path], *, needs: Needs) -> Suite:
         text = f"suite {name}: id {twice[0]!a} occurs in more than one of {source}"
         raise DatasetError(text, hint="give every row an id that no other row has")
     repeats = tuple(line for part in parts for line in part.repeats)
-    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats)
+    notes, warnings = (
+        tuple(dict.fromkeys(text for texts in texts_of_parts for text in texts))
+        for texts_of_parts in ([part.notes for part in parts], [part.warnings for part in parts])
+    )
+    return Suite(name, items, digest_of([_content(item) for item in items]), source, repeats, notes, warnings)
 
 
 def write_suite(suite: Suite, path: Path) -> None:
     """Write ``suite`` as JSON lines, atomically. Reading it back gives the same items and fingerprint."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(json.dumps(_as_row(item), ensure_ascii=True) + "\n" for item in suite.items))
-
-
-def bad_rows(what: str, path: Path, problems: Sequence[RowProblem]) -> DatasetError:
-    """One error that lists up to twenty of ``problems`` by file and line, and counts the rest."""
-    shown = [f"{path}:{p.line}: {p.text}" if p.line else f"{path}: {p.text}" for p in problems[:MAX_SHOWN]]
-    hints = "; ".join(dict.fromkeys(p.hint for p in problems[:MAX_SHOWN]))
-    if len(problems) == 1:
-        return DatasetError(f"{what}: {shown[0]}", hint=hints)
-    if len(problems) > MAX_SHOWN:
-        shown.append(f"and {len(problems) - MAX_SHOWN:,} more")
-    return DatasetError(f"{what}: {len(problems):,} bad rows\n  " + "\n  ".join(shown), hint=hints)
 
 
 def _content(item: Item) -> list[Any]:

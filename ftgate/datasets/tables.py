@@ -5,26 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ftgate.datasets.files import PACKED, format_of, opened, seekable
+from ftgate.datasets.json_stream import DECODER, json_values
+from ftgate.datasets.problems import MAX_ROW_BYTES, RowProblem, kind_of
 from ftgate.errors import DatasetError
 
-MAX_ROW_BYTES = 10_000_000
-"""Longer rows are refused: usually the file is broken."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowProblem:
-    """What is wrong with one row. ``line`` is where the row starts; 0 stands for the whole file."""
-
-    line: int
-    text: str
-    hint: str
-    fatal: bool = False
-    """Nothing after this row could be read."""
+PARQUET_ROWS = 1024
+"""Rows of a Parquet file that are decoded at a time."""
+_OBJECT_HINT = 'write {"prompt": ..., "answer": ...}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +39,19 @@ class _UnreadableError(Exception):
 
 
 def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
-    """Every row of a JSONL, CSV or Parquet file with its line (Parquet: row number), without blank lines.
+    """Every row of a data file with its line (Parquet, JSON: row number), without blank lines; one in memory at a time.
 
-    Raises DatasetError if the file is missing, unreadable, or has another suffix.
+    JSONL, JSON (a list of objects, or objects one after the other), CSV, TSV and Parquet, each also as ``.gz`` or
+    ``.zst``. Raises DatasetError if the file is missing, unreadable, or has another suffix.
     """
     if "\0" in str(path):
         raise DatasetError(f"{str(path)!a}: not a file name: it contains a NUL character", hint="check the path")
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower())
+    reader = READERS.get(format_of(path))
     if reader is None:
-        hint = "use .jsonl (one JSON object a line), .csv or .parquet"
-        if path.suffix.lower() == ".json":
-            hint += f"; convert a list of objects with: jq -c '.[]' {path.name} > {path.stem}.jsonl"
-        raise DatasetError(f"{path}: unsupported format {path.suffix or '(no suffix)'}", hint=hint)
+        raise DatasetError(
+            f"{path}: unsupported format {path.suffix or '(no suffix)'}",
+            hint=f"use {', '.join(READERS)}, or one of them packed ({', '.join(PACKED)})",
+        )
     try:
         if path.exists() and not path.is_file():
             raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
@@ -67,8 +61,11 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
             f"{path}: no such file",
             hint="check the path: in a file it is relative to that file, on the command line to the current folder",
         ) from None
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read: {error.strerror or error}", hint="check its permissions") from None
+    except (OSError, EOFError, zlib.error) as error:
+        if path.suffix.lower() in PACKED and not getattr(error, "errno", None):
+            raise DatasetError(f"{path}: cannot be unpacked: {error}", hint="pack or download the file again") from None
+        reason = getattr(error, "strerror", None) or error
+        raise DatasetError(f"{path}: cannot be read: {reason}", hint="check its permissions") from None
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
@@ -93,17 +90,37 @@ def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
 
 
 def _jsonl(path: Path) -> Iterator[FileRow | RowProblem]:
-    with path.open("rb") as file:
+    first = True
+    with opened(path) as file:
         for number, line in _lines(file):
             if isinstance(line, RowProblem):
                 yield line
+                first = False
             elif line and not line.isspace():
+                if first and line.lstrip().startswith("["):
+                    name = path.name.lower().replace(".jsonl", ".json")
+                    text = "the file is one JSON list, not one JSON object a line"
+                    yield RowProblem(number, text, f"rename it to {name}", fatal=True)
+                    return
+                first = False
                 yield _json_row(number, line)
+
+
+def _json(path: Path) -> Iterator[FileRow | RowProblem]:
+    """The objects of one list, or of several values one after the other."""
+    with opened(path) as file:
+        for number, value in json_values(file):
+            if isinstance(value, RowProblem):
+                yield value
+            elif isinstance(value, dict):
+                yield FileRow(number, value)
+            else:
+                yield RowProblem(number, f"a row must be a JSON object, found {kind_of(value)}", _OBJECT_HINT)
 
 
 def _json_row(number: int, line: str) -> FileRow | RowProblem:
     try:
-        value = _DECODER.decode(line)
+        value = DECODER.decode(line)
     except json.JSONDecodeError as error:
         start = line.strip()
         shown = ascii(start if len(start) <= 60 else start[:57] + "...")
@@ -111,33 +128,19 @@ def _json_row(number: int, line: str) -> FileRow | RowProblem:
     except (ValueError, RecursionError) as error:
         return RowProblem(number, f"not valid JSON: {error}", "fix that line")
     if not isinstance(value, dict):
-        return RowProblem(
-            number, f"a row must be a JSON object, found {kind_of(value)}", 'write {"id": ..., "prompt": ...}'
-        )
+        return RowProblem(number, f"a row must be a JSON object, found {kind_of(value)}", _OBJECT_HINT)
     return FileRow(number, value)
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"field {next(n for n in names if names.count(n) > 1)!r} occurs twice in one object")
-    return value
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not valid JSON")
-
-
-def _csv(path: Path) -> Iterator[FileRow | RowProblem]:
+def _csv(path: Path, separator: str = ",") -> Iterator[FileRow | RowProblem]:
     """Rows by the names in the header. Quoted cells may span lines; a row is reported at the line where it starts."""
     old_limit = csv.field_size_limit(MAX_ROW_BYTES)
     start = 0
     try:
-        with path.open("rb") as file:
-            reader = csv.reader(_decoded(file), strict=True)
+        with opened(path) as file:
+            reader = csv.reader(_decoded(file), strict=True, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
-            problem = _header_problem(header)
+            problem = _header_problem(header, separator)
             if problem is not None:
                 yield problem
                 return
@@ -164,41 +167,45 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
         yield line
 
 
-def _header_problem(header: list[str]) -> RowProblem | None:
-    if len(header) == 1 and re.search(r"[;\t]", header[0]):
-        return RowProblem(1, f"the header {header[0]!r} has no commas", "separate cells by commas", fatal=True)
+def _header_problem(header: list[str], separator: str) -> RowProblem | None:
+    if len(header) == 1 and re.search(r"[;\t]" if separator == "," else "[,;]", header[0]):
+        name = "commas" if separator == "," else "tabs"
+        hint = f"separate cells by {name}" + ("; a table with tabs is a .tsv" if separator == "," else "")
+        return RowProblem(1, f"the header {header[0]!r} has no {name}", hint, fatal=True)
     duplicate = next((name for name in header if name and header.count(name) > 1), None)
     if duplicate is not None:
         return RowProblem(1, f"column {duplicate!r} occurs twice in the header", "rename one of them", fatal=True)
     return None
 
 
+def _tsv(path: Path) -> Iterator[FileRow | RowProblem]:
+    return _csv(path, "\t")
+
+
 def _parquet(path: Path) -> Iterator[FileRow | RowProblem]:
-    with path.open("rb"):
-        pass  # the caller reports a missing file, for all formats alike
     import pyarrow as pa
     from pyarrow import parquet
 
     number = 0
-    try:
-        with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=4096):
-                for fields in batch.to_pylist():
-                    number += 1
-                    yield FileRow(number, fields)
-    except (pa.ArrowException, ValueError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        yield RowProblem(
-            number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True
-        )
+    with seekable(path) as file:  # outside: the caller reports a missing or damaged file, for all formats alike
+        try:
+            with parquet.ParquetFile(file) as table:
+                for batch in table.iter_batches(batch_size=PARQUET_ROWS):
+                    for fields in batch.to_pylist():
+                        number += 1
+                        yield FileRow(number, fields)
+        except (pa.ArrowException, ValueError, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            yield RowProblem(
+                number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True
+            )
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
-
-
-def kind_of(value: Any) -> str:
-    """The JSON type of ``value``, in words."""
-    if value is None:
-        return "null"
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
-    return names.get(type(value), type(value).__name__)
+READERS: Mapping[str, Callable[[Path], Iterator[FileRow | RowProblem]]] = {
+    ".jsonl": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".parquet": _parquet,
+}
+"""What reads each format, by its suffix."""

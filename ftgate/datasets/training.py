@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.suites import bad_rows
-from ftgate.datasets.tables import FileRow, RowProblem, read_rows
+from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.reader import ShapedFile
+from ftgate.datasets.tables import FileRow
+from ftgate.domain import Message
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
 
-_USERS = ("user", "human")
-_USER_TEXT_FIELDS = "messages, conversations, prompt, instruction (and input), question or text"
-MAX_PROBLEMS = 1000
-"""Bad rows that are kept for error messages; the rest are only counted."""
+_USER_TEXT_FIELDS = "messages, conversations, prompt, instruction (and input), question, text or another known shape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,8 @@ class TrainingData:
     """A training file that was read once and can be read again, one row in memory at a time.
 
     ``sha256`` is the file's. ``rows`` have user text; ``skipped`` have none or are unreadable. ``path`` is None if only
-    the record of an earlier run is available. ``stamp`` is the file's from before it was read.
+    the record of an earlier run is available. ``stamp`` is the file's from before it was read. ``shape`` is the name of
+    the shape that its rows have, ``faults`` say why rows were skipped.
     """
 
     sha256: str
@@ -46,68 +45,91 @@ class TrainingData:
     skipped: int = 0
     path: Path | None = None
     stamp: Stamp = ()
+    shape: str = ""
+    faults: tuple[str, ...] = ()
 
     def passages(self) -> Iterator[Passage]:
         """Every readable row, in file order. Raises ConfigurationError if the file is not available."""
+        return (
+            Passage(row.line, _user_turns(messages_of(shaped)), tuple(_texts(row.fields)))
+            for row, shaped in ShapedFile(self._file(), suite=False)
+            if isinstance(row, FileRow)
+        )
+
+    def conversations(self) -> Iterator[tuple[Message, ...]]:
+        """The conversation of every row that has user text, up to its last user turn, in file order: ``rows``."""
+        for _, shaped in ShapedFile(self._file(), suite=False):
+            messages = messages_of(shaped)
+            if _problem(shaped, messages) is None:
+                last = max(i for i, message in enumerate(messages) if message.role == "user")
+                yield messages[: last + 1]
+
+    def texts(self) -> Iterator[str]:
+        """The user text of every row that has one, in file order: ``rows`` of them."""
+        return (user_text(messages) for messages in self.conversations())
+
+    def _file(self) -> Path:
         if self.path is None:
             raise ConfigurationError(
                 f"the training data {self.source} are not available here",
                 hint="the run ended before it compared them with the suites: run `ftgate run` again",
             )
-        return (_passage(row) for row in read_rows(self.path) if isinstance(row, FileRow))
+        return self.path
 
-    def texts(self) -> Iterator[str]:
-        """The user text of every row that has one, in file order: ``rows`` of them."""
-        texts = (_user_text(passage) for passage in self.passages())
-        return (text for text in texts if text is not None)
+    def reading(self) -> str:
+        """How the rows were read, and how many have no text."""
+        if not self.skipped:
+            return f"{self.rows:,} row{'s' * (self.rows != 1)}, read as {self.shape}"
+        rows = f"{self.rows:,} of {self.rows + self.skipped:,} rows have user text, read as {self.shape}"
+        return f"{rows}; of the others: {'; '.join(self.faults[:3])}" if self.faults else rows
 
 
 def read_training_texts(path: Path, what: str = "training data") -> TrainingData:
-    """Read a JSONL, CSV or Parquet file once and count the rows with user text.
+    """Read a data file of any shape once and count the rows with user text.
 
-    The first of these fields counts: ``messages`` (``role``/``content``) or ``conversations`` (``from``/``value``), all
-    user turns joined by line breaks; ``prompt``, as text or messages; ``instruction``, joined with ``input`` if
-    present; ``question``; ``text``, whole. Ids are not needed. Rows without any of them are skipped and counted.
+    Ids are not needed. Rows without user text, or of another shape than the file's, are skipped and counted.
     ``what`` is what errors call the file. Raises DatasetError if no row is usable, or the file cannot be read to its
     end.
     """
-    rows = skipped = 0
-    problems: list[RowProblem] = []
+    rows = 0
+    problems = RowProblems()
     (stamp,) = settled_stamps([path])
-    for row in read_rows(path):
-        problem = row if isinstance(row, RowProblem) else _row_problem(row)
+    file = ShapedFile(path, suite=False)
+    for _, shaped in file:
+        problem = _problem(shaped, messages_of(shaped))
         if problem is None:
             rows += 1
             continue
         if problem.fatal:
-            raise bad_rows(what, path, [problem])
-        skipped += 1
-        if skipped <= MAX_PROBLEMS:
-            problems.append(problem)
+            problems = RowProblems()
+            problems.add([problem])
+            raise problems.error(what, path)
+        problems.add([problem])
     if not rows:
         omission = "training_data out of the manifest" if what == "training data" else "it out"
-        empty = [RowProblem(0, "empty (no rows)", f"add rows, or leave {omission}")]
-        raise bad_rows(what, path, problems or empty)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return TrainingData(digest, rows, str(path), skipped, path, stamp)
+        if not problems.rows:
+            problems.add([RowProblem(0, "empty (no rows)", f"add rows, or leave {omission}")])
+        raise problems.error(what, path)
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    faults = tuple(problems.summaries())
+    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults)
 
 
-def _row_problem(row: FileRow) -> RowProblem | None:
-    turns = _turns(row.fields)
-    text = "\n".join(turns)
+def _problem(shaped: FileRow | RowProblem, messages: Sequence[Message]) -> RowProblem | None:
+    """Why a row has no user text; None if it has."""
+    if isinstance(shaped, RowProblem):
+        return shaped
+    text = user_text(messages)
     if not text.strip():
         return RowProblem(
-            row.line, f"no user text in the fields {', '.join(map(ascii, row.fields))}", f"use {_USER_TEXT_FIELDS}"
+            shaped.line,
+            f"no user text in the fields {', '.join(map(ascii, shaped.fields))}",
+            f"use {_USER_TEXT_FIELDS}",
         )
     if not _encodable(text):
-        return RowProblem(row.line, "the text contains a lone surrogate", "export it again")
+        return RowProblem(shaped.line, "the text contains a lone surrogate", "export it again")
     return None
-
-
-def _user_text(passage: Passage) -> str | None:
-    text = "\n".join(passage.turns)
-    return text if text.strip() and _encodable(text) else None
 
 
 def _encodable(text: str) -> bool:
@@ -120,39 +142,27 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _passage(row: FileRow) -> Passage:
-    return Passage(row.line, _turns(row.fields), tuple(_texts(row.fields)))
+def messages_of(shaped: FileRow | RowProblem) -> tuple[Message, ...]:
+    """The turns of a row with a text; empty for a row that is of another shape. Roles are as in the file."""
+    if isinstance(shaped, RowProblem):
+        return ()
+    prompt, messages = shaped.fields.get("prompt"), shaped.fields.get("messages")
+    if isinstance(prompt, str) and not isinstance(messages, list):
+        return (Message("user", prompt),)
+    return tuple(
+        Message(turn["role"], turn["content"])
+        for turn in (messages if isinstance(messages, list) else ())
+        if isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
+    )
 
 
-def _turns(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """What the user said, turn by turn; empty if no known field has it."""
-    for name in ("messages", "conversations", "prompt", "instruction", "question", "text"):
-        value = fields.get(name)
-        if isinstance(value, str) and name in ("messages", "conversations"):
-            value = _parse_json(value)
-        if isinstance(value, list):
-            return _user_turns(value)
-        if isinstance(value, str):
-            more_input = fields.get("input") if name == "instruction" else None
-            return (f"{value}\n{more_input}" if isinstance(more_input, str) and more_input.strip() else value,)
-    return ()
+def user_text(messages: Sequence[Message]) -> str:
+    """All user turns, joined by line breaks."""
+    return "\n".join(_user_turns(messages))
 
 
-def _parse_json(text: str) -> Any:
-    """The list of messages in a CSV cell."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _user_turns(turns: list[Any]) -> tuple[str, ...]:
-    contents = [
-        turn.get("content", turn.get("value"))
-        for turn in turns
-        if isinstance(turn, Mapping) and turn.get("role", turn.get("from")) in _USERS
-    ]
-    return tuple(text for text in contents if isinstance(text, str))
+def _user_turns(messages: Sequence[Message]) -> tuple[str, ...]:
+    return tuple(message.content for message in messages if message.role == "user")
 
 
 def _texts(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ftgate.datasets import TrainingData
 from ftgate.domain import (
     SIDES,
     Answer,
@@ -239,10 +240,13 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
         not_checked = "no training data was given"
         return ChecklistEntry(item=item, ok=None, evidence=not_checked)
+    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in names]
+    if job.training.skipped:
+        evidence.append(f"training data: {job.training.reading()}")
     return ChecklistEntry(
         item=item,
         ok=not any(job.overlaps[name].contained for name in names),
-        evidence="; ".join(_overlap(job, name, with_name=f"The {name} suite" not in item) for name in names),
+        evidence="; ".join(evidence),
     )
 
 
@@ -325,11 +329,7 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
             }
             for name, suite in job.suites.items()
         },
-        "training_data": (
-            {"source": job.training.source, "sha256": job.training.sha256, "rows": job.training.rows}
-            if job.training is not None
-            else None
-        ),
+        "training_data": _training_data(job.training) if job.training is not None else None,
         "policy_sha256": job.policy.sha256(),
         "manifest_sha256": job.manifest_sha256,
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
@@ -340,6 +340,12 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "started": _timestamp(started),
         "finished": _timestamp(time.time()),
     }
+
+
+def _training_data(training: TrainingData) -> dict[str, Any]:
+    identity = {"source": training.source, "sha256": training.sha256, "rows": training.rows}
+    shape = {"shape": training.shape} if training.shape else {}
+    return {**identity, **shape, **({"rows_without_text": training.skipped} if training.skipped else {})}
 
 
 def _scorers(job: Job) -> dict[str, Any]:

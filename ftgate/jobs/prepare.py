@@ -207,6 +207,7 @@ def needs_of(measurement: Measurement) -> Needs:
         answer=reads in ("choice", "exact", "contains", "numeric", "math", "f1", "rouge"),
         number=reads == "numeric",
         check=reads == "check",
+        letters=reads in ("auto", "choice"),
     )
 
 
@@ -220,8 +221,8 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
     if parse(reference) is None:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
-        paths = (resolver.file(reference, relative_to=folder, allow=None),)
-    suite = read_parts(measurement.name, paths, needs=needs_of(measurement))
+        paths = resolver.files(reference, relative_to=folder, allow=None)
+    suite = read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns)
     if measurement.answer_scorer == "math":
         _require_expressions(suite, measurement)
     return suite

@@ -20,7 +20,7 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
-SAMPLE = ("dataset", "n", "n_max")
+SAMPLE = ("dataset", "columns", "n", "n_max")
 """The fields of a measurement that determine its items."""
 
 
@@ -148,12 +148,17 @@ def _suite_path(directory: Path, name: str) -> Path:
 def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
     if training is None:
         return None
-    return {"sha256": training.sha256, "rows": training.rows, "source": training.source}
+    counts = {"rows": training.rows, "skipped": training.skipped}
+    reading = {"shape": training.shape, "faults": training.faults}
+    return {"sha256": training.sha256, "source": training.source, **counts, **reading}
 
 
 def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     """The saved facts about a file. The file itself is never read: untrusted input could name any file here."""
-    return TrainingData(saved["sha256"], saved["rows"], saved["source"]) if saved else None
+    if not saved:
+        return None
+    data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved.get("skipped", 0))
+    return replace(data, shape=saved.get("shape", ""), faults=tuple(saved.get("faults", ())))
 
 
 def _as_json(model: Model) -> dict[str, Any]:

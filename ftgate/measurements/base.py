@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from ftgate.config.columns import Columns
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
 from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question, Side
@@ -187,6 +188,8 @@ class Measurement(AnyMeasurement):
 
     dataset: str = Field(min_length=1)
     """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
+    columns: Columns | None = None
+    """Which fields of the file hold what a row needs, for a file of no known shape."""
     max_tokens: int = Field(default=64, ge=1, le=32_768)
     """Longest free-form answer, in tokens."""
     n: int | None = Field(default=None, ge=1)

@@ -31,7 +31,7 @@ def preflight(draft: JobDraft, machine: Machine) -> Preflight:
     checks = _ModelChecks(draft, machine)
     checks.check_weights()
     checks.check_rows()
-    checks.note_repeats()
+    checks.note_rows()
     plan, memory = fit_engines(checks)
     prompts = tuple(checks.check_prompts())
     checks.warnings += _unseen(draft)
@@ -103,12 +103,22 @@ class _ModelChecks(CheckState):
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
-    def note_repeats(self) -> None:
-        """Note the rows of each suite that repeat another one."""
+    def note_rows(self) -> None:
+        """Note the rows of each suite that repeat another one, and what looks wrong with a file."""
         self.notes += [
             f"measurements.{name}: {repeats_text(suite)}; {len(suite.items):,} are asked"
             for name, suite in self.draft.suites.items()
             if suite.repeats
+        ]
+        for name, suite in self.draft.suites.items():
+            self.notes += [f"measurements.{name}: {note}" for note in suite.notes]
+        for what, data in (("training data", self.draft.training), ("query_log", self.draft.query_log)):
+            if data is not None:
+                self.notes.append(f"{what}: {data.reading()}")
+        self.warnings += [
+            f"measurements.{name}: {suite.source}: {warning}"
+            for name, suite in self.draft.suites.items()
+            for warning in suite.warnings
         ]
 
     def check_weights(self) -> None:

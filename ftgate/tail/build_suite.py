@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
-from ftgate.datasets import read_training_texts, write_suite
-from ftgate.domain import Item, Message, Suite, digest_of
+from ftgate.datasets import TrainingData, read_training_texts, user_text, write_suite
+from ftgate.datasets.similar import SimilarTexts
+from ftgate.domain import Item, Message, Role, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files
 from ftgate.errors import ConfigurationError, DatasetError
@@ -20,12 +22,9 @@ from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 from ftgate.stats.space import IndexArray, space_of
 from ftgate.tail import coverage
-from ftgate.tail.distance import MAX_LOG_QUERIES, sample_texts, without_shared_affixes
+from ftgate.tail.distance import MAX_LOG_QUERIES, sample_conversations, sample_texts, without_shared_affixes
 from ftgate.tail.perturb import perturb_queries
 
-MIN_SIMILARITY = 0.8
-"""Two queries with this Jaccard similarity of their character 5-grams count as near duplicates."""
-PERMUTATIONS = 64
 PERTURBED_SHARE = 0.25
 """Share of perturbed queries in the suite, all kinds together, if any are requested."""
 UNLABELLED = "unlabelled"
@@ -53,15 +52,15 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
     Both files are read row by row; only the rows in use are in memory, and their vectors in files. Of the log the
     farthest fifth is used, or more if that has too few queries. Near duplicates are left out (MinHash; Broder 1997),
     the rest is grouped by k-means, and each group contributes its share (:func:`shares`), from its centre to its edge.
-    The perturbed queries come from the nearer half. No answers are generated: every row is tagged ``unlabelled``. The
-    same files, numbers and embedding give the same suite. Raises DatasetError for unusable files.
+    A query that ends a conversation keeps it; distances are those of the user's text. The perturbed queries come from
+    the nearer half, without conversations. No answers are generated: every row is tagged ``unlabelled``. The same
+    files, numbers and embedding give the same suite. Raises DatasetError for unusable files.
     """
     training_texts = dict.fromkeys(
         sample_texts(read_training_texts(request.training), request.max_train_rows, request.seed)
     )
-    log_texts = list(
-        dict.fromkeys(sample_texts(read_training_texts(request.log, "query log"), MAX_LOG_QUERIES, request.seed))
-    )
+    log = _conversations(read_training_texts(request.log, "query log"), request.seed)
+    log_texts = list(log)
     stripped_training, stripped_log = without_shared_affixes([list(training_texts), log_texts])
     embedder.fit(stripped_training)
     training, queries = (embed_to_files(texts, embedder, vectors) for texts in (stripped_training, stripped_log))
@@ -77,10 +76,10 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
         order.tolist(), log_texts, max(request.n - n_perturbed, look_size(coverage.LOG_TAIL_SHARE, len(log_texts)))
     )
     items = [
-        _item(log_texts[pool[i]], (CHOSEN, f"topic:{group}"))
+        _item(log_texts[pool[i]], (CHOSEN, f"topic:{group}"), log)
         for group, i in _stratified_picks(space.unit(queries[np.array(pool)]), request.n - n_perturbed, rng)
     ]
-    nearer_half = [log_texts[i] for i in order[len(order) // 2 :]]
+    nearer_half = [log_texts[i] for i in order[len(order) // 2 :] if _user_turns(log[log_texts[i]]) == 1]
     items += [
         _item(query.text, (query.tag, f"perturbed:{query.kind}"))
         for query in perturb_queries(nearer_half, request.perturb, n_perturbed, request.seed)
@@ -107,39 +106,35 @@ def save_suite(suite: Suite, out: Path) -> None:
         raise ConfigurationError(f"--out {out}: {error.strerror or error}", hint="name another file") from None
 
 
-def _item(text: str, tags: tuple[str, ...]) -> Item:
+def _conversations(log: TrainingData, seed: int) -> dict[str, tuple[Message, ...]]:
+    """The first conversation with each user text, up to its last user turn; roles that nobody can be asked in go."""
+    conversations: dict[str, tuple[Message, ...]] = {}
+    for messages in sample_conversations(log, MAX_LOG_QUERIES, seed):
+        askable = tuple(m for m in messages if m.role in get_args(Role))
+        conversations.setdefault(user_text(messages), askable)
+    return conversations
+
+
+def _user_turns(messages: Sequence[Message]) -> int:
+    return sum(message.role == "user" for message in messages)
+
+
+def _item(text: str, tags: tuple[str, ...], log: Mapping[str, tuple[Message, ...]] | None = None) -> Item:
+    """The item of a query: with ``log`` in the conversation that it comes from."""
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Item(f"tail-{name}", (Message("user", text),), tags=(*tags, UNLABELLED))
+    messages = log[text] if log is not None else (Message("user", text),)
+    return Item(f"tail-{name}", messages, tags=(*tags, UNLABELLED))
 
 
 def _without_near_duplicates(order: Iterable[int], texts: Sequence[str], limit: int) -> list[int]:
     """The first ``limit`` indices in ``order`` whose text is no near duplicate of an earlier one."""
-    from datasketch import MinHash, MinHashLSH
-
-    index = MinHashLSH(threshold=MIN_SIMILARITY, num_perm=PERMUTATIONS)
-    kept: list[int] = []
-    shingles_of: dict[int, frozenset[str]] = {}
+    similar, kept = SimilarTexts(), list[int]()
     for i in order:
         if len(kept) == limit:
             break
-        shingles = _shingles(texts[i])
-        signature = MinHash(num_perm=PERMUTATIONS, seed=1)
-        signature.update_batch([part.encode("utf-8") for part in sorted(shingles)])
-        if any(
-            len(shingles & shingles_of[j]) >= MIN_SIMILARITY * len(shingles | shingles_of[j])
-            for j in index.query(signature)
-        ):
-            continue
-        index.insert(i, signature)
-        shingles_of[i] = shingles
-        kept.append(i)
+        if similar.add(i, texts[i]) is None:
+            kept.append(i)
     return kept
-
-
-def _shingles(text: str) -> frozenset[str]:
-    """The character 5-grams of a text, case-folded."""
-    plain = " ".join(text.casefold().split())
-    return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
 
 
 def shares(sizes: IndexArray, total: int) -> IndexArray:

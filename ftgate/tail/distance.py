@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ftgate.datasets import TrainingData
-from ftgate.domain import Model, Suite, digest_of
+from ftgate.datasets import TrainingData, user_text
+from ftgate.domain import Message, Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
@@ -66,7 +66,7 @@ def build_tail_map(
     key = digest_of(
         [
             "tail map",
-            3,
+            4,
             encoder_digest,
             inputs.suite.sha256,
             training.sha256,
@@ -177,7 +177,12 @@ def _classifier_sample(n: int, rng: np.random.Generator) -> Any:
 
 def sample_texts(training: TrainingData, limit: int, seed: int) -> list[str]:
     """The user text of all rows, or of ``limit`` of them drawn without replacement, in file order."""
+    return [user_text(messages) for messages in sample_conversations(training, limit, seed)]
+
+
+def sample_conversations(training: TrainingData, limit: int, seed: int) -> Iterator[tuple[Message, ...]]:
+    """The conversations of the rows that :func:`sample_texts` draws."""
     if training.rows <= limit:
-        return list(training.texts())
+        return training.conversations()
     chosen = set(generator(seed, "training sample").choice(training.rows, limit, replace=False).tolist())
-    return [text for i, text in enumerate(training.texts()) if i in chosen]
+    return (messages for i, messages in enumerate(training.conversations()) if i in chosen)

@@ -73,6 +73,10 @@ class CommandLineSources:
         """A data file. Raises DownloadError if the download fails."""
         return Resolver(self.settings, Path.cwd()).file(reference, relative_to=Path(), allow=None)
 
+    def files(self, reference: str) -> tuple[Path, ...]:
+        """The files of one split, or a data file. Raises DownloadError if the download fails."""
+        return Resolver(self.settings, Path.cwd()).files(reference, relative_to=Path(), allow=None)
+
 
 def _checked(name: str, snapshot: Snapshot) -> Model:
     """The embedding model in ``snapshot``. Raises ArtifactError if it is unsafe or pools in an unsupported way."""

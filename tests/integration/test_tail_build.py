@@ -61,6 +61,21 @@ def test_unusual_queries_of_every_kind_without_answers(
     assert len(read_suite("tail", out, needs=Needs()).items) == 24
 
 
+def test_a_query_keeps_the_conversation_that_it_ends(files: list[str], tmp_path: Path) -> None:
+    out, log = tmp_path / "suite.jsonl", tmp_path / "log.jsonl"
+    conversations = [
+        [{"role": role, "content": text} for role, text in (("user", row["prompt"]), ("assistant", "yes?"))] * 2
+        for row in rows(log)
+    ]
+    write_rows(log, [{"conversation": turns} for turns in conversations])
+    assert leave(*files, f"--out={out}", "--n=24", "--perturb=case") == 0
+    built = rows(out)
+    assert built
+    for row in built:
+        assert [turn["role"] for turn in row["messages"]] == ["user", "assistant", "user"]
+        assert row["messages"] in [turns[:3] for turns in conversations]
+
+
 def test_changed_queries_are_tagged_by_what_they_are(files: list[str], tmp_path: Path) -> None:
     out = tmp_path / "suite.jsonl"
     assert leave(*files, f"--out={out}", "--n=40", "--perturb=all") == 0

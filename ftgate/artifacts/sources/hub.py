@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
     import httpx2
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_DATA = r"\.(?:jsonl?|csv|tsv|parquet)(?:\.gz|\.zst)?"
+"""The end of the name of a data file, as a pattern."""
 _CDN = ("*.hf.co", "*.huggingface.co")
 """Hosts from which the public hub serves large files."""
 _CREDENTIALS_HINT = "set HF_TOKEN to a token with read access to the repository"
 
 
 class HuggingFaceSource:
-    """A repository, or a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub."""
+    """A repository, or a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub.
+
+    Of a data set the path may also be that of a split, as the hub's own tools name them: ``config/test`` are the files
+    ``config/test-00000-of-00002.parquet`` and so on.
+    """
 
     fixed = True
 
@@ -62,10 +68,23 @@ class HuggingFaceSource:
             if info and isinstance(info[0], RepoFile):
                 return [_remote_file(info[0], info[0].path.rpartition("/")[2])]
             if self._path and not info:
-                raise missing(self._reference)
+                return [*self._split(api, location)]
             tree = api.list_repo_tree(self._repository, self._path or None, recursive=True, **location)
             prefix = len(self._path) + 1 if self._path else 0
             return [_remote_file(entry, entry.path[prefix:]) for entry in tree if isinstance(entry, RepoFile)]
+
+    def _split(self, api: Any, location: Mapping[str, Any]) -> Sequence[RemoteFile]:
+        """The files of a split of a data set, of which the path names the folder and the split: ``config/test``."""
+        from huggingface_hub import RepoFile
+
+        folder, _, split = self._path.rpartition("/")
+        shard = re.compile(rf"{re.escape(split)}(?:-\d+-of-\d+)?{_DATA}")
+        tree = api.list_repo_tree(self._repository, folder or None, **location) if self._type == "dataset" else ()
+        names = ((entry, entry.path.rpartition("/")[2]) for entry in tree if isinstance(entry, RepoFile))
+        files = [_remote_file(entry, name) for entry, name in names if shard.fullmatch(name)]
+        if not files:
+            raise missing(self._reference)
+        return files
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
         """The file at the commit; large files come from the hub's CDN."""

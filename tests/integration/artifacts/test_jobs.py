@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,31 @@ def test_suites_and_training_data_may_lie_elsewhere(world: World, shelf: Any, mo
     assert job.training.sha256 == local.training.sha256
     assert job.training.source == f"{shelf.url}/m/train.jsonl"
     assert "/m/target.jsonl" not in shelf.sent
+    hub.close()
+
+
+def test_a_suite_may_be_a_split_of_a_data_set(world: World, monkeypatch: Any) -> None:
+    local = load_job(world.policy_path, world.manifest_path)
+    lines = (world.root / "evals" / "general.jsonl").read_bytes().splitlines(keepends=True)
+    files = {
+        "main/test-00000-of-00002.jsonl": b"".join(lines[:50]),
+        "main/test-00001-of-00002.jsonl": b"".join(lines[50:]),
+        "main/train-00000-of-00001.jsonl": b"{}",
+        "README.md": b"x",
+    }
+    hub = HuggingFaceSource(files, "datasets")
+    monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
+    world.policy["measurements"]["forgetting"]["dataset"] = f"hf://datasets/acme/bot@{COMMIT}/main/test"
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
+    assert job.suites["forgetting"].items == tuple(
+        replace(item, line=item.line - 50 * (item.line > 50)) for item in local.suites["forgetting"].items
+    )
+    for path, problem in (("main/validation", "not found"), ("main", "3 files, but one data file is expected")):
+        world.policy["measurements"]["forgetting"]["dataset"] = f"hf://datasets/acme/bot@{COMMIT}/{path}"
+        world.save()
+        with pytest.raises(ArtifactError, match=problem):
+            load_job(world.policy_path, world.manifest_path)
     hub.close()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -76,7 +77,7 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "picture": (
         without("prompt", messages=[{"role": "user", "content": [{"type": "image"}]}]),
         FREE,
-        ["content must be text", "a list"],
+        ["message 1 holds an 'image' part", "only text"],
     ),
     "one choice": ({**GOOD, "choices": ["x"]}, FREE, ["at least two", "found 1"]),
     "equal choices": ({**GOOD, "choices": ["x", "y", "x "]}, FREE, ["choices 1 and 3 are the same"]),
@@ -86,12 +87,28 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "a place beyond the choices": (
         {**GOOD, "answer": 9},
         FREE,
-        ["the answer '9' is not among the choices", "JSON integer from 0"],
+        ["the answer 9 is no place among the choices ['x', 'y']", "counted from 0", 'write "answer": "9"'],
     ),
-    "a place beside numbers": (
-        {**GOOD, "choices": ["10", "20", "1000"], "answer": 2},
+    "a place below the choices": ({**GOOD, "answer": -1}, FREE, ["the answer -1 is no place"]),
+    "place or text": (
+        {**GOOD, "choices": [1, 0], "answer": 1},
         FREE,
-        ["the answer '2' is not among the choices", "text of the right choice"],
+        ["the answer 1 is ambiguous", "at place 1, counted from 0, is '0', and a choice reads '1'", '"answer": "1"'],
+    ),
+    "27 letters": (
+        {**GOOD, "choices": [f"intent {i}" for i in range(27)], "answer": 0},
+        replace(CHOICE, letters=True),
+        ["27 choices, and there are 26 option letters", "use scorer exact or contains, or fewer choices"],
+    ),
+    "a list of answers": (
+        {**GOOD, "choices": None, "answer": ["Paris", "Paname"]},
+        FREE,
+        ["answer must be one text, found a list", """"check": {"exact": ['Paris', 'Paname']}"""],
+    ),
+    "an object of choices": (
+        {**GOOD, "choices": {"A": "x", "B": "y"}},
+        FREE,
+        ["choices must be a list, found an object", "as a list: ['x', 'y']"],
     ),
     "a place as text": (
         {**GOOD, "answer": "0"},
@@ -145,7 +162,7 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
 @pytest.mark.parametrize("case", BAD_ROWS)
 def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
     row, needs, named = BAD_ROWS[case]
-    path = jsonl(tmp_path, {**GOOD, "id": "first"}, row)
+    path = jsonl(tmp_path, {**GOOD, "id": "first", "choices": ["3", "x"], "answer": "3", "check": {"numeric": 3}}, row)
     error = refusal(path, needs)
     assert f"{path}:2: " in error.message
     for part in named:
@@ -154,13 +171,47 @@ def test_a_bad_row_is_named_by_file_and_line(tmp_path: Path, case: str) -> None:
     str(error).encode()
 
 
-def test_all_bad_rows_are_named_at_once_up_to_twenty(tmp_path: Path) -> None:
+def test_the_same_fault_of_many_rows_is_told_once(tmp_path: Path) -> None:
     error = refusal(jsonl(tmp_path, *({"id": i} for i in range(45))))
-    assert "45 bad rows" in error.message
-    assert "rows.jsonl:20:" in error.message
-    assert "rows.jsonl:21:" not in error.message
-    assert "and 25 more" in error.message
-    assert error.hint.count("prompt") == 1, "the same advice once"
+    assert error.message.count("rows.jsonl:") == 1
+    assert "45 bad rows\n" in error.message
+    assert (
+        "rows.jsonl:1: neither prompt nor messages among the fields ['id'] (45 rows: lines 1, 2, 3, 4, 5, ...)"
+        in error.message
+    )
+    assert error.hint.count("or a list of messages") == 1, "the same advice once"
+
+
+def test_all_faults_of_a_row_are_named_each_with_its_own_remedy(tmp_path: Path) -> None:
+    bad = {"id": True, "prompt": 3, "choices": ["x"], "answer": ["x", "y"], "tags": "t", "check": {"words": 1}}
+    message = refusal(jsonl(tmp_path, bad, {**GOOD, "answer": "z"})).message
+    assert "2 bad rows" in message
+    for fault in ("id must be", "prompt must be text", "choices must be at least", "tags must be", "unknown kind"):
+        assert message.count(f"rows.jsonl:1: {fault}") + message.count(f"rows.jsonl:1: check: {fault}") == 1
+    assert "rows.jsonl:2: the answer 'z' is not among" in message
+    assert message.count("what to do: ") == 6
+
+
+def test_at_most_twenty_faults_are_listed(tmp_path: Path) -> None:
+    fields = ["anwser", "answr", "aswer", "anser", "answe", "nswer", "annswer", "ansswer", "answwer", "answeer"]
+    rows = [{"prompt": f"p{i}", field + end: "x"} for i, field in enumerate(fields) for end in ("", "r", "s")]
+    message = refusal(jsonl(tmp_path, *rows)).message
+    assert message.count("rows.jsonl:") == 20
+    assert "more faults" in message
+
+
+def test_a_name_of_two_words_is_no_misspelling(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"messages": turns("user"), "prompt_id": "x", "answer_key": "y", "cluster.2": 1})
+    assert len(read_suite("s", path, needs=FREE).items) == 1
+
+
+def test_rows_without_ids_get_stable_ones_and_repeats_are_left_out(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "answer": "x"}, {"prompt": "b"}, {"prompt": "a", "answer": "x"}]
+    suite = read_suite("s", jsonl(tmp_path, *rows), needs=FREE)
+    assert suite.repeats == (3,)
+    again = read_suite("s", jsonl(tmp_path, rows[1], {**rows[0], "note": 1}), needs=FREE)
+    assert [item.id for item in again.items] == [item.id for item in suite.items][::-1]
+    assert all(len(item.id) == len("row-") + 16 for item in suite.items)
 
 
 def test_a_repeated_id_names_both_lines(tmp_path: Path) -> None:
@@ -181,7 +232,7 @@ def test_marks_and_blank_lines_and_line_endings_do_not_matter(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("name", "named"),
-    [("none.jsonl", "no such file"), ("rows.json", "jq"), ("rows.txt", ".txt"), ("rows", "no suffix")],
+    [("none.jsonl", "no such file"), ("rows.txt", ".jsonl, .json, .csv, .tsv, .parquet"), ("rows", "no suffix")],
 )
 def test_files_that_cannot_be_read(tmp_path: Path, name: str, named: str) -> None:
     assert named in str(refusal(tmp_path / name))
@@ -411,7 +462,10 @@ def test_no_json_line_raises_anything_else(tmp_path: Path, rows: list[Any]) -> N
         str(error).encode()
 
 
-@given(content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
+@given(
+    content=st.binary(max_size=200),
+    suffix=st.sampled_from(["jsonl", "json", "csv", "tsv", "parquet", "jsonl.gz", "json.zst"]),
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
 def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"rows.{suffix}"
@@ -466,18 +520,141 @@ def test_pyarrow_is_imported_for_parquet_alone(tmp_path: Path) -> None:
     [
         (["red", "blue"], 1, "blue"),
         (["red", "blue"], 0, "red"),
-        (["1", "0"], 1, "1"),
-        ([1, 0], 1, "1"),
+        (["1", "2", "3", "4"], 1, "2"),
+        (["1", "0"], 1, "0"),
+        (["8", "2", "24", "120"], 1, "2"),
+        ([0, 1], 1, "1"),
+        ([10, 20], 1, "20"),
+        (["1", "2", "3", "4"], "1", "1"),
         (["red", "blue"], "blue", "blue"),
         (["1984", "Good Night"], 1, "Good Night"),
     ],
 )
-def test_an_integer_is_the_place_of_the_right_choice_unless_the_choices_are_numbers(
+def test_an_integer_is_always_the_place_of_the_right_choice(
     tmp_path: Path, choices: list[object], answer: object, expected: str
 ) -> None:
-    path = tmp_path / "suite.jsonl"
-    path.write_text(json.dumps({"id": "a", "prompt": "p", "choices": choices, "answer": answer}))
-    assert read_suite("target", path, needs=Needs(choices=True, answer=True)).items[0].answer == expected
+    path = jsonl(tmp_path, {"id": "a", "prompt": "p", "choices": choices, "answer": answer})
+    assert read_suite("target", path, needs=CHOICE).items[0].answer == expected
+
+
+@pytest.mark.parametrize(
+    ("choices", "answer", "expected"),
+    [("red|blue", "1", "blue"), ("1|2", "2", "2"), ("0|1", "1", "1"), ("1|0", "1", ""), ("1|2|3", "1", "")],
+)
+def test_a_cell_gives_a_place_where_it_cannot_be_a_text(
+    tmp_path: Path, choices: str, answer: str, expected: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"prompt,choices,answer\np,{choices},{answer}\n")
+    if expected:
+        assert read_suite("target", path, needs=CHOICE).items[0].answer == expected
+    else:
+        assert "rows.csv:2: the answer 1 is ambiguous" in str(refusal(path, CHOICE))
+
+
+@pytest.mark.parametrize(("places", "asks"), [([1, 2, 3, 1], True), ([0, 1, 2, 3], False), ([1, 3, 1], False)])
+def test_answers_that_look_counted_from_1_are_questioned(tmp_path: Path, places: list[int], asks: bool) -> None:
+    rows = [{"prompt": f"p{i}", "choices": ["a", "b", "c", "d"], "answer": place} for i, place in enumerate(places)]
+    warnings = read_suite("target", jsonl(tmp_path, *rows), needs=CHOICE).warnings
+    assert any("counted from 1?" in warning for warning in warnings) == asks
+
+
+def test_more_choices_than_letters_are_fine_where_no_letter_is_asked_for(tmp_path: Path) -> None:
+    row = {"prompt": "p", "choices": [f"intent {i}" for i in range(77)], "answer": 76}
+    assert read_suite("s", jsonl(tmp_path, row), needs=Needs(answer=True)).items[0].answer == "intent 76"
+    checked = {**row, "check": {"exact": "intent 76"}}
+    assert read_suite("s", jsonl(tmp_path, checked), needs=Needs(letters=True)).items
+
+
+def formats(rows: list[dict[str, Any]]) -> dict[str, bytes]:
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    table = "prompt\tanswer\n" + "".join(f"{row['prompt']}\t{row['answer']}\n" for row in rows)
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist(rows), sink)
+    plain = {
+        "jsonl": lines,
+        "json": json.dumps(rows, indent=2).encode(),
+        "tsv": table.encode(),
+        "csv": table.replace("\t", ",").encode(),
+        "parquet": sink.getvalue().to_pybytes(),
+    }
+    return {
+        **plain,
+        **{f"{name}.gz": gzip.compress(data) for name, data in plain.items()},
+        **{f"{name}.zst": pa.compress(data, codec="zstd", asbytes=True) for name, data in plain.items()},
+    }
+
+
+def test_every_format_packed_or_not_says_the_same(tmp_path: Path) -> None:
+    rows = [{"prompt": f"question {i} " + "x" * 200, "answer": f"answer {i}"} for i in range(400)]
+    seen = set()
+    for suffix, content in formats(rows).items():
+        (tmp_path / f"rows.{suffix}").write_bytes(content)
+        suite = read_suite("s", tmp_path / f"rows.{suffix}", needs=FREE)
+        assert len(suite.items) == 400, suffix
+        seen.add(suite.sha256)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("suffix", ["jsonl.gz", "json.gz", "csv.gz", "parquet.gz", "jsonl.zst", "csv.zst"])
+def test_a_damaged_packed_file_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows.{suffix}"
+    whole = formats([{"prompt": f"question {i}", "answer": "a"} for i in range(50)])[suffix]
+    for content in (b"not packed", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        assert "cannot be unpacked" in str(refusal(path))
+
+
+def test_a_packed_file_cannot_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.datasets.files.MAX_UNPACKED", 1_000_000)
+    path = tmp_path / "rows.parquet.gz"
+    path.write_bytes(gzip.compress(bytes(4_000_000)))
+    assert "cannot be unpacked: more than 1,000,000 bytes" in str(refusal(path))
+
+
+def test_a_list_in_a_file_of_lines_is_told_as_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps([{"prompt": "p"}], indent=1))
+    error = refusal(path)
+    assert "rows.jsonl:1: the file is one JSON list" in error.message
+    assert error.hint == "rename it to rows.json"
+    path.rename(tmp_path / "rows.json")
+    assert len(read_suite("s", tmp_path / "rows.json", needs=FREE).items) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[{"prompt": "p"}', "rows.json:2: not valid JSON at line 1: the list has no end"),
+        ('[{"prompt": "p"},\n{"prompt": ]', "rows.json:2: not valid JSON at line 2"),
+        ('[\n\n{"prompt": "p"}, 3]', "rows.json:2: a row must be a JSON object, found a number"),
+        ('[{"prompt": "p"}] x', "text after the end of the list"),
+        ('{"prompt": "p", "prompt": "q"}', "'prompt' occurs twice"),
+    ],
+)
+def test_bad_json_is_named_by_line(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "rows.json").write_text(text)
+    assert named in refusal(tmp_path / "rows.json").message
+
+
+def test_rows_on_one_line_are_told_apart(tmp_path: Path) -> None:
+    rows = [{"id": 1, "prompt": "a"}, {"id": 2, "prompt": "a"}, {"id": 3, "prompt": "b"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    assert read_suite("s", tmp_path / "rows.json", needs=FREE).repeats == (2,)
+    (tmp_path / "rows.json").write_text(json.dumps([*rows, {"id": 3, "prompt": "c"}]))
+    assert "rows.json:4: id '3' is already used at line 3" in refusal(tmp_path / "rows.json").message
+
+
+@pytest.mark.parametrize("cell", ["['a x', 'b']", "['a x' 'b']", "[\"a x\"\n 'b']"])
+def test_lists_as_programs_print_them_are_lists(tmp_path: Path, cell: str) -> None:
+    quoted = '"' + cell.replace('"', '""') + '"'
+    (tmp_path / "rows.csv").write_text(f"prompt,choices,answer\np,{quoted},b\n")
+    assert read_suite("s", tmp_path / "rows.csv", needs=CHOICE).items[0].choices == ("a x", "b")
+
+
+def test_json_objects_one_after_the_other_are_rows_too(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text('{"prompt": "a"}\n\n{"prompt":\n "b"}')
+    assert [item.line for item in read_suite("s", tmp_path / "rows.json", needs=FREE).items] == [1, 2]
 
 
 def test_a_number_that_reads_two_ways_as_text_reads_one_way_as_a_json_number(tmp_path: Path) -> None:

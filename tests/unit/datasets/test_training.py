@@ -6,6 +6,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -75,8 +76,19 @@ def test_a_passage_has_its_line_its_users_turns_and_every_text(tmp_path: Path) -
     assert (third.line, third.turns, third.texts) == (5, ("f",), ("f", "g"))
 
 
-def test_a_large_file_is_not_held_in_memory(tmp_path: Path) -> None:
-    path = write(tmp_path, *({"text": f"{i} " + "x" * 10_000} for i in range(3000)))
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "json.gz", "csv.zst"])
+def test_a_large_file_is_not_held_in_memory(tmp_path: Path, suffix: str) -> None:
+    texts = [f"{i} " + "x" * 10_000 for i in range(3000)]
+    content = {
+        "jsonl": "".join(json.dumps({"text": text}) + "\n" for text in texts),
+        "json": json.dumps([{"text": text} for text in texts]),
+        "csv": "text\n" + "\n".join(texts),
+    }[suffix.partition(".")[0]].encode()
+    if suffix.endswith((".gz", ".zst")):
+        content = pa.compress(content, codec={"gz": "gzip", "zst": "zstd"}[suffix.partition(".")[2]], asbytes=True)
+    path = tmp_path / f"train.{suffix}"
+    path.write_bytes(content)
+    del texts, content
     tracemalloc.start()
     data = read_training_texts(path)
     assert sum(len(text) for text in data.texts()) > 30_000_000
@@ -91,7 +103,9 @@ def test_csv_and_lists_in_cells(tmp_path: Path) -> None:
     assert (list(data.texts()), data.skipped) == (["hi"], 1)
 
 
-@given(content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "csv", "parquet"]))
+@given(
+    content=st.binary(max_size=200), suffix=st.sampled_from(["jsonl", "json", "tsv", "csv.gz", "json.zst", "parquet"])
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"rows.{suffix}"

@@ -26,7 +26,7 @@ PAGES = {
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 }
 EXAMPLES = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
-COMMAND = re.compile(r"(?:^\$ |`)ftgate ((?:tail )?[a-z]+)\b([^`\n#|]*)", re.MULTILINE)
+COMMAND = re.compile(r"(?:^\$ |`)ftgate ((?:tail |suite )?[a-z]+)\b([^`\n#|]*)", re.MULTILINE)
 FOLDERS = "ftgate|tests|scripts|docs|benchmarks|examples|entrypoint|requirements"
 PATH = re.compile(rf"`((?!ftgate/verdict`)(?:{FOLDERS})/[\w./-]*\w/?|[\w./-]+\.(?:py|sh|toml|j2))`")
 PLACES = ("", "ftgate", "ftgate/artifacts", "ftgate/artifacts/sources", "ftgate/report/templates")
@@ -101,6 +101,10 @@ def test_every_link_to_a_file_leads_to_one(page: str) -> None:
 
 def test_the_tree_in_the_guide_is_that_of_the_package() -> None:
     assert reference.guide() == GUIDE, "run `make reference`"
+
+
+def test_the_table_of_shapes_is_that_of_the_readers() -> None:
+    assert reference.suites_page() == PAGES["docs/suites.md"], "run `make reference`"
 
 
 def test_the_architecture_has_a_phrase_for_each_folder() -> None:

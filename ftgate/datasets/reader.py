@@ -1,0 +1,96 @@
+"""Reading a data file of any shape: its rows as ftgate's fields, for suites, training data and query logs alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from ftgate.datasets.problems import BadRowError, RowProblem
+from ftgate.datasets.rows import FIELDS
+from ftgate.datasets.shapes import recognise
+from ftgate.datasets.shapes.shape import Shape, is_conversation
+from ftgate.datasets.tables import FileRow, read_rows
+
+HEAD_ROWS = 50
+"""The first rows of a file, which show the shape of all of them."""
+JSON_CELLS = frozenset(
+    (
+        *("messages", "conversations", "conversation", "chosen", "rejected", "history", "body", "ideal", "target"),
+        *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
+    )
+)
+"""Columns of tables whose cells may hold JSON."""
+_ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
+CONVERSATION_CELLS = ("input", "prompt", "completion")
+"""Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
+
+
+class ShapedFile:
+    """The rows of one data file, read in the shape that its first rows show: never row by row.
+
+    ``shape`` is fixed when the file is opened; ``columns`` grows as rows are read. Raises DatasetError as
+    :func:`~ftgate.datasets.tables.read_rows` does.
+    """
+
+    def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
+        self._suite = suite
+        rows = (decoded(row) for row in read_rows(path))
+        head = list(islice(rows, HEAD_ROWS))
+        fields = [row.fields for row in head if isinstance(row, FileRow)]
+        self.shape = shape or recognise(fields, suite=suite)
+        self.columns: dict[str, None] = {}
+        self._rows = chain(head, rows)
+        readable = [self.shaped(row) for row in head if isinstance(row, FileRow)]
+        self.has_ids = any(isinstance(row, FileRow) and row.fields.get("id") is not None for row in readable)
+        """Whether rows have ids of their own."""
+
+    def __iter__(self) -> Iterator[tuple[FileRow | RowProblem, FileRow | RowProblem]]:
+        """Every row, as it is in the file and as ftgate's fields; either may be what is wrong with it."""
+        for row in self._rows:
+            if isinstance(row, RowProblem):
+                yield row, row
+            else:
+                self.columns.update(dict.fromkeys(row.fields))
+                yield row, self.shaped(row)
+
+    def shaped(self, row: FileRow) -> FileRow | RowProblem:
+        """The row as ftgate's fields, or why it is not of the file's shape."""
+        if missing := self.shape.missing(row.fields):
+            return RowProblem(
+                row.line,
+                f"no {' and no '.join(f'`{name}`' for name in missing)}, and the file is read as {self.shape.name}",
+                _ONE_SHAPE,
+            )
+        try:
+            shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
+        except BadRowError as error:
+            return RowProblem(row.line, error.text, error.hint)
+        if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
+            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", _ONE_SHAPE)
+        return shaped
+
+    def unused(self) -> list[str]:
+        """The columns of the rows read so far that nothing reads."""
+        used = {*FIELDS, *self.shape.needs, *self.shape.uses, *(name.partition(".")[0] for name in self.shape.uses)}
+        return [name for name in self.columns if name and name not in used]
+
+
+def decoded(row: FileRow | RowProblem) -> FileRow | RowProblem:
+    """A row of a table with the JSON in its cells decoded; any other row as it is."""
+    if isinstance(row, RowProblem) or not row.cells:
+        return row
+    return replace(row, fields={name: _decoded(name, value) for name, value in row.fields.items()})
+
+
+def _decoded(name: str, value: Any) -> Any:
+    if name not in (*JSON_CELLS, *CONVERSATION_CELLS) or not isinstance(value, str):
+        return value
+    try:
+        content = json.loads(value) if value.lstrip()[:1] in ("[", "{") else value
+    except (ValueError, RecursionError):
+        return value
+    return content if name in JSON_CELLS or is_conversation(content) else value

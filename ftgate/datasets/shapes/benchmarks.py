@@ -1,0 +1,272 @@
+"""Shapes of benchmarks: questions with an answer, a choice, or a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftgate.datasets.problems import BadRowError, quoted
+from ftgate.datasets.references import ChoicePlace
+from ftgate.datasets.shapes.conversations import replied
+from ftgate.datasets.shapes.ifeval import rule_of
+from ftgate.datasets.shapes.shape import LEFT_OUT, Fields, Shape, absent, asked, labelled, reply_text
+from ftgate.scoring.numbers import last_number
+
+_YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
+_FINAL = "####"
+
+
+def _options(value: Any) -> tuple[list[Any], list[Any]]:
+    """Labels and texts of options: ``{"label": [...], "text": [...]}``, a list of pairs, or an object by label."""
+    if isinstance(value, Mapping) and isinstance(value.get("text"), list):
+        return list(value.get("label") or range(len(value["text"]))), value["text"]
+    if isinstance(value, Mapping):
+        return list(value), list(value.values())
+    if isinstance(value, list) and all(isinstance(option, Mapping) for option in value):
+        return [option.get("label") for option in value], [option.get("text") for option in value]
+    return [], value if isinstance(value, list) else []
+
+
+def _right(key: Any, labels: Sequence[Any], name: str) -> ChoicePlace | None:
+    """The place of the label ``key``; None without a key. Raises BadRowError if there is no such label."""
+    if absent(key):
+        return None
+    try:
+        return ChoicePlace([str(label) for label in labels].index(str(key)))
+    except ValueError:
+        raise BadRowError(
+            f"{name} {quoted(key)} is none of the labels {quoted(list(labels))}", "write the label of the right choice"
+        ) from None
+
+
+def _arc_parts(fields: Fields) -> tuple[Any, Any]:
+    """The question and the options."""
+    question = fields.get("question", fields.get("question_stem"))
+    if isinstance(question, Mapping):
+        return question.get("stem"), question.get("choices")
+    return question, fields.get("choices")
+
+
+def _is_arc(fields: Fields) -> bool:
+    question, options = _arc_parts(fields)
+    return not absent(question) and bool(_options(options)[0])
+
+
+def _arc(fields: Fields) -> dict[str, Any]:
+    question, options = _arc_parts(fields)
+    labels, texts = _options(options)
+    return {
+        "prompt": question,
+        "choices": texts,
+        "answer": _right(fields["answerKey"], labels, "answerKey"),
+    }
+
+
+def _boolq(fields: Fields) -> dict[str, Any]:
+    value = fields.get("answer", fields.get("label"))
+    answer = "yes" if value in _YES else "no" if value in _NO else None
+    parts = (fields["passage"], fields["question"])
+    text = "\n\n".join(parts) if all(isinstance(part, str) for part in parts) else fields["question"]
+    return {
+        "prompt": f"{text}?" if not str(text).rstrip().endswith("?") else text,
+        "choices": ["no", "yes"],
+        "answer": answer,
+    }
+
+
+def _squad(fields: Fields) -> dict[str, Any]:
+    question, context, answers = (fields.get(name) for name in ("question", "context", "answers"))
+    texts = (
+        [text for text in answers.get("text") or [] if isinstance(text, str)] if isinstance(answers, Mapping) else []
+    )
+    several = list(dict.fromkeys(texts))
+    prompt = f"{context}\n\n{question}" if isinstance(context, str) and isinstance(question, str) else question
+    return {
+        "prompt": prompt,
+        "answer": several[0] if several else None,
+        "check": {"contains": several} if len(several) > 1 else None,
+    }
+
+
+def _is_boolq(fields: Fields) -> bool:
+    value = fields.get("answer", fields.get("label"))
+    return isinstance(value, bool) or value in (*_YES, *_NO, -1)
+
+
+def _hellaswag(fields: Fields) -> dict[str, Any]:
+    label = fields.get("label")
+    place = int(label) if isinstance(label, str) and label.strip().isdecimal() else label
+    return {
+        "prompt": fields["ctx"],
+        "choices": fields["endings"],
+        "answer": None if absent(place) else place,
+        "cluster": None if absent(fields.get("source_id")) else fields["source_id"],
+    }
+
+
+def _lettered(answer: Any, choices: Any, name: str) -> Any:
+    """The place of the choice whose letter ``answer`` is; ``answer`` itself if it is none, or the text of a choice."""
+    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
+        return answer
+    letters = [chr(ord("A") + place) for place in range(len(choices))]
+    return _right(answer, letters, name) if answer in letters else answer
+
+
+def _mmlu(fields: Fields) -> dict[str, Any]:
+    return {
+        "prompt": fields["question"],
+        "choices": fields["choices"],
+        "answer": _lettered(fields.get("answer"), fields["choices"], "answer"),
+        "tags": labelled(fields.get("subject")),
+    }
+
+
+def _mmlu_pro(fields: Fields) -> dict[str, Any]:
+    labels, texts = _options(fields["options"])
+    place, letter, answer = (fields.get(name) for name in ("answer_index", "answer_idx", "answer"))
+    if isinstance(place, int):
+        answer = place
+    elif not absent(letter):
+        answer = _right(letter, labels, "answer_idx") if labels else _lettered(letter, texts, "answer_idx")
+    elif answer in labels and answer not in texts:
+        answer = _right(answer, labels, "answer")
+    else:
+        answer = _lettered(answer, texts, "answer")
+    name = {} if absent(fields.get("question_id")) else {"id": fields["question_id"]}
+    return {
+        "prompt": fields["question"],
+        "choices": texts,
+        "answer": answer,
+        "tags": labelled(fields.get("category")),
+        **name,
+    }
+
+
+def _gsm8k(fields: Fields) -> dict[str, Any]:
+    final = str(fields["answer"]).rpartition(_FINAL)[2].strip()
+    number = last_number(final)
+    if number is None or _FINAL not in str(fields["answer"]):
+        raise BadRowError(
+            f"the answer ends with no number after {_FINAL}: {quoted(str(fields['answer'])[-40:])}",
+            f"end it with a line such as {_FINAL} 42",
+        )
+    return {"prompt": fields["question"], "answer": final.replace(",", ""), "check": {"numeric": number}}
+
+
+def _ifeval(fields: Fields) -> dict[str, Any]:
+    check, inexpressible = rule_of(fields["instruction_id_list"], fields.get("kwargs"))
+    row = {"prompt": fields["prompt"], "check": check, **({} if absent(fields.get("key")) else {"id": fields["key"]})}
+    if inexpressible:
+        row[LEFT_OUT] = f"no check of ftgate can express {', '.join(inexpressible)}"
+    return row
+
+
+def _either(fields: Fields, name: str) -> dict[str, Any]:
+    """An input with a target: one text, or several of which any is right."""
+    target = fields[name]
+    texts = [text for text in target if isinstance(text, str)] if isinstance(target, list) else []
+    if len(texts) > 1:
+        return {**asked(fields["input"]), "answer": texts[0], "check": {"contains": texts}}
+    return {**asked(fields["input"]), "answer": texts[0] if texts else reply_text(target)}
+
+
+def _inspect(fields: Fields) -> dict[str, Any]:
+    row, choices = _either(fields, "target"), fields.get("choices")
+    if isinstance(choices, list) and choices:
+        row |= {"choices": choices, "answer": _lettered(row["answer"], choices, "target")}
+    return row
+
+
+def _problem(fields: Fields) -> dict[str, Any]:
+    answer = fields.get("answer")
+    return {**asked(fields["problem"]), "answer": reply_text(fields.get("solution") if absent(answer) else answer)}
+
+
+BENCHMARKS = (
+    Shape(
+        "IFEval rows",
+        ("prompt", "instruction_id_list"),
+        _ifeval,
+        "prompt `prompt`, id `key`, check: the instructions; rows with one that no check covers are left out and named",
+        ("kwargs", "key"),
+    ),
+    Shape(
+        "ARC rows",
+        ("answerKey",),
+        _arc,
+        "prompt `question`, choices `choices.text`, answer: the one labelled `answerKey`",
+        ("question", "question_stem", "choices"),
+        _is_arc,
+    ),
+    Shape(
+        "BoolQ rows",
+        ("question", "passage"),
+        _boolq,
+        "prompt `passage` and `question`, choices no and yes",
+        ("answer", "label", "title"),
+        _is_boolq,
+    ),
+    Shape(
+        "SQuAD rows",
+        ("question", "context", "answers"),
+        _squad,
+        "prompt `context` and `question`, answer: the first of `answers.text`; of several any may be contained",
+        ("title",),
+        lambda fields: isinstance(fields["answers"], Mapping) and "text" in fields["answers"],
+    ),
+    Shape(
+        "HellaSwag rows",
+        ("ctx", "endings"),
+        _hellaswag,
+        "prompt `ctx`, choices `endings`, answer: the place `label`; cluster `source_id`",
+        ("label", "ind", "ctx_a", "ctx_b", "activity_label", "source_id", "split", "split_type"),
+    ),
+    Shape(
+        "MMLU rows",
+        ("question", "choices"),
+        _mmlu,
+        "prompt `question`, choices `choices`, answer: the place `answer` from 0, or its letter; tag `subject`",
+        ("answer", "subject"),
+    ),
+    Shape(
+        "MMLU-Pro rows",
+        ("question", "options"),
+        _mmlu_pro,
+        "prompt `question`, choices `options`, answer: `answer_index` or the letter `answer`; tag `category`",
+        ("answer", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src"),
+    ),
+    Shape(
+        "GSM8K rows",
+        ("question", "answer"),
+        _gsm8k,
+        "prompt `question`, answer and numeric check: the number after `####`",
+        marks=lambda fields: isinstance(fields["answer"], str) and _FINAL in fields["answer"],
+    ),
+)
+"""Shapes of benchmarks that no other shape can be taken for."""
+
+QUESTIONS = (
+    Shape(
+        "OpenAI evals rows",
+        ("input", "ideal"),
+        lambda fields: _either(fields, "ideal"),
+        "prompt or messages `input`, answer `ideal`; of several ideals any may be contained",
+    ),
+    Shape(
+        "inspect samples",
+        ("input", "target"),
+        _inspect,
+        "prompt or messages `input`, answer `target` (with `choices` its letter); of several any may be contained",
+        ("choices", "metadata"),
+    ),
+    replied("input and output rows", "input", "output"),
+    Shape(
+        "problem and solution rows",
+        ("problem",),
+        _problem,
+        "prompt `problem`, answer `answer` or else `solution`",
+        ("solution", "answer"),
+    ),
+    replied("question and answer rows", "question", "answer", optional=True),
+)
+"""Shapes of questions with an answer."""

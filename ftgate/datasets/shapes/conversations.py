@@ -1,0 +1,311 @@
+"""Shapes of training data and logs: conversations, and prompts with a reply."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ftgate.datasets.problems import BadRowError, kind_of
+from ftgate.datasets.shapes.shape import (
+    Fields,
+    Shape,
+    absent,
+    asked,
+    ends_with_reply,
+    is_conversation,
+    labelled,
+    question_and_reply,
+    reply_text,
+    turns_of,
+)
+
+_SPEAKERS = {"Human": "user", "Assistant": "assistant"}
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+
+
+def _own(fields: Fields) -> dict[str, Any]:
+    prompt, messages = fields.get("prompt"), fields.get("messages")
+    if is_conversation(prompt) and messages is None:
+        prompt, messages = None, prompt
+    return {**fields, "prompt": prompt, "messages": turns_of(messages)}
+
+
+def _has_question(fields: Fields) -> bool:
+    return not (absent(fields.get("prompt")) and absent(fields.get("messages")))
+
+
+def _has_reference(fields: Fields) -> bool:
+    return _has_question(fields) and not all(absent(fields.get(name)) for name in ("answer", "choices", "check"))
+
+
+OWN = Shape(
+    "ftgate rows",
+    (),
+    _own,
+    "themselves; content parts of `messages` are joined",
+    ("prompt", "messages"),
+    _has_reference,
+)
+OWN_WITHOUT_REFERENCE = Shape(OWN.name, (), _own, OWN.becomes, OWN.uses, _has_question)
+
+
+def _body(fields: Fields) -> Any:
+    return fields["body"].get("messages") if isinstance(fields["body"], Mapping) else None
+
+
+def _batch(fields: Fields) -> dict[str, Any]:
+    return {"id": fields["custom_id"], **question_and_reply(_body(fields))}
+
+
+def _preference(fields: Fields) -> dict[str, Any]:
+    prompt = next((fields[name] for name in ("prompt", "question") if not absent(fields.get(name))), None)
+    chosen = fields["chosen"]
+    if prompt is None:
+        return question_and_reply(_transcript(chosen) if isinstance(chosen, str) else chosen)
+    return {**asked(prompt, fields.get("system")), "answer": reply_text(chosen)}
+
+
+def _is_preference(fields: Fields) -> bool:
+    named = not (absent(fields.get("prompt")) and absent(fields.get("question")))
+    chosen = fields["chosen"]
+    return named or is_conversation(chosen) or (isinstance(chosen, str) and len(_SPEAKER.findall(chosen)) > 1)
+
+
+def _transcript(text: str) -> list[dict[str, str]]:
+    """The turns of a conversation that is written as one text, as in Anthropic's HH-RLHF."""
+    parts = _SPEAKER.split(text)[1:]
+    turns = zip(parts[::2], parts[1::2], strict=True)
+    return [{"role": _SPEAKERS[speaker], "content": content.strip()} for speaker, content in turns]
+
+
+def _reward(fields: Fields) -> dict[str, Any]:
+    model = fields["reward_model"]
+    return {
+        **asked(fields["prompt"]),
+        "answer": reply_text(model.get("ground_truth") if isinstance(model, Mapping) else None),
+    }
+
+
+def _graded(fields: Fields) -> dict[str, Any]:
+    good = fields["label"] in (True, "True", "true")
+    return {**asked(fields["prompt"]), "answer": reply_text(fields["completion"]) if good else None}
+
+
+def _with_category(fields: Fields) -> dict[str, Any]:
+    return {
+        **question_and_reply(fields["messages"]),
+        "id": fields["prompt_id"],
+        "tags": labelled(fields.get("category")),
+    }
+
+
+def _sharegpt(fields: Fields) -> dict[str, Any]:
+    row = question_and_reply(fields["conversations"])
+    if not absent(fields.get("system")) and isinstance(row["messages"], list):
+        row["messages"] = [{"role": "system", "content": fields["system"]}, *row["messages"]]
+    return row
+
+
+def _lmsys(fields: Fields) -> dict[str, Any]:
+    name = {} if absent(fields.get("conversation_id")) else {"id": fields["conversation_id"]}
+    return {**question_and_reply(fields["conversation"], reference=False), **name}
+
+
+def _alpaca(fields: Fields) -> dict[str, Any]:
+    text, more = fields["instruction"], fields.get("input")
+    if isinstance(text, str) and isinstance(more, str) and not absent(more):
+        text = f"{text}\n{more}"
+    return {
+        **asked(text, fields.get("system"), fields.get("history")),
+        "answer": reply_text(fields.get("output")),
+    }
+
+
+def _dolly(fields: Fields) -> dict[str, Any]:
+    row = _alpaca({"instruction": fields["instruction"], "input": fields.get("context"), "output": fields["response"]})
+    return {**row, "tags": labelled(fields.get("category"))}
+
+
+def _swift(fields: Fields) -> dict[str, Any]:
+    return {
+        **asked(fields["query"], fields.get("system"), fields.get("history")),
+        "answer": reply_text(fields.get("response")),
+    }
+
+
+_LANGFUSE = (
+    *("datasetId", "datasetName", "traceId", "sourceTraceId", "sessionId", "userId", "observations", "environment"),
+    *("dataset_id", "trace_id", "session_id", "bookmarked", "projectId", "observationId", "traceName"),
+)
+"""Fields by which an export of Langfuse is told from other rows with an input and an output."""
+
+
+def _is_langfuse(fields: Fields) -> bool:
+    return any(name in fields for name in ("expectedOutput", "expected_output", *_LANGFUSE))
+
+
+def _parsed(value: Any) -> Any:
+    """A value of an export: its tables hold JSON."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _langfuse(fields: Fields) -> dict[str, Any]:
+    question = _parsed(fields["input"])
+    if isinstance(question, Mapping):
+        texts = [question[name] for name in ("messages", "prompt", "question", "query", "input") if name in question]
+        if not texts:
+            raise BadRowError(
+                "input is an object without messages, prompt, question, query or input",
+                'name the part that is asked: columns: {prompt: "{{ input.NAME }}"}',
+            )
+        question = texts[0]
+    if ends_with_reply(question):
+        question = question[:-1]
+    answer = reply_text(_parsed(fields.get("expectedOutput", fields.get("expected_output"))))
+    if isinstance(answer, Mapping) and len(answer) == 1:
+        (answer,) = answer.values()
+    if isinstance(answer, Mapping):
+        raise BadRowError(
+            f"the expected output is {kind_of(answer)}",
+            'name the part that is the reference: columns: {answer: "{{ expectedOutput.NAME }}"}',
+        )
+    return {**asked(question), "answer": answer}
+
+
+def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Shape:
+    """A shape of a field with the prompt (a text or a conversation) and one with the reply, the reference."""
+    needs = (prompt,) if optional else (prompt, reply)
+    return Shape(
+        name,
+        needs,
+        lambda fields: {
+            **asked(fields[prompt], fields.get("system")),
+            "answer": reply_text(fields.get(reply)),
+        },
+        f"prompt `{prompt}`, answer `{reply}`",
+        (reply, "system"),
+    )
+
+
+SPECIFIC = (
+    Shape(
+        "OpenAI batch requests",
+        ("custom_id", "body"),
+        _batch,
+        "`body.messages`, id `custom_id`",
+        ("method", "url"),
+        lambda fields: is_conversation(_body(fields)),
+    ),
+)
+"""Shapes with fields that no other has."""
+
+CONVERSATIONS = (
+    Shape(
+        "preference rows (DPO)",
+        ("chosen", "rejected"),
+        _preference,
+        "prompt `prompt` (or `question`, or the start of `chosen`, also as in HH-RLHF), answer: the chosen reply",
+        ("prompt", "question", "system", "score_chosen", "score_rejected"),
+        _is_preference,
+    ),
+    Shape(
+        "verl rows",
+        ("prompt", "reward_model"),
+        _reward,
+        "prompt `prompt`, answer `reward_model.ground_truth`",
+        ("data_source", "ability", "extra_info"),
+    ),
+    Shape(
+        "KTO rows",
+        ("prompt", "completion", "label"),
+        _graded,
+        "prompt `prompt`; `completion` is the reference where `label` is true",
+        marks=lambda fields: fields["label"] in (True, False, "True", "False", "true", "false"),
+        unlike="`label` is neither true nor false",
+    ),
+    Shape(
+        "no_robots or UltraChat rows",
+        ("messages", "prompt_id"),
+        _with_category,
+        "`messages` up to the last reply, which is the reference; id `prompt_id`, tag `category`",
+        ("prompt", "category"),
+        lambda fields: ends_with_reply(fields["messages"]),
+        "the last message is not from the assistant",
+    ),
+    Shape(
+        "OpenAI chat rows",
+        ("messages",),
+        lambda fields: question_and_reply(fields["messages"]),
+        "`messages` up to the last reply, which is the reference; text parts are joined",
+        marks=lambda fields: ends_with_reply(fields["messages"]),
+        unlike="the last message is not from the assistant",
+    ),
+    Shape(
+        "ShareGPT rows",
+        ("conversations",),
+        _sharegpt,
+        "`conversations` up to the last reply, which is the reference",
+        ("system",),
+        lambda fields: is_conversation(fields["conversations"]),
+    ),
+    Shape(
+        "LMSYS rows",
+        ("conversation",),
+        _lmsys,
+        "`conversation` up to the last reply; another model wrote it, so it is no reference",
+        ("conversation_id",),
+        lambda fields: is_conversation(fields["conversation"]),
+    ),
+    Shape(
+        "Langfuse export",
+        ("input",),
+        _langfuse,
+        "prompt or messages `input`, answer `expectedOutput`; `output` is a model's and no reference",
+        ("expectedOutput", "expected_output", "output", "metadata", "name", *_LANGFUSE),
+        _is_langfuse,
+    ),
+    Shape(
+        "Dolly rows",
+        ("instruction", "response"),
+        _dolly,
+        "prompt `instruction` and `context`, answer `response`, tag `category`",
+        ("context", "category"),
+    ),
+    Shape(
+        "Alpaca rows",
+        ("instruction", "output"),
+        _alpaca,
+        "prompt `instruction` and `input`, answer `output`",
+        ("input", "system", "history", "text"),
+    ),
+    Shape(
+        "ms-swift rows",
+        ("query", "response"),
+        _swift,
+        "prompt `query` after `system` and `history`, answer `response`",
+        ("system", "history"),
+    ),
+    replied("prompt and completion rows", "prompt", "completion"),
+    replied("prompt and response rows", "prompt", "response"),
+)
+"""Shapes of training data and logs, the more special ones first."""
+
+QUERIES = (
+    Shape(
+        "instructions",
+        ("instruction",),
+        _alpaca,
+        "prompt `instruction` and `input`",
+        ("input", "system", "history"),
+    ),
+    replied("queries", "query", "response", optional=True),
+    Shape("plain text", ("text",), lambda fields: {"prompt": fields["text"]}, "training text, whole", suites=False),
+)
+"""Shapes without a reference, tried last."""

@@ -1,0 +1,147 @@
+"""The instructions of IFEval as checks of ftgate.
+
+Source of the instructions: Zhou et al. 2023, Instruction-Following Evaluation for Large Language Models, table 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import regex
+
+from ftgate.datasets.problems import BadRowError, kind_of
+from ftgate.scoring.folding import folded
+
+Arguments = Mapping[str, Any]
+_RAW = "raw pattern"
+"""The key of a pattern that must see the answer as it was written, with letter case and emphasis."""
+_JSON = "JSON"
+
+
+def rule_of(instructions: Any, arguments: Any) -> tuple[dict[str, Any] | None, list[str]]:
+    """The check that stands for all ``instructions`` together, and those that no check expresses.
+
+    ``arguments`` are the keyword arguments of each. Raises BadRowError if the two do not belong together.
+    """
+    if not isinstance(instructions, list) or not instructions:
+        raise BadRowError(
+            f"instruction_id_list must be a list, found {kind_of(instructions)}", "write the ids as a list"
+        )
+    given = arguments if isinstance(arguments, list) else [{}] * len(instructions)
+    if len(given) != len(instructions):
+        raise BadRowError(
+            f"{len(instructions)} instructions and {len(given)} kwargs",
+            "give one object of kwargs for each instruction",
+        )
+    parts, inexpressible = [], list[str]()
+    for name, values in zip(instructions, given, strict=True):
+        try:
+            parts.append(_INSTRUCTIONS[name](values or {}))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            inexpressible.append(str(name)[:60])
+    check = None if inexpressible else _joined(parts)
+    if check is None and not inexpressible:
+        inexpressible.append(" together with ".join(str(name)[:60] for name in instructions))
+    return check, inexpressible
+
+
+def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """One check for several: constraints together, patterns together. None where no single check says them all."""
+    raw = [part[_RAW] for part in parts if _RAW in part]
+    if raw and len(raw) == len(parts):
+        return {"regex": "".join(f"(?={pattern})" for pattern in raw) if len(raw) > 1 else raw[0]}
+    if len(parts) == 1 and _JSON in parts[0]:
+        return {"json_schema": {}}
+    constraints: dict[str, Any] = {}
+    for part in parts:
+        for name, wanted in part.items():
+            if name in (_RAW, _JSON) or (name in constraints and not isinstance(wanted, list | str)):
+                return None
+            if name in constraints and (not _is_list_of_texts(wanted) or not _is_list_of_texts(constraints[name])):
+                return None
+            constraints[name] = [*constraints[name], *wanted] if name in constraints else wanted
+    return {"constraints": constraints}
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+
+
+def _at_least(relation: Any) -> bool:
+    if relation not in ("at least", "less than"):
+        raise ValueError(relation)
+    return bool(relation == "at least")
+
+
+def _count(name: str, number: str, relation: str) -> Callable[[Arguments], dict[str, Any]]:
+    """So many of what ``constraints`` counts as ``name``, or fewer."""
+    return lambda values: {
+        name: [int(values[number]), None] if _at_least(values[relation]) else [None, int(values[number]) - 1]
+    }
+
+
+def _times(pattern: str, count: int) -> str:
+    """A pattern for a text in which ``pattern`` occurs ``count`` times. It never goes back, so it is fast."""
+    return rf"\A(?>.*?{pattern}){{{count}}}"
+
+
+def _frequency(pattern: str, values: Arguments, number: str, relation: str) -> dict[str, Any]:
+    name = "patterns" if _at_least(values[relation]) else "without_patterns"
+    return {name: [_times(pattern, int(values[number]))]}
+
+
+def _quoted_pattern(text: Any) -> str:
+    return regex.escape(folded(str(text).strip()))
+
+
+def _capital_words(values: Arguments) -> dict[str, Any]:
+    pattern = rf"(?s:\A(?>.*?\b\p{{Lu}}[\p{{Lu}}\p{{N}}]*\b){{{int(values['capital_frequency'])}}})"
+    return {_RAW: pattern if _at_least(values["capital_relation"]) else rf"\A(?!{pattern})"}
+
+
+def _postscript(values: Arguments) -> dict[str, Any]:
+    letters = [letter for letter in str(values["postscript_marker"]).lower() if letter.isalpha()]
+    return {"patterns": [r"^\s*" + r"\.?\s?".join(map(regex.escape, letters)) + r"\b"]}
+
+
+def _nth_paragraph(values: Arguments) -> dict[str, Any]:
+    before = rf"(?>(?:(?!\n\s*\n).)+\n\s*\n){{{int(values['nth_paragraph']) - 1}}}"
+    return {
+        "paragraphs": int(values["num_paragraphs"]),
+        "patterns": [rf"\A\s*{before}\W*{_quoted_pattern(values['first_word'])}\b"],
+    }
+
+
+_INSTRUCTIONS: Mapping[str, Callable[[Arguments], dict[str, Any]]] = {
+    "keywords:existence": lambda v: {"patterns": [_quoted_pattern(word) for word in v["keywords"]]},
+    "keywords:frequency": lambda v: _frequency(_quoted_pattern(v["keyword"]), v, "frequency", "relation"),
+    "keywords:forbidden_words": lambda v: {"excludes": [str(word) for word in v["forbidden_words"]]},
+    "keywords:letter_frequency": lambda v: _frequency(_quoted_pattern(v["letter"]), v, "let_frequency", "let_relation"),
+    "length_constraints:number_sentences": _count("sentences", "num_sentences", "relation"),
+    "length_constraints:number_words": _count("words", "num_words", "relation"),
+    "length_constraints:nth_paragraph_first_word": _nth_paragraph,
+    "detectable_content:number_placeholders": lambda v: {
+        "patterns": [_times(r"\[[^\]\n]*\]", int(v["num_placeholders"]))]
+    },
+    "detectable_content:postscript": _postscript,
+    "detectable_format:number_bullet_lists": lambda v: {"bullets": int(v["num_bullets"])},
+    "detectable_format:constrained_response": lambda _: {"patterns": [r"my answer is (?:yes|no|maybe)\."]},
+    "detectable_format:number_highlighted_sections": lambda v: {
+        _RAW: rf"(?s:\A(?>.*?\*[^\n*]+\*){{{int(v['num_highlights'])}}})"
+    },
+    "detectable_format:multiple_sections": lambda v: {
+        "patterns": [_times(rf"{_quoted_pattern(v['section_spliter'])}\s?\d+", int(v["num_sections"]))]
+    },
+    "detectable_format:json_format": lambda _: {_JSON: True},
+    "detectable_format:title": lambda _: {"patterns": [r"<<[^\n]+>>"]},
+    "combination:repeat_prompt": lambda v: {"patterns": [rf"\A\s*{_quoted_pattern(v['prompt_to_repeat'])}"]},
+    "startend:end_checker": lambda v: {"patterns": [rf"{_quoted_pattern(v['end_phrase'])}[\"'\s]*\Z"]},
+    "startend:quotation": lambda _: {"patterns": [r'\A\s*".*"\s*\Z']},
+    "change_case:capital_word_frequency": _capital_words,
+    "change_case:english_capital": lambda _: {"case": "upper"},
+    "change_case:english_lowercase": lambda _: {"case": "lower"},
+    "punctuation:no_comma": lambda _: {"without_characters": ","},
+}
+"""What each instruction asks for, from its keyword arguments. Not expressible: the language of the answer, two answers
+that must differ, and paragraphs that are separated by asterisks, which are read as emphasis."""

@@ -1,0 +1,94 @@
+"""The shape of a file whose fields the policy maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftgate.config.columns import Columns, is_template, template, template_names
+from ftgate.datasets.problems import BadRowError, one_line
+from ftgate.datasets.references import ChoicePlace
+from ftgate.datasets.shapes.shape import Fields, Shape, absent, turns_of
+
+NAME = "rows mapped by columns"
+
+
+def mapped(columns: Columns) -> Shape:
+    """The shape that ``columns`` describes. ``uses`` are the fields that it names."""
+    names = [
+        name
+        for entry in columns.entries()
+        for name in (sorted(template_names(entry)) if is_template(entry) else [entry])
+    ]
+    return Shape(NAME, (), lambda fields: _row(columns, fields), "what `columns` says", tuple(dict.fromkeys(names)))
+
+
+def _row(columns: Columns, fields: Fields) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        name: None if entry is None else _value(entry, fields)
+        for name, entry in (
+            *(("prompt", columns.prompt), ("answer", columns.answer)),
+            *(("cluster", columns.cluster), ("check", columns.check)),
+        )
+    }
+    if columns.id is not None:
+        row["id"] = _value(columns.id, fields)
+    row["messages"] = None if columns.messages is None else turns_of(_value(columns.messages, fields))
+    row["choices"] = _choices(columns.choices, fields)
+    if columns.choices is not None and isinstance(row["choices"], list):
+        fields_of_choices = () if isinstance(columns.choices, str) else columns.choices
+        row["answer"] = _named_choice(row["answer"], fields_of_choices, row["choices"])
+        if columns.answer is not None and is_template(columns.answer):
+            row["answer"] = _place(row["answer"], row["choices"])
+    row["tags"] = _tags(columns.tags, fields)
+    return row
+
+
+def _value(entry: str, fields: Fields) -> Any:
+    """What an entry names in a row; None if the row does not have it. Raises BadRowError for a template that fails."""
+    if is_template(entry):
+        try:
+            return template(entry).render({**fields, "row": fields})
+        except Exception as error:  # whatever a template does with the values of a row
+            reason = one_line(f"{type(error).__name__}: {error}")
+            raise BadRowError(f"the template {entry[:60]!a} fails: {reason}", "correct `columns`") from None
+    if entry in fields:
+        return fields[entry]
+    value: Any = fields
+    for name in entry.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _choices(entries: str | Sequence[str] | None, fields: Fields) -> Any:
+    if entries is None or isinstance(entries, str):
+        return None if entries is None else _value(entries, fields)
+    values = [_value(entry, fields) for entry in entries]
+    while values and absent(values[-1]):
+        values.pop()
+    return values
+
+
+def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -> Any:
+    """The place of the choice that ``answer`` names by its field or its letter, or ``answer`` itself."""
+    if not isinstance(answer, str) or answer in choices:
+        return answer
+    letters = [chr(ord("A") + place) for place in range(len(choices))]
+    for names in (list(entries), letters):
+        if answer.strip() in names[: len(choices)]:
+            return ChoicePlace(names.index(answer.strip()))
+    return answer
+
+
+def _place(answer: Any, choices: Sequence[Any]) -> Any:
+    """The place that a template has written as digits, since templates make texts of everything."""
+    digits = answer.strip() if isinstance(answer, str) else ""
+    if digits.isdecimal() and len(digits) < 4 and int(digits) < len(choices) and digits not in map(str, choices):
+        return ChoicePlace(int(digits))
+    return answer
+
+
+def _tags(entries: Sequence[str], fields: Fields) -> list[Any]:
+    values = [_value(entry, fields) for entry in entries]
+    tags = [tag for value in values for tag in (value if isinstance(value, list) else [value]) if not absent(tag)]
+    return [str(tag) if isinstance(tag, int | float) else tag for tag in tags]

@@ -1,0 +1,148 @@
+"""What a shape of rows is: its name, the fields that tell it, and how its rows become ftgate's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftgate.datasets.problems import BadRowError, kind_of
+
+Fields = Mapping[str, Any]
+"""The fields of a row, by name."""
+CARRIED = ("id", "tags", "cluster", "check")
+"""Fields of ftgate's own that a row of any shape may have."""
+ROLES: Mapping[str, str] = {
+    "human": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "bot": "assistant",
+}
+"""Other names of the roles of a conversation."""
+LEFT_OUT = "left out"
+"""The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
+_TEXT_PARTS = ("text", "input_text", "output_text")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A shape of rows that trainers, benchmarks or servers write.
+
+    ``convert`` gives the fields of ftgate (``id``, ``prompt`` or ``messages``, ``choices``, ``answer``, ``tags``,
+    ``cluster``, ``check``) and raises BadRowError for a row that has no place in them.
+    """
+
+    name: str
+    """What people call such rows, to follow "read as"."""
+    needs: tuple[str, ...]
+    """The fields that every row has."""
+    convert: Callable[[Fields], dict[str, Any]]
+    becomes: str
+    """What a row becomes, for the documentation."""
+    uses: tuple[str, ...] = ()
+    """Other fields that are read, or that mean nothing here."""
+    marks: Callable[[Fields], bool] = field(default=lambda _: True)
+    """What else tells the shape."""
+    unlike: str = ""
+    """What is wrong with a suite's row that has the fields but not the marks; empty if it is read all the same."""
+    suites: bool = True
+    """Whether a suite may have it; otherwise training data and query logs only."""
+
+    def missing(self, fields: Fields) -> list[str]:
+        """The needed fields that a row does not have."""
+        return [name for name in self.needs if absent(fields.get(name))]
+
+    def fits(self, fields: Fields) -> bool:
+        """Whether a row looks like this shape."""
+        return not self.missing(fields) and self.marks(fields)
+
+    def converted(self, fields: Fields) -> dict[str, Any]:
+        """The row's fields of ftgate. Raises BadRowError."""
+        return {name: fields[name] for name in CARRIED if name in fields} | self.convert(fields)
+
+
+def absent(value: Any) -> bool:
+    """Whether a field has no value: in tables every row has all columns."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def turns_of(value: Any) -> Any:
+    """A conversation with the roles and fields of OpenAI's, its texts whole; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return [_turn(number, turn) for number, turn in enumerate(value, 1)]
+
+
+def _turn(number: int, turn: Any) -> Any:
+    if not isinstance(turn, Mapping):
+        return turn
+    role = turn.get("role", turn.get("from"))
+    role = ROLES.get(role, role) if isinstance(role, str) else role
+    return {**turn, "role": role, "content": whole_text(turn.get("content", turn.get("value")), f"message {number}")}
+
+
+def whole_text(content: Any, where: str) -> Any:
+    """The text of a content that may be a list of parts, joined by line breaks. Raises BadRowError for an image."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = []
+    for part in content:
+        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
+        text = part.get("text") if isinstance(part, Mapping) else part
+        if kind not in _TEXT_PARTS or not isinstance(text, str):
+            article = "an" if str(kind)[:1] in "aeiou" else "a"
+            name = f"{article} {kind!a} part" if kind not in _TEXT_PARTS else f"{kind_of(text)} as a text part"
+            raise BadRowError(
+                f"{where} holds {name}, and only text can be asked", "remove the row, or that part of its message"
+            )
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def is_conversation(value: Any) -> bool:
+    """Whether ``value`` looks like a list of turns."""
+    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
+
+
+def ends_with_reply(value: Any) -> bool:
+    """Whether ``value`` is a conversation whose last turn is the assistant's."""
+    if not is_conversation(value):
+        return False
+    role = value[-1].get("role", value[-1].get("from"))
+    return isinstance(role, str) and ROLES.get(role, role) == "assistant"
+
+
+def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str, Any]:
+    """A conversation up to its last reply, which is the reference answer if ``reference``."""
+    if not ends_with_reply(conversation):
+        return {"messages": turns_of(conversation)}
+    turns = turns_of(conversation)
+    return {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+
+
+def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any]:
+    """The question of a row: a text or a conversation, after a ``system`` text and earlier pairs of turns, if any."""
+    early: list[Any] = [] if absent(system) else [{"role": "system", "content": system}]
+    for pair in history if isinstance(history, list) else ():
+        if isinstance(pair, list) and len(pair) == 2:
+            early += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    if is_conversation(prompt):
+        return {"messages": [*early, *turns_of(prompt)]}
+    return {"messages": [*early, {"role": "user", "content": prompt}]} if early else {"prompt": prompt}
+
+
+def reply_text(reply: Any) -> Any:
+    """The text of a reply that may be a turn or a conversation; None if it is empty."""
+    if is_conversation(reply):
+        reply = reply[-1]
+    if isinstance(reply, Mapping) and ("content" in reply or "value" in reply):
+        reply = whole_text(reply.get("content", reply.get("value")), "the reply")
+    return None if absent(reply) else reply
+
+
+def labelled(subject: Any) -> list[Any]:
+    """The tag that a benchmark's subject or category makes; none without one."""
+    return [] if absent(subject) else [subject]
