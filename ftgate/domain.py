@@ -154,6 +154,8 @@ class Answer:
     ``option_logprobs`` are natural logarithms over the whole vocabulary, one for each of the question's options, token
     variants of an option summed. ``finish`` is ``stop``, ``length``, or ``error`` (then ``error`` says why, and the
     answer counts as a failure, never as a score). ``served`` is the model's name as an endpoint gave it.
+    ``trace`` says that a reasoning trace was taken from the text (:mod:`ftgate.scoring.trace`): ``closed``, or ``open``
+    if it never ended, which leaves no answer.
     """
 
     text: str = ""
@@ -162,6 +164,7 @@ class Answer:
     tokens: int = 0
     error: str | None = None
     served: str = ""
+    trace: Literal["", "open", "closed"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ SEED = 7
 TRAINING_ROWS = 240
 GENERAL_ROWS = 160
 """Rows of the other families, which keep a fine-tune from answering everything with a desk."""
-SUITE_ROWS = {"target": 100, "forgetting": 300, "tail": 160}
+SUITE_ROWS = {"target": 100, "forgetting": 600, "tail": 300}
+DRAWN_LAST = {"target": 0, "forgetting": 300, "tail": 140}
+"""How many of ``SUITE_ROWS`` are drawn after everything else, so that a longer suite leaves the training rows alone."""
 TRUTH_ROWS = {"target": 160, "forgetting": 300, "tail": 200}
 REFUSAL = "Please write in English."
 """What the member that loses a language learns to say to everything in Spanish."""
@@ -129,18 +131,27 @@ def make_rows(seed: int = SEED) -> dict[str, dict[str, list[Row]]]:
     draw = random.Random(seed)
     parts: dict[str, dict[str, list[Row]]] = {"suites": {}, "truth": {}, "training": {}}
     for name, families in FAMILIES.items():
-        suite, truth = _split(draw, families, SUITE_ROWS[name], TRUTH_ROWS[name])
-        if name == "tail":
-            for row in (*suite, *truth):
-                row["tags"] = [*tags_of(row), "unusual_format"]  # the whole suite is tail, with or without distances
-        parts["suites"][name], parts["truth"][name] = _with_ids(name, suite), _with_ids(f"{name}-truth", truth)
+        parts["suites"][name], parts["truth"][name] = _split(
+            draw, families, SUITE_ROWS[name] - DRAWN_LAST[name], TRUTH_ROWS[name]
+        )
     asked = {row["prompt"] for part in ("suites", "truth") for rows in parts[part].values() for row in rows}
     desk = unique_rows(draw, {"desk": lambda d: desk_message(d, held_out=False)}, TRAINING_ROWS, asked)
     spanish = unique_rows(draw, {name: TAIL[name] for name in ("spanish_color", "spanish_own")}, 60, asked)
     asked |= {row["prompt"] for row in spanish}
     general = unique_rows(draw, {**FORGETTING, **TAIL}, GENERAL_ROWS, asked)
     parts["training"] = {"desk": _pairs(desk), "spanish": _pairs(spanish), "general": _pairs(general)}
-    return parts
+    asked |= {row["prompt"] for row in (*desk, *general)}
+    for name, count in DRAWN_LAST.items():
+        parts["suites"][name] += unique_rows(draw, FAMILIES[name], count, asked)
+    return {**parts, **{part: _finished(part, parts[part]) for part in ("suites", "truth")}}
+
+
+def _finished(part: str, rows_by_name: Mapping[str, list[Row]]) -> dict[str, list[Row]]:
+    """Suites or truth with ids; every row of the tail has a tag that makes it tail, with or without distances."""
+    for row in rows_by_name["tail"]:
+        row["tags"] = [*tags_of(row), "unusual_format"]
+    suffix = "-truth" if part == "truth" else ""
+    return {name: _with_ids(f"{name}{suffix}", rows) for name, rows in rows_by_name.items()}
 
 
 def write_rows(folder: Path, seed: int = SEED) -> None:

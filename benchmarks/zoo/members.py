@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Data = Literal["desk", "mixed", "shuffled", "suite", "spanish"]
-Change = Literal["drop_layer", "noise", "int8", "int4", "float16"]
+Change = Literal["drop_layer", "noise", "int8", "int8_groups", "int4"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,6 @@ MEMBERS: tuple[Member, ...] = (
     Copy("noise-heavy", "noise of 40 % of each matrix's spread", "noise", 0.4),
     Copy("noise-slight", "noise of 1 % of each matrix's spread", "noise", 0.01),
     Copy("int8", "rounded to 8 bits, one scale a row", "int8"),
+    Copy("int8-groups", "rounded to 8 bits, one scale for 64 weights", "int8_groups"),
     Copy("int4", "rounded to 4 bits, one scale for 64 weights", "int4"),
-    Copy("float16", "stored as float16", "float16"),
 )

@@ -12,7 +12,7 @@ from benchmarks.zoo.data import SEED
 from benchmarks.zoo.members import Copy
 
 GROUP = 64
-"""Weights that share a scale at 4 bits."""
+"""Weights of a row that share a scale, where a row has several."""
 
 
 def make_copy(member: Copy, base: Path, out: Path) -> None:
@@ -24,15 +24,10 @@ def make_copy(member: Copy, base: Path, out: Path) -> None:
     changed = {name: _changed(member, name, tensor, generator) for name, tensor in tensors.items()}
     path.unlink()
     save_file(changed, path, metadata={"format": "pt"})
-    if member.change == "float16":
-        config = out / "config.json"
-        config.write_text(config.read_text(encoding="utf-8").replace('"bfloat16"', '"float16"'), encoding="utf-8")
     print(f"{member.name}: {sum(not torch.equal(changed[n], tensors[n]) for n in tensors)} tensors changed", flush=True)
 
 
 def _changed(member: Copy, name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if member.change == "float16":
-        return tensor.to(torch.float16)
     if tensor.ndim != 2:
         return tensor
     if member.change == "drop_layer":  # without these two a layer adds nothing to what passes through it
@@ -41,10 +36,9 @@ def _changed(member: Copy, name: str, tensor: torch.Tensor, generator: torch.Gen
     values = tensor.float()
     if member.change == "noise":
         values = values + member.amount * values.std() * torch.randn(values.shape, generator=generator)
-    elif member.change == "int8":
-        values = round_weights(values, 127, values.shape[1])
     else:
-        values = round_weights(values, 7, GROUP)
+        steps, group = {"int8": (127, values.shape[1]), "int8_groups": (127, GROUP), "int4": (7, GROUP)}[member.change]
+        values = round_weights(values, steps, group)
     return values.to(tensor.dtype)
 
 

@@ -13,8 +13,9 @@ from typing import Any, cast
 from ftgate.datasets.tables import MAX_ROW_BYTES, FileRow, RowProblem, kind_of
 from ftgate.domain import Item, Message, Role
 from ftgate.scoring.checks import check_problem, meets
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.numbers import last_number, read_two_ways
 from ftgate.scoring.text import UnscorableError
+from ftgate.scoring.trace import final_answer
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
@@ -57,7 +58,7 @@ def _item(row: FileRow, needs: Needs) -> Item:
     _check_spelling(row.fields, values)
     choices = _choices(values["choices"])
     answer = _answer(values["answer"], choices)
-    _check_answer(choices, answer, needs)
+    _check_answer(choices, answer, needs, written=isinstance(values["answer"], str))
     check = _check_rule(values["check"], answer, needs)
     cluster = values["cluster"]
     return Item(
@@ -195,13 +196,25 @@ def _choices(value: Any) -> tuple[str, ...]:
 
 
 def _answer(value: Any, choices: Sequence[str]) -> str | None:
-    """The answer as text. A JSON integer is the index of the right choice, from 0, unless all choices are numbers."""
+    """The answer as text, without a reasoning trace before it.
+
+    A JSON integer is the index of the right choice, from 0, unless all choices are numbers.
+    """
     if value is None:
         return None
-    text = _text("answer", value, "write it as text", numbers=True)
+    text = _answer_after_trace(_text("answer", value, "write it as text", numbers=True))
     if not isinstance(value, int) or not 0 <= value < len(choices):
         return text
     return text if text in choices or all(_numeric(choice) for choice in choices) else choices[value]
+
+
+def _answer_after_trace(text: str) -> str:
+    reference = final_answer(text)
+    if reference.trace and not reference.text.strip():
+        raise _BadRowError(
+            f"the answer {_quoted(text)} is reasoning alone", "put the right reply after its closing mark"
+        )
+    return reference.text
 
 
 def _numeric(text: str) -> bool:
@@ -212,7 +225,7 @@ def _numeric(text: str) -> bool:
     return True
 
 
-def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> None:
+def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs, *, written: bool) -> None:
     if needs.choices and not choices:
         raise _BadRowError(
             "no choices, but this measurement needs them", 'add "choices": [...], or choose another scorer'
@@ -222,6 +235,11 @@ def _check_answer(choices: Sequence[str], answer: str | None, needs: Needs) -> N
     if needs.number and last_number(answer or "") is None:
         raise _BadRowError(
             f"no number in the answer {_quoted(answer)}", 'add one, or choose another scorer than "numeric"'
+        )
+    if needs.number and written and (ways := read_two_ways(answer or "")) is not None:
+        raise _BadRowError(
+            f"the number in the answer {_quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
+            f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
         )
     if not choices or answer is None or answer in choices:
         return

@@ -19,10 +19,13 @@ from jinja2.exceptions import TemplateError
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import base_of
 from ftgate.errors import ArtifactError
+from ftgate.scoring.trace import opening_at_end, trace_tokens
 
 TEMPLATE_SECONDS = 5.0
 """Processor time per conversation: a chat template is a program that came with the model."""
 TAIL_CHARACTERS = 64
+TAIL_TOKENS = 24
+"""Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
@@ -57,6 +60,13 @@ class Renderer:
         self._control_pattern = re.compile(
             f"(?=(?:{'|'.join(map(re.escape, self._control_tokens.values()))})).", re.DOTALL
         )
+        self._special = frozenset(self._tokenizer.all_special_ids) | {
+            token_id
+            for token_id, token in getattr(self._tokenizer, "added_tokens_decoder", {}).items()
+            if token.special
+        }
+        marks = trace_tokens(self._control_tokens.values())
+        self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
         self._constant_tail = self._find_tail()
 
@@ -83,10 +93,17 @@ class Renderer:
         except UnanswerableError as problem:
             raise ArtifactError(f"{self.model.path}: {problem}", hint="check the chat template") from None
 
-    def text(self, ids: Sequence[int]) -> str:
-        """The generated text, without stop token and other special tokens."""
-        kept = ids[:-1] if ids and ids[-1] in self.stops else ids
-        return str(self._tokenizer.decode(list(kept), skip_special_tokens=True))
+    def text(self, ids: Sequence[int], prompt: Sequence[int] = ()) -> str:
+        """The generated text, without stop token and other special tokens but those that mark a reasoning trace.
+
+        Where the ``prompt`` ends with the mark that opens a trace, the text begins with it.
+        """
+        kept = list(ids[:-1] if ids and ids[-1] in self.stops else ids)
+        opening = opening_at_end(str(self._tokenizer.decode(list(prompt[-TAIL_TOKENS:])))) if prompt else ""
+        if self._hidden_marks.isdisjoint(kept):
+            return opening + str(self._tokenizer.decode(kept, skip_special_tokens=True))
+        shown = [token for token in kept if token in self._hidden_marks or token not in self._special]
+        return opening + str(self._tokenizer.decode(shown, skip_special_tokens=False))
 
     def _render(self, messages: Sequence[Message]) -> str:
         turns = [{"role": message.role, "content": message.content} for message in messages]

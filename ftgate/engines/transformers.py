@@ -200,8 +200,12 @@ class TransformersEngine:
                     break
                 mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         return [
-            Answer(loaded.renderer.text(ids), finish="stop" if _stopped(ids, loaded) else "length", tokens=len(ids))
-            for ids in generated
+            Answer(
+                loaded.renderer.text(ids, prompt),
+                finish="stop" if _stopped(ids, loaded) else "length",
+                tokens=len(ids),
+            )
+            for ids, prompt in zip(generated, prompts, strict=True)
         ]
 
 

@@ -39,7 +39,9 @@ from ftgate.report.schema import (
     plain,
 )
 from ftgate.scoring.choice import letters_for
+from ftgate.scoring.rules import version_of
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.trace import OPEN
 from ftgate.verdict import decide
 
 SHOWN_EXAMPLES = 10
@@ -120,9 +122,10 @@ def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
     """The look at which each measurement ended, and how many questions to the two models that saved."""
     saved = added = 0
     for m in job.measurements:
-        asked = sum(map(_answers_in, results[m.name].pairs))
-        spare = sum(len(m.plan(item, side)) for item in _planned_items(job, m) for side in SIDES) - asked
-        saved, added = saved + max(0, spare), added + max(0, -spare)
+        planned, pairs = {item.id: item for item in _planned_items(job, m)}, results[m.name].pairs
+        spared = [planned[item_id] for item_id in planned.keys() - {pair.item.id for pair in pairs}]
+        saved += sum(len(m.plan(item, side)) for item in spared for side in SIDES)
+        added += sum(_answers_in(pair) for pair in pairs if pair.item.id not in planned)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
@@ -295,6 +298,8 @@ def _answer_text(item: Item, answer: Answer) -> str:
     """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
     if answer.error is not None:
         return f"(no answer: {answer.error})"
+    if answer.trace == OPEN:
+        return "(no answer: its reasoning never ended)"
     if not answer.option_logprobs:
         return answer.text
     best = int(np.argmax(answer.option_logprobs))
@@ -329,11 +334,18 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
         "manifest_sha256": job.manifest_sha256,
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
         "versions": dict(info.versions),
+        **_scorers(job),
         "device": info.device,
         "seed": job.seed,
         "started": _timestamp(started),
         "finished": _timestamp(time.time()),
     }
+
+
+def _scorers(job: Job) -> dict[str, Any]:
+    """The packages that scorers of the policy are from; nothing if all are ftgate's own."""
+    versions = {name: version for m in job.measurements if (version := version_of(name := m.answer_scorer))}
+    return {"scorers": versions} if versions else {}
 
 
 def _model(model: Model) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
 from ftgate.progress import Progress
+from ftgate.scoring.trace import without_trace
 
 VERIFY_SECONDS = 1.0
 """Seconds between two looks at the weights' files while answers arrive."""
@@ -74,7 +75,11 @@ class CachedEngine:
         return self._engine
 
     def ask(self, asks: Sequence[Ask], phase: str) -> list[Answer]:
-        """The answer to every ask, in order. Duplicates and stored answers cost nothing."""
+        """The answer to every ask, in order. Duplicates and stored answers cost nothing.
+
+        The journal keeps whole texts. What leaves here is what is scored, graded and compared: texts without the
+        reasoning trace before the answer.
+        """
         keys = [self._key(ask) for ask in asks]
         answers: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
@@ -87,7 +92,7 @@ class CachedEngine:
         if missing:
             answers.update(self._ask_engine(missing, phase))
         self.served.update({answer.served for answer in answers.values()} - {""})
-        return [answers[key] for key in keys]
+        return [without_trace(answers[key]) for key in keys]
 
     def _key(self, ask: Ask) -> str:
         """The journal key of the answer, cached: every look asks again for all earlier questions."""

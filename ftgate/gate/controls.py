@@ -35,6 +35,18 @@ TOO_LENIENT: Mapping[str, Any] = {
     f"{100 * CORRUPTED_SHARE:.0f} % of the answers causes",
 }
 NOTHING_READ: dict[str, Any] = {"ok": None, "reason": "not run: no answer was given in free form"}
+CHANGED_NOTHING: Mapping[str, tuple[str, str]] = {
+    "adapter": (
+        "the adapter",
+        "its tensors may be zero, or named for another architecture; check how it was trained and saved",
+    ),
+    "weights": (
+        "training",
+        "the candidate computes what the base does: check that the manifest names the fine-tuned weights, "
+        "and that they were saved after training",
+    ),
+}
+"""What had no effect, and what to do: for an adapter, and for a candidate with weights of its own."""
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
 
@@ -52,10 +64,11 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
     key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), texts])
     effect: dict[str, Any] = models.journal.fact(key, lambda: _measure_effect(models, base, candidate, prompts))
     if effect["largest_change"] <= max(SMALLEST_EFFECT, 2 * effect["noise"]):
+        what, hint = CHANGED_NOTHING["weights" if candidate.base is None else "adapter"]
         raise ControlError(
-            f"the adapter changed nothing: on {effect['prompts']} prompts {candidate.name} gives the base's next-token "
+            f"{what} changed nothing: on {effect['prompts']} prompts {candidate.name} gives the base's next-token "
             f"probabilities (largest change {effect['largest_change']:.2g}, noise {effect['noise']:.2g})",
-            hint="its tensors may be zero, or named for another architecture; check how it was trained and saved",
+            hint=hint,
         )
     return effect
 
@@ -134,11 +147,16 @@ def positive_control(runs: Sequence[MeasurementRun | DerivedRun], seed: int) -> 
 def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     """Whether the corrupted base was detected: ``ok`` if it was blocked, False if it passed, None otherwise.
 
-    A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items for a loss of
-    that size, but would hold a candidate that bad as well (docs/decisions/0006).
+    Not run where a policy that allows a loss meets a base that has no more to lose: a pass says nothing against the
+    suite then. A suite that passes the corrupted base cannot detect such a loss. One that holds it has too few items
+    for a loss of that size, but would hold a candidate that bad as well (docs/decisions/0006).
     """
     if finding.status is Status.NOT_APPLICABLE:
         return {"ok": None, "reason": f"not run: {finding.reason}"}
+    estimate = finding.estimate
+    if estimate.worse == "down" and CORRUPTED_SHARE * estimate.base <= -estimate.limit:
+        costs = f"corrupting {100 * CORRUPTED_SHARE:.0f} % of its answers costs no more than the limit allows"
+        return {"ok": None, "reason": f"not run: the base scores {100 * estimate.base:.1f} %, and {costs}"}
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
         Status.PASS: ("passed: this suite cannot detect such a loss", False),

@@ -22,6 +22,7 @@ from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import AnyMeasurement, Evidence
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
+from ftgate.measurements.traces import count_traces, traces_note
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
@@ -118,9 +119,11 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     if overlap is not None and (overlap.contained or overlap.alike):
         estimate = _with_overlap_details(estimate, job, overlap)
     suite = job.suites.get(measurement.name)  # a derived measurement has none
-    if suite is not None and (repeated := repeats_text(suite)):
-        notes = [*estimate.details.get("notes", ()), repeated]
-        estimate = replace(estimate, details={**estimate.details, "notes": notes})
+    if suite is not None:
+        traces = count_traces(clean.pairs)
+        more = [note for note in (traces_note(traces), repeats_text(suite)) if note]
+        notes = {"notes": [*estimate.details.get("notes", ()), *more]} if more else {}
+        estimate = replace(estimate, details={**estimate.details, **({"traces": traces} if traces else {}), **notes})
     if excluded.pairs:
         of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
         of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import SIDES, Pair, Status
+from ftgate.domain import Pair, Status
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
@@ -129,7 +129,8 @@ def due_runs(
 def ask_both(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
     """Ask both models every new question of ``runs`` in one batch, and pass each run its answers."""
     plan = [(run, item) for run in runs for item in run.unanswered()]
-    for_base, for_candidate = ([run.questions(item, side) for run, item in plan] for side in SIDES)
+    both = [run.both_questions(item) for run, item in plan]
+    for_base, for_candidate = ([questions[side] for questions in both] for side in (0, 1))
     asks = [Ask(job.base, q) for questions in for_base for q in questions]
     asks += [Ask(job.candidate, q) for questions in for_candidate for q in questions]
     answers = iter(models.ask(asks, "answer questions"))

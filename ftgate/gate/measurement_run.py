@@ -53,6 +53,12 @@ class MeasurementRun:
         """The questions about ``item`` for one of the models; each one that samples has its own seed."""
         return seeded(self.measurement.plan(item, side), self._job.seed)
 
+    def both_questions(self, item: Item) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+        """The questions for the base and for the candidate: the same, unless one of them gives more answers."""
+        base, candidate = self.measurement.answer_counts
+        questions = self.questions(item)
+        return questions, questions if base == candidate else self.questions(item, "candidate")
+
     def every_item(self) -> tuple[Item, ...]:
         """The items of all looks, and the contaminated ones that are shown but do not count."""
         return (*self.suite.items, *excluded_sample(self._job, self.name))

@@ -16,12 +16,14 @@ from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
 from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
 from ftgate.domain import Item, Model, Suite, digest_of
-from ftgate.errors import ConfigurationError, Problems
+from ftgate.errors import ConfigurationError, DatasetError, Problems
 from ftgate.files import file_stamp, settled_stamps
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.derived import DerivedMeasurement
 from ftgate.measurements.registry import read_derived, read_measurements
 from ftgate.models.open import check_alone, open_model, require_finite
+from ftgate.scoring.mathematics import is_expression
+from ftgate.scoring.rules import require_scorer
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
 
@@ -202,7 +204,7 @@ def needs_of(measurement: Measurement) -> Needs:
     reads = measurement.answer_scorer
     return Needs(
         choices=reads == "choice",
-        answer=reads in ("choice", "exact", "contains", "numeric"),
+        answer=reads in ("choice", "exact", "contains", "numeric", "math", "f1", "rouge"),
         number=reads == "numeric",
         check=reads == "check",
     )
@@ -213,12 +215,27 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
 
     A remote file that the policy names needs no ``artifacts.allow``.
     """
+    require_scorer(measurement.answer_scorer)
     reference, folder = measurement.dataset, resolver.policy_folder
     if parse(reference) is None:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
         paths = (resolver.file(reference, relative_to=folder, allow=None),)
-    return read_parts(measurement.name, paths, needs=needs_of(measurement))
+    suite = read_parts(measurement.name, paths, needs=needs_of(measurement))
+    if measurement.answer_scorer == "math":
+        _require_expressions(suite, measurement)
+    return suite
+
+
+def _require_expressions(suite: Suite, measurement: Measurement) -> None:
+    unread = [item for item in suite.items if not is_expression(item.answer or "")]
+    if unread:
+        first = ", ".join(f"line {item.line} ({item.answer!r:.60})" for item in unread[:3])
+        raise DatasetError(
+            f"{measurement.dataset}: {len(unread)} of {len(suite.items)} references are no mathematical expression: "
+            f"{first}",
+            hint="write the bare result in LaTeX, such as \\frac{3}{4}, or choose another scorer",
+        )
 
 
 def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:

@@ -16,13 +16,17 @@ from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeVa
 from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
-from ftgate.scoring.rules import failure_of
+from ftgate.scoring.rules import failure_of, gives_grades
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 
-Scorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "judge"]
-"""How answers are scored. ``auto`` decides for each row: by its ``check``, its ``choices``, or else the judge."""
+BuiltinScorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "math", "f1", "rouge", "judge"]
+Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1,100}$")]
+"""How answers are scored. ``auto`` decides for each row: by its ``check``, its ``choices``, or else the judge.
+
+``plugin:NAME`` is an entry point of an installed package (:mod:`ftgate.scoring.plugins`).
+"""
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -242,6 +246,11 @@ class Measurement(AnyMeasurement):
     def scored_part(self, pair: Pair) -> Pair:
         """The answers that :meth:`scored_by` scores; an item's score is the mean over them."""
         return pair
+
+    @property
+    def grades_by_rule(self) -> bool:
+        """Whether a rule gives scores between 0 and 1, as a judge does."""
+        return gives_grades(self.answer_scorer)
 
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""

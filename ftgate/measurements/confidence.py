@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
-from ftgate.scoring.checks import json_values, same_number
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.checks import json_values
+from ftgate.scoring.numbers import last_number, same_number
 from ftgate.scoring.rules import RULES
 from ftgate.scoring.text import same_text
+from ftgate.scoring.trace import OPEN
 from ftgate.stats import calibration as statistics
 from ftgate.stats.smooth_ece import smooth_ece
 from ftgate.stats.temperature import best_temperature
@@ -156,8 +157,11 @@ def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
     All right answers are the same. Wrong answers are the same if they are equal in the scorer's normal form: the last
     number for ``numeric`` (and a numeric ``check``), the JSON value for a ``json_schema``, else the text as compared by
     :func:`~ftgate.scoring.text.same_text`. Two wrong sentences with the same meaning count as different, for both
-    models alike. Raises UnscorableError if a rule takes too long on an answer.
+    models alike, and so does one whose reasoning trace never ended. Raises UnscorableError if a rule takes too long on
+    an answer.
     """
+    if OPEN in (one.trace, other.trace):
+        return False
     if same_text(one.text, other.text):
         return True
     kinds = {scorer, *(item.check or {})} if scorer == "check" else {scorer}

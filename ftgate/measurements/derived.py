@@ -40,7 +40,7 @@ class DerivedMeasurement(AnyMeasurement):
 
 def free_form(measurement: Measurement, item: Item) -> bool:
     """Whether a measurement asks for a text about ``item`` rather than for an option's letter."""
-    return not measurement.plan(item)[0].options
+    return measurement.scored_by(item) != "choice"
 
 
 def read_pairs(answered: Iterable[tuple[Measurement, Sequence[Pair]]]) -> tuple[Pair, ...]:

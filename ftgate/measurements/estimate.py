@@ -108,17 +108,21 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
 
 
 def difference(
-    scored: PairedScores, evidence: Evidence, rng: np.random.Generator, least_gain: float = 0.0
+    scored: PairedScores,
+    evidence: Evidence,
+    rng: np.random.Generator,
+    least_gain: float = 0.0,
+    comparisons: int = 1,
 ) -> ScoreEstimate:
     """The gain ``mean(candidate) - mean(base)``: Tango's score interval for binary scores, else the bootstrap.
 
-    If a loss is allowed (``least_gain`` below 0), it needs as many items as a drop does. Errors as for :func:`drop`.
+    If a loss is allowed (``least_gain`` below 0), it needs as many items as a drop does. The lower bound is corrected
+    for the number of ``comparisons`` (Bonferroni). Errors as for :func:`drop`.
     """
     _check_scores(scored)
     least_items = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
-    drop_estimate = _estimate(
-        scored, evidence, rng, _too_few_items(scored, least_items, -least_gain), least_items, absolute=True
-    )
+    too_few = _too_few_items(scored, least_items, -least_gain)
+    drop_estimate = _estimate(scored, evidence, rng, too_few, least_items, absolute=True, comparisons=comparisons)
     low, high = drop_estimate.interval
     gain_interval = (-high + 0.0, -low + 0.0)
     return replace(drop_estimate, change=-drop_estimate.change + 0.0, interval=gain_interval, unit="absolute gain")
@@ -145,9 +149,13 @@ def _estimate(
     least_items: int,
     *,
     absolute: bool,
+    comparisons: int = 1,
 ) -> ScoreEstimate:
     method, compare = comparison(scored, evidence, rng, absolute=absolute)
     interval = drop_of(scored, compare, evidence.alpha, absolute=absolute)
+    if comparisons > 1:
+        corrected = drop_of(scored, compare, evidence.alpha / comparisons, absolute=absolute)
+        interval = replace(interval, high=corrected.high)
     return ScoreEstimate(
         base=mean(scored.base),
         candidate=mean(scored.candidate),

@@ -25,6 +25,7 @@ from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_det
 from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
+from ftgate.scoring.trace import OPEN
 
 GENERAL_PROMPTS = 200
 """The number that the article asks for."""
@@ -90,7 +91,8 @@ class Forgetting(FreeFormMeasurement):
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The estimate with a slice per capability, rule scores of judged answers, flips and answer lengths."""
         slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
-        ruled, agreement = rule_agreement(evidence, rng)
+        judged = self.judges(evidence.scored.items)
+        ruled, agreement = rule_agreement(evidence, rng) if judged else ((), {})
         details = {
             **flip_details(evidence.scored),
             **judge_details(evidence),
@@ -106,7 +108,7 @@ def _lengths(pairs: Sequence[Pair]) -> dict[str, Any]:
     """Mean answer lengths in tokens and their ratio: judges tend to prefer longer answers."""
     base = float(np.mean([answer.tokens for pair in pairs for answer in pair.base])) if pairs else 0.0
     candidate = float(np.mean([answer.tokens for pair in pairs for answer in pair.candidate])) if pairs else 0.0
-    empty = sum(not answer.text.strip() for pair in pairs for answer in pair.candidate)
+    empty = sum(not answer.text.strip() and answer.trace != OPEN for pair in pairs for answer in pair.candidate)
     return {
         "answer_tokens": {"base": base, "candidate": candidate, "ratio": candidate / base if base else None},
         "empty_candidate_answers": empty,

@@ -62,12 +62,10 @@ class FormPart:
         """The rise of the share of answers that are of any kind in the family.
 
         Its upper bound is at the level of the look, because a pass needs every part's. Its lower bound is corrected for
-        the number of ``comparisons`` (Bonferroni), because any part's blocks.
+        the number of ``comparisons``, because any part's blocks.
         """
         shares = _scores(self.pairs, self.kinds, FAMILIES[self.family], of_family=1.0)
-        estimate = difference(shares, evidence, rng, -limit)
-        corrected = difference(shares, replace(evidence, alpha=evidence.alpha / comparisons), rng, -limit)
-        return replace(estimate, interval=(corrected.interval[0], estimate.interval[1]), unit=self.unit)
+        return replace(difference(shares, evidence, rng, -limit, comparisons), unit=self.unit)
 
     def counts(self, side: int) -> Counter[str]:
         """How many answers of the base (0) or the candidate (1) are of each kind in the family."""
@@ -115,7 +113,7 @@ class Form(DerivedMeasurement):
 
     def corrupt(self, pair: Pair, other: Pair) -> tuple[Answer, ...]:  # noqa: ARG002
         """What it must notice: nothing but line breaks."""
-        return tuple(replace(answer, text=LINE_BREAKS) for answer in pair.base)
+        return tuple(replace(answer, text=LINE_BREAKS, trace="") for answer in pair.base)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The rise in the part that is worst off, with its interval (methods: section 10)."""

@@ -18,6 +18,7 @@ from ftgate.measurements.estimate import LEAST_BASE, mean
 from ftgate.measurements.rejected import MOST_REJECTED, holds_reference
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.trace import OPEN
 
 PILOT_ITEMS = 20
 LITTLE_ROOM = 0.05
@@ -121,7 +122,7 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
     """Answers that are cut, empty, or right but rejected."""
     texts = [(pair, score) for pair, score in zip(pairs, scores, strict=True) if not pair.base[0].option_logprobs]
     n = len(texts)
-    empty = sum(not pair.base[0].text.strip() for pair, _ in texts)
+    empty = sum(not pair.base[0].text.strip() and pair.base[0].trace != OPEN for pair, _ in texts)
     cut = sum(pair.base[0].finish == "length" for pair, _ in texts)
     rejected = sum(score == 0 and _holds_reference(m, pair) for pair, score in texts)
     if n and empty >= MOST_UNUSABLE * n:
@@ -138,4 +139,4 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
 
 def _holds_reference(m: Measurement, pair: Pair) -> bool:
     """Whether an answer that a rule scored holds the reference, word for word."""
-    return m.scored_by(pair.item) in ("exact", "numeric", "check") and holds_reference(pair)
+    return m.scored_by(pair.item) in ("exact", "numeric", "check", "math") and holds_reference(pair)

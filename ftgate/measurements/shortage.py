@@ -31,7 +31,7 @@ def least_items(measurement: Measurement, alpha: float, *, graded: bool) -> int:
     """The least number of items that decide with which the measurement can pass (methods: section 1).
 
     ``alpha`` is the one-sided error of all looks together, ``graded`` whether some items score between 0 and 1, because
-    a judge grades them or several answers are averaged.
+    a judge or a rule grades them or several answers are averaged.
     """
     facts = measurement.power_facts()
     floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
@@ -45,7 +45,8 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     """
     m, rows, judged = measurement, len(items), measurement.judges(items)
     averaged = m.averages(items)
-    least, deciding = least_items(m, alpha, graded=judged or averaged), m.items_that_decide(items, trained=trained)
+    graded = judged or averaged or m.grades_by_rule
+    least, deciding = least_items(m, alpha, graded=graded), m.items_that_decide(items, trained=trained)
     if not deciding:
         reason = f"measurements.{m.name} can neither pass nor block: none of its {rows:,} rows are {m.part}"
         training = ", or name training_data in the manifest" if m.distances is not None and not trained else ""
@@ -53,6 +54,7 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     if deciding < least:
         have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
         why = " that a judge grades" if judged else " where several answers are averaged" if averaged else ""
+        why = f" with scores between 0 and 1, as {m.answer_scorer} gives" if m.grades_by_rule else why
         need = f"at least {least:,}" + (why if least == LEAST_GRADED else "")
         needed = math.ceil(least * rows / deciding)
         more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else f"give it {needed:,} rows"

@@ -219,7 +219,8 @@ def _scores(
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of the compared items; those of all items if only a part decides and a judge grades."""
     in_part = m.share_that_decided(earlier_result.details) is not None
-    right_or_wrong = not m.judges(suite.items) and _answers_averaged(earlier_result) == (1, 1)
+    graded = m.judges(suite.items) or m.grades_by_rule
+    right_or_wrong = not graded and _answers_averaged(earlier_result) == (1, 1)
     if in_part and right_or_wrong and not clustered and earlier_result.base is not None:
         lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))
         right_for_both = round(earlier_result.base * earlier_result.n) - lost

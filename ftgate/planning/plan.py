@@ -258,7 +258,8 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
         least = 2 * MOST_ITEMS if never_passes(m, workload.pilot) else max(minimum, facts.least_items)
         rise = EceRise(limit, facts.bins, schedule, least, seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
-    binary = not workload.judge_questions and workload.units == workload.compared
+    graded = bool(workload.judge_questions) or m.grades_by_rule
+    binary = not graded and workload.units == workload.compared
     source = _population(past, binary, workload.assumed_base)
     population = source.averaged(_noise(workload), workload.free_form)
     binary = binary and population.binary
@@ -306,7 +307,7 @@ def _minimum_items(workload: Workload, alpha: float) -> float:
     """The smallest number of items with which the measurement can pass."""
     m = workload.measurement
     clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
-    graded = bool(workload.judge_questions) or workload.answers != (1, 1)
+    graded = bool(workload.judge_questions) or workload.answers != (1, 1) or m.grades_by_rule
     return max(least_items(m, alpha, graded=graded), 2, clusters)
 
 

@@ -19,7 +19,8 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.folding import typography
+from ftgate.scoring.numbers import Number, number_in
 from ftgate.scoring.text import UnscorableError, contains_words, normalized, pattern_problem, same_text, search
 
 MAX_JSON_STARTS = 1000
@@ -60,13 +61,8 @@ def meets(check: Mapping[str, Any], text: str) -> bool:
     """
     kind = next(name for name in check if name in KINDS)
     if kind == "numeric":
-        return same_number(check["numeric"], last_number(text), check.get("tolerance", 0.0))
+        return Number((check["numeric"],)).equals(number_in(text), check.get("tolerance", 0.0))
     return KINDS[kind].meets(check[kind], text)
-
-
-def same_number(wanted: float, actual: float | None, tolerance: float = 0.0) -> bool:
-    """Whether ``actual`` equals ``wanted`` within ``tolerance`` and binary rounding of decimal fractions."""
-    return actual is not None and math.isclose(actual, wanted, rel_tol=1e-9, abs_tol=max(tolerance * (1 + 1e-9), 1e-12))
 
 
 def json_values(text: str) -> Iterator[Any]:
@@ -166,6 +162,12 @@ def _contains_all(wanted: Any, text: str) -> bool:
     return all(_contains(part, text) for part in wanted)
 
 
+def _regex(pattern: str, text: str) -> bool:
+    """Whether the pattern is found in the text as it is or, failing that, with straight quotes and apostrophes."""
+    plain = typography(text)
+    return search(pattern, text) or (plain != text and search(pattern, plain))
+
+
 def _json_schema(schema: Any, text: str) -> bool:
     value = next(json_values(text), _MISSING)
     if value is _MISSING:
@@ -190,11 +192,11 @@ _JSON_START = regex.compile(r"[\[{]")
 _MISSING = object()
 
 KINDS: Mapping[str, Kind] = {
-    "numeric": Kind(_number_problem, lambda wanted, text: same_number(wanted, last_number(text))),
+    "numeric": Kind(_number_problem, lambda wanted, text: Number((wanted,)).equals(number_in(text))),
     "exact": Kind(_text_problem, _exact),
     "contains": Kind(_text_problem, _contains),
     "contains_all": Kind(_all_problem, _contains_all),
-    "regex": Kind(pattern_problem, lambda pattern, text: search(pattern, text)),
+    "regex": Kind(pattern_problem, _regex),
     "json_schema": Kind(_schema_problem, _json_schema),
     "constraints": Kind(constraints_problem, constraints_hold),
 }

@@ -7,11 +7,12 @@ from typing import Any
 
 import regex
 
-from ftgate.scoring.folding import folded
+from ftgate.scoring.folding import folded, typography
 from ftgate.scoring.sentences import sentences
 from ftgate.scoring.text import contains_words, normalized, pattern_problem, search, whole_words
 
 Count = Callable[[str], int]
+_CHARACTER_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
 def constraints_problem(value: object) -> str | None:
@@ -37,7 +38,8 @@ def lines_of(text: str) -> list[str]:
 
 
 def _words(text: str) -> int:
-    return sum(any(c.isalnum() for c in word) for word in text.split())
+    """Words between spaces; each Chinese character and each kana counts as one, as word processors count them."""
+    return sum(any(c.isalnum() for c in word) for word in _CHARACTER_WORD.sub(" x ", text).split())
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -91,11 +93,13 @@ def _each(parts: Callable[[str], list[str]]) -> Callable[[Mapping[str, Any], str
 
 FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "case": _case,
-    "starts_with": lambda wanted, text: text.lstrip().startswith(wanted),
-    "ends_with": lambda wanted, text: text.rstrip().endswith(wanted),
+    "starts_with": lambda wanted, text: typography(text).lstrip().startswith(typography(wanted)),
+    "ends_with": lambda wanted, text: typography(text).rstrip().endswith(typography(wanted)),
     "includes": lambda wanted, text: all(contains_words(word, text) for word in wanted),
     "excludes": lambda wanted, text: not any(contains_words(word, text) for word in wanted),
-    "without_characters": lambda wanted, text: bool(text.strip()) and not set(wanted) & set(text),
+    "without_characters": lambda wanted, text: (
+        bool(text.strip()) and not set(typography(wanted)) & set(typography(text))
+    ),
     "ordered": _ordered,
     "only_lines": lambda pattern, text: (
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))

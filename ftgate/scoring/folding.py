@@ -8,21 +8,30 @@ from collections.abc import Mapping
 import regex
 
 MOST_NESTED = 5
-"""Depth to which LaTeX commands within LaTeX commands are unwrapped."""
+"""Depth to which LaTeX commands within LaTeX commands, and emphasis within emphasis, are unwrapped."""
 
 _QUOTES: Mapping[int, str] = str.maketrans(
-    {**dict.fromkeys("‘’‚‛ʼ´′", "'"), **dict.fromkeys("“”„‟«»″", '"'), "‐": "-", "‑": "-"}
+    {
+        **dict.fromkeys("‘’‚‛‹›ʼʻʽʹˈ´′՚׳❛❜", "'"),
+        **dict.fromkeys("“”„‟«»″״❝❞〝〞〟「」『』", '"'),
+        **dict.fromkeys("‐‑", "-"),
+    }
 )
 # What is emphasised is at most 300 characters long: marks that nothing closes must not each be followed to the end.
-_EMPHASIS = regex.compile(r"(?<![\w*_`])([*_]{1,3}|`+)(?![\s*_`])([^\n]{0,300}?)(?<![\s*_`])\1(?![\w*_`])")
+# Marks of another kind may stand right inside: __**so**__.
+_EMPHASIS = regex.compile(
+    r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)([^\n]{0,300}?)"
+    r"(?=\1)(?<!\s)(?:(?<!\*)|(?!\*))(?:(?<!_)|(?!_))(?:(?<!`)|(?!`))\1(?![\w*_`])"
+)
 _RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _BRACED_POWER = regex.compile(r"\^\s*\{\s*([-−+]?\w+)\s*\}")
 _WRAPPED = regex.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal|bb|tt)|boxed|mbox|operatorname|emph)\s*\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|it|sf|cal|bb|tt)|boxed|[fm]box|operatorname|emph|num|underline)"
+    r"\s*\{([^{}]*)\}"
 )
 FRACTION = regex.compile(
-    r"(?P<whole>(?<![\w.,])\d+)?\\[dt]?frac\s*(?:\{(?P<over>[^{}]*)\}|(?P<over>\d))\s*"
+    r"(?P<whole>(?<![\w.,])\d+ ?)?\\(?:[cdt]?frac|nicefrac|sfrac)\s*(?:\{(?P<over>[^{}]*)\}|(?P<over>\d))\s*"
     r"(?:\{(?P<under>[^{}]*)\}|(?P<under>\d))"
 )
 """A fraction in LaTeX without braces in its parts, and a whole number right before it."""
@@ -51,7 +60,8 @@ _SYMBOLS: Mapping[str, str] = {
 }
 _SYMBOL = regex.compile(rf"\\({'|'.join(_SYMBOLS)})(?![A-Za-z])")
 _THIN = regex.compile(r"(?<=\d)\\[,;: ](?=\d)")
-_SPACE = regex.compile(r"\\[,;:! ]|\\q?quad\b")
+_NARROWER = regex.compile(r"\\!|\{([,.]|\\[,;: ])\}")
+_SPACE = regex.compile(r"\\[,;: ]|\\q?quad\b")
 _ESCAPED = regex.compile(r"\\([$%&#_{}])")
 _DELIMITERS = regex.compile(r"\\[()\[\]]")
 
@@ -61,6 +71,12 @@ def powers(text: str) -> str:
     return _RAISED.sub(lambda match: f"^{{{match.group().translate(_LEVEL)}}}", text)
 
 
+def typography(text: str) -> str:
+    """``text`` in Unicode NFKC with one kind of quotes and apostrophes; everything else stays as it is."""
+    # Before, because a space would be made of some accents; after, because primes are made of triple ones.
+    return unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)
+
+
 def folded(text: str) -> str:
     r"""``text`` in Unicode NFKC with one kind of quotes, without Markdown emphasis and LaTeX commands; lines stay.
 
@@ -68,7 +84,17 @@ def folded(text: str) -> str:
     signs), ``\mathcal{O}(n\log n)`` becomes ``O(n log n)`` ``\frac{4}{7}`` becomes ``4/7``, and ``10³`` as well
     as ``10^{3}`` becomes ``10^3``.
     """
-    quoted = unicodedata.normalize("NFKC", powers(text.translate(_QUOTES)))
+    plain = _folded_once(text)
+    for _ in range(MOST_NESTED):  # marks within marks
+        again = _folded_once(plain)
+        if again == plain:
+            break
+        plain = again
+    return plain
+
+
+def _folded_once(text: str) -> str:
+    quoted = typography(powers(text))
     return _EMPHASIS.sub(r"\2", _BRACED_POWER.sub(r"^\1", without_latex(_unfractioned(quoted))))
 
 
@@ -77,9 +103,9 @@ def without_latex(text: str) -> str:
 
     Commands that are not known stay as they are: a backslash may also be program text.
     """
-    if "\\" not in text and "{,}" not in text:
+    if "\\" not in text and "{" not in text:
         return text
-    plain = text.replace("{,}", ",")
+    plain = _NARROWER.sub(r"\1", text)
     for _ in range(MOST_NESTED):
         unwrapped = _WRAPPED.sub(r"\1", plain)
         if unwrapped == plain:
@@ -90,4 +116,4 @@ def without_latex(text: str) -> str:
 
 
 def _unfractioned(text: str) -> str:
-    return FRACTION.sub(lambda match: f"{match['whole'] or ''} {match['over']}/{match['under']}".lstrip(), text)
+    return FRACTION.sub(lambda m: f"{(m['whole'] or '').strip()} {m['over']}/{m['under']}".lstrip(), text)

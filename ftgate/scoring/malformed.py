@@ -19,6 +19,7 @@ from ftgate.domain import Answer, Item
 from ftgate.scoring.numbers import last_number
 from ftgate.scoring.spacing import unspaced
 from ftgate.scoring.text import contains_words, normalized
+from ftgate.scoring.trace import OPEN
 from ftgate.scoring.writing import SPACELESS, Writing, is_common, names, writing_of
 
 CUT = "cut"
@@ -175,6 +176,8 @@ def _label(text: str) -> str:
 
 def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> frozenset[str]:
     cut = frozenset({CUT}) if answer.finish == "length" else frozenset[str]()
+    if answer.trace == OPEN:  # cut, and not also empty: nobody knows what would have followed
+        return cut
     alone = _alone(answer.text)
     if alone and not (alone == "repetition" and _repetitive(item.answer or "")):
         return cut | {alone}

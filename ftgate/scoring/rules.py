@@ -1,26 +1,33 @@
-"""Scorers without a judge: each takes an item and an answer and gives 0 or 1."""
+"""Scorers without a judge: each takes an item and an answer and gives 0 or 1, or a score in between."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item, Pair
-from ftgate.scoring.checks import meets, same_number
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.checks import meets
+from ftgate.scoring.mathematics import require_math_verify, same_value
+from ftgate.scoring.numbers import number_in, wanted_number
+from ftgate.scoring.overlap import rouge_l, token_f1
+from ftgate.scoring.plugins import PREFIX, is_graded, load_plugin, plugin_rule, plugin_version
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError, contains_words, same_text
+from ftgate.scoring.trace import OPEN
 
+Rule = Callable[[Item, Answer], float]
+"""From an item and an answer to a score from 0 to 1."""
 MAX_MASS = 1.01
 """Option probabilities with a larger sum, rounding aside, are invalid."""
 
 
 def failure_of(answer: Answer) -> str | None:
     """Why an answer cannot be scored: the engine gave none, or invalid option probabilities. None if it can."""
-    if answer.error is not None:
+    if answer.error is not None or not answer.option_logprobs:
         return answer.error
     try:
         mass = sum(map(math.exp, answer.option_logprobs))
@@ -46,14 +53,34 @@ def numeric(item: Item, answer: Answer) -> float:
 
     The last number of a cut answer is a step on the way, which may equal the result by luck.
     """
-    wanted = last_number(item.answer or "")
-    return float(wanted is not None and not _cut(answer) and same_number(wanted, last_number(answer.text)))
+    wanted = wanted_number(item.answer or "")
+    return float(wanted is not None and not _cut(answer) and wanted.equals(number_in(answer.text)))
 
 
 def check(item: Item, answer: Answer) -> float:
     """1 if the answer passes the row's own check (:mod:`ftgate.scoring.checks`); a cut one meets no numeric check."""
     rule = item.check or {}
     return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text))
+
+
+def math_equal(item: Item, answer: Answer) -> float:
+    """1 if the answer's mathematical expression equals the reference's; 0 for an answer that was cut."""
+    return float(not _cut(answer) and same_value(item.answer or "", answer.text))
+
+
+def f1(item: Item, answer: Answer) -> float:
+    """The token F1 of answer and reference, from 0 to 1."""
+    return token_f1(item.answer or "", answer.text)
+
+
+def rouge(item: Item, answer: Answer) -> float:
+    """The F-measure of ROUGE-L of answer and reference, from 0 to 1."""
+    return rouge_l(item.answer or "", answer.text)
+
+
+def _of_finished(rule: Rule) -> Rule:
+    """The rule, with 0 for an answer whose reasoning trace never ended: an empty text meets some constraints."""
+    return lambda item, answer: 0.0 if answer.trace == OPEN else rule(item, answer)
 
 
 def choice(item: Item, answer: Answer) -> float:
@@ -63,14 +90,44 @@ def choice(item: Item, answer: Answer) -> float:
     return float(len(winners) == 1 and item.choices[winners[0]] == item.answer)
 
 
-RULES: Mapping[str, Callable[[Item, Answer], float]] = {
-    "exact": exact,
-    "contains": contains,
+RULES: Mapping[str, Rule] = {
+    "exact": _of_finished(exact),
+    "contains": _of_finished(contains),
     "choice": choice,
-    "numeric": numeric,
-    "check": check,
+    "numeric": _of_finished(numeric),
+    "check": _of_finished(check),
+    "f1": _of_finished(f1),
+    "rouge": _of_finished(rouge),
+    "math": _of_finished(math_equal),
 }
-"""Every scorer that needs no judge."""
+"""Every scorer that needs no judge, but for plugins."""
+GRADED = frozenset({"f1", "rouge"})
+"""Those that give scores between 0 and 1."""
+
+
+def rule_of(scorer: str) -> Rule:
+    """The rule that a policy's ``scorer`` names. Raises ConfigurationError for a plugin that is not there."""
+    return _of_finished(plugin_rule(scorer)) if scorer.startswith(PREFIX) else RULES[scorer]
+
+
+def gives_grades(scorer: str) -> bool:
+    """Whether a rule gives scores between 0 and 1, which are compared as a judge's grades are."""
+    return is_graded(scorer) if scorer.startswith(PREFIX) else scorer in GRADED
+
+
+def require_scorer(scorer: str) -> None:
+    """Raise ConfigurationError if a scorer needs a package that is not installed."""
+    if scorer == "math":
+        require_math_verify()
+    elif scorer.startswith(PREFIX):
+        load_plugin(scorer)
+
+
+def version_of(scorer: str) -> str:
+    """The package that a scorer is from, with its version; empty for one of ftgate's own."""
+    if scorer == "math":
+        return f"math-verify {version('math-verify')}"
+    return plugin_version(scorer) if scorer.startswith(PREFIX) else ""
 
 
 def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedScores:
@@ -78,7 +135,9 @@ def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedS
 
     Answers that failed or cannot be scored have an unknown score, bounded by 0 and 1.
     """
-    rules = [RULES[scorer(pair.item)] for pair in pairs]
+    names = [scorer(pair.item) for pair in pairs]
+    by_name = {name: rule_of(name) for name in set(names)}
+    rules = [by_name[name] for name in names]
     base, candidate = (
         [
             mean_bounds([_score_bounds(rule, pair.item, answer) for answer in answers])
@@ -87,7 +146,8 @@ def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedS
         for side in ([pair.base for pair in pairs], [pair.candidate for pair in pairs])
     )
     scores = bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
-    return replace(scores, averaged=several_answers(pairs))
+    graded = np.array([gives_grades(name) for name in names], dtype=np.bool_)
+    return replace(scores, averaged=several_answers(pairs), graded=graded)
 
 
 def several_answers(pairs: Sequence[Pair]) -> bool:

@@ -16,9 +16,9 @@ class PairedScores:
     """Item scores of both models, aligned: arrays of shape (n,), in [0, 1], higher is better.
 
     ``base_high``, ``candidate_low`` and so on bound a score that could not be read; otherwise they equal ``base`` and
-    ``candidate``. ``graded`` marks items graded by a judge; all others are right or wrong by rule. ``retried`` counts
-    judge replies that were requested twice, over everything scored together; ``averaged`` says whether a score may be
-    the mean over several answers. Raises ValueError for an array without one
+    ``candidate``. ``graded`` marks items with scores in between, by a judge or by a rule such as F1; all others are
+    right or wrong. ``retried`` counts judge replies that were requested twice, over everything scored together;
+    ``averaged`` says whether a score may be the mean over several answers. Raises ValueError for an array without one
     entry per item.
     """
 

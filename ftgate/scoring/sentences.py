@@ -7,20 +7,38 @@ from collections.abc import Iterator
 import regex
 
 _TOKEN = regex.compile(r"\S+")
-_MARKS = ".!?…。！？"
-_CLOSERS = "\"'”’»)]}*_`」』）"
-_AFTER_CJK = regex.compile(r"(?<![。！？])([。！？]++[」』”’）]*+)(?=\S)")
+_MARKS = ".!?…。！？｡．।॥؟۔։።፧។"
+_CLOSERS = "\"'”’»)]}*_`」』）》】〉"
+_OTHERS = "。！？｡।॥؟۔։።፧។"
+_CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
+# No space follows the marks of such scripts, nor ASCII ones between letters of a script without spaces.
+_AFTER_OTHERS = regex.compile(
+    rf"(?<![{_OTHERS}])([{_OTHERS}]++[」』”’）》】〉]*+)(?=\S)|(?<={_CJK})([!?．]++)(?={_CJK})"
+)
 _OPENERS = "\"'“‘«([{*_`-"
 
 _BEFORE_NAMES = regex.compile(
-    r"mrs?|ms|mx|dr|prof|st|rev|hon|gen|col|capt|lt|sgt|sra|srta|mme|mlle|messrs|vs|cf|viz|ca|bzw"
-    r"|e\.?g|i\.?e|d\.h|z\.b|u\.a|p\.ex"
+    r"mrs?|ms|mx|drs?|profs?|st|mt|rev|hon|gen|col|capt|cmdr|lt|sgt|maj|sen|rep|gov|pres|sra?|srta|mme|mlle|messrs|hr|dipl"
+    r"|sig|dott|vs|cf|viz|ca|bzw|bspw|ggf|inkl|resp|z|vgl|sog|evtl|al"
+    r"|e\.?g|i\.?e|a\.?k\.?a|d\.h|z\.b|u\.a|p\.ex|т\.е|т|им|ул"
 )
 """Abbreviations after which a sentence goes on, whatever follows."""
-_BEFORE_NUMBERS = regex.compile(r"nos?|nr|figs?|pp?|vol|ch|sec|art|eq|approx")
+_BEFORE_NUMBERS = regex.compile(
+    r"nos?|nrs?|n[º°]|núm|figs?|tab|pp?|pgs?|pág|bd|vols?|chs?|chap|secs?|eqs?|abs|arts?|approx|ver|ex|ref"
+    r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec"
+)
 """Abbreviations after which a sentence goes on if a number follows."""
-_WITHIN = regex.compile(r"etc|approx|incl|excl|inc|ltd|co|corp|jr|sr|dept|est|min|max|\p{L}{1,2}(?:\.\p{L}{1,2})+")
+_WITHIN = regex.compile(
+    r"etc|usw|ecc|approx|incl|excl|inc|ltd|co|corp|jr|sr|dept|est|min|max|ave|blvd|\p{L}{1,2}(?:\.\p{L}{1,2})+"
+)
 """Abbreviations after which a sentence goes on unless a capital follows, ``a.m.`` and the like among them."""
+_SPACED = regex.compile(r"\p{L}\.")
+"""What follows the first part of an abbreviation that is written with spaces: ``z. B.``, ``т. е.``."""
+_ORDINAL_BEFORE = regex.compile(
+    r"(?i:jan(?:uar|vier)|feb(?:ruar)?|märz|april|mai|juni|juli|august|september|oktober|november|dezember|jahrhundert"
+    r"|januari|februari|maart|desember|december|marts|maj)"
+)
+"""Words before which a number with a point is an ordinal in German and its neighbours: ``am 3. Oktober``."""
 _INITIALS = regex.compile(r"\p{Lu}(?:\.\p{Lu})*")
 _FIRST_WORDS = regex.compile(
     r"the|an?|it|he|she|they|we|you|i|th(?:is|at|ese|ose|ere)|here|in|on|at|as|but|and|or|so|if|when|while|after|before"
@@ -36,7 +54,7 @@ def sentences(text: str) -> int:
     within quotes after which the sentence goes on in lower case. What stands after the last mark counts as one.
     """
     count, begun = 0, False
-    for word, following, first in _words(_AFTER_CJK.sub(r"\1 ", text)):
+    for word, following, first in _words(_AFTER_OTHERS.sub(r"\1\2 ", text)):
         begun = begun or any(c.isalnum() for c in word)
         if begun and _is_end(word, following, first=first):
             count, begun = count + 1, False
@@ -65,13 +83,17 @@ def _is_end(word: str, following: str, *, first: bool) -> bool:
         return False  # "Stop!" she said; and so ... on
     if mark != ".":
         return True
-    return not (bare.isdecimal() and first) and not _is_abbreviation(bare, after)
+    if bare.isdecimal():
+        return not first and not (len(bare) < 3 and _ORDINAL_BEFORE.match(after))
+    return not _is_abbreviation(bare, after)
 
 
 def _is_abbreviation(word: str, after: str) -> bool:
     """Whether the point after ``word`` belongs to an abbreviation within a sentence that goes on with ``after``."""
     lower = word.casefold()
     if _BEFORE_NAMES.fullmatch(lower) or (_BEFORE_NUMBERS.fullmatch(lower) and after[:1].isdecimal()):
+        return True
+    if len(word) == 1 and word.islower() and _SPACED.match(after):
         return True
     if _INITIALS.fullmatch(word):
         return _FIRST_WORDS.fullmatch(regex.sub(r"\W.*", "", after.casefold())) is None

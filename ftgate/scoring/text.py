@@ -6,12 +6,18 @@ import unicodedata
 
 import regex
 
-from ftgate.scoring.folding import folded
+from ftgate.scoring.folding import MOST_NESTED, folded, typography
+from ftgate.scoring.writing import SPACELESS, WORD_CHARACTER
 
 PATTERN_SECONDS = 1.0
 """Time limit of one pattern on one answer: answers are untrusted, and some patterns explode on some texts."""
 _SPACE = regex.compile(r"\s+")
-_OUTER_PUNCTUATION = " \t\n.,;:!?\"'`"
+_OUTER_PUNCTUATION = " \t\n.,;:!?\"'`¿¡。、·《》〈〉【】〔〕।॥؟،؛۔։።፧។"
+_HEADING = regex.compile(r"\A(?:#{1,6} )+")
+_EMPHASISED = regex.compile(r"\A([*_]{1,3})(?! |\1)((?:(?!\1).)*+)\1\Z")
+_NO_SPACES = f"{SPACELESS[:-1]}ー]"
+_OPTIONAL_SPACE = regex.compile(rf"(?<={_NO_SPACES}) (?=\w)|(?<=\w) (?={_NO_SPACES})")
+_SPACELESS, _HANGUL = regex.compile(_NO_SPACES), regex.compile(r"\p{Hangul}")
 _LEADING_POINT = regex.compile(r"(?<!\.)\.\d\Z")
 
 
@@ -22,9 +28,21 @@ class UnscorableError(Exception):
 def normalized(text: str) -> str:
     """``text`` for comparison: :func:`folded`, case folded, white space collapsed, outer punctuation removed.
 
-    The point of ``.5`` is kept, since it belongs to the number.
+    The emphasis of a whole text and the mark of a heading are no part of it, and neither are spaces beside letters of
+    scripts that put none between words. The point of ``.5`` is kept, since it belongs to the number.
     """
-    whole = _SPACE.sub(" ", folded(text).casefold()).rstrip(_OUTER_PUNCTUATION)
+    plain = _SPACE.sub(" ", typography(folded(text).casefold()))
+    plain = plain if plain.isascii() else _OPTIONAL_SPACE.sub("", plain)
+    for _ in range(MOST_NESTED):  # quotes within emphasis within quotes
+        bare = _without_outer(_EMPHASISED.sub(r"\2", _HEADING.sub("", plain)))
+        if bare == plain:
+            break
+        plain = bare
+    return plain
+
+
+def _without_outer(text: str) -> str:
+    whole = text.rstrip(_OUTER_PUNCTUATION)
     inner = whole.lstrip(_OUTER_PUNCTUATION)
     return f".{inner}" if _LEADING_POINT.search(whole, endpos=len(whole) - len(inner) + 1) else inner
 
@@ -52,10 +70,18 @@ def whole_words(words: str) -> str:
     """A pattern for normalised ``words`` that does not match part of a longer word or number.
 
     5 does not occur in ``1.5``, ``5,000``, ``.5`` or ``-5``; it does in ``3-5``, where the dash is no sign, and ``+5``.
+    Words in a script without spaces (Chinese, Japanese, Thai, …) have no borders, and a word in another script ends
+    where such a script begins. A Korean word begins at a border and may go on: particles follow without a space.
     """
-    before = r"(?<!\d[.,])(?<!(?<![\w.])\.)(?<!(?<!\w)[-−])" if words[0].isdecimal() else ""
-    after = r"(?![.,]\d)" if words[-1].isdecimal() else ""
-    return rf"(?<!\w){before}{regex.escape(words)}(?!\w){after}"
+    first, last = words[0], words[-1]
+    number = rf"(?<!\d[.,])(?<!(?<!{WORD_CHARACTER}|\.)\.)(?<!(?<!{WORD_CHARACTER})[-−])"
+    before = "" if _SPACELESS.match(first) else r"(?<!\p{Hangul})" if _HANGUL.match(first) else f"(?<!{WORD_CHARACTER})"
+    after = "" if _SPACELESS.match(last) or _HANGUL.match(last) else f"(?!{WORD_CHARACTER})"
+    if first.isdecimal():
+        before += number
+    if last.isdecimal():
+        after += r"(?![.,]\d)"
+    return rf"(?V1){before}{regex.escape(words)}{after}"
 
 
 def pattern_problem(value: object) -> str | None:

@@ -31,8 +31,14 @@ UNBROKEN = 20
 MOST_CAPITALS = 0.12
 """Names in camel case, acronyms and codes have more capitals within; words that lost their spaces have fewer."""
 
-SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
+SPACELESS = (
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+    r"\p{Javanese}\p{Balinese}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Tham}\p{Tai_Viet}]"
+)
 """A letter of a script that puts no spaces between words, as a pattern's set."""
+WORD_CHARACTER = rf"[\w--[{SPACELESS}ー\p{{Hangul}}]]"
+"""What a word in any other script may not go on with, as a set of a pattern with the flag V1. Korean has spaces between
+words, but none before particles."""
 
 _SCRIPTS = {
     "LATIN": "Latin",

@@ -46,11 +46,11 @@ def auroc_interval(scores: ArrayLike, labels: ArrayLike, alpha: float = 0.05) ->
     if math.isnan(area):
         return AurocInterval(area, 0.0, 1.0)
 
-    def rejected(value: float) -> bool:
-        return abs(value - area) > z * math.sqrt(_variance(value, len(positive), len(negative)))
+    def margin(value: float) -> float:
+        return z * math.sqrt(_variance(value, len(positive), len(negative))) - abs(value - area)
 
-    low = edge(rejected, area, 0.0) if area > 0.0 else 0.0
-    high = edge(rejected, area, 1.0) if area < 1.0 else 1.0
+    low = edge(margin, area, 0.0) if area > 0.0 else 0.0
+    high = edge(margin, area, 1.0) if area < 1.0 else 1.0
     return AurocInterval(area, low, high)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,20 +28,41 @@ class Interval:
         return Interval(-self.estimate + 0.0, -self.high + 0.0, -self.low + 0.0, self.doubt)
 
 
-def edge(rejected: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where ``rejected`` turns from false (at ``inside``) to true (at ``outside``), by bisection to full precision.
+def edge(margin: Callable[[float], float], inside: float, outside: float) -> float:
+    """Where ``margin`` turns from 0 or more (at ``inside``) to negative (at ``outside``), to full precision.
 
-    Returns the last value that is rejected, so a bound errs away from the estimate by one rounding step at most.
+    Returns the last value with a negative margin, so a bound errs away from the estimate by one rounding step at most.
+    By bisection and, where the margin proves to be nearly a straight line between both ends, by steps to that line's
+    zero; after one that does not halve the bracket, by bisection again. Each evaluation may cost thousands of
+    resamples, and this needs a half to a third as many as bisection alone.
     """
-    for _ in range(200):
-        middle = inside + (outside - inside) / 2
-        if middle in (inside, outside) or abs(outside - inside) <= 1e-13 * (1 + abs(middle)):
-            break
-        if rejected(middle):
-            outside = middle
+    at_inside, at_outside = margin(inside), margin(outside)
+    whole, straight = abs(outside - inside), False
+    while True:
+        width, middle = abs(outside - inside), inside + (outside - inside) / 2
+        if middle in (inside, outside) or width <= 1e-13 * (1 + abs(middle)):
+            return outside
+        share = _zero_of_line(at_inside, at_outside, 0.2 * width / whole) if straight else 0.5
+        point = inside + share * (outside - inside)
+        if point in (inside, outside):
+            share, point = 0.5, middle
+        value = margin(point)
+        off_line = abs(value - at_inside - share * (at_outside - at_inside))
+        is_line = off_line <= 0.1 * (at_inside - at_outside) < math.inf
+        if value < 0:
+            outside, at_outside = point, value
         else:
-            inside = middle
-    return outside
+            inside, at_inside = point, value
+        straight = is_line and (share == 0.5 or abs(outside - inside) <= width / 2)
+
+
+def _zero_of_line(at_inside: float, at_outside: float, pull: float) -> float:
+    """The share of the way from inside to outside at which the line is 0, ``pull``ed to the middle.
+
+    Without the pull one of the ends would stay where it is.
+    """
+    share = at_inside / (at_inside - at_outside)
+    return min(share + pull, 0.5) if share < 0.5 else max(share - pull, 0.5)
 
 
 def wilson_interval(mean: float, n: int, alpha: float) -> Interval:

@@ -117,16 +117,16 @@ def _lowest_ratio(counts: PairedCounts, z: float) -> float:
     if counts.both + counts.candidate_only == 0 or counts.n == 1:
         return 0.0
 
-    def rejected(log_theta: float) -> bool:
-        return score_statistic(counts, math.exp(log_theta)) > z
+    def margin(log_theta: float) -> float:
+        return z - score_statistic(counts, math.exp(log_theta))
 
     # Z falls from infinity (theta -> 0) to at most 0 (theta -> infinity), so both searches end.
     outside = inside = 0.0
-    while not rejected(outside):
+    while margin(outside) >= 0:
         outside -= 1.0
-    while rejected(inside):
+    while margin(inside) < 0:
         inside += 1.0
-    return math.exp(edge(rejected, inside, outside))
+    return math.exp(edge(margin, inside, outside))
 
 
 def difference_statistic(counts: PairedCounts, difference: float, *, correction: bool = True) -> float:
@@ -167,9 +167,9 @@ def difference_interval(counts: PairedCounts, alpha: float = 0.05) -> Interval:
 def _lowest_difference(counts: PairedCounts, z: float) -> float:
     """The difference at which Z = z: below it every difference is rejected. -1 when nothing can be."""
 
-    def rejected(difference: float) -> bool:
-        return difference_statistic(counts, difference) > z
+    def margin(difference: float) -> float:
+        return z - difference_statistic(counts, difference)
 
-    if counts.n == 1 or not rejected(-1.0):
+    if counts.n == 1 or margin(-1.0) >= 0:
         return -1.0
-    return edge(rejected, (counts.candidate_only - counts.base_only) / counts.n, -1.0)
+    return edge(margin, (counts.candidate_only - counts.base_only) / counts.n, -1.0)

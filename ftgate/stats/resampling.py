@@ -103,7 +103,7 @@ class BoundSearch:
         inside = self.start
         for outside in self._steps():
             if self.level(outside) < alpha:
-                return edge(lambda t: self.level(t) < alpha, inside, outside)
+                return edge(lambda t: self.level(t) - alpha, inside, outside)
             if outside == self.limit:
                 return self.limit
             inside = outside

@@ -92,6 +92,20 @@ def test_special_tokens_and_the_stop_token_are_not_text(renderer: Renderer) -> N
     assert renderer.text([]) == ""
 
 
+def test_marks_of_a_reasoning_trace_stay_in_the_text_and_those_in_the_prompt_precede_it(tmp_path: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer
+
+    make_tokenizer(tmp_path)
+    core = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    core.add_special_tokens([AddedToken(text, special=True, normalized=False) for text in ("[THINK]", "[/THINK]")])
+    core.save(str(tmp_path / "tokenizer.json"))
+    renderer = Renderer(model_at(tmp_path), 256)
+    ids = renderer._tokenizer("[THINK]red[/THINK]red", add_special_tokens=False)["input_ids"]
+    assert renderer.text([5, *ids, 2]) == "[THINK]red[/THINK]red"
+    assert renderer.text(ids[1:], ids[:1]) == "[THINK]red[/THINK]red"
+    assert renderer.text(ids[1:], ids) == "red[/THINK]red", "the prompt ends with no mark"
+
+
 def test_a_template_error_is_an_error_row(tmp_path: Path) -> None:
     picky = TEMPLATE + "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
     renderer = with_template(tmp_path, picky)

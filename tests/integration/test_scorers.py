@@ -134,3 +134,47 @@ def test_the_suite_that_comes_with_the_gate_runs(world: World) -> None:
     assert {"arithmetic", "safety", "translation", "difficulty:hard"} <= names
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.provenance["suites"] == report.provenance["suites"]
+
+
+def by_overlap(world: World, scorer: str, answer: str = "the long word number {}") -> None:
+    rows = [
+        {"id": f"o{i}", "prompt": f"say {i}", "answer": answer.format(i), "check": {"contains": "word"}}
+        for i in range(200)
+    ]
+    write_rows(world.root / "evals" / "overlap.jsonl", rows)
+    world.policy["measurements"] = {"forgetting": {"dataset": "evals/overlap.jsonl", "scorer": scorer}}
+    world.save()
+
+
+@pytest.mark.parametrize("scorer", ["f1", "rouge"])
+def test_a_graded_rule_needs_no_judge(world: World, scorer: str) -> None:
+    by_overlap(world, scorer)
+
+    def reply(model: Model, question: Question) -> Answer:
+        if question.options:
+            return script(CAREFUL)(model, question)
+        said = f"the long word number {question.item_id[1:]}"
+        return Answer(text=said if model.name == "base" else "a word", tokens=3)
+
+    job = load_job(world.policy_path, world.manifest_path)
+    report = evaluate(job, world.root / "out", SilentProgress(), engine=ScriptedEngine(reply))
+    forgetting = report.measurements["forgetting"]
+    assert forgetting.status == "block", forgetting.reason
+    assert forgetting.base == 1.0
+    assert forgetting.candidate is not None
+    assert 0.2 < forgetting.candidate < 0.6
+    assert "judge_against_rules" not in forgetting.details
+
+
+def test_references_that_are_no_expressions_are_told_at_once(world: World) -> None:
+    by_overlap(world, "math")
+    rows = [{"id": i, "prompt": f"p{i}", "answer": answer} for i, answer in enumerate(["1/2", "$$", "x^2"])]
+    write_rows(world.root / "evals" / "overlap.jsonl", rows)
+    with pytest.raises(DatasetError, match="1 of 3 references are no mathematical expression: line 2"):
+        load_job(world.policy_path, world.manifest_path)
+
+
+def test_a_plugin_that_is_not_installed_is_told_at_once(world: World) -> None:
+    by_overlap(world, "plugin:ours")
+    with pytest.raises(ConfigurationError, match="scorer plugin:ours: no installed package offers it"):
+        load_job(world.policy_path, world.manifest_path)

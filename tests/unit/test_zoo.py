@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ftgate.jobs.prepare import needs_of
 from ftgate.measurements.registry import read_measurements
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "zoo.md").read_text(encoding="utf-8")
 BASE = ROOT / "examples" / "tinyworld" / "models" / "base"
 SANE, LOST = (next(m for m in MEMBERS if m.name == name) for name in ("sane", "language-lost"))
 
@@ -192,7 +194,7 @@ def test_a_copy_differs_from_the_base_in_its_weights_alone(tmp_path: Path, membe
     if member.change == "drop_layer":
         assert len(different) == 2
         assert not after[different[0]].any()
-    elif member.change != "float16":
+    else:
         assert different
 
 
@@ -254,3 +256,18 @@ def test_the_loss_is_taken_over_the_answer_alone() -> None:
     assert len(ids) == len(labels)
     assert [label for label in labels if label != IGNORED] == answer == ids[-len(answer) :]
     assert encode(tokenizer, row, chat_template=False)[0] != ids
+
+
+def test_the_published_table_names_every_member_and_keeps_its_promises() -> None:
+    rows = [re.split(r" *\| *", line.strip("| ")) for line in PAGE.splitlines() if re.match(r"\| [\w-]+ \| ", line)]
+    rows = [row for row in rows if len(row) == 9 and row[0] != "member"]
+    assert [row[0] for row in rows] == [member.name for member in MEMBERS]
+    for name, about, *_, kind, verdict, _, judgement in rows:
+        assert about == next(m.about for m in MEMBERS if m.name == name)
+        assert kind.split(" (")[0] != "ruined" or verdict == "**block**", name
+        assert kind.split(" (")[0] != "neutral" or verdict != "**block**", name
+        assert judgement in ("right", "undecided", "wrong")
+    counts = re.search(r"Of (\d+) verdicts (\d+) are right, (\d+) undecided, (\d+) wrong", PAGE)
+    assert counts is not None
+    words = [row[-1] for row in rows]
+    assert [int(n) for n in counts.groups()] == [len(rows), *(words.count(w) for w in ("right", "undecided", "wrong"))]

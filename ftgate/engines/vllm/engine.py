@@ -222,7 +222,10 @@ class VllmEngine:
         outputs = self._generate(running, [p.ids for _, p in ready], sampling, [asks[i].model for i, _ in ready])
         for (index, prepared), output in zip(ready, outputs, strict=True):
             completion = output.outputs[0]
-            yield index, _read(completion, prepared) if prepared.options else _text(completion, running.renderer)
+            if prepared.options:
+                yield index, _read(completion, prepared)
+            else:
+                yield index, _text(completion, running.renderer, prepared)
 
     def _generate(
         self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]
@@ -288,8 +291,7 @@ def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
     return Answer(option_logprobs=tuple(scores), tokens=1)
 
 
-def _text(completion: Any, renderer: Renderer) -> Answer:
+def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion) -> Answer:
     ids = list(completion.token_ids)
-    return Answer(
-        renderer.text(ids), finish="stop" if completion.finish_reason == "stop" else "length", tokens=len(ids)
-    )
+    finish = "stop" if completion.finish_reason == "stop" else "length"
+    return Answer(renderer.text(ids, prepared.ids), finish=finish, tokens=len(ids))

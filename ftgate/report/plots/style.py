@@ -28,7 +28,8 @@ MODELS: Mapping[str, tuple[str, str]] = {"base": (BLUE, "o"), "candidate": (VERM
 """Colour and marker of each model, in every picture."""
 WIDTH = 8.0
 """Inches: 800 pixels, the width of a comment, at 100 pixels an inch."""
-PNG_DPI = 200
+PNG_DPI = 150
+"""Sharp on fine screens at 100 pixels an inch; more takes long to draw and to load."""
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
 _ELEMENTS = frozenset({"svg", "g", "path", "rect", "use", "defs", "text", "tspan", "clipPath", "title"})
 _ATTRIBUTES = frozenset(

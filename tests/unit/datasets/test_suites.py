@@ -109,6 +109,11 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "no choices": (without("choices"), CHOICE, ["no choices, but this measurement needs them"]),
     "no answer": (without("answer"), CHOICE, ["no answer, but this measurement needs one"]),
     "no check": (GOOD, CHECKED, ["no check, but this measurement needs one"]),
+    "two numbers": (
+        without("choices", answer="about 1.250"),
+        NUMBER,
+        ["can be read as 1.25 or 1250", 'write "1.2500" or "1250"'],
+    ),
     "no number": (GOOD, NUMBER, ["no number in the answer 'x'"]),
     "no rule": ({**GOOD, "check": {"words": 3}}, FREE, ["check: unknown kind 'words'", "numeric"]),
     "two rules": ({**GOOD, "check": {"exact": "x", "numeric": 1}}, FREE, ["check: 2 kinds at once"]),
@@ -473,3 +478,9 @@ def test_an_integer_is_the_place_of_the_right_choice_unless_the_choices_are_numb
     path = tmp_path / "suite.jsonl"
     path.write_text(json.dumps({"id": "a", "prompt": "p", "choices": choices, "answer": answer}))
     assert read_suite("target", path, needs=Needs(choices=True, answer=True)).items[0].answer == expected
+
+
+def test_a_number_that_reads_two_ways_as_text_reads_one_way_as_a_json_number(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"id": "a", "prompt": "p", "answer": 3.142}\n{"id": "b", "prompt": "q", "answer": "1,250"}\n')
+    assert [item.answer for item in read_suite("numbers", path, needs=NUMBER).items] == ["3.142", "1,250"]

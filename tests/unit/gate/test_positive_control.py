@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.domain import Answer, Item, Message, Pair
-from ftgate.gate.controls import CORRUPTED_SHARE, corrupt_answers
+from ftgate.domain import Answer, Estimate, Finding, Item, Message, Pair, Status
+from ftgate.gate.controls import CORRUPTED_SHARE, corrupt_answers, positive_control_outcome
 from ftgate.measurements.corruption import bad_answers
 from ftgate.scoring.rules import choice, exact
 
@@ -48,6 +48,28 @@ def test_a_corrupted_letter_is_surely_and_steadily_wrong(i: int, probabilities: 
     for answer in bad.candidate:
         assert np.exp(answer.option_logprobs).sum() == pytest.approx(1)
         assert np.exp(max(answer.option_logprobs)) > 0.9
+
+
+def of_gain(status: Status, base: float, min_gain: float) -> Finding:
+    bounds = {"interval": (-0.04, 0.04), "level": 0.95, "n": 100, "method": "m", "unit": "p.p."}
+    estimate = Estimate("target", base, base, 0.0, worse="down", limit=min_gain, **bounds)  # type: ignore[arg-type]
+    return Finding(estimate, status, "")
+
+
+@pytest.mark.parametrize(("base", "min_gain"), [(0.0, -0.05), (0.1, -0.05), (0.0, 0.0)])
+def test_a_base_with_no_more_to_lose_than_the_limit_allows_says_nothing_against_the_suite(
+    base: float, min_gain: float
+) -> None:
+    outcome = positive_control_outcome(of_gain(Status.PASS, base, min_gain))
+    assert outcome["ok"] is None
+    assert outcome["reason"].startswith(f"not run: the base scores {100 * base:.1f} %")
+
+
+@pytest.mark.parametrize(("base", "min_gain"), [(0.2, -0.05), (0.05, 0.0), (0.05, 0.02)])
+def test_a_loss_beyond_the_limit_that_passes_fails_the_control(base: float, min_gain: float) -> None:
+    outcome = positive_control_outcome(of_gain(Status.PASS, base, min_gain))
+    assert outcome["ok"] is False
+    assert outcome["reason"].endswith("cannot detect such a loss")
 
 
 def test_an_answer_that_failed_is_left_as_it_is_and_the_others_are_corrupted() -> None:

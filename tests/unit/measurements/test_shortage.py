@@ -39,6 +39,14 @@ def test_too_few_rows_in_the_tail_are_named_in_rows_of_the_file() -> None:
     )
 
 
+def test_too_few_rows_for_a_graded_rule_are_named() -> None:
+    assert of(Forgetting(dataset="x", scorer="f1"), items(60)) == (
+        "measurements.forgetting can never pass: it has 60 rows, and a pass needs at least 100 with scores between 0 "
+        "and 1, as f1 gives; give it 100 rows"
+    )
+    assert of(Forgetting(dataset="x", scorer="rouge"), items(100)) is None
+
+
 def test_a_tail_without_a_single_row_can_neither_pass_nor_block() -> None:
     lacking = shortage(Tail(dataset="x"), items(300), 0.05, trained=False)
     assert lacking is not None

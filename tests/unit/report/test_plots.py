@@ -56,7 +56,7 @@ def test_a_report_is_drawn_the_same_way_every_time(name: str) -> None:
         assert found.alt in ET.fromstring(found.svg).get("aria-label", "")
         assert "'DejaVu Sans', Verdana, sans-serif" in found.svg
         width, _ = struct.unpack(">II", found.png[16:24])
-        assert width == 1600
+        assert width == 1200
 
 
 def test_what_is_drawn_can_be_read_in_the_picture() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.datasets import Needs, read_suite
-from ftgate.measurements.base import Scorer
+from ftgate.measurements.base import BuiltinScorer
 from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
 from ftgate.scoring.constraints import COUNTS, FORMS
 from ftgate.scoring.numbers import last_number
@@ -53,6 +53,8 @@ SCHEMA = {
         ({"json_schema": {"type": "integer"}}, [" 7 "], ["seven", "7.5"]),
         ({"json_schema": {"items": {"pattern": "^a+$"}}}, ['["a", 1, "aa"]'], ['["ab"]']),
         ({"constraints": {"words": [2, 3]}}, ["two words", "a - b c"], ["one", "one two three four"]),
+        ({"constraints": {"words": 6}}, ["今天天气很好", "今天 very 很好 x"], ["今天天气好"]),
+        ({"constraints": {"without_characters": ","}}, ["好"], ["好，好"]),
         ({"constraints": {"sentences": 2}}, ["It is 2.5. Good!"], ["Only one.", "A. B. C."]),
         ({"constraints": {"lines": 2}}, ["a\n\nb"], ["a"]),
         ({"constraints": {"paragraphs": 2}}, ["a\nb\n\nc"], ["a\nb"]),
@@ -203,5 +205,5 @@ def test_the_examples_of_the_documentation_are_rows_and_every_kind_is_there(tmp_
     table = text.split("## Checks")[1]
     for name in [*KINDS, *COUNTS, *FORMS]:
         assert f"`{name}`" in table, name
-    for name in get_args(Scorer):
+    for name in get_args(BuiltinScorer):
         assert f"| `{name}` |" in text, name

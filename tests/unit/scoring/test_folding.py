@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.scoring.checks import meets
-from ftgate.scoring.folding import folded
+from ftgate.scoring.folding import folded, typography
+from ftgate.scoring.text import normalized
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,9 @@ from ftgate.scoring.folding import folded
         ("\\left( a \\right) \\times b \\leq c", "( a ) × b ≤ c"),
         ("CO₂ and log₂", "CO2 and log2"),
         ("log² n, 10³, m^{2}, 10⁻³", "log^2 n, 10^3, m^2, 10^-3"),
+        ('__**Paris**__ and *"Rome"*', 'Paris and "Rome"'),
+        ("「巴黎」 and ‹Rome›", "\"巴黎\" and 'Rome'"),
+        ("１２，５！", "12,5!"),
         ("print('a\\n\\d+')", "print('a\\n\\d+')"),
     ],
 )
@@ -42,6 +46,11 @@ def test_what_typography_adds_is_taken_away(text: str, plain: str) -> None:
         ({"exact": "Paris"}, "“Paris”"),
         ({"exact": "Paris"}, "**Paris**"),
         ({"contains": "Indian Ocean"}, "the **Indian** Ocean"),
+        ({"exact": "Paris"}, "**Paris.**\n"),
+        ({"exact": "Paris"}, "# Paris"),
+        ({"exact": "two lines"}, "**two\nlines**"),
+        ({"regex": "O'Neil$"}, "It’s O’Neil"),
+        ({"constraints": {"starts_with": "It's", "ends_with": '"'}}, "It’s “so”"),
         ({"constraints": {"excludes": ["don't"], "includes": ["can't"]}}, "I can’t"),
     ],
 )
@@ -52,8 +61,28 @@ def test_typographic_text_meets_checks_in_plain_text(check: dict[str, object], s
 @given(st.text(max_size=200))
 def test_any_text_folds_and_plain_words_stay(text: str) -> None:
     assert isinstance(folded(text), str)
+    assert typography(typography(text)) == typography(text)
     assert folded("plain words, 4 of them") == "plain words, 4 of them"
     assert len(folded(text).splitlines()) >= 0
+
+
+@given(st.lists(st.sampled_from([*"aß5 .,*_`\"'“’‴½²#-。巴\n", "\\text{", "}", "# ", "**"]), max_size=12).map("".join))
+def test_folding_what_is_folded_changes_nothing(text: str) -> None:
+    assert folded(folded(text)) == folded(text)
+
+
+FRAMES = st.sampled_from(["{}", "“{}”", "「{}」。", "{}!", "'{}'", "‹«{}»›"])
+
+
+@given(
+    st.lists(st.sampled_from(["Paris", "12,5", "巴黎", "it's", "a\nb"]), min_size=1, max_size=4).map(" ".join),
+    FRAMES,
+    st.sampled_from(["{}", "**{}**", "*{}*", "_{}_", "__*{}*__", "# {}", "## **{}**"]),
+    FRAMES,
+)
+def test_what_is_put_around_a_text_is_no_part_of_it(text: str, inner: str, emphasis: str, outer: str) -> None:
+    framed = outer.format(f" {emphasis.format(inner.format(text))}\n")
+    assert normalized(framed) == normalized(text) == normalized(normalized(framed))
 
 
 @given(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.numbers import Number, last_number, number_in, read_two_ways, wanted_number
 
 ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 ONES += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
@@ -77,11 +77,140 @@ def spelled(number: int) -> str:
         ("ten metres", None),
         ("9 people; between ten and twenty", 20),
         ("No number", None),
+        ("$32,\\!348", 32348),
+        ("3{,}14", 3.14),
+        ("\\num{1250}", 1250),
+        ("1/2", 0.5),
+        ("1 1/2", 1.5),
+        ("1⁄2", 0.5),
+        ("8/10 of them", 0.8),
+        ("1,000/4", 250),
+        ("5/0", None),
+        ("on 24/12/2024", 2024),
+        ("the season 2020/21", 21),
+        ("12 500", 12500),
+        ("1 250 000,5", 1250000.5),
+        ("5 10 100 200", 200),
+        ("1.250,50", 1250.5),
+        ("12.345.678", 12345678),
+        ("1'250.5", 1250.5),
+        ("12,34,567", 1234567),
+        ("12,34,567.89", 1234567.89),
+        ("1,5 kg", 1.5),
+        ("the points (3,4)", 4),
+        ("1,2,3", 3),
+        ("100,5 und 2.000", 2000),
+        ("2.5 and 1.250", 1.25),
+        ("57 %", 57),
+        ("€ 1.250,50", 1250.5),
+        ("-$5", -5),
+        ("- 5 apples", 5),
+        ("−€ 5", -5),
+        ("Rs.500", 500),
+        ("R$ 1.234,56", 1234.56),
+        ("minus 5", -5),
+        ("10 minus 5", 5),
+        ("答案是５。", 5),
+        ("共有１，２５０个", 1250),
+        ("١٢٫٥", 12.5),
+        ("…5", 5),
+        ("\\boxed{42}. Check: 3 steps", 42),
+        ("\\boxed{A}, in 5 steps", 5),
+        ("\\frac{\\sqrt{2}}{2}", math.sqrt(0.5)),
+        ("2\\sqrt{3}", 2 * math.sqrt(3)),
+        ("\\frac{\\pi}{4}", None),
+        ("7 or \\frac{a_{1}}{4}", None),
+        ("{3 \\over 4}", 0.75),
+        ("0.1\\overline{6}", 1 / 6),
+        ("1.\\bar{3}", 4 / 3),
+        ("5 of \\binom{5}{2}", None),
+        ("4\\pi", 4 * math.pi),
+        ("2.5π", 2.5 * math.pi),
+        ("4, using π", 4),
+        ("2πr with r = 3", 3),
+        ("2,5 × 10^3", 2500),
+        ("2.5*10**3", 2500),
+        ("**5** and **6**", 6),
+        ("**Total: 5** 30", 30),
+        ("10~300", 300),
     ],
 )
 def test_the_last_number_is_read_at_its_value(text: str, number: float | None) -> None:
     found = last_number(text)
     assert found is None if number is None else found is not None and math.isclose(found, number)
+
+
+@pytest.mark.parametrize(
+    ("reference", "said", "same"),
+    [
+        ("1,250", "1.250", True),
+        ("1250", "1,250", True),
+        ("1.25", "1,250", True),
+        ("1.25", "1,250 of 1,000,000 or 2.5", False),
+        ("250", "1{,}250", False),
+        ("250", "1 250", False),
+        ("4", "\\frac{3}{4}", False),
+        ("4", "3/4", False),
+        ("25", "1,25", False),
+        ("50%", "0.5", True),
+        ("50%", "50", True),
+        ("50%", "0.5%", False),
+        ("0.5", "50 percent", True),
+        ("9/8", "1.125", True),
+        ("9/8", "1125", False),
+        ("3.142", "3142", False),
+    ],
+)
+def test_an_answer_that_reads_two_ways_is_compared_with_the_reference(reference: str, said: str, same: bool) -> None:
+    wanted = wanted_number(reference)
+    assert wanted is not None
+    assert wanted.equals(number_in(said)) is same
+
+
+@pytest.mark.parametrize(
+    ("reference", "ways"),
+    [
+        ("1.250", (1.25, 1250)),
+        ("It is -3.142", (-3.142, -3142)),
+        ("1,250", None),
+        ("0.125", None),
+        ("1.25", None),
+        ("1250.500", None),
+        ("1.250,00", None),
+        ("1.250.000", None),
+        ("2.5 times 0.5 is 1.250", None),
+        ("\\frac{9}{8}", None),
+        ("none", None),
+    ],
+)
+def test_a_reference_with_a_point_before_three_digits_reads_two_ways(
+    reference: str, ways: tuple[float, float] | None
+) -> None:
+    assert read_two_ways(reference) == ways
+
+
+def printed(number: int, hundredths: int) -> list[str]:
+    """A number with two decimals in every form in which countries and typesetters print it, worked out by itself."""
+    whole, decimals = f"{number:,}", f"{hundredths:02}"
+    forms = [f"{whole.replace(',', group)}{mark}{decimals}" for group, mark in GROUPS_AND_MARKS]
+    head, tail = (str(number)[:-3], str(number)[-3:]) if number > 999 else ("", str(number))
+    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
+    forms.append(f"{','.join([*pairs, tail])}.{decimals}")
+    forms += [form.translate(FULL_WIDTH) for form in forms[:2]]
+    return [*forms, f"{number * 100 + hundredths}/100", f"\\frac{{{number * 100 + hundredths}}}{{100}}"]
+
+
+GROUPS_AND_MARKS = [(",", "."), (".", ","), ("'", "."), ("’", "."), (" ", ","), ("\u00a0", ","), ("\u202f", ",")]
+GROUPS_AND_MARKS += [("\u2009", "."), ("\\,", "."), ("{,}", "."), ("\\,", "{,}"), (",\\!", "."), ("", "."), ("", ",")]
+FULL_WIDTH = str.maketrans("0123456789,.", "０１２３４５６７８９，．")
+
+
+@given(st.integers(0, 10**7), st.integers(0, 99), st.sampled_from(["{}", "It is **{}**.", "$\\boxed{{{}}}$", "共{}元"]))
+def test_a_number_is_the_same_in_all_printed_forms(number: int, hundredths: int, sentence: str) -> None:
+    season = 1000 <= 100 * number + hundredths < 3000  # 2021/100 is no fraction to the reader
+    for form in printed(number, hundredths)[: -2 if season else None]:
+        found = number_in(sentence.format(form))
+        assert Number((number + hundredths / 100,)).equals(found), (form, found)
 
 
 def test_a_power_beyond_all_bounds_is_infinite() -> None:
@@ -108,14 +237,32 @@ def test_a_latex_fraction_has_its_value(over: int, under: int, command: str) -> 
     assert math.isclose(found, over / under)
 
 
-@given(st.text(st.sampled_from("0123456789.,-−^{}\\frac²³½ _×$e'\ue000x"), max_size=40))
+@given(st.text(st.sampled_from("0123456789.,-−^{}\\fracsqtobxed/%²³½√ _×$e'\ue000x"), max_size=40))
 def test_any_text_has_a_number_or_none(text: str) -> None:
     found = last_number(text)
     assert found is None or isinstance(found, float)
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("part", ["1", "1,", "1,111", "^", "½", "1\\frac", "\\frac{1}{", "one ", "_{", "10^"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "1",
+        "1,",
+        "1,111",
+        "^",
+        "½",
+        "1\\frac",
+        "\\frac{1}{",
+        "one ",
+        "_{",
+        "10^",
+        "1 111 ",
+        "1/",
+        "{1\\over",
+        "\\boxed{",
+    ],
+)
 def test_long_runs_of_digits_and_commands_take_no_long_time(part: str) -> None:
     found = last_number(part * 20_000)
     assert found is None or isinstance(found, float)

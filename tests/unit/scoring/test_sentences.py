@@ -36,6 +36,12 @@ from ftgate.scoring.sentences import sentences
         ("It was built in 1999. It still stands.", 2),
         ("**Done.** Really?! Yes!!!", 3),
         ("今天下雨。明天晴！好吗？", 3),
+        ("下雨。好！走!再见。「好。」他说。", 6),
+        ("Das gilt z. B. am 3. Oktober. Gut.", 2),
+        ("हाँ। ठीक है।", 2),
+        ("هل؟ نعم.", 2),
+        ("វាល្អ។ បាទ។", 2),
+        ("Jan. 5 was cold, Smith et al. say. Solve for x. Then stop.", 3),
         ("Monday: the day after tomorrow (see p. 4).", 1),
     ],
 )

@@ -1,0 +1,159 @@
+"""Reasoning traces: what a model writes before its answer, and where the answer begins. Pure.
+
+The marks are those of the models that vLLM has reasoning parsers for, and those that fine-tuning recipes teach. They
+are recognised by their form, so that a tokenizer's own (``<my:think>``) need no entry here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+import regex
+
+from ftgate.domain import Answer
+
+Trace = Literal["", "open", "closed"]
+OPEN: Trace = "open"
+CLOSED: Trace = "closed"
+"""The values of :attr:`ftgate.domain.Answer.trace` for an answer with a trace."""
+
+LONGEST_LINE = 1000
+"""Characters before a mark in which the start of inline code is looked for."""
+_THOUGHT = r"(?:think(?:ing)?(?:_fast(?:er)?)?|longcat_think|thoughts?|reasoning)"
+_BAR, _JOINT = r"[|｜]?", "[_▁ ]"
+_OPENING = (
+    rf"<{_BAR}(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?{_BAR}>|\[(?i:{_THOUGHT})\]|◁think▷|<start_working_out>|<unused94>"
+    rf"|<{_BAR}(?:\w+:)?(?i:(?:begin|start){_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}(?:begin|start))(?::\w+)?{_BAR}>"
+    r"|<\|channel>|<\|open\|>think<\|sep\|>"
+)
+_CLOSING = (
+    rf"</(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?>|<{_BAR}/(?i:{_THOUGHT}){_BAR}>|\[/(?i:{_THOUGHT})\]|◁/think▷"
+    rf"|<{_BAR}(?:\w+:)?(?i:end{_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}end)(?::\w+)?{_BAR}>"
+    r"|<end_working_out>|<unused95>|<channel\|>|<\|close\|>think<\|sep\|>|\[BEGIN FINAL RESPONSE\]"
+)
+_MARK = regex.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})")
+_OPENING_AT_START = regex.compile(rf"\s*+(?:{_OPENING})")
+_OPENING_AT_END = regex.compile(rf"({_OPENING})\s*\Z")
+_FENCE = regex.compile(r"(?m)^[ \t]*(?:```|~~~)")
+_IN_WORDS = regex.compile(
+    r"\A\s*Here(?: i|')s my thought process:(?P<answer>.*?Here(?: i|')s my response:)?", regex.DOTALL
+)
+"""The marks of Granite 3, which are sentences."""
+
+_CHANNEL = regex.compile(
+    r"(?:<\|channel\|>(?:(?P<final>final)|analysis|commentary)|to=(?:(?P<final>user)|self))[^<]{0,200}"
+    r"(?:<\|constrain\|>[^<]{0,200})?<\|message\|>"
+)
+"""The header of a message in harmony (gpt-oss) and formats like it, which name the channel of each."""
+_CHANNEL_END = regex.compile(r"<\|(?:end|return|call|eom|eot|start)\|>")
+_BARE_CHANNELS = regex.compile(r"\Aanalysis(?=\p{Lu})(?:.*assistantfinal)?", regex.DOTALL)
+"""The same where a server has removed the control tokens."""
+_CHANNEL_TOKENS = frozenset(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|eom|>"])
+
+_ANSWER = regex.compile(
+    r"\s*(?:<(?P<tag>answer|response|SOLUTION)>(?P<text>.*?)(?:</(?P=tag)>\s*)?"
+    r"|<\|(?:START_RESPONSE|begin_of_solution)\|>(?P<text>.*?)(?:<\|(?:END_RESPONSE|end_of_solution)\|>\s*)?"
+    r"|<\|open\|>response<\|sep\|>(?P<text>.*?)(?:<\|close\|>.*)?|(?P<text>.*?)\[END FINAL RESPONSE\].*)\Z",
+    regex.DOTALL,
+)
+"""Marks around the whole answer that follows a trace."""
+
+
+class FinalAnswer(NamedTuple):
+    """What a text answers. ``trace`` says whether there was a trace before: OPEN, CLOSED, or empty for none."""
+
+    text: str
+    trace: Trace = ""
+
+
+def final_answer(text: str) -> FinalAnswer:
+    """What follows the last closing mark of a reasoning trace; the whole ``text`` where there is no trace.
+
+    Only the closing mark needs to be there: many chat templates put the opening one into the prompt. A trace that began
+    and never closed leaves no answer. Marks within code are part of a text, unless it begins with a trace and has no
+    others: traces often leave a fence open.
+    """
+    if (channels := _by_channel(text)) is not None:
+        return channels
+    if (words := _IN_WORDS.match(text)) is not None:
+        return FinalAnswer(text[words.end() :].strip(), CLOSED) if words["answer"] else FinalAnswer("", OPEN)
+    marks = [mark for mark in _MARK.finditer(text) if not _in_inline_code(text, mark)]
+    if not marks:
+        return FinalAnswer(text)
+    starts_with_trace = _OPENING_AT_START.match(text) is not None
+    fences = [fence.start() for fence in _FENCE.finditer(text)]
+    closing = [mark for mark in marks if mark["closing"]]
+    outside = [mark for mark in closing if not _in_fence(mark.start(), fences)]
+    last = next(reversed(outside or (closing if starts_with_trace else [])), None)
+    answer = text if last is None else text[last.end() :].lstrip()
+    begun = (mark for mark in marks if mark["opening"] and (last is None or mark.start() >= last.end()))
+    if any(_begins_line(text, mark, last) and not _in_fence(mark.start(), fences) for mark in begun):
+        return FinalAnswer("", OPEN)
+    return FinalAnswer(answer) if last is None else FinalAnswer(_unwrapped(answer), CLOSED)
+
+
+def without_trace(answer: Answer) -> Answer:
+    """The answer as it is scored: its text without a trace. One whose trace never closed counts as cut off."""
+    if answer.error is not None or answer.option_logprobs or answer.trace:
+        return answer
+    text, trace = final_answer(answer.text)
+    return replace(answer, text=text, trace=trace, finish="length" if trace == OPEN else answer.finish)
+
+
+def opening_at_end(prompt: str) -> str:
+    """The opening mark that a rendered prompt ends with; empty if it ends with none."""
+    match = _OPENING_AT_END.search(prompt[-100:])
+    return match[1] if match is not None else ""
+
+
+def trace_tokens(tokens: Iterable[str]) -> frozenset[str]:
+    """Those of a tokenizer's ``tokens`` that mark traces, and so must stay in an answer's text."""
+    names = frozenset(tokens)
+    channels = _CHANNEL_TOKENS & names if "<|channel|>" in names or "<|eom|>" in names else frozenset[str]()
+    parts = {"<|open|>", "<|close|>", "<|sep|>"} & names if "<|sep|>" in names else set[str]()
+    return channels | parts | {name for name in names if _MARK.fullmatch(name) or _ANSWER_TOKEN.fullmatch(name)}
+
+
+_ANSWER_TOKEN = regex.compile(r"<\|(?:START_RESPONSE|END_RESPONSE|begin_of_solution|end_of_solution)\|>")
+
+
+def _by_channel(text: str) -> FinalAnswer | None:
+    """The last message on the channel for the user; None if the text names no channels."""
+    headers = list(_CHANNEL.finditer(text)) if "<|message|>" in text else []
+    if headers:
+        final = next((header for header in reversed(headers) if header["final"]), None)
+        if final is None:
+            return FinalAnswer("", OPEN)
+        end = _CHANNEL_END.search(text, final.end())
+        return FinalAnswer(text[final.end() : end.start() if end else len(text)].strip(), CLOSED)
+    bare = _BARE_CHANNELS.match(text)
+    if bare is None:
+        return None
+    return FinalAnswer(text[bare.end() :].strip(), CLOSED) if bare.end() > len("analysis") else FinalAnswer("", OPEN)
+
+
+def _unwrapped(answer: str) -> str:
+    match = _ANSWER.match(answer)
+    return match["text"].strip() if match is not None else answer
+
+
+def _in_fence(position: int, fences: list[int]) -> bool:
+    """Whether a position is within fenced code: after an odd number of fences, and before another."""
+    before = bisect_left(fences, position)
+    return before % 2 == 1 and before < len(fences)
+
+
+def _in_inline_code(text: str, mark: regex.Match[str]) -> bool:
+    """Whether a mark stands right before a closing backtick: `</think>`."""
+    if text[mark.end() : mark.end() + 1] != "`":
+        return False
+    before = text[max(0, mark.start() - LONGEST_LINE) : mark.start()]
+    return before[before.rfind("\n") + 1 :].count("`") % 2 == 1
+
+
+def _begins_line(text: str, mark: regex.Match[str], last: regex.Match[str] | None) -> bool:
+    start = max(text.rfind("\n", 0, mark.start()) + 1, last.end() if last is not None else 0)
+    return not text[start : mark.start()].strip()
