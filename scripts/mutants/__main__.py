@@ -33,16 +33,18 @@ def run(group: Group, copy: Copy, options: argparse.Namespace) -> float:
     killed_before = set(record.read_text().split()) if options.again and record.exists() else set()
     counts = {"killed": 0, "accepted": 0, "survived": 0}
     for placed in drawn(group, ROOT, options.count, options.seed):
-        killed = placed.digest in killed_before or copy.kills(
+        if placed.key in may_survive:
+            outcome = "accepted"
+        elif placed.digest in killed_before or copy.kills(
             placed.path, placed.source, group.tests_for(placed.path, ROOT), seconds
-        )
-        if killed:
+        ):
+            outcome = "killed"
             with record.open("a") as file:
                 file.write(f"{placed.digest}\n")
-        outcome = "killed" if killed else "accepted" if placed.key in may_survive else "survived"
-        counts[outcome] += 1
-        if outcome == "survived":
+        else:
+            outcome = "survived"
             print(f"  survived: line {placed.mutant.line} of {placed.key}", flush=True)
+        counts[outcome] += 1
     tried = sum(counts.values())
     share = counts["killed"] / max(1, tried - counts["accepted"])
     listed = ", ".join(f"{count} {name}" for name, count in counts.items())

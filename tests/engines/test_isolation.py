@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
 from ftgate.credentials import is_secret
+from ftgate.engines import isolation
 from ftgate.engines.isolation import OFFLINE, Isolation, take_secrets, without_secrets
 
 SECRETS = {
@@ -200,22 +201,21 @@ def test_who_was_offline_before_stays_so(monkeypatch: pytest.MonkeyPatch, name: 
         monkeypatch.delenv(each, raising=False)
     monkeypatch.setenv(name, value)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-    isolation = Isolation()
-    isolation.end()
+    one = Isolation()
+    one.end()
     assert constants.HF_HUB_OFFLINE is offline, "an end without a begin does nothing"
-    isolation.begin()
+    one.begin()
     assert dict(OFFLINE) == {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    isolation.end()
+    one.end()
     assert constants.HF_HUB_OFFLINE is offline
     assert {each: os.environ.get(each) for each in OFFLINE} == {**dict.fromkeys(OFFLINE), name: value}
 
 
 def test_credentials_are_taken_from_a_copy_without_touching_the_process() -> None:
-    copy = {"HF_TOKEN": "x", "PATH": "/bin"}
-    before = Path("/proc/self/environ").read_bytes()
-    take_secrets(copy)
-    assert copy == {"PATH": "/bin"}
-    assert Path("/proc/self/environ").read_bytes() == before
+    load = "from ftgate.engines.isolation import take_secrets; before = Path('/proc/self/environ').read_bytes()\n"
+    load += "copy = dict(os.environ); take_secrets(copy); assert 'HF_TOKEN' in os.environ and 'HF_TOKEN' not in copy\n"
+    load += "print('untouched', before == Path('/proc/self/environ').read_bytes())"
+    assert "untouched True" in shown(load)
 
 
 def test_only_what_is_wiped_changes_in_the_initial_environment() -> None:
@@ -228,3 +228,30 @@ def test_only_what_is_wiped_changes_in_the_initial_environment() -> None:
     load += "gone = {n for n, p, a in zip(names, parts, at) if p and after[a:a + len(p)] == bytes(len(p))}\n"
     load += "assert kept | gone == set(names) - {b''}; print('gone', sorted(n.decode() for n in gone))"
     assert f"gone {sorted(SECRETS)}" in shown(load)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "wiped"),
+    [(1000, 1008, [(1004, 0, 3)]), (1000, 1009, []), (1000, 1007, []), (0, 8, []), (1008, 1000, []), (-8, 0, [])],
+)
+def test_memory_is_written_only_where_the_system_says_the_environment_lies(
+    monkeypatch: pytest.MonkeyPatch, start: int, end: int, wiped: list[tuple[int, int, int]]
+) -> None:
+    """The system is the edge: what it says of the process, and the memory itself."""
+
+    class Proc:
+        def __init__(self, path: str) -> None:
+            self.name = path.rpartition("/")[2]
+
+        def read_text(self) -> str:
+            fields = ["S", *["0"] * 46, str(start), str(end), "0"]
+            return f"17 (a name) b) {' '.join(fields)}\n" if self.name == "stat" else ""
+
+        def read_bytes(self) -> bytes:
+            return b"A=1\0B=2\0" if self.name == "environ" else b""
+
+    written: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(isolation, "Path", Proc)
+    monkeypatch.setattr(isolation.ctypes, "memset", lambda *call: written.append(call))
+    isolation._wipe(["B", "C"])
+    assert written == wiped

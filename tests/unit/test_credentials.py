@@ -39,6 +39,7 @@ def test_an_address_with_a_login_is_one(value: str) -> None:
     [
         ("PATH", "/bin"), ("MONKEY", "see"), ("COMPAT", "1"), ("TOKENIZERS_PARALLELISM", "0"), ("MAX_NUM_TOKENS", "9"),
         ("AUTHOR", "someone"), ("PWD", "/"), ("OLDPWD", "/"), ("URL", "https://host/a@b"), ("SCARM_X", "1"),
+        ("CLUSTER", "//node@rack"),
     ],
 )  # fmt: skip
 def test_what_only_looks_alike_is_none(name: str, value: str) -> None:

@@ -206,3 +206,10 @@ def test_the_search_agrees_with_a_plain_one(rows: list[str], data: st.DataObject
     sets = [(set(said), set(text)) for text in texts if len(set(said)) >= 8]
     near = any(len(a & b) >= 0.8 * len(a | b) for a, b in sets)
     assert bool(found([prompt], rows)[1]) == (near and not shared and said not in texts)
+
+
+@pytest.mark.parametrize(("size", "contaminated"), [(8, True), (7, False)])
+def test_in_what_no_user_said_eight_words_are_evidence(size: int, contaminated: bool) -> None:
+    index = Index([counted(8)])
+    index.add(1, (), (counted(size),))
+    assert index.matches()[0] == ({0: Match(1, "8-gram")} if contaminated else {})

@@ -301,3 +301,33 @@ def test_all_measurements_together_raise_a_false_alarm_as_rarely_as_one(tmp_path
     found, _ = asked_twice(tmp_path / "again", 0.06, alpha=3 * share * p_value)
     assert found["forgetting"]["p_value"] == p_value
     assert found["forgetting"]["ok"] is ok
+
+
+@pytest.mark.parametrize(
+    ("worse", "base", "limit", "run"),
+    [("down", 0.5, -0.15, False), ("down", 0.5, -0.149, True), ("down", 0.5, 0.0, True), ("down", 0.0, 0.0, False)],
+)
+def test_a_base_that_has_no_more_to_lose_than_a_policy_allows_is_not_tested(
+    worse: str, base: float, limit: float, run: bool
+) -> None:
+    found = Finding(replace(finding(Status.PASS).estimate, worse=worse, base=base, limit=limit), Status.PASS, "")
+    outcome = controls.positive_control_outcome(found)
+    assert outcome["ok"] is (False if run else None)
+    if not run:
+        costs = "corrupting 30 % of its answers costs no more than the limit allows"
+        assert outcome["reason"] == f"not run: the base scores {100 * base:.1f} %, and {costs}"
+    risen = Finding(replace(found.estimate, worse="up"), Status.PASS, "")
+    assert controls.positive_control_outcome(risen)["ok"] is False
+
+
+@pytest.mark.parametrize(("of_base", "what"), [(True, "the adapter"), (False, "training")])
+def test_what_had_no_effect_is_named(tmp_path: Path, of_base: bool, what: str) -> None:
+    candidate = replace(CANDIDATE, base=BASE) if of_base else CANDIDATE
+    engine = ScriptedEngine(lambda model, question: SAID[0], next_token=lambda model, prompt: SHORT)
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([BASE, candidate])
+        with pytest.raises(ControlError) as caught:
+            controls.adapter_effect(models, BASE, candidate, items(8))
+    assert caught.value.message.startswith(f"{what} changed nothing: on 8 prompts bot gives the base's")
+    assert ("tensors" in str(caught.value.hint)) == of_base

@@ -97,6 +97,7 @@ def test_the_wording_that_exceeds_its_own_limit_most_is_named_and_none_beside_it
         ((0.2, 0.2, 0.2, 0.2, 0.2), 0.5),
         ((0.0, 0.0, 0.3, 0.3, 0.0), 0.625),
         ((0.1, 0.1, 0.1, 0.1, 0.101), 0.501),
+        ((0.5, 0.0, 0.0, 0.0, 0.0), 0.0),
         ((0.1, 0.1, 0.1, 0.1, 0.099), None),
         ((0.0, 0.0, 0.0, 0.0, 0.0), None),
         ((0.5, 0.5), None),
@@ -219,3 +220,8 @@ def test_known_answers_are_drawn_from_all_capabilities_in_turn() -> None:
         assert probe.text == f"{'right' if probe.kind == RIGHT else 'wrong'} {probe.item.id[1:]}"
     assert len(known_probes(known, 60, np.random.default_rng(0))) == 16
     assert known_probes([], 60, np.random.default_rng(0)) == ()
+
+
+def test_three_words_are_shuffled_until_they_stand_in_another_order() -> None:
+    three = [Item(f"i{i}", ITEMS[0].messages, answer=f"a{i} b{i} c{i}") for i in range(120)]
+    assert {probe.kind for probe in canaries(three, 120, np.random.default_rng(0))[3::4]} == {"shuffled words"}

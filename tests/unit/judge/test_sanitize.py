@@ -114,3 +114,13 @@ def test_shortening_announces_exactly_what_it_leaves_out(text: str, most: int) -
         return
     head, tail = text[: most // 2], text[-(most // 2) :]
     assert short == f"{head}\n(… {len(text) - len(head) - len(tail)} characters left out …)\n{tail}"
+
+
+@pytest.mark.parametrize("code", [0, 8, 11, 12, 14, 0x1F, 0x7F, 0x85, 0x9F, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF], ids=hex)
+def test_what_cannot_be_printed_is_seen_to_have_been_there(code: int) -> None:
+    assert sanitize(f"a{chr(code)}b") == "a\ufffdb"
+
+
+@pytest.mark.parametrize("code", [9, 10, 13, 0x20, 0x7E, 0xA0, 0xFFFD], ids=hex)
+def test_what_can_be_printed_stays(code: int) -> None:
+    assert sanitize(f"a{chr(code)}b") == f"a{chr(code)}b"
