@@ -32,12 +32,14 @@ def edge(margin: Callable[[float], float], inside: float, outside: float) -> flo
     """Where ``margin`` turns from 0 or more (at ``inside``) to negative (at ``outside``), to full precision.
 
     Returns the last value with a negative margin, so a bound errs away from the estimate by one rounding step at most;
-    what is next to ``inside``, if its own margin is negative (scores without any spread). By bisection and, where the
+    ``inside`` itself, if its own margin is negative (scores without any spread). By bisection and, where the
     margin proves to be nearly a straight line between both ends, by steps to that line's zero; after one that does not
     halve the bracket, by bisection again. Each evaluation may cost thousands of resamples, and this needs a half to a
     third as many as bisection alone.
     """
     at_inside, at_outside = margin(inside), margin(outside)
+    if at_inside < 0:
+        return inside
     whole, straight = abs(outside - inside), False
     while True:
         width, middle = abs(outside - inside), inside + (outside - inside) / 2
@@ -49,7 +51,7 @@ def edge(margin: Callable[[float], float], inside: float, outside: float) -> flo
             share, point = 0.5, middle
         value = margin(point)
         off_line = abs(value - at_inside - share * (at_outside - at_inside))
-        is_line = at_inside >= 0 and off_line <= 0.1 * (at_inside - at_outside) < math.inf
+        is_line = off_line <= 0.1 * (at_inside - at_outside) < math.inf
         if value < 0:
             outside, at_outside = point, value
         else:
