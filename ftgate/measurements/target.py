@@ -18,8 +18,10 @@ from ftgate.measurements.base import (
     too_many_failed,
     too_many_unknown,
 )
-from ftgate.measurements.estimate import difference, flip_details, judge_details
+from ftgate.measurements.estimate import ScoreEstimate, difference, flip_details, judge_details
 from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.rejected import rejected_text
+from ftgate.stats.interval import wilson_interval
 
 
 class Target(FreeFormMeasurement):
@@ -57,8 +59,15 @@ class Target(FreeFormMeasurement):
         return PowerFacts("gain", self.min_gain, loss if 0 < loss < 1 else None)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1)."""
-        return difference(evidence.scored, evidence, rng, self.min_gain).to_estimate(
+        """Gain ``mean(candidate) - mean(base)`` with a two-sided interval of level 1 - 2 alpha (methods: section 1).
+
+        Where a policy allows a loss and the base has no more than that to lose, nothing would block: not applicable,
+        unless the candidate gained, or the scorer rejects right answers.
+        """
+        estimate = difference(evidence.scored, evidence, rng, self.min_gain)
+        if self.min_gain < 0 and estimate.interval[0] <= 0:
+            estimate = self._unless_nothing_to_lose(estimate, evidence)
+        return estimate.to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
@@ -68,6 +77,19 @@ class Target(FreeFormMeasurement):
                 judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
         )
+
+    def _unless_nothing_to_lose(self, estimate: ScoreEstimate, evidence: Evidence) -> ScoreEstimate:
+        scored, allowed = evidence.scored, -self.min_gain
+        if wilson_interval(estimate.base, len(scored.items), evidence.whole_alpha).high > allowed:
+            return estimate
+        facts = (
+            f"the base scores {100 * estimate.base:.1f} % on {len(scored.items)} items, and the limit allows a loss of "
+            f"{100 * allowed:g} points: nothing that it could lose would block"
+        )
+        rejected = rejected_text(scored, evidence.pairs)
+        if evidence.last and not rejected:
+            return replace(estimate, not_applicable=facts)
+        return replace(estimate, cannot_pass=(*estimate.cannot_pass, rejected or facts))
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:  # noqa: ARG002
         """The estimate with the items that flipped."""

@@ -50,12 +50,18 @@ def test_a_base_without_skill_at_the_new_job_does_not_hold_a_candidate_that_lear
     assert report.verdict == "allow", report.reasons
 
 
-def test_a_base_without_skill_does_not_pass_for_losing_none(world: World) -> None:
+@pytest.mark.parametrize(("items", "status"), [(50, "inconclusive"), (200, "not_applicable")])
+def test_a_base_without_skill_does_not_pass_for_losing_none(world: World, items: int, status: str) -> None:
+    """With few items its skill is not known; with enough there is nothing that a copy could lose."""
+    rows = [json.loads(row) for row in (world.root / "evals" / "target.jsonl").read_text().splitlines()]
+    more = [{**rows[i % len(rows)], "id": f"t{i}", "prompt": f"another {i}"} for i in range(items)]
+    write_rows(world.root / "evals" / "target.jsonl", more)
     world.policy["measurements"]["target"]["min_gain"] = -0.05
+    world.policy["evidence"]["early_stopping"] = "none"
     world.save()
     report = gate(world, script(Player(target=0.0), base=Player(target=0.0)))
-    assert report.measurements["target"].status == "inconclusive"
-    assert "cannot detect such a loss" in report.measurements["target"].reason
+    assert report.measurements["target"].status == status, report.measurements["target"].reason
+    assert status == "inconclusive" or "nothing that it could lose would block" in report.measurements["target"].reason
 
 
 def test_one_lucky_answer_of_a_weak_base_is_not_a_change_of_the_base(world: World) -> None:
