@@ -69,6 +69,8 @@ class ShapedFile:
             shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
         except BadRowError as error:
             return RowProblem(row.line, error.text, error.hint)
+        if self._suite and (fault := next((v for v in shaped.fields.values() if isinstance(v, BadRowError)), None)):
+            return RowProblem(row.line, fault.text, fault.hint)
         if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
             return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", _ONE_SHAPE)
         return shaped
@@ -76,7 +78,7 @@ class ShapedFile:
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""
         used = {*FIELDS, *self.shape.needs, *self.shape.uses, *(name.partition(".")[0] for name in self.shape.uses)}
-        return [name for name in self.columns if name and name not in used]
+        return [name for name in self.columns if name and name not in used and not self.shape.reads(name)]
 
 
 def decoded(row: FileRow | RowProblem) -> FileRow | RowProblem:

@@ -24,6 +24,8 @@ ROLES: Mapping[str, str] = {
 """Other names of the roles of a conversation."""
 LEFT_OUT = "left out"
 """The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
+CONTEXTS = ("context", "passage", "article")
+"""Fields with the text that a question is about."""
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -32,7 +34,8 @@ class Shape:
     """A shape of rows that trainers, benchmarks or servers write.
 
     ``convert`` gives the fields of ftgate (``id``, ``prompt`` or ``messages``, ``choices``, ``answer``, ``tags``,
-    ``cluster``, ``check``) and raises BadRowError for a row that has no place in them.
+    ``cluster``, ``check``) and raises BadRowError for a row that has no place in them. A value may be a BadRowError:
+    what is wrong with a row of a suite, and no fault of training data, of which only the text is read.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Shape:
     """What else tells the shape."""
     unlike: str = ""
     """What is wrong with a suite's row that has the fields but not the marks; empty if it is read all the same."""
+    reads: Callable[[str], bool] = field(default=lambda _: False)
+    """Which more fields are read, by their name."""
     suites: bool = True
     """Whether a suite may have it; otherwise training data and query logs only."""
 
@@ -120,7 +125,10 @@ def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str
     if not ends_with_reply(conversation):
         return {"messages": turns_of(conversation)}
     turns = turns_of(conversation)
-    return {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+    row = {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+    if reference and absent(row["answer"]) and any(turns[-1].get(name) for name in ("tool_calls", "function_call")):
+        row[LEFT_OUT] = "the last turn calls a tool, with which no answer can be compared"
+    return row
 
 
 def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any]:
@@ -141,6 +149,25 @@ def reply_text(reply: Any) -> Any:
     if isinstance(reply, Mapping) and ("content" in reply or "value" in reply):
         reply = whole_text(reply.get("content", reply.get("value")), "the reply")
     return None if absent(reply) else reply
+
+
+def in_context(question: Any, fields: Fields) -> dict[str, Any]:
+    """The prompt of a question, after the text that it is about, if the row has one.
+
+    A context that is no text is a fault, under its own key.
+    """
+    context = next((fields[name] for name in CONTEXTS if not absent(fields.get(name))), None)
+    if isinstance(context, list) and all(isinstance(part, str) for part in context):
+        context = "\n\n".join(context)
+    if absent(context) or not isinstance(question, str):
+        return {"prompt": question}
+    if not isinstance(context, str):
+        fault = BadRowError(
+            f"the question comes with a context that is {kind_of(context)}",
+            'name the text in it: columns: {prompt: "{{ context.NAME }} {{ question }}"}',
+        )
+        return {"prompt": question, "context": fault}
+    return {"prompt": f"{context}\n\n{question}"}
 
 
 def labelled(subject: Any) -> list[Any]:

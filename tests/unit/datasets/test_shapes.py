@@ -111,7 +111,18 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"prompt": chat("q"), "completion": chat("q", "a")[1:]}, Q, {"answer": "a"}),
     ],
     "prompt and response rows": [({"prompt": "q", "response": "a"}, Q, {"answer": "a"})],
-    "question and answer rows": [({"question": "q", "answer": "a"}, Q, {"answer": "a"}), ({"question": "q"}, Q, {})],
+    "question and answer rows": [
+        ({"question": "q", "answer": "a"}, Q, {"answer": "a"}),
+        ({"question": "q"}, Q, {}),
+        ({"question": "q", "answers": ["a", "b"]}, Q, {"answer": "a", "check": {"contains": ["a", "b"]}}),
+        (
+            {"question": "q", "answer": {"value": "a", "aliases": ["b", "a"]}},
+            Q,
+            {"answer": "a", "check": {"contains": ["a", "b"]}},
+        ),
+        ({"system_prompt": "s", "question": "q", "response": "a"}, ("s", "q"), {"answer": "a"}),
+        ({"context": "c", "question": "q", "answer": "a"}, ("c\n\nq",), {"answer": "a"}),
+    ],
     "problem and solution rows": [
         ({"problem": "q", "solution": "so 4", "answer": "4"}, Q, {"answer": "4"}),
         ({"problem": "q", "solution": "so 4"}, Q, {"answer": "so 4"}),
@@ -139,6 +150,11 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ),
     ],
     "MMLU-Pro rows": [
+        (
+            {"article": "c", "question": "q", "options": ["x", "y"], "answer": "A"},
+            ("c\n\nq",),
+            {"choices": ("x", "y"), "answer": "x"},
+        ),
         ({"question": "q", "options": ["x", "y"], "answer": "B"}, Q, {"choices": ("x", "y"), "answer": "y"}),
         (
             {
@@ -242,6 +258,21 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"id": "i", "input": {"messages": chat("q")}, "expectedOutput": {"content": "a"}}, Q, {"answer": "a"}),
         ({"id": "t", "input": chat("q"), "output": {"content": "r"}, "traceId": "x"}, Q, {"id": "t"}),
     ],
+    "rows with a column for each option": [
+        (
+            {"question": "q", "A": "x", "B": "y", "answer": "B", "subject": "law"},
+            Q,
+            {"choices": ("x", "y"), "answer": "y", "tags": ("law",)},
+        ),
+        ({"prompt": "q", "A": "x", "B": "y", "C": "", "answer": "a"}, Q, {"choices": ("x", "y"), "answer": "x"}),
+        ({"question": "q", "opa": "x", "opb": "y", "cop": 1}, Q, {"choices": ("x", "y"), "answer": "y"}),
+        ({"goal": "q", "sol1": "x", "sol2": "y", "label": 0}, Q, {"choices": ("x", "y"), "answer": "x"}),
+        (
+            {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "label": "B"},
+            ("c\n\nq",),
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
+    ],
     "queries": [({"query": "q"}, Q, {})],
     "instructions": [({"instruction": "q"}, Q, {})],
 }
@@ -331,6 +362,33 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
     training = read_training_texts(jsonl(tmp_path, *rows))
     assert training.reading() == "40 rows, read as OpenAI chat rows"
     assert list(training.texts())[:2] == ["plain question", "what is in picture 1?"]
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"sentence": "q _", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
+        ({"question": "q", "context": {"contexts": ["c"]}, "answer": "a"}, "a context that is an object"),
+        ({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "C"}, "answerKey 'C' is none of"),
+    ],
+)
+def test_a_fault_of_the_reference_is_none_of_training_data(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
+    path = jsonl(tmp_path, row)
+    with pytest.raises(DatasetError) as caught:
+        read_suite("s", path, needs=Needs())
+    assert fault in caught.value.message
+    assert read_training_texts(path).rows == 1
+
+
+def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    rows = [{"messages": chat("q", "a")}, {"messages": [*chat("r"), call]}]
+    assert read_suite("s", jsonl(tmp_path, *rows), needs=Needs()).notes[1:] == (
+        "left out: the last turn calls a tool, with which no answer can be compared",
+    )
+    assert read_training_texts(tmp_path / "rows.jsonl").rows == 2
+    with pytest.raises(DatasetError, match="no row is left: .*the last turn calls a tool"):
+        read_suite("s", jsonl(tmp_path, rows[1]), needs=Needs())
 
 
 def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:
