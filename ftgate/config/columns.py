@@ -83,4 +83,11 @@ def _sandbox() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     undefined = jinja2.StrictUndefined
-    return ImmutableSandboxedEnvironment(undefined=undefined, autoescape=False, keep_trailing_newline=True)
+    return ImmutableSandboxedEnvironment(
+        undefined=undefined, autoescape=False, keep_trailing_newline=True, finalize=_written
+    )
+
+
+def _written(value: Any) -> Any:
+    """A value as a template writes it: nothing for a field that is null."""
+    return "" if value is None else value

@@ -19,7 +19,18 @@ HEAD_ROWS = 50
 """The first rows of a file, which show the shape of all of them."""
 JSON_CELLS = frozenset(
     (
-        *("messages", "conversations", "conversation", "chosen", "rejected", "history", "body", "ideal", "target"),
+        *(
+            "messages",
+            "conversations",
+            "conversation",
+            "chosen",
+            "rejected",
+            "preferred_output",
+            "history",
+            "body",
+            "ideal",
+            "target",
+        ),
         *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
     )
 )
@@ -95,4 +106,5 @@ def _decoded(name: str, value: Any) -> Any:
         content = json.loads(value) if value.lstrip()[:1] in ("[", "{") else value
     except (ValueError, RecursionError):
         return value
-    return content if name in JSON_CELLS or is_conversation(content) else value
+    turns = content.get("messages") if isinstance(content, dict) else content
+    return content if name in JSON_CELLS or is_conversation(turns) else value

@@ -51,6 +51,23 @@ OWN = Shape(
 OWN_WITHOUT_REFERENCE = Shape(OWN.name, (), _own, OWN.becomes, OWN.uses, _has_question)
 
 
+def _pair(fields: Fields) -> dict[str, Any]:
+    return {**asked(_asked_of(fields["input"])), "answer": reply_text(fields["preferred_output"])}
+
+
+def _asked_of(value: Any) -> Any:
+    return value.get("messages") if isinstance(value, Mapping) else None
+
+
+def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
+    """A conversation; a reply that KTO data call bad is no reference."""
+    bad = any(fields.get(mark) is False or fields.get(mark) in ("False", "false") for mark in _KTO)
+    return question_and_reply(fields[name], reference=not bad)
+
+
+_KTO = ("label", "kto_tag")
+
+
 def _body(fields: Fields) -> Any:
     return fields["body"].get("messages") if isinstance(fields["body"], Mapping) else None
 
@@ -59,16 +76,22 @@ def _batch(fields: Fields) -> dict[str, Any]:
     return {"id": fields["custom_id"], **question_and_reply(_body(fields))}
 
 
+_PREFERRED = ("prompt", "question", "instruction", "input", "conversations")
+"""Fields with the prompt of a preference, the first that a row has."""
+
+
 def _preference(fields: Fields) -> dict[str, Any]:
-    prompt = next((fields[name] for name in ("prompt", "question") if not absent(fields.get(name))), None)
-    chosen = fields["chosen"]
+    name = next((name for name in _PREFERRED if not absent(fields.get(name))), "")
+    chosen, prompt = fields["chosen"], fields.get(name)
+    if name == "instruction":
+        return _alpaca({**fields, "output": chosen})
     if prompt is None:
         return question_and_reply(_transcript(chosen) if isinstance(chosen, str) else chosen)
     return {**asked(prompt, fields.get("system")), "answer": reply_text(chosen)}
 
 
 def _is_preference(fields: Fields) -> bool:
-    named = not (absent(fields.get("prompt")) and absent(fields.get("question")))
+    named = any(not absent(fields.get(name)) for name in _PREFERRED)
     chosen = fields["chosen"]
     return named or is_conversation(chosen) or (isinstance(chosen, str) and len(_SPEAKER.findall(chosen)) > 1)
 
@@ -102,7 +125,7 @@ def _with_category(fields: Fields) -> dict[str, Any]:
 
 
 def _sharegpt(fields: Fields) -> dict[str, Any]:
-    row = question_and_reply(fields["conversations"])
+    row = _chat(fields, "conversations")
     if not absent(fields.get("system")) and isinstance(row["messages"], list):
         row["messages"] = [{"role": "system", "content": fields["system"]}, *row["messages"]]
     return row
@@ -203,6 +226,14 @@ SPECIFIC = (
         ("method", "url"),
         lambda fields: is_conversation(_body(fields)),
     ),
+    Shape(
+        "OpenAI preference rows",
+        ("input", "preferred_output"),
+        _pair,
+        "prompt `input.messages`, answer `preferred_output`",
+        ("non_preferred_output",),
+        lambda fields: is_conversation(_asked_of(fields["input"])),
+    ),
 )
 """Shapes with fields that no other has."""
 
@@ -211,8 +242,8 @@ CONVERSATIONS = (
         "preference rows (DPO)",
         ("chosen", "rejected"),
         _preference,
-        "prompt `prompt` (or `question`, or the start of `chosen`, also as in HH-RLHF), answer: the chosen reply",
-        ("prompt", "question", "system", "score_chosen", "score_rejected"),
+        "prompt `prompt` (or `question`, `instruction`, the start of `chosen`, also as in HH-RLHF), answer: the chosen",
+        (*_PREFERRED, "system", "history", "score_chosen", "score_rejected"),
         _is_preference,
     ),
     Shape(
@@ -242,8 +273,9 @@ CONVERSATIONS = (
     Shape(
         "OpenAI chat rows",
         ("messages",),
-        lambda fields: question_and_reply(fields["messages"]),
-        "`messages` up to the last reply, which is the reference; text parts are joined",
+        _chat,
+        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined",
+        _KTO,
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),
@@ -252,7 +284,7 @@ CONVERSATIONS = (
         ("conversations",),
         _sharegpt,
         "`conversations` up to the last reply, which is the reference",
-        ("system",),
+        ("system", *_KTO),
         lambda fields: is_conversation(fields["conversations"]),
     ),
     Shape(

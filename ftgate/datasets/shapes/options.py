@@ -23,7 +23,7 @@ def _options(fields: Fields) -> dict[str, Any]:
     """The options by what tells their columns apart, a letter or a digit; empty without two of one kind."""
     kinds: dict[tuple[str, bool, bool], dict[str, Any]] = {}
     for name, value in fields.items():
-        if isinstance(name, str) and (match := _OPTION.fullmatch(name)) and not absent(value):
+        if (match := _OPTION.fullmatch(name)) and not absent(value):
             label = match[2] or match[4]
             kinds.setdefault((match[1] or match[3] or "", label.isdigit(), label.isupper()), {})[label] = value
     for options in kinds.values():

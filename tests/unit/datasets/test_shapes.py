@@ -52,6 +52,8 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
     "OpenAI chat rows": [
         ({"messages": chat("q", "a")}, Q, {"answer": "a"}),
         ({"messages": chat("q", "r", "s", "a"), "id": 7}, ("q", "r", "s"), {"answer": "a", "id": "7"}),
+        ({"messages": chat("q", "a"), "label": True}, Q, {"answer": "a"}),
+        ({"messages": chat("q", "bad"), "label": False}, Q, {}),
         ({"messages": [{"role": "system", "content": "s"}, *chat("q", "a")]}, ("s", "q"), {"answer": "a"}),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, *chat("", "a")[1:]]},
@@ -73,6 +75,17 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
     "Alpaca rows": [
         ({"instruction": "do", "input": "this", "output": "a"}, ("do\nthis",), {"answer": "a"}),
         ({"instruction": "do", "input": "", "output": "a", "history": [["x", "y"]]}, ("x", "y", "do"), {"answer": "a"}),
+    ],
+    "OpenAI preference rows": [
+        (
+            {
+                "input": {"messages": chat("q"), "tools": []},
+                "preferred_output": chat("", "a")[1:],
+                "non_preferred_output": chat("", "b")[1:],
+            },
+            Q,
+            {"answer": "a"},
+        )
     ],
     "Dolly rows": [
         (
@@ -100,6 +113,17 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"answer": "a"},
         ),
         ({"system": "s", "question": "q", "chosen": "a", "rejected": "b"}, ("s", "q"), {"answer": "a"}),
+        ({"instruction": "do", "input": "this", "chosen": "a", "rejected": "b"}, ("do\nthis",), {"answer": "a"}),
+        (
+            {
+                "conversations": [{"from": "human", "value": "q"}],
+                "chosen": {"from": "gpt", "value": "a"},
+                "rejected": "b",
+            },
+            Q,
+            {"answer": "a"},
+        ),
+        ({"input": "q", "chosen": "a", "rejected": "b"}, Q, {"answer": "a"}),
     ],
     "verl rows": [({"prompt": chat("q"), "reward_model": {"style": "rule", "ground_truth": "a"}}, Q, {"answer": "a"})],
     "KTO rows": [
@@ -144,7 +168,7 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"choices": ("x", "y"), "answer": "y", "tags": ("law",)},
         ),
         (
-            {"question": "q", "choices": ["1", "2", "3", "4"], "answer": 1, "subject": "maths"},
+            {"question": "q", "choices": ["1", "2", "3", "4"], "answer": 1.0, "subject": "maths"},
             Q,
             {"choices": ("1", "2", "3", "4"), "answer": "2", "tags": ("maths",)},
         ),
@@ -387,7 +411,7 @@ def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> No
         "left out: the last turn calls a tool, with which no answer can be compared",
     )
     assert read_training_texts(tmp_path / "rows.jsonl").rows == 2
-    with pytest.raises(DatasetError, match="no row is left: .*the last turn calls a tool"):
+    with pytest.raises(DatasetError, match=r"no row is left: .*the last turn calls a tool"):
         read_suite("s", jsonl(tmp_path, rows[1]), needs=Needs())
 
 
