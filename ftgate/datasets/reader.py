@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any
 from ftgate.datasets.problems import BadRowError, RowProblem
 from ftgate.datasets.rows import FIELDS
 from ftgate.datasets.shapes import recognise
-from ftgate.datasets.shapes.shape import Shape, is_conversation
+from ftgate.datasets.shapes.shape import ONE_SHAPE, Shape, is_conversation
 from ftgate.datasets.tables import FileRow, read_rows
 
 HEAD_ROWS = 50
@@ -35,7 +36,6 @@ JSON_CELLS = frozenset(
     )
 )
 """Columns of tables whose cells may hold JSON."""
-_ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
 CONVERSATION_CELLS = ("input", "prompt", "completion")
 """Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
 
@@ -70,12 +70,8 @@ class ShapedFile:
 
     def shaped(self, row: FileRow) -> FileRow | RowProblem:
         """The row as ftgate's fields, or why it is not of the file's shape."""
-        if missing := self.shape.missing(row.fields):
-            return RowProblem(
-                row.line,
-                f"no {' and no '.join(f'`{name}`' for name in missing)}, and the file is read as {self.shape.name}",
-                _ONE_SHAPE,
-            )
+        if missing := self.shape.fault(row.fields):
+            return RowProblem(row.line, *missing)
         try:
             shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
         except BadRowError as error:
@@ -83,7 +79,7 @@ class ShapedFile:
         if self._suite and (fault := next((v for v in shaped.fields.values() if isinstance(v, BadRowError)), None)):
             return RowProblem(row.line, fault.text, fault.hint)
         if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
-            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", _ONE_SHAPE)
+            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", ONE_SHAPE)
         return shaped
 
     def unused(self) -> list[str]:
@@ -105,6 +101,20 @@ def _decoded(name: str, value: Any) -> Any:
     try:
         content = json.loads(value) if value.lstrip()[:1] in ("[", "{") else value
     except (ValueError, RecursionError):
-        return value
+        content = _printed(value)
     turns = content.get("messages") if isinstance(content, dict) else content
     return content if name in JSON_CELLS or is_conversation(turns) else value
+
+
+def _printed(value: str) -> Any:
+    """Objects as Python prints them, which is how tables of rows with objects are written; any other text as it is.
+
+    Lists of texts are left alone: where numpy has printed them without commas, Python would join them.
+    """
+    if "{" not in value[:10]:
+        return value
+    try:
+        content = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
+    return content if isinstance(content, dict) or is_conversation(content) else value

@@ -60,7 +60,7 @@ def _arc_parts(fields: Fields) -> tuple[Any, Any]:
 
 def _is_arc(fields: Fields) -> bool:
     question, options = _arc_parts(fields)
-    return not absent(question) and bool(_options(options)[0])
+    return "answerKey" in fields and not absent(question) and bool(_options(options)[0])
 
 
 def _arc(fields: Fields) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _arc(fields: Fields) -> dict[str, Any]:
     return {
         "prompt": question,
         "choices": texts,
-        "answer": _right(fields["answerKey"], labels, "answerKey"),
+        "answer": _right(fields.get("answerKey"), labels, "answerKey"),
     }
 
 
@@ -220,11 +220,12 @@ BENCHMARKS = (
     ),
     Shape(
         "ARC rows",
-        ("answerKey",),
+        (),
         _arc,
         "prompt `question`, choices `choices.text`, answer: the one labelled `answerKey`",
-        ("question", "question_stem", "choices"),
+        ("answerKey", "question", "question_stem", "choices", "question_concept"),
         _is_arc,
+        "no question with labelled choices",
     ),
     Shape(
         "BoolQ rows",

@@ -26,6 +26,7 @@ LEFT_OUT = "left out"
 """The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
 CONTEXTS = ("context", "passage", "article")
 """Fields with the text that a question is about."""
+ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -59,6 +60,17 @@ class Shape:
     def missing(self, fields: Fields) -> list[str]:
         """The needed fields that a row does not have."""
         return [name for name in self.needs if absent(fields.get(name))]
+
+    def fault(self, fields: Fields) -> tuple[str, str] | None:
+        """Why a row is not of this shape, and what to do; None if it has all needed fields."""
+        missing = self.missing(fields)
+        if not missing:
+            return None
+        if empty := [name for name in missing if name in fields]:
+            names = ", ".join(f"`{name}`" for name in empty)
+            return f"{names} is empty, and the file is read as {self.name}", "fill it in, or remove the row"
+        names = " and no ".join(f"`{name}`" for name in missing)
+        return f"no {names}, and the file is read as {self.name}", ONE_SHAPE
 
     def fits(self, fields: Fields) -> bool:
         """Whether a row looks like this shape."""

@@ -404,6 +404,29 @@ def test_a_fault_of_the_reference_is_none_of_training_data(tmp_path: Path, row: 
     assert read_training_texts(path).rows == 1
 
 
+def test_an_empty_field_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": ""}]
+    with pytest.raises(DatasetError, match=r"rows.jsonl:2: `output` is empty, and the file is read as Alpaca rows"):
+        read_suite("s", jsonl(tmp_path, *rows), needs=Needs())
+
+
+def test_options_without_an_answer_are_asked(tmp_path: Path) -> None:
+    row = {"question": "q", "choices": {"label": ["A", "B"], "text": ["x", "y"]}, "answerKey": ""}
+    (item,) = read_suite("s", jsonl(tmp_path, row), needs=Needs()).items
+    assert (item.choices, item.answer) == (("x", "y"), None)
+
+
+def test_objects_as_python_prints_them_in_a_table_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f'messages\n"{chat("q", "a")}"\n')
+    assert read_suite("s", path, needs=Needs()).items[0].answer == "a"
+    path.write_text("question,choices,answerKey\nq,\"{'text': ['x', 'y'], 'label': ['A', 'B']}\",B\n")
+    assert read_suite("s", path, needs=Needs()).items[0].answer == "y"
+    path.write_text("question,choices,answer\nq,\"{'text': array(['x', 'y'])}\",1\n")
+    with pytest.raises(DatasetError, match=r"rows.csv:2: choices is an object that is not JSON"):
+        read_suite("s", path, needs=Needs())
+
+
 def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> None:
     call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
     rows = [{"messages": chat("q", "a")}, {"messages": [*chat("r"), call]}]
