@@ -36,6 +36,9 @@ JSON_CELLS = frozenset(
     )
 )
 """Columns of tables whose cells may hold JSON."""
+_MEDIA = frozenset(("image", "images", "video", "videos", "audio", "audios"))
+_OPTIONS = frozenset(("options", "endings"))
+_TALKS = ("messages", "conversations", "conversation")
 CONVERSATION_CELLS = ("input", "prompt", "completion")
 """Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
 
@@ -48,11 +51,13 @@ class ShapedFile:
     """
 
     def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
-        self._suite = suite
+        self._suite, self._mapped = suite, shape is not None
         rows = (decoded(row) for row in read_rows(path))
         head = list(islice(rows, HEAD_ROWS))
         fields = [row.fields for row in head if isinstance(row, FileRow)]
         self.shape = shape or recognise(fields, suite=suite)
+        uses = self.shape.uses
+        self._used = {*FIELDS, *self.shape.needs, *uses, *(name.partition(".")[0] for name in uses)}
         self.columns: dict[str, None] = {}
         self._rows = chain(head, rows)
         readable = [self.shaped(row) for row in head if isinstance(row, FileRow)]
@@ -76,23 +81,44 @@ class ShapedFile:
             shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
         except BadRowError as error:
             return RowProblem(row.line, error.text, error.hint)
-        if self._suite and (fault := next((v for v in shaped.fields.values() if isinstance(v, BadRowError)), None)):
+        if self._suite and (fault := self._fault(row, shaped)):
             return RowProblem(row.line, fault.text, fault.hint)
         if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
             return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", ONE_SHAPE)
         return shaped
 
+    def _fault(self, row: FileRow, shaped: FileRow) -> BadRowError | None:
+        """What keeps a row from being asked as it is meant: a part that nothing reads, or what its shape says."""
+        for name in () if self._mapped else row.fields.keys() & _MEDIA:
+            if row.fields[name] and name not in self._used:
+                hint = "remove the row, or map what can be asked without it with `columns`"
+                return BadRowError(f"the row has `{name}`, and only text can be asked", hint)
+        for name in () if self._mapped else row.fields.keys() & _OPTIONS:
+            options = row.fields[name]
+            if isinstance(options, list) and len(options) > 1 and name not in self._used:
+                hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
+                return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)
+        return next((value for value in shaped.fields.values() if isinstance(value, BadRowError)), None)
+
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""
-        used = {*FIELDS, *self.shape.needs, *self.shape.uses, *(name.partition(".")[0] for name in self.shape.uses)}
-        return [name for name in self.columns if name and name not in used and not self.shape.reads(name)]
+        return [name for name in self.columns if name and name not in self._used and not self.shape.reads(name)]
 
 
 def decoded(row: FileRow | RowProblem) -> FileRow | RowProblem:
-    """A row of a table with the JSON in its cells decoded; any other row as it is."""
-    if isinstance(row, RowProblem) or not row.cells:
+    """A row of a table with the JSON in its cells decoded; of any other row only a conversation that is text."""
+    if isinstance(row, RowProblem):
         return row
+    if not row.cells:
+        written = {name: row.fields[name] for name in _TALKS if isinstance(row.fields.get(name), str)}
+        return replace(row, fields={**row.fields, **_talks(written)}) if written else row
     return replace(row, fields={name: _decoded(name, value) for name, value in row.fields.items()})
+
+
+def _talks(written: dict[str, Any]) -> dict[str, Any]:
+    """The conversations that exporters have written as JSON within JSON."""
+    talks = {name: _decoded(name, value) for name, value in written.items()}
+    return {name: talk for name, talk in talks.items() if is_conversation(talk)}
 
 
 def _decoded(name: str, value: Any) -> Any:

@@ -140,7 +140,7 @@ def _parse_cell(name: str, value: Any) -> Any:
     if not isinstance(value, str) or name not in ("messages", "choices", "tags", "check"):
         return value
     if name == "check" or value.lstrip().startswith("["):
-        kind, example = _CELLS[name] if name in _CELLS else ("list", '["a", "b"], or a | b')
+        kind, example = _CELLS.get(name, ("list", '["a", "b"], or a | b'))
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
@@ -203,7 +203,8 @@ def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tupl
     if turns[-1].role != "user":
         raise BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
-            "the model gives the reply: move the last turn to answer",
+            "the model gives the reply: "
+            + ("remove the last turn" if fields.get("answer") is not None else "move the last turn to answer"),
         )
     return turns
 

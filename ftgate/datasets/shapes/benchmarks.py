@@ -12,6 +12,7 @@ from ftgate.datasets.shapes.ifeval import rule_of
 from ftgate.datasets.shapes.shape import (
     CONTEXTS,
     LEFT_OUT,
+    SYSTEMS,
     Fields,
     Shape,
     absent,
@@ -19,6 +20,7 @@ from ftgate.datasets.shapes.shape import (
     in_context,
     labelled,
     reply_text,
+    system_of,
 )
 from ftgate.scoring.numbers import last_number
 
@@ -194,8 +196,7 @@ def _references(target: Any) -> dict[str, Any]:
 def _question(fields: Fields) -> dict[str, Any]:
     answer = next((fields[name] for name in _REPLIES if not absent(fields.get(name))), None)
     asks = in_context(fields["question"], fields)
-    system = fields.get("system") if absent(fields.get("system_prompt")) else fields["system_prompt"]
-    return {**asks, "prompt": None, **asked(asks["prompt"], system), **_references(answer)}
+    return {**asks, "prompt": None, **asked(asks["prompt"], system_of(fields)), **_references(answer)}
 
 
 def _inspect(fields: Fields) -> dict[str, Any]:
@@ -301,7 +302,7 @@ QUESTIONS = (
         ("question",),
         _question,
         "prompt `question`, after `context` if there is one; answer `answer`: of several any may be contained",
-        ("answer", "answers", "response", "best_answer", *CONTEXTS, "system", "system_prompt"),
+        ("answer", "answers", "response", "best_answer", *CONTEXTS, *SYSTEMS),
     ),
 )
 """Shapes of questions with an answer."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
 from ftgate.datasets.shapes.shape import (
+    SYSTEMS,
     Fields,
     Shape,
     absent,
@@ -18,6 +19,7 @@ from ftgate.datasets.shapes.shape import (
     labelled,
     question_and_reply,
     reply_text,
+    system_of,
     turns_of,
 )
 
@@ -29,7 +31,12 @@ def _own(fields: Fields) -> dict[str, Any]:
     prompt, messages = fields.get("prompt"), fields.get("messages")
     if is_conversation(prompt) and messages is None:
         prompt, messages = None, prompt
-    return {**fields, "prompt": prompt, "messages": turns_of(messages)}
+    row = {**fields, "prompt": prompt, "messages": turns_of(messages)}
+    question = row["messages"] if absent(prompt) else prompt
+    system = system_of(fields)
+    if absent(system) or (prompt is None) == (messages is None) or not question:
+        return row
+    return {**row, "prompt": None, **asked(question, system)}
 
 
 def _has_question(fields: Fields) -> bool:
@@ -45,7 +52,7 @@ OWN = Shape(
     (),
     _own,
     "themselves; content parts of `messages` are joined",
-    ("prompt", "messages"),
+    ("prompt", "messages", *SYSTEMS),
     _has_reference,
 )
 OWN_WITHOUT_REFERENCE = Shape(OWN.name, (), _own, OWN.becomes, OWN.uses, _has_question)
@@ -62,7 +69,9 @@ def _asked_of(value: Any) -> Any:
 def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
     """A conversation; a reply that KTO data call bad is no reference."""
     bad = any(fields.get(mark) is False or fields.get(mark) in ("False", "false") for mark in _KTO)
-    return question_and_reply(fields[name], reference=not bad)
+    row = question_and_reply(fields[name], reference=not bad)
+    system = system_of(fields)
+    return row if absent(system) or not is_conversation(row["messages"]) else {**row, **asked(row["messages"], system)}
 
 
 _KTO = ("label", "kto_tag")
@@ -87,7 +96,7 @@ def _preference(fields: Fields) -> dict[str, Any]:
         return _alpaca({**fields, "output": chosen})
     if prompt is None:
         return question_and_reply(_transcript(chosen) if isinstance(chosen, str) else chosen)
-    return {**asked(prompt, fields.get("system")), "answer": reply_text(chosen)}
+    return {**asked(prompt, system_of(fields)), "answer": reply_text(chosen)}
 
 
 def _is_preference(fields: Fields) -> bool:
@@ -125,10 +134,7 @@ def _with_category(fields: Fields) -> dict[str, Any]:
 
 
 def _sharegpt(fields: Fields) -> dict[str, Any]:
-    row = _chat(fields, "conversations")
-    if not absent(fields.get("system")) and isinstance(row["messages"], list):
-        row["messages"] = [{"role": "system", "content": fields["system"]}, *row["messages"]]
-    return row
+    return _chat(fields, "conversations")
 
 
 def _lmsys(fields: Fields) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def _alpaca(fields: Fields) -> dict[str, Any]:
     if isinstance(text, str) and isinstance(more, str) and not absent(more):
         text = f"{text}\n{more}"
     return {
-        **asked(text, fields.get("system"), fields.get("history")),
+        **asked(text, system_of(fields), fields.get("history")),
         "answer": reply_text(fields.get("output")),
     }
 
@@ -153,7 +159,7 @@ def _dolly(fields: Fields) -> dict[str, Any]:
 
 def _swift(fields: Fields) -> dict[str, Any]:
     return {
-        **asked(fields["query"], fields.get("system"), fields.get("history")),
+        **asked(fields["query"], system_of(fields), fields.get("history")),
         "answer": reply_text(fields.get("response")),
     }
 
@@ -209,11 +215,11 @@ def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Sh
         name,
         needs,
         lambda fields: {
-            **asked(fields[prompt], fields.get("system")),
+            **asked(fields[prompt], system_of(fields)),
             "answer": reply_text(fields.get(reply)),
         },
         f"prompt `{prompt}`, answer `{reply}`",
-        (reply, "system"),
+        (reply, *SYSTEMS),
     )
 
 
@@ -243,7 +249,7 @@ CONVERSATIONS = (
         ("chosen", "rejected"),
         _preference,
         "prompt `prompt` (or `question`, `instruction`, the start of `chosen`, also as in HH-RLHF), answer: the chosen",
-        (*_PREFERRED, "system", "history", "score_chosen", "score_rejected"),
+        (*_PREFERRED, *SYSTEMS, "history", "score_chosen", "score_rejected"),
         _is_preference,
     ),
     Shape(
@@ -275,7 +281,7 @@ CONVERSATIONS = (
         ("messages",),
         _chat,
         "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined",
-        _KTO,
+        (*_KTO, *SYSTEMS),
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),
@@ -284,7 +290,7 @@ CONVERSATIONS = (
         ("conversations",),
         _sharegpt,
         "`conversations` up to the last reply, which is the reference",
-        ("system", *_KTO),
+        (*SYSTEMS, *_KTO),
         lambda fields: is_conversation(fields["conversations"]),
     ),
     Shape(
@@ -315,14 +321,14 @@ CONVERSATIONS = (
         ("instruction", "output"),
         _alpaca,
         "prompt `instruction` and `input`, answer `output`",
-        ("input", "system", "history", "text"),
+        ("input", *SYSTEMS, "history", "text"),
     ),
     Shape(
         "ms-swift rows",
         ("query", "response"),
         _swift,
         "prompt `query` after `system` and `history`, answer `response`",
-        ("system", "history"),
+        (*SYSTEMS, "history"),
     ),
     replied("prompt and completion rows", "prompt", "completion"),
     replied("prompt and response rows", "prompt", "response"),
@@ -335,7 +341,7 @@ QUERIES = (
         ("instruction",),
         _alpaca,
         "prompt `instruction` and `input`",
-        ("input", "system", "history"),
+        ("input", *SYSTEMS, "history"),
     ),
     replied("queries", "query", "response", optional=True),
     Shape("plain text", ("text",), lambda fields: {"prompt": fields["text"]}, "training text, whole", suites=False),

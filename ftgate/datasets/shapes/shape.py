@@ -20,10 +20,16 @@ ROLES: Mapping[str, str] = {
     "bard": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
+    "claude": "assistant",
+    "prompter": "user",
 }
 """Other names of the roles of a conversation."""
 LEFT_OUT = "left out"
 """The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
+SYSTEMS = ("system", "system_prompt")
+"""Fields with a system text beside a question."""
 CONTEXTS = ("context", "passage", "article")
 """Fields with the text that a question is about."""
 ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
@@ -96,9 +102,17 @@ def turns_of(value: Any) -> Any:
 def _turn(number: int, turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
+    return {
+        **turn,
+        "role": _role(turn),
+        "content": whole_text(turn.get("content", turn.get("value")), f"message {number}"),
+    }
+
+
+def _role(turn: Mapping[str, Any]) -> Any:
+    """The role of a turn by its usual name, in lower case; anything that is no text as it is."""
     role = turn.get("role", turn.get("from"))
-    role = ROLES.get(role, role) if isinstance(role, str) else role
-    return {**turn, "role": role, "content": whole_text(turn.get("content", turn.get("value")), f"message {number}")}
+    return ROLES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else role
 
 
 def whole_text(content: Any, where: str) -> Any:
@@ -128,8 +142,7 @@ def ends_with_reply(value: Any) -> bool:
     """Whether ``value`` is a conversation whose last turn is the assistant's."""
     if not is_conversation(value):
         return False
-    role = value[-1].get("role", value[-1].get("from"))
-    return isinstance(role, str) and ROLES.get(role, role) == "assistant"
+    return bool(_role(value[-1]) == "assistant")
 
 
 def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str, Any]:
@@ -145,10 +158,15 @@ def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str
 
 def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any]:
     """The question of a row: a text or a conversation, after a ``system`` text and earlier pairs of turns, if any."""
-    early: list[Any] = [] if absent(system) else [{"role": "system", "content": system}]
-    for pair in history if isinstance(history, list) else ():
-        if isinstance(pair, list) and len(pair) == 2:
-            early += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    early: list[Any] = [] if absent(system) else [{"role": "system", "content": whole_text(system, "system")}]
+    if is_conversation(history):
+        early += turns_of(history)
+    elif isinstance(history, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        for question, reply in history:
+            early += [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    elif not absent(history) and history != "[]":
+        fault = BadRowError("history is no list of pairs or turns", 'write [["question", "reply"]]')
+        return {**asked(prompt, system), "history": fault}
     if is_conversation(prompt):
         return {"messages": [*early, *turns_of(prompt)]}
     return {"messages": [*early, {"role": "user", "content": prompt}]} if early else {"prompt": prompt}
@@ -161,6 +179,11 @@ def reply_text(reply: Any) -> Any:
     if isinstance(reply, Mapping) and ("content" in reply or "value" in reply):
         reply = whole_text(reply.get("content", reply.get("value")), "the reply")
     return None if absent(reply) else reply
+
+
+def system_of(fields: Fields) -> Any:
+    """The system text of a row that has one beside its question."""
+    return next((fields[name] for name in SYSTEMS if not absent(fields.get(name))), None)
 
 
 def in_context(question: Any, fields: Fields) -> dict[str, Any]:

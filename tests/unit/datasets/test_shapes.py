@@ -43,6 +43,8 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"messages": chat("q", "r", "s"), "check": {"exact": "a"}}, ("q", "r", "s"), {"check": {"exact": "a"}}),
         ({"prompt": "q"}, Q, {}),
         ({"prompt": chat("q"), "answer": "a"}, Q, {"answer": "a"}),
+        ({"prompt": "q", "system": "s", "answer": "a"}, ("s", "q"), {"answer": "a"}),
+        ({"messages": chat("q"), "system": [{"text": "s"}]}, ("s", "q"), {}),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
             ("a\nb",),
@@ -53,6 +55,9 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"messages": chat("q", "a")}, Q, {"answer": "a"}),
         ({"messages": chat("q", "r", "s", "a"), "id": 7}, ("q", "r", "s"), {"answer": "a", "id": "7"}),
         ({"messages": chat("q", "a"), "label": True}, Q, {"answer": "a"}),
+        ({"messages": chat("q", "a", names=("User", "Chatbot"))}, Q, {"answer": "a"}),
+        ({"messages": chat("q", "a"), "system": "s"}, ("s", "q"), {"answer": "a"}),
+        ({"messages": json.dumps(chat("q", "a"))}, Q, {"answer": "a"}),
         ({"messages": chat("q", "bad"), "label": False}, Q, {}),
         ({"messages": [{"role": "system", "content": "s"}, *chat("q", "a")]}, ("s", "q"), {"answer": "a"}),
         (
@@ -102,6 +107,7 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             ("s", "x", "y", "q"),
             {"answer": "a"},
         ),
+        ({"query": "q", "response": "a", "history": chat("x", "y")}, ("x", "y", "q"), {"answer": "a"}),
     ],
     "preference rows (DPO)": [
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, Q, {"answer": "a"}),
@@ -394,6 +400,11 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
         ({"sentence": "q _", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
         ({"question": "q", "context": {"contexts": ["c"]}, "answer": "a"}, "a context that is an object"),
         ({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "C"}, "answerKey 'C' is none of"),
+        ({"instruction": "q", "output": "a", "history": [["x"]]}, "history is no list of pairs or turns"),
+        ({"messages": chat("<image> q", "a"), "images": ["a.png"]}, "the row has `images`, and only text can be asked"),
+        ({"query": "q", "options": ["x", "y"], "label": 1}, "the row has `options`, which queries do not have"),
+        ({"prompt": "q", "messages": chat("q"), "system": "s"}, "both prompt and messages"),
+        ({"messages": chat("q", "a"), "answer": "b"}, "the last message is from assistant, not from the user"),
     ],
 )
 def test_a_fault_of_the_reference_is_none_of_training_data(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
