@@ -12,8 +12,8 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, RowProblem
 from ftgate.datasets.rows import FIELDS
-from ftgate.datasets.shapes import recognise
-from ftgate.datasets.shapes.shape import ONE_SHAPE, Shape, is_conversation
+from ftgate.datasets.shapes import OWN, recognise
+from ftgate.datasets.shapes.shape import CARRIED, ONE_SHAPE, Shape, is_conversation
 from ftgate.datasets.tables import FileRow, read_rows
 
 HEAD_ROWS = 50
@@ -37,7 +37,7 @@ JSON_CELLS = frozenset(
 )
 """Columns of tables whose cells may hold JSON."""
 _MEDIA = frozenset(("image", "images", "video", "videos", "audio", "audios"))
-_OPTIONS = frozenset(("options", "endings"))
+_OPTIONS = frozenset(("choices", "options", "endings"))
 _TALKS = ("messages", "conversations", "conversation")
 CONVERSATION_CELLS = ("input", "prompt", "completion")
 """Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
@@ -57,7 +57,8 @@ class ShapedFile:
         fields = [row.fields for row in head if isinstance(row, FileRow)]
         self.shape = shape or recognise(fields, suite=suite)
         uses = self.shape.uses
-        self._used = {*FIELDS, *self.shape.needs, *uses, *(name.partition(".")[0] for name in uses)}
+        own = FIELDS if self.shape.name == OWN.name else ("id",) if self._mapped else CARRIED
+        self._used = {*own, *self.shape.needs, *uses, *(name.partition(".")[0] for name in uses)}
         self.columns: dict[str, None] = {}
         self._rows = chain(head, rows)
         readable = [self.shaped(row) for row in head if isinstance(row, FileRow)]

@@ -50,6 +50,8 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
     """
     if "\0" in str(path):
         raise DatasetError(f"{str(path)!a}: not a file name: it contains a NUL character", hint="check the path")
+    if path.is_dir():
+        raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
     reader = READERS.get(format_of(path))
     if reader is None:
         raise DatasetError(

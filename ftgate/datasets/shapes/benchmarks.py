@@ -26,7 +26,7 @@ from ftgate.scoring.numbers import last_number
 
 _YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
 _FINAL = "####"
-_REPLIES = ("answer", "answers", "response", "best_answer")
+_REPLIES = ("ground_truth", "answer", "answers", "response", "best_answer")
 
 
 def _options(value: Any) -> tuple[list[Any], list[Any]]:
@@ -125,18 +125,22 @@ def _lettered(answer: Any, choices: Any, name: str) -> Any:
     return _right(answer, letters, name) if answer in letters else answer
 
 
+def _answer(fields: Fields) -> Any:
+    return fields.get("label") if absent(fields.get("answer")) else fields["answer"]
+
+
 def _mmlu(fields: Fields) -> dict[str, Any]:
     return {
         **in_context(fields["question"], fields),
         "choices": fields["choices"],
-        "answer": _lettered(fields.get("answer"), fields["choices"], "answer"),
+        "answer": _lettered(_answer(fields), fields["choices"], "answer"),
         "tags": labelled(fields.get("subject")),
     }
 
 
 def _mmlu_pro(fields: Fields) -> dict[str, Any]:
     labels, texts = _options(fields["options"])
-    place, letter, answer = (fields.get(name) for name in ("answer_index", "answer_idx", "answer"))
+    place, letter, answer = fields.get("answer_index"), fields.get("answer_idx"), _answer(fields)
     if isinstance(place, int):
         answer = place
     elif not absent(letter):
@@ -256,14 +260,14 @@ BENCHMARKS = (
         ("question", "choices"),
         _mmlu,
         "prompt `question`, choices `choices`, answer: the place `answer` from 0, or its letter; tag `subject`",
-        ("answer", "subject", *CONTEXTS),
+        ("answer", "label", "subject", *CONTEXTS),
     ),
     Shape(
         "MMLU-Pro rows",
         ("question", "options"),
         _mmlu_pro,
         "prompt `question`, choices `options`, answer: `answer_index` or the letter `answer`; tag `category`",
-        ("answer", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src", *CONTEXTS),
+        ("answer", "label", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src", *CONTEXTS),
     ),
     Shape(
         "GSM8K rows",
@@ -302,7 +306,7 @@ QUESTIONS = (
         ("question",),
         _question,
         "prompt `question`, after `context` if there is one; answer `answer`: of several any may be contained",
-        ("answer", "answers", "response", "best_answer", *CONTEXTS, *SYSTEMS),
+        ("answer", "answers", "response", "best_answer", "ground_truth", *CONTEXTS, *SYSTEMS),
     ),
 )
 """Shapes of questions with an answer."""

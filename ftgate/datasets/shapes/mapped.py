@@ -87,9 +87,10 @@ def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -
     if not isinstance(answer, str) or answer in choices:
         return answer
     letters = [chr(ord("A") + place) for place in range(len(choices))]
-    for names in (list(entries), letters):
-        if answer.strip() in names[: len(choices)]:
-            return ChoicePlace(names.index(answer.strip()))
+    written = answer.strip()
+    for names, name in ((list(entries), written), (letters, written), (letters, written.upper())):
+        if name in names[: len(choices)]:
+            return ChoicePlace(names.index(name))
     return answer
 
 

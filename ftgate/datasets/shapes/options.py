@@ -53,6 +53,8 @@ def _right(answer: Any, options: dict[str, Any]) -> Any:
             f"the answer {quoted(written)} can be the option numbered so, or a place counted from 0",
             'name the options with `columns`; for an answer counted from 1, answer: "{{ answer | int - 1 }}"',
         )
+    if (column := _OPTION.fullmatch(written)) and (column[1] or column[3]):
+        written = column[2] or column[4]
     named = [label.upper() for label in labels]
     return ChoicePlace(named.index(written.upper())) if written.upper() in named else answer
 

@@ -203,6 +203,11 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             Q,
             {"choices": ("x", "y"), "answer": "y"},
         ),
+        (
+            {"question": "q", "options": ["x", "y"], "label": "B", "answer": None},
+            Q,
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
     ],
     "ARC rows": [
         (
@@ -295,6 +300,11 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"choices": ("x", "y"), "answer": "y", "tags": ("law",)},
         ),
         ({"prompt": "q", "A": "x", "B": "y", "C": "", "answer": "a"}, Q, {"choices": ("x", "y"), "answer": "x"}),
+        (
+            {"question": "q", "option_a": "x", "option_b": "y", "correct": "option_b"},
+            Q,
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
         ({"question": "q", "opa": "x", "opb": "y", "cop": 1}, Q, {"choices": ("x", "y"), "answer": "y"}),
         ({"goal": "q", "sol1": "x", "sol2": "y", "label": 0}, Q, {"choices": ("x", "y"), "answer": "x"}),
         (
@@ -403,6 +413,7 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
         ({"instruction": "q", "output": "a", "history": [["x"]]}, "history is no list of pairs or turns"),
         ({"messages": chat("<image> q", "a"), "images": ["a.png"]}, "the row has `images`, and only text can be asked"),
         ({"query": "q", "options": ["x", "y"], "label": 1}, "the row has `options`, which queries do not have"),
+        ({"query": "q", "choices": ["x", "y"], "gold": 1}, "the row has `choices`, which queries do not have"),
         ({"prompt": "q", "messages": chat("q"), "system": "s"}, "both prompt and messages"),
         ({"messages": chat("q", "a"), "answer": "b"}, "the last message is from assistant, not from the user"),
     ],
@@ -455,6 +466,11 @@ def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:
         "read as ftgate rows",
         "`label`, `idx` are not used; map what matters with `columns`",
     )
+
+
+def test_fields_of_ftgate_that_a_shape_does_not_read_are_named_too(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"messages": chat("q", "a"), "prompt": "other"}, {"messages": chat("r", "a")})
+    assert read_suite("s", path, needs=Needs()).notes[1:] == ("`prompt` is not used; map what matters with `columns`",)
 
 
 def test_an_instruction_that_no_check_expresses_leaves_its_row_out_by_name(tmp_path: Path) -> None:
