@@ -168,8 +168,18 @@ def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any
         fault = BadRowError("history is no list of pairs or turns", 'write [["question", "reply"]]')
         return {**asked(prompt, system), "history": fault}
     if is_conversation(prompt):
-        return {"messages": [*early, *turns_of(prompt)]}
+        return _joined(early, turns_of(prompt))
     return {"messages": [*early, {"role": "user", "content": prompt}]} if early else {"prompt": prompt}
+
+
+def _joined(early: list[Any], turns: list[Any]) -> dict[str, Any]:
+    """A conversation after what stands beside it; a system text that both have counts once."""
+    if not early or early[0]["role"] != "system" or turns[0].get("role") != "system":
+        return {"messages": [*early, *turns]}
+    row: dict[str, Any] = {"messages": [*early, *turns[1:]]}
+    if early[0]["content"] != turns[0]["content"]:
+        row["system"] = BadRowError("two different system texts, one of them beside the conversation", "keep one")
+    return row
 
 
 def reply_text(reply: Any) -> Any:

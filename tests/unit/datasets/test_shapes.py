@@ -58,6 +58,11 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"messages": chat("q", "a", names=("User", "Chatbot"))}, Q, {"answer": "a"}),
         ({"messages": chat("q", "a"), "system": "s"}, ("s", "q"), {"answer": "a"}),
         ({"messages": json.dumps(chat("q", "a"))}, Q, {"answer": "a"}),
+        (
+            {"messages": [{"role": "system", "content": "s"}, *chat("q", "a")], "system": "s"},
+            ("s", "q"),
+            {"answer": "a"},
+        ),
         ({"messages": chat("q", "bad"), "label": False}, Q, {}),
         ({"messages": [{"role": "system", "content": "s"}, *chat("q", "a")]}, ("s", "q"), {"answer": "a"}),
         (
@@ -415,6 +420,10 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
         ({"query": "q", "options": ["x", "y"], "label": 1}, "the row has `options`, which queries do not have"),
         ({"query": "q", "choices": ["x", "y"], "gold": 1}, "the row has `choices`, which queries do not have"),
         ({"prompt": "q", "messages": chat("q"), "system": "s"}, "both prompt and messages"),
+        (
+            {"messages": [{"role": "system", "content": "s"}, *chat("q", "a")], "system": "t"},
+            "two different system texts",
+        ),
         ({"messages": chat("q", "a"), "answer": "b"}, "the last message is from assistant, not from the user"),
     ],
 )
