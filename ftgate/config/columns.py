@@ -17,8 +17,8 @@ class Columns(Section):
     """Which fields of the file's rows hold what a row needs.
 
     Each entry is the name of a field (`a.b` for one within another), or a Jinja2 template such as
-    `"{{ passage }} {{ question }}"`, in which every field can be used. A field that is null is written as nothing; for one
-    that some rows lack write `{{ passage | default('') }}`.
+    `"{{ passage }} {{ question }}"`, in which every field can be used. A field that is null is written as nothing; for
+    one that some rows lack write `{{ passage | default('') }}`.
     """
 
     prompt: str | None = None
