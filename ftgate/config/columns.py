@@ -18,7 +18,7 @@ class Columns(Section):
 
     Each entry is the name of a field (`a.b` for one within another), or a Jinja2 template such as
     `"{{ passage }} {{ question }}"`, in which every field can be used. A field that is null is written as nothing; for
-    one that some rows lack write `{{ passage | default('') }}`.
+    one that some rows lack write `{{ row.get('passage') }}`.
     """
 
     prompt: str | None = None

@@ -57,7 +57,7 @@ def _value(entry: str, fields: Fields) -> Any:
             return template(entry).render({**fields, "row": fields})
         except Exception as error:  # whatever a template does with the values of a row
             reason = one_line(f"{type(error).__name__}: {error}")
-            hint = "correct `columns`; for a field that some rows lack write {{ FIELD | default('') }}"
+            hint = "correct `columns`; for a field that some rows lack write {{ row.get('FIELD') }}"
             raise BadRowError(f"the template {entry[:60]!a} fails: {reason}", hint) from None
     if entry in fields:
         return fields[entry]

@@ -101,9 +101,11 @@ def test_a_mapping_that_cannot_be_is_refused(columns: dict[str, Any], named: str
 def test_a_template_writes_nothing_for_null_and_says_how_to_allow_a_missing_field(tmp_path: Path) -> None:
     columns = {"prompt": "{{ passage }}{{ question }}"}
     assert items(tmp_path, columns, {"passage": None, "question": "q"})[0].messages[0].content == "q"
+    optional = {"prompt": "{{ row.get('passage') }}{{ question }}"}
+    assert items(tmp_path, optional, {"question": "q"})[0].messages[0].content == "q"
     with pytest.raises(DatasetError, match=r"rows.jsonl:2: the template .* fails: .*'passage' is undefined") as caught:
         items(tmp_path, columns, {"passage": "p", "question": "q"}, {"question": "r"})
-    assert "write {{ FIELD | default('') }}" in (caught.value.hint or "")
+    assert "write {{ row.get('FIELD') }}" in (caught.value.hint or "")
 
 
 def test_the_reply_that_ends_a_mapped_conversation_is_the_reference(tmp_path: Path) -> None:
