@@ -47,7 +47,7 @@ def shapes() -> str:
         fields = ", ".join(f"`{name}`" for name in shape.needs)
         more = [name for name in shape.uses if name not in shape.needs]
         others = ", ".join(f"`{name}`" for name in more[:MOST_FIELDS])
-        optional = f"; also {others}{', …' if len(more) > MOST_FIELDS else ''}" if others else ""
+        optional = f"{'; also ' * bool(fields)}{others}{', …' * (len(more) > MOST_FIELDS)}" if others else ""
         lines.append(f"| {shape.name} | {fields}{optional} | {shape.becomes} |")
     return "\n".join(lines) + "\n"
 

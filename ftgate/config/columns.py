@@ -17,13 +17,14 @@ class Columns(Section):
     """Which fields of the file's rows hold what a row needs.
 
     Each entry is the name of a field (`a.b` for one within another), or a Jinja2 template such as
-    `"{{ passage }} {{ question }}"`, in which every field can be used.
+    `"{{ passage }} {{ question }}"`, in which every field can be used. A field that is null is written as nothing; for
+    one that some rows lack write `{{ row.get('passage') }}`.
     """
 
     prompt: str | None = None
     """The question."""
     messages: str | None = None
-    """Instead of `prompt`: a field with a conversation."""
+    """Instead of `prompt`: a field with a conversation. If it ends with a reply, that is the reference."""
     choices: str | tuple[str, ...] | None = None
     """The options: a field with a list of them, or a field for each."""
     answer: str | None = None
@@ -83,4 +84,11 @@ def _sandbox() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     undefined = jinja2.StrictUndefined
-    return ImmutableSandboxedEnvironment(undefined=undefined, autoescape=False, keep_trailing_newline=True)
+    return ImmutableSandboxedEnvironment(
+        undefined=undefined, autoescape=False, keep_trailing_newline=True, finalize=_written
+    )
+
+
+def _written(value: Any) -> Any:
+    """A value as a template writes it: nothing for a field that is null."""
+    return "" if value is None else value

@@ -56,6 +56,8 @@ def json_values(file: BinaryIO) -> Iterator[tuple[int, Any]]:
             number += 1
     except UnicodeDecodeError as error:
         where = f"not UTF-8: byte 0x{error.object[error.start]:02x}"
+        if number == 1 and error.object.startswith((b"\xff\xfe", b"\xfe\xff")):
+            where += " (the file looks like UTF-16)"
         yield number, RowProblem(number, where, "save the file as UTF-8", fatal=True)
     except (ValueError, RecursionError) as error:
         reason = f"not valid JSON at line {text.line}: {error}"

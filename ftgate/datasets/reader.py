@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,20 +12,33 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, RowProblem
 from ftgate.datasets.rows import FIELDS
-from ftgate.datasets.shapes import recognise
-from ftgate.datasets.shapes.shape import Shape, is_conversation
+from ftgate.datasets.shapes import OWN, recognise
+from ftgate.datasets.shapes.shape import CARRIED, ONE_SHAPE, Shape, is_conversation
 from ftgate.datasets.tables import FileRow, read_rows
 
 HEAD_ROWS = 50
 """The first rows of a file, which show the shape of all of them."""
 JSON_CELLS = frozenset(
     (
-        *("messages", "conversations", "conversation", "chosen", "rejected", "history", "body", "ideal", "target"),
+        *(
+            "messages",
+            "conversations",
+            "conversation",
+            "chosen",
+            "rejected",
+            "preferred_output",
+            "history",
+            "body",
+            "ideal",
+            "target",
+        ),
         *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
     )
 )
 """Columns of tables whose cells may hold JSON."""
-_ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
+_MEDIA = frozenset(("image", "images", "video", "videos", "audio", "audios"))
+_OPTIONS = frozenset(("choices", "options", "endings"))
+_TALKS = ("messages", "conversations", "conversation")
 CONVERSATION_CELLS = ("input", "prompt", "completion")
 """Columns whose cells may hold a conversation as JSON; any other JSON is their text."""
 
@@ -37,11 +51,14 @@ class ShapedFile:
     """
 
     def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
-        self._suite = suite
+        self._suite, self._mapped = suite, shape is not None
         rows = (decoded(row) for row in read_rows(path))
         head = list(islice(rows, HEAD_ROWS))
         fields = [row.fields for row in head if isinstance(row, FileRow)]
         self.shape = shape or recognise(fields, suite=suite)
+        uses = self.shape.uses
+        own = FIELDS if self.shape.name == OWN.name else ("id",) if self._mapped else CARRIED
+        self._used = {*own, *self.shape.needs, *uses, *(name.partition(".")[0] for name in uses)}
         self.columns: dict[str, None] = {}
         self._rows = chain(head, rows)
         readable = [self.shaped(row) for row in head if isinstance(row, FileRow)]
@@ -59,31 +76,50 @@ class ShapedFile:
 
     def shaped(self, row: FileRow) -> FileRow | RowProblem:
         """The row as ftgate's fields, or why it is not of the file's shape."""
-        if missing := self.shape.missing(row.fields):
-            return RowProblem(
-                row.line,
-                f"no {' and no '.join(f'`{name}`' for name in missing)}, and the file is read as {self.shape.name}",
-                _ONE_SHAPE,
-            )
+        if missing := self.shape.fault(row.fields):
+            return RowProblem(row.line, *missing)
         try:
             shaped = FileRow(row.line, self.shape.converted(row.fields), row.cells)
         except BadRowError as error:
             return RowProblem(row.line, error.text, error.hint)
+        if self._suite and (fault := self._fault(row, shaped)):
+            return RowProblem(row.line, fault.text, fault.hint)
         if self._suite and self.shape.unlike and not self.shape.marks(row.fields):
-            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", _ONE_SHAPE)
+            return RowProblem(row.line, f"{self.shape.unlike}, and the file is read as {self.shape.name}", ONE_SHAPE)
         return shaped
+
+    def _fault(self, row: FileRow, shaped: FileRow) -> BadRowError | None:
+        """What keeps a row from being asked as it is meant: a part that nothing reads, or what its shape says."""
+        for name in () if self._mapped else row.fields.keys() & _MEDIA:
+            if row.fields[name] and name not in self._used:
+                hint = "remove the row, or map what can be asked without it with `columns`"
+                return BadRowError(f"the row has `{name}`, and only text can be asked", hint)
+        for name in () if self._mapped else row.fields.keys() & _OPTIONS:
+            options = row.fields[name]
+            if isinstance(options, list) and len(options) > 1 and name not in self._used:
+                hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
+                return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)
+        return next((value for value in shaped.fields.values() if isinstance(value, BadRowError)), None)
 
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""
-        used = {*FIELDS, *self.shape.needs, *self.shape.uses, *(name.partition(".")[0] for name in self.shape.uses)}
-        return [name for name in self.columns if name and name not in used]
+        return [name for name in self.columns if name and name not in self._used and not self.shape.reads(name)]
 
 
 def decoded(row: FileRow | RowProblem) -> FileRow | RowProblem:
-    """A row of a table with the JSON in its cells decoded; any other row as it is."""
-    if isinstance(row, RowProblem) or not row.cells:
+    """A row of a table with the JSON in its cells decoded; of any other row only a conversation that is text."""
+    if isinstance(row, RowProblem):
         return row
+    if not row.cells:
+        written = {name: row.fields[name] for name in _TALKS if isinstance(row.fields.get(name), str)}
+        return replace(row, fields={**row.fields, **_talks(written)}) if written else row
     return replace(row, fields={name: _decoded(name, value) for name, value in row.fields.items()})
+
+
+def _talks(written: dict[str, Any]) -> dict[str, Any]:
+    """The conversations that exporters have written as JSON within JSON."""
+    talks = {name: _decoded(name, value) for name, value in written.items()}
+    return {name: talk for name, talk in talks.items() if is_conversation(talk)}
 
 
 def _decoded(name: str, value: Any) -> Any:
@@ -92,5 +128,20 @@ def _decoded(name: str, value: Any) -> Any:
     try:
         content = json.loads(value) if value.lstrip()[:1] in ("[", "{") else value
     except (ValueError, RecursionError):
+        content = _printed(value)
+    turns = content.get("messages") if isinstance(content, dict) else content
+    return content if name in JSON_CELLS or is_conversation(turns) else value
+
+
+def _printed(value: str) -> Any:
+    """Objects as Python prints them, which is how tables of rows with objects are written; any other text as it is.
+
+    Lists of texts are left alone: where numpy has printed them without commas, Python would join them.
+    """
+    if "{" not in value[:10]:
         return value
-    return content if name in JSON_CELLS or is_conversation(content) else value
+    try:
+        content = ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return value
+    return content if isinstance(content, dict) or is_conversation(content) else value

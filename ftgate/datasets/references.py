@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ftgate.scoring.trace import final_answer
 
 MOST_DIGITS = 9
 """Digits of a cell that may be a place."""
+_WHOLE = re.compile(rf"\d{{1,{MOST_DIGITS}}}\.0")
 _PLACES = "a whole number is the place of the right choice, counted from 0"
 
 
@@ -94,6 +96,7 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     """
     if value is None:
         return RightAnswer()
+    value = _whole(value, choices, cell=cell)
     if isinstance(value, ChoicePlace) and value < len(choices):
         return RightAnswer(choices[value])
     if isinstance(value, list):
@@ -115,6 +118,15 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     if as_text != choices[place] and (cell or any(type(option) is int for option in options)):
         raise _ambiguous(place, as_text, choices, cell=cell)
     return RightAnswer(choices[place], place)
+
+
+def _whole(value: Any, choices: Sequence[str], *, cell: bool) -> Any:
+    """``value`` without the ``.0`` that whole numbers get in a column where some rows have none."""
+    if not choices or str(value).strip() in choices:
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return value.strip()[:-2] if cell and isinstance(value, str) and _WHOLE.fullmatch(value.strip()) else value
 
 
 def _after_trace(text: str) -> str:

@@ -22,6 +22,11 @@ FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "c
 Value = Callable[[str], Any]
 """The value of a field of a row."""
 _STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_CELLS = {
+    "check": ("object", '{"numeric": 42}'),
+    "messages": ("list", '[{"role": "user", "content": "..."}]'),
+}
+"""What a cell is to hold, and an example."""
 _ROLES = ("system", "user", "assistant")
 
 
@@ -135,13 +140,18 @@ def _parse_cell(name: str, value: Any) -> Any:
     if not isinstance(value, str) or name not in ("messages", "choices", "tags", "check"):
         return value
     if name == "check" or value.lstrip().startswith("["):
-        kind, example = ("object", '{"numeric": 42}') if name == "check" else ("list", '["a", "b"], or a | b')
+        kind, example = _CELLS.get(name, ("list", '["a", "b"], or a | b'))
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
             if (texts := _printed_list(value)) is not None:
                 return texts
             raise BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
+    if name == "choices" and value.lstrip().startswith("{"):
+        hint = (
+            "write a list of texts, or the rows as JSON lines; with pandas: to_json(path, orient='records', lines=True)"
+        )
+        raise BadRowError(f"choices is an object that is not JSON: {quoted(value)}", hint)
     if name == "messages":
         raise BadRowError("messages is not a JSON list", 'write [{"role": "user", "content": "..."}], or use prompt')
     separator = "," if name == "tags" and "|" not in value else "|"
@@ -193,7 +203,8 @@ def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tupl
     if turns[-1].role != "user":
         raise BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
-            "the model gives the reply: move the last turn to answer",
+            "the model gives the reply: "
+            + ("remove the last turn" if fields.get("answer") is not None else "move the last turn to answer"),
         )
     return turns
 

@@ -44,6 +44,8 @@ def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None =
         shape = f" (read as {file.shape.name})" if file.shape.name != OWN.name else ""
         raise reading.problems.error(f"suite {name}{shape}", path)
     items = reading.items
+    if not items and reading.left_out.rows:
+        raise reading.left_out.error(f"suite {name} (read as {file.shape.name}): no row is left", path)
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     distinct = distinct_items(items)
@@ -72,7 +74,7 @@ class _SuiteReading:
     def add(self, row: FileRow | RowProblem) -> None:
         """Read one row."""
         if isinstance(row, FileRow) and (reason := row.fields.get(LEFT_OUT)):
-            self.left_out.add([RowProblem(row.line, f"left out: {reason}", "")])
+            self.left_out.add([RowProblem(row.line, f"left out: {reason}", "add rows that can be asked and scored")])
             return
         read = [row] if isinstance(row, RowProblem) else read_item(row, self._needs, make_ids=self._make_ids)
         if isinstance(read, list):

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +19,9 @@ from ftgate.errors import DatasetError
 
 PARQUET_ROWS = 1024
 """Rows of a Parquet file that are decoded at a time."""
+_WRAPPERS = ("data", "rows", "examples", "instances", "train", "validation", "test")
+"""Fields of an object in which exporters put all rows."""
+_ASKED = ("prompt", "question", "instruction", "input", "text", "problem", "query")
 _OBJECT_HINT = 'write {"prompt": ..., "answer": ...}'
 
 
@@ -46,6 +50,8 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
     """
     if "\0" in str(path):
         raise DatasetError(f"{str(path)!a}: not a file name: it contains a NUL character", hint="check the path")
+    if path.is_dir():
+        raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
     reader = READERS.get(format_of(path))
     if reader is None:
         raise DatasetError(
@@ -97,19 +103,42 @@ def _jsonl(path: Path) -> Iterator[FileRow | RowProblem]:
                 yield line
                 first = False
             elif line and not line.isspace():
-                if first and line.lstrip().startswith("["):
+                if first and (text := _other_json(line)):
                     name = path.name.lower().replace(".jsonl", ".json")
-                    text = "the file is one JSON list, not one JSON object a line"
                     yield RowProblem(number, text, f"rename it to {name}", fatal=True)
                     return
                 first = False
                 yield _json_row(number, line)
 
 
+def _other_json(line: str) -> str:
+    """What a file is whose first line is this, if its rows are not one object a line each; empty if they may be."""
+    if line.lstrip().startswith("["):
+        return "the file is one JSON list, not one JSON object a line"
+    if line.strip() == "{":
+        return "a JSON object spans several lines, and a .jsonl file has one object a line"
+    return "lines end with a comma, and a .jsonl file has nothing between rows" if line.rstrip().endswith("},") else ""
+
+
+def _within(value: Mapping[str, Any]) -> RowProblem | None:
+    """What is wrong with a file whose first value is no row, but holds all of them."""
+    for name in _WRAPPERS if not any(isinstance(text, str) for text in map(value.get, _ASKED)) else ():
+        if isinstance(value.get(name), list) and value[name] and all(isinstance(row, dict) for row in value[name]):
+            hint = f"write that list alone to a file, for instance with: jq .{name} FILE"
+            return RowProblem(1, f"the rows are in the field `{name}` of one object", hint, fatal=True)
+    if value and all(isinstance(column, dict) and "0" in column for column in value.values()):
+        hint = "write a row at a time; with pandas: to_json(path, orient='records', lines=True)"
+        return RowProblem(1, "the file is written by columns, not by rows", hint, fatal=True)
+    return None
+
+
 def _json(path: Path) -> Iterator[FileRow | RowProblem]:
     """The objects of one list, or of several values one after the other."""
     with opened(path) as file:
         for number, value in json_values(file):
+            if number == 1 and isinstance(value, dict) and (problem := _within(value)):
+                yield problem
+                return
             if isinstance(value, RowProblem):
                 yield value
             elif isinstance(value, dict):
@@ -132,13 +161,20 @@ def _json_row(number: int, line: str) -> FileRow | RowProblem:
     return FileRow(number, value)
 
 
-def _csv(path: Path, separator: str = ",") -> Iterator[FileRow | RowProblem]:
-    """Rows by the names in the header. Quoted cells may span lines; a row is reported at the line where it starts."""
+def _csv(path: Path, separator: str = "") -> Iterator[FileRow | RowProblem]:
+    """Rows by the names in the header. Quoted cells may span lines; a row is reported at the line where it starts.
+
+    Without a ``separator`` it is the comma, or what a header without commas has: a semicolon, as spreadsheets write
+    where the comma is decimal, or a tab.
+    """
     old_limit = csv.field_size_limit(MAX_ROW_BYTES)
     start = 0
     try:
         with opened(path) as file:
-            reader = csv.reader(_decoded(file), strict=True, delimiter=separator)
+            lines = _decoded(file)
+            first = next(lines, "")
+            separator = separator or _separator(first)
+            reader = csv.reader(chain((first,), lines), strict=True, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
             problem = _header_problem(header, separator)
             if problem is not None:
@@ -155,9 +191,20 @@ def _csv(path: Path, separator: str = ",") -> Iterator[FileRow | RowProblem]:
     except _UnreadableError as error:
         yield error.problem
     except csv.Error as error:
-        yield RowProblem(start + 1, f"not valid CSV: {error}", "check the quotes of that row", fatal=True)
+        old = "new-line character" in str(error)
+        text, hint = (
+            ("lines end with a carriage return alone", "save it with the line ends of Unix or Windows")
+            if old
+            else (str(error), "check the quotes of that row")
+        )
+        yield RowProblem(start + 1, f"not valid CSV: {text}", hint, fatal=True)
     finally:
         csv.field_size_limit(old_limit)
+
+
+def _separator(header: str) -> str:
+    """What separates the cells of a table that has this first line."""
+    return next((mark for mark in ",;\t" if len(next(csv.reader([header], delimiter=mark), [])) > 1), ",")
 
 
 def _decoded(file: BinaryIO) -> Iterator[str]:
@@ -168,10 +215,8 @@ def _decoded(file: BinaryIO) -> Iterator[str]:
 
 
 def _header_problem(header: list[str], separator: str) -> RowProblem | None:
-    if len(header) == 1 and re.search(r"[;\t]" if separator == "," else "[,;]", header[0]):
-        name = "commas" if separator == "," else "tabs"
-        hint = f"separate cells by {name}" + ("; a table with tabs is a .tsv" if separator == "," else "")
-        return RowProblem(1, f"the header {header[0]!r} has no {name}", hint, fatal=True)
+    if len(header) == 1 and separator == "\t" and re.search("[,;]", header[0]):
+        return RowProblem(1, f"the header {header[0]!r} has no tabs", "name the file .csv", fatal=True)
     duplicate = next((name for name in header if name and header.count(name) > 1), None)
     if duplicate is not None:
         return RowProblem(1, f"column {duplicate!r} occurs twice in the header", "rename one of them", fatal=True)

@@ -95,8 +95,8 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     problems = RowProblems()
     (stamp,) = settled_stamps([path])
     file = ShapedFile(path, suite=False)
-    for _, shaped in file:
-        problem = _problem(shaped, messages_of(shaped))
+    for row, shaped in file:
+        problem = _problem(shaped, messages_of(shaped), row)
         if problem is None:
             rows += 1
             continue
@@ -116,15 +116,17 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults)
 
 
-def _problem(shaped: FileRow | RowProblem, messages: Sequence[Message]) -> RowProblem | None:
-    """Why a row has no user text; None if it has."""
+def _problem(
+    shaped: FileRow | RowProblem, messages: Sequence[Message], row: FileRow | RowProblem | None = None
+) -> RowProblem | None:
+    """Why a row, ``row`` in the file, has no user text; None if it has."""
     if isinstance(shaped, RowProblem):
         return shaped
     text = user_text(messages)
     if not text.strip():
         return RowProblem(
             shaped.line,
-            f"no user text in the fields {', '.join(map(ascii, shaped.fields))}",
+            f"no user text in the fields {', '.join(map(ascii, (row if isinstance(row, FileRow) else shaped).fields))}",
             f"use {_USER_TEXT_FIELDS}",
         )
     if not _encodable(text):

@@ -9,11 +9,24 @@ from ftgate.datasets.problems import BadRowError, quoted
 from ftgate.datasets.references import ChoicePlace
 from ftgate.datasets.shapes.conversations import replied
 from ftgate.datasets.shapes.ifeval import rule_of
-from ftgate.datasets.shapes.shape import LEFT_OUT, Fields, Shape, absent, asked, labelled, reply_text
+from ftgate.datasets.shapes.shape import (
+    CONTEXTS,
+    LEFT_OUT,
+    SYSTEMS,
+    Fields,
+    Shape,
+    absent,
+    asked,
+    in_context,
+    labelled,
+    reply_text,
+    system_of,
+)
 from ftgate.scoring.numbers import last_number
 
 _YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
 _FINAL = "####"
+_REPLIES = ("ground_truth", "answer", "answers", "response", "best_answer")
 
 
 def _options(value: Any) -> tuple[list[Any], list[Any]]:
@@ -27,16 +40,16 @@ def _options(value: Any) -> tuple[list[Any], list[Any]]:
     return [], value if isinstance(value, list) else []
 
 
-def _right(key: Any, labels: Sequence[Any], name: str) -> ChoicePlace | None:
-    """The place of the label ``key``; None without a key. Raises BadRowError if there is no such label."""
+def _right(key: Any, labels: Sequence[Any], name: str) -> ChoicePlace | BadRowError | None:
+    """The place of the label ``key``; None without a key, and what is wrong if there is no such label."""
     if absent(key):
         return None
     try:
         return ChoicePlace([str(label) for label in labels].index(str(key)))
     except ValueError:
-        raise BadRowError(
+        return BadRowError(
             f"{name} {quoted(key)} is none of the labels {quoted(list(labels))}", "write the label of the right choice"
-        ) from None
+        )
 
 
 def _arc_parts(fields: Fields) -> tuple[Any, Any]:
@@ -49,7 +62,7 @@ def _arc_parts(fields: Fields) -> tuple[Any, Any]:
 
 def _is_arc(fields: Fields) -> bool:
     question, options = _arc_parts(fields)
-    return not absent(question) and bool(_options(options)[0])
+    return "answerKey" in fields and not absent(question) and bool(_options(options)[0])
 
 
 def _arc(fields: Fields) -> dict[str, Any]:
@@ -58,7 +71,7 @@ def _arc(fields: Fields) -> dict[str, Any]:
     return {
         "prompt": question,
         "choices": texts,
-        "answer": _right(fields["answerKey"], labels, "answerKey"),
+        "answer": _right(fields.get("answerKey"), labels, "answerKey"),
     }
 
 
@@ -112,18 +125,22 @@ def _lettered(answer: Any, choices: Any, name: str) -> Any:
     return _right(answer, letters, name) if answer in letters else answer
 
 
+def _answer(fields: Fields) -> Any:
+    return fields.get("label") if absent(fields.get("answer")) else fields["answer"]
+
+
 def _mmlu(fields: Fields) -> dict[str, Any]:
     return {
-        "prompt": fields["question"],
+        **in_context(fields["question"], fields),
         "choices": fields["choices"],
-        "answer": _lettered(fields.get("answer"), fields["choices"], "answer"),
+        "answer": _lettered(_answer(fields), fields["choices"], "answer"),
         "tags": labelled(fields.get("subject")),
     }
 
 
 def _mmlu_pro(fields: Fields) -> dict[str, Any]:
     labels, texts = _options(fields["options"])
-    place, letter, answer = (fields.get(name) for name in ("answer_index", "answer_idx", "answer"))
+    place, letter, answer = fields.get("answer_index"), fields.get("answer_idx"), _answer(fields)
     if isinstance(place, int):
         answer = place
     elif not absent(letter):
@@ -134,7 +151,7 @@ def _mmlu_pro(fields: Fields) -> dict[str, Any]:
         answer = _lettered(answer, texts, "answer")
     name = {} if absent(fields.get("question_id")) else {"id": fields["question_id"]}
     return {
-        "prompt": fields["question"],
+        **in_context(fields["question"], fields),
         "choices": texts,
         "answer": answer,
         "tags": labelled(fields.get("category")),
@@ -146,10 +163,11 @@ def _gsm8k(fields: Fields) -> dict[str, Any]:
     final = str(fields["answer"]).rpartition(_FINAL)[2].strip()
     number = last_number(final)
     if number is None or _FINAL not in str(fields["answer"]):
-        raise BadRowError(
+        fault = BadRowError(
             f"the answer ends with no number after {_FINAL}: {quoted(str(fields['answer'])[-40:])}",
             f"end it with a line such as {_FINAL} 42",
         )
+        return {"prompt": fields["question"], "answer": fault}
     return {"prompt": fields["question"], "answer": final.replace(",", ""), "check": {"numeric": number}}
 
 
@@ -163,11 +181,26 @@ def _ifeval(fields: Fields) -> dict[str, Any]:
 
 def _either(fields: Fields, name: str) -> dict[str, Any]:
     """An input with a target: one text, or several of which any is right."""
-    target = fields[name]
+    return {**asked(fields["input"]), **_references(fields[name])}
+
+
+def _references(target: Any) -> dict[str, Any]:
+    """The answer of a row: one text, or several of which any is right, in a list or as TriviaQA's aliases."""
+    if isinstance(target, Mapping) and isinstance(target.get("aliases"), list):
+        target = [target.get("value"), *target["aliases"]]
     texts = [text for text in target if isinstance(text, str)] if isinstance(target, list) else []
-    if len(texts) > 1:
-        return {**asked(fields["input"]), "answer": texts[0], "check": {"contains": texts}}
-    return {**asked(fields["input"]), "answer": texts[0] if texts else reply_text(target)}
+    several = list(dict.fromkeys(text for text in texts if not absent(text)))
+    if len(several) > 1:
+        return {"answer": several[0], "check": {"contains": several}}
+    if target == []:
+        return {"answer": None}
+    return {"answer": several[0] if several else reply_text(target)}
+
+
+def _question(fields: Fields) -> dict[str, Any]:
+    answer = next((fields[name] for name in _REPLIES if not absent(fields.get(name))), None)
+    asks = in_context(fields["question"], fields)
+    return {**asks, "prompt": None, **asked(asks["prompt"], system_of(fields)), **_references(answer)}
 
 
 def _inspect(fields: Fields) -> dict[str, Any]:
@@ -192,11 +225,12 @@ BENCHMARKS = (
     ),
     Shape(
         "ARC rows",
-        ("answerKey",),
+        (),
         _arc,
         "prompt `question`, choices `choices.text`, answer: the one labelled `answerKey`",
-        ("question", "question_stem", "choices"),
+        ("answerKey", "question", "question_stem", "choices", "question_concept"),
         _is_arc,
+        "no question with labelled choices",
     ),
     Shape(
         "BoolQ rows",
@@ -226,14 +260,14 @@ BENCHMARKS = (
         ("question", "choices"),
         _mmlu,
         "prompt `question`, choices `choices`, answer: the place `answer` from 0, or its letter; tag `subject`",
-        ("answer", "subject"),
+        ("answer", "label", "subject", *CONTEXTS),
     ),
     Shape(
         "MMLU-Pro rows",
         ("question", "options"),
         _mmlu_pro,
         "prompt `question`, choices `options`, answer: `answer_index` or the letter `answer`; tag `category`",
-        ("answer", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src"),
+        ("answer", "label", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src", *CONTEXTS),
     ),
     Shape(
         "GSM8K rows",
@@ -267,6 +301,12 @@ QUESTIONS = (
         "prompt `problem`, answer `answer` or else `solution`",
         ("solution", "answer"),
     ),
-    replied("question and answer rows", "question", "answer", optional=True),
+    Shape(
+        "question and answer rows",
+        ("question",),
+        _question,
+        "prompt `question`, after `context` if there is one; answer `answer`: of several any may be contained",
+        ("answer", "answers", "response", "best_answer", "ground_truth", *CONTEXTS, *SYSTEMS),
+    ),
 )
 """Shapes of questions with an answer."""

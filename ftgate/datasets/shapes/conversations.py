@@ -9,6 +9,7 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
 from ftgate.datasets.shapes.shape import (
+    SYSTEMS,
     Fields,
     Shape,
     absent,
@@ -18,6 +19,7 @@ from ftgate.datasets.shapes.shape import (
     labelled,
     question_and_reply,
     reply_text,
+    system_of,
     turns_of,
 )
 
@@ -29,7 +31,12 @@ def _own(fields: Fields) -> dict[str, Any]:
     prompt, messages = fields.get("prompt"), fields.get("messages")
     if is_conversation(prompt) and messages is None:
         prompt, messages = None, prompt
-    return {**fields, "prompt": prompt, "messages": turns_of(messages)}
+    row = {**fields, "prompt": prompt, "messages": turns_of(messages)}
+    question = row["messages"] if absent(prompt) else prompt
+    system = system_of(fields)
+    if absent(system) or (prompt is None) == (messages is None) or not question:
+        return row
+    return {**row, "prompt": None, **asked(question, system)}
 
 
 def _has_question(fields: Fields) -> bool:
@@ -45,10 +52,29 @@ OWN = Shape(
     (),
     _own,
     "themselves; content parts of `messages` are joined",
-    ("prompt", "messages"),
+    ("prompt", "messages", *SYSTEMS),
     _has_reference,
 )
 OWN_WITHOUT_REFERENCE = Shape(OWN.name, (), _own, OWN.becomes, OWN.uses, _has_question)
+
+
+def _pair(fields: Fields) -> dict[str, Any]:
+    return {**asked(_asked_of(fields["input"])), "answer": reply_text(fields["preferred_output"])}
+
+
+def _asked_of(value: Any) -> Any:
+    return value.get("messages") if isinstance(value, Mapping) else None
+
+
+def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
+    """A conversation; a reply that KTO data call bad is no reference."""
+    bad = any(fields.get(mark) is False or fields.get(mark) in ("False", "false") for mark in _KTO)
+    row = question_and_reply(fields[name], reference=not bad)
+    system = system_of(fields)
+    return row if absent(system) or not is_conversation(row["messages"]) else {**row, **asked(row["messages"], system)}
+
+
+_KTO = ("label", "kto_tag")
 
 
 def _body(fields: Fields) -> Any:
@@ -59,16 +85,22 @@ def _batch(fields: Fields) -> dict[str, Any]:
     return {"id": fields["custom_id"], **question_and_reply(_body(fields))}
 
 
+_PREFERRED = ("prompt", "question", "instruction", "input", "conversations")
+"""Fields with the prompt of a preference, the first that a row has."""
+
+
 def _preference(fields: Fields) -> dict[str, Any]:
-    prompt = next((fields[name] for name in ("prompt", "question") if not absent(fields.get(name))), None)
-    chosen = fields["chosen"]
+    name = next((name for name in _PREFERRED if not absent(fields.get(name))), "")
+    chosen, prompt = fields["chosen"], fields.get(name)
+    if name == "instruction":
+        return _alpaca({**fields, "output": chosen})
     if prompt is None:
         return question_and_reply(_transcript(chosen) if isinstance(chosen, str) else chosen)
-    return {**asked(prompt, fields.get("system")), "answer": reply_text(chosen)}
+    return {**asked(prompt, system_of(fields)), "answer": reply_text(chosen)}
 
 
 def _is_preference(fields: Fields) -> bool:
-    named = not (absent(fields.get("prompt")) and absent(fields.get("question")))
+    named = any(not absent(fields.get(name)) for name in _PREFERRED)
     chosen = fields["chosen"]
     return named or is_conversation(chosen) or (isinstance(chosen, str) and len(_SPEAKER.findall(chosen)) > 1)
 
@@ -102,10 +134,7 @@ def _with_category(fields: Fields) -> dict[str, Any]:
 
 
 def _sharegpt(fields: Fields) -> dict[str, Any]:
-    row = question_and_reply(fields["conversations"])
-    if not absent(fields.get("system")) and isinstance(row["messages"], list):
-        row["messages"] = [{"role": "system", "content": fields["system"]}, *row["messages"]]
-    return row
+    return _chat(fields, "conversations")
 
 
 def _lmsys(fields: Fields) -> dict[str, Any]:
@@ -118,7 +147,7 @@ def _alpaca(fields: Fields) -> dict[str, Any]:
     if isinstance(text, str) and isinstance(more, str) and not absent(more):
         text = f"{text}\n{more}"
     return {
-        **asked(text, fields.get("system"), fields.get("history")),
+        **asked(text, system_of(fields), fields.get("history")),
         "answer": reply_text(fields.get("output")),
     }
 
@@ -130,7 +159,7 @@ def _dolly(fields: Fields) -> dict[str, Any]:
 
 def _swift(fields: Fields) -> dict[str, Any]:
     return {
-        **asked(fields["query"], fields.get("system"), fields.get("history")),
+        **asked(fields["query"], system_of(fields), fields.get("history")),
         "answer": reply_text(fields.get("response")),
     }
 
@@ -186,11 +215,11 @@ def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Sh
         name,
         needs,
         lambda fields: {
-            **asked(fields[prompt], fields.get("system")),
+            **asked(fields[prompt], system_of(fields)),
             "answer": reply_text(fields.get(reply)),
         },
         f"prompt `{prompt}`, answer `{reply}`",
-        (reply, "system"),
+        (reply, *SYSTEMS),
     )
 
 
@@ -203,6 +232,14 @@ SPECIFIC = (
         ("method", "url"),
         lambda fields: is_conversation(_body(fields)),
     ),
+    Shape(
+        "OpenAI preference rows",
+        ("input", "preferred_output"),
+        _pair,
+        "prompt `input.messages`, answer `preferred_output`",
+        ("non_preferred_output",),
+        lambda fields: is_conversation(_asked_of(fields["input"])),
+    ),
 )
 """Shapes with fields that no other has."""
 
@@ -211,8 +248,8 @@ CONVERSATIONS = (
         "preference rows (DPO)",
         ("chosen", "rejected"),
         _preference,
-        "prompt `prompt` (or `question`, or the start of `chosen`, also as in HH-RLHF), answer: the chosen reply",
-        ("prompt", "question", "system", "score_chosen", "score_rejected"),
+        "prompt `prompt` (or `question`, `instruction`, the start of `chosen`, also as in HH-RLHF), answer: the chosen",
+        (*_PREFERRED, *SYSTEMS, "history", "score_chosen", "score_rejected"),
         _is_preference,
     ),
     Shape(
@@ -242,8 +279,9 @@ CONVERSATIONS = (
     Shape(
         "OpenAI chat rows",
         ("messages",),
-        lambda fields: question_and_reply(fields["messages"]),
-        "`messages` up to the last reply, which is the reference; text parts are joined",
+        _chat,
+        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined",
+        (*_KTO, *SYSTEMS),
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),
@@ -252,7 +290,7 @@ CONVERSATIONS = (
         ("conversations",),
         _sharegpt,
         "`conversations` up to the last reply, which is the reference",
-        ("system",),
+        (*SYSTEMS, *_KTO),
         lambda fields: is_conversation(fields["conversations"]),
     ),
     Shape(
@@ -283,14 +321,14 @@ CONVERSATIONS = (
         ("instruction", "output"),
         _alpaca,
         "prompt `instruction` and `input`, answer `output`",
-        ("input", "system", "history", "text"),
+        ("input", *SYSTEMS, "history", "text"),
     ),
     Shape(
         "ms-swift rows",
         ("query", "response"),
         _swift,
         "prompt `query` after `system` and `history`, answer `response`",
-        ("system", "history"),
+        (*SYSTEMS, "history"),
     ),
     replied("prompt and completion rows", "prompt", "completion"),
     replied("prompt and response rows", "prompt", "response"),
@@ -303,7 +341,7 @@ QUERIES = (
         ("instruction",),
         _alpaca,
         "prompt `instruction` and `input`",
-        ("input", "system", "history"),
+        ("input", *SYSTEMS, "history"),
     ),
     replied("queries", "query", "response", optional=True),
     Shape("plain text", ("text",), lambda fields: {"prompt": fields["text"]}, "training text, whole", suites=False),

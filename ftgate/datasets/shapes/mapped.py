@@ -8,7 +8,7 @@ from typing import Any
 from ftgate.config.columns import Columns, is_template, template, template_names
 from ftgate.datasets.problems import BadRowError, one_line
 from ftgate.datasets.references import ChoicePlace
-from ftgate.datasets.shapes.shape import Fields, Shape, absent, turns_of
+from ftgate.datasets.shapes.shape import Fields, Shape, absent, question_and_reply
 
 NAME = "rows mapped by columns"
 
@@ -33,7 +33,13 @@ def _row(columns: Columns, fields: Fields) -> dict[str, Any]:
     }
     if columns.id is not None:
         row["id"] = _value(columns.id, fields)
-    row["messages"] = None if columns.messages is None else turns_of(_value(columns.messages, fields))
+    if columns.messages is not None:
+        row |= _conversation(_value(columns.messages, fields), row["answer"])
+    asked_in = columns.prompt or columns.messages or ""
+    if absent(row["prompt"]) and absent(row.get("messages")):
+        raise BadRowError(
+            f"{asked_in[:60]!a}, which `columns` names, is empty or missing", "fill it in, or remove the row"
+        )
     row["choices"] = _choices(columns.choices, fields)
     if columns.choices is not None and isinstance(row["choices"], list):
         fields_of_choices = () if isinstance(columns.choices, str) else columns.choices
@@ -51,13 +57,20 @@ def _value(entry: str, fields: Fields) -> Any:
             return template(entry).render({**fields, "row": fields})
         except Exception as error:  # whatever a template does with the values of a row
             reason = one_line(f"{type(error).__name__}: {error}")
-            raise BadRowError(f"the template {entry[:60]!a} fails: {reason}", "correct `columns`") from None
+            hint = "correct `columns`; for a field that some rows lack write {{ row.get('FIELD') }}"
+            raise BadRowError(f"the template {entry[:60]!a} fails: {reason}", hint) from None
     if entry in fields:
         return fields[entry]
     value: Any = fields
     for name in entry.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def _conversation(value: Any, answer: Any) -> dict[str, Any]:
+    """The turns up to the user's last; a reply after them is the reference, unless a field holds another."""
+    row = question_and_reply(value)
+    return {**row, "answer": row.get("answer") if absent(answer) else answer}
 
 
 def _choices(entries: str | Sequence[str] | None, fields: Fields) -> Any:
@@ -74,9 +87,10 @@ def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -
     if not isinstance(answer, str) or answer in choices:
         return answer
     letters = [chr(ord("A") + place) for place in range(len(choices))]
-    for names in (list(entries), letters):
-        if answer.strip() in names[: len(choices)]:
-            return ChoicePlace(names.index(answer.strip()))
+    written = answer.strip()
+    for names, name in ((list(entries), written), (letters, written), (letters, written.upper())):
+        if name in names[: len(choices)]:
+            return ChoicePlace(names.index(name))
     return answer
 
 

@@ -20,10 +20,19 @@ ROLES: Mapping[str, str] = {
     "bard": "assistant",
     "model": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "ai": "assistant",
+    "claude": "assistant",
+    "prompter": "user",
 }
 """Other names of the roles of a conversation."""
 LEFT_OUT = "left out"
 """The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
+SYSTEMS = ("system", "system_prompt")
+"""Fields with a system text beside a question."""
+CONTEXTS = ("context", "passage", "article")
+"""Fields with the text that a question is about."""
+ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -32,7 +41,8 @@ class Shape:
     """A shape of rows that trainers, benchmarks or servers write.
 
     ``convert`` gives the fields of ftgate (``id``, ``prompt`` or ``messages``, ``choices``, ``answer``, ``tags``,
-    ``cluster``, ``check``) and raises BadRowError for a row that has no place in them.
+    ``cluster``, ``check``) and raises BadRowError for a row that has no place in them. A value may be a BadRowError:
+    what is wrong with a row of a suite, and no fault of training data, of which only the text is read.
     """
 
     name: str
@@ -48,12 +58,25 @@ class Shape:
     """What else tells the shape."""
     unlike: str = ""
     """What is wrong with a suite's row that has the fields but not the marks; empty if it is read all the same."""
+    reads: Callable[[str], bool] = field(default=lambda _: False)
+    """Which more fields are read, by their name."""
     suites: bool = True
     """Whether a suite may have it; otherwise training data and query logs only."""
 
     def missing(self, fields: Fields) -> list[str]:
         """The needed fields that a row does not have."""
         return [name for name in self.needs if absent(fields.get(name))]
+
+    def fault(self, fields: Fields) -> tuple[str, str] | None:
+        """Why a row is not of this shape, and what to do; None if it has all needed fields."""
+        missing = self.missing(fields)
+        if not missing:
+            return None
+        if empty := [name for name in missing if name in fields]:
+            names = ", ".join(f"`{name}`" for name in empty)
+            return f"{names} is empty, and the file is read as {self.name}", "fill it in, or remove the row"
+        names = " and no ".join(f"`{name}`" for name in missing)
+        return f"no {names}, and the file is read as {self.name}", ONE_SHAPE
 
     def fits(self, fields: Fields) -> bool:
         """Whether a row looks like this shape."""
@@ -79,9 +102,17 @@ def turns_of(value: Any) -> Any:
 def _turn(number: int, turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
+    return {
+        **turn,
+        "role": _role(turn),
+        "content": whole_text(turn.get("content", turn.get("value")), f"message {number}"),
+    }
+
+
+def _role(turn: Mapping[str, Any]) -> Any:
+    """The role of a turn by its usual name, in lower case; anything that is no text as it is."""
     role = turn.get("role", turn.get("from"))
-    role = ROLES.get(role, role) if isinstance(role, str) else role
-    return {**turn, "role": role, "content": whole_text(turn.get("content", turn.get("value")), f"message {number}")}
+    return ROLES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else role
 
 
 def whole_text(content: Any, where: str) -> Any:
@@ -111,8 +142,7 @@ def ends_with_reply(value: Any) -> bool:
     """Whether ``value`` is a conversation whose last turn is the assistant's."""
     if not is_conversation(value):
         return False
-    role = value[-1].get("role", value[-1].get("from"))
-    return isinstance(role, str) and ROLES.get(role, role) == "assistant"
+    return bool(_role(value[-1]) == "assistant")
 
 
 def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str, Any]:
@@ -120,18 +150,36 @@ def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str
     if not ends_with_reply(conversation):
         return {"messages": turns_of(conversation)}
     turns = turns_of(conversation)
-    return {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+    row = {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+    if reference and absent(row["answer"]) and any(turns[-1].get(name) for name in ("tool_calls", "function_call")):
+        row[LEFT_OUT] = "the last turn calls a tool, with which no answer can be compared"
+    return row
 
 
 def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any]:
     """The question of a row: a text or a conversation, after a ``system`` text and earlier pairs of turns, if any."""
-    early: list[Any] = [] if absent(system) else [{"role": "system", "content": system}]
-    for pair in history if isinstance(history, list) else ():
-        if isinstance(pair, list) and len(pair) == 2:
-            early += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
+    early: list[Any] = [] if absent(system) else [{"role": "system", "content": whole_text(system, "system")}]
+    if is_conversation(history):
+        early += turns_of(history)
+    elif isinstance(history, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in history):
+        for question, reply in history:
+            early += [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    elif not absent(history) and history != "[]":
+        fault = BadRowError("history is no list of pairs or turns", 'write [["question", "reply"]]')
+        return {**asked(prompt, system), "history": fault}
     if is_conversation(prompt):
-        return {"messages": [*early, *turns_of(prompt)]}
+        return _joined(early, turns_of(prompt))
     return {"messages": [*early, {"role": "user", "content": prompt}]} if early else {"prompt": prompt}
+
+
+def _joined(early: list[Any], turns: list[Any]) -> dict[str, Any]:
+    """A conversation after what stands beside it; a system text that both have counts once."""
+    if not early or early[0]["role"] != "system" or turns[0].get("role") != "system":
+        return {"messages": [*early, *turns]}
+    row: dict[str, Any] = {"messages": [*early, *turns[1:]]}
+    if early[0]["content"] != turns[0]["content"]:
+        row["system"] = BadRowError("two different system texts, one of them beside the conversation", "keep one")
+    return row
 
 
 def reply_text(reply: Any) -> Any:
@@ -141,6 +189,30 @@ def reply_text(reply: Any) -> Any:
     if isinstance(reply, Mapping) and ("content" in reply or "value" in reply):
         reply = whole_text(reply.get("content", reply.get("value")), "the reply")
     return None if absent(reply) else reply
+
+
+def system_of(fields: Fields) -> Any:
+    """The system text of a row that has one beside its question."""
+    return next((fields[name] for name in SYSTEMS if not absent(fields.get(name))), None)
+
+
+def in_context(question: Any, fields: Fields) -> dict[str, Any]:
+    """The prompt of a question, after the text that it is about, if the row has one.
+
+    A context that is no text is a fault, under its own key.
+    """
+    context = next((fields[name] for name in CONTEXTS if not absent(fields.get(name))), None)
+    if isinstance(context, list) and all(isinstance(part, str) for part in context):
+        context = "\n\n".join(context)
+    if absent(context) or not isinstance(question, str):
+        return {"prompt": question}
+    if not isinstance(context, str):
+        fault = BadRowError(
+            f"the question comes with a context that is {kind_of(context)}",
+            'name the text in it: columns: {prompt: "{{ context.NAME }} {{ question }}"}',
+        )
+        return {"prompt": question, "context": fault}
+    return {"prompt": f"{context}\n\n{question}"}
 
 
 def labelled(subject: Any) -> list[Any]:

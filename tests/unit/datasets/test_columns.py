@@ -96,3 +96,31 @@ def test_templates_in_rows_are_text(tmp_path: Path) -> None:
 def test_a_mapping_that_cannot_be_is_refused(columns: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         validate(Columns, columns, "policy p")
+
+
+def test_a_template_writes_nothing_for_null_and_says_how_to_allow_a_missing_field(tmp_path: Path) -> None:
+    columns = {"prompt": "{{ passage }}{{ question }}"}
+    assert items(tmp_path, columns, {"passage": None, "question": "q"})[0].messages[0].content == "q"
+    optional = {"prompt": "{{ row.get('passage') }}{{ question }}"}
+    assert items(tmp_path, optional, {"question": "q"})[0].messages[0].content == "q"
+    with pytest.raises(DatasetError, match=r"rows.jsonl:2: the template .* fails: .*'passage' is undefined") as caught:
+        items(tmp_path, columns, {"passage": "p", "question": "q"}, {"question": "r"})
+    assert "write {{ row.get('FIELD') }}" in (caught.value.hint or "")
+
+
+def test_the_reply_that_ends_a_mapped_conversation_is_the_reference(tmp_path: Path) -> None:
+    row = {"talk": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "gold": "b"}
+    (item,) = items(tmp_path, {"messages": "talk"}, row)
+    assert ([message.content for message in item.messages], item.answer) == (["q"], "a")
+    assert items(tmp_path, {"messages": "talk", "answer": "gold"}, row)[0].answer == "b"
+
+
+def test_a_row_without_the_mapped_prompt_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"rows.jsonl:2: 'meta.text', which `columns` names, is empty or missing"):
+        items(tmp_path, {"prompt": "meta.text"}, {"meta": {"text": "q"}}, {"meta": {}})
+
+
+def test_whole_numbers_of_a_column_with_gaps_are_places(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("question,choices,answer\nq,x | y,1.0\nr,x | y,\ns,1.0 | 2.0,1.0\n")
+    assert [item.answer for item in read_suite("s", path, needs=Needs()).items] == ["y", None, "1.0"]

@@ -43,6 +43,8 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"messages": chat("q", "r", "s"), "check": {"exact": "a"}}, ("q", "r", "s"), {"check": {"exact": "a"}}),
         ({"prompt": "q"}, Q, {}),
         ({"prompt": chat("q"), "answer": "a"}, Q, {"answer": "a"}),
+        ({"prompt": "q", "system": "s", "answer": "a"}, ("s", "q"), {"answer": "a"}),
+        ({"messages": chat("q"), "system": [{"text": "s"}]}, ("s", "q"), {}),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
             ("a\nb",),
@@ -52,6 +54,16 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
     "OpenAI chat rows": [
         ({"messages": chat("q", "a")}, Q, {"answer": "a"}),
         ({"messages": chat("q", "r", "s", "a"), "id": 7}, ("q", "r", "s"), {"answer": "a", "id": "7"}),
+        ({"messages": chat("q", "a"), "label": True}, Q, {"answer": "a"}),
+        ({"messages": chat("q", "a", names=("User", "Chatbot"))}, Q, {"answer": "a"}),
+        ({"messages": chat("q", "a"), "system": "s"}, ("s", "q"), {"answer": "a"}),
+        ({"messages": json.dumps(chat("q", "a"))}, Q, {"answer": "a"}),
+        (
+            {"messages": [{"role": "system", "content": "s"}, *chat("q", "a")], "system": "s"},
+            ("s", "q"),
+            {"answer": "a"},
+        ),
+        ({"messages": chat("q", "bad"), "label": False}, Q, {}),
         ({"messages": [{"role": "system", "content": "s"}, *chat("q", "a")]}, ("s", "q"), {"answer": "a"}),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}, *chat("", "a")[1:]]},
@@ -74,6 +86,17 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"instruction": "do", "input": "this", "output": "a"}, ("do\nthis",), {"answer": "a"}),
         ({"instruction": "do", "input": "", "output": "a", "history": [["x", "y"]]}, ("x", "y", "do"), {"answer": "a"}),
     ],
+    "OpenAI preference rows": [
+        (
+            {
+                "input": {"messages": chat("q"), "tools": []},
+                "preferred_output": chat("", "a")[1:],
+                "non_preferred_output": chat("", "b")[1:],
+            },
+            Q,
+            {"answer": "a"},
+        )
+    ],
     "Dolly rows": [
         (
             {"instruction": "do", "context": "c", "response": "a", "category": "qa"},
@@ -89,6 +112,7 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             ("s", "x", "y", "q"),
             {"answer": "a"},
         ),
+        ({"query": "q", "response": "a", "history": chat("x", "y")}, ("x", "y", "q"), {"answer": "a"}),
     ],
     "preference rows (DPO)": [
         ({"prompt": "q", "chosen": "a", "rejected": "b"}, Q, {"answer": "a"}),
@@ -100,6 +124,17 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"answer": "a"},
         ),
         ({"system": "s", "question": "q", "chosen": "a", "rejected": "b"}, ("s", "q"), {"answer": "a"}),
+        ({"instruction": "do", "input": "this", "chosen": "a", "rejected": "b"}, ("do\nthis",), {"answer": "a"}),
+        (
+            {
+                "conversations": [{"from": "human", "value": "q"}],
+                "chosen": {"from": "gpt", "value": "a"},
+                "rejected": "b",
+            },
+            Q,
+            {"answer": "a"},
+        ),
+        ({"input": "q", "chosen": "a", "rejected": "b"}, Q, {"answer": "a"}),
     ],
     "verl rows": [({"prompt": chat("q"), "reward_model": {"style": "rule", "ground_truth": "a"}}, Q, {"answer": "a"})],
     "KTO rows": [
@@ -111,7 +146,18 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"prompt": chat("q"), "completion": chat("q", "a")[1:]}, Q, {"answer": "a"}),
     ],
     "prompt and response rows": [({"prompt": "q", "response": "a"}, Q, {"answer": "a"})],
-    "question and answer rows": [({"question": "q", "answer": "a"}, Q, {"answer": "a"}), ({"question": "q"}, Q, {})],
+    "question and answer rows": [
+        ({"question": "q", "answer": "a"}, Q, {"answer": "a"}),
+        ({"question": "q"}, Q, {}),
+        ({"question": "q", "answers": ["a", "b"]}, Q, {"answer": "a", "check": {"contains": ["a", "b"]}}),
+        (
+            {"question": "q", "answer": {"value": "a", "aliases": ["b", "a"]}},
+            Q,
+            {"answer": "a", "check": {"contains": ["a", "b"]}},
+        ),
+        ({"system_prompt": "s", "question": "q", "response": "a"}, ("s", "q"), {"answer": "a"}),
+        ({"context": "c", "question": "q", "answer": "a"}, ("c\n\nq",), {"answer": "a"}),
+    ],
     "problem and solution rows": [
         ({"problem": "q", "solution": "so 4", "answer": "4"}, Q, {"answer": "4"}),
         ({"problem": "q", "solution": "so 4"}, Q, {"answer": "so 4"}),
@@ -133,12 +179,17 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"choices": ("x", "y"), "answer": "y", "tags": ("law",)},
         ),
         (
-            {"question": "q", "choices": ["1", "2", "3", "4"], "answer": 1, "subject": "maths"},
+            {"question": "q", "choices": ["1", "2", "3", "4"], "answer": 1.0, "subject": "maths"},
             Q,
             {"choices": ("1", "2", "3", "4"), "answer": "2", "tags": ("maths",)},
         ),
     ],
     "MMLU-Pro rows": [
+        (
+            {"article": "c", "question": "q", "options": ["x", "y"], "answer": "A"},
+            ("c\n\nq",),
+            {"choices": ("x", "y"), "answer": "x"},
+        ),
         ({"question": "q", "options": ["x", "y"], "answer": "B"}, Q, {"choices": ("x", "y"), "answer": "y"}),
         (
             {
@@ -154,6 +205,11 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ),
         (
             {"question": "q", "options": {"A": "x", "B": "y"}, "answer": "y", "answer_idx": "B"},
+            Q,
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
+        (
+            {"question": "q", "options": ["x", "y"], "label": "B", "answer": None},
             Q,
             {"choices": ("x", "y"), "answer": "y"},
         ),
@@ -241,6 +297,26 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
         ({"id": "i", "input": "q", "expectedOutput": "a", "metadata": {}}, Q, {"id": "i", "answer": "a"}),
         ({"id": "i", "input": {"messages": chat("q")}, "expectedOutput": {"content": "a"}}, Q, {"answer": "a"}),
         ({"id": "t", "input": chat("q"), "output": {"content": "r"}, "traceId": "x"}, Q, {"id": "t"}),
+    ],
+    "rows with a column for each option": [
+        (
+            {"question": "q", "A": "x", "B": "y", "answer": "B", "subject": "law"},
+            Q,
+            {"choices": ("x", "y"), "answer": "y", "tags": ("law",)},
+        ),
+        ({"prompt": "q", "A": "x", "B": "y", "C": "", "answer": "a"}, Q, {"choices": ("x", "y"), "answer": "x"}),
+        (
+            {"question": "q", "option_a": "x", "option_b": "y", "correct": "option_b"},
+            Q,
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
+        ({"question": "q", "opa": "x", "opb": "y", "cop": 1}, Q, {"choices": ("x", "y"), "answer": "y"}),
+        ({"goal": "q", "sol1": "x", "sol2": "y", "label": 0}, Q, {"choices": ("x", "y"), "answer": "x"}),
+        (
+            {"context": "c", "question": "q", "answerA": "x", "answerB": "y", "label": "B"},
+            ("c\n\nq",),
+            {"choices": ("x", "y"), "answer": "y"},
+        ),
     ],
     "queries": [({"query": "q"}, Q, {})],
     "instructions": [({"instruction": "q"}, Q, {})],
@@ -333,12 +409,77 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
     assert list(training.texts())[:2] == ["plain question", "what is in picture 1?"]
 
 
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"sentence": "q _", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
+        ({"question": "q", "context": {"contexts": ["c"]}, "answer": "a"}, "a context that is an object"),
+        ({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "C"}, "answerKey 'C' is none of"),
+        ({"instruction": "q", "output": "a", "history": [["x"]]}, "history is no list of pairs or turns"),
+        ({"messages": chat("<image> q", "a"), "images": ["a.png"]}, "the row has `images`, and only text can be asked"),
+        ({"query": "q", "options": ["x", "y"], "label": 1}, "the row has `options`, which queries do not have"),
+        ({"query": "q", "choices": ["x", "y"], "gold": 1}, "the row has `choices`, which queries do not have"),
+        ({"prompt": "q", "messages": chat("q"), "system": "s"}, "both prompt and messages"),
+        (
+            {"messages": [{"role": "system", "content": "s"}, *chat("q", "a")], "system": "t"},
+            "two different system texts",
+        ),
+        ({"messages": chat("q", "a"), "answer": "b"}, "the last message is from assistant, not from the user"),
+    ],
+)
+def test_a_fault_of_the_reference_is_none_of_training_data(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
+    path = jsonl(tmp_path, row)
+    with pytest.raises(DatasetError) as caught:
+        read_suite("s", path, needs=Needs())
+    assert fault in caught.value.message
+    assert read_training_texts(path).rows == 1
+
+
+def test_an_empty_field_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "c", "output": ""}]
+    with pytest.raises(DatasetError, match=r"rows.jsonl:2: `output` is empty, and the file is read as Alpaca rows"):
+        read_suite("s", jsonl(tmp_path, *rows), needs=Needs())
+
+
+def test_options_without_an_answer_are_asked(tmp_path: Path) -> None:
+    row = {"question": "q", "choices": {"label": ["A", "B"], "text": ["x", "y"]}, "answerKey": ""}
+    (item,) = read_suite("s", jsonl(tmp_path, row), needs=Needs()).items
+    assert (item.choices, item.answer) == (("x", "y"), None)
+
+
+def test_objects_as_python_prints_them_in_a_table_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f'messages\n"{chat("q", "a")}"\n')
+    assert read_suite("s", path, needs=Needs()).items[0].answer == "a"
+    path.write_text("question,choices,answerKey\nq,\"{'text': ['x', 'y'], 'label': ['A', 'B']}\",B\n")
+    assert read_suite("s", path, needs=Needs()).items[0].answer == "y"
+    path.write_text("question,choices,answer\nq,\"{'text': array(['x', 'y'])}\",1\n")
+    with pytest.raises(DatasetError, match=r"rows.csv:2: choices is an object that is not JSON"):
+        read_suite("s", path, needs=Needs())
+
+
+def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> None:
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    rows = [{"messages": chat("q", "a")}, {"messages": [*chat("r"), call]}]
+    assert read_suite("s", jsonl(tmp_path, *rows), needs=Needs()).notes[1:] == (
+        "left out: the last turn calls a tool, with which no answer can be compared",
+    )
+    assert read_training_texts(tmp_path / "rows.jsonl").rows == 2
+    with pytest.raises(DatasetError, match=r"no row is left: .*the last turn calls a tool"):
+        read_suite("s", jsonl(tmp_path, rows[1]), needs=Needs())
+
+
 def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:
     path = jsonl(tmp_path, *({"prompt": f"q{i}", "label": "x", "idx": i} for i in range(3)))
     assert read_suite("s", path, needs=Needs()).notes == (
         "read as ftgate rows",
         "`label`, `idx` are not used; map what matters with `columns`",
     )
+
+
+def test_fields_of_ftgate_that_a_shape_does_not_read_are_named_too(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"messages": chat("q", "a"), "prompt": "other"}, {"messages": chat("r", "a")})
+    assert read_suite("s", path, needs=Needs()).notes[1:] == ("`prompt` is not used; map what matters with `columns`",)
 
 
 def test_an_instruction_that_no_check_expresses_leaves_its_row_out_by_name(tmp_path: Path) -> None:

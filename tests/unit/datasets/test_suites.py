@@ -314,7 +314,8 @@ def test_all_formats_say_the_same(tmp_path: Path, name: str, write: Callable[[Pa
     ("text", "named"),
     [
         (b"id,prompt\n1,a\n2,b,c\n", ["rows.csv:3: 3 cells, but the header has 2"]),
-        (b"id;prompt\n1;a\n", ["rows.csv:1", "no commas"]),
+        (b"id;prompt\n1;a\n2;b;c\n", ["rows.csv:3: 3 cells, but the header has 2"]),
+        (b"id,prompt\r1,a\r", ["rows.csv:1: not valid CSV: lines end with a carriage return alone"]),
         (b"id,prompt,id\n1,a,2\n", ["rows.csv:1", "'id' occurs twice"]),
         (b'id,prompt\n1,a\n2,"b\n3,c\n', ["rows.csv:3: not valid CSV"]),
         (b"id,prompt\n1,caf\xe9\n", ["rows.csv:2: not UTF-8"]),
@@ -661,3 +662,35 @@ def test_a_number_that_reads_two_ways_as_text_reads_one_way_as_a_json_number(tmp
     path = tmp_path / "rows.jsonl"
     path.write_text('{"id": "a", "prompt": "p", "answer": 3.142}\n{"id": "b", "prompt": "q", "answer": "1,250"}\n')
     assert [item.answer for item in read_suite("numbers", path, needs=NUMBER).items] == ["3.142", "1,250"]
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_a_table_of_a_spreadsheet_may_have_other_separators(tmp_path: Path, mark: str) -> None:
+    text = f'\ufeffid{mark}prompt{mark}answer\r\n1{mark}"a{mark} b, c"{mark}3,5\r\n\r\n'
+    (tmp_path / "rows.csv").write_bytes(text.encode())
+    (item,) = read_suite("s", tmp_path / "rows.csv", needs=FREE).items
+    assert (item.id, item.messages[0].content, item.answer) == ("1", f"a{mark} b, c", "3,5")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault", "hint"),
+    [
+        ("rows.jsonl", '{\n "prompt": "a"\n}\n', "rows.jsonl:1: a JSON object spans several", "rename it to rows.json"),
+        ("rows.jsonl", '{"prompt": "a"},\n', "rows.jsonl:1: lines end with a comma", "rename it to rows.json"),
+        ("rows.json", '{"data": [{"prompt": "a"}]}', "the rows are in the field `data`", "jq .data FILE"),
+        ("rows.json", '{"prompt": {"0": "a", "1": "b"}}', "written by columns", "orient='records', lines=True"),
+        ("rows.tsv", "id,prompt\n1,a\n", "rows.tsv:1: the header 'id,prompt' has no tabs", "name the file .csv"),
+    ],
+)
+def test_a_file_in_another_form_is_refused_once_with_what_to_do(
+    tmp_path: Path, name: str, text: str, fault: str, hint: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    error = refusal(tmp_path / name)
+    assert fault in error.message
+    assert hint in (error.hint or "")
+
+
+def test_utf_16_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_bytes('[{"prompt": "a"}]'.encode("utf-16"))
+    assert "not UTF-8: byte 0xff (the file looks like UTF-16)" in refusal(tmp_path / "rows.json").message
