@@ -182,7 +182,7 @@ def test_an_evaluation_that_breaks_is_an_error_and_no_opinion(machine: Machine) 
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
     status = machine.hub.status_of(head)
     assert status.state == "error", log
-    assert "suite target: evals/target.jsonl:1: no choices" in status.description
+    assert "suite target: 1 bad row evals/target.jsonl:1: neither prompt nor messages" in status.description
     assert [s.state for s in machine.hub.statuses] == ["pending", "error"]
     assert len(machine.docker()) == 2, "a suite that cannot be read costs no time on a GPU"
 
