@@ -22,10 +22,10 @@ _INVISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 """Marks of direction, places where a line may break, kinds of emoji."""
 _MINUS = regex.compile(r"(?<![\w)\]%°.])(?<!\d )–(?=\p{Sc}?\.?\d)")
 """An en dash that is a sign, not between the ends of a range."""
-# What is emphasised is at most 300 characters long: marks that nothing closes must not each be followed to the end.
+# At most 40 marks and runs between them are emphasised: marks that nothing closes must not each be followed to the end.
 # Marks of another kind may stand right inside: __**so**__.
 _EMPHASIS = regex.compile(
-    r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)([^\n]{0,300}?)"
+    r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)((?:[^\n*_`]++|[*_`]){0,40}?)"
     r"(?=\1)(?<!\s)(?:(?<!\*)|(?!\*))(?:(?<!_)|(?!_))(?:(?<!`)|(?!`))\1(?![\w*_`])"
 )
 _RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
