@@ -85,6 +85,14 @@ def choices_of(value: Any) -> tuple[str, ...]:
     return texts
 
 
+def lettered(answer: Any, choices: Any) -> Any:
+    """The place of the choice whose letter ``answer`` is; ``answer`` itself if it is none, or the text of a choice."""
+    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
+        return answer
+    letters = [chr(ord("A") + place) for place in range(len(choices))]
+    return ChoicePlace(letters.index(answer.strip())) if answer.strip() in letters else answer
+
+
 def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool) -> RightAnswer:
     """The reference answer of a row with the ``choices`` that ``options``, as the file has them, were read as.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftgate.config.columns import Columns, is_template, template, template_names
 from ftgate.datasets.problems import BadRowError, one_line
-from ftgate.datasets.references import ChoicePlace
+from ftgate.datasets.references import ChoicePlace, lettered
 from ftgate.datasets.shapes.shape import Fields, Shape, absent, turns_of
 
 NAME = "rows mapped by columns"
@@ -71,13 +71,9 @@ def _choices(entries: str | Sequence[str] | None, fields: Fields) -> Any:
 
 def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -> Any:
     """The place of the choice that ``answer`` names by its field or its letter, or ``answer`` itself."""
-    if not isinstance(answer, str) or answer in choices:
-        return answer
-    letters = [chr(ord("A") + place) for place in range(len(choices))]
-    for names in (list(entries), letters):
-        if answer.strip() in names[: len(choices)]:
-            return ChoicePlace(names.index(answer.strip()))
-    return answer
+    if isinstance(answer, str) and answer not in choices and answer.strip() in entries[: len(choices)]:
+        return ChoicePlace(entries.index(answer.strip()))
+    return lettered(answer, choices)
 
 
 def _place(answer: Any, choices: Sequence[Any]) -> Any:
