@@ -15,7 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.faults.program import VERDICTS, Ended, Program, interrupted, journalled, logged, report_in, settle
+from benchmarks.faults.program import (
+    LONGEST,
+    VERDICTS,
+    Ended,
+    Program,
+    interrupted,
+    journalled,
+    logged,
+    report_in,
+    settle,
+)
 from benchmarks.faults.worlds import Case
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -88,11 +98,11 @@ def uninterrupted(case: Case, folder: Path) -> Whole:
     began = time.monotonic()
     program = Program(case, out, cache)
     moments = {"loading": 0.0}
-    while program.running():
+    while program.running() and time.monotonic() - began < LONGEST:
         phase = phase_of(out, cache)
         moments.setdefault(phase, time.monotonic() - began)
         time.sleep(0.001)
-    ended = program.wait()
+    ended = program.wait(max(1.0, LONGEST - (time.monotonic() - began)))
     moments["end"] = time.monotonic() - began
     report = report_in(out)
     if ended.code not in VERDICTS or report is None:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from benchmarks.faults.worlds import Case, LoggingEngine, key_of
 from ftgate.artifacts import checkpoints
 from ftgate.cli.main import entry, main
@@ -24,7 +26,7 @@ from ftgate.engines import registry
 from ftgate.report import render
 
 VERDICTS = {0: "allow", 1: "block", 4: "hold"}
-LONGEST = 600.0
+LONGEST = 300.0
 """Seconds after which a run counts as hanging."""
 
 
@@ -121,6 +123,7 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         os.environ.update(environment)
+        threadpool_limits(1)  # a fork that waits for threads of a pool that was not copied with it waits for ever
         _play(log)
         sys.argv = ["ftgate", *arguments]
         entry()

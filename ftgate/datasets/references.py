@@ -14,6 +14,7 @@ from ftgate.scoring.numbers import last_number, read_two_ways
 from ftgate.scoring.text import UnscorableError
 from ftgate.scoring.trace import final_answer
 
+_TIME_OR_RATIO = re.compile(r"\d:\d+\D*\Z")
 MOST_DIGITS = 9
 """Digits of a cell that may be a place."""
 _WHOLE = re.compile(rf"\d{{1,{MOST_DIGITS}}}\.0")
@@ -85,6 +86,15 @@ def choices_of(value: Any) -> tuple[str, ...]:
         if first != number:
             raise BadRowError(f"choices {first} and {number} are the same: {quoted(text)}", hint)
     return texts
+
+
+def lettered(answer: Any, choices: Any) -> Any:
+    """The place of the choice whose letter, of either case, ``answer`` is; ``answer`` if it is none, or a choice."""
+    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
+        return answer
+    letters = [chr(ord("A") + place) for place in range(len(choices))]
+    letter = answer.strip().upper()
+    return ChoicePlace(letters.index(letter)) if letter in letters else answer
 
 
 def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool) -> RightAnswer:
@@ -175,15 +185,8 @@ def require_usable(
             "no answer, but this measurement needs one",
             'add "answer": the right reply, or name its field in the policy (columns: {answer: FIELD})',
         )
-    if needs.number and last_number(answer or "") is None:
-        raise BadRowError(
-            f"no number in the answer {quoted(answer)}", 'add one, or choose another scorer than "numeric"'
-        )
-    if needs.number and written and (ways := read_two_ways(answer or "")) is not None:
-        raise BadRowError(
-            f"the number in the answer {quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
-            f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
-        )
+    if needs.number:
+        _require_one_number(answer or "", written=written)
     if not choices or answer is None or answer in choices:
         return
     near_match = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
@@ -194,6 +197,23 @@ def require_usable(
     else:
         hint = "write the right choice word for word"
     raise BadRowError(f"the answer {quoted(answer)} is not among the choices {quoted(list(choices))}", hint)
+
+
+def _require_one_number(answer: str, *, written: bool) -> None:
+    if last_number(answer) is None:
+        raise BadRowError(
+            f"no number in the answer {quoted(answer)}", 'add one, or choose another scorer than "numeric"'
+        )
+    if written and (ways := read_two_ways(answer)) is not None:
+        raise BadRowError(
+            f"the number in the answer {quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
+            f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
+        )
+    if written and _TIME_OR_RATIO.search(answer):
+        raise BadRowError(
+            f"the answer {quoted(answer)} is a time or a ratio, of which only the last number would count",
+            "write one number, or choose scorer exact or contains",
+        )
 
 
 def check_of(value: Any, answer: str | None, needs: Needs) -> Mapping[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
 from ftgate.scoring.checks import json_values
-from ftgate.scoring.numbers import last_number, same_number
+from ftgate.scoring.numbers import number_in
 from ftgate.scoring.rules import RULES
 from ftgate.scoring.text import same_text
 from ftgate.scoring.trace import OPEN
@@ -166,9 +166,9 @@ def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
         return True
     kinds = {scorer, *(item.check or {})} if scorer == "check" else {scorer}
     if "numeric" in kinds:
-        number = last_number(one.text)
+        number = number_in(one.text)
         tolerance = (item.check or {}).get("tolerance", 0.0) if scorer == "check" else 0.0
-        if number is not None and same_number(number, last_number(other.text), tolerance):
+        if number is not None and number.equals(number_in(other.text), tolerance):
             return True
     if "json_schema" in kinds:
         values = [next(json_values(answer.text), None) for answer in (one, other)]

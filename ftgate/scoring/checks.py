@@ -8,7 +8,7 @@ A check is an object with one kind: ``numeric`` (with ``tolerance``), ``exact``,
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +96,8 @@ def _failure_position(error: Exception, text: str) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether ``value`` is a number that a float can be; JSON allows longer ones."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _number_problem(value: object) -> str | None:

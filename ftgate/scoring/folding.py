@@ -14,13 +14,18 @@ _QUOTES: Mapping[int, str] = str.maketrans(
     {
         **dict.fromkeys("‘’‚‛‹›ʼʻʽʹˈ´′՚׳❛❜", "'"),
         **dict.fromkeys("“”„‟«»″״❝❞〝〞〟「」『』", '"'),
-        **dict.fromkeys("‐‑", "-"),
+        **dict.fromkeys("‐‑−", "-"),
     }
 )
-# What is emphasised is at most 300 characters long: marks that nothing closes must not each be followed to the end.
+_INVISIBLE = dict.fromkeys(map(ord, "\xad\u061c\u200b\u200e\u200f\u2060\ufe0e\ufe0f\ufeff"))
+_INVISIBLE |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+"""Marks of direction, places where a line may break, kinds of emoji."""
+_MINUS = regex.compile(r"(?<![\w)\]%°.])(?<!\d )–(?=\p{Sc}?\.?\d)")
+"""An en dash that is a sign, not between the ends of a range."""
+# At most 40 marks and runs between them are emphasised: marks that nothing closes must not each be followed to the end.
 # Marks of another kind may stand right inside: __**so**__.
 _EMPHASIS = regex.compile(
-    r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)([^\n]{0,300}?)"
+    r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)((?:[^\n*_`]++|[*_`]){0,40}?)"
     r"(?=\1)(?<!\s)(?:(?<!\*)|(?!\*))(?:(?<!_)|(?!_))(?:(?<!`)|(?!`))\1(?![\w*_`])"
 )
 _RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
@@ -72,9 +77,12 @@ def powers(text: str) -> str:
 
 
 def typography(text: str) -> str:
-    """``text`` in Unicode NFKC with one kind of quotes and apostrophes; everything else stays as it is."""
+    """``text`` in Unicode NFKC with one kind of quotes and of minus signs, and without invisible characters."""
     # Before, because a space would be made of some accents; after, because primes are made of triple ones.
-    return unicodedata.normalize("NFKC", text.translate(_QUOTES)).translate(_QUOTES)
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKC", text.translate(_INVISIBLE).translate(_QUOTES)).translate(_QUOTES)
+    return _MINUS.sub("-", plain)
 
 
 def folded(text: str) -> str:

@@ -17,7 +17,8 @@ _UNREADABLE = "\ue000"
 _VULGAR = regex.compile(r"(?P<whole>(?<![\d.,])\d+)?\s?(?P<part>[¼-¾⅐-⅞])")
 _OVER = regex.compile(r"\{([^{}\\]*)\\over\b([^{}\\]*)\}")
 _ROOT = regex.compile(
-    r"(?P<factor>(?<![\w.,])\d+(?:\.\d+)? ?)?(?:\\sqrt\s*(?:\[(?P<degree>[2-9])\])?\{(?P<of>[^{}]*)\}|√ ?(?P<of>\d+))"
+    r"(?P<factor>(?<![\w.,])\d+(?:\.\d+)? ?)?"
+    r"(?:\\sqrt\s*(?:\[(?P<degree>[2-9])\])?(?:\{(?P<of>[^{}]*)\}|(?P<of>\d+))|√ ?(?P<of>\d+))"
 )
 _COMMAND = regex.compile(r"\\(?:(?P<fraction>[cdt]?frac|nicefrac|sfrac|[dt]?binom)|sqrt|overline)(?![A-Za-z])")
 _REPEATING = regex.compile(r"(?<![\w.,])(?P<before>\d*\.\d*)\\(?:overline|bar|dot)\s*\{(?P<over>\d{1,9})\}")
@@ -25,18 +26,41 @@ _TIMES_PI = regex.compile(r"(?<![\w.,])(?P<factor>\d+(?:\.\d+)?) ?(?:\\pi(?![A-Z
 _ABBREVIATED_CURRENCY = regex.compile(r"(?<!\w)(Rs|[Kk]r|Fr)\.(?=\s?\d)")
 _ARABIC_MARKS = str.maketrans({"٫": ".", "٬": ",", "٪": "%"})
 
-_ONE_MARK = regex.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-_GROUPING = regex.compile(r"[ \u202f',.]")
+_SUBSCRIPT = regex.compile("[₀-₉]+")
+
+_SCALES = {
+    1e2: "hundred",
+    1e3: "thousand tausend mil mila mille тыс k",
+    1e6: "million millions millionen mio millones millón milhão milhões milione milioni млн M",
+    1e9: "billion billions milliard milliards milliarde milliarden mrd miliardo miliardi млрд bn B",
+    1e12: "trillion trillions",
+    1e4: "万 萬 만",
+    1e8: "亿 億 억",
+}
+_UNITS = {word: scale for scale, words in _SCALES.items() for word in words.split()} | {"千": 1e3, "천": 1e3}
+_LETTERS = ["k", "M", "B"]
+"""Scales that count only right after the number: 5 M may be a concentration."""
+_SCALE_WORDS = "|".join(word for word in _UNITS if word.isascii() and word not in _LETTERS)
+_OTHER_SCALE_WORDS = "|".join(word for word in _UNITS if not word.isascii() and len(word) > 1)
+_SCALE_SIGNS = "".join(word for word in _UNITS if not word.isascii() and len(word) == 1)
+
+_ONE_MARK = regex.compile(r"[1-9]\d{0,2}(?:\.\d{3}|,(?!000)\d{3})")
+_GROUPING = regex.compile(r"[ \u202f',._]")
 _SLASH = "[/⁄∕]"
 _NUMBER = regex.compile(
     # The exponent of a unit or a name, and a subscript, look like numbers and are none.
-    r"(?V1)(?=[\d.\s^_\ue000\-−+\p{Sc}mMnN])(?:(?<=[\p{L}\p{M})\]}°])\s*\^\s*(?:\{[^{}]*\}|[-−+]?\d+)|_\{[^{}]*\}"
+    r"(?V1)(?=[\d.\s^_\ue000\-−+±\p{Sc}mMnN])(?:(?<=[\p{L}\p{M})\]}°])\s*\^\s*(?:\{[^{}]*\}|[-−+]?\d+)|_\{[^{}]*\}"
+    # What follows ± says how exact the number before is; two points make a version or an address.
+    r"|(?<=\d\s?)±\s?\d+(?:[.,]\d+)?"
+    rf"|(?<!{WORD_CHARACTER}|\.)(?!(?:\d{{1,3}}(?:\.\d{{3}}){{2,}}|\d\d?\.\d\d?\.\d{{4}})(?![.]?\d))\d+(?:\.\d+){{2,}}+"
     rf"|(?P<unreadable>{_UNREADABLE})"
-    rf"|(?<!{WORD_CHARACTER}|(?<!\.)\.)(?P<sign>[-+−]|(?<!\d )(?i:minus|negative) )?(?:\p{{Sc}} ?)?"
+    rf"|(?<!{WORD_CHARACTER}|(?<!\.)\.)(?P<sign>(?<!\d\s?[%°\p{{Sc}}])[-+−]|(?<!\d )(?i:minus|negative) )?"
+    r"(?:\p{Sc} ?)?"
+    r"(?:\d\d?\.\d\d?\.(?=\d{4}(?![.,]?\d)))?"  # the day and the month before a year
     rf"(?:(?P<whole>\d{{1,3}}) (?=\d+ ?{_SLASH} ?\d))?"
     r"(?P<digits>"
     r"(?P<spaced>(?<!\d[ \u202f])(?>[1-9]\d{0,2}(?:[ \u202f]\d{3}(?!\d))+)(?![ \u202f]\d)(?:[.,]\d+(?![.,]?\d))?)"
-    r"|(?P<quoted>\d{1,3}(?:'\d{3}(?!\d))+(?:[.,]\d+)?)"
+    r"|(?P<quoted>\d{1,3}(?:(?:'\d{3}(?!\d))+|(?:_\d{3}(?!\d))+)(?:[.,]\d+)?)"
     r"|(?P<commas>(?<!\d,)\d{1,3}(?>(?:,\d{3}(?!\d))+)(?!,\d)(?:\.\d+)?)"
     r"|(?P<lakhs>(?<!\d,)\d{1,2}(?>(?:,\d{2}(?!\d))+),\d{3}(?!,?\d)(?:\.\d+)?)"
     r"|(?P<points>(?<!\d\.)\d{1,3}(?:(?>(?:\.\d{3}(?!\d)){2,})(?!\.\d)(?:,\d+)?|\.\d{3},\d+(?![.,]?\d)))"
@@ -45,7 +69,8 @@ _NUMBER = regex.compile(
     rf"(?: ?{_SLASH} ?(?P<under>\d+(?:\.\d+)?(?:e0)?)(?! ?{_SLASH}|[.,]?\d))?"
     r"(?P<scientific>\s*[×·x*]\s*10(?=\s*\^|\*\*[-−+]?\d))?"
     r"(?:(?:\s*\^\s*|\*\*(?=[-−+]?\d))(?:\{\s*(?P<power>[-−+]?\d{1,4})\s*\}|(?P<power>[-−+]?\d{1,4})(?![\d.,]*\d)))?"
-    r"(?P<percent>\s?(?:%|(?i:per ?cent)\b))?)"
+    r"(?P<percent>\s?(?:%|(?i:per ?cent)\b))?"
+    rf"(?:\s?(?P<scale>{_OTHER_SCALE_WORDS}|(?i:{_SCALE_WORDS}))(?!\w)|(?P<scale>[kKMB])(?!\w)|\s?(?P<scale>[{_SCALE_SIGNS}]))?)"
 )
 
 _ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -56,8 +81,8 @@ _ONE, _TEN = "|".join(_ONES), "|".join(_TENS)
 _BELOW_100 = rf"(?:(?:{_TEN})(?:[\s-](?:{_ONE}))?|{'|'.join(_TEENS)}|{_ONE}|zero)"
 _BELOW_1000 = rf"(?:(?:{_ONE}|a)\shundred(?:(?:\sand)?\s{_BELOW_100})?|{_BELOW_100})"
 _SPELLED = regex.compile(
-    rf"(?<![\w-]|\bpoint\s)(?:(?P<thousands>{_BELOW_1000}|a)\sthousand(?:(?:,|\sand)?\s(?P<rest>{_BELOW_1000}))?"
-    rf"|(?P<rest>{_BELOW_1000}))(?=[\W_]*\Z)"
+    rf"(?<![\w-]|\bpoint\s)(?:(?<!(?:\d|{_BELOW_100})\s)(?P<sign>minus|negative)\s)?(?:(?P<thousands>{_BELOW_1000}|a)\sthousand(?:(?:,|\sand)?\s(?P<rest>{_BELOW_1000}))?"
+    rf"|(?P<rest>{_BELOW_1000}))(?:\s(?P<unit>million|billion|trillion|per ?cent))?(?=[\W_]*\Z)"
 )
 
 
@@ -65,27 +90,32 @@ _SPELLED = regex.compile(
 class Number:
     """A number as it is written. ``values`` are all the ways to read it, the usual one first: 1.250 may be 1250.
 
-    ``percent`` says whether a percent sign, or the word, follows.
+    ``unit`` is what follows the number: 0.01 for a percent sign, 1e6 for the word million, 1 for nothing of the kind.
     """
 
     values: tuple[float, ...]
-    percent: bool = False
+    unit: float = 1.0
 
     def equals(self, other: Number | None, tolerance: float = 0.0) -> bool:
-        """Whether ``other`` may be read as this number; 50 % is 50 and 0.5 where only one of the two is in percent."""
+        """Whether ``other`` may be read as this number; 50 % is 50 and 0.5 where only one of the two has a unit."""
         if other is None:
             return False
-        mine, theirs = self.values, other.values
-        if self.percent and not other.percent:
-            mine = (*mine, *(value / 100 for value in mine))
-        if other.percent and not self.percent:
-            theirs = (*theirs, *(value / 100 for value in theirs))
-        return any(same_number(wanted, actual, tolerance) for wanted in mine for actual in theirs)
+        pairs = ((wanted, actual) for wanted in self._readings(other) for actual in other._readings(self))
+        return any(same_number(wanted, actual, tolerance) for wanted, actual in pairs)
+
+    def _readings(self, other: Number) -> tuple[float, ...]:
+        if self.unit == other.unit:
+            return self.values
+        scaled = tuple(value * self.unit for value in self.values)
+        return scaled if other.unit != 1 else (*self.values, *scaled)
 
 
 def same_number(wanted: float, actual: float | None, tolerance: float = 0.0) -> bool:
-    """Whether ``actual`` equals ``wanted`` within ``tolerance`` and binary rounding of decimal fractions."""
-    return actual is not None and math.isclose(actual, wanted, rel_tol=1e-9, abs_tol=max(tolerance * (1 + 1e-9), 1e-12))
+    """Whether ``actual`` equals ``wanted`` within ``tolerance`` and rounding, which whole numbers have none of."""
+    if actual is None:
+        return False
+    rounding = 1e-15 if wanted % 1 == actual % 1 == 0 else 1e-9
+    return math.isclose(actual, wanted, rel_tol=rounding, abs_tol=tolerance * (1 + 1e-9))
 
 
 def last_number(text: str) -> float | None:
@@ -97,7 +127,7 @@ def last_number(text: str) -> float | None:
 def wanted_number(reference: str) -> Number | None:
     """The last number of a reference, in its usual reading alone: a comma before three digits groups them."""
     number = number_in(reference)
-    return Number(number.values[:1], number.percent) if number is not None else None
+    return Number(number.values[:1], number.unit) if number is not None else None
 
 
 def read_two_ways(reference: str) -> tuple[float, float] | None:
@@ -121,8 +151,8 @@ def number_in(text: str) -> Number | None:
     given. A sign counts where no word or digit stands before it, so that the end of ``3-5`` is 5. Fractions (``3/4``,
     ``1 1/2``, ``½``), powers of numbers (``10³``, ``2.5 × 10^{-3}``), roots and LaTeX (``1{,}250``, ``\frac{3}{4}``)
     are read at their value; a fraction that is no number (``\frac{x}{4}``) in the last place makes None. Exponents of
-    units (``m²``) and subscripts are no numbers. An English number word below a million counts at the very end of the
-    text (``6, not seven`` is 7); "one" alone does not, being mostly a pronoun.
+    units (``m²``), subscripts, versions (``3.10.2``) and what follows ``±`` are no numbers. An English number word
+    counts at the very end of the text (``6, not seven`` is 7); "one" alone does not, being mostly a pronoun.
     """
     boxed = _boxed(text)
     return (_number_in(boxed) if boxed else None) or _number_in(text)
@@ -131,7 +161,7 @@ def number_in(text: str) -> Number | None:
 def _number_in(text: str) -> Number | None:
     plain = _readable(text)
     if (spelled := _spelled(plain)) is not None:
-        return Number((spelled,))
+        return spelled
     matches = [match for match in _NUMBER.finditer(plain) if match["digits"] or match["unreadable"]]
     if not matches or matches[-1]["unreadable"]:
         return None
@@ -149,6 +179,7 @@ def _readable(text: str) -> str:
     plain = text
     if not text.isascii():
         plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text.translate(_ARABIC_MARKS))))
+        plain = _SUBSCRIPT.sub(lambda match: f"_{{{match.group()}}}", plain)
     plain = _ABBREVIATED_CURRENCY.sub(r"\1 ", without_latex(typography(plain)))
     if plain.isascii() and "\\" not in plain:
         return plain
@@ -270,7 +301,8 @@ def _read(match: regex.Match[str], marks: Iterable[str]) -> Number | None:
     else:
         texts = [_plain(digits, _decimal_mark(match) or ".")]
     values = tuple(value for text in texts if (value := _value(match, float(text))) is not None)
-    return Number(values, bool(match["percent"])) if values else None
+    unit = 0.01 if match["percent"] else _unit(match["scale"] or "")
+    return Number(values, unit) if values else None
 
 
 def _is_date(match: regex.Match[str], number: float) -> bool:
@@ -301,12 +333,19 @@ def _value(match: regex.Match[str], number: float) -> float | None:
     return -number if (match["sign"] or "+") != "+" else number
 
 
-def _spelled(text: str) -> float | None:
+def _unit(word: str) -> float:
+    """What a word after a number multiplies it by; 1 for none."""
+    return _UNITS.get(word, _UNITS.get(word.casefold(), 1.0))
+
+
+def _spelled(text: str) -> Number | None:
     """The number word at the very end of ``text``, or None."""
     match = _SPELLED.search(text[-200:].casefold())
     if match is None or match.group() == "one":
         return None
-    return float(1000 * _below_1000(match["thousands"] or "") + _below_1000(match["rest"] or ""))
+    value = float(1000 * _below_1000(match["thousands"] or "") + _below_1000(match["rest"] or ""))
+    unit = match["unit"] or ""
+    return Number((-value if match["sign"] else value,), 0.01 if unit.startswith("per") else _unit(unit))
 
 
 def _below_1000(words: str) -> int:

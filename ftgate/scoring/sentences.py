@@ -12,8 +12,9 @@ _CLOSERS = "\"'”’»)]}*_`」』）》】〉"
 _OTHERS = "。！？｡।॥؟۔։።፧។"
 _CJK = r"[\p{Han}\p{Hiragana}\p{Katakana}]"
 # No space follows the marks of such scripts, nor ASCII ones between letters of a script without spaces.
+# After quotes, と and a comma go on with the sentence: 「行こう。」と言った。
 _AFTER_OTHERS = regex.compile(
-    rf"(?<![{_OTHERS}])([{_OTHERS}]++[」』”’）》】〉]*+)(?=\S)|(?<={_CJK})([!?．]++)(?={_CJK})"
+    rf"(?<![{_OTHERS}])([{_OTHERS}]++[」』”’）》】〉]*+)(?!(?<=[」』”’])[と、，])(?=\S)|(?<={_CJK})([!?．]++)(?={_CJK})"
 )
 _OPENERS = "\"'“‘«([{*_`-"
 

@@ -15,6 +15,10 @@ _SPACE = regex.compile(r"\s+")
 _OUTER_PUNCTUATION = " \t\n.,;:!?\"'`¿¡。、·《》〈〉【】〔〕।॥؟،؛۔։።፧។"
 _HEADING = regex.compile(r"\A(?:#{1,6} )+")
 _EMPHASISED = regex.compile(r"\A([*_]{1,3})(?! |\1)((?:(?!\1).)*+)\1\Z")
+_FENCED = regex.compile(r"\A\s*(`{3,}|~{3,})[^\n`]*\n((?:(?!\1).)*+)\1\s*\Z", regex.DOTALL)
+_FORMULA = regex.compile(r"\A(\${1,2})([^$]+)\1\Z")
+_DOTTED = "i\u0307"
+"""What case folding makes of the Turkish İ."""
 _NO_SPACES = f"{SPACELESS[:-1]}ー]"
 _OPTIONAL_SPACE = regex.compile(rf"(?<={_NO_SPACES}) (?=\w)|(?<=\w) (?={_NO_SPACES})")
 _SPACELESS, _HANGUL = regex.compile(_NO_SPACES), regex.compile(r"\p{Hangul}")
@@ -28,13 +32,15 @@ class UnscorableError(Exception):
 def normalized(text: str) -> str:
     """``text`` for comparison: :func:`folded`, case folded, white space collapsed, outer punctuation removed.
 
-    The emphasis of a whole text and the mark of a heading are no part of it, and neither are spaces beside letters of
-    scripts that put none between words. The point of ``.5`` is kept, since it belongs to the number.
+    The emphasis of a whole text, the fence or the dollar signs around it and the mark of a heading are no part of it,
+    and neither are spaces beside letters of scripts that put none between words. The point of ``.5`` is kept, since it
+    belongs to the number.
     """
-    plain = _SPACE.sub(" ", typography(folded(text).casefold()))
+    unfenced = _FENCED.sub(r"\2", text)
+    plain = _SPACE.sub(" ", typography(folded(unfenced).casefold().replace(_DOTTED, "i")))
     plain = plain if plain.isascii() else _OPTIONAL_SPACE.sub("", plain)
     for _ in range(MOST_NESTED):  # quotes within emphasis within quotes
-        bare = _without_outer(_EMPHASISED.sub(r"\2", _HEADING.sub("", plain)))
+        bare = _without_outer(_EMPHASISED.sub(r"\2", _FORMULA.sub(r"\2", _HEADING.sub("", plain))))
         if bare == plain:
             break
         plain = bare
@@ -70,6 +76,7 @@ def whole_words(words: str) -> str:
     """A pattern for normalised ``words`` that does not match part of a longer word or number.
 
     5 does not occur in ``1.5``, ``5,000``, ``.5`` or ``-5``; it does in ``3-5``, where the dash is no sign, and ``+5``.
+    C does not occur in ``C++`` and ``C#``.
     Words in a script without spaces (Chinese, Japanese, Thai, …) have no borders, and a word in another script ends
     where such a script begins. A Korean word begins at a border and may go on: particles follow without a space.
     """
@@ -77,6 +84,8 @@ def whole_words(words: str) -> str:
     number = rf"(?<!\d[.,])(?<!(?<!{WORD_CHARACTER}|\.)\.)(?<!(?<!{WORD_CHARACTER})[-−])"
     before = "" if _SPACELESS.match(first) else r"(?<!\p{Hangul})" if _HANGUL.match(first) else f"(?<!{WORD_CHARACTER})"
     after = "" if _SPACELESS.match(last) or _HANGUL.match(last) else f"(?!{WORD_CHARACTER})"
+    if last.isalpha():
+        after += r"(?!\+\+|#(?!\w))"
     if first.isdecimal():
         before += number
     if last.isdecimal():

@@ -21,11 +21,14 @@ CLOSED: Trace = "closed"
 """The values of :attr:`ftgate.domain.Answer.trace` for an answer with a trace."""
 
 LONGEST_LINE = 1000
-"""Characters before a mark in which the start of inline code is looked for."""
+"""Characters before and after a mark in which the ends of inline code are looked for."""
+_QUOTE_BEFORE = regex.compile(r"(?:\A|[\s(\[{=,:])[\"'“‘«「]\Z")
+_CLOSING_QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "「": "」"}
 _THOUGHT = r"(?:think(?:ing)?(?:_fast(?:er)?)?|longcat_think|thoughts?|reasoning)"
 _BAR, _JOINT = r"[|｜]?", "[_▁ ]"
+# [Reasoning] with one capital is a heading, which nothing closes.
 _OPENING = (
-    rf"<{_BAR}(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?{_BAR}>|\[(?i:{_THOUGHT})\]|◁think▷|<start_working_out>|<unused94>"
+    rf"<{_BAR}(?:[\w-]+[:|])?(?i:{_THOUGHT})(?::[\w-]+)?{_BAR}>|\[(?!\p{{Lu}}\p{{Ll}})(?i:{_THOUGHT})\]|◁think▷|<start_working_out>|<unused94>"
     rf"|<{_BAR}(?:\w+:)?(?i:(?:begin|start){_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}(?:begin|start))(?::\w+)?{_BAR}>"
     r"|<\|channel>|<\|open\|>think<\|sep\|>"
 )
@@ -49,12 +52,12 @@ _CHANNEL = regex.compile(
 )
 """The header of a message in harmony (gpt-oss) and formats like it, which name the channel of each."""
 _CHANNEL_END = regex.compile(r"<\|(?:end|return|call|eom|eot|start)\|>")
-_BARE_CHANNELS = regex.compile(r"\Aanalysis(?=\p{Lu})(?:.*assistantfinal)?", regex.DOTALL)
+_BARE_CHANNELS = regex.compile(r"\Aanalysis(?:.*assistantfinal|(?=\p{Lu}))", regex.DOTALL)
 """The same where a server has removed the control tokens."""
 _CHANNEL_TOKENS = frozenset(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|eom|>"])
 
 _ANSWER = regex.compile(
-    r"\s*(?:<(?P<tag>answer|response|SOLUTION)>(?P<text>.*?)(?:</(?P=tag)>\s*)?"
+    r"\s*(?:<(?P<tag>answer|response|SOLUTION)>(?P<text>.*?)(?:</(?P=tag)>.*)?"
     r"|<\|(?:START_RESPONSE|begin_of_solution)\|>(?P<text>.*?)(?:<\|(?:END_RESPONSE|end_of_solution)\|>\s*)?"
     r"|<\|open\|>response<\|sep\|>(?P<text>.*?)(?:<\|close\|>.*)?|(?P<text>.*?)\[END FINAL RESPONSE\].*)\Z",
     regex.DOTALL,
@@ -73,14 +76,14 @@ def final_answer(text: str) -> FinalAnswer:
     """What follows the last closing mark of a reasoning trace; the whole ``text`` where there is no trace.
 
     Only the closing mark needs to be there: many chat templates put the opening one into the prompt. A trace that began
-    and never closed leaves no answer. Marks within code are part of a text, unless it begins with a trace and has no
-    others: traces often leave a fence open.
+    and never closed leaves no answer. Marks within quotes and code are part of a text, but for those in a fence of a
+    text that begins with a trace and has no others: traces often leave a fence open.
     """
     if (channels := _by_channel(text)) is not None:
         return channels
     if (words := _IN_WORDS.match(text)) is not None:
         return FinalAnswer(text[words.end() :].strip(), CLOSED) if words["answer"] else FinalAnswer("", OPEN)
-    marks = [mark for mark in _MARK.finditer(text) if not _in_inline_code(text, mark)]
+    marks = [mark for mark in _MARK.finditer(text) if not _is_quoted(text, mark)]
     if not marks:
         return FinalAnswer(text)
     starts_with_trace = _OPENING_AT_START.match(text) is not None
@@ -146,12 +149,13 @@ def _in_fence(position: int, fences: list[int]) -> bool:
     return before % 2 == 1 and before < len(fences)
 
 
-def _in_inline_code(text: str, mark: regex.Match[str]) -> bool:
-    """Whether a mark stands right before a closing backtick: `</think>`."""
-    if text[mark.end() : mark.end() + 1] != "`":
-        return False
-    before = text[max(0, mark.start() - LONGEST_LINE) : mark.start()]
-    return before[before.rfind("\n") + 1 :].count("`") % 2 == 1
+def _is_quoted(text: str, mark: regex.Match[str]) -> bool:
+    """Whether a mark stands between quotes that nothing else is in, or in inline code: ``split("</think>")``."""
+    before = text[max(0, mark.start() - LONGEST_LINE) : mark.start()].rpartition("\n")[2]
+    after = text[mark.end() : mark.end() + LONGEST_LINE].partition("\n")[0]
+    if _QUOTE_BEFORE.search(before) is not None and after[:1] in _CLOSING_QUOTES.get(before[-1], ""):
+        return True
+    return before.count("`") % 2 == 1 and "`" in after
 
 
 def _begins_line(text: str, mark: regex.Match[str], last: regex.Match[str] | None) -> bool:

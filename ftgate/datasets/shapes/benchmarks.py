@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, quoted
-from ftgate.datasets.references import ChoicePlace
+from ftgate.datasets.references import ChoicePlace, lettered
 from ftgate.datasets.shapes.conversations import replied
 from ftgate.datasets.shapes.ifeval import rule_of
 from ftgate.datasets.shapes.shape import (
@@ -27,6 +28,7 @@ from ftgate.scoring.numbers import last_number
 _YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
 _FINAL = "####"
 _REPLIES = ("ground_truth", "answer", "answers", "response", "best_answer")
+_GROUP = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def _options(value: Any) -> tuple[list[Any], list[Any]]:
@@ -117,14 +119,6 @@ def _hellaswag(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _lettered(answer: Any, choices: Any, name: str) -> Any:
-    """The place of the choice whose letter ``answer`` is; ``answer`` itself if it is none, or the text of a choice."""
-    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
-        return answer
-    letters = [chr(ord("A") + place) for place in range(len(choices))]
-    return _right(answer, letters, name) if answer in letters else answer
-
-
 def _answer(fields: Fields) -> Any:
     return fields.get("label") if absent(fields.get("answer")) else fields["answer"]
 
@@ -133,7 +127,7 @@ def _mmlu(fields: Fields) -> dict[str, Any]:
     return {
         **in_context(fields["question"], fields),
         "choices": fields["choices"],
-        "answer": _lettered(_answer(fields), fields["choices"], "answer"),
+        "answer": lettered(_answer(fields), fields["choices"]),
         "tags": labelled(fields.get("subject")),
     }
 
@@ -144,11 +138,11 @@ def _mmlu_pro(fields: Fields) -> dict[str, Any]:
     if isinstance(place, int):
         answer = place
     elif not absent(letter):
-        answer = _right(letter, labels, "answer_idx") if labels else _lettered(letter, texts, "answer_idx")
+        answer = _right(letter, labels, "answer_idx") if labels else lettered(letter, texts)
     elif answer in labels and answer not in texts:
         answer = _right(answer, labels, "answer")
     else:
-        answer = _lettered(answer, texts, "answer")
+        answer = lettered(answer, texts)
     name = {} if absent(fields.get("question_id")) else {"id": fields["question_id"]}
     return {
         **in_context(fields["question"], fields),
@@ -168,7 +162,7 @@ def _gsm8k(fields: Fields) -> dict[str, Any]:
             f"end it with a line such as {_FINAL} 42",
         )
         return {"prompt": fields["question"], "answer": fault}
-    return {"prompt": fields["question"], "answer": final.replace(",", ""), "check": {"numeric": number}}
+    return {"prompt": fields["question"], "answer": _GROUP.sub("", final), "check": {"numeric": number}}
 
 
 def _ifeval(fields: Fields) -> dict[str, Any]:
@@ -206,7 +200,7 @@ def _question(fields: Fields) -> dict[str, Any]:
 def _inspect(fields: Fields) -> dict[str, Any]:
     row, choices = _either(fields, "target"), fields.get("choices")
     if isinstance(choices, list) and choices:
-        row |= {"choices": choices, "answer": _lettered(row["answer"], choices, "target")}
+        row |= {"choices": choices, "answer": lettered(row["answer"], choices)}
     return row
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftgate.config.columns import Columns, is_template, template, template_names
 from ftgate.datasets.problems import BadRowError, one_line
-from ftgate.datasets.references import ChoicePlace
+from ftgate.datasets.references import ChoicePlace, lettered
 from ftgate.datasets.shapes.shape import Fields, Shape, absent, question_and_reply
 
 NAME = "rows mapped by columns"
@@ -86,12 +86,8 @@ def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -
     """The place of the choice that ``answer`` names by its field or its letter, or ``answer`` itself."""
     if not isinstance(answer, str) or answer in choices:
         return answer
-    letters = [chr(ord("A") + place) for place in range(len(choices))]
     written = answer.strip()
-    for names, name in ((list(entries), written), (letters, written), (letters, written.upper())):
-        if name in names[: len(choices)]:
-            return ChoicePlace(names.index(name))
-    return answer
+    return ChoicePlace(entries.index(written)) if written in entries[: len(choices)] else lettered(written, choices)
 
 
 def _place(answer: Any, choices: Sequence[Any]) -> Any:

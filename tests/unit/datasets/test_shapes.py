@@ -260,7 +260,8 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"question": "q", "answer": "2 + 2 = <<2+2=4>>4\n#### 1,250"},
             Q,
             {"answer": "1250", "check": {"numeric": 1250.0}},
-        )
+        ),
+        ({"question": "q", "answer": "#### 3,5"}, Q, {"answer": "3,5", "check": {"numeric": 3.5}}),
     ],
     "IFEval rows": [
         (

@@ -131,6 +131,8 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
         NUMBER,
         ["can be read as 1.25 or 1250", 'write "1.2500" or "1250"'],
     ),
+    "a time": (without("choices", answer="at 14:30"), NUMBER, ["'at 14:30' is a time or a ratio", "write one number"]),
+    "a version": (without("choices", answer="3.10.2"), NUMBER, ["no number in the answer '3.10.2'"]),
     "no number": (GOOD, NUMBER, ["no number in the answer 'x'"]),
     "no rule": ({**GOOD, "check": {"words": 3}}, FREE, ["check: unknown kind 'words'", "numeric"]),
     "two rules": ({**GOOD, "check": {"exact": "x", "numeric": 1}}, FREE, ["check: 2 kinds at once"]),

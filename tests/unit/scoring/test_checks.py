@@ -99,6 +99,7 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"numeric": "1"}, "numeric must be a number, found '1'"),
         ({"numeric": True}, "must be a number"),
         ({"numeric": float("inf")}, "must be a number"),
+        ({"numeric": 10**400}, "must be a number"),
         ({"numeric": 1, "tolerance": -1}, "tolerance must be a number of at least 0"),
         ({"exact": "a", "tolerance": 1}, "tolerance works with numeric only"),
         ({"exact": ""}, "exact must be a text"),

@@ -46,6 +46,16 @@ def item(answer: str, choices: tuple[str, ...] = ()) -> Item:
         ("ນະຄອນຫຼວງວຽງຈັນ", "ວຽງຈັນ", 0, 1),
         ("정답은 파리입니다.", "파리", 0, 1),
         ("대한민국", "민국", 0, 0),
+        ("```python\nprint(1)\nx\n```", "print(1)\nx", 1, 1),
+        ("$O(n)$", "O(n)", 1, 1),
+        ("I use C++.", "C", 0, 0),
+        ("in C#", "C", 0, 0),
+        ("in C", "C", 0, 1),
+        ("istanbul", "İstanbul", 1, 1),
+        ("\u200fشلوم\u200f", "شلوم", 1, 1),
+        ("−5", "-5", 1, 1),
+        ("It is –5", "-5", 0, 1),
+        ("3–5", "-5", 0, 0),
     ],
 )
 def test_exact_and_contains(said: str, wanted: str, equal: int, inside: int) -> None:

@@ -37,6 +37,7 @@ from ftgate.scoring.sentences import sentences
         ("**Done.** Really?! Yes!!!", 3),
         ("今天下雨。明天晴！好吗？", 3),
         ("下雨。好！走!再见。「好。」他说。", 6),
+        ("「行こう。」と言った。「はい。」彼は来た。", 3),
         ("Das gilt z. B. am 3. Oktober. Gut.", 2),
         ("हाँ। ठीक है।", 2),
         ("هل؟ نعم.", 2),

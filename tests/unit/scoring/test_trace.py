@@ -73,6 +73,15 @@ def test_what_follows_the_closing_mark_is_the_answer(opening: str, closing: str)
         ("<|channel|>final <|constrain|>json<|message|>{}<|return|>", "{}", "closed"),
         ("analysis of this", "analysis of this", ""),
         ("  Paris\n", "  Paris\n", ""),
+        ("Use `s.split('</think>')[-1]`.", "Use `s.split('</think>')[-1]`.", ""),
+        ("Use s.split('</think>')[-1].", "Use s.split('</think>')[-1].", ""),
+        ("Use `re.sub(r'<think>.*</think>', x)`.", "Use `re.sub(r'<think>.*</think>', x)`.", ""),
+        ('<think>a</think>It is "</think>".', 'It is "</think>".', "closed"),
+        ('It is "Paris"</think>"Paris"', '"Paris"', "closed"),
+        ("[Reasoning] Big.\n[Answer] Paris", "[Reasoning] Big.\n[Answer] Paris", ""),
+        ("[Thinking]a[/Thinking]Paris", "Paris", "closed"),
+        ("analysis\nWe reason.\nassistantfinal\nParis", "Paris", "closed"),
+        ("<think>a</think><answer>Paris</answer> I hope", "Paris", "closed"),
     ],
 )
 def test_marks_in_code_and_in_passing_are_text(text: str, answer: str, trace: str) -> None:
