@@ -247,8 +247,7 @@ def test_too_few_texts_hold_nothing_and_check_says_so(by_rule: World, capsys: py
     assert report.measurements["form"].status == "not_applicable"
     assert "are too few" in report.measurements["form"].reason
     assert report.measurements["target"].status == "pass", "its limit allows nearly any loss"
-    control = report.controls["positive_control"]["target"]
-    assert "costs no more than the limit allows" in control["reason"]
+    assert report.controls["positive_control"]["target"]["reason"].startswith("not run: ")
     assert any("more than 20 free-form answers, and 29 are needed" in note for note in checked(by_rule, capsys))
     broken, _ = gate(by_rule, play(FAULTS["line breaks"][0], "target"), "broken")
     assert broken.measurements["form"].status == "block", "too few to pass are enough to block"
