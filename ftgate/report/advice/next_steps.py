@@ -34,7 +34,8 @@ def next_steps(report: Report) -> list[str]:
             remedies = _remedies(name, m, recipe, costly=bool(harmed - {name}))
             steps += [step for step in (_copy(name, m, recipe), *remedies) if step][:MOST]
     if not steps and report.verdict == "allow":
-        steps.append("Nothing is left to do: every measurement passed.")
+        some = any(m.status == "not_applicable" for m in report.measurements.values())
+        steps.append(f"Nothing is left to do: every measurement {'that applies ' if some else ''}passed.")
     return list(dict.fromkeys(steps))
 
 

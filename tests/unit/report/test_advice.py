@@ -533,4 +533,4 @@ def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
         update={"reason": "no measurement asks for free-form answers"}
     )
     found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
-    assert next_steps(found) == ["Nothing is left to do: every measurement passed."]
+    assert next_steps(found) == ["Nothing is left to do: every measurement that applies passed."]
