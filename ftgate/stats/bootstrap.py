@@ -72,9 +72,7 @@ class Bootstrapped:
         checks.level(alpha)
         alpha *= self.level_share
         low, high = self.lowest, self.highest
-        if self.resampled is not None and self.resampled.constant:  # a search would end here, after many steps
-            low = high = self.sign * self.estimate
-        elif self.resampled is not None:
+        if self.resampled is not None:
             low = self._downwards(self.resampled).bound(alpha)
             high = self._mirrored(low) if self.even else self._upwards(self.resampled).bound(alpha)
         found = Interval(self.sign * self.estimate, low, high, self.doubt)

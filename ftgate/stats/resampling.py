@@ -55,11 +55,6 @@ class Resampled:
         """The number of items or clusters."""
         return self._n
 
-    @property
-    def constant(self) -> bool:
-        """Whether no resample differs from another: all items, or clusters, are the same."""
-        return not self._sums.any() and not self._noise
-
     def _draw(self, columns: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
         index = rng.integers(0, self._n, size=(rows, self._n))
         index += np.arange(rows)[:, None] * self._n

@@ -361,16 +361,3 @@ def test_rows_of_one_cluster_are_not_independent() -> None:
     assert (naive > 1.8 * clustered).all()
     assert (naive > 0.10 * 1500).all()
     assert (clustered < 0.08 * 1500).all()
-
-
-@pytest.mark.parametrize(("base", "candidate"), [(0.0, 0.0), (0.5, 0.25), (0.25, 0.5), (0.0, 0.75)])
-@pytest.mark.parametrize("clusters", [None, [f"c{i // 2}" for i in range(40)]])
-def test_items_that_are_all_alike_leave_nothing_between_the_bounds(
-    base: float, candidate: float, clusters: list[str] | None
-) -> None:
-    alike = np.full(40, base), np.full(40, candidate)
-    gain = resampled_difference(*alike, rng(), draws=200, clusters=clusters)
-    assert gain.interval(0.05) == Interval(candidate - base, candidate - base, candidate - base, gain.doubt)
-    assert gain.p_above(candidate - base - 0.01) == 0
-    assert gain.p_below(candidate - base + 0.01) == 0
-    assert gain.p_above(candidate - base) > 0.05
