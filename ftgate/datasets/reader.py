@@ -51,14 +51,18 @@ class ShapedFile:
     """
 
     def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
-        self._suite, self._mapped = suite, shape is not None
+        self._suite = suite
         rows = (decoded(row) for row in read_rows(path))
         head = list(islice(rows, HEAD_ROWS))
         fields = [row.fields for row in head if isinstance(row, FileRow)]
         self.shape = shape or recognise(fields, suite=suite)
         uses = self.shape.uses
-        own = FIELDS if self.shape.name == OWN.name else ("id",) if self._mapped else CARRIED
+        own = FIELDS if self.shape.name == OWN.name else ("id",) if shape is not None else CARRIED
         self._used = {*own, *self.shape.needs, *uses, *(name.partition(".")[0] for name in uses)}
+        # A mapping says itself what is to be read.
+        self._unread_media, self._unread_options = (
+            frozenset[str]() if shape is not None else names - self._used for names in (_MEDIA, _OPTIONS)
+        )
         self.columns: dict[str, None] = {}
         self._rows = chain(head, rows)
         readable = [self.shaped(row) for row in head if isinstance(row, FileRow)]
@@ -90,13 +94,13 @@ class ShapedFile:
 
     def _fault(self, row: FileRow, shaped: FileRow) -> BadRowError | None:
         """What keeps a row from being asked as it is meant: a part that nothing reads, or what its shape says."""
-        for name in () if self._mapped else row.fields.keys() & _MEDIA:
-            if row.fields[name] and name not in self._used:
+        for name in row.fields.keys() & self._unread_media:
+            if row.fields[name]:
                 hint = "remove the row, or map what can be asked without it with `columns`"
                 return BadRowError(f"the row has `{name}`, and only text can be asked", hint)
-        for name in () if self._mapped else row.fields.keys() & _OPTIONS:
+        for name in row.fields.keys() & self._unread_options:
             options = row.fields[name]
-            if isinstance(options, list) and len(options) > 1 and name not in self._used:
+            if isinstance(options, list) and len(options) > 1:
                 hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
                 return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)
         return next((value for value in shaped.fields.values() if isinstance(value, BadRowError)), None)

@@ -72,9 +72,8 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     with faults:
         tags = _tags(value("tags"))
     with faults:
-        cluster = (
-            None if value("cluster") is None else text_of("cluster", value("cluster"), "write it as text", numbers=True)
-        )
+        group = value("cluster")
+        cluster = None if group is None else text_of("cluster", group, "write it as text", numbers=True)
     choices, reference, check = _scoring(value, row.cells, needs, faults)
     if faults.problems:
         return faults.problems
@@ -92,12 +91,14 @@ def _scoring(
     """Choices, right answer and check of a row."""
     choices, reference, check, readable = tuple[str, ...](), RightAnswer(), None, False
     with faults:
-        choices = choices_of(value("choices"))
+        options = value("choices")
+        choices = choices_of(options)
         readable = True
     with faults:
         if readable:
-            reference = reference_of(value("answer"), value("choices"), choices, cell=cell)
-            checked, written = value("check") is not None, isinstance(value("answer"), str)
+            answer = value("answer")
+            reference = reference_of(answer, options, choices, cell=cell)
+            checked, written = value("check") is not None, isinstance(answer, str)
             require_usable(choices, reference, needs, checked=checked, written=written)
     with faults:
         check = check_of(value("check"), reference.text, needs)

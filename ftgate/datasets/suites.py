@@ -111,21 +111,21 @@ def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
     reference are one cluster: the one that the first of them with a cluster names, or a new one. Rows that name
     different clusters keep them.
     """
-    kept: dict[Any, Item] = {}
+    kept: dict[tuple[Any, ...], Item] = {}
     for item in items:
-        key = (*_prompt(item), item.answer and item.answer.strip(), canonical(item.check))
-        first = kept.setdefault(key, item)
-        kept[key] = replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
-    prompts = Counter(_prompt(item) for item in kept.values())
+        key = (_prompt(item), item.answer and item.answer.strip(), item.check and canonical(item.check))
+        first = kept.get(key)
+        kept[key] = item if first is None else replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
+    prompts = Counter(prompt for prompt, *_ in kept)
     names: dict[Any, str] = {}
-    for item in kept.values():
-        if prompts[_prompt(item)] > 1 and item.cluster is not None:
-            names.setdefault(_prompt(item), item.cluster)
+    for (prompt, *_), item in kept.items():
+        if prompts[prompt] > 1 and item.cluster is not None:
+            names.setdefault(prompt, item.cluster)
     return tuple(
-        replace(item, cluster=names.setdefault(_prompt(item), f"the prompt of {item.id}"))
-        if prompts[_prompt(item)] > 1 and item.cluster is None
+        replace(item, cluster=names.setdefault(prompt, f"the prompt of {item.id}"))
+        if prompts[prompt] > 1 and item.cluster is None
         else item
-        for item in kept.values()
+        for (prompt, *_), item in kept.items()
     )
 
 
