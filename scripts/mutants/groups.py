@@ -77,6 +77,51 @@ GROUPS = (
         ("ftgate/engines/isolation.py", "ftgate/credentials.py"),
         ("tests/unit/test_credentials.py", "tests/engines/test_isolation.py"),
     ),
+    Group(
+        "gate",
+        (
+            "ftgate/gate/decide.py",
+            "ftgate/gate/derived_run.py",
+            "ftgate/gate/evaluate.py",
+            "ftgate/gate/flow.py",
+            "ftgate/gate/measurement_run.py",
+        ),
+        (
+            "tests/integration/test_contamination.py",
+            "tests/integration/test_form.py",
+            "tests/integration/test_run.py",
+            "tests/integration/test_run_edges.py",
+            "tests/integration/test_swapped_files.py",
+        ),
+    ),
+    Group(
+        "exit codes",
+        ("ftgate/cli/ending.py", "ftgate/cli/main.py", "ftgate/domain.py", "ftgate/errors.py", "ftgate/files.py"),
+        (
+            "tests/integration/test_ending.py",
+            "tests/integration/test_cli.py",
+        ),
+    ),
+    Group(
+        "jobs",
+        ("ftgate/jobs/prepare.py", "ftgate/jobs/saved.py", "ftgate/jobs/unchanged.py"),
+        (
+            "tests/integration/artifacts/test_jobs.py",
+            "tests/integration/test_swapped_files.py",
+            "tests/integration/test_bad_input.py",
+        ),
+    ),
+    Group(
+        "publishing",
+        ("ftgate/github/commit_status.py", "ftgate/github/pr_state.py", "ftgate/github/publish.py"),
+        (
+            "tests/integration/github/test_publish.py",
+            "tests/integration/github/test_events_table.py",
+            "tests/integration/github/test_audit.py",
+            "tests/integration/github/test_faults.py",
+            "tests/unit/github/test_words.py",
+        ),
+    ),
     Group("grading", ("ftgate/judge/*.py",), ("tests/unit/judge",)),
     Group("contamination", ("ftgate/contamination/*.py",), ("tests/unit/contamination",)),
     Group("statistics", ("ftgate/stats/*.py",), ("tests/unit/stats",)),

@@ -111,6 +111,18 @@ def test_what_training_rows_never_had_makes_a_query_foreign_and_unlike_another()
     assert nearest(one, other, space)[0] > 0.5
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_varies_by_rounding_alone_is_constant(kind: type[np.floating]) -> None:
+    """Its spread would make noise of it; what varies by many roundings keeps its own."""
+    last_digit = float(np.spacing(kind(0.5)))
+    rng = np.random.default_rng(19)
+    rounding, small = 0.5 + rng.integers(0, 2, size=(2, 400)) * np.array([[last_digit], [100_000 * last_digit]])
+    rows = np.column_stack([rng.normal(size=(400, 3)), rounding, small]).astype(kind)
+    spread = space_of(rows).spread
+    assert spread[3] == np.median(spread[[0, 1, 2, 4]])
+    assert spread[4] == pytest.approx(50_000 * last_digit, rel=0.1, abs=0)
+
+
 def test_single_precision_and_blocks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
     training, queries = cloud(rng, 900), cloud(rng, 150)
