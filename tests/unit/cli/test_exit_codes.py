@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 import pytest
@@ -74,6 +77,15 @@ def test_the_program_ends_with_a_code_of_its_own(ending: BaseException, code: in
         raise ending
 
     assert exit_code_of(stop) == code  # type: ignore[arg-type]  # it never returns
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(("code", "left"), [(0, 3), (1, 1), (2, 2), (4, 4)])
+def test_only_an_allow_needs_its_output_to_arrive(code: int, left: int) -> None:
+    program = f"from ftgate.cli.ending import end; print('what was found'); end({code})"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False)
+    assert done.returncode == left
 
 
 def test_each_verdict_has_its_own_code() -> None:
