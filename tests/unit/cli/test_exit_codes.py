@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -84,7 +85,8 @@ def test_the_program_ends_with_a_code_of_its_own(ending: BaseException, code: in
 def test_only_an_allow_needs_its_output_to_arrive(code: int, left: int) -> None:
     program = f"from ftgate.cli.ending import end; print('what was found'); end({code})"
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, check=False, env=buffered)
     assert done.returncode == left
 
 
