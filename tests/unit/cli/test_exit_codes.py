@@ -90,5 +90,14 @@ def test_only_an_allow_needs_its_output_to_arrive(code: int, left: int) -> None:
     assert done.returncode == left
 
 
+def test_an_inference_library_that_hangs_at_exit_does_not_keep_the_program() -> None:
+    program = (
+        "import sys, threading, time; from ftgate.cli.ending import end; sys.modules['vllm'] = sys; "
+        "threading.Thread(target=time.sleep, args=(60,)).start(); print('what was found'); end(4)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout) == (4, "what was found\n")
+
+
 def test_each_verdict_has_its_own_code() -> None:
     assert {verdict.value: int(verdict.exit_code) for verdict in Verdict} == {"allow": 0, "block": 1, "hold": 4}
