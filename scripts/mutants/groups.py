@@ -99,7 +99,8 @@ GROUPS = (
         (
             "tests/unit/cli/test_exit_codes.py",
             "tests/unit/test_files.py",
-            "tests/integration/test_preflight.py::test_the_keys_of_the_json_are_stable",
+            "tests/integration/test_bad_input.py",
+            "tests/integration/test_pilot.py",
             "tests/integration/test_cli.py",
             "tests/integration/test_plan.py",
             "tests/integration/test_ending.py",
