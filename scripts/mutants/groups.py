@@ -126,6 +126,7 @@ GROUPS = (
             "tests/unit/github/test_words.py",
             "tests/integration/github/test_audit.py",
             "tests/integration/github/test_faults.py",
+            "tests/integration/github/test_commands.py",
         ),
     ),
     Group("grading", ("ftgate/judge/*.py",), ("tests/unit/judge",)),
