@@ -266,7 +266,7 @@ class Measurement(AnyMeasurement):
         """
         if self.scored_by(item) == "choice":
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
-        return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
+        return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens, tools=item.tools),)
 
 
 def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:

@@ -51,6 +51,8 @@ _CHANNEL = regex.compile(
     r"(?:<\|constrain\|>[^<]{0,200})?<\|message\|>"
 )
 """The header of a message in harmony (gpt-oss) and formats like it, which name the channel of each."""
+_TOOL = "to=functions."
+"""What names the tool that a message calls; such a message is on no channel for the user."""
 _CHANNEL_END = regex.compile(r"<\|(?:end|return|call|eom|eot|start)\|>")
 _BARE_CHANNELS = regex.compile(r"\Aanalysis(?:.*assistantfinal|(?=\p{Lu}))", regex.DOTALL)
 """The same where a server has removed the control tokens."""
@@ -129,7 +131,8 @@ def _by_channel(text: str) -> FinalAnswer | None:
     if headers:
         final = next((header for header in reversed(headers) if header["final"]), None)
         if final is None:
-            return FinalAnswer("", OPEN)
+            call = text.find(_TOOL)
+            return FinalAnswer("", OPEN) if call < 0 else FinalAnswer(text[call:], CLOSED)
         end = _CHANNEL_END.search(text, final.end())
         return FinalAnswer(text[final.end() : end.start() if end else len(text)].strip(), CLOSED)
     bare = _BARE_CHANNELS.match(text)
