@@ -31,6 +31,8 @@ JSON_CELLS = frozenset(
             "body",
             "ideal",
             "target",
+            "tools",
+            "functions",
         ),
         *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
     )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.datasets.problems import BadRowError, RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.tables import FileRow
+from ftgate.datasets.tools import turn_calls
 from ftgate.domain import Message
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
@@ -151,11 +154,24 @@ def messages_of(shaped: FileRow | RowProblem) -> tuple[Message, ...]:
     prompt, messages = shaped.fields.get("prompt"), shaped.fields.get("messages")
     if isinstance(prompt, str) and not isinstance(messages, list):
         return (Message("user", prompt),)
-    return tuple(
-        Message(turn["role"], turn["content"])
-        for turn in (messages if isinstance(messages, list) else ())
-        if isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
-    )
+    turns = messages if isinstance(messages, list) else ()
+    return tuple(message for turn in turns if (message := _message(turn)) is not None)
+
+
+def _message(turn: Any) -> Message | None:
+    """A turn with its tool calls; None for one without text and calls. Calls that cannot be read are left out."""
+    if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
+        return None
+    role, content, calls = turn["role"], turn.get("content"), ()
+    if turn.get("tool_calls") or turn.get("function_call"):
+        with suppress(BadRowError):
+            calls = turn_calls("a turn", turn)
+    if role == "tool" and isinstance(content, dict | list):
+        content = json.dumps(content, ensure_ascii=False, default=str)
+    if not isinstance(content, str) and not calls:
+        return None
+    call_id, name = (turn.get(key) if isinstance(turn.get(key), str) else "" for key in ("tool_call_id", "name"))
+    return Message(role, content or "", calls, *((call_id, name) if role == "tool" else ()))  # type: ignore[arg-type]
 
 
 def user_text(messages: Sequence[Message]) -> str:

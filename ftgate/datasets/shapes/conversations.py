@@ -22,6 +22,7 @@ from ftgate.datasets.shapes.shape import (
     system_of,
     turns_of,
 )
+from ftgate.datasets.tools import reference_calls, turn_calls, xlam_tools
 
 _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
@@ -75,6 +76,7 @@ def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
 
 
 _KTO = ("label", "kto_tag")
+_TOOLS = ("functions", "parallel_tool_calls", "tool_choice")
 
 
 def _body(fields: Fields) -> Any:
@@ -82,7 +84,8 @@ def _body(fields: Fields) -> Any:
 
 
 def _batch(fields: Fields) -> dict[str, Any]:
-    return {"id": fields["custom_id"], **question_and_reply(_body(fields))}
+    tools = fields["body"].get("tools")
+    return {"id": fields["custom_id"], **question_and_reply(_body(fields)), **({"tools": tools} if tools else {})}
 
 
 _PREFERRED = ("prompt", "question", "instruction", "input", "conversations")
@@ -223,7 +226,23 @@ def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Sh
     )
 
 
+def _functions(fields: Fields) -> dict[str, Any]:
+    row = {**asked(fields["query"], system_of(fields)), "tools": xlam_tools(fields["tools"])}
+    try:
+        calls = turn_calls("answers", {"tool_calls": fields["answers"]})
+    except BadRowError as error:
+        return {**row, "answer": error}
+    return {**row, **reference_calls(calls)}
+
+
 SPECIFIC = (
+    Shape(
+        "xLAM function calling rows",
+        ("query", "tools", "answers"),
+        _functions,
+        "prompt `query`, `tools`, check: the calls in `answers`",
+        SYSTEMS,
+    ),
     Shape(
         "OpenAI batch requests",
         ("custom_id", "body"),
@@ -280,8 +299,9 @@ CONVERSATIONS = (
         "OpenAI chat rows",
         ("messages",),
         _chat,
-        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined",
-        (*_KTO, *SYSTEMS),
+        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined; "
+        "a reply that calls tools makes a `tool_call` check; `tools`",
+        (*_KTO, *SYSTEMS, *_TOOLS),
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),

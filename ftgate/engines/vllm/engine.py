@@ -83,7 +83,6 @@ class VllmEngine:
 
         If they must be swapped, only the engine of the first of ``models`` starts now, the others when asked.
         """
-        require_parser(self._settings.tool_parser)
         for model in models:
             base = _full_weights_of(model)
             request = self._requests.setdefault(base.path, EngineRequest(base, {}))
@@ -151,6 +150,7 @@ class VllmEngine:
     def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> RunningEngine:
         """Start an engine and load the adapters; ``share`` is its share of the GPU memory."""
         renderer = Renderer(base, self._settings.max_model_len)
+        require_parser(self._settings.tool_parser, renderer.tokenizer)
         startup.prepare_environment()
         self.isolation.begin()
         arguments = startup.engine_arguments(self._settings, renderer.context, base, adapters)
@@ -233,7 +233,10 @@ class VllmEngine:
     def _with_calls(self, answer: Answer, renderer: Renderer, question: Question) -> Answer:
         """The answer with the tool calls that the parser named in the policy reads in it."""
         name = self._settings.tool_parser
-        return answer if name is None else parsed(answer, name, renderer.tokenizer, question)
+        if name is None or not question.tools:
+            return answer
+        with redirected(self._log):
+            return parsed(answer, name, renderer.tokenizer, question)
 
     def _generate(
         self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]

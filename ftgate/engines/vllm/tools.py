@@ -7,12 +7,12 @@ from typing import Any
 
 from ftgate.domain import Answer, Question
 from ftgate.errors import ConfigurationError
-from ftgate.scoring.tool_calls import BROKEN, call_of
+from ftgate.scoring.tool_calls import BROKEN, call_of, calls_in
 from ftgate.scoring.trace import final_answer
 
 
-def require_parser(name: str | None) -> None:
-    """Raise ConfigurationError if vLLM has no tool parser ``name``."""
+def require_parser(name: str | None, tokenizer: Any = None) -> None:
+    """Raise ConfigurationError if vLLM has no tool parser ``name``, or it cannot read what this ``tokenizer`` writes."""
     if name is None:
         return
     from vllm.tool_parsers import ToolParserManager
@@ -22,6 +22,15 @@ def require_parser(name: str | None) -> None:
         raise ConfigurationError(
             f"engine.tool_parser: this vLLM has no parser {name!r}", hint=f"use one of {', '.join(known)}"
         )
+    if tokenizer is None:
+        return
+    try:
+        ToolParserManager.get_tool_parser(name)(tokenizer)
+    except Exception as error:  # whatever it misses in the vocabulary
+        raise ConfigurationError(
+            f"engine.tool_parser: {name} does not fit this model: {error}",
+            hint="name the parser of the model's family, or leave it out: common ways to write calls are read anyway",
+        ) from None
 
 
 def parsed(answer: Answer, name: str, tokenizer: Any, question: Question) -> Answer:
@@ -42,4 +51,5 @@ def parsed(answer: Answer, name: str, tokenizer: Any, question: Question) -> Ans
         calls = [call_of(call.model_dump()) for call in parser.extract_tool_calls(text, request).tool_calls]
     except Exception:  # whatever a parser does with what a model wrote
         calls = [BROKEN]
-    return replace(answer, tool_calls=tuple(calls))
+    # A parser finds no call in one that is broken, which is not the same as an answer without calls.
+    return replace(answer, tool_calls=tuple(calls or [call for call in calls_in(text) if call == BROKEN]))
