@@ -105,7 +105,10 @@ class ShapedFile:
             if isinstance(options, list) and len(options) > 1:
                 hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
                 return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)
-        return next((value for value in shaped.fields.values() if isinstance(value, BadRowError)), None)
+        for value in shaped.fields.values():
+            if type(value) is BadRowError:
+                return value
+        return None
 
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""

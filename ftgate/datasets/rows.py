@@ -72,9 +72,9 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
         messages = _conversation(value("prompt"), value("messages"), row.fields)
     with faults:
         tags = _tags(value("tags"))
-    with faults:
-        group = value("cluster")
-        cluster = None if group is None else text_of("cluster", group, "write it as text", numbers=True)
+    if (group := value("cluster")) is not None:
+        with faults:
+            cluster = text_of("cluster", group, "write it as text", numbers=True)
     if fields.get("tools"):
         with faults:
             tools = tools_of(fields["tools"])
