@@ -77,7 +77,9 @@ class ToolCall:
     @property
     def text(self) -> str:
         """The call as Hermes and Qwen models write it."""
-        return f'<tool_call>\n{{"name": {json.dumps(self.name)}, "arguments": {self.arguments or "null"}}}\n</tool_call>'
+        return (
+            f'<tool_call>\n{{"name": {json.dumps(self.name)}, "arguments": {self.arguments or "null"}}}\n</tool_call>'
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +102,14 @@ class Message:
 
     @property
     def key(self) -> list[Any]:
-        """All of the turn as JSON, for digests: role, content and, where a tool is involved, an object with the rest."""
+        """All of the turn as JSON, for digests: role, content and, where there is more, an object with the rest."""
         if not (self.tool_calls or self.call_id or self.name):
             return [self.role, self.content]
-        return [self.role, self.content, {"calls": [[c.name, c.arguments, c.id] for c in self.tool_calls]}
-                | {"id": self.call_id, "name": self.name}]
+        return [
+            self.role,
+            self.content,
+            {"calls": [[c.name, c.arguments, c.id] for c in self.tool_calls]} | {"id": self.call_id, "name": self.name},
+        ]
 
 
 @dataclass(frozen=True, slots=True)

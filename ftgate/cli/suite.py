@@ -105,7 +105,13 @@ def description(result: Suite) -> Iterator[str]:
 
     items = result.items
     yield from summary(result)
-    parts = {"choices": "choices", "answer": "a reference answer", "check": "a check", "cluster": "a cluster", "tools": "tools"}
+    parts = {
+        "choices": "choices",
+        "answer": "a reference answer",
+        "check": "a check",
+        "cluster": "a cluster",
+        "tools": "tools",
+    }
     held = {text: sum(bool(getattr(item, name)) for item in items) for name, text in parts.items()}
     yield f"with {', '.join(f'{text}: {count:,}' for text, count in held.items())}"
     lengths = sorted(sum(len(message.text) for message in item.messages) for item in items)

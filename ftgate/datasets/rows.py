@@ -15,7 +15,7 @@ from ftgate.datasets.problems import BadRowError, RowProblem, kind_of, quoted, t
 from ftgate.datasets.references import Needs, RightAnswer, check_of, choices_of, reference_of, require_usable
 from ftgate.datasets.tables import FileRow
 from ftgate.datasets.tools import tools_of, turn_calls, with_schemas
-from ftgate.domain import Item, Message, Role, digest_of
+from ftgate.domain import Item, Message, Role, ToolCall, digest_of
 
 FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check", "tools")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
@@ -65,7 +65,13 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     def value(name: str) -> Any:
         return _parse_cell(name, fields.get(name)) if row.cells else fields.get(name)
 
-    name, messages, tags, cluster, tools = "", tuple[Message, ...](), tuple[str, ...](), None, tuple[Mapping[str, Any], ...]()
+    name, messages, tags, cluster, tools = (
+        "",
+        tuple[Message, ...](),
+        tuple[str, ...](),
+        None,
+        tuple[Mapping[str, Any], ...](),
+    )
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
@@ -125,10 +131,9 @@ def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _misspelled_field(name: str) -> str | None:
-    """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case; and a tool is
-    something else than ``tools``.
+    """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case.
 
-    A name of several words, such as ``prompt_id``, is a field of its own.
+    A name of several words, such as ``prompt_id``, is a field of its own, and so is ``tool``.
     """
     plain = str(name).strip().lower()
     if plain in FIELDS:
@@ -224,7 +229,7 @@ def _message(number: int, turn: Any) -> Message:
     role = turn.get("role")
     if role not in _ROLES:
         raise BadRowError(f"{where}: role is {quoted(role)}", f"use one of {', '.join(_ROLES)}")
-    content, calls = turn.get("content"), ()
+    content, calls = turn.get("content"), tuple[ToolCall, ...]()
     if role == "assistant" and (turn.get("tool_calls") or turn.get("function_call")):
         calls = turn_calls(where, turn)
         content = "" if content is None else content

@@ -19,8 +19,8 @@ from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
-from ftgate.scoring.tool_calls import openai_turn
 from ftgate.files import write_whole
+from ftgate.scoring.tool_calls import openai_turn
 
 MAX_REPEATS_SHOWN = 3
 """Lines of repeated rows that are named; the rest are counted."""

@@ -14,7 +14,7 @@ from ftgate.datasets.problems import BadRowError, RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.tables import FileRow
 from ftgate.datasets.tools import turn_calls
-from ftgate.domain import Message
+from ftgate.domain import Message, ToolCall
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
 
@@ -162,7 +162,7 @@ def _message(turn: Any) -> Message | None:
     """A turn with its tool calls; None for one without text and calls. Calls that cannot be read are left out."""
     if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
         return None
-    role, content, calls = turn["role"], turn.get("content"), ()
+    role, content, calls = turn["role"], turn.get("content"), tuple[ToolCall, ...]()
     if turn.get("tool_calls") or turn.get("function_call"):
         with suppress(BadRowError):
             calls = turn_calls("a turn", turn)
@@ -171,7 +171,7 @@ def _message(turn: Any) -> Message | None:
     if not isinstance(content, str) and not calls:
         return None
     call_id, name = (turn.get(key) if isinstance(turn.get(key), str) else "" for key in ("tool_call_id", "name"))
-    return Message(role, content or "", calls, *((call_id, name) if role == "tool" else ()))  # type: ignore[arg-type]
+    return Message(role, content or "", calls, *((call_id, name) if role == "tool" else ()))
 
 
 def user_text(messages: Sequence[Message]) -> str:

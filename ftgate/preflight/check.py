@@ -19,7 +19,7 @@ from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
-from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
+from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths, tools_unseen
 from ftgate.preflight.view import size_of
 
 TOO_LONG = 0.01
@@ -188,6 +188,7 @@ class _ModelChecks(CheckState):
             if model is None or role not in self.tokenizers or model.kind == "adapter" or self.tokenizers[role] in seen:
                 continue
             seen.append(self.tokenizers[role])
+            self._warn_of_tools(model, self.tokenizers[role])
             try:
                 counter = PromptLengths(model.path / "tokenizer.json", self.tokenizers[role])
             except ValueError as error:
@@ -204,6 +205,18 @@ class _ModelChecks(CheckState):
                 yield prompts
                 if prompts.too_long:
                     self._report_too_long(prompts)
+
+    def _warn_of_tools(self, model: Model, tokenizer: TokenizerFacts) -> None:
+        """Warn of suites with tools that this model's chat template cannot show."""
+        if not tokenizer.template:
+            return
+        for name, suite in self.draft.suites.items():
+            item = next((item for item in suite.items if item.tools), None)
+            if item is not None and (reason := tools_unseen(tokenizer, item)):
+                self.warnings.append(
+                    f"measurements.{name}: {model.reference} cannot be asked to call tools: {reason}; use weights "
+                    f"whose template takes tools, or rows without tools (the first is line {item.line})"
+                )
 
     def _report_too_long(self, prompts: Prompts) -> None:
         message = (

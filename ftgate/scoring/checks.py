@@ -1,8 +1,8 @@
 """Checks: rules in a row's ``check`` field that tell right answers from wrong ones without a judge.
 
 A check is an object with one kind: ``numeric`` (with ``tolerance``), ``exact``, ``contains``, ``contains_all``,
-``regex``, ``json_schema``, ``constraints`` or ``tool_call``. Constraints on form follow the verifiable instructions of Zhou et al.
-2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
+``regex``, ``json_schema``, ``constraints`` or ``tool_call``. Constraints on form follow the verifiable instructions of
+Zhou et al. 2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def check_problem(check: object) -> str | None:
 def meets(check: Mapping[str, Any], text: str, calls: Sequence[ToolCall] | None = None) -> bool:
     """Whether the answer ``text`` passes ``check``, which must be valid (:func:`check_problem`).
 
-    ``calls`` are the answer's tool calls where its engine has read them. Raises UnscorableError if that cannot be decided, because a pattern takes too long on this answer.
+    ``calls`` are the answer's tool calls where its engine has read them. Raises UnscorableError if that cannot be
+    decided, because a pattern takes too long on this answer.
     """
     kind = next(name for name in check if name in KINDS)
     if kind == "numeric":

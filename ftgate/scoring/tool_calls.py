@@ -31,7 +31,8 @@ _PREFIX = regex.compile(
 _MISTRAL = "[TOOL_CALLS]"
 _MISTRAL_CALL = regex.compile(r"\s*(?P<name>[\w.-]+)(?:\[CALL_ID\](?P<id>\w+))?(?:\[ARGS\])?\s*(?=\{)")
 _HARMONY = regex.compile(
-    r"to=functions\.(?P<name>[\w.-]+)[^{]{0,80}?<\|message\|>(?P<arguments>.*?)(?:<\|call\|>|<\|end\|>|\Z)", regex.DOTALL
+    r"to=functions\.(?P<name>[\w.-]+)[^{]{0,80}?<\|message\|>(?P<arguments>.*?)(?:<\|call\|>|<\|end\|>|\Z)",
+    regex.DOTALL,
 )
 _FENCE = regex.compile(r"\A```(?:json|python|tool_code|tool_call)?\s*\n(.*?)\n?```\Z", regex.DOTALL)
 _PYTHONIC = regex.compile(r"\A\[\s*[A-Za-z_][\w.]*\s*\(")
@@ -187,8 +188,10 @@ def _turn(message: Message, arguments: Callable[[ToolCall], Any]) -> dict[str, A
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments(call)}}
             for call in message.tool_calls
         ]
-    return turn | ({"tool_call_id": message.call_id} if message.call_id else {}) | (
-        {"name": message.name} if message.name else {}
+    return (
+        turn
+        | ({"tool_call_id": message.call_id} if message.call_id else {})
+        | ({"name": message.name} if message.name else {})
     )
 
 

@@ -12,15 +12,15 @@ from ftgate.scoring.trace import final_answer
 
 
 def require_parser(name: str | None, tokenizer: Any = None) -> None:
-    """Raise ConfigurationError if vLLM has no tool parser ``name``, or it cannot read what this ``tokenizer`` writes."""
+    """Raise ConfigurationError if vLLM has no tool parser ``name``, or it does not fit this ``tokenizer``."""
     if name is None:
         return
     from vllm.tool_parsers import ToolParserManager
 
-    known = sorted(ToolParserManager.list_registered())
-    if name not in known:
+    names = sorted(ToolParserManager.list_registered())
+    if name not in names:
         raise ConfigurationError(
-            f"engine.tool_parser: this vLLM has no parser {name!r}", hint=f"use one of {', '.join(known)}"
+            f"engine.tool_parser: this vLLM has no parser {name!r}", hint=f"use one of {', '.join(names)}"
         )
     if tokenizer is None:
         return

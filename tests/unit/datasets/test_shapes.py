@@ -34,6 +34,8 @@ def chat(
 
 
 SHAREGPT = {"names": ("human", "gpt"), "keys": ("from", "value")}
+XLAM = json.dumps([{"name": "f", "description": "d", "parameters": {"a": {"description": "n", "type": "int"}}}])
+XLAM_CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 Q = ("q",)
 """The texts of a conversation with one question."""
 
@@ -49,6 +51,13 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
             ("a\nb",),
             {},
+        ),
+    ],
+    "xLAM function calling rows": [
+        (
+            {"query": "q", "tools": XLAM, "answers": json.dumps([{"name": "f", "arguments": {"a": 1}}]), "id": 1},
+            Q,
+            {"check": {"tool_call": [{"name": "f", "arguments": {"a": 1}}]}, "id": "1", "answer": XLAM_CALL},
         ),
     ],
     "OpenAI chat rows": [
@@ -457,17 +466,6 @@ def test_objects_as_python_prints_them_in_a_table_are_read(tmp_path: Path) -> No
     path.write_text("question,choices,answer\nq,\"{'text': array(['x', 'y'])}\",1\n")
     with pytest.raises(DatasetError, match=r"rows.csv:2: choices is an object that is not JSON"):
         read_suite("s", path, needs=Needs())
-
-
-def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> None:
-    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
-    rows = [{"messages": chat("q", "a")}, {"messages": [*chat("r"), call]}]
-    assert read_suite("s", jsonl(tmp_path, *rows), needs=Needs()).notes[1:] == (
-        "left out: the last turn calls a tool, with which no answer can be compared",
-    )
-    assert read_training_texts(tmp_path / "rows.jsonl").rows == 2
-    with pytest.raises(DatasetError, match=r"no row is left: .*the last turn calls a tool"):
-        read_suite("s", jsonl(tmp_path, rows[1]), needs=Needs())
 
 
 def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:
