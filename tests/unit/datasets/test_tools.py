@@ -63,7 +63,10 @@ def test_a_conversation_may_end_with_what_a_tool_gave_back(tmp_path: Path) -> No
 
 
 def test_what_is_written_is_read_as_it_was(tmp_path: Path) -> None:
-    rows = [{"messages": [ASKED, CALLED], "tools": [TOOL]}, {"messages": [ASKED, CALLED, RESULT, CALLED], "tools": [TOOL]}]
+    rows = [
+        {"messages": [ASKED, CALLED], "tools": [TOOL]},
+        {"messages": [ASKED, CALLED, RESULT, CALLED], "tools": [TOOL]},
+    ]
     read(tmp_path, *rows)
     suite = read_suite("s", tmp_path / "rows.jsonl", needs=Needs())
     write_suite(suite, tmp_path / "again.jsonl")
