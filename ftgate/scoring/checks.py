@@ -21,7 +21,7 @@ from jsonschema.validators import extend
 from ftgate.domain import ToolCall
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
 from ftgate.scoring.folding import typography
-from ftgate.scoring.numbers import Number, number_in
+from ftgate.scoring.numbers import Number, number_in, read_two_ways, wanted_number
 from ftgate.scoring.text import UnscorableError, contains_words, normalized, pattern_problem, same_text, search
 from ftgate.scoring.tool_calls import calls_in, calls_match
 
@@ -64,7 +64,7 @@ def meets(check: Mapping[str, Any], text: str, calls: Sequence[ToolCall] | None 
     """
     kind = next(name for name in check if name in KINDS)
     if kind == "numeric":
-        return Number((check["numeric"],)).equals(number_in(text), check.get("tolerance", 0.0))
+        return _wanted(check["numeric"]).equals(number_in(text), check.get("tolerance", 0.0))
     if kind == "tool_call" and calls is not None:
         return calls_match(check[kind], calls, _valid)
     return KINDS[kind].meets(check[kind], text)
@@ -106,7 +106,15 @@ def _is_number(value: object) -> bool:
 
 
 def _number_problem(value: object) -> str | None:
+    number = wanted_number(value) if isinstance(value, str) else None
+    if number is not None and number.unit != 1 and read_two_ways(str(value)) is None:
+        return None
     return None if _is_number(value) else f"must be a number, found {value!r}"
+
+
+def _wanted(value: Any) -> Number:
+    """The number that a check wants: a JSON number, or a text such as ``50 %``, whose unit counts."""
+    return (wanted_number(value) if isinstance(value, str) else None) or Number((value,))
 
 
 def _alternatives(value: object) -> list[str]:
@@ -217,7 +225,7 @@ _JSON_START = regex.compile(r"[\[{]")
 _MISSING = object()
 
 KINDS: Mapping[str, Kind] = {
-    "numeric": Kind(_number_problem, lambda wanted, text: Number((wanted,)).equals(number_in(text))),
+    "numeric": Kind(_number_problem, lambda wanted, text: _wanted(wanted).equals(number_in(text))),
     "exact": Kind(_text_problem, _exact),
     "contains": Kind(_text_problem, _contains),
     "contains_all": Kind(_all_problem, _contains_all),

@@ -21,6 +21,7 @@ from ftgate.datasets.shapes.shape import (
     reply_text,
     system_of,
     turns_of,
+    whole_text,
 )
 from ftgate.datasets.tools import reference_calls, turn_calls, xlam_tools
 
@@ -235,7 +236,56 @@ def _functions(fields: Fields) -> dict[str, Any]:
     return {**row, **reference_calls(calls)}
 
 
+_INSTRUCTIONS = ("systemInstruction", "system_instruction")
+
+
+def _gemini(fields: Fields) -> dict[str, Any]:
+    system = next((fields[name] for name in _INSTRUCTIONS if not absent(fields.get(name))), None)
+    if isinstance(system, Mapping):
+        system = system.get("parts")
+    row = question_and_reply(fields["contents"])
+    return row if absent(system) else {**row, **asked(row["messages"], whole_text(system, "the system instruction"))}
+
+
+def _exported(fields: Fields, question: str, reply: str) -> dict[str, Any]:
+    """A row of an export that has the names of Langfuse's under others."""
+    expected = fields.get(reply)
+    if isinstance(expected, Mapping):
+        expected = next((expected[name] for name in _REPLY_PARTS if name in expected), expected)
+    return _langfuse({"input": _only(fields[question]), "expectedOutput": expected})
+
+
+def _only(value: Any) -> Any:
+    """The one text in an object that holds nothing else."""
+    texts = list(value.values()) if isinstance(value, Mapping) else []
+    return texts[0] if len(texts) == 1 else value
+
+
+_REPLY_PARTS = ("answer", "output", "response", "expected", "content", "text")
+
 SPECIFIC = (
+    Shape(
+        "Gemini rows",
+        ("contents",),
+        _gemini,
+        "`contents` up to the last reply, which is the reference; `parts` are joined, after `systemInstruction`",
+        (*_INSTRUCTIONS, "generationConfig", "generation_config"),
+        lambda fields: is_conversation(fields["contents"]),
+    ),
+    Shape(
+        "Braintrust export",
+        ("input", "expected"),
+        lambda fields: _exported(fields, "input", "expected"),
+        "prompt or messages `input`, answer `expected`; `output` is a model's and no reference",
+        ("output", "metadata", "created", "scores", "metrics", "span_id", "root_span_id", "dataset_id", "project_id"),
+    ),
+    Shape(
+        "LangSmith export",
+        ("inputs", "outputs"),
+        lambda fields: _exported(fields, "inputs", "outputs"),
+        "prompt or messages in `inputs`, answer in `outputs`",
+        ("metadata", "dataset_id", "created_at", "split", "source_run_id"),
+    ),
     Shape(
         "xLAM function calling rows",
         ("query", "tools", "answers"),

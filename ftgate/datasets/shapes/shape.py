@@ -114,7 +114,7 @@ def turns_of(value: Any) -> Any:
 def _turn(number: int, turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
-    role, content = _role(turn), turn.get("content", turn.get("value"))
+    role, content = _role(turn), turn.get("content", turn.get("value", turn.get("parts")))
     if role == "function_call":  # as LLaMA-Factory has it
         return {**turn, "role": "assistant", "content": "", "tool_calls": decoded_json(content)}
     return {**turn, "role": role, "content": whole_text(content, f"message {number}")}

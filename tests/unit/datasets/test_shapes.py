@@ -34,6 +34,7 @@ def chat(
 
 
 SHAREGPT = {"names": ("human", "gpt"), "keys": ("from", "value")}
+GEMINI = [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]
 XLAM = json.dumps([{"name": "f", "description": "d", "parameters": {"a": {"description": "n", "type": "int"}}}])
 XLAM_CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 Q = ("q",)
@@ -51,6 +52,32 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
             ("a\nb",),
             {},
+        ),
+    ],
+    "Gemini rows": [
+        ({"contents": GEMINI}, Q, {"answer": "a"}),
+        ({"contents": GEMINI, "systemInstruction": {"parts": [{"text": "s"}]}}, ("s", "q"), {"answer": "a"}),
+    ],
+    "Braintrust export": [
+        ({"input": "q", "expected": "a", "output": "b", "metadata": {"k": 1}}, Q, {"answer": "a"}),
+        ({"input": {"question": "q"}, "expected": {"answer": "a"}}, Q, {"answer": "a"}),
+    ],
+    "LangSmith export": [
+        ({"inputs": {"topic": "q"}, "outputs": {"answer": "a"}}, Q, {"answer": "a"}),
+        ({"inputs": {"messages": chat("q")}, "outputs": "a"}, Q, {"answer": "a"}),
+    ],
+    "WinoGrande rows": [
+        (
+            {"sentence": "The _ ran.", "option1": "cat", "option2": "stone", "answer": "2"},
+            ("The _ ran.",),
+            {"choices": ("cat", "stone"), "answer": "stone"},
+        ),
+    ],
+    "DROP rows": [
+        (
+            {"passage": "p", "question": "q", "answers_spans": {"spans": ["3", "three"], "types": ["number", "span"]}},
+            ("p\n\nq",),
+            {"answer": "3", "check": {"contains": ["3", "three"]}},
         ),
     ],
     "xLAM function calling rows": [
