@@ -20,7 +20,7 @@ from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import base_of
 from ftgate.errors import ArtifactError
 from ftgate.scoring.tool_calls import template_turn
-from ftgate.scoring.trace import opening_at_end, trace_tokens
+from ftgate.scoring.trace import closing_of, opening_at_end, trace_tokens
 
 TEMPLATE_SECONDS = 5.0
 """Processor time per conversation: a chat template is a program that came with the model."""
@@ -71,13 +71,16 @@ class Renderer:
         marks = trace_tokens(self._control_tokens.values())
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
-        self._constant_tail = self._find_tail()
+        tail = self._find_tail()
+        self._constant_tail = tail if tail is None or not opening_at_end(tail) else without_open_trace(tail)
 
     def prepare(self, question: Question) -> TokenizedQuestion | Answer:
         """The tokenized question, or a failed answer with the reason why it cannot be asked."""
         try:
             messages = self._without_controls(question.messages) if question.untrusted else question.messages
             text = self._render(messages, question.tools)
+            if question.options:
+                text = without_open_trace(text)
             ids = self._encode(text)
             limit = self.context - max(1, question.max_tokens)
             if len(ids) > limit:
@@ -187,6 +190,25 @@ class Renderer:
             extended = (ids for ids in spelled if len(ids) == len(tail_ids) + 1 and ids[:-1] == tail_ids)
             self._option_tokens_by_tail[key] = frozenset(ids[-1] for ids in extended)
         return self._option_tokens_by_tail[key]
+
+
+def without_open_trace(prompt: str) -> str:
+    """A rendered prompt in which a reasoning trace that its template opens is closed, empty.
+
+    An option that is read next would otherwise be read as the first word of the thought. Raises UnanswerableError where
+    it is unknown how such a trace is closed.
+    """
+    opening = opening_at_end(prompt)
+    if not opening:
+        return prompt
+    closing = closing_of(opening)
+    if not closing:
+        raise UnanswerableError(
+            f"the chat template opens a reasoning trace ({opening}) that only the model can close, and options are not "
+            "read inside one"
+        )
+    breaks = prompt[prompt.rindex(opening) + len(opening) :]
+    return f"{prompt}{breaks or ''}{closing}{breaks * 2}"
 
 
 def turns_for(messages: Sequence[Message], template: str) -> list[dict[str, Any]]:

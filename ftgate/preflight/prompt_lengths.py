@@ -13,6 +13,7 @@ from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit, turns_for
 from ftgate.measurements.base import Measurement
 from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.findings import Prompts
+from ftgate.scoring.trace import opening_at_end
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens per conversation and per turn, if the chat template cannot be rendered."""
@@ -118,6 +119,14 @@ def tools_unseen(tokenizer_facts: TokenizerFacts, item: Item) -> str:
     except Exception as error:  # an untrusted template
         return f"its chat template fails for a row with tools: {' '.join(str(error).split())[:200]}"
     return ""
+
+
+def opened_trace(tokenizer_facts: TokenizerFacts) -> str:
+    """The mark of the reasoning trace that the chat template opens before each answer; empty if it opens none."""
+    try:
+        return opening_at_end(renderer(tokenizer_facts)([Message("user", _SENTINEL)]))
+    except Exception:  # an untrusted template: the engine will report what is wrong with it
+        return ""
 
 
 class _Render(Protocol):

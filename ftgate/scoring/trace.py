@@ -40,6 +40,16 @@ _CLOSING = (
 _MARK = regex.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})")
 _OPENING_AT_START = regex.compile(rf"\s*+(?:{_OPENING})")
 _OPENING_AT_END = regex.compile(rf"({_OPENING})\s*\Z")
+_ENDS = {
+    "start_working": "end_working",
+    "unused94": "unused95",
+    "begin": "end",
+    "BEGIN": "END",
+    "start": "end",
+    "START": "END",
+    "<|open|>": "<|close|>",
+}
+"""What opening marks have where closing ones have something else than a stroke."""
 _FENCE = regex.compile(r"(?m)^[ \t]*(?:```|~~~)")
 _IN_WORDS = regex.compile(
     r"\A\s*Here(?: i|')s my thought process:(?P<answer>.*?Here(?: i|')s my response:)?", regex.DOTALL
@@ -112,6 +122,14 @@ def opening_at_end(prompt: str) -> str:
     """The opening mark that a rendered prompt ends with; empty if it ends with none."""
     match = _OPENING_AT_END.search(prompt[-100:])
     return match[1] if match is not None else ""
+
+
+def closing_of(opening: str) -> str:
+    """The mark that closes a trace which ``opening`` begins; empty where its kind has none of its own."""
+    candidates = [f"{opening[:1]}/{opening[1:]}", f"{opening[:2]}/{opening[2:]}"] + [
+        opening.replace(begins, ends) for begins, ends in _ENDS.items() if begins in opening
+    ]
+    return next((mark for mark in candidates if (match := _MARK.fullmatch(mark)) and match["closing"]), "")
 
 
 def trace_tokens(tokens: Iterable[str]) -> frozenset[str]:

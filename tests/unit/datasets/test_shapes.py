@@ -449,7 +449,7 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ({"sentence": "q _", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
+        ({"question": "q", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
         ({"question": "q", "context": {"contexts": ["c"]}, "answer": "a"}, "a context that is an object"),
         ({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "C"}, "answerKey 'C' is none of"),
         ({"instruction": "q", "output": "a", "history": [["x"]]}, "history is no list of pairs or turns"),
