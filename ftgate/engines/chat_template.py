@@ -28,6 +28,8 @@ TAIL_CHARACTERS = 64
 TAIL_TOKENS = 24
 """Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
+_HARMONY_TURN = "<|start|>assistant"
+"""How a prompt of gpt-oss ends: the model names its channel itself, first the one of its reasoning."""
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
 
@@ -72,7 +74,10 @@ class Renderer:
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
         tail = self._find_tail()
-        self._constant_tail = tail if tail is None or not opening_at_end(tail) else without_open_trace(tail)
+        try:
+            self._constant_tail = tail and without_open_trace(tail)
+        except UnanswerableError:  # so is every question with options
+            self._constant_tail = None
 
     def prepare(self, question: Question) -> TokenizedQuestion | Answer:
         """The tokenized question, or a failed answer with the reason why it cannot be asked."""
@@ -198,6 +203,8 @@ def without_open_trace(prompt: str) -> str:
     An option that is read next would otherwise be read as the first word of the thought. Raises UnanswerableError where
     it is unknown how such a trace is closed.
     """
+    if prompt.endswith(_HARMONY_TURN):
+        return f"{prompt}<|channel|>final<|message|>"
     opening = opening_at_end(prompt)
     if not opening:
         return prompt

@@ -48,6 +48,7 @@ _ENDS = {
     "start": "end",
     "START": "END",
     "<|open|>": "<|close|>",
+    "<|channel>": "<channel|>",
 }
 """What opening marks have where closing ones have something else than a stroke."""
 _FENCE = regex.compile(r"(?m)^[ \t]*(?:```|~~~)")

@@ -112,6 +112,7 @@ def test_marks_of_a_reasoning_trace_stay_in_the_text_and_those_in_the_prompt_pre
         ("<think>\\n", "<think>\\n\\n</think>\\n\\n"),
         ("<think>", "<think></think>"),
         ("[THINK]", "[THINK][/THINK]"),
+        ("<|start|>assistant", "<|start|>assistant<|channel|>final<|message|>"),
         ("<thought>\\n", "<thought>\\n\\n</thought>\\n\\n"),
     ],
 )
@@ -128,7 +129,7 @@ def test_options_are_read_after_a_trace_that_the_template_opens(tmp_path: Path, 
 
 
 def test_options_are_never_read_inside_a_trace(tmp_path: Path) -> None:
-    opens = with_template(tmp_path, TEMPLATE + "{{ '<|channel|>' }}")
+    opens = with_template(tmp_path, TEMPLATE + "{{ '<|my:think|>' }}")
     assert "options are not read inside one" in reason(opens, "the sky", ("a", "b"))
 
 
