@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ftgate.config.columns import Columns
 from ftgate.datasets.problems import BadRowError, RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
+from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
 from ftgate.datasets.tools import turn_calls
 from ftgate.domain import Message, ToolCall
@@ -39,7 +41,7 @@ class TrainingData:
 
     ``sha256`` is the file's. ``rows`` have user text; ``skipped`` have none or are unreadable. ``path`` is None if only
     the record of an earlier run is available. ``stamp`` is the file's from before it was read. ``shape`` is the name of
-    the shape that its rows have, ``faults`` say why rows were skipped.
+    the shape that its rows have, ``faults`` say why rows were skipped. ``columns`` is how the manifest maps its fields.
     """
 
     sha256: str
@@ -50,18 +52,19 @@ class TrainingData:
     stamp: Stamp = ()
     shape: str = ""
     faults: tuple[str, ...] = ()
+    columns: Columns | None = None
 
     def passages(self) -> Iterator[Passage]:
         """Every readable row, in file order. Raises ConfigurationError if the file is not available."""
         return (
             Passage(row.line, _user_turns(messages_of(shaped)), tuple(_texts(row.fields)))
-            for row, shaped in ShapedFile(self._file(), suite=False)
+            for row, shaped in _shaped(self._file(), self.columns)
             if isinstance(row, FileRow)
         )
 
     def conversations(self) -> Iterator[tuple[Message, ...]]:
         """The conversation of every row that has user text, up to its last user turn, in file order: ``rows``."""
-        for _, shaped in ShapedFile(self._file(), suite=False):
+        for _, shaped in _shaped(self._file(), self.columns):
             messages = messages_of(shaped)
             if _problem(shaped, messages) is None:
                 last = max(i for i, message in enumerate(messages) if message.role == "user")
@@ -87,8 +90,12 @@ class TrainingData:
         return f"{rows}; of the others: {'; '.join(self.faults[:3])}" if self.faults else rows
 
 
-def read_training_texts(path: Path, what: str = "training data") -> TrainingData:
-    """Read a data file of any shape once and count the rows with user text.
+def _shaped(path: Path, columns: Columns | None) -> ShapedFile:
+    return ShapedFile(path, suite=False, shape=None if columns is None else mapped(columns))
+
+
+def read_training_texts(path: Path, what: str = "training data", *, columns: Columns | None = None) -> TrainingData:
+    """Read a data file of any shape, or as ``columns`` map it, once and count the rows with user text.
 
     Ids are not needed. Rows without user text, or of another shape than the file's, are skipped and counted.
     ``what`` is what errors call the file. Raises DatasetError if no row is usable, or the file cannot be read to its
@@ -97,7 +104,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     rows = 0
     problems = RowProblems()
     (stamp,) = settled_stamps([path])
-    file = ShapedFile(path, suite=False)
+    file = _shaped(path, columns)
     for row, shaped in file:
         problem = _problem(shaped, messages_of(shaped), row)
         if problem is None:
@@ -116,7 +123,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     faults = tuple(problems.summaries())
-    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults)
+    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults, columns)
 
 
 def _problem(

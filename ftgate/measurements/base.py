@@ -88,6 +88,7 @@ class DistanceSettings(Section):
     embedding: Literal["hidden_states", "tfidf"] | Source
     max_train_rows: int
     query_log: str | None
+    query_log_columns: Columns | None = None
 
     @property
     def embedding_kind(self) -> str:
