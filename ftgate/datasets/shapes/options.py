@@ -7,7 +7,7 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, quoted
 from ftgate.datasets.references import ChoicePlace
-from ftgate.datasets.shapes.shape import Fields, Shape, absent, in_context, labelled
+from ftgate.datasets.shapes.shape import CONTEXTS, Fields, Shape, absent, in_context, labelled
 
 _OPTION = re.compile(
     r"((?:option|opt|op|choice|answer)[ _]?)?([A-J]|[a-j])|((?:option|opt|choice|sol|answer|ending)[ _]?)([0-9])"
@@ -77,7 +77,7 @@ OPTIONS = Shape(
     (),
     _optioned,
     "prompt `question` (or `prompt`, `sentence`, `goal`), choices: the columns, answer: a letter, a text or a place",
-    ("question", "A", "B", "option_a", "answer", "label", *_QUESTIONS[1:], *_ANSWERS[2:], *_SUBJECTS),
+    ("question", "A", "B", "option_a", "answer", "label", *_QUESTIONS[1:], *_ANSWERS[2:], *_SUBJECTS, *CONTEXTS),
     _is_optioned,
     "no question with two options or more",
     reads=_is_option,

@@ -66,8 +66,9 @@ def test_columns_name_the_fields_as_they_are_in_the_file(tmp_path: Path) -> None
 
 def test_cosmos_qa_counts_its_columns_from_0(tmp_path: Path) -> None:
     row = {"id": "1", "context": "c", "question": "q", **{f"answer{i}": f"option {i}" for i in range(4)}, "label": 3}
-    (item,) = read_rows(tmp_path, row).items
-    assert (item.messages[0].content, item.answer) == ("c\n\nq", "option 3")
+    suite = read_rows(tmp_path, row)
+    assert (suite.items[0].messages[0].content, suite.items[0].answer) == ("c\n\nq", "option 3")
+    assert suite.notes == ("read as rows with a column for each option",)
 
 
 def test_several_references_in_columns_counted_from_1_are_no_options(tmp_path: Path) -> None:
