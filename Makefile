@@ -36,8 +36,9 @@ install-dev:
 demo: install
 	@$(BIN)/ftgate demo --out $(OUT) $(ARGS)
 
+# One thread for linear algebra in each worker: with more, they wait for each other on the same cores.
 test: install-dev
-	@$(BIN)/python -m pytest -m "not slow and not container" -n $(WORKERS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not container" -n $(WORKERS) --dist loadfile $(ARGS)
 
 story: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m examples.pullrequest

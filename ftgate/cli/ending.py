@@ -6,6 +6,7 @@ pipe or an error that nobody caught.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -61,6 +62,8 @@ def end(code: int) -> NoReturn:
             code = code or FAILED
     if "vllm" in sys.modules:
         os._exit(code)
+    # Otherwise Python would look through all answers for garbage once more.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -116,10 +116,9 @@ def aa_test(
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
         outcome[run.name] = compare_with_itself(*sides, run.measurement, rules, job.seed)
     for other in derived:
-        sides = other.per_item([(run.measurement, pairs[run.name]) for run in runs])
-        enough = len(sides[0]) > 0
+        first, second = other.per_item([(run.measurement, pairs[run.name]) for run in runs])
         outcome[other.name] = (
-            compare_with_itself(*sides, other.measurement, rules, job.seed) if enough else NOTHING_READ
+            compare_with_itself(first, second, other.measurement, rules, job.seed) if len(first) else NOTHING_READ
         )
     return outcome
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +60,16 @@ def known_probes(answers: Sequence[KnownAnswers], most: int, rng: np.random.Gene
     )
 
 
-def _of_part(path: Path) -> Iterator[KnownAnswers]:
+@cache
+def _of_part(path: Path) -> tuple[KnownAnswers, ...]:
     """The known answers to the rows of one file of a suite that have both kinds."""
-    items = {row["id"]: _item(row) for row in _rows(path)}
+    items, entries = {row["id"]: _item(row) for row in _rows(path)}, []
     for row in _rows(path.with_name(f"{path.stem}-answers.jsonl")):
         item = items[row["id"]]
         reworded = tuple(text for text in row["right"] if not same_text(item.answer or "", text))
         if reworded and row["wrong"]:
-            yield KnownAnswers(item, reworded, tuple(row["wrong"]))
+            entries.append(KnownAnswers(item, reworded, tuple(row["wrong"])))
+    return tuple(entries)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 import regex
 
@@ -30,6 +31,8 @@ class UnscorableError(Exception):
     """It cannot be decided whether an answer is right; the message says why. Never becomes a score."""
 
 
+# Samples of an answer are compared with it one by one, several times in a run, and most are equal.
+@lru_cache(maxsize=1024)
 def normalized(text: str) -> str:
     """``text`` for comparison: :func:`folded`, case folded, white space collapsed, outer punctuation removed.
 

@@ -51,10 +51,10 @@ class Floor:
 class Bootstrapped:
     """A change of means and its resamples, which give bounds at any level and p-values that agree with them.
 
-    ``resampled`` is None where nothing can be ruled out. With ``sign`` -1 the mirror image was resampled. ``even``
-    marks data that are their own mirror image: their p-values are averaged with those of the mirror image. Levels are
-    taken times ``level_share``, the share of effective among all clusters: where large clusters fail as a whole, the
-    resamples have too short a tail.
+    ``resampled`` is None where the data determine the bounds: where nothing can be ruled out, or nothing varies. With
+    ``sign`` -1 the mirror image was resampled. ``even`` marks data that are their own mirror image: their p-values are
+    averaged with those of the mirror image. Levels are taken times ``level_share``, the share of effective among all
+    clusters: where large clusters fail as a whole, the resamples have too short a tail.
     """
 
     estimate: float
@@ -67,36 +67,42 @@ class Bootstrapped:
     even: bool = False
     level_share: float = 1.0
 
-    def interval(self, alpha: float) -> Interval:
-        """Both one-sided bounds, each at ``alpha``. Raises ValueError unless 0 < alpha < 0.5."""
-        checks.level(alpha)
-        alpha *= self.level_share
+    def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
+        """Both one-sided bounds: the lower at ``alpha``, the upper at ``alpha_high`` (None: at ``alpha``, too).
+
+        Raises ValueError unless both levels are above 0 and below 0.5.
+        """
+        levels = [checks.level(level) * self.level_share for level in (alpha, alpha_high or alpha)]
+        below, above = levels if self.sign > 0 else levels[::-1]
         low, high = self.lowest, self.highest
         if self.resampled is not None:
-            low = self._downwards(self.resampled).bound(alpha)
-            high = self._mirrored(low) if self.even else self._upwards(self.resampled).bound(alpha)
+            low = self._downwards(self.resampled).bound(below)
+            if self.even:
+                high = self._mirrored(low if above == below else self._downwards(self.resampled).bound(above))
+            else:
+                high = self._upwards(self.resampled).bound(above)
         found = Interval(self.sign * self.estimate, low, high, self.doubt)
         return found.negated() if self.sign < 0 else found
 
     def p_above(self, change: float) -> float:
-        """The one-sided p of "the change is at most ``change``"; 1 where nothing can be ruled out.
+        """The one-sided p of "the change is at most ``change``"; 1 where that cannot be ruled out.
 
         At most alpha exactly when the lower bound at alpha is above ``change`` (see :class:`BoundSearch`).
         """
         return self._p_below(-change) if self.sign < 0 else self._p_above(change)
 
     def p_below(self, change: float) -> float:
-        """The one-sided p of "the change is at least ``change``"; 1 where nothing can be ruled out."""
+        """The one-sided p of "the change is at least ``change``"; 1 where that cannot be ruled out."""
         return self._p_above(-change) if self.sign < 0 else self._p_below(change)
 
     def _p_above(self, t: float) -> float:
         if self.resampled is None:
-            return 1.0
+            return 1.0 if self.lowest <= t else 0.0
         return min(1.0, self._downwards(self.resampled).p_value(t) / self.level_share)
 
     def _p_below(self, t: float) -> float:
         if self.resampled is None:
-            return 1.0
+            return 1.0 if self.highest >= t else 0.0
         if self.even:
             return self._p_above(self._mirrored(t))
         return min(1.0, self._upwards(self.resampled).p_value(t) / self.level_share)
@@ -191,6 +197,8 @@ def resampled_difference(
     estimate, (doubt, share) = math.fsum(c - b) / len(b), _clustering(len(x), clusters)
     if len(x) < 2:
         return Bootstrapped(estimate, -1.0, 1.0, doubt, None, ratio=False)
+    if not x.any():  # both models score alike throughout: every resample is the sample
+        return Bootstrapped(estimate, estimate, estimate, doubt, None, ratio=False)
     straight, mirror = _ordered(x, y), _ordered(-x + 0.0, y)
     sign = -1.0 if mirror.tolist() < straight.tolist() else 1.0
     chosen = mirror if sign < 0 else straight

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -26,5 +27,10 @@ def drawn_order(seed: int, name: str, keys: Sequence[str]) -> list[int]:
     Each key is given a lot of its own (SHA-256), so that where it stands among the others does not matter, and a key
     more or less moves none of the others past each other. Like keys keep the order that they have.
     """
+    return list(_order(seed, name, tuple(keys)))
+
+
+@lru_cache(maxsize=64)  # every look asks for the same orders again
+def _order(seed: int, name: str, keys: tuple[str, ...]) -> tuple[int, ...]:
     lots = [hashlib.sha256(f"{int(seed)}\n{name}\n{key}".encode(errors="surrogatepass")).digest() for key in keys]
-    return sorted(range(len(keys)), key=lots.__getitem__)
+    return tuple(sorted(range(len(keys)), key=lots.__getitem__))

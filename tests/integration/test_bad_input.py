@@ -11,9 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from support.players import CAREFUL, script
 from support.world import World, write_adapter, write_full, write_rows
 
 from ftgate.cli.main import main
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ControlError
+from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.prepare import load_job
+from ftgate.progress import SilentProgress
 
 
 def policy(*where: str, to: object) -> Callable[[World], None]:
@@ -170,6 +176,10 @@ def test_weights_that_are_not_numbers_stop_the_gate_and_are_named(
     said = capsys.readouterr().err
     assert left.value.code == 3
     assert "lora_B" in said
+    engine = ScriptedEngine(script(CAREFUL))
+    with pytest.raises(ControlError, match="lora_B"):  # a run scans, too, what a check was spared for its size
+        evaluate(load_job(world.policy_path, world.manifest_path), world.root / "out", SilentProgress(), engine=engine)
+    assert not engine.asked
 
 
 def test_check_says_what_a_run_would_use(world: World, capsys: pytest.CaptureFixture[str]) -> None:

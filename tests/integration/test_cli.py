@@ -17,6 +17,7 @@ from support.world import World
 
 from ftgate import __version__
 from ftgate.cli.main import main
+from ftgate.engines import registry
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
@@ -80,8 +81,18 @@ def test_python_m_ftgate_is_the_command(tmp_path: Path) -> None:
     [(CAREFUL, 0), (Player(target=0.9, tail=0.3), 1), (Player(target=0.6), 4)],
     ids=["allow", "block", "hold"],
 )
-def test_decide_leaves_with_the_verdicts_code(world: World, player: Player, code: int) -> None:
-    assert leave("decide", finished(world, player)) == code
+def test_run_and_decide_leave_with_the_verdicts_code(
+    world: World, player: Player, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scripted = {kind: lambda settings, log: ScriptedEngine(script(player)) for kind in ("vllm", "scripted")}
+    monkeypatch.setattr(registry, "_ENGINES", scripted)
+    out = world.root / "out"
+    files = ["--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out", str(out)]
+    assert leave("run", *files) == code
+    printed = capsys.readouterr().out
+    for name in ("report.json", "comment.md", "report.html"):
+        assert str(out / name) in "".join(printed.split("\n"))
+    assert leave("decide", str(out)) == code
 
 
 def test_report_renders_again_from_report_json_alone(world: World) -> None:

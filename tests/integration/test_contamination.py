@@ -25,6 +25,8 @@ from ftgate.progress import SilentProgress
 from ftgate.report.progress_bar import RichProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def leak(world: World, measurement: str, n: int) -> list[str]:
     """Put the first ``n`` prompts of a suite into the training data; their ids."""

@@ -25,6 +25,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 KEY = "sk-Very-Secret-0123456789"
 JUDGE = Model("judge", Path(), "", kind="endpoint")
 

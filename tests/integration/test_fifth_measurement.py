@@ -30,6 +30,8 @@ from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 from ftgate.report.terminal import print_report, print_summary
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 @pytest.fixture
 def five(world: World, monkeypatch: pytest.MonkeyPatch) -> World:

@@ -25,6 +25,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 ASKED = "forgetting"
 Fault = Callable[[str, Question], Answer]
 """What a candidate makes of the base's answer to a free-form question."""

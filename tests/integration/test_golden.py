@@ -27,6 +27,8 @@ from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 GOLDEN = Path(__file__).with_name("golden.json")
 
 

@@ -21,6 +21,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 WEAK = Player(forgetting=0.02)
 
 

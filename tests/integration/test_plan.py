@@ -18,6 +18,8 @@ from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 ASKED = {"target": 200, "forgetting": 200, "tail": 240 + 100, "calibration": 2 * 520}
 
 

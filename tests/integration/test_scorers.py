@@ -19,6 +19,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def mixed(world: World, **extra: Any) -> None:
     """General prompts of which every second carries a check, under `scorer: auto`."""

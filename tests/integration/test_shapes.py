@@ -17,6 +17,8 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 COLOURS = ["red", "green", "blue", "grey"]
 ROWS: dict[str, tuple[str, dict[str, Any], list[dict[str, Any]]]] = {
     "target": (

@@ -25,7 +25,6 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import Job, load_job
 from ftgate.jobs.unchanged import changed_files
 from ftgate.progress import SilentProgress
-from ftgate.report import render
 from ftgate.report.schema import Report
 
 Change = Callable[[Job], object]
@@ -33,10 +32,7 @@ MANY = 50
 """Answers before a change among them: not the first ones, and not the last."""
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of a run as small as these, and are drawn from the report alone."""
-    monkeypatch.setattr(render, "pictures", lambda report: {})
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture

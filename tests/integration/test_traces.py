@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from support.players import CAREFUL, Script, luck, script
 from support.world import World
 
@@ -13,6 +14,8 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def thinking(unfinished: float) -> Script:

@@ -14,6 +14,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def full_candidate(world: World, stopping: str = "none") -> World:
     write_full(world.root / "models" / "tuned", seed=5)

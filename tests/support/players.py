@@ -92,11 +92,9 @@ def honest_judge(model: Model, question: Question) -> Answer:
 def comparing_judge(likeness: Callable[[str, str], float]) -> Script:
     """A script in place of a judge: the more an answer is like the reference, the better; it knows nothing."""
 
-    known = functools.cache(likeness)  # each answer is graded six times
-
     def reply(model: Model, question: Question) -> Answer:
         reference, said = shown(question)
-        level, rest = divmod(4 * known(said, reference), 1)
+        level, rest = divmod(4 * likeness(said, reference), 1)
         weights = [0.01 + (k == level) * (1 - rest) + (k == level + 1) * rest for k in range(5)]
         return Answer(option_logprobs=tuple(math.log(weight / sum(weights)) for weight in weights))
 
@@ -121,7 +119,7 @@ def rouge_l(said: str, reference: str) -> float:
     return 2 * lengths[-1] / (len(one) + len(other)) if lengths[-1] else 0.0
 
 
-LIKENESS: dict[str, Callable[[str, str], float]] = {
+_LIKENESS: dict[str, Callable[[str, str], float]] = {
     "equal": lambda said, reference: float(said == reference),
     "equal after normalisation": lambda said, reference: float(same_text(reference, said)),
     "contains": lambda said, reference: float(contains_words(reference, said)),
@@ -129,6 +127,7 @@ LIKENESS: dict[str, Callable[[str, str], float]] = {
     "ROUGE-L": rouge_l,
     "characters": lambda said, reference: SequenceMatcher(None, said, reference).ratio(),
 }
+LIKENESS = {name: functools.cache(likeness) for name, likeness in _LIKENESS.items()}  # each answer is graded six times
 """Ways to compare an answer with its reference, from 0 to 1."""
 COMPARING_JUDGES = {name: comparing_judge(likeness) for name, likeness in LIKENESS.items()}
 """Scripts that compare strings: all of them tell references from nonsense, and none may earn a vote."""

@@ -213,3 +213,62 @@ def test_in_what_no_user_said_eight_words_are_evidence(size: int, contaminated: 
     index = Index([counted(8)])
     index.add(1, (), (counted(size),))
     assert index.matches()[0] == ({0: Match(1, "8-gram")} if contaminated else {})
+
+
+def test_every_part_of_a_conversation_in_one_string_is_searched() -> None:
+    index = Index([counted(8)])
+    index.add(1, (), (f"User: hello\nAssistant: {counted(8)}",))
+    assert index.matches()[0] == {0: Match(1, "8-gram")}
+
+
+@pytest.mark.parametrize(("size", "contaminated"), [(25, False), (26, True)])
+@pytest.mark.parametrize("form", ["{common} {own}", "{own} {common}"])
+def test_words_that_both_begin_or_end_with_are_evidence_from_two_ngrams_on(
+    form: str, size: int, contaminated: bool
+) -> None:
+    item, *rows = (form.format(common=counted(size), own=counted(20, own)) for own in ("a", "b", "c"))
+    for place in range(3):
+        contained, _ = found([item], [*["other"] * place, rows[0], "more"])
+        assert contained == ({0: Match(place + 1, "13-gram")} if contaminated else {})
+
+
+INSTRUCTION, OTHER = counted(6, "s"), counted(6, "t")
+
+
+@pytest.mark.parametrize("form", ["{instruction} {text}", "{text} {instruction}"])
+@pytest.mark.parametrize(
+    ("item_has_one", "row_has_one", "contaminated"),
+    [(True, False, True), (False, True, True), (True, True, True), (False, False, False)],
+)
+def test_beside_a_shared_instruction_common_words_are_the_message(
+    form: str, item_has_one: bool, row_has_one: bool, contaminated: bool
+) -> None:
+    """Nine words that two texts begin or end with may be an instruction, unless one of them had one already."""
+    leads = form.startswith("{instruction}")
+
+    def put(message: str, own: str, *, under_instruction: bool) -> str:
+        text = f"{message} {own}" if leads else f"{own} {message}"
+        return form.format(instruction=INSTRUCTION, text=text) if under_instruction else text
+
+    others = [form.format(instruction=INSTRUCTION, text=counted(9, f"x{i}y")) for i in range(12)]
+    item = put(counted(9), counted(3, "a"), under_instruction=item_has_one)
+    row = put(counted(9), counted(20, "b"), under_instruction=row_has_one)
+    items = [item, form.format(instruction=INSTRUCTION, text="something")]
+    assert found(items, [*others, row])[0] == ({0: Match(13, "8-gram")} if contaminated else {})
+
+
+@pytest.mark.parametrize(
+    ("item", "row", "contaminated"),
+    [
+        (f"{INSTRUCTION} {{}}", "{}", True),
+        ("{}", f"{INSTRUCTION} {{}}", True),
+        (f"{INSTRUCTION} {{}}", f"{{}} {OTHER}", False),
+    ],
+)
+def test_a_short_message_is_found_with_and_without_an_instruction(item: str, row: str, contaminated: bool) -> None:
+    """Under two instructions that both sides use; in a second row it recurs, so that it could be a mere name."""
+    others = [f"{text} {counted(9, f'x{i}{text[0]}')}" for text in (INSTRUCTION, OTHER) for i in range(12)]
+    items = [item.format("red green blue"), *(f"{text} {counted(9, 'i')}" for text in (INSTRUCTION, OTHER))]
+    rows = [row.format("red green blue"), f"{OTHER} red green blue"]
+    expected = {0: Match(25, "whole prompt without shared text")} if contaminated else {}
+    assert found(items, [*others, *rows])[0] == expected

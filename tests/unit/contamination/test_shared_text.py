@@ -278,3 +278,16 @@ def test_the_published_table_is_of_these_cases_and_within_bounds() -> None:
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
     assert [(row[0], row[1]) for row in cells] == [(case.rows, case.suite) for case in CASES]
     assert all(float(row[k].removesuffix(" %")) >= 100 * MINIMUM for row in cells for k in (4, 5))
+
+
+def test_what_only_one_side_has_begins_three_words_after_what_both_have() -> None:
+    """The last n-gram of a message may end in the text after it; further words need an n-gram of their own."""
+    phrase = [f"w{i}" for i in range(12)]
+    rows = [[" ".join([f"x{i}", *phrase, f"y{i}"])] for i in range(12)]
+    pairs = [f"a{i} {phrase[i]} {phrase[i + 1]} b{i}" for i in range(11)]
+    for start, stop in ((0, 4), (8, 12)):
+        items = [" ".join(["u", *phrase[start:stop], "v"]), *pairs]
+        shared = SharedText.find(rows, [[item] for item in items])
+        masked, one_sided = (mask[3:-3] for mask in shared.masks(codes(phrase)))
+        assert masked.all()
+        assert [i for i in range(12) if not one_sided[i]] == [*range(max(0, start - 3), min(12, stop + 3))]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.evidence import items
-from support.world import World
+from support.world import World, write_rows
 
 from ftgate.domain import Answer, Estimate, Finding, JudgeValidation, Message, Model, Pair, Question, Status
 from ftgate.engines.scripted import ScriptedEngine
@@ -231,14 +231,22 @@ def test_an_effect_that_was_measured_is_not_measured_again(tmp_path: Path) -> No
             controls.adapter_effect(models, BASE, other, items(8))
 
 
-def asked_twice(tmp_path: Path, second: float, alpha: float = 0.05) -> tuple[dict[str, Any], ScriptedEngine]:
-    """The A/A test of two measurements and one that asks nothing; asked again, forgetting's base errs now and then."""
+def asked_twice(
+    tmp_path: Path, second: float, alpha: float = 0.05, *, free_form: bool = False
+) -> tuple[dict[str, Any], ScriptedEngine]:
+    """The A/A test of two measurements and one that asks nothing; asked again, forgetting's base errs now and then.
+
+    With ``free_form`` the target's only item is answered in free form.
+    """
     world = World(tmp_path)
     for name in ("forgetting", "tail", "calibration"):
         world.policy["measurements"].pop(name)
     world.policy["measurements"]["forgetting"] = {"dataset": "evals/choices.jsonl", "scorer": "choice"}
     world.policy.pop("judge")
     world.policy["evidence"]["alpha"] = alpha
+    if free_form:
+        write_rows(tmp_path / "evals" / "free.jsonl", [{"id": "free", "prompt": "Say yes", "answer": "yes"}])
+        world.policy["measurements"]["target"] |= {"dataset": "evals/free.jsonl", "scorer": "exact"}
     world.save()
     job = load_job(world.policy_path, world.manifest_path)
     rng = np.random.default_rng(0)
@@ -247,6 +255,8 @@ def asked_twice(tmp_path: Path, second: float, alpha: float = 0.05) -> tuple[dic
         right = int(question.messages[-1].content.split()[1]) % 4 if question.options else 0
         wrong = question.repeat == 1 and question.measurement == "forgetting" and rng.random() < second
         chosen = (right + wrong) % 4
+        if not question.options:
+            return Answer(text="yes", tokens=1)
         return Answer(option_logprobs=tuple(-0.1 if i == chosen else -4.0 for i in range(len(question.options))))
 
     engine = ScriptedEngine(answer)
@@ -274,6 +284,11 @@ def test_the_base_is_asked_twice_and_must_answer_alike(tmp_path: Path) -> None:
     found, _ = asked_twice(tmp_path / "other", 0.3)
     assert (found["target"]["ok"], found["forgetting"]["ok"]) == (True, False)
     assert controls.failed_aa({"a_a": found}) == {"forgetting"}
+
+
+def test_the_form_of_a_single_answer_is_compared_too(tmp_path: Path) -> None:
+    form = asked_twice(tmp_path, 0.0, free_form=True)[0]["form"]
+    assert (form["ok"], form["items"], form["change"]) == (True, 1, 0.0)
 
 
 def test_a_prompt_for_each_of_the_first_eight_items(tmp_path: Path) -> None:

@@ -33,6 +33,39 @@ def test_a_status_is_one_line_of_140_characters_that_ends_with_its_record(text, 
         assert "::" not in said
 
 
+def test_a_status_that_just_fits_is_whole():
+    words = "the gate could not judge: "
+    reason = "x" * (140 - len(words))
+    assert description("error", (), [reason]) == words + reason
+    assert description("error", (), [reason + "x"]) == words + reason[:-1] + "…"
+
+
+def test_a_status_says_what_was_judged_and_what_came_of_it():
+    blocked, fine, waits = (CommentSection(t, v) for t, v in (("bot", "block"), ("mail", "allow"), ("chat", "hold")))
+    for outcome, sections, said in (
+        ("no model change", (), "no model change"),
+        ("pending", (fine,), "judging 1 model"),
+        ("pending", (fine, waits), "judging 2 models"),
+        ("error", (), "the gate could not judge: see the log"),
+        (
+            "error",
+            (CommentSection("bot", "error", None, ("no answers",)),),
+            "the gate could not judge: bot: no answers",
+        ),
+        ("block", (blocked, fine, waits), "block: bot (of 3 models)"),
+        ("allow", (fine, fine), "allow: mail, mail (of 2 models)"),
+        ("waived", (blocked, fine, waits), "waived: bot, chat"),
+    ):
+        assert description(outcome, sections, ()) == said
+    assert (
+        description("allow", (fine, fine), (), newer="b" * 40)
+        == "superseded by bbbbbbb: allow: mail, mail (of 2 models)"
+    )
+    removed = description("no model change", (), (), removed=["a.yaml", "b.yaml"])
+    assert removed == "no model change (removed: a.yaml, b.yaml)"
+    assert description("block", (blocked,), (), RECORD).endswith(f"[record {RECORD.identity[:12]}]")
+
+
 @given(st.dictionaries(st.sampled_from(["verdict", "report", "comment-url"]), st.text()))
 def test_an_output_never_ends_itself(values):
     lines = output_lines(values).split("\n")

@@ -196,6 +196,21 @@ def test_degenerate_scores_have_defined_results() -> None:
     assert difference_bootstrap([0.5], [0.25], rng()) == Interval(-0.25, -1.0, 1.0)
 
 
+def test_models_that_score_alike_throughout_differ_by_nothing_at_any_level() -> None:
+    scores = rng().random(60)
+    same = resampled_difference(scores, scores, rng(), clusters=[str(i // 2) for i in range(60)])
+    assert (same.interval(0.05).low, same.interval(0.001).high) == (0, 0)
+    assert [same.p_above(change) for change in (-0.01, 0.0, 0.01)] == [0, 1, 1]
+    assert [same.p_below(change) for change in (-0.01, 0.0, 0.01)] == [1, 1, 0]
+
+
+def test_both_bounds_may_have_levels_of_their_own() -> None:
+    base, candidate = rng().random(80), rng().random(80) ** 2
+    for found in (resampled_difference(base, candidate, rng()), resampled_difference(candidate, base, rng())):
+        both = found.interval(0.05, 0.01)
+        assert (both.low, both.high) == (found.interval(0.05).low, found.interval(0.01).high)
+
+
 def test_base_no_better_than_the_floor_rules_nothing_out() -> None:
     found = drop_bootstrap([0.2] * 40, [0.1] * 40, rng(), floor=Floor(0.3, 0.01, 60))
     assert math.isnan(found.estimate)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.stats.neighbours import distances, nearest, neighbour_count
+from ftgate.stats.neighbours import distances, nearest, neighbour_count, spacing
 from ftgate.stats.space import main_axes, space_of
 
 
@@ -111,6 +111,18 @@ def test_what_training_rows_never_had_makes_a_query_foreign_and_unlike_another()
     assert nearest(one, other, space)[0] > 0.5
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_varies_by_rounding_alone_is_constant(kind: type[np.floating]) -> None:
+    """Its spread would make noise of it; what varies by many roundings keeps its own."""
+    last_digit = float(np.spacing(kind(0.5)))
+    rng = np.random.default_rng(19)
+    rounding, small = 0.5 + rng.integers(0, 2, size=(2, 400)) * np.array([[last_digit], [100_000 * last_digit]])
+    rows = np.column_stack([rng.normal(size=(400, 3)), rounding, small]).astype(kind)
+    spread = space_of(rows).spread
+    assert spread[3] == np.median(spread[[0, 1, 2, 4]])
+    assert spread[4] == pytest.approx(50_000 * last_digit, rel=0.1, abs=0)
+
+
 def test_single_precision_and_blocks_change_nothing_that_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
     training, queries = cloud(rng, 900), cloud(rng, 150)
@@ -170,6 +182,62 @@ def test_wide_rows_along_their_main_axes_tell_what_full_width_tells(
     assert np.mean(np.argsort(-found.query)[:200] >= native) >= 0.95
     assert 0.03 <= np.mean(found.outside_p[:native] < 0.05) <= 0.07
     assert (distances(queries, training, k=1).training > 0).all(), "a training row still leaves itself out"
+
+
+def test_along_axes_few_rows_are_searched_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All others are candidates then, each once: nothing is lost to the axes, however few."""
+    rng = np.random.default_rng(14)
+    queries, training = cloud(rng, 9), cloud(rng, 7)
+    whole = distances(queries, training, k=6)
+    monkeypatch.setattr("ftgate.stats.neighbours.HELD", 2 * len(training))
+    found = distances(queries, training, k=6)
+    np.testing.assert_allclose(found.training, whole.training, atol=1e-12)
+    assert (found.query >= whole.query - 1e-12).all(), "of six candidates the farthest is at least the sixth"
+
+
+def far_apart(rows: np.ndarray) -> np.ndarray:
+    """The distance of each row from each, by the definition."""
+    scaled = (rows - rows.mean(0)) / rows.std(0)
+    unit = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    return 1 - unit @ unit.T
+
+
+def test_spacing_is_the_distance_to_the_kth_nearest_other_row() -> None:
+    rows = cloud(np.random.default_rng(15), 240)
+    expected = np.sort(far_apart(rows), axis=1)[:, neighbour_count(240)]  # the nearest is the row itself
+    np.testing.assert_allclose(spacing(rows, space_of(rows), np.random.default_rng(0)), expected, atol=1e-9)
+    pair = spacing(rows[:2], space_of(rows), np.random.default_rng(0))
+    np.testing.assert_allclose(pair, nearest(rows[[1, 0]], rows[:1], space_of(rows))[0])
+    assert spacing(rows[:1], space_of(rows), np.random.default_rng(0)).tolist() == [0.0]
+    assert spacing(rows[:0], space_of(rows), np.random.default_rng(0)).tolist() == []
+
+
+def test_of_many_rows_the_spacing_is_that_in_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.stats.neighbours.SCALE_ROWS", 300)
+    rows = cloud(np.random.default_rng(16), 301)
+    missing = set(range(301)) - set(np.random.default_rng(0).choice(301, 300, replace=False).tolist())
+    (out,) = missing
+    apart = np.delete(far_apart(rows), out, axis=1)
+    in_sample = np.arange(301) != out
+    k = neighbour_count(300)
+    expected = np.sort(apart, axis=1)[np.arange(301), np.where(in_sample, k, k - 1)]
+    np.testing.assert_allclose(spacing(rows, space_of(rows), np.random.default_rng(0)), expected, atol=1e-9)
+
+
+def test_the_nearest_of_some_rows_alone() -> None:
+    rng = np.random.default_rng(17)
+    queries, rows = cloud(rng, 20), cloud(rng, 100)
+    space, some = space_of(rows), np.array([3, 50, 99])
+    np.testing.assert_allclose(nearest(queries, rows, space, 2, some), nearest(queries, rows[some], space, 2))
+    assert (nearest(queries, rows, space) <= nearest(queries, rows, space, 2)).all()
+
+
+def test_progress_counts_training_rows_and_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftgate.stats.neighbours.ASKED_BLOCK", 7)
+    rng, steps = np.random.default_rng(18), list[int]()
+    distances(cloud(rng, 30), cloud(rng, 50), on_progress=steps.append)
+    assert sum(steps) == 80
+    assert max(steps) == 7
 
 
 def test_main_axes_against_the_singular_vectors() -> None:

@@ -218,9 +218,13 @@ def test_bad_arguments_are_named() -> None:
     counts = PairedCounts(5, 1, 1, 3)
     for call, message in [
         (lambda: PairedCounts(-1, 0, 0, 3), "both = -1"),
+        (lambda: PairedCounts(9, -1, 0, 3), "candidate_only = -1"),
+        (lambda: PairedCounts(9, 0, -1, 3), "base_only = -1"),
+        (lambda: PairedCounts(9, 0, 0, -1), "neither = -1"),
         (lambda: PairedCounts(0, 0, 0, 0), "number of items = 0"),
         (lambda: score_statistic(counts, 0.0), "theta = 0.0"),
         (lambda: difference_statistic(counts, 1.5), "difference = 1.5"),
+        (lambda: difference_statistic(counts, -1.5), "difference = -1.5"),
         (lambda: drop_interval(counts, 0.5), "alpha = 0.5"),
         (lambda: wilson_interval(1.2, 5, 0.05), "mean = 1.2"),
     ]:
