@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "developer", "user", "assistant", "tool"]
 Side = Literal["base", "candidate"]
 SIDES: tuple[Side, Side] = ("base", "candidate")
 
@@ -67,21 +67,60 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One call of a tool. ``arguments`` is a JSON object as text, or empty if what the model wrote is none."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+
+    @property
+    def text(self) -> str:
+        """The call as Hermes and Qwen models write it."""
+        return (
+            f'<tool_call>\n{{"name": {json.dumps(self.name)}, "arguments": {self.arguments or "null"}}}\n</tool_call>'
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    An assistant's may call tools, and a ``tool`` turn is what one gave back: for the call ``call_id``, or of ``name``.
+    """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+    name: str = ""
+
+    @property
+    def text(self) -> str:
+        """Content and calls as one text."""
+        return "\n".join(part for part in (self.content, *(call.text for call in self.tool_calls)) if part)
+
+    @property
+    def key(self) -> list[Any]:
+        """All of the turn as JSON, for digests: role, content and, where there is more, an object with the rest."""
+        if not (self.tool_calls or self.call_id or self.name):
+            return [self.role, self.content]
+        return [
+            self.role,
+            self.content,
+            {"calls": [[c.name, c.arguments, c.id] for c in self.tool_calls]} | {"id": self.call_id, "name": self.name},
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One example of a suite: a conversation that ends with a user turn, and how its answers are scored.
+    """One example of a suite: a conversation that ends with a user's or a tool's turn, and how answers are scored.
 
     ``answer`` is the reference text; for an item with ``choices`` it is one of them, word for word. ``tags`` are the
     user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
     that the item was sampled with, where items are not independent. ``check`` is a rule that decides whether an answer
-    is right (:mod:`ftgate.scoring.checks`). ``line`` is its line number in the file.
+    is right (:mod:`ftgate.scoring.checks`). ``line`` is its line number in the file. ``tools`` are those that the model
+    may call, in OpenAI's form.
     """
 
     id: str
@@ -92,6 +131,7 @@ class Item:
     cluster: str | None = None
     line: int = 0
     check: Mapping[str, Any] | None = field(default=None, hash=False)
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     @property
     def user_text(self) -> str:
@@ -125,6 +165,7 @@ class Question:
     whole distribution with ``seed``. ``part`` distinguishes several questions about one item (option rotations, judge
     criteria, sampled answers by number). A ``repeat`` above 0 asks again instead of taking the answer from the journal.
     ``untrusted`` marks messages with text from strangers, which an engine must not parse as its model's control tokens.
+    ``tools`` are those that the model may call, in OpenAI's form.
     """
 
     measurement: str
@@ -137,16 +178,18 @@ class Question:
     untrusted: bool = False
     temperature: float = 0.0
     seed: int = 0
+    tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     def content(self) -> dict[str, Any]:
         """The fields that the answer depends on: they make up the question's content address."""
         return {
-            "messages": [[m.role, m.content] for m in self.messages],
+            "messages": [m.key for m in self.messages],
             "options": list(self.options),
             "max_tokens": self.max_tokens,
             "repeat": self.repeat,
             **({"untrusted": True} if self.untrusted else {}),
             **({"temperature": self.temperature, "seed": self.seed} if self.temperature else {}),
+            **({"tools": list(self.tools)} if self.tools else {}),
         }
 
 
@@ -158,7 +201,8 @@ class Answer:
     variants of an option summed. ``finish`` is ``stop``, ``length``, or ``error`` (then ``error`` says why, and the
     answer counts as a failure, never as a score). ``served`` is the model's name as an endpoint gave it.
     ``trace`` says that a reasoning trace was taken from the text (:mod:`ftgate.scoring.trace`): ``closed``, or ``open``
-    if it never ended, which leaves no answer.
+    if it never ended, which leaves no answer. ``tool_calls`` are those that the engine or server read in the text; None
+    if neither did, so that they are read from the text when it is scored (:mod:`ftgate.scoring.tool_calls`).
     """
 
     text: str = ""
@@ -168,6 +212,7 @@ class Answer:
     error: str | None = None
     served: str = ""
     trace: Literal["", "open", "closed"] = ""
+    tool_calls: tuple[ToolCall, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,10 +105,16 @@ def description(result: Suite) -> Iterator[str]:
 
     items = result.items
     yield from summary(result)
-    parts = {"choices": "choices", "answer": "a reference answer", "check": "a check", "cluster": "a cluster"}
+    parts = {
+        "choices": "choices",
+        "answer": "a reference answer",
+        "check": "a check",
+        "cluster": "a cluster",
+        "tools": "tools",
+    }
     held = {text: sum(bool(getattr(item, name)) for item in items) for name, text in parts.items()}
     yield f"with {', '.join(f'{text}: {count:,}' for text, count in held.items())}"
-    lengths = sorted(sum(len(message.content) for message in item.messages) for item in items)
+    lengths = sorted(sum(len(message.text) for message in item.messages) for item in items)
     yield f"prompts in characters: shortest {lengths[0]:,}, median {median(lengths):,.0f}, longest {lengths[-1]:,}"
     tags = Counter(tag for item in items for tag in item.tags)
     shown = ", ".join(f"{plain_line(tag, 60)} {count:,}" for tag, count in tags.most_common(SHOWN_TAGS))
@@ -137,7 +143,7 @@ def near_duplicates_text(items: Sequence[Item]) -> str:
 
 
 def _asked(item: Item) -> str:
-    return "\n".join((*(message.content for message in item.messages), *item.choices))
+    return "\n".join((*(message.text for message in item.messages), *item.choices))
 
 
 def _row(item: Item) -> Iterator[str]:
@@ -148,7 +154,9 @@ def _row(item: Item) -> Iterator[str]:
     lettered = bool(item.choices) and item.check is None and len(item.choices) <= len(LETTERS)
     yield f"\nline {item.line}, id {plain_line(item.id, 60)}"
     for message in choice_messages(item) if lettered else item.messages:
-        yield f"  {message.role}: " + clip(message.content, SHOWN_CHARACTERS).replace("\n", "\n    ")
+        yield f"  {message.role}: " + clip(message.text, SHOWN_CHARACTERS).replace("\n", "\n    ")
+    if item.tools:
+        yield f"  tools: {plain_line(', '.join(tool['function']['name'] for tool in item.tools), SHOWN_CHARACTERS)}"
     if item.answer is not None:
         yield "  reference: " + clip(item.answer, SHOWN_CHARACTERS).replace("\n", "\n    ")
     if item.check is not None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from ftgate.config.strict import Section
 
@@ -30,3 +30,17 @@ class EngineSettings(Section):
     """Maximum number of requests in flight; by default the engine's own."""
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
     """Maximum number of tokens in one forward pass; by default the engine's own."""
+    tool_parser: str | None = Field(default=None, min_length=1, max_length=100)
+    """The tool parser of vLLM that reads tool calls (`hermes`, `mistral`, `llama3_json`, ...), as in `vllm serve
+    --tool-call-parser`; by default the common ways to write calls are read."""
+
+    @model_validator(mode="after")
+    def _parsed_by_vllm(self) -> Self:
+        if self.tool_parser is not None and self.kind != "vllm":
+            raise ValueError(f"tool_parser: only vLLM has tool parsers, and kind is {self.kind}")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a tool parser, the fields that there were before there were any: fingerprints and journals hold."""
+        return {name: value for name, value in fields(self).items() if name != "tool_parser" or value is not None}

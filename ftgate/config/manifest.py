@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
+from ftgate.config.columns import Columns, is_template
 from ftgate.config.strict import Section, read_mapping, validate
 
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -25,6 +26,20 @@ class Source(Section):
     """Tree digest (`sha256:…`) that the files must have; for training data, the SHA-256 of the file."""
 
 
+class TrainingSource(Source):
+    """Where the training data are stored, and which of their fields hold what was asked."""
+
+    columns: Columns | None = None
+    """Which fields of the file hold the conversation, for a file of no known shape. Names of fields alone: a manifest
+    comes with the change that is judged, and runs no templates."""
+
+    @model_validator(mode="after")
+    def _names_alone(self) -> Self:
+        if self.columns is not None and (templates := [e for e in self.columns.entries() if is_template(e)]):
+            raise ValueError(f"columns: {templates[0][:60]!a} is a template, and a manifest may only name fields")
+        return self
+
+
 class Manifest(Section):
     """The whole manifest file."""
 
@@ -34,7 +49,7 @@ class Manifest(Section):
     """The model that the candidate was trained from: full weights."""
     candidate: Source
     """The fine-tuned model: a LoRA adapter or full weights."""
-    training_data: Source | None = None
+    training_data: TrainingSource | None = None
     """What the candidate was trained on: needed to find the tail, and to exclude items that were trained on."""
 
 

@@ -130,6 +130,9 @@ def one_line(text: str) -> str:
 
 def text_of(name: str, value: Any, hint: str, *, numbers: bool = False, blank: bool = False) -> str:
     """``value`` as text that can be written to any file. Numbers are converted if ``numbers`` allows it."""
+    plain = type(value) is str and value.isascii() and "\0" not in value and len(value) <= MAX_ROW_BYTES
+    if plain and (blank or value.strip()):  # as nearly every text is
+        return str(value)
     if numbers and (type(value) is int or (type(value) is float and math.isfinite(value))):
         return str(value)
     if not isinstance(value, str):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -31,11 +33,19 @@ JSON_CELLS = frozenset(
             "body",
             "ideal",
             "target",
+            "tools",
+            "functions",
+            "contents",
+            "inputs",
+            "outputs",
+            "answers_spans",
         ),
         *("kwargs", "instruction_id_list", "choices", "options", "endings", "answers", "reward_model"),
     )
 )
 """Columns of tables whose cells may hold JSON."""
+_CAPITALISED = re.compile(r"[A-Z](?:[a-z]+|[A-Z]+)(?: (?:[A-Za-z]+|\d))*")
+"""Names of columns as spreadsheets have them; camelCase and a single letter are names of their own."""
 _MEDIA = frozenset(("image", "images", "video", "videos", "audio", "audios"))
 _OPTIONS = frozenset(("choices", "options", "endings"))
 _TALKS = ("messages", "conversations", "conversation")
@@ -52,7 +62,7 @@ class ShapedFile:
 
     def __init__(self, path: Path, *, suite: bool, shape: Shape | None = None) -> None:
         self._suite = suite
-        rows = (decoded(row) for row in read_rows(path))
+        rows = (decoded(row if shape is not None else lowered(row)) for row in read_rows(path))
         head = list(islice(rows, HEAD_ROWS))
         fields = [row.fields for row in head if isinstance(row, FileRow)]
         self.shape = shape or recognise(fields, suite=suite)
@@ -103,11 +113,34 @@ class ShapedFile:
             if isinstance(options, list) and len(options) > 1:
                 hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
                 return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)
-        return next((value for value in shaped.fields.values() if isinstance(value, BadRowError)), None)
+        for value in shaped.fields.values():
+            if type(value) is BadRowError:
+                return value
+        return None
 
     def unused(self) -> list[str]:
         """The columns of the rows read so far that nothing reads."""
         return [name for name in self.columns if name and name not in self._used and not self.shape.reads(name)]
+
+
+def lowered(row: FileRow | RowProblem) -> FileRow | RowProblem:
+    """A row of a table under the names that its columns have in the known shapes: ``Question`` is ``question``."""
+    if isinstance(row, RowProblem) or not row.cells:
+        return row
+    names = _lowered(tuple(row.fields))
+    return row if names is None else replace(row, fields=dict(zip(names, row.fields.values(), strict=True)))
+
+
+@lru_cache(maxsize=16)
+def _lowered(header: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The names of a header of capitalised words in lower case; None where there are none, or two would be one."""
+    names = tuple(
+        "_".join(word.lower() if len(word) > 1 else word for word in name.split())
+        if _CAPITALISED.fullmatch(name)
+        else name
+        for name in header
+    )
+    return None if names == header or len(set(names)) < len(names) else names
 
 
 def decoded(row: FileRow | RowProblem) -> FileRow | RowProblem:

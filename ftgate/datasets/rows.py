@@ -6,17 +6,18 @@ import ast
 import difflib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from ftgate.datasets.problems import BadRowError, RowProblem, kind_of, quoted, text_of
 from ftgate.datasets.references import Needs, RightAnswer, check_of, choices_of, reference_of, require_usable
 from ftgate.datasets.tables import FileRow
-from ftgate.domain import Item, Message, Role, digest_of
+from ftgate.datasets.tools import tools_of, turn_calls, with_schemas
+from ftgate.domain import Item, Message, Role, ToolCall, digest_of
 
-FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
+FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check", "tools")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
 Value = Callable[[str], Any]
@@ -27,7 +28,7 @@ _CELLS = {
     "messages": ("list", '[{"role": "user", "content": "..."}]'),
 }
 """What a cell is to hold, and an example."""
-_ROLES = ("system", "user", "assistant")
+_ROLES = get_args(Role)
 
 
 class ReadItem(NamedTuple):
@@ -64,29 +65,38 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     def value(name: str) -> Any:
         return _parse_cell(name, fields.get(name)) if row.cells else fields.get(name)
 
-    name, messages, tags, cluster = "", tuple[Message, ...](), tuple[str, ...](), None
+    name, messages, tags, cluster, tools = (
+        "",
+        tuple[Message, ...](),
+        tuple[str, ...](),
+        None,
+        tuple[Mapping[str, Any], ...](),
+    )
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
         messages = _conversation(value("prompt"), value("messages"), row.fields)
     with faults:
         tags = _tags(value("tags"))
-    with faults:
-        group = value("cluster")
-        cluster = None if group is None else text_of("cluster", group, "write it as text", numbers=True)
-    choices, reference, check = _scoring(value, row.cells, needs, faults)
+    if (group := value("cluster")) is not None:
+        with faults:
+            cluster = text_of("cluster", group, "write it as text", numbers=True)
+    if fields.get("tools"):
+        with faults:
+            tools = tools_of(fields["tools"])
+    choices, reference, check = _scoring(value, row.cells, needs, faults, tools)
     if faults.problems:
         return faults.problems
     made_id = not name
     if made_id:
-        turns = [[m.role, m.content] for m in messages]
-        name = f"row-{digest_of([turns, list(choices), reference.text, check])[:16]}"
-    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check)
+        content = [[m.key for m in messages], list(choices), reference.text, check]
+        name = f"row-{digest_of([*content, list(tools)] if tools else content)[:16]}"
+    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check, tools)
     return ReadItem(item, reference.place, made_id)
 
 
 def _scoring(
-    value: Value, cell: bool, needs: Needs, faults: _Faults
+    value: Value, cell: bool, needs: Needs, faults: _Faults, tools: Sequence[Mapping[str, Any]]
 ) -> tuple[tuple[str, ...], RightAnswer, Mapping[str, Any] | None]:
     """Choices, right answer and check of a row."""
     choices, reference, check, readable = tuple[str, ...](), RightAnswer(), None, False
@@ -101,7 +111,7 @@ def _scoring(
             checked, written = value("check") is not None, isinstance(answer, str)
             require_usable(choices, reference, needs, checked=checked, written=written)
     with faults:
-        check = check_of(value("check"), reference.text, needs)
+        check = check_of(with_schemas(value("check"), tools), reference.text, needs)
     return choices, reference, check
 
 
@@ -123,14 +133,14 @@ def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
 def _misspelled_field(name: str) -> str | None:
     """The field that ``name`` seems to misspell. ``id`` is too short to guess, except for letter case.
 
-    A name of several words, such as ``prompt_id``, is a field of its own.
+    A name of several words, such as ``prompt_id``, is a field of its own, and so is ``tool``.
     """
     plain = str(name).strip().lower()
     if plain in FIELDS:
         return plain
     if not plain.isalpha():
         return None
-    matches = difflib.get_close_matches(plain, FIELDS[1:], n=1, cutoff=0.8)
+    matches = difflib.get_close_matches(plain, FIELDS[1:-1], n=1, cutoff=0.8)
     return matches[0] if matches else None
 
 
@@ -201,7 +211,7 @@ def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tupl
             'write [{"role": "user", "content": "..."}]',
         )
     turns = tuple(_message(number, turn) for number, turn in enumerate(messages, 1))
-    if turns[-1].role != "user":
+    if turns[-1].role not in ("user", "tool"):
         raise BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
             "the model gives the reply: "
@@ -219,8 +229,17 @@ def _message(number: int, turn: Any) -> Message:
     role = turn.get("role")
     if role not in _ROLES:
         raise BadRowError(f"{where}: role is {quoted(role)}", f"use one of {', '.join(_ROLES)}")
-    content = text_of(f"{where}: content", turn.get("content"), "give the turn as plain text", blank=role != "user")
-    return Message(cast("Role", role), content)
+    content, calls = turn.get("content"), tuple[ToolCall, ...]()
+    if role == "assistant" and (turn.get("tool_calls") or turn.get("function_call")):
+        calls = turn_calls(where, turn)
+        content = "" if content is None else content
+    elif role == "tool" and isinstance(content, dict | list):
+        content = json.dumps(content, ensure_ascii=False)
+    text = text_of(f"{where}: content", content, "give the turn as plain text", blank=role != "user")
+    if role != "tool":
+        return Message(cast("Role", role), text, calls)
+    call_id, name = (turn.get(key) for key in ("tool_call_id", "name"))
+    return Message("tool", text, (), call_id if isinstance(call_id, str) else "", name if isinstance(name, str) else "")
 
 
 def _tags(value: Any) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from ftgate.datasets.tables import FileRow
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 from ftgate.files import write_whole
+from ftgate.scoring.tool_calls import openai_turn
 
 MAX_REPEATS_SHOWN = 3
 """Lines of repeated rows that are named; the rest are counted."""
@@ -144,7 +145,8 @@ def repeats_text(suite: Suite) -> str:
 
 def _prompt(item: Item) -> tuple[Any, ...]:
     """All of a row that a model is asked, without white space at either end of its texts."""
-    return tuple((m.role, m.content.strip()) for m in item.messages), tuple(c.strip() for c in item.choices)
+    turns = tuple((m.role, m.content.strip(), m.tool_calls) for m in item.messages)
+    return turns, tuple(c.strip() for c in item.choices), item.tools and canonical(item.tools)
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None) -> Suite:
@@ -176,15 +178,18 @@ def write_suite(suite: Suite, path: Path) -> None:
 
 def _content(item: Item) -> list[Any]:
     """The content of an item, independent of file, line and format: what is fingerprinted."""
-    turns = [[m.role, m.content] for m in item.messages]
+    turns = [m.key for m in item.messages]
     content = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
+    if item.tools:
+        return [*content, item.check, list(item.tools)]
     return content if item.check is None else [*content, item.check]
 
 
 def _as_row(item: Item) -> Mapping[str, Any]:
     fields: Iterable[tuple[str, Any]] = [
         ("id", item.id),
-        ("messages", [{"role": m.role, "content": m.content} for m in item.messages]),
+        ("messages", [openai_turn(m) for m in item.messages]),
+        ("tools", list(item.tools)),
         ("choices", list(item.choices)),
         ("answer", item.answer),
         ("tags", list(item.tags)),

@@ -132,10 +132,22 @@ def _within(value: Mapping[str, Any]) -> RowProblem | None:
     return None
 
 
+def _squad(value: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The questions of a file as SQuAD is published: articles with paragraphs with questions."""
+    for article in value["data"] if isinstance(value.get("data"), list) else ():
+        for paragraph in article.get("paragraphs") or () if isinstance(article, dict) else ():
+            for question in paragraph.get("qas") or () if isinstance(paragraph, dict) else ():
+                if isinstance(question, dict):
+                    yield {"title": article.get("title"), "context": paragraph.get("context"), **question}
+
+
 def _json(path: Path) -> Iterator[FileRow | RowProblem]:
     """The objects of one list, or of several values one after the other."""
     with opened(path) as file:
         for number, value in json_values(file):
+            if number == 1 and isinstance(value, dict) and (questions := list(_squad(value))):
+                yield from (FileRow(place, row) for place, row in enumerate(questions, 1))
+                return
             if number == 1 and isinstance(value, dict) and (problem := _within(value)):
                 yield problem
                 return

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftgate.datasets.problems import RowProblem, RowProblems
+from ftgate.config.columns import Columns
+from ftgate.datasets.problems import BadRowError, RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
+from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
-from ftgate.domain import Message
+from ftgate.datasets.tools import turn_calls
+from ftgate.domain import Message, ToolCall
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
 
@@ -36,7 +41,7 @@ class TrainingData:
 
     ``sha256`` is the file's. ``rows`` have user text; ``skipped`` have none or are unreadable. ``path`` is None if only
     the record of an earlier run is available. ``stamp`` is the file's from before it was read. ``shape`` is the name of
-    the shape that its rows have, ``faults`` say why rows were skipped.
+    the shape that its rows have, ``faults`` say why rows were skipped. ``columns`` is how the manifest maps its fields.
     """
 
     sha256: str
@@ -47,18 +52,19 @@ class TrainingData:
     stamp: Stamp = ()
     shape: str = ""
     faults: tuple[str, ...] = ()
+    columns: Columns | None = None
 
     def passages(self) -> Iterator[Passage]:
         """Every readable row, in file order. Raises ConfigurationError if the file is not available."""
         return (
             Passage(row.line, _user_turns(messages_of(shaped)), tuple(_texts(row.fields)))
-            for row, shaped in ShapedFile(self._file(), suite=False)
+            for row, shaped in _shaped(self._file(), self.columns)
             if isinstance(row, FileRow)
         )
 
     def conversations(self) -> Iterator[tuple[Message, ...]]:
         """The conversation of every row that has user text, up to its last user turn, in file order: ``rows``."""
-        for _, shaped in ShapedFile(self._file(), suite=False):
+        for _, shaped in _shaped(self._file(), self.columns):
             messages = messages_of(shaped)
             if _problem(shaped, messages) is None:
                 last = max(i for i, message in enumerate(messages) if message.role == "user")
@@ -84,8 +90,12 @@ class TrainingData:
         return f"{rows}; of the others: {'; '.join(self.faults[:3])}" if self.faults else rows
 
 
-def read_training_texts(path: Path, what: str = "training data") -> TrainingData:
-    """Read a data file of any shape once and count the rows with user text.
+def _shaped(path: Path, columns: Columns | None) -> ShapedFile:
+    return ShapedFile(path, suite=False, shape=None if columns is None else mapped(columns))
+
+
+def read_training_texts(path: Path, what: str = "training data", *, columns: Columns | None = None) -> TrainingData:
+    """Read a data file of any shape, or as ``columns`` map it, once and count the rows with user text.
 
     Ids are not needed. Rows without user text, or of another shape than the file's, are skipped and counted.
     ``what`` is what errors call the file. Raises DatasetError if no row is usable, or the file cannot be read to its
@@ -94,7 +104,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     rows = 0
     problems = RowProblems()
     (stamp,) = settled_stamps([path])
-    file = ShapedFile(path, suite=False)
+    file = _shaped(path, columns)
     for row, shaped in file:
         problem = _problem(shaped, messages_of(shaped), row)
         if problem is None:
@@ -113,7 +123,7 @@ def read_training_texts(path: Path, what: str = "training data") -> TrainingData
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     faults = tuple(problems.summaries())
-    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults)
+    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults, columns)
 
 
 def _problem(
@@ -151,11 +161,24 @@ def messages_of(shaped: FileRow | RowProblem) -> tuple[Message, ...]:
     prompt, messages = shaped.fields.get("prompt"), shaped.fields.get("messages")
     if isinstance(prompt, str) and not isinstance(messages, list):
         return (Message("user", prompt),)
-    return tuple(
-        Message(turn["role"], turn["content"])
-        for turn in (messages if isinstance(messages, list) else ())
-        if isinstance(turn, Mapping) and isinstance(turn.get("role"), str) and isinstance(turn.get("content"), str)
-    )
+    turns = messages if isinstance(messages, list) else ()
+    return tuple(message for turn in turns if (message := _message(turn)) is not None)
+
+
+def _message(turn: Any) -> Message | None:
+    """A turn with its tool calls; None for one without text and calls. Calls that cannot be read are left out."""
+    if not isinstance(turn, Mapping) or not isinstance(turn.get("role"), str):
+        return None
+    role, content, calls = turn["role"], turn.get("content"), tuple[ToolCall, ...]()
+    if turn.get("tool_calls") or turn.get("function_call"):
+        with suppress(BadRowError):
+            calls = turn_calls("a turn", turn)
+    if role == "tool" and isinstance(content, dict | list):
+        content = json.dumps(content, ensure_ascii=False, default=str)
+    if not isinstance(content, str) and not calls:
+        return None
+    call_id, name = (turn.get(key) if isinstance(turn.get(key), str) else "" for key in ("tool_call_id", "name"))
+    return Message(role, content or "", calls, *((call_id, name) if role == "tool" else ()))
 
 
 def user_text(messages: Sequence[Message]) -> str:

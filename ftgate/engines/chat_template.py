@@ -7,9 +7,9 @@ import math
 import re
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,7 +19,8 @@ from jinja2.exceptions import TemplateError
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import base_of
 from ftgate.errors import ArtifactError
-from ftgate.scoring.trace import opening_at_end, trace_tokens
+from ftgate.scoring.tool_calls import template_turn
+from ftgate.scoring.trace import closing_of, opening_at_end, trace_tokens
 
 TEMPLATE_SECONDS = 5.0
 """Processor time per conversation: a chat template is a program that came with the model."""
@@ -27,6 +28,8 @@ TAIL_CHARACTERS = 64
 TAIL_TOKENS = 24
 """Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
+_HARMONY_TURN = "<|start|>assistant"
+"""How a prompt of gpt-oss ends: the model names its channel itself, first the one of its reasoning."""
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
 
@@ -36,6 +39,8 @@ class TokenizedQuestion:
 
     ids: list[int]
     options: tuple[tuple[int, ...], ...] = ()
+    tools: bool = False
+    """Whether the answer may call a tool."""
 
 
 class UnanswerableError(Exception):
@@ -68,13 +73,19 @@ class Renderer:
         marks = trace_tokens(self._control_tokens.values())
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
-        self._constant_tail = self._find_tail()
+        tail = self._find_tail()
+        try:
+            self._constant_tail = tail and without_open_trace(tail)
+        except UnanswerableError:  # so is every question with options
+            self._constant_tail = None
 
     def prepare(self, question: Question) -> TokenizedQuestion | Answer:
         """The tokenized question, or a failed answer with the reason why it cannot be asked."""
         try:
             messages = self._without_controls(question.messages) if question.untrusted else question.messages
-            text = self._render(messages)
+            text = self._render(messages, question.tools)
+            if question.options:
+                text = without_open_trace(text)
             ids = self._encode(text)
             limit = self.context - max(1, question.max_tokens)
             if len(ids) > limit:
@@ -82,7 +93,7 @@ class Renderer:
                     f"the prompt has {len(ids)} tokens; a context of {self.context} leaves {max(0, limit)} "
                     f"with {max(1, question.max_tokens)} for the answer"
                 )
-            return TokenizedQuestion(ids, self._option_tokens(text, question.options))
+            return TokenizedQuestion(ids, self._option_tokens(text, question.options), bool(question.tools))
         except UnanswerableError as problem:
             return failed_answer(str(problem))
 
@@ -93,25 +104,34 @@ class Renderer:
         except UnanswerableError as problem:
             raise ArtifactError(f"{self.model.path}: {problem}", hint="check the chat template") from None
 
-    def text(self, ids: Sequence[int], prompt: Sequence[int] = ()) -> str:
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers."""
+        return self._tokenizer
+
+    def text(self, ids: Sequence[int], prompt: Sequence[int] = (), *, tools: bool = False) -> str:
         """The generated text, without stop token and other special tokens but those that mark a reasoning trace.
 
-        Where the ``prompt`` ends with the mark that opens a trace, the text begins with it.
+        Where the ``prompt`` ends with the mark that opens a trace, the text begins with it. With ``tools`` all special
+        tokens stay: some mark calls.
         """
         kept = list(ids[:-1] if ids and ids[-1] in self.stops else ids)
         opening = opening_at_end(str(self._tokenizer.decode(list(prompt[-TAIL_TOKENS:])))) if prompt else ""
+        if tools:
+            return opening + str(self._tokenizer.decode(kept, skip_special_tokens=False))
         if self._hidden_marks.isdisjoint(kept):
             return opening + str(self._tokenizer.decode(kept, skip_special_tokens=True))
         shown = [token for token in kept if token in self._hidden_marks or token not in self._special]
         return opening + str(self._tokenizer.decode(shown, skip_special_tokens=False))
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        turns = turns_for(messages, str(self._tokenizer.chat_template))
+        given: dict[str, Any] = {"tools": [dict(tool) for tool in tools]} if tools else {}
         try:
             with time_limit(TEMPLATE_SECONDS):
                 return str(
                     self._tokenizer.apply_chat_template(
-                        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False, **given
                     )
                 )
         except (TemplateError, TimeoutError, ArithmeticError, LookupError, TypeError, ValueError) as error:
@@ -135,7 +155,7 @@ class Renderer:
                     raise UnanswerableError(
                         "the text to judge contains a control token of this model that a space does not break"
                     )
-            safe_messages.append(Message(message.role, content))
+            safe_messages.append(replace(message, content=content))
         return safe_messages
 
     def _has_control_tokens(self, text: str) -> bool:
@@ -175,6 +195,35 @@ class Renderer:
             extended = (ids for ids in spelled if len(ids) == len(tail_ids) + 1 and ids[:-1] == tail_ids)
             self._option_tokens_by_tail[key] = frozenset(ids[-1] for ids in extended)
         return self._option_tokens_by_tail[key]
+
+
+def without_open_trace(prompt: str) -> str:
+    """A rendered prompt in which a reasoning trace that its template opens is closed, empty.
+
+    An option that is read next would otherwise be read as the first word of the thought. Raises UnanswerableError where
+    it is unknown how such a trace is closed.
+    """
+    if prompt.endswith(_HARMONY_TURN):
+        return f"{prompt}<|channel|>final<|message|>"
+    opening = opening_at_end(prompt)
+    if not opening:
+        return prompt
+    closing = closing_of(opening)
+    if not closing:
+        raise UnanswerableError(
+            f"the chat template opens a reasoning trace ({opening}) that only the model can close, and options are not "
+            "read inside one"
+        )
+    breaks = prompt[prompt.rindex(opening) + len(opening) :]
+    return f"{prompt}{breaks or ''}{closing}{breaks * 2}"
+
+
+def turns_for(messages: Sequence[Message], template: str) -> list[dict[str, Any]]:
+    """The turns of a conversation for a chat template. One that knows no developer is given a system turn instead."""
+    turns = [template_turn(message) for message in messages]
+    if "developer" not in template:
+        turns = [turn | {"role": "system"} if turn["role"] == "developer" else turn for turn in turns]
+    return turns
 
 
 def failed_answer(reason: str) -> Answer:

@@ -100,7 +100,7 @@ class ScriptedEngine:
 
 def next_token_by_digest(model: Model, prompt: Sequence[Message]) -> Mapping[int, float]:
     """Log-probabilities over 64 tokens that depend on the model's digest and the prompt, and on nothing else."""
-    text = "\x00".join([model.digest, *(part for message in prompt for part in (message.role, message.content))])
+    text = "\x00".join([model.digest, *(part for message in prompt for part in (message.role, message.text))])
     seed = hashlib.sha512(text.encode("utf-8", errors="surrogatepass")).digest()
     logits = [4.0 * byte / 255 for byte in seed[:_VOCABULARY]]
     total = math.log(sum(math.exp(logit) for logit in logits))

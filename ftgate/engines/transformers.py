@@ -201,11 +201,11 @@ class TransformersEngine:
                 mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         return [
             Answer(
-                loaded.renderer.text(ids, prompt),
+                loaded.renderer.text(ids, prompt, tools=bool(question.tools)),
                 finish="stop" if _stopped(ids, loaded) else "length",
                 tokens=len(ids),
             )
-            for ids, prompt in zip(generated, prompts, strict=True)
+            for ids, prompt, question in zip(generated, prompts, questions, strict=True)
         ]
 
 

@@ -60,7 +60,7 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
     whose modules do not match the base, and the gate would then compare the base with itself.
     """
     prompts = [item.messages for item in items[:PROBES]]
-    texts = [[[m.role, m.content] for m in prompt] for prompt in prompts]
+    texts = [[m.key for m in prompt] for prompt in prompts]
     key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), texts])
     effect: dict[str, Any] = models.journal.fact(key, lambda: _measure_effect(models, base, candidate, prompts))
     if effect["largest_change"] <= max(SMALLEST_EFFECT, 2 * effect["noise"]):

@@ -52,7 +52,8 @@ def find_overlaps(job: Job, models: CachedEngine) -> dict[str, Overlap]:
         return compute
 
     for name, suite in job.suites.items():
-        key = digest_of(["contamination", VERSION, training.sha256, suite.sha256])
+        mapping = [] if training.columns is None else [training.columns.model_dump(mode="json")]
+        key = digest_of(["contamination", VERSION, training.sha256, suite.sha256, *mapping])
         matches = models.journal.fact(key, scan(name))
         parts = ({i: Match(**match) for i, match in matches[part].items()} for part in ("contained", "alike"))
         overlaps[name] = Overlap(*parts)

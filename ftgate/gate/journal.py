@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
+from ftgate.domain import Answer, EngineInfo, Model, Question, ToolCall, canonical
 from ftgate.errors import StoreError
 from ftgate.files import cannot_write
 from ftgate.jobs.journal_lines import HEADER, encode, read_lines
@@ -180,6 +180,9 @@ class Journal:
                 finish=answer["finish"],
                 tokens=answer["tokens"],
                 served=answer.get("served", ""),
+                tool_calls=tuple(ToolCall(*call) for call in calls)
+                if (calls := answer.get("tool_calls")) is not None
+                else None,
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])
@@ -211,6 +214,7 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
     }
     if answer.error is not None:
         return {"type": "failure", **question_fields, "error": answer.error}
+    calls = None if answer.tool_calls is None else [[call.name, call.arguments, call.id] for call in answer.tool_calls]
     return {
         "type": "answer",
         **question_fields,
@@ -220,5 +224,6 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
             "finish": answer.finish,
             "tokens": answer.tokens,
             **({"served": answer.served} if answer.served else {}),
+            **({"tool_calls": calls} if calls is not None else {}),
         },
     }

@@ -275,7 +275,7 @@ def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> Tr
     local = parse(source.source) is None
     if local:
         _refuse_misleading_link(path, manifest_path)
-    training = replace(read_training_texts(path), source=source.source)
+    training = replace(read_training_texts(path, columns=source.columns), source=source.source)
     actual = f"sha256:{training.sha256}"
     if local and source.digest not in (None, actual):
         raise ConfigurationError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.artifacts.cache_files import sha256
+from ftgate.config.columns import Columns
 from ftgate.config.policy import Policy, read_policy
 from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
@@ -149,7 +150,9 @@ def _training_json(training: TrainingData | None) -> dict[str, Any] | None:
     if training is None:
         return None
     counts = {"rows": training.rows, "skipped": training.skipped}
-    reading = {"shape": training.shape, "faults": training.faults}
+    reading: dict[str, Any] = {"shape": training.shape, "faults": training.faults}
+    if training.columns is not None:
+        reading["columns"] = training.columns.model_dump(mode="json", exclude_none=True)
     return {"sha256": training.sha256, "source": training.source, **counts, **reading}
 
 
@@ -158,7 +161,9 @@ def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     if not saved:
         return None
     data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved.get("skipped", 0))
-    return replace(data, shape=saved.get("shape", ""), faults=tuple(saved.get("faults", ())))
+    columns = saved.get("columns")
+    mapped = None if columns is None else Columns.model_validate(columns)
+    return replace(data, shape=saved.get("shape", ""), faults=tuple(saved.get("faults", ())), columns=mapped)
 
 
 def _as_json(model: Model) -> dict[str, Any]:

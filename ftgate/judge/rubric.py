@@ -62,7 +62,7 @@ def judge_messages(
     The answer is truncated to ``MAX_CHARACTERS``; with ``most``, prompt, reference and answer are each truncated to
     that.
     """
-    turns = [m.content if len(prompt) == 1 else f"{m.role}: {m.content}" for m in prompt]
+    turns = [m.text if len(prompt) == 1 else f"{m.role}: {m.text}" for m in prompt]
     return (_rubric(criterion, order), _to_grade("\n".join(turns), answer, reference, most))
 
 

@@ -88,6 +88,7 @@ class DistanceSettings(Section):
     embedding: Literal["hidden_states", "tfidf"] | Source
     max_train_rows: int
     query_log: str | None
+    query_log_columns: Columns | None = None
 
     @property
     def embedding_kind(self) -> str:
@@ -266,7 +267,7 @@ class Measurement(AnyMeasurement):
         """
         if self.scored_by(item) == "choice":
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
-        return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens),)
+        return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens, tools=item.tools),)
 
 
 def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:

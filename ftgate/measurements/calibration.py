@@ -110,7 +110,7 @@ class Calibration(Measurement):
     def plan(self, item: Item, side: Side = "base") -> tuple[Question, ...]:  # noqa: ARG002
         """One question for each rotation of the options; or one greedy question, then the samples."""
         if self.form == "sampled":
-            greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens)
+            greedy = Question(self.name, item.id, item.messages, max_tokens=self.max_tokens, tools=item.tools)
             drawn = (replace(greedy, part=f"sample {i}", temperature=1.0) for i in range(1, self.samples + 1))
             return (greedy, *drawn)
         return tuple(

@@ -23,7 +23,7 @@ def bad_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
     replacement = other.item.answer or other.base[0].text
     if replacement == pair.item.answer:
         replacement = ""
-    return tuple(replace(answer, text=replacement, trace="") for answer in pair.base)
+    return tuple(replace(answer, text=replacement, trace="", tool_calls=None) for answer in pair.base)
 
 
 def _wrong_option(pair: Pair, answer: Answer, rotation: int) -> Answer:

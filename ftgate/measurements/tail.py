@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from ftgate.config.columns import Columns
 from ftgate.config.manifest import Source
 from ftgate.domain import BoolArray, Estimate, Item, Slice
 from ftgate.measurements.base import (
@@ -67,6 +68,8 @@ class Tail(FreeFormMeasurement):
     """Maximum number of training rows to compare with; a larger file is sampled."""
     query_log: str | None = Field(default=None, min_length=1)
     """File of real queries without answers: the report shows how much of their tail the suite covers, and the gaps."""
+    query_log_columns: Columns | None = None
+    """Which fields of the query log hold the query, for a file of no known shape."""
 
     @property
     def answer_scorer(self) -> Scorer:
@@ -81,7 +84,12 @@ class Tail(FreeFormMeasurement):
     @property
     def distances(self) -> DistanceSettings:
         """How to measure each query's distance from the training data."""
-        return DistanceSettings(embedding=self.embedding, max_train_rows=self.max_train_rows, query_log=self.query_log)
+        return DistanceSettings(
+            embedding=self.embedding,
+            max_train_rows=self.max_train_rows,
+            query_log=self.query_log,
+            query_log_columns=self.query_log_columns,
+        )
 
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:

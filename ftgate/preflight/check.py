@@ -19,7 +19,7 @@ from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
-from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
+from ftgate.preflight.prompt_lengths import PromptLengths, opened_trace, prompt_lengths, tools_unseen
 from ftgate.preflight.view import size_of
 
 TOO_LONG = 0.01
@@ -188,6 +188,8 @@ class _ModelChecks(CheckState):
             if model is None or role not in self.tokenizers or model.kind == "adapter" or self.tokenizers[role] in seen:
                 continue
             seen.append(self.tokenizers[role])
+            self._warn_of_tools(model, self.tokenizers[role])
+            self._note_trace(model, self.tokenizers[role])
             try:
                 counter = PromptLengths(model.path / "tokenizer.json", self.tokenizers[role])
             except ValueError as error:
@@ -204,6 +206,26 @@ class _ModelChecks(CheckState):
                 yield prompts
                 if prompts.too_long:
                     self._report_too_long(prompts)
+
+    def _note_trace(self, model: Model, tokenizer: TokenizerFacts) -> None:
+        """Note that options are read after an empty trace, where this model's chat template opens one."""
+        if tokenizer.template and (opening := opened_trace(tokenizer)):
+            self.notes.append(
+                f"{model.reference}: its chat template opens a reasoning trace ({opening}) before every answer; option "
+                "letters are read after an empty one, without reasoning"
+            )
+
+    def _warn_of_tools(self, model: Model, tokenizer: TokenizerFacts) -> None:
+        """Warn of suites with tools that this model's chat template cannot show."""
+        if not tokenizer.template:
+            return
+        for name, suite in self.draft.suites.items():
+            item = next((item for item in suite.items if item.tools), None)
+            if item is not None and (reason := tools_unseen(tokenizer, item)):
+                self.warnings.append(
+                    f"measurements.{name}: {model.reference} cannot be asked to call tools: {reason}; use weights "
+                    f"whose template takes tools, or rows without tools (the first is line {item.line})"
+                )
 
     def _report_too_long(self, prompts: Prompts) -> None:
         message = (

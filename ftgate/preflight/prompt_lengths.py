@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ftgate.domain import Message, Question, Suite
-from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit
+from ftgate.domain import Item, Message, Question, Suite
+from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit, turns_for
 from ftgate.measurements.base import Measurement
 from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.findings import Prompts
+from ftgate.scoring.trace import opening_at_end
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens per conversation and per turn, if the chat template cannot be rendered."""
@@ -55,15 +56,15 @@ class PromptLengths:
 
     def count(self, questions: Sequence[Question]) -> list[int]:
         """The estimated number of tokens of each of ``questions``, including its answer."""
-        texts = [message.content.encode("utf-8", "replace").decode() for q in questions for message in q.messages]
+        texts = [text.encode("utf-8", "replace").decode() for q in questions for text in _texts(q)]
         lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return [self._fixed(q) + sum(next(lengths) for _ in q.messages) for q in questions]
+        return [self._fixed(q) + sum(next(lengths) for _ in _texts(q)) for q in questions]
 
     def _fixed(self, question: Question) -> int:
         return self.base + self.turn * len(question.messages) + max(1, question.max_tokens)
 
     def _bound(self, question: Question) -> int:
-        return self._fixed(question) + sum(len(m.content.encode("utf-8", "replace")) for m in question.messages)
+        return self._fixed(question) + sum(len(text.encode("utf-8", "replace")) for text in _texts(question))
 
     def _overhead(self, tokenizer_facts: TokenizerFacts) -> tuple[int, int]:
         render = renderer(tokenizer_facts)
@@ -103,24 +104,57 @@ def prompt_lengths(
         )
 
 
-def renderer(tokenizer_facts: TokenizerFacts) -> Callable[[Sequence[Message]], str]:
+def _texts(question: Question) -> Iterator[str]:
+    """Every text of a question: its turns and its tools."""
+    yield from (message.text for message in question.messages)
+    yield from (json.dumps(tool, ensure_ascii=False, indent=4) for tool in question.tools)
+
+
+def tools_unseen(tokenizer_facts: TokenizerFacts, item: Item) -> str:
+    """Why a model with this chat template cannot be asked a row with tools; empty if it can."""
+    render = renderer(tokenizer_facts)
+    try:
+        if render(item.messages, item.tools) == render(item.messages):
+            return "its chat template does not show tools to the model"
+    except Exception as error:  # an untrusted template
+        return f"its chat template fails for a row with tools: {' '.join(str(error).split())[:200]}"
+    return ""
+
+
+def opened_trace(tokenizer_facts: TokenizerFacts) -> str:
+    """The mark of the reasoning trace that the chat template opens before each answer; empty if it opens none."""
+    try:
+        return opening_at_end(renderer(tokenizer_facts)([Message("user", _SENTINEL)]))
+    except Exception:  # an untrusted template: the engine will report what is wrong with it
+        return ""
+
+
+class _Render(Protocol):
+    def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
+
+
+def renderer(tokenizer_facts: TokenizerFacts) -> _Render:
     """A function that renders a conversation with the chat template, in a sandbox and with a time limit."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
-    environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
+    environment.filters["tojson"] = lambda value, indent=None, **_: json.dumps(value, ensure_ascii=False, indent=indent)
     environment.globals |= {
         "strftime_now": lambda form: datetime.now().strftime(form),
         "raise_exception": _raise,
     }
 
-    def render(messages: Sequence[Message]) -> str:
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+    def render(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        turns = turns_for(messages, tokenizer_facts.template)
         with time_limit(TEMPLATE_SECONDS):
             return environment.from_string(tokenizer_facts.template).render(
-                **tokenizer_facts.special, messages=turns, add_generation_prompt=True, enable_thinking=False
+                **tokenizer_facts.special,
+                messages=turns,
+                tools=[dict(tool) for tool in tools] or None,
+                add_generation_prompt=True,
+                enable_thinking=False,
             )
 
     return render

@@ -1,15 +1,15 @@
 """Checks: rules in a row's ``check`` field that tell right answers from wrong ones without a judge.
 
 A check is an object with one kind: ``numeric`` (with ``tolerance``), ``exact``, ``contains``, ``contains_all``,
-``regex``, ``json_schema`` or ``constraints``. Constraints on form follow the verifiable instructions of Zhou et al.
-2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
+``regex``, ``json_schema``, ``constraints`` or ``tool_call``. Constraints on form follow the verifiable instructions of
+Zhou et al. 2023 (Instruction-Following Evaluation, section 2); all of a row's constraints must hold.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +18,12 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 
+from ftgate.domain import ToolCall
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
 from ftgate.scoring.folding import typography
-from ftgate.scoring.numbers import Number, number_in
+from ftgate.scoring.numbers import Number, number_in, read_two_ways, wanted_number
 from ftgate.scoring.text import UnscorableError, contains_words, normalized, pattern_problem, same_text, search
+from ftgate.scoring.tool_calls import calls_in, calls_match
 
 MAX_JSON_STARTS = 1000
 """Positions in an answer at which parsing a JSON value is tried."""
@@ -54,14 +56,17 @@ def check_problem(check: object) -> str | None:
     return f"{kinds[0]} {argument_problem}" if argument_problem else None
 
 
-def meets(check: Mapping[str, Any], text: str) -> bool:
+def meets(check: Mapping[str, Any], text: str, calls: Sequence[ToolCall] | None = None) -> bool:
     """Whether the answer ``text`` passes ``check``, which must be valid (:func:`check_problem`).
 
-    Raises UnscorableError if that cannot be decided, because a pattern takes too long on this answer.
+    ``calls`` are the answer's tool calls where its engine has read them. Raises UnscorableError if that cannot be
+    decided, because a pattern takes too long on this answer.
     """
     kind = next(name for name in check if name in KINDS)
     if kind == "numeric":
-        return Number((check["numeric"],)).equals(number_in(text), check.get("tolerance", 0.0))
+        return _wanted(check["numeric"]).equals(number_in(text), check.get("tolerance", 0.0))
+    if kind == "tool_call" and calls is not None:
+        return calls_match(check[kind], calls, _valid)
     return KINDS[kind].meets(check[kind], text)
 
 
@@ -101,7 +106,15 @@ def _is_number(value: object) -> bool:
 
 
 def _number_problem(value: object) -> str | None:
+    number = wanted_number(value) if isinstance(value, str) else None
+    if number is not None and number.unit != 1 and read_two_ways(str(value)) is None:
+        return None
     return None if _is_number(value) else f"must be a number, found {value!r}"
+
+
+def _wanted(value: Any) -> Number:
+    """The number that a check wants: a JSON number, or a text such as ``50 %``, whose unit counts."""
+    return (wanted_number(value) if isinstance(value, str) else None) or Number((value,))
 
 
 def _alternatives(value: object) -> list[str]:
@@ -173,6 +186,10 @@ def _json_schema(schema: Any, text: str) -> bool:
     value = next(json_values(text), _MISSING)
     if value is _MISSING:
         return False
+    return _valid(schema, value)
+
+
+def _valid(schema: Any, value: Any) -> bool:
     try:
         _Validator(schema).validate(value)
     except ValidationError:
@@ -180,6 +197,21 @@ def _json_schema(schema: Any, text: str) -> bool:
     except RecursionError:
         raise UnscorableError("the JSON in the answer is nested too deeply") from None
     return True
+
+
+def _calls_problem(value: object) -> str | None:
+    for entry in value if isinstance(value, list) else [value]:
+        if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str) or not entry["name"].strip():
+            return f'must be {{"name": "TOOL", "arguments": {{...}}}}, a list of them, or [], found {value!r:.80}'
+        if unknown := [name for name in entry if name not in ("name", "arguments", "schema")]:
+            return f"knows name, arguments and schema, found {unknown[0]!r:.40}"
+        if "arguments" in entry and not isinstance(entry["arguments"], Mapping):
+            return f"has arguments that are no object: {entry['arguments']!r:.80}"
+        if "arguments" in entry and "schema" in entry:
+            return "has arguments and a schema: give one of them"
+        if "schema" in entry and (problem := _schema_problem(entry["schema"])):
+            return f"has a schema that {problem}"
+    return None
 
 
 def _pattern_keyword(validator: Any, pattern: str, value: object, schema: object) -> Iterator[ValidationError]:  # noqa: ARG001
@@ -193,12 +225,13 @@ _JSON_START = regex.compile(r"[\[{]")
 _MISSING = object()
 
 KINDS: Mapping[str, Kind] = {
-    "numeric": Kind(_number_problem, lambda wanted, text: Number((wanted,)).equals(number_in(text))),
+    "numeric": Kind(_number_problem, lambda wanted, text: _wanted(wanted).equals(number_in(text))),
     "exact": Kind(_text_problem, _exact),
     "contains": Kind(_text_problem, _contains),
     "contains_all": Kind(_all_problem, _contains_all),
     "regex": Kind(pattern_problem, _regex),
     "json_schema": Kind(_schema_problem, _json_schema),
     "constraints": Kind(constraints_problem, constraints_hold),
+    "tool_call": Kind(_calls_problem, lambda wanted, text: calls_match(wanted, calls_in(text), _valid)),
 }
 """Every kind of check. To add one, write its functions and add a line here."""

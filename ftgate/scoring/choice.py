@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ftgate.domain import Item, Message
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -24,4 +26,4 @@ def choice_messages(item: Item, rotation: int = 0) -> tuple[Message, ...]:
     lines = [f"{letter}. {text}" for letter, text in zip(letters_for(item), options, strict=True)]
     last = item.messages[-1]
     content = "\n".join([last.content, *lines, "Reply with one letter."])
-    return (*item.messages[:-1], Message(last.role, content))
+    return (*item.messages[:-1], replace(last, content=content))

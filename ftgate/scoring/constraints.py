@@ -105,6 +105,7 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
         bool(lines_of(text)) and all(search(pattern, x, whole=True) for x in lines_of(text))
     ),
     "patterns": lambda wanted, text: all(_matched(wanted, text)),
+    "raw_patterns": lambda wanted, text: all(search(pattern, text) for pattern in wanted),
     "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_matched(wanted, text)),
     "each_line": _each(lines_of),
     "each_paragraph": _each(_paragraphs),
@@ -155,6 +156,7 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "ordered": _list_problem,
     "only_lines": pattern_problem,
     "patterns": _patterns_problem,
+    "raw_patterns": _patterns_problem,
     "without_patterns": _patterns_problem,
     "each_line": constraints_problem,
     "each_paragraph": constraints_problem,

@@ -316,4 +316,4 @@ def _named(item: Item, what: Collection[str]) -> bool:
 
 def _prompt(item: Item) -> str:
     """The whole conversation: a system prompt, too, may say what to answer in."""
-    return "\n".join(message.content for message in item.messages)
+    return "\n".join(message.text for message in item.messages)

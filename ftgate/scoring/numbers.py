@@ -38,6 +38,11 @@ _SCALES = {
     1e8: "亿 億 억",
 }
 _UNITS = {word: scale for scale, words in _SCALES.items() for word in words.split()} | {"千": 1e3, "천": 1e3}
+_MYRIADS = regex.compile(
+    r"(?<![\w.,])(?=\d[\d,.]*[億亿억]\s?\d|\d[\d,.]*[万萬만]\d)(?:(?P<high>\d[\d,]*(?:\.\d+)?)[億亿억]\s?)?"
+    r"(?:(?P<middle>\d[\d,]*(?:\.\d+)?)[万萬만])?(?P<low>\d[\d,]*)?(?![.,]?\d)"
+)
+"""A number in parts of ten thousand, as 1億2000万 and 3万5000."""
 _LETTERS = ["k", "M", "B"]
 """Scales that count only right after the number: 5 M may be a concentration."""
 _SCALE_WORDS = "|".join(word for word in _UNITS if word.isascii() and word not in _LETTERS)
@@ -178,7 +183,8 @@ def _readable(text: str) -> str:
     """``text`` with superscripts as powers, fractions and roots as decimal numbers, without LaTeX."""
     plain = text
     if not text.isascii():
-        plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", text.translate(_ARABIC_MARKS))))
+        plain = _MYRIADS.sub(_myriads, plain)
+        plain = powers(_VULGAR.sub(_vulgar, unicodedata.normalize("NFC", plain.translate(_ARABIC_MARKS))))
         plain = _SUBSCRIPT.sub(lambda match: f"_{{{match.group()}}}", plain)
     plain = _ABBREVIATED_CURRENCY.sub(r"\1 ", without_latex(typography(plain)))
     if plain.isascii() and "\\" not in plain:
@@ -227,6 +233,11 @@ def _repeating(match: regex.Match[str]) -> str:
     places = len(before.partition(".")[2])
     period = int(over) / (10 ** len(over) - 1) / 10**places
     return _written(float(f"0{before}0") + period)
+
+
+def _myriads(match: regex.Match[str]) -> str:
+    parts = [float((match[name] or "0").replace(",", "")) for name in ("high", "middle", "low")]
+    return _written(parts[0] * 1e8 + parts[1] * 1e4 + parts[2])
 
 
 def _vulgar(match: regex.Match[str]) -> str:

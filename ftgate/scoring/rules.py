@@ -60,7 +60,7 @@ def numeric(item: Item, answer: Answer) -> float:
 def check(item: Item, answer: Answer) -> float:
     """1 if the answer passes the row's own check (:mod:`ftgate.scoring.checks`); a cut one meets no numeric check."""
     rule = item.check or {}
-    return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text))
+    return float(not ("numeric" in rule and _cut(answer)) and meets(rule, answer.text, answer.tool_calls))
 
 
 def math_equal(item: Item, answer: Answer) -> float:

@@ -40,6 +40,17 @@ _CLOSING = (
 _MARK = regex.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})")
 _OPENING_AT_START = regex.compile(rf"\s*+(?:{_OPENING})")
 _OPENING_AT_END = regex.compile(rf"({_OPENING})\s*\Z")
+_ENDS = {
+    "start_working": "end_working",
+    "unused94": "unused95",
+    "begin": "end",
+    "BEGIN": "END",
+    "start": "end",
+    "START": "END",
+    "<|open|>": "<|close|>",
+    "<|channel>": "<channel|>",
+}
+"""What opening marks have where closing ones have something else than a stroke."""
 _FENCE = regex.compile(r"(?m)^[ \t]*(?:```|~~~)")
 _IN_WORDS = regex.compile(
     r"\A\s*Here(?: i|')s my thought process:(?P<answer>.*?Here(?: i|')s my response:)?", regex.DOTALL
@@ -51,6 +62,8 @@ _CHANNEL = regex.compile(
     r"(?:<\|constrain\|>[^<]{0,200})?<\|message\|>"
 )
 """The header of a message in harmony (gpt-oss) and formats like it, which name the channel of each."""
+_TOOL = "to=functions."
+"""What names the tool that a message calls; such a message is on no channel for the user."""
 _CHANNEL_END = regex.compile(r"<\|(?:end|return|call|eom|eot|start)\|>")
 _BARE_CHANNELS = regex.compile(r"\Aanalysis(?:.*assistantfinal|(?=\p{Lu}))", regex.DOTALL)
 """The same where a server has removed the control tokens."""
@@ -112,6 +125,14 @@ def opening_at_end(prompt: str) -> str:
     return match[1] if match is not None else ""
 
 
+def closing_of(opening: str) -> str:
+    """The mark that closes a trace which ``opening`` begins; empty where its kind has none of its own."""
+    candidates = [f"{opening[:1]}/{opening[1:]}", f"{opening[:2]}/{opening[2:]}"] + [
+        opening.replace(begins, ends) for begins, ends in _ENDS.items() if begins in opening
+    ]
+    return next((mark for mark in candidates if (match := _MARK.fullmatch(mark)) and match["closing"]), "")
+
+
 def trace_tokens(tokens: Iterable[str]) -> frozenset[str]:
     """Those of a tokenizer's ``tokens`` that mark traces, and so must stay in an answer's text."""
     names = frozenset(tokens)
@@ -129,7 +150,8 @@ def _by_channel(text: str) -> FinalAnswer | None:
     if headers:
         final = next((header for header in reversed(headers) if header["final"]), None)
         if final is None:
-            return FinalAnswer("", OPEN)
+            call = text.find(_TOOL)
+            return FinalAnswer("", OPEN) if call < 0 else FinalAnswer(text[call:], CLOSED)
         end = _CHANNEL_END.search(text, final.end())
         return FinalAnswer(text[final.end() : end.start() if end else len(text)].strip(), CLOSED)
     bare = _BARE_CHANNELS.match(text)

@@ -63,6 +63,9 @@ def build_tail_map(
     encoder_digest = inputs.encoder.digest if inputs.encoder else inputs.base.digest
     # Names count too: a tail map for another log or model must not be reused.
     key_fields = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    columns = [data and data.columns and data.columns.model_dump(mode="json") for data in (training, log)]
+    if any(columns):
+        key_fields["columns"] = columns
     key = digest_of(
         [
             "tail map",

@@ -24,7 +24,9 @@ def query_log(distances: DistanceSettings | None, resolver: Resolver) -> Trainin
     if distances is None or distances.query_log is None:
         return None
     path = resolver.file(distances.query_log, relative_to=resolver.policy_folder, allow=None)
-    return replace(read_training_texts(path, "query_log"), source=distances.query_log)
+    return replace(
+        read_training_texts(path, "query_log", columns=distances.query_log_columns), source=distances.query_log
+    )
 
 
 def encoder_source(distances: DistanceSettings | None) -> Source | None:

@@ -106,6 +106,33 @@ def test_marks_of_a_reasoning_trace_stay_in_the_text_and_those_in_the_prompt_pre
     assert renderer.text(ids[1:], ids) == "red[/THINK]red", "the prompt ends with no mark"
 
 
+@pytest.mark.parametrize(
+    ("opening", "closed"),
+    [
+        ("<think>\\n", "<think>\\n\\n</think>\\n\\n"),
+        ("<think>", "<think></think>"),
+        ("[THINK]", "[THINK][/THINK]"),
+        ("<|start|>assistant", "<|start|>assistant<|channel|>final<|message|>"),
+        ("<thought>\\n", "<thought>\\n\\n</thought>\\n\\n"),
+    ],
+)
+def test_options_are_read_after_a_trace_that_the_template_opens(tmp_path: Path, opening: str, closed: str) -> None:
+    opens = with_template(tmp_path / "opens", TEMPLATE + "{{ '" + opening + "' }}")
+    ends = with_template(tmp_path / "ends", TEMPLATE + "{{ '" + closed + "' }}")
+    asked, answered = question("the sky", ("a", "b")), opens.prepare(question("the sky"))
+    prepared, expected = opens.prepare(asked), ends.prepare(asked)
+    assert isinstance(prepared, TokenizedQuestion)
+    assert isinstance(expected, TokenizedQuestion)
+    assert isinstance(answered, TokenizedQuestion)
+    assert prepared == expected
+    assert len(answered.ids) < len(prepared.ids)
+
+
+def test_options_are_never_read_inside_a_trace(tmp_path: Path) -> None:
+    opens = with_template(tmp_path, TEMPLATE + "{{ '<|my:think|>' }}")
+    assert "options are not read inside one" in reason(opens, "the sky", ("a", "b"))
+
+
 def test_a_template_error_is_an_error_row(tmp_path: Path) -> None:
     picky = TEMPLATE + "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
     renderer = with_template(tmp_path, picky)

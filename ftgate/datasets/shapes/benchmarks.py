@@ -23,7 +23,7 @@ from ftgate.datasets.shapes.shape import (
     reply_text,
     system_of,
 )
-from ftgate.scoring.numbers import last_number
+from ftgate.scoring.numbers import Number, read_two_ways, wanted_number
 
 _YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
 _FINAL = "####"
@@ -90,16 +90,44 @@ def _boolq(fields: Fields) -> dict[str, Any]:
 
 
 def _squad(fields: Fields) -> dict[str, Any]:
-    question, context, answers = (fields.get(name) for name in ("question", "context", "answers"))
-    texts = (
-        [text for text in answers.get("text") or [] if isinstance(text, str)] if isinstance(answers, Mapping) else []
-    )
+    answers = fields["answers"]
+    texts = answers.get("text") if isinstance(answers, Mapping) else [entry.get("text") for entry in answers]
+    row = _read_in(fields["context"], fields["question"], texts)
+    if fields.get("is_impossible") is True or texts == []:
+        row[LEFT_OUT] = "the context does not answer the question, and no answer can be compared with that"
+    return row
+
+
+def _is_squad(fields: Fields) -> bool:
+    answers = fields["answers"]
+    if isinstance(answers, Mapping):
+        return "text" in answers
+    return isinstance(answers, list) and all(isinstance(entry, Mapping) and "text" in entry for entry in answers)
+
+
+def _drop(fields: Fields) -> dict[str, Any]:
+    spans = fields["answers_spans"]
+    return _read_in(fields["passage"], fields["question"], spans.get("spans"))
+
+
+def _read_in(context: Any, question: Any, answers: Any) -> dict[str, Any]:
+    """A question about a text, with the answers that annotators gave: any of them may be contained."""
+    texts = [text for text in answers if isinstance(text, str)] if isinstance(answers, list) else []
     several = list(dict.fromkeys(texts))
     prompt = f"{context}\n\n{question}" if isinstance(context, str) and isinstance(question, str) else question
     return {
         "prompt": prompt,
         "answer": several[0] if several else None,
         "check": {"contains": several} if len(several) > 1 else None,
+    }
+
+
+def _winogrande(fields: Fields) -> dict[str, Any]:
+    answer = str(fields["answer"]).strip()
+    return {
+        "prompt": fields["sentence"],
+        "choices": [fields["option1"], fields["option2"]],
+        "answer": ChoicePlace(int(answer) - 1) if answer else None,
     }
 
 
@@ -155,14 +183,23 @@ def _mmlu_pro(fields: Fields) -> dict[str, Any]:
 
 def _gsm8k(fields: Fields) -> dict[str, Any]:
     final = str(fields["answer"]).rpartition(_FINAL)[2].strip()
-    number = last_number(final)
+    number = wanted_number(final)
     if number is None or _FINAL not in str(fields["answer"]):
         fault = BadRowError(
             f"the answer ends with no number after {_FINAL}: {quoted(str(fields['answer'])[-40:])}",
             f"end it with a line such as {_FINAL} 42",
         )
         return {"prompt": fields["question"], "answer": fault}
-    return {"prompt": fields["question"], "answer": _GROUP.sub("", final), "check": {"numeric": number}}
+    return {
+        "prompt": fields["question"],
+        "answer": _GROUP.sub("", final),
+        "check": {"numeric": _with_unit(final, number)},
+    }
+
+
+def _with_unit(final: str, number: Number) -> float | str:
+    """A number for a check, as text where it has a unit that says which number an answer may give instead."""
+    return number.values[0] if number.unit == 1 or read_two_ways(final) is not None else final
 
 
 def _ifeval(fields: Fields) -> dict[str, Any]:
@@ -209,6 +246,17 @@ def _problem(fields: Fields) -> dict[str, Any]:
     return {**asked(fields["problem"]), "answer": reply_text(fields.get("solution") if absent(answer) else answer)}
 
 
+WINOGRANDE = Shape(
+    "WinoGrande rows",
+    ("sentence", "option1", "option2"),
+    _winogrande,
+    "prompt `sentence`, choices `option1` and `option2`, answer: 1 or 2, as text",
+    ("answer",),
+    lambda fields: isinstance(fields.get("answer"), str) and fields["answer"].strip() in ("", "1", "2"),
+    "the answer is neither '1' nor '2'",
+)
+"""Told from other rows with a column for each option by an answer that is counted from 1."""
+
 BENCHMARKS = (
     Shape(
         "IFEval rows",
@@ -238,9 +286,18 @@ BENCHMARKS = (
         "SQuAD rows",
         ("question", "context", "answers"),
         _squad,
-        "prompt `context` and `question`, answer: the first of `answers.text`; of several any may be contained",
-        ("title",),
-        lambda fields: isinstance(fields["answers"], Mapping) and "text" in fields["answers"],
+        "prompt `context` and `question`, answer: the first of `answers.text`; of several any may be contained; "
+        "questions without an answer are left out and named",
+        ("title", "is_impossible", "plausible_answers"),
+        _is_squad,
+    ),
+    Shape(
+        "DROP rows",
+        ("question", "passage", "answers_spans"),
+        _drop,
+        "prompt `passage` and `question`, answer: the first of `answers_spans.spans`; of several any may be contained",
+        ("section_id", "query_id"),
+        lambda fields: isinstance(fields["answers_spans"], Mapping),
     ),
     Shape(
         "HellaSwag rows",

@@ -21,7 +21,9 @@ from ftgate.datasets.shapes.shape import (
     reply_text,
     system_of,
     turns_of,
+    whole_text,
 )
+from ftgate.datasets.tools import reference_calls, turn_calls, xlam_tools
 
 _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
@@ -75,6 +77,7 @@ def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
 
 
 _KTO = ("label", "kto_tag")
+_TOOLS = ("functions", "parallel_tool_calls", "tool_choice")
 
 
 def _body(fields: Fields) -> Any:
@@ -82,7 +85,8 @@ def _body(fields: Fields) -> Any:
 
 
 def _batch(fields: Fields) -> dict[str, Any]:
-    return {"id": fields["custom_id"], **question_and_reply(_body(fields))}
+    tools = fields["body"].get("tools")
+    return {"id": fields["custom_id"], **question_and_reply(_body(fields)), **({"tools": tools} if tools else {})}
 
 
 _PREFERRED = ("prompt", "question", "instruction", "input", "conversations")
@@ -223,7 +227,72 @@ def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Sh
     )
 
 
+def _functions(fields: Fields) -> dict[str, Any]:
+    row = {**asked(fields["query"], system_of(fields)), "tools": xlam_tools(fields["tools"])}
+    try:
+        calls = turn_calls("answers", {"tool_calls": fields["answers"]})
+    except BadRowError as error:
+        return {**row, "answer": error}
+    return {**row, **reference_calls(calls)}
+
+
+_INSTRUCTIONS = ("systemInstruction", "system_instruction")
+
+
+def _gemini(fields: Fields) -> dict[str, Any]:
+    system = next((fields[name] for name in _INSTRUCTIONS if not absent(fields.get(name))), None)
+    if isinstance(system, Mapping):
+        system = system.get("parts")
+    row = question_and_reply(fields["contents"])
+    return row if absent(system) else {**row, **asked(row["messages"], whole_text(system, "the system instruction"))}
+
+
+def _exported(fields: Fields, question: str, reply: str) -> dict[str, Any]:
+    """A row of an export that has the names of Langfuse's under others."""
+    expected = fields.get(reply)
+    if isinstance(expected, Mapping):
+        expected = next((expected[name] for name in _REPLY_PARTS if name in expected), expected)
+    return _langfuse({"input": _only(fields[question]), "expectedOutput": expected})
+
+
+def _only(value: Any) -> Any:
+    """The one text in an object that holds nothing else."""
+    texts = list(value.values()) if isinstance(value, Mapping) else []
+    return texts[0] if len(texts) == 1 else value
+
+
+_REPLY_PARTS = ("answer", "output", "response", "expected", "content", "text")
+
 SPECIFIC = (
+    Shape(
+        "Gemini rows",
+        ("contents",),
+        _gemini,
+        "`contents` up to the last reply, which is the reference; `parts` are joined, after `systemInstruction`",
+        (*_INSTRUCTIONS, "generationConfig", "generation_config"),
+        lambda fields: is_conversation(fields["contents"]),
+    ),
+    Shape(
+        "Braintrust export",
+        ("input", "expected"),
+        lambda fields: _exported(fields, "input", "expected"),
+        "prompt or messages `input`, answer `expected`; `output` is a model's and no reference",
+        ("output", "metadata", "created", "scores", "metrics", "span_id", "root_span_id", "dataset_id", "project_id"),
+    ),
+    Shape(
+        "LangSmith export",
+        ("inputs", "outputs"),
+        lambda fields: _exported(fields, "inputs", "outputs"),
+        "prompt or messages in `inputs`, answer in `outputs`",
+        ("metadata", "dataset_id", "created_at", "split", "source_run_id"),
+    ),
+    Shape(
+        "xLAM function calling rows",
+        ("query", "tools", "answers"),
+        _functions,
+        "prompt `query`, `tools`, check: the calls in `answers`",
+        SYSTEMS,
+    ),
     Shape(
         "OpenAI batch requests",
         ("custom_id", "body"),
@@ -280,8 +349,9 @@ CONVERSATIONS = (
         "OpenAI chat rows",
         ("messages",),
         _chat,
-        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined",
-        (*_KTO, *SYSTEMS),
+        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined; "
+        "a reply that calls tools makes a `tool_call` check; `tools`",
+        (*_KTO, *SYSTEMS, *_TOOLS),
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),

@@ -5,6 +5,7 @@ Source of the instructions: Zhou et al. 2023, Instruction-Following Evaluation f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,13 +56,36 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
         return {"json_schema": {}}
     constraints: dict[str, Any] = {}
     for part in parts:
-        for name, wanted in part.items():
-            if name in (_RAW, _JSON) or (name in constraints and not isinstance(wanted, list | str)):
+        for key, value in part.items():
+            name, wanted = ("raw_patterns", [value]) if key == _RAW else (key, value)
+            if name == _JSON:
                 return None
-            if name in constraints and (not _is_list_of_texts(wanted) or not _is_list_of_texts(constraints[name])):
+            constraints[name] = _both(constraints[name], wanted) if name in constraints else wanted
+            if constraints[name] is None:
                 return None
-            constraints[name] = [*constraints[name], *wanted] if name in constraints else wanted
     return {"constraints": constraints}
+
+
+def _both(one: Any, other: Any) -> Any:
+    """A constraint that says as much as two of one name; None where there is none."""
+    if one == other:
+        return one
+    if _is_list_of_texts(one) and _is_list_of_texts(other):
+        return [*one, *other]
+    (low, high), (lowest, highest) = _bounds(one), _bounds(other)
+    if None in (low, high, lowest, highest):
+        return None
+    least, most = max(low, lowest), min(high, highest)
+    return None if least > most else [int(least) or None, None if most == math.inf else int(most)]
+
+
+def _bounds(value: Any) -> tuple[Any, Any]:
+    """The least and the most that a count may be; None for anything else than a count."""
+    if isinstance(value, int):
+        return value, value
+    if not isinstance(value, list) or len(value) != 2 or _is_list_of_texts(value):
+        return None, None
+    return value[0] or 0, math.inf if value[1] is None else value[1]
 
 
 def _is_list_of_texts(value: Any) -> bool:

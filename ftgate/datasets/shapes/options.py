@@ -7,9 +7,11 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, quoted
 from ftgate.datasets.references import ChoicePlace
-from ftgate.datasets.shapes.shape import Fields, Shape, absent, in_context, labelled
+from ftgate.datasets.shapes.shape import CONTEXTS, Fields, Shape, absent, in_context, labelled
 
-_OPTION = re.compile(r"((?:option|opt|op|choice|answer)[ _]?)?([A-J]|[a-j])|((?:option|opt|choice|sol)[ _]?)([1-9])")
+_OPTION = re.compile(
+    r"((?:option|opt|op|choice|answer)[ _]?)?([A-J]|[a-j])|((?:option|opt|choice|sol|answer|ending)[ _]?)([0-9])"
+)
 _QUESTIONS = ("question", "prompt", "sentence", "goal")
 _ANSWERS = ("answer", "label", "cop", "answerKey", "answer_key", "correct_answer", "correct")
 _SUBJECTS = ("subject", "category", "subject_name")
@@ -26,9 +28,10 @@ def _options(fields: Fields) -> dict[str, Any]:
         if (match := _OPTION.fullmatch(name)) and not absent(value):
             label = match[2] or match[4]
             kinds.setdefault((match[1] or match[3] or "", label.isdigit(), label.isupper()), {})[label] = value
-    for options in kinds.values():
+    for (name, *_), options in kinds.items():
+        first = "Aa0" if name[:6] in ("answer", "ending") else "Aa01"  # answer1 and answer2 may both be right
         labels = sorted(options)
-        if len(labels) > 1 and labels[0] in "Aa1" and ord(labels[-1]) - ord(labels[0]) == len(labels) - 1:
+        if len(labels) > 1 and labels[0] in first and ord(labels[-1]) - ord(labels[0]) == len(labels) - 1:
             return {label: options[label] for label in labels}
     return {}
 
@@ -74,7 +77,7 @@ OPTIONS = Shape(
     (),
     _optioned,
     "prompt `question` (or `prompt`, `sentence`, `goal`), choices: the columns, answer: a letter, a text or a place",
-    ("question", "A", "B", "option_a", "answer", "label", *_QUESTIONS[1:], *_ANSWERS[2:], *_SUBJECTS),
+    ("question", "A", "B", "option_a", "answer", "label", *_QUESTIONS[1:], *_ANSWERS[2:], *_SUBJECTS, *CONTEXTS),
     _is_optioned,
     "no question with two options or more",
     reads=_is_option,

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
+from ftgate.datasets.tools import calls_of_reply, decoded_json, reference_calls
 
 Fields = Mapping[str, Any]
 """The fields of a row, by name."""
-CARRIED = ("id", "tags", "cluster", "check")
+CARRIED = ("id", "tags", "cluster", "check", "tools")
 """Fields of ftgate's own that a row of any shape may have."""
 ROLES: Mapping[str, str] = {
     "human": "user",
@@ -24,6 +25,11 @@ ROLES: Mapping[str, str] = {
     "ai": "assistant",
     "claude": "assistant",
     "prompter": "user",
+    "observation": "tool",
+    "function": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+    "ipython": "tool",
 }
 """Other names of the roles of a conversation."""
 LEFT_OUT = "left out"
@@ -84,7 +90,13 @@ class Shape:
 
     def converted(self, fields: Fields) -> dict[str, Any]:
         """The row's fields of ftgate. Raises BadRowError."""
-        return {name: fields[name] for name in CARRIED if name in fields} | self.convert(fields)
+        carried = {name: fields[name] for name in CARRIED if name in fields}
+        row = carried | self.convert(fields)
+        if "check" in carried and not absent(carried["check"]):  # before the one that the reference makes
+            row["check"] = carried["check"]
+        if "functions" in fields and "tools" not in fields:
+            row["tools"] = fields["functions"]
+        return row
 
 
 def absent(value: Any) -> bool:
@@ -102,11 +114,10 @@ def turns_of(value: Any) -> Any:
 def _turn(number: int, turn: Any) -> Any:
     if not isinstance(turn, Mapping):
         return turn
-    return {
-        **turn,
-        "role": _role(turn),
-        "content": whole_text(turn.get("content", turn.get("value")), f"message {number}"),
-    }
+    role, content = _role(turn), turn.get("content", turn.get("value", turn.get("parts")))
+    if role == "function_call":  # as LLaMA-Factory has it
+        return {**turn, "role": "assistant", "content": "", "tool_calls": decoded_json(content)}
+    return {**turn, "role": role, "content": whole_text(content, f"message {number}")}
 
 
 def _role(turn: Mapping[str, Any]) -> Any:
@@ -142,18 +153,23 @@ def ends_with_reply(value: Any) -> bool:
     """Whether ``value`` is a conversation whose last turn is the assistant's."""
     if not is_conversation(value):
         return False
-    return bool(_role(value[-1]) == "assistant")
+    return _role(value[-1]) in ("assistant", "function_call")
 
 
 def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str, Any]:
-    """A conversation up to its last reply, which is the reference answer if ``reference``."""
+    """A conversation up to its last reply, which is the reference answer if ``reference``.
+
+    A reply that calls tools makes a check that the same calls are made.
+    """
     if not ends_with_reply(conversation):
         return {"messages": turns_of(conversation)}
     turns = turns_of(conversation)
-    row = {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
-    if reference and absent(row["answer"]) and any(turns[-1].get(name) for name in ("tool_calls", "function_call")):
-        row[LEFT_OUT] = "the last turn calls a tool, with which no answer can be compared"
-    return row
+    row: dict[str, Any] = {"messages": turns[:-1], "answer": turns[-1]["content"] if reference else None}
+    try:
+        calls = calls_of_reply(turns[-1]) if reference else ()
+    except BadRowError as error:
+        return {**row, "check": error}
+    return {**row, **reference_calls(calls, turns[-1]["content"])} if calls else row
 
 
 def asked(prompt: Any, system: Any = None, history: Any = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from ftgate.domain import Question
 from ftgate.engines.openai.capabilities import RejectedError
 from ftgate.engines.openai.replies import MalformedError
 from ftgate.errors import EngineError
+from ftgate.scoring.tool_calls import openai_turn
 
 CONNECT_SECONDS = 10.0
 MAX_QUOTE = 200
@@ -67,7 +69,8 @@ class ChatClient:
         Raises RejectedError for a request that the server refuses, UnavailableError if the server fails, and
         EngineError if no request can succeed.
         """
-        messages: Any = [{"role": m.role, "content": _without_surrogates(m.content)} for m in question.messages]
+        turns = (replace(m, content=_without_surrogates(m.content)) for m in question.messages)
+        messages: Any = [openai_turn(turn) for turn in turns]
         try:
             reply = await self._client.chat.completions.with_raw_response.create(
                 model=self.model, messages=messages, extra_body=fields

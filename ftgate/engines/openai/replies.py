@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ftgate.domain import Answer, Question
+from ftgate.domain import Answer, Question, ToolCall
 from ftgate.engines.chat_template import failed_answer, log_sum
+from ftgate.scoring.tool_calls import written_arguments
 
 MIN_LOGPROB = -9999.0
 """The logarithm of probability zero, as far as JSON can represent it."""
@@ -70,6 +71,8 @@ class Capabilities:
         fields: dict[str, Any] = {self.length: question.max_tokens, "temperature": 0}
         if question.temperature:
             fields |= {"temperature": question.temperature, "seed": question.seed}
+        if question.tools:
+            fields["tools"] = [dict(tool) for tool in question.tools]
         if question.options:
             fields |= {self.length: 1} | self._scoring(question, count)
         return fields | ({"chat_template_kwargs": {"enable_thinking": False}} if self.vllm else {})
@@ -96,9 +99,20 @@ class _Logprobs(BaseModel):
     content: list[_Token] | None = None
 
 
+class _Function(BaseModel):
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class _Call(BaseModel):
+    id: str | None = None
+    function: _Function
+
+
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
+    tool_calls: list[_Call] | None = None
 
 
 class _Choice(BaseModel):
@@ -118,15 +132,22 @@ class _Reply(BaseModel):
 
 
 def read_text(reply: bytes) -> Answer:
-    """The text of the first choice."""
+    """The text of the first choice. Tool calls are kept, and follow the text as Hermes models write them."""
     parsed = _parse(reply)
     choice = parsed.choices[0]
     refused = _refusal(choice)
-    if refused or choice.message.content is None:
+    calls = tuple(_tool_call(call) for call in choice.message.tool_calls or ())
+    if refused or (choice.message.content is None and not calls):
         return failed_answer(refused or "the reply holds no text")
+    text = "\n".join(part for part in (choice.message.content or "", *(call.text for call in calls)) if part)
     tokens = (parsed.usage and parsed.usage.completion_tokens) or 0
     finish = "length" if choice.finish_reason == "length" else "stop"
-    return Answer(choice.message.content, finish=finish, tokens=tokens)
+    return Answer(text, finish=finish, tokens=tokens, tool_calls=calls or None)
+
+
+def _tool_call(call: _Call) -> ToolCall:
+    """A call of a reply; its arguments are empty if they are no JSON object."""
+    return ToolCall(call.function.name, written_arguments(call.function.arguments), call.id or "")
 
 
 def served_name(reply: bytes) -> str:

@@ -19,6 +19,7 @@ from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
 from ftgate.engines.vllm import startup
 from ftgate.engines.vllm.startup import EngineRequest, RunningEngine
+from ftgate.engines.vllm.tools import parsed, require_parser
 from ftgate.errors import ArtifactError, EngineError
 
 MAX_BATCH_CPU = 512
@@ -149,6 +150,7 @@ class VllmEngine:
     def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> RunningEngine:
         """Start an engine and load the adapters; ``share`` is its share of the GPU memory."""
         renderer = Renderer(base, self._settings.max_model_len)
+        require_parser(self._settings.tool_parser, renderer.tokenizer)
         startup.prepare_environment()
         self.isolation.begin()
         arguments = startup.engine_arguments(self._settings, renderer.context, base, adapters)
@@ -225,7 +227,16 @@ class VllmEngine:
             if prepared.options:
                 yield index, _read(completion, prepared)
             else:
-                yield index, _text(completion, running.renderer, prepared)
+                answer = _text(completion, running.renderer, prepared)
+                yield index, self._with_calls(answer, running.renderer, asks[index].question)
+
+    def _with_calls(self, answer: Answer, renderer: Renderer, question: Question) -> Answer:
+        """The answer with the tool calls that the parser named in the policy reads in it."""
+        name = self._settings.tool_parser
+        if name is None or not question.tools:
+            return answer
+        with redirected(self._log):
+            return parsed(answer, name, renderer.tokenizer, question)
 
     def _generate(
         self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]
@@ -294,4 +305,4 @@ def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
 def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion) -> Answer:
     ids = list(completion.token_ids)
     finish = "stop" if completion.finish_reason == "stop" else "length"
-    return Answer(renderer.text(ids, prepared.ids), finish=finish, tokens=len(ids))
+    return Answer(renderer.text(ids, prepared.ids, tools=prepared.tools), finish=finish, tokens=len(ids))

@@ -34,6 +34,9 @@ def chat(
 
 
 SHAREGPT = {"names": ("human", "gpt"), "keys": ("from", "value")}
+GEMINI = [{"role": "user", "parts": [{"text": "q"}]}, {"role": "model", "parts": [{"text": "a"}]}]
+XLAM = json.dumps([{"name": "f", "description": "d", "parameters": {"a": {"description": "n", "type": "int"}}}])
+XLAM_CALL = '<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'
 Q = ("q",)
 """The texts of a conversation with one question."""
 
@@ -49,6 +52,39 @@ ROWS: Mapping[str, list[tuple[dict[str, Any], tuple[str, ...], dict[str, Any]]]]
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]},
             ("a\nb",),
             {},
+        ),
+    ],
+    "Gemini rows": [
+        ({"contents": GEMINI}, Q, {"answer": "a"}),
+        ({"contents": GEMINI, "systemInstruction": {"parts": [{"text": "s"}]}}, ("s", "q"), {"answer": "a"}),
+    ],
+    "Braintrust export": [
+        ({"input": "q", "expected": "a", "output": "b", "metadata": {"k": 1}}, Q, {"answer": "a"}),
+        ({"input": {"question": "q"}, "expected": {"answer": "a"}}, Q, {"answer": "a"}),
+    ],
+    "LangSmith export": [
+        ({"inputs": {"topic": "q"}, "outputs": {"answer": "a"}}, Q, {"answer": "a"}),
+        ({"inputs": {"messages": chat("q")}, "outputs": "a"}, Q, {"answer": "a"}),
+    ],
+    "WinoGrande rows": [
+        (
+            {"sentence": "The _ ran.", "option1": "cat", "option2": "stone", "answer": "2"},
+            ("The _ ran.",),
+            {"choices": ("cat", "stone"), "answer": "stone"},
+        ),
+    ],
+    "DROP rows": [
+        (
+            {"passage": "p", "question": "q", "answers_spans": {"spans": ["3", "three"], "types": ["number", "span"]}},
+            ("p\n\nq",),
+            {"answer": "3", "check": {"contains": ["3", "three"]}},
+        ),
+    ],
+    "xLAM function calling rows": [
+        (
+            {"query": "q", "tools": XLAM, "answers": json.dumps([{"name": "f", "arguments": {"a": 1}}]), "id": 1},
+            Q,
+            {"check": {"tool_call": [{"name": "f", "arguments": {"a": 1}}]}, "id": "1", "answer": XLAM_CALL},
         ),
     ],
     "OpenAI chat rows": [
@@ -413,7 +449,7 @@ def test_content_parts_among_plain_texts_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
-        ({"sentence": "q _", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
+        ({"question": "q", "option1": "x", "option2": "y", "answer": "2"}, "'2' can be the option numbered so, or"),
         ({"question": "q", "context": {"contexts": ["c"]}, "answer": "a"}, "a context that is an object"),
         ({"question": "q", "choices": {"text": ["x"], "label": ["A"]}, "answerKey": "C"}, "answerKey 'C' is none of"),
         ({"instruction": "q", "output": "a", "history": [["x"]]}, "history is no list of pairs or turns"),
@@ -457,17 +493,6 @@ def test_objects_as_python_prints_them_in_a_table_are_read(tmp_path: Path) -> No
     path.write_text("question,choices,answer\nq,\"{'text': array(['x', 'y'])}\",1\n")
     with pytest.raises(DatasetError, match=r"rows.csv:2: choices is an object that is not JSON"):
         read_suite("s", path, needs=Needs())
-
-
-def test_a_last_turn_that_calls_a_tool_is_left_out_by_name(tmp_path: Path) -> None:
-    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
-    rows = [{"messages": chat("q", "a")}, {"messages": [*chat("r"), call]}]
-    assert read_suite("s", jsonl(tmp_path, *rows), needs=Needs()).notes[1:] == (
-        "left out: the last turn calls a tool, with which no answer can be compared",
-    )
-    assert read_training_texts(tmp_path / "rows.jsonl").rows == 2
-    with pytest.raises(DatasetError, match=r"no row is left: .*the last turn calls a tool"):
-        read_suite("s", jsonl(tmp_path, rows[1]), needs=Needs())
 
 
 def test_columns_that_nothing_reads_are_named_once(tmp_path: Path) -> None:

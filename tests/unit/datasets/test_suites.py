@@ -66,7 +66,7 @@ BAD_ROWS: dict[str, tuple[Any, Needs, list[str]]] = {
     "no turns": (without("prompt", messages=[]), FREE, ["empty list"]),
     "messages as text": (without("prompt", messages="hi"), FREE, ["messages must be a list", "text"]),
     "turn as text": (without("prompt", messages=["hi"]), FREE, ["message 1 must be an object"]),
-    "other role": (without("prompt", messages=turns("tool", "user")), FREE, ["message 1", "'tool'"]),
+    "other role": (without("prompt", messages=turns("robot", "user")), FREE, ["message 1", "'robot'"]),
     "role that is a list": (without("prompt", messages=[{"role": [], "content": "a"}]), FREE, ["role is []"]),
     "answered already": (without("prompt", messages=turns("user", "assistant")), FREE, ["last message", "move"]),
     "empty user text": (

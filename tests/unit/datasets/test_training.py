@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ftgate.config.columns import Columns
+from ftgate.config.manifest import TrainingSource
 from ftgate.datasets import read_training_texts
 from ftgate.errors import DatasetError
 
@@ -114,3 +116,21 @@ def test_no_bytes_raise_anything_else(tmp_path: Path, content: bytes, suffix: st
         read_training_texts(path)
     except DatasetError as error:
         str(error).encode()
+
+
+def test_fields_are_mapped_as_those_of_a_suite(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"frage": "what?", "antwort": "that"}\n{"frage": "where?", "antwort": "there"}\n')
+    with pytest.raises(DatasetError, match="no user text"):
+        read_training_texts(path)
+    data = read_training_texts(path, columns=Columns(prompt="frage", answer="antwort"))
+    assert list(data.texts()) == ["what?", "where?"]
+    assert data.reading() == "2 rows, read as rows mapped by columns"
+    assert [passage.texts for passage in data.passages()] == [("what?", "that"), ("where?", "there")]
+
+
+def test_a_manifest_maps_by_names_alone() -> None:
+    source = {"source": "train.jsonl", "columns": {"prompt": "frage"}}
+    assert TrainingSource.model_validate(source).columns == Columns(prompt="frage")
+    with pytest.raises(ValueError, match="is a template, and a manifest may only name fields"):
+        TrainingSource.model_validate({**source, "columns": {"prompt": "{{ frage }}"}})

@@ -300,3 +300,11 @@ def test_any_text_has_a_number_or_none(text: str) -> None:
 def test_long_runs_of_digits_and_commands_take_no_long_time(part: str) -> None:
     found = last_number(part * 20_000)
     assert found is None or isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1億2000万", 1.2e8), ("3万5000", 35000), ("1억 2000만", 1.2e8), ("1亿2,000万3000元", 120003000), ("12万と5", 5)],
+)
+def test_numbers_in_parts_of_ten_thousand_are_read_whole(text: str, value: float) -> None:
+    assert last_number(text) == value
