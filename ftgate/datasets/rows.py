@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, cast
 from ftgate.datasets.problems import BadRowError, RowProblem, kind_of, quoted, text_of
 from ftgate.datasets.references import Needs, RightAnswer, check_of, choices_of, reference_of, require_usable
 from ftgate.datasets.tables import FileRow
+from ftgate.datasets.task_rows import request_of
 from ftgate.domain import Item, Message, Role, digest_of
 
-FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check")
+FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check", "lm_eval")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
 Value = Callable[[str], Any]
@@ -74,15 +75,25 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     with faults:
         group = value("cluster")
         cluster = None if group is None else text_of("cluster", group, "write it as text", numbers=True)
-    choices, reference, check = _scoring(value, row.cells, needs, faults)
+    request = None
+    with faults:
+        request = request_of(value("lm_eval"))
+    if request is not None:
+        choices, reference, check = request.choices, RightAnswer(_text_or_none(value("answer"))), None
+    else:
+        choices, reference, check = _scoring(value, row.cells, needs, faults)
     if faults.problems:
         return faults.problems
     made_id = not name
     if made_id:
         turns = [[m.role, m.content] for m in messages]
         name = f"row-{digest_of([turns, list(choices), reference.text, check])[:16]}"
-    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check)
+    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check, request)
     return ReadItem(item, reference.place, made_id)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _scoring(

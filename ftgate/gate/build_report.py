@@ -307,6 +307,8 @@ def _answer_text(item: Item, answer: Answer) -> str:
     if not answer.option_logprobs:
         return answer.text
     best = int(np.argmax(answer.option_logprobs))
+    if answer.continued:
+        return f"{item.choices[best]} (log-likelihood {answer.option_logprobs[best]:.2f})"
     return f"{letters_for(item)[best]}. {item.choices[best]} ({100 * np.exp(answer.option_logprobs[best]):.0f} %)"
 
 

@@ -173,6 +173,7 @@ class Journal:
                 finish=answer["finish"],
                 tokens=answer["tokens"],
                 served=answer.get("served", ""),
+                continued=record.get("continued", False),
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])

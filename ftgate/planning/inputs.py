@@ -179,7 +179,7 @@ def _free_form(m: Measurement, suite: Suite) -> float:
     """The share of the rows to which several answers can be averaged."""
     if not isinstance(m, FreeFormMeasurement):
         return 0.0
-    return sum(m.scored_by(item) != "choice" for item in suite.items) / len(suite.items)
+    return sum(m.asks_text(item) for item in suite.items) / len(suite.items)
 
 
 def _answers_averaged(earlier_result: MeasurementReport) -> tuple[int, int]:
