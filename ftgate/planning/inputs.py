@@ -11,7 +11,7 @@ import numpy as np
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
-from ftgate.domain import SIDES, FloatArray, Suite
+from ftgate.domain import SIDES, FloatArray, Question, Suite
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
@@ -97,7 +97,12 @@ def plan_run(
         alpha=policy.evidence.alpha,
         early_stopping="none" if len(looks(policy.evidence)) == 1 else policy.evidence.early_stopping,
         learned_from=str(earlier_run) if earlier_run is not None else None,
+        continuations=len(SIDES) * sum(len(q.options) for m in measurements for q in _continued(m, asked[m.name])),
     )
+
+
+def _continued(m: Measurement, suite: Suite) -> list[Question]:
+    return [question for item in suite.items for question in m.plan(item) if question.continued]
 
 
 def read_earlier(directory: Path) -> EarlierReport:

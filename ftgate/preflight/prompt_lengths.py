@@ -55,15 +55,16 @@ class PromptLengths:
 
     def count(self, questions: Sequence[Question]) -> list[int]:
         """The estimated number of tokens of each of ``questions``, including its answer."""
-        texts = [message.content.encode("utf-8", "replace").decode() for q in questions for message in q.messages]
+        asked = [_texts(question) for question in questions]
+        texts = [text.encode("utf-8", "replace").decode() for of_question in asked for text in of_question]
         lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return [self._fixed(q) + sum(next(lengths) for _ in q.messages) for q in questions]
+        return [self._fixed(q) + sum(next(lengths) for _ in of_q) for q, of_q in zip(questions, asked, strict=True)]
 
     def _fixed(self, question: Question) -> int:
         return self.base + self.turn * len(question.messages) + max(1, question.max_tokens)
 
     def _bound(self, question: Question) -> int:
-        return self._fixed(question) + sum(len(m.content.encode("utf-8", "replace")) for m in question.messages)
+        return self._fixed(question) + sum(len(text.encode("utf-8", "replace")) for text in _texts(question))
 
     def _overhead(self, tokenizer_facts: TokenizerFacts) -> tuple[int, int]:
         render = renderer(tokenizer_facts)
@@ -78,6 +79,14 @@ class PromptLengths:
 
     def _length(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _texts(question: Question) -> list[str]:
+    """The texts that a model reads for ``question``; of several contexts and of continuations the longest."""
+    texts = [message.content for message in question.messages]
+    if question.contexts:
+        texts = [max(question.contexts, key=len)]
+    return [*texts, max(question.options, key=len)] if question.continued else texts
 
 
 def prompt_lengths(
