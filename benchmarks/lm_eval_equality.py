@@ -64,7 +64,7 @@ def write_tasks(folder: Path, n: int) -> None:
         choices.insert(number % 4, row["answer"])
         sentences.append({**row, "choices": choices, "gold": choices.index(row["answer"]), "subject": row["tags"][0]})
     documents: dict[str, list[dict[str, Any]]] = {
-        "sentences": sentences,
+        "sentences": [row for row in sentences if len(row["choices"]) > 1],
         "letters": [
             {**row, "gold": row["choices"].index(row["answer"])} for row in letters if len(row["choices"]) == 4
         ],

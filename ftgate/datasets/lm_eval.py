@@ -24,7 +24,7 @@ from ftgate.config.lm_eval import PREFIX, LmEvalSettings
 from ftgate.datasets.suites import suite_of_items
 from ftgate.domain import Item, Message, Suite, TaskRequest
 from ftgate.errors import ConfigurationError
-from ftgate.scoring.task_requests import METRICS
+from ftgate.scoring.task_requests import METRICS, request_problem
 from ftgate.scoring.text import UnscorableError
 
 SEEDS = (0, 1234, 1234)
@@ -150,6 +150,8 @@ class _TaskReader:
             request = self._choice_request(instances) if self._output == _MULTIPLE_CHOICE else self._text_request(first)
             text = self._task.doc_to_text(first.doc)
             answer = self._reference(first.doc, request)
+        if problem := request_problem(request):
+            raise self._refused(f"document {number}: {problem}", "leave such documents out of the task")
         shown = text if isinstance(text, str) and text.strip() else request.prompt
         tags = ([self._leaf] if self._tagged else []) + [
             str(first.doc[key]) for key in ("subject", "category") if isinstance(first.doc.get(key), str)
