@@ -55,7 +55,10 @@ def write_tasks(folder: Path, n: int) -> None:
     import yaml
 
     general = [json.loads(line) for line in (WORLD / "evals/general.jsonl").read_text().splitlines()]
-    letters = [json.loads(line) for line in (WORLD / "evals/choices.jsonl").read_text().splitlines()][:n]
+    letters = [json.loads(line) for line in (WORLD / "evals/choices.jsonl").read_text().splitlines()]
+    # ftgate leaves out what repeats another row.
+    letters = list({(row["prompt"], *row["choices"]): row for row in letters}.values())[:n]
+    general = list({row["prompt"]: row for row in general}.values())
     sentences = []
     for number, row in enumerate(general[:n]):
         start, _, right = row["answer"].rpartition(" ")

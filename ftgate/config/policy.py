@@ -72,6 +72,9 @@ class EvidenceSettings(Section):
     All looks together keep the error rate at `alpha`. `none` looks once, at the end; so does `rule: point`."""
     draws: int = Field(default=2000, ge=200, le=100_000)
     """Number of bootstrap resamples."""
+    allow_unproven_weights: bool = False
+    """Let `ftgate decide --from` say allow on the logs of another program, which do not show which weights were asked.
+    Such a report has no digests, so that `ftgate publish` and `verify` refuse it all the same."""
     seed: int = Field(default=0, ge=0)
     """Seed of the run: every random draw follows from it and the measurement's name."""
 
