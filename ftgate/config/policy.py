@@ -147,7 +147,10 @@ class Policy(Section):
 
     def sha256(self) -> str:
         """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"publish"}))
+        content = self.model_dump(mode="json", exclude={"publish"})
+        if not self.evidence.allow_unproven_weights:  # as before there was such a field, so that records stay valid
+            del content["evidence"]["allow_unproven_weights"]
+        return digest_of(content)
 
     def lacking(self, manifest: Manifest) -> str:
         """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""
