@@ -156,7 +156,7 @@ def main() -> None:
     """Print both scores for every model and task."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--engine", default="transformers", choices=("transformers", "vllm"))
-    parser.add_argument("--n", type=int, default=120)
+    parser.add_argument("--n", type=int, default=100, help="documents of each task; the tail asks no more than 100")
     parser.add_argument("--samples", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -70,14 +70,14 @@ def script(model: Model, question: Question) -> Answer:
 
 
 def test_two_tasks_go_through_run_and_decide(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = world.policy.parent
     rows = [{**row, "choices": ["red", "blue"]} for row in ROWS]
-    settings = {"target": write_task(folder, "colours", CHOICE), "forgetting": write_task(folder, "named", TEXT, rows)}
-    policy = yaml.safe_load(world.policy.read_text())
-    policy["measurements"] = {name: {"dataset": task} for name, task in settings.items()}
-    policy["evidence"] = {"early_stopping": "none", "draws": 200}
-    world.policy.write_text(yaml.safe_dump(policy))
-    job = load_job(world.policy, world.manifest)
+    tasks = {
+        "target": write_task(world.root, "colours", CHOICE),
+        "forgetting": write_task(world.root, "named", TEXT, rows),
+    }
+    world.policy["measurements"] = {name: {"dataset": task} for name, task in tasks.items()}
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
     first = job.suites["target"].items[0]
     assert first.request is not None
     assert first.request.prompt.endswith("colour 0?")
@@ -85,7 +85,7 @@ def test_two_tasks_go_through_run_and_decide(world: World, monkeypatch: pytest.M
     assert first.tags == ("art",)
     assert any("1 worked examples" in note for note in job.suites["target"].notes)
     report = evaluate(job, world.root / "out", SilentProgress(), engine=ScriptedEngine(script))
-    for name in settings:
+    for name in tasks:
         assert (report.measurements[name].base, report.measurements[name].candidate) == (0.9, 1.0)
     monkeypatch.setattr(lm_eval, "harness_score", lambda *_: pytest.fail("the journal has every score"))
     monkeypatch.setattr(lm_eval, "_LOADED", {})
@@ -101,8 +101,8 @@ def test_two_tasks_go_through_run_and_decide(world: World, monkeypatch: pytest.M
         ({**TEXT, "metric_list": [{"metric": "bleu"}]}, ROWS, "no number from 0 to 1 for one document"),
         ({**TEXT, "generation_kwargs": {"do_sample": True, "temperature": 1.0}}, ROWS, "it samples its answers"),
         ({**TEXT, "repeats": 3}, ROWS, "it asks 3 times"),
-        (CHOICE, [{**ROWS[0], "gold": 5}, *ROWS[1:]], "document 0 has no right choice: 5 of 2"),
-        (CHOICE, [{**ROWS[0], "choices": ["red"]}], "document 0: 1 continuations"),
+        ({**CHOICE, "num_fewshot": 0}, [*ROWS[:3], {**ROWS[3], "gold": 5}], "document 3 has no right choice: 5 of 2"),
+        ({**CHOICE, "num_fewshot": 0}, [{**ROWS[0], "choices": ["red"]}, *ROWS[1:]], "document 0: 1 continuations"),
         ({**CHOICE, "doc_to_text": "{{nothing.at.all}}"}, ROWS, "UndefinedError"),
     ],
 )
