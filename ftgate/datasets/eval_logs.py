@@ -192,9 +192,11 @@ def _inspect(path: Path, metric: str | None) -> EvalLog:
             _text(about.get("cluster")),
         )
 
-    told = header.get("eval") or {}
+    evaluation = header.get("eval") or {}
     samples = _read_all(path, rows, sample)
-    return EvalLog("inspect_ai", str(told.get("task")), str(told.get("model")), chosen, _sha256(path), samples)
+    return EvalLog(
+        "inspect_ai", str(evaluation.get("task")), str(evaluation.get("model")), chosen, _sha256(path), samples
+    )
 
 
 def _entries(path: Path, archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> Iterator[Any]:

@@ -148,7 +148,7 @@ def _report(
         ],
         controls={},
         provenance={
-            **{side: _told(log, path) for side, log, path in zip(("base", "candidate"), logs, paths, strict=True)},
+            **{side: _log_facts(log, path) for side, log, path in zip(("base", "candidate"), logs, paths, strict=True)},
             "weights": "not proven",
             "policy_sha256": policy.sha256(),
             "seed": policy.evidence.seed,
@@ -159,6 +159,6 @@ def _report(
     )
 
 
-def _told(log: EvalLog, path: Path) -> dict[str, Any]:
+def _log_facts(log: EvalLog, path: Path) -> dict[str, Any]:
     """What a log says of itself. There is no digest: the weights were not seen."""
     return {"name": log.model or path.name, "log": path.name, "log_sha256": log.sha256, "program": log.kind}
