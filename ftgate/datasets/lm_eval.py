@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.config.lm_eval import PREFIX, LmEvalSettings
+from ftgate.config.lm_eval import PREFIX, LmEvalSettings, is_task
 from ftgate.datasets.suites import suite_of_items
 from ftgate.domain import Item, Message, Suite, TaskRequest
 from ftgate.errors import ConfigurationError
@@ -68,6 +68,11 @@ def harness_score(dataset: str, request: TaskRequest, text: str) -> float:
     Raises UnscorableError if it gives none, ConfigurationError if the task is not to be had.
     """
     if (dataset, request.task) not in _LOADED:
+        if not is_task(dataset):
+            raise ConfigurationError(
+                f"{dataset}: answers to documents of the task {request.task} are scored by the task itself",
+                hint=f"name the task as dataset, lm-eval:{request.task} or its YAML file, instead of its rows",
+            )
         if not dataset.startswith(PREFIX):
             raise ConfigurationError(
                 f"the score of an answer is not in the journal, and the task file {dataset} gives it",

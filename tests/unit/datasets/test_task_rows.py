@@ -132,6 +132,10 @@ def test_without_the_harness_the_error_says_what_to_install() -> None:
 
 
 def test_a_score_that_only_a_task_file_gives_is_named() -> None:
-    with pytest.raises(ConfigurationError) as refused:
-        harness_score("tasks/own.yaml", REQUEST, "4")
-    assert "run `ftgate run` again with the same --out" in str(refused.value)
+    for dataset, text in (
+        ("tasks/own.yaml", "run `ftgate run` again with the same --out"),
+        ("rows.jsonl", "name the task as dataset, lm-eval:t or its YAML file"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            harness_score(dataset, REQUEST, "4")
+        assert text in str(refused.value)
