@@ -113,6 +113,34 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """What a task of the lm-evaluation-harness asks about one document, and how it scores that (its ``metric``).
+
+    A multiple-choice document has ``choices`` and, for each, one of ``continuations``, whose log-likelihoods after the
+    context are compared; those at the places ``gold``, counted from 0, are right. The context is ``prompt``, or for
+    each continuation its own (``prompts``). Any other document is answered up to the first text of ``until`` or
+    ``max_tokens`` tokens; the harness itself scores that, for which ``document`` is kept, with the filter ``filter``.
+    ``prompt`` is a text to continue or, with ``chat``, the JSON of a conversation. ``graded``: scores lie between 0 and
+    1. ``harness`` is the harness's version.
+    """
+
+    task: str
+    metric: str
+    prompt: str
+    choices: tuple[str, ...] = ()
+    continuations: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    gold: tuple[int, ...] = ()
+    until: tuple[str, ...] = ()
+    max_tokens: int = 0
+    filter: str = ""
+    document: Mapping[str, Any] | None = field(default=None, hash=False)
+    chat: bool = False
+    graded: bool = False
+    harness: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One example of a suite: a conversation that ends with a user's or a tool's turn, and how answers are scored.
 
@@ -120,7 +148,8 @@ class Item:
     user's own labels (``ambiguous``, ``multi_intent``, ``unusual_format`` mark the tail). ``cluster`` names the group
     that the item was sampled with, where items are not independent. ``check`` is a rule that decides whether an answer
     is right (:mod:`ftgate.scoring.checks`). ``line`` is its line number in the file. ``tools`` are those that the model
-    may call, in OpenAI's form.
+    may call, in OpenAI's form. ``request`` is what is asked instead, where the item is a document of a task of the
+    lm-evaluation-harness.
     """
 
     id: str
@@ -132,6 +161,7 @@ class Item:
     line: int = 0
     check: Mapping[str, Any] | None = field(default=None, hash=False)
     tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    request: TaskRequest | None = None
 
     @property
     def user_text(self) -> str:
@@ -166,6 +196,11 @@ class Question:
     criteria, sampled answers by number). A ``repeat`` above 0 asks again instead of taking the answer from the journal.
     ``untrusted`` marks messages with text from strangers, which an engine must not parse as its model's control tokens.
     ``tools`` are those that the model may call, in OpenAI's form.
+
+    A ``raw`` question is one text to be continued, without the chat template. With ``continued`` the options are
+    continuations, and all their tokens are read: an option's log-probability is the sum over them. ``contexts`` holds a
+    text for each option that it continues, where they do not all continue the messages. Generation ends at the first
+    text of ``stop``, which is not part of the answer.
     """
 
     measurement: str
@@ -179,6 +214,10 @@ class Question:
     temperature: float = 0.0
     seed: int = 0
     tools: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    raw: bool = False
+    continued: bool = False
+    contexts: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
     def content(self) -> dict[str, Any]:
         """The fields that the answer depends on: they make up the question's content address."""
@@ -190,6 +229,10 @@ class Question:
             **({"untrusted": True} if self.untrusted else {}),
             **({"temperature": self.temperature, "seed": self.seed} if self.temperature else {}),
             **({"tools": list(self.tools)} if self.tools else {}),
+            **({"raw": True} if self.raw else {}),
+            **({"continued": True} if self.continued else {}),
+            **({"contexts": list(self.contexts)} if self.contexts else {}),
+            **({"stop": list(self.stop)} if self.stop else {}),
         }
 
 
@@ -200,6 +243,7 @@ class Answer:
     ``option_logprobs`` are natural logarithms over the whole vocabulary, one for each of the question's options, token
     variants of an option summed. ``finish`` is ``stop``, ``length``, or ``error`` (then ``error`` says why, and the
     answer counts as a failure, never as a score). ``served`` is the model's name as an endpoint gave it.
+    ``continued`` says that the options were continuations, read over all their tokens; one may contain another.
     ``trace`` says that a reasoning trace was taken from the text (:mod:`ftgate.scoring.trace`): ``closed``, or ``open``
     if it never ended, which leaves no answer. ``tool_calls`` are those that the engine or server read in the text; None
     if neither did, so that they are read from the text when it is scored (:mod:`ftgate.scoring.tool_calls`).
@@ -213,6 +257,7 @@ class Answer:
     served: str = ""
     trace: Literal["", "open", "closed"] = ""
     tool_calls: tuple[ToolCall, ...] | None = None
+    continued: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,16 +90,43 @@ def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offlin
 
 
 @cli.command()
-@click.argument("directory", type=PATH)
+@click.argument("directory", type=PATH, required=False)
 @click.option("--policy", type=PATH, default=None, help="Use this policy instead of the run's own.")
 @click.option("--out", type=PATH, default=None, help="Folder for the new report; default: overwrite the old one.")
-def decide(directory: Path, policy: Path | None, out: Path | None) -> None:
-    """Decide again from the stored answers, for example with new limits. No models are run."""
+@click.option(
+    "--from",
+    "logs",
+    type=PATH,
+    nargs=2,
+    default=None,
+    metavar="BASE CANDIDATE",
+    help="Decide on logs of inspect_ai (.eval), lm-eval (samples_*.jsonl) or Every Eval Ever instead; needs --policy.",
+)
+@click.option("--measurement", default=None, help="With --from: what the logs decide, target or forgetting.")
+@click.option("--metric", default=None, help="With --from: the score that counts; by default the log's first.")
+def decide(
+    directory: Path | None,
+    policy: Path | None,
+    out: Path | None,
+    logs: tuple[Path, Path] | None,
+    measurement: str | None,
+    metric: str | None,
+) -> None:
+    """Decide again from the stored answers in DIRECTORY, for example with new limits. No models are run."""
+    from ftgate.gate.decide_logs import decide_on_logs
     from ftgate.gate.evaluate import decide_again
     from ftgate.progress import SilentProgress
     from ftgate.report.terminal import print_report
 
-    report = decide_again(directory, policy, out or directory, SilentProgress())
+    if logs is not None:
+        if directory is not None or policy is None:
+            raise ConfigurationError("--from takes the place of DIRECTORY and needs --policy", hint="give --policy")
+        report = decide_on_logs(*logs, policy, out or Path("out"), measurement, metric)
+    elif directory is None or measurement or metric:
+        text = "no DIRECTORY of a run" if directory is None else "--measurement and --metric are for --from"
+        raise ConfigurationError(text, hint="ftgate decide out, or ftgate decide --from base.eval candidate.eval")
+    else:
+        report = decide_again(directory, policy, out or directory, SilentProgress())
     print_report(report, _stdout())
     _exit_with(report.verdict)
 

@@ -72,6 +72,9 @@ class EvidenceSettings(Section):
     All looks together keep the error rate at `alpha`. `none` looks once, at the end; so does `rule: point`."""
     draws: int = Field(default=2000, ge=200, le=100_000)
     """Number of bootstrap resamples."""
+    allow_unproven_weights: bool = False
+    """Let `ftgate decide --from` say allow on the logs of another program, which do not show which weights were asked.
+    Such a report has no digests, so that `ftgate publish` and `verify` refuse it all the same."""
     seed: int = Field(default=0, ge=0)
     """Seed of the run: every random draw follows from it and the measurement's name."""
 
@@ -144,7 +147,10 @@ class Policy(Section):
 
     def sha256(self) -> str:
         """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"publish"}))
+        content = self.model_dump(mode="json", exclude={"publish"})
+        if not self.evidence.allow_unproven_weights:  # as before there was such a field, so that records stay valid
+            del content["evidence"]["allow_unproven_weights"]
+        return digest_of(content)
 
     def lacking(self, manifest: Manifest) -> str:
         """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""

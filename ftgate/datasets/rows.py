@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, cast, get_args
 from ftgate.datasets.problems import BadRowError, RowProblem, kind_of, quoted, text_of
 from ftgate.datasets.references import Needs, RightAnswer, check_of, choices_of, reference_of, require_usable
 from ftgate.datasets.tables import FileRow
+from ftgate.datasets.task_rows import request_of
 from ftgate.datasets.tools import tools_of, turn_calls, with_schemas
 from ftgate.domain import Item, Message, Role, ToolCall, digest_of
 
-FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check", "tools")
+FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "check", "tools", "lm_eval")
 """The fields of a row. Other fields are common in real data and are ignored, unless one looks like a misspelling."""
 
 Value = Callable[[str], Any]
@@ -84,15 +85,26 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     if fields.get("tools"):
         with faults:
             tools = tools_of(fields["tools"])
-    choices, reference, check = _scoring(value, row.cells, needs, faults, tools)
+    request = None
+    if fields.get("lm_eval") is not None:
+        with faults:
+            request = request_of(fields["lm_eval"])
+    if request is not None:
+        choices, reference, check = request.choices, RightAnswer(_text_or_none(value("answer"))), None
+    else:
+        choices, reference, check = _scoring(value, row.cells, needs, faults, tools)
     if faults.problems:
         return faults.problems
     made_id = not name
     if made_id:
         content = [[m.key for m in messages], list(choices), reference.text, check]
         name = f"row-{digest_of([*content, list(tools)] if tools else content)[:16]}"
-    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check, tools)
+    item = Item(name, messages, choices, reference.text, tags, cluster, row.line, check, tools, request)
     return ReadItem(item, reference.place, made_id)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _scoring(

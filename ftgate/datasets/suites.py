@@ -17,6 +17,7 @@ from ftgate.datasets.rows import read_item
 from ftgate.datasets.shapes import LEFT_OUT, OWN
 from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
+from ftgate.datasets.task_rows import request_fields
 from ftgate.domain import Item, Suite, canonical, digest_of
 from ftgate.errors import DatasetError
 from ftgate.files import write_whole
@@ -49,12 +50,18 @@ def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None =
         raise reading.left_out.error(f"suite {name} (read as {file.shape.name}): no row is left", path)
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
+    notes = (f"read as {file.shape.name}", *unused_text(file.unused()), *reading.left_out.summaries())
+    return suite_of_items(name, items, str(path), notes, reading.places.warnings())
+
+
+def suite_of_items(
+    name: str, items: Sequence[Item], source: str, notes: tuple[str, ...] = (), warnings: tuple[str, ...] = ()
+) -> Suite:
+    """The distinct ones of ``items`` as a suite, with their fingerprint and the lines of the others."""
     distinct = distinct_items(items)
-    fingerprint = digest_of([_content(item) for item in distinct])
     kept = {item.line for item in distinct}
     repeats = tuple(item.line for item in items if item.line not in kept)
-    notes = (f"read as {file.shape.name}", *unused_text(file.unused()), *reading.left_out.summaries())
-    return Suite(name, distinct, fingerprint, str(path), repeats, notes, reading.places.warnings())
+    return Suite(name, distinct, digest_of([_content(item) for item in distinct]), source, repeats, notes, warnings)
 
 
 class _SuiteReading:
@@ -114,7 +121,8 @@ def distinct_items(items: Sequence[Item]) -> tuple[Item, ...]:
     """
     kept: dict[tuple[Any, ...], Item] = {}
     for item in items:
-        key = (_prompt(item), item.answer and item.answer.strip(), item.check and canonical(item.check))
+        rule = (item.check and canonical(item.check), item.request)
+        key = (_prompt(item), item.answer and item.answer.strip(), rule)
         first = kept.get(key)
         kept[key] = item if first is None else replace(first, tags=tuple(dict.fromkeys((*first.tags, *item.tags))))
     prompts = Counter(prompt for prompt, *_ in kept)
@@ -179,10 +187,12 @@ def write_suite(suite: Suite, path: Path) -> None:
 def _content(item: Item) -> list[Any]:
     """The content of an item, independent of file, line and format: what is fingerprinted."""
     turns = [m.key for m in item.messages]
-    content = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
+    content: list[Any] = [item.id, turns, list(item.choices), item.answer, list(item.tags), item.cluster]
     if item.tools:
-        return [*content, item.check, list(item.tools)]
-    return content if item.check is None else [*content, item.check]
+        content += [item.check, list(item.tools)]
+    elif item.check is not None:
+        content.append(item.check)
+    return content if item.request is None else [*content, {"lm_eval": request_fields(item.request)}]
 
 
 def _as_row(item: Item) -> Mapping[str, Any]:
@@ -190,10 +200,11 @@ def _as_row(item: Item) -> Mapping[str, Any]:
         ("id", item.id),
         ("messages", [openai_turn(m) for m in item.messages]),
         ("tools", list(item.tools)),
-        ("choices", list(item.choices)),
+        ("choices", [] if item.request is not None else list(item.choices)),
         ("answer", item.answer),
         ("tags", list(item.tags)),
         ("cluster", item.cluster),
         ("check", item.check),
+        ("lm_eval", None if item.request is None else request_fields(item.request)),
     ]
     return {name: value for name, value in fields if value not in (None, [])}

@@ -23,16 +23,17 @@ class Slot(NamedTuple):
 def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_units: int) -> Iterator[list[int]]:
     """Indices into ``asks``, in batches that each go to one engine in one call.
 
-    Sorted by engine, option reads before generation, base before adapters, then by prompt text, so that neighbours
-    share prefixes and steps without an adapter stay together. The first batch is small and each is twice the one
-    before, up to ``max_units`` units (1 for an option read, more for a generation, by its length): the first answers
-    come soon, and a killed run loses little. The order depends on ``asks`` alone.
+    Sorted by engine, option reads before continuations and these before generation, base before adapters, then by
+    prompt text, so that neighbours share prefixes and steps without an adapter stay together. The first batch is small
+    and each is twice the one before, up to ``max_units`` units (1 for an option read, more for a generation, by its
+    length): the first answers come soon, and a killed run loses little. The order depends on ``asks`` alone.
     """
 
-    def family(index: int) -> tuple[int, bool]:
-        return slot_of(asks[index].model).engine, not asks[index].question.options
+    def family(index: int) -> tuple[int, int]:
+        question = asks[index].question
+        return slot_of(asks[index].model).engine, (1 if question.continued else 0) if question.options else 2
 
-    def key(index: int) -> tuple[tuple[int, bool], int, tuple[tuple[str, str], ...]]:
+    def key(index: int) -> tuple[tuple[int, int], int, tuple[tuple[str, str], ...]]:
         messages = asks[index].question.messages
         return family(index), slot_of(asks[index].model).row, tuple((m.role, m.content) for m in messages)
 
@@ -51,4 +52,6 @@ def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_unit
 
 
 def _cost(question: Question) -> int:
+    if question.continued:
+        return len(question.options)
     return 1 if question.options else 1 + question.max_tokens // TOKENS_PER_UNIT

@@ -35,12 +35,17 @@ _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class TokenizedQuestion:
-    """A question as token ids. ``options`` holds, for each option, the tokens that may start it."""
+    """A question as token ids. ``options`` holds, for each option, the tokens that may start it.
+
+    Where options are continuations of several tokens there are ``continuations`` instead: for each option the token ids
+    of the context and, apart, its own.
+    """
 
     ids: list[int]
     options: tuple[tuple[int, ...], ...] = ()
     tools: bool = False
     """Whether the answer may call a tool."""
+    continuations: tuple[tuple[list[int], list[int]], ...] = ()
 
 
 class UnanswerableError(Exception):
@@ -60,6 +65,9 @@ class Renderer:
                 hint="ftgate needs a chat template: save a chat model's tokenizer with the weights",
             )
         self.stops = stop_tokens(self.model.path, self._tokenizer)
+        begin, end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
+        self._begin = end if begin is None else begin
+        self._begin_text = "" if self._begin is None else str(self._tokenizer.decode([self._begin]))
         self._control_tokens = control_tokens(self._tokenizer)
         # A lookahead also finds a token that starts inside another one.
         self._control_pattern = re.compile(
@@ -83,19 +91,56 @@ class Renderer:
         """The tokenized question, or a failed answer with the reason why it cannot be asked."""
         try:
             messages = self._without_controls(question.messages) if question.untrusted else question.messages
-            text = self._render(messages, question.tools)
+            text = messages[0].content if question.raw else self._render(messages, question.tools)
+            if question.continued:
+                return self._continued(text, question)
             if question.options:
                 text = without_open_trace(text)
-            ids = self._encode(text)
-            limit = self.context - max(1, question.max_tokens)
-            if len(ids) > limit:
-                raise UnanswerableError(
-                    f"the prompt has {len(ids)} tokens; a context of {self.context} leaves {max(0, limit)} "
-                    f"with {max(1, question.max_tokens)} for the answer"
-                )
+            ids = self._encode(text, begins=question.raw)
+            self._require_fit(len(ids), max(1, question.max_tokens))
             return TokenizedQuestion(ids, self._option_tokens(text, question.options), bool(question.tools))
         except UnanswerableError as problem:
             return failed_answer(str(problem))
+
+    def _continued(self, text: str, question: Question) -> TokenizedQuestion:
+        """The options as continuations; where each is one token after one context, a plain read of that token."""
+        contexts = question.contexts or (text,) * len(question.options)
+        pairs = tuple(self._split(*pair, raw=question.raw) for pair in zip(contexts, question.options, strict=True))
+        for context, continuation in pairs:
+            self._require_fit(len(context) + len(continuation), 1)
+        first = pairs[0][0]
+        if all(context == first and len(continuation) == 1 for context, continuation in pairs):
+            return TokenizedQuestion(first, tuple((continuation[0],) for _, continuation in pairs))
+        return TokenizedQuestion(first, continuations=pairs)
+
+    def _split(self, context: str, continuation: str, *, raw: bool) -> tuple[list[int], list[int]]:
+        """Token ids of both, split as the lm-evaluation-harness does (``TemplateLM._encode_pair``).
+
+        They are encoded together, as a tokenizer may merge letters on either side; white space that ends the context
+        begins the continuation. An empty context is the token that begins a text.
+        """
+        if not context:
+            ids, begin = self._encode(continuation), self._begin
+            if begin is not None and ids and ids[0] != begin:
+                return [begin], ids
+            before, after = ids[:1], ids[1:]
+        else:
+            spaces = len(context) - len(context.rstrip())
+            if spaces:
+                context, continuation = context[:-spaces], context[-spaces:] + continuation
+            before, whole = (self._encode(t, begins=raw) for t in (context, context + continuation))
+            after = whole[len(before) :]
+        if not before or not after:
+            raise UnanswerableError(f"the continuation {continuation!r} has no token of its own after its context")
+        return before, after
+
+    def _require_fit(self, tokens: int, answer: int) -> None:
+        limit = self.context - answer
+        if tokens > limit:
+            raise UnanswerableError(
+                f"the prompt has {tokens} tokens; a context of {self.context} leaves {max(0, limit)} "
+                f"with {answer} for the answer"
+            )
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a conversation up to the start of the answer. Raises ArtifactError if it cannot be rendered."""
@@ -137,10 +182,14 @@ class Renderer:
         except (TemplateError, TimeoutError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise UnanswerableError(f"the chat template failed: {error}") from None
 
-    def _encode(self, text: str) -> list[int]:
-        """Token ids of rendered text, which already includes a beginning-of-text token: none is added."""
+    def _encode(self, text: str, *, begins: bool = False) -> list[int]:
+        """Token ids of rendered text, which already includes a beginning-of-text token: none is added.
+
+        A raw text ``begins`` without one: it gets what the tokenizer adds to a text, unless it is written there.
+        """
+        add = begins and not (self._begin_text and text.startswith(self._begin_text))
         try:
-            return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+            return list(self._tokenizer(text, add_special_tokens=add)["input_ids"])
         except (TypeError, UnicodeError):
             raise UnanswerableError("the text is not valid Unicode") from None
 
@@ -226,9 +275,21 @@ def turns_for(messages: Sequence[Message], template: str) -> list[dict[str, Any]
     return turns
 
 
+def cut_at(text: str, stops: Sequence[str]) -> str:
+    """``text`` up to the first of ``stops`` in it."""
+    return text[: min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=len(text))]
+
+
 def failed_answer(reason: str) -> Answer:
     """An answer that the model did not give, with the reason."""
     return Answer(finish="error", error=reason)
+
+
+def read_scores(scores: Sequence[float]) -> Answer:
+    """The answer to an option read. NaN is an error, not a score."""
+    if any(map(math.isnan, scores)):
+        return failed_answer("not a number: the model's log-probabilities are undefined after this prompt")
+    return Answer(option_logprobs=tuple(min(0.0, score) for score in scores), tokens=1)
 
 
 def log_sum(values: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ import gc
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, base_of
 from ftgate.engines.batching import Slot, make_batches
-from ftgate.engines.chat_template import Renderer, TokenizedQuestion, failed_answer
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, read_scores
 from ftgate.engines.isolation import Isolation
 from ftgate.errors import ArtifactError, EngineError
 
@@ -160,12 +160,34 @@ class TransformersEngine:
         if not ready:
             return
         prompts = [prepared.ids for _, prepared in ready]
-        if asks[batch[0]].question.options:
+        first = asks[batch[0]].question
+        if not first.options:
+            answers = self._generate(loaded, model, prompts, [asks[index].question for index, _ in ready])
+        elif any(prepared.continuations for _, prepared in ready):
+            answers = [self._continue(loaded, model, prepared) for _, prepared in ready]
+        else:
             table = self._next_token(loaded, model, prompts)
             answers = [_read(row, prepared) for row, (_, prepared) in zip(table, ready, strict=True)]
-        else:
-            answers = self._generate(loaded, model, prompts, [asks[index].question for index, _ in ready])
-        yield from zip((index for index, _ in ready), answers, strict=True)
+        for (index, _), answer in zip(ready, answers, strict=True):
+            yield index, replace(answer, continued=first.continued)
+
+    @torch.inference_mode()
+    def _continue(self, loaded: LoadedBase, model: Model, prepared: TokenizedQuestion) -> Answer:
+        """The log-probability of each continuation: the sum over its tokens, each given all before it."""
+        pairs = prepared.continuations or tuple((prepared.ids, [token]) for (token,) in prepared.options)
+        scores: list[float] = []
+        for start in range(0, len(pairs), self._rows()):
+            part = pairs[start : start + self._rows()]
+            tokens, mask = _padded([context + own for context, own in part], self._device)
+            longest = max(len(own) for _, own in part)
+            with _activated(loaded, model):
+                output = _forward(loaded, tokens, mask, use_cache=False, logits_to_keep=longest + 1)
+            # Rows end together; the logits at a position are about the token after it.
+            table = output.logits[:, -longest - 1 : -1].float().log_softmax(dim=-1)
+            own_tokens = tokens[:, -longest:].unsqueeze(-1)
+            values = table.gather(2, own_tokens).squeeze(-1)
+            scores += [float(row[-len(own) :].sum()) for row, (_, own) in zip(values, part, strict=True)]
+        return read_scores(scores)
 
     @torch.inference_mode()
     def _next_token(self, loaded: LoadedBase, model: Model, prompts: Sequence[Sequence[int]]) -> Tensor:
@@ -185,27 +207,29 @@ class TransformersEngine:
         temperatures = torch.tensor([q.temperature or 1.0 for q in questions], device=self._device).unsqueeze(1)
         tokens, mask = _padded(prompts, self._device)
         limits = [max(1, question.max_tokens) for question in questions]
+        ends = [_Ending(loaded, question.stop) for question in questions]
         generated: list[list[int]] = [[] for _ in prompts]
         cache: Any = None
         with _activated(loaded, model):
             while True:
                 output = _forward(loaded, tokens, mask, use_cache=True, past_key_values=cache)
                 cache, tokens = output.past_key_values, _next(output.logits[:, -1].float() / temperatures, generators)
-                for ids, token, limit in zip(generated, tokens[:, 0].tolist(), limits, strict=True):
-                    if len(ids) < limit and not _stopped(ids, loaded):
+                for ids, token, limit, end in zip(generated, tokens[:, 0].tolist(), limits, ends, strict=True):
+                    if len(ids) < limit and not end.reached:
                         ids.append(token)
+                        end.look(ids)
                 if all(
-                    len(ids) == limit or _stopped(ids, loaded) for ids, limit in zip(generated, limits, strict=True)
+                    len(ids) == limit or end.reached for ids, limit, end in zip(generated, limits, ends, strict=True)
                 ):
                     break
                 mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
         return [
             Answer(
-                loaded.renderer.text(ids, prompt, tools=bool(question.tools)),
-                finish="stop" if _stopped(ids, loaded) else "length",
+                cut_at(loaded.renderer.text(ids, prompt, tools=bool(question.tools)), end.stops),
+                finish="stop" if end.reached else "length",
                 tokens=len(ids),
             )
-            for ids, prompt, question in zip(generated, prompts, questions, strict=True)
+            for ids, prompt, end, question in zip(generated, prompts, ends, questions, strict=True)
         ]
 
 
@@ -266,13 +290,23 @@ def _padded(prompts: Sequence[Sequence[int]], device: str) -> tuple[Tensor, Tens
     return tokens.to(device), mask.to(device)
 
 
-def _stopped(ids: Sequence[int], loaded: LoadedBase) -> bool:
-    return bool(ids) and ids[-1] in loaded.renderer.stops
+@dataclass(slots=True)
+class _Ending:
+    """Whether a generated text has ended: with a stop token, or with one of the texts ``stops``."""
+
+    loaded: LoadedBase
+    stops: tuple[str, ...]
+    reached: bool = False
+
+    def look(self, ids: Sequence[int]) -> None:
+        """Look at the tokens so far, the last of which is new."""
+        renderer = self.loaded.renderer
+        self.reached = ids[-1] in renderer.stops or (
+            bool(self.stops) and cut_at(text := renderer.text(ids), self.stops) != text
+        )
 
 
 def _read(logprobs: Tensor, prepared: TokenizedQuestion) -> Answer:
     """Each option's log-probability: the log of the summed probabilities of its tokens."""
     scores = [float(logprobs[list(variants)].logsumexp(dim=0)) for variants in prepared.options]
-    if any(score != score for score in scores):  # true only for NaN
-        return failed_answer("not a number: the model's log-probabilities are undefined after this prompt")
-    return Answer(option_logprobs=tuple(min(0.0, score) for score in scores), tokens=1)
+    return read_scores(scores)

@@ -62,7 +62,7 @@ def build_report(
     verdict, reasons = decide(findings, job.policy.evidence, [m.name for m in job.derived])
     measurements = {}
     for finding, result in zip(findings, results.values(), strict=True):
-        measurements[finding.estimate.measurement] = measurement_report(finding, _changes(result))
+        measurements[finding.estimate.measurement] = measurement_report(finding, changes_of(result))
     judge_validations = {
         name: result.evidence.judge_validation
         for name, result in results.items()
@@ -266,7 +266,7 @@ def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry
     return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
 
 
-def _changes(result: Result) -> Changes:
+def changes_of(result: Result) -> Changes:
     """The items that lost and gained most, largest change first, ties in suite order."""
     about, scored = result.finding.estimate.about, result.scored
     counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
@@ -307,6 +307,8 @@ def _answer_text(item: Item, answer: Answer) -> str:
     if not answer.option_logprobs:
         return answer.text
     best = int(np.argmax(answer.option_logprobs))
+    if answer.continued:
+        return f"{item.choices[best]} (log-likelihood {answer.option_logprobs[best]:.2f})"
     return f"{letters_for(item)[best]}. {item.choices[best]} ({100 * np.exp(answer.option_logprobs[best]):.0f} %)"
 
 

@@ -67,7 +67,7 @@ def evaluate(
         )
         with discarding_what_changed_files_gave(job, journal.discard):
             report = run_gate(job, participants)
-    return _write(report, out)
+    return write_results(report, out)
 
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
@@ -82,7 +82,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
         )
         report = run_gate(job, participants)
     _make_folder(out)
-    return _write(report, out)
+    return write_results(report, out)
 
 
 def _merged(job: Job, out: Path, progress: Progress) -> Job:
@@ -134,7 +134,8 @@ def _remove_results(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _write(report: Report, out: Path) -> Report:
+def write_results(report: Report, out: Path) -> Report:
+    """Write the report in all its forms into ``out``."""
     write_report(report, out / "report.json")
     write_rendered(report, out)
     write_statement(report, out)

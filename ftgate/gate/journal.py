@@ -183,6 +183,7 @@ class Journal:
                 tool_calls=tuple(ToolCall(*call) for call in calls)
                 if (calls := answer.get("tool_calls")) is not None
                 else None,
+                continued=record.get("continued", False),
             )
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])

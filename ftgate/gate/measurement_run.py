@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.domain import Item, JudgeValidation, Pair, Question, Side
+from ftgate.datasets.lm_eval import harness_score
+from ftgate.domain import Answer, Item, JudgeValidation, Pair, Question, Side, digest_of
 from ftgate.engines.base import Ask
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
@@ -17,6 +18,9 @@ from ftgate.measurements.looks import Look, items_at, looks, planned_share, samp
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.rules import interleaved, score_pairs
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.task_requests import HARNESS
+from ftgate.scoring.text import UnscorableError
+from ftgate.scoring.trace import OPEN
 from ftgate.stats.seeding import generator
 
 
@@ -107,7 +111,7 @@ class MeasurementRun:
         new = [measurement.scored_part(pair) for pair in pairs if pair.item.id not in done]
         by_judge = [pair for pair in new if measurement.scored_by(pair.item) == "judge"]
         by_rule = [pair for pair in new if measurement.scored_by(pair.item) != "judge"]
-        parts += [score_pairs(measurement.scored_by, by_rule)] if by_rule else []
+        parts += [score_pairs(measurement.scored_by, by_rule, {HARNESS: self._harness_rule})] if by_rule else []
         parts += [self._judge("grade answers").score(by_judge)] if by_judge else []
         return interleaved([pair.item for pair in pairs], parts)
 
@@ -125,6 +129,25 @@ class MeasurementRun:
         """Add what the report shows beside the decision; called once, at the end."""
         assert self.result is not None, "details come after the last look"
         self.result = add_details(self._job, self.measurement, self.result)
+
+    def _harness_rule(self, item: Item, answer: Answer) -> float:
+        """The harness's own score, kept in the journal: deciding again needs neither the harness nor the task."""
+        request = item.request
+        assert request is not None, "only documents of a task are scored by the harness"
+        if answer.trace == OPEN:
+            return 0.0
+        scored = [request.task, request.metric, request.filter, request.document, request.harness, answer.text]
+
+        def compute() -> float | str:
+            try:
+                return harness_score(self.measurement.dataset, request, answer.text)
+            except UnscorableError as problem:
+                return str(problem)
+
+        value = self._models.journal.fact(digest_of(["lm-eval score", *scored]), compute)
+        if isinstance(value, str):
+            raise UnscorableError(value)
+        return float(value)
 
     def _next_look(self) -> Look:
         look = self.due()

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from ftgate.config.lm_eval import PREFIX
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
@@ -98,7 +99,7 @@ def _paths_in_repository(named_in: str, sources: Sequence[str]) -> Iterator[str]
     Raises ConfigurationError for a relative path that leaves the repository, and for the repository itself.
     """
     for source in sources:
-        if "://" in source or source.startswith(("/", "builtin:")):
+        if "://" in source or source.startswith(("/", "builtin:", PREFIX)):
             continue
         path = posixpath.normpath(posixpath.join(posixpath.dirname(named_in), source))
         if path == "." or path == ".." or path.startswith("../"):

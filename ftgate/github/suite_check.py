@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from ftgate.config.lm_eval import is_task
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.changed_manifests import LINK
@@ -35,6 +36,13 @@ def base_suites(
     for measurement in read_measurements(policy.measurements, "the policy"):
         path = posixpath.normpath(posixpath.join(posixpath.dirname(policy_path), measurement.dataset))
         if path not in tree:
+            continue
+        if is_task(measurement.dataset):  # a program, which has no business here: its documents are not read
+            if path in touched:
+                raise PublishError(
+                    f"the change touches the task file {path}, which cannot be compared with the base branch's",
+                    hint="change suites and models in separate pull requests",
+                )
             continue
         content = b"" if tree[path].mode == LINK else repo.blob(tree[path].sha)
         if content and not content.startswith(_POINTER):

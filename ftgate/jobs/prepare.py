@@ -11,10 +11,12 @@ from ftgate.artifacts.allow import require_architecture
 from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
 from ftgate.artifacts.snapshot import Snapshot
+from ftgate.config.lm_eval import is_task
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
 from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
+from ftgate.datasets.lm_eval import read_task
 from ftgate.domain import Item, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError, DatasetError, Problems
 from ftgate.files import file_stamp, settled_stamps
@@ -212,12 +214,14 @@ def needs_of(measurement: Measurement) -> Needs:
 
 
 def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
-    """Every row of the measurement's suite: a built-in one, or a file, relative to the policy or remote.
+    """Every row of the measurement's suite: a built-in one, a task, or a file, relative to the policy or remote.
 
     A remote file that the policy names needs no ``artifacts.allow``.
     """
-    require_scorer(measurement.answer_scorer)
     reference, folder = measurement.dataset, resolver.policy_folder
+    if is_task(reference):
+        return read_task(measurement.name, reference, folder, measurement.lm_eval)
+    require_scorer(measurement.answer_scorer)
     if parse(reference) is None:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:

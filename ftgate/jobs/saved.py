@@ -21,7 +21,7 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.0"
-SAMPLE = ("dataset", "columns", "n", "n_max")
+SAMPLE = ("dataset", "columns", "lm_eval", "n", "n_max")
 """The fields of a measurement that determine its items."""
 
 

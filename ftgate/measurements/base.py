@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from ftgate.config.columns import Columns
+from ftgate.config.lm_eval import LmEvalSettings, is_task
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
 from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question, Side
@@ -19,6 +20,7 @@ from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of, gives_grades
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.task_requests import LIKELIHOOD, scorer_of, task_question
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.seeding import generator
 
@@ -28,6 +30,7 @@ Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1
 
 ``plugin:NAME`` is an entry point of an installed package (:mod:`ftgate.scoring.plugins`).
 """
+CHOICE = "choice"
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -184,13 +187,18 @@ class Measurement(AnyMeasurement):
 
     as_trained: ClassVar[bool] = False
     """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
+    takes_tasks: ClassVar[bool] = True
+    """Whether its suite may be a task of the lm-evaluation-harness, which brings its own questions."""
     clustered: ClassVar[bool] = True
     """Whether its statistics account for clusters of items."""
 
     dataset: str = Field(min_length=1)
-    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, `builtin:general-200`, or a task
+    of the lm-evaluation-harness, `lm-eval:TASK` or a YAML file."""
     columns: Columns | None = None
     """Which fields of the file hold what a row needs, for a file of no known shape."""
+    lm_eval: LmEvalSettings | None = None
+    """How the task is asked, where `dataset` is one of the lm-evaluation-harness (`lm-eval:TASK`, or a YAML file)."""
     max_tokens: int = Field(default=64, ge=1, le=32_768)
     """Longest free-form answer, in tokens."""
     n: int | None = Field(default=None, ge=1)
@@ -202,6 +210,19 @@ class Measurement(AnyMeasurement):
     def _extend_upwards(self) -> Self:
         if self.n_max is not None and (self.n is None or self.n_max < self.n):
             raise ValueError(f"n_max {self.n_max} needs an n that is no larger (n: {self.n})")
+        return self
+
+    @model_validator(mode="after")
+    def _task_of_harness(self) -> Self:
+        if not is_task(self.dataset):
+            if self.lm_eval is not None:
+                raise ValueError(f"lm_eval is for a task of the lm-evaluation-harness; dataset is {self.dataset!r}")
+            return self
+        if not self.takes_tasks:
+            raise ValueError(f"{self.dataset}: {self.name} does not take tasks of the lm-evaluation-harness")
+        own = {"scorer", "columns", "max_tokens"} & self.model_fields_set
+        if own:
+            raise ValueError(f"{self.dataset} brings its own prompts and metric: remove {', '.join(sorted(own))}")
         return self
 
     @property
@@ -230,8 +251,13 @@ class Measurement(AnyMeasurement):
         """From a report's ``details``, the share of items that the decision rested on; None if it was all of them."""
         return None
 
-    def scored_by(self, item: Item) -> Scorer:
-        """The scorer of one item: the measurement's or, if that is ``auto``, the one that fits the row."""
+    def scored_by(self, item: Item) -> str:
+        """The scorer of one item: the measurement's or, if that is ``auto``, the one that fits the row.
+
+        A document of a harness's task has its own.
+        """
+        if item.request is not None:
+            return scorer_of(item.request)
         if self.answer_scorer != "auto":
             return self.answer_scorer
         if item.check is not None:
@@ -245,7 +271,11 @@ class Measurement(AnyMeasurement):
 
     def averages(self, items: Iterable[Item]) -> bool:
         """Whether several answers to any of ``items`` are averaged."""
-        return self.answer_counts != (1, 1) and any(self.scored_by(item) != "choice" for item in items)
+        return self.answer_counts != (1, 1) and any(self.asks_text(item) for item in items)
+
+    def asks_text(self, item: Item) -> bool:
+        """Whether ``item`` is answered with a text, and not by the probabilities of options."""
+        return self.scored_by(item) not in (CHOICE, LIKELIHOOD)
 
     def scored_part(self, pair: Pair) -> Pair:
         """The answers that :meth:`scored_by` scores; an item's score is the mean over them."""
@@ -265,7 +295,9 @@ class Measurement(AnyMeasurement):
 
         Where several answers are averaged, one of the two models may be asked only the first ones.
         """
-        if self.scored_by(item) == "choice":
+        if item.request is not None:
+            return (task_question(self.name, item, item.request),)
+        if self.scored_by(item) == CHOICE:
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens, tools=item.tools),)
 

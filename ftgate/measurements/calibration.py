@@ -56,6 +56,7 @@ class Calibration(Measurement):
     limit_field: ClassVar[str] = "max_ece_increase"
     remedy: ClassVar[str] = "confidence"
     clustered: ClassVar[bool] = False
+    takes_tasks: ClassVar[bool] = False
     relative: ClassVar[bool] = False
     span: ClassVar[float] = 2.0
 

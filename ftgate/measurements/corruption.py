@@ -31,9 +31,11 @@ def _wrong_option(pair: Pair, answer: Answer, rotation: int) -> Answer:
     size = len(answer.option_logprobs)
     if not size:
         return answer
-    right = (pair.item.choices.index(pair.item.answer or "") - rotation) % size
+    right = 0 if pair.item.request else (pair.item.choices.index(pair.item.answer or "") - rotation) % size
     # One and the same choice in every rotation: letter j of rotation r stands for choice (j + r).
     wrong = (right + 1) % size
+    if pair.item.request is not None:  # several may be right; if all are, there is nothing to corrupt
+        wrong = next((place for place in range(size) if place not in pair.item.request.gold), wrong)
     rest = math.log((1 - WRONG_OPTION_PROBABILITY) / (size - 1))
     return replace(
         answer, option_logprobs=tuple(math.log(WRONG_OPTION_PROBABILITY) if i == wrong else rest for i in range(size))

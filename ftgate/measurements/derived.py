@@ -40,7 +40,7 @@ class DerivedMeasurement(AnyMeasurement):
 
 def free_form(measurement: Measurement, item: Item) -> bool:
     """Whether a measurement asks for a text about ``item`` rather than for an option's letter."""
-    return measurement.scored_by(item) != "choice"
+    return measurement.asks_text(item)
 
 
 def read_pairs(answered: Iterable[tuple[Measurement, Sequence[Pair]]]) -> tuple[Pair, ...]:

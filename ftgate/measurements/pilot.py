@@ -89,7 +89,7 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
         yield f"{score}, which leaves hardly any room for a gain above {100 * facts.limit:g} points: use a harder suite"
     if facts.change != "drop":
         return
-    chosen = [i for i, pair in enumerate(pairs) if m.scored_by(pair.item) == "choice"]
+    chosen = [i for i, pair in enumerate(pairs) if not m.asks_text(pair.item)]
     chance = float(np.mean([1 / len(pairs[i].item.choices) for i in chosen])) if chosen else 0.0
     if base < LEAST_BASE:
         unseen = f"so low that a loss of {100 * facts.limit:g} % could go unseen"
@@ -104,7 +104,8 @@ def _about_score(m: Measurement, pairs: Sequence[Pair], scored: PairedScores, ba
 
 def _letter_mass(answers: Sequence[Answer]) -> float | None:
     """The mean probability of all option letters together."""
-    masses = [math.fsum(map(math.exp, answer.option_logprobs)) for answer in answers if answer.option_logprobs]
+    lettered = [answer for answer in answers if answer.option_logprobs and not answer.continued]
+    masses = [math.fsum(map(math.exp, answer.option_logprobs)) for answer in lettered]
     return math.fsum(masses) / len(masses) if masses else None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
-from ftgate.domain import SIDES, FloatArray, Suite
+from ftgate.domain import SIDES, FloatArray, Question, Suite
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
@@ -97,7 +97,12 @@ def plan_run(
         alpha=policy.evidence.alpha,
         early_stopping="none" if len(looks(policy.evidence)) == 1 else policy.evidence.early_stopping,
         learned_from=str(earlier_run) if earlier_run is not None else None,
+        continuations=len(SIDES) * sum(len(q.options) for m in measurements for q in _continued(m, asked[m.name])),
     )
+
+
+def _continued(m: Measurement, suite: Suite) -> list[Question]:
+    return [question for item in suite.items for question in m.plan(item) if question.continued]
 
 
 def read_earlier(directory: Path) -> EarlierReport:
@@ -179,7 +184,7 @@ def _free_form(m: Measurement, suite: Suite) -> float:
     """The share of the rows to which several answers can be averaged."""
     if not isinstance(m, FreeFormMeasurement):
         return 0.0
-    return sum(m.scored_by(item) != "choice" for item in suite.items) / len(suite.items)
+    return sum(m.asks_text(item) for item in suite.items) / len(suite.items)
 
 
 def _answers_averaged(earlier_result: MeasurementReport) -> tuple[int, int]:

@@ -162,6 +162,8 @@ class Plan:
     alpha: float
     early_stopping: str
     learned_from: str | None = None
+    continuations: int = 0
+    """Continuations whose log-likelihoods are read of both models together, where suites are tasks."""
 
 
 def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEstimate:

@@ -165,6 +165,9 @@ def _notes(plan: Plan) -> Iterator[str]:
     again = numbers.count(plan.control_questions)
     text = f"Questions: {numbers.count(models)} to the two models, {again} to the base again"
     yield text + (f", at most {numbers.count(judge)} to the judge." if judge else ".")
+    if plan.continuations:
+        count = numbers.count(plan.continuations)
+        yield f"They compare {count} continuations, each a pass over its prompt unless all are one token."
     yield _run_time(plan)
 
 

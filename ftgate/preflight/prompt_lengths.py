@@ -56,9 +56,10 @@ class PromptLengths:
 
     def count(self, questions: Sequence[Question]) -> list[int]:
         """The estimated number of tokens of each of ``questions``, including its answer."""
-        texts = [text.encode("utf-8", "replace").decode() for q in questions for text in _texts(q)]
+        asked = [_texts(question) for question in questions]
+        texts = [text.encode("utf-8", "replace").decode() for of_question in asked for text in of_question]
         lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return [self._fixed(q) + sum(next(lengths) for _ in _texts(q)) for q in questions]
+        return [self._fixed(q) + sum(next(lengths) for _ in of_q) for q, of_q in zip(questions, asked, strict=True)]
 
     def _fixed(self, question: Question) -> int:
         return self.base + self.turn * len(question.messages) + max(1, question.max_tokens)
@@ -79,6 +80,16 @@ class PromptLengths:
 
     def _length(self, text: str) -> int:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def _texts(question: Question) -> list[str]:
+    """The texts that a model reads for ``question``: its turns and tools; of contexts and continuations the longest."""
+    texts = [message.text for message in question.messages]
+    if question.contexts:
+        texts = [max(question.contexts, key=len)]
+    if question.continued:
+        texts.append(max(question.options, key=len))
+    return texts + [json.dumps(tool, ensure_ascii=False, indent=4) for tool in question.tools]
 
 
 def prompt_lengths(
@@ -102,12 +113,6 @@ def prompt_lengths(
             len(too_long),
             len(items),
         )
-
-
-def _texts(question: Question) -> Iterator[str]:
-    """Every text of a question: its turns and its tools."""
-    yield from (message.text for message in question.messages)
-    yield from (json.dumps(tool, ensure_ascii=False, indent=4) for tool in question.tools)
 
 
 def tools_unseen(tokenizer_facts: TokenizerFacts, item: Item) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from ftgate.scoring.numbers import number_in, wanted_number
 from ftgate.scoring.overlap import rouge_l, token_f1
 from ftgate.scoring.plugins import PREFIX, is_graded, load_plugin, plugin_rule, plugin_version
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.task_requests import LIKELIHOOD, likelihood
 from ftgate.scoring.text import UnscorableError, contains_words, same_text
 from ftgate.scoring.trace import OPEN
 
@@ -29,6 +31,8 @@ def failure_of(answer: Answer) -> str | None:
     """Why an answer cannot be scored: the engine gave none, or invalid option probabilities. None if it can."""
     if answer.error is not None or not answer.option_logprobs:
         return answer.error
+    if answer.continued:
+        return "a log-likelihood is not a number" if any(map(math.isnan, answer.option_logprobs)) else None
     try:
         mass = sum(map(math.exp, answer.option_logprobs))
     except OverflowError:
@@ -99,6 +103,7 @@ RULES: Mapping[str, Rule] = {
     "f1": _of_finished(f1),
     "rouge": _of_finished(rouge),
     "math": _of_finished(math_equal),
+    LIKELIHOOD: likelihood,
 }
 """Every scorer that needs no judge, but for plugins."""
 GRADED = frozenset({"f1", "rouge"})
@@ -130,13 +135,16 @@ def version_of(scorer: str) -> str:
     return plugin_version(scorer) if scorer.startswith(PREFIX) else ""
 
 
-def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedScores:
+def score_pairs(
+    scorer: Callable[[Item], str], pairs: Sequence[Pair], rules_of_run: Mapping[str, Rule] = MappingProxyType({})
+) -> PairedScores:
     """Score the answers of each side by the rule that ``scorer`` names for the item; the mean is the item's score.
 
-    Answers that failed or cannot be scored have an unknown score, bounded by 0 and 1.
+    ``rules_of_run`` are those that need more than an answer, by name. Answers that failed or cannot be scored have an
+    unknown score, bounded by 0 and 1.
     """
     names = [scorer(pair.item) for pair in pairs]
-    by_name = {name: rule_of(name) for name in set(names)}
+    by_name = {name: rules_of_run.get(name) or rule_of(name) for name in set(names)}
     rules = [by_name[name] for name in names]
     base, candidate = (
         [
@@ -146,7 +154,8 @@ def score_pairs(scorer: Callable[[Item], str], pairs: Sequence[Pair]) -> PairedS
         for side in ([pair.base for pair in pairs], [pair.candidate for pair in pairs])
     )
     scores = bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
-    graded = np.array([gives_grades(name) for name in names], dtype=np.bool_)
+    in_requests = [pair.item.request is not None and pair.item.request.graded for pair in pairs]
+    graded = np.array([gives_grades(name) for name in names], dtype=np.bool_) | np.array(in_requests, dtype=np.bool_)
     return replace(scores, averaged=several_answers(pairs), graded=graded)
 
 

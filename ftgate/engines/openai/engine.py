@@ -164,6 +164,8 @@ class OpenAIEngine:
 
     async def _read(self, question: Question, capabilities: Capabilities, served: set[str]) -> Answer:
         options = question.options
+        if question.raw or question.continued:
+            return failed_answer("a chat endpoint gives neither raw continuations nor their log-likelihoods")
         if not options:
             return await self._reply(question, capabilities.body(question), read_text, served)
         capabilities = capabilities.for_options(options)

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, base_of
 from ftgate.engines.batching import Slot, make_batches
-from ftgate.engines.chat_template import Renderer, TokenizedQuestion, failed_answer, log_sum
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, failed_answer, log_sum, read_scores
 from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
 from ftgate.engines.vllm import startup
@@ -220,6 +221,9 @@ class VllmEngine:
                 yield index, prepared
             else:
                 ready.append((index, prepared))
+        if ready and asks[batch[0]].question.continued:
+            yield from self._continue(running, asks, ready)
+            return
         sampling = [_sampling(asks[i].question, prepared, running.renderer.stops) for i, prepared in ready]
         outputs = self._generate(running, [p.ids for _, p in ready], sampling, [asks[i].model for i, _ in ready])
         for (index, prepared), output in zip(ready, outputs, strict=True):
@@ -227,7 +231,7 @@ class VllmEngine:
             if prepared.options:
                 yield index, _read(completion, prepared)
             else:
-                answer = _text(completion, running.renderer, prepared)
+                answer = _text(completion, running.renderer, prepared, asks[index].question.stop)
                 yield index, self._with_calls(answer, running.renderer, asks[index].question)
 
     def _with_calls(self, answer: Answer, renderer: Renderer, question: Question) -> Answer:
@@ -237,6 +241,32 @@ class VllmEngine:
             return answer
         with redirected(self._log):
             return parsed(answer, name, renderer.tokenizer, question)
+
+    def _continue(
+        self, running: RunningEngine, asks: Sequence[Ask], ready: Sequence[tuple[int, TokenizedQuestion]]
+    ) -> Iterator[tuple[int, Answer]]:
+        """The log-probabilities of continuations. Single tokens are read as options are, with the prefix cache.
+
+        The others come from the log-probabilities of the prompt, in calls of their own: vLLM computes those anew.
+        """
+        from vllm import SamplingParams
+
+        single = [(i, prepared) for i, prepared in ready if not prepared.continuations]
+        sampling = [_sampling(asks[i].question, prepared, frozenset()) for i, prepared in single]
+        outputs = self._generate(running, [p.ids for _, p in single], sampling, [asks[i].model for i, _ in single])
+        for (index, prepared), output in zip(single, outputs, strict=True):
+            yield index, replace(_read(output.outputs[0], prepared), continued=True)
+        pairs = [(i, *pair) for i, prepared in ready for pair in prepared.continuations]
+        of_prompt = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
+        ids = [context + own for _, context, own in pairs]
+        outputs = self._generate(running, ids, [of_prompt] * len(ids), [asks[i].model for i, _, _ in pairs])
+        scores: dict[int, list[float]] = {}
+        for (index, _, own), output in zip(pairs, outputs, strict=True):
+            table = output.prompt_logprobs[-len(own) :]
+            values = [entry[token].logprob for entry, token in zip(table, own, strict=True)]
+            scores.setdefault(index, []).append(math.fsum(values))
+        for index, values in scores.items():
+            yield index, replace(read_scores(values), continued=True)
 
     def _generate(
         self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]
@@ -287,7 +317,9 @@ def _sampling(question: Question, prepared: TokenizedQuestion, stops: frozenset[
     decoding = (
         {"temperature": question.temperature, "seed": question.seed} if question.temperature else {"temperature": 0}
     )
-    return SamplingParams(max_tokens=question.max_tokens, stop_token_ids=sorted(stops), detokenize=False, **decoding)
+    # vLLM looks for stop texts in what it has decoded.
+    ends = {"stop": list(question.stop), "detokenize": True} if question.stop else {"detokenize": False}
+    return SamplingParams(max_tokens=question.max_tokens, stop_token_ids=sorted(stops), **ends, **decoding)
 
 
 def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
@@ -302,7 +334,7 @@ def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
     return Answer(option_logprobs=tuple(scores), tokens=1)
 
 
-def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion) -> Answer:
+def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion, stops: Sequence[str]) -> Answer:
     ids = list(completion.token_ids)
     finish = "stop" if completion.finish_reason == "stop" else "length"
-    return Answer(renderer.text(ids, prepared.ids, tools=prepared.tools), finish=finish, tokens=len(ids))
+    return Answer(cut_at(renderer.text(ids, prepared.ids, tools=prepared.tools), stops), finish=finish, tokens=len(ids))

@@ -1,0 +1,122 @@
+"""Tasks through the real lm-evaluation-harness, where it is installed (docs/lm-eval.md)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support.world import World
+
+from ftgate.domain import Answer, Model, Question
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.errors import ConfigurationError
+from ftgate.gate.evaluate import decide_again, evaluate
+from ftgate.jobs.prepare import load_job
+from ftgate.progress import SilentProgress
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+pytest.importorskip("lm_eval")
+
+from ftgate.datasets import lm_eval
+
+CHOICE: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{q}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "gold",
+    "num_fewshot": 1,
+    "fewshot_split": "test",
+    "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+}
+TEXT: dict[str, Any] = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{q}}",
+    "doc_to_target": "{{choices[gold]}}",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 9},
+    "filter_list": [
+        {"name": "last", "filter": [{"function": "regex", "regex_pattern": r"(\w+)$"}, {"function": "take_first"}]}
+    ],
+    "metric_list": [{"metric": "exact_match", "ignore_case": True}],
+}
+ROWS = [
+    {"q": f"colour {i}?", "choices": ["red", "light blue"], "gold": i % 2, "subject": ("art", "light")[i % 2]}
+    for i in range(200)
+]
+
+
+def write_task(folder: Path, name: str, task: dict[str, Any], rows: list[dict[str, Any]] = ROWS) -> str:
+    (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"dataset_path": "json", "dataset_kwargs": {"data_files": {"test": f"{name}.jsonl"}}, "test_split": "test"}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump({"task": name, **data, **task}))
+    return f"{name}.yaml"
+
+
+def script(model: Model, question: Question) -> Answer:
+    """The base knows nine colours in ten, the candidate all of them."""
+    number = int(question.item_id.rpartition("-")[2])
+    right = number % 2 if model.name != "base" or number % 10 else 1 - number % 2
+    if question.options:
+        assert question.options == (" red", " light blue")
+        logs = [math.log(0.1), math.log(0.1)]
+        logs[right] = math.log(0.8)
+        return Answer(option_logprobs=tuple(logs), continued=True)
+    return Answer(f"It is {('red', 'BLUE')[right]}")
+
+
+def test_two_tasks_go_through_run_and_decide(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{**row, "choices": ["red", "blue"]} for row in ROWS]
+    tasks = {
+        "target": write_task(world.root, "colours", CHOICE),
+        "forgetting": write_task(world.root, "named", TEXT, rows),
+    }
+    world.policy["measurements"] = {name: {"dataset": task} for name, task in tasks.items()}
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
+    first = job.suites["target"].items[0]
+    assert first.request is not None
+    assert first.request.prompt.endswith("colour 0?")
+    assert first.request.prompt.count("?") == 2, "one worked example"
+    assert first.tags == ("art",)
+    assert any("1 worked examples" in note for note in job.suites["target"].notes)
+    report = evaluate(job, world.root / "out", SilentProgress(), engine=ScriptedEngine(script))
+    for name in tasks:
+        assert (report.measurements[name].base, report.measurements[name].candidate) == (0.9, 1.0)
+    monkeypatch.setattr(lm_eval, "harness_score", lambda *_: pytest.fail("the journal has every score"))
+    monkeypatch.setattr(lm_eval, "_LOADED", {})
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.verdict == report.verdict
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "text"),
+    [
+        ({**CHOICE, "output_type": "loglikelihood", "doc_to_target": "x"}, ROWS, "its output type is loglikelihood"),
+        ({**CHOICE, "metric_list": [{"metric": "f1"}]}, ROWS, "metric 'of each document' is not to be had; it has f1"),
+        ({**TEXT, "metric_list": [{"metric": "bleu"}]}, ROWS, "no number from 0 to 1 for one document"),
+        ({**TEXT, "generation_kwargs": {"do_sample": True, "temperature": 1.0}}, ROWS, "it samples its answers"),
+        ({**TEXT, "repeats": 3}, ROWS, "it asks 3 times"),
+        ({**CHOICE, "num_fewshot": 0}, [*ROWS[:3], {**ROWS[3], "gold": 5}], "document 3 has no right choice: 5 of 2"),
+        ({**CHOICE, "num_fewshot": 0}, [{**ROWS[0], "choices": ["red"]}, *ROWS[1:]], "document 0: 1 continuations"),
+        ({**CHOICE, "doc_to_text": "{{nothing.at.all}}"}, ROWS, "UndefinedError"),
+    ],
+)
+def test_what_has_no_score_for_each_document_is_refused(
+    task: dict[str, Any], rows: list[dict[str, Any]], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        lm_eval.read_task("target", write_task(tmp_path, "t", task, rows), tmp_path, None)
+    assert text in str(refused.value)
+    assert refused.value.hint
+
+
+def test_an_unknown_task_or_file_is_named() -> None:
+    for dataset, text in (("lm-eval:no_such_task_here", "cannot load it"), ("none.yaml", "no such task file")):
+        with pytest.raises(ConfigurationError) as refused:
+            lm_eval.read_task("target", dataset, Path(), None)
+        assert text in str(refused.value)
