@@ -62,6 +62,7 @@ class Program:
 
     def __init__(self, case: Case, out: Path, cache: Path, *more: str) -> None:
         self._printed = out.with_name(f"{out.name}.printed")
+        self._printed.write_bytes(b"")  # a kill may come before the program has opened it
         arguments = case.arguments(out, *more)
         environment = {**os.environ, "FTGATE_CACHE": str(cache)}
         if case.given is None:
