@@ -95,6 +95,49 @@ def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
     assert decision(world.root / "out") == decision(finished(world, "whole"))
 
 
+INTERRUPTED_BADLY = """
+import os, signal, sys, threading
+from ftgate.cli import ending
+from ftgate.engines.scripted import ScriptedEngine
+from support import slow_run
+
+def ask(self, asks):
+    try:
+        os.kill(os.getpid(), {signal})
+        threading.Event().wait(30)
+    except KeyboardInterrupt:
+        {then}
+
+ending.GRACE = 1.0
+slow_run.SlowEngine.ask = ask
+slow_run.main()
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("then", "printed"),
+    [
+        ("raise TypeError('cannot compare') from None", "interrupted"),
+        ("return iter(())", "interrupted"),
+        ("os.write(2, b'verdict'); sys.exit(0)", "verdict"),
+        ("threading.Event().wait(60)", "stopped without waiting"),
+    ],
+    ids=["replaced by another error", "swallowed", "swallowed until the end", "never ends"],
+)
+def test_an_interruption_that_a_library_spoils_is_one_all_the_same(
+    world: World, sent: signal.Signals, then: str, printed: str
+) -> None:
+    command = slow(world, 0.0)
+    command[1:3] = ["-c", INTERRUPTED_BADLY.format(signal=int(sent), then=then)]
+    process = start(command)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent, shown
+    assert printed in shown
+    assert "bug" not in shown
+    assert not (world.root / "out" / "report.json").exists()
+
+
 def test_a_reader_that_went_away_is_no_verdict(world: World) -> None:
     out = finished(world)
     read_end, write_end = os.pipe()
