@@ -130,6 +130,8 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
         _play(log)
         sys.argv = ["ftgate", *arguments]
         entry()
+    except KeyboardInterrupt:  # before the program has its handlers, as while an interpreter starts
+        code = 130
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 3
     except BaseException:
