@@ -14,6 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
@@ -42,10 +43,16 @@ def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
 
     def key(question: Question) -> str:
         digest = common.copy()
-        digest.update(canonical(question.content()) + b"]")
+        digest.update(_content(question))
         return digest.hexdigest()
 
     return key
+
+
+@lru_cache(maxsize=2**15)
+def _content(question: Question) -> bytes:
+    """The question's part of an address, cached because base and candidate are asked the same."""
+    return canonical(question.content()) + b"]"
 
 
 def engine_identity(engine: EngineInfo) -> dict[str, Any]:

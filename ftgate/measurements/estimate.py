@@ -152,10 +152,7 @@ def _estimate(
     comparisons: int = 1,
 ) -> ScoreEstimate:
     method, compare = comparison(scored, evidence, rng, absolute=absolute)
-    interval = drop_of(scored, compare, evidence.alpha, absolute=absolute)
-    if comparisons > 1:
-        corrected = drop_of(scored, compare, evidence.alpha / comparisons, absolute=absolute)
-        interval = replace(interval, high=corrected.high)
+    interval = drop_of(scored, compare, evidence.alpha, evidence.alpha / comparisons, absolute=absolute)
     return ScoreEstimate(
         base=mean(scored.base),
         candidate=mean(scored.candidate),
@@ -168,17 +165,19 @@ def _estimate(
     )
 
 
-def drop_of(scored: PairedScores, compare: Compare, alpha: float, *, absolute: bool) -> Interval:
+def drop_of(
+    scored: PairedScores, compare: Compare, alpha: float, alpha_high: float | None = None, *, absolute: bool
+) -> Interval:
     """Compare the scores; if some are unknown, with the worst and with the best values they could have.
 
-    The interval then reaches from the best case's lower bound to the worst case's upper bound, and the estimate is that
-    of the middle. (If the candidate scores below a judge's floor, the two cases swap.) All three use the same
-    resamples.
+    The lower bound is at ``alpha``, the upper one at ``alpha_high`` (None: ``alpha``). With unknown scores the interval
+    reaches from the best case's lower bound to the worst case's upper bound, and the estimate is that of the middle.
+    (If the candidate scores below a judge's floor, the two cases swap.) All three use the same resamples.
     """
     if not scored.unreadable:
-        return compare(scored.base, scored.candidate).interval(alpha)
-    worst = compare(scored.base_high, scored.candidate_low).interval(alpha)
-    best = compare(scored.base_low, scored.candidate_high).interval(alpha)
+        return compare(scored.base, scored.candidate).interval(alpha, alpha_high)
+    worst = compare(scored.base_high, scored.candidate_low).interval(alpha, alpha_high)
+    best = compare(scored.base_low, scored.candidate_high).interval(alpha, alpha_high)
     if not scored.binary:
         middle = compare(scored.base, scored.candidate).interval(alpha).estimate
     else:  # the score test takes 0 and 1 only, not the 1/2 of an unknown score

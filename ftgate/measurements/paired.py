@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +24,8 @@ from ftgate.stats.ratio import (
 class PairedEffect(Protocol):
     """A drop, relative or absolute; positive is worse."""
 
-    def interval(self, alpha: float) -> Interval:
-        """Estimate and both one-sided bounds, each at ``alpha``."""
+    def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
+        """Estimate and both one-sided bounds: the lower at ``alpha``, the upper at ``alpha_high`` (None: ``alpha``)."""
         ...
 
     def p_above(self, drop: float) -> float:
@@ -44,8 +44,14 @@ class ScoreTest:
     counts: PairedCounts
     absolute: bool
 
-    def interval(self, alpha: float) -> Interval:
+    def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
         """As the protocol says."""
+        found = self._interval(alpha)
+        if alpha_high is None or alpha_high == alpha:
+            return found
+        return replace(found, high=self._interval(alpha_high).high)
+
+    def _interval(self, alpha: float) -> Interval:
         return difference_interval(self.counts, alpha).negated() if self.absolute else drop_interval(self.counts, alpha)
 
     def p_above(self, drop: float) -> float:
@@ -60,9 +66,9 @@ class AbsoluteDrop:
 
     gain: Bootstrapped
 
-    def interval(self, alpha: float) -> Interval:
+    def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
         """As the protocol says."""
-        return self.gain.interval(alpha).negated()
+        return self.gain.interval(alpha_high or alpha, alpha).negated()
 
     def p_above(self, drop: float) -> float:
         """As the protocol says."""

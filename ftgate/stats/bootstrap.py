@@ -67,14 +67,20 @@ class Bootstrapped:
     even: bool = False
     level_share: float = 1.0
 
-    def interval(self, alpha: float) -> Interval:
-        """Both one-sided bounds, each at ``alpha``. Raises ValueError unless 0 < alpha < 0.5."""
-        checks.level(alpha)
-        alpha *= self.level_share
+    def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
+        """Both one-sided bounds: the lower at ``alpha``, the upper at ``alpha_high`` (None: at ``alpha``, too).
+
+        Raises ValueError unless both levels are above 0 and below 0.5.
+        """
+        levels = [checks.level(level) * self.level_share for level in (alpha, alpha_high or alpha)]
+        below, above = levels if self.sign > 0 else levels[::-1]
         low, high = self.lowest, self.highest
         if self.resampled is not None:
-            low = self._downwards(self.resampled).bound(alpha)
-            high = self._mirrored(low) if self.even else self._upwards(self.resampled).bound(alpha)
+            low = self._downwards(self.resampled).bound(below)
+            if self.even:
+                high = self._mirrored(low if above == below else self._downwards(self.resampled).bound(above))
+            else:
+                high = self._upwards(self.resampled).bound(above)
         found = Interval(self.sign * self.estimate, low, high, self.doubt)
         return found.negated() if self.sign < 0 else found
 
