@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--kills", type=int, default=20, help="a third of the scripted ones with a judge at an endpoint"
     )
     parser.add_argument("--flips", type=int, default=0, help="with scripted models only")
+    parser.add_argument("--rows", type=int, help="of each suite, with real weights; all if not given")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     end_early_on_signals()
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.engine == "scripted":
             failures = scripted(folder, options.kills, options.flips, rng)
         else:
-            failures = _kills(tiny_case(folder, options.engine), folder, options.kills, rng)
+            failures = _kills(tiny_case(folder, options.engine, options.rows), folder, options.kills, rng)
     seconds = sum(os.times()[:4])
     print(f"\nseed {options.seed}; {seconds:.0f} CPU s, {time.monotonic() - began:.0f} s")
     for failure in failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -62,8 +63,9 @@ class Program:
 
     def __init__(self, case: Case, out: Path, cache: Path, *more: str) -> None:
         self._printed = out.with_name(f"{out.name}.printed")
+        self._printed.write_bytes(b"")  # a kill may come before the program has opened it
         arguments = case.arguments(out, *more)
-        environment = {**os.environ, "FTGATE_CACHE": str(cache)}
+        environment = {**os.environ, "FTGATE_CACHE": str(cache), "PYTHONFAULTHANDLER": "1"}
         if case.given is None:
             command = [sys.executable, "-m", "ftgate", *arguments]
             with self._printed.open("wb") as file:
@@ -94,12 +96,12 @@ class Program:
         os.kill(self.pid, number)
 
     def wait(self, seconds: float = LONGEST) -> Ended:
-        """How it ended. Kills it, with code -9, if it takes too long."""
+        """How it ended. If it takes too long, it is killed, code -6, and prints what its threads were at."""
         deadline = time.monotonic() + seconds
         while self.running() and time.monotonic() < deadline:
             time.sleep(0.002)
         if self.running():
-            self.send(signal.SIGKILL)
+            self.send(signal.SIGABRT)
         _, status = os.waitpid(self.pid, 0)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)  # what an engine left behind
@@ -122,11 +124,14 @@ def _become(arguments: Sequence[str], environment: dict[str, str], printed: Path
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
         sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+        faulthandler.enable()
         os.environ.update(environment)
         threadpool_limits(1)  # a fork that waits for threads of a pool that was not copied with it waits for ever
         _play(log)
         sys.argv = ["ftgate", *arguments]
         entry()
+    except KeyboardInterrupt:  # before the program has its handlers, as while an interpreter starts
+        code = 130
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 3
     except BaseException:

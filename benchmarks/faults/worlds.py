@@ -102,14 +102,16 @@ def endpoint_case(folder: Path, site: str, endpoint: str, log: Path) -> Case:
     return Case("endpoint", world.policy_path, world.manifest_path, log, CONCURRENCY + 1)
 
 
-def tiny_case(folder: Path, engine: str) -> Case:
-    """The demo's candidate ``careful`` with real weights."""
+def tiny_case(folder: Path, engine: str, rows: int | None) -> Case:
+    """The demo's candidate ``careful`` with real weights, and the first ``rows`` rows of each suite, or all."""
     world = folder / "tinyworld"
     shutil.copytree(find_world(), world, ignore=shutil.ignore_patterns("__pycache__"))
     policy = yaml.safe_load((world / "policy.yaml").read_text())
     policy["engine"]["kind"] = engine
     if engine == "transformers":
         policy["engine"] = {"kind": engine, "dtype": "float32"}
+    for path in (world / "evals").glob("*.jsonl") if rows is not None else ():
+        path.write_text("\n".join([*path.read_text().splitlines()[:rows], ""]))
     (world / "policy.yaml").write_text(yaml.safe_dump(policy))
     return Case(engine, world / "policy.yaml", world / "manifests" / "careful.yaml", tolerance=1e-6)
 

@@ -60,8 +60,8 @@ def download(
     """
     job = _Download(source, folder, limits, advance, reference)
     with ThreadPoolExecutor(_THREADS) as pool:
-        tasks = [pool.submit(job.fetch, file) for file in files]
         try:
+            tasks = [pool.submit(job.fetch, file) for file in files]
             wait(tasks, return_when=FIRST_EXCEPTION)
         finally:
             job.stop.set()  # all done, or one failed, or the user interrupted

@@ -6,11 +6,14 @@ pipe or an error that nobody caught.
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import NoReturn, TextIO
 
@@ -20,18 +23,58 @@ TERMINATED = 128 + signal.SIGTERM
 CLOSED_PIPE = 128 + signal.SIGPIPE
 
 
+GRACE = 30.0
+"""Seconds that an interrupted program has to stop its engines and threads."""
+
+
 class Terminated(KeyboardInterrupt):
     """The process was asked to end (SIGTERM), as every CI does when a job is cancelled."""
 
 
-def terminate_like_an_interrupt() -> None:
-    """End on SIGTERM as on SIGINT: files are closed, engines stopped. A second SIGTERM is ignored meanwhile."""
+_signals: list[int] = []
+"""Those that asked this process to end."""
+
+
+def end_on_signals() -> None:
+    """End on SIGTERM as on SIGINT: files are closed, engines stopped. A second SIGTERM is ignored meanwhile.
+
+    What does not end within GRACE is left: an exception between two steps of a lock leaves it locked for ever, and
+    then a thread is waited for in vain. No file suffers, as none does from SIGKILL.
+    """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the handler's signature
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise Terminated
+        if number == signal.SIGTERM:
+            signal.signal(number, signal.SIG_IGN)
+        if not _signals:  # a thread of threading would need locks, which the code below this handler may hold
+            _thread.start_new_thread(_end_anyway, (128 + number,))
+        _signals.append(number)
+        raise _interruption(number)
 
     signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # otherwise the shell had it ignored
+        signal.signal(signal.SIGINT, stop)
+
+
+def _interruption(number: int) -> KeyboardInterrupt:
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+def _end_anyway(code: int) -> NoReturn:
+    time.sleep(GRACE)
+    with suppress(OSError):
+        os.write(2, b"ftgate: stopped without waiting for the rest: run the same command again to resume\n")
+    os._exit(code)
+
+
+@contextmanager
+def interruptions_kept() -> Iterator[None]:
+    """Raise an interruption again if a library has put an error of its own in its place, as numpy does in sorts."""
+    try:
+        yield
+    except Exception as error:
+        if _signals:
+            raise _interruption(_signals[0]) from error
+        raise
 
 
 def interruption_code(error: BaseException) -> int:
@@ -40,7 +83,15 @@ def interruption_code(error: BaseException) -> int:
 
 
 def exit_code_of(main: Callable[[], NoReturn]) -> int:
-    """Run ``main`` and return the code that it exits with; 3 if it ends in any other way."""
+    """Run ``main`` and return the code that it exits with; 3 if it ends in any other way.
+
+    After a signal it is never that of a verdict: a library may have swallowed the interruption, and gone on with less.
+    """
+    code = _exit_code_of(main)
+    return 128 + _signals[0] if _signals else code
+
+
+def _exit_code_of(main: Callable[[], NoReturn]) -> int:
     try:
         main()
     except SystemExit as stop:

@@ -16,9 +16,10 @@ from ftgate.cli.ending import (
     CLOSED_PIPE,
     FAILED,
     end,
+    end_on_signals,
     exit_code_of,
     interruption_code,
-    terminate_like_an_interrupt,
+    interruptions_kept,
 )
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
@@ -265,7 +266,7 @@ def entry() -> NoReturn:
     """The program: :func:`main`, ended so that only a verdict exits with the code of a verdict."""
     # Hundreds of thousands of answers live as long as the process, so garbage collection among them only costs time.
     gc.set_threshold(100_000, 20, 20)
-    terminate_like_an_interrupt()
+    end_on_signals()
     end(exit_code_of(main))
 
 
@@ -273,7 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code. Bad input never ends in a bare traceback."""
     failure_file = FailureFile(os.environ)
     try:
-        result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        with interruptions_kept():
+            result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except FtgateError as error:
         failure_file.write(error.message)
         _print_problem(error)

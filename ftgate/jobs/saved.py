@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,7 +21,7 @@ from ftgate.jobs.prepare import Job, needs_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_derived, read_measurements
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 SAMPLE = ("dataset", "columns", "lm_eval", "n", "n_max")
 """The fields of a measurement that determine its items."""
 
@@ -55,26 +56,24 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
     }
+    document["sha256"] = checksum(document)
     write_whole(directory / "job.json", json.dumps(document, indent=2) + "\n")
+
+
+def checksum(document: Mapping[str, Any]) -> str:
+    """SHA-256, in hex, of a job's JSON without its checksum: against damage; it proves nothing about who wrote it."""
+    content = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
     """The job that was saved in ``directory``, under its own policy or under a new one.
 
     Suites and models stay those of the run: a new policy may change limits, but not suites, judge or engine. Raises
-    ConfigurationError if it does, or if the directory has no run.
+    ConfigurationError if it does, or if the directory has no run, or a damaged one.
     """
     path = directory / "job.json"
-    try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigurationError(f"no run in {directory}: {path} is missing", hint="run `ftgate run` first") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: not valid JSON: {error}", hint="run `ftgate run` again") from None
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        raise ConfigurationError(
-            f"{path}: not a job of this version of ftgate ({SCHEMA_VERSION})", hint="run `ftgate run` again"
-        )
+    document = _read(path)
     saved_policy = validate(Policy, document["policy"], str(path))
     policy = read_policy(policy_path) if policy_path else saved_policy
     measurements = read_measurements(policy.measurements, str(policy_path or path))
@@ -92,13 +91,29 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         judge=_model_from(models["judge"]) if models["judge"] else None,
         suites=suites,
         training=_training_from(training),
-        encoder=_model_from(models["encoder"]) if models.get("encoder") else None,
-        query_log=_training_from(document.get("query_log")),
-        manifest_sha256=document.get("manifest_sha256", ""),
+        encoder=_model_from(models["encoder"]) if models["encoder"] else None,
+        query_log=_training_from(document["query_log"]),
+        manifest_sha256=document["manifest_sha256"],
         derived=derived,
     )
     judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
     return job, EngineInfo(**document["engine"]), judge_info
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of a job. Raises ConfigurationError if it is missing, damaged, or of another version."""
+    again = "run `ftgate run` again with the same --out: it writes this file anew and asks nothing that was answered"
+    try:
+        document: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigurationError(f"no run in {path.parent}: {path} is missing", hint="run `ftgate run` first") from None
+    except ValueError as error:
+        raise ConfigurationError(f"{path}: not valid JSON: {error}", hint=again) from None
+    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
+        raise ConfigurationError(f"{path}: not a job of this version of ftgate ({SCHEMA_VERSION})", hint=again)
+    if document.get("sha256") != checksum(document):
+        raise ConfigurationError(f"{path}: damaged or edited: it does not match its checksum", hint=again)
+    return document
 
 
 def _require_same_questions(
@@ -134,12 +149,12 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
         )
     path, entry = _suite_path(directory, measurement.name), entries[measurement.name]
     # The answer keys are no part of a question: without this, others could decide under the digest of the run's.
-    if path.exists() and entry.get("file_sha256") not in (None, sha256(path)):  # earlier versions wrote no such hash
+    if path.exists() and entry["file_sha256"] != sha256(path):
         raise ConfigurationError(
             f"{path}: changed after the run, so the answers are not to these questions", hint="run `ftgate run` again"
         )
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
-    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry.get("repeats", ())))
+    return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry["repeats"]))
 
 
 def _suite_path(directory: Path, name: str) -> Path:
@@ -160,10 +175,10 @@ def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     """The saved facts about a file. The file itself is never read: untrusted input could name any file here."""
     if not saved:
         return None
-    data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved.get("skipped", 0))
-    columns = saved.get("columns")
+    data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved["skipped"])
+    columns = saved["columns"]
     mapped = None if columns is None else Columns.model_validate(columns)
-    return replace(data, shape=saved.get("shape", ""), faults=tuple(saved.get("faults", ())), columns=mapped)
+    return replace(data, shape=saved["shape"], faults=tuple(saved["faults"]), columns=mapped)
 
 
 def _as_json(model: Model) -> dict[str, Any]:
@@ -183,6 +198,6 @@ def _as_json(model: Model) -> dict[str, Any]:
 
 def _model_from(saved: Mapping[str, Any]) -> Model:
     base = _model_from(saved["base"]) if saved["base"] else None
-    files = {name: (size, sha256) for name, (size, sha256) in saved.get("files", {}).items()}
-    merge = tuple(saved.get("merge", ()))
+    files = {name: (size, sha256) for name, (size, sha256) in saved["files"].items()}
+    merge = tuple(saved["merge"])
     return Model(**{**saved, "path": Path(saved["path"]), "base": base, "files": files, "merge": merge})

@@ -235,28 +235,31 @@ def test_an_engine_that_breaks_says_why(
         os.write(2, b"(EngineCore pid=1) torch.OutOfMemoryError: CUDA out of memory\n")
         raise RuntimeError("EngineCore encountered an issue. See stack trace for the root cause.")
 
-    monkeypatch.setattr(vllm_engine._running[tiny.base.path].llm, "generate", broken)
+    monkeypatch.setattr(vllm_engine._running[tiny.base.path].llm.llm_engine, "step", broken)
     with pytest.raises(EngineError, match=r"stopped while answering: torch\.OutOfMemoryError: CUDA out of memory"):
         answers(vllm_engine, [Ask(tiny.base, q) for q in choices(2)])
 
 
-def test_answers_come_portion_by_portion(
-    vllm_engine: VllmEngine, tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls: list[int] = []
-    llm = vllm_engine._running[tiny.base.path].llm
-    generate = llm.generate
+def test_an_answer_is_handed_out_when_it_is_finished(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    queue = vllm_engine._running[tiny.base.path].llm.llm_engine
+    lengths = [3, 60, 3, 60]
+    asking = vllm_engine.ask([Ask(tiny.base, question(f"{n} is", max_tokens=m)) for n, m in enumerate(lengths)])
+    first = [next(asking)[0], next(asking)[0]]
+    assert sorted(first) == [0, 2], "the long ones are not waited for"
+    assert queue.has_unfinished_requests()
+    assert sorted(index for index, _ in asking) == [1, 3]
+    assert not queue.has_unfinished_requests()
 
-    def counted(prompts: list[Any], *args: Any, **kwargs: Any) -> Any:
-        calls.append(len(prompts))
-        return generate(prompts, *args, **kwargs)
 
-    monkeypatch.setattr(llm, "generate", counted)
-    asking = vllm_engine.ask([Ask(tiny.base, q) for q in choices(100)])
+def test_questions_that_nobody_waits_for_do_not_reach_the_next_ones(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    queue = vllm_engine._running[tiny.base.path].llm.llm_engine
+    asks = [Ask(tiny.base, question(f"{n} is", max_tokens=m)) for n, m in enumerate([3, 60, 60])]
+    asking = vllm_engine.ask(asks)
     next(asking)
-    assert calls == [32]
-    assert len(list(asking)) == 99
-    assert calls == [32, 64, 4]
+    assert queue.has_unfinished_requests()
+    asking.close()  # type: ignore[attr-defined]
+    assert not queue.has_unfinished_requests()
+    assert answers(vllm_engine, asks) == [answers(vllm_engine, [ask])[0] for ask in asks]
 
 
 def in_force(engine: VllmEngine, model: Model) -> str:
@@ -317,5 +320,5 @@ def test_the_answers_to_an_item_share_the_reading_of_its_prompt(vllm_engine: Vll
     assert len(prompt) > block, "only whole blocks are shared"
     sampling = [SamplingParams(max_tokens=2, temperature=1.0, seed=seed) for seed in range(4)]
     outputs = vllm_engine._generate(running, [prompt] * 4, sampling, [tiny.base] * 4)
-    shared = [output.num_cached_tokens for output in outputs]
+    shared = [output.num_cached_tokens for _, output in outputs]
     assert sorted(shared)[1:] == [len(prompt) // block * block] * 3

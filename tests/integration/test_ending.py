@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from support.world import World
 
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
+from ftgate.files import REMEDIES, operating_system_error, remedy_for
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
@@ -93,6 +96,49 @@ def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
     assert resumed.returncode == 0
     assert given(world) <= kept(world) + 1, "nothing else was asked twice"
     assert decision(world.root / "out") == decision(finished(world, "whole"))
+
+
+INTERRUPTED_BADLY = """
+import os, signal, sys, threading
+from ftgate.cli import ending
+from ftgate.engines.scripted import ScriptedEngine
+from support import slow_run
+
+def ask(self, asks):
+    try:
+        os.kill(os.getpid(), {signal})
+        threading.Event().wait(30)
+    except KeyboardInterrupt:
+        {then}
+
+ending.GRACE = 1.0
+slow_run.SlowEngine.ask = ask
+slow_run.main()
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("then", "printed"),
+    [
+        ("raise TypeError('cannot compare') from None", "interrupted"),
+        ("return iter(())", "interrupted"),
+        ("os.write(2, b'verdict'); sys.exit(0)", "verdict"),
+        ("threading.Event().wait(60)", "stopped without waiting"),
+    ],
+    ids=["replaced by another error", "swallowed", "swallowed until the end", "never ends"],
+)
+def test_an_interruption_that_a_library_spoils_is_one_all_the_same(
+    world: World, sent: signal.Signals, then: str, printed: str
+) -> None:
+    command = slow(world, 0.0)
+    command[1:3] = ["-c", INTERRUPTED_BADLY.format(signal=int(sent), then=then)]
+    process = start(command)
+    _, shown = process.communicate(timeout=60)
+    assert process.returncode == 128 + sent, shown
+    assert printed in shown
+    assert "bug" not in shown
+    assert not (world.root / "out" / "report.json").exists()
 
 
 def test_a_reader_that_went_away_is_no_verdict(world: World) -> None:
@@ -172,3 +218,71 @@ def test_a_failed_run_leaves_no_earlier_verdict(world: World) -> None:
     assert not [
         name for name in ("report.json", "comment.md", "report.html", "statement.json") if (out / name).exists()
     ]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 300 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(disk)], capture_output=True)
+    if done.returncode:
+        pytest.skip("mounting needs root")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_or_read_only_disk_is_named_and_costs_no_answer(world: World, small_disk: Path) -> None:
+    out = small_disk / "out"
+    command = slow(world, 0.0)
+    command[-1] = str(out)
+    for remount, words in (
+        ("size=300k", ("answers.jsonl", "No space left on device", "free some space")),
+        ("ro", (str(out), "Read-only file system", "mount it for writing")),
+    ):
+        subprocess.run(["mount", "-o", f"remount,{remount}", str(small_disk)], check=True)
+        process = start(command)
+        _, printed = process.communicate(timeout=120)
+        assert process.returncode == 3, printed
+        assert all(word in printed for word in words), printed
+        assert "bug" not in printed
+    subprocess.run(["mount", "-o", "remount,rw,size=50m", str(small_disk)], check=True)
+    before = given(world)
+    resumed = start(command)
+    _, printed = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, printed
+    assert decision(out) == decision(finished(world, "whole"))
+    assert before > 0
+    assert given(world) == (out / "answers.jsonl").read_bytes().count(b'"type": "answer"') + 1, (
+        "the one that did not fit"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file/out", ("Not a directory", "choose another folder")),
+        ("loop/out", ("Too many levels of symbolic links", "choose another folder")),
+        ("n" * 300, ("File name too long", "choose another folder")),
+    ],
+    ids=["a file above", "a circle of links", "a long name"],
+)
+def test_a_folder_that_cannot_be_made_is_named(
+    world: World, place: str, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.root / "file").touch()
+    (world.root / "loop").symlink_to("loop")
+    out = world.root / place
+    with pytest.raises(SystemExit) as stop:
+        main(["run", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path), "--out", str(out)])
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert all(word in printed for word in words), printed
+
+
+@pytest.mark.parametrize("number", sorted(REMEDIES), ids=errno.errorcode.get)
+def test_every_error_of_the_operating_system_has_its_remedy(number: int) -> None:
+    problem = operating_system_error(OSError(number, os.strerror(number), "answers.jsonl"))
+    assert problem.exit_code == 3
+    assert problem.message == f"answers.jsonl: {os.strerror(number)}"
+    assert problem.hint == REMEDIES[number] != remedy_for(OSError(0, "another"))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from support.players import CAREFUL, Player, Script, script
 from support.world import World, write_rows
@@ -16,7 +17,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
-from ftgate.jobs.saved import load_saved_job
+from ftgate.jobs.saved import checksum, load_saved_job, save_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -118,6 +119,7 @@ def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(world: Wo
     document = json.loads(saved.read_text(encoding="utf-8"))
     document["training"] |= {"path": "/proc/self/environ", "skipped": -1}
     document["query_log"] = document["training"]
+    document["sha256"] = checksum(document)
     saved.write_text(json.dumps(document), encoding="utf-8")
     job, _, _ = load_saved_job(saved.parent, None)
     for named in (job.training, job.query_log):
@@ -246,6 +248,32 @@ def test_a_job_of_another_kind_is_named(world: World, content: str) -> None:
     (world.root / "out" / "job.json").write_text(content)
     with pytest.raises(ConfigurationError, match=r"job\.json: not a job"):
         again(world)
+
+
+def test_no_flipped_bit_in_a_job_leads_to_another_one(world: World) -> None:
+    small = {"target": world.policy["measurements"]["target"]}
+    write_rows(
+        world.root / "evals" / "target.jsonl", [{"id": "a", "prompt": "a?", "choices": ["x", "y"], "answer": "x"}]
+    )
+    world.policy["measurements"] = small
+    world.save()
+    job, engine = load_job(world.policy_path, world.manifest_path), ScriptedEngine(script(CAREFUL))
+    folder = world.root / "saved"
+    (folder / "suites").mkdir(parents=True)
+    save_job(job, engine.info(), None, folder)
+    path = folder / "job.json"
+    content, whole = path.read_bytes(), load_saved_job(folder, None)
+    errors = []
+    for position in np.random.default_rng(0).choice(8 * len(content), 500, replace=False):
+        changed = bytearray(content)
+        changed[position // 8] ^= 1 << position % 8
+        path.write_bytes(changed)
+        try:
+            assert load_saved_job(folder, None) == whole, position
+        except ConfigurationError as error:
+            errors.append(error)
+    assert len(errors) > 400, "few of the bits are of white space"
+    assert all(str(path) in error.message and "ftgate run" in error.hint for error in errors)
 
 
 @pytest.mark.parametrize("stopping", ["none", "obrien_fleming"])

@@ -6,7 +6,9 @@ import math
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,7 +105,7 @@ class VllmEngine:
         return not startup.fit_on_device(list(bases.values()), self._settings)
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
-        """Answer batch by batch; the answers of a batch are yielded together."""
+        """Answer batch by batch; each answer is yielded as soon as vLLM has finished it."""
         max_units = MAX_BATCH_CPU if startup.on_cpu() else MAX_BATCH_GPU
         for batch in make_batches(asks, self._slot_of, max_units):
             yield from self._answer(asks, batch)
@@ -115,8 +117,9 @@ class VllmEngine:
         running = self._engine_of(model)
         ids = [running.renderer.prompt(messages) for messages in prompts]
         sampling = SamplingParams(max_tokens=1, temperature=0, logprobs=top, detokenize=False)
-        outputs = self._generate(running, ids, [sampling] * len(ids), [model] * len(ids))
-        return [{token: entry.logprob for token, entry in output.outputs[0].logprobs[0].items()} for output in outputs]
+        outputs = dict(self._generate(running, ids, [sampling] * len(ids), [model] * len(ids)))
+        tables = [outputs[index].outputs[0].logprobs[0] for index in range(len(ids))]
+        return [{token: entry.logprob for token, entry in table.items()} for table in tables]
 
     def close(self) -> None:
         """Stop every engine."""
@@ -226,7 +229,8 @@ class VllmEngine:
             return
         sampling = [_sampling(asks[i].question, prepared, running.renderer.stops) for i, prepared in ready]
         outputs = self._generate(running, [p.ids for _, p in ready], sampling, [asks[i].model for i, _ in ready])
-        for (index, prepared), output in zip(ready, outputs, strict=True):
+        for position, output in outputs:
+            index, prepared = ready[position]
             completion = output.outputs[0]
             if prepared.options:
                 yield index, _read(completion, prepared)
@@ -254,40 +258,63 @@ class VllmEngine:
         single = [(i, prepared) for i, prepared in ready if not prepared.continuations]
         sampling = [_sampling(asks[i].question, prepared, frozenset()) for i, prepared in single]
         outputs = self._generate(running, [p.ids for _, p in single], sampling, [asks[i].model for i, _ in single])
-        for (index, prepared), output in zip(single, outputs, strict=True):
+        for position, output in outputs:
+            index, prepared = single[position]
             yield index, replace(_read(output.outputs[0], prepared), continued=True)
         pairs = [(i, *pair) for i, prepared in ready for pair in prepared.continuations]
         of_prompt = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0, detokenize=False)
         ids = [context + own for _, context, own in pairs]
         outputs = self._generate(running, ids, [of_prompt] * len(ids), [asks[i].model for i, _, _ in pairs])
-        scores: dict[int, list[float]] = {}
-        for (index, _, own), output in zip(pairs, outputs, strict=True):
+        options = Counter(index for index, _, _ in pairs)
+        scores: dict[int, dict[int, float]] = {}
+        for position, output in outputs:
+            index, _, own = pairs[position]
             table = output.prompt_logprobs[-len(own) :]
             values = [entry[token].logprob for entry, token in zip(table, own, strict=True)]
-            scores.setdefault(index, []).append(math.fsum(values))
-        for index, values in scores.items():
-            yield index, replace(read_scores(values), continued=True)
+            of_item = scores.setdefault(index, {})
+            of_item[position] = math.fsum(values)
+            if len(of_item) == options[index]:
+                yield index, replace(read_scores([of_item[place] for place in sorted(of_item)]), continued=True)
 
     def _generate(
         self, running: RunningEngine, ids: list[list[int]], sampling: list[Any], models: list[Model]
-    ) -> list[Any]:
+    ) -> Iterator[tuple[int, Any]]:
+        """The index of each prompt and its output, as soon as vLLM has finished it.
+
+        ``LLM.generate`` hands out nothing before its last prompt is done, and a kill would lose all of it.
+        """
         if not ids:
-            return []
-        since = size_of(self._log)
+            return
+        llm, since = running.llm, size_of(self._log)
+        with self._watched(since):
+            requests = llm.enqueue(
+                [{"prompt_token_ids": prompt} for prompt in ids],
+                sampling,
+                lora_request=[running.lora_requests.get(model.path) for model in models],
+                use_tqdm=False,
+            )
+        # A request is called by a number and random characters, its output by the number alone.
+        index_of = {request.partition("-")[0]: index for index, request in enumerate(requests)}
+        try:
+            while llm.llm_engine.has_unfinished_requests():
+                with self._watched(since):
+                    outputs = llm.llm_engine.step()
+                yield from ((index_of[output.request_id], output) for output in outputs if output.finished)
+        finally:  # after an error, or if no more answers are wanted: what is left would be computed with the next ones
+            with suppress(Exception), redirected(self._log):
+                llm.llm_engine.abort_request(requests, internal=True)
+
+    @contextmanager
+    def _watched(self, since: int) -> Iterator[None]:
+        """Have what the body prints in the log, and raise what stops vLLM as an EngineError with its cause."""
         try:
             with redirected(self._log):
-                outputs = running.llm.generate(
-                    [{"prompt_token_ids": prompt} for prompt in ids],
-                    sampling,
-                    lora_request=[running.lora_requests.get(model.path) for model in models],
-                    use_tqdm=False,
-                )
+                yield
         except Exception as error:
             raise EngineError(
                 f"vLLM stopped while answering: {cause_of(error, self._log, since)}",
                 hint=f"see the engine's log: {self._log}; answers so far are kept",
             ) from error
-        return list(outputs)
 
 
 def _full_weights_of(model: Model) -> Model:
