@@ -16,7 +16,7 @@ help: ## list these commands
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
-	@echo "make mutants    change the code that matters a little, again and again: does a test notice? (an hour)"
+	@echo "make mutants    change the code that matters a little, again and again: does a test notice? (hours)"
 	@echo "make container  build the real image without Docker and start it as a runner does (root, Debian or Ubuntu)"
 	@echo "make bench      measure speed (ARGS=... is handed on)"
 	@echo "make install    the environment in .venv; install-dev adds the tools for tests"

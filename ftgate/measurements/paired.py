@@ -46,10 +46,10 @@ class ScoreTest:
 
     def interval(self, alpha: float, alpha_high: float | None = None) -> Interval:
         """As the protocol says."""
-        found = self._interval(alpha)
+        both_bounds = self._interval(alpha)
         if alpha_high is None or alpha_high == alpha:
-            return found
-        return replace(found, high=self._interval(alpha_high).high)
+            return both_bounds
+        return replace(both_bounds, high=self._interval(alpha_high).high)
 
     def _interval(self, alpha: float) -> Interval:
         return difference_interval(self.counts, alpha).negated() if self.absolute else drop_interval(self.counts, alpha)

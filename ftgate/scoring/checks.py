@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import regex
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend
 
 from ftgate.domain import ToolCall
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
 from ftgate.scoring.folding import typography
+from ftgate.scoring.json_schema import fits_schema, schema_problem
 from ftgate.scoring.numbers import Number, number_in, read_two_ways, wanted_number
-from ftgate.scoring.text import UnscorableError, contains_words, normalized, pattern_problem, same_text, search
+from ftgate.scoring.text import contains_words, normalized, pattern_problem, same_text, search
 from ftgate.scoring.tool_calls import calls_in, calls_match
 
 MAX_JSON_STARTS = 1000
@@ -66,7 +64,7 @@ def meets(check: Mapping[str, Any], text: str, calls: Sequence[ToolCall] | None 
     if kind == "numeric":
         return _wanted(check["numeric"]).equals(number_in(text), check.get("tolerance", 0.0))
     if kind == "tool_call" and calls is not None:
-        return calls_match(check[kind], calls, _valid)
+        return calls_match(check[kind], calls, fits_schema)
     return KINDS[kind].meets(check[kind], text)
 
 
@@ -135,34 +133,6 @@ def _all_problem(value: object) -> str | None:
     return next((problem for part in value if (problem := _text_problem(part))), None)
 
 
-def _schema_problem(value: object) -> str | None:
-    if not isinstance(value, dict):
-        return f"must be a JSON Schema object, found {type(value).__name__}"
-    if any(not str(target).startswith("#") for target in _values_of_keys(value, "$ref", "$dynamicRef")):
-        return 'may only refer to itself ($ref: "#/...")'
-    if any(True for _ in _values_of_keys(value, "patternProperties")):
-        return "must not use patternProperties, whose patterns have no time limit: name the properties instead"
-    patterns = (pattern for pattern in _values_of_keys(value, "pattern") if isinstance(pattern, str))
-    if problem := next((problem for pattern in patterns if pattern and (problem := pattern_problem(pattern))), None):
-        return f"contains a pattern that {problem}"
-    try:
-        Draft202012Validator.check_schema(value)
-    except SchemaError as error:
-        return f"is not a valid JSON Schema: {error.message[:200]}"
-    return None
-
-
-def _values_of_keys(schema: object, *names: str) -> Iterator[object]:
-    """The values of these keys anywhere in a schema."""
-    if isinstance(schema, Mapping):
-        yield from (value for key, value in schema.items() if key in names)
-        for value in schema.values():
-            yield from _values_of_keys(value, *names)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from _values_of_keys(value, *names)
-
-
 def _exact(wanted: Any, text: str) -> bool:
     return any(same_text(alternative, text) for alternative in _alternatives(wanted))
 
@@ -186,17 +156,7 @@ def _json_schema(schema: Any, text: str) -> bool:
     value = next(json_values(text), _MISSING)
     if value is _MISSING:
         return False
-    return _valid(schema, value)
-
-
-def _valid(schema: Any, value: Any) -> bool:
-    try:
-        _Validator(schema).validate(value)
-    except ValidationError:
-        return False
-    except RecursionError:
-        raise UnscorableError("the JSON in the answer is nested too deeply") from None
-    return True
+    return fits_schema(schema, value)
 
 
 def _calls_problem(value: object) -> str | None:
@@ -209,18 +169,11 @@ def _calls_problem(value: object) -> str | None:
             return f"has arguments that are no object: {entry['arguments']!r:.80}"
         if "arguments" in entry and "schema" in entry:
             return "has arguments and a schema: give one of them"
-        if "schema" in entry and (problem := _schema_problem(entry["schema"])):
+        if "schema" in entry and (problem := schema_problem(entry["schema"])):
             return f"has a schema that {problem}"
     return None
 
 
-def _pattern_keyword(validator: Any, pattern: str, value: object, schema: object) -> Iterator[ValidationError]:  # noqa: ARG001
-    """The keyword ``pattern`` of JSON Schema, with a time limit."""
-    if isinstance(value, str) and not search(pattern, value):
-        yield ValidationError(f"{value[:60]!r} does not match {pattern[:60]!r}")
-
-
-_Validator = extend(Draft202012Validator, {"pattern": _pattern_keyword})
 _JSON_START = regex.compile(r"[\[{]")
 _MISSING = object()
 
@@ -230,8 +183,8 @@ KINDS: Mapping[str, Kind] = {
     "contains": Kind(_text_problem, _contains),
     "contains_all": Kind(_all_problem, _contains_all),
     "regex": Kind(pattern_problem, _regex),
-    "json_schema": Kind(_schema_problem, _json_schema),
+    "json_schema": Kind(schema_problem, _json_schema),
     "constraints": Kind(constraints_problem, constraints_hold),
-    "tool_call": Kind(_calls_problem, lambda wanted, text: calls_match(wanted, calls_in(text), _valid)),
+    "tool_call": Kind(_calls_problem, lambda wanted, text: calls_match(wanted, calls_in(text), fits_schema)),
 }
 """Every kind of check. To add one, write its functions and add a line here."""
