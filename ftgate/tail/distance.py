@@ -46,6 +46,13 @@ class TailInputs:
     seed: int
 
 
+def _key_fields(settings: DistanceSettings, training: TrainingData, log: TrainingData | None) -> dict[str, Any]:
+    """The settings that a tail map depends on. Names count too: one for another log or model must not be reused."""
+    fields = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
+    columns = [data and data.columns and data.columns.model_dump(mode="json") for data in (training, log)]
+    return fields | {"columns": columns} if any(columns) else fields
+
+
 def build_tail_map(
     settings: DistanceSettings,
     inputs: TailInputs,
@@ -61,11 +68,7 @@ def build_tail_map(
     """
     kind, training, log = settings.embedding_kind, inputs.training, inputs.log
     encoder_digest = inputs.encoder.digest if inputs.encoder else inputs.base.digest
-    # Names count too: a tail map for another log or model must not be reused.
-    key_fields = settings.model_dump(mode="json", include={"embedding", "max_train_rows", "query_log"})
-    columns = [data and data.columns and data.columns.model_dump(mode="json") for data in (training, log)]
-    if any(columns):
-        key_fields["columns"] = columns
+    key_fields = _key_fields(settings, training, log)
     key = digest_of(
         [
             "tail map",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
-from ftgate.datasets.problems import BadRowError, kind_of
+from ftgate.datasets.problems import BadRowError
+from ftgate.datasets.shapes.exports import EXPORTS, LANGFUSE
 from ftgate.datasets.shapes.shape import (
     SYSTEMS,
     Fields,
@@ -168,50 +168,6 @@ def _swift(fields: Fields) -> dict[str, Any]:
     }
 
 
-_LANGFUSE = (
-    *("datasetId", "datasetName", "traceId", "sourceTraceId", "sessionId", "userId", "observations", "environment"),
-    *("dataset_id", "trace_id", "session_id", "bookmarked", "projectId", "observationId", "traceName"),
-)
-"""Fields by which an export of Langfuse is told from other rows with an input and an output."""
-
-
-def _is_langfuse(fields: Fields) -> bool:
-    return any(name in fields for name in ("expectedOutput", "expected_output", *_LANGFUSE))
-
-
-def _parsed(value: Any) -> Any:
-    """A value of an export: its tables hold JSON."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def _langfuse(fields: Fields) -> dict[str, Any]:
-    question = _parsed(fields["input"])
-    if isinstance(question, Mapping):
-        texts = [question[name] for name in ("messages", "prompt", "question", "query", "input") if name in question]
-        if not texts:
-            raise BadRowError(
-                "input is an object without messages, prompt, question, query or input",
-                'name the part that is asked: columns: {prompt: "{{ input.NAME }}"}',
-            )
-        question = texts[0]
-    if ends_with_reply(question):
-        question = question[:-1]
-    answer = reply_text(_parsed(fields.get("expectedOutput", fields.get("expected_output"))))
-    if isinstance(answer, Mapping) and len(answer) == 1:
-        (answer,) = answer.values()
-    if isinstance(answer, Mapping):
-        raise BadRowError(
-            f"the expected output is {kind_of(answer)}",
-            'name the part that is the reference: columns: {answer: "{{ expectedOutput.NAME }}"}',
-        )
-    return {**asked(question), "answer": answer}
-
-
 def replied(name: str, prompt: str, reply: str, *, optional: bool = False) -> Shape:
     """A shape of a field with the prompt (a text or a conversation) and one with the reply, the reference."""
     needs = (prompt,) if optional else (prompt, reply)
@@ -247,22 +203,6 @@ def _gemini(fields: Fields) -> dict[str, Any]:
     return row if absent(system) else {**row, **asked(row["messages"], whole_text(system, "the system instruction"))}
 
 
-def _exported(fields: Fields, question: str, reply: str) -> dict[str, Any]:
-    """A row of an export that has the names of Langfuse's under others."""
-    expected = fields.get(reply)
-    if isinstance(expected, Mapping):
-        expected = next((expected[name] for name in _REPLY_PARTS if name in expected), expected)
-    return _langfuse({"input": _only(fields[question]), "expectedOutput": expected})
-
-
-def _only(value: Any) -> Any:
-    """The one text in an object that holds nothing else."""
-    texts = list(value.values()) if isinstance(value, Mapping) else []
-    return texts[0] if len(texts) == 1 else value
-
-
-_REPLY_PARTS = ("answer", "output", "response", "expected", "content", "text")
-
 SPECIFIC = (
     Shape(
         "Gemini rows",
@@ -272,20 +212,7 @@ SPECIFIC = (
         (*_INSTRUCTIONS, "generationConfig", "generation_config"),
         lambda fields: is_conversation(fields["contents"]),
     ),
-    Shape(
-        "Braintrust export",
-        ("input", "expected"),
-        lambda fields: _exported(fields, "input", "expected"),
-        "prompt or messages `input`, answer `expected`; `output` is a model's and no reference",
-        ("output", "metadata", "created", "scores", "metrics", "span_id", "root_span_id", "dataset_id", "project_id"),
-    ),
-    Shape(
-        "LangSmith export",
-        ("inputs", "outputs"),
-        lambda fields: _exported(fields, "inputs", "outputs"),
-        "prompt or messages in `inputs`, answer in `outputs`",
-        ("metadata", "dataset_id", "created_at", "split", "source_run_id"),
-    ),
+    *EXPORTS,
     Shape(
         "xLAM function calling rows",
         ("query", "tools", "answers"),
@@ -371,14 +298,7 @@ CONVERSATIONS = (
         ("conversation_id",),
         lambda fields: is_conversation(fields["conversation"]),
     ),
-    Shape(
-        "Langfuse export",
-        ("input",),
-        _langfuse,
-        "prompt or messages `input`, answer `expectedOutput`; `output` is a model's and no reference",
-        ("expectedOutput", "expected_output", "output", "metadata", "name", *_LANGFUSE),
-        _is_langfuse,
-    ),
+    LANGFUSE,
     Shape(
         "Dolly rows",
         ("instruction", "response"),
