@@ -298,34 +298,6 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeValidation:
-    """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
-
-    ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
-    ``known_answers`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
-    ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
-    """
-
-    fit: bool
-    reason: str
-    auroc: float
-    auroc_low: float
-    gap: float
-    retest_shift: float
-    unparseable: float
-    floor: float
-    floor_variance: float
-    canaries: int
-    gold: int
-    injected: int = 0
-    known_answers: int = 0
-    known_auroc: float | None = None
-    known_auroc_low: float | None = None
-    worthless: int | None = None
-    kinds: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Slice:
     """The result on a subset of a measurement's items. It is for information: no decision rests on it.
 

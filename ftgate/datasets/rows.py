@@ -66,13 +66,8 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     def value(name: str) -> Any:
         return _parse_cell(name, fields.get(name)) if row.cells else fields.get(name)
 
-    name, messages, tags, cluster, tools = (
-        "",
-        tuple[Message, ...](),
-        tuple[str, ...](),
-        None,
-        tuple[Mapping[str, Any], ...](),
-    )
+    name, messages, cluster = "", tuple[Message, ...](), None
+    tags, tools, request = tuple[str, ...](), tuple[Mapping[str, Any], ...](), None
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
@@ -85,10 +80,9 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     if fields.get("tools"):
         with faults:
             tools = tools_of(fields["tools"])
-    request = None
     if fields.get("lm_eval") is not None:
         with faults:
-            request = request_of(fields["lm_eval"])
+            request = request_of(value("lm_eval"))
     if request is not None:
         choices, reference, check = request.choices, RightAnswer(_text_or_none(value("answer"))), None
     else:

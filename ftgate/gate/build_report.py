@@ -18,7 +18,6 @@ from ftgate.domain import (
     Estimate,
     Finding,
     Item,
-    JudgeValidation,
     Model,
     Pair,
     Status,
@@ -28,7 +27,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job, seems_same
 from ftgate.measurements import registry
-from ftgate.measurements.base import Measurement
+from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.schema import (
     Changes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ftgate.datasets.lm_eval import harness_score
-from ftgate.domain import Answer, Item, JudgeValidation, Pair, Question, Side, digest_of
+from ftgate.domain import Answer, Item, Pair, Question, Side, digest_of
 from ftgate.engines.base import Ask
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
@@ -13,7 +13,7 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import Grades, Judge
 from ftgate.judge.known_answers import known_answers
-from ftgate.measurements.base import Evidence, Measurement, failures, seeded
+from ftgate.measurements.base import Evidence, JudgeValidation, Measurement, failures, seeded
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.rules import interleaved, score_pairs

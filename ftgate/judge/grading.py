@@ -9,11 +9,12 @@ from itertools import product
 
 import numpy as np
 
-from ftgate.domain import Answer, FloatArray, Item, JudgeValidation, Pair, Question
+from ftgate.domain import Answer, FloatArray, Item, Pair, Question
 from ftgate.judge.canaries import INJECTIONS, WORTHLESS, JudgeProbe, canaries, gold, injections
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, Criterion, Order, judge_messages
 from ftgate.judge.sanitize import RETRY_CHARACTERS
+from ftgate.measurements.base import JudgeValidation
 from ftgate.scoring.rules import bounded, mean_bounds, several_answers
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.calibration import auroc_interval

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from ftgate.config.columns import Columns
 from ftgate.config.lm_eval import LmEvalSettings, is_task
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, JudgeValidation, Pair, Question, Side
+from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, Pair, Question, Side
 from ftgate.measurements.corruption import bad_answers
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
@@ -32,6 +32,34 @@ Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1
 """
 CHOICE = "choice"
 Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeValidation:
+    """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
+
+    ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
+    ``known_answers`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
+    ``floor`` and ``floor_variance`` are of the ``worthless`` ones among the ``canaries`` (None: of all).
+    """
+
+    fit: bool
+    reason: str
+    auroc: float
+    auroc_low: float
+    gap: float
+    retest_shift: float
+    unparseable: float
+    floor: float
+    floor_variance: float
+    canaries: int
+    gold: int
+    injected: int = 0
+    known_answers: int = 0
+    known_auroc: float | None = None
+    known_auroc_low: float | None = None
+    worthless: int | None = None
+    kinds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from support.evidence import items
 from support.world import World, write_rows
 
-from ftgate.domain import Answer, Estimate, Finding, JudgeValidation, Message, Model, Pair, Question, Status
+from ftgate.domain import Answer, Estimate, Finding, Message, Model, Pair, Question, Status
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ControlError, EngineError
 from ftgate.gate import controls
@@ -22,7 +22,7 @@ from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import load_job
-from ftgate.measurements.base import Evidence
+from ftgate.measurements.base import Evidence, JudgeValidation
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import Look
 from ftgate.progress import SilentProgress

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ftgate.domain import Answer, Item, JudgeValidation, Message, Pair, Question
+from ftgate.domain import Answer, Item, Message, Pair, Question
 from ftgate.judge.canaries import JudgeProbe, canaries, gold, injections
 from ftgate.judge.grading import RETEST, Grade, Grades, Judge, _faults, _grade_of, _validation
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
+from ftgate.measurements.base import JudgeValidation
 
 ITEMS = tuple(
     Item(f"i{i}", (Message("user", f"spell {i}"),), answer=f"the word {i} of {i % 7} in list {i * 3}")

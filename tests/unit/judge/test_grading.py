@@ -11,12 +11,12 @@ import pytest
 from support.players import UNFIT_JUDGES, luck
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, Item, JudgeValidation, Message, Model, Pair, Question, Status
+from ftgate.domain import Answer, Finding, Item, Message, Model, Pair, Question, Status
 from ftgate.judge.canaries import INJECTIONS, canaries, gold, injections
 from ftgate.judge.grading import MAX_LIFT, Grade, Judge, _validation
 from ftgate.judge.rubric import CRITERIA, ORDERS, judge_messages
 from ftgate.judge.sanitize import sanitize
-from ftgate.measurements.base import Evidence
+from ftgate.measurements.base import Evidence, JudgeValidation
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.scoring.text import contains_words, same_text
 from ftgate.verdict import assess

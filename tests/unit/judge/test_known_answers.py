@@ -11,9 +11,10 @@ import pytest
 from support.players import COMPARING_JUDGES, LIKENESS, Script, honest_judge, luck, word_f1
 
 from ftgate.datasets.builtin import builtin_suites
-from ftgate.domain import Answer, Item, JudgeValidation, Message, Model, Question
+from ftgate.domain import Answer, Item, Message, Model, Question
 from ftgate.judge.grading import MIN_AUROC, MIN_KNOWN_AUROC, Judge
 from ftgate.judge.known_answers import RIGHT, WRONG, known_answers, known_probes
+from ftgate.measurements.base import JudgeValidation
 from ftgate.scoring.text import same_text
 from ftgate.stats.calibration import auroc_interval
 

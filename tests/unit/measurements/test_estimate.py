@@ -12,8 +12,8 @@ from support.evidence import decided, described, evidence_of, items, right_or_wr
 from support.reference import drop_bootstrap
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import JudgeValidation, Status
-from ftgate.measurements.base import Measurement
+from ftgate.domain import Status
+from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.estimate import ABSOLUTE, RELATIVE, difference, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.tail import Tail

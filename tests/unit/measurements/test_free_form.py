@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from support.evidence import decided, evidence_of
 
 from ftgate.config.strict import validate
-from ftgate.domain import Answer, Item, JudgeValidation, Message, Pair, Question, Status
+from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.base import Measurement, seeded
+from ftgate.measurements.base import JudgeValidation, Measurement, seeded
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.registry import MEASUREMENTS, read_measurements

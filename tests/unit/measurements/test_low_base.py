@@ -9,7 +9,8 @@ import pytest
 from support.evidence import decided, evidence_of, items, right_or_wrong
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, JudgeValidation, Pair, Status
+from ftgate.domain import Answer, Pair, Status
+from ftgate.measurements.base import JudgeValidation
 from ftgate.measurements.estimate import ABSOLUTE, LEAST_WORTH, RELATIVE, drop
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.looks import looks

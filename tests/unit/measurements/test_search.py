@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from support.evidence import described, items
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, Item, JudgeValidation, Pair, Status
-from ftgate.measurements.base import Evidence, Measurement
+from ftgate.domain import Answer, Finding, Item, Pair, Status
+from ftgate.measurements.base import Evidence, JudgeValidation, Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.tail import Tail
