@@ -176,7 +176,7 @@ def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     if not saved:
         return None
     data = TrainingData(saved["sha256"], saved["rows"], saved["source"], saved["skipped"])
-    columns = saved["columns"]
+    columns = saved.get("columns")
     mapped = None if columns is None else Columns.model_validate(columns)
     return replace(data, shape=saved["shape"], faults=tuple(saved["faults"]), columns=mapped)
 
