@@ -56,8 +56,9 @@ def read_task(name: str, dataset: str, folder: Path, settings: LmEvalSettings | 
     tasks = _load(dataset, folder)
     for leaf, task in tasks.items():
         reader = _TaskReader(dataset, leaf, task, settings, tagged=len(tasks) > 1)
-        items += reader.items()
-        notes.append(reader.note(len(items)))
+        own = list(reader.items())
+        items += own
+        notes.append(reader.note(len(own)))
     shown = [*notes[:3], *([f"and {len(notes) - 3} more tasks"] if len(notes) > 3 else [])]
     return suite_of_items(name, items, dataset, (f"read as lm-evaluation-harness {version('lm_eval')}", *shown))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 
+if find_spec("lm_eval") is None:
+    pytest.skip("lm_eval is not installed", allow_module_level=True)
+# Only here: these would be set for every other test of this process, too.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-pytest.importorskip("lm_eval")
 
 from ftgate.datasets import lm_eval
 
