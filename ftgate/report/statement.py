@@ -49,8 +49,16 @@ def statement(report: Report) -> dict[str, Any]:
 
 
 def write_statement(report: Report, directory: Path) -> None:
-    """Write statement.json into ``directory`` atomically."""
-    write_whole(directory / "statement.json", json.dumps(statement(report), indent=2) + "\n")
+    """Write statement.json into ``directory`` atomically.
+
+    A report without a digest, as that on another program's logs, has nothing to make a statement about: it gets none,
+    and an earlier one is removed.
+    """
+    path = directory / "statement.json"
+    if not (report.provenance.get("candidate") or {}).get("digest"):
+        path.unlink(missing_ok=True)
+        return
+    write_whole(path, json.dumps(statement(report), indent=2) + "\n")
 
 
 def _digest(text: str) -> dict[str, str]:

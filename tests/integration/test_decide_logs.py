@@ -66,6 +66,7 @@ def test_a_log_of_inspect_ai_is_paired_with_its_scores_clusters_and_subjects(tmp
     assert [example["item"] for example in forgetting["regressions"]] == ["s9", "s12", "s17"]
     assert UNPROVEN in comment
     assert "digest" not in report["provenance"]["candidate"]
+    assert not (tmp_path / "out" / "statement.json").exists(), "it would be about weights that nobody saw"
 
 
 def test_a_sample_log_of_the_harness_has_its_own_accuracy(tmp_path: Path) -> None:
