@@ -129,6 +129,8 @@ class _TaskReader:
             all_named = ", ".join(map(str, task._metric_fn_list)) or "none"
             usable = f"set lm_eval.metric to one of {', '.join(offered)}" if offered else "use another task"
             raise self._refused(f"metric {metric or 'of each document'!r} is not to be had; it has {all_named}", usable)
+        if not task.higher_is_better().get(metric, True):
+            raise self._refused(f"of its metric {metric} lower is better", "use a metric of which higher is better")
         filters = [ensemble.name for ensemble in getattr(task, "_filters", [])]
         chosen = self._settings.filter or next(iter(filters), "none")
         if chosen not in filters and (filters or self._settings.filter):

@@ -120,7 +120,7 @@ def with_schemas(check: Any, tools: Sequence[Mapping[str, Any]]) -> Any:
     schemas = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
     several = wanted if isinstance(wanted, list) else [wanted]
     for entry in several:
-        if isinstance(entry, Mapping) and entry.get("name") not in schemas:
+        if isinstance(entry, Mapping) and str(entry.get("name")) not in schemas:
             text = f"check: tool_call expects {quoted(entry.get('name'))}, and the row's tools are {quoted([*schemas])}"
             raise BadRowError(text, "name one of the row's tools")
     return {**check, "tool_call": [_complete(entry, schemas) for entry in several]}

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from ftgate.config.lm_eval import PREFIX
+from ftgate.config.lm_eval import PREFIX, is_task
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
@@ -83,6 +83,12 @@ def _clear(out: Path) -> None:
 def _policy_paths(policy: Policy, path: str) -> set[str]:
     """The paths of the policy and of the files in the repository that it names."""
     sources = [m.dataset for m in read_measurements(policy.measurements, f"policy {path}")]
+    if task := next((source for source in sources if is_task(source) and not source.startswith(PREFIX)), None):
+        # It may load modules and data beside it, which a change could bring along.
+        raise ConfigurationError(
+            f"policy {path}: the task file {task} is a program, which does not run for a pull request",
+            hint="name a task of the harness itself (lm-eval:TASK), or put rows of your own into a suite file",
+        )
     if policy.judge is not None and policy.judge.source is not None:
         sources.append(policy.judge.source)
     return {path, *_paths_in_repository(path, sources)}

@@ -34,7 +34,7 @@ _HARMONY = regex.compile(
     r"to=functions\.(?P<name>[\w.-]+)[^{]{0,80}?<\|message\|>(?P<arguments>.*?)(?:<\|call\|>|<\|end\|>|\Z)",
     regex.DOTALL,
 )
-_FENCE = regex.compile(r"\A```(?:json|python|tool_code|tool_call)?\s*\n(.*?)\n?```\Z", regex.DOTALL)
+_FENCE = regex.compile(r"\A```(?:json|python|tool_code|tool_call)?[^\S\n]*\n(.*?)\n?```\Z", regex.DOTALL)
 _PYTHONIC = regex.compile(r"\A\[\s*[A-Za-z_][\w.]*\s*\(")
 _NAMES = ("name", "function", "tool", "tool_name")
 _ARGUMENTS = ("arguments", "parameters", "args")
