@@ -114,7 +114,6 @@ def decide(
     metric: str | None,
 ) -> None:
     """Decide again from the stored answers in DIRECTORY, for example with new limits. No models are run."""
-    from ftgate.gate.decide_logs import decide_on_logs
     from ftgate.gate.evaluate import decide_again
     from ftgate.progress import SilentProgress
     from ftgate.report.terminal import print_report
@@ -122,6 +121,8 @@ def decide(
     if logs is not None:
         if directory is not None or policy is None:
             raise ConfigurationError("--from takes the place of DIRECTORY and needs --policy", hint="give --policy")
+        from ftgate.gate.decide_logs import decide_on_logs
+
         report = decide_on_logs(*logs, policy, out or Path("out"), measurement, metric)
     elif directory is None or measurement or metric:
         text = "no DIRECTORY of a run" if directory is None else "--measurement and --metric are for --from"

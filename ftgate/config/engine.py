@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
-from ftgate.config.strict import Section
+from ftgate.config.strict import GrownSection
 
 EngineKind = Literal["vllm", "transformers", "scripted"]
 
 
-class EngineSettings(Section):
+class EngineSettings(GrownSection):
     """How models are run. Base and candidate run with the same settings, so that only the weights differ."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"tool_parser"})
 
     kind: EngineKind = "vllm"
     """`vllm` for real runs; `transformers` is a slow, independent reference; `scripted` plays back answers in tests."""
@@ -39,8 +41,3 @@ class EngineSettings(Section):
         if self.tool_parser is not None and self.kind != "vllm":
             raise ValueError(f"tool_parser: only vLLM has tool parsers, and kind is {self.kind}")
         return self
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a tool parser, the fields that there were before there were any: fingerprints and journals hold."""
-        return {name: value for name, value in fields(self).items() if name != "tool_parser" or value is not None}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from ftgate.config.endpoint import Address, EndpointSettings
 from ftgate.config.engine import EngineSettings
 from ftgate.config.manifest import Digest, Manifest, Revision
-from ftgate.config.strict import Section, read_mapping, validate
+from ftgate.config.strict import GrownSection, Section, read_mapping, validate
 from ftgate.domain import digest_of
 
 
@@ -57,8 +57,10 @@ class JudgeSettings(EndpointSettings):
         return self.model_dump(mode="json", exclude={"known_answers", *EndpointSettings.model_fields} - {"samples"})
 
 
-class EvidenceSettings(Section):
+class EvidenceSettings(GrownSection):
     """How much evidence a decision needs."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"allow_unproven_weights"})
 
     alpha: float = Field(default=0.05, gt=0, le=0.25)
     """Error rate of each one-sided decision: a pass or a block of a candidate that lies exactly on the limit."""
@@ -147,10 +149,7 @@ class Policy(Section):
 
     def sha256(self) -> str:
         """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
-        content = self.model_dump(mode="json", exclude={"publish"})
-        if not self.evidence.allow_unproven_weights:  # as before there was such a field, so that records stay valid
-            del content["evidence"]["allow_unproven_weights"]
-        return digest_of(content)
+        return digest_of(self.model_dump(mode="json", exclude={"publish"}))
 
     def lacking(self, manifest: Manifest) -> str:
         """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""

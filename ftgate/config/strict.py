@@ -5,10 +5,10 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from yaml.composer import ComposerError
 
 from ftgate.errors import ConfigurationError
@@ -42,6 +42,24 @@ class Section(BaseModel):
     """A part of a configuration file: frozen, and unknown fields are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_attribute_docstrings=True)
+
+
+class GrownSection(Section):
+    """A section whose fields ``later`` came after its first release.
+
+    They are left out while they have their default, so that fingerprints, records and journals from before them hold.
+    """
+
+    later: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {name: type(self).model_fields[name].default for name in self.later}
+        return {
+            name: value
+            for name, value in fields(self).items()
+            if name not in self.later or getattr(self, name) != defaults[name]
+        }
 
 
 def read_mapping(path: Path, what: str) -> dict[str, Any]:

@@ -19,9 +19,9 @@ _TYPES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean
 _LIST = re.compile(r"(?i)(?:list|tuple|set|array)\b")
 
 
-def decoded_json(value: Any) -> Any:
-    """A value that may be JSON as text; the text where it is none."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+def decoded_json(value: Any, beginnings: Sequence[str] = ("[", "{")) -> Any:
+    """A value that may be JSON as text with one of the ``beginnings``; the text where it is none."""
+    if isinstance(value, str) and value.lstrip()[:1] in beginnings:
         try:
             return json.loads(value)
         except (ValueError, RecursionError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from ftgate.config.columns import Columns
 from ftgate.config.policy import Policy, read_policy
 from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
-from ftgate.domain import EngineInfo, Model, Suite
+from ftgate.domain import EngineInfo, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.files import write_whole
 from ftgate.jobs.prepare import Job, needs_of
@@ -62,8 +61,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
 
 def checksum(document: Mapping[str, Any]) -> str:
     """SHA-256, in hex, of a job's JSON without its checksum: against damage; it proves nothing about who wrote it."""
-    content = {name: value for name, value in document.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest_of({name: value for name, value in document.items() if name != "sha256"})
 
 
 def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:

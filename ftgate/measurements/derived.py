@@ -38,11 +38,6 @@ class DerivedMeasurement(AnyMeasurement):
         return ""
 
 
-def free_form(measurement: Measurement, item: Item) -> bool:
-    """Whether a measurement asks for a text about ``item`` rather than for an option's letter."""
-    return measurement.asks_text(item)
-
-
 def read_pairs(answered: Iterable[tuple[Measurement, Sequence[Pair]]]) -> tuple[Pair, ...]:
     """The free-form pairs of all measurements, with the first answer of each side alone.
 
@@ -51,7 +46,7 @@ def read_pairs(answered: Iterable[tuple[Measurement, Sequence[Pair]]]) -> tuple[
     pairs: dict[object, Pair] = {}
     for measurement, asked in answered:
         for pair in asked:
-            if pair.item.messages not in pairs and free_form(measurement, pair.item):
+            if pair.item.messages not in pairs and measurement.asks_text(pair.item):
                 item = as_read(measurement, pair.item)
                 pairs[pair.item.messages] = Pair(item, pair.base[:1], pair.candidate[:1])
     return tuple(pairs.values())

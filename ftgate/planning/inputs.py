@@ -102,7 +102,8 @@ def plan_run(
 
 
 def _continued(m: Measurement, suite: Suite) -> list[Question]:
-    return [question for item in suite.items for question in m.plan(item) if question.continued]
+    asked = (m.plan(item) for item in suite.items if item.request is not None)
+    return [question for questions in asked for question in questions if question.continued]
 
 
 def read_earlier(directory: Path) -> EarlierReport:

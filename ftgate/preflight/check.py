@@ -10,7 +10,6 @@ from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Model
 from ftgate.engines.base import base_of
 from ftgate.jobs.prepare import JobDraft
-from ftgate.measurements.derived import free_form
 from ftgate.measurements.shortage import shortage
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.open import require_finite
@@ -243,7 +242,7 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
     """What will not be measured, because no suite asks for the answers that would show it."""
     if len(draft.suites) < len(draft.measurements):
         return
-    readable = {m.name: sum(free_form(m, item) for item in draft.suites[m.name].items) for m in draft.measurements}
+    readable = {m.name: sum(m.asks_text(item) for item in draft.suites[m.name].items) for m in draft.measurements}
     for derived in draft.derived:
         if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
 from ftgate.datasets.shapes.shape import Fields, Shape, asked, ends_with_reply, reply_text
+from ftgate.datasets.tools import decoded_json
 
 _LANGFUSE = (
     *("datasetId", "datasetName", "traceId", "sourceTraceId", "sessionId", "userId", "observations", "environment"),
@@ -21,13 +21,8 @@ def _is_langfuse(fields: Fields) -> bool:
 
 
 def _parsed(value: Any) -> Any:
-    """A value of an export: its tables hold JSON."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
+    """A value of an export: its tables hold JSON, of texts too."""
+    return decoded_json(value, ("{", "[", '"'))
 
 
 def _langfuse(fields: Fields) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, base_of
 from ftgate.engines.batching import Slot, make_batches
-from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, failed_answer, log_sum, read_scores
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, log_sum, read_scores
 from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
 from ftgate.engines.vllm import startup
@@ -355,10 +355,8 @@ def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
     scores = []
     for variants in prepared.options:
         values = [logprobs[token].logprob if token in logprobs else math.nan for token in variants]
-        if any(math.isnan(value) for value in values):
-            return failed_answer("not a number: the model's log-probabilities are undefined after this prompt")
-        scores.append(min(0.0, log_sum(values)))
-    return Answer(option_logprobs=tuple(scores), tokens=1)
+        scores.append(math.nan if any(map(math.isnan, values)) else log_sum(values))
+    return read_scores(scores)
 
 
 def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion, stops: Sequence[str]) -> Answer:

@@ -13,7 +13,7 @@ from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Estimate, Item, Message, Pair, Status
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.calibration import Calibration
-from ftgate.measurements.derived import asked_by, free_form, read_pairs
+from ftgate.measurements.derived import asked_by, read_pairs
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.form import LINE_BREAKS, Form, kinds_of, parts_of
 from ftgate.measurements.target import Target
@@ -268,10 +268,10 @@ def test_only_answers_in_free_form_are_read_and_each_conversation_once() -> None
     sampled = Calibration(dataset="x", form="sampled")
     letters = Answer(option_logprobs=(-0.1, -3.0))
     items = [asked_item("c1", "one", cluster="k"), asked_item("c2", "two"), asked_item("c3", "one")]
-    assert not free_form(target, items[0])
-    assert free_form(FORGETTING, items[0])
-    assert free_form(sampled, items[0])
-    assert not free_form(Calibration(dataset="x"), items[0])
+    assert not target.asks_text(items[0])
+    assert FORGETTING.asks_text(items[0])
+    assert sampled.asks_text(items[0])
+    assert not Calibration(dataset="x").asks_text(items[0])
     drawn = (FINE, *[LOOP] * 20)
     pairs = read_pairs(
         [
