@@ -113,8 +113,8 @@ def end(code: int) -> NoReturn:
             code = code or FAILED
     if "vllm" in sys.modules:
         os._exit(code)
-    # Otherwise Python would look through all answers for garbage once more.
-    gc.freeze()
+    if "torch" not in sys.modules:  # with it, compiled modules print what is never freed as leaks
+        gc.freeze()  # otherwise Python would look through all answers for garbage once more
     sys.exit(code)
 
 

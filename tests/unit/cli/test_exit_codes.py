@@ -101,3 +101,10 @@ def test_an_inference_library_that_hangs_at_exit_does_not_keep_the_program() -> 
 
 def test_each_verdict_has_its_own_code() -> None:
     assert {verdict.value: int(verdict.exit_code) for verdict in Verdict} == {"allow": 0, "block": 1, "hold": 4}
+
+
+def test_inference_libraries_end_without_a_word() -> None:
+    pytest.importorskip("triton")
+    program = "import ftgate.engines.transformers, triton._C.libtriton\nfrom ftgate.cli.ending import end\nend(4)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "")
