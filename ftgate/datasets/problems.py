@@ -128,10 +128,14 @@ def one_line(text: str) -> str:
     return plain if len(plain) <= 240 else plain[:237] + "..."
 
 
+def is_plain(value: Any) -> bool:
+    """Whether ``value`` is a text that can be written to any file without a closer look, as nearly every text is."""
+    return type(value) is str and value.isascii() and "\0" not in value and len(value) <= MAX_ROW_BYTES
+
+
 def text_of(name: str, value: Any, hint: str, *, numbers: bool = False, blank: bool = False) -> str:
     """``value`` as text that can be written to any file. Numbers are converted if ``numbers`` allows it."""
-    plain = type(value) is str and value.isascii() and "\0" not in value and len(value) <= MAX_ROW_BYTES
-    if plain and (blank or value.strip()):  # as nearly every text is
+    if is_plain(value) and (blank or value.strip()):
         return str(value)
     if numbers and (type(value) is int or (type(value) is float and math.isfinite(value))):
         return str(value)

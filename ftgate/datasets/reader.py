@@ -85,7 +85,8 @@ class ShapedFile:
             if isinstance(row, RowProblem):
                 yield row, row
             else:
-                self.columns.update(dict.fromkeys(row.fields))
+                if not self.columns.keys() >= row.fields.keys():
+                    self.columns.update(dict.fromkeys(row.fields))
                 yield row, self.shaped(row)
 
     def shaped(self, row: FileRow) -> FileRow | RowProblem:
@@ -104,12 +105,12 @@ class ShapedFile:
 
     def _fault(self, row: FileRow, shaped: FileRow) -> BadRowError | None:
         """What keeps a row from being asked as it is meant: a part that nothing reads, or what its shape says."""
-        for name in row.fields.keys() & self._unread_media:
-            if row.fields[name]:
+        for name in self._unread_media:
+            if row.fields.get(name):
                 hint = "remove the row, or map what can be asked without it with `columns`"
                 return BadRowError(f"the row has `{name}`, and only text can be asked", hint)
-        for name in row.fields.keys() & self._unread_options:
-            options = row.fields[name]
+        for name in self._unread_options:
+            options = row.fields.get(name)
             if isinstance(options, list) and len(options) > 1:
                 hint = f"map it: columns: {{prompt: FIELD, choices: {name}, answer: FIELD}}"
                 return BadRowError(f"the row has `{name}`, which {self.shape.name} do not have", hint)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ftgate.datasets.problems import BadRowError, kind_of, one_line, quoted, text_of
+from ftgate.datasets.problems import BadRowError, is_plain, kind_of, one_line, quoted, text_of
 from ftgate.scoring.checks import check_problem, meets
 from ftgate.scoring.choice import LETTERS
 from ftgate.scoring.numbers import last_number, read_two_ways
@@ -79,13 +79,22 @@ def choices_of(value: Any) -> tuple[str, ...]:
         raise BadRowError(f"choices must be a list, found {kind_of(value)}: {quoted(value)}", hint)
     if len(value) < 2:
         raise BadRowError(f"choices must be at least two, found {len(value)}", hint)
-    texts = tuple(text_of(f"choice {number}", entry, hint, numbers=True) for number, entry in enumerate(value, 1))
-    seen: dict[str, int] = {}
-    for number, text in enumerate(texts, 1):
-        first = seen.setdefault(text.strip(), number)
-        if first != number:
-            raise BadRowError(f"choices {first} and {number} are the same: {quoted(text)}", hint)
+    texts = tuple(
+        [
+            entry if is_plain(entry) and entry.strip() else text_of(f"choice {number}", entry, hint, numbers=True)
+            for number, entry in enumerate(value, 1)
+        ]
+    )
+    if len(set(map(str.strip, texts))) < len(texts):
+        raise BadRowError(_repeated(texts), hint)
     return texts
+
+
+def _repeated(texts: Sequence[str]) -> str:
+    """Which two of ``texts``, of which some are the same, are so first."""
+    seen: dict[str, int] = {}
+    number, text = next((n, t) for n, t in enumerate(texts, 1) if seen.setdefault(t.strip(), n) != n)
+    return f"choices {seen[text.strip()]} and {number} are the same: {quoted(text)}"
 
 
 def lettered(answer: Any, choices: Any) -> Any:

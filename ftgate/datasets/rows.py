@@ -63,9 +63,7 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     faults = _Faults(row.line)
     fields = _spelled(row.fields, faults)
 
-    def value(name: str) -> Any:
-        return _parse_cell(name, fields.get(name)) if row.cells else fields.get(name)
-
+    value: Value = (lambda name: _parse_cell(name, fields.get(name))) if row.cells else fields.get
     name, messages, cluster = "", tuple[Message, ...](), None
     tags, tools, request = tuple[str, ...](), tuple[Mapping[str, Any], ...](), None
     with faults:

@@ -154,7 +154,7 @@ def repeats_text(suite: Suite) -> str:
 def _prompt(item: Item) -> tuple[Any, ...]:
     """All of a row that a model is asked, without white space at either end of its texts."""
     turns = tuple((m.role, m.content.strip(), m.tool_calls) for m in item.messages)
-    return turns, tuple(c.strip() for c in item.choices), item.tools and canonical(item.tools)
+    return turns, tuple(map(str.strip, item.choices)), item.tools and canonical(item.tools)
 
 
 def read_parts(name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None) -> Suite:

@@ -90,10 +90,12 @@ class Shape:
 
     def converted(self, fields: Fields) -> dict[str, Any]:
         """The row's fields of ftgate. Raises BadRowError."""
-        carried = {name: fields[name] for name in CARRIED if name in fields}
-        row = carried | self.convert(fields)
-        if "check" in carried and not absent(carried["check"]):  # before the one that the reference makes
-            row["check"] = carried["check"]
+        row = self.convert(fields)
+        for name in CARRIED:
+            if name in fields and name not in row:
+                row[name] = fields[name]
+        if "check" in fields and not absent(fields["check"]):  # before the one that the reference makes
+            row["check"] = fields["check"]
         if "functions" in fields and "tools" not in fields:
             row["tools"] = fields["functions"]
         return row
