@@ -6,28 +6,25 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftgate.errors import ExitCode
+
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Side = Literal["base", "candidate"]
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 SIDES: tuple[Side, Side] = ("base", "candidate")
-
-
-class ExitCode(IntEnum):
-    """The exit codes of the command line. A failure of the gate has codes of its own, apart from BLOCK and HOLD."""
-
-    ALLOW = 0
-    BLOCK = 1
-    USAGE = 2
-    GATE_FAILED = 3
-    HOLD = 4
+NEUTRAL = {"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+NEUTRAL |= {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+"""The fields of a question that shape the distribution of its tokens, with the values that leave it as it is."""
+Tier = Literal["blocking", "supporting", "advisory"]
 
 
 class Leaning(StrEnum):
@@ -105,11 +102,8 @@ class Message:
         """All of the turn as JSON, for digests: role, content and, where there is more, an object with the rest."""
         if not (self.tool_calls or self.call_id or self.name):
             return [self.role, self.content]
-        return [
-            self.role,
-            self.content,
-            {"calls": [[c.name, c.arguments, c.id] for c in self.tool_calls]} | {"id": self.call_id, "name": self.name},
-        ]
+        calls = [[c.name, c.arguments, c.id] for c in self.tool_calls]
+        return [self.role, self.content, {"calls": calls, "id": self.call_id, "name": self.name}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +194,7 @@ class Question:
     A ``raw`` question is one text to be continued, without the chat template. With ``continued`` the options are
     continuations, and all their tokens are read: an option's log-probability is the sum over them. ``contexts`` holds a
     text for each option that it continues, where they do not all continue the messages. Generation ends at the first
-    text of ``stop``, which is not part of the answer.
+    text of ``stop``, which is not part of the answer. The fields in ``NEUTRAL`` are those of a generation section.
     """
 
     measurement: str
@@ -218,21 +212,25 @@ class Question:
     continued: bool = False
     contexts: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
 
     def content(self) -> dict[str, Any]:
         """The fields that the answer depends on: they make up the question's content address."""
+        others = {"tools": list(self.tools), "contexts": list(self.contexts), "stop": list(self.stop)}
+        others |= {"untrusted": self.untrusted, "raw": self.raw, "continued": self.continued}
         return {
             "messages": [m.key for m in self.messages],
             "options": list(self.options),
             "max_tokens": self.max_tokens,
             "repeat": self.repeat,
-            **({"untrusted": True} if self.untrusted else {}),
             **({"temperature": self.temperature, "seed": self.seed} if self.temperature else {}),
-            **({"tools": list(self.tools)} if self.tools else {}),
-            **({"raw": True} if self.raw else {}),
-            **({"continued": True} if self.continued else {}),
-            **({"contexts": list(self.contexts)} if self.contexts else {}),
-            **({"stop": list(self.stop)} if self.stop else {}),
+            **{name: value for name, value in others.items() if value},
+            **{name: getattr(self, name) for name, neutral in NEUTRAL.items() if getattr(self, name) != neutral},
         }
 
 
@@ -268,7 +266,8 @@ class Model:
     it; ``reference`` is the manifest's name for it, ``facts`` what a reader may want to know (rank, alpha, training).
     An adapter that cannot run beside its base says why in ``merge``; once merged it is ``full``, under its own digest.
     ``headers_only`` names files of which nothing but the header was fetched. ``stamps`` are those of the files from
-    before they were hashed, by which a later change is noticed.
+    before they were hashed, by which a later change is noticed. ``chat``: what it is asked with (a tokenizer's folder,
+    the chat template, that for tools), where it is not what lies beside the weights. ``address``: an endpoint's server.
     """
 
     name: str
@@ -281,8 +280,10 @@ class Model:
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     files: Mapping[str, tuple[int, str]] = field(default_factory=dict, compare=False)
     merge: tuple[str, ...] = ()
+    address: str = ""
     headers_only: frozenset[str] = field(default=frozenset(), compare=False)
     stamps: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False, repr=False)
+    chat: tuple[Path, str, str] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +300,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The result on a subset of a measurement's items. It is for information: no decision rests on it.
+    """The result on a subset of a measurement's items, which decides nothing unless it has a ``limit``.
 
     ``status`` is "worse", "beyond" (the limit) or empty, corrected for the number of slices that were tested.
     """
@@ -311,6 +312,7 @@ class Slice:
     change: float
     interval: tuple[float, float] | None = None
     status: str = ""
+    limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,10 +323,10 @@ class Estimate:
     increases, ``down`` for gains. The change must stay on the good side of ``limit``; a pass that reaches
     ``warn_limit`` is a warning. With reasons in ``cannot_pass`` the measurement may block but not pass; with an
     ``invalid_reason`` it may do neither; with a reason for ``not_applicable`` it may block, and otherwise there is
-    nothing to decide. ``least_n`` is the smallest number of items with which it can pass,
-    ``needed_n`` about how many would settle an undecided estimate. ``planned_n`` is how many were planned, if the run
-    stopped early. ``about`` names the items that count, where they are fewer than those that were asked (the tail);
-    ``n`` counts them, ``rows`` and ``needed_n`` the rows of the suite that they are a part of.
+    nothing to decide. ``least_n`` is the smallest number of items with which it can pass, ``needed_n`` about how many
+    would settle it, ``planned_n`` how many were planned, if the run stopped early. ``about`` names the items that
+    count, if they are fewer than those asked (the tail); ``n`` counts them, ``rows`` and ``needed_n`` the rows of the
+    suite that they are a part of. ``gates`` are slices that block beyond limits of their own.
     """
 
     measurement: str
@@ -349,11 +351,12 @@ class Estimate:
     planned_n: int | None = None
     about: frozenset[str] | None = None
     rows: int | None = None
+    gates: tuple[Slice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An estimate and the decision on it."""
+    """An estimate, the decision on it, and the measurement's kind (empty: its name) and tier."""
 
     estimate: Estimate
     status: Status
@@ -361,7 +364,14 @@ class Finding:
     leaning: Leaning | None = None
     """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
     cut_short_by: str | None = None
-    """The measurement whose block ended the run before this one was decided."""
+    """The measurement whose block ended the run before it was decided."""
+    kind: str = ""
+    tier: Tier = "blocking"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it blocks the candidate."""
+        return self.status is Status.BLOCK and self.tier == "blocking"
 
     @property
     def settled(self) -> bool:
@@ -383,9 +393,6 @@ class EngineInfo:
 def digest_of(value: Any) -> str:
     """SHA-256 (hex) of ``value`` as :func:`canonical` JSON."""
     return hashlib.sha256(canonical(value)).hexdigest()
-
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def canonical(value: Any) -> bytes:

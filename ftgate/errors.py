@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of the command line. A failure of the gate has codes of its own, apart from BLOCK and HOLD."""
+
+    ALLOW = 0
+    BLOCK = 1
+    USAGE = 2
+    GATE_FAILED = 3
+    HOLD = 4
 
 
 class FtgateError(Exception):
     """An error that the user can act on.
 
     ``message`` says what was wrong and where (the value, the file and line, or the field); ``hint`` says what to do.
-    The command line prints both, without a traceback, and exits with ``exit_code``.
+    The command line prints both, without a traceback, and exits with ``exit_code``; `ftgate docs CODE` prints the page
+    about its ``code`` (docs/errors.md).
     """
 
     exit_code = 3
+    code = "gate"
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -28,10 +41,13 @@ class ConfigurationError(FtgateError):
     """The policy, the manifest, a suite or a command-line option cannot be used as written. Exit code 2."""
 
     exit_code = 2
+    code = "configuration"
 
 
 class SeveralError(ConfigurationError):
     """Several problems, reported together. Exit code 2 if any of them is a configuration error."""
+
+    code = "several"
 
     def __init__(self, problems: Sequence[FtgateError]) -> None:
         lines = [f"{n}. {p.message}" + (f"\nwhat to do: {p.hint}" if p.hint else "") for n, p in enumerate(problems, 1)]
@@ -70,30 +86,46 @@ class Problems:
 class DatasetError(ConfigurationError):
     """A suite or training file is missing, unreadable or holds a bad row. Exit code 2."""
 
+    code = "dataset"
+
 
 class ArtifactError(ConfigurationError):
     """A model snapshot is missing, unsafe to load, or does not fit the base. Exit code 2."""
+
+    code = "artifact"
 
 
 class DownloadError(FtgateError):
     """A file could not be fetched or stored: network, server or disk. Exit code 3; no verdict about the model."""
 
+    code = "download"
+
 
 class EngineError(FtgateError):
     """The inference engine could not start or could not answer. Exit code 3; no verdict about the model."""
+
+    code = "engine"
 
 
 class ControlError(FtgateError):
     """A control that every verdict depends on failed. Exit code 3."""
 
+    code = "control"
+
 
 class ChangedError(FtgateError):
     """A file of a model or of the data changed while a run was using it. Exit code 3; no verdict about the model."""
+
+    code = "changed"
 
 
 class StoreError(FtgateError):
     """A file of a run cannot be read or written: the journal, a report, a file system. Exit code 3."""
 
+    code = "store"
+
 
 class PublishError(FtgateError):
     """GitHub could not be reached, or refused a request of the publisher. Exit code 3."""
+
+    code = "publish"

@@ -32,7 +32,7 @@ REMEDIES = {
 }
 """What to do about an error of the operating system, by its number."""
 Stamp = tuple[int, ...]
-"""Size in bytes, mtime and ctime in nanoseconds, and inode; empty for anything but a regular file."""
+"""Of a file: size in bytes, mtime and ctime in nanoseconds, and inode; empty for anything but a regular file."""
 CLOCK_TICK = 0.02
 """Seconds. The clock of a file system stands still for up to ten milliseconds between two ticks."""
 
@@ -45,7 +45,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_bytes(data)
+        partial.unlink(missing_ok=True)  # a kill left it, or it is a link that leads elsewhere
+    except OSError as error:
+        raise cannot_write(partial, len(data), error) from None
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
         partial.replace(path)
     except OSError as error:
         raise cannot_write(path, len(data), error) from None
@@ -81,6 +86,25 @@ def file_stamp(path: Path) -> Stamp:
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) if is_regular else ()
 
 
+def folder_stamps(folder: Path, names: Iterable[str]) -> dict[str, Stamp]:
+    """The stamps of ``folder`` and of the folders below it that hold ``names``, by absolute path with ``/`` at the end.
+
+    A folder that is moved away and back leaves its files as they were, whatever was read in its place meanwhile. Its
+    ctime tells.
+    """
+    folders = {folder} | {parent for name in names for parent in (folder / name).parents if folder in parent.parents}
+    return {f"{at.absolute()}/": folder_stamp(at) for at in sorted(folders)}
+
+
+def folder_stamp(path: Path) -> Stamp:
+    """The ctime in nanoseconds and the inode of a folder, links not followed; empty for anything else."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return ()
+    return (status.st_ctime_ns, status.st_ino) if stat.S_ISDIR(status.st_mode) else ()
+
+
 def settled_stamps(paths: Iterable[Path]) -> list[Stamp]:
     """The stamps of what ``paths`` lead to, to be taken before the files are hashed.
 
@@ -92,3 +116,19 @@ def settled_stamps(paths: Iterable[Path]) -> list[Stamp]:
     if 0 <= (age := time.time() - newest / 1e9) < CLOCK_TICK:
         time.sleep(CLOCK_TICK - age)
     return stamps
+
+
+ROOTS = (".git", "ftgate-job.json")
+"""What stands at the top of a repository, and of what `ftgate fetch` takes from one."""
+
+
+def in_repository(path: Path) -> str:
+    """``path`` from the top of its repository, for people; without one as it was given.
+
+    A whole path of this machine is shortened to its name: it says nothing elsewhere, and who works here.
+    """
+    whole = path.absolute()
+    top = next((folder for folder in whole.parents if any((folder / name).exists() for name in ROOTS)), None)
+    if top is None:
+        return path.name if path.is_absolute() else path.as_posix()
+    return whole.relative_to(top).as_posix()

@@ -25,6 +25,14 @@ class Progress(Protocol):
         """Print one line about what happens next."""
         ...
 
+    def expect(self, steps: int) -> None:
+        """Announce the whole run: at most so many ``steps`` are left."""
+        ...
+
+    def step(self, steps: int) -> None:
+        """Count ``steps`` of the whole run as done."""
+        ...
+
 
 class SilentProgress:
     """Prints nothing; records the time of each phase."""
@@ -43,4 +51,10 @@ class SilentProgress:
             self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - started
 
     def note(self, text: str) -> None:
+        """Nothing."""
+
+    def expect(self, steps: int) -> None:
+        """Nothing."""
+
+    def step(self, steps: int) -> None:
         """Nothing."""

@@ -7,12 +7,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
+from ftgate.domain import Estimate, Finding, Leaning, Slice, Status, Verdict
 from ftgate.stats.bootstrap import ONE_CLUSTER, TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
 """If settling a measurement takes more than this many times its items, it is too close to the limit."""
+SMOKE_TEST = (
+    "a smoke test, with at most {} items of each suite (evidence.smoke_test): it shows that everything works, and "
+    "allows nothing"
+)
 TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
 
 
@@ -22,7 +26,8 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
     With ``rule: interval``: block when the whole interval lies beyond the limit; pass when all of it lies within and
     ``cannot_pass`` is empty; otherwise inconclusive. A pass whose interval reaches the warn limit is a warning. With
     ``rule: point`` the estimate alone is compared with both limits. An invalid estimate is inconclusive under both, and
-    neither passes what ``cannot_pass``. What is not applicable may block, and is neither passed nor held.
+    neither passes what ``cannot_pass``. What is not applicable may block, and is neither passed nor held. Slices that
+    gate block beyond limits of their own, and forbid no pass.
     """
     if estimate.invalid_reason is not None:
         return Finding(estimate, Status.INCONCLUSIVE, estimate.invalid_reason)
@@ -38,8 +43,10 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
         beyond, within = change > limit or (estimate.worse == "down" and change == limit), True
     else:
         beyond, within = low > limit, high < limit
-    if beyond:
-        return Finding(estimate, Status.BLOCK, _sentence(estimate, "is beyond", evidence))
+    lost = [part for part in estimate.gates if _is_lost(part, evidence)]
+    if beyond or lost:
+        whole = [_sentence(estimate, "is beyond", evidence)] if beyond else []
+        return Finding(estimate, Status.BLOCK, "; ".join([*whole, *map(_slice_sentence, lost)]))
     if estimate.not_applicable is not None:
         return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
     if not within:
@@ -60,27 +67,48 @@ def decide(
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of the run and the reasons for it, most serious first.
 
-    Block if any measurement blocks. Allow only if every applicable one passes or warns: this is an intersection-union
-    test, which needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block if the policy says
-    so. Measurements in ``derived`` ask nothing of their own and carry no allow alone: where none of the others is
-    applicable, nothing was measured, which is a hold. The reasons name what was not applicable.
+    Block if any blocking measurement blocks. Allow only if every applicable one passes or warns: this is an
+    intersection-union test, which needs no correction for multiple measurements (Berger 1982). Otherwise hold, or block
+    if the policy says so. A supporting measurement holds where a blocking one would block, and an advisory one counts
+    for nothing. Measurements in ``derived`` ask nothing of their own and carry no allow alone: where none of the others
+    is applicable, nothing was measured, which is a hold. The reasons name what was not applicable.
     """
-    blocked = [f for f in findings if f.status is Status.BLOCK]
-    undecided = [f for f in findings if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
-    warned = [f for f in findings if f.status is Status.WARN]
+    gating = [f for f in findings if f.tier != "advisory"]
+    blocked = [f for f in gating if f.blocks]
+    holding = [f for f in gating if f.status is Status.BLOCK and not f.blocks]
+    undecided = [f for f in gating if f.status in (Status.INCONCLUSIVE, Status.ERROR)]
+    warned = [f for f in gating if f.status is Status.WARN]
     if blocked:
-        return Verdict.BLOCK, tuple(_reason(f) for f in [*blocked, *undecided])
-    if undecided:
-        verdict = Verdict.HOLD if evidence.on_inconclusive == "hold" else Verdict.BLOCK
-        return verdict, tuple(_reason(f) for f in undecided)
-    open_ = [f for f in findings if f.status is Status.NOT_APPLICABLE]
-    measured = [f.estimate.measurement for f in findings if f.status is not Status.NOT_APPLICABLE]
+        return Verdict.BLOCK, tuple(_reason(f) for f in [*blocked, *holding, *undecided])
+    if holding or undecided:
+        blocking = evidence.on_inconclusive == "block" and any(f.tier == "blocking" for f in undecided)
+        return Verdict.BLOCK if blocking else Verdict.HOLD, tuple(_reason(f) for f in [*holding, *undecided])
+    open_ = [f for f in gating if f.status is Status.NOT_APPLICABLE]
+    measured = [f.estimate.measurement for f in gating if f.status is not Status.NOT_APPLICABLE]
     unmeasured = tuple(f"{f.estimate.measurement} was not measured: {f.reason}" for f in open_)
     if all(name in derived for name in measured):
         but = f" but {' and '.join(measured)}, which asks no questions of its own" if measured else ""
         return Verdict.HOLD, (f"nothing was measured{but}", *unmeasured)
-    within = f"every {'other ' if open_ else ''}measurement stayed within its limit"
+    gated = "" if len(gating) == len(findings) else " that gates"
+    within = f"every {'other ' if open_ else ''}measurement{gated} stayed within its limit"
     return Verdict.ALLOW, (*(tuple(_reason(f) for f in warned) or (within,)), *unmeasured)
+
+
+def capped(
+    verdict: Verdict, reasons: tuple[str, ...], unproven: str, evidence: EvidenceSettings
+) -> tuple[Verdict, tuple[str, ...]]:
+    """``verdict`` where ``unproven`` says why the weights are not proven ("": they are): an allow becomes a hold.
+
+    The policy may accept it (``evidence.allow_unproven_weights``); the reasons name it all the same. A smoke test is
+    never an allow either, and that no policy accepts.
+    """
+    if evidence.smoke_test is not None and verdict is Verdict.ALLOW:
+        verdict, reasons = Verdict.HOLD, (SMOKE_TEST.format(evidence.smoke_test),)
+    if not unproven:
+        return verdict, reasons
+    if verdict is Verdict.ALLOW and not evidence.allow_unproven_weights:
+        return Verdict.HOLD, (unproven, *reasons)
+    return verdict, (*reasons, unproven)
 
 
 _LEANINGS = {
@@ -130,7 +158,8 @@ def _says(estimate: Estimate, doubt: str) -> bool:
 
 
 def _reason(finding: Finding) -> str:
-    return f"{finding.estimate.measurement}: {finding.reason}"
+    tier = "" if finding.tier == "blocking" else f" ({finding.tier})"
+    return f"{finding.estimate.measurement}{tier}: {finding.reason}"
 
 
 def _amount(estimate: Estimate, value: float) -> str:
@@ -138,9 +167,10 @@ def _amount(estimate: Estimate, value: float) -> str:
     if not math.isfinite(value):
         return "unbounded"
     if estimate.unit.startswith("ECE"):
-        return f"{value:+.3f}"
+        return f"{round(value, 3) + 0.0:+.3f}"
+    hundredths = round(100 * value, 1) + 0.0  # no "-0.0"
     in_points = estimate.worse == "down" or estimate.unit.startswith("rise")
-    return f"{100 * value:+.1f} p.p." if in_points else f"{100 * value:.1f} %"
+    return f"{hundredths:+.1f} points" if in_points else f"{hundredths:.1f} %"
 
 
 def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> str:
@@ -152,6 +182,20 @@ def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> 
     if estimate.worse == "down":
         relation = {"is beyond": "stays below", "is within": "is above"}[relation]
     return f"{text} {relation} {limit}"
+
+
+def _is_lost(part: Slice, evidence: EvidenceSettings) -> bool:
+    """Whether a slice that gates blocks: beyond its own limit, by the rule that decides measurements."""
+    if part.limit is None or part.interval is None:
+        return False
+    return (part.change if evidence.rule == "point" else part.interval[0]) > part.limit
+
+
+def _slice_sentence(part: Slice) -> str:
+    """Why a slice blocks; all of its numbers are relative drops."""
+    low = part.interval[0] if part.interval is not None else math.nan
+    drop = f"relative drop {100 * part.change:.1f} % (at least {100 * low:.1f} %) on {part.n} items"
+    return f"slice {part.name}: {drop} is beyond its limit {100 * (part.limit or 0):.1f} %"
 
 
 def _undecided(estimate: Estimate, *, too_close: bool) -> str:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
-from ftgate.config.strict import Section
+from ftgate.config.strict import GrownSection
 
 if TYPE_CHECKING:
     import jinja2
 
 
-class Columns(Section):
+class Columns(GrownSection):
     """Which fields of the file's rows hold what a row needs.
 
     Each entry is the name of a field (`a.b` for one within another), or a Jinja2 template such as
     `"{{ passage }} {{ question }}"`, in which every field can be used. A field that is null is written as nothing; for
     one that some rows lack write `{{ row.get('passage') }}`.
     """
+
+    later: ClassVar[frozenset[str]] = frozenset({"tools"})
 
     prompt: str | None = None
     """The question."""
@@ -37,6 +39,8 @@ class Columns(Section):
     """The group of rows that are not independent."""
     check: str | None = None
     """A field with a check, as an object or as JSON."""
+    tools: str | None = None
+    """A field with the tools that the model may call, as JSON Schemas; without this entry, a field of that name."""
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -50,7 +54,7 @@ class Columns(Section):
     def entries(self) -> list[str]:
         """Every entry."""
         several = [] if self.choices is None else [self.choices] if isinstance(self.choices, str) else [*self.choices]
-        single = (self.prompt, self.messages, self.answer, self.id, self.cluster, self.check)
+        single = (self.prompt, self.messages, self.answer, self.id, self.cluster, self.check, self.tools)
         return [*(entry for entry in single if entry is not None), *several, *self.tags]
 
 

@@ -1,4 +1,4 @@
-"""The policy's settings for a judge behind an OpenAI-compatible endpoint."""
+"""The policy's settings for models behind an OpenAI-compatible endpoint: how to ask them, and at which address."""
 
 from __future__ import annotations
 
@@ -42,13 +42,11 @@ def on_this_machine(host: str) -> bool:
         return False
 
 
-class EndpointSettings(Section):
-    """How an endpoint is asked. Only `samples` can change a result; the rest sets pace and cost."""
+class EndpointPace(Section):
+    """With which key and at which pace an endpoint is asked. Nothing here can change a result."""
 
     api_key_env: str | None = Field(default=None, pattern=r"^[A-Z_][A-Z0-9_]*$")
     """Name of the environment variable that holds the key, in capitals. Without it no key is sent."""
-    samples: int = Field(default=10, ge=8, le=128)
-    """Replies sampled per question at temperature 1, if the server gives no log-probabilities."""
     concurrency: int = Field(default=8, ge=1, le=256)
     """Maximum number of requests in flight."""
     timeout: float = Field(default=60.0, gt=0, le=3600)
@@ -61,4 +59,18 @@ class EndpointSettings(Section):
     """Maximum number of requests in one run, retries included; answers received so far are kept for the next run."""
 
 
+class EndpointSettings(EndpointPace):
+    """How a judge at an endpoint is asked. Only `samples` can change a result; the rest sets pace and cost."""
+
+    samples: int = Field(default=10, ge=8, le=128)
+    """Replies sampled per question at temperature 1, if the server gives no log-probabilities."""
+
+
 Address = Annotated[str, AfterValidator(checked_address)]
+
+
+class ModelEndpoint(EndpointPace):
+    """An OpenAI-compatible server that serves the models to be judged; the manifest names them `endpoint://NAME`."""
+
+    address: Address
+    """Address of the server, such as `https://host/v1`; plain http only on this machine."""

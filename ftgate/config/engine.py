@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ftgate.config.endpoint import EndpointPace, ModelEndpoint
+from ftgate.config.generation import Generation
 from ftgate.config.strict import GrownSection
+from ftgate.domain import SIDES, Side
 
-EngineKind = Literal["vllm", "transformers", "scripted"]
+EngineKind = Literal["vllm", "transformers", "scripted", "openai"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+CacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
+Served = Literal["lora", "merged"]
+Quantization = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+Thinking = Literal["off", "on", "template"]
+"""Whether a model thinks before it answers; ``template``: as its chat template has it when it is passed nothing."""
+
+
+def _with_address(value: Any) -> Any:
+    """A bare address as a section."""
+    return {"address": value} if isinstance(value, str) else value
+
+
+Endpoint = Annotated[ModelEndpoint, BeforeValidator(_with_address)]
+
+
+class OwnEngine(GrownSection):
+    """What differs for one of the two models from `engine`, because it is served so."""
+
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"endpoint", "dtype", "quantization", "kv_cache_dtype", "tensor_parallel_size", "served"}
+    )
+
+    endpoint: Endpoint | None = None
+    """The server of this model, if it has another one than `engine.endpoint`."""
+    dtype: Dtype | None = None
+    """Data type of weights and activations."""
+    quantization: Quantization | None = None
+    """How vLLM quantises the weights while it loads them, such as `fp8`."""
+    kv_cache_dtype: CacheDtype | None = None
+    """Data type of the KV cache."""
+    tensor_parallel_size: int | None = Field(default=None, ge=1)
+    """Number of GPUs that the model is split across."""
+    served: Served | None = None
+    """How an adapter is served, for the candidate."""
+
+    def changes(self) -> Mapping[str, Any]:
+        """The fields of :class:`EngineSettings` that it replaces."""
+        return {name: getattr(self, name) for name in type(self).model_fields if getattr(self, name) is not None}
 
 
 class EngineSettings(GrownSection):
-    """How models are run. Base and candidate run with the same settings, so that only the weights differ."""
+    """How models are run: base and candidate with the same settings, but for what `base` and `candidate` say."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"tool_parser"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"tool_parser", "endpoint", "base", "candidate", "quantization", "kv_cache_dtype", "served"}
+        | {"thinking", "thinking_tokens", "generation"}
+    )
 
     kind: EngineKind = "vllm"
-    """`vllm` for real runs; `transformers` is a slow, independent reference; `scripted` plays back answers in tests."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`vllm` for real runs; `transformers` is a slow, independent reference; `openai` asks models that a server already
+    runs; `scripted` plays back answers in tests."""
+    dtype: Dtype = "auto"
     """Data type of weights and activations; `auto` takes the one in the model's config.json."""
     max_model_len: int = Field(default=4096, ge=16, le=1_048_576)
     """Longest prompt plus answer, in tokens. A longer prompt counts as an item without an answer."""
@@ -35,9 +82,101 @@ class EngineSettings(GrownSection):
     tool_parser: str | None = Field(default=None, min_length=1, max_length=100)
     """The tool parser of vLLM that reads tool calls (`hermes`, `mistral`, `llama3_json`, ...), as in `vllm serve
     --tool-call-parser`; by default the common ways to write calls are read."""
+    quantization: Quantization | None = None
+    """How vLLM quantises the weights while it loads them, such as `fp8`, as in `vllm serve --quantization`; weights
+    that are stored quantised say it themselves."""
+    kv_cache_dtype: CacheDtype = "auto"
+    """Data type of the KV cache, as in `vllm serve --kv-cache-dtype`."""
+    served: Served = "lora"
+    """How an adapter is served: at run time beside its base, or `merged` into it, which gives other numbers."""
+    endpoint: Endpoint | None = None
+    """The server that serves base and candidate, for kind `openai`: an address, or a section with the key's variable
+    and the pace. Only the policy names it, so that a change sends neither keys nor suites elsewhere."""
+    base: OwnEngine | None = None
+    """What differs for the base."""
+    candidate: OwnEngine | None = None
+    """What differs for the candidate."""
+
+    thinking: Thinking = "template"
+    """Whether models think before they answer. `template`: as their chat templates have it by themselves, which is how
+    a server runs them. `on` and `off` pass `enable_thinking` (and `thinking`) to the templates, and `off` closes a
+    thought that a template opens all the same. Option letters are read when the thought has ended. A judge with local
+    weights never thinks."""
+    thinking_tokens: int = Field(default=2048, ge=1, le=1_048_576)
+    """Longest thought, in tokens, apart from the answer's `max_tokens`. A longer one leaves no answer: it counts as
+    wrong, and as cut off in `form`."""
+
+    generation: Generation | None = None
+    """How both models generate their answers, if not greedily: a section, or `candidate` for what the candidate's
+    generation_config.json says. The probabilities of option letters are read as ever, and a judge stays greedy."""
+
+    @field_validator("thinking", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """YAML reads a bare ``on`` or ``off`` as true or false."""
+        return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _parsed_by_vllm(self) -> Self:
         if self.tool_parser is not None and self.kind != "vllm":
             raise ValueError(f"tool_parser: only vLLM has tool parsers, and kind is {self.kind}")
         return self
+
+    @model_validator(mode="after")
+    def _forms_of_vllm(self) -> Self:
+        if self.base is not None and self.base.served is not None:
+            raise ValueError("base.served: the base is no adapter")
+        for section, own in {"": self, "base.": self.base, "candidate.": self.candidate}.items():
+            named = [f for f in ("quantization", "kv_cache_dtype") if getattr(own, f, None) not in (None, "auto")]
+            if named and self.kind != "vllm":
+                raise ValueError(f"{section}{named[0]}: only for kind: vllm, and kind is {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_count(self) -> Self:
+        """Settings that were once valid and did nothing, such as those of `engine` with transformers, stay valid."""
+        sections = {"": self, "base.": self.base, "candidate.": self.candidate}
+        for section, own in sections.items():
+            if own is None:
+                continue
+            if self.kind != "vllm" and (section or self.kind == "openai") and own.tensor_parallel_size not in (None, 1):
+                raise ValueError(f"{section}tensor_parallel_size: only for kind: vllm, and kind is {self.kind}")
+            if self.kind == "openai":
+                if own.dtype not in (None, "auto"):
+                    raise ValueError(f"{section}dtype: the server has loaded the weights, as kind is openai")
+                if own.served == "merged":
+                    raise ValueError(f"{section}served: the server serves what it has, as kind is openai")
+        return self
+
+    @model_validator(mode="after")
+    def _asked_where_they_are(self) -> Self:
+        endpoints = [self.endpoint, *(own.endpoint for own in (self.base, self.candidate) if own is not None)]
+        if self.kind != "openai":
+            if any(endpoints):
+                raise ValueError(f"endpoint: only for kind: openai, and kind is {self.kind}")
+        elif self.endpoint is None and None in (self.of("base").endpoint, self.of("candidate").endpoint):
+            raise ValueError("kind openai needs endpoint: the address of the server that serves base and candidate")
+        return self
+
+    def of(self, side: Side) -> EngineSettings:
+        """The settings for one of the two models, with nothing left that is for one of them."""
+        own = getattr(self, side)
+        changes = {} if own is None else own.changes()
+        return self.model_copy(update={**changes, "base": None, "candidate": None})
+
+    @property
+    def shared(self) -> EngineSettings:
+        """The settings for a model that is neither of the two, such as the judge."""
+        return self.model_copy(update={"base": None, "candidate": None})
+
+    @property
+    def differ(self) -> bool:
+        """Whether base and candidate each need an engine."""
+        base, candidate = (self.of(side).model_copy(update={"served": "lora"}) for side in SIDES)
+        return self.kind == "openai" or base != candidate
+
+    def identity(self) -> Mapping[str, Any]:
+        """What answers depend on: everything but the pace at which a server is asked."""
+        pace = set(EndpointPace.model_fields)
+        sides = {side: {"endpoint": pace} for side in ("base", "candidate")}
+        return self.model_dump(mode="json", exclude={"endpoint": pace, **sides})

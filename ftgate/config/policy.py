@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from ftgate.config.endpoint import Address, EndpointSettings
 from ftgate.config.engine import EngineSettings
-from ftgate.config.manifest import Digest, Manifest, Revision
+from ftgate.config.incumbent import LAST_ALLOWED, IncumbentSettings
+from ftgate.config.manifest import Digest, Manifest, Revision, Source
+from ftgate.config.profiles import Profile, cut_short, extended
 from ftgate.config.strict import GrownSection, Section, read_mapping, validate
 from ftgate.domain import digest_of
 
+DEFAULT_CONTEXT = "ftgate/verdict"
 
-class JudgeSettings(EndpointSettings):
+
+class JudgeSettings(GrownSection, EndpointSettings):
     """The model that grades free-form answers: local weights (`source`), or a model behind an `endpoint`."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"labels"})
 
     source: str | None = Field(default=None, min_length=1)
     """The judge's weights: a folder relative to the policy, or `hf://`, `s3://` and so on. Give this or `endpoint`."""
@@ -35,6 +41,10 @@ class JudgeSettings(EndpointSettings):
     known_answers: bool = True
     """Test the judge on known answers to built-in prompts too: right ones in other words, and subtly wrong ones.
     Without them a script that compares strings passes: turn this off only if every prompt has one right wording."""
+    labels: str | None = Field(default=None, min_length=1)
+    """File (`.csv` or `.jsonl`, relative to the policy) with at least 50 answers that people graded. The report says
+    how well the judge agrees with them, and they correct a judged change where that is justified
+    (docs/judge-labels.md)."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -42,9 +52,19 @@ class JudgeSettings(EndpointSettings):
             raise ValueError("give either source (local weights) or endpoint (an OpenAI-compatible server)")
         if self.endpoint is not None and self.model is None:
             raise ValueError("an endpoint needs model: its name for the model that judges")
+        if self.engine is not None and self.engine.thinking == "on":
+            raise ValueError("engine.thinking is on: a judge's digit is read at once, so that it never thinks")
+        if self.engine is not None and self.engine.generation is not None:
+            raise ValueError(
+                "engine.generation: a judge's digit is read from its probabilities, and nothing is sampled"
+            )
         own = (
             {"revision", "digest", "engine"} if self.endpoint is not None else {"model", *EndpointSettings.model_fields}
         )
+        if self.engine is not None and (self.engine.kind == "openai" or self.engine.base or self.engine.candidate):
+            raise ValueError(
+                "engine: a judge on a server is named by judge.endpoint, and base and candidate are not for it"
+            )
         fields = type(self).model_fields
         misplaced = sorted(name for name in own if getattr(self, name) != fields[name].default)
         if misplaced:
@@ -53,14 +73,16 @@ class JudgeSettings(EndpointSettings):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """What the judge's grades depend on: neither its test nor the pace at which an endpoint is asked."""
-        return self.model_dump(mode="json", exclude={"known_answers", *EndpointSettings.model_fields} - {"samples"})
+        """What the judge's grades depend on: neither its tests nor the pace at which an endpoint is asked."""
+        return self.model_dump(
+            mode="json", exclude={"known_answers", "labels", *EndpointSettings.model_fields} - {"samples"}
+        )
 
 
 class EvidenceSettings(GrownSection):
     """How much evidence a decision needs."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"allow_unproven_weights"})
+    later: ClassVar[frozenset[str]] = frozenset({"allow_unproven_weights", "smoke_test"})
 
     alpha: float = Field(default=0.05, gt=0, le=0.25)
     """Error rate of each one-sided decision: a pass or a block of a candidate that lies exactly on the limit."""
@@ -75,10 +97,15 @@ class EvidenceSettings(GrownSection):
     draws: int = Field(default=2000, ge=200, le=100_000)
     """Number of bootstrap resamples."""
     allow_unproven_weights: bool = False
-    """Let `ftgate decide --from` say allow on the logs of another program, which do not show which weights were asked.
-    Such a report has no digests, so that `ftgate publish` and `verify` refuse it all the same."""
+    """Let the verdict be allow although nothing shows which weights were asked: where base or candidate is behind an
+    endpoint (`engine.kind: openai`), or with `ftgate decide --from` on the logs of another program. Without it such a
+    verdict is at most a hold. There is no digest, so `ftgate verify` finds no such candidate; nor is a report from logs
+    published."""
     seed: int = Field(default=0, ge=0)
     """Seed of the run: every random draw follows from it and the measurement's name."""
+    smoke_test: int | None = Field(default=None, ge=1)
+    """Ask at most this many items of each suite, to see whether everything works (`ftgate run --limit`). The verdict is
+    then never allow."""
 
 
 class ArtifactSettings(Section):
@@ -115,29 +142,71 @@ class ArtifactSettings(Section):
     every run. FTGATE_VERIFY_DAYS and `--verify-cache` override it."""
 
 
+GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
+"""Who vouches for the identity of a workflow on github.com."""
+
+
 class PublishSettings(Section):
     """How results are kept on GitHub. It cannot change a verdict, so it is not part of the policy's fingerprint."""
+
+    model_config = ConfigDict(serialize_by_alias=True)  # `as` is no name in Python
 
     ledger: Literal["comment", "branch"] = "comment"
     """`branch` also appends every record to a ledger branch, which `ftgate verify` and waivers need."""
     branch: str = Field(default="ftgate-ledger", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$")
     """Name of the ledger branch. Protect it: only the workflow should be able to push to it."""
-    context: str = Field(default="ftgate/verdict", min_length=1, max_length=100)
-    """Name of the commit status that branch protection requires."""
+    context: str = Field(default=DEFAULT_CONTEXT, min_length=1, max_length=100)
+    """Name of the commit status, or of the check run, that branch protection requires."""
+    as_: Literal["status", "check"] = Field(default="status", alias="as")
+    """What the verdict is posted as: a commit `status`, or a `check` run with a summary, annotations on the manifest's
+    lines and the whole digest of its record. Only an App can post check runs (docs/github.md)."""
+    expected_creator: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}(\[bot\])?$")
+    """Login that sets the status or check run, such as `github-actions[bot]` or, for an App of one's own,
+    `my-app[bot]`: for `ftgate verify`, `ftgate history` and waivers no other login's count. By default those of
+    `github-actions[bot]` and of the owner of the token in use count, and that of a maintainer for their own waiver."""
+    sign: Literal["sigstore"] | None = None
+    """Sign each record on the ledger branch with the identity of the workflow that publishes, which needs
+    `id-token: write` (docs/audit.md)."""
+    certificate_identity: str | None = Field(default=None, min_length=1, max_length=500)
+    """The identity whose signatures count, such as
+    `https://github.com/acme/models/.github/workflows/ftgate.yml@refs/heads/main`: an allow or a waiver without its
+    signature counts for nothing."""
+    certificate_oidc_issuer: str = Field(default=GITHUB_ISSUER, min_length=1, max_length=500)
+    """Who vouches for that identity."""
+
+    may_waive: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}$")], ...] = ()
+    """Logins of the people who may waive a block or hold. Without any, whoever has the role maintain or admin may."""
+
+    @model_validator(mode="after")
+    def _signatures_have_a_place(self) -> Self:
+        if (self.sign or self.certificate_identity) and self.ledger != "branch":
+            raise ValueError("sign and certificate_identity need ledger: branch, where the signatures are")
+        return self
 
 
-class Policy(Section):
+ExportName = Literal["junit", "model-card", "eval-results", "inspect", "mlflow", "wandb"]
+
+
+class Policy(GrownSection):
     """The whole policy file."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"extends", "incumbent", "exports"})
 
     version: Literal[1]
     """Version of the policy format."""
+    extends: Profile | None = None
+    """Limits for measurements that give none: `builtin:fine-tune` (the defaults below), or `builtin:compression` for a
+    quantised, merged or distilled copy, which may lose 2 or 3 % at most (docs/serving.md)."""
     manifests: tuple[str, ...] = ()
     """Globs of the manifests in the repository, such as `models/*.yaml`: a pull request that changes one is judged."""
     measurements: Mapping[str, Mapping[str, Any]] = Field(min_length=1)
-    """The measurements that gate, one section each. One without a section is not run, except `form`, which asks
-    nothing: `form: {enabled: false}` switches it off."""
+    """The measurements, one section each. One without a section is not run, except `form`, which asks nothing:
+    `form: {enabled: false}` switches it off. A section under another name says what it is with `kind`, so that there
+    may be several of one kind: `german: {kind: forgetting, dataset: …}`."""
     judge: JudgeSettings | None = None
     """The model that grades free-form answers; needed if a measurement has answers for it to grade."""
+    incumbent: IncumbentSettings = IncumbentSettings()
+    """How the candidate is compared with the model that is deployed today."""
     evidence: EvidenceSettings = EvidenceSettings()
     """How much evidence a decision needs."""
     engine: EngineSettings = EngineSettings()
@@ -146,16 +215,44 @@ class Policy(Section):
     """What may be loaded, and how it is cached."""
     publish: PublishSettings = PublishSettings()
     """How results are kept on GitHub."""
+    exports: tuple[ExportName, ...] = ()
+    """Formats in which `ftgate run` leaves its results for other tools, once the verdict is written
+    (docs/exports.md). One that fails is named and changes nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_profile(cls, value: Any) -> Any:
+        return cut_short(extended(value))
+
+    @model_validator(mode="after")
+    def _judge_has_an_engine(self) -> Self:
+        judge = self.judge
+        if self.engine.kind == "openai" and judge is not None and judge.source is not None and judge.engine is None:
+            raise ValueError(
+                "judge.source needs judge.engine, such as {kind: vllm}: engine asks a server and loads no weights"
+            )
+        return self
+
+    def as_smoke_test(self, items: int) -> Policy:
+        """The same policy, with at most this many ``items`` of each suite, under which no verdict is allow."""
+        evidence = {**self.evidence.model_dump(mode="json"), "smoke_test": items}
+        return Policy.model_validate({**self.model_dump(mode="json"), "evidence": evidence})
 
     def sha256(self) -> str:
         """Fingerprint of everything in the policy that can change a verdict; comments and layout do not count."""
-        return digest_of(self.model_dump(mode="json", exclude={"publish"}))
+        return digest_of(self.model_dump(mode="json", exclude={"publish", "exports"}))
 
     def lacking(self, manifest: Manifest) -> str:
         """What this policy asks of a manifest and ``manifest`` does not name, as a reason; nothing if all is there."""
         if self.artifacts.require_training_data and manifest.training_data is None:
             return "training_data is missing, and the policy requires it (artifacts.require_training_data)"
+        if self.incumbent.required and self.incumbent_of(manifest) is None:
+            return "incumbent is missing, and the policy requires it (incumbent.required)"
         return ""
+
+    def incumbent_of(self, manifest: Manifest) -> Source | Literal["last-allowed"] | None:
+        """What says which model is deployed today: the manifest, or the ledger; None if nothing does."""
+        return LAST_ALLOWED if self.incumbent.source == LAST_ALLOWED else manifest.incumbent
 
 
 def read_policy(path: Path) -> Policy:

@@ -108,8 +108,13 @@ def _distinct_problems(entries: Sequence[Any], value: Mapping[str, Any]) -> list
         entry
         for entry in entries
         if not any(len(place) > len(entry["loc"]) and place[: len(entry["loc"])] == entry["loc"] for place in places)
-        and not (entry["type"] == "model_type" and places.count(entry["loc"]) > 1)
+        and not (entry["type"] == _no_kind_of(entry["input"]) and places.count(entry["loc"]) > 1)
     ]
+
+
+def _no_kind_of(value: Any) -> str:
+    """The type of problem that says nothing about ``value``, where a field may be a section or one of some words."""
+    return "literal_error" if isinstance(value, Mapping) else "model_type"
 
 
 def _location(entry: Any, value: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -131,10 +136,11 @@ def _one_problem(entry: Any, model: type[BaseModel]) -> str:
         return f"{field}: unknown field" + (f" (known here: {allowed})" if allowed else "")
     if entry["type"] == "missing":
         return f"{field}: missing"
+    problem = entry["msg"].removeprefix("Value error, ")
     if NEVER_SHOWN.intersection(entry["whole"]):
-        return f"{field}: {entry['msg']}"
+        return f"{field}: {problem}"
     shown = _SHORT.repr(entry["input"])  # a few YAML aliases can expand to more text than fits into memory
-    return f"{field}: {entry['msg']} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+    return f"{field}: {problem} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
@@ -147,4 +153,4 @@ def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
         current = fields[part].annotation
         options = [a for a in getattr(current, "__args__", ()) if hasattr(a, "model_fields")]
         current = current if hasattr(current, "model_fields") else (options[0] if options else None)
-    return list(getattr(current, "model_fields", {}))
+    return [field.alias or name for name, field in getattr(current, "model_fields", {}).items()]

@@ -13,6 +13,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "suites"
 PARTS: Mapping[str, tuple[str, ...]] = {
     "general-200": ("general-200.jsonl",),
     "general-easy-200": ("general-easy-200.jsonl",),
+    "safety-250": ("safety-250.jsonl",),
+    "tools-120": ("tools-120.jsonl",),
     "general-800": (
         "general-200.jsonl",
         "general-easy-200.jsonl",

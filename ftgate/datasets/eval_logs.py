@@ -10,18 +10,27 @@ import hashlib
 import io
 import json
 import math
+import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ftgate.datasets.problems import kind_of
 from ftgate.errors import ConfigurationError
 
 _ZSTANDARD = 93
 """The compression method of a zip entry that Python's own reader does not know before 3.14."""
 _LOCAL_HEADER = 30
+_ENCRYPTED = 1
+_LOWER_IS_BETTER = re.compile(
+    r"(word_|byte_)?perplexity|ppl|bits_per_byte|[wct]er|.*brier.*|.*error(_rate)?|.*loss|m[as]e|rmse|ece|.*distance|"
+    r"pct_stereotype|likelihood_diff|.*toxicity.*|.*hallucination.*"
+)
+"""Names of metrics of which lower is better: a log of samples does not say so itself."""
 MOST_BYTES = 200_000_000
 """Unpacked bytes of one entry of a log: a small file of zeros could fill the memory."""
 _LETTERS: Mapping[str, float] = {"C": 1.0, "I": 0.0, "P": 0.5, "N": 0.0}
@@ -42,7 +51,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EvalLog:
-    """A log: what wrote it, of which task and model, by which metric, and its samples; several of one id are epochs."""
+    """A log: what wrote it, of which task and model, by which metric, and its samples; several of one id are epochs.
+
+    ``filter`` is that of lm-eval whose answers count, and ``other_filters`` are those that do not.
+    """
 
     kind: str
     task: str
@@ -50,6 +62,14 @@ class EvalLog:
     metric: str
     sha256: str
     samples: tuple[Sample, ...]
+    filter: str = ""
+    other_filters: tuple[str, ...] = ()
+
+    def scored_by(self) -> str:
+        """The metric and, if there are several filters, which one counts."""
+        if not self.other_filters:
+            return f"metric {self.metric}"
+        return f"metric {self.metric} of filter {self.filter} (not {', '.join(self.other_filters)})"
 
 
 def read_log(path: Path, metric: str | None = None) -> EvalLog:
@@ -97,7 +117,7 @@ def _read_all(path: Path, rows: Iterable[Any], read: Callable[[dict[str, Any]], 
     for number, row in enumerate(rows, 1):
         try:
             samples.append(read(row))
-        except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
             text = f"{path}: row {number} is not as the first one: {type(error).__name__}: {error}"
             raise ConfigurationError(text, hint="name a log as its program wrote it") from None
     if not samples:
@@ -108,8 +128,10 @@ def _read_all(path: Path, rows: Iterable[Any], read: Callable[[dict[str, Any]], 
 def _harness(path: Path, rows: list[Any], metric: str | None) -> EvalLog:
     """The samples of lm-eval: each once for every filter, of which the first counts."""
     first_filter = rows[0].get("filter")
-    chosen = metric or next(iter(rows[0].get("metrics") or []), "")
-    _require_metric(path, chosen, [name for name in rows[0].get("metrics") or [] if name in rows[0]])
+    named = rows[0].get("metrics")
+    offered = [name for name in named if isinstance(name, str) and name in rows[0]] if isinstance(named, list) else []
+    chosen = metric or next(iter(offered), "")
+    _require_metric(path, chosen, offered)
 
     def sample(row: dict[str, Any]) -> Sample:
         document = row["doc"]
@@ -126,8 +148,11 @@ def _harness(path: Path, rows: list[Any], metric: str | None) -> EvalLog:
         )
 
     kept = [row for row in rows if not isinstance(row, dict) or row.get("filter") == first_filter]
-    name = path.stem.removeprefix("samples_")
-    return EvalLog("lm-eval", name, "", chosen, _sha256(path), _read_all(path, kept, sample))
+    filters = dict.fromkeys(str(row.get("filter")) for row in rows if isinstance(row, dict))
+    name, used = path.stem.removeprefix("samples_"), str(first_filter)
+    samples = _read_all(path, kept, sample)
+    others = tuple(name for name in filters if name != used)
+    return EvalLog("lm-eval", name, "", chosen, _sha256(path), samples, used, others)
 
 
 def _first_text(value: Any) -> str:
@@ -153,6 +178,8 @@ def _every_eval_ever(path: Path, rows: list[Any]) -> EvalLog:
 
     samples = _read_all(path, rows, sample)
     names = {str(row.get("evaluation_name")) for row in rows}
+    for name in sorted(names):
+        _require_metric(path, name, [name])
     if len(names) > 1:
         text = f"{path}: rows of {len(names)} evaluations: {', '.join(sorted(names)[:5])}"
         raise ConfigurationError(text, hint="put each into a file of its own")
@@ -166,14 +193,15 @@ def _inspect(path: Path, metric: str | None) -> EvalLog:
             entries = {entry.filename: entry for entry in archive.infolist()}
             if "header.json" not in entries:
                 raise ConfigurationError(f"{path}: no header.json in it", hint="name an .eval file that is whole")
-            header = _parsed(_entry(path, archive, entries["header.json"]), f"{path}: header.json")
-            rows = list(_entries(path, archive, entries))
-    except (zipfile.BadZipFile, EOFError, struct.error, OSError) as error:
+            header = _object(path, archive, entries["header.json"])
+            wanted = [e for name, e in entries.items() if name.startswith("samples/") and name.endswith(".json")]
+            rows = [_object(path, archive, entry) for entry in wanted]
+    except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, OSError, NotImplementedError) as error:
         raise ConfigurationError(f"{path}: damaged: {error}", hint="name an .eval file that is whole") from None
     if header.get("status") != "success":
         text = f"{path}: the evaluation ended with status {header.get('status')!r}"
         raise ConfigurationError(text, hint="finish it (inspect eval-retry), and name that log")
-    names = next((list(row["scores"]) for row in rows if row.get("scores")), [])
+    names = next((list(row["scores"]) for row in rows if isinstance(row.get("scores"), dict) and row["scores"]), [])
     chosen = metric or next(iter(names), "")
     _require_metric(path, chosen, names)
 
@@ -192,25 +220,35 @@ def _inspect(path: Path, metric: str | None) -> EvalLog:
             _text(about.get("cluster")),
         )
 
-    evaluation = header.get("eval") or {}
+    evaluation = header["eval"] if isinstance(header.get("eval"), dict) else {}
     samples = _read_all(path, rows, sample)
     return EvalLog(
         "inspect_ai", str(evaluation.get("task")), str(evaluation.get("model")), chosen, _sha256(path), samples
     )
 
 
-def _entries(path: Path, archive: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> Iterator[Any]:
-    for name, entry in entries.items():
-        if name.startswith("samples/") and name.endswith(".json"):
-            yield _parsed(_entry(path, archive, entry), f"{path}: {name}")
+def _object(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> dict[str, Any]:
+    """The JSON object in an entry. Raises ConfigurationError if it holds anything else."""
+    value = _parsed(_entry(path, archive, entry), f"{path}: {entry.filename}")
+    if not isinstance(value, dict):
+        text = f"{path}: {entry.filename}: not an object, but {kind_of(value)}"
+        raise ConfigurationError(text, hint="name a log as its program wrote it")
+    return value
 
 
 def _entry(path: Path, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
     if entry.file_size > MOST_BYTES:
         text = f"{path}: {entry.filename} has {entry.file_size:,} bytes"
         raise ConfigurationError(text, hint=f"at most {MOST_BYTES:,} are read")
-    if entry.compress_type != _ZSTANDARD:
+    if entry.flag_bits & _ENCRYPTED:
+        raise ConfigurationError(f"{path}: {entry.filename} is encrypted", hint="unpack the log, and pack it as it was")
+    if entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return archive.read(entry)
+    if entry.compress_type != _ZSTANDARD:
+        kind = f"{path}: {entry.filename} is compressed by method {entry.compress_type}"
+        raise ConfigurationError(
+            kind, hint="name an .eval file as inspect_ai wrote it: by Zstandard, deflated or stored"
+        )
     import pyarrow as pa
 
     with path.open("rb") as file:
@@ -226,6 +264,10 @@ def _require_metric(path: Path, metric: str, offered: list[str]) -> None:
     if metric not in offered:
         text = f"{path}: no score by {metric!r}" if metric else f"{path}: no scores in it"
         raise ConfigurationError(text, hint=f"it has {', '.join(offered) or 'none'} (--metric)")
+    if _LOWER_IS_BETTER.fullmatch(metric.lower()):
+        usable = [name for name in offered if not _LOWER_IS_BETTER.fullmatch(name.lower())]
+        text = f"{path}: of its metric {metric} lower is better, and a rise would count as a gain"
+        raise ConfigurationError(text, hint=f"use another (--metric): it has {', '.join(usable) or 'none'}")
 
 
 def _score(value: Any) -> float | None:

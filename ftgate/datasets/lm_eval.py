@@ -12,6 +12,7 @@ import io
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from numbers import Real
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ftgate.config.lm_eval import PREFIX, LmEvalSettings, is_task
+from ftgate.config.lm_eval import PREFIX, LmEvalSettings
 from ftgate.datasets.suites import suite_of_items
 from ftgate.domain import Item, Message, Suite, TaskRequest
 from ftgate.errors import ConfigurationError
@@ -56,7 +57,8 @@ def read_task(name: str, dataset: str, folder: Path, settings: LmEvalSettings | 
     tasks = _load(dataset, folder)
     for leaf, task in tasks.items():
         reader = _TaskReader(dataset, leaf, task, settings, tagged=len(tasks) > 1)
-        own = list(reader.items())
+        # One count over all tasks of a group: what is left out as a repeat is found by its line.
+        own = [replace(item, line=line) for line, item in enumerate(reader.items(), len(items) + 1)]
         items += own
         notes.append(reader.note(len(own)))
     shown = [*notes[:3], *([f"and {len(notes) - 3} more tasks"] if len(notes) > 3 else [])]
@@ -66,22 +68,22 @@ def read_task(name: str, dataset: str, folder: Path, settings: LmEvalSettings | 
 def harness_score(dataset: str, request: TaskRequest, text: str) -> float:
     """The score in [0, 1] that the harness gives ``text`` as the answer to a document.
 
-    Raises UnscorableError if it gives none, ConfigurationError if the task is not to be had.
+    Only tasks that :func:`read_task` has read in this process score: nothing is loaded here, since a task is a program.
+    Raises UnscorableError if there is no such score, ConfigurationError if the task was not read.
     """
-    if (dataset, request.task) not in _LOADED:
-        if not is_task(dataset):
-            raise ConfigurationError(
-                f"{dataset}: answers to documents of the task {request.task} are scored by the task itself",
-                hint=f"name the task as dataset, lm-eval:{request.task} or its YAML file, instead of its rows",
-            )
-        if not dataset.startswith(PREFIX):
-            raise ConfigurationError(
-                f"the score of an answer is not in the journal, and the task file {dataset} gives it",
-                hint="run `ftgate run` again with the same --out: it asks nothing twice",
-            )
-        require_harness(dataset)
-        _load(dataset, Path())
-    return _score(_LOADED[dataset, request.task], request, text)
+    task = _LOADED.get((dataset, request.task))
+    if task is None:
+        raise score_missing(dataset, request.task)
+    return _score(task, request, text)
+
+
+def score_missing(dataset: str, task: str) -> ConfigurationError:
+    """The error for a score that is not in the journal where the task, which gives it, is not to be loaded."""
+    gives = f"only a run loads the task {task} ({dataset}), which gives it"
+    return ConfigurationError(
+        f"the score of an answer is not in the journal, and {gives}",
+        hint="run `ftgate run` again with the same --out: it asks nothing twice",
+    )
 
 
 class _TaskReader:
@@ -160,15 +162,13 @@ class _TaskReader:
             answer = self._reference(first.doc, request)
         if problem := request_problem(request):
             raise self._refused(f"document {number}: {problem}", "leave such documents out of the task")
-        shown = text if isinstance(text, str) and text.strip() else request.prompt
+        shown = text if isinstance(text, str) else _own_text(request)
         tags = ([self._leaf] if self._tagged else []) + [
             str(first.doc[key]) for key in ("subject", "category") if isinstance(first.doc.get(key), str)
         ]
         messages = (Message("user", shown if shown.strip() else " / ".join(request.choices) or self._leaf),)
         tags = [tag for tag in dict.fromkeys(tags) if tag.strip()]
-        return Item(
-            f"{self._leaf}-{number}", messages, request.choices, answer, tuple(tags), line=number + 1, request=request
-        )
+        return Item(f"{self._leaf}-{number}", messages, request.choices, answer, tuple(tags), request=request)
 
     def _choice_request(self, instances: Sequence[Any]) -> TaskRequest:
         task, document = self._task, instances[0].doc
@@ -261,6 +261,14 @@ class _TaskReader:
 
     def _refused(self, problem: str, hint: str) -> ConfigurationError:
         return ConfigurationError(f"{self._where}: {problem}", hint=hint)
+
+
+def _own_text(request: TaskRequest) -> str:
+    """The text of a document whose choices lie within it, as in WinoGrande: with the right one, as it is trained on.
+
+    The prompts hold the worked examples, too, which would count as the document's own text where texts are compared.
+    """
+    return "".join(request.choices[place] + request.continuations[place] for place in request.gold[:1])
 
 
 def _load(dataset: str, folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,13 @@ from ftgate.scoring.text import UnscorableError
 from ftgate.scoring.trace import final_answer
 
 _TIME_OR_RATIO = re.compile(r"\d:\d+\D*\Z")
+CAPITALS = 26
 MOST_DIGITS = 9
 """Digits of a cell that may be a place."""
+MAX_SHOWN = 200
+"""Characters of a check that a hint shows whole."""
+RARELY = 0.01
+"""How rarely places drawn evenly must miss the first for a file without it to be asked about."""
 _WHOLE = re.compile(rf"\d{{1,{MOST_DIGITS}}}\.0")
 _PLACES = "a whole number is the place of the right choice, counted from 0"
 
@@ -49,20 +55,27 @@ class Places:
     """The places of right choices over a whole file."""
 
     def __init__(self) -> None:
-        self._places, self._most = set[int](), 0
+        self._places, self._most, self._chance = set[int](), 0, 1.0
 
     def add(self, place: int | None, choices: int) -> None:
         """Add a row that gives its answer as a place, or (None) does not."""
         if place is not None:
             self._places.add(place)
             self._most = max(self._most, choices)
+            self._chance *= 1 - 1 / choices if choices else 1
 
     def warnings(self) -> tuple[str, ...]:
         """A question, if the answers look as if they were counted from 1."""
-        if not self._places or self._places != set(range(1, self._most)):
+        if not self._places or 0 in self._places:
+            return ()
+        if self._places == set(range(1, self._most)):
+            seen = f"every other place up to {self._most - 1} occurs"
+        elif self._chance < RARELY:
+            seen = f"by chance that happens once in {1 / self._chance:,.0f} files"
+        else:
             return ()
         return (
-            f"no answer is place 0, and every other place up to {self._most - 1} occurs: are they counted from 1? "
+            f"no answer is place 0, and {seen}: are they counted from 1? "
             "Places are counted from 0; if the file counts from 1, subtract 1 from each answer",
         )
 
@@ -73,12 +86,15 @@ def choices_of(value: Any) -> tuple[str, ...]:
         return ()
     hint = "give at least two different texts"
     if isinstance(value, Mapping):
-        options = [text for text in value.values() if isinstance(text, str)] or ["a", "b"]
-        hint = f"write the texts of the options as a list: {quoted(options)}"
+        texts = value["text"] if isinstance(value.get("text"), list) else value.values()
+        options = [text for text in texts if isinstance(text, str)] or ["a", "b"]
+        hint = f"write the texts of the options as a list: {json.dumps(options)[:MAX_SHOWN]}"
     if not isinstance(value, list):
         raise BadRowError(f"choices must be a list, found {kind_of(value)}: {quoted(value)}", hint)
     if len(value) < 2:
-        raise BadRowError(f"choices must be at least two, found {len(value)}", hint)
+        mark = next((mark for mark in ";,/\n" if mark in str(value[:1])), "") if value and is_plain(value[0]) else ""
+        hint = "in a cell separate them by bars: a | b | c" if mark else hint
+        raise BadRowError(f"choices must be at least two, found {len(value)}: {quoted(value)}", hint)
     texts = tuple(
         [
             entry if is_plain(entry) and entry.strip() else text_of(f"choice {number}", entry, hint, numbers=True)
@@ -98,12 +114,29 @@ def _repeated(texts: Sequence[str]) -> str:
 
 
 def lettered(answer: Any, choices: Any) -> Any:
-    """The place of the choice whose letter, of either case, ``answer`` is; ``answer`` if it is none, or a choice."""
-    if not isinstance(choices, list) or not isinstance(answer, str) or answer in choices:
+    """The place of the choice whose letter ``answer`` is, a fault if it is also another choice; else ``answer`` itself.
+
+    Up to 26 choices the letter may be of either case; with more, ``a`` is the 27th.
+    """
+    if not isinstance(choices, list) or not isinstance(answer, str):
         return answer
-    letters = [chr(ord("A") + place) for place in range(len(choices))]
-    letter = answer.strip().upper()
-    return ChoicePlace(letters.index(letter)) if letter in letters else answer
+    letter = answer.strip() if len(choices) > CAPITALS else answer.strip().upper()
+    place = LETTERS.find(letter) if len(letter) == 1 else -1
+    return named(answer, place, choices) if 0 <= place < len(choices) else answer
+
+
+def named(answer: str, place: int, choices: Sequence[Any]) -> ChoicePlace | BadRowError:
+    """The ``place`` of the choice that ``answer`` names by its label, or why it may be meant as the text of another."""
+    written = answer.strip()
+    texts = [str(choice).strip() for choice in choices]
+    if written not in texts or texts[place] == written:
+        return ChoicePlace(place)
+    return BadRowError(
+        f"the answer {quoted(written)} is ambiguous: it names the choice {quoted(texts[place])}, and a choice reads "
+        f"{quoted(written)}",
+        "give the place of the right choice, counted from 0, in the file or in "
+        "columns: {prompt: FIELD, choices: [FIELD, FIELD], answer: \"{{ 'ABCD'.index(FIELD) }}\"}",
+    )
 
 
 def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool) -> RightAnswer:
@@ -119,8 +152,7 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     if isinstance(value, ChoicePlace) and value < len(choices):
         return RightAnswer(choices[value])
     if isinstance(value, list):
-        several = 'for several right answers write "check": {"exact": ' + quoted(value) + "}, or contains"
-        raise BadRowError(f"answer must be one text, found a list: {quoted(value)}", several)
+        raise BadRowError(f"answer must be one text, found a list: {quoted(value)}", _several(value))
     text = _after_trace(text_of("answer", value, "write it as text", numbers=True))
     written = text.strip()
     is_place = type(value) is int or (cell and written.isdecimal() and len(written) <= MOST_DIGITS)
@@ -130,13 +162,24 @@ def reference_of(value: Any, options: Any, choices: Sequence[str], *, cell: bool
     if not 0 <= place < len(choices):
         raise BadRowError(
             f"the answer {place} is no place among the choices {quoted(list(choices))}",
-            f"{_PLACES}: if the file counts from 1, subtract 1; if the text of a choice is meant, write "
+            f"{_PLACES}: if the file counts from 1, subtract 1, also in "
+            f'columns: {{answer: "{{{{ FIELD | int - 1 }}}}"}}; if the text of a choice is meant, write '
             f'"answer": "{written}"',
         )
     as_text = next((choice for choice in choices if choice.strip() == written), choices[place])
     if as_text != choices[place] and (cell or any(type(option) is int for option in options)):
         raise _ambiguous(place, as_text, choices, cell=cell)
     return RightAnswer(choices[place], place)
+
+
+def _several(value: list[Any]) -> str:
+    """What to write for an answer that is a list: a check of its texts, also those of lists within it, as JSON."""
+    texts = [text for entry in value for text in (entry if isinstance(entry, list) else [entry])]
+    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        return "give the right answer as one text, or name its field: columns: {prompt: FIELD, answer: FIELD}"
+    check = json.dumps({"exact": list(dict.fromkeys(texts))})
+    shown = check if check.isascii() and len(check) <= MAX_SHOWN else '{"exact": ["...", "..."]}'
+    return f'for several right answers write "check": {shown}, or contains'
 
 
 def _whole(value: Any, choices: Sequence[str], *, cell: bool) -> Any:
@@ -200,15 +243,24 @@ def require_usable(
         return
     near_match = next((text for text in choices if text.strip().casefold() == answer.strip().casefold()), None)
     if near_match is not None:
-        hint = f"write it as the choice is written: {quoted(near_match)}"
+        hint = f"write each as its choice is written, with the same capitals and spaces: {quoted(near_match)}"
     elif answer.strip().isdigit() or (len(answer.strip()) == 1 and answer.strip().isalpha()):
-        hint = "write the text of the right choice, or its index as a JSON integer from 0"
+        hint = (
+            "write the text of the right choice, or its place counted from 0 (in JSON without quotes); if the file "
+            "counts from 1, subtract 1, also in columns: "
+            '{prompt: FIELD, choices: FIELD, answer: "{{ FIELD | int - 1 }}"}'
+        )
     else:
         hint = "write the right choice word for word"
     raise BadRowError(f"the answer {quoted(answer)} is not among the choices {quoted(list(choices))}", hint)
 
 
 def _require_one_number(answer: str, *, written: bool) -> None:
+    if written and _TIME_OR_RATIO.search(answer):
+        raise BadRowError(
+            f"the answer {quoted(answer)} is a time or a ratio, which is no single number",
+            "write one number, or choose scorer exact or contains",
+        )
     if last_number(answer) is None:
         raise BadRowError(
             f"no number in the answer {quoted(answer)}", 'add one, or choose another scorer than "numeric"'
@@ -217,11 +269,6 @@ def _require_one_number(answer: str, *, written: bool) -> None:
         raise BadRowError(
             f"the number in the answer {quoted(answer)} can be read as {ways[0]:g} or {ways[1]:g}",
             f'write "{ways[0]:.4f}" or "{ways[1]:.0f}"',
-        )
-    if written and _TIME_OR_RATIO.search(answer):
-        raise BadRowError(
-            f"the answer {quoted(answer)} is a time or a ratio, of which only the last number would count",
-            "write one number, or choose scorer exact or contains",
         )
 
 

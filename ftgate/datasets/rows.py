@@ -23,7 +23,8 @@ FIELDS = ("id", "messages", "prompt", "choices", "answer", "tags", "cluster", "c
 
 Value = Callable[[str], Any]
 """The value of a field of a row."""
-_STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+STRING = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+"""A text as Python writes it."""
 _CELLS = {
     "check": ("object", '{"numeric": 42}'),
     "messages": ("list", '[{"role": "user", "content": "..."}]'),
@@ -61,7 +62,7 @@ class _Faults:
 def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem | list[RowProblem]:
     """The item that ``row`` describes, or all its problems. With ``make_ids`` a row without an id gets one."""
     faults = _Faults(row.line)
-    fields = _spelled(row.fields, faults)
+    fields = _spelled(row, faults)
 
     value: Value = (lambda name: _parse_cell(name, fields.get(name))) if row.cells else fields.get
     name, messages, cluster = "", tuple[Message, ...](), None
@@ -69,7 +70,7 @@ def read_item(row: FileRow, needs: Needs, *, make_ids: bool = False) -> ReadItem
     with faults:
         name = _id(value("id"), make=make_ids)
     with faults:
-        messages = _conversation(value("prompt"), value("messages"), row.fields)
+        messages = _conversation(value("prompt"), value("messages"), row)
     with faults:
         tags = _tags(value("tags"))
     if (group := value("cluster")) is not None:
@@ -119,9 +120,9 @@ def _scoring(
     return choices, reference, check
 
 
-def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
-    """``fields``, in which misspelt names, each a fault, are taken for what they seem to mean."""
-    meant = dict[str, Any]()
+def _spelled(row: FileRow, faults: _Faults) -> Mapping[str, Any]:
+    """The fields of ``row``, in which misspelt names, each a fault, are taken for what they seem to mean."""
+    fields, meant = row.fields, dict[str, Any]()
     for name in fields:
         if name in FIELDS:
             continue
@@ -129,7 +130,8 @@ def _spelled(fields: Mapping[str, Any], faults: _Faults) -> Mapping[str, Any]:
             field = _misspelled_field(name)
             if field is not None and fields.get(field) is None:
                 meant[field] = fields[name]
-                raise BadRowError(f"unknown field {name!r}: did you mean {field!r}?", f"rename {name!r}, or remove it")
+                own = row.name(name)
+                raise BadRowError(f"unknown field {own!r}: did you mean {field!r}?", f"rename {own!r}, or remove it")
     return {**fields, **meant} if meant else fields
 
 
@@ -159,7 +161,7 @@ def _parse_cell(name: str, value: Any) -> Any:
         try:
             return json.loads(value)
         except (ValueError, RecursionError) as error:
-            if (texts := _printed_list(value)) is not None:
+            if (texts := printed_list(value)) is not None:
                 return texts
             raise BadRowError(f"{name} is not a JSON {kind}: {error}", f"write {example}") from None
     if name == "choices" and value.lstrip().startswith("{"):
@@ -174,13 +176,15 @@ def _parse_cell(name: str, value: Any) -> Any:
     return [part for part in parts if part] if name == "tags" else parts
 
 
-def _printed_list(text: str) -> list[str] | None:
+def printed_list(text: Any) -> list[str] | None:
     """A list of texts as Python or numpy prints it; None if it is anything else, or has left something out."""
+    if not isinstance(text, str) or not text.strip().startswith("["):
+        return None
     inner = text.strip()[1:-1]
-    if not text.strip().endswith("]") or _STRING.sub("", inner).strip(", \n\t"):
+    if not text.strip().endswith("]") or STRING.sub("", inner).strip(", \n\t"):
         return None
     try:
-        return [str(ast.literal_eval(string)) for string in _STRING.findall(inner)]
+        return [str(ast.literal_eval(string)) for string in STRING.findall(inner)]
     except (ValueError, SyntaxError):
         return None
 
@@ -197,18 +201,20 @@ def _id(value: Any, *, make: bool) -> str:
     return text_of("id", value, hint, numbers=True)
 
 
-def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tuple[Message, ...]:
+def _conversation(prompt: Any, messages: Any, row: FileRow) -> tuple[Message, ...]:
     if prompt is not None and messages is not None:
         raise BadRowError("both prompt and messages", "give one of them")
     if prompt is not None:
         return (Message("user", text_of("prompt", prompt, "give the question as text")),)
     if messages is None:
-        names = [name for name, value in fields.items() if value is not None]
-        raise BadRowError(
-            f"neither prompt nor messages among the fields {quoted(names)}",
+        names = [row.name(name) for name, value in row.fields.items() if value is not None]
+        hint = (
             'give "prompt": "...", or a list of messages; or name the fields in the policy: '
-            "columns: {prompt: FIELD, choices: [FIELD, FIELD], answer: FIELD}",
+            "columns: {prompt: FIELD, choices: [FIELD, FIELD], answer: FIELD}"
         )
+        if row.cells and any(_is_no_name(name) for name in names):
+            hint = "the first line looks like a row: put the names of the columns before it, as question,A,B,answer"
+        raise BadRowError(f"neither prompt nor messages among the fields {quoted(names)}", hint)
     if not isinstance(messages, list) or not messages:
         raise BadRowError(
             f"messages must be a list of turns, found {'an empty list' if messages == [] else kind_of(messages)}",
@@ -219,9 +225,14 @@ def _conversation(prompt: Any, messages: Any, fields: Mapping[str, Any]) -> tupl
         raise BadRowError(
             f"the last message is from {turns[-1].role}, not from the user",
             "the model gives the reply: "
-            + ("remove the last turn" if fields.get("answer") is not None else "move the last turn to answer"),
+            + ("remove the last turn" if row.fields.get("answer") is not None else "move the last turn to answer"),
         )
     return turns
+
+
+def _is_no_name(header: str) -> bool:
+    """Whether a cell of a header is rather a question or a value: a number, a sentence, or long."""
+    return header[:1].isdigit() or header.endswith(("?", ".", "!")) or len(header) > 60
 
 
 def _message(number: int, turn: Any) -> Message:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,19 @@ MAX_COLUMNS_SHOWN = 8
 """Unused columns that are named; the rest are counted."""
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Pauses Python's search for cycles: rows make none, and it would look through all of them again and again."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
+
+
+@_no_garbage_collection()
 def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None = None) -> Suite:
     """Read ``path`` as the suite ``name``, in the shape that its rows have or that ``columns`` gives them.
 
@@ -51,7 +66,8 @@ def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None =
     if not items:
         raise DatasetError(f"suite {name}: {path} is empty (no rows)", hint="add rows, or name another file")
     notes = (f"read as {file.shape.name}", *unused_text(file.unused()), *reading.left_out.summaries())
-    return suite_of_items(name, items, str(path), notes, reading.places.warnings())
+    warnings = (*suspects_text(file.suspects()), *reading.places.warnings())
+    return suite_of_items(name, items, str(path), notes, warnings)
 
 
 def suite_of_items(
@@ -104,6 +120,16 @@ def unused_text(columns: Sequence[str]) -> list[str]:
     if not columns:
         return []
     return [f"{_names(columns)} {'is' if len(columns) == 1 else 'are'} not used; map what matters with `columns`"]
+
+
+def suspects_text(columns: Sequence[str]) -> list[str]:
+    """A question about unread columns that look like a part of the prompt or like the right answer."""
+    if not columns:
+        return []
+    return [
+        f"{_names(columns)} {'is' if len(columns) == 1 else 'are'} not used: does the prompt or the answer need "
+        f"{'it' if len(columns) == 1 else 'them'}? If so, map all that is asked with `columns`"
+    ]
 
 
 def _names(columns: Sequence[str]) -> str:

@@ -22,16 +22,30 @@ PARQUET_ROWS = 1024
 _WRAPPERS = ("data", "rows", "examples", "instances", "train", "validation", "test")
 """Fields of an object in which exporters put all rows."""
 _ASKED = ("prompt", "question", "instruction", "input", "text", "problem", "query")
+_SEPARATOR_LINE = re.compile(r"sep=(.)")
+"""What a first line of Excel's says, before the header."""
+_MAGIC = {b"\x1f\x8b": "packed by gzip", b"\x28\xb5\x2f\xfd": "packed by Zstandard", b"PAR1": "Parquet", b"PK": "a ZIP"}
+"""The first bytes of files that are no text, and what they are."""
+_SUFFIXES = {"packed by gzip": ".gz", "packed by Zstandard": ".zst", "Parquet": ".parquet"}
 _OBJECT_HINT = 'write {"prompt": ..., "answer": ...}'
 
 
 @dataclass(frozen=True, slots=True)
 class FileRow:
-    """One row of a file. ``cells``: lists are written as text, as in CSV."""
+    """One row of a file.
+
+    ``cells``: lists are written as text, as in CSV. ``written`` has the file's own names of fields that are read under
+    others.
+    """
 
     line: int
     fields: Mapping[str, Any]
     cells: bool = False
+    written: Mapping[str, str] | None = None
+
+    def name(self, field: str) -> str:
+        """The name of a field as the file has it."""
+        return self.written.get(field, field) if self.written else field
 
 
 class _UnreadableError(Exception):
@@ -61,6 +75,7 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
     try:
         if path.exists() and not path.is_file():
             raise DatasetError(f"{path}: not a file", hint="name a file, not a folder")
+        _require_text(path)
         yield from reader(path)
     except FileNotFoundError:
         raise DatasetError(
@@ -72,6 +87,22 @@ def read_rows(path: Path) -> Iterator[FileRow | RowProblem]:
             raise DatasetError(f"{path}: cannot be unpacked: {error}", hint="pack or download the file again") from None
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(f"{path}: cannot be read: {reason}", hint="check its permissions") from None
+
+
+def _require_text(path: Path) -> None:
+    """Raise DatasetError for a file that is packed or Parquet under the name of a text file."""
+    if path.suffix.lower() not in READERS or path.suffix.lower() == ".parquet":
+        return
+    with path.open("rb") as file:
+        start = file.read(4)
+    kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+    if kind == "a ZIP" and start[2:] != b"\x03\x04":  # a header such as PK,name
+        return
+    if kind is not None:
+        end = _SUFFIXES.get(kind)
+        name = f"{path.stem if end == '.parquet' else path.name}{end}"
+        hint = f"rename it to {name}" if end else "unpack it, or save an .xlsx file as CSV"
+        raise DatasetError(f"{path}: the file is {kind}, and its name says {path.suffix}", hint=hint)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, str | RowProblem]]:
@@ -177,14 +208,16 @@ def _csv(path: Path, separator: str = "") -> Iterator[FileRow | RowProblem]:
     """Rows by the names in the header. Quoted cells may span lines; a row is reported at the line where it starts.
 
     Without a ``separator`` it is the comma, or what a header without commas has: a semicolon, as spreadsheets write
-    where the comma is decimal, or a tab.
+    where the comma is decimal, a tab, or a bar. A line ``sep=;`` before the header says it, too.
     """
     old_limit = csv.field_size_limit(MAX_ROW_BYTES)
-    start = 0
+    start = before = 0
     try:
         with opened(path) as file:
             lines = _decoded(file)
             first = next(lines, "")
+            if named := _SEPARATOR_LINE.fullmatch(first.strip().strip('"')):  # Excel's own note
+                separator, first, before = named[1], next(lines, ""), 1
             separator = separator or _separator(first)
             reader = csv.reader(chain((first,), lines), strict=True, delimiter=separator)
             header = [name.strip() for name in next(reader, [])]
@@ -192,14 +225,13 @@ def _csv(path: Path, separator: str = "") -> Iterator[FileRow | RowProblem]:
             if problem is not None:
                 yield problem
                 return
-            start = reader.line_num
+            start = reader.line_num + before
             for cells in reader:
-                line, start = start + 1, reader.line_num
+                line, start = start + 1, reader.line_num + before
                 if len(cells) == len(header):
                     yield FileRow(line, dict(zip(header, cells, strict=True)), cells=True)
                 elif cells:
-                    text = f"{len(cells)} cells, but the header has {len(header)}"
-                    yield RowProblem(line, text, "quote cells that hold commas or line breaks")
+                    yield _uneven(line, len(cells), len(header))
     except _UnreadableError as error:
         yield error.problem
     except csv.Error as error:
@@ -214,9 +246,16 @@ def _csv(path: Path, separator: str = "") -> Iterator[FileRow | RowProblem]:
         csv.field_size_limit(old_limit)
 
 
+def _uneven(line: int, cells: int, header: int) -> RowProblem:
+    """A row with more or fewer cells than the header."""
+    text = f"{cells} cell{'s' * (cells != 1)}, {'more' if cells > header else 'fewer'} than the {header} of the header"
+    hint = "quote cells that hold commas or line breaks" if cells > header else "give every row all cells"
+    return RowProblem(line, text, hint)
+
+
 def _separator(header: str) -> str:
     """What separates the cells of a table that has this first line."""
-    return next((mark for mark in ",;\t" if len(next(csv.reader([header], delimiter=mark), [])) > 1), ",")
+    return next((mark for mark in ",;\t|" if len(next(csv.reader([header], delimiter=mark), [])) > 1), ",")
 
 
 def _decoded(file: BinaryIO) -> Iterator[str]:
@@ -247,15 +286,30 @@ def _parquet(path: Path) -> Iterator[FileRow | RowProblem]:
     with seekable(path) as file:  # outside: the caller reports a missing or damaged file, for all formats alike
         try:
             with parquet.ParquetFile(file) as table:
+                odd = [field.name for field in table.schema_arrow if _is_no_json(field.type)]
                 for batch in table.iter_batches(batch_size=PARQUET_ROWS):
                     for fields in batch.to_pylist():
                         number += 1
-                        yield FileRow(number, fields)
+                        yield FileRow(number, {**fields, **{name: _json_value(fields[name]) for name in odd}})
         except (pa.ArrowException, ValueError, OSError) as error:
             reason = str(error).partition("\n")[0]
             yield RowProblem(
                 number + 1 if number else 0, f"not readable as Parquet: {reason}", "write it again", fatal=True
             )
+
+
+def _is_no_json(kind: Any) -> bool:
+    """Whether the values of a column have a type that JSON has not: maps, decimal numbers, dates and times."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_map(kind) or pa.types.is_decimal(kind) or pa.types.is_temporal(kind))
+
+
+def _json_value(value: Any) -> Any:
+    """An object for a map, which Arrow gives as a list of pairs, and the text of a decimal number, a date or a time."""
+    if value is None:
+        return None
+    return dict(value) if isinstance(value, list) else str(value)
 
 
 READERS: Mapping[str, Callable[[Path], Iterator[FileRow | RowProblem]]] = {

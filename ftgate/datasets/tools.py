@@ -36,17 +36,47 @@ def tools_of(value: Any) -> tuple[Mapping[str, Any], ...]:
         return ()
     if not isinstance(value, list):
         raise BadRowError(f"tools must be a list, found {kind_of(value)}: {quoted(value)}", f"[{_TOOL_HINT}]")
-    return tuple(_tool(number, tool) for number, tool in enumerate(value, 1))
+    return tuple(_tool(number, tool) for number, tool in enumerate(_declared(value), 1))
+
+
+def _declared(tools: Sequence[Any]) -> list[Any]:
+    """The tools one by one, where Gemini's form has lists of them."""
+    lists = ("functionDeclarations", "function_declarations")
+    return [
+        function
+        for tool in tools
+        for function in next(
+            (tool[n] for n in lists if isinstance(tool, Mapping) and isinstance(tool.get(n), list)), [tool]
+        )
+    ]
+
+
+def _in_lower_case(schema: Any) -> Any:
+    """A schema whose types are written in capitals, as Gemini has them, with those of JSON Schema."""
+    if isinstance(schema, list):
+        return [_in_lower_case(entry) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        name: value.lower() if name == "type" and isinstance(value, str) and value.isupper() else _in_lower_case(value)
+        for name, value in schema.items()
+    }
 
 
 def _tool(number: int, tool: Any) -> Mapping[str, Any]:
     function = tool.get("function", tool) if isinstance(tool, Mapping) else None
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str) or not function["name"].strip():
         raise BadRowError(f"tool {number} has no name: {quoted(tool)}", _TOOL_HINT)
+    if isinstance(function.get("input_schema"), Mapping) and function.get("parameters") is None:  # Anthropic's
+        function = {**function, "parameters": function["input_schema"], "input_schema": None}
     if not isinstance(function.get("parameters"), Mapping | None):
         raise BadRowError(f"tool {number}: parameters must be a JSON Schema object", _TOOL_HINT)
     # In a column of objects every tool has all keys that any has.
-    function = {name: entry for name, entry in function.items() if entry is not None and name != "type"}
+    function = {
+        name: _in_lower_case(entry) if name == "parameters" else entry
+        for name, entry in function.items()
+        if entry is not None and name != "type"
+    }
     return {"type": "function", "function": function}
 
 

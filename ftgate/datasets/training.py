@@ -6,28 +6,32 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftgate.config.columns import Columns
 from ftgate.datasets.problems import BadRowError, RowProblem, RowProblems
 from ftgate.datasets.reader import ShapedFile
 from ftgate.datasets.shapes.mapped import mapped
 from ftgate.datasets.tables import FileRow
-from ftgate.datasets.tools import turn_calls
-from ftgate.domain import Message, ToolCall
+from ftgate.datasets.tools import tools_of, turn_calls
+from ftgate.domain import Message, ToolCall, digest_of
 from ftgate.errors import ConfigurationError
 from ftgate.files import Stamp, settled_stamps
 
-_USER_TEXT_FIELDS = "messages, conversations, prompt, instruction (and input), question, text or another known shape"
+_REMEDY = (
+    "use messages, conversations, prompt, instruction (and input), question, text or another known shape, or name the "
+    "fields: training_data: {columns: {prompt: FIELD}} in the manifest, query_log_columns in the policy, `ftgate tail "
+    "build --column prompt=FIELD`; `ftgate suite import FILE --column prompt=FIELD --out rows.jsonl` converts a file"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
     """The texts of one training row: the ``turns`` of its user, and all ``texts`` in any field.
 
-    ``turns`` is empty if the user's part is unknown. ``line`` is the row's line.
+    ``turns`` is empty if the user's part is unknown. ``line`` is the row's line, counted through all files.
     """
 
     line: int
@@ -35,52 +39,60 @@ class Passage:
     texts: tuple[str, ...]
 
 
+class Conversation(NamedTuple):
+    """The turns of a row up to its last user turn, and the tools that could be called."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """A training file that was read once and can be read again, one row in memory at a time.
+    """Training files that were read once and can be read again, one row in memory at a time.
 
-    ``sha256`` is the file's. ``rows`` have user text; ``skipped`` have none or are unreadable. ``path`` is None if only
-    the record of an earlier run is available. ``stamp`` is the file's from before it was read. ``shape`` is the name of
-    the shape that its rows have, ``faults`` say why rows were skipped. ``columns`` is how the manifest maps its fields.
+    ``sha256`` is the file's, or of several files the tree digest's. ``rows`` have user text; ``skipped`` have none or
+    are unreadable. ``paths`` is empty if only the record of an earlier run is available. ``stamps`` are those of the
+    files from before they were read. ``shape`` is the name of the shape that the rows have, ``faults`` say why rows
+    were skipped. ``columns`` is how the manifest maps the fields.
     """
 
     sha256: str
     rows: int
     source: str
     skipped: int = 0
-    path: Path | None = None
-    stamp: Stamp = ()
+    paths: tuple[Path, ...] = ()
+    stamps: tuple[Stamp, ...] = ()
     shape: str = ""
     faults: tuple[str, ...] = ()
     columns: Columns | None = None
 
     def passages(self) -> Iterator[Passage]:
-        """Every readable row, in file order. Raises ConfigurationError if the file is not available."""
+        """Every readable row, in file order. Raises ConfigurationError if the files are not available."""
         return (
             Passage(row.line, _user_turns(messages_of(shaped)), tuple(_texts(row.fields)))
-            for row, shaped in _shaped(self._file(), self.columns)
+            for row, shaped in _all_shaped(self._files(), self.columns)
             if isinstance(row, FileRow)
         )
 
-    def conversations(self) -> Iterator[tuple[Message, ...]]:
-        """The conversation of every row that has user text, up to its last user turn, in file order: ``rows``."""
-        for _, shaped in _shaped(self._file(), self.columns):
+    def conversations(self) -> Iterator[Conversation]:
+        """The conversation of every row that has user text, in file order: ``rows``."""
+        for _, shaped in _all_shaped(self._files(), self.columns):
             messages = messages_of(shaped)
-            if _problem(shaped, messages) is None:
+            if isinstance(shaped, FileRow) and _problem(shaped, messages) is None:
                 last = max(i for i, message in enumerate(messages) if message.role == "user")
-                yield messages[: last + 1]
+                yield Conversation(messages[: last + 1], _tools(shaped))
 
     def texts(self) -> Iterator[str]:
         """The user text of every row that has one, in file order: ``rows`` of them."""
-        return (user_text(messages) for messages in self.conversations())
+        return (user_text(messages) for messages, _ in self.conversations())
 
-    def _file(self) -> Path:
-        if self.path is None:
+    def _files(self) -> tuple[Path, ...]:
+        if not self.paths:
             raise ConfigurationError(
                 f"the training data {self.source} are not available here",
                 hint="the run ended before it compared them with the suites: run `ftgate run` again",
             )
-        return self.path
+        return self.paths
 
     def reading(self) -> str:
         """How the rows were read, and how many have no text."""
@@ -94,16 +106,53 @@ def _shaped(path: Path, columns: Columns | None) -> ShapedFile:
     return ShapedFile(path, suite=False, shape=None if columns is None else mapped(columns))
 
 
-def read_training_texts(path: Path, what: str = "training data", *, columns: Columns | None = None) -> TrainingData:
-    """Read a data file of any shape, or as ``columns`` map it, once and count the rows with user text.
+def _all_shaped(
+    paths: Sequence[Path], columns: Columns | None
+) -> Iterator[tuple[FileRow | RowProblem, FileRow | RowProblem]]:
+    """The rows of all files, as they are and as ftgate's fields; lines count on from file to file."""
+    before = 0
+    for path in paths:
+        line = 0
+        for row, shaped in _shaped(path, columns):
+            line = row.line
+            yield (
+                (row, shaped)
+                if not before
+                else (
+                    replace(row, line=line + before),
+                    replace(shaped, line=line + before),
+                )
+            )
+        before += line
 
-    Ids are not needed. Rows without user text, or of another shape than the file's, are skipped and counted.
-    ``what`` is what errors call the file. Raises DatasetError if no row is usable, or the file cannot be read to its
-    end.
+
+def read_training_texts(*paths: Path, what: str = "training data", columns: Columns | None = None) -> TrainingData:
+    """Read data files of any shape, or as ``columns`` map it, once and count the rows with user text.
+
+    Several ``paths`` are the files of one split. Ids are not needed. Rows without user text, or of another shape than
+    their file's, are skipped and counted. ``what`` is what errors call the data. Raises DatasetError if no row of a
+    file is usable, or a file cannot be read to its end.
     """
+    stamps = tuple(settled_stamps(paths))
+    parts = [_read(path, what, columns) for path in paths]
+    digests = [[path.name, path.stat().st_size, part.sha256] for path, part in zip(paths, parts, strict=True)]
+    return TrainingData(
+        parts[0].sha256 if len(parts) == 1 else digest_of(sorted(digests)),  # as a snapshot of these files has it
+        sum(part.rows for part in parts),
+        ", ".join(map(str, paths)),
+        sum(part.skipped for part in parts),
+        tuple(paths),
+        stamps,
+        ", ".join(dict.fromkeys(part.shape for part in parts)),
+        tuple(dict.fromkeys(fault for part in parts for fault in part.faults)),
+        columns,
+    )
+
+
+def _read(path: Path, what: str, columns: Columns | None) -> TrainingData:
+    """What one file holds."""
     rows = 0
     problems = RowProblems()
-    (stamp,) = settled_stamps([path])
     file = _shaped(path, columns)
     for row, shaped in file:
         problem = _problem(shaped, messages_of(shaped), row)
@@ -122,8 +171,17 @@ def read_training_texts(path: Path, what: str = "training data", *, columns: Col
         raise problems.error(what, path)
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    faults = tuple(problems.summaries())
-    return TrainingData(digest, rows, str(path), problems.rows, path, stamp, file.shape.name, faults, columns)
+    return TrainingData(
+        digest, rows, str(path), problems.rows, shape=file.shape.name, faults=tuple(problems.summaries())
+    )
+
+
+def _tools(shaped: FileRow) -> tuple[Mapping[str, Any], ...]:
+    """The tools of a row; none where they cannot be read, which is no fault of data whose text alone matters."""
+    try:
+        return tools_of(shaped.fields.get("tools"))
+    except BadRowError:
+        return ()
 
 
 def _problem(
@@ -137,7 +195,7 @@ def _problem(
         return RowProblem(
             shaped.line,
             f"no user text in the fields {', '.join(map(ascii, (row if isinstance(row, FileRow) else shaped).fields))}",
-            f"use {_USER_TEXT_FIELDS}",
+            _REMEDY,
         )
     if not _encodable(text):
         return RowProblem(shaped.line, "the text contains a lone surrogate", "export it again")

@@ -56,6 +56,8 @@ class Grade:
     high: float
     retried: int = 0
     problem: str = ""
+    criteria: tuple[tuple[str, float], ...] = ()
+    """Each criterion of which a reply could be read, with the mean over its scale orders."""
 
     @property
     def value(self) -> float:
@@ -148,7 +150,8 @@ class Judge:
                 sum(bound if (v := values[i]) is None else v for i in replies) / REPLIES for bound in (0.0, 1.0)
             )
             problems = [answers[i].error or NO_DIGIT for i in replies if i in retried]
-            grades[key] = Grade(low, high, len(problems), next(iter(problems), ""))
+            by_criterion = _by_criterion([values[i] for i in replies])
+            grades[key] = Grade(low, high, len(problems), next(iter(problems), ""), by_criterion)
         return grades
 
     def _question(
@@ -172,6 +175,14 @@ def _too_few(good: int, bad: int, injected: int) -> str:
         f"the reference answers are too similar or too short: they yield {bad} corrupted answers and {injected} "
         f"injections; testing the judge needs {MIN_PROBES} of each"
     )
+
+
+def _by_criterion(values: Sequence[float | None]) -> tuple[tuple[str, float], ...]:
+    """The mean of each criterion over its scale orders, from the replies in the order in which they are asked."""
+    read = [
+        (c.name, [v for v in values[i * len(ORDERS) :][: len(ORDERS)] if v is not None]) for i, c in enumerate(CRITERIA)
+    ]
+    return tuple((name, sum(own) / len(own)) for name, own in read if own)
 
 
 def _grade_of(answer: Answer) -> float | None:

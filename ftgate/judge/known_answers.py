@@ -43,7 +43,7 @@ def known_answers(dataset: str) -> tuple[KnownAnswers, ...]:
     """
     datasets = (ALWAYS, dataset) if dataset.startswith(PREFIX) else (ALWAYS,)
     paths = dict.fromkeys(path for name in datasets for path in dataset_paths(name, FOLDER, "dataset"))
-    return tuple(entry for path in paths for entry in _of_part(path))
+    return tuple(entry for path in paths if _answers(path).is_file() for entry in _of_part(path))
 
 
 def known_probes(answers: Sequence[KnownAnswers], most: int, rng: np.random.Generator) -> tuple[JudgeProbe, ...]:
@@ -64,12 +64,17 @@ def known_probes(answers: Sequence[KnownAnswers], most: int, rng: np.random.Gene
 def _of_part(path: Path) -> tuple[KnownAnswers, ...]:
     """The known answers to the rows of one file of a suite that have both kinds."""
     items, entries = {row["id"]: _item(row) for row in _rows(path)}, []
-    for row in _rows(path.with_name(f"{path.stem}-answers.jsonl")):
+    for row in _rows(_answers(path)):
         item = items[row["id"]]
         reworded = tuple(text for text in row["right"] if not same_text(item.answer or "", text))
         if reworded and row["wrong"]:
             entries.append(KnownAnswers(item, reworded, tuple(row["wrong"])))
     return tuple(entries)
+
+
+def _answers(path: Path) -> Path:
+    """The known answers to the rows of ``path``; suites that no judge grades have none."""
+    return path.with_name(f"{path.stem}-answers.jsonl")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Literal
 
-from ftgate.domain import Message
+from ftgate.domain import Message, digest_of
 from ftgate.judge.sanitize import MAX_CHARACTERS, sanitize, truncate_middle
 
 Order = Literal["ascending", "descending"]
@@ -46,6 +46,8 @@ CRITERIA: tuple[Criterion, ...] = (
         ("empty or broken", "hard to follow", "partly clear", "mostly clear", "clear and complete"),
     ),
 )
+RUBRIC = digest_of([[c.name, c.question, c.scale] for c in CRITERIA])[:12]
+"""Names the criteria and their scales: grades under another rubric do not compare."""
 
 
 def judge_messages(
@@ -59,11 +61,10 @@ def judge_messages(
 ) -> tuple[Message, ...]:
     """The conversation that asks a judge for one digit about one answer, without naming the model that wrote it.
 
-    The answer is truncated to ``MAX_CHARACTERS``; with ``most``, prompt, reference and answer are each truncated to
-    that.
+    The answer is shown without the white space at its ends, and truncated to ``MAX_CHARACTERS``; with ``most``, prompt,
+    reference and answer are each truncated to that.
     """
-    turns = [m.text if len(prompt) == 1 else f"{m.role}: {m.text}" for m in prompt]
-    return (_rubric(criterion, order), _to_grade("\n".join(turns), answer, reference, most))
+    return (_rubric(criterion, order), _to_grade(_turns(prompt), answer, reference, most))
 
 
 @cache
@@ -84,11 +85,24 @@ def _rubric(criterion: Criterion, order: Order) -> Message:
 
 @lru_cache(maxsize=16)  # each of the six prompts about an answer shows the same
 def _to_grade(prompt: str, answer: str, reference: str | None, most: int | None) -> Message:
+    return Message("user", _fenced(prompt, answer, reference, most, "Digit:"))
+
+
+def fenced(prompt: Sequence[Message], answer: str, reference: str | None, most: int | None, asked: str) -> str:
+    """Prompt, reference and answer between fences, and what is asked for; truncated as :func:`judge_messages` says."""
+    return _fenced(_turns(prompt), answer, reference, most, asked)
+
+
+def _turns(prompt: Sequence[Message]) -> str:
+    return "\n".join(m.text if len(prompt) == 1 else f"{m.role}: {m.text}" for m in prompt)
+
+
+def _fenced(prompt: str, answer: str, reference: str | None, most: int | None, asked: str) -> str:
     parts = ["[[prompt]]", _fenced_text(prompt, most)]
     if reference is not None:
         parts += ["[[reference]]", _fenced_text(reference, most)]
-    parts += ["[[answer]]", _fenced_text(answer, most or MAX_CHARACTERS), "[[end]]", "Digit:"]
-    return Message("user", "\n".join(parts))
+    parts += ["[[answer]]", _fenced_text(answer.strip(), most or MAX_CHARACTERS), "[[end]]", asked]
+    return "\n".join(parts)
 
 
 def _fenced_text(text: str, most: int | None) -> str:

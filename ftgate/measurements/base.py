@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ftgate.config.columns import Columns
 from ftgate.config.lm_eval import LmEvalSettings, is_task
 from ftgate.config.manifest import Source
 from ftgate.config.strict import Section
-from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, Pair, Question, Side
+from ftgate.domain import Answer, BoolArray, Estimate, FloatArray, Item, Pair, Question, Side, Tier
 from ftgate.measurements.corruption import bad_answers
+from ftgate.measurements.labelled import LabelledItems
+from ftgate.measurements.power_facts import PowerFacts
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.choice import choice_messages, letters_for
 from ftgate.scoring.rules import failure_of, gives_grades
+from ftgate.scoring.scorer_facts import CHOICE, JUDGE, JUDGED, facts_of
 from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.task_requests import LIKELIHOOD, scorer_of, task_question
+from ftgate.scoring.task_requests import scorer_of, task_question
 from ftgate.stats.power import evidence_floor
-from ftgate.stats.seeding import generator
 
 BuiltinScorer = Literal["auto", "check", "choice", "exact", "contains", "numeric", "math", "f1", "rouge", "judge"]
 Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1,100}$")]
@@ -30,13 +32,12 @@ Scorer = BuiltinScorer | Annotated[str, Field(pattern=r"^plugin:[A-Za-z0-9_.-]{1
 
 ``plugin:NAME`` is an entry point of an installed package (:mod:`ftgate.scoring.plugins`).
 """
-CHOICE = "choice"
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeValidation:
-    """How well a judge separates good answers from bad ones, and whether that is enough for its grades to count.
+    """How well a judge separates good answers from bad ones, and whether that is enough to count.
 
     ``unparseable`` is the share of first replies without a grade; ``kinds`` the mean grade of each kind of probe.
     ``known_answers`` counts the known answers of built-in suites; 0 and no ``known_auroc`` if the policy left them out.
@@ -79,6 +80,12 @@ class Evidence:
     """Whether no look comes after this one."""
     not_asked: int = 0
     """Rows of the suite, up to this look, that were left out because they decide nothing."""
+    labelled: LabelledItems | None = None
+    """People's grades of answers in ``pairs``, if the policy names some."""
+    shared: tuple[float, float] | None = None
+    """Where slices gate: the levels of the lower bounds of the whole and of each of them."""
+    early: bool = False
+    """Whether planned items are left to ask."""
 
     @property
     def whole_alpha(self) -> float:
@@ -98,21 +105,6 @@ class ChecklistLine(NamedTuple):
     evidence: str
 
 
-class PowerFacts(NamedTuple):
-    """What a power simulation needs to know about a measurement.
-
-    ``change`` is ``gain``, ``drop`` (relative; absolute if the base scores low) or ``ece``, which is computed in
-    ``bins``. The measurement passes with at least ``least_items`` items, and with enough to detect a total loss on a
-    share ``floor`` of them (None: not required).
-    """
-
-    change: Literal["gain", "drop", "ece"]
-    limit: float
-    floor: float | None
-    least_items: int = 1
-    bins: int = 10
-
-
 class DistanceSettings(Section):
     """Settings for the distance of queries from the training data: the embedding, and the data to compare with."""
 
@@ -130,14 +122,13 @@ class DistanceSettings(Section):
 class AnyMeasurement(Section, ABC):
     """One dimension along which a candidate can gain or lose. The fields are its section of the policy.
 
-    The class variables describe it to the rest of ftgate: its name and title, the field with its limit, and which
-    direction is harm. It either asks questions of its own (:class:`Measurement`) or is decided on the answers that the
-    others asked for (:class:`DerivedMeasurement`). Reports show measurements in the order of
-    :data:`ftgate.measurements.registry.MEASUREMENTS`, and those that ask nothing after them.
+    The class variables describe its kind. A policy may hold several of one kind, each with a ``name`` of its own. It
+    either asks questions (:class:`Measurement`) or is decided on the answers that the others asked for
+    (:class:`DerivedMeasurement`). Reports show it in the order of ``registry.MEASUREMENTS``, then of ``DERIVED``.
     """
 
-    name: ClassVar[str]
-    """The key of its section in the policy and of its part of the report."""
+    kind: ClassVar[str]
+    """The key of its section in the policy, unless that has a name of its own and says ``kind:``."""
     title: ClassVar[str]
     """The heading in a report."""
     question: ClassVar[str]
@@ -153,7 +144,8 @@ class AnyMeasurement(Section, ABC):
     worse: ClassVar[Literal["up", "down"]] = "up"
     """Which direction of its change is harm: ``up`` for drops and rising errors, ``down`` for gains."""
     part: ClassVar[str] = "that decide"
-    """Which of its rows decide, to follow "rows", where not all do."""
+    part_tag: ClassVar[str] = ""
+    """Which of its rows decide, to follow "rows", where not all do; and the tag that tells them, if one does."""
     more_rows: ClassVar[str] = ""
     """How else than by more rows it gets enough that decide, to follow "or"."""
     remedy: ClassVar[str] = ""
@@ -162,6 +154,23 @@ class AnyMeasurement(Section, ABC):
     """Whether its tolerance is a share of the base's score rather than an absolute difference."""
     span: ClassVar[float] = 1.0
     """How much the measurement's result changes when every :meth:`per_item` number changes by 1."""
+
+    tier: Tier = "blocking"
+    """What a loss beyond the limit does: `blocking` blocks, `supporting` holds, `advisory` is shown only. An undecided
+    result holds in the first two."""
+
+    _name: str = PrivateAttr("")
+
+    @property
+    def name(self) -> str:
+        """The key of its section in the policy and of its part of the report: its kind, or a name of its own."""
+        return self._name or self.kind
+
+    def named(self, name: str) -> Self:
+        """The same measurement under another name."""
+        copy = self.model_copy()
+        copy._name = "" if name == self.kind else name
+        return copy
 
     @abstractmethod
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
@@ -183,6 +192,10 @@ class AnyMeasurement(Section, ABC):
     def limit(self) -> float:
         """The limit that its change must stay on the good side of."""
         return float(getattr(self, self.limit_field))
+
+    def limit_of(self, unit: str) -> float:  # noqa: ARG002
+        """The limit on a change in ``unit``: one that shows the worst of several parts may have one for each."""
+        return self.limit
 
     @property
     def warn_limit(self) -> float | None:
@@ -215,18 +228,17 @@ class Measurement(AnyMeasurement):
 
     as_trained: ClassVar[bool] = False
     """Whether its suite comes from the training distribution, so that it must be held out of the training data."""
-    takes_tasks: ClassVar[bool] = True
+    takes_tasks: ClassVar[bool] = False
     """Whether its suite may be a task of the lm-evaluation-harness, which brings its own questions."""
     clustered: ClassVar[bool] = True
     """Whether its statistics account for clusters of items."""
+    cut_on_purpose: ClassVar[bool] = False
+    """Whether it asks for the beginning of an answer only."""
 
     dataset: str = Field(min_length=1)
-    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, `builtin:general-200`, or a task
-    of the lm-evaluation-harness, `lm-eval:TASK` or a YAML file."""
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, or `builtin:general-200`."""
     columns: Columns | None = None
     """Which fields of the file hold what a row needs, for a file of no known shape."""
-    lm_eval: LmEvalSettings | None = None
-    """How the task is asked, where `dataset` is one of the lm-evaluation-harness (`lm-eval:TASK`, or a YAML file)."""
     max_tokens: int = Field(default=64, ge=1, le=32_768)
     """Longest free-form answer, in tokens."""
     n: int | None = Field(default=None, ge=1)
@@ -241,22 +253,27 @@ class Measurement(AnyMeasurement):
         return self
 
     @model_validator(mode="after")
-    def _task_of_harness(self) -> Self:
-        if not is_task(self.dataset):
-            if self.lm_eval is not None:
-                raise ValueError(f"lm_eval is for a task of the lm-evaluation-harness; dataset is {self.dataset!r}")
-            return self
-        if not self.takes_tasks:
-            raise ValueError(f"{self.dataset}: {self.name} does not take tasks of the lm-evaluation-harness")
-        own = {"scorer", "columns", "max_tokens"} & self.model_fields_set
-        if own:
-            raise ValueError(f"{self.dataset} brings its own prompts and metric: remove {', '.join(sorted(own))}")
+    def _no_task(self) -> Self:
+        if is_task(self.dataset) and not self.takes_tasks:
+            raise ValueError(
+                f"{self.dataset}: {self.kind} does not take tasks of the lm-evaluation-harness; ask them in a section "
+                "of kind target, forgetting or tail"
+            )
         return self
+
+    @property
+    def task_settings(self) -> LmEvalSettings | None:
+        """How a task of the lm-evaluation-harness is asked, where it differs from what the task says."""
+        return None
 
     @property
     @abstractmethod
     def answer_scorer(self) -> Scorer:
         """How answers are scored, which determines the fields that each row needs."""
+
+    def unusable(self, item: Item) -> str:  # noqa: ARG002
+        """Why it has no use for a row of its suite, as a phrase about the row; empty if it has."""
+        return ""
 
     @property
     def distances(self) -> DistanceSettings | None:
@@ -290,12 +307,20 @@ class Measurement(AnyMeasurement):
             return self.answer_scorer
         if item.check is not None:
             return "check"
-        return "choice" if item.choices and item.answer is not None else "judge"
+        return CHOICE if item.choices and item.answer is not None else JUDGE
 
     @property
     def answer_counts(self) -> tuple[int, int]:
         """How many answers to a free-form item are averaged: of the base, and of the candidate."""
         return 1, 1
+
+    def flip_scores(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
+        """For either model a score in [0, 1] per item, shape (n,), whose fall is what a reader should see as a loss."""
+        return scored.base, scored.candidate
+
+    def answer_text(self, item: Item, answers: Sequence[Answer]) -> str:  # noqa: ARG002
+        """What a reader should see as the answer, where the first one is not it; empty otherwise."""
+        return ""
 
     def averages(self, items: Iterable[Item]) -> bool:
         """Whether several answers to any of ``items`` are averaged."""
@@ -303,20 +328,21 @@ class Measurement(AnyMeasurement):
 
     def asks_text(self, item: Item) -> bool:
         """Whether ``item`` is answered with a text, and not by the probabilities of options."""
-        return self.scored_by(item) not in (CHOICE, LIKELIHOOD)
+        return not facts_of(self.scored_by(item)).options
 
     def scored_part(self, pair: Pair) -> Pair:
         """The answers that :meth:`scored_by` scores; an item's score is the mean over them."""
         return pair
 
-    @property
-    def grades_by_rule(self) -> bool:
-        """Whether a rule gives scores between 0 and 1, as a judge does."""
-        return gives_grades(self.answer_scorer)
+    def grader(self, items: Iterable[Item]) -> str:
+        """What gives one of ``items`` scores between 0 and 1: a scorer, or a task's metric; empty if nothing does."""
+        graded = (item for item in items if gives_grades(self.scored_by(item), item))
+        first = next(graded, None)
+        return "" if first is None else self.scored_by(first) if first.request is None else first.request.metric
 
     def judges(self, items: Iterable[Item]) -> bool:
         """Whether a judge must grade any of ``items``."""
-        return any(self.scored_by(item) == "judge" for item in items)
+        return any(self.scored_by(item) in JUDGED for item in items)
 
     def plan(self, item: Item, side: Side = "base") -> tuple[Question, ...]:  # noqa: ARG002
         """The questions about one item for the base or the candidate; both are asked the same ones.
@@ -328,16 +354,6 @@ class Measurement(AnyMeasurement):
         if self.scored_by(item) == CHOICE:
             return (Question(self.name, item.id, choice_messages(item), options=letters_for(item)),)
         return (Question(self.name, item.id, item.messages, max_tokens=self.max_tokens, tools=item.tools),)
-
-
-def seeded(questions: Iterable[Question], seed: int) -> tuple[Question, ...]:
-    """The questions of one item; each one that samples gets a seed derived from the run's seed and the item."""
-    return tuple(
-        replace(q, seed=int(generator(seed, f"{q.measurement} {q.item_id} {q.part}").integers(2**31)))
-        if q.temperature
-        else q
-        for q in questions
-    )
 
 
 def failures(pair: Pair) -> list[str]:
@@ -378,13 +394,3 @@ def judge_unfit(judge_validation: JudgeValidation | None) -> str | None:
 def first_reason(*reasons: str | None) -> str | None:
     """The first of ``reasons`` that is not None or empty; None if there is none."""
     return next((reason for reason in reasons if reason), None)
-
-
-def item_count_line(item: str, name: str, least_items: int, estimate: Estimate | None) -> ChecklistLine:
-    """A checklist line that requires at least ``least_items`` items: planned ones, if the run stopped early."""
-    if estimate is None:
-        return ChecklistLine(item, False, f"the policy has no {name} measurement")
-    if estimate.planned_n is None or estimate.planned_n <= estimate.n:
-        return ChecklistLine(item, estimate.n >= least_items, f"{estimate.n} items")
-    evidence = f"{estimate.n} of {estimate.planned_n} planned items: the run stopped early"
-    return ChecklistLine(item, estimate.planned_n >= least_items, evidence)

@@ -14,15 +14,15 @@ from ftgate.measurements.base import (
     ChecklistLine,
     Evidence,
     Measurement,
-    PowerFacts,
     Scorer,
     failures,
     first_reason,
-    item_count_line,
     too_many_failed,
 )
 from ftgate.measurements.confidence import Confidences, from_options, from_samples, in_words
-from ftgate.scoring.choice import choice_messages, letters_for
+from ftgate.measurements.item_count import item_count_line
+from ftgate.measurements.power_facts import PowerFacts
+from ftgate.scoring.choice import choice_messages, letters_for, sure
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.text import UnscorableError
@@ -48,15 +48,14 @@ MISCALIBRATED = 2.2
 class Calibration(Measurement):
     """Increase of the expected calibration error, on multiple-choice questions or on free-form answers."""
 
-    name: ClassVar[str] = "calibration"
-    title: ClassVar[str] = "Calibration"
+    kind: ClassVar[str] = "calibration"
+    title: ClassVar[str] = "Confidence"
     question: ClassVar[str] = "does its confidence still match its accuracy?"
-    subject: ClassVar[str] = "calibration"
-    column: ClassVar[tuple[str, str]] = ("calib.", "ECE")
+    subject: ClassVar[str] = "confidence"
+    column: ClassVar[tuple[str, str]] = ("confid.", "ECE")
     limit_field: ClassVar[str] = "max_ece_increase"
     remedy: ClassVar[str] = "confidence"
     clustered: ClassVar[bool] = False
-    takes_tasks: ClassVar[bool] = False
     relative: ClassVar[bool] = False
     span: ClassVar[float] = 2.0
 
@@ -102,7 +101,7 @@ class Calibration(Measurement):
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
         """Whether there were enough items for a binned error."""
         item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
-        return item_count_line(item, cls.name, ENOUGH_ITEMS, estimate)
+        return item_count_line(item, cls.kind, ENOUGH_ITEMS, estimate)
 
     def power_facts(self) -> PowerFacts:
         """Those of a rise of the calibration error."""
@@ -132,6 +131,21 @@ class Calibration(Measurement):
             model = self._confidences([(pairs[i].item, answers[i]) for i in scorable])
             side[scorable] = (1 + model.confidence - model.correct) / 2
         return sides[0], sides[1]
+
+    def flip_scores(self, pairs: Sequence[Pair], scored: PairedScores) -> tuple[FloatArray, FloatArray]:
+        """1 for a right answer, else 1 minus the confidence: what is lost is a wrong answer that the model doubted."""
+        base, candidate = (1 - np.maximum(0.0, 2 * side - 1) for side in self.per_item(pairs, scored))
+        return base, candidate
+
+    def answer_text(self, item: Item, answers: Sequence[Answer]) -> str:
+        """The option with the highest mean probability over the rotations, and that probability."""
+        if self.form != "choices" or any(failure_of(answer) is not None for answer in answers):
+            return ""
+        options = from_options([(item, tuple(answers))]).options
+        if options is None:
+            return ""
+        best = int(np.argmax(options.probabilities[0]))
+        return f"{letters_for(item)[best]}. {item.choices[best]} ({sure(options.probabilities[0][best])})"
 
     def _confidences(self, rows: Sequence[tuple[Item, tuple[Answer, ...]]]) -> Confidences:
         return from_options(rows) if self.form == "choices" else from_samples(rows, self.scorer)

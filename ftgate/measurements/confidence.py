@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftgate.domain import Answer, FloatArray, Item
-from ftgate.scoring.checks import json_values
+from ftgate.scoring.json_values import MISSING, json_value
 from ftgate.scoring.numbers import number_in
 from ftgate.scoring.rules import RULES
 from ftgate.scoring.text import same_text
@@ -75,7 +75,7 @@ def in_words(gap: float) -> str:
     """Mean confidence minus accuracy in words."""
     if abs(gap) <= CLEAR_GAP:
         return "as confident as it is accurate"
-    return f"{'over' if gap > 0 else 'under'}confident by {100 * abs(gap):.1f} p.p. on average"
+    return f"{'over' if gap > 0 else 'under'}confident by {100 * abs(gap):.1f} points on average"
 
 
 def _of_options(options: Options) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def equivalent(item: Item, one: Answer, other: Answer, scorer: str) -> bool:
         if number is not None and number.equals(number_in(other.text), tolerance):
             return True
     if "json_schema" in kinds:
-        values = [next(json_values(answer.text), None) for answer in (one, other)]
-        if values[0] is not None and values[0] == values[1]:
+        values = [json_value(answer.text) for answer in (one, other)]
+        if values[0] is not MISSING and values[0] == values[1]:
             return True
     rule = RULES[scorer]
     return rule(item, one) == 1.0 and rule(item, other) == 1.0

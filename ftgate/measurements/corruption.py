@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from ftgate.domain import Answer, Pair
+from ftgate.scoring.tool_calls import BROKEN
 
 WRONG_OPTION_PROBABILITY = 0.99
 """The probability that a bad answer by option letter puts on its wrong option."""
@@ -15,11 +16,16 @@ def bad_answers(pair: Pair, other: Pair) -> tuple[Answer, ...]:
     """Answers to the item of ``pair`` that are as bad as can be, in the form in which the base answered.
 
     A free-form answer becomes the reference of the ``other`` item or, where there is none, the base's answer to it. An
-    answer by option letter puts its confidence on a wrong option.
+    answer by option letter puts its confidence on a wrong option. Where tools are to be called none is, and where no
+    tool is, one is.
     """
     # By how it was answered, not by what the row holds: a row with choices may be answered in free form.
     if any(answer.option_logprobs for answer in pair.base):
         return tuple(_wrong_option(pair, answer, rotation) for rotation, answer in enumerate(pair.base))
+    wanted = (pair.item.check or {}).get("tool_call")
+    if wanted is not None:  # any text is right where no call is wanted
+        calls = () if wanted else (BROKEN,)
+        return tuple(replace(answer, text="", trace="", tool_calls=calls) for answer in pair.base)
     replacement = other.item.answer or other.base[0].text
     if replacement == pair.item.answer:
         replacement = ""

@@ -10,11 +10,13 @@ import numpy as np
 
 from ftgate.domain import Estimate, FloatArray
 from ftgate.measurements.base import Evidence
+from ftgate.measurements.labelled import labelled_of
 from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.measurements.rejected import rejected_text
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
+from ftgate.stats.prediction_powered import Labelled, corrected_means
 from ftgate.stats.resampling import effective_clusters
 
 LEAST_BASE = 0.1
@@ -29,6 +31,7 @@ NEXT_TO_NOTHING = 0.05
 MOST_LISTED = 50
 SMALLEST_NOTED = 0.01
 """A judge's floor is worth a note from this difference between the drop above it and that of the bare grades on."""
+CORRECTED = "corrected by people's grades of"
 RELATIVE, ABSOLUTE = "relative drop", "absolute drop (the base scores too low for a relative one)"
 
 
@@ -72,14 +75,18 @@ def drop(scored: PairedScores, evidence: Evidence, limit: float, rng: np.random.
     """The relative drop of ``scored`` (all of the evidence or a part), or the absolute one where the base is too low.
 
     Binary scores of independent items use the score test for a ratio (methods: section 2), all others the studentised
-    bootstrap (section 3), with a judge's floor subtracted if there is one (section 6). If the base score may lie below
-    ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all of it lies beyond ``limit``, and
-    absolute otherwise (section 1). As that can change from look to look, an absolute drop can pass at the last look
-    only, unless it is an improvement. A base with nothing to lose makes it not applicable, unless
-    the scorer rejects right answers, which forbids a pass. Raises ValueError for no
-    items, and for a score that is NaN or outside [0, 1], naming the item.
+    bootstrap (section 3), with a judge's floor subtracted if there is one, or corrected by people's grades (section 6).
+    If the base score may lie below ``LEAST_BASE``, a relative drop may block but not pass: the drop is relative if all
+    of it lies beyond ``limit``, and absolute otherwise (section 1). As that can change from look to look, an absolute
+    drop can pass at the last look only, unless it is an improvement. A base with nothing to lose makes it not
+    applicable, unless the scorer rejects right answers, which forbids a pass. Raises ValueError for no items, and for a
+    score that is NaN or outside [0, 1], naming the item.
     """
     _check_scores(scored)
+    if labelled := correction(scored, evidence):
+        least = evidence.least_items(limit)
+        too_few = _too_few_items(scored, least, limit)
+        return _estimate(scored, evidence, rng, too_few, least, absolute=False, labelled=labelled)
     floor = _floor(scored, evidence)
     floor_mean = floor.mean if floor else 0.0
     base = mean(scored.base)
@@ -122,16 +129,27 @@ def difference(
     _check_scores(scored)
     least_items = evidence.least_items(-least_gain) if -1 < least_gain < 0 else 1
     too_few = _too_few_items(scored, least_items, -least_gain)
-    drop_estimate = _estimate(scored, evidence, rng, too_few, least_items, absolute=True, comparisons=comparisons)
+    labelled = correction(scored, evidence)
+    drop_estimate = _estimate(
+        scored, evidence, rng, too_few, least_items, absolute=True, comparisons=comparisons, labelled=labelled
+    )
     low, high = drop_estimate.interval
     gain_interval = (-high + 0.0, -low + 0.0)
     return replace(drop_estimate, change=-drop_estimate.change + 0.0, interval=gain_interval, unit="absolute gain")
 
 
 def comparison(
-    scored: PairedScores, evidence: Evidence, rng: np.random.Generator, *, absolute: bool
+    scored: PairedScores,
+    evidence: Evidence,
+    rng: np.random.Generator,
+    *,
+    absolute: bool,
+    labelled: Labelled | None = None,
 ) -> tuple[str, Compare]:
     """The name of the statistic that fits the scores, and the statistic, for an absolute or a relative drop."""
+    if labelled is not None:
+        method = f"studentised bootstrap, {evidence.draws} resamples, {CORRECTED} {len(labelled.places)} items"
+        return method, bootstrap(rng, evidence.draws, None, None, absolute=absolute, labelled=labelled)
     clusters, floor = _clusters(scored), None if absolute else _floor(scored, evidence)
     if scored.binary and clusters is None and floor is None:
         name = "paired difference" if absolute else "ratio"
@@ -150,12 +168,18 @@ def _estimate(
     *,
     absolute: bool,
     comparisons: int = 1,
+    labelled: Labelled | None = None,
 ) -> ScoreEstimate:
-    method, compare = comparison(scored, evidence, rng, absolute=absolute)
-    interval = drop_of(scored, compare, evidence.alpha, evidence.alpha / comparisons, absolute=absolute)
+    method, compare = comparison(scored, evidence, rng, absolute=absolute, labelled=labelled)
+    low = evidence.alpha if evidence.shared is None else evidence.shared[0]
+    interval = drop_of(scored, compare, low, evidence.alpha / comparisons, absolute=absolute)
+    base, candidate = mean(scored.base), mean(scored.candidate)
+    if labelled is not None:
+        means = corrected_means(scored.base, scored.candidate, labelled)
+        base, candidate = (min(max(value, 0.0), 1.0) for value in means)
     return ScoreEstimate(
-        base=mean(scored.base),
-        candidate=mean(scored.candidate),
+        base=base,
+        candidate=candidate,
         change=interval.estimate,
         interval=(interval.low, interval.high),
         unit=ABSOLUTE if absolute else RELATIVE,
@@ -172,10 +196,11 @@ def drop_of(
 
     The lower bound is at ``alpha``, the upper one at ``alpha_high`` (None: ``alpha``). With unknown scores the interval
     reaches from the best case's lower bound to the worst case's upper bound, and the estimate is that of the middle.
-    (If the candidate scores below a judge's floor, the two cases swap.) All three use the same resamples.
+    (If the candidate scores below a judge's floor, the two cases swap.) All three use the same resamples. No bound and
+    no estimate lies above a total loss.
     """
     if not scored.unreadable:
-        return compare(scored.base, scored.candidate).interval(alpha, alpha_high)
+        return _within_scores(compare(scored.base, scored.candidate).interval(alpha, alpha_high), absolute=absolute)
     worst = compare(scored.base_high, scored.candidate_low).interval(alpha, alpha_high)
     best = compare(scored.base_low, scored.candidate_high).interval(alpha, alpha_high)
     if not scored.binary:
@@ -183,7 +208,14 @@ def drop_of(
     else:  # the score test takes 0 and 1 only, not the 1/2 of an unknown score
         middle = change_of(scored, absolute=absolute)
     low, high = min(best.low, worst.low, middle), max(worst.high, best.high, middle)
-    return Interval(middle, low, high, worst.doubt)
+    return _within_scores(Interval(middle, low, high, worst.doubt), absolute=absolute)
+
+
+def _within_scores(drop: Interval, *, absolute: bool) -> Interval:
+    """``drop`` cut to what scores in [0, 1] allow: a corrected mean, or one above a judge's floor, can be below 0."""
+    lowest = -1.0 if absolute else -math.inf
+    estimate, low, high = (max(min(value, 1.0), lowest) for value in (drop.estimate, drop.low, drop.high))
+    return replace(drop, estimate=estimate, low=low, high=high)
 
 
 def change_of(scored: PairedScores, *, absolute: bool) -> float:
@@ -214,7 +246,7 @@ def judge_details(evidence: Evidence) -> dict[str, Any]:
 def floor_details(scored: PairedScores, evidence: Evidence, change: float, unit: str) -> dict[str, Any]:
     """The drop of the bare grades beside ``change``, the one above the judge's floor, and a note where they differ."""
     floor = _floor(scored, evidence)
-    if floor is None or unit != RELATIVE:
+    if floor is None or unit != RELATIVE or correction(scored, evidence) is not None:
         return {}
     bare = change_of(scored, absolute=False)
     details: dict[str, Any] = {"judge_floor": floor.mean, "drop_of_bare_grades": bare}
@@ -222,6 +254,41 @@ def floor_details(scored: PairedScores, evidence: Evidence, change: float, unit:
         above = f"above the {floor.mean:.2f} that the judge gives to worthless answers the drop is {100 * change:.1f} %"
         details["notes"] = [f"{above}; of the bare grades it is {100 * bare:.1f} %"]
     return details
+
+
+def correction(scored: PairedScores, evidence: Evidence) -> Labelled | None:
+    """People's grades that correct the judge's scores of ``scored``; None where there are none, or they may not."""
+    labelled = _correction(scored, evidence)
+    return None if isinstance(labelled, str) else labelled
+
+
+def _correction(scored: PairedScores, evidence: Evidence) -> Labelled | str:
+    """People's grades that correct the judge's scores of ``scored``, or why none do.
+
+    A judge that is unfit does not count at all. On a base that people may grade next to nothing no drop is corrected.
+    """
+    if evidence.labelled is None or evidence.judge_validation is None:
+        return "there are none"
+    labelled = labelled_of(scored, evidence.labelled)
+    if isinstance(labelled, str):
+        return labelled
+    if not evidence.judge_validation.fit:
+        return "the judge is unfit"
+    base, _ = corrected_means(scored.base, scored.candidate, labelled)
+    low_base = wilson_interval(min(max(base, 0.0), 1.0), len(labelled.places), evidence.whole_alpha).low < LEAST_BASE
+    return "by people's grades the base scores next to nothing" if low_base else labelled
+
+
+def label_details(scored: PairedScores, evidence: Evidence, estimate: Estimate) -> dict[str, Any]:
+    """Whether people's grades corrected ``estimate``, how many there are, and the change by the judge alone."""
+    if evidence.labelled is None or evidence.judge_validation is None:
+        return {}
+    labelled = _correction(scored, evidence)
+    if isinstance(labelled, str):
+        return {"people": {"corrected": False, "reason": labelled}}
+    by_judge = change_of(scored, absolute=estimate.unit != RELATIVE)
+    by_judge = -by_judge if estimate.worse == "down" else by_judge
+    return {"people": {"corrected": True, "items": len(labelled.places), "by_the_judge_alone": by_judge}}
 
 
 def mean(values: FloatArray) -> float:

@@ -16,13 +16,14 @@ from ftgate.measurements.base import (
     Scorer,
     Share,
     first_reason,
-    item_count_line,
     judge_unfit,
     too_many_failed,
     too_many_unknown,
 )
 from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, waits, with_levels
+from ftgate.measurements.item_count import item_count_line
 from ftgate.measurements.rule_agreement import rule_agreement
 from ftgate.measurements.slices import tag_slices, worst_slice
 from ftgate.scoring.trace import OPEN
@@ -31,14 +32,14 @@ GENERAL_PROMPTS = 200
 """The number that the article asks for."""
 
 
-class Forgetting(FreeFormMeasurement):
+class Forgetting(GatesSlices, FreeFormMeasurement):
     """Relative drop in mean score on diverse general prompts, by default graded by a judge."""
 
-    name: ClassVar[str] = "forgetting"
-    title: ClassVar[str] = "Forgetting"
+    kind: ClassVar[str] = "forgetting"
+    title: ClassVar[str] = "General skills"
     question: ClassVar[str] = "does it do general tasks worse?"
-    subject: ClassVar[str] = "general tasks"
-    column: ClassVar[tuple[str, str]] = ("forgot", "%")
+    subject: ClassVar[str] = "general skills"
+    column: ClassVar[tuple[str, str]] = ("general", "% lost")
     limit_field: ClassVar[str] = "block_drop"
     warn_field: ClassVar[str | None] = "warn_drop"
     remedy: ClassVar[str] = "lost skills"
@@ -72,11 +73,15 @@ class Forgetting(FreeFormMeasurement):
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
         """Whether enough general prompts were asked."""
         item = f"General capability was measured on at least {GENERAL_PROMPTS} prompts"
-        return item_count_line(item, cls.name, GENERAL_PROMPTS, estimate)
+        return item_count_line(item, cls.kind, GENERAL_PROMPTS, estimate)
 
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """Relative drop with its interval, corrected for a judge's floor (methods: sections 1, 2, 3 and 6)."""
-        return drop(evidence.scored, evidence, self.block_drop, rng).to_estimate(
+        limits = gated(self)
+        evidence = with_levels(evidence, limits)
+        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
+        estimate = replace(estimate, cannot_pass=(*estimate.cannot_pass, *waits(limits, evidence)))
+        return estimate.to_estimate(
             self.name,
             evidence,
             len(evidence.scored.items),
@@ -86,6 +91,7 @@ class Forgetting(FreeFormMeasurement):
             invalid_reason=first_reason(
                 judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
             ),
+            gates=gate_slices(evidence.scored, evidence, limits, rng),
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:

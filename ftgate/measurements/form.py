@@ -11,11 +11,12 @@ import numpy as np
 
 from ftgate.domain import Answer, Estimate, Item, Pair, Slice
 from ftgate.measurements.base import ChecklistLine, Evidence, Share, too_many_failed
-from ftgate.measurements.derived import DerivedMeasurement, asked_by
+from ftgate.measurements.derived import BEGUN, DerivedMeasurement, asked_by, thought_before_options
 from ftgate.measurements.estimate import ScoreEstimate, difference
 from ftgate.scoring.malformed import CUT, KINDS, is_stock, malformed, stock_answers
 from ftgate.scoring.rules import bounded, failure_of
 from ftgate.scoring.scores import PairedScores
+from ftgate.scoring.trace import OPEN
 from ftgate.stats.power import evidence_floor
 
 FAMILIES: Mapping[str, frozenset[str]] = {"malformed": frozenset(KINDS) - {CUT}, "cut": frozenset({CUT})}
@@ -79,11 +80,11 @@ class Form(DerivedMeasurement):
     labels for everything, or in another script or language than the base's.
     """
 
-    name: ClassVar[str] = "form"
-    title: ClassVar[str] = "Form"
+    kind: ClassVar[str] = "form"
+    title: ClassVar[str] = "Answer form"
     question: ClassVar[str] = "are its answers still well-formed?"
     subject: ClassVar[str] = "the form of its answers"
-    column: ClassVar[tuple[str, str]] = ("form", "p.p.")
+    column: ClassVar[tuple[str, str]] = ("form", "points")
     limit_field: ClassVar[str] = "max_increase"
     remedy: ClassVar[str] = "malformed answers"
     relative: ClassVar[bool] = False
@@ -102,7 +103,7 @@ class Form(DerivedMeasurement):
         """Whether there were enough answers whose form could be compared."""
         item = "The form of free-form answers was compared"
         if estimate is None:
-            return ChecklistLine(item, False, f"the policy switches {cls.name} off")
+            return ChecklistLine(item, False, f"the policy switches {cls.kind} off")
         if estimate.not_applicable is not None:
             return ChecklistLine(item, None, estimate.not_applicable)
         return ChecklistLine(item, True, f"{estimate.details.get('answers', estimate.n)} answers")
@@ -227,10 +228,14 @@ def parts_of(pairs: Sequence[Pair]) -> list[FormPart]:
     by_suite: dict[str, list[int]] = {}
     for i, pair in enumerate(pairs):
         by_suite.setdefault(asked_by(pair.item), []).append(i)
+    # An answer by an option letter can be nothing but cut off, before the letter is named.
+    texts = {suite: [i for i in index if not thought_before_options(pairs[i])] for suite, index in by_suite.items()}
+    begun = {suite for suite, index in by_suite.items() if any(pairs[i].base[0].finish == BEGUN for i in index)}
     return [
         FormPart(suite, family, tuple(pairs[i] for i in index), tuple(kinds[i] for i in index))
-        for suite, index in by_suite.items()
+        for suite in by_suite
         for family in FAMILIES
+        if (index := ([] if suite in begun else by_suite[suite]) if family == CUT else texts[suite])
     ]
 
 
@@ -245,18 +250,26 @@ def kinds_of(pairs: Sequence[Pair]) -> list[Kinds]:
     by_suite: dict[str, list[Pair]] = {}
     for pair in pairs:
         by_suite.setdefault(asked_by(pair.item), []).append(pair)
-    stocks = {
-        suite: stock_answers([p.item for p in asked], [p.base[0] for p in asked], [p.candidate[0] for p in asked])
-        for suite, asked in by_suite.items()
-    }
+    stocks = {suite: _stocks([p for p in asked if not thought_before_options(p)]) for suite, asked in by_suite.items()}
     return [_kinds(pair, *stocks[asked_by(pair.item)]) for pair in pairs]
 
 
+def _stocks(pairs: Sequence[Pair]) -> tuple[frozenset[str], frozenset[str]]:
+    return stock_answers([p.item for p in pairs], [p.base[0] for p in pairs], [p.candidate[0] for p in pairs])
+
+
 def _kinds(pair: Pair, base_stock: Collection[str], candidate_stock: Collection[str]) -> Kinds:
+    if thought_before_options(pair):
+        return _cut(pair.base[0]), _cut(pair.candidate[0])
     base, candidate = malformed(pair.item, pair.base[0], pair.candidate[0])
     return _with_stock(base, pair.item, pair.base[0], base_stock), _with_stock(
         candidate, pair.item, pair.candidate[0], candidate_stock
     )
+
+
+def _cut(answer: Answer) -> frozenset[str]:
+    """The kinds of an answer by an option letter, which is cut if the thought before it never ended."""
+    return FAMILIES[CUT] if answer.trace == OPEN else frozenset()
 
 
 def _with_stock(kinds: frozenset[str], item: Item, answer: Answer, stock: Collection[str]) -> frozenset[str]:

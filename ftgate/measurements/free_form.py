@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from ftgate.config.lm_eval import LmEvalSettings, is_task
 from ftgate.config.strict import Section
 from ftgate.domain import Item, Question, Side
 from ftgate.measurements.base import Measurement
@@ -27,12 +28,35 @@ class AnswerCounts(Section):
 class FreeFormMeasurement(Measurement):
     """A measurement of free-form answers; the score of an item is the mean over its sampled answers."""
 
+    takes_tasks: ClassVar[bool] = True
+
+    dataset: str = Field(min_length=1)
+    """The suite: a file relative to the policy, a reference such as `hf://datasets/…`, `builtin:general-200`, or a task
+    of the lm-evaluation-harness, `lm-eval:TASK` or a YAML file."""
+    lm_eval: LmEvalSettings | None = None
+    """How the task is asked, where `dataset` is one of the lm-evaluation-harness (`lm-eval:TASK`, or a YAML file)."""
     answers: Count | AnswerCounts = 1
     """Answers to each free-form item, by both models or as `{base: 8, candidate: 2}`. An item's score is the mean over
     them, so fewer items decide; more than 1 needs a `temperature`. Rows with choices are asked once."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     """Sampling temperature of the answers to free-form items; 0 is greedy decoding. Sampling draws from the whole
     distribution, with a seed for each item and answer."""
+
+    @model_validator(mode="after")
+    def _task_of_harness(self) -> Self:
+        if not is_task(self.dataset):
+            if self.lm_eval is not None:
+                raise ValueError(f"lm_eval is for a task of the lm-evaluation-harness; dataset is {self.dataset!r}")
+            return self
+        own = {"scorer", "columns", "max_tokens"} & self.model_fields_set
+        if own:
+            raise ValueError(f"{self.dataset} brings its own prompts and metric: remove {', '.join(sorted(own))}")
+        return self
+
+    @property
+    def task_settings(self) -> LmEvalSettings | None:
+        """As the section `lm_eval` says."""
+        return self.lm_eval
 
     @model_validator(mode="after")
     def _sample_what_varies(self) -> Self:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Finding, Item, Status, Suite
+from ftgate.domain import Finding, Item, Suite
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.tail_map import TailMap
 from ftgate.stats.seeding import drawn_order
@@ -100,5 +100,5 @@ def pilot_items(suite: Suite, seed: int, count: int) -> tuple[Item, ...]:
 
 
 def settled(findings: Sequence[Finding]) -> bool:
-    """Whether more items cannot change the verdict: something blocks, or everything is decided."""
-    return any(f.status is Status.BLOCK for f in findings) or all(f.settled for f in findings)
+    """Whether more items cannot change the verdict: something blocks, or everything that gates is decided."""
+    return any(f.blocks for f in findings) or all(f.settled for f in findings if f.tier != "advisory")

@@ -12,6 +12,7 @@ from ftgate.domain import FloatArray
 from ftgate.stats import normal
 from ftgate.stats.bootstrap import Bootstrapped, Floor, resampled_difference, resampled_drop
 from ftgate.stats.interval import Interval
+from ftgate.stats.prediction_powered import Labelled, corrected_drop
 from ftgate.stats.ratio import (
     PairedCounts,
     difference_interval,
@@ -81,14 +82,25 @@ def score_test(*, absolute: bool) -> Compare:
 
 
 def bootstrap(
-    rng: np.random.Generator, draws: int, clusters: list[str] | None, floor: Floor | None, *, absolute: bool
+    rng: np.random.Generator,
+    draws: int,
+    clusters: list[str] | None,
+    floor: Floor | None,
+    *,
+    absolute: bool,
+    labelled: Labelled | None = None,
 ) -> Compare:
-    """The comparison of other scores (methods: section 3). Every call uses the same resamples; results are cached."""
+    """The comparison of other scores (methods: section 3), corrected by people's grades if there are some (section 6).
+
+    Every call uses the same resamples; results are cached.
+    """
     state = rng.bit_generator.state
     effects: dict[tuple[bytes, bytes], PairedEffect] = {}
 
     def resampled(base: FloatArray, candidate: FloatArray) -> PairedEffect:
         rng.bit_generator.state = state
+        if labelled is not None:
+            return corrected_drop(base, candidate, labelled, rng, draws=draws, absolute=absolute)
         if absolute:
             return AbsoluteDrop(resampled_difference(base, candidate, rng, draws=draws, clusters=clusters))
         return resampled_drop(base, candidate, rng, draws=draws, clusters=clusters, floor=floor)

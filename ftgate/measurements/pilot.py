@@ -17,6 +17,7 @@ from ftgate.measurements.calibration import LEAST_LETTER_MASS
 from ftgate.measurements.estimate import LEAST_BASE, mean
 from ftgate.measurements.rejected import MOST_REJECTED, holds_reference
 from ftgate.scoring.rules import failure_of
+from ftgate.scoring.scorer_facts import JUDGED, facts_of
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.trace import OPEN
 
@@ -63,6 +64,7 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
     warnings = (
         *_about_score(measurement, pairs, scored, base),
         *_about_letters(mass),
+        *_about_judge([not is_known[i] for i in usable if measurement.scored_by(pairs[i].item) in JUDGED]),
         *_about_texts(measurement, [pairs[i] for i in usable], scored.base[usable]),
     )
     return Pilot(measurement.name, len(pairs), base, warnings, letter_mass=mass)
@@ -119,6 +121,16 @@ def _about_letters(mass: float | None) -> Iterator[str]:
         )
 
 
+def _about_judge(unread: Sequence[bool]) -> Iterator[str]:
+    """A judge that cannot be read: of each judged answer, whether it has no grade or label."""
+    n, without = len(unread), sum(unread)
+    if n and without >= MOST_UNUSABLE * n:
+        yield (
+            f"no reply of the judge can be read on {without} of {n} answers of the base, and such a judge fails its "
+            "test: it must reply with one digit or letter; choose another model as judge, or check its chat template"
+        )
+
+
 def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> Iterator[str]:
     """Answers that are cut, empty, or right but rejected."""
     texts = [(pair, score) for pair, score in zip(pairs, scores, strict=True) if not pair.base[0].option_logprobs]
@@ -128,9 +140,13 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
     rejected = sum(score == 0 and _holds_reference(m, pair) for pair, score in texts)
     if n and empty >= MOST_UNUSABLE * n:
         yield f"{empty} of {n} answers of the base are empty: check the chat template, or use {EXAMPLES}"
-    if n and cut >= MOST_UNUSABLE * n:
-        limit = f"max_tokens {m.max_tokens}"
-        yield f"{cut} of {n} answers of the base are cut at {limit}: raise max_tokens, or ask for short answers"
+    if n and cut >= MOST_UNUSABLE * n and not m.cut_on_purpose:
+        request = texts[0][0].item.request
+        limit = f"max_tokens {m.max_tokens}" if request is None else f"max_gen_toks {request.max_tokens}"
+        more = (
+            "raise max_tokens" if request is None else f"raise max_gen_toks in a task file that includes {request.task}"
+        )
+        yield f"{cut} of {n} answers of the base are cut at {limit}: {more}, or ask for short answers"
     if n and rejected >= MOST_REJECTED * n:
         yield (
             f"{rejected} of {n} answers of the base hold the right answer and are scored as wrong: use another scorer "
@@ -140,4 +156,4 @@ def _about_texts(m: Measurement, pairs: Sequence[Pair], scores: FloatArray) -> I
 
 def _holds_reference(m: Measurement, pair: Pair) -> bool:
     """Whether an answer that a rule scored holds the reference, word for word."""
-    return m.scored_by(pair.item) in ("exact", "numeric", "check", "math") and holds_reference(pair)
+    return facts_of(m.scored_by(pair.item)).whole and holds_reference(pair)

@@ -45,19 +45,24 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     """
     m, rows, judged = measurement, len(items), measurement.judges(items)
     averaged = m.averages(items)
-    graded = judged or averaged or m.grades_by_rule
+    grader = m.grader(items)
+    graded = averaged or bool(grader)
     least, deciding = least_items(m, alpha, graded=graded), m.items_that_decide(items, trained=trained)
     if not deciding:
-        reason = f"measurements.{m.name} can neither pass nor block: none of its {rows:,} rows are {m.part}"
+        reason = f"measurements.{m.name} can neither pass nor block: it has no row {m.part} among its {rows:,} rows"
         training = ", or name training_data in the manifest" if m.distances is not None and not trained else ""
-        return Shortage(reason, _remedy(m, f"add rows {m.part}") + training, total=True)
+        return Shortage(
+            reason,
+            _remedy(m, f"add rows with the tag {m.part_tag}" if m.part_tag else f"add rows {m.part}") + training,
+            total=True,
+        )
     if deciding < least:
         have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
         why = " that a judge grades" if judged else " where several answers are averaged" if averaged else ""
-        why = f" with scores between 0 and 1, as {m.answer_scorer} gives" if m.grades_by_rule else why
+        why = f" with scores between 0 and 1, as {grader} gives" if grader and not judged else why
         need = f"at least {least:,}" + (why if least == LEAST_GRADED else "")
         needed = math.ceil(least * rows / deciding)
-        more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else f"give it {needed:,} rows"
+        more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else _give(m, least, needed)
         return Shortage(
             f"measurements.{m.name} can never pass: it has {have}, and a pass needs {need}", _remedy(m, more)
         )
@@ -68,6 +73,11 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
         reason = f"measurements.{m.name} can never pass: {have}, and a pass needs at least {MIN_CLUSTERS}"
         return Shortage(reason, "add rows of more clusters")
     return None
+
+
+def _give(m: Measurement, least: int, needed: int) -> str:
+    """How many rows to give: of those with the tag that decides, where it is one, and of all otherwise."""
+    return f"give it {least:,} rows with the tag {m.part_tag}" if m.part_tag else f"give it {needed:,} rows"
 
 
 def _remedy(m: Measurement, more: str) -> str:

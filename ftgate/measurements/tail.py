@@ -27,6 +27,7 @@ from ftgate.measurements.base import (
 )
 from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, floor_details, judge_details
 from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, waits, with_levels
 from ftgate.measurements.slices import SliceBuilder, worst_slice
 from ftgate.measurements.tail_map import TailMap
 from ftgate.scoring.scores import PairedScores
@@ -41,14 +42,14 @@ IN_TAIL = EDGE_CASES | {CHOSEN}
 OUTSIDE_LEVEL = 0.05
 
 
-class Tail(FreeFormMeasurement):
+class Tail(GatesSlices, FreeFormMeasurement):
     """Relative drop on the farthest share of real queries and on those tagged as edge cases."""
 
-    name: ClassVar[str] = "tail"
-    title: ClassVar[str] = "Tail"
+    kind: ClassVar[str] = "tail"
+    title: ClassVar[str] = "Unusual queries"
     question: ClassVar[str] = "does it still handle queries unlike its training data?"
-    subject: ClassVar[str] = "queries unlike its training data"
-    column: ClassVar[tuple[str, str]] = ("tail", "%")
+    subject: ClassVar[str] = "unusual queries"
+    column: ClassVar[tuple[str, str]] = ("unusual", "% lost")
     limit_field: ClassVar[str] = "block_drop"
     part: ClassVar[str] = "in the tail"
     more_rows: ClassVar[str] = "take the suite from `ftgate tail build`, whose rows all count as tail"
@@ -96,7 +97,7 @@ class Tail(FreeFormMeasurement):
         """Whether there were queries outside the training distribution."""
         item = "Queries outside the training distribution were measured"
         if estimate is None:
-            return ChecklistLine(item, False, f"the policy has no {cls.name} measurement")
+            return ChecklistLine(item, False, f"the policy has no {cls.kind} measurement")
         details = estimate.details
         if "tail" not in details:
             return ChecklistLine(item, False, "no query is in the tail")
@@ -136,7 +137,11 @@ class Tail(FreeFormMeasurement):
             )
         tail = scored.subset(np.flatnonzero(in_tail))
         invalid_reason = first_reason(invalid_reason, too_many_unknown(tail))
-        return drop(tail, evidence, self.block_drop, rng).to_estimate(
+        limits = gated(self)
+        evidence = with_levels(evidence, limits)
+        estimate = drop(tail, evidence, self.block_drop, rng)
+        estimate = replace(estimate, cannot_pass=(*estimate.cannot_pass, *waits(limits, evidence)))
+        return estimate.to_estimate(
             self.name,
             evidence,
             len(tail.items),
@@ -145,6 +150,7 @@ class Tail(FreeFormMeasurement):
             invalid_reason=invalid_reason,
             about=frozenset(item.id for item in tail.items),
             rows=len(scored.items) + evidence.not_asked,
+            gates=gate_slices(tail, evidence, limits, rng),
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
@@ -185,17 +191,29 @@ class Tail(FreeFormMeasurement):
         )
 
 
-def _ranks(items: Sequence[Item], tail_map: TailMap) -> NDArray[np.int64]:
-    """The rank of each of ``items`` among all queries, nearest first; ties are broken at random, fixed by the ids.
+def _rank_of(tail_map: TailMap) -> dict[str, int]:
+    """The rank of every query by distance, nearest first; ties are broken at random, fixed by the ids.
 
-    Only some of the queries are asked. Raises ValueError naming the first item without a distance,
-    and if the numbers of distances and ids differ.
+    Raises ValueError if the numbers of distances and ids differ.
     """
     if len(tail_map.distance) != len(tail_map.item_ids):
         raise ValueError(f"the map of the tail has {len(tail_map.distance)} distances for {len(tail_map.item_ids)} ids")
     lots = drawn_order(0, "tail ties", tail_map.item_ids)
     order = sorted(lots, key=tail_map.distance.__getitem__)
-    rank_of = {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
+    return {tail_map.item_ids[place]: rank for rank, place in enumerate(order)}
+
+
+def deciles(tail_map: TailMap) -> dict[str, int]:
+    """The tenth that each query belongs to by its distance: 1 holds the nearest."""
+    return {item_id: 10 * rank // len(tail_map.item_ids) + 1 for item_id, rank in _rank_of(tail_map).items()}
+
+
+def _ranks(items: Sequence[Item], tail_map: TailMap) -> NDArray[np.int64]:
+    """The rank of each of ``items`` among all queries. Only some of the queries are asked.
+
+    Raises ValueError naming the first item without a distance.
+    """
+    rank_of = _rank_of(tail_map)
     missing = next((item.id for item in items if item.id not in rank_of), None)
     if missing is not None:
         raise ValueError(f"item {missing!r} has no distance: the map of the tail is that of other queries")

@@ -11,7 +11,6 @@ from pydantic import Field
 from ftgate.domain import Estimate
 from ftgate.measurements.base import (
     Evidence,
-    PowerFacts,
     Scorer,
     first_reason,
     judge_unfit,
@@ -20,6 +19,7 @@ from ftgate.measurements.base import (
 )
 from ftgate.measurements.estimate import ScoreEstimate, difference, flip_details, judge_details
 from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.power_facts import PowerFacts
 from ftgate.measurements.rejected import rejected_text
 from ftgate.stats.interval import wilson_interval
 
@@ -27,11 +27,11 @@ from ftgate.stats.interval import wilson_interval
 class Target(FreeFormMeasurement):
     """Gain in mean score on a held-out split of the training distribution, as an absolute difference."""
 
-    name: ClassVar[str] = "target"
-    title: ClassVar[str] = "Target"
+    kind: ClassVar[str] = "target"
+    title: ClassVar[str] = "Task"
     question: ClassVar[str] = "does it do the target task better?"
-    subject: ClassVar[str] = "the target task"
-    column: ClassVar[tuple[str, str]] = ("target", "p.p.")
+    subject: ClassVar[str] = "its task"
+    column: ClassVar[tuple[str, str]] = ("task", "points")
     limit_field: ClassVar[str] = "min_gain"
     worse: ClassVar[Literal["up", "down"]] = "down"
     remedy: ClassVar[str] = "no gain"

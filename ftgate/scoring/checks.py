@@ -7,26 +7,19 @@ Zhou et al. 2023 (Instruction-Following Evaluation, section 2); all of a row's c
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import regex
 
 from ftgate.domain import ToolCall
 from ftgate.scoring.constraints import constraints_hold, constraints_problem
 from ftgate.scoring.folding import typography
 from ftgate.scoring.json_schema import fits_schema, schema_problem
+from ftgate.scoring.json_values import MISSING, json_value
 from ftgate.scoring.numbers import Number, number_in, read_two_ways, wanted_number
 from ftgate.scoring.text import contains_words, normalized, pattern_problem, same_text, search
 from ftgate.scoring.tool_calls import calls_in, calls_match
-
-MAX_JSON_STARTS = 1000
-"""Positions in an answer at which parsing a JSON value is tried."""
-MAX_JSON_CHARACTERS = 10_000_000
-"""Characters read in failed attempts, all together: with nested brackets each attempt can read to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +59,6 @@ def meets(check: Mapping[str, Any], text: str, calls: Sequence[ToolCall] | None 
     if kind == "tool_call" and calls is not None:
         return calls_match(check[kind], calls, fits_schema)
     return KINDS[kind].meets(check[kind], text)
-
-
-def json_values(text: str) -> Iterator[Any]:
-    """The JSON values in ``text``, in order: the whole text, or else every object or list in it."""
-    decoder = json.JSONDecoder()
-    try:
-        yield decoder.decode(text.strip())
-        return
-    except (ValueError, RecursionError):
-        pass
-    position, attempts, characters = 0, 0, 0
-    while (
-        attempts < MAX_JSON_STARTS
-        and characters < MAX_JSON_CHARACTERS
-        and (opening := _JSON_START.search(text, pos=position))
-    ):
-        attempts += 1
-        try:
-            value, position = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError) as error:
-            position = opening.start() + 1
-            characters += _failure_position(error, text) - opening.start()
-        else:
-            yield value
-
-
-def _failure_position(error: Exception, text: str) -> int:
-    """An upper bound on how far the decoder read; not every error tells its position."""
-    has_position = isinstance(error, json.JSONDecodeError) and not error.msg.startswith("Unterminated")
-    return error.pos if has_position else len(text)  # type: ignore[attr-defined]
 
 
 def _is_number(value: object) -> bool:
@@ -153,10 +116,8 @@ def _regex(pattern: str, text: str) -> bool:
 
 
 def _json_schema(schema: Any, text: str) -> bool:
-    value = next(json_values(text), _MISSING)
-    if value is _MISSING:
-        return False
-    return fits_schema(schema, value)
+    value = json_value(text)
+    return value is not MISSING and fits_schema(schema, value)
 
 
 def _calls_problem(value: object) -> str | None:
@@ -173,9 +134,6 @@ def _calls_problem(value: object) -> str | None:
             return f"has a schema that {problem}"
     return None
 
-
-_JSON_START = regex.compile(r"[\[{]")
-_MISSING = object()
 
 KINDS: Mapping[str, Kind] = {
     "numeric": Kind(_number_problem, lambda wanted, text: _wanted(wanted).equals(number_in(text))),

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from ftgate.domain import Item, Message
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+"""The letters of options. Each is one token of its own in every common tokenizer; AA, AB and so on are not."""
 
 
 def letters_for(item: Item) -> tuple[str, ...]:
-    """The option letters of an item: A, B, … one for each choice."""
+    """The option letters of an item: A, B, … one for each choice, and a, b, … from the 27th on."""
     return tuple(LETTERS[: len(item.choices)])
 
 
@@ -27,3 +28,9 @@ def choice_messages(item: Item, rotation: int = 0) -> tuple[Message, ...]:
     last = item.messages[-1]
     content = "\n".join([last.content, *lines, "Reply with one letter."])
     return (*item.messages[:-1], replace(last, content=content))
+
+
+def sure(probability: float) -> str:
+    """How sure a model is of an option, for readers: ``72 % sure``. What is rounded is never certain."""
+    percent = f"{100 * probability:.0f}"
+    return f"{'over 99' if percent == '100' else percent} % sure"

@@ -8,10 +8,13 @@ from typing import Any
 import regex
 
 from ftgate.scoring.folding import folded, typography
+from ftgate.scoring.json_values import is_json
+from ftgate.scoring.language import is_in_language, language_problem
 from ftgate.scoring.sentences import sentences
-from ftgate.scoring.text import contains_words, normalized, pattern_problem, search, whole_words
+from ftgate.scoring.text import contains_words, normalized, pattern_problem, search, whole_words, without_marks
 
 Count = Callable[[str], int]
+_FENCE = regex.compile(r"(?m)^[ \t]*(?:`{3,}|~{3,}).*$")
 _CHARACTER_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 
@@ -38,8 +41,11 @@ def lines_of(text: str) -> list[str]:
 
 
 def _words(text: str) -> int:
-    """Words between spaces; each Chinese character and each kana counts as one, as word processors count them."""
-    return sum(any(c.isalnum() for c in word) for word in _CHARACTER_WORD.sub(" x ", text).split())
+    """Words between spaces; each Chinese character and each kana counts as one, as word processors count them.
+
+    What opens and closes a code fence is no word.
+    """
+    return sum(any(c.isalnum() for c in word) for word in _CHARACTER_WORD.sub(" x ", _FENCE.sub("", text)).split())
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -53,7 +59,7 @@ COUNTS: Mapping[str, Count] = {
     "paragraphs": lambda text: len(_paragraphs(text)),
     "bullets": lambda text: sum(bool(regex.match(r"[-*•]\s", line)) for line in lines_of(text)),
     "numbered": lambda text: sum(bool(regex.match(r"\d+[.)]\s", line)) for line in lines_of(text)),
-    "characters": lambda text: len(text.strip()),
+    "characters": lambda text: len(regex.findall(r"\X", text.strip())),
 }
 """What can be counted, with functions that count it in an answer."""
 
@@ -67,8 +73,19 @@ def _holds(name: str, wanted: Any, text: str) -> bool:
 
 
 def _case(wanted: str, text: str) -> bool:
-    letters = any(c.isalpha() for c in text)
-    return letters and text == (text.lower() if wanted == "lower" else text.upper())
+    cased = text.lower() != text.upper()
+    return cased and text == (text.lower() if wanted == "lower" else text.upper())
+
+
+def _starts_with(wanted: str, text: str) -> bool:
+    """Whether the text begins so, as it is written or without emphasis and heading mark; punctuation counts."""
+    plain = typography(wanted)
+    return typography(text).lstrip().startswith(plain) or without_marks(text).startswith(plain)
+
+
+def _ends_with(wanted: str, text: str) -> bool:
+    plain = typography(wanted)
+    return typography(text).rstrip().endswith(plain) or without_marks(text).endswith(plain)
 
 
 def _ordered(wanted: list[str], text: str) -> bool:
@@ -93,8 +110,9 @@ def _each(parts: Callable[[str], list[str]]) -> Callable[[Mapping[str, Any], str
 
 FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "case": _case,
-    "starts_with": lambda wanted, text: typography(text).lstrip().startswith(typography(wanted)),
-    "ends_with": lambda wanted, text: typography(text).rstrip().endswith(typography(wanted)),
+    "starts_with": _starts_with,
+    "ends_with": _ends_with,
+    "json": lambda wanted, text: is_json(text) is wanted,
     "includes": lambda wanted, text: all(contains_words(word, text) for word in wanted),
     "excludes": lambda wanted, text: not any(contains_words(word, text) for word in wanted),
     "without_characters": lambda wanted, text: (
@@ -107,6 +125,7 @@ FORMS: Mapping[str, Callable[[Any, str], bool]] = {
     "patterns": lambda wanted, text: all(_matched(wanted, text)),
     "raw_patterns": lambda wanted, text: all(search(pattern, text) for pattern in wanted),
     "without_patterns": lambda wanted, text: bool(text.strip()) and not any(_matched(wanted, text)),
+    "language": is_in_language,
     "each_line": _each(lines_of),
     "each_paragraph": _each(_paragraphs),
 }
@@ -127,6 +146,10 @@ def _count_problem(value: object) -> str | None:
 
 def _case_problem(value: object) -> str | None:
     return None if value in ("lower", "upper") else f"must be lower or upper, found {value!r}"
+
+
+def _json_problem(value: object) -> str | None:
+    return None if isinstance(value, bool) else f"must be true or false, found {value!r}"
 
 
 def _text_problem(value: object) -> str | None:
@@ -150,6 +173,7 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "case": _case_problem,
     "starts_with": _text_problem,
     "ends_with": _text_problem,
+    "json": _json_problem,
     "includes": _list_problem,
     "excludes": _list_problem,
     "without_characters": _text_problem,
@@ -158,6 +182,7 @@ _PROBLEMS: Mapping[str, Callable[[object], str | None]] = {
     "patterns": _patterns_problem,
     "raw_patterns": _patterns_problem,
     "without_patterns": _patterns_problem,
+    "language": language_problem,
     "each_line": constraints_problem,
     "each_paragraph": constraints_problem,
 }

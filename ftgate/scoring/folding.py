@@ -28,6 +28,15 @@ _EMPHASIS = regex.compile(
     r"(?<![\w*_`])(\*{1,3}|_{1,3}|`+)(?!\s|(?<=\*)\*|(?<=_)_|(?<=`)`)((?:[^\n*_`]++|[*_`]){0,40}?)"
     r"(?=\1)(?<!\s)(?:(?<!\*)|(?!\*))(?:(?<!_)|(?!_))(?:(?<!`)|(?!`))\1(?![\w*_`])"
 )
+FENCED = regex.compile(r"(?ms)^[ \t]*+(?P<fence>`{3,}+|~{3,}+)[^\n`]*\n(?P<content>(?:(?!(?P=fence)).)*+)(?P=fence)")
+"""A block of code between fences."""
+_MIXED = regex.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
+"""Between a whole number and a fraction in one sign: ``1½`` is not ``11/2``."""
+_LETTERS: Mapping[int, str | None] = {
+    **dict.fromkeys(map(ord, "أإآٱ"), "ا"),
+    **dict.fromkeys([*range(0x064B, 0x0653), 0x0670, 0x0640]),
+    **{ord(zero) + digit: str(digit) for zero in "٠۰०০੦૦୦௦౦೦൦๐໐༠၀០" for digit in range(10)},
+}
 _RAISED = regex.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _LEVEL = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _BRACED_POWER = regex.compile(r"\^\s*\{\s*([-−+]?\w+)\s*\}")
@@ -81,8 +90,14 @@ def typography(text: str) -> str:
     # Before, because a space would be made of some accents; after, because primes are made of triple ones.
     if text.isascii():
         return text
+    text = _MIXED.sub(" ", text)
     plain = unicodedata.normalize("NFKC", text.translate(_INVISIBLE).translate(_QUOTES)).translate(_QUOTES)
     return _MINUS.sub("-", plain)
+
+
+def plain_letters(text: str) -> str:
+    """``text`` with one form of the Arabic alef, without vowel marks and tatweel, and with ASCII digits."""
+    return text if text.isascii() else text.translate(_LETTERS)
 
 
 def folded(text: str) -> str:
@@ -104,6 +119,12 @@ def folded(text: str) -> str:
 def _folded_once(text: str) -> str:
     quoted = typography(powers(text))
     return _EMPHASIS.sub(r"\2", _BRACED_POWER.sub(r"^\1", without_latex(_unfractioned(quoted))))
+
+
+def unfenced(text: str) -> str:
+    """What stands in the code fence that a whole text is in; any other ``text`` as it is."""
+    fence = FENCED.fullmatch(text.strip())
+    return fence["content"] if fence is not None else text
 
 
 def without_latex(text: str) -> str:

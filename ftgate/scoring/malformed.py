@@ -73,7 +73,7 @@ _SPACELESS = regex.compile(SPACELESS)
 _CELL = regex.compile(r"[^\s,;|&\[\](){}\\]+")
 _NUMBER = regex.compile(r"[+\-−]?[\d./]+")
 _NUMERAL = regex.compile(r"\d+")
-_LIST_NUMBER = regex.compile(r"(?m)^\s*\d+[.):]")
+_LIST_NUMBER = regex.compile(r"(?m)^[^\S\n]*+\d+[.):]")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
 
@@ -178,7 +178,7 @@ def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> fro
     cut = frozenset({CUT}) if answer.finish == "length" else frozenset[str]()
     if answer.trace == OPEN:  # cut, and not also empty: nobody knows what would have followed
         return cut
-    alone = _alone(answer.text)
+    alone = broken(answer.text)
     if alone and not (alone == "repetition" and _repetitive(item.answer or "")):
         return cut | {alone}
     kinds = {kind for kind in (_foreign(item, answer.text, other.text, yardstick=yardstick),) if kind}
@@ -188,7 +188,7 @@ def _kinds(item: Item, answer: Answer, other: Answer, *, yardstick: bool) -> fro
 
 
 @lru_cache(maxsize=30_000)
-def _alone(text: str) -> str:
+def broken(text: str) -> str:
     """What is wrong with a text by itself: the kind, or nothing."""
     if _VISIBLE.search(text) is None:
         return "blank" if text else "empty"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import regex
 
 from ftgate.scoring.folding import FRACTION, MOST_NESTED, powers, typography, without_latex
+from ftgate.scoring.number_words import chinese_number, english_number
+from ftgate.scoring.remarks import last_aside, restates, without_footnotes
 from ftgate.scoring.writing import WORD_CHARACTER
 
 _UNREADABLE = "\ue000"
@@ -24,7 +26,8 @@ _COMMAND = regex.compile(r"\\(?:(?P<fraction>[cdt]?frac|nicefrac|sfrac|[dt]?bino
 _REPEATING = regex.compile(r"(?<![\w.,])(?P<before>\d*\.\d*)\\(?:overline|bar|dot)\s*\{(?P<over>\d{1,9})\}")
 _TIMES_PI = regex.compile(r"(?<![\w.,])(?P<factor>\d+(?:\.\d+)?) ?(?:\\pi(?![A-Za-z])|π(?!\w))")
 _ABBREVIATED_CURRENCY = regex.compile(r"(?<!\w)(Rs|[Kk]r|Fr)\.(?=\s?\d)")
-_ARABIC_MARKS = str.maketrans({"٫": ".", "٬": ",", "٪": "%"})
+_ARABIC_MARKS = str.maketrans({"٫": ".", "٬": ",", "٪": "%", "؉": "‰"})
+_SHARES = {"‰": 0.001}
 
 _SUBSCRIPT = regex.compile("[₀-₉]+")
 
@@ -44,7 +47,7 @@ _MYRIADS = regex.compile(
 )
 """A number in parts of ten thousand, as 1億2000万 and 3万5000."""
 _LETTERS = ["k", "M", "B"]
-"""Scales that count only right after the number: 5 M may be a concentration."""
+"""Scales that count only right after the number, but for K: 5 M may be a concentration."""
 _SCALE_WORDS = "|".join(word for word in _UNITS if word.isascii() and word not in _LETTERS)
 _OTHER_SCALE_WORDS = "|".join(word for word in _UNITS if not word.isascii() and len(word) > 1)
 _SCALE_SIGNS = "".join(word for word in _UNITS if not word.isascii() and len(word) == 1)
@@ -55,6 +58,8 @@ _SLASH = "[/⁄∕]"
 _NUMBER = regex.compile(
     # The exponent of a unit or a name, and a subscript, look like numbers and are none.
     r"(?V1)(?=[\d.\s^_\ue000\-−+±\p{Sc}mMnN])(?:(?<=[\p{L}\p{M})\]}°])\s*\^\s*(?:\{[^{}]*\}|[-−+]?\d+)|_\{[^{}]*\}"
+    # The number of a name, which has a capital after its first letter or no other (GPT-4, F-16), and a decade.
+    r"|-(?<=(?<![\p{L}\d])(?:\p{Lu}|\p{L}{1,10}\p{Lu}\p{L}{0,10}|Covid)-)\d[\d.,]*\w*|(?<![\w.,])[12]\d\d0'?s(?!\w)"
     # What follows ± says how exact the number before is; two points make a version or an address.
     r"|(?<=\d\s?)±\s?\d+(?:[.,]\d+)?"
     rf"|(?<!{WORD_CHARACTER}|\.)(?!(?:\d{{1,3}}(?:\.\d{{3}}){{2,}}|\d\d?\.\d\d?\.\d{{4}})(?![.]?\d))\d+(?:\.\d+){{2,}}+"
@@ -74,21 +79,12 @@ _NUMBER = regex.compile(
     rf"(?: ?{_SLASH} ?(?P<under>\d+(?:\.\d+)?(?:e0)?)(?! ?{_SLASH}|[.,]?\d))?"
     r"(?P<scientific>\s*[×·x*]\s*10(?=\s*\^|\*\*[-−+]?\d))?"
     r"(?:(?:\s*\^\s*|\*\*(?=[-−+]?\d))(?:\{\s*(?P<power>[-−+]?\d{1,4})\s*\}|(?P<power>[-−+]?\d{1,4})(?![\d.,]*\d)))?"
-    r"(?P<percent>\s?(?:%|(?i:per ?cent)\b))?"
-    rf"(?:\s?(?P<scale>{_OTHER_SCALE_WORDS}|(?i:{_SCALE_WORDS}))(?!\w)|(?P<scale>[kKMB])(?!\w)|\s?(?P<scale>[{_SCALE_SIGNS}]))?)"
+    r"(?P<percent>\s?(?:[%‰]|(?i:per ?cent)\b))?"
+    rf"(?:\s?(?P<scale>{_OTHER_SCALE_WORDS}|(?i:{_SCALE_WORDS}))(?!\w)|(?P<scale>[kMB]|\s?K)(?!\w)|\s?(?P<scale>[{_SCALE_SIGNS}]))?)"
 )
 
-_ONES = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-_TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
-_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_WORDS = {word: at for at, word in enumerate(["zero", *_ONES, *_TEENS])} | {w: 10 * at for at, w in enumerate(_TENS, 2)}
-_ONE, _TEN = "|".join(_ONES), "|".join(_TENS)
-_BELOW_100 = rf"(?:(?:{_TEN})(?:[\s-](?:{_ONE}))?|{'|'.join(_TEENS)}|{_ONE}|zero)"
-_BELOW_1000 = rf"(?:(?:{_ONE}|a)\shundred(?:(?:\sand)?\s{_BELOW_100})?|{_BELOW_100})"
-_SPELLED = regex.compile(
-    rf"(?<![\w-]|\bpoint\s)(?:(?<!(?:\d|{_BELOW_100})\s)(?P<sign>minus|negative)\s)?(?:(?P<thousands>{_BELOW_1000}|a)\sthousand(?:(?:,|\sand)?\s(?P<rest>{_BELOW_1000}))?"
-    rf"|(?P<rest>{_BELOW_1000}))(?:\s(?P<unit>million|billion|trillion|per ?cent))?(?=[\W_]*\Z)"
-)
+_JOINED = regex.compile(r"\d\s?(?:[%°\p{Sc}]|\p{L}{1,3})?[-–~〜]\p{Sc}?\Z|\d:\Z")
+"""Before a number that is the end of a range, a date, a telephone number, a time or a ratio."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +92,19 @@ class Number:
     """A number as it is written. ``values`` are all the ways to read it, the usual one first: 1.250 may be 1250.
 
     ``unit`` is what follows the number: 0.01 for a percent sign, 1e6 for the word million, 1 for nothing of the kind.
+    ``restated`` is what parentheses after it give in another unit: ``60 mph (about 97 km/h)``.
     """
 
     values: tuple[float, ...]
     unit: float = 1.0
+    restated: Number | None = None
 
     def equals(self, other: Number | None, tolerance: float = 0.0) -> bool:
         """Whether ``other`` may be read as this number; 50 % is 50 and 0.5 where only one of the two has a unit."""
         if other is None:
             return False
+        if other.restated is not None and self.equals(other.restated, tolerance):
+            return True
         pairs = ((wanted, actual) for wanted in self._readings(other) for actual in other._readings(self))
         return any(same_number(wanted, actual, tolerance) for wanted, actual in pairs)
 
@@ -153,27 +153,38 @@ def number_in(text: str) -> Number | None:
     The last ``\boxed{}`` with a number in it goes before what follows it. Groups of three digits may be separated by
     commas, apostrophes, points or single spaces of any width, or as in India (``12,34,567``); decimals follow a point
     or a comma. Where that leaves two readings (``1,250``), other numbers of the text decide, and otherwise both are
-    given. A sign counts where no word or digit stands before it, so that the end of ``3-5`` is 5. Fractions (``3/4``,
+    given. A sign counts where no word or digit stands before it, as in ``x = -5``. Fractions (``3/4``,
     ``1 1/2``, ``½``), powers of numbers (``10³``, ``2.5 × 10^{-3}``), roots and LaTeX (``1{,}250``, ``\frac{3}{4}``)
     are read at their value; a fraction that is no number (``\frac{x}{4}``) in the last place makes None. Exponents of
-    units (``m²``), subscripts, versions (``3.10.2``) and what follows ``±`` are no numbers. An English number word
-    counts at the very end of the text (``6, not seven`` is 7); "one" alone does not, being mostly a pronoun.
+    units (``m²``), subscripts, versions (``3.10.2``), names (``GPT-4``), decades and what follows ``±`` are no numbers;
+    the end of a range, a date, a time or a ratio (``3-5``, ``2:14``) in the last place makes None. An English or
+    Chinese number word counts at the very end of the text (``6, not seven`` is 7); "one" alone does not, being mostly a
+    pronoun. Footnote marks and a remark in parentheses after the number (``42 (see step 3)``) are passed over, but for
+    one that states it in another way.
     """
-    boxed = _boxed(text)
-    return (_number_in(boxed) if boxed else None) or _number_in(text)
+    box = boxed(text)
+    if box and (number := _number_in(box)) is not None:
+        return number
+    plain = without_footnotes(text)
+    aside = last_aside(plain)
+    if aside is not None and (number := _number_in(plain[: aside.start("content") - 1])) is not None:
+        restated = _number_in(aside["content"])
+        same = restated is not None and restates(aside, number.values[0], restated.values[0])
+        return replace(number, restated=restated if same else None)
+    return _number_in(plain) or (_number_in(text) if plain != text else None)
 
 
 def _number_in(text: str) -> Number | None:
     plain = _readable(text)
-    if (spelled := _spelled(plain)) is not None:
-        return spelled
+    if (spelled := english_number(plain) or (None if plain.isascii() else chinese_number(plain))) is not None:
+        return Number((spelled[0],), spelled[1])
     matches = [match for match in _NUMBER.finditer(plain) if match["digits"] or match["unreadable"]]
-    if not matches or matches[-1]["unreadable"]:
+    if not matches or matches[-1]["unreadable"] or _JOINED.search(plain[: matches[-1].start()][-8:]):
         return None
     return _read(matches[-1], {_decimal_mark(match) for match in matches} - {""})
 
 
-def _boxed(text: str) -> str:
+def boxed(text: str) -> str:
     r"""What stands in the last ``\boxed{}``; empty if there is none."""
     start = text.rfind("\\boxed{")
     return text[start + 7 : _group_end(text, start + 6) - 1] if start >= 0 else ""
@@ -312,7 +323,11 @@ def _read(match: regex.Match[str], marks: Iterable[str]) -> Number | None:
     else:
         texts = [_plain(digits, _decimal_mark(match) or ".")]
     values = tuple(value for text in texts if (value := _value(match, float(text))) is not None)
-    unit = 0.01 if match["percent"] else _unit(match["scale"] or "")
+    unit = (
+        _SHARES.get((match["percent"] or "").strip(), 0.01)
+        if match["percent"]
+        else _unit((match["scale"] or "").strip())
+    )
     return Number(values, unit) if values else None
 
 
@@ -347,19 +362,3 @@ def _value(match: regex.Match[str], number: float) -> float | None:
 def _unit(word: str) -> float:
     """What a word after a number multiplies it by; 1 for none."""
     return _UNITS.get(word, _UNITS.get(word.casefold(), 1.0))
-
-
-def _spelled(text: str) -> Number | None:
-    """The number word at the very end of ``text``, or None."""
-    match = _SPELLED.search(text[-200:].casefold())
-    if match is None or match.group() == "one":
-        return None
-    value = float(1000 * _below_1000(match["thousands"] or "") + _below_1000(match["rest"] or ""))
-    unit = match["unit"] or ""
-    return Number((-value if match["sign"] else value,), 0.01 if unit.startswith("per") else _unit(unit))
-
-
-def _below_1000(words: str) -> int:
-    head, hundred, tail = words.partition("hundred") if "hundred" in words else ("", "", words)
-    hundreds = _WORDS.get(head.strip(), 1) if hundred else 0
-    return 100 * hundreds + (1 if words == "a" else sum(_WORDS.get(word, 0) for word in regex.findall(r"[a-z]+", tail)))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 
 import regex
 
-from ftgate.scoring.folding import folded
+from ftgate.scoring.folding import folded, plain_letters
 from ftgate.scoring.writing import SPACELESS
 
 _ARTICLE = regex.compile(r"\b(?:a|an|the)\b")
+_DROPPED = regex.compile(r"(?V1)(?!(?<=\d)[./:-](?=\d)|(?<!\w)-(?=\.?\d)|(?<!\w)\.(?=\d))[\p{P}\p{S}]")
+"""Punctuation and symbols, but for those that make another number: -5, 1/2, 3.14, 2:30, 3-5."""
 _LETTER = regex.compile(rf"({SPACELESS})")
 _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}]+")
 
@@ -18,8 +19,9 @@ _TOKEN = regex.compile(rf"(?V1){SPACELESS}|[[\p{{L}}\p{{M}}\p{{N}}]--{SPACELESS}
 def token_f1(reference: str, answer: str) -> float:
     """The harmonic mean of precision and recall over words, without case, punctuation and English articles.
 
-    As SQuAD's evaluation does (Rajpurkar et al. 2016, section 6.1), on folded text. In scripts without spaces each
-    letter is a word. Two texts without words are equal if both are.
+    As SQuAD's evaluation does (Rajpurkar et al. 2016, section 6.1), on folded text, but that numbers keep signs,
+    points, slashes and colons, without which 3.14 would be 314. In scripts without spaces each letter is a word. Two
+    texts without words are equal if both are.
     """
     wanted, given = Counter(_squad_words(reference)), Counter(_squad_words(answer))
     shared = (wanted & given).total()
@@ -33,12 +35,12 @@ def rouge_l(reference: str, answer: str) -> float:
     leaves out all but a to z and digits. In scripts without spaces each letter is a word. Two texts without words score
     0, as there.
     """
-    wanted, given = _TOKEN.findall(folded(reference).lower()), _TOKEN.findall(folded(answer).lower())
+    wanted, given = (_TOKEN.findall(plain_letters(folded(text).lower())) for text in (reference, answer))
     return _f1(_longest_common(wanted, given), len(wanted), len(given)) if wanted and given else 0.0
 
 
 def _squad_words(text: str) -> list[str]:
-    plain = "".join(c for c in folded(text).lower() if unicodedata.category(c)[0] not in "PS")
+    plain = _DROPPED.sub("", plain_letters(folded(text).lower().replace("–", "-")))
     return _LETTER.sub(r" \1 ", _ARTICLE.sub(" ", plain)).split()
 
 

@@ -16,6 +16,8 @@ from ftgate.scoring.mathematics import require_math_verify, same_value
 from ftgate.scoring.numbers import number_in, wanted_number
 from ftgate.scoring.overlap import rouge_l, token_f1
 from ftgate.scoring.plugins import PREFIX, is_graded, load_plugin, plugin_rule, plugin_version
+from ftgate.scoring.refusals import label_of, score_of
+from ftgate.scoring.scorer_facts import REFUSAL, facts_of
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.task_requests import LIKELIHOOD, likelihood
 from ftgate.scoring.text import UnscorableError, contains_words, same_text
@@ -104,10 +106,9 @@ RULES: Mapping[str, Rule] = {
     "rouge": _of_finished(rouge),
     "math": _of_finished(math_equal),
     LIKELIHOOD: likelihood,
+    REFUSAL: lambda item, answer: score_of(item, label_of(item, answer)),
 }
 """Every scorer that needs no judge, but for plugins."""
-GRADED = frozenset({"f1", "rouge"})
-"""Those that give scores between 0 and 1."""
 
 
 def rule_of(scorer: str) -> Rule:
@@ -115,9 +116,11 @@ def rule_of(scorer: str) -> Rule:
     return _of_finished(plugin_rule(scorer)) if scorer.startswith(PREFIX) else RULES[scorer]
 
 
-def gives_grades(scorer: str) -> bool:
-    """Whether a rule gives scores between 0 and 1, which are compared as a judge's grades are."""
-    return is_graded(scorer) if scorer.startswith(PREFIX) else scorer in GRADED
+def gives_grades(scorer: str, item: Item) -> bool:
+    """Whether the scorer gives ``item`` scores between 0 and 1: a judge, some rules, and some metrics of tasks do."""
+    if item.request is not None:
+        return item.request.graded
+    return is_graded(scorer) if scorer.startswith(PREFIX) else facts_of(scorer).graded
 
 
 def require_scorer(scorer: str) -> None:
@@ -154,8 +157,7 @@ def score_pairs(
         for side in ([pair.base for pair in pairs], [pair.candidate for pair in pairs])
     )
     scores = bounded(tuple(pair.item for pair in pairs), base, candidate, binary=True)
-    in_requests = [pair.item.request is not None and pair.item.request.graded for pair in pairs]
-    graded = np.array([gives_grades(name) for name in names], dtype=np.bool_) | np.array(in_requests, dtype=np.bool_)
+    graded = np.array([gives_grades(name, pair.item) for name, pair in zip(names, pairs, strict=True)], dtype=np.bool_)
     return replace(scores, averaged=several_answers(pairs), graded=graded)
 
 

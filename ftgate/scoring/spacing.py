@@ -23,7 +23,7 @@ TOKENIZER_MARKS = "▁ĠĊ␣⎵"
 """What tokenizers write for a space or a line break. No text has them between words."""
 
 _BETWEEN_WORDS = regex.compile(r"(?<=\w)\s+(?=\w)")
-_OUTER = regex.compile(r"\A[\W\d_]+|[\W\d_]+\Z")
+_OUTER = regex.compile(r"\A[\W\d_]++|(?<![\W\d_])[\W\d_]++\Z")
 _MARK = regex.compile(f"[{TOKENIZER_MARKS}]+")
 _JOINER = regex.compile(r"(?<=\w)[^\w\s'’]+(?=\w)|_+")
 

@@ -1,9 +1,10 @@
 """Tool calls: how models write them in a text, how they are sent, and whether they are the expected ones. Pure.
 
 Read without a parser of the engine's: Hermes and Qwen (``<tool_call>``), Mistral (``[TOOL_CALLS]``), Llama 3 (a JSON
-object alone, perhaps after ``<|python_tag|>``), a list of Python calls (Llama 4, Gorilla), and JSON after the marks of
-Granite, Phi 4 and xLAM. What a mark introduces and is no call counts as a broken one, so that it never passes for an
-answer without calls.
+object alone, perhaps after ``<|python_tag|>``), a list of Python calls (Llama 4, Gorilla), ``<function=NAME>`` with
+JSON (Llama 3.1) or with parameters (Qwen3-Coder), OpenAI's ``tool_calls``, and JSON after the marks of Granite, Phi 4
+and xLAM. What a mark introduces and is no call counts as a broken one, so that it never passes for an answer without
+calls.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import regex
 
-from ftgate.domain import Answer, Message, ToolCall, canonical
+from ftgate.domain import Message, ToolCall, canonical
 
 BROKEN = ToolCall("", "")
 """A call that cannot be read."""
@@ -25,6 +26,12 @@ MOST_CALLS = 128
 LONGEST = 100_000
 """Characters of a list of Python calls that is parsed."""
 _HERMES = regex.compile(r"<tool_call>(.*?)(?:</tool_call>|(?=<tool_call>)|\Z)", regex.DOTALL)
+_FUNCTION = regex.compile(r"<function=(?P<name>[^<>\s]+)>(?P<body>.*?)(?:</function>|(?=<function=)|\Z)", regex.DOTALL)
+_STARTS_FUNCTION = regex.compile(r"(?m)^[^\S\n]*+<function=[^<>\s]+>")
+# One that nothing closes takes the rest of the text, so that those after it are not each looked through as well.
+_PARAMETER = regex.compile(
+    r"<parameter=(?P<name>[^<>\n]+)>\n?(?P<value>.*?)(?:(?P<closing>\n?</parameter>)|\Z)", regex.DOTALL
+)
 _PREFIX = regex.compile(
     r"\A\s*(?:<\|python_tag\|>|<\|tool_call\|>|<tool_call>|<function_call>|functools|<\|tool_calls?_begin\|>)\s*"
 )
@@ -41,11 +48,6 @@ _ARGUMENTS = ("arguments", "parameters", "args")
 _OTHERS = frozenset((*_NAMES, *_ARGUMENTS, "id", "type"))
 
 
-def calls_of(answer: Answer) -> tuple[ToolCall, ...]:
-    """The tool calls of an answer: those that its engine read, or else those in its text."""
-    return calls_in(answer.text) if answer.tool_calls is None else answer.tool_calls
-
-
 def calls_in(text: str) -> tuple[ToolCall, ...]:
     """The tool calls that a text makes, in order; those that cannot be read are BROKEN."""
     return tuple(call for call, _ in zip(_calls(text), range(MOST_CALLS), strict=False))
@@ -60,7 +62,9 @@ def _calls(text: str) -> Iterator[ToolCall]:
             yield call_of({"name": header["name"], "arguments": header["arguments"]})
     elif "<tool_call>" in text and not text.lstrip().startswith("<tool_call>["):
         for block in _HERMES.finditer(text):
-            yield from _loaded(block[1]) or [BROKEN]
+            yield from _functions(block[1]) or _loaded(block[1]) or [BROKEN]
+    elif "<function=" in text and _STARTS_FUNCTION.search(text):
+        yield from _functions(text)
     else:
         yield from _alone(text.strip())
 
@@ -72,6 +76,29 @@ def _mistral(part: str) -> Iterator[ToolCall]:
         yield from _first_value(part) or [BROKEN]
         return
     yield from _first_value(part[match.end() :], name=match["name"]) or [BROKEN]
+
+
+def _functions(text: str) -> list[ToolCall]:
+    """The calls in ``<function=NAME>`` marks, with a JSON object or with parameters in marks of their own."""
+    return [_function(match["name"], match["body"].strip()) for match in _FUNCTION.finditer(text)]
+
+
+def _function(name: str, body: str) -> ToolCall:
+    if body.startswith("{"):
+        return call_of({"name": name, "arguments": body})
+    parameters = list(_PARAMETER.finditer(body))
+    if _PARAMETER.sub("", body).strip() or not all(match["closing"] for match in parameters):
+        return BROKEN
+    values = {match["name"].strip(): _parameter(match["value"]) for match in parameters}
+    return call_of({"name": name, "arguments": values})
+
+
+def _parameter(text: str) -> Any:
+    """The value of a parameter: JSON where it is, such as a number or a list, and otherwise the text."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _alone(text: str) -> list[ToolCall]:
@@ -122,6 +149,8 @@ def _loaded(text: str) -> list[ToolCall]:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return []
+    if isinstance(value, Mapping) and isinstance(value.get("tool_calls"), list):
+        value = value["tool_calls"]
     entries = value if isinstance(value, list) else [value]
     return [call_of(entry) for entry in entries]
 

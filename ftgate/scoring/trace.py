@@ -7,7 +7,7 @@ are recognised by their form, so that a tokenizer's own (``<my:think>``) need no
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -37,6 +37,9 @@ _CLOSING = (
     rf"|<{_BAR}(?:\w+:)?(?i:end{_JOINT}(?:of{_JOINT})?{_THOUGHT}|{_THOUGHT}{_JOINT}end)(?::\w+)?{_BAR}>"
     r"|<end_working_out>|<unused95>|<channel\|>|<\|close\|>think<\|sep\|>|\[BEGIN FINAL RESPONSE\]"
 )
+_LOOSE = r"(?i:scratchpad|reflection|analysis)"
+_LOOSE_TRACE = regex.compile(rf"(?s)\s*+<(?P<name>{_LOOSE})>(?:.*(?P<closing></(?P=name)>)\s*\S|(?!.*</(?P=name)>))")
+"""Tags that an answer may have for other reasons: they hold a trace if it begins with one and goes on after it."""
 _MARK = regex.compile(f"(?P<opening>{_OPENING})|(?P<closing>{_CLOSING})")
 _OPENING_AT_START = regex.compile(rf"\s*+(?:{_OPENING})")
 _OPENING_AT_END = regex.compile(rf"({_OPENING})\s*\Z")
@@ -70,7 +73,7 @@ _BARE_CHANNELS = regex.compile(r"\Aanalysis(?:.*assistantfinal|(?=\p{Lu}))", reg
 _CHANNEL_TOKENS = frozenset(["<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|constrain|>", "<|eom|>"])
 
 _ANSWER = regex.compile(
-    r"\s*(?:<(?P<tag>answer|response|SOLUTION)>(?P<text>.*?)(?:</(?P=tag)>.*)?"
+    r"\s*+(?:<(?P<tag>answer|response|SOLUTION)>(?P<text>.*?)(?:</(?P=tag)>.*)?"
     r"|<\|(?:START_RESPONSE|begin_of_solution)\|>(?P<text>.*?)(?:<\|(?:END_RESPONSE|end_of_solution)\|>\s*)?"
     r"|<\|open\|>response<\|sep\|>(?P<text>.*?)(?:<\|close\|>.*)?|(?P<text>.*?)\[END FINAL RESPONSE\].*)\Z",
     regex.DOTALL,
@@ -96,6 +99,9 @@ def final_answer(text: str) -> FinalAnswer:
         return channels
     if (words := _IN_WORDS.match(text)) is not None:
         return FinalAnswer(text[words.end() :].strip(), CLOSED) if words["answer"] else FinalAnswer("", OPEN)
+    if (loose := _LOOSE_TRACE.match(text)) is not None:
+        answer = text[loose.end("closing") :].lstrip()
+        return FinalAnswer(_unwrapped(answer), CLOSED) if loose["closing"] else FinalAnswer("", OPEN)
     marks = [mark for mark in _MARK.finditer(text) if not _is_quoted(text, mark)]
     if not marks:
         return FinalAnswer(text)
@@ -111,11 +117,46 @@ def final_answer(text: str) -> FinalAnswer:
     return FinalAnswer(answer) if last is None else FinalAnswer(_unwrapped(answer), CLOSED)
 
 
+def end_of_trace(text: str) -> int | None:
+    """Where the first trace in ``text`` has ended: after its closing mark, or after the header of the final channel.
+
+    None if none has.
+    """
+    if (final := next((header for header in _CHANNEL.finditer(text) if header["final"]), None)) is not None:
+        return final.end()
+    marks = (mark for mark in _MARK.finditer(text) if mark["closing"] and not _is_quoted(text, mark))
+    return next((mark.end() for mark in marks), None)
+
+
+def begins_trace(text: str) -> bool:
+    """Whether ``text`` begins with a trace, ended or not."""
+    header = _CHANNEL.match(text.removeprefix("<|start|>assistant")) if "<|message|>" in text else None
+    if header is not None or text.startswith("<|channel|>analysis"):
+        return header is None or not header["final"]
+    return _OPENING_AT_START.match(text) is not None or _IN_WORDS.match(text) is not None
+
+
+def has_mark(text: str) -> bool:
+    """Whether a mark that opens or closes a trace stands anywhere in ``text``."""
+    return _MARK.search(text) is not None
+
+
+def is_closing(mark: str) -> bool:
+    """Whether ``mark`` is one that closes a trace."""
+    match = _MARK.fullmatch(mark)
+    return match is not None and match["closing"] is not None
+
+
 def without_trace(answer: Answer) -> Answer:
-    """The answer as it is scored: its text without a trace. One whose trace never closed counts as cut off."""
-    if answer.error is not None or answer.option_logprobs or answer.trace:
+    """The answer as it is scored: its text without a trace. One whose trace never closed counts as cut off.
+
+    The text of an answer by options is the trace before them.
+    """
+    if answer.error is not None or answer.trace or not answer.text:
         return answer
     text, trace = final_answer(answer.text)
+    if answer.option_logprobs:
+        text = ""
     return replace(answer, text=text, trace=trace, finish="length" if trace == OPEN else answer.finish)
 
 
@@ -130,7 +171,7 @@ def closing_of(opening: str) -> str:
     candidates = [f"{opening[:1]}/{opening[1:]}", f"{opening[:2]}/{opening[2:]}"] + [
         opening.replace(begins, ends) for begins, ends in _ENDS.items() if begins in opening
     ]
-    return next((mark for mark in candidates if (match := _MARK.fullmatch(mark)) and match["closing"]), "")
+    return next((mark for mark in candidates if is_closing(mark)), "")
 
 
 def trace_tokens(tokens: Iterable[str]) -> frozenset[str]:
@@ -145,19 +186,27 @@ _ANSWER_TOKEN = regex.compile(r"<\|(?:START_RESPONSE|END_RESPONSE|begin_of_solut
 
 
 def _by_channel(text: str) -> FinalAnswer | None:
-    """The last message on the channel for the user; None if the text names no channels."""
+    """The last message on the channel for the user; None if the text names no channels.
+
+    Only what another channel says before it, or before a call of a tool, is a trace.
+    """
     headers = list(_CHANNEL.finditer(text)) if "<|message|>" in text else []
     if headers:
         final = next((header for header in reversed(headers) if header["final"]), None)
         if final is None:
             call = text.find(_TOOL)
-            return FinalAnswer("", OPEN) if call < 0 else FinalAnswer(text[call:], CLOSED)
+            return FinalAnswer("", OPEN) if call < 0 else FinalAnswer(text[call:], _trace_before(call, headers))
         end = _CHANNEL_END.search(text, final.end())
-        return FinalAnswer(text[final.end() : end.start() if end else len(text)].strip(), CLOSED)
+        answer = text[final.end() : end.start() if end else len(text)].strip()
+        return FinalAnswer(answer, _trace_before(final.start(), [each for each in headers if not each["final"]]))
     bare = _BARE_CHANNELS.match(text)
     if bare is None:
         return None
     return FinalAnswer(text[bare.end() :].strip(), CLOSED) if bare.end() > len("analysis") else FinalAnswer("", OPEN)
+
+
+def _trace_before(position: int, headers: Sequence[regex.Match[str]]) -> Trace:
+    return CLOSED if any(header.end() <= position for header in headers) else ""
 
 
 def _unwrapped(answer: str) -> str:

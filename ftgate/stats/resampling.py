@@ -64,15 +64,23 @@ class Resampled:
 
     def test(self, t: float) -> tuple[float, FloatArray]:
         """T(t) of the sample, and T*(t) of shape (draws,)."""
+        mean, variance, means, variances = self.moments(t)
+        return mean / math.sqrt(variance), means / np.sqrt(variances)
+
+    def moments(self, t: float) -> tuple[float, float, FloatArray, FloatArray]:
+        """Mean of w(t) and variance of this mean; and those of the resamples around it, of shape (draws,) each."""
         n, extra = self._n, t * t * self._noise
         least = ((1 + (1 - t) ** 2) / 2 if self._ratio else 1.0) / n**2
         w = self._x - t * self._y
-        error = math.sqrt((float(w.var(ddof=1)) + least) / n + extra)
         sx, sy, sxx, sxy, syy = self._sums
         total = sx - t * sy
         variance = np.maximum(sxx - 2 * t * sxy + t * t * syy - total * total / n, 0.0) / (n - 1)
-        stars: FloatArray = (total / n + t * self._shift) / np.sqrt((variance + least) / n + extra)
-        return (self._mean_x - t * self._mean_y) / error, stars
+        return (
+            self._mean_x - t * self._mean_y,
+            (float(w.var(ddof=1)) + least) / n + extra,
+            total / n + t * self._shift,
+            (variance + least) / n + extra,
+        )
 
     def level_above(self, t: float) -> float:
         """The one-sided p of "it is at most t", at this t alone."""
@@ -82,6 +90,23 @@ class Resampled:
     def level_below(self, t: float) -> float:
         """The one-sided p of "it is at least t", at this t alone."""
         return _level(*self.test(t))
+
+
+class ResampledStrata(Resampled):
+    """Resamples of a sum of means over several samples, each of which is resampled by itself."""
+
+    def __init__(self, parts: Sequence[Resampled]) -> None:
+        self._parts = parts
+
+    @property
+    def size(self) -> int:
+        """The number of items of all samples."""
+        return sum(part.size for part in self._parts)
+
+    def moments(self, t: float) -> tuple[float, float, FloatArray, FloatArray]:
+        """The sums of the samples' moments, as these are independent."""
+        mean, variance, means, variances = zip(*(part.moments(t) for part in self._parts), strict=True)
+        return math.fsum(mean), math.fsum(variance), np.sum(means, axis=0), np.sum(variances, axis=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from typing import get_args
 
 import numpy as np
 
+from ftgate.config.columns import Columns
 from ftgate.datasets import TrainingData, read_training_texts, user_text, write_suite
 from ftgate.datasets.similar import SimilarTexts
+from ftgate.datasets.training import Conversation
 from ftgate.domain import Item, Message, Role, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files
@@ -33,17 +35,19 @@ UNLABELLED = "unlabelled"
 
 @dataclass(frozen=True, slots=True)
 class SuiteRequest:
-    """What to build: ``n`` items from ``log``, by distance from ``training``, some of them perturbed (``perturb``).
+    """What to build: ``n`` items of the files ``log``, by distance from ``training``, some perturbed (``perturb``).
 
     A log of more than ``MAX_LOG_QUERIES`` and a training file of more than ``max_train_rows`` are sampled.
     """
 
-    log: Path
-    training: Path
+    log: tuple[Path, ...]
+    training: tuple[Path, ...]
     n: int
     perturb: tuple[str, ...] = ()
     seed: int = 0
     max_train_rows: int = 20_000
+    columns: Columns | None = None
+    """What the fields of the log are, if they have no known shape."""
 
 
 def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -> Suite:
@@ -52,14 +56,15 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
     Both files are read row by row; only the rows in use are in memory, and their vectors in files. Of the log the
     farthest fifth is used, or more if that has too few queries. Near duplicates are left out (MinHash; Broder 1997),
     the rest is grouped by k-means, and each group contributes its share (:func:`shares`), from its centre to its edge.
-    A query that ends a conversation keeps it; distances are those of the user's text. The perturbed queries come from
-    the nearer half, without conversations. No answers are generated: every row is tagged ``unlabelled``. The same
-    files, numbers and embedding give the same suite. Raises DatasetError for unusable files.
+    A query that ends a conversation keeps it and its tools; distances are those of the user's text. The perturbed
+    queries come from the nearer half, without conversations and tools. No answers are generated: every row is tagged
+    ``unlabelled``. The same files, numbers and embedding give the same suite. Raises DatasetError for unusable files.
     """
     training_texts = dict.fromkeys(
-        sample_texts(read_training_texts(request.training), request.max_train_rows, request.seed)
+        sample_texts(read_training_texts(*request.training), request.max_train_rows, request.seed)
     )
-    log = _conversations(read_training_texts(request.log, "query log"), request.seed)
+    read = read_training_texts(*request.log, what="query log", columns=request.columns)
+    log = _conversations(read, request.seed)
     log_texts = list(log)
     stripped_training, stripped_log = without_shared_affixes([list(training_texts), log_texts])
     embedder.fit(stripped_training)
@@ -69,7 +74,7 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
         space = space_of(training)
         distance = distances(queries, training, rng=rng, space=space).query
     except ValueError as error:
-        raise DatasetError(f"{request.training}: {error}", hint="give more training data") from None
+        raise DatasetError(f"{request.training[0]}: {error}", hint="give more training data") from None
     order = np.argsort(-distance, kind="stable")
     n_perturbed = round(PERTURBED_SHARE * request.n) if request.perturb else 0
     pool = _without_near_duplicates(
@@ -79,13 +84,14 @@ def build_tail_suite(request: SuiteRequest, embedder: Embedder, vectors: Path) -
         _item(log_texts[pool[i]], (CHOSEN, f"topic:{group}"), log)
         for group, i in _stratified_picks(space.unit(queries[np.array(pool)]), request.n - n_perturbed, rng)
     ]
-    nearer_half = [log_texts[i] for i in order[len(order) // 2 :] if _user_turns(log[log_texts[i]]) == 1]
+    nearer_half = [log_texts[i] for i in order[len(order) // 2 :] if _is_bare(log[log_texts[i]])]
     items += [
         _item(query.text, (query.tag, f"perturbed:{query.kind}"))
         for query in perturb_queries(nearer_half, request.perturb, n_perturbed, request.seed)
     ]
     items = list({item.id: item for item in items}.values())
-    return Suite("tail", tuple(items), digest_of([item.id for item in items]), str(request.log))
+    source = ", ".join(map(str, request.log))
+    return Suite("tail", tuple(items), digest_of([item.id for item in items]), source, notes=(read.reading(),))
 
 
 def require_writable(out: Path, *, force: bool) -> None:
@@ -106,24 +112,25 @@ def save_suite(suite: Suite, out: Path) -> None:
         raise ConfigurationError(f"--out {out}: {error.strerror or error}", hint="name another file") from None
 
 
-def _conversations(log: TrainingData, seed: int) -> dict[str, tuple[Message, ...]]:
+def _conversations(log: TrainingData, seed: int) -> dict[str, Conversation]:
     """The first conversation with each user text, up to its last user turn; roles that nobody can be asked in go."""
-    conversations: dict[str, tuple[Message, ...]] = {}
-    for messages in sample_conversations(log, MAX_LOG_QUERIES, seed):
+    conversations: dict[str, Conversation] = {}
+    for messages, tools in sample_conversations(log, MAX_LOG_QUERIES, seed):
         askable = tuple(m for m in messages if m.role in get_args(Role))
-        conversations.setdefault(user_text(messages), askable)
+        conversations.setdefault(user_text(messages), Conversation(askable, tools))
     return conversations
 
 
-def _user_turns(messages: Sequence[Message]) -> int:
-    return sum(message.role == "user" for message in messages)
+def _is_bare(conversation: Conversation) -> bool:
+    """Whether a query says all by itself: one user turn, and no tools to call."""
+    return not conversation.tools and sum(message.role == "user" for message in conversation.messages) == 1
 
 
-def _item(text: str, tags: tuple[str, ...], log: Mapping[str, tuple[Message, ...]] | None = None) -> Item:
-    """The item of a query: with ``log`` in the conversation that it comes from."""
+def _item(text: str, tags: tuple[str, ...], log: Mapping[str, Conversation] | None = None) -> Item:
+    """The item of a query: with ``log`` in the conversation that it comes from, with the tools of that."""
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    messages = log[text] if log is not None else (Message("user", text),)
-    return Item(f"tail-{name}", messages, tags=(*tags, UNLABELLED))
+    messages, tools = log[text] if log is not None else Conversation((Message("user", text),))
+    return Item(f"tail-{name}", messages, tags=(*tags, UNLABELLED), tools=tools)
 
 
 def _without_near_duplicates(order: Iterable[int], texts: Sequence[str], limit: int) -> list[int]:

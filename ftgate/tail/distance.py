@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from ftgate.datasets import TrainingData, user_text
-from ftgate.domain import Message, Model, Suite, digest_of
+from ftgate.datasets.training import Conversation
+from ftgate.domain import Model, Suite, digest_of
 from ftgate.embeddings.base import Embedder
 from ftgate.embeddings.vector_cache import embed_to_files, prune
 from ftgate.errors import DatasetError
@@ -30,7 +31,7 @@ MAX_LOG_QUERIES = 100_000
 """Queries of a log that are used; a longer log is sampled."""
 MIN_TEXTS = 10
 """With fewer texts, what they share may be their subject rather than a template."""
-_WORD_END = re.compile(r"\w+$")
+_WORD_END = re.compile(r"(?<!\w)\w+$")
 _MARKUP = re.compile(r"(?s)(?:.*[<>\[\]{}|#](?:(?:system|user|assistant|human|model)\b:?)?\s*)?")
 
 
@@ -183,12 +184,12 @@ def _classifier_sample(n: int, rng: np.random.Generator) -> Any:
 
 def sample_texts(training: TrainingData, limit: int, seed: int) -> list[str]:
     """The user text of all rows, or of ``limit`` of them drawn without replacement, in file order."""
-    return [user_text(messages) for messages in sample_conversations(training, limit, seed)]
+    return [user_text(messages) for messages, _ in sample_conversations(training, limit, seed)]
 
 
-def sample_conversations(training: TrainingData, limit: int, seed: int) -> Iterator[tuple[Message, ...]]:
+def sample_conversations(training: TrainingData, limit: int, seed: int) -> Iterator[Conversation]:
     """The conversations of the rows that :func:`sample_texts` draws."""
     if training.rows <= limit:
         return training.conversations()
     chosen = set(generator(seed, "training sample").choice(training.rows, limit, replace=False).tolist())
-    return (messages for i, messages in enumerate(training.conversations()) if i in chosen)
+    return (conversation for i, conversation in enumerate(training.conversations()) if i in chosen)

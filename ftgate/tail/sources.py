@@ -8,45 +8,48 @@ from pathlib import Path
 
 from ftgate.artifacts.reference import parse
 from ftgate.artifacts.resolve import Resolver
-from ftgate.artifacts.snapshot import Snapshot
 from ftgate.config.manifest import Source
 from ftgate.config.policy import ArtifactSettings, read_policy
 from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.domain import Model
-from ftgate.embeddings.st_config import MODULES, read_pipeline
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.base import DistanceSettings
+from ftgate.measurements.base import Measurement
+from ftgate.models.encoder_files import MODULES
 from ftgate.models.open import open_encoder
 
 
-def query_log(distances: DistanceSettings | None, resolver: Resolver) -> TrainingData | None:
-    """The query log of the policy; a remote one needs no allow entry. Raises DatasetError if no row is usable."""
+def query_log(measurement: Measurement | None, resolver: Resolver) -> TrainingData | None:
+    """The query log of the ``measurement`` by distances, if it names one; a remote one needs no allow entry.
+
+    Raises DatasetError if no row is usable.
+    """
+    distances = measurement.distances if measurement is not None else None
     if distances is None or distances.query_log is None:
         return None
-    path = resolver.file(distances.query_log, relative_to=resolver.policy_folder, allow=None)
-    return replace(
-        read_training_texts(path, "query_log", columns=distances.query_log_columns), source=distances.query_log
-    )
+    paths = resolver.files(distances.query_log, relative_to=resolver.policy_folder, allow=None)
+    log = read_training_texts(*paths, what="query_log", columns=distances.query_log_columns)
+    return replace(log, source=distances.query_log)
 
 
-def encoder_source(distances: DistanceSettings | None) -> Source | None:
-    """The separate embedding model, if the policy names one."""
+def encoder_source(measurement: Measurement | None) -> Source | None:
+    """The separate embedding model of the ``measurement`` by distances, if it names one."""
+    distances = measurement.distances if measurement is not None else None
     return distances.embedding if distances is not None and isinstance(distances.embedding, Source) else None
 
 
-def encoder(distances: DistanceSettings | None, resolver: Resolver, candidate: Model | None) -> Model | None:
-    """The policy's embedding model, which must not be the candidate. Raises ArtifactError if unsafe or not allowed."""
-    source = encoder_source(distances)
-    if source is None:
+def encoder(measurement: Measurement | None, resolver: Resolver, candidate: Model | None) -> Model | None:
+    """The model of :func:`encoder_source`, not to be the candidate. Raises ArtifactError if unsafe or not allowed."""
+    source = encoder_source(measurement)
+    if measurement is None or source is None:
         return None
     folder = resolver.policy_folder
     snapshot = resolver.snapshot(source.source, relative_to=folder, revision=source.revision, digest=source.digest)
     if candidate is not None and snapshot.digest == candidate.digest:
         raise ConfigurationError(
-            f"measurements.tail.embedding.source {source.source!r} is the candidate itself",
+            f"measurements.{measurement.name}.embedding.source {source.source!r} is the candidate itself",
             hint="the candidate could move its own tail: name another model",
         )
-    return _checked("encoder", snapshot)
+    return open_encoder("encoder", snapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +71,9 @@ class CommandLineSources:
         remote = parse(reference)
         allowed = f"{remote.scheme}://**" if remote is not None else escape(str(Path(reference).resolve()))
         resolver = Resolver(self.settings.model_copy(update={"allow": (allowed,)}), Path.cwd())
-        model = _checked("model", resolver.snapshot(reference, relative_to=Path.cwd()))
+        model = open_encoder("model", resolver.snapshot(reference, relative_to=Path.cwd()))
         return model, "encoder" if (model.path / MODULES).exists() else "hidden_states"
-
-    def file(self, reference: str) -> Path:
-        """A data file. Raises DownloadError if the download fails."""
-        return Resolver(self.settings, Path.cwd()).file(reference, relative_to=Path(), allow=None)
 
     def files(self, reference: str) -> tuple[Path, ...]:
         """The files of one split, or a data file. Raises DownloadError if the download fails."""
         return Resolver(self.settings, Path.cwd()).files(reference, relative_to=Path(), allow=None)
-
-
-def _checked(name: str, snapshot: Snapshot) -> Model:
-    """The embedding model in ``snapshot``. Raises ArtifactError if it is unsafe or pools in an unsupported way."""
-    model = open_encoder(name, snapshot)
-    read_pipeline(model.path, model.reference)
-    return model

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.datasets.shapes.benchmarks import BENCHMARKS, QUESTIONS, WINOGRANDE
+from ftgate.datasets.shapes.benchmarks import BENCHMARKS, WINOGRANDE
 from ftgate.datasets.shapes.conversations import CONVERSATIONS, OWN, OWN_WITHOUT_REFERENCE, QUERIES, SPECIFIC
+from ftgate.datasets.shapes.dialogues import DIALOGUES
 from ftgate.datasets.shapes.options import OPTIONS
+from ftgate.datasets.shapes.questions import APART, QUESTIONS
 from ftgate.datasets.shapes.shape import LEFT_OUT, Fields, Shape
 
-SHAPES = (*SPECIFIC, WINOGRANDE, OPTIONS, OWN, *BENCHMARKS, *CONVERSATIONS, *QUESTIONS, OWN_WITHOUT_REFERENCE, *QUERIES)
+SHAPES = (
+    *SPECIFIC,
+    *DIALOGUES,
+    WINOGRANDE,
+    OPTIONS,
+    OWN,
+    *APART,
+    *BENCHMARKS,
+    *CONVERSATIONS,
+    *QUESTIONS,
+    OWN_WITHOUT_REFERENCE,
+    *QUERIES,
+)
 """Every shape; of several that fit a file the first counts."""
 
 __all__ = ["LEFT_OUT", "OWN", "SHAPES", "Shape", "recognise"]

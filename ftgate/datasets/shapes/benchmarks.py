@@ -8,26 +8,20 @@ from typing import Any
 
 from ftgate.datasets.problems import BadRowError, quoted
 from ftgate.datasets.references import ChoicePlace, lettered
-from ftgate.datasets.shapes.conversations import replied
 from ftgate.datasets.shapes.ifeval import rule_of
 from ftgate.datasets.shapes.shape import (
     CONTEXTS,
     LEFT_OUT,
-    SYSTEMS,
     Fields,
     Shape,
     absent,
-    asked,
     in_context,
     labelled,
-    reply_text,
-    system_of,
 )
 from ftgate.scoring.numbers import Number, read_two_ways, wanted_number
 
 _YES, _NO = (True, 1, "true", "True", "1"), (False, 0, "false", "False", "0")
 _FINAL = "####"
-_REPLIES = ("ground_truth", "answer", "answers", "response", "best_answer")
 _GROUP = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
@@ -147,8 +141,11 @@ def _hellaswag(fields: Fields) -> dict[str, Any]:
     }
 
 
+_ANSWERS = ("answer", "label", "answer_index", "correct")
+
+
 def _answer(fields: Fields) -> Any:
-    return fields.get("label") if absent(fields.get("answer")) else fields["answer"]
+    return next((fields[name] for name in _ANSWERS if not absent(fields.get(name))), None)
 
 
 def _mmlu(fields: Fields) -> dict[str, Any]:
@@ -208,42 +205,6 @@ def _ifeval(fields: Fields) -> dict[str, Any]:
     if inexpressible:
         row[LEFT_OUT] = f"no check of ftgate can express {', '.join(inexpressible)}"
     return row
-
-
-def _either(fields: Fields, name: str) -> dict[str, Any]:
-    """An input with a target: one text, or several of which any is right."""
-    return {**asked(fields["input"]), **_references(fields[name])}
-
-
-def _references(target: Any) -> dict[str, Any]:
-    """The answer of a row: one text, or several of which any is right, in a list or as TriviaQA's aliases."""
-    if isinstance(target, Mapping) and isinstance(target.get("aliases"), list):
-        target = [target.get("value"), *target["aliases"]]
-    texts = [text for text in target if isinstance(text, str)] if isinstance(target, list) else []
-    several = list(dict.fromkeys(text for text in texts if not absent(text)))
-    if len(several) > 1:
-        return {"answer": several[0], "check": {"contains": several}}
-    if target == []:
-        return {"answer": None}
-    return {"answer": several[0] if several else reply_text(target)}
-
-
-def _question(fields: Fields) -> dict[str, Any]:
-    answer = next((fields[name] for name in _REPLIES if not absent(fields.get(name))), None)
-    asks = in_context(fields["question"], fields)
-    return {**asks, "prompt": None, **asked(asks["prompt"], system_of(fields)), **_references(answer)}
-
-
-def _inspect(fields: Fields) -> dict[str, Any]:
-    row, choices = _either(fields, "target"), fields.get("choices")
-    if isinstance(choices, list) and choices:
-        row |= {"choices": choices, "answer": lettered(row["answer"], choices)}
-    return row
-
-
-def _problem(fields: Fields) -> dict[str, Any]:
-    answer = fields.get("answer")
-    return {**asked(fields["problem"]), "answer": reply_text(fields.get("solution") if absent(answer) else answer)}
 
 
 WINOGRANDE = Shape(
@@ -311,14 +272,16 @@ BENCHMARKS = (
         ("question", "choices"),
         _mmlu,
         "prompt `question`, choices `choices`, answer: the place `answer` from 0, or its letter; tag `subject`",
-        ("answer", "label", "subject", *CONTEXTS),
+        (*_ANSWERS, "subject", *CONTEXTS),
+        whole=True,
     ),
     Shape(
         "MMLU-Pro rows",
         ("question", "options"),
         _mmlu_pro,
         "prompt `question`, choices `options`, answer: `answer_index` or the letter `answer`; tag `category`",
-        ("answer", "label", "answer_index", "answer_idx", "category", "question_id", "cot_content", "src", *CONTEXTS),
+        (*_ANSWERS, "answer_idx", "category", "question_id", "cot_content", "src", *CONTEXTS),
+        whole=True,
     ),
     Shape(
         "GSM8K rows",
@@ -329,35 +292,3 @@ BENCHMARKS = (
     ),
 )
 """Shapes of benchmarks that no other shape can be taken for."""
-
-QUESTIONS = (
-    Shape(
-        "OpenAI evals rows",
-        ("input", "ideal"),
-        lambda fields: _either(fields, "ideal"),
-        "prompt or messages `input`, answer `ideal`; of several ideals any may be contained",
-    ),
-    Shape(
-        "inspect samples",
-        ("input", "target"),
-        _inspect,
-        "prompt or messages `input`, answer `target` (with `choices` its letter); of several any may be contained",
-        ("choices", "metadata"),
-    ),
-    replied("input and output rows", "input", "output"),
-    Shape(
-        "problem and solution rows",
-        ("problem",),
-        _problem,
-        "prompt `problem`, answer `answer` or else `solution`",
-        ("solution", "answer"),
-    ),
-    Shape(
-        "question and answer rows",
-        ("question",),
-        _question,
-        "prompt `question`, after `context` if there is one; answer `answer`: of several any may be contained",
-        ("answer", "answers", "response", "best_answer", "ground_truth", *CONTEXTS, *SYSTEMS),
-    ),
-)
-"""Shapes of questions with an answer."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ftgate.datasets.problems import BadRowError
+from ftgate.datasets.problems import BadRowError, quoted
 from ftgate.datasets.shapes.exports import EXPORTS, LANGFUSE
 from ftgate.datasets.shapes.shape import (
     SYSTEMS,
@@ -14,15 +14,12 @@ from ftgate.datasets.shapes.shape import (
     Shape,
     absent,
     asked,
-    ends_with_reply,
-    is_conversation,
     labelled,
     question_and_reply,
     reply_text,
     system_of,
-    turns_of,
-    whole_text,
 )
+from ftgate.datasets.shapes.turns import ends_with_reply, is_conversation, turns_of, whole_text
 from ftgate.datasets.tools import reference_calls, turn_calls, xlam_tools
 
 _SPEAKERS = {"Human": "user", "Assistant": "assistant"}
@@ -46,6 +43,8 @@ def _has_question(fields: Fields) -> bool:
 
 
 def _has_reference(fields: Fields) -> bool:
+    if absent(fields.get("prompt")) and ends_with_reply(fields.get("messages")):
+        return False
     return _has_question(fields) and not all(absent(fields.get(name)) for name in ("answer", "choices", "check"))
 
 
@@ -72,8 +71,20 @@ def _chat(fields: Fields, name: str = "messages") -> dict[str, Any]:
     """A conversation; a reply that KTO data call bad is no reference."""
     bad = any(fields.get(mark) is False or fields.get(mark) in ("False", "false") for mark in _KTO)
     row = question_and_reply(fields[name], reference=not bad)
+    if name == "messages" and not absent(fields.get("answer")):
+        row["answer"] = _result(fields["answer"], row.get("answer"))
     system = system_of(fields)
     return row if absent(system) or not is_conversation(row["messages"]) else {**row, **asked(row["messages"], system)}
+
+
+def _result(answer: Any, reply: Any) -> Any:
+    """The answer beside a conversation whose last reply works it out, as OpenR1's has it."""
+    if str(answer).strip() in str(reply):
+        return reply_text(answer)
+    return BadRowError(
+        f"the last message is from assistant, and the answer {quoted(answer)} is not in it",
+        "remove one of the two, or name what is asked and the answer: columns: {prompt: FIELD, answer: answer}",
+    )
 
 
 _KTO = ("label", "kto_tag")
@@ -203,6 +214,26 @@ def _gemini(fields: Fields) -> dict[str, Any]:
     return row if absent(system) else {**row, **asked(row["messages"], whole_text(system, "the system instruction"))}
 
 
+def _request_of(fields: Fields) -> Fields:
+    request = fields.get("params", fields.get("request"))
+    return request if isinstance(request, Mapping) else {}
+
+
+def _requested(fields: Fields) -> dict[str, Any]:
+    """A request of a batch of Anthropic (``params``) or Gemini (``request``), with the id that its file gives it."""
+    request = _request_of(fields)
+    if not ("contents" in request or "messages" in request):
+        raise BadRowError("the request has neither messages nor contents", "remove the row")
+    row = _gemini(request) if "contents" in request else _chat(request)
+    names = [fields[name] for name in ("custom_id", "key") if not absent(fields.get(name))]
+    return {**row, **({"id": names[0]} if names else {}), **({"tools": request["tools"]} if "tools" in request else {})}
+
+
+def _is_requested(fields: Fields) -> bool:
+    request = _request_of(fields)
+    return is_conversation(request.get("contents", request.get("messages")))
+
+
 SPECIFIC = (
     Shape(
         "Gemini rows",
@@ -227,6 +258,15 @@ SPECIFIC = (
         "`body.messages`, id `custom_id`",
         ("method", "url"),
         lambda fields: is_conversation(_body(fields)),
+    ),
+    Shape(
+        "requests to Anthropic or Gemini",
+        (),
+        _requested,
+        "the conversation in `params` or `request`, id `custom_id` or `key`; `system` and `tools` as there",
+        ("params", "request", "custom_id", "key", "response"),
+        _is_requested,
+        "no request with messages or contents",
     ),
     Shape(
         "OpenAI preference rows",
@@ -276,9 +316,9 @@ CONVERSATIONS = (
         "OpenAI chat rows",
         ("messages",),
         _chat,
-        "`messages` up to the last reply, which is the reference (not if `label` is false); text parts are joined; "
-        "a reply that calls tools makes a `tool_call` check; `tools`",
-        (*_KTO, *SYSTEMS, *_TOOLS),
+        "`messages` up to the last reply, which is the reference (not if `label` is false, or beside an `answer`); "
+        "text parts are joined; a reply that calls tools makes a `tool_call` check; `tools`",
+        (*_KTO, *SYSTEMS, *_TOOLS, "answer"),
         marks=lambda fields: ends_with_reply(fields["messages"]),
         unlike="the last message is not from the assistant",
     ),

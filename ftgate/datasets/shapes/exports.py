@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
-from ftgate.datasets.shapes.shape import Fields, Shape, asked, ends_with_reply, reply_text
+from ftgate.datasets.shapes.shape import Fields, Shape, asked, reply_text
+from ftgate.datasets.shapes.turns import ends_with_reply, is_conversation
 from ftgate.datasets.tools import decoded_json
 
 _LANGFUSE = (
@@ -17,6 +18,8 @@ _LANGFUSE = (
 
 
 def _is_langfuse(fields: Fields) -> bool:
+    if isinstance(fields["input"], Mapping) and is_conversation(fields["input"].get("messages")):
+        return True
     return any(name in fields for name in ("expectedOutput", "expected_output", *_LANGFUSE))
 
 

@@ -15,9 +15,10 @@ from ftgate.datasets.problems import BadRowError, kind_of
 from ftgate.scoring.folding import folded
 
 Arguments = Mapping[str, Any]
+ONE_MORE = r"\*"
+"""One more asterisk, in a pattern."""
 _RAW = "raw pattern"
 """The key of a pattern that must see the answer as it was written, with letter case and emphasis."""
-_JSON = "JSON"
 
 
 def rule_of(instructions: Any, arguments: Any) -> tuple[dict[str, Any] | None, list[str]]:
@@ -49,17 +50,10 @@ def rule_of(instructions: Any, arguments: Any) -> tuple[dict[str, Any] | None, l
 
 def _joined(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """One check for several: constraints together, patterns together. None where no single check says them all."""
-    raw = [part[_RAW] for part in parts if _RAW in part]
-    if raw and len(raw) == len(parts):
-        return {"regex": "".join(f"(?={pattern})" for pattern in raw) if len(raw) > 1 else raw[0]}
-    if len(parts) == 1 and _JSON in parts[0]:
-        return {"json_schema": {}}
     constraints: dict[str, Any] = {}
     for part in parts:
         for key, value in part.items():
             name, wanted = ("raw_patterns", [value]) if key == _RAW else (key, value)
-            if name == _JSON:
-                return None
             constraints[name] = _both(constraints[name], wanted) if name in constraints else wanted
             if constraints[name] is None:
                 return None
@@ -110,6 +104,11 @@ def _times(pattern: str, count: int) -> str:
     return rf"\A(?>.*?{pattern}){{{count}}}"
 
 
+def _exactly(pattern: str, count: int) -> str:
+    """A pattern for a text in which ``pattern`` occurs ``count`` times and no more."""
+    return rf"(?ms)(?={_times(pattern, count)})(?!{_times(pattern, count + 1)})\A"
+
+
 def _frequency(pattern: str, values: Arguments, number: str, relation: str) -> dict[str, Any]:
     name = "patterns" if _at_least(values[relation]) else "without_patterns"
     return {name: [_times(pattern, int(values[number]))]}
@@ -125,8 +124,39 @@ def _capital_words(values: Arguments) -> dict[str, Any]:
 
 
 def _postscript(values: Arguments) -> dict[str, Any]:
-    letters = [letter for letter in str(values["postscript_marker"]).lower() if letter.isalpha()]
-    return {"patterns": [r"^\s*" + r"\.?\s?".join(map(regex.escape, letters)) + r"\b"]}
+    """The marker anywhere, as the paper's own code looks for it: with points, and perhaps spaces after them."""
+    marker = str(values["postscript_marker"]).strip()
+    markers = {"P.S.": r"p\.\s?s\.", "P.P.S": r"p\.\s?p\.\s?s"}
+    return {_RAW: rf"(?i){markers.get(marker) or regex.escape(marker)}"}
+
+
+def _highlights(values: Arguments) -> dict[str, Any]:
+    """So many texts between single asterisks and between double ones, each kind counted by itself.
+
+    What stands between two highlights is none, nor is an asterisk that nothing closes.
+    """
+    count = int(values["num_highlights"])
+    ways = (f"(?={_highlighted('', n)})(?={_highlighted(ONE_MORE, count - n)})" for n in range(count + 1))
+    return {_RAW: rf"\A(?:{'|'.join(ways)})"}
+
+
+def _highlighted(more: str, count: int) -> str:
+    """A pattern for ``count`` texts between asterisks, of which there are two on each side with ``ONE_MORE``."""
+    mark = rf"\*{more}"
+    others = rf"[^*]|{mark}[^\S\n]*{mark}|\*(?!{more}[^\n*]*{mark})"
+    return rf"(?>(?:{others})*+{mark}[^\n*]*{mark}){{{count}}}"
+
+
+def _divided(stars: int, count: int, *, differing: bool = False) -> str:
+    """A pattern for ``count`` texts between runs of ``stars`` asterisks, which may also stand at either end.
+
+    ``differing``: none is the same as the first. It never goes back within a text, so it is fast.
+    """
+    mark = rf"\*{{{stars}}}"
+    word = rf"(?:(?!{mark})\S)+"
+    part, end = rf"(?>{word}(?:\s++{word})*)", rf"\s*(?:{mark}\s*)?\Z"
+    first, other = (rf"(?P<first>{part})", rf"(?!(?P=first){end}){part}") if differing else (part, part)
+    return rf"(?s:\A\s*(?:{mark}\s*)?{first}(?:\s*{mark}\s*{other}){{{count - 1}}}{end})"
 
 
 def _nth_paragraph(values: Arguments) -> dict[str, Any]:
@@ -142,30 +172,32 @@ _INSTRUCTIONS: Mapping[str, Callable[[Arguments], dict[str, Any]]] = {
     "keywords:frequency": lambda v: _frequency(_quoted_pattern(v["keyword"]), v, "frequency", "relation"),
     "keywords:forbidden_words": lambda v: {"excludes": [str(word) for word in v["forbidden_words"]]},
     "keywords:letter_frequency": lambda v: _frequency(_quoted_pattern(v["letter"]), v, "let_frequency", "let_relation"),
+    "language:response_language": lambda v: {"language": str(v["language"])},
     "length_constraints:number_sentences": _count("sentences", "num_sentences", "relation"),
+    "length_constraints:number_paragraphs": lambda v: {_RAW: _divided(3, int(v["num_paragraphs"]))},
     "length_constraints:number_words": _count("words", "num_words", "relation"),
     "length_constraints:nth_paragraph_first_word": _nth_paragraph,
     "detectable_content:number_placeholders": lambda v: {
         "patterns": [_times(r"\[[^\]\n]*\]", int(v["num_placeholders"]))]
     },
     "detectable_content:postscript": _postscript,
-    "detectable_format:number_bullet_lists": lambda v: {"bullets": int(v["num_bullets"])},
-    "detectable_format:constrained_response": lambda _: {"patterns": [r"my answer is (?:yes|no|maybe)\."]},
-    "detectable_format:number_highlighted_sections": lambda v: {
-        _RAW: rf"(?s:\A(?>.*?\*[^\n*]+\*){{{int(v['num_highlights'])}}})"
+    "detectable_format:number_bullet_lists": lambda v: {
+        _RAW: _exactly(r"^[^\S\n]*(?:\*[^*]|-)", int(v["num_bullets"]))
     },
+    "detectable_format:constrained_response": lambda _: {"patterns": [r"my answer is (?:yes|no|maybe)\."]},
+    "detectable_format:number_highlighted_sections": _highlights,
     "detectable_format:multiple_sections": lambda v: {
         "patterns": [_times(rf"{_quoted_pattern(v['section_spliter'])}\s?\d+", int(v["num_sections"]))]
     },
-    "detectable_format:json_format": lambda _: {_JSON: True},
-    "detectable_format:title": lambda _: {"patterns": [r"<<[^\n]+>>"]},
+    "detectable_format:json_format": lambda _: {"json": True},
+    "detectable_format:title": lambda _: {"patterns": [r"<<[^\n]*[^\s<>][^\n]*>>"]},
+    "combination:two_responses": lambda _: {_RAW: _divided(6, 2, differing=True)},
     "combination:repeat_prompt": lambda v: {"patterns": [rf"\A\s*{_quoted_pattern(v['prompt_to_repeat'])}"]},
     "startend:end_checker": lambda v: {"patterns": [rf"{_quoted_pattern(v['end_phrase'])}[\"'\s]*\Z"]},
-    "startend:quotation": lambda _: {"patterns": [r'\A\s*".*"\s*\Z']},
+    "startend:quotation": lambda _: {_RAW: r'(?s)\A\s*".*"\s*\Z'},
     "change_case:capital_word_frequency": _capital_words,
     "change_case:english_capital": lambda _: {"case": "upper"},
     "change_case:english_lowercase": lambda _: {"case": "lower"},
-    "punctuation:no_comma": lambda _: {"without_characters": ","},
+    "punctuation:no_comma": lambda _: {_RAW: r"\A(?=\s*\S)[^,]*\Z"},
 }
-"""What each instruction asks for, from its keyword arguments. Not expressible: the language of the answer, two answers
-that must differ, and paragraphs that are separated by asterisks, which are read as emphasis."""
+"""What each instruction asks for, from its keyword arguments."""

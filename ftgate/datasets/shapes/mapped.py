@@ -7,8 +7,9 @@ from typing import Any
 
 from ftgate.config.columns import Columns, is_template, template, template_names
 from ftgate.datasets.problems import BadRowError, one_line
-from ftgate.datasets.references import ChoicePlace, lettered
+from ftgate.datasets.references import ChoicePlace, lettered, named
 from ftgate.datasets.shapes.shape import Fields, Shape, absent, question_and_reply
+from ftgate.datasets.tools import xlam_tools
 
 NAME = "rows mapped by columns"
 
@@ -47,6 +48,8 @@ def _row(columns: Columns, fields: Fields) -> dict[str, Any]:
         if columns.answer is not None and is_template(columns.answer):
             row["answer"] = _place(row["answer"], row["choices"])
     row["tags"] = _tags(columns.tags, fields)
+    if columns.tools is not None:
+        row["tools"] = xlam_tools(_value(columns.tools, fields))
     return row
 
 
@@ -84,10 +87,12 @@ def _choices(entries: str | Sequence[str] | None, fields: Fields) -> Any:
 
 def _named_choice(answer: Any, entries: Sequence[str], choices: Sequence[Any]) -> Any:
     """The place of the choice that ``answer`` names by its field or its letter, or ``answer`` itself."""
-    if not isinstance(answer, str) or answer in choices:
+    if not isinstance(answer, str):
         return answer
     written = answer.strip()
-    return ChoicePlace(entries.index(written)) if written in entries[: len(choices)] else lettered(written, choices)
+    if written in entries[: len(choices)]:
+        return named(answer, entries.index(written), choices)
+    return lettered(answer, list(choices))
 
 
 def _place(answer: Any, choices: Sequence[Any]) -> Any:

@@ -7,39 +7,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftgate.datasets.problems import BadRowError, kind_of
-from ftgate.datasets.tools import calls_of_reply, decoded_json, reference_calls
+from ftgate.datasets.shapes.turns import ends_with_reply, is_conversation, turns_of, whole_text
+from ftgate.datasets.tools import calls_of_reply, reference_calls
 
 Fields = Mapping[str, Any]
 """The fields of a row, by name."""
 CARRIED = ("id", "tags", "cluster", "check", "tools")
 """Fields of ftgate's own that a row of any shape may have."""
-ROLES: Mapping[str, str] = {
-    "human": "user",
-    "gpt": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "model": "assistant",
-    "bot": "assistant",
-    "chatbot": "assistant",
-    "ai": "assistant",
-    "claude": "assistant",
-    "prompter": "user",
-    "observation": "tool",
-    "function": "tool",
-    "function_response": "tool",
-    "tool_response": "tool",
-    "ipython": "tool",
-}
-"""Other names of the roles of a conversation."""
 LEFT_OUT = "left out"
 """The key under which a converted row says why it cannot be a row of a suite, without being wrong."""
 SYSTEMS = ("system", "system_prompt")
 """Fields with a system text beside a question."""
-CONTEXTS = ("context", "passage", "article")
+CONTEXTS = ("context", "contexts", "passage", "article", "paragraph", "narrative", "story", "body")
 """Fields with the text that a question is about."""
 ONE_SHAPE = "give every row of a file the same shape, or name the fields with `columns`"
-_TEXT_PARTS = ("text", "input_text", "output_text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +47,10 @@ class Shape:
     """What is wrong with a suite's row that has the fields but not the marks; empty if it is read all the same."""
     reads: Callable[[str], bool] = field(default=lambda _: False)
     """Which more fields are read, by their name."""
+    whole: bool = False
+    """Whether a field with the name of a context or of a reference must be read: its rows are questions of a test."""
+    one_of: tuple[str, ...] = ()
+    """Fields of which only the first with a value is read."""
     suites: bool = True
     """Whether a suite may have it; otherwise training data and query logs only."""
 
@@ -104,58 +89,6 @@ class Shape:
 def absent(value: Any) -> bool:
     """Whether a field has no value: in tables every row has all columns."""
     return value is None or (isinstance(value, str) and not value.strip())
-
-
-def turns_of(value: Any) -> Any:
-    """A conversation with the roles and fields of OpenAI's, its texts whole; anything else as it is."""
-    if not isinstance(value, list):
-        return value
-    return [_turn(number, turn) for number, turn in enumerate(value, 1)]
-
-
-def _turn(number: int, turn: Any) -> Any:
-    if not isinstance(turn, Mapping):
-        return turn
-    role, content = _role(turn), turn.get("content", turn.get("value", turn.get("parts")))
-    if role == "function_call":  # as LLaMA-Factory has it
-        return {**turn, "role": "assistant", "content": "", "tool_calls": decoded_json(content)}
-    return {**turn, "role": role, "content": whole_text(content, f"message {number}")}
-
-
-def _role(turn: Mapping[str, Any]) -> Any:
-    """The role of a turn by its usual name, in lower case; anything that is no text as it is."""
-    role = turn.get("role", turn.get("from"))
-    return ROLES.get(role.strip().lower(), role.strip().lower()) if isinstance(role, str) else role
-
-
-def whole_text(content: Any, where: str) -> Any:
-    """The text of a content that may be a list of parts, joined by line breaks. Raises BadRowError for an image."""
-    if not isinstance(content, list) or not content:
-        return content
-    texts = []
-    for part in content:
-        kind = part.get("type", "text") if isinstance(part, Mapping) else "text"
-        text = part.get("text") if isinstance(part, Mapping) else part
-        if kind not in _TEXT_PARTS or not isinstance(text, str):
-            article = "an" if str(kind)[:1] in "aeiou" else "a"
-            name = f"{article} {kind!a} part" if kind not in _TEXT_PARTS else f"{kind_of(text)} as a text part"
-            raise BadRowError(
-                f"{where} holds {name}, and only text can be asked", "remove the row, or that part of its message"
-            )
-        texts.append(text)
-    return "\n".join(texts)
-
-
-def is_conversation(value: Any) -> bool:
-    """Whether ``value`` looks like a list of turns."""
-    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) for turn in value)
-
-
-def ends_with_reply(value: Any) -> bool:
-    """Whether ``value`` is a conversation whose last turn is the assistant's."""
-    if not is_conversation(value):
-        return False
-    return _role(value[-1]) in ("assistant", "function_call")
 
 
 def question_and_reply(conversation: Any, *, reference: bool = True) -> dict[str, Any]:
@@ -225,12 +158,25 @@ def in_context(question: Any, fields: Fields) -> dict[str, Any]:
     if absent(context) or not isinstance(question, str):
         return {"prompt": question}
     if not isinstance(context, str):
+        prompt = f"{{{{ {_text_in(context)} }}}} {{{{ question }}}}"
         fault = BadRowError(
             f"the question comes with a context that is {kind_of(context)}",
-            'name the text in it: columns: {prompt: "{{ context.NAME }} {{ question }}"}',
+            f'name the text in it: columns: {{prompt: "{prompt}", answer: FIELD}}',
         )
         return {"prompt": question, "context": fault}
     return {"prompt": f"{context}\n\n{question}"}
+
+
+def _text_in(context: Any) -> str:
+    """An expression for the text in a context that is an object or a list, as a template has it."""
+    name, value = "context", context
+    if isinstance(context, Mapping):
+        texts = {key: part for key, part in context.items() if isinstance(part, str | list) and part}
+        key = max(texts, key=lambda key: len(str(texts[key])), default="NAME")
+        name, value = f"context.{key}", texts.get(key)
+    if isinstance(value, list) and value and all(isinstance(part, list) for part in value):
+        return f"{name} | map('join', ' ') | join(' ')"
+    return f"{name} | join(' ')" if isinstance(value, list) else name
 
 
 def labelled(subject: Any) -> list[Any]:

@@ -1,0 +1,121 @@
+"""Tools: does the candidate still call tools, and write structured output, as well as the base?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field, field_validator, model_validator
+
+from ftgate.config.lm_eval import LmEvalSettings
+from ftgate.domain import Estimate, Item
+from ftgate.measurements.base import (
+    Evidence,
+    Scorer,
+    Share,
+    first_reason,
+    judge_unfit,
+    too_many_failed,
+    too_many_unknown,
+)
+from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
+from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, waits, with_levels
+from ftgate.measurements.slices import tag_slices, worst_slice
+from ftgate.scoring.scores import PairedScores
+
+
+class Tools(GatesSlices, FreeFormMeasurement):
+    """Relative drop in the share of requests that are met by the right tool calls, or by JSON of the right form."""
+
+    kind: ClassVar[str] = "tools"
+    title: ClassVar[str] = "Tool calls"
+    question: ClassVar[str] = "does it call tools worse?"
+    subject: ClassVar[str] = "tool calls"
+    column: ClassVar[tuple[str, str]] = ("tools", "% lost")
+    limit_field: ClassVar[str] = "block_drop"
+    warn_field: ClassVar[str | None] = "warn_drop"
+    remedy: ClassVar[str] = "lost tool calls"
+    takes_tasks: ClassVar[bool] = False
+
+    dataset: str = Field(default="builtin:tools-120", min_length=1)
+    """The suite: rows with `tools` and a `tool_call` check, or with a `json_schema` check for structured output."""
+    lm_eval: LmEvalSettings | None = None
+    """Not for tools: a task of the lm-evaluation-harness asks for no tool calls."""
+    scorer: Scorer = "auto"
+    """How answers become scores: by each row's check."""
+    max_tokens: int = Field(default=256, ge=1, le=32_768)
+    """Longest answer, in tokens."""
+    warn_drop: Share = 0.08
+    """A pass is a warning if the upper bound of the drop reaches this; at most `block_drop`."""
+    block_drop: Share = 0.10
+    """The relative drop must stay below this."""
+
+    @model_validator(mode="after")
+    def _warn_before_block(self) -> Tools:
+        if self.warn_drop > self.block_drop:
+            raise ValueError(f"warn_drop {self.warn_drop} is above block_drop {self.block_drop}")
+        return self
+
+    @field_validator("scorer")
+    @classmethod
+    def _no_choices(cls, value: Scorer) -> Scorer:
+        if value == "choice":
+            raise ValueError("options are no tool calls; score by each row's check (scorer: auto)")
+        return value
+
+    def unusable(self, item: Item) -> str:
+        """That it asks neither for tool calls (or for none, of the tools that it has) nor for JSON of a given form."""
+        check = item.check or {}
+        if "json_schema" in check or (item.tools and "tool_call" in check):
+            return ""
+        needs = "needs tools and a tool_call check ([] where no call is wanted), or a json_schema check"
+        return f"{needs}; ask other rows in a section of kind forgetting"
+
+    @property
+    def answer_scorer(self) -> Scorer:
+        """The policy's scorer."""
+        return self.scorer
+
+    @property
+    def tolerance(self) -> float:
+        """The drop that blocks."""
+        return self.block_drop
+
+    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+        """Relative drop with its interval (methods: sections 1 and 2)."""
+        limits = gated(self)
+        evidence = with_levels(evidence, limits)
+        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
+        estimate = replace(estimate, cannot_pass=(*estimate.cannot_pass, *waits(limits, evidence)))
+        return estimate.to_estimate(
+            self.name,
+            evidence,
+            len(evidence.scored.items),
+            worse=self.worse,
+            limit=self.limit,
+            warn_limit=self.warn_limit,
+            invalid_reason=first_reason(
+                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
+            ),
+            gates=gate_slices(evidence.scored, evidence, limits, rng),
+        )
+
+    def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
+        """The estimate with a slice per kind of task, flips, and a note where the base calls no tools."""
+        slices = tag_slices(evidence.scored, evidence, self.block_drop, rng, absolute=estimate.unit == ABSOLUTE)
+        notes = [note] if (note := _without_calls(evidence.scored)) else []
+        details = {**flip_details(evidence.scored), **judge_details(evidence), **worst_slice(slices), "notes": notes}
+        return replace(estimate, slices=slices, details=details)
+
+
+def _without_calls(scored: PairedScores) -> str:
+    """That the base makes no right call where one is wanted, so that no loss of calls can show; empty if it does."""
+    wanted = [i for i, item in enumerate(scored.items) if (item.check or {}).get("tool_call")]
+    if not wanted or scored.base_high[wanted].any():
+        return ""
+    return (
+        f"the base gets none of the {len(wanted)} requests right that want a tool call: only what needs no call is "
+        "compared (does its chat template show tools?)"
+    )
