@@ -32,7 +32,7 @@ from ftgate.errors import ArtifactError, DownloadError
 MEGABYTE = 1_000_000
 _EVICTION_STEP = 64
 """Megabytes of space to free at a time while a file of unknown size is downloaded."""
-_SHARD = re.compile(r"(?:-\d+-of-\d+|(?:^|/)\d+)(?=\.)")
+_SHARD = re.compile(r"(?:-\d+-of-\d+(?:-[0-9a-f]+)?|(?:^|/)\d+)(?=\.)")
 """What tells the files of one split of a data set apart."""
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 Phase = Callable[[str, int | None], AbstractContextManager[Advance]]
@@ -127,16 +127,21 @@ def wrong_digest(reference: str, expected: str, actual: str) -> ArtifactError:
     )
 
 
+def several_files(reference: str, count: int) -> ArtifactError:
+    """The error for a reference to several files where one is needed."""
+    return ArtifactError(
+        f"{reference}: {count} files, but one data file is expected",
+        hint="name the file itself, or one split of a data set",
+    )
+
+
 def _verified(snapshot: Snapshot, entry: CacheEntry, request: FetchRequest) -> Snapshot:
     """``snapshot`` with its list of ignored files. Raises ArtifactError unless it is what was requested."""
     digest = comparable_digest(snapshot, request)
     if request.digest not in (None, digest):
         raise wrong_digest(request.reference, str(request.digest), digest)
     if request.file and len({_SHARD.sub("", name) for name in snapshot.files}) != 1:
-        raise ArtifactError(
-            f"{request.reference}: {len(snapshot.files)} files, but one data file is expected",
-            hint="name the file itself, or one split of a data set",
-        )
+        raise several_files(request.reference, len(snapshot.files))
     return replace(snapshot, ignored_files=entry.ignored_files)
 
 

@@ -79,26 +79,6 @@ class Resolver:
         self._require_within_limits(snapshot)
         return build_link_view(snapshot, lambda: open_cache(self.settings).root)
 
-    def file(
-        self,
-        reference: str,
-        *,
-        relative_to: Path,
-        allow: Sequence[str] | None,
-        revision: str | None = None,
-        digest: str | None = None,
-    ) -> Path:
-        """The data file that ``reference`` names. ``allow`` limits which remote files may be fetched; None allows all.
-
-        ``digest`` is enforced for a remote file; for a local one the caller compares it.
-        """
-        paths = self.files(reference, relative_to=relative_to, allow=allow, revision=revision, digest=digest)
-        if len(paths) > 1:
-            raise ArtifactError(
-                f"{reference}: {len(paths)} files, but one data file is expected", hint="name the file itself"
-            )
-        return paths[0]
-
     def files(
         self,
         reference: str,
@@ -108,7 +88,11 @@ class Resolver:
         revision: str | None = None,
         digest: str | None = None,
     ) -> tuple[Path, ...]:
-        """As :meth:`file`, but ``reference`` may name a split of a data set: its files in the order of their names."""
+        """The data file that ``reference`` names, or the files of a split of a data set, in the order of their names.
+
+        ``allow`` limits which remote files may be fetched; None allows all. ``digest``, the file's or the tree's, is
+        enforced for remote files; for a local one the caller compares it.
+        """
         remote = parse(reference)
         if remote is None:
             return (relative_to / reference,)

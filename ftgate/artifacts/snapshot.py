@@ -13,7 +13,7 @@ from pathlib import Path
 from ftgate.artifacts.file_names import NOT_CONTENT, select_files
 from ftgate.domain import digest_of
 from ftgate.errors import ArtifactError
-from ftgate.files import Stamp, settled_stamps
+from ftgate.files import Stamp, folder_stamps, settled_stamps
 
 THREADS = min(8, os.cpu_count() or 1)
 PREFLIGHT_TREE_BYTES, PREFLIGHT_FILE_BYTES = 4 << 30, 64 << 20
@@ -34,8 +34,8 @@ class Snapshot:
 
     ``digest`` is empty if some files were not hashed. ``headers_only`` names files of which only the header was
     downloaded: the rest is zeros and must not be used. ``ignored_files`` names files at the source that are not part of
-    the snapshot: see :func:`ftgate.artifacts.file_names.select_files`. ``stamps`` are those of the files from before
-    they were hashed.
+    the snapshot: see :func:`ftgate.artifacts.file_names.select_files`. ``stamps`` are those of the files,
+    and of the folders that hold them, from before they were hashed.
     """
 
     path: Path
@@ -77,7 +77,7 @@ def take_snapshot(
         _require_file(name, paths[name], boundary, reference)
     large = skip_large and sum(paths[name].stat().st_size for name in names) > PREFLIGHT_TREE_BYTES
     unread = {name for name in names if large and paths[name].stat().st_size > PREFLIGHT_FILE_BYTES}
-    stamps = dict(zip(names, settled_stamps([paths[name] for name in names]), strict=True))
+    stamps = folder_stamps(folder, names) | dict(zip(names, settled_stamps([paths[n] for n in names]), strict=True))
     with ThreadPoolExecutor(THREADS) as pool:
         entries = pool.map(lambda name: _file_entry(name, paths[name], reference, read=name not in unread), names)
         files = dict(zip(names, entries, strict=True))

@@ -43,14 +43,16 @@ class Embedder(Protocol):
 
 
 def open_embedder(kind: str, base: Model, encoder: Model | None = None) -> Embedder:
-    """``tfidf``, ``hidden_states`` of ``base``, or those of an ``encoder``. Models are loaded on first use."""
+    """``tfidf``, ``hidden_states`` of ``base``, or the vectors of an ``encoder``. Models are loaded on first use."""
     if kind == "tfidf":
         return HashedTfidf()
+    if kind == "encoder" and encoder is not None:
+        from ftgate.embeddings.sentence_encoder import SentenceEncoder
+
+        return SentenceEncoder(encoder)
     from ftgate.embeddings.hidden_states import HiddenStateEmbedder
 
-    if kind == "hidden_states" or encoder is None:
-        return HiddenStateEmbedder(base.path, base.digest)
-    return HiddenStateEmbedder(encoder.path, encoder.digest, encoder=encoder.reference or encoder.name)
+    return HiddenStateEmbedder(base.path, base.digest)
 
 
 class HashedTfidf:
@@ -109,3 +111,14 @@ def batches(texts: Iterable[str], size: int = BATCH) -> Iterator[list[str]]:
     remaining = iter(texts)
     while batch := list(islice(remaining, size)):
         yield batch
+
+
+def take_batch(order: list[int], lengths: Sequence[int], budget: int) -> list[int]:
+    """Remove one batch from the end of ``order``, where the longest texts are.
+
+    Together they have at most ``budget``, counted as if each were as long as the longest; a longer text comes alone.
+    """
+    rows = max(1, budget // max(1, lengths[order[-1]]))
+    batch = order[-rows:]
+    del order[-rows:]
+    return batch

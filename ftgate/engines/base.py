@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
+from ftgate.errors import EngineError
 
 
 class Ask(NamedTuple):
@@ -13,6 +14,10 @@ class Ask(NamedTuple):
 
     model: Model
     question: Question
+
+
+class UnprobedError(EngineError):
+    """The engine cannot show next-token probabilities, because the server that it asks gives none."""
 
 
 def base_of(model: Model) -> Model:
@@ -53,8 +58,11 @@ class Engine(Protocol):
         """
         ...
 
-    def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int = 20) -> list[Mapping[int, float]]:
-        """Natural-log probabilities of the ``top`` likeliest next tokens after each prompt, by token id."""
+    def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int = 20) -> list[Mapping[Any, float]]:
+        """Natural-log probabilities of the ``top`` likeliest next tokens after each prompt.
+
+        By token id, or by the token's text from a server. Raises UnprobedError if a server gives none.
+        """
         ...
 
     def close(self) -> None:

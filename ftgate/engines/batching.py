@@ -20,13 +20,16 @@ class Slot(NamedTuple):
     row: int
 
 
-def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_units: int) -> Iterator[list[int]]:
+def make_batches(
+    asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_units: int, thought: int = 0
+) -> Iterator[list[int]]:
     """Indices into ``asks``, in batches that each go to one engine in one call.
 
     Sorted by engine, option reads before continuations and these before generation, base before adapters, then by
     prompt text, so that neighbours share prefixes and steps without an adapter stay together. The first batch is small
     and each is twice the one before, up to ``max_units`` units (1 for an option read, more for a generation, by its
-    length): the first answers come soon, and a killed run loses little. The order depends on ``asks`` alone.
+    length and that of a ``thought`` before it, in tokens): the first answers come soon, and a killed run loses little.
+    The order depends on ``asks`` alone.
     """
 
     def family(index: int) -> tuple[int, int]:
@@ -42,7 +45,7 @@ def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_unit
         batch: list[int] = []
         weight = 0
         for index in indices:
-            units = _cost(asks[index].question)
+            units = _cost(asks[index].question, thought)
             if batch and weight + units > limit:
                 yield batch
                 batch, weight, limit = [], 0, min(2 * limit, max_units)
@@ -51,7 +54,8 @@ def make_batches(asks: Sequence[Ask], slot_of: Callable[[Model], Slot], max_unit
         yield batch
 
 
-def _cost(question: Question) -> int:
+def _cost(question: Question, thought: int) -> int:
     if question.continued:
         return len(question.options)
-    return 1 if question.options else 1 + question.max_tokens // TOKENS_PER_UNIT
+    tokens = thought + (0 if question.options else question.max_tokens)
+    return 1 + tokens // TOKENS_PER_UNIT

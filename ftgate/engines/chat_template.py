@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from jinja2.exceptions import TemplateError
-
+from ftgate.config.engine import Thinking
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import base_of
+from ftgate.engines.conversation import Conversations, Tools, Turns, failure
+from ftgate.engines.template_files import Chat, ChatTemplates, read_object, read_templates
+from ftgate.engines.template_limits import within_limits
+from ftgate.engines.thoughts import closed_at_once, switches, template_thinks, thought_form
 from ftgate.errors import ArtifactError
-from ftgate.scoring.tool_calls import template_turn
-from ftgate.scoring.trace import closing_of, opening_at_end, trace_tokens
+from ftgate.scoring.trace import opening_at_end, trace_tokens
 
 TEMPLATE_SECONDS = 5.0
 """Processor time per conversation: a chat template is a program that came with the model."""
@@ -28,8 +25,6 @@ TAIL_CHARACTERS = 64
 TAIL_TOKENS = 24
 """Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
-_HARMONY_TURN = "<|start|>assistant"
-"""How a prompt of gpt-oss ends: the model names its channel itself, first the one of its reasoning."""
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
 
@@ -46,6 +41,8 @@ class TokenizedQuestion:
     tools: bool = False
     """Whether the answer may call a tool."""
     continuations: tuple[tuple[list[int], list[int]], ...] = ()
+    thinks_after: str = ""
+    """The rendered prompt, where the model thinks first: options are then found once the thought has ended."""
 
 
 class UnanswerableError(Exception):
@@ -53,17 +50,23 @@ class UnanswerableError(Exception):
 
 
 class Renderer:
-    """Renders conversations for full weights and the adapters on them."""
+    """Renders conversations for a model, with what :func:`chat_of` says.
 
-    def __init__(self, model: Model, max_model_len: int) -> None:
+    With ``thinking`` the model may think for up to ``thinking_tokens`` before it answers.
+    """
+
+    def __init__(self, model: Model, max_model_len: int, thinking: Thinking = "off", thinking_tokens: int = 0) -> None:
         self.model = base_of(model)
         self.context = min(max_model_len, context_of(self.model.path) or max_model_len)
-        self._tokenizer = load_tokenizer(self.model.path)
-        if not self._tokenizer.chat_template:
+        chat = chat_of(model)
+        self._tokenizer = load_tokenizer(chat.tokenizer)
+        if not chat.template:
             raise ArtifactError(
                 f"{self.model.path}: no chat template",
                 hint="ftgate needs a chat template: save a chat model's tokenizer with the weights",
             )
+        self._switches: Mapping[str, bool] = switches(thinking)
+        self._conversations = Conversations(ChatTemplates(chat.template, chat.tool_template), self._fill)
         self.stops = stop_tokens(self.model.path, self._tokenizer)
         begin, end = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         self._begin = end if begin is None else begin
@@ -81,6 +84,11 @@ class Renderer:
         marks = trace_tokens(self._control_tokens.values())
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
+        self.thinks = thinking == "on" or (thinking == "template" and self._template_thinks())
+        self.thinking_tokens = thinking_tokens if self.thinks else 0
+        self.thoughts = thought_form(
+            self._short(self._switches), self._short(switches("off")), self._control_tokens.values()
+        )
         tail = self._find_tail()
         try:
             self._constant_tail = tail and without_open_trace(tail)
@@ -92,13 +100,30 @@ class Renderer:
         try:
             messages = self._without_controls(question.messages) if question.untrusted else question.messages
             text = messages[0].content if question.raw else self._render(messages, question.tools)
+            thinks = self.thinks and not question.raw
+            if thinks and question.continued:
+                raise UnanswerableError("continuations are not read after a thought: set engine.thinking to off")
+            if not thinks and (question.options or not question.raw):
+                text = without_open_trace(text)
             if question.continued:
                 return self._continued(text, question)
-            if question.options:
-                text = without_open_trace(text)
             ids = self._encode(text, begins=question.raw)
-            self._require_fit(len(ids), max(1, question.max_tokens))
+            self._require_fit(len(ids), max(1, question.max_tokens) + (self.thinking_tokens if thinks else 0))
+            if thinks:
+                return TokenizedQuestion(ids, tools=bool(question.tools), thinks_after=text)
             return TokenizedQuestion(ids, self._option_tokens(text, question.options), bool(question.tools))
+        except UnanswerableError as problem:
+            return failed_answer(str(problem))
+
+    def after_thought(self, prompt: str, thought: str, question: Question) -> TokenizedQuestion | Answer:
+        """A question with options whose thought has ended, or was none: its options are read after both texts."""
+        text = self.thoughts.answer_prompt(prompt, thought) if thought else prompt
+        try:
+            if not thought:
+                text = without_open_trace(text)
+            ids = self._encode(text)
+            self._require_fit(len(ids), 1)
+            return TokenizedQuestion(ids, self._option_tokens(text, question.options))
         except UnanswerableError as problem:
             return failed_answer(str(problem))
 
@@ -169,18 +194,45 @@ class Renderer:
         shown = [token for token in kept if token in self._hidden_marks or token not in self._special]
         return opening + str(self._tokenizer.decode(shown, skip_special_tokens=False))
 
-    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        turns = turns_for(messages, str(self._tokenizer.chat_template))
-        given: dict[str, Any] = {"tools": [dict(tool) for tool in tools]} if tools else {}
+    def whole_text(self, ids: Sequence[int]) -> str:
+        """The generated text with its special tokens, but for the stop token."""
+        return str(self._tokenizer.decode(list(ids[:-1] if ids and ids[-1] in self.stops else ids)))
+
+    def _template_thinks(self) -> bool:
+        return template_thinks(self._short)
+
+    def _short(self, given: Mapping[str, bool]) -> str:
+        """A short conversation with these variables of the template; empty if it fails."""
+        before, self._switches = self._switches, given
         try:
-            with time_limit(TEMPLATE_SECONDS):
-                return str(
-                    self._tokenizer.apply_chat_template(
-                        turns, tokenize=False, add_generation_prompt=True, enable_thinking=False, **given
-                    )
+            return self._render([Message("user", _PLACEHOLDER)])
+        except UnanswerableError:
+            return ""
+        finally:
+            self._switches = before
+
+    def _render(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+        try:
+            return self._conversations.render(messages, tools)
+        except Exception as error:  # an untrusted template may raise anything
+            raise UnanswerableError(f"the chat template failed: {failure(error)}") from None
+
+    def _fill(self, template: str, turns: Turns, tools: Tools, *, generation_prompt: bool) -> str:
+        given: dict[str, Any] = {"tools": [dict(tool) for tool in tools]} if tools else {}
+
+        def render() -> str:
+            return str(
+                self._tokenizer.apply_chat_template(
+                    [dict(turn) for turn in turns],
+                    chat_template=template,
+                    tokenize=False,
+                    add_generation_prompt=generation_prompt,
+                    **self._switches,
+                    **given,
                 )
-        except (TemplateError, TimeoutError, ArithmeticError, LookupError, TypeError, ValueError) as error:
-            raise UnanswerableError(f"the chat template failed: {error}") from None
+            )
+
+        return within_limits(render, TEMPLATE_SECONDS)
 
     def _encode(self, text: str, *, begins: bool = False) -> list[int]:
         """Token ids of rendered text, which already includes a beginning-of-text token: none is added.
@@ -249,30 +301,16 @@ class Renderer:
 def without_open_trace(prompt: str) -> str:
     """A rendered prompt in which a reasoning trace that its template opens is closed, empty.
 
-    An option that is read next would otherwise be read as the first word of the thought. Raises UnanswerableError where
-    it is unknown how such a trace is closed.
+    What is read next would otherwise be read as the first word of the thought. Raises UnanswerableError where it is
+    unknown how such a trace is closed.
     """
-    if prompt.endswith(_HARMONY_TURN):
-        return f"{prompt}<|channel|>final<|message|>"
-    opening = opening_at_end(prompt)
-    if not opening:
-        return prompt
-    closing = closing_of(opening)
-    if not closing:
+    closed = closed_at_once(prompt)
+    if closed is None:
         raise UnanswerableError(
-            f"the chat template opens a reasoning trace ({opening}) that only the model can close, and options are not "
-            "read inside one"
+            f"the chat template opens a reasoning trace ({opening_at_end(prompt)}) that only the model can close, and "
+            "nothing is read inside one"
         )
-    breaks = prompt[prompt.rindex(opening) + len(opening) :]
-    return f"{prompt}{breaks or ''}{closing}{breaks * 2}"
-
-
-def turns_for(messages: Sequence[Message], template: str) -> list[dict[str, Any]]:
-    """The turns of a conversation for a chat template. One that knows no developer is given a system turn instead."""
-    turns = [template_turn(message) for message in messages]
-    if "developer" not in template:
-        turns = [turn | {"role": "system"} if turn["role"] == "developer" else turn for turn in turns]
-    return turns
+    return closed
 
 
 def cut_at(text: str, stops: Sequence[str]) -> str:
@@ -296,6 +334,17 @@ def log_sum(values: Sequence[float]) -> float:
     """The log of a sum of probabilities, given their logs; minus infinity for an empty sum."""
     maximum = max(values, default=-math.inf)
     return maximum if math.isinf(maximum) else maximum + math.log(sum(math.exp(value - maximum) for value in values))
+
+
+def chat_in(folder: Path) -> Chat:
+    """The tokenizer and the chat templates in ``folder``."""
+    templates = read_templates(folder)
+    return Chat(folder, templates.default, templates.tool_use)
+
+
+def chat_of(model: Model) -> Chat:
+    """What ``model`` is asked with: its :class:`Chat`, or else what lies beside the full weights."""
+    return chat_in(base_of(model).path) if model.chat is None else Chat(*model.chat)
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -325,18 +374,9 @@ def control_tokens(tokenizer: Any) -> dict[int, str]:
     return {token_id: text for token_id, text in controls.items() if len(text.strip()) > 1}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in ``path``; empty if there is none."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def context_of(folder: Path) -> int | None:
     """The context length in the model's config.json, if stated."""
-    config = read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
     config = config.get("text_config") or config
     lengths = [config.get(name) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
     return next((length for length in lengths if isinstance(length, int) and length > 0), None)
@@ -344,25 +384,6 @@ def context_of(folder: Path) -> int | None:
 
 def stop_tokens(folder: Path, tokenizer: Any) -> frozenset[int]:
     """All tokens that end an answer: the tokenizer's own and those of generation_config.json."""
-    declared = read_json(folder / "generation_config.json").get("eos_token_id")
+    declared = read_object(folder / "generation_config.json").get("eos_token_id")
     ids = declared if isinstance(declared, list) else [declared]
     return frozenset(i for i in (*ids, tokenizer.eos_token_id) if isinstance(i, int))
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError if the body takes more processor time. No effect outside the main thread."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGVTALRM"):
-        yield
-        return
-
-    def expired(_: int, __: FrameType | None) -> None:
-        raise TimeoutError(f"it took longer than {seconds:g} s")
-
-    previous = signal.signal(signal.SIGVTALRM, expired)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, previous)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
 _UNINFORMATIVE = ("Engine core initialization failed", "EngineCore encountered an issue", "EngineDeadError")
 _EXCEPTION = re.compile(
     r"^(?:\([^()]*\)\s*)*"  # (EngineCore pid=12)
@@ -57,6 +59,8 @@ def first_exception(log: Path, since: int = 0) -> str | None:
 
 def cause_of(error: BaseException, log: Path, since: int = 0) -> str:
     """The error to report: ``error`` itself, or the logged cause if it only says that a child process failed."""
+    if isinstance(error, ValidationError):  # vLLM validates its settings with pydantic
+        return "; ".join(str(problem["msg"]).removeprefix("Value error, ") for problem in error.errors())
     own = f"{type(error).__name__}: {error}".strip()
     if any(word in own for word in _UNINFORMATIVE):
         return first_exception(log, since) or own

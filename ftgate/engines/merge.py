@@ -33,7 +33,7 @@ def merge(base: Path, adapter: Path, out: Path, rows: int | None = None) -> dict
     before = _logprobs(model, probes)
     if rows is not None:
         model.resize_token_embeddings(rows, mean_resizing=False)
-    was_untied = _untie(model) if not _trains_tokens(adapter) else False
+    was_untied = _untie(model) if not _keeps_ties(adapter) else False
     adapted = PeftModel.from_pretrained(model, str(adapter), local_files_only=True).eval()
     _require_loaded(adapted, adapter)
     with_adapter = _logprobs(adapted, probes)
@@ -76,9 +76,10 @@ def _require_loaded(adapted: Any, adapter: Path) -> None:
             raise ValueError(f"{name} has no counterpart in the base: target_modules does not include it")
 
 
-def _trains_tokens(adapter: Path) -> bool:
-    """Whether single tokens are trained: peft trains them in tied embeddings together, so these must stay tied."""
-    return bool(json.loads((adapter / "adapter_config.json").read_text()).get("trainable_token_indices"))
+def _keeps_ties(adapter: Path) -> bool:
+    """Whether peft trains tied embeddings together, as asked or for single tokens, so that they must stay tied."""
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    return bool(config.get("trainable_token_indices") or config.get("ensure_weight_tying"))
 
 
 def _untie(net: Any) -> bool:

@@ -19,11 +19,18 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, base_of
 from ftgate.engines.batching import Slot, make_batches
-from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, read_scores
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, read_scores
 from ftgate.engines.isolation import Isolation
+from ftgate.engines.renderers import Renderers
+from ftgate.engines.sampling import shaped
+from ftgate.engines.thought_budget import Thought, after, budget, text_answer, thought_before_options, without_option
 from ftgate.errors import ArtifactError, EngineError
 
 BATCH_ROWS = 32
+RECENT_TOKENS = 24
+"""The last tokens of a thought, in which the mark that closes it is looked for."""
+MARGIN_TOKENS = 16
+"""Tokens besides those of a stop text that are decoded to find it: special ones, and spaces that are not written."""
 
 
 @dataclass(slots=True)
@@ -31,7 +38,7 @@ class LoadedBase:
     """A base in memory, wrapped by peft once it has an adapter. ``arguments``: parameters of its forward pass."""
 
     net: Any
-    renderer: Renderer
+    renderers: Renderers
     base: Model
     number: int
     arguments: frozenset[str]
@@ -64,7 +71,7 @@ class TransformersEngine:
             versions={name: version(name) for name in ("torch", "transformers", "peft", "tokenizers")},
             device=torch.cuda.get_device_name() if self._device == "cuda" else "cpu",
             dtype=self._dtype(),
-            settings={"max_model_len": self._settings.max_model_len, "rows": self._rows()},
+            settings={"max_model_len": self._settings.max_model_len, "rows": self._rows(), **self._thinking()},
         )
 
     def require(self, models: Sequence[Model]) -> None:
@@ -85,7 +92,8 @@ class TransformersEngine:
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer in batches of one model each."""
-        for batch in make_batches(asks, self._slot_of, self._rows()):
+        thought = max((loaded.renderers.thinking_tokens for loaded in self._loaded.values()), default=0)
+        for batch in make_batches(asks, self._slot_of, self._rows(), thought):
             for _, indices in groupby(batch, key=lambda index: self._slot_of(asks[index].model)):
                 yield from self._answer(asks, list(indices))
 
@@ -94,7 +102,7 @@ class TransformersEngine:
         loaded = self._base_for(model)
         tables: list[Mapping[int, float]] = []
         for messages in prompts:
-            values, tokens = self._next_token(loaded, model, [loaded.renderer.prompt(messages)])[0].topk(top)
+            values, tokens = self._next_token(loaded, model, [loaded.renderers.of(model).prompt(messages)])[0].topk(top)
             tables.append(dict(zip(tokens.tolist(), values.tolist(), strict=True)))
         return tables
 
@@ -103,6 +111,10 @@ class TransformersEngine:
         self._loaded.clear()
         self.isolation.end()
         gc.collect()
+
+    def _thinking(self) -> dict[str, Any]:
+        """The settings of thinking that are not the defaults."""
+        return self._settings.model_dump(include={"thinking", "thinking_tokens"})
 
     def _rows(self) -> int:
         return self._settings.max_num_seqs or BATCH_ROWS
@@ -117,10 +129,16 @@ class TransformersEngine:
 
         self.isolation.begin()
         logging.disable_progress_bar()
-        renderer = Renderer(base, self._settings.max_model_len)
+        thinking = (self._settings.thinking, self._settings.thinking_tokens)
+        renderers = Renderers(base, self._settings.max_model_len, *thinking)
+        # Quantised weights are put on the device as they are loaded, and cannot be moved afterwards.
+        quantised = "quantisation" in base.facts
+        placed = {"device_map": self._device} if quantised else {}
         try:
-            net = AutoModelForCausalLM.from_pretrained(
+            net, loading = AutoModelForCausalLM.from_pretrained(
                 str(base.path),
+                **placed,
+                output_loading_info=True,
                 dtype=self._dtype(),
                 local_files_only=True,
                 trust_remote_code=False,
@@ -131,9 +149,16 @@ class TransformersEngine:
                 f"transformers could not load {base.name} ({base.path}): {type(error).__name__}: {error}",
                 hint="check that the folder holds a causal language model in safetensors",
             ) from error
+        if (missing := sorted(loading["missing_keys"])) and not quantised:
+            raise ArtifactError(
+                f"{base.name} ({base.reference or base.path}): {len(missing)} tensors that the model needs are not in "
+                f"its weights, the first is {missing[0]}: transformers fills them at random",
+                hint="save the model again, whole (save_pretrained)",
+            )
         self._starts += 1
         arguments = frozenset(inspect.signature(net.forward).parameters)
-        self._loaded[base.path] = LoadedBase(net.to(self._device).eval(), renderer, base, self._starts, arguments)
+        net = net if quantised else net.to(self._device)
+        self._loaded[base.path] = LoadedBase(net.eval(), renderers, base, self._starts, arguments)
 
     def _base_for(self, model: Model) -> LoadedBase:
         base = base_of(model)
@@ -152,24 +177,59 @@ class TransformersEngine:
         loaded = self._base_for(model)
         ready: list[tuple[int, TokenizedQuestion]] = []
         for index in batch:
-            prepared = loaded.renderer.prepare(asks[index].question)
+            prepared = loaded.renderers.of(model).prepare(asks[index].question)
             if isinstance(prepared, Answer):
                 yield index, prepared
             else:
                 ready.append((index, prepared))
         if not ready:
             return
-        prompts = [prepared.ids for _, prepared in ready]
-        first = asks[batch[0]].question
-        if not first.options:
-            answers = self._generate(loaded, model, prompts, [asks[index].question for index, _ in ready])
-        elif any(prepared.continuations for _, prepared in ready):
-            answers = [self._continue(loaded, model, prepared) for _, prepared in ready]
+        questions = [asks[index].question for index, _ in ready]
+        prepared_questions = [prepared for _, prepared in ready]
+        if not questions[0].options:
+            answers = self._texts(loaded, model, prepared_questions, questions)
+        elif any(prepared.continuations for prepared in prepared_questions):
+            answers = [self._continue(loaded, model, prepared) for prepared in prepared_questions]
+        elif loaded.renderers.of(model).thinks:
+            answers = self._read_after_thoughts(loaded, model, prepared_questions, questions)
         else:
-            table = self._next_token(loaded, model, prompts)
-            answers = [_read(row, prepared) for row, (_, prepared) in zip(table, ready, strict=True)]
+            answers = self._read_options(loaded, model, prepared_questions)
         for (index, _), answer in zip(ready, answers, strict=True):
-            yield index, replace(answer, continued=first.continued)
+            yield index, replace(answer, continued=questions[0].continued)
+
+    def _texts(
+        self, loaded: LoadedBase, model: Model, prepared: Sequence[TokenizedQuestion], questions: Sequence[Question]
+    ) -> list[Answer]:
+        generated = self._generate(loaded, model, prepared, questions)
+        return [
+            text_answer(loaded.renderers.of(model), question, one, ids, ended=ended)
+            for question, one, (ids, ended) in zip(questions, prepared, generated, strict=True)
+        ]
+
+    def _read_options(self, loaded: LoadedBase, model: Model, prepared: Sequence[TokenizedQuestion]) -> list[Answer]:
+        table = self._next_token(loaded, model, [one.ids for one in prepared])
+        return [_read(row, one) for row, one in zip(table, prepared, strict=True)]
+
+    def _read_after_thoughts(
+        self, loaded: LoadedBase, model: Model, prepared: Sequence[TokenizedQuestion], questions: Sequence[Question]
+    ) -> list[Answer]:
+        """Each question's options once the model has thought; those to a raw text, which it does not think about."""
+        thinking = [(one, question) for one, question in zip(prepared, questions, strict=True) if one.thinks_after]
+        generated = (
+            iter(self._generate(loaded, model, *map(list, zip(*thinking, strict=True)))) if thinking else iter(())
+        )
+        thoughts = [
+            thought_before_options(loaded.renderers.of(model), question, one, next(generated)[0])
+            if one.thinks_after
+            else Thought("", 0, one)
+            for one, question in zip(prepared, questions, strict=True)
+        ]
+        readable = [one.question for one in thoughts if isinstance(one.question, TokenizedQuestion)]
+        read = iter(self._read_options(loaded, model, readable) if readable else ())
+        return [
+            after(one, next(read)) if isinstance(one.question, TokenizedQuestion) else without_option(one, question)
+            for one, question in zip(thoughts, questions, strict=True)
+        ]
 
     @torch.inference_mode()
     def _continue(self, loaded: LoadedBase, model: Model, prepared: TokenizedQuestion) -> Answer:
@@ -200,20 +260,26 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _generate(
-        self, loaded: LoadedBase, model: Model, prompts: Sequence[Sequence[int]], questions: Sequence[Question]
-    ) -> list[Answer]:
-        """Decode one token per row and step, greedily or sampled, until every row stops or reaches its limit."""
+        self, loaded: LoadedBase, model: Model, prepared: Sequence[TokenizedQuestion], questions: Sequence[Question]
+    ) -> list[tuple[list[int], bool]]:
+        """Decode one token per row and step, greedily or sampled, until every row stops or reaches its limit.
+
+        The tokens of each row, and whether it stopped by itself.
+        """
         generators = [torch.Generator().manual_seed(q.seed) if q.temperature else None for q in questions]
-        temperatures = torch.tensor([q.temperature or 1.0 for q in questions], device=self._device).unsqueeze(1)
-        tokens, mask = _padded(prompts, self._device)
-        limits = [max(1, question.max_tokens) for question in questions]
-        ends = [_Ending(loaded, question.stop) for question in questions]
-        generated: list[list[int]] = [[] for _ in prompts]
+        renderer = loaded.renderers.of(model)
+        tokens, mask = _padded([one.ids for one in prepared], self._device)
+        limits = [budget(renderer, question, one) for question, one in zip(questions, prepared, strict=True)]
+        ends = [_Ending(renderer, question, one) for question, one in zip(questions, prepared, strict=True)]
+        generated: list[list[int]] = [[] for _ in prepared]
         cache: Any = None
         with _activated(loaded, model):
             while True:
                 output = _forward(loaded, tokens, mask, use_cache=True, past_key_values=cache)
-                cache, tokens = output.past_key_values, _next(output.logits[:, -1].float() / temperatures, generators)
+                logits = output.logits[:, -1].float()
+                for row, (question, one, ids) in enumerate(zip(questions, prepared, generated, strict=True)):
+                    logits[row] = shaped(logits[row], question, one.ids, ids)
+                cache, tokens = output.past_key_values, _next(logits, generators)
                 for ids, token, limit, end in zip(generated, tokens[:, 0].tolist(), limits, ends, strict=True):
                     if len(ids) < limit and not end.reached:
                         ids.append(token)
@@ -223,14 +289,7 @@ class TransformersEngine:
                 ):
                     break
                 mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
-        return [
-            Answer(
-                cut_at(loaded.renderer.text(ids, prompt, tools=bool(question.tools)), end.stops),
-                finish="stop" if end.reached else "length",
-                tokens=len(ids),
-            )
-            for ids, prompt, end, question in zip(generated, prompts, ends, questions, strict=True)
-        ]
+        return [(ids, end.reached) for ids, end in zip(generated, ends, strict=True)]
 
 
 def _next(logits: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
@@ -292,18 +351,34 @@ def _padded(prompts: Sequence[Sequence[int]], device: str) -> tuple[Tensor, Tens
 
 @dataclass(slots=True)
 class _Ending:
-    """Whether a generated text has ended: with a stop token, or with one of the texts ``stops``."""
+    """Whether a generated text has ended: with a stop token, one of the question's stop texts, or its thought."""
 
-    loaded: LoadedBase
-    stops: tuple[str, ...]
+    renderer: Renderer
+    question: Question
+    prepared: TokenizedQuestion
     reached: bool = False
 
     def look(self, ids: Sequence[int]) -> None:
         """Look at the tokens so far, the last of which is new."""
-        renderer = self.loaded.renderer
-        self.reached = ids[-1] in renderer.stops or (
-            bool(self.stops) and cut_at(text := renderer.text(ids), self.stops) != text
+        renderer, question = self.renderer, self.question
+        self.reached = ids[-1] in renderer.stops
+        if self.prepared.thinks_after:  # a text that ends an answer may occur in the thought before it
+            if question.options:
+                recent = renderer.whole_text(ids[-RECENT_TOKENS:])
+                self.reached = self.reached or any(closing in recent for closing in renderer.thoughts.closings)
+        elif question.stop:  # nearly always the end shows that there is none; decoding all each time is quadratic
+            self.reached = self.reached or (
+                self._stopped(renderer.text(ids[-self._width() :])) and self._stopped(renderer.text(ids))
+            )
+
+    def _width(self) -> int:
+        """How many tokens may hold a stop that the last one completes: each has a byte of it, or is a special one."""
+        return MARGIN_TOKENS + max(
+            (len(stop.encode("utf-8", "surrogatepass")) for stop in self.question.stop), default=0
         )
+
+    def _stopped(self, text: str) -> bool:
+        return any(stop in text for stop in self.question.stop if stop)
 
 
 def _read(logprobs: Tensor, prepared: TokenizedQuestion) -> Answer:

@@ -23,7 +23,11 @@ CONVERT = (
     "save it as an ordinary adapter (peft: save_pretrained with path_initial_model_for_weight_conversion), "
     "or submit the merged full weights"
 )
+SOFT_PROMPT = "train a LoRA adapter: a soft prompt can neither be merged into weights nor be served here"
 EMBEDDINGS = ("embed_tokens", "lm_head", "wte", "embed_in", "embed_out")
+_SOFT_PROMPTS = (
+    *("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE", "ADAPTION_PROMPT"),
+)
 _PREFIX = "base_model.model."
 _MATRIX = re.compile(r"(?P<module>.+)\.lora_(?P<embedding>embedding_)?(?P<side>[AB])(?:\.weight)?")
 _WHOLE_EMBEDDING = re.compile(rf"(?:^|.*\.)(?:{'|'.join(EMBEDDINGS)})\.(?:base_layer\.)?weight")
@@ -74,6 +78,25 @@ _REFUSED: tuple[_ConfigRule, ...] = (
     (lambda c: bool(c.get("monteclora_config")), "monteclora_config: vLLM does not support sampled adapters"),
 )
 
+_CONTRADICTIONS: tuple[_ConfigRule, ...] = (
+    *(
+        (
+            lambda c, field=field: isinstance(c.get("target_modules"), str) and c.get(field) is not None,
+            f"{field} {{{field}!a}} beside target_modules as one text ({{target_modules!a}})",
+        )
+        for field in ("layers_to_transform", "layers_pattern")
+    ),
+    (
+        lambda c: bool(c.get("layers_pattern")) and c.get("layers_to_transform") is None,
+        "layers_pattern {layers_pattern!a} without layers_to_transform",
+    ),
+)
+"""What peft's LoraConfig refuses, which vLLM does not read."""
+_PLAIN_NAMES = (
+    "give target_modules as a list of names beside layers_to_transform, or name the layers in the pattern and leave "
+    "layers_to_transform and layers_pattern out"
+)
+
 
 class Matrices(NamedTuple):
     """The LoRA pair of one module: ``a`` of shape (rank, in), ``b`` of shape (out, rank).
@@ -101,7 +124,8 @@ def check_config(config: Config, where: str) -> tuple[str, ...]:
     """
     kind = config.get("peft_type")
     if kind != "LORA":
-        raise ArtifactError(f"{where}: peft_type is {kind!a}, not LORA", hint=MERGE)
+        hint = SOFT_PROMPT if kind in _SOFT_PROMPTS else MERGE
+        raise ArtifactError(f"{where}: peft_type is {kind!a}, not LORA", hint=hint)
     problems = Problems()
     problems.found += [_refused(where, reason, config, MERGE) for refuses, reason in _REFUSED if refuses(config)]
     if _initialisation(config) not in ("", *_PLAIN_INITS, *_REPEATED_INITS):
@@ -112,6 +136,11 @@ def check_config(config: Config, where: str) -> tuple[str, ...]:
             problems.found.append(
                 ArtifactError(f"{where}: {name} is missing; vLLM requires it", hint="save the adapter with peft")
             )
+    problems.found += [
+        ArtifactError(f"{where}: {reason.format_map(config)}: peft refuses to load it", hint=_PLAIN_NAMES)
+        for refuses, reason in _CONTRADICTIONS
+        if refuses(config)
+    ]
     alpha = config.get("lora_alpha", 1)
     if alpha is not None and (type(alpha) not in (int, float) or not abs(alpha) <= MAX_ALPHA):  # catches NaN too
         problems.found.append(
@@ -169,7 +198,7 @@ def read_contents(
     ranks = declared_ranks(config, reference)
     matrices = {key[0]: _pair(*key, pair_sides, ranks, reference) for key, pair_sides in sides.items()}
     embeddings = [name for name in matrices if name.rpartition(".")[2] in EMBEDDINGS]
-    embeddings += [name for name in others if _WHOLE_EMBEDDING.fullmatch(name) and not _is_saved(name, config)]
+    embeddings += [name for name in others if _WHOLE_EMBEDDING.fullmatch(name) and not is_saved(name, config)]
     reasons = [f"{name}: vLLM ignores or only partly applies adapters on embeddings" for name in embeddings]
     return AdapterContents(matrices, others), tuple(reasons)
 
@@ -184,12 +213,21 @@ def _is_declared(name: str, config: Config) -> bool:
         return bool(config.get("trainable_token_indices"))
     if (name.endswith(".bias") and config.get("bias", "none") != "none") or _WHOLE_EMBEDDING.fullmatch(name):
         return True
-    return _is_saved(name, config)
+    return is_saved(name, config)
 
 
-def _is_saved(name: str, config: Config) -> bool:
-    saved = config.get("modules_to_save") or ()
-    return any(f".{module}." in f".{name}" for module in saved if isinstance(module, str) and module)
+def is_saved(name: str, config: Config) -> bool:
+    """Whether a tensor belongs to a module that the configuration has saved whole.
+
+    As in peft 0.21 (``_set_trainable``), where a name in ``modules_to_save`` need not begin after a dot: ``norm``
+    stands for ``post_attention_layernorm``, too.
+    """
+    saved = [module for module in config.get("modules_to_save") or () if isinstance(module, str) and module]
+    if config.get("ensure_weight_tying") and not {*saved}.isdisjoint(EMBEDDINGS):
+        saved += EMBEDDINGS  # the other one of two tied embeddings is trained and saved with it
+    parts = name.removeprefix(_PREFIX).split(".")
+    modules = (".".join(parts[:end]) for end in range(1, len(parts)))
+    return any(module.endswith(tuple(saved)) for module in modules)
 
 
 def _unexpected_tensor(name: str) -> str:

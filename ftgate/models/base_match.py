@@ -14,8 +14,13 @@ _LAYER = re.compile(r"(?:^|\.)((?:layers|h|blocks|block)\.\d+\..+)$")
 _PACKED_SUFFIXES = (".qweight", ".weight_packed", ".weight_scale", ".weight.quant_map", ".weight.absmax")
 _FLOATS = ("F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2")
 _OTHER_TENSOR = re.compile(
-    r"(?P<module>.+?)\.(?P<what>lora_magnitude_vector|lora_B\.bias|token_adapter\b|base_layer\.weight|[a-z]+$)"
+    r"(?P<module>.+?)(?:\.(?:modules_to_save|original_module))?"
+    r"\.(?P<what>lora_magnitude_vector|lora_B\.bias|token_adapter\.base_layer\.weight|token_adapter\b|"
+    r"base_layer\.weight|[a-z]+$)"
 )
+"""peft writes a saved module as itself, as its copy ``modules_to_save`` and as ``original_module``."""
+NO_BIAS = "train it again without lora_bias, which cannot be merged into a layer that has no bias"
+_WHOLE = ("weight", "base_layer.weight", "token_adapter.base_layer.weight")
 
 
 def check_fits_base(
@@ -51,7 +56,17 @@ def check_fits_base(
     for name, tensor in contents.others.items():
         problem = _unplaced_tensor(name, tensor, modules, biases)
         if problem:
+            hint = f"{NO_BIAS}, or {hint}" if name.endswith(".lora_B.bias") else hint
             raise ArtifactError(f"{reference}: {problem} of the base {base_reference}", hint=hint)
+
+
+def names_in_base(contents: AdapterContents, base: Mapping[str, Tensor]) -> dict[str, set[str]]:
+    """Each module of the adapter with the names that the base has for it: see :func:`check_fits_base`."""
+    modules = _modules(base)
+    return {
+        module: {tensor.name.rpartition(".")[0] for tensor in modules.get(_layer_path(module), [])}
+        for module in contents.matrices
+    }
 
 
 def resized_vocabulary(contents: AdapterContents, base: Mapping[str, Tensor]) -> int | None:
@@ -59,7 +74,8 @@ def resized_vocabulary(contents: AdapterContents, base: Mapping[str, Tensor]) ->
     modules = _modules(base)
     for name, tensor in contents.others.items():
         match = _OTHER_TENSOR.fullmatch(name)
-        if match and match["module"].rpartition(".")[2] in EMBEDDINGS and len(tensor.shape) == 2:
+        is_whole = match is not None and match["what"] in _WHOLE
+        if match and is_whole and match["module"].rpartition(".")[2] in EMBEDDINGS and len(tensor.shape) == 2:
             candidates = modules.get(_layer_path(match["module"]), [])
             if candidates and candidates[0].shape[0] != tensor.shape[0]:
                 return tensor.shape[0]
@@ -78,7 +94,7 @@ def _unplaced_tensor(
     if not candidates:
         return f"{name} matches no module"
     base_shape, rows_may_differ = candidates[0].shape, module.rpartition(".")[2] in EMBEDDINGS
-    if kind in ("weight", "base_layer.weight") and tensor.shape[rows_may_differ:] != base_shape[rows_may_differ:]:
+    if kind in _WHOLE and tensor.shape[rows_may_differ:] != base_shape[rows_may_differ:]:
         return f"{name} has shape {list(tensor.shape)}, but {candidates[0].name} has {list(base_shape)}, in the weights"
     return None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from ftgate.artifacts.cache import Cache, CacheEntry, key_of
 from ftgate.artifacts.snapshot import Snapshot, take_snapshot
 from ftgate.domain import Model
+from ftgate.engines.chat_template import chat_of
 from ftgate.engines.engine_log import first_exception, size_of
 from ftgate.engines.isolation import without_secrets
 from ftgate.errors import ArtifactError, DownloadError, EngineError
@@ -43,7 +44,8 @@ def merged_model(
     if not candidate.merge or candidate.kind != "adapter" or base is None:
         return candidate
     tools = {name: version(name) for name in ("peft", "transformers")}
-    key = key_of("merged", base.digest, candidate.digest, *tools.values())
+    own_tokenizer = ["its own tokenizer"] if chat_of(candidate).tokenizer == candidate.path else []
+    key = key_of("merged", base.digest, candidate.digest, *tools.values(), *own_tokenizer)
     merged = _cached(cache, key, candidate)
     if merged is None:
         cache.make_room(base.facts["weight_bytes"] + candidate.facts["weight_bytes"], candidate.reference)
@@ -54,9 +56,10 @@ def merged_model(
                 candidate, base, cache, key, folder, log, verify
             )
     snapshot, comparison = merged
-    full = open_model(candidate.name, snapshot, None)
+    full = open_model(candidate.name, snapshot, None, needs_template=False)
     facts = {**candidate.facts, **full.facts, "merge": {"with": f"peft {tools['peft']}", **comparison}}
-    return replace(candidate, kind="full", path=snapshot.path, facts=facts, stamps=snapshot.stamps)
+    chat = chat_of(candidate)._replace(tokenizer=snapshot.path)
+    return replace(candidate, kind="full", path=snapshot.path, facts=facts, stamps=snapshot.stamps, chat=chat)
 
 
 def _cached(cache: Cache, key: str, candidate: Model) -> tuple[Snapshot, dict[str, float]] | None:
@@ -74,7 +77,7 @@ def _merge_and_store(
     with _explain_disk_errors(candidate, folder):
         comparison = _run_merge(candidate, base, folder, log)
         verify()
-        _copy_other_files(candidate.path if "vocabulary" in candidate.facts else base.path, folder)
+        _copy_other_files(chat_of(candidate).tokenizer, folder)
         for path in folder.iterdir():
             path.chmod(0o444)  # readable for all users of the cache, writable for none
         files = take_snapshot(folder, candidate.reference).files

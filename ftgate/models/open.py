@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,32 +11,38 @@ from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.artifacts.snapshot import Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, read_contents
-from ftgate.models.base_match import check_fits_base, resized_vocabulary
+from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, is_saved, read_contents
+from ftgate.models.base_match import check_fits_base, names_in_base, resized_vocabulary
+from ftgate.models.chat import require_template
+from ftgate.models.complete import require_all_layers, require_tensors_of_base, require_vocabulary
+from ftgate.models.covered_modules import EXPERTS, check_covered, covered
+from ftgate.models.declared_shapes import require_declared_shapes, require_usual_prefix
 from ftgate.models.dimensions import quantisation_of
+from ftgate.models.encoder_files import read_encoder
 from ftgate.models.nan_scan import require_finite_tensors
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
+from ftgate.models.tensor_names import by_usual_name, is_wrapped, usual_name
 from ftgate.models.training_facts import training_facts
 from ftgate.models.unsafe_files import refuse_unsafe
 from ftgate.models.weights import INDEX, SINGLE, adapter_weights, full_weights, read_json
 
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json")
-_TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _CONFIG, _ADAPTER_CONFIG = "config.json", "adapter_config.json"
 
 
-def open_model(name: str, snapshot: Snapshot, base: Model | None) -> Model:
+def open_model(name: str, snapshot: Snapshot, base: Model | None, *, needs_template: bool = True) -> Model:
     """The model in ``snapshot``: an adapter on ``base`` if it has adapter_config.json, full weights otherwise.
 
     The ``merge`` field of an adapter gives the reasons to merge it into its base, if any. Raises ArtifactError if the
-    model is unsafe, incomplete, of a kind that can be neither run nor merged, or does not fit ``base``.
+    model is unsafe, incomplete, of a kind that can be neither run nor merged, or does not fit ``base``; full weights
+    without a chat template are incomplete unless another one is used (not ``needs_template``).
     """
     problems = Problems()
     with problems.noted():
         refuse_unsafe(snapshot)
     with problems.noted():
-        model = _open(name, snapshot, base)
+        model = _open(name, snapshot, base, needs_template=needs_template)
     problems.raise_any()
     return model
 
@@ -50,26 +56,48 @@ def check_alone(name: str, snapshot: Snapshot) -> None:
         if _ADAPTER_CONFIG in snapshot.files:
             _read_adapter(snapshot)
         else:
-            _open(name, snapshot, None)
+            _open(name, snapshot, None, needs_template=True)
     problems.raise_any()
 
 
 def open_encoder(name: str, snapshot: Snapshot) -> Model:
     """The embedding model in ``snapshot``: weights and tokenizer, no chat template needed.
 
-    Raises ArtifactError if it is unsafe or incomplete.
+    The fact ``vectors`` says in words how it makes one vector of a text. Raises ArtifactError if it is unsafe,
+    incomplete, or asks for what is not supported (:mod:`ftgate.models.encoder_files`).
     """
     refuse_unsafe(snapshot)
-    reference = snapshot.reference
-    if _ADAPTER_CONFIG in snapshot.files and _CONFIG not in snapshot.files:
+    files = read_encoder(snapshot.path, snapshot.reference)
+    if files.transformer is not None:
+        _require_transformer(snapshot, files.transformer)
+    facts = {"vectors": files.in_words, **_ignored_fact(snapshot)}
+    return Model(
+        name,
+        snapshot.path,
+        snapshot.digest,
+        reference=snapshot.reference,
+        facts=facts,
+        headers_only=snapshot.headers_only,
+        stamps=snapshot.stamps,
+    )
+
+
+def _require_transformer(snapshot: Snapshot, place: str) -> None:
+    """Raise ArtifactError unless the folder ``place`` of an embedding model holds whole weights and a tokenizer."""
+    reference = f"{snapshot.reference}/{place}" if place else snapshot.reference
+    folder = snapshot.path / place
+    names = {name.removeprefix(f"{place}/" if place else "") for name in snapshot.files}
+    if _ADAPTER_CONFIG in names:
         raise ArtifactError(
-            f"{reference}: an adapter alone cannot embed texts", hint="name full weights, such as those of its base"
+            f"{reference}: an adapter alone cannot embed texts, and one beside full weights loads another base",
+            hint="merge the adapter, or name full weights, such as those of its base",
         )
-    read_json(snapshot.path, _CONFIG, reference)
-    if not full_weights(snapshot.path, reference) or not any(f in snapshot.files for f in _TOKENIZERS):
-        raise ArtifactError(f"{reference}: no weights or no tokenizer", hint="save model and tokenizer into one folder")
-    facts = _ignored_fact(snapshot)
-    return Model(name, snapshot.path, snapshot.digest, reference=reference, facts=facts, stamps=snapshot.stamps)
+    config = read_json(folder, _CONFIG, reference)
+    tensors = full_weights(folder, reference)
+    if not quantisation_of(config):
+        require_all_layers(tensors, config, reference)
+    if not any(name in names for name in _TOKENIZERS):
+        raise ArtifactError(f"{reference}: no tokenizer", hint="save model and tokenizer into one folder")
 
 
 def require_finite(model: Model) -> None:
@@ -83,7 +111,7 @@ def memory_estimate(model: Model) -> int:
     return own + (memory_estimate(model.base) if model.kind == "adapter" and model.base is not None else 0)
 
 
-def _open(name: str, snapshot: Snapshot, base: Model | None) -> Model:
+def _open(name: str, snapshot: Snapshot, base: Model | None, *, needs_template: bool) -> Model:
     if _ADAPTER_CONFIG in snapshot.files:
         return _open_adapter(name, snapshot, base)
     if _CONFIG not in snapshot.files:
@@ -91,18 +119,22 @@ def _open(name: str, snapshot: Snapshot, base: Model | None) -> Model:
             f"{snapshot.reference}: neither {_CONFIG} nor {_ADAPTER_CONFIG} (found: {_shortened(snapshot.files)})",
             hint=_folder_hint(snapshot.files),
         )
-    return _open_full(name, snapshot, base)
+    return _open_full(name, snapshot, base, needs_template=needs_template)
 
 
-def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
+def _open_full(name: str, snapshot: Snapshot, base: Model | None, *, needs_template: bool) -> Model:
     config = read_json(snapshot.path, _CONFIG, snapshot.reference)
     problems = Problems()
     with problems.noted():
         tensors = full_weights(snapshot.path, snapshot.reference)
         if not tensors:
             raise ArtifactError(f"{snapshot.reference}: the weights contain no tensors", hint="save the model again")
+        _require_unwrapped(tensors, snapshot.reference)
+        _require_complete(tensors, config, base, snapshot.reference)
     with problems.noted():
         _require_tokenizer(snapshot)
+        if needs_template:
+            require_template(snapshot.path, snapshot.reference)
     problems.raise_any()
     architectures = config.get("architectures")
     facts = {
@@ -124,17 +156,33 @@ def _open_full(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     )
 
 
+def _require_complete(
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], base: Model | None, reference: str
+) -> None:
+    if quantisation_of(config):
+        return
+    require_all_layers(tensors, config, reference)
+    require_vocabulary(tensors, config, reference)
+    require_declared_shapes(tensors, config, reference)
+    of_base = _weights_of_same_kind(base, config)
+    require_usual_prefix(tensors, config, of_base, reference)
+    require_tensors_of_base(tensors, config, of_base, reference)
+
+
+def _weights_of_same_kind(base: Model | None, config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The tensors of a base of the same architecture; empty if there is none, or its weights are quantised."""
+    if base is None or base.kind != "full" or "quantisation" in base.facts:
+        return {}
+    same = config.get("architectures") == read_json(base.path, _CONFIG, base.reference).get("architectures")
+    return full_weights(base.path, base.reference) if same else {}
+
+
 def _require_tokenizer(snapshot: Snapshot) -> None:
-    """Raise ArtifactError unless there is a tokenizer with a chat template."""
+    """Raise ArtifactError unless there is a tokenizer."""
     if not any(f in snapshot.files for f in _TOKENIZERS):
         raise ArtifactError(
             f"{snapshot.reference}: no tokenizer ({', '.join(_TOKENIZERS)})",
             hint="save the tokenizer into the model's folder",
-        )
-    if not _has_chat_template(snapshot):
-        raise ArtifactError(
-            f"{snapshot.reference}: the tokenizer has no chat template",
-            hint="save the template used in training, in tokenizer_config.json or chat_template.jinja",
         )
 
 
@@ -157,6 +205,10 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         transposed=bool(config.get("fan_in_fan_out")),
         trained_on=str(config.get("base_model_name_or_path") or ""),
     )
+    has_experts = any(EXPERTS in name for name in weights)
+    where = f"{reference}: {_ADAPTER_CONFIG}"
+    placed = names_in_base(contents, weights)
+    check_covered(placed, config, where, has_experts=has_experts)
     if ADAPTER not in snapshot.headers_only:
         check_not_zero(contents, reference)
     vocabulary = resized_vocabulary(contents, weights)
@@ -167,6 +219,8 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
         **_adapter_facts(config, rank, contents),
         **_sizes(_adapter_tensors(contents)),
         **({"vocabulary": vocabulary} if vocabulary is not None else {}),
+        **_origin_facts(snapshot, config, base),
+        **({} if has_experts else _unstored_facts(placed, config, weights)),
     }
     model = Model(name, snapshot.path, snapshot.digest, "adapter", base, rank, reference, merge=merge)
     return _with_files(model, snapshot, facts)
@@ -194,7 +248,7 @@ def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContent
         config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
         reasons = check_config(config, f"{reference}: {_ADAPTER_CONFIG}")
     with problems.noted():
-        tensors = adapter_weights(snapshot.path, reference)
+        tensors = by_usual_name(adapter_weights(snapshot.path, reference), reference)
         if not problems.found:
             assert config is not None, "a configuration that cannot be read is a problem"
             contents, more_reasons = read_contents(tensors, config, reference)
@@ -230,6 +284,49 @@ def _adapter_facts(config: Mapping[str, Any], rank: int, contents: AdapterConten
     return facts | ({"rslora": True} if config.get("use_rslora") else {})
 
 
+def _origin_facts(snapshot: Snapshot, config: Mapping[str, Any], base: Model) -> dict[str, Any]:
+    """How many tensors are renamed, and the base that the adapter names, where it seems to be another one."""
+    renamed = sum(usual_name(name) != name for name in adapter_weights(snapshot.path, snapshot.reference))
+    named = str(config.get("base_model_name_or_path") or "")
+    other = bool(named) and not _same_model(named, base)
+    return ({"renamed": renamed} if renamed else {}) | ({"trained_on": named} if other else {})
+
+
+def _unstored_facts(
+    placed: Mapping[str, Collection[str]], config: Mapping[str, Any], weights: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """How many modules of the base the configuration covers that the adapter's weights lack, and the first of them."""
+    stored = {*placed, *(name for names in placed.values() for name in names)}
+    matrices = [
+        name.removesuffix(".weight")
+        for name, tensor in weights.items()
+        if len(tensor.shape) == 2 and not is_saved(name, config)
+    ]
+    unstored = sorted(set(covered(matrices, config)) - stored)
+    return {"unstored": {"modules": len(unstored), "first": unstored[0]}} if unstored else {}
+
+
+def _same_model(named: str, base: Model) -> bool:
+    """Whether a name or path seems to mean ``base``: its last part is that of the base's reference, path or name."""
+    references = [base.reference.partition("@")[0], str(base.path), base.name]
+    own = read_json(base.path, _CONFIG, base.reference).get("_name_or_path")
+    return _last_part(named) in {_last_part(name) for name in (*references, own) if isinstance(name, str) and name}
+
+
+def _last_part(name: str) -> str:
+    return name.replace("\\", "/").rstrip("/").rpartition("/")[2].casefold()
+
+
+def _require_unwrapped(tensors: Mapping[str, Tensor], reference: str) -> None:
+    wrapped = next((name for name in tensors if is_wrapped(name)), None)
+    if wrapped is not None:
+        raise ArtifactError(
+            f"{reference}: {wrapped}: the weights were saved from within a wrapper (torch.compile, FSDP), and no "
+            "engine knows such names",
+            hint="save the model without its wrapper: model = getattr(model, '_orig_mod', model)",
+        )
+
+
 def _training_fact(snapshot: Snapshot) -> dict[str, Any]:
     facts = training_facts(snapshot)
     return {"training": facts} if facts else {}
@@ -247,14 +344,6 @@ def _sizes(tensors: Iterable[Tensor]) -> dict[str, int]:
 def _tensors(model: Model) -> dict[str, Tensor]:
     read = adapter_weights if model.kind == "adapter" else full_weights
     return read(model.path, model.reference or str(model.path))
-
-
-def _has_chat_template(snapshot: Snapshot) -> bool:
-    if any(f in snapshot.files for f in _TEMPLATES):
-        return True
-    if "tokenizer_config.json" not in snapshot.files:
-        return False
-    return bool(read_json(snapshot.path, "tokenizer_config.json", snapshot.reference).get("chat_template"))
 
 
 def _files(snapshot: Snapshot) -> dict[str, tuple[int, str]]:

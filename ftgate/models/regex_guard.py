@@ -15,7 +15,7 @@ from ftgate.errors import ArtifactError
 CPU_SECONDS = 1
 """Processor time. Fifteen thousand module names of a mixture of experts take a few hundredths of it."""
 _WALL_SECONDS = 60.0
-_HINT = "use plain module names in target_modules, rank_pattern and the like"
+_HINT = "use plain module names in target_modules, modules_to_save, rank_pattern and the like"
 _LIBRARY_PATHS = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """Library paths without which some Python installations cannot start."""
 _LITERAL = re.compile(r"[\w.-]*")
@@ -69,7 +69,10 @@ def _patterns(config: Mapping[str, Any]) -> list[str]:
     for name in ("rank_pattern", "alpha_pattern"):
         patterns += [rf"(.*\.)?({key})$" for key in _texts(config.get(name)) if not _LITERAL.fullmatch(key)]
     layers = [layer for layer in _texts(config.get("layers_pattern")) if not _LITERAL.fullmatch(layer)]
-    return patterns + [rf".*\.{layer}\.(\d+)\." for layer in layers]
+    patterns += [
+        rf"(^|.*\.){name}($|\..*)" for name in _texts(config.get("modules_to_save")) if not _LITERAL.fullmatch(name)
+    ]
+    return patterns + [rf"(?:^|.*?\.){layer}\.(?P<layer>\d+)\." for layer in layers]
 
 
 def _texts(value: Any) -> list[str]:

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
-from ftgate.domain import Model
+from ftgate.domain import Model, Side
 from ftgate.engines.base import base_of
+from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.gated_slices import slice_powers
 from ftgate.measurements.shortage import shortage
+from ftgate.models.chat import origin_note, unused_tokens
 from ftgate.models.dimensions import read_dimensions
+from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.open import require_finite
+from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
+from ftgate.preflight.encoder import try_encoder
+from ftgate.preflight.endpoints import check_endpoints
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
-from ftgate.preflight.prompt_lengths import PromptLengths, opened_trace, prompt_lengths, tools_unseen
+from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
+from ftgate.preflight.quantised import quantisation_problem, told_problem
+from ftgate.preflight.rendering import short_rendering, tools_unseen
+from ftgate.preflight.templates import FEW, check_templates
+from ftgate.preflight.thinking import thinking_facts, unread_after_thoughts
 from ftgate.preflight.view import size_of
 
-TOO_LONG = 0.01
-"""The share of a suite's prompts that may be too long; with more, every measurement on it would be invalid."""
+LEAST_ANSWER = 16
+"""Tokens. With less room than this for an answer, the prompts themselves are too long."""
+_USUAL_TEMPLATES = "each model is asked in its own (`template: base` in the manifest asks both in the base's)"
 
 
-def preflight(draft: JobDraft, machine: Machine) -> Preflight:
-    """Everything that can be checked about a run before any weights are loaded."""
+def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bool = False) -> Preflight:
+    """Everything that can be checked about a run before the models' weights are loaded.
+
+    ``ask`` tries servers as well, and ``embed`` the embedding model, which a run loads before it asks a model.
+    """
     checks = _ModelChecks(draft, machine)
+    checks.notes += check_endpoints(draft, ask=ask)
+    if draft.candidate is not None and (generation := generation_note(draft.policy.engine, draft.candidate)):
+        checks.notes.append(generation)
     checks.check_weights()
     checks.check_rows()
     checks.note_rows()
     plan, memory = fit_engines(checks)
+    check_templates(checks, checks.generation)
     prompts = tuple(checks.check_prompts())
     checks.warnings += _unseen(draft)
+    checks.notes += try_encoder(draft) if embed else []
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,
@@ -63,8 +85,9 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
-        self.warnings: list[str] = []
-        for role, model in (("base", draft.base), ("candidate", draft.candidate), ("judge", draft.judge)):
+        self.notes += draft.deployed.notes
+        models = {"base": draft.base, "candidate": draft.candidate, "incumbent": self.incumbent, "judge": draft.judge}
+        for role, model in models.items():
             if model is not None:
                 with draft.problems.noted():
                     self._add_model(role, model)
@@ -75,7 +98,10 @@ class _ModelChecks(CheckState):
             return
         self.sizes[role] = size = read_dimensions(base_of(model).path, base_of(model).reference)
         self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
+        self.asked[role] = asked_facts(model)
         own = model.kind == "full"
+        if role != "judge":
+            self._check_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
@@ -102,6 +128,13 @@ class _ModelChecks(CheckState):
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
+    def _check_quantisation(self, side: Side, weights: Model, stored: str) -> None:
+        """Refuse weights that the engine does not load as they are stored, or quantise as the policy says."""
+        if stored and (problem := quantisation_problem(stored, self.settings.of(side), cpu=self.cpu)):
+            self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
+        if problem := told_problem(self.settings, side, stored, weights.path):
+            self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
+
     def note_rows(self) -> None:
         """Note the rows of each suite that repeat another one, and what looks wrong with a file."""
         self.notes += [
@@ -126,6 +159,11 @@ class _ModelChecks(CheckState):
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_tokenizers(candidate)
+        for model in (candidate, self.incumbent):
+            if model is not None:
+                self._check_weights_of(model, base)
+
+    def _check_weights_of(self, candidate: Model, base: Model) -> None:
         if candidate.facts["weight_bytes"] <= PREFLIGHT_TREE_BYTES and not candidate.headers_only:
             with self.draft.problems.noted():
                 require_finite(candidate)
@@ -157,10 +195,30 @@ class _ModelChecks(CheckState):
             )
 
     def _compare_tokenizers(self, candidate: Model) -> None:
-        tokenizer_differences = differences(self.tokenizers["base"], self.tokenizers["candidate"])
-        own = candidate.kind == "full" or "vocabulary" in candidate.facts
-        usage = "each model uses its own" if own else "an adapter uses the base's"
-        self.notes += [f"base and {candidate.reference} differ in {what}; {usage}" for what in tokenizer_differences]
+        chat = candidate.facts.get("chat", {})
+        own = candidate.kind == "full" or chat.get("tokenizer") == "its own"
+        for what in differences(self.tokenizers["base"], self.tokenizers["candidate"]):
+            if what.startswith("the chat template"):
+                usage = "both are asked in the base's" if chat.get("template") == "base's" else _USUAL_TEMPLATES
+            else:
+                usage = "each model uses its own" if own else "an adapter uses the base's"
+            self.notes.append(f"base and {candidate.reference} differ in {what}; {usage}")
+        base = self.draft.base
+        if base is not None and (trained_on := candidate.facts.get("trained_on")):
+            self.notes.append(f"{candidate.reference}: {origin_note(trained_on, base)}")
+        if renamed := candidate.facts.get("renamed"):
+            self.notes.append(f"{candidate.reference}: {renamed:,} tensors are renamed as peft would name them")
+        if unstored := candidate.facts.get("unstored"):
+            self.notes.append(
+                f"{candidate.reference}: adapter_config.json covers {unstored['modules']:,} modules of the base that "
+                f"the weights lack, such as {unstored['first']}: they stay as in the base; if they were trained, save "
+                "the adapter again"
+            )
+        if base is not None and (unused := unused_tokens(candidate, base)):
+            self.notes.append(
+                f"{candidate.reference}: {len(unused):,} tokens of its tokenizer ({', '.join(unused[:3])}) have no "
+                "embeddings in the base and are not used"
+            )
         base_size, candidate_size = self.facts["base"].vocabulary, self.facts["candidate"].vocabulary
         if base_size != candidate_size:
             self.notes.append(
@@ -178,41 +236,54 @@ class _ModelChecks(CheckState):
                 self.refuse(lacking.reason, lacking.remedy)
             elif lacking is not None:
                 self.warnings.append(str(lacking))
+            for power in slice_powers(m, draft.suites[m.name].items, draft.policy.evidence, trained=draft.trained):
+                (self.warnings if power.drop is None else self.notes).append(f"measurements.{m.name}: {power}")
 
     def check_prompts(self) -> Iterator[Prompts]:
-        """The longest prompt of each suite, for every model with a tokenizer of its own."""
-        models = {"base": self.draft.base, "candidate": self.draft.candidate}
+        """The longest prompt of each suite, for every model that is asked with something of its own."""
+        models = {"base": self.draft.base, "candidate": self.draft.candidate, "incumbent": self.incumbent}
         seen: list[TokenizerFacts] = []
         for role, model in models.items():
-            if model is None or role not in self.tokenizers or model.kind == "adapter" or self.tokenizers[role] in seen:
+            if model is None or role not in self.asked or self.asked[role] in seen:
                 continue
-            seen.append(self.tokenizers[role])
-            self._warn_of_tools(model, self.tokenizers[role])
-            self._note_trace(model, self.tokenizers[role])
+            seen.append(self.asked[role])
+            self._warn_of_tools(model, self.asked[role])
+            thought = self._check_thinking(model, self.asked[role])
             try:
-                counter = PromptLengths(model.path / "tokenizer.json", self.tokenizers[role])
+                counter = PromptLengths(chat_of(model).tokenizer / "tokenizer.json", self.asked[role], thought)
             except ValueError as error:
                 self.notes.append(f"{model.reference}: prompts are not counted: {error}")
                 continue
-            embeddings = self.sizes[role].vocabulary
+            embeddings = self.facts[role].vocabulary or 0
             if 0 < embeddings < counter.rows:
                 self.refuse(
                     f"{model.reference}: the tokenizer has {counter.rows} tokens, the model {embeddings} embeddings",
                     "tokenizer and weights belong to different models: save both again",
                 )
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
-            for prompts in prompt_lengths(counter, role, self.draft.measurements, self.draft.suites, limit):
+            asked = (self.draft.measurements, self.draft.suites, self.generation)
+            for prompts in prompt_lengths(counter, role, *asked, limit):
                 yield prompts
                 if prompts.too_long:
-                    self._report_too_long(prompts)
+                    self._report_too_long(prompts, thought)
 
-    def _note_trace(self, model: Model, tokenizer: TokenizerFacts) -> None:
-        """Note that options are read after an empty trace, where this model's chat template opens one."""
-        if tokenizer.template and (opening := opened_trace(tokenizer)):
-            self.notes.append(
-                f"{model.reference}: its chat template opens a reasoning trace ({opening}) before every answer; option "
-                "letters are read after an empty one, without reasoning"
+    def _check_thinking(self, model: Model, tokenizer: TokenizerFacts) -> int:
+        """Say whether and how long this model thinks before it answers. The tokens that a thought may have."""
+        if not tokenizer.template or self.settings.kind == "scripted":
+            return 0
+        facts = thinking_facts(partial(short_rendering, tokenizer), self.settings)
+        self.notes += [f"{model.reference}: {facts.note}"] if facts.note else []
+        self.warnings += [f"{model.reference}: {facts.warning}"] if facts.warning else []
+        if facts.problem:
+            self.refuse(f"{model.reference}: {facts.problem}", "set engine.thinking: template")
+        if not facts.thinks:
+            return 0
+        for reason in unread_after_thoughts(self.draft.measurements, self.draft.suites):
+            self.refuse(
+                f"{reason}, and {model.reference} thinks",
+                "set engine.thinking: off, or have the task score texts (generate_until)",
             )
+        return self.settings.thinking_tokens
 
     def _warn_of_tools(self, model: Model, tokenizer: TokenizerFacts) -> None:
         """Warn of suites with tools that this model's chat template cannot show."""
@@ -226,23 +297,43 @@ class _ModelChecks(CheckState):
                     f"whose template takes tools, or rows without tools (the first is line {item.line})"
                 )
 
-    def _report_too_long(self, prompts: Prompts) -> None:
+    @property
+    def generation(self) -> GenerationSettings | None:
+        """How both models are asked to generate; the candidate's own settings count as none where there is none."""
+        candidate = self.draft.candidate
+        return None if candidate is None else generation_of(self.draft.policy.engine, candidate)
+
+    def _report_too_long(self, prompts: Prompts, thought: int) -> None:
+        needs = f"a thought of up to {thought:,} and its answer" if thought else "its answer"
         message = (
             f"measurements.{prompts.suite}: {prompts.too_long:,} of {prompts.items:,} prompts are too long for a "
             f"context of {prompts.limit:,} tokens; the longest, {prompts.item}, needs about {prompts.longest:,} with "
-            "its answer"
+            f"{needs}"
         )
-        if prompts.too_long > TOO_LONG * prompts.items:
-            self.refuse(message, "raise engine.max_model_len, lower max_tokens, or remove these rows")
+        if prompts.too_long > FEW * prompts.items:
+            self.refuse(message, self._shorter(prompts, thought))
         else:
             self.notes.append(message)
+
+    def _shorter(self, prompts: Prompts, thought: int) -> str:
+        """What makes prompts and answers fit: a number for max_tokens, if that is enough."""
+        measurement = next(m for m in self.draft.measurements if m.name == prompts.suite)
+        field, room = f"measurements.{prompts.suite}.max_tokens", prompts.limit - prompts.longest
+        asks_texts = any(measurement.asks_text(item) for item in self.draft.suites[prompts.suite].items)
+        left = measurement.max_tokens + room if asks_texts else 0
+        others = "raise engine.max_model_len (at most the model's own context), or remove rows"
+        if left >= LEAST_ANSWER:
+            return f"set {field} to at most {left:,} (now {measurement.max_tokens:,}), {others}"
+        fields = [*([field] if asks_texts else []), *(["engine.thinking_tokens"] if thought else [])]
+        return f"lower {' or '.join(fields)}, {others}" if fields else others
 
 
 def _unseen(draft: JobDraft) -> Iterator[str]:
     """What will not be measured, because no suite asks for the answers that would show it."""
     if len(draft.suites) < len(draft.measurements):
         return
-    readable = {m.name: sum(m.asks_text(item) for item in draft.suites[m.name].items) for m in draft.measurements}
+    read = [m for m in draft.measurements if m.tier != "advisory"]
+    readable = {m.name: sum(m.asks_text(item) for item in draft.suites[m.name].items) for m in read}
     for derived in draft.derived:
         if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"
@@ -250,7 +341,10 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:
+    measured = {m.name: m for m in draft.measurements}
     for name, suite in draft.suites.items():
-        yield Data(name, suite.source, len(suite.items), suite.sha256, len(suite.repeats))
+        m = measured.get(name)
+        kind, tier = (m.kind, m.tier) if m is not None else ("", "")
+        yield Data(name, suite.source, len(suite.items), suite.sha256, len(suite.repeats), kind, tier)
     if draft.training is not None:
         yield Data("training data", draft.training.source, draft.training.rows, draft.training.sha256)

@@ -99,6 +99,9 @@ class Data:
     sha256: str
     repeats: int = 0
     """Rows that repeat another one and are left out."""
+    kind: str = ""
+    """The kind of the measurement whose suite it is, empty for other data; so is ``tier``."""
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, on_cpu
+from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, lora_slots, on_cpu
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import Dimensions
+from ftgate.models.tokenizer import TokenizerFacts
+from ftgate.models.zero_adapter import has_own_path
 from ftgate.preflight.findings import EnginePlan, Memory, ModelFacts
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.memory import (
@@ -25,15 +28,23 @@ from ftgate.preflight.view import size_of
 
 
 class CheckState:
-    """The state of a check: facts and dimensions of the models by role, and the notes so far."""
+    """The state of a check: facts and dimensions of the models by role, and the notes and warnings so far.
+
+    ``asked``: what each model is asked with, which may be another one's.
+    """
 
     def __init__(self, draft: JobDraft, machine: Machine) -> None:
         self.draft, self.machine = draft, machine
         self.settings = draft.policy.engine
         self.cpu = not machine.gpus and (self.settings.kind == "transformers" or on_cpu())
         self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.asked: dict[str, TokenizerFacts] = {}
         self.facts: dict[str, ModelFacts] = {}
         self.sizes: dict[str, Dimensions] = {}
+        compared = draft.deployed.compared
+        self.incumbent = compared if compared is not None and compared != draft.base else None
+        """The deployed model, if it is asked: a model of its own."""
 
     def refuse(self, message: str, hint: str) -> None:
         """Add a problem."""
@@ -55,11 +66,18 @@ class _EngineFit:
 
     def fit(self, base: Model, candidate: Model) -> tuple[EnginePlan, Memory]:
         """The plan and its memory for this machine."""
-        adapters = [candidate] if candidate.kind == "adapter" and not candidate.merge else []
-        engines = [self._engine_memory("base", base, adapters)]
-        if not adapters:
-            full = base if candidate.merge else candidate
-            engines.append(self._engine_memory("base" if candidate.merge else "candidate", full, []))
+        incumbent = self.state.incumbent
+        tuned = [(role, m) for role, m in (("candidate", candidate), ("incumbent", incumbent)) if m is not None]
+        adapters = self._slots(candidate, [model for _, model in tuned if _runs_as_adapter(model)])
+        split = self.settings.differ
+        engines = [self._engine_memory("base", base, [] if split else adapters)]
+        if adapters and split:
+            engines.append(self._engine_memory("base", base, adapters, served="candidate"))
+        engines += [
+            self._engine_memory("base" if model.merge else role, base if model.merge else model, [], served=role)
+            for role, model in tuned
+            if not _runs_as_adapter(model)
+        ]
         judge = self.state.draft.judge
         judge_engines = (
             [self._engine_memory("judge", judge, [])] if judge is not None and "judge" in self.state.sizes else []
@@ -71,14 +89,31 @@ class _EngineFit:
         for role, engine in (("base", engines[0]), *(("judge", engine) for engine in judge_engines)):
             if not self.cpu:
                 self._require_split(role, engine)
-        return _plan(candidate, together=together), self._total_memory(at_once, capacity)
+        plan = _plan(candidate, together=together, split=split)
+        if incumbent is not None:
+            more = "one adapter more" if _runs_as_adapter(incumbent) else "full weights in an engine of its own"
+            plan = replace(plan, words=f"{plan.words}; the deployed model is {more}")
+        return plan, self._total_memory(at_once, capacity)
+
+    def _slots(self, candidate: Model, adapters: list[Model]) -> list[Model]:
+        """The adapters that an engine has memory for: ``adapters``, that of zeros, and what vLLM adds.
+
+        Each of vLLM's slots has room for the largest.
+        """
+        if self.settings.kind != "vllm" or not adapters:
+            return adapters
+        slots = len(adapters) + (_runs_as_adapter(candidate) and has_own_path(candidate, self.settings))
+        return [max(adapters, key=lambda model: model.lora_rank)] * lora_slots(slots, cpu=self.cpu)
 
     def _settings(self, role: str) -> EngineSettings:
         judge = self.state.draft.policy.judge
-        return judge.engine if role == "judge" and judge and judge.engine else self.settings
+        if role == "judge":
+            return judge.engine if judge and judge.engine else self.settings.shared
+        return self.settings.of("base" if role == "base" else "candidate")
 
-    def _engine_memory(self, role: str, model: Model, adapters: Sequence[Model]) -> EngineMemory:
-        settings, size = self._settings(role), self.state.sizes[role]
+    def _engine_memory(self, role: str, model: Model, adapters: Sequence[Model], served: str = "") -> EngineMemory:
+        """The memory of ``model``, which has the dimensions of ``role``, served as ``served`` (empty: as itself)."""
+        settings, size = self._settings(served or role), self.state.sizes[role]
         engine = engine_memory(model, adapters, size, settings, cpu=self.cpu)
         if self.cpu and settings.kind == "vllm" and engine.cache > CPU_KV_BYTES:
             each = size.cache_bytes(1, number_bytes(settings, cpu=True))
@@ -158,8 +193,15 @@ class _EngineFit:
             )
 
 
-def _plan(candidate: Model, *, together: bool) -> EnginePlan:
+def _runs_as_adapter(model: Model) -> bool:
+    return model.kind == "adapter" and not model.merge
+
+
+def _plan(candidate: Model, *, together: bool, split: bool) -> EnginePlan:
     how = "side by side, each in its own engine" if together else "one after the other, each in its own engine"
+    if candidate.kind == "adapter" and not candidate.merge and split:
+        words = f"base and candidate (base and adapter) are served differently and run {how}"
+        return EnginePlan("together" if together else "in_turn", words)
     if candidate.kind == "adapter" and not candidate.merge:
         return EnginePlan("one_engine", "one engine runs base and adapter, in the same batches")
     if candidate.merge:

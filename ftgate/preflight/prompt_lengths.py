@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ftgate.domain import Item, Message, Question, Suite
-from ftgate.engines.chat_template import TEMPLATE_SECONDS, time_limit, turns_for
+from ftgate.config.generation import GenerationSettings
+from ftgate.domain import Message, Question, Suite
 from ftgate.measurements.base import Measurement
+from ftgate.measurements.deployed import as_deployed
+from ftgate.models.rendering import conversations
 from ftgate.models.tokenizer import TokenizerFacts
 from ftgate.preflight.findings import Prompts
-from ftgate.scoring.trace import opening_at_end
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens per conversation and per turn, if the chat template cannot be rendered."""
@@ -24,11 +24,13 @@ _SENTINEL = "x"
 class PromptLengths:
     """Counts the tokens of conversations for one model: those of each turn, plus an estimate of what the template adds.
 
-    The estimate comes from rendering two short conversations. ``rows`` is one more than the largest token id.
+    The estimate comes from rendering two short conversations. ``rows`` is one more than the largest token id. An answer
+    may have ``thought`` tokens before it.
     """
 
-    def __init__(self, tokenizer: Path, tokenizer_facts: TokenizerFacts) -> None:
+    def __init__(self, tokenizer: Path, tokenizer_facts: TokenizerFacts, thought: int = 0) -> None:
         """Raises ValueError if the tokenizer cannot be read."""
+        self._thought = thought
         from tokenizers import Tokenizer
 
         try:
@@ -44,31 +46,36 @@ class PromptLengths:
         A text never has more tokens than bytes, so questions that are too short to be the longest are skipped.
         """
         longest, longest_question = 0, None
-        ordered = sorted(questions, key=self._bound, reverse=True)
+        asked = ((question, _texts(question)) for question in questions)
+        ordered = sorted(((self._bound(*pair), pair) for pair in asked), key=lambda entry: entry[0], reverse=True)
         for start in range(0, len(ordered), _BATCH):
             batch = ordered[start : start + _BATCH]
-            if self._bound(batch[0]) <= longest:
+            if batch[0][0] <= longest:
                 break
-            for question, tokens in zip(batch, self.count(batch), strict=True):
+            pairs = [pair for _, pair in batch]
+            for (question, _), tokens in zip(pairs, self._count(pairs), strict=True):
                 if tokens > longest:
                     longest, longest_question = tokens, question
         return longest, longest_question
 
     def count(self, questions: Sequence[Question]) -> list[int]:
         """The estimated number of tokens of each of ``questions``, including its answer."""
-        asked = [_texts(question) for question in questions]
-        texts = [text.encode("utf-8", "replace").decode() for of_question in asked for text in of_question]
+        return self._count([(question, _texts(question)) for question in questions])
+
+    def _count(self, asked: Sequence[tuple[Question, Sequence[str]]]) -> list[int]:
+        texts = [text.encode("utf-8", "replace").decode() for _, of_question in asked for text in of_question]
         lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-        return [self._fixed(q) + sum(next(lengths) for _ in of_q) for q, of_q in zip(questions, asked, strict=True)]
+        return [self._fixed(question) + sum(next(lengths) for _ in of_q) for question, of_q in asked]
 
     def _fixed(self, question: Question) -> int:
-        return self.base + self.turn * len(question.messages) + max(1, question.max_tokens)
+        answer = max(1, question.max_tokens) + (0 if question.raw else self._thought)
+        return self.base + self.turn * len(question.messages) + answer
 
-    def _bound(self, question: Question) -> int:
-        return self._fixed(question) + sum(len(text.encode("utf-8", "replace")) for text in _texts(question))
+    def _bound(self, question: Question, texts: Sequence[str]) -> int:
+        return self._fixed(question) + sum(len(text.encode("utf-8", "replace")) for text in texts)
 
     def _overhead(self, tokenizer_facts: TokenizerFacts) -> tuple[int, int]:
-        render = renderer(tokenizer_facts)
+        render = conversations(tokenizer_facts).render
         conversation = [Message("user", _SENTINEL), Message("assistant", _SENTINEL), Message("user", _SENTINEL)]
         try:
             one, three = (self._length(render(turns)) for turns in (conversation[:1], conversation))
@@ -93,14 +100,22 @@ def _texts(question: Question) -> list[str]:
 
 
 def prompt_lengths(
-    tokenizer: PromptLengths, reader: str, measurements: Iterable[Measurement], suites: Mapping[str, Suite], limit: int
+    tokenizer: PromptLengths,
+    reader: str,
+    measurements: Iterable[Measurement],
+    suites: Mapping[str, Suite],
+    generation: GenerationSettings | None,
+    limit: int,
 ) -> Iterator[Prompts]:
-    """The longest prompt of each measurement that has a suite, and how many items exceed ``limit`` tokens."""
+    """The longest prompt of each measurement that has a suite, and how many items exceed ``limit`` tokens.
+
+    With the system turn of ``generation``, if it has one.
+    """
     for m in measurements:
         if m.name not in suites:
             continue
         items = suites[m.name].items
-        questions = [question for item in items for question in m.plan(item)]
+        questions = [question for item in items for question in as_deployed(m.plan(item), generation)]
         longest, longest_question = tokenizer.longest(questions)
         counts = tokenizer.count(questions) if longest > limit else []
         too_long = {q.item_id for q, tokens in zip(questions, counts, strict=False) if tokens > limit}
@@ -113,57 +128,3 @@ def prompt_lengths(
             len(too_long),
             len(items),
         )
-
-
-def tools_unseen(tokenizer_facts: TokenizerFacts, item: Item) -> str:
-    """Why a model with this chat template cannot be asked a row with tools; empty if it can."""
-    render = renderer(tokenizer_facts)
-    try:
-        if render(item.messages, item.tools) == render(item.messages):
-            return "its chat template does not show tools to the model"
-    except Exception as error:  # an untrusted template
-        return f"its chat template fails for a row with tools: {' '.join(str(error).split())[:200]}"
-    return ""
-
-
-def opened_trace(tokenizer_facts: TokenizerFacts) -> str:
-    """The mark of the reasoning trace that the chat template opens before each answer; empty if it opens none."""
-    try:
-        return opening_at_end(renderer(tokenizer_facts)([Message("user", _SENTINEL)]))
-    except Exception:  # an untrusted template: the engine will report what is wrong with it
-        return ""
-
-
-class _Render(Protocol):
-    def __call__(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str: ...
-
-
-def renderer(tokenizer_facts: TokenizerFacts) -> _Render:
-    """A function that renders a conversation with the chat template, in a sandbox and with a time limit."""
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.filters["tojson"] = lambda value, indent=None, **_: json.dumps(value, ensure_ascii=False, indent=indent)
-    environment.globals |= {
-        "strftime_now": lambda form: datetime.now().strftime(form),
-        "raise_exception": _raise,
-    }
-
-    def render(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
-        turns = turns_for(messages, tokenizer_facts.template)
-        with time_limit(TEMPLATE_SECONDS):
-            return environment.from_string(tokenizer_facts.template).render(
-                **tokenizer_facts.special,
-                messages=turns,
-                tools=[dict(tool) for tool in tools] or None,
-                add_generation_prompt=True,
-                enable_thinking=False,
-            )
-
-    return render
-
-
-def _raise(reason: str) -> None:
-    raise ValueError(reason)

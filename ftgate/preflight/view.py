@@ -64,7 +64,8 @@ def _data(result: Preflight) -> Table:
     for d in result.data:
         length = lengths.get(d.name)
         longest = f"about {numbers.count(length.longest)} of {numbers.count(length.limit)}" if length else ""
-        table.add_row(d.name, terminal(d.source, 60), numbers.count(d.rows), longest, d.sha256[:12])
+        name = numbers.kind_and_tier(d.name, d.kind, d.tier) or d.name
+        table.add_row(name, terminal(d.source, 60), numbers.count(d.rows), longest, d.sha256[:12])
     return table
 
 

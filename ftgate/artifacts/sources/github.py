@@ -14,7 +14,12 @@ from ftgate.errors import ArtifactError
 _API = "https://api.github.com"
 _CDN = ("*.githubusercontent.com", "*.blob.core.windows.net")
 """Hosts from which github.com serves release assets and artifacts."""
-_CREDENTIALS_HINT = "set GITHUB_TOKEN to a token with read access to the repository (contents: read, actions: read)"
+_TOKEN_VARIABLES = ("FTGATE_GITHUB_TOKEN", "GITHUB_TOKEN", "GH_TOKEN")
+"""Where a token is looked for, first one first. The action hides the other two from evaluations."""
+_CREDENTIALS_HINT = (
+    "set FTGATE_GITHUB_TOKEN to a token with read access to the repository (contents: read, actions: read); "
+    "gpu/action.yml hands it on with pass-env"
+)
 
 
 class GitHubSource:
@@ -63,7 +68,7 @@ class GitHubSource:
 
 
 def _headers(accept: str) -> dict[str, str]:
-    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    token = next((value for name in _TOKEN_VARIABLES if (value := os.environ.get(name))), None)
     headers = {"Accept": accept, "X-GitHub-Api-Version": "2022-11-28"}
     return headers | ({"Authorization": f"Bearer {token}"} if token else {})
 

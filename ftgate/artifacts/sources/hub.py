@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, TransientError, forbidden, missing, unauthorised
 from ftgate.artifacts.sources.http import HttpClient, require_success
+from ftgate.config.manifest import how_to_pin
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
     import httpx2
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_DATA = r"\.(?:jsonl?|csv|tsv|parquet)(?:\.gz|\.zst)?"
-"""The end of the name of a data file, as a pattern."""
+_SHARD = re.compile(r"(.+?)(?:-\d+-of-\d+(?:-[0-9a-f]+)?)?\.(?:jsonl?|csv|tsv|parquet)(?:\.gz|\.zst)?")
+"""The path of a data file: folder and split, then the number of the shard and, in older data sets, a fingerprint."""
+_SPLITS_SHOWN = 8
 _CDN = ("*.hf.co", "*.huggingface.co")
 """Hosts from which the public hub serves large files."""
 _CREDENTIALS_HINT = "set HF_TOKEN to a token with read access to the repository"
@@ -27,7 +29,8 @@ class HuggingFaceSource:
     """A repository, or a path in it: ``org/name@commit/path``. HF_ENDPOINT names another hub.
 
     Of a data set the path may also be that of a split, as the hub's own tools name them: ``config/test`` are the files
-    ``config/test-00000-of-00002.parquet`` and so on.
+    ``config/test-00000-of-00002.parquet`` and so on, perhaps in the folder ``data``; of a data set with one
+    configuration ``test`` or ``default/test`` are ``data/test-00000-of-00001.parquet`` or ``test.jsonl``.
     """
 
     fixed = True
@@ -74,17 +77,20 @@ class HuggingFaceSource:
             return [_remote_file(entry, entry.path[prefix:]) for entry in tree if isinstance(entry, RepoFile)]
 
     def _split(self, api: Any, location: Mapping[str, Any]) -> Sequence[RemoteFile]:
-        """The files of a split of a data set, of which the path names the folder and the split: ``config/test``."""
+        """The files of a split of a data set, of which the path names the configuration and the split."""
         from huggingface_hub import RepoFile
 
         folder, _, split = self._path.rpartition("/")
-        shard = re.compile(rf"{re.escape(split)}(?:-\d+-of-\d+)?{_DATA}")
-        tree = api.list_repo_tree(self._repository, folder or None, **location) if self._type == "dataset" else ()
-        names = ((entry, entry.path.rpartition("/")[2]) for entry in tree if isinstance(entry, RepoFile))
-        files = [_remote_file(entry, name) for entry, name in names if shard.fullmatch(name)]
-        if not files:
-            raise missing(self._reference)
-        return files
+        folders = ("", "data") if folder in ("", "default") else (folder, f"data/{folder}")
+        tree = api.list_repo_tree(self._repository, None, recursive=True, **location) if self._type == "dataset" else ()
+        splits: dict[str, list[RemoteFile]] = {}
+        for entry in tree:
+            if isinstance(entry, RepoFile) and (match := _SHARD.fullmatch(entry.path)):
+                splits.setdefault(match[1], []).append(_remote_file(entry, entry.path.rpartition("/")[2]))
+        for at in folders:
+            if files := splits.get(f"{at}/{split}" if at else split):
+                return files
+        raise _no_split(self._reference, list(splits)) if splits else missing(self._reference)
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
         """The file at the commit; large files come from the hub's CDN."""
@@ -101,9 +107,11 @@ class HuggingFaceSource:
         revision = in_reference or in_field
         if revision is None or not _COMMIT.fullmatch(revision):
             raise ArtifactError(
-                f"{self._reference}: revision {revision!a} is not a full commit",
-                hint="set revision to the 40 hexadecimal digits of the commit (or write org/name@commit): "
-                "a branch can change after review",
+                f"{self._reference}: it names no commit"
+                if revision is None
+                else f"{self._reference}: revision {revision!a} is not a full commit",
+                hint=f"write {self._reference.partition('@')[0]}@<commit> (40 hexadecimal digits), or set revision: "
+                f"a branch can change after review; {how_to_pin(self._reference, revision or 'HEAD')}",
             )
         if in_field not in (None, revision):
             raise ArtifactError(
@@ -153,6 +161,15 @@ class HuggingFaceSource:
             raise
         except (errors.OfflineModeIsEnabled, httpx2.TransportError) as error:
             raise TransientError(f"{self._reference}: the hub cannot be reached ({type(error).__name__})") from None
+
+
+def _no_split(reference: str, splits: Sequence[str]) -> ArtifactError:
+    """The error for a split that a data set does not have, with those that it has."""
+    shown = sorted(splits)
+    more = f" and {len(shown) - _SPLITS_SHOWN} more" if len(shown) > _SPLITS_SHOWN else ""
+    return ArtifactError(
+        f"{reference}: not found", hint=f"the data set has {', '.join(shown[:_SPLITS_SHOWN])}{more}: name one of them"
+    )
 
 
 def _token() -> str | None:

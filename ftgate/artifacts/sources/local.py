@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftgate.artifacts.allow import require_allowed
+from ftgate.artifacts.hub_names import hub_hint, is_hub_name
 from ftgate.artifacts.snapshot import Snapshot, take_snapshot
 from ftgate.errors import ArtifactError
 
@@ -25,7 +26,12 @@ def local_snapshot(
     """
     try:
         folder = (relative_to / reference).resolve()
-        require_allowed(reference, folder, policy_folder, allow)
-        return take_snapshot(folder, reference, skip_large=skip_large, skip=skip)
+        try:
+            require_allowed(reference, folder, policy_folder, allow)
+            return take_snapshot(folder, reference, skip_large=skip_large, skip=skip)
+        except ArtifactError as error:
+            if is_hub_name(reference) and not folder.exists():
+                raise ArtifactError(error.message, hint=f"{hub_hint(reference)}; or: {error.hint}") from None
+            raise
     except (OSError, RuntimeError, ValueError) as error:
         raise ArtifactError(f"{reference!a}: not a usable path: {error}", hint="name a folder") from None

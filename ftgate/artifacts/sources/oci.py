@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
-from ftgate.artifacts.reference import host_of, is_loopback
-from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, unauthorised
+from ftgate.artifacts.reference import host_of, is_loopback, parse
+from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, TransientError, unauthorised
 from ftgate.artifacts.sources.http import HttpClient
 from ftgate.errors import ArtifactError
 
@@ -26,6 +26,7 @@ _IMAGE = re.compile(
     r"(?P<host>[^/]+)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)(:(?P<tag>\w[\w.-]{0,127}))?(@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _MANIFESTS = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+_INDEXES = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
 _TITLE, _UNPACK = "org.opencontainers.image.title", "io.deis.oras.content.unpack"
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _DOCKER_HUB = ("index.docker.io", "docker.io", "registry-1.docker.io")
@@ -69,6 +70,12 @@ class OciSource:
                 f"{self._reference}: not an image manifest", hint="name a single manifest, not an index"
             )
         return [self._remote_file(layer, single=len(layers) == 1) for layer in layers]
+
+    def digest(self) -> str:
+        """The digest (``sha256:…``) of the manifest or index that the reference names, as the registry has it now."""
+        at = f"{self._http.home}/v2/{self._name}/manifests/{self._version}"
+        content = self._http.text(at, self._reference, {"Accept": f"{_MANIFESTS}, {_INDEXES}", **self._headers()})
+        return "sha256:" + hashlib.sha256(content).hexdigest()
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
         """The blob of a layer; many registries redirect to it."""
@@ -135,6 +142,19 @@ class OciSource:
         )
         token = answer.get("token") or answer.get("access_token")
         return f"Bearer {token}", float(answer.get("expires_in") or 60)
+
+
+def image_digest(image: str) -> str:
+    """The digest of a container image, named as for `docker run`. Raises ArtifactError if it cannot be read."""
+    host, _, rest = image.partition("/")
+    if not rest or not (set(host) & {".", ":"} or host == "localhost"):
+        host, rest = _DOCKER_HUB[1], image if rest else f"library/{image}"
+    reference = parse(f"oci://{host}/{rest}")
+    assert reference is not None
+    try:
+        return OciSource(Request(reference)).digest()
+    except TransientError as error:
+        raise ArtifactError(f"{error}", hint="repeat this later, or where the registry can be reached") from None
 
 
 def _login(host: str) -> str | None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
-from ftgate.config.endpoint import EndpointSettings, on_this_machine
+from ftgate.config.endpoint import EndpointPace, on_this_machine
 from ftgate.domain import Question
 from ftgate.engines.openai.capabilities import RejectedError
+from ftgate.engines.openai.pace import Pace, SpentError
 from ftgate.engines.openai.replies import MalformedError
 from ftgate.errors import EngineError
 from ftgate.scoring.tool_calls import openai_turn
@@ -29,6 +30,20 @@ _REJECTED_STATUSES = (400, 413, 422)
 _UNAVAILABLE_STATUSES = (408, 409)
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorWording:
+    """What errors call the server's model, and where its settings, address and name are given."""
+
+    who: str
+    section: str
+    address: str
+    model: str
+
+
+JUDGE_WORDS = ErrorWording("judge", "judge", "judge.endpoint", "judge.model")
+MODEL_WORDS = ErrorWording("model", "engine.endpoint", "engine.endpoint", "the manifest's endpoint://NAME")
+
+
 class UnavailableError(MalformedError):
     """The server failed after all the client's retries: another request is pointless."""
 
@@ -38,16 +53,28 @@ class _BudgetSpentError(openai.OpenAIError):
 
 
 class ChatClient:
-    """Sends questions to one model of one server. For a single event loop."""
+    """Sends questions to one model of one server. For a single event loop.
 
-    def __init__(self, url: str, model: str, settings: EndpointSettings, key: str | None) -> None:
+    Errors speak in ``words``. Clients of one server share its ``pace``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        settings: EndpointPace,
+        key: str | None,
+        *,
+        words: ErrorWording = JUDGE_WORDS,
+        pace: Pace | None = None,
+    ) -> None:
         self.url = url
+        self._words = words
+        self._pace = pace or Pace(settings)
         self.model = model
         self.served: tuple[str, ...] = ()
         self._settings = settings
         self._key = key
-        self._sent = 0
-        self._next_slot = 0.0
         bearer = key or "none"
         self._client = openai.AsyncOpenAI(
             base_url=url,
@@ -104,20 +131,18 @@ class ChatClient:
 
     def server_error(self, text: str, hint: str) -> EngineError:
         """An error about the server as a whole, with the key removed from ``text``."""
-        return EngineError(f"judge endpoint {self.url} {self._without_key(text)}", hint=hint)
+        return EngineError(f"{self._words.who} endpoint {self.url} {self._without_key(text)}", hint=hint)
 
     async def _before_request(self, request: Any) -> None:
         """Enforce budget and rate limit; called for every retry too."""
         if not request.url.path.endswith("/chat/completions"):
             return
-        if self._settings.request_budget is not None and self._sent >= self._settings.request_budget:
-            raise _BudgetSpentError
-        self._sent += 1
-        if self._settings.requests_per_minute is not None:
-            now = asyncio.get_running_loop().time()
-            send_at = max(now, self._next_slot)
-            self._next_slot = send_at + 60 / self._settings.requests_per_minute
-            await asyncio.sleep(send_at - now)
+        try:
+            wait = self._pace.claim()
+        except SpentError:
+            raise _BudgetSpentError from None
+        if wait:
+            await asyncio.sleep(wait)
 
     async def _read_in_time(self, response: Any) -> None:
         """Limit the time of a whole reply; the client's timeout only limits the gap between two chunks."""
@@ -128,18 +153,18 @@ class ChatClient:
         kept_note = "answers so far are kept"
         if isinstance(error, _BudgetSpentError):
             return self.server_error(
-                f"was sent {self._sent} requests in this run: judge.request_budget is used up",
-                f"run again to continue, or raise judge.request_budget: {kept_note}",
+                f"was sent {self._pace.sent} requests in this run: {self._words.section}.request_budget is used up",
+                f"run again to continue, or raise {self._words.section}.request_budget: {kept_note}",
             )
         if isinstance(error, openai.APITimeoutError | TimeoutError):
             return self.server_error(
                 f"took longer than {self._settings.timeout:g} s for one reply{_retries(error)}",
-                f"raise judge.timeout, or lower judge.concurrency: {kept_note}",
+                f"raise {self._words.section}.timeout, or lower {self._words.section}.concurrency: {kept_note}",
             )
         cause = error.__cause__ or error
         return self.server_error(
             f"could not be reached or closed the connection{_retries(error)}: {type(cause).__name__}: {cause}",
-            f"check that the server is running and that judge.endpoint is its address: {kept_note}",
+            f"check that the server is running and that {self._words.address} is its address: {kept_note}",
         )
 
     def _status_error(self, error: openai.APIStatusError) -> Exception:
@@ -147,7 +172,8 @@ class ChatClient:
         description = f"HTTP {status}: {self._server_message(error)}"
         if status in (401, 403):  # the body may quote the key, or part of it
             name = self._settings.api_key_env
-            hint = f"check the key in ${name}" if name else "set judge.api_key_env to the variable that holds the key"
+            missing = f"set {self._words.section}.api_key_env to the variable that holds the key"
+            hint = f"check the key in ${name}" if name else missing
             return self.server_error(f"refused the key (HTTP {status}) for model {self.model!r}", hint)
         if status in _REJECTED_STATUSES:
             return RejectedError(description)
@@ -156,14 +182,15 @@ class ChatClient:
             wait_note = f"; it asks to wait {retry_after[:40]} s" if retry_after else ""
             return self.server_error(
                 f"limits the rate{_retries(error)} (HTTP 429){wait_note}",
-                "lower judge.concurrency or set judge.requests_per_minute, and run again: answers so far are kept",
+                f"lower {self._words.section}.concurrency or set {self._words.section}.requests_per_minute, and run "
+                "again: answers so far are kept",
             )
         if status >= 500 or status in _UNAVAILABLE_STATUSES:
             return UnavailableError(description)
         served_note = f" (it serves {', '.join(self.served[:5])})" if self.served else ""
         return self.server_error(
             f"does not answer for model {self.model!r}: {description}",
-            f"check judge.endpoint, which usually ends in /v1, and judge.model{served_note}",
+            f"check {self._words.address}, which usually ends in /v1, and {self._words.model}{served_note}",
         )
 
     def _server_message(self, error: openai.APIStatusError) -> str:

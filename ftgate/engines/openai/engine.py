@@ -10,22 +10,27 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-from ftgate.config.endpoint import EndpointSettings
+from ftgate.config.endpoint import EndpointPace, EndpointSettings
+from ftgate.config.engine import Thinking
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
-from ftgate.engines.base import Ask
+from ftgate.engines.base import Ask, UnprobedError
 from ftgate.engines.chat_template import failed_answer
-from ftgate.engines.openai.capabilities import RejectedError, detect_capabilities, read_models
-from ftgate.engines.openai.client import ChatClient, UnavailableError
+from ftgate.engines.openai.capabilities import DIGITS, LETTERS, RejectedError, detect_capabilities, read_models
+from ftgate.engines.openai.client import JUDGE_WORDS, MODEL_WORDS, ChatClient, UnavailableError
+from ftgate.engines.openai.pace import Pace
 from ftgate.engines.openai.replies import (
     Capabilities,
     MalformedError,
     count_samples,
+    read_likeliest,
     read_options,
     read_samples,
     read_text,
     served_name,
 )
+from ftgate.engines.thought_budget import cut_after_thought
 from ftgate.errors import ArtifactError, EngineError
+from ftgate.scoring.trace import begins_trace
 
 T = TypeVar("T")
 Remember = Callable[[str, Callable[[], Any]], Any]
@@ -38,23 +43,32 @@ MAX_UNUSABLE = 20
 class OpenAIEngine:
     """Asks one model of one server. It has no weights to load; a small question shows what the server supports.
 
-    ``remember`` keeps that across runs, so that answers stay comparable and a run that only has to compute asks
-    nothing. The server's tokenizer is unknown: in untrusted text, control tokens beyond the common ones that
-    ``ftgate.judge.sanitize`` breaks remain effective.
+    With :class:`EndpointSettings` it asks a judge, for digits; with any other pace a model that is measured, for
+    letters, log-probabilities and texts, and what the server does not give is not sampled instead. Engines for one
+    server share its ``pace``. ``thinking`` says whether it thinks before it answers, and for how many tokens at most.
+
+    ``remember`` keeps what the server supports across runs, so that answers stay comparable and a run that only has to
+    compute asks nothing. The server's tokenizer is unknown: in untrusted text, control tokens beyond the common ones
+    that ``ftgate.judge.sanitize`` breaks remain effective.
     """
 
     def __init__(
         self,
         url: str,
         model: str,
-        settings: EndpointSettings,
+        settings: EndpointPace,
         *,
         key: str | None = None,
         remember: Remember = lambda _, compute: compute(),
+        pace: Pace | None = None,
+        thinking: tuple[Thinking, int] = ("off", 0),
     ) -> None:
         self._settings = settings
+        self._thinking, self._thinking_tokens = thinking
+        self._samples = settings.samples if isinstance(settings, EndpointSettings) else None
         self._remember = remember
-        self._client = ChatClient(url, model, settings, key)
+        words = MODEL_WORDS if self._samples is None else JUDGE_WORDS
+        self._client = ChatClient(url, model, settings, key, words=words, pace=pace)
         self._thread = _LoopThread()
         self._capabilities: Capabilities | None = None
         self._unusable = 0
@@ -76,7 +90,7 @@ class OpenAIEngine:
             if model.kind != "endpoint":
                 raise ArtifactError(
                     f"{model.name} ({model.path}) is a folder; {self._client.url} serves its own models",
-                    hint="run it with vLLM: only a judge can use an endpoint",
+                    hint="run it with vLLM, or name what the server calls it: endpoint://NAME",
                 )
 
     def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
@@ -112,11 +126,19 @@ class OpenAIEngine:
     def probe(
         self,
         model: Model,  # noqa: ARG002 - the protocol's signature
-        prompts: Sequence[Sequence[Message]],  # noqa: ARG002
-        top: int = 20,  # noqa: ARG002
-    ) -> list[Mapping[int, float]]:
-        """Not supported: an endpoint does not identify tokens."""
-        raise EngineError(f"{self._client.url} cannot be probed token by token", hint="run the model with vLLM")
+        prompts: Sequence[Sequence[Message]],
+        top: int = 20,
+    ) -> list[Mapping[Any, float]]:
+        """The likeliest next tokens by their text, as an endpoint does not number them; at most as many as it lists.
+
+        Raises UnprobedError if it lists none.
+        """
+        capabilities = self._server_capabilities()
+        if capabilities.scores not in ("tokens", "top"):
+            raise UnprobedError(f"{self._client.url} gives no log-probabilities", hint="its texts are compared alone")
+        fields = {capabilities.length: 1, "temperature": 0, "logprobs": True, "top_logprobs": capabilities.top or top}
+        fields |= capabilities.template_fields
+        return [self._thread.start(self._likeliest(prompt, fields)).result() for prompt in prompts]
 
     def close(self) -> None:
         """Close connections and thread."""
@@ -124,7 +146,8 @@ class OpenAIEngine:
 
     def _server_capabilities(self) -> Capabilities:
         if self._capabilities is None:
-            key = digest_of(["endpoint", self._client.url, self._client.model, self._settings.samples])
+            own = [] if self._thinking == "off" else [self._thinking, self._thinking_tokens]
+            key = digest_of(["endpoint", self._client.url, self._client.model, self._samples or "letters", *own])
             settings = self._remember(key, lambda: self._thread.start(self._detect_capabilities()).result().settings())
             self._capabilities = Capabilities(**settings)
         return self._capabilities
@@ -134,12 +157,31 @@ class OpenAIEngine:
         owners = read_models(await client.models())
         client.served = tuple(owners)
         vllm = owners.get(client.model) == "vllm"
+        options = LETTERS if self._samples is None else DIGITS
         try:
-            return await detect_capabilities(client.post, client.call, self._settings.samples, vllm=vllm)
+            return await detect_capabilities(
+                client.post,
+                client.call,
+                self._samples or 0,
+                vllm=vllm,
+                options=options,
+                thinking=self._thinking,
+                thinking_tokens=self._thinking_tokens,
+            )
         except (MalformedError, RejectedError) as problem:
+            judge = "it must serve chat completions of a model that answers without reasoning"
             raise client.server_error(
-                f"cannot be asked for one digit: {problem}",
-                "it must serve chat completions of a model that answers without reasoning",
+                f"cannot be asked for {'one digit' if options is DIGITS else 'an answer'}: {problem}",
+                judge if options is DIGITS else "it must serve chat completions (/v1/chat/completions)",
+            ) from None
+
+    async def _likeliest(self, prompt: Sequence[Message], fields: dict[str, Any]) -> dict[str, float]:
+        question = Question("trial", "trial", tuple(prompt))
+        try:
+            return read_likeliest(await self._client.post(question, fields))
+        except (MalformedError, RejectedError) as problem:
+            raise self._client.server_error(
+                f"gave no log-probabilities after a prompt: {problem}", "see the server's log, and run again"
             ) from None
 
     async def _answer(self, question: Question, capabilities: Capabilities) -> Answer | EngineError:
@@ -167,7 +209,13 @@ class OpenAIEngine:
         if question.raw or question.continued:
             return failed_answer("a chat endpoint gives neither raw continuations nor their log-likelihoods")
         if not options:
-            return await self._reply(question, capabilities.body(question), read_text, served)
+            answer = await self._reply(question, capabilities.body(question), read_text, served)
+            if capabilities.opening and answer.error is None and not begins_trace(answer.text):
+                answer = replace(answer, text=f"{capabilities.opening}\n{answer.text}")
+            text = cut_after_thought(answer.text, question.stop)
+            return replace(answer, text=text, finish="stop") if text != answer.text else answer
+        if capabilities.scores == "text":
+            return failed_answer("the endpoint gives no log-probabilities, from which letters are read")
         capabilities = capabilities.for_options(options)
         if capabilities.scores != "samples":
             return await self._reply(

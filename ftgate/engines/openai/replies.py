@@ -14,18 +14,21 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from ftgate.domain import Answer, Question, ToolCall
+from ftgate.config.engine import Thinking
+from ftgate.domain import NEUTRAL, Answer, Question, ToolCall
 from ftgate.engines.chat_template import failed_answer, log_sum
+from ftgate.engines.thoughts import switches
 from ftgate.scoring.tool_calls import written_arguments
 
 MIN_LOGPROB = -9999.0
 """The logarithm of probability zero, as far as JSON can represent it."""
-TOPS = (20, 5)
-"""Numbers of likeliest tokens to request: the most that servers offer, and what restrictive ones do."""
+TOPS = (20, 5, 2)
+"""Numbers of likeliest tokens to request: the most that servers offer, what restrictive ones do, and the fewest."""
 MAX_UNLISTED = 0.01
 """How far unlisted tokens may move a grade in [0, 1] before the reply counts as unreadable."""
 _SPELLINGS = ("{}", " {}", "Ġ{}", "▁{}")
 _TOKENS_OF_AN_OPTION = 2
+MOST_STOPS = 4
 
 
 class MalformedError(Exception):
@@ -37,45 +40,77 @@ class Capabilities:
     """How to ask a server, as detected once: the best method that it supports.
 
     ``tokens`` reads the log-probabilities of the options' own tokens, with ids in ``ids``: what the local engine reads,
-    and vLLM serves. ``top`` looks for the options among the ``top`` likeliest tokens. ``samples`` counts ``samples``
-    replies, ``each`` per request. ``length`` is the server's name for the maximum length of a reply.
+    and vLLM serves. ``top`` looks for the options among the ``top`` likeliest tokens, of which the server
+    ``listed`` so many (0: all). ``samples`` counts ``samples``
+    replies, ``each`` per request. ``text`` reads no options. ``length`` is the server's name for the maximum length of
+    a reply, which is longer by ``thinking_tokens`` if the model thinks before it answers; ``opening`` is the mark by
+    which the server's chat template begins the thought, which is no part of a reply.
     """
 
-    scores: Literal["tokens", "top", "samples"]
+    scores: Literal["tokens", "top", "samples", "text"]
     top: int = 0
+    listed: int = 0
     samples: int = 0
     each: int = 1
     ids: Mapping[str, Sequence[int]] = field(default_factory=dict)
     length: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     vllm: bool = False
+    thinking: Thinking = "off"
+    thinking_tokens: int = 0
+    opening: str = ""
 
     def description(self) -> str:
         """For the report: where the numbers come from."""
         return {
-            "tokens": "log-probabilities of the digits' own tokens",
-            "top": f"log-probabilities among the {self.top} likeliest tokens",
+            "tokens": f"log-probabilities of the {'digits' if '1' in self.ids else 'letters'}' own tokens",
+            "top": f"log-probabilities among the {min(self.top, self.listed or self.top)} likeliest tokens",
             "samples": f"{self.samples} sampled replies a question, counted",
+            "text": "texts alone: "
+            + ("the model thinks first" if self.thinking_tokens else "the server gives no log-probabilities"),
         }[self.scores]
 
     def settings(self) -> dict[str, Any]:
-        """All fields as JSON."""
-        return asdict(self)
+        """All fields as JSON, without newer ones that say nothing: what was kept before them stays valid."""
+        thinks = self.thinking != "off" or self.thinking_tokens
+        off = {"thinking", "thinking_tokens"} if not thinks else set[str]()
+        off |= {name for name in ("listed", "opening") if not getattr(self, name)}
+        return {name: value for name, value in asdict(self).items() if name not in off}
 
     def for_options(self, options: Sequence[str]) -> Capabilities:
         """The same method or, for options with unknown tokens, the next best."""
         supported = self.scores != "tokens" or all(option in self.ids for option in options)
-        return self if supported else replace(self, scores="top", top=TOPS[0])
+        return self if supported else replace(self, scores="top", top=self.top or TOPS[0])
 
     def body(self, question: Question, count: int = 1) -> dict[str, Any]:
         """Request fields besides model and messages; ``count`` is the number of replies to sample at once."""
-        fields: dict[str, Any] = {self.length: question.max_tokens, "temperature": 0}
-        if question.temperature:
-            fields |= {"temperature": question.temperature, "seed": question.seed}
+        fields: dict[str, Any] = {self.length: question.max_tokens + self.thinking_tokens, "temperature": 0}
+        if not question.options:
+            fields |= self._sampling(question)
         if question.tools:
             fields["tools"] = [dict(tool) for tool in question.tools]
+        # OpenAI takes four at most, and a server may find them in a thought. The answer is cut when it is read.
+        if question.stop and not self.thinking_tokens:
+            fields["stop"] = list(question.stop[:MOST_STOPS])
         if question.options:
             fields |= {self.length: 1} | self._scoring(question, count)
-        return fields | ({"chat_template_kwargs": {"enable_thinking": False}} if self.vllm else {})
+        return fields | self.template_fields
+
+    @property
+    def template_fields(self) -> dict[str, Any]:
+        """The fields by which vLLM's templates are told whether to think; other servers may refuse them."""
+        if not self.vllm or self.thinking == "template":
+            return {}
+        return {"chat_template_kwargs": switches(self.thinking)}
+
+    def _sampling(self, question: Question) -> dict[str, Any]:
+        """How a text is sampled.
+
+        vLLM is told what is not wanted, too, as it otherwise takes that from the model's generation_config.json. Other
+        servers may not know all of it, and one that does not should say so.
+        """
+        fields = {name: getattr(question, name) for name in NEUTRAL}
+        fields = {name: value for name, value in fields.items() if self.vllm or value != NEUTRAL[name]}
+        return fields | ({"temperature": question.temperature, "seed": question.seed} if question.temperature else {})
 
     def _scoring(self, question: Question, count: int) -> dict[str, Any]:
         if self.scores == "samples":
@@ -111,6 +146,8 @@ class _Call(BaseModel):
 
 class _Message(BaseModel):
     content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: list[_Call] | None = None
 
@@ -137,9 +174,12 @@ def read_text(reply: bytes) -> Answer:
     choice = parsed.choices[0]
     refused = _refusal(choice)
     calls = tuple(_tool_call(call) for call in choice.message.tool_calls or ())
-    if refused or (choice.message.content is None and not calls):
+    thought = choice.message.reasoning or choice.message.reasoning_content
+    if refused or (choice.message.content is None and not calls and not thought):
         return failed_answer(refused or "the reply holds no text")
     text = "\n".join(part for part in (choice.message.content or "", *(call.text for call in calls)) if part)
+    if thought:  # a server with a reasoning parser took the marks away
+        text = f"<think>\n{thought}\n</think>\n\n{text}" if text else f"<think>\n{thought}"
     tokens = (parsed.usage and parsed.usage.completion_tokens) or 0
     finish = "length" if choice.finish_reason == "length" else "stop"
     return Answer(text, finish=finish, tokens=tokens, tool_calls=calls or None)
@@ -206,6 +246,17 @@ def read_options(reply: bytes, capabilities: Capabilities, options: Sequence[str
     return _answer(values)
 
 
+def read_likeliest(reply: bytes) -> dict[str, float]:
+    """The log-probabilities of the likeliest first tokens, by their text; of two with one text, the likelier."""
+    logprobs = _parse(reply).choices[0].logprobs
+    tokens = (logprobs.content if logprobs is not None else None) or []
+    table: dict[str, float] = {}
+    for listed in tokens[0].top_logprobs or [] if tokens else []:
+        if listed.logprob is not None and not math.isnan(listed.logprob):
+            table[listed.token] = max(listed.logprob, table.get(listed.token, -math.inf))
+    return table
+
+
 def count_listed(reply: bytes) -> int:
     """How many likely tokens the reply lists at its first position; 0 if the server does not support that."""
     logprobs = _parse(reply).choices[0].logprobs
@@ -225,7 +276,7 @@ def _spellings(option: str) -> tuple[str, ...]:
 
 def _refusal(choice: _Choice) -> str:
     if choice.message.refusal or choice.finish_reason == "content_filter":
-        return "the judge refused to answer"
+        return "the model refused to answer"
     return ""
 
 

