@@ -1,7 +1,10 @@
 # The gate in a container: any image with Python 3.11 or newer and pip, and ftgate in it.
 #   for GPUs:                docker build -t ftgate .
-#   for plan and report:     docker build -t ftgate-cpu --build-arg BASE_IMAGE=python:3.12-slim-bookworm .
+#   for plan and report:     the same with --build-arg BASE_IMAGE=, and what CPU_BASE_IMAGE says
+# Both bases stand here alone. `make pin` adds the digests that the registry has now, and Renovate, which reads these
+# lines, keeps them up to date; release.yml publishes nothing on a base without one.
 ARG BASE_IMAGE=vllm/vllm-openai:v0.32.0
+ARG CPU_BASE_IMAGE=python:3.12-slim-bookworm
 
 FROM ${BASE_IMAGE} AS wheel
 WORKDIR /source

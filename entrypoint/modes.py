@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from entrypoint.machine import inspect, problem_of
@@ -26,9 +27,20 @@ USAGE, FAILED = 2, 3
 CANCEL_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CANCELLED = tuple(128 + number for number in CANCEL_SIGNALS)
 """Exit codes of ftgate after these signals: no further evaluation starts."""
-MODES = ("plan", "evaluate", "report", "all")
+MODES = ("plan", "evaluate", "report", "settle", "waive", "all")
+WAIVER = ("pull-request", "candidate", "commit", "reason", "days")
+"""Inputs of the workflow that waives, as GitHub hands them on in the event: text that nothing else interprets."""
 TOKENS = {"GITHUB_TOKEN", "GH_TOKEN", "GITHUB_ENTERPRISE_TOKEN", "GH_ENTERPRISE_TOKEN", "INPUT_TOKEN"}
-HIDDEN = TOKENS | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
+APP = {
+    "FTGATE_APP_ID": ("INPUT_APP-ID", "INPUT_APP_ID"),
+    "FTGATE_APP_PRIVATE_KEY": ("INPUT_APP-PRIVATE-KEY", "INPUT_APP_PRIVATE_KEY"),
+}
+"""The App as which the publishing commands speak, and its key: as ftgate, the runner and docker.sh call them."""
+HIDDEN = (
+    TOKENS
+    | {*APP, *APP["FTGATE_APP_PRIVATE_KEY"]}
+    | {f"GITHUB_{f}" for f in ("OUTPUT", "ENV", "PATH", "STATE", "STEP_SUMMARY")}
+)
 """Variables hidden from the evaluation: tokens, and the files through which a step controls its runner."""
 Call = Callable[[Sequence[str], Mapping[str, str]], int]
 """Runs ftgate with these arguments in this environment; returns its exit code."""
@@ -44,6 +56,8 @@ class Inputs:
     out: str
     author: str
     token: str
+    app: Mapping[str, str]
+    """Id and private key of the App, in the variables that ftgate reads; empty without one."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Inputs:
@@ -55,6 +69,7 @@ class Inputs:
             out=env.get("INPUT_OUT") or "ftgate-out",
             author=env.get("INPUT_AUTHOR") or "",
             token=env.get("INPUT_TOKEN") or env.get("GITHUB_TOKEN") or "",
+            app={name: value for name in APP if (value := _app_input(env, name))},
         )
 
 
@@ -64,7 +79,14 @@ def run_mode(env: Mapping[str, str], call: Call | None = None, problem: Callable
     if inputs.mode not in MODES:
         return _print_error(f"mode is {inputs.mode!r}", f"use one of {', '.join(MODES)}", USAGE)
     modes = Modes(inputs, env, call or ftgate, problem or (lambda policy: problem_of(inspect(env, policy))))
-    return {"plan": modes.plan, "evaluate": modes.evaluate, "report": modes.report, "all": modes.all}[inputs.mode]()
+    return {
+        "plan": modes.plan,
+        "evaluate": modes.evaluate,
+        "report": modes.report,
+        "waive": modes.waive,
+        "settle": modes.settle,
+        "all": modes.all,
+    }[inputs.mode]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +123,10 @@ class Modes:
             self._write_failure("000-machine", "", message)
             return _print_error(message, hint, FAILED)
         codes = []
+        run = partial(self._call_without_token, FTGATE_COMMIT=self._commit())
         for name, out, policy in work:
-            arguments = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}")
-            codes.append(
-                self._record_failure(
-                    out, name, self._call_without_token, *arguments, "--out", f"{self.inputs.out}/{out}"
-                )
-            )
+            arguments = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}", *self._bundle_option())
+            codes.append(self._record_failure(out, name, run, *arguments, "--out", f"{self.inputs.out}/{out}"))
             if codes[-1] in CANCELLED:
                 break
         return next((code for code in codes if code not in VERDICTS), 0)
@@ -123,6 +142,20 @@ class Modes:
         out = Path(self.inputs.out)
         folders = sorted(str(p) for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
         return self._call_with_token("publish", *folders, "--policy", self.inputs.policy, *self._author_option())
+
+    def waive(self) -> int:
+        """Waive what the inputs of a manual start name."""
+        path = self.env.get("GITHUB_EVENT_PATH", "")
+        try:
+            asked = json.loads(Path(path).read_text(encoding="utf-8"))["inputs"] or {}
+            options = [f"--{name}={asked[name]}" for name in WAIVER if asked.get(name)]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return _print_error(f"{path!r} holds no inputs", "start the workflow on workflow_dispatch by hand", USAGE)
+        return self._call_with_token("waive", *options, "--policy", self.inputs.policy, *self._author_option())
+
+    def settle(self) -> int:
+        """Set a final status where an earlier run left it pending: that run's results are gone."""
+        return self._call_with_token("publish", "--settle", "--policy", self.inputs.policy, *self._author_option())
 
     def all(self) -> int:
         """Run all three modes in one job. The report, and with it a final status, follows even after a failure."""
@@ -169,18 +202,33 @@ class Modes:
             json.dumps({"manifest": manifest, "reason": reason.strip()}), encoding="utf-8"
         )
 
+    def _commit(self) -> str:
+        """The commit that is judged, for the head of the page."""
+        path = Path(self.inputs.job, LISTING)
+        return str(json.loads(path.read_text(encoding="utf-8")).get("sha", "")) if path.is_file() else ""
+
+    def _bundle_option(self) -> list[str]:
+        """The listing, if it says what the ledger has of a manifest's deployed model."""
+        path = Path(self.inputs.job, LISTING)
+        return ["--bundle", str(path)] if "incumbents" in json.loads(path.read_text(encoding="utf-8")) else []
+
     def _author_option(self) -> list[str]:
         return ["--author", self.inputs.author] if self.inputs.author else []
 
     def _call_with_token(self, *arguments: str, **more: str) -> int:
         """Run a command that uses GitHub."""
-        return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token, **more})
+        return self.call(arguments, {**self.env, "GITHUB_TOKEN": self.inputs.token, **self.inputs.app, **more})
 
     def _call_without_token(self, *arguments: str, **more: str) -> int:
         """Run a command that reads untrusted files: without tokens and without the runner's files."""
         # ACTIONS_… variables are the runner's own tokens and the services that accept them.
         visible = {k: v for k, v in self.env.items() if k not in HIDDEN and not k.startswith("ACTIONS_")}
         return self.call(arguments, visible | more)
+
+
+def _app_input(env: Mapping[str, str], name: str) -> str:
+    """The input that ftgate reads as ``name``."""
+    return next((value for key in (*APP[name], name) if (value := env.get(key))), "")
 
 
 def slug(manifest: str) -> str:

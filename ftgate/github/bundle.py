@@ -12,17 +12,29 @@ import json
 import posixpath
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from ftgate.config.lm_eval import PREFIX, is_task
+from ftgate.config.lm_eval import PREFIX
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
 from ftgate.errors import ConfigurationError
-from ftgate.github.changed_manifests import LINK
+from ftgate.github.changed_manifests import LINK, ChangedManifest, candidate_at, sources_of
 from ftgate.github.client import File, GitHubRepo
 from ftgate.github.event import RunTarget
-from ftgate.github.match_reports import changed_paths, manifests_to_judge, read_base_policy, resolve_target
-from ftgate.measurements.registry import read_measurements
+from ftgate.github.incumbent import asks_ledger, ledger_of
+from ftgate.github.installing import NoPolicyError, installs_policy
+from ftgate.github.match_reports import (
+    BasePolicy,
+    changed_paths,
+    digest_in_commit,
+    manifests_to_judge,
+    read_base_policy,
+    resolve_target,
+)
+from ftgate.github.suite_check import measurements_of_data
+from ftgate.jobs.incumbent import LastAllowed
 
 LISTING = "ftgate-job.json"
 """In the bundle: the path of the policy, and the manifests to judge under it."""
@@ -39,7 +51,13 @@ def write_bundle(repo: GitHubRepo, target: RunTarget, policy_path: str, out: Pat
     """
     _clear(out)
     target, pull = resolve_target(repo, target)
-    base_policy = read_base_policy(repo, target, policy_path)
+    try:
+        base_policy = read_base_policy(repo, target, policy_path)
+    except NoPolicyError:
+        if not installs_policy(repo, target, policy_path):
+            raise
+        _write_listing(out, {"policy": policy_path, "sha": target.sha, "manifests": []})
+        return []
     head = repo.tree(target.sha)
     paths = changed_paths(repo, target, pull)
     changed = manifests_to_judge(repo, target, base_policy, paths)
@@ -51,25 +69,55 @@ def write_bundle(repo: GitHubRepo, target: RunTarget, policy_path: str, out: Pat
         )
     policy_paths = _policy_paths(base_policy.policy, policy_path)
     usable = [entry for entry in changed if entry.manifest is not None and not _is_within(entry.path, policy_paths)]
+    incumbents = _last_allowed(repo, target, base_policy, usable)
     if usable:
-        base = repo.tree(base_policy.commit)
-        _write_files(repo, {path: base[path] for path in base if _is_within(path, policy_paths)}, out)
-        manifest_paths = {
+        deployed_paths = {path for name in incumbents for path in _deployed_paths(name, incumbents[name])}
+        manifest_paths = deployed_paths | {
             target for e in usable if e.manifest for target in (e.path, *_manifest_paths(e.path, e.manifest))
         }
-        _write_files(
-            repo,
-            {
-                path: head[path]
-                for path in head
-                if _is_within(path, manifest_paths) and not _is_within(path, policy_paths)
-            },
-            out,
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    listing = {"policy": policy_path, "sha": target.sha, "manifests": [entry.path for entry in usable]}
-    (out / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+        base = repo.tree(base_policy.commit)
+        policy_files = {path: base[path] for path in base if _is_within(path, policy_paths)}
+        repo.prefetch([file.sha for file in policy_files.values() if file.mode != LINK])
+        _write_files(repo, policy_files, out)
+        others = {p for p in head if _is_within(p, manifest_paths) and not _is_within(p, policy_paths)}
+        _write_files(repo, {path: head[path] for path in head if path in others}, out)
+    listing: dict[str, Any] = {"policy": policy_path, "sha": target.sha, "manifests": [entry.path for entry in usable]}
+    if incumbents:
+        listing["incumbents"] = {name: last.model_dump(mode="json") for name, last in incumbents.items()}
+    _write_listing(out, listing)
     return [entry.path for entry in changed]
+
+
+def _write_listing(out: Path, listing: Mapping[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / LISTING).write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+
+
+def _last_allowed(
+    repo: GitHubRepo, target: RunTarget, base_policy: BasePolicy, usable: Sequence[ChangedManifest]
+) -> dict[str, LastAllowed]:
+    """What the ledger says of each manifest whose incumbent is its last allowed candidate; empty if there is none.
+
+    Raises ConfigurationError without a ledger, and if the change put other files in the place of the deployed ones.
+    """
+    policy = base_policy.policy
+    asking = [e for e in usable if e.manifest is not None and asks_ledger(policy, e.manifest)]
+    if not asking:
+        return {}
+    head, deployed = repo.tree(target.sha), partial(candidate_at, repo, base_policy.commit)
+    ledger, incumbents = ledger_of(repo, policy, target.pull_request, deployed), {}
+    for entry in asking:
+        last = ledger.last_allowed(entry.path)
+        if last.source is not None and _deployed_paths(entry.path, last):
+            here = digest_in_commit(repo, head, policy.artifacts.skip, entry.path, last.source.source)
+            if here != last.source.digest:
+                raise ConfigurationError(
+                    f"{entry.path}: the deployed model {last.source.source!r} ({str(last.source.digest)[:19]}) is a "
+                    "folder of the repository that has other files here, so that it cannot be compared with",
+                    hint="store each release in a place of its own: a new folder, or hf:// with a revision",
+                )
+        incumbents[entry.path] = last
+    return incumbents
 
 
 def _clear(out: Path) -> None:
@@ -82,21 +130,21 @@ def _clear(out: Path) -> None:
 
 def _policy_paths(policy: Policy, path: str) -> set[str]:
     """The paths of the policy and of the files in the repository that it names."""
-    sources = [m.dataset for m in read_measurements(policy.measurements, f"policy {path}")]
-    if task := next((source for source in sources if is_task(source) and not source.startswith(PREFIX)), None):
-        # It may load modules and data beside it, which a change could bring along.
-        raise ConfigurationError(
-            f"policy {path}: the task file {task} is a program, which does not run for a pull request",
-            hint="name a task of the harness itself (lm-eval:TASK), or put rows of your own into a suite file",
-        )
+    sources = [m.dataset for m in measurements_of_data(policy, path)]
     if policy.judge is not None and policy.judge.source is not None:
         sources.append(policy.judge.source)
+    if policy.judge is not None and policy.judge.labels is not None:
+        sources.append(policy.judge.labels)
     return {path, *_paths_in_repository(path, sources)}
 
 
+def _deployed_paths(manifest: str, last: LastAllowed) -> list[str]:
+    """The folder of the repository that holds the deployed model; empty if it is stored elsewhere."""
+    return list(_paths_in_repository(manifest, [last.source.source] if last.source is not None else []))
+
+
 def _manifest_paths(path: str, manifest: Manifest) -> set[str]:
-    sources = [manifest.base, manifest.candidate, *([manifest.training_data] if manifest.training_data else [])]
-    return set(_paths_in_repository(path, [source.source for source in sources]))
+    return set(_paths_in_repository(path, [source.source for source in sources_of(manifest)]))
 
 
 def _paths_in_repository(named_in: str, sources: Sequence[str]) -> Iterator[str]:

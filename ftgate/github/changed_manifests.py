@@ -18,7 +18,7 @@ from ftgate.artifacts.glob import matches
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.strict import MOST_BYTES
 from ftgate.errors import ConfigurationError
-from ftgate.github.client import File
+from ftgate.github.client import File, GitHubRepo
 
 LINK = "120000"
 """Git's file mode of a symbolic link."""
@@ -51,12 +51,22 @@ class BaseChange:
 
 
 def changed_manifests(
-    globs: Sequence[str], tree: Mapping[str, File], changed: Sequence[str], read: Callable[[str], bytes]
+    globs: Sequence[str],
+    tree: Mapping[str, File],
+    changed: Sequence[str],
+    read: Callable[[str], bytes],
+    prefetch: Callable[[Sequence[str]], None],
 ) -> list[ChangedManifest]:
-    """The manifests in ``tree`` (path to file) that ``changed`` paths touch. ``read`` returns the content of a hash."""
+    """The manifests in ``tree`` (path to file) that ``changed`` paths touch.
+
+    ``read`` returns the content of a hash. ``prefetch`` is told first which hashes will be read: all manifests, because
+    an unchanged one may name a folder in which something changed.
+    """
     manifests = []
     touched = frozenset(changed)
-    for path in sorted(p for p in tree if _matches_any(globs, p)):
+    paths = sorted(p for p in tree if _matches_any(globs, p))
+    prefetch([tree[p].sha for p in paths if tree[p].mode != LINK])
+    for path in paths:
         entry = _read_entry(path, tree[path], read)
         if path in touched or (entry.manifest is not None and _sources_touched(path, entry.manifest, tree, touched)):
             manifests.append(entry)
@@ -110,6 +120,19 @@ def base_changes(
     return changes
 
 
+def sources_of(manifest: Manifest) -> list[Source]:
+    """Everything that a manifest names: models and training data."""
+    others = (manifest.incumbent, manifest.training_data)
+    return [manifest.base, manifest.candidate, *(source for source in others if isinstance(source, Source))]
+
+
+def candidate_at(repo: GitHubRepo, commit: str, path: str) -> Source | None:
+    """The candidate that the manifest at ``path`` names in ``commit``; None if there is no usable one."""
+    file = repo.tree(commit).get(path)
+    entry = _read_entry(path, file, repo.blob) if file is not None else None
+    return entry.manifest.candidate if entry is not None and entry.manifest is not None else None
+
+
 def _pinned(source: Source) -> str:
     return " ".join(part for part in (source.source, source.revision, source.digest) if part)
 
@@ -137,8 +160,7 @@ def _read_entry(path: str, file: File, read: Callable[[str], bytes]) -> ChangedM
 
 def _sources_touched(path: str, manifest: Manifest, tree: Mapping[str, File], touched: frozenset[str]) -> bool:
     """Whether a changed file is, or lies below, a path of this repository that the manifest names."""
-    sources = [manifest.base, manifest.candidate, *([manifest.training_data] if manifest.training_data else [])]
-    for source in sources:
+    for source in sources_of(manifest):
         source_path = posixpath.normpath(posixpath.join(posixpath.dirname(path), source.source))
         parts = source_path.split("/")
         prefixes = ["/".join(parts[:n]) for n in range(1, len(parts) + 1)]

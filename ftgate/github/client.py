@@ -7,8 +7,10 @@ GitHub Enterprise Server), errors and GraphQL.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -21,8 +23,11 @@ TIMEOUT = 30
 """Seconds to wait for one response."""
 PAGE = 100
 """Entries per page, the most that the API returns."""
+TOGETHER = 500
+"""Files that one GraphQL request asks for."""
 SUBMODULE = "160000"
 """Git's file mode of a submodule: a commit of another repository."""
+_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class CommitStatus:
-    """One status of a commit."""
+    """One status of a commit, or a check run as one."""
 
     state: str
     description: str
     target_url: str
+    creator: str = field(default="", compare=False)
+    """Login that set it, which GitHub gives."""
+    identity: str | None = field(default=None, compare=False)
+    """Digest of its record that a check run also holds, or ""; a status has no place for it (None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +83,32 @@ class File:
 
 
 def connect(
-    url: str, token: str, *, pause: float | None = 0.25, backoff: float = 1.0, timeout: int = TIMEOUT
+    url: str, auth: str | Auth.Auth, *, pause: float | None = 0.25, backoff: float = 1.0, timeout: int = TIMEOUT
 ) -> Github:
-    """A client for the API at ``url``. ``pause`` is the least time between two writes, in seconds.
+    """A client for the API at ``url``, with a token or as an App. ``pause``: least time between writes, in seconds.
 
     Only idempotent requests are retried here; requests that create something are left to
     :class:`~ftgate.github.retry.Retry`.
     """
-    retry = GithubRetry(
+    return Github(
+        auth=Auth.Token(auth) if isinstance(auth, str) else auth,
+        base_url=url,
+        retry=retries(backoff),
+        timeout=timeout,
+        seconds_between_requests=None,
+        seconds_between_writes=pause,
+    )
+
+
+def retries(backoff: float = 1.0) -> GithubRetry:
+    """What is repeated at once: idempotent requests, with waits that grow from ``backoff`` seconds."""
+    return GithubRetry(
         total=5,
         allowed_methods={"GET", "HEAD", "PUT", "DELETE", "PATCH"},
         status_forcelist=[429, 500, 502, 503, 504],
         backoff_factor=backoff,
         max_rate_limit_wait=120,
         raise_on_status=False,  # return the last response: it says why
-    )
-    return Github(
-        auth=Auth.Token(token),
-        base_url=url,
-        retry=retry,
-        timeout=timeout,
-        seconds_between_requests=None,
-        seconds_between_writes=pause,
     )
 
 
@@ -104,9 +117,12 @@ class GitHubRepo:
 
     def __init__(self, client: Github, repository: str, sleep: Callable[[float], None]) -> None:
         self._client = client
+        self.name = repository
         self._path = f"/repos/{repository}"
         self.retry = Retry(sleep)
         self._trees: dict[str, dict[str, File]] = {}
+        self._login = ""
+        self._blobs: dict[str, bytes] = {}
 
     def call(self, verb: str, path: str, body: Mapping[str, Any] | None = None, **parameters: Any) -> Any:
         """One request below the repository, sent once. Raises what PyGithub raises."""
@@ -128,6 +144,19 @@ class GitHubRepo:
                 break
         return entries
 
+    def organisation_runners(self) -> list[dict[str, Any]]:
+        """The runners of the organisation that this repository may use; none if its owner is a person."""
+        owner, name = self._path.removeprefix("/repos/").split("/")
+        groups, what = f"/orgs/{owner}/actions/runner-groups", f"list the runner groups of {owner}"
+        requester = self._client.requester
+
+        def get(path: str, **parameters: Any) -> Any:
+            parameters |= {"per_page": PAGE}
+            return self.retry.repeat(lambda: requester.requestJsonAndCheck("GET", path, parameters=parameters)[1], what)
+
+        usable = (or_none(lambda: get(groups, visible_to_repository=name)) or {"runner_groups": []})["runner_groups"]
+        return [runner for group in usable for runner in get(f"{groups}/{group['id']}/runners")["runners"]]
+
     def graphql(self, query: str, variables: Mapping[str, Any], what: str) -> Any:
         """The data of a GraphQL response. Only for queries that may be repeated."""
         query_once = self._client.requester.graphql_query
@@ -135,12 +164,41 @@ class GitHubRepo:
 
     def login(self) -> str:
         """The token's owner: a user, or ``github-actions[bot]``."""
-        return str(self.graphql("query { viewer { login } }", {}, "find the token's owner")["viewer"]["login"])
+        if not self._login:
+            answer = self.graphql("query { viewer { login } }", {}, "find the token's owner")
+            self._login = str(answer["viewer"]["login"])
+        return self._login
 
-    def permission(self, login: str) -> str:
-        """The permission of ``login`` on this repository: ``admin``, ``write``, ``read`` or ``none``."""
+    def app_id(self, slug: str) -> int | None:
+        """The number of the App of this name, by which rules call it; None if there is none that the token may see."""
+        get = self._client.requester.requestJsonAndCheck
+        answer = or_none(
+            lambda: self.retry.repeat(lambda: get("GET", f"/apps/{quote(slug)}")[1], f"find the App {slug}")
+        )
+        return int(answer["id"]) if answer else None
+
+    def default_branch(self) -> str:
+        """The name of the repository's default branch."""
+        return str(self.read("", f"read the repository {self.name}")["default_branch"])
+
+    def required_checks(self, branch: str) -> list[tuple[str, int | None]]:
+        """Name and source of each status or check that the rulesets on ``branch`` require before a merge."""
+        rules = self.read_all(f"/rules/branches/{quote(branch, safe='')}", f"read the rules of {branch}")
+        return [
+            (check["context"], check.get("integration_id"))
+            for rule in rules
+            if rule["type"] == "required_status_checks"
+            for check in rule["parameters"]["required_status_checks"]
+        ]
+
+    def role(self, login: str) -> str:
+        """The role of ``login`` on this repository: ``admin``, ``maintain``, ``write``, ``triage``, ``read``, ``none``.
+
+        An organisation's own role counts as the permission that GitHub says it rests on.
+        """
         path, what = f"/collaborators/{quote(login, safe='')}/permission", f"read the permission of {login}"
-        return str(or_none(lambda: self.read(path, what)["permission"]) or "none")
+        answer = or_none(lambda: self.read(path, what)) or {"permission": "none"}
+        return str(answer.get("role_name") if answer.get("role_name") == "maintain" else answer["permission"])
 
     def pull(self, number: int) -> Pull:
         """Pull request ``number``."""
@@ -174,9 +232,32 @@ class GitHubRepo:
         """Every file of a commit by its path, without submodules. Raises PublishError if there are too many to list."""
         return {path: file for path, file in self._entries(commit).items() if file.mode != SUBMODULE}
 
+    def tree_of(self, commit: str) -> str:
+        """The hash of the tree of ``commit``."""
+        return str(self.read(f"/git/commits/{commit}", f"read the commit {commit[:7]}")["tree"]["sha"])
+
     def blob(self, sha: str) -> bytes:
         """The content of a file by its hash. The content of a link is its target path; links are not followed."""
+        if sha in self._blobs:
+            return self._blobs[sha]
         return base64.b64decode(self.read(f"/git/blobs/{sha}", f"read the file {sha[:7]}")["content"])
+
+    def prefetch(self, hashes: Sequence[str]) -> None:
+        """Read files ahead of :meth:`blob`, 500 in one request. Only content that has its hash is kept.
+
+        GraphQL returns no binary files, cuts long ones and replaces invalid UTF-8: these are left to :meth:`blob`.
+        """
+        wanted = [sha for sha in dict.fromkeys(hashes) if sha not in self._blobs and _SHA1.fullmatch(sha)]
+        owner, name = self._path.removeprefix("/repos/").split("/")
+        for start in range(0, len(wanted), TOGETHER):
+            part = wanted[start : start + TOGETHER]
+            objects = " ".join(f'f{n}: object(oid: "{sha}") {{ ... on Blob {{ text }} }}' for n, sha in enumerate(part))
+            query = f"query Q($o: String!, $n: String!) {{ repository(owner: $o, name: $n) {{ {objects} }} }}"
+            files = self.graphql(query, {"o": owner, "n": name}, f"read {len(part)} files")["repository"]
+            for n, sha in enumerate(part):
+                content = ((files[f"f{n}"] or {}).get("text") or "").encode()
+                if _git_hash(content) == sha:
+                    self._blobs[sha] = content
 
     def text_at(self, path: str, ref: str) -> str | None:
         """The text of the file ``path`` at ``ref``, or None if there is no such file."""
@@ -184,6 +265,8 @@ class GitHubRepo:
         answer = or_none(lambda: self.read(f"/contents/{quote(path)}", what, ref=ref))
         if answer is None:
             return None
+        if isinstance(answer, dict) and answer.get("encoding") == "none":
+            raise PublishError(f"{path} at {ref} is larger than 1 MB", hint="keep policies and manifests small")
         if not isinstance(answer, dict) or answer.get("encoding") != "base64":
             raise PublishError(f"{path} at {ref} is not a regular file", hint="replace it with a regular file")
         return base64.b64decode(answer["content"]).decode("utf-8", "replace")
@@ -226,19 +309,26 @@ class GitHubRepo:
         ]
 
     def statuses(self, sha: str, context: str) -> list[CommitStatus]:
-        """The statuses of ``sha`` under ``context``, newest first; the first one is in effect."""
+        """The statuses of ``sha`` under ``context``, newest first; the first one is in effect.
+
+        GitHub does not tell upper from lower case in their names (its REST reference on creating a status).
+        """
         statuses = self.read_all(f"/commits/{sha}/statuses", f"list the statuses of {sha[:7]}")
         return [
-            CommitStatus(s["state"], s["description"] or "", s["target_url"] or "")
+            # The creator is null once the account is deleted.
+            CommitStatus(
+                s["state"], s["description"] or "", s["target_url"] or "", (s["creator"] or {}).get("login", "")
+            )
             for s in statuses
-            if s["context"] == context
+            if s["context"].casefold() == context.casefold()
         ]
 
     def set_status(self, sha: str, context: str, status: CommitStatus) -> None:
-        """Set ``status`` unless it is already in effect."""
+        """Set ``status`` unless the token's owner already did and it is in effect."""
 
         def current() -> bool | None:
-            return self.statuses(sha, context)[:1] == [status] or None
+            latest = self.statuses(sha, context)[:1]
+            return (latest == [status] and latest[0].creator == self.login()) or None
 
         def post() -> bool:
             body = {"state": status.state, "description": status.description, "context": context}
@@ -275,6 +365,11 @@ class GitHubRepo:
             )
         self._trees[commit] = {e["path"]: File(e["mode"], e["sha"]) for e in answer["tree"] if e["type"] != "tree"}
         return self._trees[commit]
+
+
+def _git_hash(content: bytes) -> str:
+    """The hash by which git, and the API, name a file of this ``content``."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _pull(answer: Mapping[str, Any]) -> Pull:

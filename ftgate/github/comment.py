@@ -6,14 +6,19 @@ The comment only displays results; nothing is decided from it. Its audit trail c
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from urllib.parse import quote
 
+from ftgate.config.policy import DEFAULT_CONTEXT
 from ftgate.github.audit.record import SHOWN_DIGITS, Ledger, LedgerLine, ModelEntry, Record, parse_ledger
 from ftgate.github.changed_manifests import BaseChange
+from ftgate.github.runner_paths import without_paths
 from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
 from ftgate.report.escape import block, code, inline
+from ftgate.report.links import CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
 from ftgate.report.schema import Report
 
@@ -26,6 +31,12 @@ DIFF_LIMIT = 6_000
 LEAST_SECTION = 1_500
 """Fewest characters that a model's section gets, however many models there are."""
 MOST_LISTED = 100
+_MARK = re.compile(r"<!-- ftgate:comment( [^ >]+)? -->")
+
+
+def mark(context: str) -> str:
+    """The first line of the comment on the policy whose status is called ``context``."""
+    return MARKER.replace(" -->", f" {quote(context)} -->")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,9 @@ class CommentContent:
     """Unified diff of the policy, if the pull request edits it."""
     waivers: tuple[Record, ...] = ()
     bases: tuple[BaseChange, ...] = ()
+    links: CommentLinks = field(default_factory=CommentLinks)
+    context: str = DEFAULT_CONTEXT
+    """Name of the policy's status, of which there may be another with a comment of its own."""
 
 
 def compose(content: CommentContent, ledger: Ledger) -> str:
@@ -59,14 +73,15 @@ def compose(content: CommentContent, ledger: Ledger) -> str:
     trail = _history(ledger)
     ends = [*_bases(content.bases), *_waivers(content.waivers), *_policy(content), _foot(content)]
     head = _heading(content)
-    room = COMMENT_LIMIT - sum(len(part) + 2 for part in (MARKER, *head, *ends, trail))
-    parts = [*head, *_sections(content.sections, room), *ends]
-    return "\n\n".join([f"{MARKER}\n{parts[0]}", *parts[1:], trail]).strip() + "\n"
+    first_line = mark(content.context)
+    room = COMMENT_LIMIT - sum(len(part) + 2 for part in (first_line, *head, *ends, trail))
+    parts = [*head, *_sections(content, room), *ends]
+    return "\n\n".join([f"{first_line}\n{parts[0]}", *parts[1:], trail]).strip() + "\n"
 
 
 def summary(content: CommentContent) -> str:
     """The same text for the job's summary page, without the trail."""
-    return compose(content, Ledger()).removeprefix(f"{MARKER}\n")
+    return compose(content, Ledger()).removeprefix(f"{mark(content.context)}\n")
 
 
 def read_trail(body: str) -> Ledger:
@@ -88,8 +103,11 @@ def with_waiver(body: str, record: Record) -> str:
     ledger = read_trail(body)
     if ledger.find(record):
         return body
-    rest = with_trail(body, ledger.appended_if_new(record)).removeprefix(MARKER).strip()
-    return f"{MARKER}\n{_waivers([record])[0]}\n\n{rest}\n"
+    whole = with_trail(body, ledger.appended_if_new(record))
+    match = _MARK.match(whole)
+    first_line = match[0] if match else MARKER
+    rest = whole.removeprefix(first_line).strip()
+    return f"{first_line}\n{_waivers([record])[0]}\n\n{rest}\n"
 
 
 def with_trail(body: str, ledger: Ledger) -> str:
@@ -107,25 +125,34 @@ def difference(before: str, after: str | None, path: str) -> str:
 def _heading(content: CommentContent) -> list[str]:
     if len(content.sections) == 1 and not content.problems:
         return []
-    models = f"{numbers.count(len(content.sections))} models" if content.sections else "no model was judged"
+    models = _how_many(content) if content.sections else "no model was judged"
     if content.verdict == "no model change":
         models = f"at {code(content.head[:7])} no manifest differs from the base"
-    lines = [f"## {numbers.badge(content.verdict)} · {models}"]
-    lines += ["\n".join(f"- {inline(problem, 600)}" for problem in content.problems[:20])] if content.problems else []
+    lines = [f"## {numbers.headline(content.verdict)}: {models}"]
+    problems = [f"- {inline(without_paths(problem), 600)}" for problem in content.problems[:20]]
+    lines += ["\n".join(problems)] if problems else []
     if len(content.sections) > 1:
-        rows = [f"| {inline(s.title, 80)} | **{numbers.badge(s.verdict)}** |" for s in content.sections[:MOST_LISTED]]
+        rows = [f"| {inline(s.title, 80)} | **{_headline(s)}** |" for s in content.sections[:MOST_LISTED]]
         more = len(content.sections) - len(rows)
         rows += [f"| … and {numbers.count(more)} more | |"] if more else []
         lines.append("\n".join(["| model | verdict |", "|---|---|", *rows]))
     return lines
 
 
-def _sections(sections: Sequence[CommentSection], room: int) -> list[str]:
+def _how_many(content: CommentContent) -> str:
+    """``1 of 3 models``: how many have the verdict of all, unless all have it, or none."""
+    alike, total = sum(s.verdict == content.verdict for s in content.sections), numbers.count(len(content.sections))
+    of = f"{numbers.count(alike)} of " if 0 < alike < len(content.sections) else ""
+    return f"{of}{total} models"
+
+
+def _sections(content: CommentContent, room: int) -> list[str]:
     """One section per model, as many as fit."""
+    sections = content.sections
     share = max(LEAST_SECTION, room // max(1, len(sections)) - 2)
     texts: list[str] = []
     for section in sections:
-        text = _section(section, share)
+        text = _section(section, share, content.links)
         if len(text) + 2 > room - 200:
             left = len(sections) - len(texts)
             return [
@@ -138,12 +165,26 @@ def _sections(sections: Sequence[CommentSection], room: int) -> list[str]:
     return texts
 
 
-def _section(section: CommentSection, limit: int) -> str:
+def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     if section.report is not None and not section.problems:
-        return render_comment(section.report, limit=limit).removeprefix(f"{MARKER}\n").strip()
-    reasons = "\n".join(f"- {inline(problem, 400)}" for problem in section.problems[:10])
+        return render_comment(section.report, limit=limit, links=links).removeprefix(f"{MARKER}\n").strip()
+    reasons = "\n".join(f"- {inline(without_paths(problem), 400)}" for problem in section.problems[:10])
     notice = "**The gate could not judge this model. That says nothing about the model itself.**"
-    return f"## {numbers.badge('error')} · {code(section.title, 80)}\n\n{notice}\n\n{reasons}"
+    next_step = "### What to do next\n- Solve what is named above, then run the job again."
+    parts = [
+        f"## {numbers.headline('error')}: {code(section.title, 80)}",
+        notice,
+        reasons,
+        links.row("error"),
+        next_step,
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(section: CommentSection) -> str:
+    """A model's verdict as its own section has it."""
+    judged = None if section.problems else section.report
+    return numbers.headline(section.verdict if judged is None else numbers.outcome(judged))
 
 
 def _waivers(waivers: Sequence[Record]) -> list[str]:
@@ -177,7 +218,8 @@ def _policy(content: CommentContent) -> list[str]:
 
 def _foot(content: CommentContent) -> str:
     policy = f" under the base branch's policy {code(content.policy[:12])}" if content.policy else ""
-    return f"_Judged at {code(content.head[:7])}{policy}._"
+    status = "" if content.context == DEFAULT_CONTEXT else f", for the status {code(content.context, 100)}"
+    return f"_{'Run' if content.verdict == 'error' else 'Judged'} at {code(content.head[:7])}{policy}{status}._"
 
 
 def _history(ledger: Ledger) -> str:
@@ -236,5 +278,5 @@ def _rows(line: LedgerLine) -> list[str]:
 
 
 def _changes(entry: ModelEntry) -> str:
-    named = [(name, entry.numbers[name]) for name in in_order(entry.numbers)]
+    named = [(name, entry.numbers[name]) for name in in_order(dict.fromkeys(entry.numbers, ""))]
     return inline(", ".join(f"{name} {numbers.change(c.change, c.unit)}" for name, c in named[:6]), 200)

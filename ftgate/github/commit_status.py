@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ftgate.github.audit.record import Record, status_suffix
 from ftgate.github.comment import CommentSection
 from ftgate.github.event import Outcome
+from ftgate.github.runner_paths import without_paths
 from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
@@ -43,7 +44,7 @@ def _text(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequen
         return f"judging {numbers.count(len(sections))} {'model' if len(sections) == 1 else 'models'}"
     if outcome == "error":
         reasons = [*problems, *(f"{s.title}: {p}" for s in sections for p in s.problems)]
-        return f"the gate could not judge: {reasons[0] if reasons else 'see the log'}"
+        return f"the gate could not judge: {without_paths(reasons[0]) if reasons else 'see the log'}"
     matching = [s for s in sections if s.verdict == outcome] or list(sections)
     if outcome == "waived":
         return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"

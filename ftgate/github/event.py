@@ -53,6 +53,8 @@ class RunTarget:
     run: str = ""
     """The id of the workflow run."""
     run_url: str = ""
+    docs: str = ""
+    """The folder of the documentation in the action's repository; empty where the action is not from one."""
 
     @property
     def may_write(self) -> bool:
@@ -113,7 +115,15 @@ def read_target(env: Mapping[str, str], event: Mapping[str, Any]) -> RunTarget:
     run = env.get("GITHUB_RUN_ID", "")
     server = env.get("GITHUB_SERVER_URL", "").rstrip("/")
     url = f"{server}/{repository}/actions/runs/{run}" if server and run else ""
-    return RunTarget(event=name, repository=repository, run=run, run_url=url, **fields)
+    return RunTarget(event=name, repository=repository, run=run, run_url=url, docs=_docs_address(env, server), **fields)
+
+
+def _docs_address(env: Mapping[str, str], server: str) -> str:
+    """The folder ``docs/`` of the action's repository at the version that runs."""
+    action, version = env.get("GITHUB_ACTION_REPOSITORY", ""), env.get("GITHUB_ACTION_REF", "")
+    if not server or not re.fullmatch(r"[\w.-]+/[\w.-]+", action) or not re.fullmatch(r"[\w./-]+", version):
+        return ""
+    return f"{server}/{action}/blob/{version}/docs/"
 
 
 def _pull_request(env: Mapping[str, str], event: Mapping[str, Any]) -> dict[str, Any]:

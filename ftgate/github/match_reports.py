@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftgate.artifacts.file_names import select_files
 from ftgate.artifacts.snapshot import FileEntry, tree_digest
+from ftgate.config.manifest import Manifest, Source
 from ftgate.config.policy import Policy, read_policy
-from ftgate.errors import ConfigurationError, PublishError
+from ftgate.errors import ConfigurationError, FtgateError, PublishError
 from ftgate.github.actions_runner import Annotation
 from ftgate.github.audit.record import Change, ModelEntry
 from ftgate.github.changed_manifests import ChangedManifest, changed_manifests, files_at
 from ftgate.github.client import File, GitHubRepo, Pull
 from ftgate.github.event import RunTarget
 from ftgate.github.failure_file import read_failure
+from ftgate.github.incumbent import incumbent_mismatches, is_candidate
+from ftgate.github.installing import NoPolicyError
+from ftgate.github.runner_paths import without_paths
 from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest, verify_report
 from ftgate.report.explanation import explanation
-from ftgate.report.schema import Report
+from ftgate.report.schema import MeasurementReport, Report
 
 SEVERITY = ("error", "block", "hold", "allow")
 """Verdicts, worst first. The run's verdict is the first of these that any model has."""
@@ -69,11 +73,22 @@ class JudgedModel:
                 "manifest": self.changed.path if self.changed else "",
                 "base": model_digest(report, "base") if report else "",
                 "candidate": model_digest(report, "candidate") if report else "",
+                "incumbent": model_digest(report, "incumbent") if report else "",
+                **self._place(),
                 "verdict": self.verdict,
-                "numbers": {name: Change(change=m.change, unit=m.unit, status=m.status) for name, m in numbers.items()},
+                "numbers": {
+                    name: Change(change=m.change, unit=m.unit, status=status_of(m)) for name, m in numbers.items()
+                },
                 "report": self.untrusted.sha256 if self.untrusted else "",
             }
         )
+
+    def _place(self) -> dict[str, str]:
+        """Where the candidate is stored, by which a later change finds the model that it replaces."""
+        if self.changed is None or self.changed.manifest is None or self.verdict == "error":
+            return {}
+        candidate = self.changed.manifest.candidate
+        return {"source": candidate.source, "revision": candidate.revision or ""}
 
 
 def resolve_target(repo: GitHubRepo, target: RunTarget) -> tuple[RunTarget, Pull | None]:
@@ -92,10 +107,25 @@ def resolve_target(repo: GitHubRepo, target: RunTarget) -> tuple[RunTarget, Pull
                 f"#{pull.number} changed its base branch to {pull.base_ref} after this run for {target.base_ref} began",
                 hint="push again, or start the workflow by hand, to judge it against the new base branch",
             )
+        if target.event == "workflow_dispatch" and pull.base_ref != target.base_ref:
+            _require_rules(repo, pull, target.base_ref)
     else:
         return target, None
     base = target.base_sha or pull.base
     return replace(target, branch=None, pull_request=pull.number, base_ref=pull.base_ref, base_sha=base), pull
+
+
+def _require_rules(repo: GitHubRepo, pull: Pull, default: str) -> None:
+    """Raise PublishError if nothing has to pass before a merge into the base branch of ``pull``.
+
+    Whoever may push could otherwise have a commit judged by the policy of a branch of their own, and the result, which
+    the protected branch's workflow posts, would count wherever that commit is merged.
+    """
+    if not repo.required_checks(pull.base_ref):
+        raise PublishError(
+            f"#{pull.number} goes into {pull.base_ref}, where no ruleset requires a status before a merge",
+            hint=f"started by hand, the gate judges what goes into {default} or into branches that require a status",
+        )
 
 
 def _single_pull(repo: GitHubRepo, owner: str, branch: str) -> Pull:
@@ -115,12 +145,17 @@ def _single_pull(repo: GitHubRepo, owner: str, branch: str) -> Pull:
 
 
 def read_base_policy(repo: GitHubRepo, target: RunTarget, path: str) -> BasePolicy:
-    """The policy at the tip of the base branch. Raises ConfigurationError if there is no usable one."""
-    commit = repo.tip(target.base_ref)
+    """The policy at the tip of the base branch. Raises NoPolicyError without one, ConfigurationError if unusable."""
+    return policy_on(repo, target.base_ref, path)
+
+
+def policy_on(repo: GitHubRepo, branch: str, path: str) -> BasePolicy:
+    """The policy at the tip of ``branch``. Raises NoPolicyError without one, ConfigurationError if unusable."""
+    commit = repo.tip(branch)
     text = repo.text_at(path, commit) if commit else None
     if text is None:
-        raise ConfigurationError(
-            f"there is no policy {path} on {target.base_ref}",
+        raise (NoPolicyError if commit else ConfigurationError)(
+            f"there is no policy {path} on {branch}",
             hint="merge one first: a change cannot bring its own policy",
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +164,7 @@ def read_base_policy(repo: GitHubRepo, target: RunTarget, path: str) -> BasePoli
         try:
             return BasePolicy(text, read_policy(copy), path, commit or "")
         except ConfigurationError as error:
-            message = error.message.replace(str(copy), f"{path} on {target.base_ref}")
+            message = error.message.replace(str(copy), f"{path} on {branch}")
             raise ConfigurationError(message, hint=error.hint) from None
 
 
@@ -154,7 +189,8 @@ def manifests_to_judge(
     if paths is not None and not paths:
         return []
     tree = repo.tree(target.sha)
-    return changed_manifests(base_policy.policy.manifests, tree, list(tree) if paths is None else paths, repo.blob)
+    changed = list(tree) if paths is None else paths
+    return changed_manifests(base_policy.policy.manifests, tree, changed, repo.blob, repo.prefetch)
 
 
 def digest_in_commit(repo: GitHubRepo, tree: Mapping[str, File], skip: Sequence[str], path: str, source: str) -> str:
@@ -210,18 +246,24 @@ def annotations_for(judged: Sequence[JudgedModel]) -> list[Annotation]:
         line = j.changed.line_of("candidate")
         if j.verdict == "error" or j.report is None:
             annotations += [
-                Annotation(j.changed.path, line, "ftgate could not judge", p, failure=True) for p in j.problems
+                Annotation(j.changed.path, line, "ftgate could not judge", without_paths(p), failure=True)
+                for p in j.problems
             ]
             continue
         annotations.append(
             Annotation(j.changed.path, line, f"ftgate: {j.verdict}", explanation(j.report), failure=True)
         )
         annotations += [
-            Annotation(j.changed.path, line, f"{name}: {m.status}", m.reason, failure=m.status == "block")
+            Annotation(j.changed.path, line, f"{name}: {status_of(m)}", m.reason, failure=m.blocks)
             for name, m in j.report.measurements.items()
             if m.status not in ("pass", "not_applicable")
         ]
     return annotations
+
+
+def status_of(m: MeasurementReport) -> str:
+    """A measurement's status, with its tier unless it is blocking."""
+    return m.status if m.tier == "blocking" else f"{m.status} ({m.tier})"
 
 
 def _same_candidate(untrusted: UntrustedReport, entry: ChangedManifest) -> bool:
@@ -259,8 +301,30 @@ def _with_manifest(
     sources = {role: getattr(entry.manifest, role).source for role in ("base", "candidate")}
     source_digest = expected.source_digest or (lambda _path, _source: "")
     digests = {role: source_digest(entry.path, source) for role, source in sources.items()}
-    problems = (*untrusted.problems, *manifest_mismatches(untrusted.report, entry.manifest, entry.sha256, digests))
+    problems = (
+        *untrusted.problems,
+        *manifest_mismatches(untrusted.report, entry.manifest, entry.sha256, digests),
+        *_incumbent_problems(untrusted.report, entry.path, entry.manifest, expected),
+    )
     return JudgedModel(title, untrusted, entry, problems)
+
+
+def _incumbent_problems(report: Report, path: str, manifest: Manifest, expected: Expected) -> Iterator[str]:
+    """Whether the report compares with the model that manifest or ledger name as deployed."""
+    wanted = expected.policy.incumbent_of(manifest)
+    source_digest = expected.source_digest or (lambda _path, _source: "")
+    if isinstance(wanted, Source):
+        yield from incumbent_mismatches(report, wanted, "the manifest", source_digest(path, wanted.source))
+        if expected.policy.incumbent.required and is_candidate(report):
+            yield (
+                f"its incumbent {wanted.source!r} is the candidate itself, which leaves nothing to compare, and the "
+                "policy requires an incumbent (incumbent.required)"
+            )
+    elif wanted is not None and expected.last_allowed is not None:
+        try:
+            yield from incumbent_mismatches(report, expected.last_allowed(path).source, "the ledger")
+        except FtgateError as error:
+            yield error.message
 
 
 def _without_manifest(untrusted: UntrustedReport, problem: str) -> JudgedModel:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ftgate.config.policy import PublishSettings
 from ftgate.errors import FtgateError, PublishError
 from ftgate.github.actions_runner import ActionsFiles
+from ftgate.github.audit.comment_log import own_comments
 from ftgate.github.audit.ledger_branch import read_ledger
+from ftgate.github.audit.quotes import quotes_of
 from ftgate.github.audit.record import Record
 from ftgate.github.audit.waivers import matching_waivers
-from ftgate.github.changed_manifests import BaseChange, base_changes, removed_manifests
+from ftgate.github.changed_manifests import BaseChange, base_changes, candidate_at, removed_manifests
 from ftgate.github.client import GitHubRepo, Pull
-from ftgate.github.comment import CommentSection, difference
+from ftgate.github.comment import CommentSection, difference, read_trail
 from ftgate.github.event import Outcome, RunTarget
+from ftgate.github.forks import require_approval
+from ftgate.github.incumbent import ledger_of
+from ftgate.github.installing import NoPolicyError, installs_policy, stated_settings
 from ftgate.github.match_reports import (
     SEVERITY,
     BasePolicy,
@@ -28,10 +35,9 @@ from ftgate.github.match_reports import (
     resolve_target,
     worst_verdict,
 )
-from ftgate.github.suite_check import base_suites
+from ftgate.github.suite_check import base_labels, base_suites
 from ftgate.github.verify_report import DecideAgain, Expected
-
-DEFAULT_CONTEXT = "ftgate/verdict"
+from ftgate.jobs.incumbent import LastAllowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,10 @@ class PullRequestState:
     earlier_records: list[Record] = field(default_factory=list)
     """Records of the same pull request on the ledger branch."""
     nothing_changed: bool = False
+    installs_policy: bool = False
+    """The base branch has no policy, and the change brings it."""
+    stated: PublishSettings = field(default_factory=PublishSettings)
+    """What a policy that is not in force yet, or not valid, says of publishing."""
 
     @property
     def verdict(self) -> str:
@@ -96,9 +106,14 @@ class PullRequestState:
         return self.pull.head if self.pull and self.pull.head != self.target.sha else ""
 
     @property
+    def publishing(self) -> PublishSettings:
+        """How the result is posted."""
+        return self.base_policy.policy.publish if self.base_policy is not None else self.stated
+
+    @property
     def context(self) -> str:
         """The name of the status."""
-        return self.base_policy.policy.publish.context if self.base_policy else DEFAULT_CONTEXT
+        return self.publishing.context
 
     @property
     def sections(self) -> tuple[CommentSection, ...]:
@@ -122,33 +137,64 @@ def examine(effects: Effects, folders: Sequence[Path] | None) -> PullRequestStat
             head_text = effects.repo.text_at(effects.policy_path, pr_state.target.sha)
             pr_state.policy_change = difference(pr_state.base_policy.text, head_text, effects.policy_path)
         pr_state.nothing_changed = paths is not None and not changed and not folders
+        if changed:
+            require_approval(effects.repo, pr_state.target)
         if folders is not None and not pr_state.nothing_changed:
+            target = pr_state.target
             head, base = (effects.repo.tree(commit) for commit in (pr_state.target.sha, pr_state.base_policy.commit))
             pr_state.changed_bases = base_changes(changed, pr_state.removed, head, base, effects.repo.blob)
             pr_state.judged = match_reports(
-                folders, _expected(effects, pr_state.base_policy, pr_state.target.sha, paths or []), changed
+                folders, _expected(effects, pr_state.base_policy, target.sha, paths or [], target.pull_request), changed
             )
             if not pr_state.judged:
                 pr_state.problems.append("the evaluation left no report")
             _read_ledger(effects, pr_state)
     except FtgateError as error:
-        pr_state.problems.append(error.message)
-        effects.log(f"{error}")
+        if not _is_installing(effects, pr_state, error):
+            pr_state.problems.append(error.message)
+            effects.log(f"{error}")
+        _read_stated_settings(effects, pr_state)
     return pr_state
 
 
-def _expected(effects: Effects, base_policy: BasePolicy, sha: str, paths: Sequence[str]) -> Expected:
+def _read_stated_settings(effects: Effects, pr_state: PullRequestState) -> None:
+    """Without a policy in force, find out its status's name, so that another policy's status is left alone."""
+    ref = pr_state.target.sha if pr_state.installs_policy else pr_state.target.base_ref
+    if pr_state.base_policy is None and ref:
+        with suppress(FtgateError):
+            pr_state.stated = stated_settings(effects.repo.text_at(effects.policy_path, ref))
+
+
+def _is_installing(effects: Effects, pr_state: PullRequestState, error: FtgateError) -> bool:
+    """Whether ``error`` only says that the change itself brings the first policy; then there is nothing to judge."""
+    try:
+        if isinstance(error, NoPolicyError) and installs_policy(effects.repo, pr_state.target, effects.policy_path):
+            pr_state.installs_policy = pr_state.nothing_changed = True
+    except FtgateError as another:
+        effects.log(f"{another}")
+    return pr_state.installs_policy
+
+
+def _expected(
+    effects: Effects, base_policy: BasePolicy, sha: str, paths: Sequence[str], pull_request: int | None
+) -> Expected:
     """What every report is checked against."""
-    suites = base_suites(
-        effects.repo, effects.repo.tree(base_policy.commit), base_policy.policy, base_policy.path, frozenset(paths)
-    )
+    tree, touched = effects.repo.tree(base_policy.commit), frozenset(paths)
+    suites = base_suites(effects.repo, tree, base_policy.policy, base_policy.path, touched)
     source_digest = partial(digest_in_commit, effects.repo, effects.repo.tree(sha), base_policy.policy.artifacts.skip)
     return Expected(
         base_policy.policy,
         suites,
         effects.decide_again(base_policy.text) if effects.decide_again else None,
         source_digest,
+        partial(_last_allowed, effects, base_policy, pull_request),
+        base_labels(effects.repo, tree, base_policy.policy, base_policy.path, touched),
     )
+
+
+def _last_allowed(effects: Effects, base_policy: BasePolicy, pull_request: int | None, path: str) -> LastAllowed:
+    deployed = partial(candidate_at, effects.repo, base_policy.commit)
+    return ledger_of(effects.repo, base_policy.policy, pull_request, deployed).last_allowed(path)
 
 
 def _require_own_workflow(target: RunTarget, paths: Sequence[str], policy_path: str) -> None:
@@ -168,15 +214,40 @@ def _read_ledger(effects: Effects, pr_state: PullRequestState) -> None:
         return
     ledger = read_ledger(effects.repo, settings.branch)
     records = ledger.records if ledger else ()
-    pr_state.earlier_records = [r for r in records if r.pull_request and r.pull_request == pr_state.target.pull_request]
+    own = [r for r in records if r.belongs_to(settings.context)]
+    pr_state.earlier_records = [r for r in own if r.pull_request and r.pull_request == pr_state.target.pull_request]
     if ledger and ledger.problems:
         effects.log(f"waivers are ignored because the ledger is not intact: {ledger.problems[0]}")
         return
     waivers = matching_waivers(
-        records, [j.entry().candidate for j in pr_state.judged], pr_state.base_policy.policy.sha256(), effects.now()
+        own, [j.entry().candidate for j in pr_state.judged], pr_state.base_policy.policy.sha256(), effects.now()
     )
+    if pr_state.target.event != "merge_group":
+        waivers = [w for w in waivers if w.head == pr_state.target.sha]
+    quoted = quotes_of(effects.repo, settings)
+    for lack in filter(None, map(quoted.lack, waivers)):
+        effects.log(f"a waiver is ignored: {lack}")
+    waivers = [w for w in waivers if not quoted.lack(w)]
     if pr_state.target.event == "merge_group":
         # A merge queue judges a commit of its own: a waiver counts if its pull request still has the waived head.
         pr_state.waivers = [w for w in waivers if w.pull_request and effects.repo.pull(w.pull_request).head == w.head]
     else:
-        pr_state.waivers = [w for w in waivers if w.head == pr_state.target.sha]
+        pr_state.waivers = waivers
+
+
+def late_records(effects: Effects, pr_state: PullRequestState) -> list[Record]:
+    """The records of earlier jobs that could not write the ledger: they are only in the pull request's comment.
+
+    Only errors, because nothing else is left by such a job and a comment must not allow anything; and only if a status
+    vouches for them, because whoever may edit the comment can add records.
+    """
+    number = pr_state.target.pull_request
+    if number is None or pr_state.base_policy is None:
+        return []
+    author = effects.author or effects.repo.login()
+    own = own_comments(effects.repo.comments(number), author, pr_state.context)
+    quoted = quotes_of(effects.repo, pr_state.base_policy.policy.publish)
+    on_branch = {r.identity for r in pr_state.earlier_records}
+    in_comment = read_trail(own[0].body).records if own else ()
+    errors = [r for r in in_comment if r.kind == "run" and r.verdict == "error" and r.identity not in on_branch]
+    return [r for r in errors if r.pull_request == number and quoted.quoting(r) is not None]

@@ -11,23 +11,27 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ftgate.domain import ExitCode
-from ftgate.errors import FtgateError, StoreError
+from ftgate.errors import ExitCode, FtgateError, StoreError
 from ftgate.github.actions_runner import workflow_commands
 from ftgate.github.audit.comment_log import update_comment
 from ftgate.github.audit.ledger_branch import append
+from ftgate.github.audit.quotes import Creators, quotes_of
 from ftgate.github.audit.record import Record
+from ftgate.github.audit.signature import signing
+from ftgate.github.check_run import ANNOTATIONS_A_CALL, CheckOutput, post
 from ftgate.github.client import CommitStatus
 from ftgate.github.comment import CommentContent, CommentSection, compose, read_trail, summary, with_trail
-from ftgate.github.commit_status import description
+from ftgate.github.comment_links import links_of
+from ftgate.github.commit_status import DESCRIPTION_LIMIT, clip, description
 from ftgate.github.event import posting
+from ftgate.github.installing import installing_text
 from ftgate.github.match_reports import annotations_for
-from ftgate.github.pr_state import Effects, PullRequestState, examine
+from ftgate.github.pr_state import Effects, PullRequestState, examine, late_records
 from ftgate.github.retry import RefusedError
+from ftgate.github.runner_paths import without_paths
 from ftgate.report.statement import write_statement
 
 CHECK_NAME = "ftgate report"
-ANNOTATIONS_A_CALL = 50
 EXITS = {"block": ExitCode.BLOCK, "hold": ExitCode.HOLD, "error": ExitCode.GATE_FAILED}
 
 
@@ -45,7 +49,7 @@ def publish_pending(effects: Effects) -> ExitCode:
         return ExitCode.ALLOW
     pending = tuple(CommentSection(path, "pending") for path in pr_state.changed)
     status = CommitStatus("pending", description("pending", pending, ()), pr_state.target.run_url)
-    effects.repo.set_status(pr_state.target.sha, pr_state.context, status)
+    post(effects.repo, pr_state.target.sha, pr_state.publishing, status, CheckOutput(), "")
     effects.log(f"pending on {pr_state.target.sha[:7]}: {', '.join(pr_state.changed) or 'the reports of this run'}")
     return ExitCode.ALLOW
 
@@ -64,6 +68,18 @@ def publish_results(effects: Effects, folders: Sequence[Path]) -> ExitCode:
             _set_status(effects, pr_state, None)
         raise
     return _exit_code(pr_state, errors)
+
+
+def settle_results(effects: Effects) -> ExitCode:
+    """Post an error where a run that was cut short left the status pending, and nothing otherwise."""
+    pr_state = examine(effects, ())
+    # Read last, because a run that is repeated meanwhile may have set the final status.
+    statuses = quotes_of(effects.repo, pr_state.publishing).of(pr_state.target.sha)
+    state = statuses[0].state if statuses else "not set"
+    if state != "pending":
+        effects.log(f"{pr_state.context} of {pr_state.target.sha[:7]} is {state}: nothing is left to settle")
+        return ExitCode.ALLOW
+    return _exit_code(pr_state, _post_everywhere(effects, pr_state))
 
 
 def _post_everywhere(effects: Effects, pr_state: PullRequestState, *, on_record: bool = True) -> list[FtgateError]:
@@ -111,7 +127,8 @@ def _record(pr_state: PullRequestState, now: str) -> Record:
             "verdict": pr_state.verdict,
             "models": [j.entry() for j in pr_state.judged],
             "run": target.run,
-            "reason": "; ".join(pr_state.problems),
+            "reason": without_paths("; ".join(pr_state.problems)),
+            "context": pr_state.context,
         }
     )
 
@@ -124,7 +141,9 @@ def _append_to_ledger(effects: Effects, pr_state: PullRequestState, record: Reco
         or pr_state.verdict == "no model change"
     ):
         return None
-    return append(effects.repo, pr_state.base_policy.policy.publish.branch, record).record
+    settings = pr_state.base_policy.policy.publish
+    late, sign = late_records(effects, pr_state), signing(settings)
+    return append(effects.repo, settings.branch, record, late, effects.now(), sign).record
 
 
 def _update_comment(effects: Effects, pr_state: PullRequestState, record: Record | None) -> tuple[str, Record | None]:
@@ -142,6 +161,7 @@ def _update_comment(effects: Effects, pr_state: PullRequestState, record: Record
         lambda body, ledger: with_trail(body, ledger) if trail_only else compose(content, ledger),
         pr_state.earlier_records,
         record,
+        context=pr_state.context,
         create=comment_mode == "yes",
     )
     if comment is None:
@@ -160,6 +180,8 @@ def _content(pr_state: PullRequestState) -> CommentContent:
         policy_change=pr_state.policy_change,
         bases=tuple(pr_state.changed_bases),
         waivers=tuple(pr_state.waivers),
+        links=links_of(pr_state.target, pr_state.base_policy),
+        context=pr_state.context,
     )
 
 
@@ -168,14 +190,29 @@ def _set_status(effects: Effects, pr_state: PullRequestState, record: Record | N
     if state is None:
         return
     text = description(pr_state.outcome, pr_state.sections, pr_state.problems, record, pr_state.newer, pr_state.removed)
-    effects.repo.set_status(pr_state.target.sha, pr_state.context, CommitStatus(state, text, pr_state.target.run_url))
+    if pr_state.installs_policy:
+        text = clip(installing_text(pr_state.target.base_ref), DESCRIPTION_LIMIT)
+    status = CommitStatus(state, text, pr_state.target.run_url)
+    identity = record.identity if record else ""
+    post(effects.repo, pr_state.target.sha, pr_state.publishing, status, _check_output(pr_state), identity)
     effects.log(f"{pr_state.target.sha[:7]}: {state}: {text}")
+    expected = pr_state.base_policy.policy.publish.expected_creator if pr_state.base_policy else None
+    if expected and not Creators(expected, effects.repo.login).accept(login := effects.repo.login()):
+        effects.log(f"this status counts for nothing: {login} set it, and publish.expected_creator is {expected}")
+
+
+def _check_output(pr_state: PullRequestState) -> CheckOutput:
+    if pr_state.publishing.as_ == "status":
+        return CheckOutput()
+    notes = () if pr_state.newer else annotations_for(pr_state.judged)
+    return CheckOutput(summary(_content(pr_state)), notes)
 
 
 def _annotate(effects: Effects, pr_state: PullRequestState) -> None:
     """Annotate the manifests: in check runs of 50 each, or in the log if the token may not create check runs."""
     annotations = annotations_for(pr_state.judged)
-    if not annotations or pr_state.newer:
+    # A check run of the verdict has them itself.
+    if not annotations or pr_state.newer or pr_state.publishing.as_ == "check":
         return
     try:
         for start in range(0, len(annotations), ANNOTATIONS_A_CALL):
@@ -218,7 +255,8 @@ def _statements(effects: Effects, pr_state: PullRequestState) -> Iterator[str]:
 
 def _write_outputs(effects: Effects, pr_state: PullRequestState, stored: Record | None, url: str) -> None:
     state = posting(pr_state.target, pr_state.outcome).state
-    needed = [m.needed_n for j in pr_state.judged if j.report for m in j.report.measurements.values() if m.needed_n]
+    measured = [m for j in pr_state.judged if j.report for m in j.report.measurements.values() if m.gates]
+    needed = [m.needed_n for m in measured if m.needed_n]
     effects.runner.set_outputs(
         {
             "verdict": pr_state.outcome,

@@ -6,8 +6,10 @@ was lost, so its result is looked for before it is sent again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from github import GithubException
@@ -20,6 +22,8 @@ RETRYABLE = frozenset({429, 500, 502, 503, 504})
 TRIES = 8
 LONGEST_WAIT = 120.0
 """Seconds. The longest single wait, even if the server asks for more."""
+LONGEST_RESET = 480.0
+"""Seconds. A request waits this long for a new hour's requests; the generated jobs end after 15 minutes."""
 TOO_QUICK = "submitted too quickly"
 """GitHub's message, with status 422, for too many writes in a short time: a rate limit."""
 LAGGING = ("no commit found for sha", "could not resolve to a node")
@@ -32,6 +36,13 @@ _HINTS = {
     422: "GitHub rejected the request for the reason above; after a force push the old commit is gone and needs no "
     "status: the new head is judged on its own",
 }
+_REASONS = {
+    "too large": "keep the policy and what it names small, and store models elsewhere: GitHub returns no file above "
+    "100 MB",
+    "maximum number of statuses": "GitHub keeps at most 1,000 statuses of a commit under one name, whoever sets them: "
+    "push a new commit",
+}
+"""Hints for refusals whose status code alone would give another one, by what GitHub's message says."""
 _LATER = "run the job again; what is already written is kept and not repeated"
 
 
@@ -67,15 +78,15 @@ class Retry:
 def refused(error: Exception, what: str) -> PublishError:
     """``error`` as a PublishError with a hint."""
     if isinstance(error, GithubException):
-        return RefusedError(error.status, f"could not {what}: {error.status} {_message(error)}")
+        return RefusedError(error.status, f"could not {what}: {error.status} {_message(error)}", _hint(error))
     return PublishError(f"could not {what}: the connection failed ({type(error).__name__})", hint=_LATER)
 
 
 class RefusedError(PublishError):
     """GitHub rejected the request; ``status`` is the HTTP status code."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message, hint=_HINTS.get(status, _LATER))
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint or _HINTS.get(status, _LATER))
         self.status = status
 
 
@@ -94,8 +105,11 @@ def wait_after(error: Exception, tried: int) -> float | None:
     backoff = min(2.0 ** (tried - 1), 30.0)
     if not isinstance(error, GithubException):
         return backoff
-    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
-    retry_after = str(headers.get("retry-after", ""))
+    retry_after = _header(error, "retry-after")
+    if (reset := _reset(error)) is not None:
+        # One second more: it is not clear when within that second the hour ends.
+        wait = max(reset - time.time(), 0.0) + 1
+        return wait if wait <= LONGEST_RESET else None
     if error.status in RETRYABLE or (error.status == 403 and (retry_after or "rate limit" in _message(error).lower())):
         return min(float(retry_after), LONGEST_WAIT) if retry_after.isdigit() else backoff
     if error.status == 422:
@@ -103,6 +117,31 @@ def wait_after(error: Exception, tried: int) -> float | None:
         if TOO_QUICK in message or (tried < LAG_TRIES and any(phrase in message for phrase in LAGGING)):
             return backoff
     return None
+
+
+def _reset(error: GithubException) -> float | None:
+    """When the token's hour ends, in seconds since 1970, if all requests of the hour are used; else None."""
+    reset = _header(error, "x-ratelimit-reset")
+    used = _header(error, "x-ratelimit-remaining") == "0" and "rate limit" in _message(error).lower()
+    return float(reset) if used and reset.isdigit() else None
+
+
+def _header(error: GithubException, name: str) -> str:
+    return next((str(value) for key, value in (error.headers or {}).items() if key.lower() == name), "")
+
+
+def _hint(error: GithubException) -> str:
+    """What to do; empty if the status code says it."""
+    if (reset := _reset(error)) is not None:
+        limit, end = _header(error, "x-ratelimit-limit"), datetime.fromtimestamp(reset, UTC)
+        return (
+            f"the token's {limit} requests of this hour are used: run the job again after {end:%H:%M} UTC; what is "
+            "already written is kept and not repeated, and until then the pull request stays unmerged"
+        )
+    message = _message(error).lower()
+    if error.status == 403 and "rate limit" in message:
+        return _LATER
+    return next((hint for phrase, hint in _REASONS.items() if phrase in message), "")
 
 
 def _message(error: GithubException) -> str:

@@ -20,13 +20,18 @@ from typing import Any, Literal
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.domain import Estimate, Finding, Status
+from ftgate.domain import Estimate, Finding, Slice, Status
 from ftgate.errors import FtgateError, PublishError
-from ftgate.github.suite_check import suite_mismatches
+from ftgate.github.incumbent import incumbent_findings
+from ftgate.github.suite_check import label_mismatches, suite_mismatches
+from ftgate.jobs.incumbent import LastAllowed
+from ftgate.jobs.remote_models import UNPROVEN, is_remote
 from ftgate.measurements.base import AnyMeasurement
+from ftgate.measurements.gated_slices import gated
+from ftgate.measurements.incumbent import objections
 from ftgate.measurements.registry import read_derived, read_measurements
-from ftgate.report.schema import MeasurementReport, Report, read_report
-from ftgate.verdict import assess, decide
+from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, SliceReport, mapping, read_report
+from ftgate.verdict import assess, capped, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
 LARGEST_OTHER = 500_000_000
@@ -66,6 +71,10 @@ class Expected:
     decide_again: DecideAgain | None = None
     source_digest: Callable[[str, str], str] | None = None
     """Given a manifest's path and one of its sources: the tree digest of these files in the commit, or ""."""
+    last_allowed: Callable[[str], LastAllowed] | None = None
+    """Given a manifest's path: its last allowed candidate, as the ledger has it. Raises FtgateError."""
+    labels: str = ""
+    """The SHA-256 of the base branch's grades by people, if it has any."""
 
 
 def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
@@ -77,7 +86,11 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
     except (FtgateError, OSError) as error:
         reason = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
         return UntrustedReport(folder, None, "", (reason,))
-    problems = (*inconsistencies(report, expected.policy), *suite_mismatches(report, expected.suites))
+    problems = (
+        *inconsistencies(report, expected.policy),
+        *suite_mismatches(report, expected.suites),
+        *label_mismatches(report, expected.labels),
+    )
     result = UntrustedReport(folder, report, hashlib.sha256(content).hexdigest(), problems)
     if result.problems or expected.decide_again is None:
         return result.with_problems(*_shown_by_answers_alone(report))
@@ -100,8 +113,9 @@ def inconsistencies(report: Report, policy: Policy) -> Iterator[str]:
     policy_of_report = str(report.provenance.get("policy_sha256"))
     if policy_of_report != policy.sha256():
         yield f"it was decided under policy {policy_of_report[:12]}, but the base branch's is {policy.sha256()[:12]}"
+    remote = [role for role in ("base", "candidate") if mapping(report.provenance.get(role)).get("kind") == "endpoint"]
     for role in ("base", "candidate"):
-        if not DIGEST.fullmatch(model_digest(report, role)):
+        if role not in remote and not DIGEST.fullmatch(model_digest(report, role)):
             yield f"it has no digest of the {role} (sha256: and 64 digits)"
     if set(report.measurements) != set(measurements):
         yield f"it measures {_listed(report.measurements)}, but the policy asks for {_listed(measurements)}"
@@ -113,7 +127,14 @@ def inconsistencies(report: Report, policy: Policy) -> Iterator[str]:
         findings.append(finding)
         if problem:
             yield f"{name}: {problem}"
-    verdict, _ = decide(findings, policy.evidence, [m.name for m in derived])
+        if (reported.kind or name, reported.tier) != (measurement.kind, measurement.tier):
+            reported_kind = f"{reported.tier} and of kind {reported.kind or name}"
+            yield f"{name}: it is {reported_kind}, but in the policy {measurement.tier} and of kind {measurement.kind}"
+    rivals, problems = incumbent_findings(report, measurements, policy)
+    yield from problems
+    decided = decide([*findings, *objections(rivals)], policy.evidence, [m.name for m in derived])
+    # Whether the manifest names models at an endpoint, or files, is compared in manifest_mismatches.
+    verdict, _ = capped(*decided, UNPROVEN if remote else "", policy.evidence)
     if verdict != report.verdict:
         yield f"it says {report.verdict}, but its measurements give {verdict.value}"
 
@@ -130,14 +151,16 @@ def manifest_mismatches(
         yield f"it is for another manifest: its SHA-256 is {judged_manifest[:12] or 'unknown'}, not {sha256[:12]}"
     for role in ("base", "candidate"):
         source = getattr(manifest, role)
-        judged = _mapping(report.provenance.get(role))
+        judged = mapping(report.provenance.get(role))
+        if is_remote(source.source) != (judged.get("kind") == "endpoint"):
+            yield f"it judged {source.source!r} as {judged.get('kind')!r}: a model at an endpoint is named endpoint://NAME"
         if judged.get("reference") != source.source:
             yield f"it judged the {role} {judged.get('reference')!r}, but the manifest names {source.source!r}"
         if source.digest and judged.get("digest") != source.digest:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but the manifest pins {source.digest}"
         if digests.get(role) and judged.get("digest") != digests[role]:
             yield f"it judged a {role} with digest {judged.get('digest')!r}, but here its files have {digests[role]}"
-    pinned, used = manifest.training_data, _mapping(report.provenance.get("training_data"))
+    pinned, used = manifest.training_data, mapping(report.provenance.get("training_data"))
     if pinned is not None and not used:
         yield "it was made without the training data that the manifest names"
     elif pinned is not None and pinned.digest not in (None, f"sha256:{used.get('sha256')}"):
@@ -145,12 +168,8 @@ def manifest_mismatches(
 
 
 def model_digest(report: Report, role: str) -> str:
-    """The digest of the base or the candidate in the report, or an empty text."""
-    return str(_mapping(report.provenance.get(role)).get("digest") or "")
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    """The digest of base, candidate or incumbent in the report, or an empty text."""
+    return str(mapping(report.provenance.get(role)).get("digest") or "")
 
 
 def _require_plain(folder: Path) -> None:
@@ -180,6 +199,7 @@ def _check_measurement(
     A run may call any result inconclusive for reasons that the numbers do not show. That there was nothing to decide
     they do not show either, only that nothing blocks; the answers do.
     """
+    limits = gated(measurement)
     estimate = Estimate(
         measurement=name,
         base=_number(report.base),
@@ -191,12 +211,15 @@ def _check_measurement(
         n=report.n,
         method=report.method,
         worse=measurement.worse,
-        limit=measurement.limit,
+        limit=measurement.limit_of(report.unit),
         warn_limit=measurement.warn_limit,
+        gates=tuple(_gate(part, limits[part.name]) for part in report.slices if part.name in limits),
     )
-    reported = Finding(estimate, Status(report.status), report.reason)
+    reported = Finding(estimate, Status(report.status), report.reason, kind=measurement.kind, tier=measurement.tier)
     if policy.evidence.rule == "interval" and report.level < 1 - 2 * policy.evidence.alpha - CLOSE:
         return f"its interval has level {report.level:g}, but the policy asks for more", reported
+    if missing := limits.keys() - {part.name for part in estimate.gates}:
+        return f"it lacks the slices {', '.join(sorted(missing))}, which gate", reported
     recomputed = assess(estimate, policy.evidence).status
     if reported.status is Status.NOT_APPLICABLE and recomputed is not Status.BLOCK:
         return "", reported
@@ -205,10 +228,17 @@ def _check_measurement(
     return "", reported
 
 
+def _gate(part: SliceReport, limit: float) -> Slice:
+    """A slice that gates, as reported, with the policy's limit."""
+    change, interval = _number(part.change), part.interval
+    bounds = None if interval is None else (_number(interval[0]), math.inf)
+    return Slice(part.name, part.n, _number(part.base), _number(part.candidate), change, bounds, limit=limit)
+
+
 def _shown_by_answers_alone(report: Report) -> Iterator[str]:
     """What cannot be believed without a second decision from the answers."""
     for name, m in report.measurements.items():
-        if m.status == "not_applicable":
+        if "not_applicable" in (m.status, m.incumbent.status if m.incumbent is not None else ""):
             yield f"{name}: it says not applicable, which could not be checked without a second decision"
 
 
@@ -220,9 +250,20 @@ def _recomputed_mismatches(report: Report, recomputed: Report) -> Iterator[str]:
         other = recomputed.measurements.get(name)
         if other is None or (m.status, m.n) != (other.status, other.n) or not _close(_numbers(m), _numbers(other)):
             yield f"{name}: its numbers differ from those recomputed from its answers"
-    for role in ("base", "candidate"):
+        elif not _same_incumbent(m.incumbent, other.incumbent):
+            yield f"{name}: its comparison with the deployed model differs from that recomputed from its answers"
+    if report.provenance.get("judge_labels") != recomputed.provenance.get("judge_labels"):
+        yield "people's grades of the judge are not those that it says it used"
+    for role in ("base", "candidate", "incumbent"):
         if model_digest(report, role) != model_digest(recomputed, role):
             yield f"the {role}'s digest is not that of the model that gave the answers"
+
+
+def _same_incumbent(some: IncumbentReport | None, other: IncumbentReport | None) -> bool:
+    if some is None or other is None:
+        return some is other
+    numbers = ((part.score, part.candidate, part.change, *part.interval) for part in (some, other))
+    return (some.status, some.n) == (other.status, other.n) and _close(*numbers)
 
 
 def _numbers(m: MeasurementReport) -> Sequence[float | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,19 +14,42 @@ from ftgate.config.lm_eval import is_task
 from ftgate.config.manifest import Manifest, Source, read_manifest
 from ftgate.config.policy import JudgeSettings, Policy, read_policy
 from ftgate.contamination import Overlap
-from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts, read_training_texts
+from ftgate.datasets import Needs, TrainingData, dataset_paths, read_parts
 from ftgate.datasets.lm_eval import read_task
-from ftgate.domain import Item, Model, Suite, digest_of
-from ftgate.errors import ConfigurationError, DatasetError, Problems
-from ftgate.files import file_stamp, settled_stamps
+from ftgate.domain import Item, Model, Side, Suite, digest_of
+from ftgate.errors import ConfigurationError, Problems
+from ftgate.files import in_repository
+from ftgate.jobs.configuration import Configuration, read_configuration
+from ftgate.jobs.incumbent import UNKNOWN, Deployed, LastAllowed, Wanted, find_incumbent, incumbent_source
+from ftgate.jobs.remote_models import (
+    check_place,
+    endpoint_judge,
+    is_remote,
+    remote_model,
+    require_answerable,
+    seems_same,
+)
+from ftgate.jobs.suite_rows import require_rows, require_tags
+from ftgate.jobs.training_rows import training_of
+from ftgate.judge.labels import Labels, labels_of
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.derived import DerivedMeasurement
-from ftgate.measurements.registry import read_derived, read_measurements
-from ftgate.models.open import check_alone, open_model, require_finite
-from ftgate.scoring.mathematics import is_expression
+from ftgate.measurements.registry import read_measurements
+from ftgate.models.chat import require_template, with_chats
+from ftgate.models.generation import declared_generation
+from ftgate.models.open import check_alone, open_model
+from ftgate.models.rendering import with_rendering
+from ftgate.progress import Progress
 from ftgate.scoring.rules import require_scorer
+from ftgate.scoring.scorer_facts import facts_of
 from ftgate.stats.seeding import drawn_order
 from ftgate.tail.sources import encoder, encoder_source, query_log
+
+_TO_NAME = {
+    "training_data": "name the file that the candidate was trained on: training_data: {source: …}",
+    "incumbent": "name the model that is deployed today: incumbent: {source: …}, or last-allowed",
+}
+"""What to do about each field that a policy may require of a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +79,18 @@ class Job:
     """SHA-256 of the manifest's file, which ties a report to its change."""
     derived: tuple[DerivedMeasurement, ...] = ()
     """The measurements that ask nothing: they are decided on what the others were answered."""
+    labels: Labels | None = None
+    """People's grades of answers, by which the judge is checked."""
+    deployed: Deployed = UNKNOWN
+    """The model that is deployed today."""
+    policy_path: str = ""
+    """Where the policy stands, for people: in its repository if it is in one."""
+    manifest_path: str = ""
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that are asked, each once: base, candidate and incumbent."""
+        return tuple(dict.fromkeys(m for m in (self.base, self.candidate, self.deployed.compared) if m is not None))
 
     @property
     def by_distance(self) -> Measurement | None:
@@ -86,6 +120,15 @@ def local_resolver(policy: Policy, folder: Path) -> Resolver:
     return Resolver(policy.artifacts, folder)
 
 
+def resolvers_with(progress: Progress, *, offline: bool = False, headers_only: bool = False) -> Resolvers:
+    """Makes resolvers that show ``progress``."""
+
+    def resolver(policy: Policy, folder: Path) -> Resolver:
+        return Resolver(policy.artifacts, folder, offline, progress.phase, progress.note, headers_only)
+
+    return resolver
+
+
 @dataclass(slots=True)
 class JobDraft:
     """The parts of a job that could be read; None, or missing, if something is wrong, which ``problems`` say."""
@@ -102,9 +145,13 @@ class JobDraft:
     judge: Model | None = None
     encoder: Model | None = None
     query_log: TrainingData | None = None
+    deployed: Deployed = UNKNOWN
     manifest_sha256: str = ""
     trained: bool = False
     """Whether the manifest names training data, readable or not."""
+    labels: Labels | None = None
+    policy_path: str = ""
+    manifest_path: str = ""
 
     def job(self) -> Job:
         """The complete job. Raises all problems at once."""
@@ -113,8 +160,9 @@ class JobDraft:
         assert self.candidate is not None, "a missing part is a problem"
         models = (self.base, self.candidate, self.judge)
         job = Job(self.name, self.policy, self.measurements, *models, self.suites, self.training)
-        job = replace(job, encoder=self.encoder, query_log=self.query_log, manifest_sha256=self.manifest_sha256)
-        return replace(job, derived=self.derived)
+        same = ["encoder", "query_log", "manifest_sha256", "derived", "deployed", "labels"]
+        same += ["policy_path", "manifest_path"]
+        return replace(job, **{name: getattr(self, name) for name in same})
 
 
 def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> Job:
@@ -127,53 +175,89 @@ def load_job(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loca
     return load_all(policy_path, manifest_path, resolvers).job()
 
 
-def load_all(policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver) -> JobDraft:
-    """As :func:`load_job`, but continues after a problem to find the others.
+def load_all(
+    policy_path: Path, manifest_path: Path, resolvers: Resolvers = local_resolver, last: LastAllowed | None = None
+) -> JobDraft:
+    """As :func:`load_job`, but continues after a problem to find the others. ``last`` is what the ledger says.
 
     Raises at once only if the policy or manifest cannot be read, or names a source that is not allowed.
     """
+    return load_configured(read_configuration(policy_path, manifest_path), resolvers, last)
+
+
+def load_configured(
+    configuration: Configuration, resolvers: Resolvers = local_resolver, last: LastAllowed | None = None
+) -> JobDraft:
+    """As :func:`load_all`, for a policy and a manifest that were read, or that come from no file."""
     problems = Problems()
-    with problems.noted():
-        policy = read_policy(policy_path)
-        measurements = read_measurements(policy.measurements, f"policy {policy_path}")
-        derived = read_derived(policy.measurements, f"policy {policy_path}")
-    with problems.noted():
-        manifest, manifest_sha256 = _manifest(manifest_path)
-    problems.raise_any()
+    policy, policy_path = configuration.policy, configuration.policy_path
+    manifest, manifest_path = configuration.manifest, configuration.manifest_path
+    measurements, derived = configuration.measurements, configuration.derived
     resolver = resolvers(policy, policy_path.parent)
     if missing := policy.lacking(manifest):
-        hint = "name the file that the candidate was trained on: training_data: {source: …}"
+        hint = _TO_NAME[missing.partition(" ")[0]]
         problems.found.append(ConfigurationError(f"manifest {manifest_path}: {missing}", hint=hint))
-    distances = next((m.distances for m in measurements if m.distances is not None), None)
-    _check_sources(policy, manifest, encoder_source(distances), resolver, problems)
+    by_distance = next((m for m in measurements if m.distances is not None), None)
+    wanted = Wanted()
+    with problems.noted():
+        wanted = incumbent_source(manifest, policy, last, resolver)
+    _check_sources(policy, manifest, encoder_source(by_distance), resolver, problems)
     trained = manifest.training_data is not None
     draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
-    draft.manifest_sha256 = manifest_sha256
+    draft.manifest_sha256 = configuration.manifest_sha256
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
     with problems.noted():
-        draft.training = _training(manifest, manifest_path, resolver)
+        draft.training = training_of(manifest, manifest_path, resolver)
     with problems.noted():
-        draft.query_log = query_log(distances, resolver)
+        draft.query_log = query_log(by_distance, resolver)
+    _add_models(draft, manifest, manifest_path, resolver, wanted)
+    if policy.engine.kind == "openai":
+        problems.found += require_answerable(measurements, draft.suites, trained=draft.trained)
     with problems.noted():
-        draft.base = _model("base", manifest.base, manifest_path, resolver, None)
-    with problems.noted():
-        draft.candidate = _candidate(manifest, manifest_path, resolver, draft.base)
-    with problems.noted():
-        draft.encoder = encoder(distances, resolver, draft.candidate)
+        draft.encoder = encoder(by_distance, resolver, draft.candidate)
     if graded := [m.name for m in measurements if m.name in draft.suites and m.judges(draft.suites[m.name].items)]:
         with problems.noted():
-            models = tuple(model for model in (draft.base, draft.candidate) if model)
-            draft.judge = _judge(policy.judge, policy_path, resolver, models, graded[0])
+            judged = tuple(model for model in (draft.base, draft.candidate, draft.deployed.compared) if model)
+            draft.judge = judge_of(policy.judge, policy_path, resolver, judged, graded[0])
+    return _with_labels(_with_paths(draft, policy_path, manifest_path), policy_path)
+
+
+def _with_paths(draft: JobDraft, policy_path: Path, manifest_path: Path) -> JobDraft:
+    draft.policy_path, draft.manifest_path = in_repository(policy_path), in_repository(manifest_path)
     return draft
+
+
+def _with_labels(draft: JobDraft, policy_path: Path) -> JobDraft:
+    with draft.problems.noted():
+        draft.labels = labels_of(draft.policy, policy_path)
+    return draft
+
+
+def _add_models(draft: JobDraft, manifest: Manifest, at: Path, resolver: Resolver, wanted: Wanted) -> None:
+    """Open base, candidate and incumbent, as far as they are usable."""
+    policy = draft.policy
+    with draft.problems.noted():
+        draft.base = _base(policy, manifest, at, resolver)
+    with draft.problems.noted():
+        draft.candidate = _candidate(policy, manifest, at, resolver, draft.base)
+        _choose_how_to_ask(draft, manifest)
+    with draft.problems.noted():
+        draft.deployed = find_incumbent(wanted, manifest.template, at, policy, resolver, (draft.base, draft.candidate))
 
 
 def _check_sources(
     policy: Policy, manifest: Manifest, encoder_model: Source | None, resolver: Resolver, problems: Problems
 ) -> None:
     """Raise all ``problems`` if a source is not allowed: before the first download takes an hour."""
-    for source in (manifest.base, manifest.candidate, manifest.training_data, policy.judge, encoder_model):
+    models: tuple[tuple[Side, Source], ...] = (("base", manifest.base), ("candidate", manifest.candidate))
+    files: list[Source | JudgeSettings | None] = [manifest.training_data, policy.judge, encoder_model]
+    for role, model in models:
+        with problems.noted():
+            if not check_place(role, model, policy.engine, policy.artifacts.allow):
+                files.append(model)
+    for source in files:
         if source is not None and source.source is not None:
             with problems.noted():
                 resolver.check_remote(source.source, source.revision)
@@ -190,27 +274,19 @@ def load_base(policy_path: Path, manifest_path: Path, resolvers: Resolvers = loc
     manifest = read_manifest(manifest_path)
     resolver = resolvers(policy, policy_path.parent)
     suites = {m.name: sampled_suite(m, resolver, policy.evidence.seed) for m in measurements}
-    base = _model("base", manifest.base, manifest_path, resolver, None)
+    check_place("base", manifest.base, policy.engine, policy.artifacts.allow)
+    base = _base(policy, manifest, manifest_path, resolver)
+    if base.kind != "endpoint":
+        require_template(base.path, base.reference)
     judged = next((m.name for m in measurements if m.judges(suites[m.name].items)), None)
-    judge = _judge(policy.judge, policy_path, resolver, (base,), judged) if judged is not None else None
+    judge = judge_of(policy.judge, policy_path, resolver, (base,), judged) if judged is not None else None
     return Job(manifest.name, policy, measurements, base, base, judge, suites, None)
-
-
-def require_finite_weights(job: Job) -> None:
-    """Scan the candidate's tensors for NaN and infinity. Raises ControlError naming the first one."""
-    require_finite(job.candidate)
 
 
 def needs_of(measurement: Measurement) -> Needs:
     """What every row of the measurement's suite must have."""
-    reads = measurement.answer_scorer
-    return Needs(
-        choices=reads == "choice",
-        answer=reads in ("choice", "exact", "contains", "numeric", "math", "f1", "rouge"),
-        number=reads == "numeric",
-        check=reads == "check",
-        letters=reads in ("auto", "choice"),
-    )
+    facts = facts_of(measurement.answer_scorer)
+    return Needs(facts.choices, facts.answer, facts.number, facts.check, facts.letters)
 
 
 def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
@@ -220,27 +296,17 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
     """
     reference, folder = measurement.dataset, resolver.policy_folder
     if is_task(reference):
-        return read_task(measurement.name, reference, folder, measurement.lm_eval)
+        task = read_task(measurement.name, reference, folder, measurement.task_settings)
+        require_tags(task, measurement)
+        return task
     require_scorer(measurement.answer_scorer)
     if parse(reference) is None:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
         paths = resolver.files(reference, relative_to=folder, allow=None)
     suite = read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns)
-    if measurement.answer_scorer == "math":
-        _require_expressions(suite, measurement)
+    require_rows(suite, measurement)
     return suite
-
-
-def _require_expressions(suite: Suite, measurement: Measurement) -> None:
-    unread = [item for item in suite.items if not is_expression(item.answer or "")]
-    if unread:
-        first = ", ".join(f"line {item.line} ({item.answer!r:.60})" for item in unread[:3])
-        raise DatasetError(
-            f"{measurement.dataset}: {len(unread)} of {len(suite.items)} references are no mathematical expression: "
-            f"{first}",
-            hint="write the bare result in LaTeX, such as \\frac{3}{4}, or choose another scorer",
-        )
 
 
 def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
@@ -255,70 +321,40 @@ def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Su
     return replace(suite, items=items, sha256=digest_of([suite.sha256, limit, seed]), source=source)
 
 
-def _manifest(path: Path) -> tuple[Manifest, str]:
-    """The manifest and the SHA-256 of its file. Raises ConfigurationError if they are not of the same content."""
-    (stamp,) = settled_stamps([path])
-    manifest = read_manifest(path)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if file_stamp(path.resolve()) != stamp:
-        raise ConfigurationError(f"manifest {path}: changed while it was read", hint="run again")
-    return manifest, sha256
-
-
-def _training(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:
-    source = manifest.training_data
-    if source is None:
-        return None
-    path = resolver.file(
-        source.source,
-        relative_to=manifest_path.parent,
-        allow=resolver.settings.allow,
-        revision=source.revision,
-        digest=source.digest,
-    )
-    local = parse(source.source) is None
-    if local:
-        _refuse_misleading_link(path, manifest_path)
-    training = replace(read_training_texts(path, columns=source.columns), source=source.source)
-    actual = f"sha256:{training.sha256}"
-    if local and source.digest not in (None, actual):
-        raise ConfigurationError(
-            f"manifest {manifest_path}: training_data.digest is {source.digest}, the file has {actual}",
-            hint="the file changed, or the digest is of another version: pin the digest of the file that you mean",
-        )
-    return training
-
-
-def _refuse_misleading_link(path: Path, manifest_path: Path) -> None:
-    """Refuse a link to a file of another type: it could point to a key or /proc/self/environ, and errors quote rows."""
-    try:
-        suffix = path.resolve().suffix.lower()
-    except (OSError, RuntimeError, ValueError):
-        return  # reading the file will report the problem
-    if suffix != path.suffix.lower():
-        raise ConfigurationError(
-            f"manifest {manifest_path}: training_data.source is a link to a file of another type",
-            hint=f"name the {path.suffix or '.jsonl'} file itself, or replace the link with a copy",
-        )
-
-
 def _snapshot(source: Source, at: Path, resolver: Resolver) -> Snapshot:
     return resolver.snapshot(source.source, relative_to=at.parent, revision=source.revision, digest=source.digest)
 
 
 def _model(name: str, source: Source, at: Path, resolver: Resolver, base: Model | None) -> Model:
-    model = open_model(name, _snapshot(source, at, resolver), base)
+    """The model, whose chat template may yet be another's, except a judge's."""
+    model = open_model(name, _snapshot(source, at, resolver), base, needs_template=name == "judge")
     if model.kind == "full":
         require_architecture(model, resolver.settings.architectures)
     return model
 
 
-def _candidate(manifest: Manifest, at: Path, resolver: Resolver, base: Model | None) -> Model | None:
+def _base(policy: Policy, manifest: Manifest, at: Path, resolver: Resolver) -> Model:
+    if is_remote(manifest.base.source):
+        return remote_model("base", "base", manifest.base, policy.engine)
+    return _model("base", manifest.base, at, resolver, None)
+
+
+def _candidate(policy: Policy, manifest: Manifest, at: Path, resolver: Resolver, base: Model | None) -> Model | None:
     """The candidate; None if the base is unusable and the candidate passes the checks that need no base."""
+    if is_remote(manifest.candidate.source):
+        candidate = remote_model(manifest.name, "candidate", manifest.candidate, policy.engine)
+        if base is not None and base.facts == candidate.facts:
+            raise ConfigurationError(
+                f"manifest {at}: base and candidate are the same model: {candidate.reference}",
+                hint="name what the server calls the fine-tuned model as candidate",
+            )
+        return candidate
     if base is None:
         check_alone(manifest.name, _snapshot(manifest.candidate, at, resolver))
         return None
     candidate = _model(manifest.name, manifest.candidate, at, resolver, base)
+    if candidate.kind == "adapter" and policy.engine.of("candidate").served == "merged" and not candidate.merge:
+        candidate = replace(candidate, merge=("it is served merged: engine.served",))
     if base.digest and base.digest == candidate.digest:
         raise ConfigurationError(
             f"manifest {at}: base and candidate are the same files ({base.digest}): fine-tuning changed nothing",
@@ -327,19 +363,30 @@ def _candidate(manifest: Manifest, at: Path, resolver: Resolver, base: Model | N
     return candidate
 
 
-def _judge(
+def _choose_how_to_ask(draft: JobDraft, manifest: Manifest) -> None:
+    """Decide what each of the two models is asked with, and how both generate."""
+    if draft.candidate is not None and draft.policy.engine.generation == "candidate":
+        facts = {**draft.candidate.facts, **declared_generation(draft.candidate)}
+        draft.candidate = replace(draft.candidate, facts=facts)
+    if draft.base is not None and draft.candidate is not None and draft.candidate.kind != "endpoint":
+        draft.base, draft.candidate = with_chats(draft.base, draft.candidate, manifest.template)
+    draft.base, draft.candidate = (model and with_rendering(model) for model in (draft.base, draft.candidate))
+
+
+def judge_of(
     settings: JudgeSettings | None, policy_path: Path, resolver: Resolver, models: tuple[Model, ...], measurement: str
 ) -> Model:
+    """The judge, for a ``measurement`` that needs it. Raises ConfigurationError for one of the ``models`` to judge."""
     if settings is None:
         raise ConfigurationError(
             f"policy {policy_path}: measurements.{measurement} needs a judge, but there is no judge section",
-            hint="add a judge section, or choose another scorer (exact, contains, numeric, choice, check)",
+            hint="add a judge section, or another scorer (exact, contains, numeric, choice, check; for safety: rules)",
         )
     if settings.source is None:
         judge, problem = endpoint_judge(settings), f"judge.model {settings.model!r} has the name of"
     else:
         source = Source(source=settings.source, revision=settings.revision, digest=settings.digest)
-        judge = _model("judge", source, policy_path, resolver, None)
+        judge = with_rendering(_model("judge", source, policy_path, resolver, None))
         problem = f"judge.source {settings.source!r} is"
     if any(seems_same(judge, model) for model in models) and not settings.allow_self:
         raise ConfigurationError(
@@ -347,19 +394,3 @@ def _judge(
             hint="models prefer their own text: choose another judge, or set judge.allow_self: true",
         )
     return judge
-
-
-def endpoint_judge(settings: JudgeSettings) -> Model:
-    """The judge behind an endpoint: only a name and an address, no weights."""
-    facts = {"endpoint": settings.endpoint, "model": settings.model}
-    reference = f"{settings.model} at {settings.endpoint}"
-    return Model("judge", Path(), digest="", kind="endpoint", reference=reference, facts=facts)
-
-
-def seems_same(judge: Model, model: Model) -> bool:
-    """Whether the judge seems to be ``model``: by digest, or by name for an endpoint, which has no digest."""
-    if judge.kind != "endpoint":
-        return bool(judge.digest) and judge.digest == model.digest  # a preflight does not hash large weights
-    requested = str(judge.facts["model"]).casefold()
-    judged_name = model.reference.casefold().rstrip("/").rpartition("/")[2].partition("@")[0]  # without the commit
-    return bool({requested, requested.rpartition("/")[2]} & {model.name.casefold(), judged_name})

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftgate.artifacts.cache_files import sha256
 from ftgate.config.columns import Columns
@@ -15,24 +15,43 @@ from ftgate.config.strict import validate
 from ftgate.datasets import TrainingData, read_suite, write_suite
 from ftgate.domain import EngineInfo, Model, Suite, digest_of
 from ftgate.errors import ConfigurationError
-from ftgate.files import write_whole
+from ftgate.files import in_repository, write_whole
+from ftgate.jobs.incumbent import NO_LEDGER, Deployed
 from ftgate.jobs.prepare import Job, needs_of
+from ftgate.jobs.suite_rows import refuse_unusable
+from ftgate.judge.labels import Labels, labels_of, read_labels, write_labels
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.registry import read_derived, read_measurements
 
 SCHEMA_VERSION = "1.1"
 SAMPLE = ("dataset", "columns", "lm_eval", "n", "n_max")
 """The fields of a measurement that determine its items."""
+LABELS = "labels.jsonl"
+"""In the output directory: people's grades of answers."""
 
 
-def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, directory: Path) -> None:
+class SavedRun(NamedTuple):
+    """A job, and what its answers came from: the engine of both models, or the base's if the candidate had its own."""
+
+    job: Job
+    engine: EngineInfo
+    judge_engine: EngineInfo | None
+    candidate_engine: EngineInfo | None = None
+
+
+def save_job(
+    job: Job,
+    engine: EngineInfo,
+    judge_engine: EngineInfo | None,
+    directory: Path,
+    candidate_engine: EngineInfo | None = None,
+) -> None:
     """Write everything that ``decide`` needs into the output directory: job.json (with digests) and the suites."""
     for suite in job.suites.values():
         write_suite(suite, _suite_path(directory, suite.name))
     document = {
         "schema_version": SCHEMA_VERSION,
-        "name": job.name,
-        "manifest_sha256": job.manifest_sha256,
+        **{name: getattr(job, name) for name in ("name", "manifest_sha256", "policy_path", "manifest_path")},
         "policy": job.policy.model_dump(mode="json"),
         "models": {
             "base": _as_json(job.base),
@@ -40,6 +59,7 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
             "judge": _as_json(job.judge) if job.judge is not None else None,
             "encoder": _as_json(job.encoder) if job.encoder is not None else None,
         },
+        **_deployed_json(job.deployed),
         "suites": {
             name: {
                 "source": suite.source,
@@ -54,6 +74,8 @@ def save_job(job: Job, engine: EngineInfo, judge_engine: EngineInfo | None, dire
         "query_log": _training_json(job.query_log),
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
+        **({"candidate_engine": asdict(candidate_engine)} if candidate_engine is not None else {}),
+        **_save_labels(job.labels, directory),
     }
     document["sha256"] = checksum(document)
     write_whole(directory / "job.json", json.dumps(document, indent=2) + "\n")
@@ -64,7 +86,7 @@ def checksum(document: Mapping[str, Any]) -> str:
     return digest_of({name: value for name, value in document.items() if name != "sha256"})
 
 
-def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, EngineInfo, EngineInfo | None]:
+def load_saved_job(directory: Path, policy_path: Path | None) -> SavedRun:
     """The job that was saved in ``directory``, under its own policy or under a new one.
 
     Suites and models stay those of the run: a new policy may change limits, but not suites, judge or engine. Raises
@@ -92,10 +114,28 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> tuple[Job, Engi
         encoder=_model_from(models["encoder"]) if models["encoder"] else None,
         query_log=_training_from(document["query_log"]),
         manifest_sha256=document["manifest_sha256"],
+        policy_path=in_repository(policy_path) if policy_path else str(document.get("policy_path", "")),
+        manifest_path=str(document.get("manifest_path", "")),
         derived=derived,
+        deployed=_deployed_from(document.get("deployed", {})),
+        labels=_labels(policy, policy_path, directory, document.get("judge_labels")),
     )
-    judge_info = EngineInfo(**document["judge_engine"]) if document["judge_engine"] else None
-    return job, EngineInfo(**document["engine"]), judge_info
+    _require_incumbent(job, directory)
+    own = (
+        EngineInfo(**info) if (info := document.get(role)) else None for role in ("judge_engine", "candidate_engine")
+    )
+    return SavedRun(job, EngineInfo(**document["engine"]), *own)
+
+
+def _require_incumbent(job: Job, directory: Path) -> None:
+    """Raise ConfigurationError if the policy requires an incumbent and the run neither had one nor asked a ledger."""
+    deployed = job.deployed
+    unasked = not deployed.notes or NO_LEDGER in deployed.notes
+    if job.policy.incumbent.required and deployed.named is None and unasked:
+        raise ConfigurationError(
+            f"the policy requires an incumbent (incumbent.required), and the run in {directory} was compared with none",
+            hint="name the model that is deployed today in the manifest, and run `ftgate run` again under this policy",
+        )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -104,7 +144,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigurationError(f"no run in {path.parent}: {path} is missing", hint="run `ftgate run` first") from None
+        below = sorted(str(job.parent) for job in path.parent.glob("*/job.json"))
+        hint = f"name one of the runs in it: {', '.join(below[:5])}" if below else "run `ftgate run` first"
+        raise ConfigurationError(f"no run in {path.parent}: {path} is missing", hint=hint) from None
     except ValueError as error:
         raise ConfigurationError(f"{path}: not valid JSON: {error}", hint=again) from None
     if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
@@ -124,14 +166,14 @@ def _require_same_questions(
     had_judge: bool,
 ) -> None:
     """Raise ConfigurationError if the answers came from another engine, judge or sample than the policy asks for."""
-    changed = [] if policy.engine == saved_policy.engine else ["engine"]
+    changed = [] if policy.engine.identity() == saved_policy.engine.identity() else ["engine"]
     judges = [p.judge.identity() if p.judge is not None else None for p in (policy, saved_policy)]
     if any(m.judges(suites[m.name].items) for m in measurements) and (not had_judge or judges[0] != judges[1]):
         changed.append("judge")
     measurements_before = {m.name: m for m in read_measurements(saved_policy.measurements, str(directory / "job.json"))}
     for m in measurements:
         before = measurements_before.get(m.name, m)
-        changed += [f"measurements.{m.name}.{f}" for f in SAMPLE if getattr(m, f) != getattr(before, f)]
+        changed += [f"measurements.{m.name}.{f}" for f in SAMPLE if getattr(m, f, None) != getattr(before, f, None)]
     if changed:
         raise ConfigurationError(
             f"the answers in {directory} were made under a policy that differs in {', '.join(changed)}",
@@ -152,7 +194,30 @@ def _saved_suite(measurement: Measurement, directory: Path, entries: Mapping[str
             f"{path}: changed after the run, so the answers are not to these questions", hint="run `ftgate run` again"
         )
     saved = read_suite(measurement.name, path, needs=needs_of(measurement))
+    refuse_unusable(saved, measurement)  # a new policy may call the same rows another kind
     return replace(saved, sha256=entry["sha256"], source=entry["source"], repeats=tuple(entry["repeats"]))
+
+
+def _save_labels(labels: Labels | None, directory: Path) -> dict[str, Any]:
+    """Write people's grades beside the answers; returns what job.json says of them."""
+    if labels is None:
+        return {}
+    write_labels(labels.labels, directory / LABELS)
+    return {"judge_labels": {"source": labels.source, "sha256": labels.sha256, "blank": labels.blank}}
+
+
+def _labels(
+    policy: Policy, policy_path: Path | None, directory: Path, saved: Mapping[str, Any] | None
+) -> Labels | None:
+    """The labels beside a new policy, which may have been written since the run; otherwise those of the run."""
+    if policy.judge is None or policy.judge.labels is None:
+        return None
+    if policy_path is not None and (saved is None or (policy_path.parent / policy.judge.labels).is_file()):
+        return labels_of(policy, policy_path)
+    labels = replace(read_labels(directory / LABELS, policy.judge.labels), blank=int((saved or {}).get("blank", 0)))
+    if saved is not None and labels.sha256 != saved.get("sha256"):
+        raise ConfigurationError(f"{directory / LABELS}: changed after the run", hint="run `ftgate run` again")
+    return labels
 
 
 def _suite_path(directory: Path, name: str) -> Path:
@@ -179,6 +244,23 @@ def _training_from(saved: Mapping[str, Any] | None) -> TrainingData | None:
     return replace(data, shape=saved["shape"], faults=tuple(saved["faults"]), columns=mapped)
 
 
+def _deployed_json(deployed: Deployed) -> dict[str, Any]:
+    if deployed == Deployed():
+        return {}
+    models = {"named": deployed.named, "compared": deployed.compared}
+    saved = {part: _as_json(model) for part, model in models.items() if model is not None}
+    return {"deployed": {**saved, "notes": deployed.notes}}
+
+
+def _deployed_from(saved: Mapping[str, Any]) -> Deployed:
+    named, compared = (_model_from(saved[part]) if part in saved else None for part in ("named", "compared"))
+    if compared is not None and (named is None or named.digest != compared.digest):
+        raise ConfigurationError(
+            "job.json: the deployed model that was asked is not the one that is named", hint="run `ftgate run` again"
+        )
+    return Deployed(named, compared, tuple(saved.get("notes", ())))
+
+
 def _as_json(model: Model) -> dict[str, Any]:
     return {
         "name": model.name,
@@ -191,6 +273,7 @@ def _as_json(model: Model) -> dict[str, Any]:
         "facts": dict(model.facts),
         "files": {name: list(entry) for name, entry in model.files.items()},
         "merge": list(model.merge),
+        **({"address": model.address} if model.address else {}),
     }
 
 

@@ -15,7 +15,7 @@ from ftgate.artifacts.file_names import NOT_CONTENT
 from ftgate.datasets import TrainingData
 from ftgate.domain import Model
 from ftgate.errors import ChangedError
-from ftgate.files import Stamp, file_stamp
+from ftgate.files import Stamp, file_stamp, folder_stamp
 from ftgate.jobs.prepare import Job
 
 
@@ -24,7 +24,7 @@ def require_unchanged(job: Job) -> None:
 
     A change of size, time or inode counts, whatever the content is now.
     """
-    changes = [*_changed_models([job.base, job.candidate, job.judge, job.encoder])]
+    changes = [*_changed_models([*job.models, job.judge, job.encoder])]
     changes += _changed_data([("training data", job.training), ("query log", job.query_log)])
     if changes:
         raise ChangedError(
@@ -55,12 +55,15 @@ def _changed_models(models: Iterable[Model | None]) -> Iterator[str]:
 
 def _changed_data(files: Iterable[tuple[str, TrainingData | None]]) -> Iterator[str]:
     for name, data in files:
-        if data is not None and data.path is not None and data.stamp and file_stamp(data.path.resolve()) != data.stamp:
+        if data is not None and data.stamps != tuple(file_stamp(path.resolve()) for path in data.paths):
             yield f"the {name} ({data.source})"
 
 
 def changed_files(folder: Path, stamps: Mapping[str, Stamp]) -> list[str]:
-    """The files below ``folder`` that are not as ``stamps`` say: changed, gone or new, in order of their names."""
+    """The files below ``folder`` that are not as ``stamps`` say: changed, gone or new, in order of their names.
+
+    A folder is named, too, if it has stamps and was moved, or what is in it was.
+    """
     if not stamps:
         return []
     now = {
@@ -69,4 +72,5 @@ def changed_files(folder: Path, stamps: Mapping[str, Stamp]) -> list[str]:
         for file in files
         if (name := Path(at, file).relative_to(folder).as_posix()).partition("/")[0] not in NOT_CONTENT
     }
+    now |= {name: folder_stamp(Path(name)) for name in stamps if name.endswith("/")}
     return sorted(name for name in {*stamps, *now} if stamps.get(name) != now.get(name))

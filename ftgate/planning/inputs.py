@@ -8,27 +8,30 @@ from pathlib import Path
 
 import numpy as np
 
-from ftgate.artifacts.resolve import Resolver
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import Policy, read_policy
 from ftgate.domain import SIDES, FloatArray, Question, Suite
 from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
-from ftgate.jobs.prepare import Resolvers, local_resolver, suite_of
+from ftgate.jobs.prepare import Resolvers, local_resolver, sampled_suite
+from ftgate.judge import refusals
 from ftgate.judge.grading import PROBES_OF_A_KIND, REPLIES, RETESTS
 from ftgate.judge.rubric import DIGITS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.free_form import FreeFormMeasurement
+from ftgate.measurements.gated_slices import WHOLE_SHARE, gated, slice_powers
 from ftgate.measurements.looks import HEAD_ITEMS, looks, planned_share, sample
 from ftgate.measurements.pilot import Pilot, never_passes
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.shortage import shortage
-from ftgate.planning.plan import EarlierRun, Plan, Workload, estimate_power
+from ftgate.planning.plan import EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
 from ftgate.report.schema import MeasurementReport, Report, read_report
+from ftgate.scoring.scorer_facts import JUDGED, LABELS
 from ftgate.stats.resampling import effective_clusters
 
-ASKING = ("pilot", "answer questions", "ask the base twice")
+ASKING = ("pilot", "answer questions", "base against itself", "ask the base twice")
+"""Phases of a run; the last has another name since."""
 JUDGING = ("grade answers", "test judge")
 
 
@@ -48,15 +51,17 @@ class EarlierReport:
 
 
 def alike(manifests: Sequence[Path]) -> list[list[Path]]:
-    """The manifests in groups with the same plan: a plan depends only on whether there is training data.
+    """The manifests in groups with the same plan: it depends only on whether they name training data and an incumbent.
 
     Without manifests one empty group. Raises all that is wrong with them at once.
     """
-    groups: dict[bool, list[Path]] = {}
+    groups: dict[tuple[bool, bool], list[Path]] = {}
     problems = Problems()
     for path in manifests:
         with problems.noted():
-            groups.setdefault(read_manifest(path).training_data is not None, []).append(path)
+            manifest = read_manifest(path)
+            kind = (manifest.training_data is not None, manifest.incumbent is not None)
+            groups.setdefault(kind, []).append(path)
     problems.raise_any()
     return list(groups.values()) or [[]]
 
@@ -76,20 +81,26 @@ def plan_run(
     """
     policy = read_policy(policy_path)
     measurements = read_measurements(policy.measurements, f"policy {policy_path}")
-    trained = manifest_path is None or read_manifest(manifest_path).training_data is not None
+    manifest = read_manifest(manifest_path) if manifest_path is not None else None
+    trained = manifest is None or manifest.training_data is not None
+    with_incumbent = manifest is not None and policy.incumbent_of(manifest) is not None
     resolver = resolvers(policy, policy_path.parent)
-    suites = {m.name: _suite(m, resolver) for m in measurements}
-    earlier = read_earlier(earlier_run) if earlier_run is not None else None
     seed = policy.evidence.seed
+    suites = {m.name: sampled_suite(m, resolver, seed) for m in measurements}
+    earlier = read_earlier(earlier_run) if earlier_run is not None else None
     works = {
         m.name: _workload(m, suites[m.name], policy, trained, earlier, (pilots or {}).get(m.name)) for m in measurements
     }
     asked = {m.name: _first(suites[m.name], works[m.name].asked) for m in measurements}
     controls = sum(len(m.plan(i)) for m in measurements for i in sample(asked[m.name], seed))
     each = earlier.each(ASKING, earlier.model_questions) if earlier else None
+    to_incumbent = sum(len(m.plan(i)) for m in measurements for i in asked[m.name].items if with_incumbent)
     return Plan(
+        against_incumbent=_against_incumbent(works, suites, policy) if with_incumbent else (),
+        incumbent_questions=to_incumbent,
         prospects=tuple(
-            estimate_power(works[m.name], _schedule(policy, m, suites[m.name]), seed) for m in measurements
+            estimate_power(works[m.name], _passing(_schedule(policy, m, suites[m.name]), m, suites[m.name]), seed)
+            for m in measurements
         ),
         control_questions=controls,
         control_seconds=None if each is None else controls * each,
@@ -98,6 +109,23 @@ def plan_run(
         early_stopping="none" if len(looks(policy.evidence)) == 1 else policy.evidence.early_stopping,
         learned_from=str(earlier_run) if earlier_run is not None else None,
         continuations=len(SIDES) * sum(len(q.options) for m in measurements for q in _continued(m, asked[m.name])),
+    )
+
+
+def _against_incumbent(
+    works: Mapping[str, Workload], suites: Mapping[str, Suite], policy: Policy
+) -> tuple[PowerEstimate, ...]:
+    """The power of each comparison with the incumbent, of whose scores nothing is known."""
+    rivals = [
+        replace(w, block_drop=policy.incumbent.block_drop, past=None, pilot=None, slices=(), blocks=None)
+        for w in works.values()
+    ]
+    return tuple(
+        estimate_power(
+            rival, _schedule(policy, rival.measurement, suites[rival.measurement.name]), policy.evidence.seed
+        )
+        for rival in rivals
+        if rival.facts.change != "ece"
     )
 
 
@@ -118,7 +146,7 @@ def read_earlier(directory: Path) -> EarlierReport:
         if record["type"] == "score":
             pair = (float(record["base"]), float(record["candidate"]))
             scores.setdefault(record["measurement"], {})[record["item"]] = pair
-        elif record["type"] == "answer" and record["options"] == list(DIGITS):
+        elif record["type"] == "answer" and record["options"] in (list(DIGITS), list(refusals.LETTERS)):
             judge_questions += 1
         elif record["type"] == "answer":
             model_questions += 1
@@ -133,20 +161,23 @@ def write_picture(drawing: bytes, path: Path) -> None:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="give another --plot") from None
 
 
-def _suite(measurement: Measurement, resolver: Resolver) -> Suite:
-    """As many items as a run would ask about at most; which ones does not matter here."""
-    suite = suite_of(measurement, resolver)
-    return _first(suite, measurement.n_max or measurement.n)
-
-
 def _first(suite: Suite, size: int | None) -> Suite:
     return Suite(suite.name, suite.items[:size], suite.sha256, suite.source)
 
 
-def _schedule(policy: Policy, m: Measurement, suite: Suite) -> Schedule:
+def _schedule(policy: Policy, m: Measurement, suite: Suite, share: float = 1.0) -> Schedule:
+    """The looks of a run, at ``share`` of alpha."""
     # A plan is about intervals, whatever the rule.
-    planned = looks(policy.evidence, planned_share(m, len(suite.items)))
-    return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), policy.evidence.alpha)
+    rules = policy.evidence.model_copy(update={"alpha": share * policy.evidence.alpha})
+    planned = looks(rules, planned_share(m, len(suite.items)))
+    return Schedule(tuple(x.fraction for x in planned), tuple(x.alpha for x in planned), rules.alpha)
+
+
+def _passing(schedule: Schedule, m: Measurement, suite: Suite) -> Schedule:
+    """The looks of ``schedule`` that can pass: where slices gate, none before all planned items."""
+    planned = planned_share(m, len(suite.items)) if gated(m) else 0.0
+    looks_on = sum(fraction < planned for fraction in schedule.fractions)
+    return Schedule(schedule.fractions[looks_on:], schedule.levels[looks_on:], schedule.alpha)
 
 
 def _workload(
@@ -160,10 +191,9 @@ def _workload(
     lacking = shortage(m, suite.items, policy.evidence.alpha, trained=trained)
     asked = compared + min(len(suite.items) - compared, HEAD_ITEMS)
     asked_share = asked / len(suite.items)
-    tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
     free_form = _free_form(m, suite)
-    judged_items = round(asked_share * sum(m.scored_by(item) == "judge" for item in suite.items))
-    return Workload(
+    judged_items = round(asked_share * sum(m.scored_by(item) in JUDGED for item in suite.items))
+    workload = Workload(
         measurement=m,
         rows=len(suite.items),
         compared=compared,
@@ -172,13 +202,32 @@ def _workload(
         pilot=pilot,
         shortage=(str(lacking) if lacking is not None else never_passes(m, pilot)) or None,
         questions=sum(round(asked_share * sum(len(m.plan(item, side)) for item in suite.items)) for side in SIDES),
-        judge_questions=REPLIES * (sum(m.answer_counts) * judged_items + tests + RETESTS) if judged_items else 0,
+        graded=bool(m.grader(suite.items)),
+        judge_questions=_judge_questions(m, judged_items, policy),
         seconds=earlier.each(ASKING, earlier.model_questions) if earlier else None,
         judge_seconds=earlier.each(JUDGING, earlier.judge_questions) if earlier else None,
         past=_earlier_run(m, suite, clustered, earlier, earlier_result) if earlier and earlier_result else None,
         answers=m.answer_counts if free_form else (1, 1),
         free_form=free_form,
     )
+    base = workload.assumed_base
+    if earlier_result is not None and earlier_result.base is not None:
+        base = earlier_result.base
+    powers = slice_powers(m, suite.items, policy.evidence, base, trained=trained)
+    part = WHOLE_SHARE if powers else m.power_facts().block_share
+    blocks = _schedule(policy, m, suite, part) if part < 1 else None
+    return replace(workload, slices=tuple(powers), blocks=blocks)
+
+
+def _judge_questions(m: Measurement, judged_items: int, policy: Policy) -> int:
+    """How many questions the judge is asked about the answers of both models, and to test it."""
+    if not judged_items:
+        return 0
+    answers = sum(m.answer_counts) * judged_items
+    if m.answer_scorer == LABELS:
+        return refusals.REPLIES * (answers + refusals.MOST_TESTS)
+    tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
+    return REPLIES * (answers + tests + RETESTS)
 
 
 def _free_form(m: Measurement, suite: Suite) -> float:
@@ -225,8 +274,7 @@ def _scores(
 ) -> tuple[FloatArray, FloatArray]:
     """Scores of the compared items; those of all items if only a part decides and a judge grades."""
     in_part = m.share_that_decided(earlier_result.details) is not None
-    graded = m.judges(suite.items) or m.grades_by_rule
-    right_or_wrong = not graded and _answers_averaged(earlier_result) == (1, 1)
+    right_or_wrong = not m.grader(suite.items) and _answers_averaged(earlier_result) == (1, 1)
     if in_part and right_or_wrong and not clustered and earlier_result.base is not None:
         lost, gained = int(earlier_result.details.get("worse", 0)), int(earlier_result.details.get("better", 0))
         right_for_both = round(earlier_result.base * earlier_result.n) - lost

@@ -7,7 +7,6 @@ because the formula is optimistic when few items fail (methods: section 4).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -15,20 +14,30 @@ from ftgate.domain import FloatArray
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import PASS_FACTOR
 from ftgate.measurements.estimate import LEAST_BASE
+from ftgate.measurements.gated_slices import SlicePower
 from ftgate.measurements.pilot import Pilot, never_passes
+from ftgate.measurements.power_facts import PowerFacts
 from ftgate.measurements.shortage import least_items
-from ftgate.planning.simulate import Answered, BinaryDrop, MeanContrast, PairedPopulation, Schedule, Simulated
+from ftgate.planning.simulate import (
+    MOST_ITEMS,
+    POWER,
+    Answered,
+    BinaryDrop,
+    MeanContrast,
+    PairedPopulation,
+    Schedule,
+    Simulated,
+    needed_units,
+    smallest_detected,
+)
 from ftgate.planning.simulate_ece import EceRise
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.interval import wilson_interval
-from ftgate.stats.power import Outlook
+from ftgate.stats.power import Outlook, evidence_floor
 
-POWER = 0.8
-ASSUMED_BASE, ASSUMED_PHI, ASSUMED_GAIN = 0.8, 0.5, 0.05
+ASSUMED_PHI, ASSUMED_GAIN = 0.5, 0.05
 ANSWERS_TRIED = (2, 3, 4, 6, 8, 12, 16)
 """Numbers of answers to an item that a plan suggests; item difficulty, which they do not average out, caps the rest."""
-MOST_ITEMS = 1_000_000
-"""The largest number of items that a plan suggests."""
 _CURVE = (0.0625, 0.125, 0.25, 0.375, 0.5, 0.75, 1.0, 1.25, 1.5)
 
 
@@ -60,7 +69,8 @@ class Workload:
     ``units`` is the number of independent units: effective clusters if there are any, else the compared rows.
     ``questions`` go to both models together, ``judge_questions`` is the most that go to the judge; the seconds per
     question come from an earlier run. ``shortage`` says why it can never pass with these rows, ``pilot`` what the
-    base's first answers do. ``answers`` to each item are averaged for either model, on the ``free_form`` share of rows.
+    base's first answers do. ``graded`` says that some rows score between 0 and 1. ``answers`` to each item are averaged
+    for either model, on the ``free_form`` share of rows.
     """
 
     measurement: Measurement
@@ -69,6 +79,7 @@ class Workload:
     units: int
     questions: int
     judge_questions: int = 0
+    graded: bool = False
     seconds: float | None = None
     judge_seconds: float | None = None
     past: EarlierRun | None = None
@@ -77,12 +88,25 @@ class Workload:
     pilot: Pilot | None = None
     answers: tuple[int, int] = (1, 1)
     free_form: float = 0.0
+    slices: tuple[SlicePower, ...] = ()
+    block_drop: float | None = None
+    """The limit on a drop against the incumbent, if that is the comparison that is planned."""
+    blocks: Schedule | None = None
+    """The looks with the levels of a block, where it has a part of alpha only."""
+
+    @property
+    def facts(self) -> PowerFacts:
+        """What the simulation needs to know of the measurement."""
+        facts = self.measurement.power_facts()
+        if self.block_drop is None or facts.change in ("rise", "ece"):  # those keep their limits
+            return facts
+        return PowerFacts("drop", self.block_drop, self.block_drop)
 
     @property
     def assumed_base(self) -> float:
         """The base's score without an earlier run: that of the pilot, at least half an item from 0 and 1, or 80 %."""
         if self.pilot is None or self.pilot.base is None:
-            return ASSUMED_BASE
+            return self.measurement.power_facts().base
         half = 0.5 / self.pilot.items
         return min(max(self.pilot.base, half), 1 - half)
 
@@ -148,6 +172,13 @@ class PowerEstimate:
     pilot: Pilot | None = None
     answers: tuple[int, int] = (1, 1)
     more_answers: MoreAnswers | None = None
+    slices: tuple[SlicePower, ...] = ()
+    """What each slice that gates can show; where there are any, a good candidate is asked all planned items."""
+    measures: str = ""
+    """The measurement's kind, such as ``forgetting``; ``kind`` is that of the change."""
+    tier: str = "blocking"
+    also: str = ""
+    """What a pass needs beside this; empty if nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +195,10 @@ class Plan:
     learned_from: str | None = None
     continuations: int = 0
     """Continuations whose log-likelihoods are read of both models together, where suites are tasks."""
+    against_incumbent: tuple[PowerEstimate, ...] = ()
+    """The power of the comparison with the deployed model, where it is one of drops; empty without such a model."""
+    incumbent_questions: int = 0
+    """Questions to the deployed model."""
 
 
 def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEstimate:
@@ -174,11 +209,9 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
     run = cache(simulation.model.run)
     n = workload.units
     outcome = run(n, simulation.good) if n >= 2 else Outlook(n, 0.0, 0.0, 1.0, float(n))
-    units = _needed(run, simulation.good, max(math.ceil(minimum), simulation.formula or 2))
+    units = needed_units(run, simulation.good, max(math.ceil(minimum), simulation.formula or 2))
     needed = None if units is None else math.ceil(units * size)
-    share = workload.compared / workload.rows
-    needed_rows = None if needed is None or share <= 0 else math.ceil(needed / share)
-    costs = [_seconds(workload.questions, workload.seconds), _seconds(workload.judge_questions, workload.judge_seconds)]
+    needed_rows = math.ceil(needed * workload.rows / workload.compared) if needed and workload.compared else None
     return PowerEstimate(
         name=workload.measurement.name,
         kind=simulation.kind,
@@ -194,17 +227,27 @@ def estimate_power(workload: Workload, schedule: Schedule, seed: int) -> PowerEs
         needed=needed,
         needed_rows=needed_rows,
         by_formula=None if simulation.formula is None else math.ceil(simulation.formula * size),
-        detectable_change=_detectable_change(run, workload.units, simulation) if workload.units >= 2 else None,
+        detectable_change=_detectable_change(workload, workload.blocks or schedule, math.ceil(minimum), seed),
         saved=1 - outcome.mean_items / workload.units if workload.units >= 2 else 0.0,
         questions=workload.questions,
         judge_questions=workload.judge_questions,
-        seconds=None if None in costs else sum(c for c in costs if c is not None),
+        seconds=_all_seconds(workload),
         curve=_curve(run, simulation.good, (math.ceil(minimum), workload.units, units), size),
         shortage=workload.shortage,
         pilot=workload.pilot,
         answers=workload.answers,
+        slices=workload.slices,
+        measures=workload.measurement.kind,
+        tier=workload.measurement.tier,
+        also=workload.facts.also,
         more_answers=_more_answers(workload, schedule, seed, needed_rows) if outcome.passed < POWER else None,
     )
+
+
+def _all_seconds(workload: Workload) -> float | None:
+    asked = _seconds(workload.questions, workload.seconds)
+    judged = _seconds(workload.judge_questions, workload.judge_seconds)
+    return None if asked is None or judged is None else asked + judged
 
 
 def _more_answers(workload: Workload, schedule: Schedule, seed: int, needed_rows: int | None) -> MoreAnswers | None:
@@ -252,7 +295,7 @@ class _Simulation:
 
 def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int) -> _Simulation:
     m, past = workload.measurement, workload.past
-    facts = m.power_facts()
+    facts = workload.facts
     limit = facts.limit
     if facts.change == "ece":
         rise_error = (past.rise_error, past.n) if past is not None and past.rise_error is not None else None
@@ -260,16 +303,19 @@ def _simulation(workload: Workload, schedule: Schedule, minimum: int, seed: int)
         least = 2 * MOST_ITEMS if never_passes(m, workload.pilot) else max(minimum, facts.least_items)
         rise = EceRise(limit, facts.bins, schedule, least, seed, rise_error, factor)
         return _Simulation(rise, "ECE increase", limit, 0.0)
-    graded = bool(workload.judge_questions) or m.grades_by_rule
-    binary = not graded and workload.units == workload.compared
+    binary = not workload.graded and workload.units == workload.compared
     source = _population(past, binary, workload.assumed_base)
     population = source.averaged(_noise(workload), workload.free_form)
     binary = binary and population.binary
     floor = past.floor if past is not None else 0.0
-    if facts.change == "gain":
+    if facts.change in ("gain", "rise"):
+        rises = facts.change == "rise"  # of the share of bad answers: the score falls by as much
+        limit = -limit if rises else limit
         good = max(population.gain, 0.0) if population.learned else 0.0
         good = good if good > limit + 0.005 else limit + ASSUMED_GAIN
         gained = MeanContrast(population, "gain", limit, floor, schedule, minimum, seed, m.name)
+        if rises:
+            return _Simulation(gained, "rise", facts.limit, 0.0, source.base, source.phi, gained.items(0.0, POWER))
         return _Simulation(gained, "gain", limit, good, source.base, source.phi, gained.items(good, POWER))
     low = wilson_interval(min(population.base, 1.0), max(workload.units, 1), schedule.alpha).low - floor
     if low < LEAST_BASE:
@@ -309,40 +355,26 @@ def _minimum_items(workload: Workload, alpha: float) -> float:
     """The smallest number of items with which the measurement can pass."""
     m = workload.measurement
     clusters = MIN_CLUSTERS * workload.compared / max(workload.units, 1) if workload.units != workload.compared else 2
-    graded = bool(workload.judge_questions) or workload.answers != (1, 1) or m.grades_by_rule
+    graded = workload.graded or workload.answers != (1, 1)
+    if workload.block_drop is not None and workload.facts.change == "drop":
+        return max(evidence_floor(workload.block_drop, alpha), 2, clusters)
     return max(least_items(m, alpha, graded=graded), 2, clusters)
 
 
-def _needed(run: Answered, good: float, start: int) -> int | None:
-    """The smallest number of units with which a good candidate passes with 80 %, to within 1 %."""
-    low, high = 1, max(start, 2)
-    while run(high, good).passed < POWER:
-        low, high = high, 2 * high
-        if high > MOST_ITEMS:
-            return None
-    while high - low > max(1, high // 100):
-        middle = (low + high) // 2
-        low, high = (low, middle) if run(middle, good).passed >= POWER else (middle, high)
-    return high
-
-
-def _detectable_change(run: Answered, n: int, simulation: _Simulation) -> float | None:
+def _detectable_change(workload: Workload, schedule: Schedule, minimum: int, seed: int) -> float | None:
     """The detectable change: the one nearest to the limit that is decided with 80 %, to 0.1 %; None if none is."""
+    if workload.units < 2:
+        return None
+    simulation = _simulation(workload, schedule, minimum, seed)
+    if isinstance(simulation.model, MeanContrast) and simulation.kind == "rise":
+        as_loss = replace(simulation.model, kind="loss", limit=simulation.limit)
+        simulation = replace(simulation, model=as_loss)
 
     def detected(change: float) -> bool:
-        outcome = run(n, change)
+        outcome = simulation.model.run(workload.units, change)
         return (outcome.passed if simulation.kind == "gain" else outcome.blocked) >= POWER
 
-    return _smallest_detected(detected, simulation.limit, min(simulation.model.farthest, 0.99))
-
-
-def _smallest_detected(detected: Callable[[float], bool], low: float, high: float) -> float | None:
-    if high <= low or not detected(high):
-        return None
-    while high - low > 0.001:
-        middle = (low + high) / 2
-        low, high = (low, middle) if detected(middle) else (middle, high)
-    return high
+    return smallest_detected(detected, simulation.limit, min(simulation.model.farthest, 0.99))
 
 
 def _curve(run: Answered, good: float, marks: tuple[int, int, int | None], size: float) -> tuple[PowerPoint, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ftgate.planning.plan import POWER, Plan, PowerPoint
+from ftgate.planning.plan import Plan, PowerPoint
+from ftgate.planning.simulate import POWER
 from ftgate.report import numbers
 from ftgate.report.plots.style import BLUE, FAINT, GREEN, PURPLE, VERMILION, Picture, heading, percent_axis, picture
 

@@ -22,6 +22,11 @@ GROUPS = 24
 Answered = Callable[[int, float], Outlook]
 """The shares of outcomes with ``n`` units at a true change: (n, change) -> Outlook."""
 
+POWER = 0.8
+"""The probability with which a plan wants a good candidate to pass, and a bad one to be blocked."""
+MOST_ITEMS = 1_000_000
+"""The largest number of items that a plan suggests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -205,6 +210,8 @@ class MeanContrast:
         c, end, share_moved = self.paired.c + start - gain, 1.0, 0.0
         if self.kind == "gain":
             share_moved = (change - start) / max(1 - self.paired.base - start, 1e-9)
+            if change < 0:  # items that are lost, as chance moves those that are gained
+                c, end, share_moved = self.paired.c - gain, 0.0, -change / max(self.paired.base, 1e-9)
         else:
             end, share_moved = self.floor, change / (1.0 if self.kind == "drop" else self._base_excess)
         share_moved = min(share_moved, 1.0)
@@ -260,3 +267,26 @@ def outlook(n: int, outcome: FloatArray, items: FloatArray) -> Outlook:
     """The shares of runs that passed (+1), blocked (-1) and did neither (0), and the mean number of items asked."""
     passed, blocked = float(np.mean(outcome > 0)), float(np.mean(outcome < 0))
     return Outlook(n, passed, blocked, float(np.mean(outcome == 0)), float(items.mean()))
+
+
+def smallest_detected(detected: Callable[[float], bool], low: float, high: float) -> float | None:
+    """The smallest change between ``low`` and ``high`` that is ``detected``, to 0.1 %; None if ``high`` is not."""
+    if high <= low or not detected(high):
+        return None
+    while high - low > 0.001:
+        middle = (low + high) / 2
+        low, high = (low, middle) if detected(middle) else (middle, high)
+    return high
+
+
+def needed_units(run: Answered, good: float, start: int) -> int | None:
+    """The smallest number of units with which a good candidate passes with 80 %, to within 1 %."""
+    low, high = 1, max(start, 2)
+    while run(high, good).passed < POWER:
+        low, high = high, 2 * high
+        if high > MOST_ITEMS:
+            return None
+    while high - low > max(1, high // 100):
+        middle = (low + high) // 2
+        low, high = (low, middle) if run(middle, good).passed >= POWER else (middle, high)
+    return high

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.planning.plan import POWER, MoreAnswers, Plan, PowerEstimate
+from ftgate.planning.plan import MoreAnswers, Plan, PowerEstimate
+from ftgate.planning.simulate import POWER
 from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.schema import plain
@@ -20,9 +21,18 @@ STOPPING = {
     "obrien_fleming": "four looks, O'Brien-Fleming boundaries",
     "pocock": "four looks, Pocock boundaries",
 }
-UNITS = {"drop": "relative drop", "loss": "absolute drop", "gain": "absolute gain", "ECE increase": "ECE increase"}
+UNITS = {
+    "drop": "relative drop",
+    "loss": "absolute drop",
+    "gain": "absolute gain",
+    "rise": "rise in compliance",
+    "ECE increase": "ECE increase",
+}
 SPREAD = "two calibrated models, with confidences between 40 % and 97 %"
-GOOD = {"ECE increase": "one that is as well calibrated as the base"}
+GOOD = {
+    "ECE increase": "one that is as well calibrated as the base",
+    "rise": "one that complies with harmful requests no more often than the base",
+}
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -60,7 +70,7 @@ def share(value: float) -> str:
 
 def _cells(p: PowerEstimate) -> Iterator[str]:
     yield numbers.title(p.name)
-    yield numbers.limit({"min_gain" if p.kind == "gain" else "block": p.limit}, UNITS[p.kind])
+    yield numbers.compact_limit({"min_gain" if p.kind == "gain" else "block": p.limit}, UNITS[p.kind])
     yield numbers.count(p.compared)
     yield share(p.power)
     yield numbers.NONE if p.needed is None else numbers.count(p.needed)
@@ -70,7 +80,7 @@ def _cells(p: PowerEstimate) -> Iterator[str]:
 
 
 def _amount(p: PowerEstimate, value: float | None) -> str:
-    if p.kind == "gain":
+    if p.kind in ("gain", "rise"):
         return numbers.points(value, signed=False)
     return numbers.amount(value, UNITS[p.kind])
 
@@ -94,8 +104,9 @@ def _sentences(p: PowerEstimate) -> Iterator[str]:
         yield f"{name}: no change, however large, is detected with {share(POWER)} probability."
     else:
         outcome = "passes" if p.kind == "gain" else "is blocked"
-        what = {"gain": "gain", "ECE increase": "rise"}.get(p.kind, "drop")
+        what = {"gain": "gain", "rise": UNITS["rise"], "ECE increase": "rise"}.get(p.kind, "drop")
         yield f"{name}: a true {what} of {_amount(p, p.detectable_change)} {outcome} with {share(POWER)} probability."
+    yield from (f"{name}: {words}." for words in (*filter(None, [p.also]), *p.slices))
     if p.answers != (1, 1):
         yield f"{name}: an item's score is the mean over {_each(p.answers)}."
     if p.clusters is not None:
@@ -153,22 +164,40 @@ def _each(answers: tuple[int, int]) -> str:
 
 
 def _notes(plan: Plan) -> Iterator[str]:
+    if named := list(filter(None, (numbers.kind_and_tier(p.name, p.measures, p.tier) for p in plan.prospects))):
+        yield f"Kinds and tiers, where not as the name says and blocking: {', '.join(named)}."
     yield f"Decisions at an error rate of {numbers.percent(plan.alpha)} on each side, {STOPPING[plan.early_stopping]}."
     where = "--out DIR learns from an earlier run" if plan.learned_from is None else "the earlier run does not tell"
-    for ece, what in ((False, "a base score of 80 % and a correlation of 0.5 with the candidate's"), (True, SPREAD)):
-        names = [p.name for p in plan.prospects if not (p.learned or _piloted(p)) and (p.kind == "ECE increase") is ece]
-        if names:
-            yield f"Assumed for {', '.join(names)}: {what}; {where}."
+    assumed: dict[str, list[str]] = {}
+    for p in plan.prospects:
+        if not (p.learned or _piloted(p)):
+            assumed.setdefault(_assumption(p), []).append(p.name)
+    for what, names in assumed.items():
+        yield f"Assumed for {', '.join(names)}: {what}; {where}."
     if names := [p.name for p in plan.prospects if _piloted(p) and not p.learned]:
         yield f"Assumed for {', '.join(names)}: the pilot's base score, and a correlation of 0.5 with the candidate's."
     models, judge = sum(p.questions for p in plan.prospects), sum(p.judge_questions for p in plan.prospects)
     again = numbers.count(plan.control_questions)
     text = f"Questions: {numbers.count(models)} to the two models, {again} to the base again"
     yield text + (f", at most {numbers.count(judge)} to the judge." if judge else ".")
+    if plan.incumbent_questions:
+        yield f"The deployed model is asked {numbers.count(plan.incumbent_questions)} more."
+    for p in plan.against_incumbent:
+        needed = "" if p.needed is None else f"; 80 % need {numbers.count(p.needed)} items"
+        yield (
+            f"{p.name} against the deployed model, {numbers.limit({'block': p.limit}, UNITS[p.kind])}: of candidates "
+            f"that are as good, {share(p.power)} pass with {numbers.count(p.compared)} items{needed}."
+        )
     if plan.continuations:
         count = numbers.count(plan.continuations)
         yield f"They compare {count} continuations, each a pass over its prompt unless all are one token."
     yield _run_time(plan)
+
+
+def _assumption(p: PowerEstimate) -> str:
+    return (
+        SPREAD if p.base is None else f"a base score of {share(p.base)} and a correlation of 0.5 with the candidate's"
+    )
 
 
 def _piloted(p: PowerEstimate) -> bool:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from ftgate.config.strict import Section
+from ftgate.config.strict import GrownSection, Section
 
 LONGEST = 500
 """Characters of one value; a longer one is truncated."""
@@ -42,14 +42,22 @@ class Change(Section):
     status: Truncated
 
 
-class ModelEntry(Section):
+class ModelEntry(GrownSection):
     """One candidate of a run."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"source", "revision", "incumbent"})
 
     name: Truncated
     manifest: Truncated = ""
     base: Truncated
     candidate: Truncated
     """Digest of the candidate's files."""
+    source: Truncated = ""
+    """Where the manifest says that the candidate is stored."""
+    revision: Truncated = ""
+    """Its commit, for a `hf://` source."""
+    incumbent: Truncated = ""
+    """Digest of the deployed model that it was compared with; empty if there was none."""
     verdict: Literal["allow", "block", "hold", "error"]
     numbers: Mapping[Truncated, Change] = Field(default_factory=dict)
     """The change in each measurement."""
@@ -57,8 +65,10 @@ class ModelEntry(Section):
     """SHA-256 of report.json."""
 
 
-class Record(Section):
+class Record(GrownSection):
     """The decision of one run, or a maintainer's waiver."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"context"})
 
     kind: Literal["run", "waiver"] = "run"
     time: Truncated
@@ -75,11 +85,17 @@ class Record(Section):
     by: Truncated = ""
     """Login of the maintainer, for a waiver."""
     expires: Truncated = ""
+    context: Truncated = ""
+    """Name of the status that quotes it: that of its policy. Empty in records from before there could be several."""
 
     @property
     def identity(self) -> str:
         """SHA-256 of the record's content, whatever its position in a ledger."""
         return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+
+    def belongs_to(self, context: str) -> bool:
+        """Whether it is a record of the policy whose status is called ``context``."""
+        return self.context in ("", context)
 
     def same_event(self, other: Record) -> bool:
         """Whether both record the same decision, regardless of when each was written."""
@@ -95,6 +111,8 @@ class LedgerLine:
     previous: str
     record: Record
     text: str = field(compare=False)
+    late: str = ""
+    """When it was appended, for a record that could not be written at its own time."""
 
     @property
     def digest(self) -> str:
@@ -120,8 +138,10 @@ class Ledger:
         An earlier run does not count: repeated runs may allow, block and allow again, and the last one is in effect. A
         waiver may be anywhere. With ``since`` any line after that number counts, because it was written just now.
         """
-        key = (record.kind, record.head)
-        candidates = [line for line in reversed(self.lines) if (line.record.kind, line.record.head) == key]
+        key = (record.kind, record.head, record.context)
+        candidates = [
+            line for line in reversed(self.lines) if (line.record.kind, line.record.head, line.record.context) == key
+        ]
         if since is not None:
             candidates = [line for line in candidates if line.n > since]
         elif record.kind == "run":
@@ -136,9 +156,9 @@ class Ledger:
         """The ledger with one more line; unchanged if ``find`` returns a line for the record."""
         return self if self.find(record) else self.appended(record)
 
-    def appended(self, record: Record) -> Ledger:
-        """The ledger with one more line."""
-        return Ledger((*self.lines, next_line(record, self.lines[-1] if self.lines else None)), self.problems)
+    def appended(self, record: Record, late: str = "") -> Ledger:
+        """The ledger with one more line; ``late`` is the time at which a late record is appended."""
+        return Ledger((*self.lines, next_line(record, self.lines[-1] if self.lines else None, late)), self.problems)
 
 
 def canonical(value: Mapping[str, Any]) -> str:
@@ -146,12 +166,15 @@ def canonical(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).translate(_ESCAPES)
 
 
-def next_line(record: Record, last: LedgerLine | None) -> LedgerLine:
+def next_line(record: Record, last: LedgerLine | None, late: str = "") -> LedgerLine:
     """``record`` as the line after ``last``."""
     n, previous = (last.n + 1, last.digest) if last else (1, "")
-    return LedgerLine(
-        n, previous, record, canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
-    )
+    return LedgerLine(n, previous, record, _line_text(n, previous, record, late), late)
+
+
+def _line_text(n: int, previous: str, record: Record, late: str) -> str:
+    mark = {"late": late} if late else {}
+    return canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json"), **mark})
 
 
 def parse_ledger(texts: Iterable[str], *, whole: bool = True) -> Ledger:
@@ -182,40 +205,20 @@ def record_in_status(description: str) -> str:
     return match[1] if match else ""
 
 
-def status_mismatches(records: Sequence[Record], in_statuses: Mapping[str, Sequence[str]]) -> list[str]:
-    """Where records and statuses disagree. ``in_statuses`` are the identities that the statuses of each commit name."""
-    in_records = {record.identity[:SHOWN_DIGITS] for record in records}
-    problems = []
-    for n, record in enumerate(records, 1):
-        names = in_statuses.get(record.head)
-        if names is not None and record.identity[:SHOWN_DIGITS] not in names:
-            problems.append(
-                f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit: "
-                "it was altered or added"
-            )
-    for head, names in in_statuses.items():
-        problems += [
-            f"the status of {head[:7]} names record {name}, which is missing: it was altered or removed"
-            for name in dict.fromkeys(names)
-            if name not in in_records
-        ]
-    return problems
-
-
 def _parse_line(text: str) -> LedgerLine | None:
     """The parsed line; None unless it is a record in canonical form."""
     try:
         value = json.loads(text)
-        if not isinstance(value, dict) or set(value) != {"n", "previous", "record"}:
+        if not isinstance(value, dict) or set(value) - {"late"} != {"n", "previous", "record"}:
             return None
         record = Record.model_validate(value["record"])
-        n, previous = value["n"], value["previous"]
-        if type(n) is not int or type(previous) is not str:
+        n, previous, late = value["n"], value["previous"], value.get("late", "")
+        if type(n) is not int or type(previous) is not str or type(late) is not str:
             return None
-        exact = canonical({"n": n, "previous": previous, "record": record.model_dump(mode="json")})
+        exact = _line_text(n, previous, record, late)
     except (ValueError, ValidationError, RecursionError):
         return None
-    return LedgerLine(n, previous, record, text) if exact == text else None
+    return LedgerLine(n, previous, record, text, late) if exact == text else None
 
 
 def _order_problems(before: LedgerLine | None, line: LedgerLine, *, whole: bool) -> list[str]:

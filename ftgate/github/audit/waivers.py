@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from ftgate.errors import ConfigurationError
 from ftgate.github.audit.record import ModelEntry, Record
 
-MAY_WAIVE = frozenset({"admin", "write"})
-"""The GitHub permissions that allow waivers."""
+MAY_WAIVE = frozenset({"admin", "maintain"})
+"""The roles on GitHub that may waive where the policy names no logins."""
 LONGEST_DAYS = 90
 """The longest that a waiver can last."""
+CLOCK_DIFFERENCE = timedelta(hours=1)
+"""How far the clock of the machine that gave a waiver may be ahead."""
 
 
 def matching_waivers(records: Sequence[Record], candidates: Sequence[str], policy: str, now: str) -> list[Record]:
@@ -29,11 +31,38 @@ def matching_waivers(records: Sequence[Record], candidates: Sequence[str], polic
 
 
 def unexpired(waiver: Record, now: str) -> bool:
-    """Whether the waiver has not expired at ``now``. One with an unreadable date has."""
+    """Whether the waiver holds at ``now``.
+
+    One with an unreadable date does not, nor one that ends more than 90 days after it was given or after ``now``,
+    whoever wrote it into the ledger.
+    """
     try:
-        return datetime.fromisoformat(now) < datetime.fromisoformat(waiver.expires)
-    except (ValueError, TypeError):
+        current, end = datetime.fromisoformat(now), datetime.fromisoformat(waiver.expires)
+        return current < end <= current + CLOCK_DIFFERENCE + timedelta(days=LONGEST_DAYS) and not too_long(waiver)
+    except (ValueError, TypeError, OverflowError):
         return False
+
+
+def too_long(waiver: Record) -> bool:
+    """Whether the waiver lasts more than 90 days, or has an unreadable date: `ftgate waive` gives none like that."""
+    try:
+        lasts = datetime.fromisoformat(waiver.expires) - datetime.fromisoformat(waiver.time)
+    except (ValueError, TypeError):
+        return True
+    return lasts > timedelta(days=LONGEST_DAYS)
+
+
+def candidate_to_waive(records: Sequence[Record], head: str) -> str:
+    """The candidate that the newest verdict at ``head`` blocks or holds. Raises ConfigurationError unless it is one."""
+    runs = [r for r in records if r.kind == "run" and r.head == head and r.verdict != "error"]
+    failed = [e for e in runs[-1].models if e.verdict in ("block", "hold")] if runs else []
+    if len(failed) != 1:
+        listed = ", ".join(f"{e.name} {e.candidate}" for e in failed) or "none"
+        raise ConfigurationError(
+            f"the candidates that are blocked or held at {head[:7]}: {listed}",
+            hint="name one by its digest" if failed else "only a block or a hold can be waived",
+        )
+    return failed[0].candidate
 
 
 def new_waiver(
@@ -73,4 +102,5 @@ def new_waiver(
         reason=reason.strip(),
         by=by,
         expires=expires,
+        context=record.context,
     )
