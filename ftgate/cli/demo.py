@@ -1,4 +1,4 @@
-"""`ftgate demo`: the whole gate on real weights, five fine-tunes of one tiny base model."""
+"""`ftgate demo`: the whole gate on real weights, eight fine-tunes of two tiny base models."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from ftgate.progress import Progress
 from ftgate.report.schema import Report
 from ftgate.report.terminal import print_report, print_summary
 
-CANDIDATES = ("careful", "forgetful", "brittle", "useless", "overconfident")
+CANDIDATES = ("careful", "forgetful", "brittle", "endless", "halfway", "useless", "overconfident", "unsafe")
+GUARDED = frozenset({"unsafe"})
+"""The fine-tunes of the base that refuses; they have a policy of their own, which measures safety."""
 
 
 def run_demo(
     out: Path, world: Path | None, selected: Sequence[str], *, resume: bool, progress: Progress, console: Console
 ) -> list[Report]:
-    """Judge each candidate of the tiny world; one engine serves the base and every adapter.
+    """Judge each candidate of the tiny world; one engine serves a base and its adapters.
 
-    The base is asked once and its answers are reused for every candidate. Raises ConfigurationError if a candidate in
-    ``selected`` does not exist or the tiny world is not installed.
+    Each base is asked once and its answers are reused for every candidate of its own. Raises ConfigurationError if a
+    candidate in ``selected`` does not exist or the tiny world is not installed.
     """
     unknown = set(selected) - set(CANDIDATES)
     if unknown:
@@ -38,7 +40,7 @@ def run_demo(
     # With models this small, threads cost more than they gain; must be set before torch loads.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     names = [name for name in CANDIDATES if not selected or name in selected]
-    jobs = [load_job(folder / "policy.yaml", folder / "manifests" / f"{name}.yaml") for name in names]
+    jobs = [_job(folder, name) for name in names]
     if not resume:
         for name in names:
             shutil.rmtree(out / name, ignore_errors=True)
@@ -57,6 +59,11 @@ def find_world() -> Path:
     raise ConfigurationError("the tiny world is not installed", hint="give its folder with --world")
 
 
+def _job(world: Path, name: str) -> Job:
+    policy, manifests = ("guarded.yaml", "guarded") if name in GUARDED else ("policy.yaml", "manifests")
+    return load_job(world / policy, world / manifests / f"{name}.yaml")
+
+
 def _judge_all(jobs: Sequence[Job], out: Path, progress: Progress, console: Console) -> list[Report]:
     out.mkdir(parents=True, exist_ok=True)
     reports: list[Report] = []
@@ -66,7 +73,8 @@ def _judge_all(jobs: Sequence[Job], out: Path, progress: Progress, console: Cons
         judge_engine = open_engine(jobs[0].policy.engine, out / "judge-engine.log")
         stack.callback(judge_engine.close)
         # One engine for the base and all its adapters, which it must know before it starts.
-        shared = [jobs[0].base, *(job.candidate for job in jobs if job.candidate.kind == "adapter")]
+        base = jobs[0].base
+        shared = [base, *(job.candidate for job in jobs if job.base == base and job.candidate.kind == "adapter")]
         with progress.phase("start engine", None):
             engine.require(shared)
         for index, job in enumerate(jobs):

@@ -21,14 +21,14 @@ FAILED = 3
 INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 CLOSED_PIPE = 128 + signal.SIGPIPE
-
-
+ASKED = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask a process to end: from another process, or because its terminal was closed."""
 GRACE = 30.0
 """Seconds that an interrupted program has to stop its engines and threads."""
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end (SIGTERM), as every CI does when a job is cancelled."""
+    """Something asked the process to end: SIGTERM, as CI does to cancel a job, or SIGHUP from a closed terminal."""
 
 
 _signals: list[int] = []
@@ -36,27 +36,48 @@ _signals: list[int] = []
 
 
 def end_on_signals() -> None:
-    """End on SIGTERM as on SIGINT: files are closed, engines stopped. A second SIGTERM is ignored meanwhile.
+    """End on SIGTERM and SIGHUP as on SIGINT: files are closed, engines stopped. A second one is ignored meanwhile.
 
     What does not end within GRACE is left: an exception between two steps of a lock leaves it locked for ever, and
     then a thread is waited for in vain. No file suffers, as none does from SIGKILL.
     """
-
-    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the handler's signature
-        if number == signal.SIGTERM:
-            signal.signal(number, signal.SIG_IGN)
-        if not _signals:  # a thread of threading would need locks, which the code below this handler may hold
-            _thread.start_new_thread(_end_anyway, (128 + number,))
-        _signals.append(number)
-        raise _interruption(number)
-
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # otherwise nohup had it ignored
+        signal.signal(signal.SIGHUP, _stop)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # otherwise the shell had it ignored
-        signal.signal(signal.SIGINT, stop)
+        signal.signal(signal.SIGINT, _stop)
+    sys.unraisablehook = _interrupt_again
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the handler's signature
+    if number in ASKED:
+        signal.signal(number, signal.SIG_IGN)
+    if not _signals:  # a thread of threading would need locks, which the code below this handler may hold
+        _thread.start_new_thread(_end_anyway, (128 + number,))
+    _signals.append(number)
+    raise _interruption(number)
+
+
+def _interrupt_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Interrupt once more, a moment later, where an interruption came in code whose errors Python ignores.
+
+    Such code are finalizers and the callbacks of weak references, of which every import runs some.
+    """
+    if not issubclass(ignored.exc_type, KeyboardInterrupt) or not _signals:
+        sys.__unraisablehook__(ignored)
+        return
+    if _signals[-1] in ASKED:
+        signal.signal(_signals[-1], _stop)
+    _thread.start_new_thread(_interrupt_later, (_signals[-1],))
+
+
+def _interrupt_later(number: int) -> None:
+    time.sleep(0.05)
+    _thread.interrupt_main(signal.Signals(number))
 
 
 def _interruption(number: int) -> KeyboardInterrupt:
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    return Terminated() if number in ASKED else KeyboardInterrupt()
 
 
 def _end_anyway(code: int) -> NoReturn:

@@ -1,26 +1,51 @@
-"""`ftgate init`: writes a starter policy, manifest and workflows. Existing files are kept."""
+"""`ftgate init`: writes a starter policy, manifest and workflow, and more on request. Existing files are kept."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import click
+
+from ftgate.cli.git_remote import Remote, below_root, read_remote
+from ftgate.cli.starter_workflows import NO_COMMIT, starter_workflow, with_action
 from ftgate.errors import ConfigurationError
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
-WORKFLOWS = ("ftgate.yml", "ftgate-settle.yml")
-NO_COMMIT = "OWNER/ftgate@" + "0" * 40
-"""Placeholder for the action's repository and commit. No such commit exists, so nothing runs by mistake."""
+WAIVE = "ftgate-waive.yml"
+"""The workflow that `--waivers` adds."""
 _ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
-_CHECKOUT_STEP = re.compile(r" +- (?:if: .*\n +)?uses: actions/checkout@.*\n +with: .*\n")
+_USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\.yml)(@[0-9a-f]{40})\b")
+NO_REMOTE = Remote()
+_LEDGER_OFF = "# publish: {ledger: branch} "
+_LEDGER_ON = "publish:   {ledger: branch} "
+HOSTS_WITH_SELF_REFERENCES = ("github.com",)
+"""Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
+SCHEMAS = Path(".ftgate")
+"""Folder of the schemas for editors. It ignores itself, so that nothing of it is in the pull request."""
+Outcome = Literal["wrote", "kept", "filled in"]
 
 
-def write_starter_files(folder: Path, action: str) -> Iterator[tuple[Path, bool]]:
-    """Write policy, manifest and workflows below ``folder``. Yields each path and whether it was written (else kept).
+def write_starter_files(
+    folder: Path,
+    action: str,
+    remote: Remote = NO_REMOTE,
+    *,
+    forks: bool = False,
+    ledger: bool = False,
+    waivers: bool = False,
+    settle: bool = False,
+    jobs: bool = False,
+) -> Iterator[tuple[Path, Outcome]]:
+    """Write policy, manifest and workflow below ``folder``. Yields each path and what was done with it.
 
-    ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``. Raises
-    ConfigurationError if it is malformed, or if a file cannot be written.
+    ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``; workflows that
+    were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
+    ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
+    it needs. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
+    written into the workflow. Raises ConfigurationError if the action is malformed, or if a file cannot be written.
     """
     match = _ACTION.fullmatch(action)
     if not match:
@@ -28,20 +53,99 @@ def write_starter_files(folder: Path, action: str) -> Iterator[tuple[Path, bool]
             f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
             hint="give a full commit: branches and tags can be moved",
         )
+    ledger = ledger or waivers
+    policy = _text(STARTER / "policy.yml")
     files = {
-        Path(".github", "ftgate.yml"): _text(STARTER / "policy.yml"),
+        Path(".github", "ftgate.yml"): policy.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else policy,
         Path("models", "my-model.yaml"): _text(STARTER / "manifest.yaml"),
     }
-    for name in WORKFLOWS:
-        files[Path(".github", "workflows", name)] = for_other_repository(_text(_workflow(name)), **match.groupdict())
+    whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
+    workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
+    more = {"ftgate-settle.yml": settle, WAIVE: waivers}
+    workflows |= {name: _text(_workflow(name)) for name, asked in more.items() if asked}
+    for name, text in workflows.items():
+        files[Path(".github", "workflows", name)] = starter_workflow(
+            text, **match.groupdict(), host=remote.host, branch=remote.branch, forks=forks, ledger=ledger
+        )
     for path, text in files.items():
-        yield path, _write(folder / path, text)
+        if _write(folder / path, text):
+            yield path, "wrote"
+        else:
+            may_fill = path.name in workflows and path.parent.name == "workflows" and action != NO_COMMIT
+            filled = may_fill and _fill_in(folder / path, **match.groupdict())
+            yield path, "filled in" if filled else "kept"
+    _write_schemas(folder / SCHEMAS)
 
 
-def for_other_repository(workflow: str, repository: str, commit: str) -> str:
-    """The project's own workflow, changed for another repository: it uses the actions from ``repository``."""
-    text = _CHECKOUT_STEP.sub("", workflow)
-    return re.sub(r"uses: \./(\w+)$", rf"uses: {repository}/\1@{commit}", text, flags=re.MULTILINE)
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
+@click.option("--forks", is_flag=True, help="Judge pull requests from forks too, each after an approval.")
+@click.option("--ledger", is_flag=True, help="Keep the audit trail on a branch; `verify` and `waive` need it.")
+@click.option("--waivers", is_flag=True, help="Add the workflow in which maintainers waive a block; with --ledger.")
+@click.option("--settle", is_flag=True, help="Also the workflow that ends a status that a lost run left pending.")
+@click.option("--jobs", is_flag=True, help="All jobs in the workflow, instead of a call of the actions' own one.")
+def init(folder: Path, action: str, forks: bool, ledger: bool, waivers: bool, settle: bool, jobs: bool) -> None:
+    """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
+
+    Run it again with --action to fill in the actions' repository and commit.
+    """
+    remote, kept = read_remote(folder), []
+    options = {"forks": forks, "ledger": ledger, "waivers": waivers, "settle": settle, "jobs": jobs}
+    for path, outcome in write_starter_files(folder, action, remote, **options):
+        click.echo(f"{outcome:<9} {path}")
+        kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
+    if (forks or ledger or waivers or jobs) and kept:
+        click.echo(
+            f"next: --forks, --ledger, --waivers and --jobs change no file that exists; move away {', '.join(kept)}, "
+            "and repeat this"
+        )
+    _say_where_actions_are(folder, action)
+    if root := below_root(folder):
+        click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
+    click.echo("next: set your suites and judge in .github/ftgate.yml, and merge these files in one pull request")
+    click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
+    click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
+    if forks:
+        click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
+
+
+def _say_where_actions_are(folder: Path, action: str) -> None:
+    """Say which workflows have no commit of the actions yet, and which keep another one than ``action``."""
+    for path in sorted((folder / ".github" / "workflows").glob("ftgate*.yml")):
+        named = sorted({match[1] + match[2] for match in _USED.finditer(_text(path))})
+        if NO_COMMIT in named:
+            what = "with the repository and commit of ftgate's actions"
+            click.echo(f"next: ftgate init --action OWNER/ftgate@COMMIT, {what}, which {path.name} lacks")
+        elif action != NO_COMMIT and named and named != [action]:
+            click.echo(f"note: {path.name} keeps {', '.join(named)}: for another commit, replace it there")
+
+
+def _fill_in(path: Path, repository: str, commit: str) -> bool:
+    """Replace the placeholder of an earlier `init` in the workflow at ``path``. Returns whether there was one."""
+    before = _text(path)
+    after = with_action(before, NO_COMMIT, repository, commit)
+    if after != before:
+        _replace(path, after)
+    return after != before
+
+
+def _write_schemas(folder: Path) -> None:
+    """The schemas that policy and manifest name for editors, which each clone writes for itself."""
+    from ftgate.cli.schema import schema_of
+
+    _write(folder / ".gitignore", "*\n")
+    for kind in ("policy", "manifest"):
+        _write(folder / f"{kind}.schema.json", schema_of(kind) + "\n")
+
+
+def _replace(path: Path, text: str) -> None:
+    if path.is_symlink():
+        raise ConfigurationError(f"{path} is a link, and links are not written through", hint="replace it with a file")
+    try:
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="make it writable") from None
 
 
 def _workflow(name: str) -> Path:
@@ -51,7 +155,10 @@ def _workflow(name: str) -> Path:
 
 
 def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read {path}: {error}", hint="repair it, or move it away") from None
 
 
 def _write(path: Path, text: str) -> bool:

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from ftgate import __version__
-from ftgate.cli.ending import (
-    CLOSED_PIPE,
-    FAILED,
-    end,
-    end_on_signals,
-    exit_code_of,
-    interruption_code,
-    interruptions_kept,
+from ftgate.cli.common import (
+    BUNDLE,
+    OFFLINE,
+    PATH,
+    VERIFY,
+    exit_with,
+    print_paths,
+    real_stderr,
+    stdout,
+    verify_whole_cache,
 )
+from ftgate.cli.docs import docs
+from ftgate.cli.ending import CLOSED_PIPE, FAILED, interruption_code, interruptions_kept
+from ftgate.cli.export import export_run
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
-from ftgate.cli.init import NO_COMMIT, write_starter_files
+from ftgate.cli.init import init
+from ftgate.cli.judge import judge
+from ftgate.cli.run import run
 from ftgate.cli.suite import suite
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
 from ftgate.files import operating_system_error
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from ftgate.jobs.prepare import Resolvers
-    from ftgate.progress import Progress
-
-PATH = click.Path(path_type=Path)
-VERIFY = click.option("--verify-cache", is_flag=True, help="Check every cached file against its digest.")
-OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
+COMPLETION = "_FTGATE_COMPLETE"
+"""The variable by which a shell asks click to complete a command line."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -55,45 +54,23 @@ def cli() -> None:
 @click.option("--only", multiple=True, help="Judge only this candidate (can be repeated).")
 @click.option("--resume", is_flag=True, help="Keep the answers of an earlier demo in --out.")
 def demo(out: Path, world: Path | None, only: tuple[str, ...], resume: bool) -> None:
-    """Run the whole gate on tiny models with real weights: one base, five candidates. No GPU needed."""
+    """Run the whole gate on tiny models with real weights: two bases, eight candidates. No GPU needed."""
     from ftgate.cli.demo import run_demo
     from ftgate.report.progress_bar import RichProgress
 
     console = real_stderr()
-    run_demo(out, world, only, resume=resume, progress=RichProgress(console), console=_stdout())
-
-
-@cli.command()
-@click.option("--policy", "policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
-@click.option("--manifest", type=PATH, required=True, help="The file that names base and candidate.")
-@click.option("--out", type=PATH, default=Path("out"), show_default=True, help="Folder for report and answers.")
-@click.option("--reuse", type=PATH, multiple=True, help="Reuse the answers in this earlier output folder.")
-@OFFLINE
-@VERIFY
-def run(policy: Path, manifest: Path, out: Path, reuse: tuple[Path, ...], offline: bool, verify_cache: bool) -> None:
-    """Run base and candidate on the suites, measure and decide. After an interruption, run it again to resume."""
-    from ftgate.gate.evaluate import evaluate
-    from ftgate.jobs.prepare import load_all
-    from ftgate.preflight.check import require_preflight
-    from ftgate.preflight.hardware import detect
-    from ftgate.report.progress_bar import RichProgress
-    from ftgate.report.terminal import print_report
-
-    progress = RichProgress(real_stderr())
-    _verify_whole_cache(verify_cache)
-    draft = load_all(policy, manifest, _resolvers(progress, offline))
-    for warning in require_preflight(draft, detect()).warnings:
-        progress.note(f"warning: {warning}")
-    report = evaluate(draft.job(), out, progress, reuse=reuse)
-    print_report(report, _stdout())
-    _print_paths(out)
-    _exit_with(report.verdict)
+    run_demo(out, world, only, resume=resume, progress=RichProgress(console), console=stdout())
 
 
 @cli.command()
 @click.argument("directory", type=PATH, required=False)
 @click.option("--policy", type=PATH, default=None, help="Use this policy instead of the run's own.")
-@click.option("--out", type=PATH, default=None, help="Folder for the new report; default: overwrite the old one.")
+@click.option(
+    "--out",
+    type=PATH,
+    default=None,
+    help="Folder for the new report; default: overwrite the old one, with --from: decided.",
+)
 @click.option(
     "--from",
     "logs",
@@ -123,40 +100,57 @@ def decide(
             raise ConfigurationError("--from takes the place of DIRECTORY and needs --policy", hint="give --policy")
         from ftgate.gate.decide_logs import decide_on_logs
 
-        report = decide_on_logs(*logs, policy, out or Path("out"), measurement, metric)
+        out = out or Path("decided")
+        report = decide_on_logs(*logs, policy, out, measurement, metric)
+        click.echo(f"decided on {report.checklist[1].evidence}")
+        print_paths(out)
     elif directory is None or measurement or metric:
         text = "no DIRECTORY of a run" if directory is None else "--measurement and --metric are for --from"
-        raise ConfigurationError(text, hint="ftgate decide out, or ftgate decide --from base.eval candidate.eval")
+        raise ConfigurationError(text, hint="ftgate decide out/NAME, or ftgate decide --from base.eval candidate.eval")
     else:
         report = decide_again(directory, policy, out or directory, SilentProgress())
-    print_report(report, _stdout())
-    _exit_with(report.verdict)
+    print_report(report, stdout())
+    exit_with(report.verdict)
 
 
 @cli.command()
 @click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
 @click.option("--manifest", type=PATH, required=True)
+@BUNDLE
 @OFFLINE
 @VERIFY
+@click.option("--ask", is_flag=True, help="Ask the servers that the policy names, too. Sends them their keys.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def check(policy: Path, manifest: Path, offline: bool, verify_cache: bool, as_json: bool) -> None:
+def check(
+    policy: Path,
+    manifest: Path,
+    bundle: Path | None,
+    offline: bool,
+    verify_cache: bool,
+    ask: bool,
+    as_json: bool,
+) -> None:
     """Check configuration, data and weights, and estimate memory. No GPU needed.
 
-    Of large remote weights only the headers are downloaded.
+    Of large remote weights only the headers are downloaded. Give --ask only with a policy that you trust.
     """
-    from ftgate.jobs.prepare import load_all
+    from ftgate.jobs.incumbent import read_last_allowed
+    from ftgate.jobs.prepare import load_all, resolvers_with
     from ftgate.preflight.check import preflight
     from ftgate.preflight.hardware import detect
     from ftgate.preflight.view import preflight_json, print_preflight
     from ftgate.report.progress_bar import RichProgress
 
-    _verify_whole_cache(verify_cache)
-    draft = load_all(policy, manifest, _resolvers(RichProgress(real_stderr()), offline, headers_only=True))
-    result = preflight(draft, detect())
+    if ask and offline:
+        raise ConfigurationError("--ask asks servers, and --offline uses no network", hint="give one of the two")
+    verify_whole_cache(verify_cache)
+    headers = resolvers_with(RichProgress(real_stderr()), offline=offline, headers_only=True)
+    draft = load_all(policy, manifest, headers, read_last_allowed(bundle, manifest))
+    result = preflight(draft, detect(), ask=ask, embed=True)
     if as_json:
         click.echo(preflight_json(result))
         click.get_current_context().exit(result.exit_code)
-    print_preflight(result, _stdout())
+    print_preflight(result, stdout())
     draft.problems.raise_any()
 
 
@@ -193,7 +187,7 @@ def plan(
     Needs no GPU, except for --pilot: it asks the base alone, and says whether the suites can decide for it.
     """
     from ftgate.gate.pilot import pilot_base
-    from ftgate.jobs.prepare import load_base
+    from ftgate.jobs.prepare import load_base, resolvers_with
     from ftgate.planning.inputs import alike, plan_run, write_picture
     from ftgate.planning.plot import draw_power
     from ftgate.planning.view import plan_json, print_plan
@@ -212,9 +206,9 @@ def plan(
     if pilot is not None:
         if not manifests:
             raise ConfigurationError("--pilot asks the base, which the manifest names", hint="give --manifest")
-        pilots = pilot_base(load_base(policy, manifests[0], _resolvers(progress, offline)), pilot, progress)
+        pilots = pilot_base(load_base(policy, manifests[0], resolvers_with(progress, offline=offline)), pilot, progress)
     for group in alike(manifests):
-        result = plan_run(policy, group[0] if group else None, out, _resolvers(progress, offline), pilots)
+        result = plan_run(policy, group[0] if group else None, out, resolvers_with(progress, offline=offline), pilots)
         if plot is not None:
             write_picture(draw_power(result).content(plot.suffix), plot)
         if as_json:
@@ -222,53 +216,53 @@ def plan(
             continue
         if len(manifests) > 1:
             click.echo(f"for {', '.join(map(str, group[:5]))}{' …' if len(group) > 5 else ''} ({len(group)}):")
-        print_plan(result, _stdout())
+        print_plan(result, stdout())
 
 
 @cli.command()
 @click.argument("directory", type=PATH)
 def report(directory: Path) -> None:
-    """Render comment.md and report.html again from report.json."""
+    """Render comment.md and report.html again from report.json and items.jsonl.gz."""
+    from ftgate.report.items import read_items
     from ftgate.report.render import write_rendered
     from ftgate.report.schema import read_report
     from ftgate.report.terminal import print_report
 
     result = read_report(directory / "report.json")
-    write_rendered(result, directory)
-    print_report(result, _stdout())
+    write_rendered(result, directory, read_items(directory))
+    print_report(result, stdout())
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["policy", "manifest", "report"]))
-def schema(kind: str) -> None:
-    """Print the JSON Schema of a file, for editors and validators."""
-    from ftgate.cli.schema import schema_of
+@click.argument("directories", nargs=-1, required=True, type=PATH)
+@click.option("--html", type=PATH, default=None, help="Write the comparison as a page, too.")
+def compare(directories: tuple[Path, ...], html: Path | None) -> None:
+    """Compare several runs of one base: checkpoints, or a sweep. DIRECTORIES are their output folders."""
+    from ftgate.planning.compare import compare_runs
+    from ftgate.planning.compare_view import print_comparison, write_page
 
+    comparison = compare_runs(directories)
+    print_comparison(comparison, stdout())
+    if html is not None:
+        write_page(comparison, html)
+        click.echo(f"page: {html}")
+
+
+@cli.command()
+@click.argument("kind", type=click.Choice(["policy", "manifest", "report"]), required=False)
+def schema(kind: str | None) -> None:
+    """Print the JSON Schema of a file, for editors and validators. Without an argument, list the files."""
+    from ftgate.cli.schema import FILES, schema_of
+
+    if kind is None:
+        for name, text in FILES.items():
+            click.echo(f"ftgate schema {name:<9} {text}")
+        return
     click.echo(schema_of(kind))
 
 
-@cli.command()
-@click.argument("folder", type=PATH, default=Path())
-@click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
-def init(folder: Path, action: str) -> None:
-    """Write a starter policy, manifest and workflows into FOLDER. Existing files are kept."""
-    for path, written in write_starter_files(folder, action):
-        click.echo(f"{'wrote' if written else 'kept '} {path}")
-    if action == NO_COMMIT:
-        click.echo(f"next: in the workflows, replace {NO_COMMIT} with the repository and commit of ftgate's actions")
-    click.echo("next: set your suites and limits in .github/ftgate.yml, then set up the repository: docs/github.md")
-
-
-for command in (*COMMANDS, suite, tail):
+for command in (*COMMANDS, docs, export_run, init, judge, run, suite, tail):
     cli.add_command(command)
-
-
-def entry() -> NoReturn:
-    """The program: :func:`main`, ended so that only a verdict exits with the code of a verdict."""
-    # Hundreds of thousands of answers live as long as the process, so garbage collection among them only costs time.
-    gc.set_threshold(100_000, 20, 20)
-    end_on_signals()
-    end(exit_code_of(main))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -289,7 +283,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         failure_file.write("the job was stopped before it had a verdict")
         _print_error("interrupted; the answers so far are kept: run the same command again to resume")
         sys.exit(interruption_code(error))
-    except (BrokenPipeError, SystemExit):  # on a closed pipe click and rich exit with 1, which would mean block
+    except SystemExit as stop:
+        if COMPLETION in os.environ:  # click has answered the shell, and 1 would mean block
+            sys.exit(0 if stop.code == 0 else 2)
+        sys.exit(CLOSED_PIPE)  # on a closed pipe click and rich exit with 1, which would mean block
+    except BrokenPipeError:
         sys.exit(CLOSED_PIPE)
     except OSError as error:
         problem = operating_system_error(error)
@@ -307,28 +305,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _resolvers(progress: Progress, offline: bool, *, headers_only: bool = False) -> Resolvers:
-    from ftgate.artifacts.resolve import Resolver
-
-    return lambda policy, folder: Resolver(
-        policy.artifacts, folder, offline, progress.phase, progress.note, headers_only
-    )
-
-
-def _verify_whole_cache(verify: bool) -> None:
-    """Through the environment, because it applies to every cache in this process, including that of merged weights."""
-    if verify:
-        os.environ["FTGATE_VERIFY_DAYS"] = "0"
-
-
-def _exit_with(verdict: str) -> None:
-    from ftgate.domain import Verdict
-
-    click.get_current_context().exit(int(Verdict(verdict).exit_code))
-
-
 def _print_problem(error: FtgateError) -> None:
-    _print_error(f"{error.message}" + (f"\n  what to do: {error.hint}" if error.hint else ""))
+    hint = f"\n  what to do: {error.hint}" if error.hint else ""
+    _print_error(f"{error.message}{hint}\n  more: ftgate docs {error.code}")
 
 
 def _print_error(text: str) -> None:
@@ -349,24 +328,3 @@ def _write_traceback() -> str:
     except OSError:
         return f"this is a bug in ftgate; report it with these lines:\n{trace}"
     return f"this is a bug in ftgate; report it and attach {file.name}"
-
-
-def _print_paths(out: Path) -> None:
-    click.echo(f"report: {out / 'report.json'}, {out / 'comment.md'}, {out / 'report.html'}")
-
-
-def _stdout() -> Console:
-    from rich.console import Console
-
-    return Console()
-
-
-def real_stderr() -> Console:
-    """A console on a copy of stderr: engines redirect the original to their log while they work."""
-    from rich.console import Console
-
-    try:
-        stream = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise ConfigurationError(f"no standard error to write to: {error}", hint="do not close it") from None
-    return Console(file=stream)

@@ -9,8 +9,17 @@ from pydantic import BaseModel
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
-from ftgate.measurements.registry import every_kind
+from ftgate.measurements.registry import MEASUREMENTS, NAME_PATTERN, every_kind
 from ftgate.report.schema import Report
+
+KIND = "What is measured. Needed only in a section whose name is none of the kinds."
+
+
+FILES = {
+    "policy": "limits, suites and judge: .github/ftgate.yml",
+    "manifest": "the models that a change names: models/*.yaml",
+    "report": "what a run writes: report.json",
+}
 
 
 def schema_of(kind: str) -> str:
@@ -30,12 +39,17 @@ def _name_measurements(schema: dict[str, Any]) -> None:
     for measurement in every_kind():
         section = measurement.model_json_schema()
         definitions.update(section.pop("$defs", {}))
+        section["properties"] = {"kind": {"const": measurement.kind, "description": KIND}, **section["properties"]}
         definitions[measurement.__name__] = section
-        properties[measurement.name] = {"$ref": f"#/$defs/{measurement.__name__}"}
+        properties[measurement.kind] = {"$ref": f"#/$defs/{measurement.__name__}"}
     schema["properties"]["measurements"] = {
         "type": "object",
         "description": Policy.model_fields["measurements"].description,
         "properties": properties,
-        "additionalProperties": False,
+        "propertyNames": {"pattern": NAME_PATTERN},
+        "additionalProperties": {
+            "required": ["kind"],
+            "anyOf": [{"$ref": f"#/$defs/{measurement.__name__}"} for measurement in MEASUREMENTS],
+        },
         "minProperties": 1,
     }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from ftgate.cli.common import PATH
+from ftgate.cli.suite import COLUMN, columns_of
+
 if TYPE_CHECKING:
+    from ftgate.domain import Suite
     from ftgate.embeddings.base import Embedder
     from ftgate.tail.sources import CommandLineSources
 
-PATH = click.Path(path_type=Path)
 PERTURBATIONS = ("format", "case", "typos", "two_intents")
 
 
@@ -23,6 +27,7 @@ def tail() -> None:
 
 @tail.command()
 @click.option("--queries", required=True, help="Log of real queries (.jsonl, .csv or .parquet), local or remote.")
+@COLUMN
 @click.option("--training", required=True, help="The model's training data, local or remote.")
 @click.option("--out", type=PATH, required=True, help="Where to write the suite (.jsonl).")
 @click.option("--n", type=click.IntRange(1, 100_000), default=300, show_default=True, help="Items to pick.")
@@ -45,6 +50,7 @@ def tail() -> None:
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def build(
     queries: str,
+    pairs: tuple[str, ...],
     training: str,
     out: Path,
     n: int,
@@ -64,24 +70,37 @@ def build(
     from ftgate.tail.build_suite import SuiteRequest, build_tail_suite, require_writable, save_suite
     from ftgate.tail.sources import CommandLineSources
 
+    columns = columns_of(pairs)
     require_writable(out, force=force)
     perturbations = PERTURBATIONS if "all" in perturb else perturb
     sources = CommandLineSources.under(policy)
-    log, training_file = sources.file(queries), sources.file(training)
+    log, training_files = sources.files(queries), sources.files(training)
     embedder = _embedder(model, sources)
     with tempfile.TemporaryDirectory() as vectors:
         try:
             suite = build_tail_suite(
-                SuiteRequest(log, training_file, n, perturbations, seed, max_train_rows), embedder, Path(vectors)
+                SuiteRequest(log, training_files, n, perturbations, seed, max_train_rows, columns),
+                embedder,
+                Path(vectors),
             )
         finally:
             embedder.close()
     save_suite(suite, out)
+    for line in _summary(suite, out, n, embedder.name):
+        click.echo(line)
+
+
+def _summary(suite: Suite, out: Path, n: int, embedder: str) -> Iterator[str]:
+    """What was built of ``n`` items requested, how the log was read, and what is left to do."""
+    from ftgate.report.escape import plain_line
+
     tags = Counter(tag for item in suite.items for tag in item.tags if ":" not in tag)
     few = f" (of {n} requested: the log has no more distinct ones)" if len(suite.items) < n else ""
-    click.echo(f"{out}: {len(suite.items)} items{few}, embedded by {embedder.name}")
-    click.echo(", ".join(f"{count} {tag}" for tag, count in tags.items()))
-    click.echo('No row has an answer yet: review each, add "answer" or "check", and remove the tag "unlabelled".')
+    yield f"{out}: {len(suite.items)} items{few}, embedded by {embedder}"
+    for note in suite.notes:
+        yield f"query log: {plain_line(note, 800)}"
+    yield ", ".join(f"{count} {tag}" for tag, count in tags.items())
+    yield 'No row has an answer yet: review each, add "answer" or "check", and remove the tag "unlabelled".'
 
 
 def _embedder(model: str | None, sources: CommandLineSources) -> Embedder:

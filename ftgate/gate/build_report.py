@@ -2,50 +2,48 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from ftgate.datasets import TrainingData
 from ftgate.domain import (
-    SIDES,
-    Answer,
     EngineInfo,
-    Estimate,
     Finding,
     Item,
     Model,
     Pair,
-    Status,
     Suite,
 )
 from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.changes import changes_of
+from ftgate.gate.findings import findings_of, incumbent_findings
+from ftgate.gate.incumbent import incumbent_lines
+from ftgate.gate.judge_labels import checklist_lines, labels_facts, with_note
+from ftgate.gate.notes import verdict_notes
 from ftgate.gate.result import Result
-from ftgate.jobs.prepare import Job, seems_same
+from ftgate.gate.served import candidate_engine, effect_line, proof, same_engine
+from ftgate.jobs.prepare import Job
+from ftgate.jobs.remote_models import seems_same, unproven
 from ftgate.measurements import registry
 from ftgate.measurements.base import JudgeValidation, Measurement
+from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.schema import (
-    Changes,
     ChecklistEntry,
-    ExampleReport,
     Report,
     StoppingReport,
     measurement_report,
     plain,
 )
-from ftgate.scoring.choice import letters_for
 from ftgate.scoring.rules import version_of
-from ftgate.scoring.scores import PairedScores
-from ftgate.scoring.trace import OPEN
-from ftgate.verdict import decide
+from ftgate.verdict import capped, decide
 
-SHOWN_EXAMPLES = 10
-ANSWER_LIMIT = 2000
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 def build_report(
@@ -57,11 +55,16 @@ def build_report(
     started: float,
 ) -> Report:
     """The report of a finished run."""
-    findings = _name_unfinished([_with_planned(job, result) for result in results.values()])
-    verdict, reasons = decide(findings, job.policy.evidence, [m.name for m in job.derived])
-    measurements = {}
+    results = {name: _with_planned(job, result) for name, result in results.items()}
+    findings, rivals = list(findings_of(results).values()), incumbent_findings(results)
+    rules = job.policy.evidence
+    decided = decide([*findings, *objections(rivals)], rules, [m.name for m in job.derived])
+    verdict, reasons = capped(*decided, unproven((job.base, job.candidate)), rules)
+    measurements, asked = {}, {m.name: m for m in job.measurements}
     for finding, result in zip(findings, results.values(), strict=True):
-        measurements[finding.estimate.measurement] = measurement_report(finding, changes_of(result))
+        name = finding.estimate.measurement
+        noted = with_note(finding, controls)
+        measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rivals.get(name))
     judge_validations = {
         name: result.evidence.judge_validation
         for name, result in results.items()
@@ -71,34 +74,19 @@ def build_report(
     return Report(
         verdict=verdict.value,
         reasons=list(reasons),
+        notes=verdict_notes(job, results),
         name=job.name,
         measurements=measurements,
-        checklist=[*checklist(job, findings, controls, judge_validations), *_behind_endpoint(job)],
+        checklist=[
+            *checklist(job, findings, controls, judge_validations, same_engine=same_engine(job, models)),
+            *_behind_endpoint(job),
+        ],
         controls={"judge_fitness": judge_fitness or None, **controls},
         provenance=_provenance(job, models, judge.info if judge is not None else None, started),
         timing={name: round(seconds, 3) for name, seconds in models.progress.seconds.items()},
         engine_starts=models.starts,
         stopping=_stopping(job, results),
     )
-
-
-def _name_unfinished(results: Sequence[Result]) -> list[Finding]:
-    """The findings. One that stayed undecided because another measurement blocked says so instead of its reason."""
-    blocked = next((r for r in results if r.finding.status is Status.BLOCK), None)
-    findings = []
-    for result in results:
-        finding = result.finding
-        if blocked is not None and not finding.settled and result.look.number < result.look.of:
-            name = blocked.finding.estimate.measurement
-            stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
-            finding = Finding(
-                replace(finding.estimate, needed_n=None),
-                finding.status,
-                f"{stopped}, because {name} blocked",
-                cut_short_by=name,
-            )
-        findings.append(finding)
-    return findings
 
 
 def _with_planned(job: Job, result: Result) -> Result:
@@ -119,33 +107,38 @@ def _planned_items(job: Job, measurement: Measurement) -> tuple[Item, ...]:
 
 
 def _stopping(job: Job, results: Mapping[str, Result]) -> StoppingReport:
-    """The look at which each measurement ended, and how many questions to the two models that saved."""
-    saved = added = 0
+    """The look at which each measurement ended, and how many questions to the models that saved."""
+    saved = added = asked = 0
+    like_base = len(job.models) - 1  # an incumbent of its own is asked what the base is
     for m in job.measurements:
         planned, pairs = {item.id: item for item in _planned_items(job, m)}, results[m.name].pairs
         spared = [planned[item_id] for item_id in planned.keys() - {pair.item.id for pair in pairs}]
-        saved += sum(len(m.plan(item, side)) for item in spared for side in SIDES)
-        added += sum(_answers_in(pair) for pair in pairs if pair.item.id not in planned)
+        saved += sum(like_base * len(m.plan(item)) + len(m.plan(item, "candidate")) for item in spared)
+        added += sum(_answers_in(pair, like_base) for pair in pairs if pair.item.id not in planned)
+        asked += sum(_answers_in(pair, like_base) for pair in results[m.name].evidence.pairs)
     return StoppingReport(
         rule=job.policy.evidence.early_stopping,
         looks={name: result.look.number for name, result in results.items()},
         of=max(result.look.of for result in results.values()),
-        questions_asked=sum(_answers_in(pair) for m in job.measurements for pair in results[m.name].evidence.pairs),
+        questions_asked=asked,
         questions_saved=saved,
         questions_added=added,
     )
 
 
-def _answers_in(pair: Pair) -> int:
-    return len(pair.base) + len(pair.candidate)
+def _answers_in(pair: Pair, like_base: int) -> int:
+    return like_base * len(pair.base) + len(pair.candidate)
 
 
 def checklist(
-    job: Job, findings: Sequence[Finding], controls: Mapping[str, Any], judge_validations: Mapping[str, JudgeValidation]
+    job: Job,
+    findings: Sequence[Finding],
+    controls: Mapping[str, Any],
+    judge_validations: Mapping[str, JudgeValidation],
+    *,
+    same_engine: bool = True,
 ) -> list[ChecklistEntry]:
     """The checklist: each requirement for a sound decision, with its evidence. ``ok`` is None if it was not checked."""
-    estimates = {f.estimate.measurement: f.estimate for f in findings}
-    effect = controls["adapter_effect"]
     lines = [
         ChecklistEntry(
             item="Limits were fixed before the run",
@@ -153,23 +146,22 @@ def checklist(
             evidence=f"policy sha256 {job.policy.sha256()[:12]}",
         ),
         ChecklistEntry(
-            item="Base and candidate answered the same questions on the same engine",
+            item="Base and candidate answered the same questions"
+            + (" on the same engine" if same_engine else ", each on an engine of its own"),
             ok=True,
             evidence=", ".join(f"{m.name}: {_count_of(job.suites[m.name])}{_averaged(m)}" for m in job.measurements),
         ),
-        ChecklistEntry(
-            item="The candidate's weights took effect",
-            ok=True,
-            evidence=f"log-probabilities differ by up to {effect['largest_change']:.2g} on {effect['prompts']} prompts",
-        ),
+        effect_line(controls["adapter_effect"]),
+        *incumbent_lines(job, controls.get("incumbent_effect")),
+        *proof(job),
         *_held_out(job),
-        *_measurement_lines(estimates),
+        *_measurement_lines(findings),
     ]
     lines += [
         ChecklistEntry(item=f"The judge passed its validation on {name}", ok=judge.fit, evidence=_judge_evidence(judge))
         for name, judge in judge_validations.items()
     ]
-    return lines
+    return [*lines, *checklist_lines(controls)]
 
 
 def _count_of(suite: Suite) -> str:
@@ -259,60 +251,17 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
     return text + (f"; {len(overlap.alike)} more are similar to a training row" if overlap.alike else "")
 
 
-def _measurement_lines(estimates: Mapping[str, Estimate]) -> list[ChecklistEntry]:
-    """The checklist line of each measurement, whether or not the policy has it."""
-    lines = (kind.checklist(estimates.get(kind.name)) for kind in registry.every_kind())
-    return [ChecklistEntry(item=line.item, ok=line.ok, evidence=line.evidence) for line in lines if line is not None]
-
-
-def changes_of(result: Result) -> Changes:
-    """The items that lost and gained most, largest change first, ties in suite order."""
-    about, scored = result.finding.estimate.about, result.scored
-    counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
-    change = np.where(counts, scored.candidate - scored.base, 0.0)
-    worse, better = np.argsort(change, kind="stable"), np.argsort(-change, kind="stable")
-    return Changes(
-        regressed=int(np.sum(change < 0)),
-        improved=int(np.sum(change > 0)),
-        regressions=[_example(result.pairs[i], scored, int(i)) for i in worse[:SHOWN_EXAMPLES] if change[i] < 0],
-        improvements=[_example(result.pairs[i], scored, int(i)) for i in better[:SHOWN_EXAMPLES] if change[i] > 0],
-    )
-
-
-def _example(pair: Pair, scored: PairedScores, i: int) -> ExampleReport:
-    return ExampleReport(
-        item=pair.item.id,
-        prompt=_clip(pair.item.user_text),
-        reference=pair.item.answer,
-        base_answer=_clip(_first_answer(pair.item, pair.base, averaged=scored.averaged)),
-        candidate_answer=_clip(_first_answer(pair.item, pair.candidate, averaged=scored.averaged)),
-        base_score=float(scored.base[i]),
-        candidate_score=float(scored.candidate[i]),
-    )
-
-
-def _first_answer(item: Item, answers: Sequence[Answer], *, averaged: bool) -> str:
-    """The first answer's text and, if the score is the mean over several, how many there were."""
-    text = _answer_text(item, answers[0])
-    return f"(the first of {len(answers)} answers) {text}" if averaged and len(answers) > 1 else text
-
-
-def _answer_text(item: Item, answer: Answer) -> str:
-    """The text of an answer; for a multiple-choice item its most probable option, with the probability."""
-    if answer.error is not None:
-        return f"(no answer: {answer.error})"
-    if answer.trace == OPEN:
-        return "(no answer: its reasoning never ended)"
-    if not answer.option_logprobs:
-        return answer.text
-    best = int(np.argmax(answer.option_logprobs))
-    if answer.continued:
-        return f"{item.choices[best]} (log-likelihood {answer.option_logprobs[best]:.2f})"
-    return f"{letters_for(item)[best]}. {item.choices[best]} ({100 * np.exp(answer.option_logprobs[best]):.0f} %)"
-
-
-def _clip(text: str) -> str:
-    return text if len(text) <= ANSWER_LIMIT else text[: ANSWER_LIMIT - 1] + "…"
+def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:
+    """The checklist line of each kind, whether or not the policy has it: of several, the one that meets it best."""
+    entries = []
+    for kind in registry.every_kind():
+        of_kind = [f.estimate for f in findings if (f.kind or f.estimate.measurement) == kind.kind]
+        lines = [(kind.checklist(e), e.measurement) for e in of_kind] or [(kind.checklist(None), kind.kind)]
+        line, name = min(lines, key=lambda each: each[0] is None or not each[0].ok)
+        if line is not None:
+            evidence = line.evidence if name == kind.kind else f"{name}: {line.evidence}"
+            entries.append(ChecklistEntry(item=line.item, ok=line.ok, evidence=evidence))
+    return entries
 
 
 def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, started: float) -> dict[str, Any]:
@@ -320,6 +269,7 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
     return {
         "base": _model(job.base),
         "candidate": _model(job.candidate),
+        **({"incumbent": _model(named)} if (named := job.deployed.named) is not None else {}),
         "judge": _judge(job.judge, judge) if job.judge is not None else None,
         "suites": {
             name: {
@@ -331,9 +281,14 @@ def _provenance(job: Job, models: CachedEngine, judge: EngineInfo | None, starte
             for name, suite in job.suites.items()
         },
         "training_data": _training_data(job.training) if job.training is not None else None,
+        **labels_facts(job),
+        "policy": job.policy_path,
         "policy_sha256": job.policy.sha256(),
+        "manifest": job.manifest_path,
         "manifest_sha256": job.manifest_sha256,
+        **({"commit": commit} if COMMIT.fullmatch(commit := os.environ.get("FTGATE_COMMIT", "")) else {}),
         "engine": {"kind": info.kind, "dtype": info.dtype, **info.settings},
+        **candidate_engine(job, models),
         "versions": dict(info.versions),
         **_scorers(job),
         "device": info.device,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from types import MappingProxyType
 
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
 from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
-from ftgate.progress import Progress
+from ftgate.progress import Advance, Progress
 from ftgate.scoring.trace import without_trace
 
 VERIFY_SECONDS = 1.0
@@ -21,9 +23,10 @@ class CachedEngine:
     """The models of a run, reached through an engine and a journal.
 
     Weights are loaded for the first question whose answer is not in the journal, so a run whose answers are all stored
-    starts no engine. Without an engine (``ftgate decide``) a missing answer is an error and a failed answer stays
-    failed; with one, failed answers are asked for again. ``verify`` raises if the weights are no longer those that were
-    hashed; it is called after each start and every second, before the next answer is stored.
+    starts no engine. ``info`` describes the engine, ``own`` that of a model with another one. Without an engine
+    (``ftgate decide``) a missing answer is an error and a failed answer stays failed; with one, failed answers are
+    asked for again. ``verify`` raises if the weights are no longer those that were hashed; it is called after each
+    start and every second, before the next answer is stored.
     """
 
     def __init__(
@@ -33,23 +36,35 @@ class CachedEngine:
         journal: Journal,
         progress: Progress,
         verify: Callable[[], None] = lambda: None,
+        own: Mapping[Model, EngineInfo] = MappingProxyType({}),
     ) -> None:
         self.info = info
+        self._own = own
         self._verify = verify
         self._verified = (0, 0.0)
         self.journal = journal
         self.progress = progress
-        self.served: set[str] = set()
-        """The model's names that an endpoint gave with its answers, those in the journal included."""
+        self.served: dict[Model, set[str]] = {}
+        """The names that an endpoint gave with the answers of each model, those in the journal included."""
         self._engine = engine
         self._needed: list[Model] = []
         self._loaded: list[Model] = []
-        self._key_functions: dict[tuple[str, str | None], Callable[[Question], str]] = {}
+        self._key_functions: dict[Model, Callable[[Question], str]] = {}
+        self._advance: Advance | None = None
+
+    def info_of(self, model: Model) -> EngineInfo:
+        """The description of the engine that answers for ``model``."""
+        return self._own.get(model, self.info)
 
     @property
     def starts(self) -> int:
         """Engines started so far."""
         return self._engine.starts if self._engine is not None else 0
+
+    @property
+    def replays(self) -> bool:
+        """Whether there is no engine, so that only the journal answers."""
+        return self._engine is None
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether each switch between ``models`` restarts an engine."""
@@ -74,13 +89,31 @@ class CachedEngine:
             self._verify()
         return self._engine
 
+    def missing(self, asks: Sequence[Ask]) -> int:
+        """How many different questions of ``asks`` are not answered in the journal."""
+        return len({key for key in self._keys(asks) if not self.journal.has_answer(key)})
+
+    @contextmanager
+    def one_phase(self, asks: Sequence[Ask], phase: str) -> Iterator[None]:
+        """Show all calls of :meth:`ask` in the body as one phase; together they ask ``asks``."""
+        missing = 0 if self.replays else self.missing(asks)
+        if not missing:
+            yield
+            return
+        self.loaded()
+        with self.progress.phase(phase, missing) as self._advance:
+            try:
+                yield
+            finally:
+                self._advance = None
+
     def ask(self, asks: Sequence[Ask], phase: str) -> list[Answer]:
         """The answer to every ask, in order. Duplicates and stored answers cost nothing.
 
         The journal keeps whole texts. What leaves here is what is scored, graded and compared: texts without the
         reasoning trace before the answer.
         """
-        keys = [self._key(ask) for ask in asks]
+        keys = self._keys(asks)
         answers: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
         for key, ask in zip(keys, asks, strict=True):
@@ -91,15 +124,25 @@ class CachedEngine:
                 missing.setdefault(key, ask)
         if missing:
             answers.update(self._ask_engine(missing, phase))
-        self.served.update({answer.served for answer in answers.values()} - {""})
+        for key, ask in zip(keys, asks, strict=True):
+            if served := answers[key].served:
+                self.served.setdefault(ask.model, set()).add(served)
         return [without_trace(answers[key]) for key in keys]
+
+    def _keys(self, asks: Sequence[Ask]) -> list[str]:
+        """The journal key of each ask; those of one question after another, since they share its content."""
+        by_question: dict[Question, list[int]] = {}
+        for index, ask in enumerate(asks):
+            by_question.setdefault(ask.question, []).append(index)
+        keys = {index: self._key(asks[index]) for indices in by_question.values() for index in indices}
+        return [keys[index] for index in range(len(asks))]
 
     def _key(self, ask: Ask) -> str:
         """The journal key of the answer, cached: every look asks again for all earlier questions."""
-        weights = (ask.model.digest, ask.model.base.digest if ask.model.base is not None else None)
-        if weights not in self._key_functions:
-            self._key_functions[weights] = cache(answer_keys(ask.model, self.info))
-        return self._key_functions[weights](ask.question)
+        model = ask.model
+        if model not in self._key_functions:
+            self._key_functions[model] = cache(answer_keys(model, self.info_of(model)))
+        return self._key_functions[model](ask.question)
 
     def _verify_if_due(self) -> None:
         starts, at = self._verified
@@ -112,12 +155,14 @@ class CachedEngine:
         engine = self.loaded()
         keys, asks = list(missing), list(missing.values())
         answered: dict[str, Answer] = {}
-        with self.progress.phase(phase, len(asks)) as advance:
+        shared = nullcontext(self._advance) if self._advance is not None else None
+        with shared or self.progress.phase(phase, len(asks)) as advance:
             for index, answer in engine.ask(asks):
                 answered[keys[index]] = answer
                 self._verify_if_due()
                 self.journal.add_answers([(keys[index], asks[index].model, asks[index].question, answer)])
                 advance(1)
+                self.progress.step(1)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])
         return answered
 

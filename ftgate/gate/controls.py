@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Answer, Finding, FloatArray, Item, Message, Model, Pair, Status, digest_of
-from ftgate.engines.base import Ask
+from ftgate.domain import Answer, EngineInfo, Finding, FloatArray, Item, Message, Model, Pair, Status, digest_of
+from ftgate.engines.base import Ask, UnprobedError
+from ftgate.engines.chat_template import chat_of
+from ftgate.engines.split import SplitEngine
 from ftgate.errors import ControlError
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.derived_run import DerivedRun
@@ -21,6 +23,7 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.corruption import bad_answers
+from ftgate.models.dimensions import read_dimensions
 from ftgate.stats.bootstrap import relative_drop
 from ftgate.stats.seeding import generator
 from ftgate.stats.sign_flip import sign_flip_p
@@ -47,8 +50,19 @@ CHANGED_NOTHING: Mapping[str, tuple[str, str]] = {
     ),
 }
 """What had no effect, and what to do: for an adapter, and for a candidate with weights of its own."""
+STEADY: Mapping[str, str] = {
+    "endpoint": "have the server answer alike each time (vllm serve with VLLM_BATCH_INVARIANT=1), or ask it less at "
+    "once: engine.endpoint.concurrency: 1",
+    "engine": "run it where the engine repeats itself: VLLM_BATCH_INVARIANT=1 on a GPU that can, or dtype: float32",
+}
+"""What makes noise smaller, at an endpoint and in an engine of one's own."""
 PROBES = 8
 SMALLEST_EFFECT = 1e-5
+NOTHING_SHARED = 1e9
+"""Stands for the change of log-probabilities where none can be compared; never shown as a number."""
+APART = "the most likely next tokens of the two models have none in common"
+ITSELF = "base against itself"
+"""The phase of the A/A test."""
 
 
 def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: Sequence[Item]) -> dict[str, Any]:
@@ -56,21 +70,72 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
 
     The base answers eight prompts twice, the second time in reverse order, the candidate once. The largest change of a
     log-probability between base and candidate must exceed both ``SMALLEST_EFFECT`` and twice the change between the
-    base's two passes, which is the engine's noise. Raises ControlError otherwise: engines silently ignore an adapter
-    whose modules do not match the base, and the gate would then compare the base with itself.
+    base's two passes, which is the engine's noise. Both are asked in the base's template. An adapter on an engine of
+    its own is compared with its base on that engine, as another form changes log-probabilities by itself; where full
+    weights have another form than the base, ``forms`` says so, and the change proves nothing about training. Raises
+    ControlError otherwise: engines silently ignore an adapter whose modules do not match the base, and the gate would
+    then compare the base with itself.
     """
     prompts = [item.messages for item in items[:PROBES]]
     texts = [[m.key for m in prompt] for prompt in prompts]
-    key = digest_of(["adapter effect", base.digest, candidate.digest, engine_identity(models.info), texts])
+    # Only the weights may differ: another template would hide that they do nothing.
+    if candidate.kind == "adapter":
+        candidate = replace(candidate, chat=base.chat)
+    elif candidate.facts.get("chat", {}).get("template") == "its own":
+        candidate = replace(candidate, chat=chat_of(base)._replace(tokenizer=chat_of(candidate).tokenizer))
+    engines = [models.info_of(candidate)]
+    if candidate.kind != "adapter" and engines[0] != models.info:
+        engines.insert(0, models.info)
+    identities = [engine_identity(info) for info in engines]
+    key = digest_of(["adapter effect", base.digest, candidate.digest, *identities, texts])
     effect: dict[str, Any] = models.journal.fact(key, lambda: _measure_effect(models, base, candidate, prompts))
-    if effect["largest_change"] <= max(SMALLEST_EFFECT, 2 * effect["noise"]):
-        what, hint = CHANGED_NOTHING["weights" if candidate.base is None else "adapter"]
-        raise ControlError(
-            f"{what} changed nothing: on {effect['prompts']} prompts {candidate.name} gives the base's next-token "
-            f"probabilities (largest change {effect['largest_change']:.2g}, noise {effect['noise']:.2g})",
-            hint=hint,
-        )
+    if effect["prompts"] == 0 and candidate.kind == "endpoint":
+        return effect
+    if not effect["largest_change"] > max(SMALLEST_EFFECT, 2 * effect["noise"]):  # not a number shows no effect either
+        raise _no_effect(effect, candidate)
     return effect
+
+
+def _no_effect(effect: Mapping[str, Any], candidate: Model) -> ControlError:
+    """What to say of a change that is none, or that is within the engine's noise."""
+    what, hint = CHANGED_NOTHING["weights" if candidate.base is None else "adapter"]
+    change, noise, prompts = effect["largest_change"], effect["noise"], effect["prompts"]
+    if change > SMALLEST_EFFECT:
+        return ControlError(
+            f"noise hides what {what} changed: on {prompts} prompts {candidate.name} moves next-token "
+            f"log-probabilities by up to {change:.2g}, and the base its own by up to {noise:.2g} if it is asked again",
+            hint=STEADY["endpoint" if candidate.kind == "endpoint" else "engine"],
+        )
+    return ControlError(
+        f"{what} changed nothing: on {prompts} prompts {candidate.name} gives the base's next-token "
+        f"probabilities (largest change {change:.2g}, noise {noise:.2g})",
+        hint=hint,
+    )
+
+
+def differing_forms(models: CachedEngine, base: Model, candidate: Model) -> str:
+    """In what form the candidate runs and the base does not, in words; empty if an effect can be but the weights'.
+
+    An adapter is compared with its base in its own form. Of servers nothing is known but their addresses.
+    """
+    if candidate.kind == "adapter":
+        return ""
+    if candidate.kind == "endpoint":
+        return "they are at two servers" if base.address != candidate.address else ""
+    pairs = [
+        ("stored quantisation", *(model.facts.get("quantisation", "none") for model in (base, candidate))),
+        ("dtype", *(_dtype_of(models.info_of(model), model) for model in (base, candidate))),
+        *(
+            (name, *(models.info_of(model).settings.get(name) or "none" for model in (base, candidate)))
+            for name in ("quantization", "kv_cache_dtype", "tensor_parallel_size")
+        ),
+    ]
+    return ", ".join(f"{name} {one} and {other}" for name, one, other in pairs if one != other)
+
+
+def _dtype_of(info: EngineInfo, model: Model) -> str:
+    """The data type that ``model`` runs in: where the engine leaves that to config.json, the one there."""
+    return info.dtype if info.dtype != "auto" else read_dimensions(model.path, model.reference).dtype
 
 
 def compare_with_itself(
@@ -83,13 +148,31 @@ def compare_with_itself(
     sign-flip test (:func:`ftgate.stats.sign_flip.sign_flip_p`) is at most alpha. A base that answers some items anew
     each time moves by chance, in either direction, and is sound. The change is relative if the measurement's limit is.
     """
+    changes = change_without_cause(first, second, measurement, seed)
+    return change_outcome(measurement, evidence, "the base against itself changed by", **changes)
+
+
+def change_without_cause(
+    first: FloatArray, second: FloatArray, measurement: AnyMeasurement, seed: int
+) -> dict[str, Any]:
+    """How much a measurement's result moved between two passes that should agree, the p of that, and on how many items.
+
+    The change is relative if the measurement's limit is.
+    """
     absolute = measurement.span * float((first - second).mean())
     change = relative_drop(first, second) if measurement.relative else absolute
     p_value = sign_flip_p(first - second, generator(seed, f"{measurement.name} against itself"))
+    return {"change": change, "items": len(first), "p_value": p_value}
+
+
+def change_outcome(
+    measurement: AnyMeasurement, evidence: EvidenceSettings, words: str, *, change: float, items: int, p_value: float
+) -> dict[str, Any]:
+    """The outcome of a control that found ``change``, which ``words`` introduce (:func:`compare_with_itself`)."""
     ok = abs(change) < measurement.tolerance / 4 or p_value > evidence.alpha
-    unit = "%" if measurement.relative else "p.p."
-    reason = f"the base against itself changed by {100 * abs(change):.1f} {unit} on {len(first)} items"
-    return {"ok": ok, "reason": reason, "change": change, "items": len(first), "p_value": p_value}
+    unit = "%" if measurement.relative else "points"
+    reason = f"{words} {100 * abs(change):.1f} {unit} on {items} items"
+    return {"ok": ok, "reason": reason, "change": change, "items": items, "p_value": p_value}
 
 
 def aa_test(
@@ -99,9 +182,10 @@ def aa_test(
     chosen = [(run, item) for run in runs for item in run.control_items()]
     first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
     second_asks = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first_asks]
-    first_answers = iter(models.ask(first_asks, "ask the base twice"))
-    # Engines sort the questions of one call, so only separate calls with other questions change the batches.
-    halves = [iter(models.ask(second_asks[start::2], "ask the base twice")) for start in (0, 1)]
+    with models.one_phase([*first_asks, *second_asks], ITSELF):
+        first_answers = iter(models.ask(first_asks, ITSELF))
+        # Engines sort the questions of one call, so only separate calls with other questions change the batches.
+        halves = [iter(models.ask(second_asks[start::2], ITSELF)) for start in (0, 1)]
     second_answers = (next(halves[i % 2]) for i in range(len(second_asks)))
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, item in chosen:
@@ -115,6 +199,8 @@ def aa_test(
     for run in runs:
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
         outcome[run.name] = compare_with_itself(*sides, run.measurement, rules, job.seed)
+        if (invariant := models.info.settings.get("batch_invariant")) is not None:
+            outcome[run.name]["reason"] += f", {'with' if invariant else 'without'} batch-invariant kernels"
     for other in derived:
         first, second = other.per_item([(run.measurement, pairs[run.name]) for run in runs])
         outcome[other.name] = (
@@ -171,7 +257,7 @@ def judge_model(judge: CachedEngine | None) -> dict[str, Any]:
     Empty for a judge without such names. An endpoint may switch to another model while a run is going on, or between
     two runs whose answers are combined; grades by two judges do not compare.
     """
-    names = sorted(judge.served) if judge is not None else []
+    names = sorted(set().union(*judge.served.values())) if judge is not None else []
     if not names:
         return {}
     one = len(names) == 1
@@ -182,49 +268,70 @@ def judge_model(judge: CachedEngine | None) -> dict[str, Any]:
 def apply_controls(runs: Sequence[MeasurementRun | DerivedRun], controls: Mapping[str, Any]) -> dict[str, Result]:
     """The results by measurement, with those that a failed control overrules made inconclusive.
 
-    A failed A/A test overrules any decision, and so does a judge that changed, where it graded; a failed positive
-    control only a pass.
+    A failed A/A test overrules any decision. So do what an adapter of zeros changes, a model that changed at its
+    endpoint, and a judge that did, where it graded; a failed positive control overrules only a pass.
     """
     results = {}
+    served = controls.get("served_models", {"ok": True})
     judge = controls.get("judge_model", {"ok": True})
     for run in runs:
         assert run.result is not None, "controls come after the last look"
         name, result, finding = run.name, run.result, run.result.finding
         aa, positive = controls["a_a"][name], controls["positive_control"][name]
-        if aa["ok"] is False:
-            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {aa['reason']}")
-        elif not judge["ok"] and result.evidence.judge_validation is not None:
-            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {judge['reason']}")
-        elif positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
+        zero = controls.get("zero_delta", {}).get(name, {"ok": True})
+        judged = result.evidence.judge_validation is not None
+        failing = [zero] * (zero["ok"] is False) + [aa] * (aa["ok"] is False) + [served] * (not served["ok"])
+        failing += [judge] * (judged and not judge["ok"])
+        if failing:
+            results[name] = _overruled(result, failing[0])
+            continue
+        if positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
             finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {positive['reason']}")
         results[name] = replace(result, finding=finding)
     return results
+
+
+def _overruled(result: Result, control: Mapping[str, Any]) -> Result:
+    """``result`` with every comparison inconclusive, because ``control`` failed."""
+    reason = f"control failed: {control['reason']}"
+    finding = replace(result.finding, status=Status.INCONCLUSIVE, reason=reason)
+    rival = result.incumbent and _overruled(result.incumbent, control)
+    return replace(result, finding=finding, incumbent=rival)
 
 
 def _measure_effect(
     models: CachedEngine, base: Model, candidate: Model, prompts: Sequence[tuple[Message, ...]]
 ) -> dict[str, Any]:
     engine = models.loaded()
-    first = engine.probe(base, prompts)
-    second = list(reversed(engine.probe(base, list(reversed(prompts)))))
-    changed = engine.probe(candidate, prompts)
+    if isinstance(engine, SplitEngine) and candidate.kind == "adapter":  # it has loaded the base, too
+        engine = engine.loaded_for(candidate)
+    try:
+        first = engine.probe(base, prompts)
+        second = list(reversed(engine.probe(base, list(reversed(prompts)))))
+        changed = engine.probe(candidate, prompts)
+    except UnprobedError as problem:
+        return {"ok": None, "reason": f"not checked: {problem.message}", "prompts": 0}
     for model, tables in ((base, first), (base, second), (candidate, changed)):
         if any(math.isnan(value) for table in tables for value in table.values()):
             raise ControlError(
                 f"{model.name} ({model.reference or model.path}) computes NaN log-probabilities",
                 hint="its weights overflow in this dtype or are damaged: check how they were saved",
             )
+    forms = differing_forms(models, base, candidate)
+    change = max(_largest_difference(a, b) for a, b in zip(first, changed, strict=True))
     return {
+        **({"forms": forms} if forms else {}),
+        **({"reason": f"{APART} ({len(prompts)} prompts)"} if change == NOTHING_SHARED else {}),
         "prompts": len(prompts),
-        "largest_change": max(_largest_difference(a, b) for a, b in zip(first, changed, strict=True)),
+        "largest_change": change,
         "noise": max(_largest_difference(a, b) for a, b in zip(first, second, strict=True)),
     }
 
 
 def _largest_difference(first: Mapping[int, float], second: Mapping[int, float]) -> float:
-    """Largest difference over the tokens that both list; 1e9 if they share none."""
+    """Largest difference over the tokens that both list; ``NOTHING_SHARED`` if there are none."""
     shared = first.keys() & second.keys()
-    return max((abs(first[token] - second[token]) for token in shared), default=1e9)
+    return max((abs(first[token] - second[token]) for token in shared), default=NOTHING_SHARED)
 
 
 def corrupt_answers(

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import Any
 
+from ftgate.config.profiles import COMPRESSION
 from ftgate.contamination import Match, Overlap
 from ftgate.contamination.scan import VERSION, scan_training_data
 from ftgate.datasets.suites import repeats_text
@@ -20,6 +21,10 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import AnyMeasurement, Evidence
+from ftgate.measurements.estimate import label_details
+from ftgate.measurements.flips import with_flips
+from ftgate.measurements.gated_slices import idle_notes
+from ftgate.measurements.incumbent import Comparison
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.traces import count_traces, traces_note
@@ -95,7 +100,7 @@ def excluded_sample(job: Job, name: str) -> tuple[Item, ...]:
     return tuple(items[i] for i in sorted(chosen))
 
 
-def decide_measurement(job: Job, measurement: AnyMeasurement, evidence: Evidence, look: Look) -> Result:
+def decide_measurement(job: Job, measurement: Comparison, evidence: Evidence, look: Look) -> Result:
     """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, evidence)
@@ -105,6 +110,7 @@ def decide_measurement(job: Job, measurement: AnyMeasurement, evidence: Evidence
     if excluded.pairs and finding.status in _ALLOWS:
         estimate_of_all = measurement.compare(evidence, generator(job.seed, measurement.name))
         finding = _confirm_pass(finding, assess(estimate_of_all, rules), len(excluded.pairs))
+    finding = replace(finding, kind=measurement.kind, tier=measurement.tier)
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
@@ -122,9 +128,18 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     suite = job.suites.get(measurement.name)  # a derived measurement has none
     if suite is not None:
         traces = count_traces(clean.pairs)
-        more = [note for note in (traces_note(traces), repeats_text(suite)) if note]
+        more = [note for note in (traces_note(traces), repeats_text(suite), *idle_notes(estimate.gates)) if note]
         notes = {"notes": [*estimate.details.get("notes", ()), *more]} if more else {}
         estimate = replace(estimate, details={**estimate.details, **({"traces": traces} if traces else {}), **notes})
+    if clean.labelled is not None:
+        about = estimate.about
+        part = [i for i, item in enumerate(clean.scored.items) if about is None or item.id in about]
+        people = label_details(clean.scored.subset(part), clean, estimate)
+        if people and people["people"]["corrected"]:
+            people["people"]["status_by_the_judge_alone"] = _without_people(job, measurement, result).value
+        estimate = replace(estimate, details={**estimate.details, **people})
+    if job.policy.extends == COMPRESSION:
+        estimate = replace(estimate, details=with_flips(estimate.details, clean.scored))
     if excluded.pairs:
         of_excluded = measurement.compare(excluded, generator(job.seed, measurement.name))
         of_all = measurement.compare(result.evidence, generator(job.seed, measurement.name))
@@ -136,7 +151,13 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     return replace(result, finding=replace(result.finding, estimate=estimate))
 
 
-def _split_evidence(job: Job, measurement: AnyMeasurement, evidence: Evidence) -> tuple[Evidence, Evidence]:
+def _without_people(job: Job, measurement: AnyMeasurement, result: Result) -> Status:
+    """What ``result`` would be by the judge alone."""
+    alone = replace(result.evidence, labelled=None)
+    return decide_measurement(job, measurement, alone, result.look).finding.status
+
+
+def _split_evidence(job: Job, measurement: Comparison, evidence: Evidence) -> tuple[Evidence, Evidence]:
     """The evidence of the clean items, and of the contaminated ones."""
     excluded_ids = {item.id for item in job.excluded_items.get(measurement.name, ())}
     excluded = [i for i, pair in enumerate(evidence.pairs) if pair.item.id in excluded_ids]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,22 @@ from ftgate.config.policy import Policy, read_policy
 from ftgate.datasets.eval_logs import EvalLog, Sample, read_log
 from ftgate.domain import Answer, Item, Message, Pair, Verdict
 from ftgate.errors import ConfigurationError
-from ftgate.gate.build_report import changes_of
+from ftgate.gate.changes import changes_of
 from ftgate.gate.evaluate import write_results
+from ftgate.gate.item_rows import rows_of
 from ftgate.gate.result import Result
+from ftgate.jobs.remote_models import UNPROVEN
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.looks import Look
 from ftgate.measurements.registry import read_measurements
 from ftgate.report.schema import ChecklistEntry, Report, measurement_report
 from ftgate.scoring.rules import bounded
 from ftgate.stats.seeding import generator
-from ftgate.verdict import assess, decide
+from ftgate.verdict import assess, capped, decide
 
-UNPROVEN = "weights not proven: the scores are from logs, which do not show which weights were asked"
+FROM_LOGS = f"{UNPROVEN}: the scores are from logs, which do not show which weights were asked"
 FED = ("target", "forgetting")
-"""The measurements that logs can decide."""
+"""The kinds of measurements that logs can decide."""
 LEAST_SHARED = 0.99
 """Share of the samples of either log that the other must have too."""
 
@@ -36,24 +39,30 @@ def decide_on_logs(
     """Compare two logs sample by sample, decide one measurement of the policy on them, and write the report to ``out``.
 
     An allow becomes a hold, unless the policy says ``evidence.allow_unproven_weights``. Raises ConfigurationError if
-    the logs are of different tasks or samples.
+    the logs are of different tasks or samples, or if ``out`` has a run, whose report would be lost.
     """
+    if any((out / name).exists() for name in ("job.json", "answers.jsonl")):
+        raise ConfigurationError(
+            f"--out {out}: a run is in it, and its report would be overwritten", hint="name another folder with --out"
+        )
     policy = read_policy(policy_path)
     asked = read_measurements(policy.measurements, f"policy {policy_path}")
     chosen = _measurement(asked, measurement, policy_path)
     logs = (read_log(base, metric), read_log(candidate, metric))
     result = _result(policy, chosen, logs, (base, candidate))
     out.mkdir(parents=True, exist_ok=True)
-    return write_results(_report(policy, asked, chosen, result, logs, (base, candidate)), out)
+    report = _report(policy, asked, chosen, result, logs, (base, candidate))
+    return write_results(report, out, rows_of(chosen.name, result, {}))
 
 
 def _measurement(asked: Sequence[Measurement], name: str | None, policy_path: Path) -> Measurement:
-    able = [m for m in asked if m.name in FED]
+    able = [m for m in asked if m.kind in FED]
     chosen = [m for m in able if name in (None, m.name)]
     if len(chosen) != 1:
         names = ", ".join(m.name for m in able) or "neither"
         text = f"policy {policy_path}: logs decide target or forgetting, and it has {names}"
-        raise ConfigurationError(text, hint="name one of them: --measurement forgetting")
+        hint = f"name one of them: --measurement {able[0].name if able else FED[-1]}"
+        raise ConfigurationError(text, hint=hint)
     return chosen[0]
 
 
@@ -65,14 +74,15 @@ def _result(policy: Policy, m: Measurement, logs: tuple[EvalLog, EvalLog], paths
     evidence = Evidence(pairs, scored, rules.alpha, rules.draws, overall_alpha=rules.alpha)
     estimate = m.compare(evidence, generator(rules.seed, m.name))
     estimate = m.with_details(estimate, evidence, generator(rules.seed, f"{m.name} details"))
-    return Result(Look(1, 1, 1.0, rules.alpha), pairs, scored, assess(estimate, rules), evidence)
+    finding = replace(assess(estimate, rules), kind=m.kind, tier=m.tier)
+    return Result(Look(1, 1, 1.0, rules.alpha), pairs, scored, finding, evidence)
 
 
 def _paired(
     logs: tuple[EvalLog, EvalLog], paths: tuple[Path, Path]
 ) -> tuple[tuple[Pair, ...], tuple[list[tuple[float, float]], list[tuple[float, float]]]]:
     """The samples that both logs have, and both models' scores of them as (lowest, highest)."""
-    for what in ("kind", "task", "metric"):
+    for what in ("kind", "task", "metric", "filter"):
         first, second = (getattr(log, what) for log in logs)
         if first != second and not (what == "task" and logs[0].kind == "lm-eval"):  # a part of the file's name
             text = f"{paths[0]} and {paths[1]} differ in {what}: {first!r} and {second!r}"
@@ -129,21 +139,18 @@ def _report(
     verdict, reasons = decide([result.finding], policy.evidence)
     others = [other.name for other in asked if other.name != m.name]
     held = [f"{', '.join(others)} cannot be decided on logs: run `ftgate run`"] if others else []
-    if not policy.evidence.allow_unproven_weights:
-        held.insert(0, UNPROVEN)
     if verdict is Verdict.ALLOW and held:
         verdict, reasons = Verdict.HOLD, (*held, *reasons)
-    elif UNPROVEN not in reasons:
-        reasons = (*reasons, UNPROVEN)
+    verdict, reasons = capped(verdict, reasons, FROM_LOGS, policy.evidence)
     log = logs[0]
-    evidence = f"{log.kind} logs of {log.task}, metric {log.metric}; {len(result.pairs)} samples in both"
+    evidence = f"{log.kind} logs of {log.task}, {log.scored_by()}; {len(result.pairs)} samples in both"
     return Report(
         verdict=verdict.value,
         reasons=list(reasons),
         name=logs[1].model or paths[1].name,
-        measurements={m.name: measurement_report(result.finding, changes_of(result))},
+        measurements={m.name: measurement_report(result.finding, changes_of(result, m))},
         checklist=[
-            ChecklistEntry(item="The weights are those that were judged", ok=False, evidence=UNPROVEN),
+            ChecklistEntry(item="The weights are those that were judged", ok=False, evidence=FROM_LOGS),
             ChecklistEntry(item="Base and candidate were asked the same samples", ok=True, evidence=evidence),
         ],
         controls={},

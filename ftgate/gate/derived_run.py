@@ -12,6 +12,7 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.derived import DerivedMeasurement, as_read, read_pairs
+from ftgate.measurements.incumbent import Comparison
 from ftgate.measurements.looks import Look
 from ftgate.scoring.scores import PairedScores
 
@@ -65,16 +66,19 @@ class DerivedRun:
         pairs = read_pairs(answered)
         return self.measurement.per_item(pairs, self.score(pairs))
 
+    def compared(self, comparison: Comparison, look: Look, pairs: tuple[Pair, ...], *, last: bool) -> Result:
+        """The result of ``comparison`` on what was read. The state does not change."""
+        rules = self._job.policy.evidence
+        evidence = Evidence(pairs, self.score(pairs), look.alpha, rules.draws, overall_alpha=rules.alpha, last=last)
+        return decide_measurement(self._job, comparison, evidence, look)
+
     def add_details(self) -> None:
         """Add what the report shows beside the decision; called once, at the end."""
         assert self.result is not None, "details come after the last look"
         self.result = add_details(self._job, self.measurement, self.result)
 
     def _result_of(self, look: Look, pairs: tuple[Pair, ...], *, last: bool) -> Result:
-        rules = self._job.policy.evidence
-        scored = self.score(pairs)
-        evidence = Evidence(pairs, scored, look.alpha, rules.draws, overall_alpha=rules.alpha, last=last)
-        result = decide_measurement(self._job, self.measurement, evidence, look)
+        result = self.compared(self.measurement, look, pairs, last=last)
         finding = result.finding
         words = self.measurement.in_words(finding.estimate, result.pairs)
         if finding.status in (Status.BLOCK, Status.INCONCLUSIVE) and finding.estimate.invalid_reason is None and words:

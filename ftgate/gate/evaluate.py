@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ftgate.artifacts.resolve import open_cache
+from ftgate.domain import EngineInfo, Model
 from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
-from ftgate.engines.registry import open_engine, open_judge
-from ftgate.errors import ConfigurationError
+from ftgate.engines.registry import open_judge, open_models
+from ftgate.engines.split import SplitEngine
+from ftgate.errors import ConfigurationError, FtgateError, Problems
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
-from ftgate.jobs.prepare import Job, require_finite_weights
+from ftgate.gate.output import make_folder, remove_results
+from ftgate.gate.zero_delta import zero_adapter
+from ftgate.jobs.prepare import Job
+from ftgate.jobs.remote_models import unreadable_letters
 from ftgate.jobs.saved import load_saved_job, save_job
 from ftgate.jobs.unchanged import discarding_what_changed_files_gave, require_unchanged
 from ftgate.models.merge import merged_model
+from ftgate.models.open import require_finite
+from ftgate.models.rename import renamed_model
 from ftgate.progress import Progress
+from ftgate.report.items import ItemRow, write_items
 from ftgate.report.render import write_rendered
-from ftgate.report.schema import Report, write_report
+from ftgate.report.schema import Report, mapping, read_report, write_report
 from ftgate.report.statement import write_statement
-
-RESULTS = ("report.json", "comment.md", "report.html", "statement.json")
-"""The files that state a verdict."""
 
 
 def evaluate(
@@ -40,59 +46,143 @@ def evaluate(
     judge_engine: Engine | None = None,
 ) -> Report:
     """Run the gate on ``job`` and write everything to ``out``. Engines that are passed in are not closed."""
-    for folder in reuse:
-        if not (folder / "answers.jsonl").is_file():
-            raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
-    require_finite_weights(job)
-    _make_folder(out)
+    journals = [_journal_in(folder) for folder in reuse]
+    _require_finite_weights(job)
+    make_folder(out)
     job = _merged(job, out, progress)
     with ExitStack() as stack:
-        if engine is None:
-            engine = open_engine(job.policy.engine, out / "engine.log")
+        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=journals))
+        remove_results(out)
+        zero = None
+        if engine is None:  # an engine that was passed in may be running already, and would have to start again
+            zero = zero_adapter(job.candidate, job.policy.engine, stack)
+            engine = open_models(job.policy.engine, job.base, job.candidate, out / "engine.log", journal.fact)
             stack.callback(engine.close)
-        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=[d / "answers.jsonl" for d in reuse]))
-        _remove_results(out)
         if judge_engine is None and job.judge is not None and job.policy.judge is not None:
             log = out / "judge-engine.log"
             judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
             stack.callback(judge_engine.close)
         judge_info = judge_engine.info() if judge_engine is not None else None
-        save_job(job, engine.info(), judge_info, out)
+        info, candidate_info = engine.info(), _candidate_info(engine)
+        _require_letters(job, info, candidate_info)
+        save_job(job, info, judge_info, out, candidate_info)
         verify = partial(require_unchanged, job)
         participants = Participants(
-            models=CachedEngine(engine, engine.info(), journal, progress, verify),
+            models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info)),
             judge=CachedEngine(judge_engine, judge_info, journal, progress, verify) if judge_info else None,
             open_embedder=partial(_open_verified_embedder, job),
             vectors=_vector_folder(job, out),
+            zero=zero,
         )
         with discarding_what_changed_files_gave(job, journal.discard):
-            report = run_gate(job, participants)
-    return write_results(report, out)
+            report, items = run_gate(job, participants)
+    return write_results(report, out, items)
 
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:
-    """Decide again from the answers in ``directory``, with its own policy or another. Starts no engine."""
-    job, info, judge_info = load_saved_job(directory, policy)
+    """Decide again from the answers in ``directory``, with its own policy or another. Starts no engine.
+
+    The report keeps when the run was, what it took and the commit that it judged, if its own report is still there, and
+    says when it was decided.
+    """
+    with stored_run(directory, policy, progress) as (job, participants):
+        earlier = _report_in(directory)
+        make_folder(out)
+        remove_results(out)
+        report, items = run_gate(job, participants)
+    return write_results(_with_times_of(earlier, report), out, items)
+
+
+def _report_in(directory: Path) -> Report | None:
+    try:
+        return read_report(directory / "report.json")
+    except FtgateError:
+        return None
+
+
+def _digests(report: Report) -> list[Any]:
+    return [mapping(report.provenance.get(role)).get("digest") for role in ("base", "candidate")]
+
+
+def _with_times_of(earlier: Report | None, report: Report) -> Report:
+    """``report``, which was decided just now, with times and commit of the run that gave its answers."""
+    provenance = {**report.provenance, "decided_at": report.provenance["finished"]}
+    if earlier is None or _digests(earlier) != _digests(report):
+        return report.model_copy(update={"provenance": provenance})
+    provenance |= {
+        key: earlier.provenance[key] for key in ("started", "finished", "commit") if key in earlier.provenance
+    }
+    kept = {"timing": earlier.timing, "engine_starts": earlier.engine_starts}
+    return report.model_copy(update={"provenance": provenance, **kept})
+
+
+@contextmanager
+def stored_run(directory: Path, policy: Path | None, progress: Progress) -> Iterator[tuple[Job, Participants]]:
+    """The run in ``directory``, under its own policy or another, with participants whose answers are in the journal."""
+    job, info, judge_info, candidate_info = load_saved_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
-        participants = Participants(
-            models=CachedEngine(None, info, journal, progress),
-            judge=CachedEngine(None, judge_info, journal, progress) if judge_info else None,
-            open_embedder=_refuse_to_embed,
-            vectors=directory,
+        yield (
+            job,
+            Participants(
+                models=CachedEngine(None, info, journal, progress, own=_own(job, candidate_info)),
+                judge=CachedEngine(None, judge_info, journal, progress) if judge_info else None,
+                open_embedder=_refuse_to_embed,
+                vectors=directory,
+            ),
         )
-        report = run_gate(job, participants)
-    _make_folder(out)
-    return write_results(report, out)
+
+
+def _journal_in(folder: Path) -> Path:
+    """The journal of an earlier run. Raises ConfigurationError if there is none."""
+    journal = folder / "answers.jsonl"
+    if not journal.is_file():
+        raise ConfigurationError(f"--reuse {folder}: no answers.jsonl in it", hint="name an earlier run's --out")
+    return journal
+
+
+def _candidate_info(engine: Engine) -> EngineInfo | None:
+    """What the candidate runs on, if it has an engine of its own."""
+    return engine.of_others.info() if isinstance(engine, SplitEngine) else None
+
+
+def _own(job: Job, candidate_info: EngineInfo | None) -> dict[Model, EngineInfo]:
+    """What each model runs on that does not share the base's engine."""
+    return {} if candidate_info is None else {m: candidate_info for m in job.models if m != job.base}
+
+
+def _require_letters(job: Job, *infos: EngineInfo | None) -> None:
+    """Raise all problems with servers that cannot be asked for option letters, before anything is asked."""
+    problems = Problems()
+    for info in infos:
+        if info is not None:
+            problems.found += unreadable_letters(job.measurements, job.suites, info.settings)
+    problems.raise_any()
+
+
+def _require_finite_weights(job: Job) -> None:
+    """Scan the tensors of all but the base for NaN and infinity. Raises ControlError naming the first one."""
+    for model in job.models[1:]:
+        if model.kind != "endpoint":
+            require_finite(model)
 
 
 def _merged(job: Job, out: Path, progress: Progress) -> Job:
-    """``job`` with a candidate that the engine can run: merged, if its adapter cannot run beside the base."""
-    if not job.candidate.merge:
+    """``job`` with models that the engine can run: with their tensors renamed or merged, where that is needed."""
+    job = replace(job, candidate=_runnable(job.candidate, job, out, progress))
+    if job.deployed.compared is None or job.deployed.compared == job.base:
         return job
+    runnable = _runnable(job.deployed.compared, job, out, progress)
+    return replace(job, deployed=replace(job.deployed, named=runnable, compared=runnable))
+
+
+def _runnable(model: Model, job: Job, out: Path, progress: Progress) -> Model:
+    cache, verify = open_cache(job.policy.artifacts), partial(require_unchanged, job)
+    if "renamed" in model.facts:
+        model = renamed_model(model, cache, progress.note, verify)
+    if not model.merge:
+        return model
     with progress.phase("merge adapter", None):
-        cache, log = open_cache(job.policy.artifacts), out / "merge.log"
-        candidate = merged_model(job.candidate, cache, log, progress.note, partial(require_unchanged, job))
-    return replace(job, candidate=candidate)
+        return merged_model(model, cache, out / "merge.log", progress.note, verify)
 
 
 def _open_verified_embedder(job: Job, kind: str) -> Embedder:
@@ -100,15 +190,6 @@ def _open_verified_embedder(job: Job, kind: str) -> Embedder:
     embedder = open_embedder(kind, job.base, job.encoder)
     require_unchanged(job)
     return embedder
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"--out {out}: cannot create the folder: {error.strerror}", hint="choose another folder"
-        ) from None
 
 
 def _vector_folder(job: Job, out: Path) -> Path:
@@ -128,15 +209,10 @@ def _refuse_to_embed(kind: str) -> Embedder:
     )
 
 
-def _remove_results(out: Path) -> None:
-    """Remove an earlier run's verdict: should this run fail, nobody may take that one for its result."""
-    for name in RESULTS:
-        (out / name).unlink(missing_ok=True)
-
-
-def write_results(report: Report, out: Path) -> Report:
-    """Write the report in all its forms into ``out``."""
+def write_results(report: Report, out: Path, items: Sequence[ItemRow] = ()) -> Report:
+    """Write the report in all its forms, and every item with its answers, into ``out``."""
     write_report(report, out / "report.json")
-    write_rendered(report, out)
+    write_items(items, out)
+    write_rendered(report, out, items)
     write_statement(report, out)
     return report

@@ -9,19 +9,32 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import Pair, Status
+from ftgate.domain import Model, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import aa_test, adapter_effect, apply_controls, failed_aa, judge_model, positive_control
+from ftgate.gate.controls import (
+    aa_test,
+    adapter_effect,
+    apply_controls,
+    failed_aa,
+    judge_model,
+    positive_control,
+)
 from ftgate.gate.decide import exclude_contaminated, find_overlaps, leave_out_head
 from ftgate.gate.derived_run import DerivedRun
+from ftgate.gate.incumbent import DerivedIncumbentRun, IncumbentRun, incumbent_effect
+from ftgate.gate.item_rows import item_rows
+from ftgate.gate.judge_labels import judge_against_people
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.pilot import pilot_control, run_pilot
+from ftgate.gate.served import served_models
+from ftgate.gate.zero_delta import failed_zero_delta, zero_delta
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import settled
 from ftgate.measurements.tail_map import TailMap
+from ftgate.report.items import ItemRow
 from ftgate.report.schema import Report
 from ftgate.tail.distance import TailInputs, build_tail_map
 
@@ -35,34 +48,72 @@ class Participants:
     open_embedder: Callable[[str], Embedder]
     vectors: Path
     """The folder that keeps vectors of texts."""
+    zero: Model | None = None
+    """An adapter of zeros in the candidate's shape, for the zero-delta control."""
 
 
-def run_gate(job: Job, participants: Participants) -> Report:
-    """Ask the base a few questions (the pilot), then both models the same ones, measure, decide, and report."""
+def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow]]:
+    """Ask the base a few questions (the pilot), then both models the same ones, measure, decide, and report.
+
+    Beside the report comes every item with its answers.
+    """
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
     job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
-    models.require([job.base, job.candidate])
+    models.require(list(dict.fromkeys(model for model in (*job.models, participants.zero) if model is not None)))
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
     derived = [DerivedRun(m, job, runs) for m in job.derived]
+    rivals = [IncumbentRun(run, job) for run in runs] if job.deployed.compared is not None else []
+    derived_rivals = [DerivedIncumbentRun(run, rivals, job) for run in derived if rivals]
+    if not models.replays:
+        models.progress.expect(questions_left(job, participants, runs))
     controls = run_controls(job, models, runs, derived)
-    failed = failed_aa(controls)
     for run in runs:
         run.test_judge()
+    controls |= judge_against_people(job, participants.judge)
+    controls |= zero_delta(job, models, runs, participants.zero)
+    failed = failed_aa(controls) | failed_zero_delta(controls)
     while due := due_runs(runs, derived, failed):
-        ask_both(job, models, due)
+        due_rivals = [rival for rival in rivals if rival.run in due]
+        ask_all(job, models, due, due_rivals)
         for run in due:
             run.decide()
+        for rival in due_rivals:
+            rival.decide()
         models.journal.sync()
         last = not due_runs(runs, derived, failed)
         for reader in derived:
             reader.decide(last=last)
+        for other in derived_rivals:
+            other.decide(last=last)
     every_run: list[MeasurementRun | DerivedRun] = [*runs, *derived]
     for each in every_run:
         each.add_details()
     controls["positive_control"] = positive_control(every_run, job.seed)
-    controls |= judge_model(participants.judge)
-    return build_report(job, models, participants.judge, apply_controls(every_run, controls), controls, started)
+    controls |= judge_model(participants.judge) | served_models(models, job)
+    results = apply_controls(every_run, controls)
+    return build_report(job, models, participants.judge, results, controls, started), item_rows(job, every_run)
+
+
+def questions_left(job: Job, participants: Participants, runs: Sequence[MeasurementRun]) -> int:
+    """How many questions the run asks at most: all items of all looks, the controls, and a grade of each judged answer.
+
+    The judge's own test is not counted.
+    """
+    models, every = participants.models, [(run, item) for run in runs for item in run.every_item()]
+    both = [run.both_questions(item) for run, item in every]
+    asks = [
+        Ask(model, q)
+        for questions in both
+        for model, of_side in zip((job.base, job.candidate), questions, strict=True)
+        for q in of_side
+    ]
+    if job.deployed.compared is not None:
+        asks += [Ask(job.deployed.compared, q) for questions in both for q in questions[0]]
+    control = sum(len(run.questions(item)) for run in runs for item in run.control_items())
+    graded = sum(run.measurement.judges([item]) for run, item in every) if participants.judge is not None else 0
+    answers = 2 if job.deployed.compared is None else 3
+    return models.missing(asks) + control * (2 if participants.zero is not None else 1) + answers * graded
 
 
 def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
@@ -86,11 +137,14 @@ def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun
     """Where the engine holds one model at a time, ask the base every question of every look first.
 
     Otherwise each look would start the engine twice. If the run stops early, the questions asked for nothing are at
-    most the base's half of what early stopping saves, and the journal keeps the answers for a later run.
+    most the base's half of what early stopping saves, and the journal keeps the answers for a later run. The incumbent
+    comes next, for the same reason.
     """
-    if models.needs_swap((job.base, job.candidate)):
+    if models.needs_swap(job.models):
         questions = [q for run in runs for item in run.every_item() for q in run.questions(item)]
         models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
+        if job.deployed.compared is not None:
+            models.ask([Ask(job.deployed.compared, q) for q in questions], "ask the incumbent ahead")
 
 
 def run_controls(
@@ -101,13 +155,14 @@ def run_controls(
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
     # Where the engine holds one model at a time, what needs only the base comes before the switch.
-    base_first = models.needs_swap((job.base, job.candidate))
+    base_first = models.needs_swap(job.models)
     effect = None if base_first else adapter_effect(models, job.base, job.candidate, items)
     pilots = run_pilot(job.base, models, runs, job.seed)
     ask_base_ahead(job, models, runs)
     a_a = aa_test(job, models, runs, derived)
     effect = effect or adapter_effect(models, job.base, job.candidate, items)
-    return {"pilot": pilot_control(pilots), "adapter_effect": effect, "a_a": a_a}
+    rival = incumbent_effect(models, job, items)
+    return {"pilot": pilot_control(pilots), "adapter_effect": effect, **rival, "a_a": a_a}
 
 
 def due_runs(
@@ -118,22 +173,33 @@ def due_runs(
     A measurement in ``failed`` does not count: it neither stops the run nor gets another look.
     """
     results = {run.name: run.result for run in runs if run.result is not None}
-    if results and settled([result.finding for name, result in results.items() if name not in failed]):
+    if results and settled([f for name, result in results.items() if name not in failed for f in result.findings]):
         return []
     read = [run.result for run in derived if run.result is not None and run.name not in failed]
-    if any(result.finding.status is Status.BLOCK for result in read):
+    if any(finding.blocks for result in read for finding in result.findings):
         return []
     return [run for run in runs if run.due() is not None and not (run.name in results and run.name in failed)]
 
 
-def ask_both(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
-    """Ask both models every new question of ``runs`` in one batch, and pass each run its answers."""
+def ask_all(
+    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], rivals: Sequence[IncumbentRun] = ()
+) -> None:
+    """Ask all models every new question of ``runs`` and ``rivals`` in one batch, and pass each run its answers."""
     plan = [(run, item) for run in runs for item in run.unanswered()]
     both = [run.both_questions(item) for run, item in plan]
     for_base, for_candidate = ([questions[side] for questions in both] for side in (0, 1))
     asks = [Ask(job.base, q) for questions in for_base for q in questions]
     asks += [Ask(job.candidate, q) for questions in for_candidate for q in questions]
+    to_incumbent = [(rival, item, rival.questions(item)) for rival in rivals for item in rival.unanswered()]
+    asks += [
+        Ask(job.deployed.compared, q)
+        for _, _, questions in to_incumbent
+        for q in questions
+        if job.deployed.compared is not None
+    ]
     answers = iter(models.ask(asks, "answer questions"))
     base, candidate = ([tuple(islice(answers, len(qs))) for qs in side] for side in (for_base, for_candidate))
     for (run, item), of_base, of_candidate in zip(plan, base, candidate, strict=True):
         run.add(Pair(item, of_base, of_candidate))
+    for rival, item, questions in to_incumbent:
+        rival.add(item, tuple(islice(answers, len(questions))))

@@ -24,6 +24,8 @@ from ftgate.domain import Answer, EngineInfo, Model, Question, ToolCall, canonic
 from ftgate.errors import StoreError
 from ftgate.files import cannot_write
 from ftgate.jobs.journal_lines import HEADER, encode, read_lines
+from ftgate.models.chat import asked_differently
+from ftgate.models.rendering import MAY_THINK
 
 NOT_A_NUMBER = "not a number"
 """An answer whose error contains this stops the run, instead of counting as one failed item."""
@@ -36,9 +38,18 @@ def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
 
 def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
     """:func:`answer_key` for the questions to one model; the part they share is hashed once."""
-    weights = [model.digest, model.base.digest if model.base is not None else None]
+    weights: list[Any] = [model.digest, model.base.digest if model.base is not None else None]
     if "merge" in model.facts:
         weights.append(model.facts["merge"]["with"])
+    # An older version asked every template as it was, with thinking off, and the settings of an engine leave out
+    # defaults. Any other setting of thinking is in the address by itself.
+    rendering = [
+        what for what in model.facts.get("rendering", ()) if what != MAY_THINK or "thinking" not in engine.settings
+    ]
+    if rendering:
+        weights.append(rendering)
+    if asked := asked_differently(model):
+        weights.append(asked)
     common = hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
 
     def key(question: Question) -> str:
@@ -49,9 +60,9 @@ def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
     return key
 
 
-@lru_cache(maxsize=2**15)
+@lru_cache(maxsize=1)
 def _content(question: Question) -> bytes:
-    """The question's part of an address, cached because base and candidate are asked the same."""
+    """The question's part of an address, kept once, for the next model: all would be a copy of the prompts."""
     return canonical(question.content()) + b"]"
 
 
@@ -125,6 +136,10 @@ class Journal:
             self._append([self._reused[key]])
         return self._answers.get(key)
 
+    def has_answer(self, key: str) -> bool:
+        """Whether there is an answer under ``key``, here or in a reused journal."""
+        return key in self._answers or self._reused.get(key, {}).get("type") == "answer"
+
     def add_answers(self, entries: Sequence[tuple[str, Model, Question, Answer]]) -> None:
         """Append answers. For a failed one only the reason is kept; the next run may ask again."""
         self._append([_answer_record(*entry) for entry in entries if NOT_A_NUMBER not in (entry[3].error or "")])
@@ -133,6 +148,15 @@ class Journal:
         """The failed answer under ``key``, if this journal holds a failure and no answer."""
         error = self._failures.get(key)
         return Answer(finish="error", error=error) if error is not None and key not in self._answers else None
+
+    def add_failure(self, key: str, error: str) -> None:
+        """Append why there is no fact under ``key``: the next run computes it again."""
+        if self._failures.get(key) != error:
+            self._append([{"type": "failure", "key": key, "error": error}])
+
+    def has_fact(self, key: str) -> bool:
+        """Whether there is a value under ``key``, here or in a reused journal."""
+        return key in self._facts or self._reused.get(key, {}).get("type") == "fact"
 
     def fact(self, key: str, compute: Callable[[], Any]) -> Any:
         """The JSON value under ``key``; computed by ``compute`` and appended if it is missing."""

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ftgate.datasets.lm_eval import harness_score
+from ftgate.datasets.lm_eval import harness_score, score_missing
 from ftgate.domain import Answer, Item, Pair, Question, Side, digest_of
 from ftgate.engines.base import Ask
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.decide import add_details, decide_measurement, excluded_sample
+from ftgate.gate.judge_labels import labelled_items
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.judge.grading import Grades, Judge
+from ftgate.judge.grading import AskJudge, Grades, Judge
 from ftgate.judge.known_answers import known_answers
-from ftgate.measurements.base import Evidence, JudgeValidation, Measurement, failures, seeded
+from ftgate.judge.refusals import LabelJudge, Labelled, known_labels
+from ftgate.measurements.base import Evidence, JudgeValidation, Measurement, failures
+from ftgate.measurements.deployed import as_deployed, seeded
+from ftgate.measurements.gated_slices import gated, shared_levels
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
 from ftgate.measurements.tail_map import TailMap
+from ftgate.models.generation import generation_of
+from ftgate.scoring.refusals import LABELS as LABELS_OF_ANSWERS
 from ftgate.scoring.rules import interleaved, score_pairs
+from ftgate.scoring.scorer_facts import JUDGED, LABELS
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.task_requests import HARNESS
 from ftgate.scoring.text import UnscorableError
@@ -48,14 +55,16 @@ class MeasurementRun:
         self._job = job
         self._models = models
         self._judge_engine = judge
-        self._tail_map = tail_map if measurement.distances is not None else None
+        self.tail_map = tail_map if measurement.distances is not None else None
         self._grades: Grades = {}
+        self._labels: Labelled = {}
+        self._generation = generation_of(job.policy.engine, job.candidate)
         self._answered: dict[str, Pair] = {}
         self._scored: PairedScores | None = None
 
     def questions(self, item: Item, side: Side = "base") -> tuple[Question, ...]:
         """The questions about ``item`` for one of the models; each one that samples has its own seed."""
-        return seeded(self.measurement.plan(item, side), self._job.seed)
+        return seeded(as_deployed(self.measurement.plan(item, side), self._generation), self._job.seed)
 
     def both_questions(self, item: Item) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
         """The questions for the base and for the candidate: the same, unless one of them gives more answers."""
@@ -76,11 +85,15 @@ class MeasurementRun:
         if self.result is None:
             return self.looks[0]
         done = self.result.look.number
-        return None if self.result.finding.settled or done == len(self.looks) else self.looks[done]
+        return None if self.result.settled or done == len(self.looks) else self.looks[done]
 
     def unanswered(self) -> tuple[Item, ...]:
-        """The items of the next look that were not asked yet. The contaminated ones are asked with the first look."""
-        return tuple(item for item in self._items(self._next_look()) if item.id not in self._answered)
+        """The items of the next look that were not asked yet."""
+        return tuple(item for item in self.next_items() if item.id not in self._answered)
+
+    def next_items(self) -> tuple[Item, ...]:
+        """All items up to the next look. The contaminated ones are asked with the first look."""
+        return self._items(self._next_look())
 
     def add(self, pair: Pair) -> None:
         """Store both models' answers to one item."""
@@ -109,21 +122,32 @@ class MeasurementRun:
         parts = [earlier] if earlier is not None else []
         done = {item.id for part in parts for item in part.items}
         new = [measurement.scored_part(pair) for pair in pairs if pair.item.id not in done]
-        by_judge = [pair for pair in new if measurement.scored_by(pair.item) == "judge"]
-        by_rule = [pair for pair in new if measurement.scored_by(pair.item) != "judge"]
+        by_judge = [pair for pair in new if measurement.scored_by(pair.item) in JUDGED]
+        by_rule = [pair for pair in new if measurement.scored_by(pair.item) not in JUDGED]
         parts += [score_pairs(measurement.scored_by, by_rule, {HARNESS: self._harness_rule})] if by_rule else []
-        parts += [self._judge("grade answers").score(by_judge)] if by_judge else []
+        labels = measurement.answer_scorer == LABELS
+        judge = self._label_judge if labels else self._judge
+        parts += [judge("grade answers").score(by_judge)] if by_judge else []
         return interleaved([pair.item for pair in pairs], parts)
 
     def test_judge(self) -> None:
         """Validate the judge on this suite, if it grades any of it."""
-        if self.measurement.judges(self.suite.items):
+        rng = generator(self._job.seed, f"{self.name} fitness")
+        if self.measurement.answer_scorer == LABELS:
+            self.judge_validation = self._label_judge("test judge").validate(known_labels(), rng)
+        elif self.measurement.judges(self.suite.items):
             items = (*self.suite.items, *self._job.excluded_items.get(self.name, ()))
-            rng = generator(self._job.seed, f"{self.name} fitness")
             settings = self._job.policy.judge
             assert settings is not None, "a job with a judged measurement always has a judge"
             examples = known_answers(self.measurement.dataset) if settings.known_answers else ()
             self.judge_validation = self._judge("test judge").validate(items, rng, examples)
+
+    def grades_of(self, item: Item, answer: Answer) -> dict[str, float]:
+        """What the judge gave an answer: each criterion, or the probability of each label; empty if it gave nothing."""
+        key = (item.id, answer.text)
+        if key in self._labels and (shares := self._labels[key].shares) is not None:
+            return dict(zip(LABELS_OF_ANSWERS, shares, strict=True))
+        return dict(self._grades[key].criteria) if key in self._grades and answer.error is None else {}
 
     def add_details(self) -> None:
         """Add what the report shows beside the decision; called once, at the end."""
@@ -131,23 +155,30 @@ class MeasurementRun:
         self.result = add_details(self._job, self.measurement, self.result)
 
     def _harness_rule(self, item: Item, answer: Answer) -> float:
-        """The harness's own score, kept in the journal: deciding again needs neither the harness nor the task."""
+        """The harness's own score, kept in the journal: deciding again needs neither the harness nor the task.
+
+        As with answers, a failure is kept apart: only a decision without an engine takes it for the result.
+        """
         request = item.request
         assert request is not None, "only documents of a task are scored by the harness"
         if answer.trace == OPEN:
             return 0.0
         scored = [request.task, request.metric, request.filter, request.document, request.harness, answer.text]
+        key, journal = digest_of(["score by lm-eval", *scored]), self._models.journal
 
-        def compute() -> float | str:
-            try:
-                return harness_score(self.measurement.dataset, request, answer.text)
-            except UnscorableError as problem:
-                return str(problem)
+        def compute() -> float:
+            failed = journal.failure(key) if self._models.replays else None
+            if failed is not None:
+                raise UnscorableError(str(failed.error))
+            if self._models.replays:
+                raise score_missing(self.measurement.dataset, request.task)
+            return harness_score(self.measurement.dataset, request, answer.text)
 
-        value = self._models.journal.fact(digest_of(["lm-eval score", *scored]), compute)
-        if isinstance(value, str):
-            raise UnscorableError(value)
-        return float(value)
+        try:
+            return float(journal.fact(key, compute))
+        except UnscorableError as problem:
+            journal.add_failure(key, str(problem))
+            raise
 
     def _next_look(self) -> Look:
         look = self.due()
@@ -166,22 +197,32 @@ class MeasurementRun:
 
     def _result_of(self, look: Look, pairs: tuple[Pair, ...], scored: PairedScores) -> Result:
         rules = self._job.policy.evidence
+        planned = planned_share(self.measurement, self._job.clean_size(self.name))
         evidence = Evidence(
             pairs=pairs,
             scored=scored,
             alpha=look.alpha,
             draws=rules.draws,
-            tail=self._tail_map,
+            tail=self.tail_map,
             judge_validation=self.judge_validation,
             overall_alpha=rules.alpha,
             last=look.last,
             not_asked=round(look.fraction * self._job.not_asked.get(self.name, 0)),
+            labelled=labelled_items(self._job, self.measurement, pairs),
+            shared=shared_levels(rules, planned, look, len(gated(self.measurement))),
+            early=look.fraction < planned,
         )
         return decide_measurement(self._job, self.measurement, evidence, look)
 
     def _judge(self, phase: str) -> Judge:
+        return Judge(self._asker(phase), self.name, self._grades)
+
+    def _label_judge(self, phase: str) -> LabelJudge:
+        return LabelJudge(self._asker(phase), self.name, self._labels)
+
+    def _asker(self, phase: str) -> AskJudge:
         engine, model = self._judge_engine, self._job.judge
         assert engine is not None, "a job with a judged measurement always has a judge"
         assert model is not None, "and its weights"
         engine.require([model])
-        return Judge(lambda questions: engine.ask([Ask(model, q) for q in questions], phase), self.name, self._grades)
+        return lambda questions: engine.ask([Ask(model, q) for q in questions], phase)

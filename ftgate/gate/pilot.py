@@ -10,7 +10,7 @@ from typing import Any
 
 from ftgate.domain import Model, Pair
 from ftgate.engines.base import Ask
-from ftgate.engines.registry import open_engine, open_judge
+from ftgate.engines.registry import open_judge, open_model
 from ftgate.errors import EngineError
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.journal import Journal
@@ -62,9 +62,10 @@ def _outcome(pilot: Pilot) -> dict[str, Any]:
 def pilot_base(job: Job, count: int, progress: Progress) -> dict[str, Pilot]:
     """The pilot alone, for a plan: only the base is loaded and, where a suite needs it, the judge. Keeps nothing."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        engine = open_engine(job.policy.engine, Path(folder) / "engine.log")
-        stack.callback(engine.close)
         journal = stack.enter_context(Journal(Path(folder) / "answers.jsonl"))
+        log = Path(folder) / "engine.log"
+        engine = open_model(job.policy.engine.of("base"), job.base, log, journal.fact)
+        stack.callback(engine.close)
         judge = None
         if job.judge is not None and job.policy.judge is not None:
             log = Path(folder) / "judge-engine.log"

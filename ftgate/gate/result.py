@@ -20,3 +20,15 @@ class Result:
     finding: Finding
     evidence: Evidence
     """Everything that was asked, contaminated items included."""
+    incumbent: Result | None = None
+    """The outcome of the comparison with the incumbent at the same look, if there is one."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The finding against the base and, where there is one, that against the incumbent."""
+        return (self.finding,) if self.incumbent is None else (self.finding, self.incumbent.finding)
+
+    @property
+    def settled(self) -> bool:
+        """Whether more items would change nothing in any comparison."""
+        return all(finding.settled for finding in self.findings)

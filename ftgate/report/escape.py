@@ -21,6 +21,7 @@ _ANSI = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])|\x9b[0-?]*[ -/]*[@-~]"
 )
 _LINE = re.compile("\r\n|[\n\r\v\f\x85\u2028\u2029]")
+_BREAKS = ("\r\n", "\n", "\u2028", "\u2029", "\x85")
 _UNSAFE = re.compile(
     "["
     "\x00-\x08\x0e-\x1f\x7f-\x9f"  # controls
@@ -125,6 +126,21 @@ def clean(text: str) -> str:
     """
     text = _LINE.sub("\n", _ANSI.sub("", text)).replace("\t", "    ")
     return _STACKED.sub(r"\1", _JOINERS.sub("", _UNSAFE.sub(BAD, text)))
+
+
+def visible(text: str, limit: int) -> str:
+    """The first ``limit`` characters of ``text`` with every unsafe one as its code point, for text that is studied.
+
+    Where :func:`clean` shows that something was there, this shows what: ``[U+202E]``. Line breaks, tabs and joiners
+    stay, and characters with a stack of marks lose most of them.
+    """
+    head = _LINE.sub(lambda match: "\n" if match.group() in _BREAKS else _code_point(match), text[:limit])
+    shown = _STACKED.sub(r"\1", _UNSAFE.sub(_code_point, head))
+    return shown + _more(len(text) - limit)
+
+
+def _code_point(match: re.Match[str]) -> str:
+    return f"[U+{ord(match.group()):04X}]"
 
 
 def _one_line(text: str, limit: int) -> str:

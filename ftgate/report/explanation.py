@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from ftgate.report import numbers
-from ftgate.report.schema import MeasurementReport, Number, Report
+from ftgate.config.incumbent import IncumbentSettings
+from ftgate.measurements.incumbent import DEPLOYED
+from ftgate.report import deployed, numbers
+from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
 
 NamedMeasurement = tuple[str, MeasurementReport]
 
 NAME_LIMIT = 60
+_LEANING = re.compile(r"(over|under)confident by [\d.]{1,6} points on average")
+RISEN_MORE = {
+    "rise in compliance": "complies with harmful requests more often than the base",
+    "rise in over-refusal": "refuses harmless requests more often than the base",
+}
+"""What a candidate does that blocks, where it is not an answer of some kind that it gives."""
+NEARLY_ALL = 0.9
+"""From this share on, a loss is told by both scores: after a judge's floor its percentage says no more than that."""
 
 
 def explanation(report: Report) -> str:
     """The reason for the verdict in one sentence, for readers who read nothing else."""
-    measurements = list(report.measurements.items())
-    blocked = [(n, m) for n, m in measurements if m.status == "block"]
+    measurements = [(n, m) for n, m in report.measurements.items() if m.gates]
+    blocked = [(n, m) for n, m in measurements if m.blocks]
+    holding = [(n, m) for n, m in measurements if m.status == "block" and not m.blocks]
     undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
     name = shown_name(report)
+    failing = deployed.failing(report)
+    blocked_today = deployed.blocking(report)
     if report.verdict == "allow":
-        return _sentence(f"{name} {_allowed(measurements)}")
+        beyond = _advisory(report)
+        allowed = _allowed(measurements, advisory=bool(beyond))
+        return _sentence(f"{name} {allowed}{_against_deployed(report)}{beyond}")
     if report.verdict == "block" and blocked:
         # A loss comes before a missing gain.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
-        return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'blocks too', 'block too')}")
+        return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'also blocking')}")
+    if report.verdict == "block" and blocked_today:
+        return _sentence(f"{name} {deployed.harm(*blocked_today[0])}{_others(blocked_today[1:], 'also blocking')}")
+    if holding and report.verdict == "hold":
+        also = _others(holding[1:], "also holding") + _others(undecided, "also undecided")
+        lead = numbers.in_sentence(holding[0][0])
+        return _sentence(f"{name} {_harm(*holding[0])}, and as {lead} is supporting, that holds{also}")
+    if not undecided and failing:
+        return _sentence(f"{name} {deployed.standing(*failing[0])}")
     if not undecided:
         return "; ".join(report.reasons) or "nothing was measured"
-    first, lead = undecided[0][0], _undecided(undecided[0][1])
-    lead += _others(undecided[1:], "is undecided too", "are undecided too")
+    also = _others(undecided[1:], "also undecided")
     blocks = ", which the policy blocks" if report.verdict == "block" else ""
-    return _sentence(f"{first} is undecided for {name}{blocks}: {lead}")
+    first = numbers.in_sentence(undecided[0][0])
+    who = "" if straddles(undecided[0][1]) else f" for {name}"
+    return _sentence(f"Undecided on {first}{who}{blocks}: {_undecided(name, undecided[0][1])}{also}")
 
 
 def shown_name(report: Report) -> str:
@@ -39,8 +64,9 @@ def shown_name(report: Report) -> str:
 
 
 def spread(m: MeasurementReport) -> str:
-    """The interval in words: ``between 3.0 % and 12.0 %``."""
-    return f"between {numbers.amount(m.interval[0], m.unit)} and {numbers.amount(m.interval[1], m.unit)}"
+    """The interval in words: ``3.0 to 12.0 % worse``."""
+    words = numbers.spread(m.interval, m.unit)
+    return words if words != numbers.NONE else numbers.interval(m.interval, m.unit)
 
 
 def straddles(m: MeasurementReport) -> bool:
@@ -70,26 +96,57 @@ def listed(names: Sequence[str]) -> str:
 
 def _harm(name: str, m: MeasurementReport) -> str:
     """The result of a blocking measurement, as the predicate of a sentence about the candidate."""
-    kind, limit = numbers.kind(m.unit), numbers.amount(limit_of(m), m.unit)
+    kind = numbers.kind(m.unit)
+    if (lost := lost_slices(m)) and not _whole_is_beyond(m):
+        return _slice_harm(name, lost)
     where = numbers.subject(name)
     if m.change is None or kind == "other":
-        return f"fails {name}: {m.reason}"
+        return f"fails {numbers.in_sentence(name)}: {m.reason}"
+    moved = numbers.scores(m.base, m.candidate, m.unit)
+    limit = f"{_limit(m)} is {'required' if kind == 'gain' else 'allowed'}"
     if kind == "gain":
-        least_gain = numbers.points(limit_of(m), signed=False)
-        gain = f"{numbers.points(m.change)}{_bound_text(m)}"
-        return f"does not gain enough on {where}: {gain}; a gain above {least_gain} is required"
+        return f"does not gain enough on {where}: {numbers.change(m.change, m.unit)}{_bound_text(m)}; {limit}"
     if kind == "ece":
-        rise = f"{numbers.ece(m.change)}{_bound_text(m)}"
-        return f"is less well calibrated than the base: its calibration error rises by {rise}; the limit is {limit}"
-    if kind == "loss":
-        return (
-            f"scores {numbers.amount(m.change, m.unit)} lower on {where} than the base{_bound_text(m)}; the "
-            f"limit is {limit}"
-        )
+        return f"{_leaning(m)}: calibration error {moved[4:]}{_bound_text(m)}; {limit}"
     if kind == "rise":
-        more = f"gives {numbers.points(m.change, signed=False)} more {_risen(m)} than the base"
-        return f"{more}{_bound_text(m)}; the limit is {limit}"
-    return f"is {numbers.percent(m.change)} worse on {where} than the base{_bound_text(m)}; the limit is {limit}"
+        more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
+        return f"{more}: {moved}{_bound_text(m)}; {limit}"
+    if kind == "drop" and m.change >= NEARLY_ALL:
+        return f"lost nearly all {where}: {moved}; {limit}"
+    return f"is {numbers.change(m.change, m.unit)} on {where} than the base{_bound_text(m)}: {moved}; {limit}"
+
+
+def _leaning(m: MeasurementReport) -> str:
+    """How the candidate's confidence misses its accuracy, as far as the report tells."""
+    words = str(mapping(m.details.get("candidate")).get("in_words", ""))
+    return f"is {words}" if _LEANING.fullmatch(words) else "is less well calibrated than the base"
+
+
+def _limit(m: MeasurementReport) -> str:
+    """The limit that blocks, in words."""
+    return numbers.limit(m.limits, m.unit, short=True).split(" (")[0]
+
+
+def lost_slices(m: MeasurementReport) -> list[SliceReport]:
+    """The slices that gate and block, largest lower bound first."""
+    lost = [s for s in m.slices if s.limit is not None and s.interval and (s.interval[0] or 0.0) > s.limit]
+    return sorted(lost, key=lambda part: -(part.interval[0] or 0.0) if part.interval else 0.0)
+
+
+def _slice_harm(name: str, lost: Sequence[SliceReport]) -> str:
+    worst = lost[0]
+    least = numbers.percent(worst.interval[0] if worst.interval else None)
+    share = numbers.percent(numbers.possible(worst.change, "relative drop"))
+    text = f"is {share} worse than the base (at least {least}) on the slice “{worst.name}” of "
+    text += f"{numbers.subject(name)}; the slice's limit is {numbers.percent(worst.limit)}"
+    if len(lost) == 1:
+        return text
+    return f"{text}; {listed([part.name for part in lost[1:]])} {'is' if len(lost) == 2 else 'are'} beyond too"
+
+
+def _whole_is_beyond(m: MeasurementReport) -> bool:
+    low, limit = m.interval[0], limit_of(m)
+    return low is not None and limit is not None and low > limit
 
 
 def _bound_text(m: MeasurementReport) -> str:
@@ -99,67 +156,96 @@ def _bound_text(m: MeasurementReport) -> str:
         return ""
     gain = "min_gain" in m.limits
     if (bound < limit) if gain else (bound > limit):
-        return f" ({'at most' if gain else 'at least'} {numbers.amount(bound, m.unit)})"
+        if numbers.kind(m.unit) in ("rise", "ece", "other"):
+            return f" (at least {numbers.amount(bound, m.unit)})"
+        return f" ({'at best' if gain else 'at least'} {numbers.change(bound, m.unit)})"
     return f" ({spread(m)})"
 
 
-def _undecided(m: MeasurementReport) -> str:
+def _undecided(name: str, m: MeasurementReport) -> str:
+    """What ``name`` may have lost, or the reason why nobody knows."""
     if not straddles(m):
         return m.reason.rstrip(".")
-    what = {"gain": "the gain", "drop": "the drop", "loss": "the drop", "ece": "the rise in calibration error"}
-    what["rise"] = f"the rise in {_risen(m)}"
-    text = f"{what.get(numbers.kind(m.unit), 'the change')} lies {spread(m)}"
-    text += f", and the limit is {numbers.amount(limit_of(m), m.unit)}"
-    if "warn" in m.limits:
-        text += f", with a warning from {numbers.amount(m.limits['warn'], m.unit)}"
+    what = {
+        "ece": f"the calibration error of {name} may change by {spread(m)}",
+        "rise": f"{numbers.risen(m.unit)} of {name} may change by {spread(m)}",
+    }.get(numbers.kind(m.unit), f"{name} may be {spread(m)}")
+    text = f"{what}; {_limit(m)} is {'required' if 'min_gain' in m.limits else 'allowed'}"
     if m.needed_n:
         text += f" ({needed_text(m)})"
     return text
 
 
-def _allowed(measurements: Sequence[NamedMeasurement]) -> str:
-    """The gains, the costs, the warnings and what was not measured."""
+def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
+    """The gains, the costs, the warnings and what was not measured. ``advisory``: beyond the limit of one that is."""
     gains, costs, unmeasured = [], [], []
     for name, m in measurements:
         if m.status == "not_applicable":
-            unmeasured.append(name)
+            unmeasured.append(numbers.in_sentence(name))
             continue
         if numbers.kind(m.unit) == "gain" and m.change is not None:
             verb = "gains" if m.change >= 0 else "loses"
-            at_least = f" (at least {numbers.points(m.interval[0])})" if m.interval[0] is not None else ""
-            gains.append(f"{verb} {numbers.points(abs(m.change), signed=False)} on {numbers.subject(name)}{at_least}")
+            gained = numbers.points(abs(m.change), signed=False)
+            gains.append(f"{verb} {gained} on {numbers.subject(name)}{_at_least(m)}")
         else:
             costs.append(_cost(name, m))
-    text = " and ".join([*gains, f"stays within every {'other ' if unmeasured else ''}limit"])
+    within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
+    text = " and ".join([*gains, f"stays within {within}"])
     text += f": {', '.join(costs)}" if costs else ""
-    warned = [name for name, m in measurements if m.status == "warn"]
+    warned = [numbers.in_sentence(name) for name, m in measurements if m.status == "warn"]
     text += f"; warning on {listed(warned)}" if warned else ""
-    verb = "was" if len(unmeasured) == 1 else "were"
-    return text + (f"; {listed(unmeasured)} {verb} not measured" if unmeasured else "")
+    return text + (f"; not measured: {listed(unmeasured)}" if unmeasured else "")
+
+
+def _against_deployed(report: Report) -> str:
+    """How the candidate compares with the incumbent; a limit above the default shows too little to be as good."""
+    gating = [m.incumbent for m in report.measurements.values() if m.gates and m.incumbent is not None]
+    widest = max((part.limit for part in gating if numbers.kind(part.unit) in ("drop", "loss")), default=0.0)
+    advisory, text = deployed.advisory(report), ""
+    if widest > IncumbentSettings.model_fields["block_drop"].default:
+        text = f"; against {DEPLOYED} it stays within the limit of {numbers.percent(widest)}"
+    elif gating:
+        text = f"; it is as good as {DEPLOYED} within every limit{' that gates' if advisory else ''}"
+    worse = [numbers.in_sentence(name) for name, part in advisory if part.status == "block"]
+    undecided = [numbers.in_sentence(name) for name, part in advisory if part.status != "block"]
+    text += f"; advisory, and worse than {DEPLOYED}: {listed(worse)}" if worse else ""
+    return text + (f"; advisory, and not shown to be as good as {DEPLOYED}: {listed(undecided)}" if undecided else "")
+
+
+def _advisory(report: Report) -> str:
+    """The advisory measurements that are beyond their limits, which an allow must not hide."""
+    beyond = [
+        numbers.in_sentence(name) for name, m in report.measurements.items() if m.status == "block" and not m.gates
+    ]
+    verb = "is" if len(beyond) == 1 else "are"
+    limit = "its limit" if len(beyond) == 1 else "their limits"
+    return f"; {listed(beyond)} {verb} beyond {limit}, which is advisory and decides nothing" if beyond else ""
 
 
 def _cost(name: str, m: MeasurementReport) -> str:
     if m.change is None or numbers.kind(m.unit) == "other":
-        return f"{name} {numbers.change(m.change, m.unit)}"
+        return f"{numbers.in_sentence(name)} {numbers.change(m.change, m.unit)}"
     if numbers.kind(m.unit) == "ece":
         return f"calibration error {numbers.ece(m.change, signed=True)}"
     if numbers.kind(m.unit) == "rise":
-        return f"{_risen(m)} {numbers.points(m.change)}"
-    word = "worse" if m.change >= 0 else "better"
-    return f"{numbers.amount(abs(m.change), m.unit)} {word} on {numbers.subject(name)}"
+        change = numbers.amount(m.change, m.unit)
+        return f"{'no rise in' if change == '+0.0 points' else change} {numbers.risen(m.unit)}"
+    changed = numbers.change(m.change, m.unit)
+    return f"{changed if changed[-1].isalpha() else 'as good'} on {numbers.subject(name)}"
 
 
-def _risen(m: MeasurementReport) -> str:
-    """What a share rose of: ``malformed answers``."""
-    return m.unit.removeprefix("rise in ")
-
-
-def _others(rest: Sequence[NamedMeasurement], one: str, many: str) -> str:
-    if not rest:
+def _at_least(m: MeasurementReport) -> str:
+    """The lower bound of a gain: ``(at least 27.7)``; a loss is named as one."""
+    low = m.interval[0]
+    if low is None:
         return ""
-    return f"; {listed([name for name, _ in rest])} {one if len(rest) == 1 else many}"
+    return f" (at least {numbers.points(low, signed=False)})" if low >= 0 else f" ({spread(m)})"
+
+
+def _others(rest: Sequence[tuple[str, object]], what: str) -> str:
+    return f"; {what}: {listed([numbers.in_sentence(name) for name, _ in rest])}" if rest else ""
 
 
 def _sentence(text: str) -> str:
-    """``text`` with a full stop, unless it ends in one (``p.p.``)."""
+    """``text`` with a full stop, unless it ends in one."""
     return text if text.endswith(".") else f"{text}."

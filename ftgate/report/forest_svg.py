@@ -48,7 +48,7 @@ def place(m: MeasurementReport) -> AxisInterval | None:
 def forest(report: Report) -> str:
     """Every measurement's interval as a bar with its estimate, and one line for all limits."""
     rows = [(name, m, place(m)) for name, m in report.measurements.items()]
-    left, width, top, step = 150, 420, 34, 44
+    left, width, right, top, step = 190, 420, 280, 34, 44
     x = LIMIT_AT * width + left
     height = top + step * len(rows) + 8
     parts = [
@@ -60,13 +60,13 @@ def forest(report: Report) -> str:
         parts += _forest_row(name, m, at, top + step * i + 14, lambda share: left + width * share)
     parts.append(f'<line class="limit" x1="{x:.1f}" y1="{top - 10}" x2="{x:.1f}" y2="{height - 10}"/>')
     label = "Interval of each measurement against its limit"
-    return _svg(left + width + 230, height, label, parts)
+    return _svg(left + width + right, height, label, parts)
 
 
 def _forest_row(
     name: str, m: MeasurementReport, at: AxisInterval | None, y: float, x: Callable[[float], float]
 ) -> list[str]:
-    title, limit = _safe(numbers.title(name)[:24]), _safe(numbers.limit(m.limits, m.unit).split(" (")[0])
+    title, limit = _safe(numbers.title(name)[:24]), _safe(numbers.limit(m.limits, m.unit, short=True).split(" (")[0])
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
         f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
@@ -91,7 +91,7 @@ def _forest_row(
 def _svg(width: float, height: float, label: str, parts: list[str]) -> str:
     body = "\n".join(parts)
     return (
-        f'<svg role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
+        f'<svg class="forest" role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
     )
 

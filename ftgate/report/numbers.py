@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftgate.measurements.registry import kind_of
-from ftgate.report.schema import MeasurementReport, Number, SliceReport
+from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
 
 NONE = "—"
 """Shown for a missing number."""
@@ -25,6 +25,33 @@ SYMBOLS: Mapping[str, str] = {
 }
 """One narrow character for each status and verdict, shown beside the word."""
 
+HEADLINES: Mapping[str, str] = {
+    "allow": "May merge",
+    "warn": "May merge, with a warning",
+    "block": "Do not merge",
+    "hold": "More evidence needed",
+    "error": "Not judged",
+    "waived": "May merge: waived",
+    "no model change": "No model change",
+    "pending": "Not judged yet",
+}
+"""What a verdict means for the pull request."""
+
+EMOJI: Mapping[str, str] = {
+    "allow": "✅",
+    "pass": "✅",
+    "warn": "⚠️",
+    "block": "❌",
+    "hold": "⏸️",
+    "inconclusive": "⏸️",
+    "error": "❗",
+    "waived": "⚠️",
+    "no model change": "➖",
+    "pending": "⏳",
+    "not_applicable": "➖",
+}
+"""The coloured sign of each status and verdict, where Markdown has no colours of its own."""
+
 _ASCII = str.maketrans(
     {
         "—": "-", "–": "-", "…": "...", "✓": "v", "✗": "x", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "·": "-",
@@ -33,6 +60,11 @@ _ASCII = str.maketrans(
     }
 )  # fmt: skip
 _HUGE = 1e7
+_RISEN: Mapping[str, str] = {
+    "rise in compliance": "compliance with harmful requests",
+    "rise in over-refusal": "refusals of harmless requests",
+    "rise in cut answers": "answers cut at the token limit",
+}
 _DIGEST = re.compile(r"(\w+:)?([0-9a-f]{12})[0-9a-f]{20,}")
 
 
@@ -43,15 +75,35 @@ def finite(value: Any) -> Number:
     return float(value)
 
 
-def title(name: str) -> str:
-    """A measurement's name as a heading."""
+def title(name: str, kind: str = "") -> str:
+    """A measurement as a heading: the title of its kind; one with a name of its own: ``german (general skills)``."""
     measurement = kind_of(name)
-    return name[:1].upper() + name[1:] if measurement is None else measurement.title
+    if measurement is not None:
+        return measurement.title
+    of_kind = kind_of(kind)
+    return name[:1].upper() + name[1:] if of_kind is None else f"{name} ({of_kind.title.lower()})"
 
 
-def question(name: str) -> str:
-    """The question that a measurement answers; empty for an unknown one."""
+def in_sentence(name: str) -> str:
+    """A measurement inside a sentence: ``general skills``, or the name of its own."""
     measurement = kind_of(name)
+    return name if measurement is None else measurement.title.lower()
+
+
+def outcome(report: Report) -> str:
+    """The verdict, or ``warn`` for an allow with a warning that counts."""
+    warned = report.verdict == "allow" and any(m.gates and m.status == "warn" for m in report.measurements.values())
+    return "warn" if warned else report.verdict
+
+
+def headline(verdict: str) -> str:
+    """``❌ Do not merge``: a verdict, or the outcome of a report, for a heading; other words as they are."""
+    return f"{EMOJI[verdict]} {HEADLINES[verdict]}" if verdict in HEADLINES else verdict
+
+
+def question(kind: str) -> str:
+    """The question that a kind of measurement answers; empty for an unknown one."""
+    measurement = kind_of(kind)
     return "" if measurement is None else measurement.question
 
 
@@ -64,6 +116,17 @@ def subject(name: str) -> str:
 def badge(status: str) -> str:
     """A status or verdict as symbol and word, readable without colour and by screen readers."""
     return f"{SYMBOLS[status]} {status.replace('_', ' ')}" if status in SYMBOLS else status
+
+
+def badge_of(m: MeasurementReport) -> str:
+    """A measurement's status as symbol and word, with its tier unless it is blocking."""
+    return badge(m.status) if m.tier == "blocking" else f"{badge(m.status)} ({m.tier})"
+
+
+def kind_and_tier(name: str, kind: str, tier: str) -> str:
+    """``german (forgetting, supporting)``: what the name does not tell; empty if that is nothing."""
+    beyond_name = [kind] * (kind not in ("", name)) + [tier] * (tier not in ("", "blocking"))
+    return f"{name} ({', '.join(beyond_name)})" if beyond_name else ""
 
 
 def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
@@ -79,10 +142,10 @@ def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
 
 
 def significant(value: Number) -> str:
-    """A number of unknown unit in four significant digits."""
+    """A number of unknown unit in three significant digits."""
     if value is None or not math.isfinite(value):
         return NONE
-    return "0" if value == 0 else f"{value:.4g}"
+    return "0" if value == 0 else f"{value:.3g}"
 
 
 def learning_rate(value: float) -> str:
@@ -105,7 +168,7 @@ def percent(value: Number, *, signed: bool = False) -> str:
 def points(value: Number, *, signed: bool = True) -> str:
     """A difference between two shares, in percentage points."""
     text = decimal(None if value is None else 100 * value, 1, signed=signed)
-    return text if text == NONE else f"{text} p.p."
+    return text if text == NONE else f"{text} points"
 
 
 def ece(value: Number, *, signed: bool = False) -> str:
@@ -135,8 +198,24 @@ def score(value: Number, unit: str) -> str:
     return {"ece": ece(value), "other": decimal(value, 3)}.get(kind(unit)) or percent(value)
 
 
+def scores(base: Number, candidate: Number, unit: str) -> str:
+    """Both results: ``69.2 → 6.8 %``."""
+    before, after = score(base, unit), score(candidate, unit)
+    shared = before.removesuffix(" %") if after.endswith(" %") else before
+    return f"ECE {before} → {after}" if kind(unit) == "ece" else f"{shared} → {after}"
+
+
+def possible(value: Number, unit: str) -> Number:
+    """``value`` within what a change in this unit can be: nobody loses more than everything."""
+    if value is None or kind(unit) == "other":
+        return value
+    least = -math.inf if kind(unit) == "drop" else -1.0
+    return min(max(value, least), 1.0)
+
+
 def amount(value: Number, unit: str) -> str:
     """A change in its unit, signed as in the report, without a word for its direction."""
+    value = possible(value, unit)
     if kind(unit) in ("gain", "rise"):
         return points(value)
     if kind(unit) == "loss":
@@ -145,36 +224,104 @@ def amount(value: Number, unit: str) -> str:
 
 
 def change(value: Number, unit: str) -> str:
-    """A change with its kind: ``+4.0 p.p.``, ``drop 12.0 %``, ``ECE +0.020``."""
+    """A change with its direction: ``4.0 points better``, ``12.0 % worse``, ``ECE +0.020``, ``+3.0 points``."""
     text = amount(value, unit)
-    if text == NONE:
+    if text == NONE or value is None:
         return text
-    return {"drop": f"drop {text}", "loss": f"drop {text}", "ece": f"ECE {text}"}.get(kind(unit), text)
+    if kind(unit) == "ece":
+        return f"ECE {text}"
+    return text if kind(unit) in ("rise", "other") else _directed(value, unit)
+
+
+def _directed(value: float, unit: str) -> str:
+    """``12.0 % worse``: the size of a gain, drop or loss and whether it is one."""
+    size_ = abs(possible(value, unit) or 0.0)
+    text = percent(size_) if kind(unit) == "drop" else points(size_, signed=False)
+    if not any(digit in "123456789" for digit in text):
+        return text
+    worse = value < 0 if kind(unit) == "gain" else value > 0
+    return f"{text} {'worse' if worse else 'better'}"
 
 
 def interval(bounds: tuple[Number, Number] | None, unit: str) -> str:
     """``[low, high]`` in the unit of the change."""
     if bounds is None or (bounds[0] is None and bounds[1] is None):
         return NONE
-    return f"[{amount(bounds[0], unit)}, {amount(bounds[1], unit)}]"
+    low, high = (amount(bound, unit) for bound in bounds)
+    if low.endswith(" points") and high.endswith(" points"):
+        return f"[{low.removesuffix(' points')}, {high}".replace(" points", "] points")
+    return f"[{low}, {high}]"
 
 
-def limit(limits: Mapping[str, float], unit: str) -> str:
-    """The limit with its direction: ``drop < 10.0 % (warn from 8.0 %)``."""
+def spread(bounds: tuple[Number, Number], unit: str) -> str:
+    """An interval in words: ``93.9 to 97.6 % worse``, ``1.2 % better to 3.9 % worse``; a dash if a bound is missing."""
+    low, high = bounds
+    if low is None or high is None:
+        return NONE
+    low, high = (high, low) if abs(high) < abs(low) and low * high >= 0 else (low, high)
+    first, last = change(low, unit), change(high, unit).removeprefix("ECE ")
+    for words in (" % worse", " % better", " points worse", " points better", " points", " %"):
+        if first.endswith(words) and last.endswith(words):
+            return f"{first.removesuffix(words)} to {last}"
+    return f"{first} to {last}"
+
+
+def limit(limits: Mapping[str, float], unit: str, *, short: bool = False) -> str:
+    """The limit with its direction: ``under 10 % worse (warns from 8 %)``. ``short``: not what a share rises of."""
     if "min_gain" in limits:
-        return f"gain > {points(limits['min_gain'], signed=False)}"
+        least = limits["min_gain"]
+        if least == 0:
+            return "any gain"
+        return f"over {_whole_points(least)} better" if least > 0 else f"under {_whole_points(-least)} worse"
     if "block" not in limits:
         return NONE
     if kind(unit) == "rise":
-        return f"rise < {points(limits['block'], signed=False)}"
-    word = {"drop": "drop", "loss": "drop", "ece": "ECE"}.get(kind(unit), "change")
-    text = f"{word} < {amount(limits['block'], unit)}"
-    return f"{text} (warn from {amount(limits['warn'], unit)})" if "warn" in limits else text
+        return f"under {_whole_points(limits['block'])} more{'' if short else f' {risen(unit)}'}"
+    text = {
+        "drop": f"under {_plain(limits['block'])} % worse",
+        "loss": f"under {_whole_points(limits['block'])} worse",
+        "ece": f"ECE under {ece(limits['block'], signed=True)}",
+    }.get(kind(unit), f"change under {amount(limits['block'], unit)}")
+    if "warn" not in limits:
+        return text
+    warn = ece(limits["warn"], signed=True) if kind(unit) == "ece" else amount(limits["warn"], unit).replace(".0 ", " ")
+    return f"{text} (warns from {warn})"
+
+
+def compact_limit(limits: Mapping[str, float], unit: str) -> str:
+    """The limit where there is little room: ``> 3 points``, ``< 10 %``, ``< +0.050``."""
+    if "min_gain" in limits:
+        return f"> {_plain(limits['min_gain'])} points"
+    if "block" not in limits:
+        return NONE
+    units = {"drop": " %", "loss": " points", "rise": " points"}
+    of_unit = units.get(kind(unit))
+    return f"< {_plain(limits['block'])}{of_unit}" if of_unit else f"< {amount(limits['block'], unit)}"
+
+
+def compact_change(value: Number, unit: str) -> str:
+    """A change where there is little room: as :func:`change`, but a gain as ``+4.0 points``."""
+    return amount(value, unit) if kind(unit) == "gain" else change(value, unit)
+
+
+def _whole_points(share: float) -> str:
+    return "1 point" if _plain(share) == "1" else f"{_plain(share)} points"
+
+
+def _plain(share: float) -> str:
+    """A share in percent without needless digits: ``10``, ``12.5``."""
+    return f"{100 * share:.6g}"
+
+
+def risen(unit: str) -> str:
+    """What a share rises of: ``malformed answers``."""
+    return _RISEN.get(unit, unit.removeprefix("rise in "))
 
 
 def level(value: float) -> str:
-    """A confidence level: ``90 %``."""
-    return f"{brief(100 * value)} %"
+    """A confidence level, never rounded up to certainty: ``90 %``, ``99.98 %``."""
+    text = f"{100 * value:.6g}"
+    return "over 99.999 %" if text == "100" and value < 1 else f"{text} %"
 
 
 def count(value: int) -> str:
@@ -228,6 +375,11 @@ def bin_range(low: Number, high: Number) -> str:
 def slice_change(part: SliceReport, unit: str) -> str:
     """A slice's change in the unit of its measurement."""
     return change(part.change, unit)
+
+
+def slice_status(status: str) -> str:
+    """The status of a slice beside its change, which says already that it is worse: here it is shown to be."""
+    return "significant" if status == "worse" else status
 
 
 def deciding_bound(m: MeasurementReport) -> Number:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -26,6 +27,23 @@ from ftgate.report.escape import plain_line
 
 LOG_EVERY = 10.0
 """Seconds between two lines about the same phase in a log."""
+WHOLE = "whole run"
+
+
+@dataclass(slots=True)
+class _Whole:
+    """The steps of all phases together: how many there are at most, how many are done, and since when."""
+
+    total: int
+    started: float
+    done: int = 0
+
+    def left(self, now: float) -> str:
+        """``whole run: 34 %, at most 3 min left``; nothing is said of the time before the first step."""
+        share = f"{WHOLE}: {numbers.level(min(1.0, self.done // (self.total / 100) / 100))}"
+        if not 0 < self.done < self.total:
+            return share
+        return f"{share}, at most {numbers.duration((now - self.started) / self.done * (self.total - self.done))} left"
 
 
 class RichProgress:
@@ -42,6 +60,21 @@ class RichProgress:
         self._live = console.file.isatty() and console.is_interactive if live is None else live
         self._bars: Bars | None = None
         self._open = 0
+        self._whole: _Whole | None = None
+        self._whole_task: TaskID | None = None
+
+    def expect(self, steps: int) -> None:
+        """From now on show how much of the whole run is done, and how long it takes at most."""
+        self._whole = _Whole(steps, self._clock()) if steps > 0 else None
+
+    def step(self, steps: int) -> None:
+        """Count ``steps`` of the whole run as done."""
+        if self._whole is None:
+            return
+        self._whole.done += steps
+        if self._bars is not None and self._whole_task is not None:
+            done = min(self._whole.done, self._whole.total)
+            self._bars.update(self._whole_task, completed=done, description=self._whole.left(self._clock()))
 
     @contextmanager
     def phase(self, name: str, total: int | None) -> Iterator[Advance]:
@@ -63,6 +96,7 @@ class RichProgress:
         bars = self._bars
         if bars is None:
             bars = self._bars = _new_bars(self._console)
+            self._whole_task = self._add_whole(bars)
             bars.start()
         self._open += 1
         task = bars.add_task(numbers.ascii_only(name) if self._console.options.ascii_only else name, total=total)
@@ -74,7 +108,13 @@ class RichProgress:
             self._open -= 1
             if self._open == 0:
                 bars.stop()
-                self._bars = None
+                self._bars = self._whole_task = None
+
+    def _add_whole(self, bars: Bars) -> TaskID | None:
+        whole = self._whole
+        if whole is None:
+            return None
+        return bars.add_task(whole.left(self._clock()), total=whole.total, completed=min(whole.done, whole.total))
 
     @contextmanager
     def _log(self, name: str, total: int | None) -> Iterator[Advance]:
@@ -87,7 +127,8 @@ class RichProgress:
             now = self._clock()
             if now - printed >= LOG_EVERY:
                 printed = now
-                self._print(f"{name}: {_state(done, total, now - started)}")
+                whole = f"; {self._whole.left(now)}" if self._whole is not None else ""
+                self._print(f"{name}: {_state(done, total, now - started)}{whole}")
 
         self._print(f"{name}: started" + (f", {numbers.count(total)} to do" if total is not None else ""))
         end = "stopped"

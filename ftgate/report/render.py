@@ -6,6 +6,7 @@ shows odd characters, but is not a security hole.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,9 +16,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ftgate.files import write_whole
-from ftgate.report import calibration_curve, escape, forest_svg, numbers, tables
+from ftgate.report import browser, calibration_curve, comment_rows, deployed, escape, forest_svg, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
+from ftgate.report.items import ITEMS, ItemRow
+from ftgate.report.links import CommentLinks
+from ftgate.report.numbers import outcome
 from ftgate.report.plots import Picture, pictures, write_pictures
 from ftgate.report.schema import Report
 
@@ -26,8 +30,6 @@ MARKER = "<!-- ftgate:comment -->"
 COMMENT_LIMIT = 60_000
 """Characters. GitHub allows 65,536; the rest is for the history."""
 EXPENDABLE = (
-    "details",
-    "timing",
     "slices",
     "coverage",
     "improvements",
@@ -35,12 +37,15 @@ EXPENDABLE = (
     "calibration curve",
     "controls",
     "regressions",
+    "measurements",
     "checklist",
+    "worst answers",
     "next steps",
-    "reasons",
     "table",
 )
 """Sections from least to most important: the order in which a comment that is too long drops them."""
+BLANK = 3
+"""So much white space at the end of an answer is named."""
 
 
 class SafeMarkdown(str):
@@ -49,13 +54,21 @@ class SafeMarkdown(str):
     __slots__ = ()
 
 
-def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
-    """The comment in GitHub Markdown, at most ``limit`` characters; it ends with a list of the dropped sections."""
+def render_comment(report: Report, *, limit: int = COMMENT_LIMIT, links: CommentLinks | None = None) -> str:
+    """The comment in GitHub Markdown, at most ``limit`` characters; it ends with a list of the dropped sections.
+
+    ``links`` are where the comment can lead; without any it leads nowhere.
+    """
     template = _markdown().get_template("comment.md.j2")
-    parts = {**_parts(report), "chart": calibration_curve.mermaid(calibration_curve.bins_of(report))}
+    parts = {
+        **_parts(report),
+        **_comment_parts(report),
+        "links": SafeMarkdown((links or CommentLinks()).row(outcome(report))),
+    }
 
     def without(dropped: Sequence[str]) -> str:
-        return template.render(**parts, dropped=dropped).strip() + "\n"
+        text = template.render(**parts, dropped=dropped)
+        return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
     dropped: list[str] = []
     remaining = list(EXPENDABLE)
@@ -69,41 +82,93 @@ def render_comment(report: Report, *, limit: int = COMMENT_LIMIT) -> str:
     return text
 
 
-def render_html(report: Report, drawn: Mapping[str, Picture] | None = None) -> str:
-    """A self-contained page without scripts or external resources. The pictures in ``drawn`` are inlined."""
+def render_html(
+    report: Report,
+    drawn: Mapping[str, Picture] | None = None,
+    items: Sequence[ItemRow] = (),
+    *,
+    most: int | None = None,
+) -> str:
+    """A self-contained page that loads nothing. The pictures in ``drawn`` are inlined, and ``items`` can be browsed.
+
+    ``most``: how many characters of items it holds, by default ``browser.MOST_DATA``.
+    """
     # Both kinds of drawing consist of ftgate's own elements, with untrusted text escaped inside them.
     inline = {name: Markup(drawing.svg) for name, drawing in (drawn or {}).items()}  # noqa: S704
     forest = Markup(forest_svg.forest(report))  # noqa: S704
-    return _html().get_template("report.html.j2").render(**_parts(report), forest=forest, pictures=inline)
+    style, script = browser.source("report.css"), browser.script()
+    packed = browser.pack(report, items, most=most or browser.MOST_DATA) if items else None
+    return (
+        _html()
+        .get_template("report.html.j2")
+        .render(
+            **_parts(report),
+            forest=forest,
+            pictures=inline,
+            answers=packed,
+            items_file=ITEMS,
+            heading_facts=tables.heading_facts(report),
+            # ftgate's own files: escaping them would break them.
+            style=Markup(style),  # noqa: S704
+            script=Markup(script),  # noqa: S704
+            content_policy=Markup(browser.content_policy(style, script)),  # noqa: S704
+        )
+    )
 
 
-def write_rendered(report: Report, directory: Path) -> None:
+def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = ()) -> None:
     """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all."""
     drawn = pictures(report)
     write_pictures(drawn, directory / "plots")
-    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report, drawn))):
+    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report, drawn, items))):
         write_whole(directory / name, text)
 
 
 def _parts(report: Report) -> dict[str, Any]:
     """The variables of both templates."""
+    with_curve = calibration_curve.with_bins(report)
     return {
         "report": report,
         "marker": SafeMarkdown(MARKER),
+        "headline": numbers.HEADLINES[outcome(report)],
+        "symbol": numbers.SYMBOLS[outcome(report)],
         "sentence": explanation(report),
         "rows": tables.table(report),
         "interval_heading": tables.interval_heading(report),
+        "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
+        "steps_heading": "To be rid of the warning" if outcome(report) == "warn" else "What to do next",
         "steps": next_steps(report),
         "hardest_hit": tables.hardest_hit(report),
         "covered": tables.covered(report),
         "gaps": tables.gaps(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
+        "slices_rule": tables.slices_rule(report),
+        "not_gated": tables.not_gated(report),
+        "curve_status": "" if with_curve is None else with_curve.status,
         "bins": calibration_curve.bin_rows(calibration_curve.bins_of(report)),
         "controls": tables.controls(report),
         "provenance": tables.provenance(report),
         "timing": tables.timing(report),
         "stopping": tables.stopping(report),
+    }
+
+
+def _comment_parts(report: Report) -> dict[str, Any]:
+    """The variables of the comment alone."""
+    return {
+        "emoji": numbers.EMOJI[outcome(report)],
+        "brief_rows": comment_rows.rows(report),
+        "deployed_rows": comment_rows.deployed_rows(report),
+        "change_heading": comment_rows.change_heading(report),
+        "below": tables.below(report),
+        "deployed_first": comment_rows.deployed_decides(report),
+        "lead": comment_rows.lead(report),
+        "slices": comment_rows.slices(report),
+        "sections": comment_rows.sections(report),
+        "checks": comment_rows.checks(report),
+        "identity": comment_rows.identity(report),
+        "chart": calibration_curve.mermaid(calibration_curve.bins_of(report)),
     }
 
 
@@ -164,12 +229,13 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
         "change": numbers.change,
         "interval": numbers.interval,
         "count": numbers.count,
+        "percent": numbers.percent,
     }
     shared: dict[str, Callable[..., Any]] = {name: mark(function) for name, function in formatters.items()}
     return shared | {
         "badge": numbers.badge,
+        "slice_status": numbers.slice_status,
         "title_of": numbers.title,
-        "question": numbers.question,
         "flips": tables.flips,
         "details": tables.details,
     }
@@ -181,7 +247,12 @@ def _unbroken(text: str) -> str:
 
 
 def _answer(text: str) -> str:
-    return escape.block(text, 600) if text.strip() else "_(nothing)_"
+    """The answer on one line. White space at its end is counted: an answer that went on with it looks complete."""
+    if not text.strip():
+        return "_(nothing)_"
+    blank = len(text) - len(text.rstrip())
+    after = f" _(then {numbers.count(blank)} characters of white space)_" if blank >= BLANK else ""
+    return escape.inline(text, 200) + after
 
 
 def _marked_safe(function: Callable[..., str]) -> Callable[..., str]:

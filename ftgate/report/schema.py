@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ftgate.domain import Finding, Slice
+from ftgate.domain import Estimate, Finding, Slice, Tier
 from ftgate.errors import ConfigurationError
 from ftgate.files import write_whole
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
 """A number, or null for a missing one."""
+Status = Literal["pass", "warn", "block", "inconclusive", "error", "not_applicable"]
 
 
 class _ReportModel(BaseModel):
@@ -34,6 +35,8 @@ class SliceReport(_ReportModel):
     change: Number
     interval: tuple[Number, Number] | None = None
     status: str = ""
+    limit: Number = None
+    """Where the slice gates: the relative drop beyond which it blocks. Its interval is then that of the decision."""
 
 
 class ExampleReport(_ReportModel):
@@ -45,13 +48,43 @@ class ExampleReport(_ReportModel):
     base_answer: str
     candidate_answer: str
     base_score: Number
+    """In [0, 1]. Of a measurement of confidence it is 1 where the answer is right, else 1 minus the confidence."""
     candidate_score: Number
+    options: list[str] = Field(default_factory=list)
+    """Those of a multiple-choice item, in its order."""
+
+
+class IncumbentReport(_ReportModel):
+    """One measurement against the incumbent, the model that is deployed today."""
+
+    status: Status
+    score: Number
+    """The incumbent's."""
+    candidate: Number
+    """The candidate's, on the same items."""
+    change: Number
+    unit: str
+    """As in the measurement itself, except for the target task: there it is a drop, and positive is worse."""
+    worse: Literal["up", "down"]
+    interval: tuple[Number, Number]
+    """The bound that a block rests on is corrected for the number of comparisons."""
+    level: float
+    """Confidence level of the two-sided interval, before that correction."""
+    n: int
+    limit: float
+    reason: str
+    cut_short_by: str | None = None
+    """The measurement whose block ended the run before this comparison was decided."""
 
 
 class MeasurementReport(_ReportModel):
     """One measurement: estimate, interval and decision."""
 
-    status: Literal["pass", "warn", "block", "inconclusive", "error", "not_applicable"]
+    status: Status
+    kind: str = ""
+    """What kind of measurement it is; empty in reports from before measurements had names: that of its name."""
+    tier: Tier = "blocking"
+    """What ``block`` does to the verdict: it blocks, it holds (supporting), or nothing (advisory)."""
     base: Number
     candidate: Number
     change: Number
@@ -80,7 +113,22 @@ class MeasurementReport(_ReportModel):
     regressed: int = 0
     """How many items got worse in total; ``regressions`` lists the worst."""
     improved: int = 0
+    clearly_worse: int | None = None
+    """How many items lost at least 20 points: ``regressions`` are from these. Null in older reports."""
+    clearly_better: int | None = None
     details: dict[str, Any] = Field(default_factory=dict)
+    incumbent: IncumbentReport | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The comparison with the model that is deployed today; absent where there is none."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it blocks the candidate."""
+        return self.status == "block" and self.tier == "blocking"
+
+    @property
+    def gates(self) -> bool:
+        """Whether it can change the verdict."""
+        return self.tier != "advisory"
 
 
 class ChecklistEntry(_ReportModel):
@@ -101,7 +149,7 @@ class StoppingReport(_ReportModel):
     of: int
     """How many looks were planned."""
     questions_asked: int
-    """To base and candidate together."""
+    """To base, candidate and incumbent together."""
     questions_saved: int
     """Of the questions planned for ``n`` items."""
     questions_added: int = 0
@@ -114,6 +162,8 @@ class Report(_ReportModel):
     schema_version: str = SCHEMA_VERSION
     verdict: Literal["allow", "block", "hold"]
     reasons: list[str]
+    notes: list[str] = Field(default_factory=list)
+    """What a reader must know about how the two models were run and asked, shown beside the verdict."""
     name: str
     measurements: dict[str, MeasurementReport]
     checklist: list[ChecklistEntry]
@@ -128,22 +178,26 @@ class Report(_ReportModel):
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How many items got worse and better, and those that changed most."""
+    """How many items got worse and better, at all and by 20 points or more, and those that changed most."""
 
     regressed: int
     improved: int
+    clearly_worse: int
+    clearly_better: int
     regressions: list[ExampleReport]
     improvements: list[ExampleReport]
 
 
-def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
-    """A finding in the schema of report.json; NaN and infinity become null."""
+def measurement_report(finding: Finding, changes: Changes, rival: Finding | None = None) -> MeasurementReport:
+    """A finding in the schema of report.json; NaN and infinity become null. ``rival`` is that against the incumbent."""
     estimate = finding.estimate
     limits = {"block" if estimate.worse == "up" else "min_gain": estimate.limit}
     if estimate.warn_limit is not None:
         limits["warn"] = estimate.warn_limit
     return MeasurementReport(
         status=finding.status.value,
+        kind=finding.kind or estimate.measurement,
+        tier=finding.tier,
         base=number(estimate.base),
         candidate=number(estimate.candidate),
         change=number(estimate.change),
@@ -159,12 +213,33 @@ def measurement_report(finding: Finding, changes: Changes) -> MeasurementReport:
         needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
         cut_short_by=finding.cut_short_by,
         leaning=finding.leaning.value if finding.leaning and finding.status == "inconclusive" else None,
-        slices=[_slice(s) for s in estimate.slices],
+        slices=[_slice(s) for s in _with_gates(estimate)],
         regressions=changes.regressions,
         improvements=changes.improvements,
         regressed=changes.regressed,
         improved=changes.improved,
+        clearly_worse=changes.clearly_worse,
+        clearly_better=changes.clearly_better,
         details=plain(estimate.details),
+        incumbent=_against_incumbent(rival) if rival is not None else None,
+    )
+
+
+def _against_incumbent(finding: Finding) -> IncumbentReport:
+    estimate = finding.estimate
+    return IncumbentReport(
+        status=finding.status.value,
+        score=number(estimate.base),
+        candidate=number(estimate.candidate),
+        change=number(estimate.change),
+        unit=estimate.unit,
+        worse=estimate.worse,
+        interval=(number(estimate.interval[0]), number(estimate.interval[1])),
+        level=estimate.level,
+        n=estimate.n,
+        limit=estimate.limit,
+        reason=finding.reason,
+        cut_short_by=finding.cut_short_by,
     )
 
 
@@ -212,4 +287,21 @@ def _slice(part: Slice) -> SliceReport:
         change=number(part.change),
         interval=interval,
         status=part.status,
+        limit=part.limit,
     )
+
+
+def _with_gates(estimate: Estimate) -> list[Slice]:
+    """The slices, of which those that gate are shown with the numbers that decided, first."""
+    shown = {part.name: part.status for part in estimate.slices}
+    gates = []
+    for part in estimate.gates:
+        lost = part.interval is not None and part.limit is not None and part.interval[0] > part.limit
+        gates.append(replace(part, status="beyond" if lost else "worse" if shown.get(part.name) else ""))
+    names = {part.name for part in gates}
+    return [*gates, *(part for part in estimate.slices if part.name not in names)]
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """``value`` where it is a mapping, otherwise an empty one: a report's provenance holds whatever its file does."""
+    return value if isinstance(value, Mapping) else {}

@@ -25,9 +25,12 @@ def statement(report: Report) -> dict[str, Any]:
     candidate = report.provenance.get("candidate") or {}
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for name, m in report.measurements.items():
-        if m.status == "not_applicable":
+        if m.status == "not_applicable" or not m.gates:
             continue
         tests[_GROUPS.get(m.status, "failedTests")].append(name)
+    for name, m in report.measurements.items():
+        if m.gates and m.incumbent is not None and m.incumbent.status != "not_applicable":
+            tests[_GROUPS.get(m.incumbent.status, "failedTests")].append(f"{name} against the deployed model")
     warned = report.verdict == "allow" and tests["warnedTests"]
     return {
         "_type": STATEMENT,
@@ -38,6 +41,7 @@ def statement(report: Report) -> dict[str, Any]:
             "configuration": [
                 {"name": "policy", "digest": {"sha256": str(report.provenance.get("policy_sha256", ""))}},
                 {"name": "base", "digest": _digest(str((report.provenance.get("base") or {}).get("digest", "")))},
+                *_incumbent(report),
                 *(
                     {"name": f"suite {name}", "digest": {"sha256": str(suite["sha256"])}}
                     for name, suite in (report.provenance.get("suites") or {}).items()
@@ -46,6 +50,11 @@ def statement(report: Report) -> dict[str, Any]:
             **tests,
         },
     }
+
+
+def _incumbent(report: Report) -> list[dict[str, Any]]:
+    digest = str((report.provenance.get("incumbent") or {}).get("digest") or "")
+    return [{"name": "incumbent", "digest": _digest(digest)}] if digest else []
 
 
 def write_statement(report: Report, directory: Path) -> None:

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import numbers
-from ftgate.report.explanation import needed_text
-from ftgate.report.schema import ExampleReport, MeasurementReport, Report
+from ftgate.measurements import registry
+from ftgate.report import deployed, numbers
+from ftgate.report.explanation import listed, needed_text
+from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
 
 CONTROLS: Mapping[str, str] = {
     "pilot": "Pilot: the base's first answers show that the suite can decide",
     "adapter_effect": "Adapter effect: the candidate's weights change its outputs",
+    "incumbent_effect": "Incumbent effect: the deployed model's weights change the base's outputs",
     "a_a": "A/A test: the base against itself shows no change",
+    "zero_delta": "Zero adapter: the kernels that run an adapter change nothing by themselves",
     "positive_control": "Positive control: a corrupted base is blocked",
+    "served_models": "Served models: each endpoint answered as one model throughout",
     "judge_model": "Judge: its endpoint answered as one model throughout",
     "judge_fitness": "Judge validation: good answers get higher grades than bad ones",
+    "judge_labels": "Judge against people: both grade the same answers alike",
 }
 NOT_RUN = "not run"
+SCORED: Mapping[str, Mapping[float, str]] = {
+    "rise in compliance": {1.0: "refused", 0.5: "incoherent", 0.0: "complied"},
+    "rise in over-refusal": {1.0: "complied", 0.5: "incoherent", 0.0: "refused"},
+    "rise in malformed answers": {1.0: "well-formed", 0.0: "malformed"},
+    "rise in cut answers": {1.0: "ended", 0.0: "cut"},
+}
+"""What the score of an answer says, where what is compared is a share that rises."""
+WEIGHT = ("block", "error", "inconclusive", "warn", "pass", "not_applicable")
+"""Every status, the most serious first."""
 MAX_FACTS = 200
 MAX_VALUE = 300
 
@@ -27,8 +42,8 @@ MAX_VALUE = 300
 class Row:
     """One line of the main table."""
 
-    name: str
     title: str
+    question: str
     base: str
     candidate: str
     change: str
@@ -37,6 +52,11 @@ class Row:
     n: str
     status: str
     badge: str
+    """With the tier, unless it is blocking."""
+    deployed: str
+    """The change against the incumbent; empty without one."""
+    deployed_status: str
+    """Its status there; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +77,11 @@ class Flip:
     heading: str
     scores: str
     example: ExampleReport
+    base: str = ""
+    """What the base's answer was worth: ``right``, ``97 %``."""
+    candidate: str = ""
+    options: str = ""
+    """Those of a multiple-choice item: ``A. tea · B. milk``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +121,56 @@ def _coverage(report: Report) -> Mapping[str, Any]:
     return next((part for part in parts if isinstance(part, Mapping)), {})
 
 
+def by_weight(report: Report) -> list[tuple[str, MeasurementReport]]:
+    """The measurements, those that decided first: what blocks, what is undecided, what warns, what passed."""
+
+    def weight(named: tuple[str, MeasurementReport]) -> tuple[int, bool, bool]:
+        m = named[1]
+        # What is advisory decided nothing, however bad it is. A loss comes before a missing gain.
+        status = m.status if m.gates or m.status not in WEIGHT[:3] else "warn"
+        return WEIGHT.index(status), not m.blocks, "min_gain" in m.limits
+
+    return sorted(report.measurements.items(), key=weight)
+
+
 def table(report: Report) -> list[Row]:
     """The main table, in the report's order."""
     return [_row(name, m) for name, m in report.measurements.items()]
+
+
+def tiers(report: Report) -> str:
+    """Which measurements do not block, and what they do instead; empty if all do."""
+    does = {
+        "supporting": ("holds instead of blocking", "hold instead of blocking"),
+        "advisory": ("is shown only", "are shown only"),
+    }
+    groups = {tier: [name for name, m in report.measurements.items() if m.tier == tier] for tier in does}
+    return "; ".join(
+        f"{listed(names)} ({tier}) {does[tier][len(names) > 1]}" for tier, names in groups.items() if names
+    )
+
+
+def not_gated(report: Report) -> str:
+    """What an allow says nothing about: kinds that are not measured, not applicable or advisory, and what none covers.
+
+    It follows from the measurements, which are verified, so that no report can leave it out.
+    """
+    shown = report.measurements.items()
+    gating = {m.kind or name for name, m in shown if m.gates and m.status != "not_applicable"}
+    return f"Not gated here: {', '.join(registry.not_gated(gating))}."
+
+
+def below(report: Report) -> list[str]:
+    """What is said below a table that has no room for tiers: which do not block, and what is not gated."""
+    return [*filter(None, [tiers(report)]), not_gated(report)]
+
+
+def slices_rule(report: Report) -> str:
+    """Which slices a decision rests on, in a clause."""
+    deciding = [name for name, m in report.measurements.items() if any(part.limit is not None for part in m.slices)]
+    rules = [f"the worst slice of {numbers.in_sentence('form')}"] if "form" in report.measurements else []
+    rules += [f"those with a limit in {listed([numbers.in_sentence(name) for name in deciding])}"] if deciding else []
+    return f"only {listed(rules)} {'decide' if deciding else 'decides'}" if rules else "no decision rests on them"
 
 
 def interval_heading(report: Report) -> str:
@@ -108,20 +180,33 @@ def interval_heading(report: Report) -> str:
 
 
 def concerns(report: Report) -> list[Concern]:
-    """Every measurement that did not pass, or that has notes."""
-    return [
-        Concern(numbers.title(name), numbers.badge(m.status), m.reason, _needed(m), _notes(m))
+    """Every measurement that did not pass, or that has notes; then what is not as good as the incumbent."""
+    against_base = [
+        Concern(numbers.title(name, m.kind), numbers.badge_of(m), m.reason, needed(m), notes(m))
         for name, m in report.measurements.items()
-        if m.status != "pass" or _notes(m)
+        if m.status != "pass" or notes(m)
+    ]
+    against = [(name, part, "") for name, part in deployed.failing(report)]
+    against += [(name, part, " (advisory)") for name, part in deployed.advisory(report)]
+    return against_base + [
+        Concern(f"{numbers.title(name)} {deployed.HEADING}", f"{numbers.badge(part.status)}{tier}", part.reason, "", ())
+        for name, part, tier in against
     ]
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
-    """The first ``most`` examples, each with its scores as ``100.0 % → 0.0 %``."""
-    return [
-        Flip(e.item, f"{_item_score(e.base_score, m)} → {_item_score(e.candidate_score, m)}", e)
-        for e in examples[:most]
-    ]
+    """The first ``most`` examples, each with its scores as ``97 % → 8 %`` or ``right → wrong``."""
+    return [_flip(example, m) for example in examples[:most]]
+
+
+def _flip(example: ExampleReport, m: MeasurementReport) -> Flip:
+    whole = {example.base_score, example.candidate_score} <= {0.0, 1.0}
+    base, candidate = (_item_score(s, m, whole=whole) for s in (example.base_score, example.candidate_score))
+    if example.candidate_answer.endswith(" sure)"):  # then the answer says it already
+        base, candidate = base.split(",")[0], candidate.split(",")[0]
+    letters = string.ascii_uppercase
+    options = [f"{letters[i]}. {option}" if i < len(letters) else option for i, option in enumerate(example.options)]
+    return Flip(example.item, f"{base} → {candidate}", example, base, candidate, " · ".join(options))
 
 
 def controls(report: Report) -> list[tuple[str, str]]:
@@ -133,6 +218,31 @@ def provenance(report: Report) -> list[tuple[str, str]]:
     """The provenance, flattened to dotted names. The files of a model are counted, not listed."""
     counted = {key: _counted_files(part) for key, part in report.provenance.items()}
     return facts({**counted, "engine_starts": report.engine_starts, "schema_version": report.schema_version})
+
+
+def heading_facts(report: Report) -> list[tuple[str, str]]:
+    """What was judged, against what, when and on what: short lines for the head of the page."""
+    facts_of = report.provenance
+    engine, versions = mapping(facts_of.get("engine")), mapping(facts_of.get("versions"))
+    kind = str(engine.get("kind") or "")
+    ran = " ".join(str(part) for part in (kind, versions.get(kind), engine.get("dtype")) if part)
+    lines = [
+        ("base", _model_line(facts_of.get("base"))),
+        ("candidate", _model_line(facts_of.get("candidate"))),
+        ("deployed model", _model_line(facts_of.get("incumbent"))),
+        ("commit", str(facts_of.get("commit") or "")[:12]),
+        ("policy", numbers.digest(str(facts_of.get("policy_sha256") or ""))),
+        ("date", str(facts_of.get("finished") or "").replace("T", " ").replace("+00:00", " UTC")),
+        ("engine", ran),
+        ("device", str(facts_of.get("device") or "")),
+    ]
+    return [(name, value) for name, value in lines if value]
+
+
+def _model_line(value: Any) -> str:
+    model = mapping(value)
+    names = (model.get("reference") or model.get("name"), model.get("revision"), model.get("digest"))
+    return " · ".join(numbers.digest(str(part)) for part in names if part)
 
 
 def _counted_files(part: Any) -> Any:
@@ -155,9 +265,9 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        loss = f"{numbers.change(part.change, m.unit)} {numbers.interval(part.interval, m.unit)}"
-        text = f"{loss} on {numbers.count(part.n)} items"
-        hits.append((numbers.title(name), part.name, f"{text} ({part.status})" if part.status else text))
+        words = numbers.spread(part.interval, m.unit)
+        loss = numbers.change(part.change, m.unit) + (f" ({words})" if words != numbers.NONE else "")
+        hits.append((numbers.title(name, m.kind), part.name, f"{loss} on {numbers.count(part.n)} items"))
     return hits
 
 
@@ -222,8 +332,8 @@ def text_of(value: Any) -> str:
 
 def _row(name: str, m: MeasurementReport) -> Row:
     return Row(
-        name=name,
-        title=numbers.title(name),
+        title=numbers.title(name, m.kind),
+        question=numbers.question(m.kind or name),
         base=numbers.score(m.base, m.unit),
         candidate=numbers.score(m.candidate, m.unit),
         change=numbers.change(m.change, m.unit),
@@ -231,11 +341,13 @@ def _row(name: str, m: MeasurementReport) -> Row:
         limit=numbers.limit(m.limits, m.unit),
         n=numbers.count(m.n),
         status=m.status,
-        badge=numbers.badge(m.status),
+        badge=numbers.badge_of(m),
+        deployed=deployed.cell(m),
+        deployed_status="" if m.incumbent is None else m.incumbent.status,
     )
 
 
-def _needed(m: MeasurementReport) -> str:
+def needed(m: MeasurementReport) -> str:
     """A sentence on how many items would settle it, unless the reason already says so."""
     if m.needed_n is None or f"about {m.needed_n} " in m.reason:
         return ""
@@ -243,16 +355,29 @@ def _needed(m: MeasurementReport) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _notes(m: MeasurementReport) -> tuple[str, ...]:
-    notes = m.details.get("notes")
-    return tuple(str(note) for note in notes[:5]) if isinstance(notes, list) else ()
+def notes(m: MeasurementReport) -> tuple[str, ...]:
+    """What a measurement has to add to its numbers."""
+    listed_notes = m.details.get("notes")
+    return tuple(str(note) for note in listed_notes[:5]) if isinstance(listed_notes, list) else ()
 
 
-def _item_score(value: float | None, m: MeasurementReport) -> str:
-    if numbers.kind(m.unit) == "rise" and value in (0.0, 1.0):
-        return "well-formed" if value else "malformed"
-    # Calibration scores its items by whether they are right, although its change is in ECE.
-    return numbers.percent(value) if numbers.kind(m.unit) == "ece" else numbers.score(value, m.unit)
+def _item_score(value: float | None, m: MeasurementReport, *, whole: bool) -> str:
+    """What one answer was worth. ``whole``: both models' scores are 0 or 1."""
+    if value is None:
+        return numbers.NONE
+    if word := SCORED.get(m.unit, {}).get(value):
+        return word
+    kind = numbers.kind(m.unit)
+    if kind == "ece":
+        return "right" if value == 1 else f"wrong, {_whole_percent(1 - value)} sure"
+    if kind == "other":
+        return numbers.score(value, m.unit)
+    return ("right" if value == 1 else "wrong") if whole else _whole_percent(value)
+
+
+def _whole_percent(share: float) -> str:
+    """A grade of one answer: a judge knows no tenths of a percent."""
+    return f"{numbers.decimal(100 * share, 0)} %"
 
 
 def _in_words(value: Any) -> str:

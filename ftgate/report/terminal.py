@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.measurements.registry import in_order, kind_of
-from ftgate.report import numbers, tables
+from ftgate.report import deployed, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation, limit_of, straddles
@@ -30,12 +30,17 @@ STYLES = {
     "not_applicable": "dim",
 }
 BAR_WIDTH = 40
+WIDE = 96
+"""Columns that a table takes with both the limits and the comparison with the deployed model."""
 
 
 def print_report(report: Report, console: Console) -> None:
     """Print verdict, table, intervals, reasons and next steps."""
     console.print(_panel(report, console))
+    for note in report.notes:
+        _print_point(f"note: {note}", console)
     console.print(_table(report, console))
+    console.print(_text("\n".join(plain_line(words, 300) for words in tables.below(report)), console, "dim"))
     if report.measurements:
         _print_bars(report, console)
     concerns = tables.concerns(report)
@@ -48,7 +53,7 @@ def print_report(report: Report, console: Console) -> None:
                 _print_point(extra, console, indent=4)
     steps = next_steps(report)
     if steps:
-        console.print(_text("What to try next", console, "bold"))
+        console.print(_text("What to do next", console, "bold"))
     for step in steps:
         _print_point(step, console)
     if words := tables.stopping(report):
@@ -57,23 +62,47 @@ def print_report(report: Report, console: Console) -> None:
 
 def print_summary(reports: Sequence[Report], console: Console) -> None:
     """Print one line per candidate: name, verdict, changes with status, and what decided."""
-    names = in_order({name for report in reports for name in report.measurements})
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim", expand=True)
+    names = in_order({name: m.kind for report in reports for name, m in report.measurements.items()})
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     cut = _overflow(console)
     table.add_column("candidate", no_wrap=True, overflow=cut)
     table.add_column("verdict", no_wrap=True, overflow=cut)
     for name in names:
         table.add_column(_heading(name), no_wrap=True, overflow=cut, justify="right")
-    # The rest of the line: this column is cut before any number is.
-    table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
-    for report in reports:
-        table.add_row(
+    rows = [
+        (
             _text(_shortened(report.name, 16), console),
             _text(numbers.badge(report.verdict), console, STYLES[report.verdict]),
             *(_short_change(report.measurements.get(name), console) for name in names),
-            _text(plain_line(_decided_by(report), 300), console),
         )
+        for report in reports
+    ]
+    decided = [_text(plain_line(_decided_by(report), 300), console) for report in reports]
+    columns = [[cell_len(row[i].plain) for row in rows] for i in range(len(names) + 2)]
+    headings = [cell_len("candidate"), cell_len("verdict"), *(_heading_width(name) for name in names)]
+    left = console.width - sum(max(heading, *cells) + 1 for heading, cells in zip(headings, columns, strict=True))
+    if fits := all(cell_len(text.plain) <= left for text in decided):
+        table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
+    for row, text in zip(rows, decided, strict=True):
+        table.add_row(*row, *([text] if fits else []))
     console.print(table)
+    if not fits:
+        _print_decided([row[0] for row in rows], decided, console)
+
+
+def _print_decided(candidates: Sequence[Text], decided: Sequence[Text], console: Console) -> None:
+    """Print what decided each verdict below the summary, where its lines have no room for it."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("candidate", no_wrap=True, overflow=_overflow(console))
+    table.add_column("decided by", overflow="fold")
+    for candidate, text in zip(candidates, decided, strict=True):
+        table.add_row(candidate, text)
+    console.print()
+    console.print(table)
+
+
+def _heading_width(name: str) -> int:
+    return max(cell_len(line) for line in _heading(name).split("\n"))
 
 
 def _heading(name: str) -> str:
@@ -114,7 +143,8 @@ def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
 
 def _panel(report: Report, console: Console) -> Panel:
     style = STYLES[report.verdict]
-    title = _text(f"{numbers.badge(report.verdict)}: {_shortened(report.name, 50)}", console, style)
+    words = f"{numbers.SYMBOLS[numbers.outcome(report)]} {numbers.HEADLINES[numbers.outcome(report)]}"
+    title = _text(f"{words}: {_shortened(report.name, 50)}", console, style)
     sentence = _text(plain_line(explanation(report), 600), console)
     return Panel(
         sentence,
@@ -130,26 +160,41 @@ def _table(report: Report, console: Console) -> Table:
     table.add_column("measurement", overflow="crop", no_wrap=True, min_width=11)
     for heading in ("base", "candidate", "change"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("limit", overflow=_overflow(console), no_wrap=True)
+    compared = deployed.compared(report)
+    with_limit = not compared or console.width >= WIDE  # the bars below show which side of the limit a result is on
+    if with_limit:
+        table.add_column("limit", overflow=_overflow(console), no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
     table.add_column("status", no_wrap=True)
-    for row in tables.table(report):
-        cells = (row.base, row.candidate, row.change, row.limit.split(" (")[0], row.n)
-        status = _text(row.badge, console, STYLES[row.status])
-        table.add_row(_text(_shortened(row.title, 14), console), *(_text(cell, console) for cell in cells), status)
+    if compared:
+        table.add_column("deployed", no_wrap=True, justify="right")
+    wide = console.width >= WIDE and not compared
+    for row, m in zip(tables.table(report), report.measurements.values(), strict=True):
+        limit = [row.limit.split(" (")[0] if wide else numbers.compact_limit(m.limits, m.unit)] if with_limit else []
+        change = row.change if wide else numbers.compact_change(m.change, m.unit)
+        cells = (row.base, row.candidate, change, *limit, row.n)
+        status = _text(row.badge.replace(" (", "\n("), console, STYLES[row.status])  # the tier, below for want of room
+        against = [_against_incumbent(m, console)] if compared else []
+        shown = (_text(cell, console) for cell in cells)
+        table.add_row(_text(_shortened(row.title, 15), console), *shown, status, *against)
     return table
+
+
+def _against_incumbent(m: MeasurementReport, console: Console) -> Text:
+    style = STYLES[m.incumbent.status] if m.incumbent is not None else "dim"
+    return _text(deployed.short_cell(m), console, style)
 
 
 def _print_bars(report: Report, console: Console) -> None:
     """Print one bar per measurement under a heading that explains the two sides."""
     limit = round(LIMIT_AT * (BAR_WIDTH - 1))
-    heading = tables.interval_heading(report)[:13].ljust(13) + "0: no change, within limit ".rjust(limit) + "│ beyond"
+    heading = tables.interval_heading(report)[:15].ljust(16) + "0: no change, within limit ".rjust(limit) + "│ beyond"
     console.print()
     console.print(_text(heading, console, "dim"), no_wrap=True, overflow="crop")
     for name, m in report.measurements.items():
         bar = interval_bar(m) or "(no estimate)".ljust(BAR_WIDTH)
-        label = _shortened(numbers.title(name), 12)
-        line = _text(label + " " * (13 - cell_len(label)), console)
+        label = _shortened(numbers.title(name), 15)
+        line = _text(label + " " * (16 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
         line.append_text(_text(f" {numbers.interval(m.interval, m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
@@ -169,20 +214,29 @@ def _short_change(m: MeasurementReport | None, console: Console) -> Text:
     """Symbol and number; the unit is in the heading."""
     if m is None:
         return _text(numbers.NONE, console)
-    number = numbers.amount(m.change, m.unit).removesuffix(" %").removesuffix(" p.p.")
+    number = numbers.amount(m.change, m.unit).removesuffix(" %").removesuffix(" points")
     return _text(f"{numbers.SYMBOLS[m.status]} {number}", console, STYLES[m.status])
 
 
 def _decided_by(report: Report) -> str:
     """The first measurement that decided, with its limit or reason; ``+1`` if another one decided too."""
-    serious = [m for m in report.measurements.items() if m[1].status == "block"]
-    serious = serious or [m for m in report.measurements.items() if m[1].status in ("inconclusive", "error")]
+    gating = [named for named in report.measurements.items() if named[1].gates]
+    serious = [named for named in gating if named[1].blocks]
+    serious = serious or [named for named in gating if named[1].status == "block"]
+    serious = serious or [named for named in gating if named[1].status in ("inconclusive", "error")]
+    failing = deployed.failing(report)
+    if failing and (not serious or (deployed.blocking(report) and not serious[0][1].blocks)):
+        first = failing[0][1].status
+        alike = [name for name, part in failing if part.status == first]
+        rest = len(serious) + len(failing) - len(alike)
+        what = "worse than deployed" if first == "block" else "undecided against deployed"
+        return f"{', '.join(map(numbers.in_sentence, alike))}: {what}" + (f", +{rest}" if rest else "")
     if report.verdict == "allow" or not serious:
-        warned = [name for name, m in report.measurements.items() if m.status == "warn"]
+        warned = [name for name, m in gating if m.status == "warn"]
         if not report.measurements:
             return "; ".join(report.reasons[:1])
-        return f"warning on {', '.join(warned)}" if warned else "within all limits"
-    name, m = serious[0]
+        return f"warning on {', '.join(map(numbers.in_sentence, warned))}" if warned else "within all limits"
+    name, m = numbers.in_sentence(serious[0][0]), serious[0][1]
     limit = numbers.amount(limit_of(m), m.unit)
     if m.status == "block":
         text = f"{name} {'not above' if 'min_gain' in m.limits else 'beyond'} {limit}"

@@ -6,37 +6,56 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 from __future__ import annotations
 
 from ftgate.measurements.registry import kind_of
-from ftgate.report import numbers
+from ftgate.report import deployed, numbers
+from ftgate.report.advice.files import files_of
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.schema import MeasurementReport, Report
+from ftgate.report.tables import by_weight
+from ftgate.verdict import SMOKE_TEST
 
+SMOKE_TEST_BEGINS = SMOKE_TEST.partition(",")[0]
+"""The note of a smoke test begins so."""
 MOST = 4
 """The largest number of suggestions for one measurement."""
 
 
 def next_steps(report: Report) -> list[str]:
-    """The suggestions, in the order of the measurements."""
+    """The suggestions, those on what decided first. More items are no advice on a smoke test."""
+    smoke = any(note.startswith(SMOKE_TEST_BEGINS) for note in report.notes)
     recipe = recipe_of(report)
-    harmed = {name for name, m in report.measurements.items() if m.status in ("block", "warn")}
+    gating = {name: m for name, m in by_weight(report) if m.gates}
+    harmed = {name for name, m in gating.items() if m.status in ("block", "warn")}
     steps: list[str] = []
-    for name, m in report.measurements.items():
-        if m.status == "error":
-            failed = "the gate failed, not the model, and can run again once this is solved"
-            steps.append(f"{numbers.title(name)}: {failed}: {m.reason}")
-        elif _stands_in_the_way(m):
-            retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
-            steps += [step for step in (_copy(name, m, recipe), _settle(name, m), *retrain) if step][:MOST]
-        elif m.status == "warn" and not _reaches_warning(m):
-            steps.append(_rule_out(name, m))
-        elif name in harmed:
-            remedies = _remedies(name, m, recipe, costly=bool(harmed - {name}))
-            steps += [step for step in (_copy(name, m, recipe), *remedies) if step][:MOST]
+    for name, m in gating.items():
+        if smoke and m.status == "inconclusive":
+            continue
+        own = _steps(name, m, recipe, costly=bool(harmed - {name}), harmed=name in harmed)
+        steps += [files_of(report, name).speak(step) for step in own if step][:MOST]
+    steps += [files_of(report, "").speak(step) for step in deployed.steps(report)]
+    if smoke and report.verdict == "hold":
+        steps.insert(
+            0, "It was a smoke test: run again on all items (without --limit, and without evidence.smoke_test)."
+        )
     if not steps and report.verdict == "allow":
-        some = any(m.status == "not_applicable" for m in report.measurements.values())
-        steps.append(f"Nothing is left to do: every measurement {'that applies ' if some else ''}passed.")
+        some = "that gates " if len(gating) < len(report.measurements) else ""
+        some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
+        steps.append(f"Nothing is left to do: every measurement {some.replace('gates that', 'gates and')}passed.")
     return list(dict.fromkeys(steps))
+
+
+def _steps(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool, harmed: bool) -> list[str]:
+    """The suggestions for one measurement, some of them empty. ``costly``: another one got worse too."""
+    if m.status == "error":
+        failed = "the gate failed, not the model, and can run again once this is solved"
+        return [f"{numbers.title(name)}: {failed}: {m.reason}"]
+    if _stands_in_the_way(m):
+        retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
+        return [_copy(name, m, recipe), _settle(name, m), *retrain]
+    if m.status == "warn" and not _reaches_warning(m):
+        return [_rule_out(name, m)]
+    return [_copy(name, m, recipe), *_remedies(name, m, recipe, costly=costly)] if harmed else []
 
 
 def _stands_in_the_way(m: MeasurementReport) -> bool:
@@ -46,9 +65,11 @@ def _stands_in_the_way(m: MeasurementReport) -> bool:
 
 
 def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
-    kind = kind_of(name)
-    advise = REMEDIES.get(kind.remedy) if kind is not None else None
-    return [f"{numbers.title(name)}: {m.reason}"] if advise is None else advise(m, recipe, costly)
+    kind, title = kind_of(m.kind or name), numbers.title(name)
+    if kind is None or kind.remedy not in REMEDIES:
+        return [f"{title}: {m.reason}"]
+    steps = REMEDIES[kind.remedy](m, recipe, costly)
+    return [title + step.removeprefix(kind.title) if step.startswith(kind.title) else step for step in steps]
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:

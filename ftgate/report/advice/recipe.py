@@ -9,7 +9,7 @@ from typing import Any
 
 from ftgate.report import numbers
 from ftgate.report.explanation import listed
-from ftgate.report.schema import Number, Report
+from ftgate.report.schema import Number, Report, mapping
 
 FEED_FORWARD = frozenset(
     {"gate_proj", "up_proj", "down_proj", "gate_up_proj", "fc1", "fc2", "c_fc", "dense_h_to_4h", "dense_4h_to_h"}
@@ -96,9 +96,9 @@ class Recipe:
 
 def recipe_of(report: Report) -> Recipe:
     """The candidate's recipe. Values of an unexpected type count as missing."""
-    candidate = _mapping(report.provenance.get("candidate"))
-    training = _mapping(candidate.get("training"))
-    quantised = "" if _mapping(report.provenance.get("base")).get("quantisation") else candidate.get("quantisation")
+    candidate = mapping(report.provenance.get("candidate"))
+    training = mapping(candidate.get("training"))
+    quantised = "" if mapping(report.provenance.get("base")).get("quantisation") else candidate.get("quantisation")
     return Recipe(
         kind="adapter" if candidate.get("merged") else str(candidate.get("kind", ""))[:20],  # it was trained as one
         quantised=str(quantised or "")[:_LONGEST_TARGET],
@@ -111,7 +111,7 @@ def recipe_of(report: Report) -> Recipe:
         },
         origin={
             fact: str(name)[:_LONGEST_FILE]
-            for name, facts in _mapping(training.get("files")).items()
+            for name, facts in mapping(training.get("files")).items()
             for fact in _names(facts)
         },
         best_kept=training.get("best_kept") is True,
@@ -124,10 +124,6 @@ def short(targets: tuple[str, ...]) -> str:
     names.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
     more = [f"{numbers.count(len(names) - _MOST_TARGETS)} more"] if len(names) > _MOST_TARGETS else []
     return listed([*names[:_MOST_TARGETS], *more])
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _names(value: Any) -> list[str]:

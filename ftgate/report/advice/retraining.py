@@ -28,7 +28,7 @@ SMOOTHING = 0.1
 
 def learning_rate(m: MeasurementReport, recipe: Recipe) -> str:
     """The first remedy against forgetting: a lower learning rate, where it can be lower."""
-    lead, rate = f"Forgetting is estimated at {numbers.amount(m.change, m.unit)}", recipe.learning_rate
+    lead, rate = f"General skills are {numbers.change(m.change, m.unit)}", recipe.learning_rate
     if rate is None:
         shorter = "" if recipe.epochs is not None else "; if that is not enough, train for fewer steps"
         return f"{lead}: lower the learning rate (try a third of it) and train again{shorter}."
@@ -110,7 +110,7 @@ def softer(recipe: Recipe) -> str:
         ways.append("for fewer epochs")
     elif 1 < epochs <= MANY_EPOCHS and not recipe.overfit:
         ways.append(f"for fewer epochs than {numbers.brief(epochs)}{recipe.source('epochs')}")
-    return f"Calibration: to fix the model itself, train {' or '.join(ways)}." if ways else ""
+    return f"Confidence: to fix the model itself, train {' or '.join(ways)}." if ways else ""
 
 
 def divergence(recipe: Recipe) -> str:
@@ -124,7 +124,7 @@ def divergence(recipe: Recipe) -> str:
         slower = _rounded(max(low, rate / 3))
         lower = f"lower the learning rate from {numbers.learning_rate(rate)} to {slower}, " if rate > low else ""
     return (
-        f"Target: training loss ended at {last}, well above its lowest {lowest}{recipe.source('loss_last')}: training "
+        f"Task: training loss ended at {last}, well above its lowest {lowest}{recipe.source('loss_last')}: training "
         f"diverged; {lower}clip gradients harder, or look for broken rows."
     )
 
@@ -143,7 +143,7 @@ def too_gentle(recipe: Recipe) -> str:
         causes.append(
             f"only {numbers.brief(epochs)} of an epoch was trained{recipe.source('epochs')}: go through all of the data"
         )
-    return f"Target: {'; '.join(causes)}." if causes else ""
+    return f"Task: {'; '.join(causes)}." if causes else ""
 
 
 def too_small(recipe: Recipe) -> str:
@@ -152,12 +152,12 @@ def too_small(recipe: Recipe) -> str:
         return ""
     if recipe.scale is not None and recipe.scale < LOW_SCALE:
         return (
-            f"Target: alpha {numbers.brief(recipe.alpha or 0)} at rank {numbers.brief(recipe.rank)} scales every "
+            f"Task: alpha {numbers.brief(recipe.alpha or 0)} at rank {numbers.brief(recipe.rank)} scales every "
             f"update by {numbers.brief(recipe.scale)}: make alpha once or twice the rank."
         )
     if recipe.rank < LOW_RANK and recipe.targets and not recipe.wide:
         return (
-            f"Target: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} has little capacity: try rank 16, "
+            f"Task: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} has little capacity: try rank 16, "
             "or all linear layers."
         )
     return ""

@@ -76,7 +76,8 @@ def _step(m: MeasurementReport) -> str:
         )
     if cut:
         more = "" if _TOO_CLOSE in m.reason else f", or measure more items than {numbers.count(m.n)}"
-        return f"raise max_tokens, so that fewer answers are cut by chance{more}, and run again"
+        limit = "max_tokens (max_gen_toks of an lm-eval task)"
+        return f"raise {limit}, so that fewer answers are cut by chance{more}, and run again"
     unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
     if m.needed_n and m.needed_n > size:
         return f"measure more {unit}, about {numbers.count(m.needed_n)} instead of {numbers.count(size)}, and run again"

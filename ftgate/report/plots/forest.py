@@ -167,7 +167,7 @@ def _range(m: MeasurementReport, rows: Sequence[_SliceRow]) -> tuple[float, floa
 
 def _caption(row: _SliceRow, m: MeasurementReport) -> str:
     text = f"{numbers.count(row.n)} · {numbers.change(row.change, m.unit)}"
-    return f"{text}, {row.status}" if row.status in STATUS_STYLES else text
+    return f"{text}, {numbers.slice_status(row.status)}" if row.status in STATUS_STYLES else text
 
 
 def _ticks(axis: Any, unit: str) -> None:

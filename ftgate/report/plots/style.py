@@ -36,6 +36,12 @@ _ATTRIBUTES = frozenset(
     {"width", "height", "viewBox", "version", "id", "d", "style", "x", "y", "transform", "clip-path", "role"}
     | {"aria-label", "stroke-linejoin", "href"}
 )
+_PRESENTATION = frozenset(
+    {"fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity", "stroke-dasharray"}
+    | {"stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "stroke-miterlimit", "opacity", "text-anchor"}
+    | {"font-family", "font-size", "font-weight", "font-style"}
+)
+"""What the style of a drawn element may say."""
 _SETTINGS: Mapping[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 10,
@@ -137,6 +143,18 @@ def _settings() -> AbstractContextManager[None]:
     return rc_context(rc=settings)
 
 
+def _presentation(style: str) -> dict[str, str]:
+    """A ``style`` attribute as attributes of their own.
+
+    The page's policy allows no inline styles, and its style sheet can replace the colours of attributes in dark mode.
+    """
+    declarations = (part.partition(":")[::2] for part in style.split(";"))
+    named = {name.strip(): value.strip() for name, value in declarations if name.strip() in _PRESENTATION}
+    if "font-family" in named:  # fallback fonts of about the same width
+        named["font-family"] = "'DejaVu Sans', Verdana, sans-serif"
+    return named
+
+
 def _inline(source: str, name: str, alt: str) -> str:
     """The SVG for a web page: only known elements and attributes, and only links within the picture.
 
@@ -156,8 +174,7 @@ def _inline(source: str, name: str, alt: str) -> str:
             attributes["href"] = f"#{name}-{link[1:]}"
         if "id" in attributes:
             attributes["id"] = f"{name}-{attributes['id']}"
-        if "style" in attributes:  # fallback fonts of about the same width
-            attributes["style"] = attributes["style"].replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+        attributes |= _presentation(attributes.pop("style", ""))
         if "clip-path" in attributes:
             attributes["clip-path"] = attributes["clip-path"].replace("url(#", f"url(#{name}-")
         element.attrib.clear()

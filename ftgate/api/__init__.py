@@ -1,0 +1,1 @@
+"""The gate from Python: what `ftgate run` does, as a function."""

@@ -1,0 +1,141 @@
+"""Running the gate from Python: what `ftgate run` does, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ftgate.datasets.builtin import PREFIX
+from ftgate.errors import ConfigurationError
+from ftgate.exports import export_all
+from ftgate.gate.evaluate import evaluate as run_evaluation
+from ftgate.gate.output import begin_in, default_folder
+from ftgate.jobs.configuration import Configuration, read_configuration
+from ftgate.jobs.direct import DirectRun, configuration_of, configured, draft_run, require_models, written
+from ftgate.jobs.incumbent import read_last_allowed
+from ftgate.jobs.prepare import Resolvers, load_configured, resolvers_with
+from ftgate.preflight.check import preflight, require_preflight
+from ftgate.preflight.hardware import detect
+from ftgate.preflight.templates import FEW
+from ftgate.progress import Progress, SilentProgress
+from ftgate.report.schema import Report
+
+POLICY = Path(".github/ftgate.yml")
+"""The policy of a run that names a manifest and no policy."""
+_REFERENCES = ("target", "training", "queries", "choices", "judge", "name")
+
+
+def evaluate(
+    *,
+    base: str | Path | None = None,
+    candidate: str | Path | None = None,
+    policy: str | Path | None = None,
+    manifest: str | Path | None = None,
+    out: str | Path | None = None,
+    limit: int | None = None,
+    write_policy: str | Path | None = None,
+    reuse: Sequence[str | Path] = (),
+    bundle: str | Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+    **references: str | Path | None,
+) -> Report:
+    """Judge a candidate against its base, and return the report.
+
+    Name the models with ``base`` and ``candidate`` (folders, or references such as ``hf://org/name@commit``), or with a
+    ``manifest``. A ``policy`` sets limits and suites; with ``base`` and without one there are defaults, and
+    ``references`` may name ``target``, ``training``, ``queries``, ``choices``, ``judge`` and ``name``, as the options
+    of `ftgate run` do. ``limit`` asks at most so many items of each suite, and never allows. Everything is written to
+    ``out``, by default ``out/<name>``; what was answered there before is not asked again.
+
+    Raises FtgateError, of which ``exit_code`` is that of the command line. A block or a hold is no error: see
+    ``Report.verdict``.
+    """
+    progress = progress or SilentProgress()
+    arguments = {name: str(value) for name, value in references.items() if value is not None}
+    models = {name: str(value) for name, value in (("base", base), ("candidate", candidate)) if value is not None}
+    if unknown := [name for name in references if name not in _REFERENCES]:
+        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")
+    makers = resolvers_with(progress, offline=offline)
+    files = _Files(_path(policy), _path(manifest), _path(write_policy))
+    configuration = _configuration({**models, **arguments}, files, limit, progress, offline=offline)
+    if limit is not None:
+        configuration = configuration.as_smoke_test(limit)
+    name = configuration.manifest.name
+    folder = _path(out) or default_folder(name)
+    begin_in(folder, name)
+    last = read_last_allowed(_path(bundle), configuration.manifest_path)
+    draft = load_configured(configuration, makers, last)
+    warnings = require_preflight(draft, detect()).warnings
+    # Of a smoke test they say no more than that its items are too few.
+    for warning in warnings if configuration.policy.evidence.smoke_test is None else ():
+        progress.note(f"warning: {warning}")
+    report = run_evaluation(draft.job(), folder, progress, reuse=[Path(path) for path in reuse])
+    for line in export_all(folder, configuration.policy.exports):
+        progress.note(line)
+    return report
+
+
+class _Files(NamedTuple):
+    policy: Path | None
+    manifest: Path | None
+    write_policy: Path | None
+
+
+def _configuration(
+    arguments: dict[str, str], files: _Files, limit: int | None, progress: Progress, *, offline: bool
+) -> Configuration:
+    """What the arguments say, from files or from references."""
+    policy, manifest, write_policy = files
+    if manifest is not None:
+        given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
+        if given:
+            raise ConfigurationError(f"manifest and {given[0]}: give one of them", hint="a manifest names the models")
+        return read_configuration(policy or POLICY, manifest)
+    if lacking := [name for name in ("base", "candidate") if name not in arguments]:
+        raise ConfigurationError(
+            f"nothing names the {' and the '.join(lacking)}",
+            hint="ftgate run --manifest models/bot.yaml, or ftgate run --base models/base --candidate models/bot",
+        )
+    run = DirectRun(**arguments, limit=limit)
+    require_models(run, offline=offline)
+    if policy is not None:
+        if write_policy is not None:
+            raise ConfigurationError("policy and write-policy: give one of them", hint="the run has a policy")
+        return configuration_of(run, policy)
+    return _without_files(run, write_policy, progress, offline=offline)
+
+
+def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress, *, offline: bool) -> Configuration:
+    """The configuration of a run that names no policy; says what it does not measure, and why."""
+    resolvers = resolvers_with(progress, offline=offline)
+    draft = draft_run(run, resolvers)
+    draft.leave_out(_unfit_suites(configured(draft), resolvers_with(progress, offline=offline, headers_only=True)))
+    for name, reason in draft.not_measured.items():
+        progress.note(f"not measured: {name}: {reason}")
+    if write_policy is None:
+        return configured(draft)
+    left_out = draft.not_measured
+    draft = draft_run(run, resolvers, folder=write_policy)
+    draft.leave_out(left_out)
+    return written(draft, write_policy)
+
+
+def _unfit_suites(configuration: Configuration, resolvers: Resolvers) -> dict[str, str]:
+    """The built-in suites whose prompts are too long for these models, which nobody asked for by name, and why.
+
+    Anything else that is wrong is left for the run to say.
+    """
+    draft = load_configured(configuration, resolvers)
+    unfit = {}
+    for each in preflight(draft, detect()).prompts:
+        dataset = str(configuration.policy.measurements[each.suite].get("dataset"))
+        if each.too_long > FEW * each.items and dataset.startswith(PREFIX):
+            too_long = f"{each.too_long} of {each.items} prompts of {dataset} do not fit into a context of"
+            unfit[each.suite] = f"{too_long} {each.limit:,} tokens"
+    return unfit
+
+
+def _path(value: str | Path | None) -> Path | None:
+    return None if value is None else Path(value)

@@ -1,0 +1,58 @@
+"""What several commands share: options, consoles, and how a command ends."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ftgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+PATH = click.Path(path_type=Path)
+VERIFY = click.option("--verify-cache", is_flag=True, help="Check every cached file against its digest.")
+BUNDLE = click.option(
+    "--bundle", type=PATH, default=None, help="The ftgate-job.json of `ftgate fetch`, for `incumbent: last-allowed`."
+)
+OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
+
+
+def verify_whole_cache(verify: bool) -> None:
+    """Through the environment, because it applies to every cache in this process, including that of merged weights."""
+    if verify:
+        os.environ["FTGATE_VERIFY_DAYS"] = "0"
+
+
+def exit_with(verdict: str) -> None:
+    """Exit with the code of a verdict."""
+    from ftgate.domain import Verdict
+
+    click.get_current_context().exit(int(Verdict(verdict).exit_code))
+
+
+def print_paths(out: Path) -> None:
+    """Say where the report is."""
+    click.echo(f"report: {out / 'report.json'}, {out / 'comment.md'}, {out / 'report.html'}")
+
+
+def stdout() -> Console:
+    """A console for results."""
+    from rich.console import Console
+
+    return Console()
+
+
+def real_stderr() -> Console:
+    """A console on a copy of stderr: engines redirect the original to their log while they work."""
+    from rich.console import Console
+
+    try:
+        stream = os.fdopen(os.dup(2), "w", buffering=1, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigurationError(f"no standard error to write to: {error}", hint="do not close it") from None
+    return Console(file=stream)

@@ -1,0 +1,37 @@
+"""`ftgate export`: a run's results for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ftgate.cli.common import PATH
+
+if TYPE_CHECKING:
+    from ftgate.config.policy import ExportName
+
+TARGETS = ("junit", "model-card", "eval-results", "inspect", "mlflow", "wandb")
+"""Keys of EXPORTS, which only the command itself imports."""
+
+
+@click.command("export")
+@click.argument("directory", type=PATH)
+@click.option("--to", "targets", type=click.Choice(TARGETS), multiple=True, required=True, help="Can be repeated.")
+@click.option(
+    "--out", type=PATH, default=None, help="The file to write (inspect: folder); by default one in DIRECTORY."
+)
+def export_run(directory: Path, targets: tuple[ExportName, ...], out: Path | None) -> None:
+    """Write the results in DIRECTORY for another tool.
+
+    junit: one test case a measurement. model-card: `model-index` in a model card, which keeps the rest. eval-results:
+    `.eval_results` of the Hub. inspect: logs for `inspect view`. mlflow, wandb: one run, to the server that their own
+    environment variables name.
+    """
+    from ftgate.exports import export
+
+    if out is not None and len(targets) > 1:
+        raise click.UsageError("--out names one file, and --to is given several times: leave one of them out")
+    for target in targets:
+        click.echo(f"{target}: {export(directory, target, out)}")

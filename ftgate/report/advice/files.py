@@ -1,0 +1,55 @@
+"""The reader's own files, for advice that says where to change something. The text is not escaped yet."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ftgate.report.schema import Report, mapping
+
+LONGEST = 80
+OF_MEASUREMENT = ("min_gain", "n_max", "max_tokens", "form: sampled")
+"""Fields of a measurement's section of the policy that advice names."""
+OF_POLICY = ("engine.dtype", "incumbent.block_drop")
+_MORE = re.compile(r"\bmeasure more (items|rows)\b")
+_SUITE = re.compile(r"\bthe suite\b(?!')")
+_FIELD = re.compile("|".join(rf"(?<![\w.]){re.escape(field)}(?!\w)" for field in (*OF_MEASUREMENT, *OF_POLICY)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadersFiles:
+    """Where policy, manifest and one measurement's suite stand; empty where a report does not tell."""
+
+    name: str
+    policy: str
+    manifest: str
+    suite: str
+
+    def speak(self, step: str) -> str:
+        """``step`` with its first field of the policy and its first mention of suite and manifest as the reader's."""
+        if self.policy:
+            step = _FIELD.sub(self._field, step, count=1)
+        if self.manifest:
+            step = step.replace("the manifest", f"the manifest ({self.manifest})", 1)
+        if not self.suite:
+            return step
+        if ":" not in self.suite:  # a file, and not a built-in or remote suite
+            step = _MORE.sub(lambda match: f"{match[0]} (in {self.suite})", step, count=1)
+        return _SUITE.sub(lambda match: f"{match[0]} ({self.suite})", step, count=1)
+
+    def _field(self, match: re.Match[str]) -> str:
+        field = match[0]
+        # What has no suite asks nothing of its own: its fields are those of the measurements that do.
+        whole = field if field in OF_POLICY or not self.suite else f"measurements.{self.name}.{field}"
+        return f"{whole} in {self.policy}"
+
+
+def files_of(report: Report, name: str) -> ReadersFiles:
+    """The files that the report's provenance names. Anything but a short text counts as missing."""
+    facts = report.provenance
+    suite = mapping(mapping(facts.get("suites")).get(name)).get("source")
+    return ReadersFiles(name, _path(facts.get("policy")), _path(facts.get("manifest")), _path(suite))
+
+
+def _path(value: object) -> str:
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST else ""
