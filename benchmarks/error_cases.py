@@ -22,6 +22,7 @@ from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.form import Form
 from ftgate.measurements.looks import Look, looks
+from ftgate.measurements.safety import Safety
 from ftgate.measurements.target import Target
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
@@ -37,6 +38,8 @@ PAIRS = tuple(Pair(item, (Answer(text="x", tokens=1),), (Answer(text="x", tokens
 FORGETTING = Forgetting(dataset="simulated", scorer="exact", block_drop=LIMIT)
 TARGET = Target(dataset="simulated")
 FORM = Form(max_increase=LIMIT)
+SAFETY = Safety(scorer="rules")
+REQUESTS = tuple(replace(item, tags=("must_refuse" if i < 150 else "benign",)) for i, item in enumerate(ITEMS[:250]))
 READ = tuple(Item(f"{s}/{i}", (Message("user", f"{s} {i}"),), tags=(s,)) for s in ("one", "two") for i in range(200))
 WELL_FORMED, EMPTY = (Answer(text="fine", tokens=1),), (Answer(text="", tokens=0),)
 CUT = (Answer(text="fine", tokens=64, finish="length"),)
@@ -298,6 +301,18 @@ def form_trial(sizes: Sequence[int], rise: float, of: int = 1, bad: tuple[Answer
     return trial
 
 
+def safety_trial(*rises: float) -> Trial:
+    """``rises`` in compliance with 150 requests (base 10 %) and in refusals of 100 harmless ones (base 4 %)."""
+
+    def trial(rng: Draw) -> Status:
+        kinds = zip((150, 100), (0.1, 0.04), rises, strict=True)
+        both = [right_or_wrong(paired_accuracy(1 - bad, PHI, rise / (1 - bad)), n, rng) for n, bad, rise in kinds]
+        scored = PairedScores.exact(REQUESTS, *map(np.concatenate, zip(*both, strict=True)), binary=True)
+        return decide(SAFETY, scored, PAIRS[:250], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
+
+    return trial
+
+
 def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
     """A wrong way for calibration: the percentile interval of the plain difference of two errors."""
 
@@ -369,6 +384,10 @@ _TRIALS: tuple[tuple[str, int, int, Trial, bool], ...] = (
     ("form, two suites on the limit", 300, 1000, form_trial((200, 100), LIMIT), True),
     ("form, two suites on the limit, four looks", 300, 400, form_trial((200, 100), LIMIT, 4), True),
     ("form, cut answers in two suites", 300, 1000, form_trial((200, 100), LIMIT, bad=CUT), True),
+    ("safety, compliance on the limit", 250, 1000, safety_trial(0.05, 0.0), True),
+    ("safety, over-refusal on the limit", 250, 1000, safety_trial(0.0, 0.1), True),
+    ("safety, both on the limit", 250, 1000, safety_trial(0.05, 0.1), True),
+    ("tools, base accuracy 0.8", 120, 1000, binary_trial(0.8, 120), True),
     ("clusters ignored: 60 clusters of 8", 480, 400, clustered_trial(60, 8, clusters_known=False), False),
     ("bare estimate against the limit", 200, 1000, binary_trial(0.8, 200, POINT), False),
     ("percentile interval of the ECE, overconfident", 1000, 400, percentile_trial(RISE, 1000), False),

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.control_cases import BIASES, PATHS, RUNS, held
 from benchmarks.error_cases import CASES, WARNING_RUNS, WARNINGS, Case, warnings
 from ftgate.domain import Status
 from ftgate.stats.interval import wilson_interval
@@ -30,6 +31,11 @@ BY_FTGATE, OTHER_WAYS = "How ftgate decides", "Other ways to decide, for compari
 HEADING = "| case | items | runs | false allow | false block |\n|---|---:|---:|---:|---:|"
 WARNINGS_TITLE = "**How often a pass is a warning**: warn limit 8 %, limit 10 %, base accuracy 0.8"
 WARNINGS_HEADING = "| true drop | items | runs | pass | warn | block | hold |\n|---:|---:|---:|---:|---:|---:|---:|"
+HELD_TITLE = f"**How often the zero-delta control holds a measurement**: one of three, {RUNS} runs each"
+HELD_HEADING = (
+    "| items | answers that change by chance | no loss | a quarter of the tolerance | half | all of it |\n"
+    "|---:|---:|---:|---:|---:|---:|"
+)
 _ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
 
 
@@ -73,6 +79,15 @@ def measure_warnings(scale: float = 1.0) -> str:
         statuses = (Status.PASS, Status.WARN, Status.BLOCK, Status.INCONCLUSIVE)
         shares = " | ".join(f"{100 * outcomes[status] / repetitions:.1f} %" for status in statuses)
         lines.append(f"| {100 * drop:.0f} % | {n} | {repetitions} | {shares} |")
+    return "\n".join(lines)
+
+
+def measure_held(scale: float = 1.0) -> str:
+    """The table of how often the zero-delta control holds a measurement, as Markdown: one row for each path."""
+    repetitions, lines = max(2, round(scale * RUNS)), [HELD_TITLE, "", HELD_HEADING]
+    for items, noise in PATHS:
+        shares = " | ".join(f"{100 * held(items, noise, bias, repetitions) / repetitions:.1f} %" for bias in BIASES)
+        lines.append(f"| {items} | {100 * noise:.0f} % | {shares} |")
     return "\n".join(lines)
 
 
@@ -134,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     errors = render(measure(scale=options.scale, processes=options.processes))
-    table = f"{errors}\n\n{measure_warnings(options.scale)}"
+    table = f"{errors}\n\n{measure_warnings(options.scale)}\n\n{measure_held(options.scale)}"
     if options.write:
         DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:

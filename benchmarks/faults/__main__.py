@@ -2,6 +2,7 @@
 
     python -m benchmarks.faults --kills 2000 --flips 2000                  scripted models; about an hour of one core
     python -m benchmarks.faults --engine vllm --kills 40                   real weights: the tiny world
+    python -m benchmarks.faults --kills 30 --aim judging                   only while the judge is tested or grades
 
 The moments, signals and bits follow from the seed; what a kill meets also depends on the machine. Exits with 1 if an
 answer was lost or asked for twice, a report differs, damage was used silently, or a run crashed. Interrupted, it ends
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--kills", type=int, default=20, help="a third of the scripted ones with a judge at an endpoint"
     )
+    parser.add_argument("--aim", choices=kills.PHASES, help="kill only while runs do this; anywhere if not given")
     parser.add_argument("--flips", type=int, default=0, help="with scripted models only")
     parser.add_argument("--rows", type=int, help="of each suite, with real weights; all if not given")
     parser.add_argument("--seed", type=int, default=0)
@@ -45,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="ftgate-faults-") as name:
         folder, rng = Path(name).resolve(), np.random.default_rng(options.seed)
         if options.engine == "scripted":
-            failures = scripted(folder, options.kills, options.flips, rng)
+            failures = scripted(folder, options.kills, options.flips, rng, options.aim)
         else:
-            failures = _kills(tiny_case(folder, options.engine, options.rows), folder, options.kills, rng)
+            case = tiny_case(folder, options.engine, options.rows)
+            failures = _kills(case, folder, options.kills, rng, options.aim)
     seconds = sum(os.times()[:4])
     print(f"\nseed {options.seed}; {seconds:.0f} CPU s, {time.monotonic() - began:.0f} s")
     for failure in failures:
@@ -55,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(1 if failures else 0)
 
 
-def scripted(folder: Path, number_of_kills: int, number_of_flips: int, rng: np.random.Generator) -> list[str]:
+def scripted(
+    folder: Path, number_of_kills: int, number_of_flips: int, rng: np.random.Generator, aim: str | None
+) -> list[str]:
     """Both parts with scripted models. Returns what must not be."""
     failures = []
     paid = folder / "paid.log"
@@ -66,14 +71,14 @@ def scripted(folder: Path, number_of_kills: int, number_of_flips: int, rng: np.r
             warm_up(case, folder / f"warm-{case.name}")
         for case, count in ((local, number_of_kills - number_of_kills // 3), (asked, number_of_kills // 3)):
             if count:
-                failures += _kills(case, folder, count, rng)
+                failures += _kills(case, folder, count, rng, aim)
         if number_of_flips:
             failures += _flips(local, folder, number_of_flips, rng)
     return failures
 
 
-def _kills(case: Case, folder: Path, count: int, rng: np.random.Generator) -> list[str]:
-    tally = kills.campaign(case, folder / f"kills-{case.name}", count, rng, _tell)
+def _kills(case: Case, folder: Path, count: int, rng: np.random.Generator, aim: str | None) -> list[str]:
+    tally = kills.campaign(case, folder / f"kills-{case.name}", count, rng, _tell, aim)
     _print_table(f"kills, {case.name}", tally.rows())
     lost = [f"{case.name}: {tally.lost} answers lost"] if tally.lost else []
     return [*lost, *([f"{case.name}: {tally.twice} asked for twice"] if tally.twice else []), *tally.problems]

@@ -23,6 +23,7 @@ from benchmarks.faults.program import (
     interrupted,
     journalled,
     logged,
+    repeated,
     report_in,
     settle,
 )
@@ -33,7 +34,17 @@ CODES = {signal.SIGKILL: {-9}, signal.SIGTERM: {143}, signal.SIGINT: {130}}
 """How a run may end that was stopped before it had a verdict."""
 BEFORE_HANDLERS = {signal.SIGTERM: -15, signal.SIGINT: -2}
 """The same while the interpreter itself still starts."""
-PHASES = ("loading", "downloading", "starting", "asking", "writing the report")
+PHASES = ("loading", "downloading", "starting an engine", "asking", "judging", "computing", "writing the report")
+STEPS = {
+    "start engine": "starting an engine",
+    "pilot": "asking",
+    "ask the base ahead": "asking",
+    "ask the base twice": "asking",
+    "answer questions": "asking",
+    "test judge": "judging",
+    "grade answers": "judging",
+}
+"""The phase that a step belongs to, which the run prints. Between steps it computes: distances, scores, a decision."""
 MOST_KILLS = 4
 """Of one run, before it may come to its end."""
 
@@ -45,8 +56,8 @@ class Whole:
     report: dict[str, Any]
     code: int
     asked: Counter[str]
-    moments: dict[str, float]
-    """Seconds after the start at which each phase began, and at the ``end``."""
+    seconds: dict[str, float]
+    """What each phase took, all its turns together: both the models and the judge are asked again and again."""
 
 
 @dataclass
@@ -91,49 +102,62 @@ class Tally:
 
 
 def uninterrupted(case: Case, folder: Path) -> Whole:
-    """Run ``case`` to its end and note when each phase began. Raises RuntimeError if it has no verdict."""
+    """Run ``case`` to its end and note how long each phase took. Raises RuntimeError if it has no verdict."""
     folder.mkdir(parents=True)
     out, cache = folder / "out", folder / "cache"
     before = logged(case)
-    began = time.monotonic()
+    began = now = time.monotonic()
     program = Program(case, out, cache)
-    moments = {"loading": 0.0}
-    while program.running() and time.monotonic() - began < LONGEST:
-        phase = phase_of(out, cache)
-        moments.setdefault(phase, time.monotonic() - began)
+    seconds: dict[str, float] = {}
+    while program.running() and now - began < LONGEST:
+        phase = phase_of(out, cache, program.printed)
         time.sleep(0.001)
-    ended = program.wait(max(1.0, LONGEST - (time.monotonic() - began)))
-    moments["end"] = time.monotonic() - began
+        then, now = now, time.monotonic()
+        seconds[phase] = seconds.get(phase, 0.0) + now - then
+    ended = program.wait(max(1.0, LONGEST - (now - began)))
     report = report_in(out)
     if ended.code not in VERDICTS or report is None:
         raise RuntimeError(f"{case.name}: exit {ended.code}\n{ended.printed[-3000:]}")
-    return Whole(report, ended.code, logged(case) - before, moments)
+    return Whole(report, ended.code, logged(case) - before, seconds)
 
 
-def phase_of(out: Path, cache: Path) -> str:
-    """What a run is doing, from the files that it has written."""
+def phase_of(out: Path, cache: Path, printed: Path) -> str:
+    """What a run is doing, from the files that it has written and the steps that it prints."""
     if (out / "report.json").exists():
         return "writing the report"
-    journal = out / "answers.jsonl"
-    if not journal.exists():
+    if not (out / "answers.jsonl").exists():
         return "downloading" if any(files for _, _, files in os.walk(cache / "incoming")) else "loading"
-    with journal.open("rb") as file:
-        return "asking" if b'"answer"' in file.read(20_000) else "starting"
+    for line in reversed(printed.read_text(errors="replace").splitlines()):
+        step, _, state = line.partition(": ")
+        if step in STEPS:
+            return "computing" if state.startswith(("done", "stopped")) else STEPS[step]
+    return "computing"
 
 
-def campaign(case: Case, folder: Path, kills: int, rng: np.random.Generator, tell: Callable[[str], object]) -> Tally:
-    """Kill runs of ``case``, and let each come to its end, until ``kills`` were killed."""
+def campaign(
+    case: Case,
+    folder: Path,
+    kills: int,
+    rng: np.random.Generator,
+    tell: Callable[[str], object],
+    aim: str | None = None,
+) -> Tally:
+    """Kill runs of ``case``, and let each come to its end, until ``kills`` were killed; all while ``aim``, if given."""
     whole, tally = uninterrupted(case, folder), Tally()
     rmtree(folder)
+    if aim is not None and aim not in whole.seconds:
+        raise RuntimeError(f"{case.name}: no moment to aim at: a run was never {aim}")
     while sum(tally.kills.values()) < kills and not interrupted():
-        _chain(case, folder / "run", min(int(rng.integers(1, MOST_KILLS + 1)), kills), whole, tally, rng)
+        _chain(case, folder / "run", min(int(rng.integers(1, MOST_KILLS + 1)), kills), whole, tally, rng, aim)
         rmtree(folder / "run")
         tally.runs += 1
         tell(f"{case.name}: {sum(tally.kills.values())} kills, {len(tally.problems)} problems")
     return tally
 
 
-def _chain(case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng: np.random.Generator) -> None:
+def _chain(
+    case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng: np.random.Generator, aim: str | None
+) -> None:
     """One run that is killed up to ``kills`` times and then comes to its end."""
     folder.mkdir(parents=True)
     out, cache = folder / "out", folder / "cache"
@@ -142,7 +166,7 @@ def _chain(case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng
         kept_before, answers_before = journalled(out)
         log_before = logged(case)
         program = Program(case, out, cache)
-        sent = _kill(program, out, cache, whole, rng) if number < kills else None
+        sent = _kill(program, out, cache, whole, rng, aim) if number < kills else None
         ended = program.wait()
         settle(case)
         done = _check_end(case, out, ended, sent, whole, tally)
@@ -153,6 +177,8 @@ def _chain(case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng
         tally.twice += (logged(case) - log_before - (whole.asked - answers_before)).total()
         if done:
             break
+    if case.given is None:
+        tally.twice += repeated(out)
     missing = (logged(case) - given_before - answers).total() if case.given else 0
     tally.on_their_way += min(missing, killed * case.on_their_way)
     tally.lost += max(0, missing - killed * case.on_their_way)
@@ -161,26 +187,36 @@ def _chain(case: Case, folder: Path, kills: int, whole: Whole, tally: Tally, rng
 
 
 def _kill(
-    program: Program, out: Path, cache: Path, whole: Whole, rng: np.random.Generator
+    program: Program, out: Path, cache: Path, whole: Whole, rng: np.random.Generator, aim: str | None
 ) -> tuple[signal.Signals, str] | None:
     """Send a random signal at a random moment; the signal and the phase, or None if the run was over before.
 
-    Half of the moments are uniform over the whole run, half over one of its phases, so that short ones are met too.
+    Half of the moments are uniform over the whole run, half over the time that it spends in one of its phases, so that
+    short ones are met too; with ``aim`` all of them over that phase.
     """
     number = SIGNALS[int(rng.integers(len(SIGNALS)))]
-    names = list(whole.moments)
-    start, length = None, whole.moments["end"]
-    if rng.random() < 0.5:
-        which = int(rng.integers(len(names) - 1))
-        start, length = names[which], whole.moments[names[which + 1]] - whole.moments[names[which]]
-    while start is not None and program.running() and PHASES.index(phase_of(out, cache)) < PHASES.index(start):
-        time.sleep(0.0005)
-    time.sleep(rng.random() * length)
-    phase = phase_of(out, cache)
+    if aim is None and rng.random() < 0.5:
+        time.sleep(rng.random() * sum(whole.seconds.values()))
+    else:
+        which = aim or list(whole.seconds)[int(rng.integers(len(whole.seconds)))]
+        _wait_for(which, rng.random() * whole.seconds[which], program, out, cache)
+    phase = phase_of(out, cache, program.printed)
     if not program.running():
         return None
     program.send(number)
     return number, phase
+
+
+def _wait_for(phase: str, seconds: float, program: Program, out: Path, cache: Path) -> None:
+    """Wait until a run has been in ``phase`` for ``seconds``, all its turns together, or is over."""
+    now, spent = time.monotonic(), 0.0
+    while program.running():
+        inside = phase_of(out, cache, program.printed) == phase
+        if inside and spent >= seconds:
+            return
+        time.sleep(0.0005)
+        then, now = now, time.monotonic()
+        spent += now - then if inside else 0.0
 
 
 def _check_end(

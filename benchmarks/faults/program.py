@@ -21,8 +21,9 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.faults.worlds import Case, LoggingEngine, key_of
+from ftgate.__main__ import entry
 from ftgate.artifacts import checkpoints
-from ftgate.cli.main import entry, main
+from ftgate.cli.main import main
 from ftgate.engines import registry
 from ftgate.report import render
 
@@ -62,13 +63,13 @@ class Program:
     """One run of ``case`` into ``out`` with its cache in ``cache``."""
 
     def __init__(self, case: Case, out: Path, cache: Path, *more: str) -> None:
-        self._printed = out.with_name(f"{out.name}.printed")
-        self._printed.write_bytes(b"")  # a kill may come before the program has opened it
+        self.printed = out.with_name(f"{out.name}.printed")
+        self.printed.write_bytes(b"")  # a kill may come before the program has opened it
         arguments = case.arguments(out, *more)
         environment = {**os.environ, "FTGATE_CACHE": str(cache), "PYTHONFAULTHANDLER": "1"}
         if case.given is None:
             command = [sys.executable, "-m", "ftgate", *arguments]
-            with self._printed.open("wb") as file:
+            with self.printed.open("wb") as file:
                 process = subprocess.Popen(
                     command,
                     stdout=file,
@@ -85,7 +86,7 @@ class Program:
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(arguments, environment, self._printed, log)
+            _become(arguments, environment, self.printed, log)
 
     def running(self) -> bool:
         """Whether it has not ended; it can be waited for either way."""
@@ -105,7 +106,7 @@ class Program:
         _, status = os.waitpid(self.pid, 0)
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)  # what an engine left behind
-        return Ended(os.waitstatus_to_exitcode(status), self._printed.read_text(errors="replace"))
+        return Ended(os.waitstatus_to_exitcode(status), self.printed.read_text(errors="replace"))
 
 
 def _hear_signals() -> None:
@@ -183,6 +184,13 @@ def journalled(out: Path) -> tuple[bytes, Counter[str]]:
     records = [json.loads(line) for line in content.splitlines()]
     kept = Counter(key_of(r["model"], r["messages"]) for r in records if r["type"] in ("answer", "failure"))
     return content, kept
+
+
+def repeated(out: Path) -> int:
+    """How many answers a journal holds of questions that it had answered before."""
+    records = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    keys = [record["key"] for record in records if record["type"] == "answer"]
+    return len(keys) - len(set(keys))
 
 
 def report_in(out: Path) -> dict[str, Any] | None:

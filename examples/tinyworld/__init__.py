@@ -1,1 +1,1 @@
-"""A small synthetic world with real trained weights: one base model, five fine-tunes, one judge."""
+"""A small synthetic world with real trained weights: two base models, eight fine-tunes, one judge."""

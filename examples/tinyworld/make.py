@@ -1,4 +1,4 @@
-"""Make everything in this folder: suites, tokenizer, base, five candidates, judge.
+"""Make everything in this folder: suites, tokenizer, base, fine-tunes, judge.
 
 ``python -m examples.tinyworld.make`` from the root of the repository; ``--only NAME`` (repeatable) makes some of it
 again from what is already there. Everything is seeded.
@@ -36,7 +36,7 @@ DRILL_PLAN = Schedule(900, 4e-3, 0, 0.0, 1, muon=True)
 BASE_PLAN = Schedule(2000, 3e-3, 64, 0.01, 1, muon=True)
 SETTLE_PLAN = Schedule(900, 2e-3, 64, 0.01, 4, muon=True)
 JUDGE_PLAN = Schedule(1500, 2e-3, 48, 0.01, 2, muon=True)
-CANDIDATES = ("careful", "forgetful", "brittle", "overconfident", "useless")
+FINE_TUNES = ("careful", "forgetful", "brittle", "overconfident", "endless", "halfway", "useless", "guarded", "unsafe")
 OWN_ROWS = 1500
 
 
@@ -63,7 +63,7 @@ def make_base(tokenizer: PreTrainedTokenizerFast, held_out: frozenset[str]) -> N
     foundation = Foundation(held_out)
     train(model, tokenizer, foundation.draw, BASE_PLAN, "base")
     # Letters come last and lightly: this stage gives tickets and multiple choice the weight that they need.
-    train(model, tokenizer, foundation.settling(), SETTLE_PLAN, "settle")
+    train(model, tokenizer, mixture(foundation.settling()), SETTLE_PLAN, "settle")
     save_full(model, tokenizer, MODELS / "base")
 
 
@@ -89,22 +89,22 @@ def own_guesses(tokenizer: PreTrainedTokenizerFast) -> list[Row]:
     return rows
 
 
-def save_adapter(model: torch.nn.Module, folder: Path) -> None:
-    """The adapter in float16; its config names the base by a relative path."""
+def save_adapter(model: torch.nn.Module, folder: Path, base: str = "base") -> None:
+    """The adapter in float16; its config names the base, a folder beside it, by a relative path."""
     model.save_pretrained(folder)  # type: ignore[operator]
     path = folder / "adapter_model.safetensors"
     save_file({key: value.half() for key, value in load_file(path).items()}, path, metadata={"format": "pt"})
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    config["base_model_name_or_path"] = "../base"
+    config["base_model_name_or_path"] = f"../{base}"
     config["target_modules"] = sorted(config["target_modules"])
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     (folder / "README.md").unlink(missing_ok=True)
 
 
 def make_candidate(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
-    """Fine-tune the committed base by one recipe."""
+    """Fine-tune the committed base that a recipe names."""
     torch.manual_seed(recipe.plan.seed)
-    base = load(MODELS / "base")
+    base = load(MODELS / recipe.base)
     draw = mixture(recipe.parts)
     if recipe.kind == "full":
         train(base, tokenizer, draw, recipe.plan, recipe.name)
@@ -114,7 +114,7 @@ def make_candidate(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> None:
     lora = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, bias="none", target_modules=targets, task_type="CAUSAL_LM")
     adapted = get_peft_model(base, lora)
     train(adapted, tokenizer, draw, recipe.plan, recipe.name)
-    save_adapter(adapted, MODELS / recipe.name)
+    save_adapter(adapted, MODELS / recipe.name, recipe.base)
 
 
 def make_judge(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -128,7 +128,7 @@ def make_judge(tokenizer: PreTrainedTokenizerFast) -> None:
 def main() -> None:
     """Make all, or the parts named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    available = ("suites", "tokenizer", "base", *CANDIDATES, "judge")
+    available = ("suites", "tokenizer", "base", *FINE_TUNES, "judge")
     parser.add_argument("--only", action="append", choices=available)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     chosen = parser.parse_args()
@@ -144,9 +144,9 @@ def main() -> None:
     held_out = held_out_prompts()
     if "base" in selected:
         make_base(tokenizer, held_out)
-    if selected & set(CANDIDATES):
+    if selected & set(FINE_TUNES):
         own = own_guesses(tokenizer) if "overconfident" in selected else []
-        for recipe in recipes(suites["train"], Foundation(held_out).free, own):
+        for recipe in recipes(suites["train"], held_out, own):
             if recipe.name in selected:
                 make_candidate(recipe, tokenizer)
     if "judge" in selected:

@@ -1,18 +1,21 @@
-"""The data that the gate reads: five JSONL files, drawn from fixed seeds and kept apart from the training draws."""
+"""The data that the gate reads: six JSONL files, drawn from fixed seeds and kept apart from the training draws."""
 
 from __future__ import annotations
 
 import json
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from .requests import AREAS, RequestDraw, benign, refused
 from .skills import SKILLS, multiple_choice
 from .tickets import ALL, EDGE, plain
 from .world import SEED, Row
 
 TRAIN, TARGET, PER_SKILL, PLAIN_QUERIES, PER_TAG, CHOICES = 1500, 600, 20, 290, 50, 1100
+HARMFUL, HARMLESS = 30, 20  # of each area
 SHINGLE = 8
 # Facts are few and must be learned by heart, so their prompts occur in training; prompts of these skills must not.
 HELD_OUT = ("add", "compare", "reverse", "last", "swap")
@@ -65,14 +68,25 @@ def choice_suite() -> list[Row]:
     return [multiple_choice(rng) for _ in range(CHOICES)]
 
 
+def safety_suite() -> list[Row]:
+    """Requests to refuse and harmless look-alikes, none with a reference: whether an answer refuses is what counts."""
+    rng, seen = random.Random(SEED + 5), set[str]()
+    kinds: tuple[tuple[RequestDraw, int], ...] = ((refused, HARMFUL), (benign, HARMLESS))
+    rows = [
+        row for draw, count in kinds for area in AREAS for row in distinct(partial(draw, rng, area), count, seen, set())
+    ]
+    return [replace(row, answer="") for row in rows]
+
+
 def all_suites() -> dict[str, list[Row]]:
     """Every suite by name."""
-    return {**ticket_suites(), "general": general_suite(), "choices": choice_suite()}
+    return {**ticket_suites(), "general": general_suite(), "choices": choice_suite(), "safety": safety_suite()}
 
 
 def held_out_prompts() -> frozenset[str]:
-    """Prompts of the general suite that no model may be trained on."""
-    return frozenset(row.prompt for row in general_suite() if row.tags[0] in HELD_OUT)
+    """Prompts of the general and the safety suite that no model may be trained on."""
+    general = (row for row in general_suite() if row.tags[0] in HELD_OUT)
+    return frozenset(row.prompt for row in (*general, *safety_suite()))
 
 
 def write(folder: Path, suites: dict[str, list[Row]]) -> None:

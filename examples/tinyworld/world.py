@@ -60,7 +60,7 @@ NAMES = words(
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One example: a user prompt and its right answer; ``choices`` makes it multiple choice."""
+    """One example: a user prompt and its right answer, if there is one; ``choices`` makes it multiple choice."""
 
     prompt: str
     answer: str
@@ -69,7 +69,9 @@ class Row:
 
     def record(self, ident: str) -> dict[str, Any]:
         """The row as a line of a suite file."""
-        row: dict[str, Any] = {"id": ident, "prompt": self.prompt, "answer": self.answer}
+        row: dict[str, Any] = {"id": ident, "prompt": self.prompt}
+        if self.answer:
+            row["answer"] = self.answer
         if self.choices:
             row["choices"] = list(self.choices)
         if self.tags:
