@@ -18,7 +18,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "comment.png"
-WIDTH, HEIGHT = 980, 758
+WIDTH, HEIGHT = 980, 735
 PAGE = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #fff; color: #1f2328; font: 15px/1.5 "Liberation Sans", Helvetica, Arial, sans-serif }}
 main {{ padding: 4px 24px 12px; border: 1px solid #d1d9e0; border-radius: 6px; margin: 10px }}

@@ -59,8 +59,9 @@ def sections(schema: Schema) -> Iterator[tuple[str, Schema]]:
     def collect(properties: Schema, above: str) -> None:
         for name, field in properties.items():
             for reference in references(field):
-                headings.setdefault(reference, []).append(f"`{above}{name}`")
-                collect(schema["$defs"][reference]["properties"], f"{above}{name}.")
+                below = f"{above}{name}" if values(field) is None else f"{above}{name}.*"
+                headings.setdefault(reference, []).append(f"`{below}`")
+                collect(schema["$defs"][reference]["properties"], f"{below}.")
             collect(field.get("properties", {}), f"{above}{name}.")
 
     collect(schema["properties"], "")
@@ -69,13 +70,18 @@ def sections(schema: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def references(field: Schema) -> list[str]:
-    """The sections that a field may hold."""
-    return [option["$ref"].rpartition("/")[2] for option in options(field) if "$ref" in option]
+    """The sections that a field may hold, itself or under keys of the user's own."""
+    return [option["$ref"].rpartition("/")[2] for option in options(values(field) or field) if "$ref" in option]
 
 
 def options(field: Schema) -> list[Schema]:
     """What a field may hold, one entry for each kind."""
     return field.get("anyOf", [field])
+
+
+def values(field: Schema) -> Schema | None:
+    """What a field holds under keys of the user's own; None for any other field."""
+    return None if "properties" in field else field.get("additionalProperties") or None
 
 
 def table(section: Schema, definitions: Schema) -> str:
@@ -91,13 +97,16 @@ def table(section: Schema, definitions: Schema) -> str:
 
 def kind(field: Schema) -> str:
     """What a field may hold, in words."""
-    return " or ".join(one_kind(option) for option in options(field) if option.get("type") != "null")
+    first, *others = (one_kind(option) for option in options(field) if option.get("type") != "null")
+    return " or ".join([first, *(other.removeprefix("only ") for other in others)])
 
 
 def one_kind(option: Schema) -> str:
     """One of the things that a field may hold, in words, with its range."""
     if "$ref" in option or "properties" in option:
         return "section (below)"
+    if option.get("type") == "object":
+        return "sections by tag (below)"
     if "enum" in option:
         return "one of " + ", ".join(code(value) for value in option["enum"])
     if "const" in option:

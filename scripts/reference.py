@@ -1,4 +1,4 @@
-"""Write what the repository says about itself: docs/policy.md (policy_page.py), the tree in CONTRIBUTING.md, shapes.
+"""Write what the repository says about itself: pages on policy, errors and shapes, a tree, gate.yml.
 
 make reference
 """
@@ -8,14 +8,17 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+from ftgate.cli import docs
 from ftgate.datasets.shapes import OWN, SHAPES
 from scripts import policy_page
+from scripts.gate_workflow import WORKFLOWS, gate_workflow
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "CONTRIBUTING.md"
 BEGIN, END = "<!-- tree: begin (make reference) -->\n", "<!-- tree: end -->"
 COLUMN = 28
 SUITES = ROOT / "docs" / "suites.md"
+ERRORS = ROOT / "docs" / "errors.md"
 MOST_FIELDS = 6
 SHAPES_BEGIN, SHAPES_END = "<!-- shapes: begin (make reference) -->\n", "<!-- shapes: end -->"
 
@@ -61,6 +64,9 @@ def suites_page() -> str:
 
 if __name__ == "__main__":
     policy_page.PAGE.write_text(policy_page.page(), encoding="utf-8")
+    ERRORS.write_text(docs.page(), encoding="utf-8")
     GUIDE.write_text(guide(), encoding="utf-8")
     SUITES.write_text(suites_page(), encoding="utf-8")
-    print(f"wrote {', '.join(str(path.relative_to(ROOT)) for path in (policy_page.PAGE, GUIDE, SUITES))}")
+    (WORKFLOWS / "gate.yml").write_text(gate_workflow(), encoding="utf-8")
+    written = (policy_page.PAGE, ERRORS, GUIDE, SUITES, WORKFLOWS / "gate.yml")
+    print(f"wrote {', '.join(str(path.relative_to(ROOT)) for path in written)}")

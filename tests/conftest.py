@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
+
+from ftgate.report import render
 
 # An example may not fail for being late by the clock: on a busy machine any may be. Hypothesis cannot count processor
 # time, and has no limit where the variable CI is set. Tests of speed count processor time themselves.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without pictures, for tests of what is asked and decided, which only the numbers of a report show.
+
+    Pictures are drawn from the report alone and take a third of the time of a run as small as these. Runs in
+    tests/integration/test_tail_run.py and those of commands have them.
+    """
+    monkeypatch.setattr(render, "pictures", lambda report: {})

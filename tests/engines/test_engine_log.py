@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from ftgate.config.generation import GenerationSettings
 from ftgate.engines.engine_log import cause_of, first_exception, redirected, size_of
 
 
@@ -83,3 +85,10 @@ def test_a_generic_error_is_replaced_by_its_cause(tmp_path: Path) -> None:
     assert cause_of(generic, log).startswith("torch.OutOfMemoryError")
     assert cause_of(generic, log, len(LOG)).startswith("RuntimeError: Engine core")
     assert cause_of(KeyError("x"), log) == "KeyError: 'x'"
+
+
+def test_settings_that_vllm_refuses_are_told_without_pydantic(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as caught:
+        GenerationSettings(top_p=0.5)
+    told = cause_of(caught.value, tmp_path / "engine.log")
+    assert told == "top_p: does nothing without temperature, which is 0 unless it is given"

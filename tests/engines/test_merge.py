@@ -54,6 +54,7 @@ def cache(tmp_path: Path) -> Cache:
 KINDS: dict[str, dict[str, Any]] = {
     "dora": {"use_dora": True},
     "saved": {"modules_to_save": ["lm_head", "embed_tokens"]},
+    "norms": {"modules_to_save": ["norm", "input_layernorm"]},
     "wide": {"rank": 520, "scale": 0.005},
     "tokens": {"trainable_token_indices": [5, 6, 7]},
     "embedding": {"target_modules": [*LINEAR, "embed_tokens"]},
@@ -224,11 +225,12 @@ def test_a_full_disk_is_named(submitted: list[Model], tmp_path: Path, monkeypatc
 def test_what_peft_cannot_merge_is_named(
     targets: list[str], cause: str, submitted: list[Model], base: Model, tmp_path: Path, cache: Cache
 ) -> None:
-    """What it would leave aside without an error, too."""
+    """What it would leave aside without an error, too: not all of it shows when the adapter is opened."""
     broken = tmp_path / "broken"
     shutil.copytree(submitted[0].path, broken)
+    candidate = opened(broken, base)
     config = json.loads((broken / "adapter_config.json").read_text())
     (broken / "adapter_config.json").write_text(json.dumps(config | {"target_modules": targets}))
     with pytest.raises(ArtifactError, match=cause) as caught:
-        merged_model(opened(broken, base), cache, tmp_path / "merge.log", print)
+        merged_model(candidate, cache, tmp_path / "merge.log", print)
     assert "merge.log" in caught.value.hint

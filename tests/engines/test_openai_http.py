@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from support.chat_server import Body, ChatServer, Reply, completion, listed, refusal, said
 
-from ftgate.config.endpoint import EndpointSettings
+from ftgate.config.endpoint import EndpointPace, EndpointSettings
+from ftgate.config.engine import Thinking
 from ftgate.domain import Answer, Message, Model, Question
 from ftgate.engines.base import Ask
 from ftgate.engines.openai.engine import MAX_UNUSABLE, OpenAIEngine
 from ftgate.engines.registry import read_key
 from ftgate.errors import ArtifactError, ConfigurationError, EngineError
+from ftgate.scoring.trace import final_answer
 
 DIGITS = ("1", "2", "3", "4", "5")
 KEY = "sk-Very-Secret-0123456789"
@@ -296,7 +298,9 @@ def test_a_server_that_gives_nothing_usable_any_more_is_one_message(make: Make) 
 @pytest.mark.parametrize(
     ("talk", "reads"),
     [
-        (sure, "the 20 likeliest"),
+        (lambda _: listed({**FIVE, **{f"other{i}": 1e-9 for i in range(15)}}), "the 20 likeliest"),
+        (sure, "the 5 likeliest"),
+        (lambda b: listed({"4": 0.6, "5": 0.1}) if "logprobs" in b else said(*["4"] * b.get("n", 1)), "10 sampled"),
         (
             lambda b: refusal(400, "top_logprobs: at most 5") if b.get("top_logprobs", 0) > 5 else sure(b),
             "the 5 likeliest",
@@ -307,11 +311,13 @@ def test_a_server_that_gives_nothing_usable_any_more_is_one_message(make: Make) 
         (lambda b: refusal(400, "n must be 1") if "n" in b or "logprobs" in b else said("4"), "10 sampled replies"),
         (
             lambda b: refusal(400, "use max_completion_tokens") if "max_tokens" in b else sure(b),
-            "the 20 likeliest",
+            "the 5 likeliest",
         ),
     ],
     ids=[
         "log-probabilities",
+        "fewer than were asked for",
+        "fewer than the digits",
         "five of them",
         "null",
         "of one token alone",
@@ -352,6 +358,34 @@ def test_a_vllm_server_is_asked_for_the_tokens_of_the_digits(make: Make) -> None
     (answer,) = answers(engine, [ask(0)])
     assert server.asked[-1]["logprob_token_ids"] == [ord(digit) for digit in DIGITS]
     assert answer.option_logprobs == pytest.approx([-2.302585] * 5)
+
+
+@pytest.mark.parametrize("thinking", ["template", "off"])
+def test_letters_are_not_read_where_a_vllm_servers_template_opens_a_thought(thinking: Thinking) -> None:
+    """A model asked so writes its thought without a mark that opens it, at least no sooner than its first tokens."""
+    with ChatServer(by_number, {"data": [{"id": "marker", "owned_by": "vllm"}]}) as server:
+        server.aside = lambda path, body: (
+            Reply({"prompt": "why?<|assistant|><think>\n"}) if path == "/detokenize" else Reply({"tokens": [1, 2, 3]})
+        )
+        engine = OpenAIEngine(server.url, "marker", EndpointPace(), thinking=(thinking, 64))
+        settings = engine.info().settings
+        server.talk = lambda body: said(body["messages"][0]["content"])
+        texts = ["is it?", "is it?</think>\n\nred\nand so on", "<think>\nis it?</think>\n\nred"]
+        asked = [Ask(JUDGE, Question("m", t, (Message("user", t),), max_tokens=8, stop=("\n",))) for t in texts]
+        found = [final_answer(answer.text) for answer in answers(engine, asked)]
+        engine.close()
+    assert (settings["scores"], settings["thinking_tokens"]) == ("text", 64)
+    assert found == [("", "open"), ("red", "closed"), ("red", "closed")]
+
+
+def test_a_vllm_server_that_lists_few_tokens_is_probed_for_as_many(make: Make) -> None:
+    """`--max-logprobs` limits the likeliest tokens, and not those that are asked for by number."""
+    few = refusal(400, "Requested sample logprobs of 20, which is greater than max allowed: 5")
+    engine, server = make(lambda b: few if b.get("top_logprobs", 0) > 5 else by_number(b), found=False)
+    server.models, server.aside = {"data": [{"id": "marker", "owned_by": "vllm"}]}, vllm_like
+    assert (engine.info().settings["scores"], engine.info().settings["top"]) == ("tokens", 5)
+    (table,) = engine.probe(JUDGE, [[Message("user", "say")]])
+    assert len(table) == 5
 
 
 @pytest.mark.parametrize("missing", ["/tokenize", "/detokenize", "one token each"])
@@ -442,13 +476,21 @@ def test_text_is_generated_too(make: Make) -> None:
     assert server.asked[0]["max_tokens"] == 7
 
 
-def test_models_on_disk_and_probes_are_refused(make: Make) -> None:
+def test_models_on_disk_are_refused(make: Make) -> None:
     engine, _ = make()
     with pytest.raises(ArtifactError, match="folder"):
         engine.require([Model("base", Path("models/base"), "sha256:0")])
-    with pytest.raises(EngineError, match="probed"):
-        engine.probe(JUDGE, [])
     assert list(engine.ask([])) == []
+
+
+def test_a_probe_reads_the_likeliest_tokens_by_their_text(make: Make) -> None:
+    engine, server = make()
+    (table,) = engine.probe(JUDGE, [[Message("user", "say")]])
+    assert table == pytest.approx({token: math.log(p) for token, p in FIVE.items()})
+    assert (server.asked[-1]["max_tokens"], server.asked[-1]["top_logprobs"]) == (1, 20)
+    server.faults.append(refusal(400, "too long"))
+    with pytest.raises(EngineError, match="no log-probabilities after a prompt: HTTP 400: too long"):
+        engine.probe(JUDGE, [[Message("user", "say")]])
 
 
 ECHOES = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.chat_server import Reply, completion, listed, said
 
-from ftgate.domain import Message, Question
+from ftgate.domain import NEUTRAL, Message, Question
 from ftgate.engines.openai.replies import (
     MAX_UNLISTED,
     MIN_LOGPROB,
@@ -188,7 +189,53 @@ def test_each_way_asks_for_one_token_and_what_it_reads() -> None:
     assert TOP.body(question) == {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 20}
     body = IDS.body(question)
     assert body["logprob_token_ids"] == [10, 20, 11, 21, 12, 22, 13, 23, 14, 24]
-    assert body["chat_template_kwargs"] == {"enable_thinking": False}
+    assert body["chat_template_kwargs"] == {"enable_thinking": False, "thinking": False}
     assert Capabilities("samples", samples=8, each=8).body(question, 8) == {"max_tokens": 1, "temperature": 1, "n": 8}
     assert IDS.for_options(("A", "B")).scores == "top"
     assert Capabilities(**json.loads(json.dumps(IDS.settings()))).settings() == IDS.settings()
+
+
+def test_a_server_is_told_whether_to_think_only_where_the_policy_says_so_and_a_thought_has_room() -> None:
+    asked = Question("m", "i", (Message("user", "why?"),), max_tokens=8)
+    text = Capabilities("text", vllm=True, thinking="on", thinking_tokens=100)
+    assert text.body(asked)["max_tokens"] == 108
+    assert text.body(asked)["chat_template_kwargs"] == {"enable_thinking": True, "thinking": True}
+    assert "chat_template_kwargs" not in replace(text, thinking="template").body(asked)
+    assert replace(text, thinking="off", thinking_tokens=0).body(asked)["chat_template_kwargs"] == {
+        "enable_thinking": False,
+        "thinking": False,
+    }
+    assert "chat_template_kwargs" not in replace(text, vllm=False).body(asked)
+    assert Capabilities(**text.settings()) == text
+    assert not {"thinking", "thinking_tokens"} & IDS.settings().keys(), "what was kept before stays valid"
+
+
+def test_texts_are_sampled_as_the_question_says_and_letters_are_not() -> None:
+    asked = Question("m", "i", (Message("user", "why?"),), temperature=0.7, seed=3, top_p=0.9, top_k=20)
+    body = TOP.body(asked)
+    assert (body["temperature"], body["seed"], body["top_p"], body["top_k"]) == (0.7, 3, 0.9, 20)
+    assert TOP.body(replace(asked, options=("A", "B")))["temperature"] == 0
+
+
+def test_a_server_ends_no_thought_at_a_text_that_ends_answers() -> None:
+    asked = Question("m", "i", (Message("user", "why?"),), stop=("\n",))
+    assert TOP.body(asked)["stop"] == ["\n"]
+    assert "stop" not in replace(TOP, thinking="on", thinking_tokens=32).body(asked)
+
+
+def test_vllm_is_told_what_is_not_wanted_as_well() -> None:
+    """It takes what a request leaves out from the model's generation_config.json, and other servers may refuse it."""
+    greedy = Question("m", "i", (Message("user", "why?"),))
+    sent = IDS.body(greedy)
+    assert {name: sent[name] for name in NEUTRAL} == NEUTRAL
+    assert not NEUTRAL.keys() & replace(IDS, vllm=False).body(greedy).keys()
+    penalised = replace(greedy, presence_penalty=1.5, min_p=0.1, temperature=1.0)
+    assert replace(IDS, vllm=False).body(penalised).keys() & NEUTRAL.keys() == {"presence_penalty", "min_p"}
+
+
+def test_a_thought_that_a_server_took_out_of_the_text_is_put_before_it() -> None:
+    def reply(**message: str | None) -> bytes:
+        return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
+
+    assert read_text(reply(content="red", reasoning_content="is it?")).text == "<think>\nis it?\n</think>\n\nred"
+    assert read_text(reply(content=None, reasoning="is it?")).text == "<think>\nis it?"

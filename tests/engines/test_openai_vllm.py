@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from support.vllm_server import Serving, serve
 
 from ftgate.cli.demo import find_world
 from ftgate.config.endpoint import EndpointSettings
@@ -34,45 +26,7 @@ pytestmark = pytest.mark.engine
 
 TOLERANCE = 1e-3
 SERVED = "tiny-judge"
-START_SECONDS = 400
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_DO_NOT_TRACK": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "TORCH_COMPILE_DISABLE": "1",
-}
-OPTIONS = {
-    "--served-model-name": SERVED,
-    "--host": "127.0.0.1",
-    "--dtype": "float32",
-    "--max-model-len": "384",
-    "--load-format": "safetensors",
-    "--kv-cache-memory-bytes": str(256 << 20),
-    "--max-num-seqs": "64",
-    "--max-num-batched-tokens": "1024",
-}
-
-
-class Serving(NamedTuple):
-    """A server that may still be starting."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def healthy(port: int) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as reply:
-        return reply.status == 200
-    return False
+OPTIONS = {"--served-model-name": SERVED, "--max-model-len": "384"}
 
 
 @pytest.fixture(scope="module")
@@ -82,34 +36,15 @@ def weights() -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def serving(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    """A server in a process group of its own, which ends with the tests. Its start goes on beside other fixtures."""
-    port, log = free_port(), tmp_path_factory.mktemp("serve") / "serve.log"
-    # The script `vllm` asks for the version of a package vllm, which the CPU build is not.
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights), "--enforce-eager"]
-    command += ["--port", str(port), *(word for pair in OPTIONS.items() for word in pair)]
-    with log.open("wb") as sink:
-        server = subprocess.Popen(
-            command, stdout=sink, stderr=sink, env={**os.environ, **ENVIRONMENT}, start_new_session=True
-        )
-    try:
-        yield Serving(server, port, log)
-    finally:
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            with suppress(ProcessLookupError):
-                os.killpg(server.pid, ending)
-            with suppress(subprocess.TimeoutExpired):
-                server.wait(20)
+    """A server whose start goes on beside other fixtures."""
+    with serve(weights, tmp_path_factory.mktemp("serve") / "serve.log", OPTIONS) as starting:
+        yield starting
 
 
 @pytest.fixture(scope="module")
 def url(serving: Serving) -> str:
     """The server's address, once it is ready."""
-    deadline = time.monotonic() + START_SECONDS
-    while not healthy(serving.port):
-        assert serving.process.poll() is None, serving.log.read_text()[-3000:]
-        assert time.monotonic() < deadline, serving.log.read_text()[-3000:]
-        time.sleep(0.5)
-    return f"http://127.0.0.1:{serving.port}/v1"
+    return serving.ready()
 
 
 @pytest.fixture(scope="module")

@@ -135,7 +135,7 @@ def test_trap_4_scores_are_normalised_over_the_whole_vocabulary(vllm_engine: Vll
 def test_trap_4_the_probe_agrees_with_option_reads(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
     """The option's log-probability is the logarithm of the summed probability of "A" and " A"."""
     prompt = question("which?", ("A", "B"))
-    renderer = vllm_engine._running[tiny.base.path].renderer
+    renderer = vllm_engine._running[tiny.base.path].renderers.of(tiny.base)
     prepared = renderer.prepare(prompt)
     assert not isinstance(prepared, Answer)
     table = vllm_engine.probe(tiny.base, [prompt.messages], top=100)[0]
@@ -154,13 +154,27 @@ def test_trap_4_a_prefix_cache_hit_changes_nothing(vllm_engine: VllmEngine, tiny
     warm = answers(vllm_engine, asks)
     assert all(answer.finish == "stop" for answer in cold)
     assert largest_gap(cold, warm) < 1e-4
-    ids = vllm_engine._running[tiny.base.path].renderer.prompt(asks[0].question.messages)
+    ids = vllm_engine._running[tiny.base.path].renderers.of(tiny.base).prompt(asks[0].question.messages)
     (output,) = llm.generate([{"prompt_token_ids": ids}], use_tqdm=False)
     assert output.num_cached_tokens > 0, "the second reading must have come from the cache"
 
 
+def test_prompts_share_what_they_begin_with_in_pieces_of_32_tokens(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+    llm, renderer = (
+        vllm_engine._running[tiny.base.path].llm,
+        vllm_engine._running[tiny.base.path].renderers.of(tiny.base),
+    )
+    assert llm.reset_prefix_cache()
+    shared = " ".join(["the red cave in a forest"] * 6)
+    prompts = [renderer.prompt([Message("user", f"{shared} {end}")]) for end in ("red", "cave")]
+    assert 32 < len(prompts[0]) < 128, "shorter than a block of vLLM's own size"
+    outputs = [llm.generate([{"prompt_token_ids": ids}], use_tqdm=False)[0] for ids in prompts]
+    assert outputs[0].num_cached_tokens == 0
+    assert outputs[1].num_cached_tokens >= 32
+
+
 def test_trap_4_no_second_beginning_mark(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
-    renderer = vllm_engine._running[tiny.base.path].renderer
+    renderer = vllm_engine._running[tiny.base.path].renderers.of(tiny.base)
     ids = renderer.prompt([Message("user", "red")])
     assert ids.count(1) == 1, "the tokenizer would add a second <|begin|> by itself"
     assert ids[0] == 1
@@ -315,7 +329,7 @@ def test_the_answers_to_an_item_share_the_reading_of_its_prompt(vllm_engine: Vll
     from vllm import SamplingParams
 
     running = vllm_engine._engine_of(tiny.base)
-    prompt = running.renderer.prompt((Message("user", "red forest " * 90),))
+    prompt = running.renderers.of(running.base).prompt((Message("user", "red forest " * 90),))
     block = running.llm.llm_engine.vllm_config.cache_config.block_size
     assert len(prompt) > block, "only whole blocks are shared"
     sampling = [SamplingParams(max_tokens=2, temperature=1.0, seed=seed) for seed in range(4)]

@@ -26,6 +26,45 @@ def test_trap_1_a_slot_stays_free_on_cpu(tiny: TinyModels) -> None:
     assert arguments["max_lora_rank"] == 8
 
 
+def test_the_form_that_is_served_is_what_vllm_is_told(tiny: TinyModels) -> None:
+    from ftgate.engines.vllm.startup import engine_arguments
+
+    plain = engine_arguments(EngineSettings(), 256, tiny.base, [])
+    assert not {"quantization", "kv_cache_dtype"} & plain.keys(), "vLLM's own defaults, with whatever it adds to them"
+    settings = EngineSettings.model_validate({"candidate": {"quantization": "fp8", "kv_cache_dtype": "fp8_e5m2"}})
+    told = engine_arguments(settings.of("candidate"), 256, tiny.base, [])
+    assert (told["quantization"], told["kv_cache_dtype"]) == ("fp8", "fp8_e5m2")
+
+
+@pytest.mark.parametrize(
+    ("capability", "given", "expected"), [(90, None, "1"), (100, None, "1"), (89, None, None), (90, "0", "0")]
+)
+def test_batch_invariant_kernels_are_on_where_a_gpu_has_them(
+    monkeypatch: pytest.MonkeyPatch, capability: int, given: str | None, expected: str | None
+) -> None:
+    """With a stand-in for the GPU, which the machine of the tests does not have."""
+    import vllm.platforms
+
+    from ftgate.engines.vllm import startup
+
+    class Hopper:
+        def is_cuda(self) -> bool:
+            return True
+
+        def has_device_capability(self, least: int) -> bool:
+            return capability >= least
+
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    monkeypatch.setattr(vllm.platforms, "current_platform", Hopper(), raising=False)
+    monkeypatch.setenv("VLLM_BATCH_INVARIANT", "")
+    monkeypatch.delenv("VLLM_BATCH_INVARIANT")
+    if given is not None:
+        monkeypatch.setenv("VLLM_BATCH_INVARIANT", given)
+    startup.prepare_environment()
+    assert os.environ.get("VLLM_BATCH_INVARIANT") == expected
+    assert startup.batch_invariant() == (expected == "1")
+
+
 def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) -> None:
     from ftgate.engines.vllm.startup import engine_arguments, on_cpu
 
@@ -35,6 +74,7 @@ def test_trap_10_settings_on_a_cpu(tiny: TinyModels, vllm_engine: VllmEngine) ->
     assert arguments["dtype"] == "float32"
     assert arguments["enforce_eager"] is True
     assert arguments["kv_cache_memory_bytes"] == 256 << 20
+    assert arguments["block_size"] == 32
     assert arguments["load_format"] == "safetensors"
     assert arguments["trust_remote_code"] is False
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
@@ -52,6 +92,7 @@ def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, mon
     assert arguments["gpu_memory_utilization"] == 0.9
     assert arguments["max_loras"] == 1
     assert "enforce_eager" not in arguments
+    assert "block_size" not in arguments
     assert "lora_target_modules" not in arguments
 
 
@@ -133,3 +174,14 @@ def test_whoever_used_the_gpu_longest_ago_makes_room(monkeypatch: pytest.MonkeyP
     assert (first.memory_share, second.memory_share, third.memory_share) == (0.0, 0.4, 0.5)
     startup.make_room(first, 0.9)
     assert (second.memory_share, third.memory_share) == (0.0, 0.0)
+
+
+def test_batches_have_room_for_thoughts_before_an_engine_runs_and_after_it_was_stopped() -> None:
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    settings = {"thinking_tokens": 100}
+    for thinking, tokens in (("template", 100), ("on", 100), ("off", 0)):
+        engine = VllmEngine(EngineSettings.model_validate(settings | {"thinking": thinking}))
+        engine.unload()
+        assert engine._longest_thought() == tokens
+        engine.close()

@@ -104,6 +104,14 @@ def test_training_data_cannot_be_named_to_hide_what_broke(world: World, name: st
     assert expected in found.reason or (name == "calibration" and "430 items are too few" in found.reason)
 
 
+@pytest.mark.parametrize("on_leaked", [0.0, 1.0])
+def test_what_blocks_on_the_clean_items_blocks_whatever_the_trained_ones_say(world: World, on_leaked: float) -> None:
+    leaked = leak(world, "forgetting", 60)
+    report, _ = gate(world, play(Player(target=0.9, forgetting=0.4), "forgetting", leaked, on_leaked))
+    found = report.measurements["forgetting"]
+    assert (report.verdict, found.status, found.n) == ("block", "block", 140), found.reason
+
+
 def test_training_data_cannot_be_named_to_leave_the_base_nothing_to_lose(world: World) -> None:
     leaked = leak(world, "forgetting", 80)
     worse = play(Player(target=0.9, forgetting=0.0), "forgetting", leaked, 0.0)
@@ -118,6 +126,16 @@ def test_training_data_cannot_be_named_to_leave_the_base_nothing_to_lose(world: 
     found = report.measurements["forgetting"]
     assert (report.verdict, found.status) == ("hold", "inconclusive")
     assert found.reason.startswith("it is not applicable on the clean items alone, but with the 80 contaminated ones")
+
+
+def test_contaminated_items_of_which_none_counts_are_no_slice(world: World) -> None:
+    """What the training data holds is near to it: without a tag of the tail it is not in it."""
+    leaked = leak(world, "tail", 2)
+    report, _ = gate(world, play(CAREFUL, "tail", leaked, 1.0))
+    found = report.measurements["tail"]
+    assert found.details["contamination"]["contaminated"] == 2
+    assert "contaminated items" not in {part.name for part in found.slices}
+    assert all(part.n for part in found.slices)
 
 
 def test_a_suite_that_was_trained_on_as_it_is_decides_nothing(world: World) -> None:

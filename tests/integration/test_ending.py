@@ -38,6 +38,7 @@ def slow(world: World, seconds: float, *arguments: str) -> list[str]:
 def hear_interrupts() -> None:
     """As in a terminal: a shell lets what it runs in the background ignore them, and that is handed down."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def start(command: list[str], **more: Any) -> subprocess.Popen[str]:
@@ -73,7 +74,13 @@ def decision(out: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+    ("sent", "code"),
+    [
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGINT, 130),
+        (signal.SIGKILL, -signal.SIGKILL),
+    ],
 )
 def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
     world: World, sent: signal.Signals, code: int
@@ -115,6 +122,54 @@ ending.GRACE = 1.0
 slow_run.SlowEngine.ask = ask
 slow_run.main()
 """
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_an_interruption_while_the_program_still_loads_ends_without_a_traceback(
+    tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    loading = tmp_path / "loading"
+    (tmp_path / "click.py").write_text(f"import time\nopen({str(loading)!r}, 'w').close()\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ftgate", "--help"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(TESTS.parent)])},
+        text=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+    )
+    while not loading.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(sent)
+    _, printed = process.communicate(timeout=60)
+    assert (process.returncode, printed) == (code, "ftgate: interrupted before it began\n")
+
+
+IGNORED = """
+import os, sys, time
+from ftgate.cli.ending import end, end_on_signals, exit_code_of
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), {signal})
+        time.sleep(1)
+
+def main():
+    dying = Dying()
+    del dying
+    time.sleep(25)
+    os.write(2, b"went on")
+    sys.exit(0)
+
+end_on_signals()
+end(exit_code_of(main))
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_where_python_ignores_errors_comes_again(sent: signal.Signals) -> None:
+    process = start([sys.executable, "-c", IGNORED.format(signal=int(sent))])
+    _, shown = process.communicate(timeout=60)
+    assert (process.returncode, shown) == (128 + sent, "")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])

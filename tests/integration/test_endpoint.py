@@ -174,12 +174,11 @@ def test_a_policy_may_leave_the_known_answers_out_and_the_report_says_so(world: 
 def test_the_report_says_who_judged_and_how_its_replies_were_read(run: Run) -> None:
     judge = run.report.provenance["judge"]
     assert (judge["kind"], judge["endpoint"], judge["model"]) == ("endpoint", run.server.url, "marker")
-    assert judge["reads"] == "log-probabilities among the 20 likeliest tokens"
+    assert judge["reads"] == "log-probabilities among the 5 likeliest tokens"
     (line,) = [entry for entry in run.report.checklist if entry.item.startswith("The judge is neither")]
     assert line.ok is None
     assert "does not show its weights" in line.evidence
-    for name in ("comment.md", "report.html"):
-        assert "20 likeliest tokens" in (run.world.root / "out" / name).read_text()
+    assert "5 likeliest tokens" in (run.world.root / "out" / "report.html").read_text()
 
 
 def test_a_finished_run_asks_nothing(run: Run) -> None:
@@ -245,7 +244,7 @@ def test_decide_lets_the_pace_change_and_not_the_judge(run: Run, world: World) -
 
 
 def test_the_key_is_in_no_file_of_a_run(world: World, server: ChatServer) -> None:
-    server.faults.extend([listed({"5": 0.9, "4": 0.1}), refusal(400, f"not with {KEY}")])
+    server.faults.extend([listed(dict.fromkeys("12345", 0.2)), refusal(400, f"not with {KEY}")])
     with pytest.raises(EngineError):
         gate(world, request_budget=100)
     assert server.keys == {f"Bearer {KEY}"}

@@ -43,18 +43,31 @@ def test_killed_runs_end_as_they_would_have_and_damage_is_never_used() -> None:
 
 
 @pytest.mark.slow
-def test_it_notices_answers_that_wait_in_memory() -> None:
+def test_runs_that_are_killed_while_the_judge_grades_end_as_they_would_have() -> None:
+    kills = 3
+    done = campaign("--kills", str(kills), "--aim", "judging", "--seed", "3")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert len(counted(done.stdout, "  while judging")) == 2  # with a local judge, and with one at an endpoint
+    assert sum(counted(done.stdout, "  while judging")) >= kills
+    for name in ("answers lost", "answers asked for although the journal held them"):
+        assert set(counted(done.stdout, name)) == {0}, name
+
+
+@pytest.mark.slow
+def test_it_notices_answers_of_the_judge_that_wait_in_memory() -> None:
     hold_back = """
 from ftgate.gate.journal import Journal
 write, waiting = Journal.add_answers, []
 def add_answers(self, entries):
+    if entries[0][1].name != "judge":
+        return write(self, entries)
     waiting.extend(entries)
     if len(waiting) >= 64:
         write(self, waiting[:])
         waiting.clear()
 Journal.add_answers = add_answers
 """
-    done = campaign("--kills", "6", "--seed", "3", first=hold_back)
+    done = campaign("--kills", "4", "--aim", "judging", "--seed", "3", first=hold_back)
     assert done.returncode == 1, done.stderr[-2000:]
     assert sum(counted(done.stdout, "answers lost")) > 0
 

@@ -133,4 +133,4 @@ def test_it_is_published_and_verified(five: World, hub: FakeGitHub, refuses: int
     assert "Over-refusal" in scene.thread()[0]
     ledger = read_ledger(scene.client(), "ftgate-ledger")
     digest, rules = report.provenance["candidate"]["digest"], report.provenance["policy_sha256"]
-    assert verify_candidate(ledger, digest, rules, "2025-03-05T00:00:00+00:00").allowed is allowed
+    assert verify_candidate(ledger, digest, rules, "2025-03-05T00:00:00+00:00", scene.quoted()).allowed is allowed

@@ -229,7 +229,7 @@ def test_what_only_option_letters_are_read_of_is_not_applicable(
     assert "option letters show nothing" in form.reason
     assert report.controls["a_a"]["form"]["ok"] is None
     assert report.controls["positive_control"]["form"]["ok"] is None
-    assert "not applicable" in (by_rule.root / "out" / "comment.md").read_text(encoding="utf-8")
+    assert "Answer form (not measured)" in (by_rule.root / "out" / "comment.md").read_text(encoding="utf-8")
     again = decide_again(by_rule.root / "out", None, by_rule.root / "again", SilentProgress())
     assert again.verdict == "allow"
     notes = checked(by_rule, capsys)
@@ -341,7 +341,7 @@ def test_it_is_published(
     commit_status = hub.status_of(head)
     assert commit_status is not None
     assert commit_status.state == ("success" if code == 0 else "failure")
-    assert "Form" in scene.thread()[0]
+    assert "Answer form" in scene.thread()[0]
     statement = json.loads((world.root / "out" / "statement.json").read_text())["predicate"]
     assert ("form" in statement["passedTests"]) == (status == "pass")
     assert ("form" in statement["failedTests"]) == (status == "block")

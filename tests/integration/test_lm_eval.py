@@ -13,6 +13,8 @@ import pytest
 import yaml
 from support.world import World
 
+from ftgate.cli.main import main
+from ftgate.datasets import Needs, read_suite
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError
@@ -25,6 +27,8 @@ if find_spec("lm_eval") is None:
 # Only here: these would be set for every other test of this process, too.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+from lm_eval.tasks import TaskManager
 
 from ftgate.datasets import lm_eval
 
@@ -118,8 +122,64 @@ def test_what_has_no_score_for_each_document_is_refused(
     assert refused.value.hint
 
 
+def test_a_document_whose_choices_are_within_its_text_is_shown_without_worked_examples(tmp_path: Path) -> None:
+    rows = [
+        {"before": [f"{name} {i} thanked Ann since Ann", f"{name} {i} thanked Ann since {name}"], "gold": i % 2}
+        for i, name in enumerate(["Bea", "Cem", "Dan", "Eve"] * 5)
+    ]
+    task = {**CHOICE, "doc_to_text": "gold", "doc_to_choice": "{{before}}", "doc_to_target": "had helped."}
+    suite = lm_eval.read_task("target", write_task(tmp_path, "w", task, rows), tmp_path, None)
+    first = suite.items[0]
+    assert first.request is not None
+    assert "had helped.\n\n" in first.request.prompts[0], "one worked example"
+    assert first.user_text == "Bea 0 thanked Ann since Ann had helped."
+
+
+def test_repeats_in_a_group_of_tasks_are_counted_over_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, rows in (("first", [*ROWS[:3], ROWS[0]]), ("second", [*ROWS[3:7], ROWS[4]])):
+        write_task(tmp_path, name, {**CHOICE, "num_fewshot": 0}, rows)
+    (tmp_path / "group.yaml").write_text(yaml.safe_dump({"group": "both", "task": ["first", "second"]}))
+    monkeypatch.setattr(lm_eval, "_manager", lambda: TaskManager(include_path=str(tmp_path), include_defaults=False))
+    monkeypatch.chdir(tmp_path)
+    suite = lm_eval.read_task("target", "lm-eval:both", tmp_path, None)
+    assert [item.line for item in suite.items] == [1, 2, 3, 5, 6, 7, 8]
+    assert suite.repeats == (4, 9)
+    assert {item.tags[0] for item in suite.items} == {"first", "second"}
+
+
 def test_an_unknown_task_or_file_is_named() -> None:
     for dataset, text in (("lm-eval:no_such_task_here", "cannot load it"), ("none.yaml", "no such task file")):
         with pytest.raises(ConfigurationError) as refused:
             lm_eval.read_task("target", dataset, Path(), None)
         assert text in str(refused.value)
+
+
+def cli(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["suite", *arguments])
+    return int(str(ended.value.code or 0))
+
+
+def test_a_task_is_shown_and_imported_like_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    task = tmp_path / write_task(tmp_path, "colours", {**CHOICE, "num_fewshot": 0}, [*ROWS[:20], ROWS[3]])
+    assert cli("show", str(task)) == 0
+    text = capsys.readouterr().out
+    for part in (
+        f"{task}: 21 rows, 20 distinct",
+        "task colours: 21 documents, 0 worked examples in each prompt, metric acc",
+        "1 row repeats another one and is left out (line 21 of",
+        "tags: art 10, light 10",
+        "document 1, id colours-0",
+        "colour 0?\n  right continuation: ' red'\n  wrong continuation: ' light blue'\n  scored by acc",
+    ):
+        assert part in text
+    rows = tmp_path / "rows.jsonl"
+    assert cli("import", str(task), "--out", str(rows)) == 0
+    assert read_suite("s", rows, needs=Needs()).sha256 == lm_eval.read_task("s", str(task), Path(), None).sha256
+    texts = tmp_path / write_task(tmp_path, "named", TEXT, ROWS[:20])
+    assert cli("import", str(texts), "--out", str(tmp_path / "no.jsonl")) == 2
+    assert "only the task named can score (metric exact_match, filter last)" in capsys.readouterr().err
+    assert cli("show", str(texts)) == 0
+    assert "generated up to '\\n', at most 9 tokens\n  reference: red" in capsys.readouterr().out

@@ -142,8 +142,8 @@ def test_looking_early_is_planned_for(world: World, capsys: pytest.CaptureFixtur
 def test_the_text_says_what_is_enough_and_what_is_not(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     assert leave("plan", "--policy", str(world.policy_path)) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert "Forgetting: enough items" in text
-    assert "Calibration: too few items" in text
+    assert "General skills: enough items" in text
+    assert "Confidence: too few items" in text
     assert "--out DIR learns from an earlier run" in text
     assert "Time: unknown" in text
     assert leave("plan", "--policy", str(world.policy_path), "--out", str(finished(world, CAREFUL))) == 0
@@ -177,6 +177,9 @@ def test_a_picture_is_drawn(world: World, capsys: pytest.CaptureFixture[str]) ->
         (["--plot", "power.pdf"], "power.pdf"),
         (["--plot", "no/such/folder/power.svg"], "no/such/folder"),
         (["--manifest", "nobody.yaml"], "nobody.yaml"),
+        (["--manifest", "one.yaml", "--manifest", "two.yaml", "--json"], "2 are given"),
+        (["--manifest", "one.yaml", "--manifest", "two.yaml", "--plot", "power.svg"], "2 are given"),
+        (["--manifest", "one.yaml", "--manifest", "two.yaml", "--pilot", "20"], "2 are given"),
     ],
 )
 def test_bad_input_is_exit_2_and_named(

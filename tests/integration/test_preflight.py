@@ -176,6 +176,9 @@ def write_70b_adapter(folder: Path) -> Path:
         for side in "AB"
     }
     save_file(tensors, folder / "adapter_model.safetensors")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["target_modules"] = [f"{p}_proj" for p in sizes]
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -331,6 +334,9 @@ def test_memory_is_held_against_the_gpus(
     assert problem in said if problem else not document["problems"]
     assert document["memory"]["weights"] == 2 * 70_553_706_496
     assert document["memory"]["cache"] == 2 * 80 * 8 * 128 * 2 * 4096
+    adapter = document["models"]["candidate"]
+    slots = 2  # the candidate's and that of zeros, each of the smallest rank that vLLM has
+    assert document["memory"]["adapter"] == slots * adapter["parameters"] * 2 * 8 // adapter["rank"]
     assert document["memory"]["device"] == f"{min(split, len(gpus))} x NVIDIA H100"
 
 
@@ -401,6 +407,29 @@ def test_a_measurement_that_can_never_pass_is_warned_of_in_rows(
     assert main_output(world, capsys).count("warning:") == 2
 
 
+@pytest.mark.parametrize(
+    ("config", "noted"),
+    [
+        (
+            {"target_modules": ["q_proj", "k_proj", "up_proj"]},
+            "covers 2 modules of the base that the weights lack",
+        ),
+        ({"target_modules": "all-linear"}, "covers 6 modules of the base that the weights lack"),
+        ({"target_modules": ["q_proj"]}, ""),
+        ({"target_modules": ["q_proj", "k_proj"], "modules_to_save": ["k_proj"]}, ""),
+    ],
+)
+def test_modules_that_an_adapter_says_it_has_and_lacks_are_noted(
+    config: dict[str, Any], noted: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = world.root / "models" / "bot" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    document = found(world, capsys)
+    assert not document["problems"]
+    notes = [note for note in document["notes"] if "weights lack" in note]
+    assert [noted in note for note in notes] == ([True] if noted else [])
+
+
 def test_a_quantised_base_takes_no_merge(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     submit(world, write_adapter, MERGED["DoRA"][0])
     path = world.root / "models" / "base" / "config.json"
@@ -414,12 +443,15 @@ def test_a_cache_too_small_for_one_prompt_is_named_on_a_cpu(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ftgate.preflight.fit.on_cpu", lambda: True)
-    path = world.root / "models" / "base" / "config.json"
-    large = {"num_hidden_layers": 80, "hidden_size": 8192, "num_attention_heads": 64, "max_position_embeddings": 4096}
-    path.write_text(json.dumps(json.loads(path.read_text()) | large))
+    write_70b(world.root / "models" / "large")
+    write_70b_adapter(world.root / "models" / "x")
+    world.manifest |= {"base": {"source": "models/large"}, "candidate": {"source": "models/x"}}
     world.policy["engine"] = {"kind": "vllm"}
-    (problem,) = [p for p in found(world, capsys)["problems"] if "cache" in p["message"]]
-    assert "engine's cache holds 51 tokens, less than engine.max_model_len 4,096" in problem["message"]
+    document = found(world, capsys)
+    (problem,) = [p for p in document["problems"] if "cache" in p["message"]]
+    assert "engine's cache holds 409 tokens, less than engine.max_model_len 4,096" in problem["message"]
+    adapter, slots = document["models"]["candidate"], 3  # with the one that vLLM has to spare on a CPU
+    assert document["memory"]["adapter"] == slots * adapter["parameters"] * 4 * 8 // adapter["rank"]
 
 
 def test_no_tokenizer_that_can_be_read_is_a_note(world: World, capsys: pytest.CaptureFixture[str]) -> None:
@@ -427,3 +459,14 @@ def test_no_tokenizer_that_can_be_read_is_a_note(world: World, capsys: pytest.Ca
     document = found(world, capsys)
     assert any("prompts are not counted" in note for note in document["notes"])
     assert document["prompts"] == []
+
+
+@pytest.mark.engine
+def test_an_embedding_model_is_tried(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_full(world.root / "models" / "encoder", seed=3)
+    world.policy["measurements"]["tail"]["embedding"] = {"source": "models/encoder"}
+    assert found(world, capsys)["problems"] == []
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "newest"}))
+    (problem,) = found(world, capsys)["problems"]
+    assert problem["message"].startswith("sentence-transformers could not load models/encoder: ValueError: ")

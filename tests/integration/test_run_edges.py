@@ -21,6 +21,8 @@ from ftgate.jobs.saved import checksum, load_saved_job, save_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def gate(world: World, play: Script, engine: ScriptedEngine | None = None) -> Report:
     job = load_job(world.policy_path, world.manifest_path)
@@ -121,10 +123,10 @@ def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(world: Wo
     document["query_log"] = document["training"]
     document["sha256"] = checksum(document)
     saved.write_text(json.dumps(document), encoding="utf-8")
-    job, _, _ = load_saved_job(saved.parent, None)
+    job = load_saved_job(saved.parent, None).job
     for named in (job.training, job.query_log):
         assert named is not None
-        assert named.path is None
+        assert named.paths == ()
 
 
 def test_an_answer_that_failed_is_asked_for_again_by_the_next_run(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from support.players import CAREFUL, Player, script
 from support.world import World, write_adapter, write_full
 
+from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Answer, Model
 from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedEngine
@@ -97,8 +99,8 @@ def other_judge(job: Job) -> None:
 
 def other_training_data(job: Job) -> None:
     assert job.training is not None
-    assert job.training.path is not None
-    job.training.path.write_text(job.training.path.read_text().replace("a", "b", 1))
+    (path,) = job.training.paths
+    path.write_text(path.read_text().replace("a", "b", 1))
 
 
 def the_same_size_and_times(job: Job) -> None:
@@ -200,8 +202,7 @@ def test_a_change_while_it_runs_gives_no_verdict_and_keeps_no_answer(world: Worl
 
 def other_suite(job: Job) -> None:
     assert job.training is not None
-    assert job.training.path is not None
-    path = job.training.path.with_name("target.jsonl")
+    path = job.training.paths[0].with_name("target.jsonl")
     path.write_text(path.read_text().replace('"answer": "red"', '"answer": "grey"'))
 
 
@@ -338,3 +339,27 @@ def test_links_are_followed_and_folders_of_the_repository_ignored(tmp_path: Path
     assert changed_files(folder, stamps) == ["link"]
     target.unlink()
     assert changed_files(folder, stamps) == ["link"]
+
+
+def test_a_folder_that_was_moved_away_and_back_is_named(tmp_path: Path) -> None:
+    """What was read in its place meanwhile was not what had been hashed."""
+    folder, other = tmp_path / "model", tmp_path / "other"
+    for at in (folder, other):
+        (at / "encoder").mkdir(parents=True)
+        (at / "config.json").write_bytes(b"{}")
+        (at / "encoder" / "config.json").write_bytes(b"{}")
+    stamps = take_snapshot(folder, "model").stamps
+    assert changed_files(folder, stamps) == []
+    (folder / "encoder" / "config.json").read_bytes()
+    assert changed_files(folder, stamps) == [], "reading is no change"
+    time.sleep(CLOCK_TICK)
+    folder.rename(tmp_path / "away")
+    other.rename(folder)
+    folder.rename(other)
+    (tmp_path / "away").rename(folder)
+    assert changed_files(folder, stamps) == [f"{folder.resolve()}/"]
+    stamps = take_snapshot(folder, "model").stamps
+    time.sleep(CLOCK_TICK)
+    (folder / "encoder").rename(folder / "away")
+    (folder / "away").rename(folder / "encoder")
+    assert f"{folder.resolve()}/encoder/" in changed_files(folder, stamps)

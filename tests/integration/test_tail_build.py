@@ -57,8 +57,36 @@ def test_unusual_queries_of_every_kind_without_answers(
     assert all({"tail", "unlabelled"} <= set(row["tags"]) and "answer" not in row for row in found)
     for foreign in FOREIGN:
         assert sum(words_of(row) <= set(foreign) for row in found) >= 5, "each topic has its share"
-    assert "24 items, embedded by hashed TF-IDF" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "24 items, embedded by hashed TF-IDF" in text
+    assert "query log: 256 rows, read as " in text
     assert len(read_suite("tail", out, needs=Needs()).items) == 24
+
+
+def test_a_log_of_no_known_shape_is_mapped_and_its_skipped_rows_are_told(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = [{"user_said": row["prompt"]} for row in rows(tmp_path / "log.jsonl")]
+    write_rows(tmp_path / "said.jsonl", [*log, {"user_said": ""}])
+    said = f"--queries={tmp_path / 'said.jsonl'}"
+    assert leave(said, files[1], f"--out={tmp_path / 'a.jsonl'}", "--n=24") == 2
+    assert "`ftgate tail build --column prompt=FIELD`" in capsys.readouterr().err
+    assert leave(said, files[1], f"--out={tmp_path / 'a.jsonl'}", "--n=24", "--column=prompt=user_said") == 0
+    text = capsys.readouterr().out
+    assert "256 of 257 rows have user text" in text
+    assert "'user_said', which `columns` names, is empty or missing" in text
+
+
+def test_a_query_keeps_the_tools_that_it_was_asked_with(files: list[str], tmp_path: Path) -> None:
+    out, log = tmp_path / "suite.jsonl", tmp_path / "log.jsonl"
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+    bare = {row["prompt"] for row in rows(log)[::2]}
+    write_rows(log, [{"tools": tools if row["prompt"] not in bare else [], **row} for row in rows(log)])
+    assert leave(*files, f"--out={out}", "--n=24", "--perturb=case") == 0
+    found = rows(out)
+    assert {row.get("tools") == tools for row in found if row["messages"][0]["content"] not in bare} >= {True}
+    assert all("tools" not in row for row in found if row["messages"][0]["content"] in bare)
+    assert all("tools" not in row for row in found if "perturbed" in str(row["tags"])), "they say all by themselves"
 
 
 def test_a_query_keeps_the_conversation_that_it_ends(files: list[str], tmp_path: Path) -> None:

@@ -53,6 +53,10 @@ def test_the_report_says_what_of_a_log_is_not_covered_and_shows_it_harmless(worl
     assert "add such queries" in comment
     assert "add such queries" in page
     assert "<script>alert" not in page
+    assert page.count("<svg") >= 3
+    assert {p.name for p in (out / "plots").iterdir()} == {
+        f"{name}.{kind}" for name in ("distance", "reliability", "slices") for kind in ("png", "svg")
+    }
     for live in ("<script>", "[x](javascript", " @everyone"):
         assert live not in comment
     assert list((cache / "vectors").glob("*.npy"))
@@ -107,8 +111,13 @@ def test_a_model_for_vectors_must_be_allowed_safe_and_not_the_candidate(world: W
     with pytest.raises(ArtifactError, match="elsewhere"):
         run(world)
     tail["embedding"] = {"source": "models/bot"}
-    with pytest.raises(ConfigurationError, match="candidate itself"):
+    with pytest.raises(ConfigurationError, match=r"measurements\.tail\.embedding\.source .* is the candidate itself"):
         run(world)
+    world.policy["measurements"]["queries"] = {**world.policy["measurements"].pop("tail"), "kind": "tail"}
+    with pytest.raises(ConfigurationError, match=r"measurements\.queries\.embedding\.source"):
+        run(world)
+    world.policy["measurements"]["tail"] = tail
+    del world.policy["measurements"]["queries"]
     (world.root / "models" / "empty").mkdir()
     (world.root / "models" / "empty" / "config.json").write_text("{}")
     tail["embedding"] = {"source": "models/empty"}
@@ -126,7 +135,7 @@ def test_a_model_for_vectors_is_used_and_named(world: World) -> None:
     write_rows(world.root / "evals" / "train.jsonl", train)
     world.policy["measurements"]["tail"]["embedding"] = {"source": "models/encoder"}
     found = run(world).measurements["tail"].details
-    assert found["embedding"] == "hidden states of models/encoder, layer 1 of 1, mean-pooled"
+    assert found["embedding"] == "embedding model models/encoder, mean-pooled"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.measurements["tail"].details == found
     world.policy["measurements"]["tail"]["embedding"] = {"source": "models/judge"}
@@ -181,10 +190,8 @@ def test_a_training_file_that_was_sampled_says_of_how_many_rows(world: World) ->
     world.policy["measurements"]["tail"]["max_train_rows"] = 60
     found = run(world).measurements["tail"].details
     assert (found["training_rows"], found["training_rows_in_file"]) == (60, 400)
-    for name in ("report.html", "comment.md"):
-        text = (world.root / "out" / name).read_text()
-        assert "60 of 400" in text
-        assert "training_rows_in_file" not in text
+    assert "60 of 400" in page.read_text()
+    assert "training_rows_in_file" not in page.read_text()
 
 
 def test_a_model_for_vectors_that_pools_in_no_known_way_is_named_before_any_work(world: World) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from ftgate import __version__
-from ftgate.cli.init import WORKFLOWS
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,7 +38,7 @@ def test_the_distribution_is_finetune_gate_and_its_command_and_package_are_ftgat
     assert {other.name for other in others} <= {distribution.name}
     assert (distribution.name, distribution.version) == ("finetune-gate", __version__)
     assert [(e.group, e.name, e.value) for e in distribution.entry_points] == [
-        ("console_scripts", "ftgate", "ftgate.cli.main:entry")
+        ("console_scripts", "ftgate", "ftgate.__main__:entry")
     ]
     assert {"cpu", "gpu", "s3", "gcs", "azure"} <= set(distribution.metadata.get_all("Provides-Extra") or [])
 
@@ -51,12 +50,13 @@ def test_the_wheel_carries_all_that_the_package_reads(names: set[str]) -> None:
 
 
 def test_the_wheel_carries_the_demonstration(names: set[str]) -> None:
-    for name in ("policy.yaml", "manifests/careful.yaml", "models/base/model.safetensors", "evals/target.jsonl"):
+    world = ("policy.yaml", "manifests/careful.yaml", "models/base/model.safetensors", "evals/target.jsonl")
+    for name in (*world, "guarded.yaml", "guarded/unsafe.yaml", "models/guarded/model.safetensors"):
         assert f"ftgate/tinyworld/{name}" in names
 
 
 def test_the_wheel_carries_the_workflows_that_init_writes(names: set[str]) -> None:
-    assert {f"ftgate/starter/workflows/{name}" for name in WORKFLOWS} <= names
+    assert {f"ftgate/starter/workflows/{name}" for name in ("ftgate.yml", "ftgate-settle.yml")} <= names
 
 
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:

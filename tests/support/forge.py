@@ -9,6 +9,8 @@ import tarfile
 import zipfile
 from collections.abc import Mapping
 
+from support.github import bodies
+from support.github.description import interface
 from support.remote import Asked, Reply, TwoHosts, digest
 
 GITHUB_TOKEN = "ghs_averysecrettoken"
@@ -42,6 +44,8 @@ class Forge(TwoHosts):
     def __init__(self, assets: Mapping[str, bytes], artifact: Mapping[str, bytes]) -> None:
         self.assets, self.zip = dict(assets), zipped(artifact)
         self.expired = False
+        self.invalid: list[str] = []
+        """Answers that differ from the published interface."""
         super().__init__()
 
     def _blob(self, asked: Asked) -> Reply:
@@ -53,28 +57,35 @@ class Forge(TwoHosts):
     def _answer(self, asked: Asked) -> Reply:
         if asked.headers.get("Authorization") != f"Bearer {GITHUB_TOKEN}":
             return Reply(status=404)
+        reply = self._found(asked)
+        operation = interface().operation("GET", asked.path)  # a HEAD is answered as a GET
+        if operation is None:
+            self.invalid.append(f"{asked.path}: not in the published interface, as far as it is kept")
+        else:
+            body = json.loads(reply.content) if reply.status == 200 else {"message": "Not Found"}
+            self.invalid += interface().response_problems(operation, reply.status, body)
+        return reply
+
+    def close(self) -> None:
+        super().close()
+        assert not self.invalid, "\n".join(self.invalid)
+
+    def _found(self, asked: Asked) -> Reply:
         ids = dict(enumerate(self.assets, 100))
         at = f"{self.api.url}/repos/acme/bot/releases"
         match asked.path.removeprefix("/repos/acme/bot/").split("/"):
             case ["releases", "tags", "v1"]:
                 found = [
-                    {
-                        "id": i,
-                        "name": name,
-                        "url": f"{at}/assets/{i}",
-                        "size": len(self.assets[name]),
-                        "digest": f"sha256:{digest(self.assets[name])}",
-                        "updated_at": "2026-01-01T00:00:00Z",
-                    }
-                    for i, name in ids.items()
+                    bodies.asset(i, name, f"{at}/assets/{i}", len(content), f"sha256:{digest(content)}")
+                    for i, (name, content) in zip(ids, self.assets.items(), strict=True)
                 ]
-                return Reply(json.dumps({"id": 1, "assets": found}).encode())
+                return Reply(json.dumps(bodies.release(found)).encode())
             case ["releases", "assets", number] if int(number) in ids:
                 assert asked.headers["Accept"] == "application/octet-stream"
                 return self._elsewhere(self.assets[ids[int(number)]])
             case ["actions", "artifacts", "7"]:
-                artifact = {"id": 7, "name": "bot", "expired": self.expired, "size_in_bytes": 1}
-                return Reply(json.dumps({**artifact, "digest": f"sha256:{digest(self.zip)}"}).encode())
+                sha = f"sha256:{digest(self.zip)}"
+                return Reply(json.dumps(bodies.artifact(7, "bot", 1, sha, expired=self.expired)).encode())
             case ["actions", "artifacts", "7", "zip"]:
                 return self._elsewhere(self.zip)
         return Reply(status=404)

@@ -7,7 +7,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -41,14 +41,16 @@ def luck(*parts: object) -> float:
     return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:12], 16) / 16**12
 
 
-def script(candidate: Player, base: Player = BASE, judge: Script | None = None) -> Script:
-    """A script for base, candidate and judge; the candidate errs where the base does and beyond."""
+def script(
+    candidate: Player, base: Player = BASE, judge: Script | None = None, incumbent: Player | None = None
+) -> Script:
+    """A script for all models; the candidate errs where the base does and beyond."""
+    players = {"base": base, "incumbent": incumbent or candidate}
 
     def reply(model: Model, question: Question) -> Answer:
         if model.name == "judge":
             return (judge or honest_judge)(model, question)
-        player = base if model.name == "base" else candidate
-        return answer_of(player, question)
+        return answer_of(players.get(model.name, candidate), question)
 
     return reply
 
@@ -110,13 +112,19 @@ def word_f1(said: str, reference: str) -> float:
 def rouge_l(said: str, reference: str) -> float:
     """F1 of the longest common subsequence of words (Lin 2004, ROUGE, section 3)."""
     one, other = re.findall(r"\w+", said.casefold()), re.findall(r"\w+", reference.casefold())
+    common = longest_common(one, other)
+    return 2 * common / (len(one) + len(other)) if common else 0.0
+
+
+def longest_common(one: Sequence[str], other: Sequence[str]) -> int:
+    """The length of the longest common subsequence."""
     lengths = [0] * (len(other) + 1)
     for word in one:
         row = [0]
         for at, same in enumerate(other):
             row.append(lengths[at] + 1 if word == same else max(lengths[at + 1], row[at]))
         lengths = row
-    return 2 * lengths[-1] / (len(one) + len(other)) if lengths[-1] else 0.0
+    return lengths[-1]
 
 
 _LIKENESS: dict[str, Callable[[str, str], float]] = {

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from ftgate.domain import Answer, Estimate, Pair
-from ftgate.measurements.base import Evidence, Measurement, PowerFacts, Scorer, first_reason, too_many_failed
+from ftgate.measurements.base import Evidence, Measurement, Scorer, first_reason, too_many_failed
+from ftgate.measurements.power_facts import PowerFacts
 from ftgate.stats.ratio import PairedCounts, difference_interval
 
 OPENINGS = ("i cannot", "i can't", "i'm sorry")
@@ -18,7 +19,7 @@ OPENINGS = ("i cannot", "i can't", "i'm sorry")
 class Refusals(Measurement):
     """Rise of the share of harmless requests that are refused."""
 
-    name: ClassVar[str] = "refusals"
+    kind: ClassVar[str] = "refusals"
     title: ClassVar[str] = "Over-refusal"
     question: ClassVar[str] = "does it refuse harmless requests more often?"
     subject: ClassVar[str] = "harmless requests"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ftgate.cli.main import entry
+from ftgate.__main__ import entry
 from ftgate.domain import Answer
 from ftgate.engines import registry
 from ftgate.engines.base import Ask

@@ -220,7 +220,23 @@ BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
         adapting(rank_pattern={r"(([a-z_.\d])+)+!": 2}),
         ["adapter_config.json: matching its patterns with 11 module names takes over 1 s"],
     ),
+    "such a pattern for saved modules": (
+        adapting(modules_to_save=[r"(([a-z_.\d])+)+!"]),
+        ["adapter_config.json: matching its patterns with 11 module names takes over 1 s"],
+    ),
     "a pattern that is none": (adapting(target_modules="(q_proj"), ["invalid pattern"]),
+    "layers chosen beside a pattern": (
+        adapting(target_modules=r".*\.q_proj", layers_to_transform=[0]),
+        ["layers_to_transform [0] beside target_modules as one text ('.*\\\\.q_proj')", "a list of names"],
+    ),
+    "a pattern of layers beside a pattern": (
+        adapting(target_modules=r".*\.q_proj", layers_pattern="layers", layers_to_transform=None),
+        ["layers_pattern 'layers' beside target_modules as one text"],
+    ),
+    "a pattern of layers and no layers": (
+        adapting(layers_pattern=["layers"]),
+        ["layers_pattern ['layers'] without layers_to_transform: peft refuses to load it"],
+    ),
     "Megatron": (
         adapting(megatron_config={"a": 1}, megatron_core="antigravity"),
         ["megatron_config: peft would import a module named by the adapter"],
@@ -314,6 +330,26 @@ BAD_ADAPTERS: dict[str, tuple[Change, list[str]]] = {
         renamed("self_attn.q_proj", "input_layernorm"),
         ["another base", "input_layernorm.weight has [8]"],
     ),
+    "a module that the configuration does not name": (
+        adapting(target_modules=["k_proj"]),
+        [
+            "adapter_config.json does not cover 1 of the 1 modules in the adapter's weights",
+            "such as model.layers.0.self_attn.q_proj (target_modules: ['k_proj'])",
+            "save the adapter again",
+        ],
+    ),
+    "a pattern that is only a name": (adapting(target_modules="q_proj"), ["does not cover 1 of the 1 modules"]),
+    "a pattern of other layers": (adapting(target_modules=r".*layers\.1\..*"), ["does not cover 1 of the 1 modules"]),
+    "a layer that is not chosen": (adapting(layers_to_transform=[1]), ["layers_to_transform: [1]"]),
+    "layers of another name": (
+        adapting(layers_to_transform=0, layers_pattern="h"),
+        ["layers_to_transform: 0; layers_pattern: 'h'"],
+    ),
+    "a module that is excluded": (adapting(exclude_modules=["self_attn.q_proj"]), ["exclude_modules: ['self_attn"]),
+    "a pattern that excludes": (
+        adapting(target_modules="all-linear", exclude_modules=r".*\.layers\.0\..*"),
+        ["target_modules: 'all-linear'; exclude_modules: "],
+    ),
     "all zeros": (
         rewritten(lambda t: {k: v * ("lora_A" in k) for k, v in t.items()}),
         ["zero: the adapter changes nothing"],
@@ -325,6 +361,12 @@ def of_rank(rank: int, **fields: Any) -> Change:
     """Matrices of another rank."""
     grow = rewritten(lambda t: {k: np.ones((rank, 8) if "lora_A" in k else (8, rank), np.float32) for k in t})
     return lambda folder: (adapting(**{"r": rank, **fields})(folder), grow(folder))
+
+
+def targeting(module: str, matrices: dict[str, np.ndarray]) -> Change:
+    """The matrices of one more module, which the configuration names."""
+    add = rewritten(lambda tensors: tensors | matrices)
+    return lambda folder: (adapting(target_modules=["q_proj", module])(folder), add(folder))
 
 
 MERGED: dict[str, tuple[Change, str]] = {
@@ -349,26 +391,22 @@ MERGED: dict[str, tuple[Change, str]] = {
     "a rank beyond vLLM": (of_rank(600), "rank 600 is above 512"),
     "such a rank in places": (of_rank(600, r=8, rank_pattern={"q_proj": 600}), "rank 600 is above 512"),
     "embeddings": (
-        rewritten(
-            lambda t: (
-                t
-                | {
-                    f"{PREFIX}model.embed_tokens.lora_embedding_A": np.ones((2, 32), np.float32),
-                    f"{PREFIX}model.embed_tokens.lora_embedding_B": np.ones((8, 2), np.float32),
-                }
-            )
+        targeting(
+            "embed_tokens",
+            {
+                f"{PREFIX}model.embed_tokens.lora_embedding_A": np.ones((2, 32), np.float32),
+                f"{PREFIX}model.embed_tokens.lora_embedding_B": np.ones((8, 2), np.float32),
+            },
         ),
         "model.embed_tokens: vLLM ignores or only partly applies adapters on embeddings",
     ),
     "the output layer": (
-        rewritten(
-            lambda t: (
-                t
-                | {
-                    f"{PREFIX}lm_head.lora_A.weight": np.ones((2, 8), np.float32),
-                    f"{PREFIX}lm_head.lora_B.weight": np.ones((32, 2), np.float32),
-                }
-            )
+        targeting(
+            "lm_head",
+            {
+                f"{PREFIX}lm_head.lora_A.weight": np.ones((2, 8), np.float32),
+                f"{PREFIX}lm_head.lora_B.weight": np.ones((32, 2), np.float32),
+            },
         ),
         "lm_head: vLLM ignores or only partly applies adapters on embeddings",
     ),

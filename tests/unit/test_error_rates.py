@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import error_rates
+from benchmarks.control_cases import MEASUREMENTS, PATHS, held
 from benchmarks.error_cases import (
     CASES,
+    ONE_LOOK,
     SEED,
     WARNINGS,
     averaged,
@@ -110,6 +112,17 @@ def test_a_warning_happens_and_is_no_pass_below_its_limit() -> None:
     assert max(warn for _, warn, _, _ in shares.values()) > 10
     assert all(sum(row) == pytest.approx(100, abs=0.3) for row in shares.values())
     assert sum(warnings(0.05, 200, 20).values()) == 20
+
+
+def test_the_zero_delta_control_seldom_errs_and_finds_large_differences_only() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in COMMITTED.splitlines() if line.count("|") == 7]
+    shares = {(int(row[0]), row[1]): [float(cell.removesuffix(" %")) for cell in row[2:]] for row in rows[2:]}
+    assert set(shares) == {(items, f"{100 * noise:.0f} %") for items, noise in PATHS}
+    level = 100 * ONE_LOOK.alpha / MEASUREMENTS
+    assert all(none <= 2 * level for none, *_ in shares.values()), "kernels that only add noise"
+    assert all(quarter < 5 for _, quarter, _, _ in shares.values())
+    assert 25 < shares[100, "2 %"][3] < 60
+    assert held(100, 0.02, 3.0, 20) == 20, "a loss that nobody could miss"
 
 
 def test_only_what_stands_between_the_markers_is_replaced() -> None:

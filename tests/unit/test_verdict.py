@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftgate.config.policy import EvidenceSettings
-from ftgate.domain import Estimate, Finding, Leaning, Status, Verdict
+from ftgate.domain import Estimate, Finding, Leaning, Status, Tier, Verdict
 from ftgate.verdict import TOO_CLOSE, assess, decide
 
 INTERVAL = EvidenceSettings()
@@ -260,16 +260,23 @@ def test_an_allow_names_what_was_not_measured() -> None:
     [
         (drop(0.02, -0.05, 0.07), "relative drop 2.0 % [-5.0 %, 7.0 %] is within the limit 10.0 %"),
         (drop(0.15, 0.11, 0.19), "relative drop 15.0 % [11.0 %, 19.0 %] is beyond the limit 10.0 %"),
-        (gain(0.1, 0.05, 0.15), "relative drop +10.0 p.p. [+5.0 p.p., +15.0 p.p.] is above the limit +0.0 p.p."),
-        (gain(-0.1, -0.15, -0.05), "relative drop -10.0 p.p. [-15.0 p.p., -5.0 p.p.] stays below the limit +0.0 p.p."),
+        (
+            gain(0.1, 0.05, 0.15),
+            "relative drop +10.0 points [+5.0 points, +15.0 points] is above the limit +0.0 points",
+        ),
+        (
+            gain(-0.1, -0.15, -0.05),
+            "relative drop -10.0 points [-15.0 points, -5.0 points] stays below the limit +0.0 points",
+        ),
         (
             drop(0.02, -0.01, 0.03, unit="ECE increase", limit=0.05, warn_limit=0.04),
             "ECE increase +0.020 [-0.010, +0.030] is within the limit +0.050",
         ),
         (
             drop(0.02, -0.01, 0.03, unit="rise in malformed answers"),
-            "rise in malformed answers +2.0 p.p. [-1.0 p.p., +3.0 p.p.] is within the limit +10.0 p.p.",
+            "rise in malformed answers +2.0 points [-1.0 points, +3.0 points] is within the limit +10.0 points",
         ),
+        (drop(-0.0001, -0.003, 0.002), "relative drop 0.0 % [-0.3 %, 0.2 %] is within the limit 10.0 %"),
         (
             drop(0.05, -0.1, float("inf"), warn_limit=0.1),
             "relative drop 5.0 % [-10.0 %, unbounded] straddles the limit 10.0 %"
@@ -283,7 +290,7 @@ def test_a_reason_gives_the_numbers_in_their_unit(claim: Estimate, reason: str) 
 
 def test_a_reason_by_the_point_rule_has_no_interval() -> None:
     assert assess(drop(0.02, -0.05, 0.07), POINT).reason == "relative drop 2.0 % is within the limit 10.0 %"
-    assert assess(gain(0.0, -0.1, 0.1), POINT).reason == "relative drop +0.0 p.p. stays below the limit +0.0 p.p."
+    assert assess(gain(0.0, -0.1, 0.1), POINT).reason == "relative drop +0.0 points stays below the limit +0.0 points"
 
 
 @pytest.mark.parametrize(("rows", "most"), [(None, 2000), (300, 3000)])
@@ -319,3 +326,37 @@ def test_reasons_name_the_measurement_and_blocks_come_first() -> None:
     held, blocked = finding(Status.INCONCLUSIVE, "tail"), finding(Status.BLOCK, "target")
     assert decide([held, blocked], INTERVAL) == (Verdict.BLOCK, ("target: because", "tail: because"))
     assert decide([finding(Status.PASS, "target")], INTERVAL)[1] == ("every measurement stayed within its limit",)
+
+
+def tiered(status: Status, tier: Tier, name: str = "forgetting") -> Finding:
+    return Finding(drop(0.2, 0.1, 0.3, measurement=name), status, "because", tier=tier)
+
+
+PASSED = tiered(Status.PASS, "blocking", "target")
+
+
+@pytest.mark.parametrize(
+    ("status", "tier", "on_inconclusive", "verdict"),
+    [
+        (Status.BLOCK, "blocking", "hold", Verdict.BLOCK),
+        (Status.BLOCK, "supporting", "hold", Verdict.HOLD),
+        (Status.BLOCK, "supporting", "block", Verdict.HOLD),
+        (Status.BLOCK, "advisory", "block", Verdict.ALLOW),
+        (Status.INCONCLUSIVE, "blocking", "block", Verdict.BLOCK),
+        (Status.INCONCLUSIVE, "supporting", "block", Verdict.HOLD),
+        (Status.ERROR, "supporting", "hold", Verdict.HOLD),
+        (Status.ERROR, "advisory", "hold", Verdict.ALLOW),
+        (Status.WARN, "supporting", "hold", Verdict.ALLOW),
+    ],
+)
+def test_a_tier_says_what_a_loss_does(status: Status, tier: Tier, on_inconclusive: str, verdict: Verdict) -> None:
+    evidence = EvidenceSettings(on_inconclusive=on_inconclusive)  # type: ignore[arg-type]
+    outcome, reasons = decide([PASSED, tiered(status, tier)], evidence)
+    assert outcome is verdict
+    named = any("because" in reason for reason in reasons)
+    assert named == (tier != "advisory"), "an advisory one is no reason for anything"
+
+
+def test_advisory_measurements_alone_allow_nothing() -> None:
+    verdict, reasons = decide([tiered(Status.PASS, "advisory")], INTERVAL)
+    assert (verdict, reasons) == (Verdict.HOLD, ("nothing was measured",))

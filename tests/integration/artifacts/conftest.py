@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,7 @@ from typing import Any
 import pytest
 from support.forge import GITHUB_TOKEN, LOGIN, Forge, Registry
 from support.hub import TOKEN, HuggingFaceSource
+from support.object_store import s3_server
 from support.remote import tree
 from support.world import write_adapter
 
@@ -109,26 +106,12 @@ def log_in(tmp_path: Path, registry: Registry, form: str = "{}") -> None:
     (tmp_path / "docker" / "config.json").write_text(json.dumps(config))
 
 
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """An S3 server, in a process of its own: what it imports would break an engine that this one starts later."""
+@pytest.fixture(scope="session", name="s3_server")
+def _s3_server() -> Iterator[str]:
     for module in ("moto", "s3fs"):
         pytest.importorskip(module, reason=f"{module} is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        while not _listens(port):
-            assert server.poll() is None, f"{' '.join(command)} ended with {server.returncode}"
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-        server.terminate()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with s3_server() as address:
+        yield address
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from support.remote import digest, folder_site, serving, tree
 from support.world import World
 
 from ftgate.artifacts import cache, cache_files
+from ftgate.artifacts.snapshot import FileEntry, tree_digest
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ArtifactError, ConfigurationError, DatasetError
@@ -27,6 +28,8 @@ from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 from .conftest import log_in
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 @pytest.fixture
@@ -99,12 +102,12 @@ def test_the_same_candidate_from_each_source_gets_the_same_verdict(
     assert again.provenance["candidate"]["files"] == expected
 
 
-def test_the_comment_counts_the_files_of_a_model_and_does_not_list_them(world: World, files: dict[str, bytes]) -> None:
+def test_the_page_counts_the_files_of_a_model_and_does_not_list_them(world: World, files: dict[str, bytes]) -> None:
     judged(world, "out", source="models/bot")
-    for name in ("comment.md", "report.html"):
-        text = (world.root / "out" / name).read_text()
-        assert "candidate.files" in text.replace("\u200b", "").replace("&#46;", ".")
-        assert "adapter_model" not in text
+    page, comment = ((world.root / "out" / name).read_text() for name in ("report.html", "comment.md"))
+    assert "candidate.files" in page
+    assert "adapter_model" not in page
+    assert "adapter_model" not in comment
 
 
 @pytest.fixture
@@ -157,8 +160,47 @@ def test_a_suite_may_be_a_split_of_a_data_set(world: World, monkeypatch: Any) ->
     for path, problem in (("main/validation", "not found"), ("main", "3 files, but one data file is expected")):
         world.policy["measurements"]["forgetting"]["dataset"] = f"hf://datasets/acme/bot@{COMMIT}/{path}"
         world.save()
-        with pytest.raises(ArtifactError, match=problem):
+        with pytest.raises(ArtifactError, match=problem) as refused:
             load_job(world.policy_path, world.manifest_path)
+        if path == "main/validation":
+            assert refused.value.hint == "the data set has main/test, main/train: name one of them"
+    hub.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ("main/train-0000{}-of-00002.jsonl", "main/train"),
+        ("data/train-0000{}-of-00002-a3ecf92756993583.jsonl", "train"),
+        ("data/train-0000{}-of-00002.jsonl", "default/train"),
+        ("data/all/train-0000{}-of-00002.jsonl", "all/train"),
+        ("default/train/000{}.jsonl", "default/train"),
+    ],
+)
+def test_training_data_and_query_log_may_be_splits_of_a_data_set(
+    world: World, monkeypatch: Any, stored: str, named: str
+) -> None:
+    local = load_job(world.policy_path, world.manifest_path)
+    lines = (world.root / "evals" / "train.jsonl").read_bytes().splitlines(keepends=True)
+    files = {stored.format(number): b"".join(part) for number, part in enumerate((lines[:7], lines[7:]))}
+    hub = HuggingFaceSource({**files, "README.md": b"x", "main/test.jsonl": b"{}"}, "datasets")
+    monkeypatch.setenv("HF_ENDPOINT", hub.api.url)
+    reference = f"hf://datasets/acme/bot@{COMMIT}/{named}"
+    names = [Path(name).name for name in files]
+    pinned = tree_digest(
+        {name: FileEntry(len(part), digest(part)) for name, part in zip(names, files.values(), strict=True)}
+    )
+    world.manifest["training_data"] = {"source": reference, "digest": pinned}
+    world.policy["artifacts"]["allow"].append("hf://datasets/acme/bot/*")
+    world.policy["measurements"]["tail"] |= {"query_log": reference}
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
+    for data in (job.training, job.query_log):
+        assert data is not None
+        assert local.training is not None
+        assert (data.source, data.rows, f"sha256:{data.sha256}") == (reference, local.training.rows, pinned)
+        assert list(data.passages()) == list(local.training.passages()), "lines count on from file to file"
+        assert list(data.conversations()) == list(local.training.conversations())
     hub.close()
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from support.forge import taped
-from support.remote import Asked, Fault, Reply, Server, digest, serving, tree
+from support.object_store import passing_on
+from support.remote import Fault, Server, digest, serving, tree
 from support.stores import Azure, Google
 
 from ftgate.artifacts.reference import parse
@@ -21,23 +20,6 @@ from ftgate.artifacts.sources.registry import open_source
 from ftgate.errors import ArtifactError
 
 BIG = np.random.default_rng(4).bytes(9_000_000)
-PASSED_ON = ("etag", "content-range", "content-type", "last-modified", "x-amz-checksum-sha256")
-
-
-def passing_on(upstream: str) -> Callable[[Asked], Reply]:
-    """What the server at ``upstream`` says."""
-
-    def reply(asked: Asked) -> Reply:
-        sent = {name: v for name, v in asked.headers.items() if name in ("Range", "Authorization") or "Amz" in name}
-        request = urllib.request.Request(f"{upstream}{asked.path}?{asked.query}", headers=sent)
-        try:
-            with urllib.request.urlopen(request) as found:
-                headers = {name: found.headers[name] for name in PASSED_ON if found.headers[name]}
-                return Reply(found.read(), found.status, headers)
-        except urllib.error.HTTPError as error:
-            return Reply(error.read(), error.code)
-
-    return reply
 
 
 @pytest.fixture

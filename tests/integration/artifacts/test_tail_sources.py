@@ -27,11 +27,12 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     folder = write_full(tmp_path / "model")
     kinds = ("Transformer", "Pooling")
     modules = [
-        {"path": "1_Pooling" * i, "type": f"sentence_transformers.models.{kind}"} for i, kind in enumerate(kinds)
+        {"name": str(i), "path": "1_Pooling" * i, "type": f"sentence_transformers.models.{kind}"}
+        for i, kind in enumerate(kinds)
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken", "embedding_dimension": 16}')
     (folder / "pytorch_model.bin").write_bytes(b"unsafe")
     return tree(folder)
 
@@ -85,7 +86,7 @@ def test_what_cannot_be_fetched_or_pooled_is_named(
 ) -> None:
     asked = (f"--queries={data}/log.jsonl", f"--training={data}/train.jsonl", f"--out={tmp_path / 'suite.jsonl'}")
     assert leave(*asked, "--model=hf://acme/bot") == 2
-    assert "is not a full commit" in capsys.readouterr().err
+    assert "it names no commit" in capsys.readouterr().err
     hub.files = files | {"1_Pooling/config.json": b'{"pooling_mode": "median"}'}
     assert leave(*asked, f"--model=hf://acme/bot@{COMMIT}", f"--policy={policy}") == 2
     assert "1_Pooling/config.json: unsupported pooling mode 'median'" in capsys.readouterr().err

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support import reports
 from support.github import events
 from support.github.scene import Scene
-from support.github.server import BOT
+from support.github.server import ALL, BOT, READ
 from support.github.state import Caller
 
 from ftgate.errors import ConfigurationError, PublishError
@@ -39,12 +40,14 @@ def played(scene: Scene) -> Scene:
 
 
 def thread_problems(scene: Scene) -> tuple[str, ...]:
-    return comment_history(scene.client(), 7, BOT, CONTEXT).problems
+    return comment_history(scene.client(), 7, BOT, scene.quoted()).problems
 
 
 def answer(scene: Scene, version: str, now: str = NOW, policy: str = "", **more):
     ledger = read_ledger(scene.client(), BRANCH)
-    return verify_candidate(ledger, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, **more)
+    return verify_candidate(
+        ledger, reports.digest(f"bot {version}"), policy or scene.policy.sha256(), now, scene.quoted(), **more
+    )
 
 
 def test_verify_names_the_base_and_takes_a_verdict_against_another_for_none(played):
@@ -75,7 +78,7 @@ def test_an_untouched_trail_is_whole(played):
     found = ledger_history(played.client(), BRANCH, 7)
     assert found.problems == ()
     assert [r.verdict for r in found.ledger.records] == ["block", "hold", "allow"]
-    assert compare(comment_history(played.client(), 7, BOT, CONTEXT), found) == []
+    assert compare(comment_history(played.client(), 7, BOT, played.quoted()), found, CONTEXT) == []
 
 
 def test_an_altered_record_in_the_comment_is_named(played):
@@ -120,8 +123,12 @@ def test_a_pull_request_without_models_has_an_empty_and_whole_history(scene):
 
 
 def test_a_person_finds_the_bots_comment(played):
-    played.hub.callers["own"] = Caller("maintainer", {})
-    assert comment_author(played.client("own"), 7) == BOT
+    played.hub.callers["own"] = Caller("maintainer", READ)
+    settings = played.policy.publish
+    assert comment_author(played.client("own"), 7, settings) == BOT
+    assert comment_author(played.client(), 7, settings) == BOT
+    of_app = settings.model_copy(update={"expected_creator": "gate[bot]"})
+    assert comment_author(played.client("own"), 7, of_app) == "gate[bot]"
 
 
 def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
@@ -135,9 +142,12 @@ def test_a_ledger_that_was_rewritten_is_named_and_proves_nothing(played):
 
 def test_a_record_taken_out_of_the_ledger_is_named_by_the_comment(played):
     rewrite_ledger(played, lambda lines: lines[:2])
-    thread, ledger = comment_history(played.client(), 7, BOT, CONTEXT), ledger_history(played.client(), BRANCH, 7)
+    thread, ledger = (
+        comment_history(played.client(), 7, BOT, played.quoted()),
+        ledger_history(played.client(), BRANCH, 7),
+    )
     assert ledger.problems == ()
-    assert "which the ledger does not" in compare(thread, ledger)[0]
+    assert "which the ledger does not" in compare(thread, ledger, CONTEXT)[0]
 
 
 def test_verify_knows_exactly_what_was_allowed(played):
@@ -173,15 +183,18 @@ def test_an_empty_ledger_allows_nothing(scene):
     assert not answer(scene, "v1").allowed
 
 
-def maintainer(scene: Scene, login: str = "maintainer", event: str = "workflow_dispatch") -> str:
+def maintainer(scene: Scene, login: str = "maintainer", event: str = "workflow_dispatch", **settings: Any) -> str:
     scene.hub.collaborators.setdefault("maintainer", "maintain")
     return require_maintainer(
-        scene.client(), events.environment(event, scene.base, login), {"sender": {"login": login}}
+        scene.client(),
+        events.environment(event, scene.base, login),
+        {"sender": {"login": login}},
+        scene.policy.publish.model_copy(update=settings),
     )
 
 
 def give(scene: Scene, version: str = "v1", now: str = NOW, **more):
-    settings = {"days": 14, "branch": BRANCH, "context": CONTEXT, "now": now, "author": BOT, "reason": "urgent fix"}
+    settings = {"days": 14, "settings": scene.policy.publish, "now": now, "author": BOT, "reason": "urgent fix"}
     by = more.pop("by", None) or maintainer(scene)
     return add_waiver(scene.client(), 7, by, reports.digest(f"bot {version}"), **{**settings, **more})
 
@@ -262,10 +275,11 @@ def test_a_waived_head_passes_the_merge_queue_while_it_stands(hub, scene):
 
 
 def test_a_waiver_from_a_maintainers_own_machine_is_no_tampering(hub, scene):
-    hub.callers["own"] = Caller("maintainer", {"contents": "write", "statuses": "write", "issues": "write"})
+    hub.callers["own"] = Caller("maintainer", ALL)
+    hub.collaborators["maintainer"] = "maintain"
     scene.push()
     scene.publish(scene.report("block"))
-    settings = {"days": 7, "branch": BRANCH, "context": CONTEXT, "now": NOW, "author": BOT}
+    settings = {"days": 7, "settings": scene.policy.publish, "now": NOW, "author": BOT}
     add_waiver(scene.client("own"), 7, "maintainer", reports.digest("bot v1"), "urgent", **settings)
     assert hub.comments[0].edits[-1][0] == "maintainer"
     assert thread_problems(scene) == ()
@@ -311,27 +325,51 @@ def test_no_event_that_a_stranger_can_cause_gives_a_waiver(scene, event):
         maintainer(scene, event=event)
 
 
-@pytest.mark.parametrize("login", ["stranger", "reader", "dependabot[bot]"])
-def test_only_people_with_write_permission_waive(scene, login):
-    scene.hub.collaborators |= {"reader": "read", "dependabot[bot]": "admin"}
+@pytest.mark.parametrize("login", ["stranger", "reader", "writer", "dependabot[bot]"])
+def test_only_maintainers_waive(scene, login):
+    scene.hub.collaborators |= {"reader": "read", "writer": "write", "dependabot[bot]": "admin"}
     with pytest.raises(ConfigurationError, match="may not waive"):
         maintainer(scene, login)
 
 
+def test_the_policy_can_name_who_waives(scene):
+    scene.hub.collaborators |= {"writer": "write", "boss": "admin"}
+    assert maintainer(scene, "writer", may_waive=("Writer",)) == "writer"
+    with pytest.raises(ConfigurationError, match=r"boss may not waive: publish\.may_waive names Writer"):
+        maintainer(scene, "boss", may_waive=("Writer",))
+
+
+def test_a_waiver_finds_the_one_candidate_that_failed(hub, scene):
+    head = scene.push()
+    scene.publish(scene.report("block"))
+    asked = {"days": 14, "settings": scene.policy.publish, "now": NOW, "author": BOT}
+    record = add_waiver(scene.client(), 7, "boss", "", "urgent", commit=head[:9], **asked)
+    assert record.models[0].candidate == reports.digest("bot v1")
+    newer = scene.push({f"models/{n}.yaml": reports.manifest(n) for n in ("bot", "mail")})
+    with pytest.raises(ConfigurationError, match=f"pull request 7 is at {newer[:12]}, not at {head[:12]}"):
+        add_waiver(scene.client(), 7, "boss", "", "urgent", commit=head, **asked)
+    with pytest.raises(ConfigurationError, match=f"held at {newer[:7]}: none"):
+        add_waiver(scene.client(), 7, "boss", "", "urgent", **asked)
+    scene.publish(scene.report("block"), scene.report("block", name="mail"))
+    with pytest.raises(ConfigurationError, match=r"bot sha256:.*, mail sha256:") as error:
+        add_waiver(scene.client(), 7, "boss", "", "urgent", **asked)
+    assert error.value.hint == "name one by its digest"
+
+
 def test_whoever_started_a_run_again_must_be_a_maintainer_too(scene):
-    scene.hub.collaborators["maintainer"] = "write"
+    scene.hub.collaborators["maintainer"] = "admin"
     env = events.environment("workflow_dispatch", scene.base, "maintainer") | {"GITHUB_TRIGGERING_ACTOR": "stranger"}
     with pytest.raises(ConfigurationError, match="stranger may not waive"):
-        require_maintainer(scene.client(), env, {"sender": {"login": "maintainer"}})
+        require_maintainer(scene.client(), env, {"sender": {"login": "maintainer"}}, scene.policy.publish)
 
 
 def test_outside_a_workflow_the_token_says_who_asks(scene):
-    scene.hub.callers["own"] = Caller("maintainer", {"contents": "write", "statuses": "write"})
+    scene.hub.callers["own"] = Caller("maintainer", ALL)
     scene.hub.collaborators["maintainer"] = "admin"
-    assert require_maintainer(scene.client("own"), {}, {}) == "maintainer"
-    scene.hub.callers["other"] = Caller("stranger", {})
+    assert require_maintainer(scene.client("own"), {}, {}, scene.policy.publish) == "maintainer"
+    scene.hub.callers["other"] = Caller("stranger", READ)
     with pytest.raises(ConfigurationError, match="stranger may not waive"):
-        require_maintainer(scene.client("other"), {}, {})
+        require_maintainer(scene.client("other"), {}, {}, scene.policy.publish)
 
 
 def test_a_waiver_in_the_pull_requests_text_is_only_text(hub, scene):

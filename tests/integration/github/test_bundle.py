@@ -18,6 +18,7 @@ BASE = {
     "evals/target.jsonl": "base target\n",
     "evals/general.jsonl": "base general\n",
     "judge/config.json": "{}",
+    "evals/labels.csv": "base labels\n",
     "README.md": "not needed",
 }
 POLICY = {
@@ -26,7 +27,7 @@ POLICY = {
         "forgetting": {"dataset": "builtin:general-200", "scorer": "judge"},
         "tail": {"dataset": "../evals/general.jsonl", "scorer": "choice"},
     },
-    "judge": {"source": "../judge"},
+    "judge": {"source": "../judge", "labels": "../evals/labels.csv"},
 }
 
 
@@ -59,6 +60,7 @@ def test_policy_and_suites_are_the_base_branchs_and_manifests_the_changes(scene)
             "weights/bot/adapter.safetensors": "bot",
             "data/train.jsonl": "rows",
             "evals/target.jsonl": "easier questions",
+            "evals/labels.csv": "kinder grades",
             POLICY_PATH: "version: 1",
             "setup.py": "import os",
         }
@@ -71,6 +73,7 @@ def test_policy_and_suites_are_the_base_branchs_and_manifests_the_changes(scene)
         "evals/target.jsonl": "base target\n",
         "evals/general.jsonl": "base general\n",
         "judge/config.json": "{}",
+        "evals/labels.csv": "base labels\n",
         "models/bot.yaml": local(training_data="../data/train.jsonl"),
         "weights/base/model.safetensors": "base",
         "weights/bot/adapter.safetensors": "bot",
@@ -91,6 +94,17 @@ def test_no_file_of_the_change_takes_the_place_of_the_policys(scene, source):
     )
     _, files = bundle(scene)
     assert "mine" not in files.values()
+
+
+@pytest.mark.parametrize("end", [b"#" * 600_000, b"# \xff", b"# caf\xc3\xa9"])
+def test_manifests_are_read_exactly_and_an_untouched_one_is_judged_if_its_weights_change(scene, end):
+    valid = ["models/a.yaml", "models/b.yaml"] if b"\xff" not in end else []
+    scene.base = scene.hub.git.commit({"models/a.yaml": local().encode() + end}, scene.base, branch="main")
+    scene.push({"weights/bot/adapter.safetensors": "new", "models/b.yaml": local().encode() + end})
+    client, out = scene.client(), scene.folder / "job"
+    assert write_bundle(client, scene.effects().target, POLICY_PATH, out) == (valid or ["models/b.yaml"])
+    assert json.loads((out / LISTING).read_text())["manifests"] == valid
+    assert all((out / path).read_bytes() == local().encode() + end for path in valid)
 
 
 def test_weights_that_lie_elsewhere_are_left_there(scene):

@@ -7,7 +7,8 @@ import json
 import pytest
 from support import reports
 from support.github import events
-from support.github.scene import Scene
+from support.github.scene import POLICY_PATH, Scene
+from support.github.server import ALL, READ
 from support.github.state import Caller
 
 from ftgate.cli import github as cli_github
@@ -59,6 +60,10 @@ def test_from_pending_to_release(hub, scene, job, capsys):
     assert job("history", "--pull-request", "7", *policy(scene)) == 0
     assert "1 records, the chain is intact" in capsys.readouterr().out
     assert job("verify", "--candidate", reports.digest("bot v1"), *policy(scene)) == 0
+    assert job("history", *policy(scene)) == 0
+    report = ("verify", "--candidate", reports.digest("bot v1"), "--report")
+    assert job(*report, f"{out}/report.json", *policy(scene)) == 0
+    assert job(*report, str(scene.folder / "ftgate.yml"), *policy(scene)) == 1
     assert job("verify", "--candidate", reports.digest("bot v0"), *policy(scene)) == 1
     assert "refused" in capsys.readouterr().out
 
@@ -68,7 +73,7 @@ def test_a_hold_and_its_waiver(hub, scene, job, capsys):
     out = str(scene.deliver(scene.report("inconclusive"))[0])
     assert job("publish", out) == 4
     digest = reports.digest("bot v1")
-    asked = ("waive", "--pull-request", "7", "--candidate", digest, "--reason", "urgent", *policy(scene))
+    asked = ("waive", "--pull-request", "7", "--candidate", digest, "--reason", "urgent")
     assert job(*asked) == 2
     assert "'pull_request'" in capsys.readouterr().err
     assert job(*asked, event="workflow_dispatch") == 0
@@ -78,6 +83,35 @@ def test_a_hold_and_its_waiver(hub, scene, job, capsys):
     assert job("publish", out) == 0
 
 
+def test_a_waiver_from_ones_own_machine_says_what_it_lacks(hub, scene, job, capsys):
+    hub.callers["own"] = Caller("boss", ALL)
+    hub.collaborators["boss"] = "maintain"
+    assert job("publish", str(scene.deliver(scene.report("block"))[0])) == 1
+    capsys.readouterr()
+    asked = ("waive", "--pull-request", "7", "--reason", "urgent", *policy(scene))
+    assert job(*asked, event="", GITHUB_ACTIONS="", GITHUB_TOKEN="own") == 0
+    said = capsys.readouterr().out
+    assert "waived until" in said
+    assert "note: boss set the status, and a rule that takes ftgate/verdict from one source" in said
+    assert job(*asked[:-2], "--policy", "other.yml", event="workflow_dispatch") == 2
+    assert "there is no policy other.yml on main" in capsys.readouterr().err
+
+
+def test_a_branch_of_ones_own_makes_nobody_a_maintainer(hub, scene, job, capsys):
+    hub.collaborators["boss"] = "write"
+    text, _ = reports.policy(publish={"ledger": "branch", "may_waive": ["boss"]})
+    hub.git.commit({POLICY_PATH: text}, scene.base, branch="mine")
+    hub.pulls[7].base = "mine"
+    asked = ("waive", "--pull-request", "7", "--candidate", reports.digest("bot v1"), "--reason", "urgent")
+    assert job(*asked, event="workflow_dispatch") == 2
+    assert "boss may not waive: their role on this repository is write" in capsys.readouterr().err
+    hub.git.commit({POLICY_PATH: text}, scene.base, branch="main")
+    assert job(*asked, event="workflow_dispatch") == 2
+    said = capsys.readouterr().err
+    assert "may not waive" not in said
+    assert "the ledger has no verdict" in said
+
+
 def test_an_altered_history_is_exit_1(hub, scene, job, capsys):
     job("publish", str(scene.deliver(scene.report("pass"))[0]))
     hub.edit(hub.comments[0], "boss", hub.comments[0].body.replace('"verdict":"allow"', '"verdict":"block"'))
@@ -85,6 +119,50 @@ def test_an_altered_history_is_exit_1(hub, scene, job, capsys):
     said = capsys.readouterr().out
     assert "problem: record 1" in said
     assert "boss edited the comment" in said
+
+
+def test_a_write_of_the_ledger_that_failed_is_a_note_and_the_next_one_appends_it(hub, scene, job, capsys):
+    out = str(scene.deliver(scene.report("pass"))[0])
+    hub.faults.plan("422", "POST", r"/git/trees$", times=50)
+    assert job("publish", out) == 3
+    hub.faults.planned.clear()
+    assert job("history", *policy(scene)) == 1, "there is no branch yet"
+    hub.git.commit({"ledger.jsonl": ""}, branch="ftgate-ledger")
+    capsys.readouterr()
+    assert job("history", "--pull-request", "7", *policy(scene)) == 0
+    said = capsys.readouterr().out
+    assert "is only in the comment: its job could not write the ledger; the next job of the pull request" in said
+    assert "1 records, the chain is intact" in said
+    assert job("publish", out) == 0
+    capsys.readouterr()
+    assert job("history", "--pull-request", "7", *policy(scene)) == 0
+    assert "note:" not in capsys.readouterr().out
+    assert job("history", *policy(scene)) == 0
+    assert "(late: appended " in capsys.readouterr().out
+
+
+def test_records_from_before_there_was_a_ledger_are_a_note(hub, tmp_path, monkeypatch, capsys):
+    scene = Scene(hub, tmp_path, publish={"ledger": "comment"})
+    scene.push()
+    assert scene.publish(scene.report("block")) == 1
+    before = scene.policy
+    text, scene.policy = reports.policy(publish={"ledger": "branch"})
+    assert before.sha256() == scene.policy.sha256(), "keeping a ledger is not part of how one judges"
+    scene.base = hub.git.commit({POLICY_PATH: text}, scene.base, branch="main")
+    scene.push({"models/bot.yaml": reports.manifest(version="v2")})
+    assert scene.publish(scene.report("pass", version="v2")) == 0
+    (tmp_path / "ftgate.yml").write_text(text, encoding="utf-8")
+    for name, value in {"GITHUB_TOKEN": "token", "GITHUB_API_URL": hub.url, "GITHUB_REPOSITORY": hub.name}.items():
+        monkeypatch.setenv(name, value)
+    asked = ("history", "--pull-request", "7", "--policy", str(tmp_path / "ftgate.yml"))
+    assert leave(*asked) == 0
+    said = capsys.readouterr().out
+    assert "is only in the comment: the policy on the base branch kept no ledger yet" in said
+    assert "2 records, the chain is intact" in said
+    # A record of the time with a ledger that the branch has lost is still named.
+    hub.git.commit({"ledger.jsonl": ""}, branch="ftgate-ledger")
+    assert leave(*asked) == 1
+    assert "which the ledger does not: altered or added" in capsys.readouterr().out
 
 
 def test_a_candidate_may_be_named_by_its_folder(hub, scene, job, capsys):
@@ -124,7 +202,7 @@ def test_without_a_ledger_branch_the_trail_is_in_the_comment_alone(hub, tmp_path
     ],
 )
 def test_what_a_job_lacks_is_named(hub, scene, job, capsys, env, code, said):
-    hub.callers["reader"] = Caller("reader", {})
+    hub.callers["reader"] = Caller("reader", READ)
     assert job("publish", "out", **env) == code
     assert said in capsys.readouterr().err
 

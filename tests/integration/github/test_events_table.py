@@ -23,7 +23,7 @@ def test_the_page_is_what_the_jobs_left_on_the_platform():
 
 def test_every_event_and_every_outcome_is_on_the_page():
     assert {event.split()[0] for event, *_ in cells()} == set(READERS)
-    assert {outcome for _, _, outcome, *_ in cells()} == {*STATES, table.SUPERSEDED}
+    assert {outcome for _, _, outcome, *_ in cells()} == {*STATES, table.SUPERSEDED, table.INSTALLS}
 
 
 @pytest.mark.parametrize("event", table.FORKED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import shutil
 import subprocess
 import sys
@@ -20,7 +22,7 @@ def tool(name: str) -> str:
     """The program beside this Python, or on the path."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}") or shutil.which(name)
     if not found:
-        pytest.skip(f"{name} is not installed: make install-dev")
+        pytest.fail(f"{name} is not installed: make install-dev")
     return found
 
 
@@ -29,15 +31,33 @@ def check(name: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+PERSONAS = ("regular", "pedantic", "auditor")
+PARAMETERS = inspect.signature(write_starter_files).parameters.values()
+OPTIONS = tuple(parameter.name for parameter in PARAMETERS if parameter.kind is parameter.KEYWORD_ONLY)
+SCRIPTS = [str(ROOT / ".ci" / "run"), str(ROOT / "entrypoint" / "docker.sh"), *map(str, ROOT.glob("scripts/*.sh"))]
+
+
 @pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("start")
-    list(write_starter_files(folder, NO_COMMIT))
-    return folder
+def started(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What `init` writes, with every combination of its options: a folder each."""
+    folders = []
+    for chosen in itertools.product((False, True), repeat=len(OPTIONS)):
+        folders.append(tmp_path_factory.mktemp("start"))
+        list(write_starter_files(folders[-1], NO_COMMIT, **dict(zip(OPTIONS, chosen, strict=True))))
+    return folders
 
 
-def test_there_is_something_to_check() -> None:
-    assert {Path(w).name for w in WORKFLOWS} == {"ci.yml", "release.yml", "ftgate.yml", "ftgate-settle.yml"}
+def test_there_is_something_to_check(started: list[Path]) -> None:
+    assert {Path(w).name for w in WORKFLOWS} == {
+        "ci.yml",
+        "release.yml",
+        "ftgate.yml",
+        "ftgate-settle.yml",
+        "ftgate-waive.yml",
+        "gate.yml",
+    }
+    assert {"forks", "ledger", "waivers", "settle", "jobs"} <= set(OPTIONS)
+    assert len(started) == 2 ** len(OPTIONS)
 
 
 def test_workflows_and_actions_have_the_platforms_shape() -> None:
@@ -45,20 +65,37 @@ def test_workflows_and_actions_have_the_platforms_shape() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.github-actions", *ACTIONS)
 
 
-def test_expressions_in_workflows_mean_something() -> None:
-    check("jactionlint", "--shellcheck=", *WORKFLOWS)
+def test_expressions_in_workflows_mean_something_and_their_scripts_are_sound() -> None:
+    check("jactionlint", f"--shellcheck={tool('shellcheck')}", *WORKFLOWS)
+    check("shellcheck", *SCRIPTS)
 
 
-def test_no_workflow_has_a_known_weakness() -> None:
-    check("zizmor", "--offline", "--quiet", "--no-progress", *WORKFLOWS, *ACTIONS)
+def test_the_scripts_of_a_workflow_are_looked_at(tmp_path: Path) -> None:
+    text = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    (tmp_path / "ci.yml").write_text(text.replace("bash .ci/run", "rm -rf $HOME/x $1"), encoding="utf-8")
+    command = [tool("jactionlint"), f"--shellcheck={tool('shellcheck')}", str(tmp_path / "ci.yml")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "SC2086" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("persona", PERSONAS)
+def test_no_workflow_has_a_known_weakness(persona: str) -> None:
+    check("zizmor", "--offline", "--quiet", "--no-progress", "--persona", persona, *WORKFLOWS, *ACTIONS)
 
 
 def test_the_dockerfile_follows_good_practice() -> None:
     check("hadolint", str(ROOT / "Dockerfile"))
 
 
-def test_what_init_writes_is_as_clean(started: Path) -> None:
-    written = [str(p) for p in (started / ".github" / "workflows").glob("*.yml")]
+def test_what_init_writes_is_as_clean(started: list[Path]) -> None:
+    written = [str(p) for folder in started for p in (folder / ".github" / "workflows").glob("*.yml")]
     check("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *written)
-    check("jactionlint", "--shellcheck=", *written)
-    check("zizmor", "--offline", "--quiet", "--no-progress", *written)
+    check("jactionlint", f"--shellcheck={tool('shellcheck')}", *written)
+    for persona in PERSONAS:
+        check("zizmor", "--offline", "--quiet", "--no-progress", "--persona", persona, *written)
+
+
+def test_policy_and_manifest_of_init_follow_their_schemas(started: list[Path]) -> None:
+    for name, kind in ((".github/ftgate.yml", "policy"), ("models/my-model.yaml", "manifest")):
+        files = [str(folder / name) for folder in started]
+        check("check-jsonschema", "--schemafile", str(started[0] / f".ftgate/{kind}.schema.json"), *files)

@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 from support import reports
-from support.github import events
+from support.github import bodies, events
 from support.github.scene import POLICY_PATH, Scene
-from support.github.server import BOT, FakeGitHub
+from support.github.server import ALL, BOT, FakeGitHub
 from support.github.state import Caller, IssueComment
 
 from ftgate.artifacts.resolve import Resolver
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.config.policy import ArtifactSettings
 from ftgate.errors import PublishError
-from ftgate.github.comment import read_trail
+from ftgate.github.bundle import write_bundle
+from ftgate.github.comment import mark, read_trail
 from ftgate.github.event import read_target
 from ftgate.github.failure_file import FAILURE
-from ftgate.github.publish import publish_pending, publish_results
+from ftgate.github.publish import publish_pending, publish_results, settle_results
 from ftgate.jobs.prepare import sampled_suite
 from ftgate.measurements.registry import read_measurements
+from ftgate.report import numbers
 from ftgate.report.render import MARKER
 from ftgate.report.statement import statement
 
@@ -53,14 +55,14 @@ def test_each_verdict_has_its_status_comment_and_outputs(hub, scene, forgetting,
     assert " bot" in text, "the status says which candidate"
     assert len(text) <= 140
     body = scene.thread()[0]
-    assert body.startswith(f"{MARKER}\n## ")
-    assert f"**{word.capitalize()}**" in body
+    assert body.startswith(f"{mark('ftgate/verdict')}\n## {numbers.headline(word)}: `bot`")
+    assert f"[This run]({scene.effects().target.run_url})" in body
     out = scene.outputs()
     assert (out["verdict"], out["state"], out["sha"]) == (word, wanted, head)
     assert out["comment-url"].startswith("https://github.test/acme/models/pull/7#issuecomment-")
     assert out["needed-n"] == ("900" if word == "hold" else "")
     assert out["report"] == str(scene.folder / "out-0" / "report.json")
-    assert "Forgetting" in (scene.folder / "summary").read_text(encoding="utf-8")
+    assert "General skills" in (scene.folder / "summary").read_text(encoding="utf-8")
 
 
 def test_the_statement_is_of_the_report_that_was_checked_whatever_came_beside_it(hub, scene):
@@ -96,7 +98,7 @@ def test_a_statement_that_cannot_be_written_loses_no_status(hub, scene):
 
 def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     """The job that plans may read the contents and no more."""
-    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write", "checks": "write"})
+    hub.callers["token"] = Caller(BOT, {**ALL, "contents": "read"})
     hub.truncate_trees = True
     head = scene.push()
     assert scene.pending() == 3
@@ -104,7 +106,7 @@ def test_what_is_clear_before_the_evaluation_needs_no_ledger(hub, scene):
     assert "has more files than GitHub lists at once" in state(hub, head)[1]
     assert "more files than GitHub lists" in scene.thread()[0]
     assert read_trail(scene.thread()[0]).records == ()
-    hub.callers["token"] = Caller(BOT, {**hub.callers["token"].permissions, "contents": "write"})
+    hub.callers["token"] = Caller(BOT, ALL)
     assert scene.publish() == 3
     assert [r.verdict for r in read_trail(scene.thread()[0]).records] == ["error"]
     assert "[record " in state(hub, head)[1]
@@ -138,7 +140,7 @@ def test_an_author_who_is_not_the_tokens_owner_makes_no_second_comment(hub, scen
         publish_results(replace(scene.effects(), author=author), folders)
         (body,) = scene.thread()
     assert [r.verdict for r in read_trail(body).records] == ["block", "allow"]
-    assert "Allow" in body
+    assert "May merge" in body
 
 
 def test_two_manifests_of_one_candidate_on_two_bases_have_a_report_each_in_any_order(hub, scene):
@@ -199,7 +201,7 @@ def test_a_change_of_model_that_was_taken_back_is_said_in_the_comment_that_is_th
     head = scene.push({"models/bot.yaml": reports.manifest(version="v0")})
     assert scene.publish() == 0
     assert state(hub, head)[0] == "success"
-    assert "no model change" in hub.comments[0].body
+    assert "No model change" in hub.comments[0].body
     assert len(read_trail(hub.comments[0].body).records) == 2
 
 
@@ -209,7 +211,7 @@ def test_several_manifests_have_one_status_and_a_section_each(hub, scene):
     assert scene.publish(*found) == 1
     assert state(hub, head)[1].startswith("block: mail (of 3 models)")
     body = scene.thread()[0]
-    assert [body.count(f"· `{n}`") for n in ("bot", "mail", "code")] == [1, 1, 1]
+    assert [body.count(f": `{n}`\n") for n in ("bot", "mail", "code")] == [1, 1, 1]
     assert len({s.context for s in hub.statuses}) == 1
 
 
@@ -399,11 +401,11 @@ def test_without_a_policy_on_the_base_branch_nothing_can_be_judged(hub, scene):
 
 
 def test_a_strangers_comment_with_our_marker_stays_a_strangers(hub, scene):
-    hub.comments.append(IssueComment(1, 7, "stranger", f"{MARKER}\n## ✓ allow"))
+    hub.comments.append(IssueComment(1, 7, "stranger", f"{mark('ftgate/verdict')}\n## ✓ allow"))
     hub.comments.append(IssueComment(2, 7, BOT, f"Quoting:\n{MARKER}"))
     scene.push()
     scene.publish(scene.report("block"))
-    assert [c.body for c in hub.comments[:2]] == [f"{MARKER}\n## ✓ allow", f"Quoting:\n{MARKER}"]
+    assert [c.body for c in hub.comments[:2]] == [f"{mark('ftgate/verdict')}\n## ✓ allow", f"Quoting:\n{MARKER}"]
     assert len(hub.comments) == 3
 
 
@@ -446,7 +448,7 @@ def test_more_notes_than_one_call_takes(hub, scene):
 
 
 def test_without_permission_for_checks_the_notes_are_in_the_log(hub, scene):
-    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write", "contents": "write"})
+    hub.callers["token"] = Caller(BOT, {**ALL, "checks": "none"})
     scene.push()
     assert scene.publish(scene.report("block")) == 1
     assert hub.checks == []
@@ -454,7 +456,7 @@ def test_without_permission_for_checks_the_notes_are_in_the_log(hub, scene):
 
 
 def test_without_permission_for_comments_the_status_is_set_all_the_same(hub, scene):
-    hub.callers["token"] = Caller(BOT, {"statuses": "write", "contents": "write"})
+    hub.callers["token"] = Caller(BOT, {**ALL, "pull_requests": "read"})
     head = scene.push()
     with pytest.raises(PublishError, match="comment on pull request 7: 403"):
         scene.publish(scene.report("block"))
@@ -463,7 +465,7 @@ def test_without_permission_for_comments_the_status_is_set_all_the_same(hub, sce
 
 
 def test_without_permission_for_statuses_the_missing_one_is_named(hub, scene):
-    hub.callers["token"] = Caller(BOT, {"issues": "write", "contents": "write"})
+    hub.callers["token"] = Caller(BOT, {**ALL, "statuses": "read"})
     scene.push()
     with pytest.raises(PublishError) as error:
         scene.publish(scene.report("pass"))
@@ -472,7 +474,7 @@ def test_without_permission_for_statuses_the_missing_one_is_named(hub, scene):
 
 
 def test_a_ledger_that_cannot_be_written_is_an_error_and_no_pass(hub, scene):
-    hub.callers["token"] = Caller(BOT, {"statuses": "write", "issues": "write"})
+    hub.callers["token"] = Caller(BOT, {**ALL, "contents": "read"})
     head = scene.push()
     with pytest.raises(PublishError):
         scene.publish(scene.report("pass"))
@@ -485,7 +487,7 @@ def test_a_fork_s_own_event_posts_nothing_and_says_so(hub, scene):
     assert hub.status_of(head) is None
     assert hub.writes() == []
     assert "summary page" in "\n".join(scene.said)
-    assert "Forgetting" in (scene.folder / "summary").read_text(encoding="utf-8")
+    assert "General skills" in (scene.folder / "summary").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("event", ["pull_request_target", "workflow_run"])
@@ -546,6 +548,21 @@ def test_a_manual_run_for_a_pull_request(hub, scene):
     assert scene.publish(scene.report("block"), event="workflow_dispatch", payload=payload) == 1
     assert state(hub, head)[0] == "failure"
     assert len(hub.comments) == 1
+
+
+def test_a_manual_run_takes_no_policy_from_a_branch_without_rules(hub, scene):
+    """Whoever may push may start the workflow by hand, and make a branch whose policy allows anything."""
+    hub.git.commit({"README.md": "a branch"}, scene.base, branch="release")
+    head = scene.push()
+    hub.pulls[7].base = "release"
+    manual = {"event": "workflow_dispatch", "payload": events.workflow_dispatch(**{"sha": head, "pull-request": "7"})}
+    assert scene.publish(scene.report("pass"), **manual) == 3
+    found, text = state(hub, head)
+    assert found == "error"
+    assert "#7 goes into release, where no ruleset requires a status" in text
+    hub.rules["release"] = [bodies.rule("required_status_checks", tests=None)]
+    assert scene.publish(scene.report("pass"), **manual) == 0
+    assert state(hub, head)[0] == "success"
 
 
 def test_an_enterprise_server_s_address_works(hub, scene):
@@ -700,6 +717,27 @@ def test_a_run_of_a_fork_that_is_gone_still_ends_with_a_status(hub, scene):
     assert scene.publish(scene.report("pass"), event="workflow_run", payload=payload) == 3
     assert state(hub, head)[0] == "error"
     assert "no open pull request from ghost:candidate" in state(hub, head)[1]
+    # The published description does not know of a repository that is gone.
+    assert [problem.split(": ")[1] for problem in hub.invalid] == ["$.workflow_run.head_repository"]
+    hub.invalid.clear()
+
+
+@pytest.mark.parametrize("context", ["ftgate/verdict", "team/models"])
+def test_a_status_that_a_lost_run_left_pending_is_ended_and_no_other(hub, tmp_path, context):
+    scene = Scene(hub, tmp_path, publish={"context": context})
+    head = scene.push()
+    payload = events.workflow_run(head)
+    assert int(settle_results(scene.effects("workflow_run", payload))) == 0
+    assert not hub.statuses, "no run has begun"
+    scene.pending()
+    assert int(settle_results(scene.effects("workflow_run", payload))) == 3
+    assert [(s.context, s.state) for s in hub.statuses] == [(context, "pending"), (context, "error")]
+    assert "the evaluation left no report" in hub.statuses[-1].description
+    scene.publish(scene.report("pass"))
+    writes = hub.writes()
+    assert int(settle_results(scene.effects("workflow_run", payload))) == 0
+    assert hub.writes() == writes
+    assert scene.said[-1] == f"{context} of {head[:7]} is success: nothing is left to settle"
 
 
 def test_of_two_pull_requests_from_one_branch_none_is_guessed(hub, scene):
@@ -759,3 +797,68 @@ def test_the_place_knows_its_run(scene):
     scene.push()
     place = read_target(events.environment("push", events.TIP), events.push())
     assert place.run_url == "https://github.test/acme/models/actions/runs/77"
+
+
+@pytest.mark.parametrize("others", [0, 300])
+def test_a_push_takes_at_most_40_requests_however_many_manifests_it_leaves_alone(scene, others):
+    more = {f"models/other{n}.yaml": reports.manifest(f"other{n}") for n in range(others)} | {"README.md": "other"}
+    scene.base = scene.hub.git.commit(more, scene.base, branch="main")
+    scene.push()
+    scene.hub.log.clear()
+    assert scene.pending() == 0
+    assert write_bundle(scene.client(), scene.effects().target, POLICY_PATH, scene.folder / "job") == [
+        "models/bot.yaml"
+    ]
+    assert scene.publish(scene.report()) == 0
+    assert scene.hub.status_of(scene.hub.pulls[7].head).state == "success"
+    assert len(scene.hub.log) <= 40
+
+
+@pytest.mark.parametrize(("environments", "said"), [({}, "does not exist"), ({"ftgate-forks": []}, "has no required")])
+def test_a_fork_is_refused_where_nobody_has_to_approve_its_evaluation(hub, scene, environments, said):
+    hub.environments = environments
+    head = scene.push(fork=True)
+    assert scene.pending(event="pull_request_target") == 3
+    assert scene.publish(folders=[], event="pull_request_target") == 3
+    found, text = state(hub, head)
+    assert found == "error"
+    assert f"the environment ftgate-forks {said}" in text
+    hub.environments = {"ftgate-forks": ["maintainer"]}
+    assert scene.pending(event="pull_request_target") == 0
+    assert state(hub, head)[0] == "pending"
+
+
+def test_a_fork_that_touches_no_model_needs_no_approval(hub, scene):
+    hub.environments = {}
+    head = scene.push({"README.md": "better"}, fork=True)
+    assert scene.pending(event="pull_request_target") == 0
+    assert state(hub, head) == ("success", "no model change")
+
+
+def test_the_pull_request_that_brings_the_policy_may_be_merged_without_a_comment(hub, scene):
+    scene.base = hub.git.commit({POLICY_PATH: None}, scene.base, branch="main")
+    head = scene.push({POLICY_PATH: scene.text, "models/bot.yaml": reports.manifest()})
+    told = ("success", "not on main yet: merge this; judging starts with the next one")
+    assert scene.pending() == 0
+    assert state(hub, head) == told
+    assert scene.outputs()["model-change"] == "false"
+    assert write_bundle(scene.client(), scene.effects().target, POLICY_PATH, scene.folder / "job") == []
+    assert scene.publish(folders=[]) == 0
+    assert state(hub, head) == told
+    assert hub.comments == []
+
+
+@pytest.mark.parametrize("case", ["brings none", "fork", "unreadable tree", "unusable policy", "refused", "no branch"])
+def test_no_other_change_passes_for_the_one_that_brings_the_policy(hub, scene, case):
+    left = {POLICY_PATH: "version: [" if case == "unusable policy" else None}
+    scene.base = hub.git.commit(left, scene.base, branch="main")
+    head = scene.push({POLICY_PATH: None if case == "brings none" else scene.text}, fork=case == "fork")
+    hub.truncate_trees = case == "unreadable tree"
+    event = "pull_request_target" if case == "fork" else "pull_request"
+    if case == "refused":
+        hub.faults.plan("422", "GET", "/contents/")
+    if case == "no branch":
+        hub.pulls[7] = replace(hub.pulls[7], base="gone")
+    assert scene.pending(event=event) == 3
+    assert state(hub, head)[0] == "error"
+    assert len(scene.thread()) == 1

@@ -8,126 +8,21 @@ real image); and the three actions for checkout and artifacts are replaced by a 
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.github import events
+import yaml
+from support.github import bodies, events
+from support.github.description import interface
+from support.github.limits import APPS, BOT
+from support.github.machine import MANIFEST, ROOT, RUNNER_PATHS, Machine, weights
+from support.github.scene import Scene
 from support.github.server import FakeGitHub
-from support.github.state import PullRequest
-
-ROOT = Path(__file__).resolve().parents[3]
-WORLD = ROOT / "examples" / "tinyworld"
-ACTIONS = ROOT / "tests" / "support" / "github" / "actions"
-POLICY = """\
-version: 1
-manifests: ["models/*.yaml"]
-measurements:
-  target: {dataset: ../evals/target.jsonl, scorer: choice, min_gain: 0.03}
-engine:    {kind: transformers, dtype: float32, max_model_len: 384}
-artifacts: {allow: ["../weights/*"]}
-publish:   {ledger: branch}
-"""
-MANIFEST = "name: bot\nbase: {source: ../weights/base}\ncandidate: {source: ../weights/bot}\n"
-
-
-class Machine:
-    """A runner's machine with ftgate's repository as its workspace, and the platform."""
-
-    def __init__(self, hub: FakeGitHub, folder: Path, act: str) -> None:
-        self.hub, self.folder, self.act = hub, folder, act
-        self.workspace, self.artifacts = folder / "checkout", folder / "artifacts"
-        self.commands = folder / "docker.jsonl"
-        self._copy_actions()
-        self._install_docker()
-        start = {".github/ftgate.yml": POLICY, "evals/target.jsonl": (WORLD / "evals" / "target.jsonl").read_bytes()}
-        self.base = hub.git.commit(start | weights("base", "base"), branch="main")
-        self.head = self.base
-
-    def push(self, candidate: str | None, *, source: str = events.REPOSITORY) -> str:
-        """A new head of pull request 7, with these weights; None changes no model."""
-        files = (
-            {"README.md": "better"} if candidate is None else {"models/bot.yaml": MANIFEST} | weights("bot", candidate)
-        )
-        self.head = self.hub.git.commit(files, self.head)
-        self.hub.pulls[7] = PullRequest(7, self.head, self.base, source=source)
-        return self.head
-
-    def run(self, event: str, payload: dict[str, Any], *, again: bool = False) -> str:
-        """Let the workflow answer to an event. Returns act's log; whether jobs failed is in it.
-
-        ``again`` leaves the artifacts of the run before, as they are where jobs of one run are run again.
-        """
-        if not again:
-            shutil.rmtree(self.artifacts, ignore_errors=True)
-        (self.folder / "event.json").write_text(json.dumps(payload), encoding="utf-8")
-        workflow = self.workspace / ".github" / "workflows" / "ftgate.yml"
-        command = [
-            self.act,
-            event,
-            "-W",
-            str(workflow),
-            "-C",
-            str(self.workspace),
-            "-e",
-            str(self.folder / "event.json"),
-        ]
-        command += [f"-P={label}=-self-hosted" for label in ("ubuntu-latest", "self-hosted", "gpu")]
-        command += ["-s", "GITHUB_TOKEN=token", "--action-offline-mode"]
-        command += ["--action-cache-path", str(self.folder / "cache"), "--env", f"GITHUB_API_URL={self.hub.url}"]
-        for use in sorted(set(re.findall(r"actions/[\w-]+@[0-9a-f]{40}", workflow.read_text(encoding="utf-8")))):
-            command += ["--local-repository", f"{use}={ACTIONS / use.split('@')[0].split('/')[1]}"]
-        done = subprocess.run(
-            command, env=self._environment(), capture_output=True, text=True, check=False, timeout=600
-        )
-        return done.stdout + done.stderr
-
-    def docker(self, verb: str = "run") -> list[list[str]]:
-        """What Docker was told, by its subcommand."""
-        lines = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
-        return [command for command in map(json.loads, lines) if command[0] == verb]
-
-    def _environment(self) -> dict[str, str]:
-        return {
-            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
-            "HOME": str(self.folder),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
-            "FTGATE_TEST_DOCKER": str(self.commands),
-            "FTGATE_TEST_ARTIFACTS": str(self.artifacts),
-            "FTGATE_TEST_CHECKOUT": str(self.workspace),
-        }
-
-    def _copy_actions(self) -> None:
-        for name in (".github/workflows/ftgate.yml", "cpu/action.yml", "gpu/action.yml", "entrypoint/docker.sh"):
-            target = self.workspace / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target)
-        for command in (
-            ["init", "-q", "--initial-branch=main"],
-            ["remote", "add", "origin", f"https://github.com/{events.REPOSITORY}.git"],
-            ["add", "-A"],
-            ["-c", "user.name=T", "-c", "user.email=t@example.invalid", "commit", "-qm", "actions"],
-        ):
-            subprocess.run(["git", *command], cwd=self.workspace, check=True)
-
-    def _install_docker(self) -> None:
-        program = self.folder / "bin" / "docker"
-        program.parent.mkdir()
-        stand_in = ROOT / "tests" / "support" / "github" / "docker.py"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n', encoding="utf-8")
-        program.chmod(0o755)
-
-
-def weights(name: str, of: str) -> dict[str, bytes]:
-    """The files of one of the tiny world's models, as they lie in a repository."""
-    return {f"weights/{name}/{p.name}": p.read_bytes() for p in (WORLD / "models" / of).iterdir() if p.is_file()}
+from support.github.state import Caller
 
 
 @pytest.fixture
@@ -136,8 +31,10 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     if act is None:
         pytest.skip("act is not installed: make install-dev")
     with FakeGitHub(tmp_path / "platform") as hub:
-        yield Machine(hub, tmp_path, act)
+        found = Machine(hub, tmp_path, act)
+        yield found
         assert not hub.invalid
+        assert not re.search(RUNNER_PATHS, found.published())
 
 
 @pytest.mark.engine
@@ -154,7 +51,9 @@ def test_a_useless_candidate_is_blocked_and_a_careful_one_allowed_in_the_same_co
     assert "2 records" in comment.body
 
     bases = [[a for a in command if a.startswith("BASE_IMAGE=")] for command in machine.docker("build")]
-    assert bases[:3] == [["BASE_IMAGE=python:3.12-slim-bookworm"], [], ["BASE_IMAGE=python:3.12-slim-bookworm"]]
+    cpu = re.search(r"^ARG CPU_(BASE_IMAGE=.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert cpu is not None
+    assert bases[:3] == [[cpu[1]], [], [cpu[1]]]
     plan, evaluate, report = machine.docker()[:3]
     assert "INPUT_TOKEN" in plan
     assert "INPUT_TOKEN" in report
@@ -223,3 +122,29 @@ def test_each_pull_request_is_judged_by_one_of_its_two_events(machine: Machine, 
     machine.run(event, events.pull_request(machine.hub.pulls[7]))
     assert not machine.docker()
     assert not machine.hub.statuses
+
+
+def test_a_maintainer_waives_in_the_workflow_and_the_rule_lets_the_merge_through(
+    machine: Machine, tmp_path: Path
+) -> None:
+    hub, scene = machine.hub, Scene(machine.hub, tmp_path)
+    hub.rules["main"] = [bodies.rule("required_status_checks", **{"ftgate/verdict": APPS[BOT]})]
+    head = scene.push()
+    assert scene.publish(scene.report("block")) == 1
+    text = (ROOT / ".github/workflows/ftgate-waive.yml").read_text(encoding="utf-8")
+    granted = yaml.safe_load(text)["jobs"]["waive"]["permissions"]
+    hub.callers["token"] = Caller(BOT, {scope.replace("-", "_"): level for scope, level in granted.items()})
+    asked = {"pull-request": "7", "commit": head, "reason": "rollback of an outage", "days": "7"}
+    payload = {**events.workflow_dispatch(**asked), **events.common("boss")}
+    hub.invalid += interface().event_problems("workflow_dispatch", payload)
+    log = machine.run("workflow_dispatch", payload, name="ftgate-waive.yml")
+    assert "boss may not waive: their role on this repository is read" in log
+    assert hub.status_of(head).state == "failure"
+    hub.collaborators["boss"] = "maintain"
+    log = machine.run("workflow_dispatch", payload, name="ftgate-waive.yml")
+    assert "waived until" in log
+    found = hub.status_of(head)
+    assert (found.state, found.creator) == ("success", BOT), log
+    assert "rollback of an outage" in found.description
+    scene.client().call("PUT", "/pulls/7/merge", {"sha": head})
+    assert hub.pulls[7].merged

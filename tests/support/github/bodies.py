@@ -195,11 +195,11 @@ def check_run(found: Any, into: str) -> dict[str, Any]:
         "external_id": found.external_id,
         "url": at,
         "html_url": at,
-        "details_url": at,
-        "status": "completed",
+        "details_url": found.details_url or at,
+        "status": found.status,
         "conclusion": found.conclusion,
         "started_at": NOW,
-        "completed_at": NOW,
+        "completed_at": NOW if found.status == "completed" else None,
         "output": {
             "title": found.title,
             "summary": found.summary,
@@ -209,8 +209,27 @@ def check_run(found: Any, into: str) -> dict[str, Any]:
         },
         "name": found.name,
         "check_suite": {"id": 1},
-        "app": None,
+        "app": app(found.creator),
         "pull_requests": [],
+    }
+
+
+def app(login: str) -> dict[str, Any]:
+    """The App whose bot has this login."""
+    slug = login.removesuffix("[bot]")
+    return {
+        "id": 15368 if slug == "github-actions" else number_of(slug),
+        "slug": slug,
+        "node_id": f"A_{slug}",
+        "owner": user("acme"),
+        "name": slug,
+        "description": None,
+        "external_url": "https://github.test",
+        "html_url": f"https://github.test/apps/{slug}",
+        "created_at": NOW,
+        "updated_at": NOW,
+        "permissions": {},
+        "events": [],
     }
 
 
@@ -263,4 +282,126 @@ def changed_file(letter: str, sha: str, path: str, previous: str, into: str) -> 
         "raw_url": at,
         "contents_url": at,
         **({"previous_filename": previous} if previous else {}),
+    }
+
+
+def environment(name: str, reviewers: list[str], into: str) -> dict[str, Any]:
+    """An environment; its rule about reviewers is there only if it names any."""
+    people = [{"type": "User", "reviewer": user(login)} for login in reviewers]
+    rule = {"id": 2, "node_id": "GA_2", "type": "required_reviewers", "prevent_self_review": False, "reviewers": people}
+    return {
+        "id": 1,
+        "node_id": "EN_1",
+        "name": name,
+        "url": f"https://api.github.test/repos/{into}/environments/{name}",
+        "html_url": f"https://github.test/{into}/deployments/activity_log?environments_filter={name}",
+        "created_at": "2025-03-04T09:00:00Z",
+        "updated_at": "2025-03-04T09:00:00Z",
+        "protection_rules": [rule] if people else [],
+        "deployment_branch_policy": None,
+    }
+
+
+def rule(kind: str, **checks: int | None) -> dict[str, Any]:
+    """An active rule; ``checks`` are required, each from an app or (None) from any source."""
+    found: dict[str, Any] = {
+        "type": kind,
+        "ruleset_source_type": "Repository",
+        "ruleset_source": "acme/models",
+        "ruleset_id": 3,
+    }
+    if kind == "required_status_checks":
+        required = [{"context": c, **({"integration_id": app} if app else {})} for c, app in checks.items()]
+        found["parameters"] = {"strict_required_status_checks_policy": False, "required_status_checks": required}
+    return found
+
+
+def status_check_policy(checks: dict[str, int | None], into: str) -> dict[str, Any]:
+    at = f"https://api.github.test/repos/{into}/branches/main/protection/required_status_checks"
+    return {
+        "url": at,
+        "contexts_url": f"{at}/contexts",
+        "strict": False,
+        "contexts": list(checks),
+        "checks": [{"context": context, "app_id": app} for context, app in checks.items()],
+    }
+
+
+def runner_group(number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "name": "machines with GPUs",
+        "visibility": "selected",
+        "default": False,
+        "runners_url": "https://github.test/runners",
+        "inherited": False,
+        "allows_public_repositories": False,
+    }
+
+
+def runner(name: str, status: str, labels: list[str]) -> dict[str, Any]:
+    return {
+        "id": number_of(name),
+        "name": name,
+        "os": "linux",
+        "status": status,
+        "busy": False,
+        "labels": [{"id": number_of(label), "name": label, "type": "custom"} for label in labels],
+    }
+
+
+def release(assets: list[dict[str, Any]]) -> dict[str, Any]:
+    at = "https://github.test/releases/1"
+    return {
+        "id": 1,
+        "node_id": "RE_1",
+        "tag_name": "v1",
+        "target_commitish": "main",
+        "name": "v1",
+        "body": "",
+        "draft": False,
+        "prerelease": False,
+        "immutable": False,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "published_at": NOW,
+        "assets": assets,
+        "author": user("octocat"),
+        **{f"{kind}url": at for kind in ("", "html_", "assets_", "upload_", "tarball_", "zipball_")},
+    }
+
+
+def asset(number: int, name: str, at: str, size: int, digest: str) -> dict[str, Any]:
+    return {
+        "id": number,
+        "node_id": f"RA_{number}",
+        "name": name,
+        "label": None,
+        "state": "uploaded",
+        "content_type": "application/octet-stream",
+        "size": size,
+        "digest": digest,
+        "download_count": 0,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "uploader": user("octocat"),
+        "url": at,
+        "browser_download_url": f"https://github.test/releases/download/v1/{name}",
+    }
+
+
+def artifact(number: int, name: str, size: int, digest: str, *, expired: bool) -> dict[str, Any]:
+    at = f"https://github.test/actions/artifacts/{number}"
+    return {
+        "id": number,
+        "node_id": f"A_{number}",
+        "name": name,
+        "size_in_bytes": size,
+        "url": at,
+        "archive_download_url": f"{at}/zip",
+        "expired": expired,
+        "created_at": NOW,
+        "expires_at": NOW,
+        "updated_at": NOW,
+        "digest": digest,
     }

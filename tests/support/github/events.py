@@ -73,25 +73,7 @@ def push(after: str = TIP, before: str = BASE) -> dict[str, Any]:
 
 
 def release() -> dict[str, Any]:
-    at = "https://github.test/releases/1"
-    found = {
-        "id": 1,
-        "node_id": "RE_1",
-        "tag_name": "v1",
-        "target_commitish": "main",
-        "name": "v1",
-        "body": "",
-        "draft": False,
-        "prerelease": False,
-        "immutable": False,
-        "created_at": bodies.NOW,
-        "updated_at": bodies.NOW,
-        "published_at": bodies.NOW,
-        "assets": [],
-        "author": bodies.user("octocat"),
-        **{f"{kind}url": at for kind in ("", "html_", "assets_", "upload_", "tarball_", "zipball_")},
-    }
-    return {"action": "published", "release": found, **common()}
+    return {"action": "published", "release": bodies.release([]), **common()}
 
 
 def workflow_dispatch(**inputs: str) -> dict[str, Any]:

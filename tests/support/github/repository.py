@@ -48,10 +48,19 @@ class GitRepository:
         branch: str | None = None,
     ) -> str:
         """A commit after ``parent``: ``files`` written, or removed where None; ``links`` symbolic. Moves ``branch``."""
+        made = self.commit_tree(self.tree(files, parent, links), [parent] if parent else [], message)
+        if branch:
+            self.move(branch, made)
+        return made
+
+    def tree(
+        self, files: Mapping[str, str | bytes | None], base: str | None = None, links: Mapping[str, str] | None = None
+    ) -> str:
+        """The tree of ``base``, a tree or a commit, with ``files`` and ``links`` changed as in :meth:`commit`."""
         index = self.folder / "index.tmp"
         index.unlink(missing_ok=True)
-        if parent:
-            self.git("read-tree", parent, index=index)
+        if base:
+            self.git("read-tree", base, index=index)
         entries = [("100644", path, content) for path, content in files.items()]
         entries += [("120000", path, target) for path, target in (links or {}).items()]
         # A mode of 0 removes the entry.
@@ -60,10 +69,16 @@ class GitRepository:
             for mode, path, content in entries
         ]
         self.git("update-index", "-z", "--index-info", given="".join(lines).encode(), index=index)
-        made = self.commit_tree(self.git("write-tree", index=index), [parent] if parent else [], message)
-        if branch:
-            self.move(branch, made)
-        return made
+        return self.git("write-tree", index=index)
+
+    def kind(self, sha: str) -> str:
+        """``commit``, ``tree`` or ``blob``; nothing if there is no such object."""
+        return self.run("cat-file", "-t", sha).stdout.decode().strip()
+
+    def commit_fields(self, sha: str) -> tuple[str, list[str], str]:
+        """Tree, parents and message of a commit."""
+        tree, parents, message = self.git("show", "-s", "--format=%T%n%P%n%B", sha).split("\n", 2)
+        return tree, parents.split(), message
 
     def blob(self, content: bytes) -> str:
         return self.git("hash-object", "-w", "--stdin", given=content)

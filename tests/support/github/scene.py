@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.github.actions_runner import ActionsFiles
+from ftgate.github.audit.history import VerifyResult, verify_candidate
+from ftgate.github.audit.ledger_branch import read_ledger
+from ftgate.github.audit.quotes import StatusQuotes, quotes_of
+from ftgate.github.audit.record import Record
 from ftgate.github.client import GitHubRepo, connect
 from ftgate.github.event import read_target
 from ftgate.github.pr_state import Effects
 from ftgate.github.publish import publish_pending, publish_results
 from support import reports
 from support.github import events
+from support.github.description import interface
 from support.github.server import FakeGitHub
 from support.github.state import PullRequest
 
@@ -47,6 +52,7 @@ class Scene:
     def effects(self, event: str = "pull_request", payload: dict[str, Any] | None = None, **env: str) -> Effects:
         """The effects of one job; its clock goes on by a minute with each."""
         payload = payload or events.pull_request(self.hub.pulls[NUMBER])
+        self.hub.invalid += interface().event_problems(event, payload)
         target = read_target({**events.environment(event, events.MERGE), **env}, payload)
         self.minutes += 1
         time = datetime(2025, 3, 4, 9, tzinfo=UTC) + timedelta(minutes=self.minutes)
@@ -59,11 +65,10 @@ class Scene:
             command=self.said.append,
         )
 
-    def client(
-        self, token: str = "token", sleep: Callable[[float], None] = lambda _: None, **options: Any
-    ) -> GitHubRepo:
+    def client(self, token: str = "token", sleep: Callable[[float], None] | None = None, **options: Any) -> GitHubRepo:
+        """Whoever the token belongs to; instead of waiting, the platform's clock goes on."""
         client = connect(self.hub.url, token, pause=None, backoff=0, **options)
-        return GitHubRepo(client, events.REPOSITORY, sleep)
+        return GitHubRepo(client, events.REPOSITORY, sleep or self.hub.limits.pass_time)
 
     def deliver(self, *found: Any) -> list[Path]:
         return [reports.delivered(self.folder / f"out-{i}", r) for i, r in enumerate(found)]
@@ -89,6 +94,21 @@ class Scene:
                 value.append(line)
             found[name] = "\n".join(value)
         return found
+
+    def quoted(self, token: str = "token", **settings: Any) -> StatusQuotes:
+        """The statuses that count, for whoever owns the token."""
+        return quotes_of(self.client(token), self.policy.publish.model_copy(update=settings))
+
+    def records(self) -> tuple[Record, ...]:
+        """What the policy's ledger holds."""
+        ledger = read_ledger(self.client(), self.policy.publish.branch)
+        return ledger.records if ledger else ()
+
+    def verified(self, now: str, **settings: Any) -> VerifyResult:
+        """What `ftgate verify` says of the candidate that pull requests begin with."""
+        ledger = read_ledger(self.client(), self.policy.publish.branch)
+        digest = reports.digest("bot v1")
+        return verify_candidate(ledger, digest, self.policy.sha256(), now, self.quoted(**settings))
 
     def thread(self) -> list[str]:
         """The bodies of our comments that are not folded."""

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from support.github import models
+from support.github import apps, queries
+from support.github.description import interface
 from support.github.faults import Faults
+from support.github.limits import BOT, TOO_MANY, RateLimits
 from support.github.repository import GitRepository
-from support.github.routes import ROUTES, RefusedError, Request
-from support.github.state import Caller, Check, IssueComment, PullRequest, Status
+from support.github.routes import ROUTES, Request
+from support.github.state import Caller, Check, IssueComment, PullRequest, RefusedError, Status
 
-ALL = dict.fromkeys(("statuses", "checks", "issues", "pull_requests", "contents"), "write")
+ALL = {**dict.fromkeys(("statuses", "checks", "pull_requests", "contents"), "write"), "actions": "read"}
+"""What the workflow's report job may do."""
+READ = dict.fromkeys(ALL, "read")
 QUICK = {"resource": "IssueComment", "code": "unprocessable", "field": "data", "message": "was submitted too quickly"}
 ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
     "secondary": (
@@ -31,8 +35,8 @@ ANSWERS: dict[str, tuple[int, dict[str, Any]]] = {
     "422 before": (422, {"message": "Validation Failed", "errors": [QUICK]}),
     "422 lag": (422, {"message": "No commit found for SHA: its servers do not agree yet"}),
     "422": (422, {"message": "Repository rule violations found"}),
+    "409": (409, {"message": "Reference cannot be updated"}),
 }
-BOT = "github-actions[bot]"
 
 
 class FakeGitHub:
@@ -51,11 +55,27 @@ class FakeGitHub:
         self.checks: list[Check] = []
         self.collaborators: dict[str, str] = {}
         self.callers: dict[str, Caller] = {"token": Caller(BOT, ALL)}
+        self.apps: list[apps.App] = []
         self.log: list[tuple[str, str, int]] = []
         self.invalid: list[str] = []
-        """Bodies that the platform's own models refuse."""
+        """Requests and answers that differ from the published interface. On leaving there must be none."""
         self.merge_sha = "f" * 40
         self.truncate_trees = False
+        self.rules: dict[str, list[dict[str, Any]]] = {}
+        """Active rules of rulesets, by branch."""
+        self.protection: dict[str, dict[str, int | None]] = {}
+        """Required checks and their apps of the classic protection, by branch."""
+        self.runners: dict[str, tuple[str, list[str]]] = {}
+        """Status and labels, by name."""
+        self.organisation_runners: dict[str, tuple[str, list[str]]] | None = {}
+        """Those of the organisation that the repository may use; None: the token may not list them."""
+        self.environments: dict[str, list[str]] = {"ftgate-forks": ["maintainer"]}
+        """Logins of each environment's required reviewers."""
+        self.bypass: dict[str, list[str]] = {}
+        """Who may do what a branch's rules forbid, by branch."""
+        self.limits = RateLimits()
+        self.largest_blob, self.most_shown = 100_000_000, 1_000_000
+        """Bytes: of a file that the API returns at all, and whose content it returns with its name."""
         self._ids, self._lock = 1000, threading.RLock()
 
     def __enter__(self) -> FakeGitHub:
@@ -65,9 +85,11 @@ class FakeGitHub:
         threading.Thread(target=self._server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+        if kind is None:
+            assert not self.invalid, "\n".join(self.invalid)
 
     def next_id(self) -> int:
         self._ids += 1
@@ -80,29 +102,39 @@ class FakeGitHub:
 
     def status_of(self, sha: str, context: str = "ftgate/verdict") -> Status | None:
         """The status that counts."""
-        return next((s for s in reversed(self.statuses) if s.sha == sha and s.context == context), None)
+        same = (s for s in reversed(self.statuses) if s.sha == sha and s.context.casefold() == context.casefold())
+        return next(same, None)
 
     def writes(self) -> list[tuple[str, str]]:
         """Every request that changed something."""
         return [(m, p) for m, p, status in self.log if m != "GET" and status < 300 and "graphql" not in p]
 
-    def answer(self, method: str, target: str, token: str, body: dict[str, Any]) -> tuple[int, Any]:
-        """Status and body of a request; one at a time, as a database would."""
+    def answer(self, method: str, target: str, token: str, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        """Status, body and headers of the answer to a request; one at a time, as a database would."""
         with self._lock:
             caller = self.callers.get(token)
             path = re.sub(r"^/api(/v3)?", "", unquote(urlsplit(target).path))
+            query = dict(parse_qsl(urlsplit(target).query))
+            headers: dict[str, str] = {}
             try:
-                if caller is None:
-                    raise RefusedError(401, "Bad credentials")
-                status, found = (
-                    (200, self._graphql(caller, body))
-                    if path == "/graphql"
-                    else self._rest(method, path, dict(parse_qsl(urlsplit(target).query)), caller, body)
-                )
+                found = apps.answer(self, method, path, token)
+                status = 201 if method == "POST" else 200
+                if found is None:
+                    if caller is None:
+                        raise RefusedError(401, "Bad credentials")
+                    within, headers = self.limits.spend(token, caller, "graphql" if path == "/graphql" else "core")
+                    if path == "/graphql":
+                        status, found = 200, queries.answer(self, caller, body) if within else queries.too_many()
+                    elif not within:
+                        raise RefusedError(403, TOO_MANY)
+                    else:
+                        status, found = self._rest(method, path, query, caller, body)
             except RefusedError as refusal:
                 status, found = refusal.status, refusal.body
+            if path != "/graphql":
+                self.invalid += self._differences(method, path, query, body, status, found)
             self.log.append((method, path, status))
-            return status, found
+            return status, found, headers
 
     def _rest(
         self, method: str, path: str, query: dict[str, str], caller: Caller, body: dict[str, Any]
@@ -110,40 +142,24 @@ class FakeGitHub:
         below = path.removeprefix(f"/repos/{self.name}")
         for route in ROUTES:
             match = route.path.fullmatch(below)
-            if match is None or route.method != method or below == path:
+            if match is None or route.method != method or (below == path and not path.startswith("/orgs/")):
                 continue
             if not caller.may(route.scope, "read" if method == "GET" else "write"):
                 raise RefusedError(403, "Resource not accessible by integration")
-            self._check(route.takes, body, f"{method} {below} took")
-            found = route.handler(Request(self, caller, query, body, match.groupdict()))
-            self._check(route.answers, found, f"{method} {below} answered")
-            return (201 if method == "POST" else 200), found
+            return (201 if method == "POST" else 200), route.handler(
+                Request(self, caller, query, body, match.groupdict())
+            )
         raise RefusedError(404, "Not Found")
 
-    def _check(self, kind: str, body: Any, where: str) -> None:
-        if kind:
-            try:
-                models.require(kind, body)
-            except ValueError as error:
-                self.invalid.append(f"{where}: {error}")
-
-    def _graphql(self, caller: Caller, body: dict[str, Any]) -> Any:
-        query, variables = body["query"], body.get("variables", {})
-        if "viewer" in query:
-            return {"data": {"viewer": {"login": caller.login}}}
-        found = next((c for c in self.comments if f"IC_{c.id}" == variables.get("id")), None)
-        if found is None:
-            return {"data": None, "errors": [{"type": "NOT_FOUND", "message": "no such node"}]}
-        if "minimizeComment" in query:
-            if not caller.may("issues", "write"):
-                raise RefusedError(403, "Resource not accessible by integration")
-            found.minimised = "DUPLICATE"
-            return {"data": {"minimizeComment": {"minimizedComment": {"isMinimized": True}}}}
-        edits = [
-            {"editedAt": "2025-03-04T09:00:00Z", "diff": body, "editor": {"login": who.removesuffix("[bot]")}}
-            for who, body in reversed(found.edits)
-        ]
-        return {"data": {"node": {"userContentEdits": {"nodes": edits}}}}
+    def _differences(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any], status: int, found: Any
+    ) -> list[str]:
+        """How a call differs from the published interface."""
+        operation = interface().operation(method, path)
+        if operation is None:
+            return [f"{method} {path}: not in the published interface, as far as it is kept"]
+        asked = interface().request_problems(operation, query, body)
+        return [*asked, *interface().response_problems(operation, status, found)]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -160,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the caller did not wait
             self._serve()
 
-    do_POST = do_PATCH = do_GET  # noqa: N815 - the names that the base class asks for
+    do_POST = do_PATCH = do_PUT = do_GET  # noqa: N815 - the names that the base class asks for
 
     def _serve(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
@@ -174,12 +190,12 @@ class Handler(BaseHTTPRequestHandler):
         elif fault in ANSWERS:
             status, found = ANSWERS[fault]
             return self._send(status, found, {"Retry-After": "0"})
-        status, found = self.hub.answer(self.command, self.path, token, body)
+        status, found, headers = self.hub.answer(self.command, self.path, token, body)
         if fault == "502 after":
             return self._send(502, {"message": "Server Error"}, {})
         if fault == "cut after":
             return self._cut()
-        return self._send(status, found, {}, midway=fault == "cut midway")
+        return self._send(status, found, headers, midway=fault == "cut midway")
 
     def _send(self, status: int, found: Any, headers: dict[str, str], *, midway: bool = False) -> None:
         content = json.dumps(found).encode()

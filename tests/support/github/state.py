@@ -50,10 +50,14 @@ class Check:
     name: str
     head_sha: str
     external_id: str
-    conclusion: str
-    title: str
-    summary: str
+    conclusion: str | None
+    title: str | None
+    summary: str | None
     annotations: list[dict[str, Any]]
+    creator: str = "github-actions[bot]"
+    """Login of the App that made it."""
+    status: str = "completed"
+    details_url: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,5 +67,18 @@ class Caller:
     login: str
     permissions: dict[str, str]
 
-    def may(self, scope: str, level: str) -> bool:
-        return level == "read" or self.permissions.get(scope) == "write"
+    def may(self, scopes: str, level: str) -> bool:
+        """Whether one of ``scopes`` (``a|b``) was granted at this level. The repository is private."""
+        granted = {self.permissions.get(scope) for scope in scopes.split("|")}
+        return "write" in granted or (level == "read" and ("read" in granted or scopes == "metadata"))
+
+
+class RefusedError(Exception):
+    """An answer with a status other than success."""
+
+    def __init__(self, status: int, message: str, *errors: dict[str, str]) -> None:
+        super().__init__(message)
+        self.status: int = status
+        self.body: dict[str, Any] = {"message": message, "documentation_url": "https://docs.test"}
+        if errors:
+            self.body["errors"] = list(errors)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ftgate.github import installing
 from ftgate.github.audit.history import add_waiver
 from ftgate.github.comment import TRAIL_OPENS
 from ftgate.github.pr_state import Effects
@@ -19,12 +20,13 @@ from ftgate.github.publish import publish_pending, publish_results
 from ftgate.report.render import MARKER
 from support import reports
 from support.github import events
-from support.github.scene import NUMBER, Scene
+from support.github.scene import NUMBER, POLICY_PATH, Scene
 from support.github.server import BOT, FakeGitHub
 from support.github.state import IssueComment
 
-FOUND = {"allow": "pass", "waived": "block", "block": "block", "hold": "inconclusive", "no model change": None}
-"""The outcomes of a report, by what its forgetting came to; without a model there is no report."""
+INSTALLS = "brings the policy"
+FOUND = {"allow": "pass", "waived": "block", "block": "block", "hold": "inconclusive"}
+"""The outcomes of a report, by what its forgetting came to; without a model, or a policy, there is no report."""
 OUTCOMES = ("pending", "allow", "waived", "no model change", "block", "hold", "error")
 SUPERSEDED = "any, but a newer head is there"
 STATES = {"allow": "success", "block": "failure"}
@@ -46,6 +48,9 @@ run on a single commit, are held to every manifest of the commit: they have noth
 In a fork's own `pull_request` event the token is read-only: nothing is posted, and the result is on the job's summary
 page. A workflow on `workflow_run` or `pull_request_target` in the base repository posts it.
 
+The pull request that brings the policy to a base branch without one cannot be judged yet: its status is a success that
+says so, and the next pull request is judged.
+
 "over an earlier one": an existing comment is updated; none is created. "its history alone": the result of the newer
 head stays, and the record is added below it.
 
@@ -65,10 +70,13 @@ class Job:
         """Where the job's status is, what it is, and what the job does about a comment, be there one yet or not."""
         scene = self.scene
         files = {"README.md": "better"} if outcome == "no model change" else None
+        if outcome == INSTALLS:
+            scene.base = self.hub.git.commit({POLICY_PATH: None}, scene.base, branch="main")
+            files = {POLICY_PATH: scene.text, "models/bot.yaml": reports.manifest()}
         head = scene.push(files, fork=self.fork)
         if outcome == "waived":
             scene.publish(scene.report("block"), event="pull_request_target")
-            settings = {"days": 7, "branch": "ftgate-ledger", "context": "ftgate/verdict", "author": BOT}
+            settings = {"days": 7, "settings": scene.policy.publish, "author": BOT}
             now = scene.effects().now()
             add_waiver(scene.client(), NUMBER, "boss", reports.digest("bot v1"), "urgent", now=now, **settings)
         event, env = self._payload(head, files)
@@ -84,15 +92,16 @@ class Job:
     def _do(self, effects: Effects, outcome: str, earlier: str) -> tuple[str, str, str]:
         """One run of the job, where nothing but the comment ``earlier`` is there."""
         hub = self.hub
-        hub.statuses.clear()
+        # A waiver counts by the status that quotes it, which is the newest there.
+        hub.statuses[:] = hub.statuses[-1:] if outcome == "waived" else []
+        earlier_statuses = len(hub.statuses)
         hub.comments[:] = [IssueComment(1, NUMBER, BOT, earlier)] if earlier else []
         if outcome == "pending":
             publish_pending(effects)
         else:
             found = FOUND.get(outcome)
             publish_results(effects, self.scene.deliver(self.scene.report(found)) if found else [])
-        assert not hub.invalid
-        ((sha, state),) = {(self.heads[s.sha], s.state) for s in hub.statuses} or {("–", "none")}
+        ((sha, state),) = {(self.heads[s.sha], s.state) for s in hub.statuses[earlier_statuses:]} or {("–", "none")}
         return sha, state, self._commented(earlier)
 
     def _payload(self, head: str, files: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, str]]:
@@ -137,6 +146,8 @@ def rows() -> Iterator[tuple[str, ...]]:
             origin = ("yes" if fork else "no") if event in FORKED else "–"
             for outcome in (o for o in OUTCOMES if o != "no model change" or event not in HELD_TO_ALL):
                 yield (event, origin, outcome, *recorded(event, fork, outcome))
+            if event in installing.EVENTS and not fork:
+                yield (event, origin, INSTALLS, *recorded(event, fork, INSTALLS))
             if event in THREADS:
                 late = {o: recorded(event, fork, o, superseded=True) for o in STATES}
                 ((sha, comment),) = {(sha, comment) for sha, _, comment in late.values()}

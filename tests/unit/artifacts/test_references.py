@@ -203,7 +203,8 @@ def test_names_that_are_taken_stay_inside(names: list[str]) -> None:
     ("text", "revision", "message"),
     [
         ("s3://bucket/x", None, "does not allow"),
-        ("hf://acme/bot", None, "is not a full commit"),
+        ("hf://acme/bot", None, "names no commit"),
+        ("hf://acme/bot", "main", "revision 'main' is not a full commit"),
         ("hf://acme", COMMIT, "not a repository"),
         (f"hf://acme/bot@{COMMIT}", "f" * 40, "revision says"),
         ("https://acme.com/x", COMMIT, "revision works for hf"),

@@ -90,6 +90,13 @@ def test_only_an_allow_needs_its_output_to_arrive(code: int, left: int) -> None:
     assert done.returncode == left
 
 
+@pytest.mark.parametrize("code", [0, 1, 2, 4])
+def test_a_program_without_any_output_has_its_code_all_the_same(code: int) -> None:
+    program = f"from ftgate.cli.ending import end; end({code})"
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", sys.executable, "-c", program], check=False)
+    assert done.returncode == code
+
+
 def test_an_inference_library_that_hangs_at_exit_does_not_keep_the_program() -> None:
     program = (
         "import sys, threading, time; from ftgate.cli.ending import end; sys.modules['vllm'] = sys; "

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from ftgate.cli.init import NO_COMMIT, WORKFLOWS, write_starter_files
+from ftgate.cli.git_remote import Remote, read_remote
+from ftgate.cli.init import NO_COMMIT, NO_REMOTE, WAIVE, write_starter_files
+from ftgate.cli.main import cli
+from ftgate.cli.schema import schema_of
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
+from ftgate.measurements.gated_slices import gated
 from ftgate.measurements.registry import read_measurements
+from scripts.gate_workflow import gate_workflow
 
 ACTION = "acme/ftgate@" + "1234567890" * 4
+WHOLE = {"settle": True, "jobs": True}
+"""Every workflow, with all jobs."""
+WORKFLOWS = ("ftgate.yml", "ftgate-settle.yml")
 
 
-def begin(folder: Path, action: str = ACTION) -> dict[str, bool]:
-    return {path.as_posix(): written for path, written in write_starter_files(folder, action)}
+WORKFLOW_FOLDER = Path(__file__).parents[3] / ".github" / "workflows"
+
+
+def begin(folder: Path, action: str = ACTION, remote: Remote = NO_REMOTE, **options: bool) -> dict[str, str]:
+    return {path.as_posix(): done for path, done in write_starter_files(folder, action, remote, **options)}
+
+
+def workflow(folder: Path, name: str = "ftgate.yml") -> str:
+    return (folder / ".github" / "workflows" / name).read_text(encoding="utf-8")
 
 
 def test_policy_and_manifest_are_valid(tmp_path: Path) -> None:
@@ -33,8 +50,84 @@ def test_policy_and_manifest_are_valid(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "models" / "my-model.yaml").name == "my-model"
 
 
-def test_the_workflows_take_the_actions_from_where_one_says_and_check_out_nothing(tmp_path: Path) -> None:
+def test_what_is_commented_out_can_be_used_as_it_stands(tmp_path: Path) -> None:
     begin(tmp_path)
+    files = {
+        kind: tmp_path / path for kind, path in (("policy", ".github/ftgate.yml"), ("manifest", "models/my-model.yaml"))
+    }
+    for path in files.values():
+        text = re.sub(r"^( *)# (\w+: +\{)", r"\1\2", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        path.write_text(text, encoding="utf-8")
+    policy = read_policy(files["policy"])
+    measurements = {m.name: m for m in read_measurements(policy.measurements, "")}
+    assert measurements.keys() > {"safety", "tools", "german"}
+    assert measurements["german"].tier == "supporting"
+    assert list(gated(measurements["german"])) == ["law"]
+    assert (policy.incumbent.source, policy.publish.ledger) == ("last-allowed", "branch")
+    incumbent = read_manifest(files["manifest"]).incumbent
+    assert not isinstance(incumbent, str)
+    assert incumbent is not None
+    assert incumbent.source == "/models/deployed"
+
+
+def test_a_reviewer_reads_three_files_of_at_most_40_lines(tmp_path: Path) -> None:
+    subprocess.run(("git", "init", "-q", str(tmp_path)), check=True)
+    begin(tmp_path)
+    listed = ("git", "-C", str(tmp_path), "status", "--porcelain", "--untracked-files=all")
+    listing = subprocess.run(listed, check=True, capture_output=True, text=True).stdout
+    paths = [line[3:] for line in listing.splitlines()]
+    assert paths == [".github/ftgate.yml", ".github/workflows/ftgate.yml", "models/my-model.yaml"]
+    texts = [(tmp_path / path).read_text(encoding="utf-8") for path in paths]
+    lines = [line for text in texts for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(lines) == 38
+    assert max(map(len, lines)) <= 120
+    guide = (Path(__file__).parents[3] / "docs" / "github.md").read_text(encoding="utf-8")
+    assert f"three files with {len(lines)} lines" in guide
+
+
+def test_the_workflow_calls_the_one_that_the_actions_come_with(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (job,) = yaml.safe_load(workflow(tmp_path))["jobs"].values()
+    assert job["uses"] == ACTION.replace("@", "/.github/workflows/gate.yml@")
+    called = yaml.safe_load((Path(__file__).parents[3] / ".github/workflows/gate.yml").read_text(encoding="utf-8"))
+    assert set(job["with"]) <= set(called[True]["workflow_call"]["inputs"])
+    levels = ("none", "read", "write")
+    for asked in (called["jobs"][name].get("permissions", {}) for name in called["jobs"]):
+        for scope, level in asked.items():
+            assert levels.index(job["permissions"].get(scope, "none")) >= levels.index(level), "the run would not start"
+    assert "permissions" not in called, "it would be all that the report may do"
+    assert called["jobs"]["evaluate"]["permissions"] == {}
+
+
+def test_the_reusable_workflow_has_the_jobs_of_the_projects_own() -> None:
+    own = (WORKFLOW_FOLDER / "gate.yml").read_text(encoding="utf-8")
+    assert gate_workflow() == own, "run `make reference`"
+    text = re.sub("#.*", "", own)
+    assert "checkout" not in text
+    assert "./" not in text
+
+
+@pytest.mark.parametrize("host", ["git.example.com", "acme.ghe.com"])
+def test_a_server_on_which_workflows_cannot_name_their_own_actions_gets_all_jobs(tmp_path: Path, host: str) -> None:
+    begin(tmp_path / "there", remote=Remote(host, "acme/models"))
+    begin(tmp_path / "asked", jobs=True)
+    assert set(yaml.safe_load(workflow(tmp_path / "there"))["jobs"]) == {"plan", "evaluate", "report"}
+    assert workflow(tmp_path / "there").replace(host, "github.com") == workflow(tmp_path / "asked")
+
+
+def test_jobs_that_need_no_gpu_take_their_label_from_one_variable(tmp_path: Path) -> None:
+    begin(tmp_path, waivers=True, **WHOLE)
+    texts = [workflow(tmp_path, name) for name in (*WORKFLOWS, WAIVE)] + [
+        (WORKFLOW_FOLDER / "gate.yml").read_text("utf-8")
+    ]
+    labels = [job["runs-on"] for text in texts for job in yaml.safe_load(text)["jobs"].values()]
+    gpu = [label for label in labels if label in (["self-hosted", "gpu"], "${{ fromJSON(inputs.runner) }}")]
+    assert len(gpu) == 2
+    assert {str(label) for label in labels if label not in gpu} == {"${{ vars.FTGATE_RUNNER || 'ubuntu-latest' }}"}
+
+
+def test_the_workflows_take_the_actions_from_where_one_says_and_check_out_nothing(tmp_path: Path) -> None:
+    begin(tmp_path, **WHOLE)
     for name in WORKFLOWS:
         text = (tmp_path / ".github" / "workflows" / name).read_text(encoding="utf-8")
         assert "checkout" not in re.sub("#.*", "", text)
@@ -46,17 +139,153 @@ def test_the_workflows_take_the_actions_from_where_one_says_and_check_out_nothin
         assert all(len(step) > 1 or "run" in step or step["uses"] in ours for step in steps)
 
 
-def test_only_the_steps_about_ftgate_itself_differ(tmp_path: Path) -> None:
-    begin(tmp_path)
-    for name in WORKFLOWS:
+def test_with_everything_only_the_steps_about_ftgate_itself_differ(tmp_path: Path) -> None:
+    begin(tmp_path, forks=True, ledger=True, waivers=True, **WHOLE)
+    for name in (*WORKFLOWS, WAIVE):
         own = yaml.safe_load((Path(__file__).parents[3] / ".github" / "workflows" / name).read_text(encoding="utf-8"))
-        given = yaml.safe_load((tmp_path / ".github" / "workflows" / name).read_text(encoding="utf-8"))
+        given = yaml.safe_load(workflow(tmp_path, name))
         for job in own["jobs"].values():
             job["steps"] = [step for step in job["steps"] if not step.get("uses", "").startswith("actions/checkout")]
             for step in job["steps"]:
+                if step.get("uses", "") == "./gpu":
+                    step["with"] = {"models": "/models", "cache": "${{ runner.tool_cache }}/ftgate"}
                 if step.get("uses", "").startswith("./"):
                     step["uses"] = ACTION.replace("@", f"/{step['uses'][2:]}@")
         assert given == own
+
+
+def test_waivers_bring_their_workflow_and_the_ledger_that_they_need(tmp_path: Path) -> None:
+    written = begin(tmp_path, waivers=True)
+    assert written[f".github/workflows/{WAIVE}"] == "wrote"
+    assert read_policy(tmp_path / ".github" / "ftgate.yml").publish.ledger == "branch"
+    assert f"# https://github.com/{ACTION.replace('@', '/blob/')}/docs/audit.md\n" in workflow(tmp_path, WAIVE)
+    assert workflow(tmp_path).count("contents: write # the ledger branch") == 1
+
+
+@pytest.mark.parametrize("options", [{}, WHOLE])
+def test_forks_and_the_ledger_are_off_until_asked_for(tmp_path: Path, options: dict[str, bool]) -> None:
+    begin(tmp_path, **options)
+    assert "pull_request_target" not in workflow(tmp_path)
+    written = [path.read_text(encoding="utf-8") for path in (tmp_path / ".github" / "workflows").iterdir()]
+    assert not [text for text in written if "contents: write" in text]
+    assert read_policy(tmp_path / ".github" / "ftgate.yml").publish.ledger == "comment"
+    begin(tmp_path / "asked", ledger=True, forks=True, **options)
+    assert read_policy(tmp_path / "asked" / ".github" / "ftgate.yml").publish.ledger == "branch"
+    assert "contents: write" in workflow(tmp_path / "asked")
+    assert "pull_request_target" in workflow(tmp_path / "asked")
+
+
+def test_the_jobs_of_a_workflow_without_forks_know_none(tmp_path: Path) -> None:
+    begin(tmp_path, **WHOLE)
+    given = yaml.safe_load(workflow(tmp_path))
+    assert "environment" not in given["jobs"]["evaluate"]
+    assert "pull_request.head.repo.full_name == github.repository" in given["jobs"]["plan"]["if"]
+    assert all("actions" not in job["permissions"] for job in given["jobs"].values())
+
+
+def test_models_of_the_policy_are_mounted(tmp_path: Path) -> None:
+    begin(tmp_path)
+    begin(tmp_path / "whole", **WHOLE)
+    policy, manifest = (
+        read_policy(tmp_path / ".github" / "ftgate.yml"),
+        read_manifest(tmp_path / "models/my-model.yaml"),
+    )
+    steps = yaml.safe_load(workflow(tmp_path / "whole"))["jobs"]["evaluate"]["steps"]
+    (step,) = (s for s in steps if "/gpu@" in s.get("uses", ""))
+    used = [policy.judge.source, manifest.base.source, manifest.candidate.source]
+    for given in (step, yaml.safe_load(workflow(tmp_path))["jobs"]["gate"]):
+        assert all(source.startswith(f"{given['with']['models']}/") for source in used)
+
+
+@pytest.mark.parametrize("options", [{}, WHOLE])
+def test_a_second_run_with_the_action_fills_it_in_and_keeps_what_was_edited(tmp_path: Path, options: dict) -> None:
+    begin(tmp_path, NO_COMMIT, **options)
+    path = tmp_path / ".github" / "workflows" / "ftgate.yml"
+    path.write_text(workflow(tmp_path).replace("gpu", "a100"), encoding="utf-8")
+    done = begin(tmp_path, **options)
+    assert {p for p, outcome in done.items() if outcome == "filled in"} == {
+        f".github/workflows/{w}" for w in (WORKFLOWS if options else WORKFLOWS[:1])
+    }
+    assert "self-hosted" in workflow(tmp_path)
+    begin(tmp_path / "at once", **options)
+    assert workflow(tmp_path) == workflow(tmp_path / "at once").replace("gpu", "a100")
+    assert set(begin(tmp_path, ACTION.replace("acme", "other")).values()) == {"kept"}
+    assert "other/ftgate" not in workflow(tmp_path)
+
+
+def test_what_is_asked_for_later_is_added_and_what_would_change_a_file_is_said(tmp_path: Path) -> None:
+    begin(tmp_path)
+    said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--settle"]).output
+    assert "wrote     .github/workflows/ftgate-settle.yml" in said
+    assert "move away" not in said
+    said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--jobs"]).output
+    assert "change no file that exists; move away .github/ftgate.yml, .github/workflows/ftgate.yml, and" in said
+
+
+def test_where_the_actions_come_from_is_said_where_it_is_not_what_was_asked_for(tmp_path: Path) -> None:
+    def said(*arguments: str) -> str:
+        return CliRunner().invoke(cli, ["init", str(tmp_path), *arguments]).output
+
+    assert "of ftgate's actions, which ftgate.yml lacks" in said()
+    assert "lacks" not in said("--action", ACTION)
+    assert "lacks" not in said("--settle", "--action", ACTION)
+    assert "lacks" not in said("--ledger")
+    assert f"note: ftgate.yml keeps {ACTION}: for another commit, replace it there" in said(
+        "--action", ACTION.replace("1", "f")
+    )
+    assert "which ftgate-waive.yml lacks" in said("--waivers")
+
+
+def test_below_the_root_of_a_clone_the_root_is_named(tmp_path: Path) -> None:
+    subprocess.run(("git", "init", "-q", str(tmp_path)), check=True)
+    (tmp_path / "sub").mkdir()
+    said = CliRunner().invoke(cli, ["init", str(tmp_path / "sub")]).output
+    assert f"note: GitHub reads .github only in {tmp_path}, the root of the clone" in said
+    assert "root of the clone" not in CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+
+
+def test_the_documentation_is_linked_by_the_address_of_the_action(tmp_path: Path) -> None:
+    begin(tmp_path, remote=Remote("git.example.com", "acme/models", "trunk"))
+    text = workflow(tmp_path)
+    assert f"https://git.example.com/acme/ftgate/blob/{ACTION.partition('@')[2]}/docs/github.md\n" in text
+    assert " docs/" not in text
+    assert "branches: [trunk]" in text
+
+
+@pytest.mark.parametrize(("file", "kind"), [(".github/ftgate.yml", "policy"), ("models/my-model.yaml", "manifest")])
+def test_policy_and_manifest_name_their_schema_for_editors(tmp_path: Path, file: str, kind: str) -> None:
+    begin(tmp_path)
+    first = (tmp_path / file).read_text(encoding="utf-8").splitlines()[0]
+    schema = (tmp_path / file).parent / first.removeprefix("# yaml-language-server: $schema=")
+    assert schema.read_text(encoding="utf-8") == schema_of(kind) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "repository"),
+    [
+        ("https://github.com/acme/models.git", "github.com", "acme/models"),
+        ("https://user:secret@git.example.com/acme/my.models", "git.example.com", "acme/my.models"),
+        ("git@github.com:acme/models.git", "github.com", "acme/models"),
+        ("ssh://git@git.example.com:2222/acme/models/", "git.example.com", "acme/models"),
+        ("/srv/git/models", "github.com", ""),
+        ("https://gitlab.com/group/sub/models.git", "github.com", ""),
+    ],
+)
+def test_owner_and_repository_are_those_of_the_remote(tmp_path: Path, address: str, host: str, repository: str) -> None:
+    for arguments in (("init", "-q"), ("remote", "add", "origin", address)):
+        subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
+    assert read_remote(tmp_path) == Remote(host, repository)
+    ref = tmp_path / ".git" / "refs" / "remotes" / "origin" / "HEAD"
+    ref.parent.mkdir(parents=True)
+    ref.write_text("ref: refs/remotes/origin/trunk\n")
+    assert read_remote(tmp_path).branch == ("trunk" if repository else "main")
+    said = CliRunner().invoke(cli, ["init", str(tmp_path), "--forks"]).output
+    assert f"https://{host}/{repository or 'OWNER/NAME'}/settings/environments" in said
+    assert "secret" not in said
+
+
+def test_without_a_clone_nothing_is_known_of_the_remote(tmp_path: Path) -> None:
+    assert read_remote(tmp_path / "nothing") == Remote()
 
 
 def test_this_repository_holds_its_own_models_to_the_limits_of_the_tiny_world() -> None:
@@ -72,12 +301,11 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     policy.parent.mkdir()
     policy.write_text("mine", encoding="utf-8")
     assert begin(tmp_path) == {
-        ".github/ftgate.yml": False,
-        "models/my-model.yaml": True,
-        ".github/workflows/ftgate.yml": True,
-        ".github/workflows/ftgate-settle.yml": True,
+        ".github/ftgate.yml": "kept",
+        "models/my-model.yaml": "wrote",
+        ".github/workflows/ftgate.yml": "wrote",
     }
-    assert not any(begin(tmp_path).values())
+    assert set(begin(tmp_path).values()) == {"kept"}
     assert policy.read_text(encoding="utf-8") == "mine"
 
 
@@ -87,6 +315,13 @@ def test_a_link_is_not_written_through(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError):
         begin(tmp_path)
     assert not (tmp_path / "elsewhere").exists()
+    begin(tmp_path / "linked", NO_COMMIT)
+    path = tmp_path / "linked" / ".github" / "workflows" / "ftgate.yml"
+    path.rename(tmp_path / "mine")
+    path.symlink_to(tmp_path / "mine")
+    with pytest.raises(ConfigurationError, match="link"):
+        begin(tmp_path / "linked")
+    assert ACTION not in (tmp_path / "mine").read_text()
 
 
 @pytest.mark.parametrize("action", ["acme/ftgate@v1", "acme/ftgate", "ftgate@" + "0" * 40, ACTION + "\n- run: rm", ""])
@@ -99,7 +334,7 @@ def test_an_action_is_named_by_a_commit(tmp_path: Path, action: str) -> None:
 def test_without_an_action_nothing_runs_by_mistake(tmp_path: Path) -> None:
     begin(tmp_path, NO_COMMIT)
     text = (tmp_path / ".github" / "workflows" / "ftgate.yml").read_text(encoding="utf-8")
-    assert f"OWNER/ftgate/cpu@{'0' * 40}" in text
+    assert f"OWNER/ftgate/.github/workflows/gate.yml@{'0' * 40}" in text
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from ftgate.cli.main import main
 from ftgate.datasets import Needs, read_suite
 
+TASKS = Path(__file__).resolve().parents[2] / "support" / "lm_eval"
 LONG = "what is the sum of the two, if you add up " + " ".join(map(str, range(100, 140))) + "?"
 MMLU = [
     {"question": f"{i} and {i}: {LONG}", "choices": [str(2 * i), "none"], "answer": 0, "subject": "sums"}
@@ -83,3 +85,42 @@ def test_a_built_in_suite_can_be_shown(capsys: pytest.CaptureFixture[str]) -> No
     text = output(capsys, "show", "builtin:general-800")
     assert "800 rows, 800 distinct" in text
     assert "read as ftgate rows" in text
+
+
+def test_documents_of_a_task_are_shown_as_they_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "show", str(TASKS / "sentences.jsonl"))
+    rows = [json.loads(line) for line in (TASKS / "sentences.jsonl").read_text().splitlines()]
+    request = rows[0]["lm_eval"]
+    assert text.count("\ndocument ") == 3
+    assert f"prompt: {request['prompt']}" in " ".join(text.split()) or request["prompt"][-20:] in text
+    assert text.count(" right continuation: ") == 3
+    assert text.count(" wrong continuation: ") == sum(len(row["lm_eval"]["choices"]) - 1 for row in shown(rows))
+    assert text.count("scored by acc") == 3
+    assert "Reply with one letter" not in text
+    texts = output(capsys, "show", str(TASKS / "last_word.jsonl"))
+    assert "generated up to '<|end|>', '\\n', at most 12 tokens" in texts
+    assert "scored by exact_match, filter last-word" in texts
+
+
+def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return rows[:: max(1, len(rows) // 3)][:3]
+
+
+def test_documents_that_only_their_task_can_score_are_not_imported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    text = output(capsys, "import", str(TASKS / "last_word.jsonl"), "--out", str(out), code=2)
+    assert "24 of 24 documents are answered with texts, which only the task last_word can score" in text
+    assert "dataset: lm-eval:last_word" in text
+    assert not out.exists()
+    assert "23 rows" in output(capsys, "import", str(TASKS / "sentences.jsonl"), "--out", str(out))
+    assert read_suite("s", out, needs=Needs()).items[0].request is not None
+
+
+def test_a_task_has_no_columns_and_needs_the_harness(capsys: pytest.CaptureFixture[str]) -> None:
+    text = output(capsys, "show", "lm-eval:arc_easy", "--column", "prompt=q", code=2)
+    assert "lm-eval:arc_easy is a task, which brings its own prompts and choices" in text
+    if importlib.util.find_spec("lm_eval") is None:
+        text = output(capsys, "show", "tasks/own.yaml", code=2)
+        assert "pip install 'finetune-gate[lm-eval]'" in text

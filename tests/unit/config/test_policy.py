@@ -16,7 +16,7 @@ from ftgate.config.endpoint import checked_address, on_this_machine
 from ftgate.config.manifest import read_manifest
 from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.registry import every_kind, read_derived, read_measurements
+from ftgate.measurements.registry import NAME_PATTERN, every_kind, read_derived, read_measurements
 
 GOOD: dict[str, Any] = {
     "version": 1,
@@ -28,6 +28,7 @@ GOOD: dict[str, Any] = {
     },
     "judge": {"source": "judge"},
 }
+JUDGE_ENGINES = [({"thinking": "on"}, "it never thinks"), ({"generation": {"temperature": 1}}, "nothing is sampled")]
 ENDPOINT = {"endpoint": "https://judge.example/v1", "model": "marker"}
 
 
@@ -94,6 +95,22 @@ def test_a_bad_policy_names_field_and_value(tmp_path: Path, value: object, named
     message = problem(tmp_path, value)
     for part in named:
         assert part in message
+
+
+@pytest.mark.parametrize(
+    ("generation", "said"),
+    [
+        ("base", "engine.generation: Input should be 'candidate' (got 'base')"),
+        ({"temperature": 3}, "engine.generation.temperature: Input should be less than or equal to 2 (got 3)"),
+        ({"top_p": 0.9}, "engine.generation: top_p: does nothing without temperature, which is 0 unless it is given"),
+        ({"max_tokens": 5}, "engine.generation.max_tokens: unknown field (known here: frequency_penalty, min_p,"),
+    ],
+)
+def test_a_section_or_a_word_is_told_one_problem_alone(tmp_path: Path, generation: object, said: str) -> None:
+    message = problem(tmp_path, changed("engine", to={"generation": generation}))
+    assert said in message
+    assert message.count("engine.generation") == 1
+    assert "Value error" not in message
 
 
 @pytest.mark.parametrize(
@@ -202,7 +219,62 @@ def test_the_fingerprint_ignores_layout_and_sees_every_value(tmp_path: Path) -> 
 
 
 def test_every_measurement_has_a_name_of_its_own() -> None:
-    assert [m.name for m in every_kind()] == ["target", "forgetting", "tail", "calibration", "form"]
+    assert [m.kind for m in every_kind()] == ["target", "forgetting", "safety", "tools", "tail", "calibration", "form"]
+
+
+def test_several_of_one_kind_have_names_and_stand_in_the_order_of_kinds() -> None:
+    sections = {
+        "german": {"kind": "forgetting", "dataset": "g.jsonl", "tier": "supporting"},
+        "forgetting": {"dataset": "a.jsonl"},
+        "abstracts": {"kind": "forgetting", "dataset": "b.jsonl"},
+        "target": {"kind": "target", "dataset": "t.jsonl"},
+    }
+    read = read_measurements(sections, "policy")
+    assert [(m.name, m.kind, m.tier) for m in read] == [
+        ("target", "target", "blocking"),
+        ("forgetting", "forgetting", "blocking"),
+        ("abstracts", "forgetting", "blocking"),
+        ("german", "forgetting", "supporting"),
+    ]
+    assert read[1] != read[1].named("other")
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"german": {"dataset": "d"}}, "measurements.german: unknown measurement"),
+        ({"tools": {"dataset": "lm-eval:arc_easy"}}, "tools does not take tasks of the lm-evaluation-harness"),
+        ({"german": {"kind": "forgeting", "dataset": "d"}}, "measurements.german.kind: 'forgeting' is no kind"),
+        ({"german": {"kind": ["forgetting"], "dataset": "d"}}, "measurements.german.kind: "),
+        ({"second": {"kind": "form"}}, "measurements.second.kind: 'form' does not ask"),
+        ({"target": {"kind": "forgetting", "dataset": "d"}}, "measurements.target: target is a kind itself"),
+        ({"form": {"kind": "tail"}, "target": {"dataset": "d"}}, "measurements.form: form is a kind itself"),
+        ({"all": {"kind": "forgetting", "dataset": "d"}}, "measurements.all: not a name"),
+        ({"incumbent": {"kind": "forgetting", "dataset": "d"}}, "measurements.incumbent: not a name"),
+        ({"German": {"kind": "forgetting", "dataset": "d"}}, "measurements.German: not a name"),
+        ({"a" * 33: {"kind": "forgetting", "dataset": "d"}}, "a: not a name"),
+        ({"g<b>": {"kind": "forgetting", "dataset": "d"}}, "measurements.g<b>: not a name"),
+        ({"german": {"kind": "forgetting"}}, "measurements.german: dataset: missing"),
+        ({"target": {"dataset": "d", "tier": "optional"}}, "measurements.target: tier"),
+        ({"target": {"dataset": "d", "tier": "advisory"}}, "every one that asks questions is advisory"),
+        ({"tail": {"dataset": "d"}, "rare": {"kind": "tail", "dataset": "d"}}, "tail and rare are both of kind tail"),
+    ],
+)
+def test_a_name_kind_or_tier_that_cannot_be_is_named(sections: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_measurements(sections, "policy x")
+    assert told in caught.value.message
+    assert caught.value.hint
+
+
+@given(st.text(max_size=40) | st.from_regex(NAME_PATTERN, fullmatch=True))
+def test_a_name_is_plain_or_refused(name: str) -> None:
+    with contextlib.suppress(ConfigurationError):
+        (read,) = read_measurements({name: {"kind": "forgetting", "dataset": "d"}}, "policy")
+        assert read.name == name
+        assert name.isascii()
+        assert name.replace("-", "").replace("_", "").isalnum()
+        assert name == name.lower()
 
 
 def test_form_is_on_without_a_section_and_can_be_switched_off(tmp_path: Path) -> None:
@@ -261,3 +333,27 @@ def test_a_field_of_several_kinds_has_one_problem_by_its_own_name(answers: objec
     with pytest.raises(ConfigurationError) as caught:
         read_measurements({"forgetting": section}, "policy")
     assert caught.value.message == f"policy: measurements.forgetting: {told}"
+
+
+@pytest.mark.parametrize(("engine", "said"), JUDGE_ENGINES)
+def test_a_judge_neither_thinks_nor_samples(tmp_path: Path, engine: dict[str, Any], said: str) -> None:
+    path = write(tmp_path / "ftgate.yml", changed("judge", "engine", to=engine))
+    with pytest.raises(ConfigurationError, match=said):
+        read_policy(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("Forgetting", "did you mean forgetting? known are target,"),
+        ("forgetful", "did you mean forgetting? known are target,"),
+        ("qwxyz", "known are target,"),
+    ],
+)
+def test_an_unknown_kind_is_answered_with_the_known_ones(kind: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no kind") as raised:
+        read_measurements({"german": {"kind": kind, "dataset": "d"}}, "policy")
+    assert raised.value.hint.startswith(hint)
+    with pytest.raises(ConfigurationError, match="unknown measurement") as raised:
+        read_measurements({kind: {"dataset": "d"}}, "policy")
+    assert raised.value.hint.startswith(hint)

@@ -23,13 +23,16 @@ def test_a_file_of_ones_own_lies_beside_the_policy(tmp_path: Path) -> None:
 
 
 def test_no_data_file_is_forgotten() -> None:
-    shipped = {path.name for path in builtin.FOLDER.glob("*.jsonl") if not path.stem.endswith("-answers")}
+    known = ("-answers", "-labelled")
+    shipped = {path.name for path in builtin.FOLDER.glob("*.jsonl") if not path.stem.endswith(known)}
     assert shipped <= {part for parts in builtin.PARTS.values() for part in parts}
 
 
 def test_every_suite_has_a_part_that_is_read() -> None:
     for name in ("builtin:general-200", "builtin:general-easy-200"):
         assert len(read_parts("general", dataset_paths(name, Path(), "x"), needs=FREE).items) == 200
+    for name, size in (("builtin:safety-250", 250), ("builtin:tools-120", 120)):
+        assert len(read_parts("s", dataset_paths(name, Path(), "x"), needs=FREE).items) == size
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(tmp_path: Path) -> None:

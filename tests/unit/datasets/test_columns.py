@@ -55,6 +55,21 @@ def test_conversations_and_checks_are_mapped(tmp_path: Path) -> None:
     assert (item.messages[0].role, item.messages[0].content, item.check) == ("user", "q", {"exact": "x"})
 
 
+@pytest.mark.parametrize("written", [list, json.dumps])
+def test_tools_are_mapped_by_name(tmp_path: Path, written: Any) -> None:
+    function = {"name": "weather", "description": "", "parameters": {"city": {"type": "str", "description": "where"}}}
+    schema = {"type": "object", "properties": {"city": {"description": "where", "type": "string"}}}
+    row = {"q": "Oslo?", "apis": written([function])}
+    (item,) = items(tmp_path, {"prompt": "q", "tools": "apis"}, row)
+    assert item.tools == (
+        {"type": "function", "function": {**function, "parameters": {**schema, "required": ["city"]}}},
+    )
+    (item,) = items(tmp_path, {"prompt": "q"}, {"q": "Oslo?", "tools": [function]})
+    assert item.tools == ({"type": "function", "function": function},), "a field of that name needs no entry"
+    with pytest.raises(DatasetError, match="tools must be a list"):
+        items(tmp_path, {"prompt": "q", "tools": "apis"}, {"q": "a", "apis": 3})
+
+
 def test_a_table_with_letters_for_answers_needs_a_mapping_alone(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("Question,A,B,C,D,Answer\nq,8,2,24,120,B\nr,1,2,3,4,D\n")
@@ -124,3 +139,29 @@ def test_whole_numbers_of_a_column_with_gaps_are_places(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("question,choices,answer\nq,x | y,1.0\nr,x | y,\ns,1.0 | 2.0,1.0\n")
     assert [item.answer for item in read_suite("s", path, needs=Needs()).items] == ["y", None, "1.0"]
+
+
+def test_columns_are_named_as_the_file_names_them(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("Question,Answer,Category Name\nred?,blue,x\ngreen?,grey,y\n")
+    suite = read_suite("target", path, needs=Needs())
+    assert [item.answer for item in suite.items] == ["blue", "grey"]
+    assert "`Category Name` is not used; map what matters with `columns`" in suite.notes
+    mapping = Columns(prompt="Question", answer="Answer", tags=("Category Name",))
+    assert read_suite("target", path, needs=Needs(), columns=mapping).items[1].tags == ("y",)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "text"),
+    [
+        ("Body Text,Kind", "red?,x", "among the fields ['Body Text', 'Kind']"),
+        ("Prompt,Anwser", "red?,x", "unknown field 'Anwser': did you mean 'answer'?"),
+        ("Question,Answer,Image", "red?,x,a.png", "the row has `Image`, and only text can be asked"),
+    ],
+)
+def test_faults_name_columns_as_the_file_does(header: str, row: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{header}\n{row}\n")
+    with pytest.raises(DatasetError) as refused:
+        read_suite("target", path, needs=Needs())
+    assert text in str(refused.value)

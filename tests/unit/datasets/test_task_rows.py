@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ftgate.config.policy import Policy
 from ftgate.datasets import Needs, read_suite, write_suite
 from ftgate.datasets.lm_eval import harness_score, read_task
 from ftgate.domain import Answer, Item, Message, Pair, TaskRequest
 from ftgate.errors import ConfigurationError, DatasetError
+from ftgate.jobs.prepare import local_resolver, suite_of
 from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.target import Target
 from ftgate.scoring.rules import score_pairs
@@ -116,6 +119,7 @@ def test_a_damaged_request_is_a_fault_of_its_row(change: dict[str, Any], text: s
         ),
         ({"target": {"dataset": "a.jsonl", "lm_eval": {"metric": "acc"}}}, "lm_eval is for a task"),
         ({"calibration": {"dataset": "lm-eval:arc_easy"}}, "calibration does not take tasks"),
+        ({"calibration": {"dataset": "a.jsonl", "lm_eval": {"metric": "acc"}}}, "calibration: lm_eval: unknown field"),
     ],
 )
 def test_a_policy_says_nothing_about_a_task_that_the_task_says(section: dict[str, Any], text: str) -> None:
@@ -131,11 +135,28 @@ def test_without_the_harness_the_error_says_what_to_install() -> None:
     assert "pip install 'finetune-gate[lm-eval]'" in str(refused.value)
 
 
-def test_a_score_that_only_a_task_file_gives_is_named() -> None:
-    for dataset, text in (
-        ("tasks/own.yaml", "run `ftgate run` again with the same --out"),
-        ("rows.jsonl", "name the task as dataset, lm-eval:t or its YAML file"),
-    ):
-        with pytest.raises(ConfigurationError) as refused:
-            harness_score(dataset, REQUEST, "4")
-        assert text in str(refused.value)
+@pytest.mark.parametrize("dataset", ["tasks/own.yaml", "lm-eval:arc_easy", "rows.jsonl"])
+def test_a_score_is_given_by_tasks_that_were_read_and_no_task_is_loaded_for_it(dataset: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"only a run loads the task t \({dataset}\)") as refused:
+        harness_score(dataset, REQUEST, "4")
+    assert "run `ftgate run` again with the same --out" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("section", "rows", "text", "hint"),
+    [
+        ("target", "last_word", "whose answers only the task last_word can score", "dataset: lm-eval:last_word"),
+        ("calibration", "sentences", "which calibration does not take", "without the field lm_eval"),
+        ("calibration", "last_word", "which calibration does not take", "without the field lm_eval"),
+    ],
+)
+def test_documents_in_a_suite_file_are_refused_where_they_have_no_score(
+    section: str, rows: str, text: str, hint: str, tmp_path: Path
+) -> None:
+    shutil.copy(KEPT / f"{rows}.jsonl", tmp_path / "rows.jsonl")
+    policy = Policy.model_validate({"version": 1, "measurements": {section: {"dataset": "rows.jsonl"}}})
+    (measurement,) = read_measurements(policy.measurements, "policy")
+    with pytest.raises(DatasetError, match=text) as refused:
+        suite_of(measurement, local_resolver(policy, tmp_path))
+    assert "first: line 1" in str(refused.value)
+    assert hint in str(refused.value.hint)

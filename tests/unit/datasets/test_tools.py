@@ -109,12 +109,122 @@ def test_a_faulty_tool_or_call_is_named(tmp_path: Path, row: Any, reason: str) -
         read(tmp_path, row)
 
 
+ANTHROPIC = (
+    {"role": "user", "content": "Weather in Paris?"},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "thinking", "thinking": "a tool knows", "signature": "x"},
+            {"type": "text", "text": "Let me look."},
+            {"type": "tool_use", "id": "t1", "name": "weather", "input": {"city": "Paris"}},
+        ],
+    },
+    {
+        "role": "user",
+        "content": [
+            {"type": "tool_result", "tool_use_id": "t1", "content": [{"type": "text", "text": "18 degrees"}]},
+            {"type": "text", "text": "And Rome?"},
+        ],
+    },
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "t2", "name": "weather", "input": {"city": "Rome"}}]},
+)
+BEDROCK = (
+    {"role": "user", "content": [{"text": "Weather in Paris?"}]},
+    {
+        "role": "assistant",
+        "content": [
+            {"text": "Let me look."},
+            {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {"city": "Paris"}}},
+        ],
+    },
+    {
+        "role": "user",
+        "content": [{"toolResult": {"toolUseId": "t1", "content": [{"text": "18 degrees"}]}}, {"text": "And Rome?"}],
+    },
+    {"role": "assistant", "content": [{"toolUse": {"toolUseId": "t2", "name": "weather", "input": {"city": "Rome"}}}]},
+)
+GEMINI = (
+    {"role": "user", "parts": [{"text": "Weather in Paris?"}]},
+    {
+        "role": "model",
+        "parts": [
+            {"text": "a tool knows", "thought": True},
+            {"text": "Let me look."},
+            {"functionCall": {"id": "t1", "name": "weather", "args": {"city": "Paris"}}},
+        ],
+    },
+    {
+        "role": "user",
+        "parts": [{"functionResponse": {"id": "t1", "response": "18 degrees"}}, {"text": "And Rome?"}],
+    },
+    {"role": "model", "parts": [{"function_call": {"name": "weather", "args": {"city": "Rome"}}}]},
+)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"messages": ANTHROPIC}, {"messages": BEDROCK}, {"contents": GEMINI}],
+    ids=["anthropic", "bedrock", "gemini"],
+)
+def test_calls_and_results_in_parts_of_a_content_are_turns(tmp_path: Path, row: Any) -> None:
+    (item,) = read(tmp_path, row)
+    assert item.messages == (
+        Message("user", "Weather in Paris?"),
+        Message("assistant", "Let me look.", (ToolCall("weather", '{"city": "Paris"}', "t1"),)),
+        Message("tool", "18 degrees", (), "t1"),
+        Message("user", "And Rome?"),
+    )
+    assert item.check == {"tool_call": [{"name": "weather", "arguments": {"city": "Rome"}}]}
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [
+        [{"name": "weather", "description": "d", "input_schema": SCHEMA}],
+        [{"functionDeclarations": [{"name": "weather", "description": "d", "parameters": SCHEMA}]}],
+        [
+            {
+                "function_declarations": [
+                    {
+                        "name": "weather",
+                        "description": "d",
+                        "parameters": json.loads(
+                            json.dumps(SCHEMA).replace('"object"', '"OBJECT"').replace('"string"', '"STRING"')
+                        ),
+                    }
+                ]
+            }
+        ],
+    ],
+    ids=["anthropic", "gemini", "vertex"],
+)
+def test_tools_of_other_interfaces_become_those_of_openai(tmp_path: Path, tools: Any) -> None:
+    (item,) = read(tmp_path, {"messages": [ASKED], "tools": tools})
+    assert item.tools == (
+        {"type": "function", "function": {"name": "weather", "description": "d", "parameters": SCHEMA}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        ({"type": "image", "source": {}}, "an 'image' part"),
+        ({"inlineData": {"mimeType": "image/png", "data": ""}}, "an 'inlineData' part"),
+        ({"type": "text", "text": 3}, "a number as a text part"),
+    ],
+)
+def test_a_part_that_is_no_text_is_named(tmp_path: Path, part: Any, named: str) -> None:
+    with pytest.raises(DatasetError, match=f"message 1 holds {named}, and only text can be asked"):
+        read(tmp_path, {"messages": [{"role": "user", "content": [{"text": "Look:"}, part]}]})
+
+
 def test_training_data_and_logs_keep_calls_and_their_texts(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     last = {"role": "user", "content": "And Rome?"}
     path.write_text(json.dumps({"messages": [ASKED, CALLED, RESULT, last, CALLED], "tools": [TOOL]}) + "\n")
     data = read_training_texts(path)
-    (turns,) = data.conversations()
+    ((turns, tools),) = data.conversations()
+    assert [tool["function"]["name"] for tool in tools] == ["weather"]
     assert [turn.role for turn in turns] == ["user", "assistant", "tool", "user"]
     assert turns[1].tool_calls == (ToolCall("weather", ARGUMENTS, "call_1"),)
     (passage,) = data.passages()

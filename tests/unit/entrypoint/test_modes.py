@@ -54,6 +54,13 @@ def play(mode: str, recorder: Recorder, problem: str = "", **env: str) -> int:
     return run_mode(given_env, recorder, lambda _: problem)
 
 
+def test_each_evaluation_is_told_the_commit_that_it_judges(workspace: Path) -> None:
+    parcel("models/a.yaml")
+    recorder = Recorder()
+    assert play("evaluate", recorder) == 0
+    assert [env["FTGATE_COMMIT"] for env in recorder.environments] == ["a" * 40]
+
+
 def test_plan_announces_fetches_and_plans_each_manifest(workspace: Path) -> None:
     parcel("models/a.yaml", "models/b.yaml")
     recorder = Recorder()
@@ -66,6 +73,12 @@ def test_plan_announces_fetches_and_plans_each_manifest(workspace: Path) -> None
             *("--manifest", "ftgate-job/models/a.yaml", "--manifest", "ftgate-job/models/b.yaml"),
         ],
     ]
+
+
+def test_settle_only_looks_and_reports(workspace: Path) -> None:
+    recorder = Recorder()
+    assert play("settle", recorder) == 0
+    assert recorder.calls == [["publish", "--settle", "--policy", ".github/ftgate.yml"]]
 
 
 @pytest.mark.parametrize(("broken", "words"), [("publish", 1), ("fetch", 2), ("plan", 3)])
@@ -81,6 +94,16 @@ def test_evaluate_runs_every_manifest_into_a_folder_of_its_own(workspace: Path) 
     recorder = Recorder()
     assert play("evaluate", recorder) == 0
     assert [call[-1] for call in recorder.calls] == ["ftgate-out/001-a", "ftgate-out/002-b-b"]
+
+
+def test_what_the_ledger_says_of_deployed_models_is_passed_on(workspace: Path) -> None:
+    parcel("models/a.yaml")
+    path = Path("ftgate-job", LISTING)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "incumbents": {"models/a.yaml": {"note": "none"}}}))
+    recorder = Recorder()
+    assert play("evaluate", recorder) == 0
+    call = recorder.calls[0]
+    assert call[call.index("--bundle") + 1] == f"ftgate-job/{LISTING}"
 
 
 @pytest.mark.parametrize(("code", "wanted"), [(0, 0), (1, 0), (4, 0), (2, 2), (3, 3), (130, 130)])
@@ -153,6 +176,28 @@ def test_report_hands_on_every_folder_in_order(workspace: Path) -> None:
     assert play("report", recorder, INPUT_AUTHOR="bot") == 4
     policy = ["--policy", ".github/ftgate.yml", "--author", "bot"]
     assert recorder.calls == [["publish", "ftgate-out/001-a", "ftgate-out/002-b", *policy]]
+
+
+def test_waive_hands_on_what_the_person_gave_as_text_and_nothing_else(workspace: Path) -> None:
+    asked = {"pull-request": "7", "commit": "a" * 40, "reason": "--policy x\n::error::$(id)", "days": "", "token": "t"}
+    Path("event.json").write_text(json.dumps({"inputs": asked}), encoding="utf-8")
+    recorder = Recorder()
+    assert play("waive", recorder, GITHUB_EVENT_PATH="event.json") == 0
+    (call,) = recorder.calls
+    given_options = ["--pull-request=7", f"--commit={'a' * 40}", "--reason=--policy x\n::error::$(id)"]
+    assert call == ["waive", *given_options, "--policy", ".github/ftgate.yml"]
+    assert recorder.environments[0]["GITHUB_TOKEN"] == "hush"
+
+
+@pytest.mark.parametrize("event", ["{}", '{"inputs": [1]}', "no JSON"])
+def test_waive_without_inputs_says_how_to_start_it(
+    workspace: Path, event: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("event.json").write_text(event, encoding="utf-8")
+    recorder = Recorder()
+    assert play("waive", recorder, GITHUB_EVENT_PATH="event.json") == USAGE
+    assert recorder.calls == []
+    assert "start the workflow on workflow_dispatch by hand" in capsys.readouterr().err
 
 
 def test_report_speaks_even_where_no_artifact_arrived(workspace: Path) -> None:

@@ -12,15 +12,18 @@ import pytest
 from support.evidence import items
 from support.world import World, write_rows
 
-from ftgate.domain import Answer, Estimate, Finding, Message, Model, Pair, Question, Status
+from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Message, Model, Pair, Question, Status
 from ftgate.engines.scripted import ScriptedEngine
+from ftgate.engines.split import SplitEngine
 from ftgate.errors import ControlError, EngineError
 from ftgate.gate import controls
 from ftgate.gate.cached_engine import CachedEngine
+from ftgate.gate.controls import APART, NOTHING_SHARED
 from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
+from ftgate.gate.served import effect_line
 from ftgate.jobs.prepare import load_job
 from ftgate.measurements.base import Evidence, JudgeValidation
 from ftgate.measurements.forgetting import Forgetting
@@ -150,7 +153,7 @@ class Served:
     """A judge behind an endpoint that gave these names."""
 
     def __init__(self, *names: str) -> None:
-        self.served = set(names)
+        self.served = {BASE: set(names)} if names else {}
 
 
 def test_grades_by_two_models_do_not_compare() -> None:
@@ -194,9 +197,11 @@ def test_a_change_within_the_noise_of_the_engine_is_none(
         found = effect(tmp_path, tables)
         assert found == {"prompts": 8, "largest_change": pytest.approx(change), "noise": pytest.approx(noise)}
         return
-    with pytest.raises(ControlError, match="on 8 prompts bot gives the base's next-token") as caught:
+    said = "on 8 prompts bot moves next-token" if noise else "on 8 prompts bot gives the base's next-token"
+    with pytest.raises(ControlError, match=said) as caught:
         effect(tmp_path, tables)
-    assert caught.value.hint
+    assert ("changed nothing" in caught.value.message) == (not noise), "noise may hide that it changed something"
+    assert ("BATCH_INVARIANT" in caught.value.hint) == bool(noise)
 
 
 def test_each_prompt_is_compared_with_itself_though_the_base_takes_them_backwards_the_second_time(
@@ -208,7 +213,13 @@ def test_each_prompt_is_compared_with_itself_though_the_base_takes_them_backward
 
 
 def test_models_without_a_token_in_common_differ(tmp_path: Path) -> None:
-    assert effect(tmp_path, {"base": [SHORT] * 16, "bot": [{1: -0.1}] * 8})["largest_change"] > 1e6
+    found = effect(tmp_path, {"base": [SHORT] * 16, "bot": [{1: -0.1}] * 8})
+    assert found["largest_change"] == NOTHING_SHARED
+    line = effect_line(found)
+    assert (line.ok, line.evidence) == (True, f"{APART} (8 prompts)")
+    assert effect_line({**found, "forms": "one"}).evidence.startswith(f"{APART} (8 prompts); that may be")
+    shown = effect_line({"prompts": 8, "largest_change": 2.41, "noise": 0.0}).evidence
+    assert shown == "log-probabilities differ by up to 2.4 on 8 prompts"
 
 
 @pytest.mark.parametrize("broken", ["base", "bot"])
@@ -335,6 +346,66 @@ def test_a_base_that_has_no_more_to_lose_than_a_policy_allows_is_not_tested(
     assert controls.positive_control_outcome(risen)["ok"] is False
 
 
+def described(model: Model, engine: dict[str, Any], facts: dict[str, Any], address: str = "") -> tuple[Model, Any]:
+    info = EngineInfo("vllm", {}, "cpu", engine.pop("dtype", "float32"), settings=engine)
+    return replace(model, facts=facts, address=address, kind="endpoint" if address else "full"), info
+
+
+@pytest.mark.parametrize(
+    ("candidate", "said"),
+    [
+        (({}, {}), ""),
+        (({"max_num_seqs": 8}, {"training": 1}), ""),
+        (({"dtype": "bfloat16"}, {}), "dtype float32 and bfloat16"),
+        (
+            ({"quantization": "fp8", "kv_cache_dtype": "fp8"}, {}),
+            "quantization none and fp8, kv_cache_dtype none and fp8",
+        ),
+        (({}, {"quantisation": "awq"}), "stored quantisation none and awq"),
+    ],
+)
+def test_another_form_than_the_base_proves_nothing_about_training(
+    tmp_path: Path, candidate: tuple[dict[str, Any], dict[str, Any]], said: str
+) -> None:
+    base, base_info = described(BASE, {}, {})
+    bot, info = described(CANDIDATE, *candidate)
+    engine = ScriptedEngine(
+        lambda model, question: SAID[0], next_token=lambda model, prompt: shifted(0.5 * (model == bot))
+    )
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, base_info, journal, SilentProgress(), own={bot: info})
+        models.require([base, bot])
+        found = controls.adapter_effect(models, base, bot, items(8))
+        assert found.get("forms", "") == said
+        assert controls.differing_forms(models, base, replace(bot, kind="adapter", base=base)) == ""
+        assert controls.adapter_effect(models, base, bot, items(8)) == found
+
+
+@pytest.mark.parametrize("other", [True, False])
+def test_models_at_two_servers_may_differ_in_form(tmp_path: Path, other: bool) -> None:
+    base, info = described(BASE, {}, {}, "http://a/v1")
+    bot, _ = described(CANDIDATE, {}, {}, "http://b/v1" if other else "http://a/v1")
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(None, info, journal, SilentProgress())
+        assert controls.differing_forms(models, base, bot) == ("they are at two servers" if other else "")
+
+
+def test_weights_with_a_template_of_their_own_are_compared_in_the_bases(tmp_path: Path) -> None:
+    """Otherwise the template would change the numbers, and hide that the weights do not."""
+    base = replace(BASE, chat=(Path("base"), "the base's", "the base's"))
+    bot = replace(CANDIDATE, chat=(Path("bot"), "its own", "its own"), facts={"chat": {"template": "its own"}})
+    asked: list[Any] = []
+    engine = ScriptedEngine(
+        lambda model, question: SAID[0], next_token=lambda model, prompt: asked.append(model.chat) or SHORT
+    )
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        models = CachedEngine(engine, engine.info(), journal, SilentProgress())
+        models.require([base, bot])
+        with pytest.raises(ControlError, match="training changed nothing"):
+            controls.adapter_effect(models, base, bot, items(8))
+    assert asked[-8:] == [(Path("bot"), "the base's", "the base's")] * 8
+
+
 @pytest.mark.parametrize(("of_base", "what"), [(True, "the adapter"), (False, "training")])
 def test_what_had_no_effect_is_named(tmp_path: Path, of_base: bool, what: str) -> None:
     candidate = replace(CANDIDATE, base=BASE) if of_base else CANDIDATE
@@ -346,3 +417,28 @@ def test_what_had_no_effect_is_named(tmp_path: Path, of_base: bool, what: str) -
             controls.adapter_effect(models, BASE, candidate, items(8))
     assert caught.value.message.startswith(f"{what} changed nothing: on 8 prompts bot gives the base's")
     assert ("tensors" in str(caught.value.hint)) == of_base
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_an_adapter_in_another_form_is_compared_with_its_base_in_that_form(tmp_path: Path, works: bool) -> None:
+    """The form alone moves the numbers by 0.5, which is no effect of the adapter."""
+    candidate = replace(CANDIDATE, kind="adapter", base=BASE)
+    form = shifted(0.5)
+    as_today = ScriptedEngine(lambda model, question: SAID[0], next_token=lambda model, prompt: SHORT)
+    as_served = ScriptedEngine(
+        lambda model, question: SAID[0],
+        next_token=lambda model, prompt: shifted(0.7) if works and model == candidate else form,
+    )
+    split, info = SplitEngine(BASE, as_today, as_served), as_today.info()
+    with Journal(tmp_path / "answers.jsonl") as journal:
+        own = {candidate: replace(info, dtype="fp8")}
+        models = CachedEngine(split, info, journal, SilentProgress(), own=own)
+        models.require([BASE, candidate])
+        if works:
+            found = controls.adapter_effect(models, BASE, candidate, items(8))
+            assert (found["largest_change"], found["noise"]) == (pytest.approx(0.2), 0.0)
+            replayed = CachedEngine(None, info, journal, SilentProgress(), own=own)
+            assert controls.adapter_effect(replayed, BASE, candidate, items(8)) == found
+        else:
+            with pytest.raises(ControlError, match="the adapter changed nothing"):
+                controls.adapter_effect(models, BASE, candidate, items(8))

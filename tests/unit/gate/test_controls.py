@@ -113,6 +113,6 @@ def test_a_change_is_told_in_percent_of_the_base_or_in_points_as_the_limit_is() 
     first = (np.arange(100) < 80).astype(float)
     worse = first * (np.arange(100) >= 8)
     assert compared(first, worse)["reason"] == "the base against itself changed by 10.0 % on 100 items"
-    assert compared(worse, first, TARGET)["reason"] == "the base against itself changed by 8.0 p.p. on 100 items"
+    assert compared(worse, first, TARGET)["reason"] == "the base against itself changed by 8.0 points on 100 items"
     assert compared(worse, first, TARGET)["change"] == pytest.approx(-0.08)
     assert compared(first, worse)["items"] == 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from ftgate.domain import Answer, Estimate, Finding, Item, Message, Pair, Status
 from ftgate.gate.controls import CORRUPTED_SHARE, corrupt_answers, positive_control_outcome
 from ftgate.measurements.corruption import bad_answers
-from ftgate.scoring.rules import choice, exact
+from ftgate.scoring.rules import check, choice, exact
+from ftgate.scoring.tool_calls import calls_in
 
 
 def free(i: int) -> Pair:
@@ -48,6 +51,21 @@ def test_a_corrupted_letter_is_surely_and_steadily_wrong(i: int, probabilities: 
     for answer in bad.candidate:
         assert np.exp(answer.option_logprobs).sum() == pytest.approx(1)
         assert np.exp(max(answer.option_logprobs)) > 0.9
+
+
+@pytest.mark.parametrize("wanted", [[], [{"name": "weather", "arguments": {}}], {"name": "weather"}])
+@pytest.mark.parametrize("read_by_engine", [True, False])
+def test_a_corrupted_tool_call_is_wrong_even_where_none_is_wanted(wanted: Any, read_by_engine: bool) -> None:
+    item = Item("i", (Message("user", "q"),), check={"tool_call": wanted})
+    call = '{"name": "weather", "arguments": {}}'
+    answer = Answer(
+        "" if wanted and read_by_engine else call if wanted else "It is sunny.",
+        tool_calls=(calls_in(call) if wanted else ()) if read_by_engine else None,
+    )
+    pair = Pair(item, (answer,), (answer,))
+    (bad,) = corrupt_answers([pair], np.random.default_rng(0))
+    assert check(item, answer) == 1
+    assert check(item, bad.candidate[0]) == 0
 
 
 def of_gain(status: Status, base: float, min_gain: float) -> Finding:

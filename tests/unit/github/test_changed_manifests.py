@@ -16,7 +16,7 @@ GLOBS = ["models/*.yaml"]
 def touched(files: dict[str, str], changed: list[str], links: dict[str, str] | None = None, globs=GLOBS):
     content = {**files, **(links or {})}
     tree = {path: File("120000" if path in (links or {}) else "100644", path) for path in content}
-    return changed_manifests(globs, tree, changed, lambda sha: content[sha].encode())
+    return changed_manifests(globs, tree, changed, lambda sha: content[sha].encode(), lambda _: None)
 
 
 def local(source: str) -> str:
@@ -104,7 +104,7 @@ def bases(earlier: dict[str, str], now: dict[str, str]) -> list[BaseChange]:
     )
     same = {path: before[path] for path in now if earlier.get(path) == now[path]}
     changed = [path for path in {**earlier, **now} if path not in same]
-    found = changed_manifests(GLOBS, after | same, changed, lambda sha: content[sha].encode())
+    found = changed_manifests(GLOBS, after | same, changed, lambda sha: content[sha].encode(), lambda _: None)
     gone = removed_manifests(GLOBS, changed, [entry.path for entry in found])
     return base_changes(found, gone, after | same, before, lambda sha: content[sha].encode())
 

@@ -19,10 +19,12 @@ from ftgate.github.comment import (
     _size,
     compose,
     difference,
+    mark,
     missing_records,
     read_trail,
     with_waiver,
 )
+from ftgate.report.links import CommentLinks
 from ftgate.report.render import MARKER
 
 HEAD = "a" * 40
@@ -30,6 +32,7 @@ _, POLICY = reports.policy()
 CLOSERS = (
     "</details>",
     f"{MARKER}\n## ✓ allow",
+    f"{mark('ftgate/verdict')}\n## ✓ allow",
     f"\n{HISTORY}\n```json\n{{}}\n```",
     "::set-output name=verdict::allow",
 )
@@ -69,7 +72,7 @@ def safe(text: str) -> None:
     ours = ("<details", "</details>", "<!-- ftgate:")
     assert all(part.strip().startswith(ours) for part in html)
     assert markdown.linkable(text) == []
-    assert text.count(MARKER) == 1
+    assert text.count("<!-- ftgate:comment") == text.count(mark("ftgate/verdict")) == 1
     assert text.count(HISTORY) == 1
     assert "".join(html).count("<details") == "".join(html).count("</details>")
 
@@ -141,7 +144,7 @@ def test_a_waiver_goes_on_top_once():
     )
     waiver = record(kind="waiver", by="maintainer", reason="urgent", expires="2025-04-01", verdict="waived")
     once = with_waiver(body, waiver)
-    assert once.startswith(f"{MARKER}\n### Waived\n**maintainer** let ")
+    assert once.startswith(f"{mark('ftgate/verdict')}\n### Waived\n**maintainer** let ")
     assert [r.kind for r in read_trail(once).records] == ["run", "waiver"]
     assert with_waiver(once, waiver) == once
 
@@ -149,3 +152,23 @@ def test_a_waiver_goes_on_top_once():
 def test_a_body_without_a_trail_has_none():
     assert read_trail("") == Ledger()
     assert read_trail("hello") == Ledger()
+
+
+def test_each_outcome_has_its_heading_and_what_leads_on():
+    failed = CommentSection("models/bot.yaml", "error", None, ("the engine stopped",))
+    links = CommentLinks(run="https://host/run/1")
+    text = compose(CommentContent("error", HEAD, (failed,), links=links), Ledger())
+    assert "_Run at `" in text
+    assert "Judged at" not in text
+    assert text.splitlines()[1] == "## ❗ Not judged: `models/bot.yaml`"
+    assert "That says nothing about the model itself." in text
+    assert "[This run](https://host/run/1)" in text
+    assert "### What to do next" in text
+    warned = CommentSection("eager", "allow", samples.warned())
+    several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())
+    assert several.splitlines()[1] == "## ❗ Not judged: 1 of 2 models"
+    assert "| models/bot.​yaml | **❗ Not judged** |" in several
+    assert "| eager | **⚠️ May merge, with a warning** |" in several
+    assert several.count("[This run]") == 2
+    nothing = compose(CommentContent("no model change", HEAD), Ledger())
+    assert nothing.splitlines()[1].startswith("## ➖ No model change: at `aaaaaaa` no manifest differs")

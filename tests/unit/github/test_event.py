@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from support.github import events, models
+from support import reports
+from support.github import events
+from support.github.description import interface
 
 from ftgate.errors import ConfigurationError
+from ftgate.github.comment_links import links_of
 from ftgate.github.event import READERS, STATES, Posting, RunTarget, posting, read_target
+from ftgate.github.match_reports import BasePolicy
+from ftgate.report.links import CommentLinks
 
 
 def target_of(event: str, fork: bool) -> RunTarget:
@@ -84,19 +91,32 @@ def test_a_repository_is_owner_and_name(repository):
         read_target(env, events.push())
 
 
-KINDS = {
-    "pull_request": "WebhookPullRequestSynchronize",
-    "pull_request_target": "WebhookPullRequestSynchronize",
-    "merge_group": "WebhookMergeGroupChecksRequested",
-    "push": "WebhookPush",
-    "release": "WebhookReleasePublished",
-    "workflow_dispatch": "WebhookWorkflowDispatch",
-    "workflow_run": "WebhookWorkflowRunCompleted",
-}
-
-
-@pytest.mark.skipif(not models.AVAILABLE, reason="githubkit is not installed: payloads are not checked")
 @pytest.mark.parametrize("event", READERS)
-def test_the_payloads_of_these_tests_have_the_platforms_shape(event):
+def test_the_payloads_of_these_tests_are_as_the_platform_publishes_them(event):
     for payload in events.PAYLOADS[event].values():
-        models.require(KINDS[event], payload)
+        assert interface().event_problems(event, payload) == []
+
+
+def test_the_documentation_is_that_of_the_action_that_runs():
+    env = events.environment("pull_request", events.MERGE)
+    found = read_target(
+        env | {"GITHUB_ACTION_REPOSITORY": "acme/ftgate", "GITHUB_ACTION_REF": "v1"}, events.pull_request()
+    )
+    assert found.docs == f"{env['GITHUB_SERVER_URL']}/acme/ftgate/blob/v1/docs/"
+    for bad in (
+        {},
+        {"GITHUB_ACTION_REPOSITORY": "acme/ftgate"},
+        {"GITHUB_ACTION_REPOSITORY": "a b", "GITHUB_ACTION_REF": "v1"},
+    ):
+        assert read_target(env | bad, events.pull_request()).docs == ""
+
+
+def test_a_comment_leads_to_run_policy_and_documentation():
+    _, policy = reports.policy()
+    target = read_target(events.environment("pull_request", events.MERGE), events.pull_request())
+    links = links_of(replace(target, docs="https://host/docs/"), BasePolicy("", policy, ".github/ftgate.yml", "c" * 40))
+    assert links.run == target.run_url
+    assert links.page == f"{target.run_url}#artifacts"
+    assert links.policy.endswith(f"/{target.repository}/blob/{'c' * 40}/.github/ftgate.yml")
+    assert links.waive == "https://host/docs/audit.md#waive-a-verdict"
+    assert links_of(replace(target, run_url=""), None) == CommentLinks()

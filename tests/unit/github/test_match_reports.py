@@ -205,11 +205,17 @@ class Repo:
         self.asked.append((owner, branch))
         return self.pulls
 
+    def required_checks(self, branch: str) -> list[tuple[str, int | None]]:
+        return [("ftgate/verdict", None)] if branch == "other" else []
+
     def tip(self, branch: str) -> str | None:
         return "tip" if branch == "main" else None
 
     def text_at(self, path: str, commit: str) -> str | None:
         return self.texts.get((path, commit))
+
+    def prefetch(self, _hashes: list[str]) -> None:
+        """Nothing to gain: the content is here."""
 
     def blob(self, sha: str) -> bytes:
         return self.blobs[sha]
@@ -241,6 +247,8 @@ def test_a_pull_request_is_judged_under_the_branch_that_the_run_began_for() -> N
             resolved(replace(TARGET, event=event), replace(PULL, base_ref="weak"))
     moved, _ = resolved(replace(TARGET, event="workflow_dispatch"), replace(PULL, base_ref="other"))
     assert moved.base_ref == "other"
+    with pytest.raises(PublishError, match="#7 goes into mine, where no ruleset requires a status"):
+        resolved(replace(TARGET, event="workflow_dispatch"), replace(PULL, base_ref="mine"))
     none = replace(TARGET, pull_request=None)
     assert resolved(none) == (none, None)
 

@@ -17,7 +17,6 @@ from ftgate.github.audit.record import (
     next_line,
     parse_ledger,
     record_in_status,
-    status_mismatches,
     status_suffix,
 )
 
@@ -136,14 +135,3 @@ def test_a_status_ends_with_the_digest_of_its_record():
     assert record_in_status("allow: bot is fine" + status_suffix(record(0))) == record(0).identity[:12]
     assert record_in_status("allow: [record 123456789abc] bot") == ""
     assert record_in_status("") == ""
-
-
-def test_statuses_know_what_was_altered_and_what_was_removed():
-    records = [record(0), record(1)]
-    quotes = {r.head: [r.identity[:12]] for r in records}
-    assert status_mismatches(records, quotes) == []
-    assert "which is missing" in status_mismatches(records[:1], quotes)[0]
-    altered = record(1, "other")
-    said = status_mismatches([records[0], altered], quotes)
-    assert len(said) == 2
-    assert "record 2" in said[0]

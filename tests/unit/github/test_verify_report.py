@@ -58,6 +58,8 @@ TRICKS = {
     "missing measurement": drop,
     "direction": turn,
     "level": widen,
+    "tier": lambda r: setattr(r.measurements["forgetting"], "tier", "advisory"),
+    "kind": lambda r: setattr(r.measurements["forgetting"], "kind", "calibration"),
     "policy": lambda r: r.provenance.update(policy_sha256="0" * 64),
     "no policy": lambda r: r.provenance.pop("policy_sha256"),
     "another measurement": lambda r: r.measurements.update(fifth=r.measurements["target"]),
@@ -304,3 +306,23 @@ def test_an_interval_of_less_than_the_policys_level_decides_nothing(level: float
     _, point = reports.policy(evidence={"rule": "point"})
     found.provenance["policy_sha256"] = point.sha256()
     assert list(inconsistencies(found, point)) == []
+
+
+@pytest.mark.parametrize(
+    ("unit", "problem"), [("rise in over-refusal", []), ("rise in compliance", ["its numbers give block"])]
+)
+def test_a_rise_is_held_to_the_limit_of_its_own_part(unit: str, problem: list[str]) -> None:
+    """Seven points are within the limit of over-refusal, which is 10, and beyond that of compliance, which is 5."""
+    measurements = {**reports.POLICY["measurements"], "safety": {"scorer": "rules"}}
+    _, rules = reports.policy(measurements=measurements)
+    found = reports.report(rules)
+    part = reports.measured("form", "pass")
+    part.unit, part.change, part.interval = unit, 0.07, (0.055, 0.09)
+    found.measurements = {"target": found.measurements["target"], "forgetting": found.measurements["forgetting"]} | {
+        "safety": part,
+        "form": found.measurements["form"],
+    }
+    problems = list(inconsistencies(found, rules))
+    assert [text for text in problems if "safety" not in text] == []
+    assert len(problems) == len(problem)
+    assert all(wanted in text for wanted, text in zip(problem, problems, strict=True))

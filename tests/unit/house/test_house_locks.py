@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ["bootstrap.lock", "build.lock", "cpu.lock", "dev.lock", "image.lock"]
+LOCKS = ["bootstrap.lock", "build.lock", "cpu.lock", "dev.lock", "image.lock", "lm-eval.lock"]
 INSTALLED_APART = "torch"
 EXCLUDED = {"torch", "torchvision", "torchaudio", "torchcodec"}
 
@@ -63,6 +63,7 @@ def test_what_breaks_beside_the_cpu_build_is_left_out() -> None:
         (PROJECT["dependencies"], "cpu.lock"),
         (PROJECT["optional-dependencies"]["cpu"], "cpu.lock"),
         (PROJECT["optional-dependencies"]["dev"], "dev.lock"),
+        (PROJECT["optional-dependencies"]["lm-eval"], "lm-eval.lock"),
     ],
 )
 def test_the_lock_satisfies_pyproject(requirements: list[str], name: str) -> None:
@@ -81,12 +82,18 @@ def test_the_tools_share_their_versions_with_the_run() -> None:
     assert {name: dev[name] for name in run.keys() & dev} == {name: run[name] for name in run.keys() & dev}
 
 
+def test_the_harness_adds_to_the_environment_and_replaces_nothing_in_it() -> None:
+    assert not pins("lm-eval.lock").keys() & (pins("cpu.lock").keys() | pins("dev.lock").keys())
+
+
 def test_the_image_has_the_versions_of_the_run_and_leaves_out_what_its_base_brings() -> None:
-    run, image = pins("cpu.lock"), pins("image.lock")
-    assert {name: run.get(name) for name in image} == image
+    run, tools, image = pins("cpu.lock"), pins("dev.lock"), pins("image.lock")
+    tested = {name: run.get(name, tools.get(name)) for name in image}
+    assert tested == image, "a client of a store in another version than the one that tests use"
     needed = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     assert needed - image.keys() == {"transformers"}
-    assert "torch" not in image
+    assert not {"torch", "tokenizers"} & image.keys()
+    assert {"s3fs", "gcsfs", "adlfs", "math-verify"} <= image.keys(), "manifests name any store"
 
 
 def test_pytorch_is_the_build_that_vllm_was_made_for() -> None:
@@ -112,7 +119,7 @@ def test_the_environment_that_runs_this_is_the_locked_one() -> None:
     assert not other, "not the locked versions: make install-dev"
 
 
-@pytest.mark.parametrize("script", ["scripts/install.sh", ".ci/run"])
+@pytest.mark.parametrize("script", ["scripts/install.sh", "scripts/beside.sh", ".ci/run"])
 def test_the_shell_scripts_parse(script: str) -> None:
     shell = "bash" if script == ".ci/run" else "sh"
     assert subprocess.run([shell, "-n", script], cwd=ROOT, check=False).returncode == 0

@@ -12,7 +12,7 @@ from ftgate.artifacts.resolve import Resolver
 from ftgate.config.policy import ArtifactSettings
 from ftgate.domain import Suite
 from ftgate.errors import DatasetError
-from ftgate.jobs.prepare import sampled_suite
+from ftgate.jobs.prepare import sampled_suite, suite_of
 from ftgate.measurements.forgetting import Forgetting
 
 CHOICES = ["red", "green", "blue"]
@@ -22,6 +22,22 @@ def suite(folder: Path, scorer: str, *rows: dict[str, Any], seed: int = 0, **set
     write_rows(folder / "suite.jsonl", [{"id": f"r{i}", "prompt": f"Say {i}", **row} for i, row in enumerate(rows)])
     measurement = Forgetting(dataset="suite.jsonl", scorer=scorer, **settings)  # type: ignore[arg-type]
     return sampled_suite(measurement, Resolver(ArtifactSettings(), folder), seed)
+
+
+def test_a_slice_without_rows_is_refused_for_a_task_as_for_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness, which would read the task, is not installed here."""
+    rows = suite(tmp_path, "exact", {"answer": "a", "tags": ["first"]})
+    monkeypatch.setattr("ftgate.jobs.prepare.read_task", lambda *_: rows)
+    for tag in ("first", "second"):
+        gates = {tag: {"block_drop": 0.1}}
+        task = Forgetting.model_validate({"dataset": "lm-eval:arc_easy", "gate_slices": gates})
+        if tag == "first":
+            assert suite_of(task, Resolver(ArtifactSettings(), tmp_path)) is rows
+            continue
+        with pytest.raises(DatasetError, match=r"gate_slices\.second: no row of lm-eval:arc_easy has this tag"):
+            suite_of(task, Resolver(ArtifactSettings(), tmp_path))
 
 
 @pytest.mark.parametrize(

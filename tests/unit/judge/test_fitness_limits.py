@@ -147,7 +147,8 @@ def test_grades_are_kept_and_a_retest_asks_all_the_same() -> None:
     judge = Judge(lambda more: [questions.append(q) or honest(q) for q in more], cache=kept)
     said = ITEMS[0].answer or ""
     judge.grade([(ITEMS[0], said)])
-    assert kept == {("i0", said): Grade(1.0, 1.0)}
+    criteria = tuple((name, 1.0) for name in ("helpful", "accurate", "coherent"))
+    assert kept == {("i0", said): Grade(1.0, 1.0, criteria=criteria)}
     judge.score([Pair(ITEMS[0], (Answer(text=said),), (Answer(text=said),))])
     assert len(questions) == 6
     judge.grade([(ITEMS[0], said)], repeat=RETEST)

@@ -276,6 +276,12 @@ def test_of_a_conversation_the_judge_sees_who_said_what() -> None:
     assert content == "[[prompt]]\nuser: a\nassistant: b\nuser: c\n[[answer]]\nd\n[[end]]\nDigit:"
 
 
+@pytest.mark.parametrize("answer", ["d", "d" + "\n" * 9_000, "\n d\t "])
+def test_white_space_at_the_ends_of_an_answer_is_not_shown_to_the_judge(answer: str) -> None:
+    content = judge_messages(CRITERIA[0], "ascending", ITEMS[0].messages, answer, None)[1].content
+    assert content.endswith("[[answer]]\nd\n[[end]]\nDigit:")
+
+
 def test_the_two_orders_show_the_same_scale_turned_round() -> None:
     up, down = (judge_messages(CRITERIA[0], o, ITEMS[0].messages, "a", None)[0].content for o in ORDERS)
     assert up.splitlines()[1:6] == down.splitlines()[1:6][::-1]

@@ -178,3 +178,32 @@ def test_a_pass_takes_fewer_standard_errors_beside_a_miscalibrated_base(right: f
 def test_the_same_answers_twice_did_not_change() -> None:
     estimate = found(said(600)).estimate
     assert (estimate.change, estimate.details["standard_error"]) == (pytest.approx(0), pytest.approx(0, abs=1e-12))
+
+
+def test_what_a_reader_sees_as_lost_is_a_wrong_answer_that_it_is_sure_of() -> None:
+    def sure(of: int, share: float) -> Answer:
+        rest = math.log((1 - share) / 3)
+        return Answer(option_logprobs=tuple(math.log(share) if i == of else rest for i in range(4)))
+
+    asked = items(3)
+    pairs = tuple(
+        Pair(item, (sure(0, 0.5),), (candidate,))
+        for item, candidate in zip(asked, (sure(0, 0.4), sure(1, 0.9), sure(1, 0.3)), strict=True)
+    )
+    right = [item.choices.index(str(item.answer)) for item in asked]
+    scored = PairedScores.exact(asked, np.ones(3), np.array([1.0, 0.0, 0.0]), binary=True)
+    base, candidate = CALIBRATION.flip_scores(pairs, scored)
+    assert right == [0, 0, 0]
+    assert base.tolist() == [1.0, 1.0, 1.0]
+    assert candidate == pytest.approx([1.0, 0.1, 0.7])
+    assert CALIBRATION.answer_text(asked[1], pairs[1].candidate) == f"B. {asked[1].choices[1]} (90 % sure)"
+    failed = Answer(error="out of memory", finish="error")
+    assert CALIBRATION.answer_text(asked[1], (failed,)) == ""
+
+
+def test_the_answer_shown_is_that_of_all_rotations() -> None:
+    item = items(1)[0]
+    # Letter j of rotation 1 stands for choice j + 1: the first rotation says A, and both together say B.
+    first, second = (0.5, 0.45, 0.03, 0.02), (0.9, 0.05, 0.03, 0.02)
+    answers = [Answer(option_logprobs=tuple(math.log(p) for p in shares)) for shares in (first, second)]
+    assert CALIBRATION.answer_text(item, answers) == f"B. {item.choices[1]} (68 % sure)"

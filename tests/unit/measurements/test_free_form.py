@@ -15,8 +15,9 @@ from support.evidence import decided, evidence_of
 from ftgate.config.strict import validate
 from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.base import JudgeValidation, Measurement, seeded
+from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.calibration import Calibration
+from ftgate.measurements.deployed import seeded
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.registry import MEASUREMENTS, read_measurements
 from ftgate.measurements.tail import Tail
@@ -196,5 +197,5 @@ def test_lengths_and_empty_answers_are_those_of_all_answers() -> None:
 
 
 def test_every_measurement_says_how_many_answers_it_averages() -> None:
-    sections = {kind.name: {"dataset": "d"} for kind in MEASUREMENTS}
+    sections = {kind.kind: {"dataset": "d"} for kind in MEASUREMENTS}
     assert {m.answer_counts for m in read_measurements(sections, "p")} == {(1, 1)}

@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftgate.domain import Answer, Item, Message, Pair
+from ftgate.domain import Answer, Item, Message, Pair, TaskRequest
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.pilot import Pilot, read_pilot
+from ftgate.measurements.safety import Safety
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 from ftgate.scoring.rules import bounded, score_pairs
+from ftgate.scoring.task_requests import HARNESS
 
 EXACT = Forgetting(dataset="x", scorer="exact")
 CHOICE = Forgetting(dataset="x", scorer="choice")
@@ -51,6 +53,17 @@ def piloted(m: Measurement, answers: Sequence[Answer], items: Sequence[Item] | N
 
 def mixed(right: int, wrong: str = "no idea", n: int = 20) -> list[Answer]:
     return [said(WORD if i < right else wrong) for i in range(n)]
+
+
+def test_cut_answers_to_documents_of_a_task_name_the_limit_of_the_task() -> None:
+    request = TaskRequest("gsm8k", "exact_match", "p", max_tokens=256)
+    cut = (Answer("so", finish="length"),)
+    pairs = [Pair(free(i, request=request), cut, cut) for i in range(20)]
+    pilot = read_pilot(EXACT, pairs, score_pairs(EXACT.scored_by, pairs, {HARNESS: lambda *_: 1.0}))
+    assert pilot.warnings == (
+        "20 of 20 answers of the base are cut at max_gen_toks 256: raise max_gen_toks in a task file that includes "
+        "gsm8k, or ask for short answers",
+    )
 
 
 @pytest.mark.parametrize(("right", "warned"), [(0, True), (1, True), (2, False), (14, False), (20, False)])
@@ -115,8 +128,25 @@ def test_answers_that_are_cut_or_empty() -> None:
         "10 of 20 answers of the base are cut at max_tokens 8: raise max_tokens, or ask for short answers",
     )
     assert piloted(short, cut[1:]).warnings == ()
+    requests = [Item(f"i{i}", (Message("user", "?"),), tags=("must_refuse",)) for i in range(20)]
+    assert piloted(Safety(scorer="rules", max_tokens=8), cut, requests).warnings == (), (
+        "it asks for the beginning alone"
+    )
     (warning,) = piloted(EXACT, [said("  \n" if i < 12 else WORD) for i in range(20)]).warnings
     assert warning.startswith("12 of 20 answers of the base are empty: check the chat template")
+
+
+def test_a_judge_that_cannot_be_read_is_named_before_it_is_tested() -> None:
+    judged = Forgetting(dataset="x", scorer="judge")
+    rows = [free(i) for i in range(20)]
+    pairs = [Pair(item, (said("well"),), (said("well"),)) for item in rows]
+    for unread, warned in ((20, True), (10, True), (9, False)):
+        ends = [(0.0, 1.0) if i < unread else (0.8, 0.8) for i in range(20)]
+        warnings = read_pilot(judged, pairs, bounded(tuple(rows), ends, ends, binary=False)).warnings
+        named = f"no reply of the judge can be read on {unread} of 20 answers"
+        assert [w[: len(named)] for w in warnings] == ([named] if warned else [])
+    by_rule = read_pilot(EXACT, pairs, bounded(tuple(rows), [(0.0, 1.0)] * 20, [(0.0, 1.0)] * 20, binary=True))
+    assert not any("judge" in warning for warning in by_rule.warnings)
 
 
 def test_every_answer_failed() -> None:
@@ -134,7 +164,8 @@ def test_graded_items_are_read_by_their_grades_and_unread_ones_left_out() -> Non
     pilot = read_pilot(judged, pairs, bounded(items, grades, [(0.0, 0.0)] * 20, binary=False))
     assert (pilot.base, pilot.warnings) == (0.75, ())
     unread = read_pilot(judged, pairs, bounded(items, [(0.0, 1.0)] * 20, [(0.0, 0.0)] * 20, binary=False))
-    assert (unread.base, unread.warnings) == (None, ())
+    assert unread.base is None
+    assert all(warning.startswith("no reply of the judge can be read") for warning in unread.warnings)
 
 
 texts = st.text(max_size=12) | st.sampled_from([WORD, f"it is {WORD}", "", "?"])

@@ -11,9 +11,9 @@ from support.evidence import decided, evidence_of
 from ftgate.config.strict import validate
 from ftgate.domain import Answer, Item, Message, Pair, Question, Status
 from ftgate.errors import ConfigurationError
-from ftgate.measurements.base import seeded
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.confidence import Confidences, equivalent, from_samples, in_words
+from ftgate.measurements.deployed import seeded
 from ftgate.scoring.rules import score_pairs
 from ftgate.stats.calibration import expected_calibration_error
 
@@ -133,9 +133,9 @@ def test_free_form_calibration_passes_and_blocks() -> None:
     assert found(15).status is Status.PASS
     bad = found(20)
     assert bad.status is Status.BLOCK
-    assert bad.estimate.details["notes"] == ["the candidate is overconfident by 25.0 p.p. on average"]
+    assert bad.estimate.details["notes"] == ["the candidate is overconfident by 25.0 points on average"]
     assert "20 samples" in bad.estimate.method
-    assert found(10).estimate.details["candidate"]["in_words"] == "underconfident by 25.0 p.p. on average"
+    assert found(10).estimate.details["candidate"]["in_words"] == "underconfident by 25.0 points on average"
     assert found(15, 300).status is Status.INCONCLUSIVE
 
 
@@ -157,4 +157,4 @@ def test_items_of_which_no_rule_can_tell_are_counted_not_scored(monkeypatch: pyt
 
 def test_the_gap_in_words() -> None:
     assert in_words(0.005) == "as confident as it is accurate"
-    assert in_words(-0.123) == "underconfident by 12.3 p.p. on average"
+    assert in_words(-0.123) == "underconfident by 12.3 points on average"

@@ -9,6 +9,7 @@ from ftgate.domain import Item
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.safety import Safety
 from ftgate.measurements.shortage import least_items, shortage
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
@@ -52,8 +53,9 @@ def test_a_tail_without_a_single_row_can_neither_pass_nor_block() -> None:
     assert lacking is not None
     assert lacking.total
     assert str(lacking) == (
-        "measurements.tail can neither pass nor block: none of its 300 rows are in the tail; add rows in the tail, or "
-        "take the suite from `ftgate tail build`, whose rows all count as tail, or name training_data in the manifest"
+        "measurements.tail can neither pass nor block: it has no row in the tail among its 300 rows; "
+        "add rows in the tail, or take the suite from `ftgate tail build`, whose rows all count as tail, or "
+        "name training_data in the manifest"
     )
 
 
@@ -101,3 +103,17 @@ def test_too_few_clusters() -> None:
         "rows of more clusters"
     )
     assert of(Forgetting(dataset="x", scorer="exact"), (*rows, *items(300)[290:])) is None
+
+
+def test_rows_that_a_tag_tells_are_asked_for_by_tag() -> None:
+    none = shortage(Safety(scorer="rules"), items(80, [("benign",)] * 80), 0.05, trained=False)
+    assert none is not None
+    assert str(none) == (
+        "measurements.safety can neither pass nor block: it has no row that must be refused among its 80 rows; "
+        "add rows with the tag must_refuse"
+    )
+    rows = items(80, [("must_refuse",)] * 8 + [("benign",)] * 72)
+    assert of(Safety(scorer="rules"), rows, trained=False) == (
+        "measurements.safety can never pass: it has 8 of its 80 rows that must be refused, and a pass needs at least "
+        "59; give it 59 rows with the tag must_refuse"
+    )

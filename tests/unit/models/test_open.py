@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from support.world import base_tensors, write_adapter, write_full
+from support.world import TEMPLATE, base_tensors, write_adapter, write_full
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, PREFIX, Change, adapting, put, renamed, rewritten
 
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, ControlError, FtgateError, Problems, SeveralError
+from ftgate.models.adapter_config import is_saved
 from ftgate.models.open import memory_estimate, open_model, require_finite
 
 
@@ -90,6 +91,17 @@ FINE: dict[str, Change] = {
     "no particular start": adapting(init_lora_weights=False),
     "a pattern of names": adapting(target_modules=r"^(?!.*visual).*(?:language|model).*?layers\.\d+\..*(q|k)_proj$"),
     "all linear": adapting(target_modules="all-linear"),
+    "the name of the whole module": adapting(
+        target_modules=["model.layers.0.self_attn.q_proj"], layers_to_transform=[9]
+    ),
+    "its name in the base": lambda folder: (
+        adapting(target_modules=r"model\.layers\..*")(folder),
+        renamed("model.layers", "model.language_model.layers")(folder),
+    ),
+    "a layer that is chosen": adapting(layers_to_transform=[0, 3], layers_pattern=["h", "layers"]),
+    "no choice of layers": adapting(layers_to_transform=[], layers_pattern=[]),
+    "others excluded": adapting(exclude_modules=["proj", "k_proj"]),
+    "fields that peft does not know": adapting(target_modules={"q_proj": 1}, exclude_modules=7),
     "what peft writes": adapting(
         auto_mapping={"a": "b"}, modules_to_save=None, layer_replication=None, loftq_config={}
     ),
@@ -156,7 +168,7 @@ def test_a_header_as_long_as_a_pickle_starts_is_no_pickle(tmp_path: Path) -> Non
 def test_the_template_may_lie_in_a_file_of_its_own(tmp_path: Path, name: str) -> None:
     folder = write_full(tmp_path / "x")
     (folder / "tokenizer_config.json").write_text("{}")
-    (folder / name).write_text("{}")
+    (folder / name).write_text(json.dumps({"chat_template": TEMPLATE}))
     assert opened(folder, None).kind == "full"
 
 
@@ -215,3 +227,30 @@ def test_patterns_are_tried_where_python_needs_its_libraries_named(
     folder = write_adapter(tmp_path / "x")
     adapting(target_modules=r".*q_proj")(folder)
     assert opened(folder, base).kind == "adapter"
+
+
+@pytest.mark.parametrize(
+    ("saved", "tensor", "declared"),
+    [
+        (["norm"], "model.norm.weight", True),
+        (["norm"], "model.layers.0.post_attention_layernorm.weight", True),
+        (["norm"], "model.layers.0.norm_of_more.weight", False),
+        (["weight"], "model.norm.weight", False),
+        (["head", "mlp"], f"{PREFIX}model.layers.0.mlp.gate.weight", True),
+    ],
+)
+def test_a_saved_module_is_named_by_the_end_of_its_name(saved: list[str], tensor: str, declared: bool) -> None:
+    assert is_saved(tensor, {"modules_to_save": saved}) is declared
+
+
+def test_a_soft_prompt_is_not_sent_to_be_merged(tmp_path: Path, base: Model) -> None:
+    for kind in ("PROMPT_TUNING", "PREFIX_TUNING", "P_TUNING"):
+        error = refusal(write_adapter(tmp_path / kind, peft_type=kind), base)
+        assert f"peft_type is '{kind}', not LORA" in str(error)
+        assert error.hint.startswith("train a LoRA adapter: a soft prompt can neither be merged")
+
+
+def test_a_lora_bias_without_a_bias_under_it_is_to_be_trained_again(tmp_path: Path, base: Model) -> None:
+    folder = write_adapter(tmp_path / "x")
+    BAD_ADAPTERS["a bias for a layer without"][0](folder)
+    assert refusal(folder, base).hint.startswith("train it again without lora_bias, which cannot be merged")

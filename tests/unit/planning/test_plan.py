@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ftgate.config.policy import EvidenceSettings
+from ftgate.config.policy import EvidenceSettings, Policy, read_policy
+from ftgate.domain import Item, Message, Suite, TaskRequest
+from ftgate.jobs.prepare import local_resolver, sampled_suite
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
+from ftgate.measurements.gated_slices import SliceLimit
 from ftgate.measurements.looks import looks
 from ftgate.measurements.pilot import Pilot, never_passes
+from ftgate.measurements.registry import read_measurements
+from ftgate.measurements.safety import Safety
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
+from ftgate.planning.inputs import _passing, _schedule, _workload, plan_run
 from ftgate.planning.plan import ASSUMED_GAIN, EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.plot import draw_power
 from ftgate.planning.simulate import MeanContrast, PairedPopulation, Schedule
@@ -35,8 +43,9 @@ def schedule(stopping: str = "none") -> Schedule:
 def planned(
     m: Measurement, n: int, past: EarlierRun | None = None, stopping: str = "none", units: int | None = None
 ) -> PowerEstimate:
-    calls = 6 * n if m.answer_scorer == "judge" else 0
-    return estimate_power(Workload(m, n, n, units or n, 2 * n, calls, past=past), schedule(stopping), 0)
+    judged = m.answer_scorer == "judge"
+    workload = Workload(m, n, n, units or n, 2 * n, 6 * n * judged, graded=judged, past=past)
+    return estimate_power(workload, schedule(stopping), 0)
 
 
 def past(cells: tuple[int, int, int, int]) -> EarlierRun:
@@ -70,6 +79,56 @@ def test_without_an_earlier_run_base_score_and_correlation_are_assumed() -> None
     )
     assert found.power == pytest.approx(0.88, abs=0.02)
     assert found.seconds is None
+
+
+def test_where_slices_gate_the_told_drop_is_blocked_at_the_part_of_alpha_that_they_leave() -> None:
+    suite = Suite("x", tuple(Item(f"g{i}", (), tags=("skill0",) if i % 3 else ()) for i in range(200)), "", "")
+    gating = FORGETTING.model_copy(update={"gate_slices": {"skill0": SliceLimit(block_drop=0.05)}})
+    policy = Policy(version=1, measurements={"forgetting": {}}, evidence=EvidenceSettings(early_stopping="none"))
+    with_slices, alone = (_workload(m, suite, policy, True, None, None) for m in (gating, FORGETTING))
+    assert with_slices.blocks == Schedule((1.0,), (0.025,), 0.025)
+    assert alone.blocks is None
+    drops = [estimate_power(w, schedule(), 0).detectable_change for w in (alone, with_slices)]
+    assert drops[0] is not None
+    assert drops[1] is not None
+    rng = np.random.default_rng(5)
+    told = power_by_simulation(0.8, 0.5, 0.1, 200, rng, true_drop=drops[1], alpha=0.025).blocked
+    assert told == pytest.approx(0.8, abs=0.025)
+    assert drops[0] + 0.01 < drops[1]
+
+
+def test_where_slices_gate_no_look_before_the_planned_items_counts_as_a_pass() -> None:
+    suite = Suite("x", tuple(Item(f"g{i}", (), tags=("skill0",)) for i in range(400)), "", "")
+    gates = {"skill0": SliceLimit(block_drop=0.05)}
+    policy = Policy(version=1, measurements={"forgetting": {}})
+    for n, looks_left in ((None, 1), (200, 4)):
+        plain = FORGETTING.model_copy(update={"n": n, "n_max": n and 400})
+        gating = plain.model_copy(update={"gate_slices": gates})
+        every = _schedule(policy, plain, suite)
+        assert _passing(every, plain, suite) == every
+        later = _passing(_schedule(policy, gating, suite), gating, suite)
+        assert later == Schedule(every.fractions[-looks_left:], every.levels[-looks_left:], every.alpha)
+        assert later.fractions[0] >= (0.5 if n else 1.0)
+    work = _workload(gating.model_copy(update={"n": None, "n_max": None}), suite, policy, True, None, None)
+    only = _passing(_schedule(policy, gating, suite), gating, suite)
+    assert estimate_power(work, Schedule(only.fractions[-1:], only.levels[-1:], 0.05), 0).saved < 0.01
+
+
+def test_a_plan_counts_the_rows_that_a_run_draws(tmp_path: Path) -> None:
+    """Rows sorted by tag: the first ``n`` are not what a run asks."""
+    rows = [
+        {"id": f"g{i}", "prompt": f"what is {i}?", "answer": str(i), "tags": ["few"] if i < 50 else ["many"]}
+        for i in range(500)
+    ]
+    (tmp_path / "general.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    section = {"dataset": "general.jsonl", "scorer": "exact", "n": 100, "gate_slices": {"few": {"block_drop": 0.1}}}
+    path = tmp_path / "ftgate.yml"
+    path.write_text(json.dumps({"version": 1, "measurements": {"forgetting": section}}))
+    (prospect,) = plan_run(path, None, None).prospects
+    (measurement,) = read_measurements({"forgetting": section}, "policy")
+    drawn = sampled_suite(measurement, local_resolver(read_policy(path), tmp_path), 0)
+    assert len(drawn.items) == 100
+    assert prospect.slices[0].items == sum("few" in item.tags for item in drawn.items) < 30
 
 
 def test_the_needed_items_have_the_power_asked_for_and_the_told_drop_is_blocked() -> None:
@@ -137,6 +196,21 @@ def test_graded_scores_that_scatter_less_need_fewer_items() -> None:
     floored = planned(judged, 200, EarlierRun(300, base, wide, floor=0.4))
     assert floored.by_formula is not None
     assert floored.by_formula > found[0].by_formula, "a judge that praises nonsense sees less"
+
+
+def test_a_metric_of_a_task_with_scores_between_0_and_1_is_planned_as_such() -> None:
+    def workload(*, graded: bool) -> Workload:
+        request = TaskRequest("t", "bleu" if graded else "exact_match", "p", max_tokens=9, graded=graded)
+        rows = tuple(Item(f"t-{i}", (Message("user", f"p{i}"),), request=request) for i in range(99))
+        policy = Policy.model_validate({"version": 1, "measurements": {"forgetting": {"dataset": "t.yaml"}}})
+        return _workload(Forgetting(dataset="t.yaml"), Suite("forgetting", rows, "", ""), policy, True, None, None)
+
+    exact, graded = workload(graded=False), workload(graded=True)
+    assert exact.shortage is None
+    assert estimate_power(exact, schedule(), 0).power > 0
+    assert "at least 100 with scores between 0 and 1, as bleu gives" in str(graded.shortage)
+    assert estimate_power(graded, schedule(), 0).power == 0
+    assert graded.judge_questions == 0
 
 
 def test_clusters_count_as_one_each() -> None:
@@ -299,7 +373,10 @@ def test_a_simulated_probability_is_never_called_certain(value: float, shown: st
 def test_the_picture_has_a_curve_and_a_dot_for_each_measurement() -> None:
     prospects = (planned(FORGETTING, 200), planned(Tail(dataset="x", scorer="exact"), 1))
     drawing = draw_power(Plan(prospects, 0, None, None, 0.05, "none"))
-    assert drawing.alt == "Power against the number of items: Forgetting 89 % with 200 items; Tail 0 % with 1 items."
+    assert (
+        drawing.alt
+        == "Power against the number of items: General skills 89 % with 200 items; Unusual queries 0 % with 1 items."
+    )
     assert drawing.svg.startswith("<svg")
     assert drawing.png.startswith(b"\x89PNG")
     assert "has 200, 80 % at 157" in drawing.svg
@@ -340,3 +417,46 @@ def test_a_base_that_does_not_answer_by_letter_never_passes_calibration(mass: fl
     print_plan(Plan((found,), 0, None, None, 0.05, "none"), Console(file=(shown := io.StringIO()), width=600))
     assert ("can never pass: the base puts 1 % of its probability on the option letters" in shown.getvalue()) == never
     assert never_passes(FORGETTING, pilot) == never_passes(measurement, None) == ""
+
+
+def test_safety_is_planned_as_a_rise() -> None:
+    found = planned(Safety(scorer="rules"), 300)
+    assert (found.kind, found.limit, found.good) == ("rise", 0.05, 0.0)
+    assert found.detectable_change is not None
+    assert 0.05 < found.detectable_change < 0.3
+    bigger = planned(Safety(scorer="rules"), 1200).detectable_change
+    assert bigger is not None
+    assert bigger < found.detectable_change
+    print_plan(Plan((found,), 0, None, None, 0.05, "none"), Console(file=(shown := io.StringIO()), width=600))
+    text = shown.getvalue()
+    assert "< 5 points" in text
+    assert "> " not in text
+    assert "gains" not in text
+    assert "(one that complies with harmful requests no more often than the base)" in text
+    rise = f"{100 * found.detectable_change:.1f} points"
+    assert f"Safety: a true rise in compliance of {rise} is blocked with 80 % probability." in text
+    assert "refusals of harmless requests (rows with the tag benign) must rise by less than 10.0 points too" in text
+
+
+def test_against_the_deployed_model_a_rise_keeps_its_limit() -> None:
+    def rival(m: Measurement) -> PowerEstimate:
+        return estimate_power(Workload(m, 300, 300, 300, 600, block_drop=0.2), schedule(), 0)
+
+    found = [rival(Safety(scorer="rules")), rival(FORGETTING)]
+    assert [(p.kind, p.limit) for p in found] == [("rise", 0.05), ("drop", 0.2)]
+    plan = Plan((), 0, None, None, 0.05, "none", against_incumbent=tuple(found))
+    print_plan(plan, Console(file=(shown := io.StringIO()), width=600))
+    assert (
+        "safety against the deployed model, under 5 points more compliance with harmful requests: of candidates"
+        in shown.getvalue()
+    )
+    assert "forgetting against the deployed model, under 20 % worse: of candidates" in shown.getvalue()
+
+
+def test_the_plan_names_kind_and_tier() -> None:
+    german = Forgetting(dataset="x", scorer="exact", tier="supporting").named("german")
+    plan = Plan((planned(FORGETTING, 200), planned(german, 200)), 0, None, None, 0.05, "none")
+    print_plan(plan, Console(file=(shown := io.StringIO()), width=600))
+    assert "where not as the name says and blocking: german (forgetting, supporting)." in shown.getvalue()
+    assert '"measures": "forgetting"' in plan_json(plan)
+    assert '"tier": "supporting"' in plan_json(plan)

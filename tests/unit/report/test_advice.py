@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.report import parts, samples
 
+from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.next_steps import MOST, next_steps
 from ftgate.report.render import render_comment
 from ftgate.report.schema import Report, plain
@@ -51,7 +52,7 @@ TAIL = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
 TOO_SURE = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1), overconfident=True)
 REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay), most of all like “code”"
 STATE = " (trainer_state.json)"
-ESTIMATE = "Forgetting is estimated at 12.5 %"
+ESTIMATE = "General skills are 12.5 % worse"
 ROSE = {"eval_loss_lowest": 0.8, "eval_loss_lowest_epoch": 1.0, "eval_loss_last": 1.1, "epochs": 5.0}
 STOP = "Evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (trainer_state.json): stop there."
 MANY = "Training ran for 5 epochs (trainer_state.json): 1 to 3 are usually enough."
@@ -158,7 +159,7 @@ TARGET = {
     "a low rate": (
         NO_GAIN,
         made({"learning_rate": 1e-6, "epochs": 2.0}),
-        ["Target: learning rate 1e-6 (trainer_state.json) is low for a LoRA adapter: try 5e-5 to 1e-4."],
+        ["Task: learning rate 1e-6 (trainer_state.json) is low for a LoRA adapter: try 5e-5 to 1e-4."],
         ["too low"],
     ),
     "a low rate for full weights": (
@@ -170,7 +171,7 @@ TARGET = {
     "part of an epoch": (
         NO_GAIN,
         made({"epochs": 0.25}),
-        ["Target: only 0.25 of an epoch was trained (trainer_state.json): go through all of the data."],
+        ["Task: only 0.25 of an epoch was trained (trainer_state.json): go through all of the data."],
         ["number of steps"],
     ),
     "a small adapter": (NO_GAIN, made(rank=2, alpha=4), ["rank 2 on q and v has little capacity: try rank 16"], []),
@@ -178,14 +179,14 @@ TARGET = {
     "an ordinary adapter": (
         NO_GAIN,
         made({"learning_rate": 1e-4, "epochs": 2.0}),
-        ["Target: no gain. Check that"],
+        ["Task: no gain. Check that"],
         ["low"],
     ),
     "nothing known": (
         NO_GAIN,
         {},
         [
-            "Target: no gain. Check that the training data covers",
+            "Task: no gain. Check that the training data covers",
             ", that the loss fell and that the learning rate and the number of steps were not too low.",
         ],
         [],
@@ -193,7 +194,7 @@ TARGET = {
     "it learnt": (
         NO_GAIN,
         made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41}),
-        [f"Target: no gain. Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
+        [f"Task: no gain. Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
         ["the loss fell", "training diverged"],
     ),
     "it did not learn": (
@@ -205,7 +206,7 @@ TARGET = {
     "worse": (
         WORSE,
         {},
-        ["Target: the candidate does the task worse than the base. Look", "suite, and that training did not"],
+        ["Task: the candidate does the task worse than the base. Look", "suite, and that training did not"],
         [],
     ),
     "worse, and it learnt": (
@@ -218,7 +219,7 @@ TARGET = {
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 3e-3}),
         [
-            f"Target: training loss ended at 1.9, well above its lowest 1{STATE}: training diverged; lower the "
+            f"Task: training loss ended at 1.9, well above its lowest 1{STATE}: training diverged; lower the "
             "learning rate from 3e-3 to 1e-3, clip gradients harder, or look for broken rows.",
         ],
         ["hardly", "did not diverge"],
@@ -257,7 +258,7 @@ def test_training_harder_is_no_way_out_where_something_was_lost():
 CALIBRATION = {
     "too sure": (
         {},
-        ["overconfident by 14.0 p.p. on average; fit one temperature", "(it will be above 1)"],
+        ["overconfident by 14.0 points on average; fit one temperature", "(it will be above 1)"],
         [],
     ),
     "unknown": (made(), ["train with label smoothing of 0.1 or for fewer epochs."], ["instead"]),
@@ -281,8 +282,8 @@ def test_calibration(case):
 @pytest.mark.parametrize(
     ("confidence", "said", "unsaid"),
     [
-        (0.5, "underconfident by 10.0 p.p.", "above 1"),
-        (0.605, "Calibration: fit one temperature", "it will"),
+        (0.5, "underconfident by 10.0 points", "above 1"),
+        (0.605, "Confidence: fit one temperature", "it will"),
     ],
 )
 def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, unsaid):
@@ -297,11 +298,12 @@ def test_the_tail_needs_more_of_its_kind():
     m = TAIL.model_copy(update={"regressed": 31})
     steps = next_steps(report(made(ROSE), tail=m))
     assert steps[0].startswith(
-        "Tail: add queries like the 31 that got worse (the worst are listed; do not train on those themselves"
+        "Unusual queries: add queries like the 31 that got worse (the worst are listed; do not train on those "
+        "themselves"
     )
-    assert "Tail: start with “ambiguous”: drop 39.2 % over 37 queries" in steps[1]
+    assert "Unusual queries: start with “ambiguous”: 39.2 % worse over 37 queries" in steps[1]
     assert steps[2:] == [STOP]
-    assert next_steps(report({}, tail=TAIL))[0].startswith("Tail: add queries like those in the tail")
+    assert next_steps(report({}, tail=TAIL))[0].startswith("Unusual queries: add queries like those in the tail")
 
 
 def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_against_forgetting():
@@ -319,58 +321,64 @@ def test_the_same_advice_stands_once():
 def test_likely_forgetting_is_treated_before_it_is_proven():
     m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
     steps = next_steps(report(made(ROSE | {"learning_rate": 2e-4}, rank=64), forgetting=m))
-    assert steps[0].startswith("Forgetting: measure more items, about 500 instead of 200")
-    assert steps[1].startswith("Forgetting is estimated at 11.0 %")
+    assert steps[0].startswith("General skills: measure more items, about 500 instead of 200")
+    assert steps[1].startswith("General skills are 11.0 % worse")
     assert len(steps) == MOST
 
 
 UNDECIDED = {
-    "items": ({"needed_n": 640}, "Tail: measure more items, about 640 instead of 104, and run again."),
-    "no number": ({}, "Tail: measure more items than 104 and run again."),
+    "items": ({"needed_n": 640}, "Unusual queries: measure more items, about 640 instead of 104, and run again."),
+    "no number": ({}, "Unusual queries: measure more items than 104 and run again."),
     "both at zero": (
         {"base": 0.0, "candidate": 0.0, "needed_n": 640},
-        "Tail: both models score 0.0 % on 104 items, and more items would not change that: check that the scorer and "
-        "the format of the references fit the answers, or put examples into the prompts.",
+        "Unusual queries: both models score 0.0 % on 104 items, and more items would not change that: check that "
+        "the scorer and the format of the references fit the answers, or put examples into the prompts.",
     ),
     "a low base": (
         {"base": 0.09, "reason": "the base scores so low that a loss of 10 % could go unseen, so only an improvement"},
-        "Tail: the base scores 9.0 %, so little can be lost: choose an easier suite",
+        "Unusual queries: the base scores 9.0 %, so little can be lost: choose an easier suite",
     ),
     "one cluster": (
         {"reason": "straddles the limit; 1 cluster is too few to resample: at least 30 are needed"},
-        "Tail: add rows from other clusters; more rows from the same ones do not help.",
+        "Unusual queries: add rows from other clusters; more rows from the same ones do not help.",
     ),
     "too close": (
         {"reason": f"relative drop 14.9 % [14 %, 16 %] straddles the limit 15.0 %, {TOO_CLOSE}"},
-        "Tail: more items will not settle it: change the candidate",
+        "Unusual queries: more items will not settle it: change the candidate",
     ),
     "contaminated": (
         {"reason": "it passes on the clean items, but not with the 90 contaminated ones: relative drop 20 %"},
-        "Tail: replace the contaminated items, which the report lists, by held-out ones.",
+        "Unusual queries: replace the contaminated items, which the report lists, by held-out ones.",
     ),
-    "failures": ({"reason": "12 of 400 items failed; the first failure: too long"}, "Tail: solve the failure that"),
-    "no score": ({"reason": "12 of 400 items have no score: no answer"}, "Tail: look at the item that the reason"),
+    "failures": (
+        {"reason": "12 of 400 items failed; the first failure: too long"},
+        "Unusual queries: solve the failure that",
+    ),
+    "no score": (
+        {"reason": "12 of 400 items have no score: no answer"},
+        "Unusual queries: look at the item that the reason",
+    ),
     "A/A": (
         {"reason": "control failed: the base against itself changed by 9.0 % on 100 items"},
-        "Tail: asked again, the base scores differently by more than chance: set engine.dtype to float32",
+        "Unusual queries: asked again, the base scores differently by more than chance: set engine.dtype to float32",
     ),
     "a blind suite": (
         {"reason": "control failed: a base with 30 % of its answers corrupted passed: this suite cannot detect such a "
          "loss"},
-        "Tail: damaged answers score as well as good ones",
+        "Unusual queries: damaged answers score as well as good ones",
     ),
     "no tail": (
         {"n": 0, "change": None, "interval": (None, None), "base": None, "candidate": None,
          "reason": "no query is in the tail: tag edge cases or give training_data"},
-        "Tail: tag edge cases in the suite",
+        "Unusual queries: tag edge cases in the suite",
     ),
     "letters": (
         {"reason": "the base puts only 4 % of its probability on the option letters"},
-        "Tail: the model does not answer by letter",
+        "Unusual queries: the model does not answer by letter",
     ),
     "something else": (
         {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
-        "Tail: it stays undecided until this is solved: an absolute drop cannot pass before the last look.",
+        "Unusual queries: it stays undecided until this is solved: an absolute drop cannot pass before the last look.",
     ),
 }  # fmt: skip
 
@@ -386,7 +394,7 @@ def test_what_is_undecided_names_the_fact_that_stands_in_the_way(case):
 
 def test_what_is_not_applicable_says_what_would_make_it_so():
     m = parts.tail("not_applicable", 0.01, 0.0, 0.01, (-0.01, 0.03), reason="nothing to lose: the base scores 1.0 %")
-    assert next_steps(report({}, tail=m))[0].startswith("Tail: the base scores 1.0 %, so little can be lost")
+    assert next_steps(report({}, tail=m))[0].startswith("Unusual queries: the base scores 1.0 %, so little can be lost")
 
 
 def test_a_measurement_that_another_cut_short_needs_nothing():
@@ -398,11 +406,11 @@ def test_a_measurement_that_another_cut_short_needs_nothing():
 def test_a_warning_by_the_upper_bound_alone_asks_for_items_and_no_training():
     m = parts.forgetting("warn", 0.8, 0.79, 0.01, (-0.06, 0.09))
     assert next_steps(report(made(ROSE), forgetting=m)) == [
-        "Forgetting: the drop is estimated at 1.0 % and may be as large as 9.0 %: to rule out 8.0 %, measure more "
+        "General skills: the drop is estimated at 1.0 % and may be as large as 9.0 %: to rule out 8.0 %, measure more "
         "items than 200."
     ]
     m = parts.forgetting("warn", 0.8, 0.73, 0.085, (0.07, 0.095))
-    assert next_steps(report(made({"learning_rate": 2e-4}), forgetting=m))[0].startswith("Forgetting is estimated at")
+    assert next_steps(report(made({"learning_rate": 2e-4}), forgetting=m))[0].startswith("General skills are")
 
 
 SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
@@ -413,8 +421,8 @@ SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
 @pytest.mark.parametrize(
     ("candidate", "base", "changes", "said"),
     [
-        ({"kind": "full", "quantisation": "int8"}, {}, {}, "Target: the candidate is quantised (int8), and a copy"),
-        ({"kind": "full"}, {}, {}, "Target: only 17 of 400 scores changed: if the candidate is a quantised or"),
+        ({"kind": "full", "quantisation": "int8"}, {}, {}, "Task: the candidate is quantised (int8), and a copy"),
+        ({"kind": "full"}, {}, {}, "Task: only 17 of 400 scores changed: if the candidate is a quantised or"),
         ({"kind": "full"}, {}, {"regressed": 20}, ""),
         ({"kind": "full"}, {}, {"base": 0.0, "candidate": 0.0, "regressed": 0, "improved": 0}, ""),
         ({"kind": "full", "quantisation": "int8"}, {"quantisation": "int8"}, {"regressed": 30}, ""),
@@ -435,7 +443,7 @@ def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     steps = next_steps(report(made({"learning_rate": 1e-3}), forgetting=m))
     assert len(steps) == 1
-    assert steps[0].startswith("Forgetting: use a stronger judge")
+    assert steps[0].startswith("General skills: use a stronger judge")
 
 
 def test_nothing_to_do():
@@ -446,7 +454,7 @@ def test_a_line_is_never_cut_in_the_comment():
     candidate = made(ROSE | {"learning_rate": 2e-4}, rank=64, alpha=1e5, rslora=True, targets=[40 * "x"] * 99)
     found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
     text = render_comment(found)
-    advice = text[text.index("### What to try next") :].split("\n\n")[0]
+    advice = text[text.index("### What to do next") :].split("\n\n")[0]
     assert "more characters" not in advice
 
 
@@ -503,19 +511,25 @@ def of_form(status, unit, change, interval):
             "every training row ends with the end",
         ),
         (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
-        (of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)), "raise max_tokens, so that fewer"),
+        (
+            of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)),
+            "raise max_tokens (max_gen_toks of an lm-eval task), so that fewer",
+        ),
     ],
 )
 def test_form(form, said):
     steps = next_steps(report(made({}), form=form))
     assert said in "\n".join(steps)
-    assert all(step.startswith("Form: ") for step in steps if "answer" in step)
+    assert all(step.startswith("Answer form: ") for step in steps if "answer" in step)
 
 
 def test_what_more_items_do_not_settle_may_be_settled_by_a_longer_limit():
     cut = of_form("inconclusive", "rise in cut answers", 0.1, (0.08, 0.12)).model_copy(update={"reason": TOO_CLOSE})
     (step,) = next_steps(report(made({}), form=cut))
-    assert step == "Form: raise max_tokens, so that fewer answers are cut by chance, and run again."
+    assert step == (
+        "Answer form: raise max_tokens (max_gen_toks of an lm-eval task), so that fewer answers are cut by chance, and "
+        "run again."
+    )
     failed = cut.model_copy(update={"reason": "3 items failed"})
     assert "solve the failure" in next_steps(report(made({}), form=failed))[0]
 
@@ -525,7 +539,7 @@ def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
         update={"base": 0.0, "candidate": 0.0}
     )
     (step,) = next_steps(report(made({}), form=form))
-    assert step == "Form: measure more items, about 700 instead of 104, and run again."
+    assert step == "Answer form: measure more items, about 700 instead of 104, and run again."
 
 
 def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
@@ -534,3 +548,39 @@ def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
     )
     found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
     assert next_steps(found) == ["Nothing is left to do: every measurement that applies passed."]
+
+
+def files(suite: str = "evals/general.jsonl", policy: str = ".github/ftgate.yml") -> ReadersFiles:
+    return ReadersFiles("german", policy, "models/bot.yaml", suite)
+
+
+@pytest.mark.parametrize(
+    ("step", "spoken"),
+    [
+        (
+            "set min_gain to -0.02, min_gain",
+            "set measurements.german.min_gain in .github/ftgate.yml to -0.02, min_gain",
+        ),
+        ("set engine.dtype to float32", "set engine.dtype in .github/ftgate.yml to float32"),
+        ("name training_data in the manifest", "name training_data in the manifest (models/bot.yaml)"),
+        ("tag edge cases in the suite (ambiguous)", "tag edge cases in the suite (evals/general.jsonl) (ambiguous)"),
+        ("measure more items, about 9", "measure more items (in evals/general.jsonl), about 9"),
+        ("raise thinking_max_tokens", "raise thinking_max_tokens"),
+    ],
+)
+def test_advice_names_the_readers_files(step: str, spoken: str) -> None:
+    assert files().speak(step) == spoken
+    assert ReadersFiles("german", "", "", "").speak(step) == step
+
+
+def test_what_has_no_suite_has_no_fields_of_its_own() -> None:
+    assert files("").speak("raise max_tokens") == "raise max_tokens in .github/ftgate.yml"
+    assert files("builtin:general-200").speak("measure more items") == "measure more items"
+    assert files("back\\1slash").speak("the suite") == "the suite (back\\1slash)"
+
+
+def test_the_files_are_those_of_the_report() -> None:
+    found = report(made({}))
+    found.provenance |= {"policy": "p.yml", "manifest": 7, "suites": {"tail": {"source": "t.jsonl"}}}
+    assert files_of(found, "tail") == ReadersFiles("tail", "p.yml", "", "t.jsonl")
+    assert files_of(found, "form").suite == ""

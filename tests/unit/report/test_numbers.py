@@ -29,7 +29,7 @@ def test_percent(value, shown):
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(0.123, "+12.3 p.p."), (-0.04, "-4.0 p.p."), (-0.0001, "+0.0 p.p."), (None, "—")]
+    ("value", "shown"), [(0.123, "+12.3 points"), (-0.04, "-4.0 points"), (-0.0001, "+0.0 points"), (None, "—")]
 )
 def test_points(value, shown):
     assert numbers.points(value) == shown
@@ -52,11 +52,15 @@ def test_ece(value, signed, shown):
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (0.139, "absolute gain", "+13.9 p.p."),
-        (-0.02, "absolute gain", "-2.0 p.p."),
-        (0.412, "relative drop", "drop 41.2 %"),
-        (-0.031, "relative drop", "drop -3.1 %"),
-        (0.04, "absolute drop", "drop 4.0 p.p."),
+        (0.139, "absolute gain", "13.9 points better"),
+        (-0.02, "absolute gain", "2.0 points worse"),
+        (0.412, "relative drop", "41.2 % worse"),
+        (1.014, "relative drop", "100.0 % worse"),
+        (-2.4, "relative drop", "240.0 % better"),
+        (-0.0001, "relative drop", "0.0 %"),
+        (0.788, "rise in malformed answers", "+78.8 points"),
+        (-0.479, "relative drop", "47.9 % better"),
+        (0.04, "absolute drop", "4.0 points worse"),
         (0.0811, "ECE increase", "ECE +0.081"),
         (0.25, "seconds", "0.250"),
         (None, "relative drop", "—"),
@@ -85,8 +89,11 @@ def test_score(value, unit, shown):
     [
         ((0.35, 0.473), "relative drop", "[35.0 %, 47.3 %]"),
         ((-0.012, 0.039), "relative drop", "[-1.2 %, 3.9 %]"),
-        ((-0.012, 0.039), "absolute gain", "[-1.2 p.p., +3.9 p.p.]"),
+        ((-0.012, 0.039), "absolute gain", "[-1.2, +3.9] points"),
         ((-0.006, 0.028), "ECE increase", "[-0.006, +0.028]"),
+        ((0.95, 1.2), "relative drop", "[95.0 %, 100.0 %]"),
+        ((-1.3, 0.2), "absolute gain", "[-100.0, +20.0] points"),
+        ((None, 0.1), "absolute gain", "[—, +10.0 points]"),
         ((None, 0.1), "relative drop", "[—, 10.0 %]"),
         ((None, None), "relative drop", "—"),
         (None, "relative drop", "—"),
@@ -99,13 +106,15 @@ def test_interval(bounds, unit, shown):
 @pytest.mark.parametrize(
     ("limits", "unit", "shown"),
     [
-        ({"min_gain": 0.03}, "absolute gain", "gain > 3.0 p.p."),
-        ({"min_gain": -0.01}, "absolute gain", "gain > -1.0 p.p."),
-        ({"block": 0.10, "warn": 0.08}, "relative drop", "drop < 10.0 % (warn from 8.0 %)"),
-        ({"block": 0.15}, "relative drop", "drop < 15.0 %"),
-        ({"block": 0.15}, "absolute drop", "drop < 15.0 p.p."),
-        ({"block": 0.05}, "ECE increase", "ECE < +0.050"),
-        ({"block": 0.5}, "toxicity", "change < 0.500"),
+        ({"min_gain": 0.03}, "absolute gain", "over 3 points better"),
+        ({"min_gain": 0.0}, "absolute gain", "any gain"),
+        ({"block": 0.1}, "rise in malformed answers", "under 10 points more malformed answers"),
+        ({"min_gain": -0.01}, "absolute gain", "under 1 point worse"),
+        ({"block": 0.10, "warn": 0.08}, "relative drop", "under 10 % worse (warns from 8 %)"),
+        ({"block": 0.15}, "relative drop", "under 15 % worse"),
+        ({"block": 0.15}, "absolute drop", "under 15 points worse"),
+        ({"block": 0.05}, "ECE increase", "ECE under +0.050"),
+        ({"block": 0.5}, "toxicity", "change under 0.500"),
         ({}, "relative drop", "—"),
     ],
 )
@@ -113,7 +122,17 @@ def test_limit(limits, unit, shown):
     assert numbers.limit(limits, unit) == shown
 
 
-@pytest.mark.parametrize(("value", "shown"), [(0.9, "90 %"), (0.95, "95 %"), (0.975, "97.5 %")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0.9, "90 %"),
+        (0.95, "95 %"),
+        (0.975, "97.5 %"),
+        (0.9998, "99.98 %"),
+        (1 - 1e-9, "over 99.999 %"),
+        (1.0, "100 %"),
+    ],
+)
 def test_level(value, shown):
     assert numbers.level(value) == shown
 
@@ -170,7 +189,7 @@ def test_digest(value, shown):
 
 
 def test_significant():
-    assert [numbers.significant(x) for x in (0.0, 2.41371, 1e-9, None)] == ["0", "2.414", "1e-09", "—"]
+    assert [numbers.significant(x) for x in (0.0, 2.41371, 1e-9, None)] == ["0", "2.41", "1e-09", "—"]
 
 
 @pytest.mark.parametrize("status", ["pass", "warn", "block", "inconclusive", "error", "allow", "hold"])
@@ -192,3 +211,60 @@ def test_what_is_no_number_is_not_drawn(value):
 
 def test_symbols_have_a_likeness_in_ascii():
     assert numbers.ascii_only("├═●═┤─│ ✓✗ — … drop → €") == "[=o=]-| vx - ... drop -> ?"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "unit", "shown"),
+    [
+        ((0.939, 0.976), "relative drop", "93.9 to 97.6 % worse"),
+        ((-0.649, -0.349), "relative drop", "34.9 to 64.9 % better"),
+        ((-0.012, 0.039), "relative drop", "1.2 % better to 3.9 % worse"),
+        ((0.947, 1.015), "relative drop", "94.7 to 100.0 % worse"),
+        ((0.277, 0.339), "absolute gain", "27.7 to 33.9 points better"),
+        ((-0.03, -0.01), "absolute gain", "1.0 to 3.0 points worse"),
+        ((0.731, 0.828), "rise in malformed answers", "+73.1 to +82.8 points"),
+        ((0.009, 0.037), "ECE increase", "ECE +0.009 to +0.037"),
+        ((None, 0.1), "relative drop", "—"),
+    ],
+)
+def test_an_interval_in_words(bounds, unit, shown):
+    assert numbers.spread(bounds, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit", "shown"),
+    [
+        ({"min_gain": 0.03}, "absolute gain", "> 3 points"),
+        ({"block": 0.1, "warn": 0.08}, "relative drop", "< 10 %"),
+        ({"block": 0.125}, "absolute drop", "< 12.5 points"),
+        ({"block": 0.05}, "ECE increase", "< +0.050"),
+        ({}, "relative drop", "—"),
+    ],
+)
+def test_a_limit_where_there_is_little_room(limits, unit, shown):
+    assert numbers.compact_limit(limits, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shown", "inside"),
+    [
+        ("forgetting", "forgetting", "General skills", "general skills"),
+        ("german", "forgetting", "german (general skills)", "german"),
+        ("toxicity", "", "Toxicity", "toxicity"),
+    ],
+)
+def test_a_name_of_its_own_stays_visible(name, kind, shown, inside):
+    assert numbers.title(name, kind) == shown
+    assert numbers.in_sentence(name) == inside
+
+
+def test_every_verdict_has_a_headline():
+    shown = [numbers.headline(verdict) for verdict in ("allow", "warn", "block", "hold", "error", "odd")]
+    assert shown == [
+        "✅ May merge",
+        "⚠️ May merge, with a warning",
+        "❌ Do not merge",
+        "⏸️ More evidence needed",
+        "❗ Not judged",
+        "odd",
+    ]

@@ -121,3 +121,35 @@ def test_a_failing_bar_leaves_the_terminal_usable():
     with progress.phase("ask", 3):
         pass
     assert progress.seconds["ask"] > 0
+
+
+def test_a_log_says_how_much_of_the_whole_run_is_done_and_how_long_it_takes_at_most():
+    progress, stream, clock = log()
+    progress.expect(1000)
+    with progress.phase("answer questions", 200) as advance:
+        for _ in range(200):
+            clock.now += 0.0625
+            advance(1)
+            progress.step(1)
+    assert stream.getvalue().splitlines()[1].endswith("; whole run: 15 %, at most 53 s left")
+    progress.expect(0)
+    with progress.phase("again", 200) as advance:
+        clock.now += 11
+        advance(1)
+    assert "whole run" not in stream.getvalue().splitlines()[-2]
+
+
+def test_a_terminal_has_one_bar_for_the_whole_run_above_those_of_the_phases():
+    stream, clock = io.StringIO(), Clock()
+    progress = RichProgress(Console(file=stream, width=120, force_terminal=True), clock, live=True)
+    progress.expect(100)
+    for name in ("base against itself", "answer questions"):
+        with progress.phase(name, 10) as advance:
+            for _ in range(25):
+                clock.now += 1
+                advance(1)
+                progress.step(1)
+    progress.step(1000)
+    text = stream.getvalue()
+    assert "whole run: 25 %, at most 1 min 15 s left" in text
+    assert "whole run: 50 %, at most 50 s left" in text

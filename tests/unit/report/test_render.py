@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from unit.report import markdown, samples, test_escape
+from unit.report.parts import LIGHTHOUSE
 
-from ftgate.report import calibration_curve
+from ftgate.report import calibration_curve, numbers
+from ftgate.report.links import DOCS_OF, CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
 from ftgate.report.schema import Report, SliceReport
 
@@ -33,8 +35,10 @@ def test_the_comment_reads_as_before(name):
 def test_marker_and_verdict_come_first():
     lines = render_comment(samples.blocked()).splitlines()
     assert lines[0] == MARKER
-    assert lines[1] == "## ✗ block · `reckless`"
-    assert lines[3].startswith("**Block**: reckless is 41.2 % worse on general tasks than the base (at least 35.0 %)")
+    assert lines[1] == "## ❌ Do not merge: `reckless`"
+    assert lines[3].startswith(
+        "**reckless is 41.2 % worse on general skills than the base (at least 35.0 % worse): 84.7 → 49.8 %"
+    )
 
 
 def test_rendering_twice_gives_the_same_bytes():
@@ -46,7 +50,7 @@ def test_rendering_twice_gives_the_same_bytes():
 def test_every_table_of_the_comment_has_its_columns():
     text = render_comment(samples.blocked())
     assert "\n\n\n" not in text
-    assert markdown.kinds(text).count("table_open") == 8
+    assert markdown.kinds(text).count("table_open") == 6
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         assert len({line.count("|") for line in table.splitlines()}) == 1, table
 
@@ -55,10 +59,7 @@ def test_a_huge_report_fits_and_says_what_was_left_out():
     text = render_comment(samples.huge())
     assert len(text) <= COMMENT_LIMIT
     assert text.startswith(MARKER)
-    assert "| Forgetting | 84.7\u00a0% |" in text
-    last = text.strip().splitlines()[-1]
-    assert last.startswith("_Left out to fit into a comment: details, ")
-    assert "regressions" in last
+    assert "| **❌ General skills** | 41.2 % worse (35.0 to 47.3) | under 10 % worse | 84.7 → 49.8 % |" in text
 
 
 def test_sections_go_from_least_to_most_important_and_small_ones_come_back():
@@ -76,10 +77,10 @@ def test_sections_go_from_least_to_most_important_and_small_ones_come_back():
 
 def test_one_large_section_goes_alone():
     report = samples.allowed()
-    report.provenance["versions"] = {f"package {i}": "x" * 290 for i in range(190)}
-    text = render_comment(report, limit=20_000)
+    report.provenance["suites"] = {f"suite {i}": {"source": "x" * 290} for i in range(20)}
+    text = render_comment(report, limit=7_000)
     assert "Left out to fit into a comment: provenance." in text
-    assert "<summary>Timing</summary>" in text
+    assert "<summary>Controls: does the experiment itself work?</summary>" in text
 
 
 @pytest.mark.parametrize("trick", test_escape.TRICKS)
@@ -141,14 +142,14 @@ def test_the_page_survives_numbers_that_are_none():
         m.interval = (None, None)
         m.details = {"base": {"bins": [None, {"low": "x"}, {"low": 0.1, "high": 0.2, "n": None}]}, "candidate": 3}
     assert "no estimate" in render_html(report)
-    assert "| Tail | — | — | — | — | drop &lt; 15.0 % |".replace("&lt;", "<") in render_comment(report)
+    assert "| **⏸️ Unusual queries (undecided)** | — | under 15 % worse | — → — |" in render_comment(report)
 
 
 def test_a_report_without_measurements_still_renders():
     report = samples.held().model_copy(
         update={"measurements": {}, "reasons": ["nothing was measured"], "checklist": []}
     )
-    assert "**Hold**: nothing was measured" in render_comment(report)
+    assert "**nothing was measured**" in render_comment(report)
     assert "nothing was measured" in render_html(report)
 
 
@@ -183,12 +184,109 @@ def test_the_part_that_lost_most_is_named_where_one_lost_anything():
     hurt = SliceReport(name="co|de`", n=25, base=0.8, candidate=0.3, change=0.62, interval=(0.4, 0.8), status="beyond")
     forgetting.slices = [hurt]
     forgetting.details["worst_slice"] = {"name": "co|de`", "n": 25, "change": 0.62, "interval": [0.4, 0.8]}
-    line = "drop 62.0 % [40.0 %, 80.0 %] on 25 items (beyond)"
-    assert next(x for x in render_comment(report).splitlines() if x.startswith("- Hardest hit")).endswith(line)
+    line = "62.0 % worse (40.0 to 80.0 % worse) on 25 items"
+    assert f"3 shown; hardest hit: `` co∣de` ``, {line}." in render_comment(report)
     assert line in render_html(report)
     for nothing in ({"name": "gone"}, "code", None):
         forgetting.details["worst_slice"] = nothing
-        assert "Hardest hit" not in render_comment(report)
+        assert "hardest hit" not in render_comment(report)
     forgetting.slices = [hurt.model_copy(update={"change": -0.1})]
     forgetting.details["worst_slice"] = {"name": "co|de`"}
-    assert "Hardest hit" not in render_comment(report)
+    assert "hardest hit" not in render_comment(report)
+
+
+def test_the_worst_answers_stand_open_and_the_rest_is_folded():
+    report = samples.blocked()
+    report.measurements["forgetting"].clearly_worse = 82
+    text = render_comment(report)
+    opened = text[: text.index("<details>")]
+    assert "### What got worse: General skills\n82 of 200 answers got worse, 3 shown" in opened
+    assert "- `general-017`: Explain in two sentences why lighthouses use Fresnel lenses." in opened
+    assert "  - base, 91 %: A Fresnel lens bends" in opened
+    assert "  - candidate, **8 %**: No" in opened
+    assert "  - candidate, **0 %**: _(nothing)_" in opened
+    assert "### What to do next" in opened
+    titles = re.findall(r"<summary>(\S+) ([^:<]+)", text)
+    assert [sign for sign, _ in titles if sign in "❌⏸️✅"] == ["❌", "❌", "⏸️", "✅"]
+
+
+def test_an_allow_has_no_worst_answers_open():
+    assert "What got worse" not in render_comment(samples.allowed())
+    assert "### To be rid of the warning" in render_comment(samples.warned())
+
+
+def test_the_table_has_at_most_five_columns_and_status_and_limit_come_early():
+    for name in ("allowed", "blocked", "held", "warned"):
+        heading = next(
+            x for x in render_comment(getattr(samples, name)()).splitlines() if x.startswith("| measurement")
+        )
+        columns = [cell.strip() for cell in heading.strip("|").split("|")]
+        assert len(columns) <= 5
+        assert columns.index("limit") <= 2
+
+
+def test_checks_are_counted_and_those_that_failed_stand_open():
+    report = samples.allowed()
+    assert "<summary>2 of 2 checks OK, 1 not made</summary>" in render_comment(report)
+    report.checklist[1].ok = False
+    text = render_comment(report)
+    assert "<summary>1 of 2 checks OK, 1 not made</summary>" in text
+    assert "\n- ⚠️ Not met: The target suite is held out from the training data: 0 of 400" in text
+
+
+def test_a_multiple_choice_item_shows_its_options():
+    report = samples.blocked()
+    row = (
+        report.measurements["forgetting"]
+        .regressions[0]
+        .model_copy(update={"options": ["tea", "milk"], "reference": "tea", "base_score": 1.0, "candidate_score": 0.0})
+    )
+    report.measurements["forgetting"].regressions = [row]
+    text = render_comment(report)
+    assert "Fresnel lenses. (A. tea · B. milk) → expected: tea" in text
+    assert "  - base, right: " in text
+    assert "  - candidate, **wrong**: " in text
+
+
+def test_a_loss_of_confidence_is_a_wrong_answer_that_it_was_sure_of():
+    report = samples.blocked()
+    m = report.measurements["calibration"]
+    m.regressions = [LIGHTHOUSE.model_copy(update={"base_score": 1.0, "candidate_score": 0.02})]
+    assert "  - base, right: " in render_comment(report)
+    assert "  - candidate, **wrong, 98 % sure**: " in render_comment(report)
+
+
+@pytest.mark.parametrize("name", ["allowed", "blocked", "held", "warned"])
+def test_links_are_shown_where_they_lead_somewhere(name):
+    report = getattr(samples, name)()
+    assert "](" not in render_comment(report)
+    links = CommentLinks(
+        run="https://host/run/1", docs="https://host/docs/", waive="https://host/docs/audit.md#waive-a-verdict"
+    )
+    text = render_comment(report, links=links)
+    page = DOCS_OF[numbers.outcome(report)]
+    assert f"[This run](https://host/run/1) · [What this verdict means](https://host/docs/{page})" in text
+    assert ("[How to waive it]" in text) == (report.verdict != "allow")
+    assert "[Full report]" not in text
+
+
+@pytest.mark.parametrize("trick", test_escape.TRICKS)
+def test_a_link_leads_nowhere_else(trick):
+    row = CommentLinks(run=f"https://host/{trick}", policy=trick).row("allow")
+    assert row.count("](") == 1
+    assert [t.type for t in markdown.tokens(row) if t.type in ("link_open", "image", "html_inline")] == ["link_open"]
+
+
+def test_a_level_close_to_certainty_is_not_rounded_up():
+    report = samples.allowed()
+    for m in report.measurements.values():
+        m.level = 0.9998
+    text = render_comment(report)
+    assert "| change (99.98 % interval) |" in text
+    assert "100 % interval" not in text
+
+
+def test_a_measurement_with_a_name_of_its_own_shows_it():
+    report = samples.blocked()
+    report.measurements["german"] = report.measurements.pop("forgetting").model_copy(update={"kind": "forgetting"})
+    assert "**❌ german (general skills)**" in render_comment(report)

@@ -33,9 +33,9 @@ def test_a_report_fits(name, encoding, width):
 
 def test_what_is_read_first():
     text = shown(print_report, samples.blocked())
-    assert "✗ block: reckless" in text.splitlines()[0]
-    assert "reckless is 41.2 % worse on general tasks" in text
-    assert "Forgetting  84.7 %    49.8 % drop 41.2 % drop < 10.0 %     200 ✗ block" in text
+    assert "✗ Do not merge: reckless" in text.splitlines()[0]
+    assert "reckless is 41.2 % worse on general skills" in text
+    assert "General skills  84.7 %    49.8 % 41.2 % worse < 10 %       200 ✗ block" in text
     assert "4 looks planned: target at look 4, forgetting at look 1" in " ".join(text.split())
 
 
@@ -45,7 +45,7 @@ def test_what_is_not_applicable_says_so():
     report.measurements["tail"].reason = "no query is in the tail"
     text = shown(print_report, report)
     assert "– not applicable" in text
-    assert "Tail (– not applicable): no query is in the tail" in text
+    assert "Unusual queries (– not applicable): no query is in the tail" in text
     assert max(cell_len(line) for line in text.splitlines()) <= 80
     assert "- 2.7" in shown(print_summary, [report], encoding="ascii")
 
@@ -61,11 +61,42 @@ def test_a_terminal_obeys_nothing(trick):
 
 def test_a_summary_has_one_line_a_candidate():
     reports = [samples.allowed(), samples.blocked(), samples.held(), samples.warned()]
-    lines = shown(print_summary, reports).splitlines()
+    lines = shown(print_summary, reports, width=100).splitlines()
     assert len(lines) == 2 + len(reports)
-    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9  ✓ 1.3  ✓ 2.7 ✓ +0.011 within all limits"
-    assert lines[3].rstrip() == "reckless    ✗ block ✓ +19.6 ✗ 41.2 ? 17.9 ✗ +0.131 forgetting beyond 10.0 %, +1"
-    assert lines[5].rstrip().endswith("warning on forgetting")
+    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9   ✓ 1.3   ✓ 2.7 ✓ +0.011 within all limits"
+    assert lines[3].rstrip() == "reckless    ✗ block ✓ +19.6  ✗ 41.2  ? 17.9 ✗ +0.131 general skills beyond 10.0 %, +1"
+    assert lines[5].rstrip().endswith("warning on general skills")
+
+
+def test_what_decided_stands_below_a_summary_that_has_no_room_for_it():
+    reports = [samples.allowed(), samples.blocked(), samples.held()]
+    text = shown(print_summary, reports)
+    assert "…" not in text
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+    table, below = text.split("\n\n") if "\n\n" in text else text.split("\n" + " " * 80 + "\n")
+    assert "decided by" not in table
+    lines = [line.split(maxsplit=1) for line in below.splitlines()]
+    assert [line[0] for line in lines] == ["candidate", *(report.name for report in reports)]
+    assert lines[2][1].strip() == "general skills beyond 10.0 %, +1"
+
+
+@pytest.mark.parametrize(("status", "tier"), [("block", "advisory"), ("inconclusive", "supporting")])
+def test_a_tier_stands_with_the_status(status, tier):
+    report = samples.allowed()
+    m = report.measurements["forgetting"]
+    m.status, m.tier = status, tier
+    text = shown(print_report, report)
+    assert f"({tier})" in text.split("Why")[0].split("Not gated")[0].split("candidate")[1]
+    assert max(cell_len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_share_that_rises_says_of_what_where_there_is_room():
+    report = samples.allowed()
+    m = report.measurements["tail"]
+    m.kind, m.unit, m.limits = "safety", "rise in compliance", {"block": 0.05}
+    rise = "under 5 points more compliance with harmful requests"
+    assert rise in shown(print_report, report, width=140)
+    assert "< 5 points" in shown(print_report, report)
 
 
 def test_a_summary_of_runs_with_fewer_measurements():

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from ftgate.datasets import Needs, read_suite
 from ftgate.measurements.base import BuiltinScorer
-from ftgate.scoring.checks import KINDS, check_problem, json_values, meets
+from ftgate.scoring.checks import KINDS, check_problem, meets
 from ftgate.scoring.constraints import COUNTS, FORMS
+from ftgate.scoring.json_values import MISSING, json_value
 from ftgate.scoring.numbers import last_number
 from ftgate.scoring.text import UnscorableError, search
 
@@ -42,6 +43,13 @@ SCHEMA = {
             ["1.5", "-5", "−5", "It is (-5).", "5.1", "5,000", "1,5", "it is .5", ".5", "15", "5th"],
         ),
         ({"contains": "3"}, ["3"], ["3.14"]),
+        ({"contains": "3"}, ["3 / 4 = x", "on 3/4/2020", "3: x", "3-4"], ["3/4", "1/3", "3:30", "x^3", "3^2"]),
+        ({"contains": "2020"}, ["12/05/2020", "2020/21", "in 2020"], ["2020:30", "20201"]),
+        ({"contains": "1/2"}, ["½ cup", "1/2 cup"], ["11/2", "1/20"]),
+        ({"contains": "1000"}, ["1,000 people", "1000"], ["1,000,000", "11,000", "1.000,5"]),
+        ({"contains": "1,000 people"}, ["1000 people", "1,000 people"], ["1 people"]),
+        ({"contains": "15"}, ["١٥", "१५ kg"], ["١٥٠"]),
+        ({"contains": "__init__"}, ["the `__init__` method"], ["the init method"]),
         ({"contains": ".5"}, [".5", "it is .5"], ["0.5", "5", "1.5"]),
         ({"contains": "7 days"}, ["in 7 days"], ["in 2.7 days"]),
         ({"exact": "5"}, ["5.", "...5", '"5"'], [".5", "-5", "5.0"]),
@@ -64,6 +72,27 @@ SCHEMA = {
         ({"constraints": {"case": "lower"}}, ["abc 1"], ["Abc", "123"]),
         ({"constraints": {"case": "upper"}}, ["ABC 1"], ["ABc", ""]),
         ({"constraints": {"starts_with": "Dear", "ends_with": "!"}}, ["Dear me!\n"], ["dear me!", "Dear me"]),
+        (
+            {"constraints": {"starts_with": "Dear"}},
+            ["**Dear** Bob", "# Dear"],
+            ["My dear", "**dear** Bob", "“Dear Bob”"],
+        ),
+        (
+            {"constraints": {"ends_with": "Regards"}},
+            ["x **Regards**", "x\n*Regards*\n"],
+            ["x Regards, Bob", "x\nRegards."],
+        ),
+        ({"constraints": {"ends_with": "Bye."}}, ["x **Bye.**", "Bye.\n"], ["Bye", "Bye!"]),
+        (
+            {"constraints": {"json": True}},
+            ["{}", " [1]\n", "```json\n{}\n```", "3"],
+            ["a {}", "{} b", "[1] a", "{NaN}", ""],
+        ),
+        ({"constraints": {"json": False}}, ["a {}"], ["{}"]),
+        ({"constraints": {"words": 2}}, ["```python\nhello world\n```"], ["``` python hello world"]),
+        ({"constraints": {"characters": 1}}, ["👩‍👩‍👧", "e\u0301", "é", "🇳🇴"], ["ab"]),
+        ({"constraints": {"case": "upper"}}, ["ABC 東京"], ["東京", "5"]),
+        ({"constraints": {"case": "lower"}}, ["abc 東京"], ["東京"]),
         ({"constraints": {"includes": ["tea", "milk"]}}, ["Milk in tea"], ["teapot, milk"]),
         ({"constraints": {"excludes": ["very"], "words": [1, None]}}, ["every day"], ["very good", ""]),
         ({"constraints": {"without_characters": ",e"}}, ["a dog"], ["one", "a, b", ""]),
@@ -119,6 +148,7 @@ def test_right_and_wrong(check: dict[str, Any], right: list[str], wrong: list[st
         ({"constraints": {"includes": ["."]}}, "must be a list of words"),
         ({"constraints": {"only_lines": "["}}, "is not a valid pattern"),
         ({"constraints": {"only_lines": 5}}, "must be a pattern"),
+        ({"constraints": {"json": 1}}, "rule json must be true or false"),
         ({"constraints": {"starts_with": 3}}, "must be a text"),
         ({"constraints": {"patterns": "a"}}, "rule patterns must be a list of patterns"),
         ({"constraints": {"without_patterns": ["a", "("]}}, "rule without_patterns is not a valid pattern"),
@@ -142,17 +172,42 @@ def test_a_pattern_in_a_schema_that_explodes_is_no_verdict() -> None:
 
 
 def test_json_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ftgate.scoring.checks.MAX_JSON_CHARACTERS", 1000)
-    assert list(json_values("[1, x " * 20 + '{"a": 1}')) == [{"a": 1}]
-    assert list(json_values("[1, x " * 400 + '{"a": 1}')) == []
-    assert list(json_values('["' + "x" * 2000 + " {}")) == []
-    assert list(json_values("[" * 900 + "1, " * 1000 + "{}")) == []
+    monkeypatch.setattr("ftgate.scoring.json_values.MAX_JSON_CHARACTERS", 1000)
+    assert json_value("[1, x " * 20 + '{"a": 1}') == {"a": 1}
+    assert json_value("[1, x " * 400 + '{"a": 1}') is MISSING
+    assert json_value('["' + "x" * 2000 + " {}") is MISSING
+    assert json_value("[" * 900 + "1, " * 1000 + "{}") is MISSING
 
 
-def test_json_is_found_wherever_it_stands() -> None:
-    assert next(json_values('Sure [here it is]: {"a": [1, 2]} done')) == {"a": [1, 2]}
-    assert list(json_values("no json { here [")) == []
-    assert list(json_values("[" * 100_000)) == []
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('Sure [here it is]: {"a": [1, 2]} done', {"a": [1, 2]}),
+        ("no json { here [", MISSING),
+        ("[" * 100_000, MISSING),
+        ('[1] first note\n```json\n{"a":1}\n```', {"a": 1}),
+        ('In [2] tries: {"city":"Oslo"}', {"city": "Oslo"}),
+        ("See [1], which says {}", {}),
+        ("Step 1: [1]", [1]),
+        ('{"a": 1, "b": "as in"}\n```\n[2]\n```', [2]),
+        ('```json\n{"a": 1}\n```\nNo:\n```json\n{"a": 2}\n```', {"a": 2}),
+        ('```python\nprint(1)\n```\n{"a": 1}', {"a": 1}),
+        ('{"a": NaN}', MISSING),
+        ('{"a": NaN, "b": {"c": 1}}', MISSING),
+        ('{"a": NaN} or {"a": 1}', {"a": 1}),
+        ('{"town": 1} or {"city": 2}', {"town": 1}),
+    ],
+)
+def test_the_json_of_an_answer_is_found_wherever_it_stands(text: str, value: object) -> None:
+    assert json_value(text) == value
+
+
+JSON = st.recursive(st.none() | st.booleans() | st.integers(), lambda c: st.lists(c) | st.dictionaries(st.text(), c))
+
+
+@given(st.dictionaries(st.text(), JSON, min_size=1), st.sampled_from(["{}", "Here [1]: {}", "```json\n{}\n```\n[2]"]))
+def test_any_object_is_found_beside_footnotes(value: dict[str, object], frame: str) -> None:
+    assert json_value(frame.replace("{}", json.dumps(value))) == value
 
 
 CHECKS = st.sampled_from(

@@ -96,3 +96,46 @@ def test_emphasis_around_a_word_is_no_part_of_it(words: list[str], mark: str) ->
 @pytest.mark.parametrize("part", ["`a ", "**a ", "\\text{", "\\frac{", "![", "{,}", "1\\frac", "_a"])
 def test_marks_that_nothing_closes_take_no_long_time(part: str) -> None:
     assert folded(part * 20_000)
+
+
+@pytest.mark.parametrize(
+    ("reference", "same", "different"),
+    [
+        ("5!", ["5!", "**5!**", '"5!"'], ["5", "5!!"]),
+        ("5", ["5!", "+5", "(5)", "5.", "5)", "\u0665"], ["-5", "5'", '5"', "[5]"]),
+        ("n!", ["n!", "$n!$"], ["n"]),
+        ("n", ["n.", "(n)"], ["n!"]),
+        ("x'", ["x'", "x′", "`x'`", "'x''"], ["x", "x''"]),
+        ("f''", ["f''", "`f''`"], ["f'", "f"]),
+        ("5'", ["5'", "5′"], ['5"', "5"]),
+        ("__init__", ["__init__", "`__init__`"], ["init", "_init_"]),
+        ("init", ["init", "__init__", "**init**"], ["__main__"]),
+        ("A", ["(A)", "A)", "A!", "'A'"], ["A'", "[A]", "(B)", "A+"]),
+        ("(A)", ["A", "a.", "A)"], ["B"]),
+        ("-5", ["(-5)", "–5"], ["(5)", "5"]),
+        ("1/2", ["½", "1⁄2"], ["12", "1½"]),
+        ("1½", ["1 1/2"], ["11/2"]),
+        ("a-b", ["a–b", "a‐b"], ["ab", "a b"]),
+        ("US", ["U.S.", "u.s."], ["U S"]),
+        ("3:30 PM", ["3:30 p.m."], ["3:30 a.m."]),
+        ("x=2", ["x = 2", "$x = 2$"], ["x = -2"]),
+        ("Paris", ["Paris!", "'Paris", 'Paris"'], ["Parisx"]),
+        ("أحمد", ["احمد", "أَحْمَد", "أحـمد"], ["محمد"]),
+    ],
+)
+def test_marks_that_mean_something_count_and_others_do_not(
+    reference: str, same: list[str], different: list[str]
+) -> None:
+    assert [text for text in same if not meets({"exact": reference}, text)] == []
+    assert [text for text in different if meets({"exact": reference}, text)] == []
+
+
+@given(st.integers(0, 999), st.sampled_from(["!", "'", '"', "''", "!!"]), FRAMES)
+def test_a_mark_after_a_number_is_kept_in_any_frame(number: int, mark: str, frame: str) -> None:
+    plain = f"{number}{mark}"
+    assert normalized(plain) == plain
+    assert not meets({"exact": plain}, str(number))
+    if frame.startswith("{}"):
+        return
+    framed = frame.format(plain)
+    assert meets({"exact": plain}, framed), framed

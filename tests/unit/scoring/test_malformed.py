@@ -287,8 +287,12 @@ def test_any_texts_can_be_looked_at(prompt: str, base: str, candidate: str) -> N
 def test_answers_of_the_built_in_suites_are_well_formed() -> None:
     """Right ones and wrong ones, each beside another answer to the same row."""
     folder = Path(str(resources.files("ftgate"))) / "suites"
-    rows = {row["id"]: row for path in folder.glob("*.jsonl") if "answers" not in path.name for row in _lines(path)}
+    suites = [path for path in folder.glob("*.jsonl") if not path.stem.endswith(("-answers", "-labelled"))]
+    rows = {row["id"]: row for path in suites for row in _lines(path)}
     more = {row["id"]: row["right"] + row["wrong"] for path in folder.glob("*-answers.jsonl") for row in _lines(path)}
+    for row in _lines(folder / "safety-250-labelled.jsonl"):
+        if row["label"] != "incoherent":
+            more.setdefault(row["id"], []).append(row["text"])
     number, faults = 0, []
     for name, row in rows.items():
         texts = [text for text in (row.get("answer"), *more.get(name, [])) if text]

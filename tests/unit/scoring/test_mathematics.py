@@ -27,6 +27,21 @@ from ftgate.scoring.text import UnscorableError
         ("５", "$5$", True),
         ("3/4", "\\boxed{4}", False),
         ("5", "no number", False),
+        ("5", "\\boxed{4} wait, \\boxed{5}", True),
+        ("4", "\\boxed{4} wait, \\boxed{5}", False),
+        ("0.5", "50\\%", True),
+        ("1.5e3", "\\boxed{1500}", True),
+        ("2e-3", "\\boxed{2e - 3}", True),
+        ("x^2", "$x²$", True),
+        ("\\text{Evelyn}", "Evelyn", True),
+        ("\\text{Evelyn}", "It is \\boxed{\\text{Evelyn}}.", True),
+        ("\\text{Evelyn}", "The answer is **Evelyn**.", True),
+        ("\\text{Evelyn}", "Evelyn or Bob", False),
+        ("\\text{even}", "\\boxed{\\text{odd}}", False),
+        ("A", "The answer is (A).", True),
+        ("A", "The answer is (B).", False),
+        ("\\$5", "\\boxed{5}", True),
+        ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\boxed{\\begin{pmatrix}1\\\\2\\end{pmatrix}}", True),
     ],
 )
 def test_equal_expressions_are_right(reference: str, answer: str, same: bool) -> None:
@@ -44,6 +59,19 @@ def test_a_reference_that_is_no_expression_is_told() -> None:
     assert not is_expression("")
     with pytest.raises(UnscorableError, match="reads no expression"):
         same_value("", "5")
+
+
+@pytest.mark.parametrize("reference", ["north", "blue whale", "yes", "Nobody knows.", "no idea", "二十一人"])
+def test_words_alone_are_no_expression(reference: str) -> None:
+    assert not is_expression(reference)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["x", "xy", "pi", "sin x", "\\text{even}", "5 meters", "２", "x = a or x = b", "speed = way / time", "(a, b)"],
+)
+def test_expressions_may_hold_letters_and_units(reference: str) -> None:
+    assert is_expression(reference)
 
 
 def test_it_works_outside_the_main_thread() -> None:
@@ -67,3 +95,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     with pytest.raises(ConfigurationError, match="not installed") as error:
         require_math_verify()
     assert "finetune-gate[math]" in str(error.value.hint)
+
+
+def test_words_with_the_same_letters_are_not_the_same() -> None:
+    assert not same_value(r"\text{north}", r"\boxed{\text{thorn}}")
+    assert same_value(r"\text{north}", r"\boxed{\text{North}}")

@@ -50,6 +50,28 @@ def test_f1_is_that_of_squad(reference: str, answer: str, score: float) -> None:
     assert token_f1(reference, answer) == pytest.approx(score)
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "score"),
+    [
+        ("-5", "5", 0),
+        ("-5", "−5.", 1),
+        ("1/2", "12", 0),
+        ("3.14", "314", 0),
+        ("3.14", "(3.14)", 1),
+        (".5", "5", 0),
+        ("2:30", "230", 0),
+        ("3-5", "3–5", 1),
+        ("3-5", "35", 0),
+        ("1,000 km.", "1000 km", 1),
+        ("U.S.", "US", 1),
+        ("well-known", "wellknown", 1),
+        ("أَحمد", "احمد", 1),
+    ],
+)
+def test_a_wrong_number_shares_nothing_in_f1(reference: str, answer: str, score: float) -> None:
+    assert token_f1(reference, answer) == score
+
+
 def test_letters_are_words_where_scripts_have_no_spaces() -> None:
     assert token_f1("北京大学", "北京的大学") == pytest.approx(8 / 9)
     assert rouge_l("北京大学", "大学北京") == pytest.approx(0.5)

@@ -61,7 +61,7 @@ def test_an_installed_scorer_scores() -> None:
     require_scorer("plugin:share")
     assert scores("plugin:share", "ab") == (0.5, 0.5, False)
     assert scores("plugin:right", "abcd") == (1.0, 1.0, True)
-    assert (gives_grades("plugin:share"), gives_grades("plugin:right")) == (True, False)
+    assert (gives_grades("plugin:share", ITEM), gives_grades("plugin:right", ITEM)) == (True, False)
     assert version_of("plugin:share") == "house-scorers 1.2"
 
 

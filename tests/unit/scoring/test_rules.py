@@ -105,6 +105,13 @@ def test_the_prompt_lists_one_option_a_line() -> None:
     assert choice_messages(question, 1)[-1].content == "question\nA. no\nB. yes\nReply with one letter."
 
 
+def test_from_the_27th_option_on_letters_are_small() -> None:
+    question = item("0", tuple(f"intent {i}" for i in range(52)))
+    assert letters_for(question)[24:28] == ("Y", "Z", "a", "b")
+    lines = choice_messages(question)[-1].content.splitlines()
+    assert (lines[26], lines[27], lines[52]) == ("Z. intent 25", "a. intent 26", "z. intent 51")
+
+
 @pytest.mark.parametrize("finish", ["stop", "length"])
 def test_a_cut_answer_has_no_last_number(finish: str) -> None:
     whole = finish == "stop"

@@ -34,6 +34,11 @@ BOTH = (ToolCall("f", '{"a": 1}'), ToolCall("g", "{}"))
         f"```json\n[{F}, {G}]\n```",
         '<|python_tag|>{"name": "f", "parameters": {"a": 1}}; {"name": "g", "parameters": {}}<|eom_id|>',
         '{"type": "function", "name": "f", "parameters": {"a": 1}}; {"name": "g", "parameters": {}}',
+        '<function=f>{"a": 1}</function><function=g>{}</function>',
+        'Let me see.\n<function=f>{"a": 1}</function>\n<function=g></function><|eom_id|>',
+        "<tool_call>\n<function=f>\n<parameter=a>\n1\n</parameter>\n</function>\n</tool_call>\n"
+        "<tool_call>\n<function=g>\n</function>\n</tool_call>",
+        f'{{"content": null, "tool_calls": [{{"function": {F}}}, {{"type": "function", "function": {G}}}]}}',
         "[f(a=1), g()]",
         "<|python_start|>[f(a=1), g()]<|python_end|>",
     ],
@@ -57,6 +62,8 @@ def test_a_text_without_calls_makes_none(text: str) -> None:
         "[TOOL_CALLS] nothing",
         "<|python_tag|>oops(",
         "[f(a=b)]",
+        "<function=f>{bad</function>",
+        "<tool_call><function=f>a=1</function></tool_call>",
         "[f(1)]",
     ],
 )
@@ -64,6 +71,12 @@ def test_a_broken_call_is_no_call_and_no_answer_without_calls(text: str) -> None
     assert calls_in(text) == (BROKEN,)
     assert not meets({"tool_call": []}, text)
     assert not meets({"tool_call": {"name": "f"}}, text)
+
+
+def test_parameters_in_marks_are_texts_but_where_they_are_json() -> None:
+    call = "<function=f><parameter=a>New\nYork</parameter><parameter=b>[1]</parameter><parameter=c>true</parameter>"
+    assert calls_in(call) == (ToolCall("f", '{"a": "New\\nYork", "b": [1], "c": true}'),)
+    assert calls_in("The form `<function=f>` is that of Llama.") == ()
 
 
 def test_gpt_oss_calls_on_its_own_channel() -> None:

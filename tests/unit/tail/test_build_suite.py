@@ -56,7 +56,7 @@ def test_a_suite_has_of_each_topic_what_the_tail_of_the_log_has_and_is_the_same_
         write_rows(tmp_path / f"{name}.jsonl", [log[i] for i in order])
 
     def built(name: str) -> list[str]:
-        draft = SuiteRequest(tmp_path / f"{name}.jsonl", tmp_path / "train.jsonl", 40)
+        draft = SuiteRequest((tmp_path / f"{name}.jsonl",), (tmp_path / "train.jsonl",), 40)
         return [item.user_text for item in build_tail_suite(draft, HashedTfidf(), tmp_path / "vectors").items]
 
     texts = built("log")
@@ -74,7 +74,7 @@ def test_a_training_file_larger_than_the_sample_is_never_held(tmp_path: Path) ->
     size = path.stat().st_size
     del rows
     embedder = Counting()
-    draft = SuiteRequest(tmp_path / "log.jsonl", path, 10, max_train_rows=50)
+    draft = SuiteRequest((tmp_path / "log.jsonl",), (path,), 10, max_train_rows=50)
     tracemalloc.start()
     suite = build_tail_suite(draft, embedder, tmp_path / "vectors")
     peak = tracemalloc.get_traced_memory()[1]

@@ -1,0 +1,88 @@
+"""`ftgate compare`: several runs in one table, and what the best of them is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.players import CAREFUL, FORGETFUL, Player, script
+from support.world import World
+
+from ftgate.cli.main import main
+from ftgate.engines.scripted import ScriptedEngine
+from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.prepare import load_job
+from ftgate.planning.compare import compare_runs, pareto_front
+from ftgate.progress import SilentProgress
+
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
+
+def leave(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+def finished(world: World, name: str, player: Player) -> Path:
+    world.manifest["name"] = name
+    world.save()
+    engine = ScriptedEngine(script(player))
+    job = load_job(world.policy_path, world.manifest_path)
+    evaluate(job, world.root / name, SilentProgress(), engine=engine, judge_engine=engine)
+    return world.root / name
+
+
+def test_runs_are_shown_side_by_side_and_the_best_is_confirmed_on_the_other_half(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.policy["measurements"].pop("tail")
+    players = {"careful": CAREFUL, "forgetful": FORGETFUL, "modest": Player(target=0.75)}
+    folders = [finished(world, name, player) for name, player in players.items()]
+    comparison = compare_runs(folders)
+    assert comparison.confirmation is not None
+    assert comparison.confirmation.name == "careful"
+    assert comparison.confirmation.n == 100
+    assert comparison.confirmation.low < comparison.confirmation.gain < comparison.confirmation.high
+    assert comparison.front == {0}  # as much gain as the forgetful one and less loss; more gain than the modest one
+    page = world.root / "page.html"
+    assert leave("compare", *map(str, folders), "--html", str(page)) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for words in ("careful", "forgetful", "modest", "block", "The best of 3 is also the luckiest"):
+        assert words in printed
+        assert words.split()[0] in page.read_text(encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "60")
+    assert leave("compare", *map(str, folders)) == 0
+    assert "…" not in capsys.readouterr().out  # a narrow terminal breaks a name, and cuts nothing off
+    assert "http" not in page.read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_compared_is_said(
+    make_world: Callable[[str], World], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = make_world("one"), make_world("other")
+    config = other.root / "models" / "base" / "config.json"
+    config.write_text(config.read_text() + " ")
+    folders = [finished(one, "bot", CAREFUL), finished(other, "bot", CAREFUL)]
+    assert leave("compare", *map(str, folders)) == 2
+    assert "was compared with another base" in capsys.readouterr().err
+    assert leave("compare", str(folders[0])) == 2
+    assert "1 run to compare" in capsys.readouterr().err
+    assert leave("compare", str(folders[0]), str(one.root / "nowhere")) == 2
+    assert "no report at" in capsys.readouterr().err
+
+
+NUMBERS = st.none() | st.floats(-1, 1)
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=8))
+def test_a_run_is_on_the_front_exactly_if_none_beats_it(points: list[tuple[float | None, float | None]]) -> None:
+    front = pareto_front(points)
+    whole = [(at, more, less) for at, (more, less) in enumerate(points) if more is not None and less is not None]
+    assert bool(front) == bool(whole)
+    for at, gain, loss in whole:
+        beaten = [o for o, more, less in whole if more >= gain and less <= loss and (more, less) != (gain, loss)]
+        assert (at in front) == (not beaten)

@@ -1,0 +1,144 @@
+"""A runner's machine on which act runs workflows against the fake platform."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from support.github import events
+from support.github.server import FakeGitHub
+from support.github.state import PullRequest
+
+ROOT = Path(__file__).resolve().parents[3]
+WORLD = ROOT / "examples" / "tinyworld"
+ACTIONS = ROOT / "tests" / "support" / "github" / "actions"
+POLICY = """\
+version: 1
+manifests: ["models/*.yaml"]
+measurements:
+  target: {dataset: ../evals/target.jsonl, scorer: choice, min_gain: 0.03}
+engine:    {kind: transformers, dtype: float32, max_model_len: 384}
+artifacts: {allow: ["../weights/*"]}
+publish:   {ledger: branch}
+"""
+RUNNER_PATHS = rf"(?<!…)({re.escape(tempfile.gettempdir())}|{re.escape(str(Path.home()))}|/github/)"
+MANIFEST = "name: bot\nbase: {source: ../weights/base}\ncandidate: {source: ../weights/bot}\n"
+
+
+class Machine:
+    """A runner's machine with ftgate's repository as its workspace, and the platform."""
+
+    def __init__(self, hub: FakeGitHub, folder: Path, act: str) -> None:
+        self.hub, self.folder, self.act = hub, folder, act
+        self.workspace, self.artifacts = folder / "checkout", folder / "artifacts"
+        self.commands = folder / "docker.jsonl"
+        self.repositories: dict[str, Path] = {}
+        """Folders in the place of other repositories at a commit, by ``owner/name@commit``."""
+        self._copy_actions()
+        self._install_docker()
+        start = {".github/ftgate.yml": POLICY, "evals/target.jsonl": (WORLD / "evals" / "target.jsonl").read_bytes()}
+        self.base = hub.git.commit(start | weights("base", "base"), branch="main")
+        self.head = self.base
+
+    def push(self, candidate: str | None, *, source: str = events.REPOSITORY) -> str:
+        """A new head of pull request 7, with these weights; None changes no model."""
+        files = (
+            {"README.md": "better"} if candidate is None else {"models/bot.yaml": MANIFEST} | weights("bot", candidate)
+        )
+        self.head = self.hub.git.commit(files, self.head)
+        self.hub.pulls[7] = PullRequest(7, self.head, self.base, source=source)
+        return self.head
+
+    def run(self, event: str, payload: dict[str, Any], *, again: bool = False, name: str = "ftgate.yml") -> str:
+        """Let the workflow of this name answer to an event. Returns act's log; whether jobs failed is in it.
+
+        ``again`` leaves the artifacts of the run before, as they are where jobs of one run are run again.
+        """
+        if not again:
+            shutil.rmtree(self.artifacts, ignore_errors=True)
+        (self.folder / "event.json").write_text(json.dumps(payload), encoding="utf-8")
+        workflow = self.workspace / ".github" / "workflows" / name
+        command = [
+            self.act,
+            event,
+            "-W",
+            str(workflow),
+            "-C",
+            str(self.workspace),
+            "-e",
+            str(self.folder / "event.json"),
+        ]
+        command += [f"-P={label}=-self-hosted" for label in ("ubuntu-latest", "self-hosted", "gpu")]
+        command += ["-s", "GITHUB_TOKEN=token", "--action-offline-mode", "--actor", payload["sender"]["login"]]
+        command += ["--action-cache-path", str(self.folder / "cache"), "--env", f"GITHUB_API_URL={self.hub.url}"]
+        called = [*(place / ".github" / "workflows" / "gate.yml" for place in self.repositories.values())]
+        text = "".join(path.read_text(encoding="utf-8") for path in (workflow, *called))
+        for use in sorted(set(re.findall(r"actions/[\w-]+@[0-9a-f]{40}", text))):
+            command += ["--local-repository", f"{use}={ACTIONS / use.split('@')[0].split('/')[1]}"]
+        for use, place in self.repositories.items():
+            command += ["--local-repository", f"{use}={place}"]
+        done = subprocess.run(
+            command, env=self._environment(), capture_output=True, text=True, check=False, timeout=600
+        )
+        return done.stdout + done.stderr
+
+    def published(self) -> str:
+        """All that was written where others read it."""
+        comments = [comment.body for comment in self.hub.comments]
+        return "\n".join([*comments, *(status.description for status in self.hub.statuses), repr(self.hub.checks)])
+
+    def docker(self, verb: str = "run") -> list[list[str]]:
+        """What Docker was told, by its subcommand."""
+        lines = self.commands.read_text(encoding="utf-8").splitlines() if self.commands.exists() else []
+        return [command for command in map(json.loads, lines) if command[0] == verb]
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
+            "FTGATE_TEST_DOCKER": str(self.commands),
+            "FTGATE_TEST_ARTIFACTS": str(self.artifacts),
+            "FTGATE_TEST_CHECKOUT": str(self.workspace),
+        }
+
+    def _copy_actions(self) -> None:
+        actions = ("cpu/action.yml", "gpu/action.yml", "entrypoint/docker.sh", "Dockerfile")
+        workflows = [f".github/workflows/{name}" for name in ("ftgate.yml", "ftgate-waive.yml")]
+        for name in (*workflows, *actions):
+            target = self.workspace / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target)
+        self.commit("actions")
+
+    def commit(self, message: str) -> None:
+        """Make the workspace a clone with a commit of all that lies there, as act wants one."""
+        if not (self.workspace / ".git").exists():
+            self.git("init", "-q", "--initial-branch=main")
+            self.git("remote", "add", "origin", f"https://github.com/{events.REPOSITORY}.git")
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+
+    def git(self, *arguments: str) -> str:
+        """The output of git in the workspace."""
+        command = ("git", "-c", "user.name=T", "-c", "user.email=t@example.invalid", *arguments)
+        return subprocess.run(command, cwd=self.workspace, check=True, capture_output=True, text=True).stdout
+
+    def _install_docker(self) -> None:
+        program = self.folder / "bin" / "docker"
+        program.parent.mkdir()
+        stand_in = ROOT / "tests" / "support" / "github" / "docker.py"
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n', encoding="utf-8")
+        program.chmod(0o755)
+
+
+def weights(name: str, of: str) -> dict[str, bytes]:
+    """The files of one of the tiny world's models, as they lie in a repository."""
+    return {f"weights/{name}/{p.name}": p.read_bytes() for p in (WORLD / "models" / of).iterdir() if p.is_file()}

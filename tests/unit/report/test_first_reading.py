@@ -1,0 +1,75 @@
+"""What a reader must see at the first look: what was lost, against what, and what to do; nothing is cut off."""
+
+from __future__ import annotations
+
+import re
+
+from unit.report import samples
+from unit.report.test_deployed import compared
+
+from ftgate.report.advice.next_steps import next_steps
+from ftgate.report.forest_svg import forest
+from ftgate.report.render import render_comment, render_html
+from ftgate.verdict import SMOKE_TEST
+
+WIDEST_LETTER = 7.0
+"""Pixels of a letter of small text in the plot, on average at most."""
+
+
+def test_no_text_of_the_plot_is_cut_off_or_covers_a_bar() -> None:
+    found = samples.blocked()
+    for m in found.measurements.values():
+        m.unit, m.limits, m.change, m.interval = "rise in malformed answers", {"block": 0.1}, 1.0, (-1.0, 1.0)
+    drawn = forest(found)
+    width = float(re.search(r'width="(\d+)" height', drawn)[1])  # type: ignore[index]
+    bars = min(float(x) for x in re.findall(r'class="bar [^"]*" x1="([\d.]+)"', drawn))
+    texts = re.findall(r'class="small" x="([\d.]+)" y="[\d.]+">([^<]+)<', drawn)
+    assert any("[-100.0, +100.0] points" in text for _, text in texts)
+    for x, text in texts:
+        assert float(x) + WIDEST_LETTER * len(text) <= (bars if x == "0" else width), text
+
+
+def test_a_smoke_test_asks_for_the_real_run_and_not_for_more_items() -> None:
+    found = samples.held()
+    assert "measure more items" in " ".join(next_steps(found))
+    found.notes = [SMOKE_TEST.format(20)]
+    steps = next_steps(found)
+    assert steps[0].startswith("It was a smoke test: run again on all items")
+    assert "measure more items" not in " ".join(steps)
+
+
+def test_slices_that_lost_nothing_are_not_listed_as_lost() -> None:
+    found = samples.blocked()
+    better = [(m, part) for m in found.measurements.values() for part in m.slices]
+    assert better
+    for m, part in better:
+        part.change, part.limit = (0.2 if "min_gain" in m.limits else -0.2), None
+    comment = render_comment(found)
+    assert "No slice lost anything. The full report lists them all." in comment
+    assert "| measurement | slice |" not in comment
+
+
+def test_the_comparisons_with_base_and_deployed_model_are_told_apart() -> None:
+    comment, page = render_comment(compared("block", 0.2)), render_html(compared("block", 0.2))
+    assert "against the base (" in comment
+    assert "against the base (" not in render_comment(samples.allowed())
+    assert '<th scope="col">against the base<th scope="col">against the deployed model' in page
+    assert '<span class="status t-block">✗ block</span><br>' in page
+    assert "Each bar is an interval against the base" in page
+    assert '<th scope="col">status<th scope="col">measurement' in render_html(samples.allowed())
+
+
+def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> None:
+    found = samples.blocked()
+    example = next(m.regressions[0] for m in found.measurements.values() if m.regressions)
+    example.candidate_answer = "the sum is 7" + "\n" * 11
+    example.base_answer = "the sum is 7\n"
+    comment = render_comment(found)
+    assert "the sum is 7 _(then 11 characters of white space)_" in comment
+    assert comment.count("characters of white space") == 1
+
+
+def test_page_and_comment_head_the_next_steps_alike() -> None:
+    assert "### What to do next" in render_comment(samples.blocked())
+    assert "<h2>What to do next</h2>" in render_html(samples.blocked())
+    assert "<h2>To be rid of the warning</h2>" in render_html(samples.warned())
