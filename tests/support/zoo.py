@@ -69,7 +69,7 @@ BAD_FULL: dict[str, tuple[Change, list[str]]] = {
     "pickle that calls": (put("x.dat", b"cos\nsystem\n(S'true'\ntR."), ["x.dat: a pickle by its content"]),
     "pickle of an old class": (put("x.dat", b"(S'true'\nios\nsystem\n."), ["x.dat: a pickle by its content"]),
     "tar by content": (put("x.dat", bytes(257) + b"ustar\x0000"), ["x.dat: a tar archive by its content"]),
-    "gzip by content": (put("x.dat", gzip.compress(b"x")), ["x.dat: a gzip file by its content"]),
+    "gzip by content": (put("x.dat", gzip.compress(b"x", mtime=0)), ["x.dat: a gzip file by its content"]),
     "xz by content": (put("x.dat", lzma.compress(b"x")), ["x.dat: an xz file by its content"]),
     "array by content": (put("x.dat", b"\x93NUMPY\x01\x00"), ["x.dat: a NumPy array by its content"]),
     "HDF5 by content": (put("x.dat", b"\x89HDF\r\n\x1a\n"), ["x.dat: an HDF5 file by its content"]),
