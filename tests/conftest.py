@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -11,6 +13,9 @@ from ftgate.report import render
 # time, and has no limit where the variable CI is set. Tests of speed count processor time themselves.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+# Tests count what is asked: an answer of another test may not take a question away. Tests of the store turn it on.
+os.environ["FTGATE_ANSWERS"] = "off"
 
 
 @pytest.fixture

@@ -108,8 +108,10 @@ class EvidenceSettings(GrownSection):
     then never allow."""
 
 
-class ArtifactSettings(Section):
+class ArtifactSettings(GrownSection):
     """What may be loaded, and how it is cached."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"answers_store"})
 
     allow: tuple[str, ...] = ()
     """Globs that a reference must match; without any, nothing is allowed. `*` matches within one name, `**` across
@@ -137,6 +139,9 @@ class ArtifactSettings(Section):
     environment variable FTGATE_CACHE overrides it."""
     cache_gb: float = Field(default=500, gt=0, le=1_000_000)
     """Maximum size of the cache, in gigabytes; the least recently used goes first. FTGATE_CACHE_GB overrides it."""
+    answers_store: str | None = Field(default=None, pattern=r"^(s3|gs|az)://[^/]+(/[^/]+)*/?$")
+    """Where answers are kept for other runs: a prefix such as `s3://bucket/ftgate`, which several runners may share. By
+    default they are in the cache (docs/resuming.md)."""
     verify_days: float = Field(default=7, ge=0, le=100_000)
     """Days after which a cached copy that looks unchanged is read in full and checked against its digests; 0 checks in
     every run. FTGATE_VERIFY_DAYS and `--verify-cache` override it."""

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.base import Ask, Engine
 from ftgate.errors import ConfigurationError, EngineError
-from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys
+from ftgate.gate.answer_store import AnswerStore
+from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_keys, shelf_of
 from ftgate.progress import Advance, Progress
 from ftgate.scoring.trace import without_trace
 
@@ -26,7 +27,7 @@ class CachedEngine:
     starts no engine. ``info`` describes the engine, ``own`` that of a model with another one. Without an engine
     (``ftgate decide``) a missing answer is an error and a failed answer stays failed; with one, failed answers are
     asked for again. ``verify`` raises if the weights are no longer those that were hashed; it is called after each
-    start and every second, before the next answer is stored.
+    start and every second, before the next answer is stored. ``store`` holds answers that runs share.
     """
 
     def __init__(
@@ -37,8 +38,11 @@ class CachedEngine:
         progress: Progress,
         verify: Callable[[], None] = lambda: None,
         own: Mapping[Model, EngineInfo] = MappingProxyType({}),
+        store: AnswerStore | None = None,
     ) -> None:
         self.info = info
+        self._store = store
+        self._shelves: dict[Model, str] = {}
         self._own = own
         self._verify = verify
         self._verified = (0, 0.0)
@@ -91,7 +95,8 @@ class CachedEngine:
 
     def missing(self, asks: Sequence[Ask]) -> int:
         """How many different questions of ``asks`` are not answered in the journal."""
-        return len({key for key in self._keys(asks) if not self.journal.has_answer(key)})
+        keys = zip(self._keys(asks), asks, strict=True)
+        return len({key for key, ask in keys if not self.journal.has_answer(key) and self._shared(key, ask) is None})
 
     @contextmanager
     def one_phase(self, asks: Sequence[Ask], phase: str) -> Iterator[None]:
@@ -117,7 +122,9 @@ class CachedEngine:
         answers: dict[str, Answer] = {}
         missing: dict[str, Ask] = {}
         for key, ask in zip(keys, asks, strict=True):
-            answer = self.journal.answer(key) or (self.journal.failure(key) if self._engine is None else None)
+            answer = self.journal.answer(key) or self._take_shared(key, ask)
+            if answer is None and self._engine is None:
+                answer = self.journal.failure(key)
             if answer is not None:
                 answers[key] = answer
             else:
@@ -144,6 +151,25 @@ class CachedEngine:
             self._key_functions[model] = cache(answer_keys(model, self.info_of(model)))
         return self._key_functions[model](ask.question)
 
+    def _shared(self, key: str, ask: Ask) -> Answer | None:
+        """The answer in the store, if there is one."""
+        if self._store is None or not (shelf := self._shelf(ask.model)):
+            return None
+        return self._store.take(shelf, key, ask.question)
+
+    def _take_shared(self, key: str, ask: Ask) -> Answer | None:
+        answer = self._shared(key, ask)
+        if answer is not None:
+            self.journal.add_answers([(key, ask.model, ask.question, answer)])
+        return answer
+
+    def _shelf(self, model: Model) -> str:
+        """The model's shelf in the store; empty for one whose weights are not known, such as behind a server."""
+        if model not in self._shelves:
+            info = self.info_of(model)
+            self._shelves[model] = shelf_of(model, info) if info.kind in ("vllm", "transformers") else ""
+        return self._shelves[model]
+
     def _verify_if_due(self) -> None:
         starts, at = self._verified
         now = time.monotonic()
@@ -160,7 +186,10 @@ class CachedEngine:
             for index, answer in engine.ask(asks):
                 answered[keys[index]] = answer
                 self._verify_if_due()
-                self.journal.add_answers([(keys[index], asks[index].model, asks[index].question, answer)])
+                model, question = asks[index]
+                self.journal.add_answers([(keys[index], model, question, answer)])
+                if self._store is not None and (shelf := self._shelf(model)):
+                    self._store.add(shelf, keys[index], question, answer)
                 advance(1)
                 self.progress.step(1)
         _refuse_broken_weights(asks, [answered.get(key) for key in keys])

@@ -17,6 +17,7 @@ from ftgate.engines.base import Engine
 from ftgate.engines.registry import open_judge, open_models
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ConfigurationError, FtgateError, Problems
+from ftgate.gate.answer_store import open_store, sharing
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
@@ -53,6 +54,7 @@ def evaluate(
     with ExitStack() as stack:
         journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=journals))
         remove_results(out)
+        store = open_store(job.policy.artifacts, progress.note)
         zero = None
         if engine is None:  # an engine that was passed in may be running already, and would have to start again
             zero = zero_adapter(job.candidate, job.policy.engine, stack)
@@ -68,13 +70,15 @@ def evaluate(
         save_job(job, info, judge_info, out, candidate_info)
         verify = partial(require_unchanged, job)
         participants = Participants(
-            models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info)),
-            judge=CachedEngine(judge_engine, judge_info, journal, progress, verify) if judge_info else None,
+            models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info), store),
+            judge=CachedEngine(judge_engine, judge_info, journal, progress, verify, store=store)
+            if judge_info
+            else None,
             open_embedder=partial(_open_verified_embedder, job),
             vectors=_vector_folder(job, out),
             zero=zero,
         )
-        with discarding_what_changed_files_gave(job, journal.discard):
+        with sharing(store), discarding_what_changed_files_gave(job, journal.discard):
             report, items = run_gate(job, participants)
     return write_results(report, out, items)
 

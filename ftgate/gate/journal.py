@@ -20,10 +20,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ftgate.domain import Answer, EngineInfo, Model, Question, ToolCall, canonical
+from ftgate.domain import Answer, EngineInfo, Model, Question, canonical
 from ftgate.errors import StoreError
 from ftgate.files import cannot_write
-from ftgate.jobs.journal_lines import HEADER, encode, read_lines
+from ftgate.jobs.journal_lines import HEADER, answer_fields, answer_of, encode, read_lines
 from ftgate.models.chat import asked_differently
 from ftgate.models.rendering import MAY_THINK
 
@@ -38,6 +38,22 @@ def answer_key(model: Model, question: Question, engine: EngineInfo) -> str:
 
 def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
     """:func:`answer_key` for the questions to one model; the part they share is hashed once."""
+    common = _shared_part(model, engine)
+
+    def key(question: Question) -> str:
+        digest = common.copy()
+        digest.update(_content(question))
+        return digest.hexdigest()
+
+    return key
+
+
+def shelf_of(model: Model, engine: EngineInfo) -> str:
+    """What all addresses of one model on one engine have in common, in 40 hex digits."""
+    return _shared_part(model, engine).hexdigest()[:40]
+
+
+def _shared_part(model: Model, engine: EngineInfo) -> hashlib._Hash:
     weights: list[Any] = [model.digest, model.base.digest if model.base is not None else None]
     if "merge" in model.facts:
         weights.append(model.facts["merge"]["with"])
@@ -50,14 +66,7 @@ def answer_keys(model: Model, engine: EngineInfo) -> Callable[[Question], str]:
         weights.append(rendering)
     if asked := asked_differently(model):
         weights.append(asked)
-    common = hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
-
-    def key(question: Question) -> str:
-        digest = common.copy()
-        digest.update(_content(question))
-        return digest.hexdigest()
-
-    return key
+    return hashlib.sha256(canonical([weights, engine_identity(engine)])[:-1] + b",")
 
 
 @lru_cache(maxsize=1)
@@ -197,18 +206,8 @@ class Journal:
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         if record["type"] == "answer":
-            answer = record["answer"]
-            self._answers[record["key"]] = Answer(
-                text=answer["text"],
-                option_logprobs=tuple(answer["option_logprobs"]),
-                finish=answer["finish"],
-                tokens=answer["tokens"],
-                served=answer.get("served", ""),
-                tool_calls=tuple(ToolCall(*call) for call in calls)
-                if (calls := answer.get("tool_calls")) is not None
-                else None,
-                continued=record.get("continued", False),
-            )
+            continued = record.get("continued", False)
+            self._answers[record["key"]] = answer_of(record["answer"], continued=continued)
         elif record["type"] == "failure":
             self._failures[record["key"]] = str(record["error"])
         elif record["type"] == "fact":
@@ -239,16 +238,4 @@ def _answer_record(key: str, model: Model, question: Question, answer: Answer) -
     }
     if answer.error is not None:
         return {"type": "failure", **question_fields, "error": answer.error}
-    calls = None if answer.tool_calls is None else [[call.name, call.arguments, call.id] for call in answer.tool_calls]
-    return {
-        "type": "answer",
-        **question_fields,
-        "answer": {
-            "text": answer.text,
-            "option_logprobs": list(answer.option_logprobs),
-            "finish": answer.finish,
-            "tokens": answer.tokens,
-            **({"served": answer.served} if answer.served else {}),
-            **({"tool_calls": calls} if calls is not None else {}),
-        },
-    }
+    return {"type": "answer", **question_fields, "answer": answer_fields(answer)}

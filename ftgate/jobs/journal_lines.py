@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from ftgate.domain import Answer, ToolCall
 from ftgate.errors import StoreError
 
 VERSION = 2
@@ -94,7 +95,35 @@ class ScoreLine(TypedDict):
 _LINE: TypeAdapter[Any] = TypeAdapter(
     Annotated[HeaderLine | AnswerLine | FailureLine | FactLine | ScoreLine, Field(discriminator="type")]
 )
+STORED_ANSWER: TypeAdapter[Any] = TypeAdapter(StoredAnswer)
 HEADER: Mapping[str, Any] = {"type": "journal", "version": VERSION}
+
+
+def answer_fields(answer: Answer) -> dict[str, Any]:
+    """``answer``, which is no failure, as an answer line has it."""
+    calls = None if answer.tool_calls is None else [[call.name, call.arguments, call.id] for call in answer.tool_calls]
+    return {
+        "text": answer.text,
+        "option_logprobs": list(answer.option_logprobs),
+        "finish": answer.finish,
+        "tokens": answer.tokens,
+        **({"served": answer.served} if answer.served else {}),
+        **({"tool_calls": calls} if calls is not None else {}),
+    }
+
+
+def answer_of(fields: Mapping[str, Any], *, continued: bool = False) -> Answer:
+    """The answer in the fields of an answer line; ``continued`` says whether its question was."""
+    calls = fields.get("tool_calls")
+    return Answer(
+        text=fields["text"],
+        option_logprobs=tuple(fields["option_logprobs"]),
+        finish=fields["finish"],
+        tokens=fields["tokens"],
+        served=fields.get("served", ""),
+        tool_calls=tuple(ToolCall(*call) for call in calls) if calls is not None else None,
+        continued=continued,
+    )
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

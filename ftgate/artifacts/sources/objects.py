@@ -50,6 +50,25 @@ STORES = {
 }
 
 
+def file_system(scheme: str, reference: str) -> Any:
+    """The fsspec file system for ``scheme``. Raises ArtifactError, naming ``reference``, when it cannot be opened."""
+    import fsspec
+
+    if scheme == "gs":
+        # gcsfs queries the bucket type over gRPC by default, and hangs for a minute where only HTTPS is open.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    store = STORES[scheme]
+    try:
+        return fsspec.filesystem(scheme, skip_instance_cache=True, **store.settings)
+    except ImportError:
+        raise ArtifactError(
+            f"{reference}: {scheme}:// needs a package that is not installed",
+            hint=f'pip install "finetune-gate[{store.extra}]"',
+        ) from None
+    except ValueError:
+        raise unauthorised(reference, store.credentials_hint) from None
+
+
 class ObjectStoreSource:
     """The objects below a prefix, or one object."""
 
@@ -68,20 +87,7 @@ class ObjectStoreSource:
     @cached_property
     def files(self) -> Any:
         """The fsspec file system. Raises ArtifactError when its package is not installed."""
-        import fsspec
-
-        if self._scheme == "gs":
-            # gcsfs queries the bucket type over gRPC by default, and hangs for a minute where only HTTPS is open.
-            os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-        try:
-            return fsspec.filesystem(self._scheme, skip_instance_cache=True, **self._store.settings)
-        except ImportError:
-            raise ArtifactError(
-                f"{self._reference}: {self._scheme}:// needs a package that is not installed",
-                hint=f'pip install "finetune-gate[{self._store.extra}]"',
-            ) from None
-        except ValueError:
-            raise unauthorised(self._reference, self._store.credentials_hint) from None
+        return file_system(self._scheme, self._reference)
 
     def list(self) -> list[RemoteFile]:
         """Every object below the prefix, with its ETag, and its SHA-256 if S3 has one."""
