@@ -62,6 +62,8 @@ case $kind in
         "sudo install -d -o $(id -u) -g $(id -g) $INPUT_CACHE"
       run+=(--volume "$INPUT_CACHE:/cache" --env FTGATE_CACHE=/cache/ftgate --env HF_HOME=/cache/huggingface)
     fi
+    # A stranger's change may use the answers that other runs left, and leaves none.
+    [[ ${GITHUB_EVENT_NAME:-} == pull_request_target ]] && run+=(--env FTGATE_ANSWERS=read)
     if [[ -n ${INPUT_MODELS:-} ]]; then run+=(--volume "$INPUT_MODELS:$INPUT_MODELS:ro"); fi
     for path in ${INPUT_CREDENTIALS:-}; do
       [[ -r $path ]] || refuse "$(id -un) cannot read $path, of the input credentials" "name files that it may read"

@@ -17,7 +17,7 @@ from ftgate.engines.base import Engine
 from ftgate.engines.registry import open_judge, open_models
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ConfigurationError, FtgateError, Problems
-from ftgate.gate.answer_store import open_store, sharing
+from ftgate.gate.answer_store import AnswerStore, open_store, sharing
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.flow import Participants, run_gate
 from ftgate.gate.journal import Journal
@@ -64,23 +64,35 @@ def evaluate(
             log = out / "judge-engine.log"
             judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
             stack.callback(judge_engine.close)
-        judge_info = judge_engine.info() if judge_engine is not None else None
-        info, candidate_info = engine.info(), _candidate_info(engine)
-        _require_letters(job, info, candidate_info)
-        save_job(job, info, judge_info, out, candidate_info)
-        verify = partial(require_unchanged, job)
-        participants = Participants(
-            models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info), store),
-            judge=CachedEngine(judge_engine, judge_info, journal, progress, verify, store=store)
-            if judge_info
-            else None,
-            open_embedder=partial(_open_verified_embedder, job),
-            vectors=_vector_folder(job, out),
-            zero=zero,
-        )
+        participants = _participants(job, out, (engine, judge_engine), journal, progress, store)
+        participants = replace(participants, zero=zero)
         with sharing(store), discarding_what_changed_files_gave(job, journal.discard):
             report, items = run_gate(job, participants)
     return write_results(report, out, items)
+
+
+def _participants(
+    job: Job,
+    out: Path,
+    engines: tuple[Engine, Engine | None],
+    journal: Journal,
+    progress: Progress,
+    store: AnswerStore | None,
+) -> Participants:
+    """Models and judge behind the journal and the store; what they run on is saved with the job."""
+    engine, judge_engine = engines
+    judge_info = judge_engine.info() if judge_engine is not None else None
+    info, candidate_info = engine.info(), _candidate_info(engine)
+    _require_letters(job, info, candidate_info)
+    save_job(job, info, judge_info, out, candidate_info)
+    verify = partial(require_unchanged, job)
+    judge = CachedEngine(judge_engine, judge_info, journal, progress, verify, store=store) if judge_info else None
+    return Participants(
+        models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info), store),
+        judge=judge,
+        open_embedder=partial(_open_verified_embedder, job),
+        vectors=_vector_folder(job, out),
+    )
 
 
 def decide_again(directory: Path, policy: Path | None, out: Path, progress: Progress) -> Report:

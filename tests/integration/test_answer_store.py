@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from support.world import World, write_adapter
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.config.policy import ArtifactSettings
-from ftgate.domain import Answer, EngineInfo, Question
+from ftgate.domain import Answer, EngineInfo, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ChangedError, ConfigurationError, EngineError
 from ftgate.gate.answer_store import DAYS, MOST_FILES, open_store
@@ -39,6 +39,12 @@ class RecordedEngine(ScriptedEngine):
 
     def info(self) -> EngineInfo:
         return replace(super().info(), kind="transformers")
+
+    def require(self, models: Sequence[Model]) -> None:
+        """As real engines do, from here on without credentials in the environment."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "FTGATE_ANSWERS_KEY"):
+            os.environ.pop(name, None)
+        super().require(models)
 
 
 class Notes(SilentProgress):
@@ -195,6 +201,7 @@ def test_damaged_and_foreign_files_do_not_count(world: World, monkeypatch: pytes
     monkeypatch.setenv("FTGATE_ANSWERS_KEY", "only trusted runners know it")
     _, engine, notes = run(world, "third")
     assert asked(engine)["base"] > 0, "without the key's seal nothing counts"
+    monkeypatch.setenv("FTGATE_ANSWERS_KEY", "only trusted runners know it")
     _, engine, _ = run(world, "fourth")
     assert asked(engine)["base"] == 0
 
@@ -304,14 +311,15 @@ def s3() -> Iterator[str]:
         yield url
 
 
+def use_bucket(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """What a runner sets for each run."""
+    settings = {"ENDPOINT_URL": url, "ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "MAX_ATTEMPTS": "1"}
+    for name, value in {**settings, "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+
+
 def test_runners_share_a_bucket(world: World, s3: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    use_bucket(monkeypatch, s3)
     client = boto3.client("s3", endpoint_url=s3)
     client.create_bucket(Bucket="answers")
     world.policy["artifacts"]["answers_store"] = "s3://answers/ftgate"
@@ -322,21 +330,20 @@ def test_runners_share_a_bucket(world: World, s3: str, monkeypatch: pytest.Monke
     assert all(entry["Key"].startswith("ftgate/") for entry in listed)
     monkeypatch.setenv("FTGATE_CACHE", str(tmp_path / "cache of another machine"))
     another_candidate(world)
+    use_bucket(monkeypatch, s3)
     _, engine, _ = run(world, "second")
     assert asked(engine)["base"] == 0
     for key in (entry["Key"] for entry in listed):
         lines = gzip.decompress(client.get_object(Bucket="answers", Key=key)["Body"].read())
         client.put_object(Bucket="answers", Key=key, Body=gzip.compress(lines.replace(b'"stop"', b'"length"')))
+    use_bucket(monkeypatch, s3)
     _, engine, notes = run(world, "third")
     assert len([note for note in notes if "do not count" in note]) == 2, "base and judge"
     assert asked(engine)["base"] > 0
 
 
 def test_a_bucket_out_of_reach_costs_no_verdict(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    use_bucket(monkeypatch, "http://127.0.0.1:9")
     world.policy["artifacts"]["answers_store"] = "s3://answers/ftgate"
     world.save()
     report, _, notes = run(world, "first")

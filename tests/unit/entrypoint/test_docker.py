@@ -64,6 +64,12 @@ def test_the_cache_is_made_by_its_user_and_keeps_what_ftgate_and_the_hub_client_
     assert {"FTGATE_CACHE=/cache/ftgate", "HF_HOME=/cache/huggingface"} <= set(arguments)
 
 
+@pytest.mark.parametrize(("event", "only_reads"), [("pull_request_target", True), ("pull_request", False), ("", False)])
+def test_a_fork_leaves_no_answers_for_other_runs(tmp_path: Path, event: str, only_reads: bool) -> None:
+    arguments, _ = play(tmp_path, CACHE=str(tmp_path / "cache"), more={"GITHUB_EVENT_NAME": event})
+    assert ("FTGATE_ANSWERS=read" in arguments) is only_reads
+
+
 def test_a_cache_that_cannot_be_made_ends_before_the_container_starts(tmp_path: Path) -> None:
     (tmp_path / 'a "file"').touch()
     cache = str(tmp_path / 'a "file"' / "cache")
