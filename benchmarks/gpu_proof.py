@@ -77,7 +77,7 @@ def run_compiled(out: Path) -> Outcome:
 
 def mixed_batches(out: Path) -> Outcome:
     """Base and adapter in the same batches answer as each does alone."""
-    job = _job()
+    job = _job("forgetful")  # an adapter that changes many answers
     engine = _vllm(out, job.policy.engine)
     engine.require([job.base, job.candidate])
     questions = _texts(job)
