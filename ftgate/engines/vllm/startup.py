@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
@@ -65,21 +65,6 @@ class EngineRequest:
         return [self.base.path, *self.adapters].index(model.path)
 
 
-class MemoryHolder(Protocol):
-    """Holds a share of the GPU memory, and can release it."""
-
-    @property
-    def memory_share(self) -> float:
-        """The share it holds."""
-        ...
-
-    def unload(self) -> None:
-        """Release it."""
-        ...
-
-
-_holders: list[MemoryHolder] = []
-"""Holders of GPU memory in this process, least recent first: the engines of the models and of the judge."""
 _in_process: list[Any] = []
 """All engines that run inside this process, open or closed.
 
@@ -215,35 +200,6 @@ def target_modules(adapter: Path) -> frozenset[str]:
         ) from None
     matches = (re.search(r"([^.]+)\.lora_(?:embedding_)?[AB](?:\.|$)", name) for name in header)
     return frozenset(match.group(1) for match in matches if match)
-
-
-def make_room(holder: MemoryHolder, share: float) -> None:
-    """Make other holders release GPU memory, least recent first, until ``share`` is free."""
-    if holder in _holders:
-        _holders.remove(holder)
-    for other in _holders:
-        if holder.memory_share + sum(each.memory_share for each in _holders) + share > 1:
-            other.unload()
-    _holders[:] = [each for each in _holders if each.memory_share] + [holder]
-
-
-def fit_on_device(models: Sequence[Model], settings: EngineSettings) -> bool:
-    """Whether engines for all these full weights can run at once: on CPU always, on GPUs if memory suffices."""
-    if on_cpu():
-        return True
-    from vllm.platforms import current_platform
-
-    weights = [int(model.facts.get("weight_bytes", 0)) for model in models]
-    total = current_platform.get_device_total_memory() * settings.tensor_parallel_size
-    return all(weights) and fit_together(weights, total * settings.gpu_memory_utilization)
-
-
-def fit_together(weights: Sequence[int], capacity: float) -> bool:
-    """Whether engines with these weights, in bytes, fit together into ``capacity`` bytes of GPU memory.
-
-    Each needs 1 GiB plus a quarter of its weights for KV cache and activations.
-    """
-    return sum(1.25 * size + (1 << 30) for size in weights) <= capacity
 
 
 def resolved_dtype(settings: EngineSettings) -> str:
