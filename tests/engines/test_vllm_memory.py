@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.world import World, write_rows
 
-from engines.tiny import TinyModels
+from engines.tiny import TinyModels, make_llama, make_tokenizer
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.gate.evaluate import evaluate
@@ -136,9 +136,10 @@ def test_each_set_of_weights_starts_once_in_a_whole_run(
 
     gpu(gigabytes)
     world = World(tmp_path)
-    for name, source in (("base", tiny.base), ("bot", getattr(tiny, candidate)), ("judge", tiny.full)):
-        shutil.rmtree(world.root / "models" / name)
+    shutil.rmtree(world.root / "models")
+    for name, source in (("base", tiny.base), ("bot", getattr(tiny, candidate))):
         shutil.copytree(source.path, world.root / "models" / name)
+    make_llama(world.root / "models" / "judge", 9, make_tokenizer(world.root / "models" / "judge"))
     colours = ["red", "green", "blue", "grey"]
     chosen = [{"id": f"c{i}", "prompt": f"which {i}", "choices": colours, "answer": colours[i % 4]} for i in range(40)]
     write_rows(world.root / "evals" / "target.jsonl", chosen)
