@@ -56,7 +56,7 @@ class CachedEngine:
         self._key_functions: dict[Model, Callable[[Question], str]] = {}
         self._advance: Advance | None = None
         self._failures: dict[str, Answer] = {}
-        self._stream: _Stream | None = None
+        self._stream: _OpenQuestions | None = None
         self.probes: dict[Any, Any] = {}
         """What :meth:`~ftgate.engines.base.Engine.probe` gave for the base, which may have left the device since."""
 
@@ -221,18 +221,18 @@ class CachedEngine:
         _require_answers(missing, answered)
         return answered
 
-    def _stream_for(self, missing: dict[str, Ask], to_come: dict[str, Ask]) -> _Stream:
+    def _stream_for(self, missing: dict[str, Ask], to_come: dict[str, Ask]) -> _OpenQuestions:
         """The open stream, if it is to answer just these; otherwise a new one, once what is unwanted is taken back."""
         stream = self._stream
         if stream is None or not missing.keys() <= stream.waiting.keys() <= missing.keys() | to_come.keys():
             engine = self.loaded()
             waiting = missing | to_come
-            self._stream = stream = _Stream(list(waiting), waiting, iter(engine.ask(list(waiting.values()))))
+            self._stream = stream = _OpenQuestions(list(waiting), waiting, iter(engine.ask(list(waiting.values()))))
         return stream
 
 
 @dataclass(slots=True)
-class _Stream:
+class _OpenQuestions:
     """Questions that an engine is answering: their ``keys`` in its order, and those whose answers are ``waiting``."""
 
     keys: list[str]

@@ -61,11 +61,7 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
     job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
-    asked = [model for model in (*job.models, participants.zero) if model is not None]
-    models.reserve(asked)
-    if participants.judge is not None and job.judge is not None:
-        participants.judge.reserve([job.judge])
-    models.require(asked)
+    require_models(job, participants)
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
     derived = [DerivedRun(m, job, runs) for m in job.derived]
     rivals = [IncumbentRun(run, job) for run in runs] if job.deployed.compared is not None else []
@@ -99,6 +95,15 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     controls |= judge_model(participants.judge) | served_models(models, job)
     results = apply_controls(every_run, controls)
     return build_report(job, models, participants.judge, results, controls, started), item_rows(job, every_run)
+
+
+def require_models(job: Job, participants: Participants) -> None:
+    """Declare the models that are asked, once all engines know what will share the memory of a GPU."""
+    asked = [model for model in (*job.models, participants.zero) if model is not None]
+    participants.models.reserve(asked)
+    if participants.judge is not None and job.judge is not None:
+        participants.judge.reserve([job.judge])
+    participants.models.require(asked)
 
 
 def questions_left(job: Job, participants: Participants, runs: Sequence[MeasurementRun]) -> int:

@@ -106,8 +106,11 @@ class _EngineFit:
         """Whether all these run at once, each on its GPUs; as :mod:`ftgate.engines.vllm.memory` decides in a run."""
         if self.cpu or not self.machine.gpus:
             return self.cpu
-        used = [(engine, self.settings) for engine in engines] + [(judge, self._settings("judge")) for judge in judges]
-        needs = [needed_memory(engine.weights, settings.tensor_parallel_size) for engine, settings in used]
+        of_judge = self._settings("judge")
+        apart = not of_judge.used_devices & self.settings.used_devices
+        used = [(engine, self.settings) for engine in engines]
+        used += [(judge, of_judge) for judge in judges if not apart]
+        needs = [needed_memory(engine.weights, settings.gpus) for engine, settings in used]
         share = max(settings.gpu_memory_utilization for _, settings in used)
         return fit_together(needs, share * min(gpu.memory for gpu in self.machine.gpus))
 
@@ -152,13 +155,13 @@ class _EngineFit:
             return self.machine.memory
         if not self.machine.gpus:
             return None
-        devices = self.machine.gpus[: self.settings.tensor_parallel_size]
+        devices = self.machine.gpus[: self.settings.gpus]
         return int(min(gpu.memory for gpu in devices) * len(devices) * self.settings.gpu_memory_utilization)
 
     def _total_memory(self, engines: Sequence[EngineMemory], capacity: int | None) -> Memory:
         """The memory of ``engines`` together. Only weights that do not fit are a problem; the rest is an estimate."""
         count, gpus = len(engines), self.machine.gpus
-        split = 1 if self.cpu else self.settings.tensor_parallel_size
+        split = 1 if self.cpu else self.settings.gpus
         cache = CPU_KV_BYTES * count if self.cpu and self.settings.kind == "vllm" else sum(x.cache for x in engines)
         overhead = CPU_OVERHEAD * count if self.cpu else GPU_OVERHEAD * split
         memory = Memory(
@@ -196,11 +199,12 @@ class _EngineFit:
         return smallest_split(engines, memory * self.settings.gpu_memory_utilization)
 
     def _require_split(self, role: str, engine: EngineMemory) -> None:
-        split, gpus = self._settings(role).tensor_parallel_size, len(self.machine.gpus)
-        if 0 < gpus < split:
-            self.state.refuse(
-                f"engine.tensor_parallel_size is {split}, and this machine has {gpus} GPUs", "lower it, or add GPUs"
-            )
+        settings, gpus = self._settings(role), len(self.machine.gpus)
+        split, last = settings.tensor_parallel_size, max(settings.used_devices)
+        if 0 < gpus <= last:
+            stages = f" in {settings.pipeline_parallel_size} stages" * (settings.pipeline_parallel_size > 1)
+            what = f"tensor_parallel_size is {split}{stages}" if settings.devices is None else f"devices names {last}"
+            self.state.refuse(f"engine.{what}, and this machine has {gpus} GPUs", "lower it, or add GPUs")
         if engine.heads % split:
             self.state.refuse(
                 f"{self.state.facts[role].reference}: engine.tensor_parallel_size {split} "

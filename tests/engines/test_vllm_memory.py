@@ -68,7 +68,7 @@ def test_models_and_judge_that_fit_share_a_gpu_by_weight(gpu: Callable[[float], 
     gpu(80)
     models, judge = Held(), Held()
     base, of_judge = shares((models, [BASE]), (judge, [JUDGE]))
-    assert memory.all_fit()
+    assert memory.all_fit(EngineSettings())
     assert base + of_judge == pytest.approx(0.9)
     assert of_judge / base == pytest.approx((1.25 * 28 + 1) / (1.25 * 14 + 1))
     memory.make_room(models, base)
@@ -85,7 +85,7 @@ def test_a_judge_that_does_not_fit_beside_the_models_takes_all_and_they_share_by
     gpu(60)
     models, judge = Held(), Held()
     assert shares((models, [BASE, CANDIDATE]), (judge, [JUDGE])) == pytest.approx([0.45, 0.45, 0.9])
-    assert not memory.all_fit()
+    assert not memory.all_fit(EngineSettings())
     assert memory.own_fit(models, (), EngineSettings())
     memory.make_room(models, 0.9)
     models.memory_share = 0.9
@@ -102,6 +102,22 @@ def test_weights_split_across_gpus_need_a_part_on_each(
     gpu(size)
     settings = EngineSettings(tensor_parallel_size=devices)
     assert memory.own_fit(Held(), [BASE, CANDIDATE], settings) is fits
+
+
+def test_a_judge_on_a_gpu_of_its_own_takes_nobodys_place(gpu: Callable[[float], None]) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(40)
+    models, judge, apart = Held(), Held(), EngineSettings(devices=(1,))
+    memory.reserve(models, [BASE], EngineSettings())
+    memory.reserve(judge, [JUDGE], apart)
+    assert memory.all_fit(EngineSettings())
+    assert memory.all_fit(apart)
+    assert memory.share_of(judge, JUDGE, apart) == 0.9
+    models.memory_share = 0.9
+    memory.make_room(models, 0)
+    memory.make_room(judge, 0.9)
+    assert models.memory_share == 0.9
 
 
 def test_weights_of_unknown_size_fit_beside_nothing(gpu: Callable[[float], None]) -> None:

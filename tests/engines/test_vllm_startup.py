@@ -10,7 +10,7 @@ import pytest
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.engines.vllm.engine import VllmEngine
@@ -94,6 +94,39 @@ def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, mon
     assert "enforce_eager" not in arguments
     assert "block_size" not in arguments
     assert "lora_target_modules" not in arguments
+
+
+def test_the_knobs_of_vllm_are_what_it_is_told(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftgate.engines.vllm import startup
+
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    plain = startup.engine_arguments(EngineSettings(), 256, tiny.base, [])
+    assert not {"enforce_eager", "compilation_config"} & plain.keys()
+    assert plain["pipeline_parallel_size"] == 1
+    knobs = {"compilation_level": 2, "pipeline_parallel_size": 2, "devices": [2, 3]}
+    told = startup.engine_arguments(EngineSettings.model_validate(knobs), 256, tiny.base, [])
+    assert (told["compilation_config"], told["pipeline_parallel_size"]) == (2, 2)
+    assert startup.engine_arguments(EngineSettings(enforce_eager=True), 256, tiny.base, [])["enforce_eager"] is True
+
+
+@pytest.mark.parametrize(
+    ("before", "seen"), [(None, "2,3"), ("4,5,6,7", "6,7"), ("GPU-a,GPU-b,GPU-c,GPU-d", "GPU-c,GPU-d")]
+)
+def test_an_engine_sees_its_own_gpus_and_the_next_one_all(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, seen: str
+) -> None:
+    from ftgate.engines.vllm import startup
+
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    monkeypatch.setenv(startup.VISIBLE, before or "")
+    if before is None:
+        monkeypatch.delenv(startup.VISIBLE)
+    with startup._visible((2, 3)):
+        assert os.environ[startup.VISIBLE] == seen
+    assert os.environ.get(startup.VISIBLE) == before
+    monkeypatch.setenv(startup.VISIBLE, "0,1")
+    with pytest.raises(ConfigurationError, match=r"may use 2 GPUs"), startup._visible((2, 3)):
+        pass
 
 
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (16, 16), (17, 32), (300, 320), (512, 512)])

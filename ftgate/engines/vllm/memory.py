@@ -32,11 +32,12 @@ class MemoryHolder(Protocol):
 class _Reservation:
     """What ``holder`` will load: the bytes that each folder of full weights needs on each GPU, None if unknown.
 
-    ``utilization`` is the share of a GPU that it may use.
+    ``utilization`` is the share of each GPU in ``devices`` that it may use.
     """
 
     holder: MemoryHolder
     utilization: float
+    devices: frozenset[int]
     needs: dict[Path, float | None] = field(default_factory=dict)
 
 
@@ -68,7 +69,7 @@ def reserve(holder: MemoryHolder, bases: Sequence[Model], settings: EngineSettin
     """Note that ``holder`` will load these full weights, so that the memory is shared before the first one loads."""
     reservation = _reservation_of(holder)
     if reservation is None:
-        reservation = _Reservation(holder, settings.gpu_memory_utilization)
+        reservation = _Reservation(holder, settings.gpu_memory_utilization, settings.used_devices)
         _reservations.append(reservation)
     reservation.needs |= {base.path: _need(base, settings) for base in bases}
 
@@ -78,10 +79,11 @@ def release(holder: MemoryHolder) -> None:
     _reservations[:] = [each for each in _reservations if each.holder is not holder]
 
 
-def all_fit() -> bool:
-    """Whether all weights that any engine of this process has reserved memory for can be loaded at once."""
-    needs = [need for each in _reservations for need in each.needs.values()]
-    return _fit(needs, max((each.utilization for each in _reservations), default=1.0))
+def all_fit(settings: EngineSettings) -> bool:
+    """Whether all that engines of this process reserved memory for, on the GPUs of ``settings``, is loaded at once."""
+    beside = _reserved_on(settings.used_devices)
+    needs = [need for each in beside for need in each.needs.values()]
+    return _fit(needs, max((each.utilization for each in beside), default=1.0))
 
 
 def own_fit(holder: MemoryHolder, more: Sequence[Model], settings: EngineSettings) -> bool:
@@ -96,8 +98,8 @@ def share_of(holder: MemoryHolder, base: Model, settings: EngineSettings) -> flo
     """The share of each GPU's memory for the engine of ``base``: by what it needs of all that is loaded with it."""
     reservation = _reservation_of(holder)
     assert reservation is not None, "an engine reserves memory before it starts"
-    needs = [need for each in _reservations for need in each.needs.values()]
-    if not all_fit():
+    needs = [need for each in _reserved_on(settings.used_devices) for need in each.needs.values()]
+    if not all_fit(settings):
         needs = list(reservation.needs.values()) if own_fit(holder, (), settings) else []
     need = reservation.needs[base.path]
     if need is None or len(needs) < 2:
@@ -106,18 +108,26 @@ def share_of(holder: MemoryHolder, base: Model, settings: EngineSettings) -> flo
 
 
 def make_room(holder: MemoryHolder, share: float) -> None:
-    """Make other holders release GPU memory, least recent first, until ``share`` is free."""
+    """Make other holders on its GPUs release memory, least recent first, until ``share`` is free."""
     if holder in _holders:
         _holders.remove(holder)
-    for other in _holders:
-        if holder.memory_share + sum(each.memory_share for each in _holders) + share > 1:
+    own = _reservation_of(holder)
+    rivals = [
+        other for other in _holders if own is None or (at := _reservation_of(other)) is None or own.devices & at.devices
+    ]
+    for other in rivals:
+        if holder.memory_share + sum(each.memory_share for each in rivals) + share > 1:
             other.unload()
     _holders[:] = [each for each in _holders if each.memory_share] + [holder]
 
 
+def _reserved_on(devices: frozenset[int]) -> list[_Reservation]:
+    return [each for each in _reservations if each.devices & devices]
+
+
 def _need(base: Model, settings: EngineSettings) -> float | None:
     weights = int(base.facts.get("weight_bytes", 0))
-    return needed_memory(weights, settings.tensor_parallel_size) if weights else None
+    return needed_memory(weights, settings.gpus) if weights else None
 
 
 def _fit(needs: Sequence[float | None], share: float) -> bool:

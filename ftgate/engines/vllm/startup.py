@@ -6,7 +6,8 @@ import gc
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,8 +18,9 @@ from ftgate.domain import Model
 from ftgate.engines.isolation import take_secrets
 from ftgate.engines.renderers import Renderers
 from ftgate.engines.template_files import read_object
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, ConfigurationError
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_LOGPROBS = 128
 BATCH_INVARIANT_CAPABILITY = 90
@@ -134,6 +136,7 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         "disable_log_stats": True,
         "max_logprobs": MAX_LOGPROBS,
         "tensor_parallel_size": settings.tensor_parallel_size,
+        "pipeline_parallel_size": settings.pipeline_parallel_size,
         "max_num_seqs": settings.max_num_seqs,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
     }
@@ -150,6 +153,10 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         arguments["max_num_batched_tokens"] = max(tokens, arguments["max_num_seqs"])
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        if settings.enforce_eager:
+            arguments["enforce_eager"] = True
+        if settings.compilation_level is not None:
+            arguments["compilation_config"] = settings.compilation_level
     return arguments | (lora_arguments(adapters) if adapters else {})
 
 
@@ -207,18 +214,43 @@ def resolved_dtype(settings: EngineSettings) -> str:
     return "float32" if on_cpu() and settings.dtype == "auto" else settings.dtype
 
 
-def start(arguments: dict[str, Any]) -> Any:
-    """A new ``vllm.LLM``."""
+def start(arguments: dict[str, Any], devices: Sequence[int] | None = None) -> Any:
+    """A new ``vllm.LLM``, on the GPUs with the numbers ``devices`` of those that this process may use."""
     global _open
     from vllm import LLM
 
     if on_cpu():
         _tune_for_cpu()
-    llm = LLM(**arguments)
+    with _visible(devices):
+        llm = LLM(**arguments)
     if runs_in_process():
         _in_process.append(llm)
         _open += 1
     return llm
+
+
+@contextmanager
+def _visible(devices: Sequence[int] | None) -> Iterator[None]:
+    """Have the processes that start in the body see these GPUs only."""
+    before = os.environ.get(VISIBLE)
+    if devices is None or on_cpu():
+        yield
+        return
+    allowed = before.split(",") if before else None
+    try:
+        names = [allowed[number].strip() if allowed else str(number) for number in devices]
+    except IndexError:
+        raise ConfigurationError(
+            f"engine.devices {list(devices)}: this process may use {len(allowed or ())} GPUs ({VISIBLE}={before})",
+            hint="count from 0 among those, or let it use more",
+        ) from None
+    os.environ[VISIBLE] = ",".join(names)
+    try:
+        yield
+    finally:
+        os.environ.pop(VISIBLE)
+        if before is not None:
+            os.environ[VISIBLE] = before
 
 
 def _tune_for_cpu() -> None:

@@ -28,8 +28,8 @@ REFILL_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One prompt for ``model``. ``read`` makes of vLLM's output what is answered; ``apart``: see :class:`Stream`."""
+class VllmRequest:
+    """One prompt for ``model``. ``read`` takes vLLM's output; ``apart`` is explained at :class:`AnswerStream`."""
 
     ids: list[int]
     sampling: Any
@@ -38,7 +38,7 @@ class Request:
     apart: bool = False
 
 
-class Stream:
+class AnswerStream:
     """The questions ``order``, indices into ``asks``, to one engine; ``pull`` gives the answers to whoever asks.
 
     Twice as many requests as the engine runs at once are in flight, so that it never waits for the next one. Those for
@@ -51,10 +51,10 @@ class Stream:
     ) -> None:
         self._running, self._asks, self._log, self._tool_parser = running, asks, log, tool_parser
         self._unsent = deque(order)
-        self._ready: deque[Request] = deque()
-        self._apart: deque[Request] = deque()
+        self._ready: deque[VllmRequest] = deque()
+        self._apart: deque[VllmRequest] = deque()
         self._look_apart = 0
-        self._in_flight: dict[str, Request] = {}
+        self._in_flight: dict[str, VllmRequest] = {}
         self._answers: list[tuple[int, Answer]] = []
         self._since = size_of(log)
         self._seqs: int = running.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
@@ -89,14 +89,14 @@ class Stream:
         if self._in_flight and room < REFILL_SHARE * self._seqs:
             return
         is_apart = any(request.apart for request in self._in_flight.values())
-        batch: list[Request] = []
+        batch: list[VllmRequest] = []
         while room > len(batch) and not is_apart and (request := self._next()) is not None:
             batch.append(request)
         if not batch and self._apart and (is_apart or not self._in_flight):
             batch = [self._apart.popleft() for _ in range(min(room, len(self._apart)))]
         self._in_flight |= zip(_send(self._running, batch, self._log, self._since), batch, strict=True)
 
-    def _next(self) -> Request | None:
+    def _next(self) -> VllmRequest | None:
         """The next request that does not go apart; None where one that does comes first, or nothing is left."""
         while not self._ready:
             if not self._unsent or (self._apart and self._look(self._unsent[0]) > self._look_apart):
@@ -118,10 +118,10 @@ class Stream:
     def _renderer(self, index: int) -> Renderer:
         return self._running.renderers.of(self._asks[index].model)
 
-    def _request(self, index: int, prepared: TokenizedQuestion, read: Callable[..., None]) -> Request:
+    def _request(self, index: int, prepared: TokenizedQuestion, read: Callable[..., None]) -> VllmRequest:
         ask = self._asks[index]
         sampling = sampling_of(ask.question, prepared, self._renderer(index))
-        return Request(prepared.ids, sampling, ask.model, partial(read, index, prepared))
+        return VllmRequest(prepared.ids, sampling, ask.model, partial(read, index, prepared))
 
     def _read(self, index: int, prepared: TokenizedQuestion, output: Any) -> None:
         """What was generated: an answer, or a thought after which the options are read next."""
@@ -149,7 +149,7 @@ class Stream:
         with redirected(self._log):
             return parsed(answer, self._tool_parser, renderer.tokenizer, question)
 
-    def _continuations(self, index: int, prepared: TokenizedQuestion) -> Iterator[Request]:
+    def _continuations(self, index: int, prepared: TokenizedQuestion) -> Iterator[VllmRequest]:
         """A request for each option, whose score is the sum of its tokens' log-probabilities."""
         from vllm import SamplingParams
 
@@ -164,7 +164,7 @@ class Stream:
                     answer = read_scores([scores[each] for each in sorted(scores)])
                     self._answers.append((index, replace(answer, continued=True)))
 
-            yield Request(context + own, of_prompt, self._asks[index].model, read, apart=True)
+            yield VllmRequest(context + own, of_prompt, self._asks[index].model, read, apart=True)
 
 
 def outputs_of(
@@ -172,7 +172,7 @@ def outputs_of(
 ) -> Iterator[tuple[int, Any]]:
     """The index of each prompt and its output, as soon as vLLM has finished it; all are sent at once."""
     since = size_of(log)
-    requests = [Request(prompt, sampling, model, lambda _: None) for prompt in ids]
+    requests = [VllmRequest(prompt, sampling, model, lambda _: None) for prompt in ids]
     index_of = {name: index for index, name in enumerate(_send(running, requests, log, since))}
     try:
         while running.llm.llm_engine.has_unfinished_requests():
@@ -183,7 +183,7 @@ def outputs_of(
         _abort(running, list(index_of), log)
 
 
-def _send(running: RunningEngine, requests: Sequence[Request], log: Path, since: int) -> list[str]:
+def _send(running: RunningEngine, requests: Sequence[VllmRequest], log: Path, since: int) -> list[str]:
     """The name that vLLM gives to each request: it is sent with random characters behind, which outputs lack."""
     if not requests:
         return []
