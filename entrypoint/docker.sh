@@ -61,6 +61,12 @@ case $kind in
       [[ -d $INPUT_CACHE && -w $INPUT_CACHE ]] || refuse "$(id -un) cannot write to $INPUT_CACHE, the input cache" \
         "sudo install -d -o $(id -u) -g $(id -g) $INPUT_CACHE"
       run+=(--volume "$INPUT_CACHE:/cache" --env FTGATE_CACHE=/cache/ftgate --env HF_HOME=/cache/huggingface)
+      # What vLLM and PyTorch compiled is kept as well, for a start in seconds. The next job runs that code, so the job
+      # of a fork sees an empty folder in its place, which is gone with the container.
+      mkdir -p "$INPUT_CACHE/compiled"
+      [[ ${FORK:-} == true ]] && run+=(--tmpfs /cache/compiled:exec,mode=1777)
+      run+=(--env VLLM_CACHE_ROOT=/cache/compiled/vllm --env TORCHINDUCTOR_CACHE_DIR=/cache/compiled/inductor)
+      run+=(--env TRITON_CACHE_DIR=/cache/compiled/triton --env MPLCONFIGDIR=/cache/compiled/matplotlib)
     fi
     # A stranger's change may use the answers that other runs left, and leaves none.
     [[ ${GITHUB_EVENT_NAME:-} == pull_request_target ]] && run+=(--env FTGATE_ANSWERS=read)

@@ -59,7 +59,8 @@ class EngineSettings(GrownSection):
 
     later: ClassVar[frozenset[str]] = frozenset(
         {"tool_parser", "endpoint", "base", "candidate", "quantization", "kv_cache_dtype", "served"}
-        | {"thinking", "thinking_tokens", "generation"}
+        | {"thinking", "thinking_tokens", "generation", "enforce_eager", "compilation_level"}
+        | {"pipeline_parallel_size", "devices"}
     )
 
     kind: EngineKind = "vllm"
@@ -106,6 +107,16 @@ class EngineSettings(GrownSection):
     """Longest thought, in tokens, apart from the answer's `max_tokens`. A longer one leaves no answer: it counts as
     wrong, and as cut off in `form`."""
 
+    enforce_eager: bool = False
+    """Whether vLLM neither compiles nor captures graphs: it starts sooner and answers slower. Always so on a CPU."""
+    compilation_level: int | None = Field(default=None, ge=0, le=3)
+    """How much vLLM compiles, as in `vllm serve --compilation-config`: 0 nothing, 3 all; by default vLLM's own."""
+    pipeline_parallel_size: int = Field(default=1, ge=1)
+    """Number of stages that the layers of a model are split into, each on `tensor_parallel_size` GPUs of its own."""
+    devices: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """Numbers of the GPUs of this engine, such as `[1]` in `judge.engine`, so that it shares none with the models; by
+    default the first ones."""
+
     generation: Generation | None = None
     """How both models generate their answers, if not greedily: a section, or `candidate` for what the candidate's
     generation_config.json says. The probabilities of option letters are read as ever, and a judge stays greedy."""
@@ -130,6 +141,20 @@ class EngineSettings(GrownSection):
             named = [f for f in ("quantization", "kv_cache_dtype") if getattr(own, f, None) not in (None, "auto")]
             if named and self.kind != "vllm":
                 raise ValueError(f"{section}{named[0]}: only for kind: vllm, and kind is {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _knobs_of_vllm(self) -> Self:
+        for name in ("enforce_eager", "compilation_level", "pipeline_parallel_size", "devices"):
+            if self.kind != "vllm" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: only for kind: vllm, and kind is {self.kind}")
+        if self.enforce_eager and self.compilation_level:
+            raise ValueError(f"compilation_level {self.compilation_level}: enforce_eager compiles nothing")
+        if self.devices is not None and (min(self.devices) < 0 or len(set(self.devices)) != self.gpus):
+            raise ValueError(
+                f"devices {list(self.devices)}: name {self.gpus}, each once: tensor_parallel_size times "
+                "pipeline_parallel_size"
+            )
         return self
 
     @model_validator(mode="after")
@@ -163,6 +188,16 @@ class EngineSettings(GrownSection):
         own = getattr(self, side)
         changes = {} if own is None else own.changes()
         return self.model_copy(update={**changes, "base": None, "candidate": None})
+
+    @property
+    def gpus(self) -> int:
+        """The number of GPUs that a model is split across."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    @property
+    def used_devices(self) -> frozenset[int]:
+        """The numbers of the GPUs that the engine uses."""
+        return frozenset(range(self.gpus) if self.devices is None else self.devices)
 
     @property
     def shared(self) -> EngineSettings:

@@ -10,10 +10,11 @@ from ftgate.errors import EngineError
 
 
 class Ask(NamedTuple):
-    """One question for one model."""
+    """One question for one model; those of an earlier ``look`` are answered first."""
 
     model: Model
     question: Question
+    look: int = 0
 
 
 class UnprobedError(EngineError):
@@ -37,6 +38,26 @@ class Engine(Protocol):
         """Names, versions, device and all settings that affect results. May be called before :meth:`require`."""
         ...
 
+    @property
+    def yields_device(self) -> bool:
+        """Whether its models must leave the device when another engine of the run loads its own.
+
+        Then every change between the two engines costs a start.
+        """
+        ...
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether it goes on with what it was asked while nobody waits, so that later questions delay no earlier one.
+
+        Not where it shares the processors with whoever scores its answers, and not where every answer is paid for.
+        """
+        ...
+
+    def reserve(self, models: Sequence[Model]) -> None:
+        """Note that ``models`` will be required, so that all engines of a device share its memory. Loads nothing."""
+        ...
+
     def require(self, models: Sequence[Model]) -> None:
         """Load ``models`` once: a base and its adapters share one engine; other full weights get their own.
 
@@ -51,8 +72,9 @@ class Engine(Protocol):
         ...
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
-        """Answer every ask; yield ``(index into asks, answer)`` as soon as each is done, in any order.
+        """Answer every ask; yield ``(index into asks, answer)`` as soon as each is done, in any order within a look.
 
+        Closing the generator takes back what is not answered. Until then the engine is asked nothing else.
         A question that cannot be answered (prompt longer than the context, option that is not one token) yields an
         answer with ``finish="error"``. Raises EngineError if the engine itself fails.
         """

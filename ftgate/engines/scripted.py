@@ -15,12 +15,19 @@ NextToken = Callable[[Model, Sequence[Message]], Mapping[int, float]]
 _VOCABULARY = 64
 
 
+class ScriptedDevice:
+    """A device with room for the models of one engine; ``holder`` is the engine that is on it."""
+
+    holder: ScriptedEngine | None = None
+
+
 class ScriptedEngine:
     """Answers with ``script``; records what was asked in ``asked`` and loaded in ``loaded``.
 
     With ``fail_after`` it fails like a real engine: that many answers, then EngineError. ``next_token`` gives the
     log-probabilities for :meth:`probe`; by default they depend on the model's digest, so that two models differ. With
-    ``one_at_a_time`` it holds one folder of full weights at a time, and every change is a start.
+    ``one_at_a_time`` it holds one folder of full weights at a time, and every change is a start. Engines with the same
+    ``device`` do not fit on it together: each takes the other's place.
     """
 
     def __init__(
@@ -30,9 +37,11 @@ class ScriptedEngine:
         fail_after: int | None = None,
         next_token: NextToken | None = None,
         one_at_a_time: bool = False,
+        device: ScriptedDevice | None = None,
     ) -> None:
         self._script = script
         self._one_at_a_time = one_at_a_time
+        self._device = device
         self._current: Model | None = None
         self._fail_after = fail_after
         self._next_token = next_token or next_token_by_digest
@@ -57,9 +66,22 @@ class ScriptedEngine:
             if model not in self.loaded:
                 self.loaded.append(model)
             base = base_of(model).path
-            if base not in bases and not self._one_at_a_time:
+            if base not in bases and not self._one_at_a_time and self._device is None:
                 bases.add(base)
                 self._starts += 1
+
+    @property
+    def yields_device(self) -> bool:
+        """Whether it shares a device."""
+        return self._device is not None
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Never: it answers when it is asked."""
+        return False
+
+    def reserve(self, models: Sequence[Model]) -> None:
+        """There is nothing to share: engines of one ``device`` never fit together."""
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether more than one folder of full weights is needed, with ``one_at_a_time``."""
@@ -93,8 +115,12 @@ class ScriptedEngine:
         available = (*self.loaded, *(loaded.base for loaded in self.loaded))
         if model not in available:
             raise EngineError(f"model {model.name} ({model.path}) is not loaded", hint="call require() first")
-        if self._one_at_a_time and base_of(model) != self._current:
-            self._current = base_of(model)
+        base = base_of(model)
+        if self._device is not None and self._device.holder is not self:
+            self._device.holder, self._current = self, None
+            self._starts += 0 if self._one_at_a_time else len({base_of(each).path for each in self.loaded})
+        if self._one_at_a_time and base != self._current:
+            self._current = base
             self._starts += 1
 
 

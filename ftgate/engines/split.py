@@ -37,22 +37,34 @@ class SplitEngine:
         """What the base runs on."""
         return self.of_base.info()
 
+    @property
+    def yields_device(self) -> bool:
+        """Whether either of the engines does."""
+        return any(engine.yields_device for engine in self._engines)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Never: one engine is asked after the other."""
+        return False
+
+    def reserve(self, models: Sequence[Model]) -> None:
+        """Note the models of each engine."""
+        for engine, own in self._by_engine(models):
+            engine.reserve(own)
+
     def require(self, models: Sequence[Model]) -> None:
         """Load each model into its engine; if only one engine fits, the other's when they are asked."""
+        self.reserve(models)
         for engine, own in self._by_engine(models):
             self._waiting[engine] = [*self._waiting.get(engine, ()), *own]
         engines = [engine for engine in self._engines if engine in self._waiting]
-        for engine in engines[:1] if self._swaps() else engines:
+        for engine in engines[:1] if self.yields_device else engines:
             self._load(engine)
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether either engine would have to swap its models, or both engines do not fit beside each other."""
         by_engine = list(self._by_engine(models))
-        return (len(by_engine) > 1 and self._swaps()) or any(engine.needs_swap(own) for engine, own in by_engine)
-
-    def _swaps(self) -> bool:
-        """Whether the memory holds only one of the engines: each takes its share of a GPU for itself."""
-        return any(engine.info().kind == "vllm" and engine.info().device != "cpu" for engine in self._engines)
+        return (len(by_engine) > 1 and self.yields_device) or any(engine.needs_swap(own) for engine, own in by_engine)
 
     def _load(self, engine: Engine) -> None:
         if models := self._waiting.pop(engine, None):

@@ -86,6 +86,19 @@ class TransformersEngine:
             if model.kind == "adapter" and model.path not in loaded.adapters:
                 _load_adapter(loaded, model)
 
+    @property
+    def yields_device(self) -> bool:
+        """Never: its models stay loaded."""
+        return False
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Never: it answers batch by batch in this process."""
+        return False
+
+    def reserve(self, models: Sequence[Model]) -> None:
+        """There is nothing to share."""
+
     def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
         """Never: all models stay loaded."""
         return False

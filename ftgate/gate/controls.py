@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, EngineInfo, Finding, FloatArray, Item, Message, Model, Pair, Status, digest_of
-from ftgate.engines.base import Ask, UnprobedError
+from ftgate.engines.base import Ask, Engine, UnprobedError
 from ftgate.engines.chat_template import chat_of
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ControlError
@@ -179,18 +179,11 @@ def aa_test(
     job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun] = ()
 ) -> dict[str, Any]:
     """Ask the base some questions twice, the second time in different batches, and compare the two passes."""
-    chosen = [(run, item) for run in runs for item in run.control_items()]
-    first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
-    second_asks = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first_asks]
-    with models.one_phase([*first_asks, *second_asks], ITSELF):
-        first_answers = iter(models.ask(first_asks, ITSELF))
-        # Engines sort the questions of one call, so only separate calls with other questions change the batches.
-        halves = [iter(models.ask(second_asks[start::2], ITSELF)) for start in (0, 1)]
-    second_answers = (next(halves[i % 2]) for i in range(len(second_asks)))
+    chosen, passes = ask_twice(job, models, runs)
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, item in chosen:
         size = len(run.questions(item))
-        answers = [tuple(next(answers_of) for _ in range(size)) for answers_of in (first_answers, second_answers)]
+        answers = [tuple(next(answers_of) for _ in range(size)) for answers_of in passes]
         pairs[run.name].append(Pair(item, *answers))
     # Bonferroni: all measurements together have the false-alarm rate of one.
     tested = len(runs) + len(derived)
@@ -207,6 +200,21 @@ def aa_test(
             compare_with_itself(first, second, other.measurement, rules, job.seed) if len(first) else NOTHING_READ
         )
     return outcome
+
+
+def ask_twice(
+    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]
+) -> tuple[list[tuple[MeasurementRun, Item]], tuple[Iterator[Answer], Iterator[Answer]]]:
+    """The items of the A/A test, and the base's answers to their questions, in order, of the first and second pass."""
+    chosen = [(run, item) for run in runs for item in run.control_items()]
+    first_asks = [Ask(job.base, q) for run, item in chosen for q in run.questions(item)]
+    second_asks = [Ask(job.base, replace(ask.question, repeat=1)) for ask in first_asks]
+    with models.one_phase([*first_asks, *second_asks], ITSELF):
+        first_answers = iter(models.ask(first_asks, ITSELF))
+        # Engines sort the questions of one call, so only separate calls with other questions change the batches.
+        halves = [iter(models.ask(second_asks[start::2], ITSELF)) for start in (0, 1)]
+    second_answers = (next(halves[i % 2]) for i in range(len(second_asks)))
+    return chosen, (first_answers, second_answers)
 
 
 def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
@@ -306,8 +314,7 @@ def _measure_effect(
     if isinstance(engine, SplitEngine) and candidate.kind == "adapter":  # it has loaded the base, too
         engine = engine.loaded_for(candidate)
     try:
-        first = engine.probe(base, prompts)
-        second = list(reversed(engine.probe(base, list(reversed(prompts)))))
+        first, second = _base_probes(models, engine, base, prompts)
         changed = engine.probe(candidate, prompts)
     except UnprobedError as problem:
         return {"ok": None, "reason": f"not checked: {problem.message}", "prompts": 0}
@@ -326,6 +333,18 @@ def _measure_effect(
         "largest_change": change,
         "noise": max(_largest_difference(a, b) for a, b in zip(first, second, strict=True)),
     }
+
+
+def _base_probes(
+    models: CachedEngine, engine: Engine, base: Model, prompts: Sequence[tuple[Message, ...]]
+) -> list[Sequence[Mapping[Any, float]]]:
+    """The base's tables of both passes, kept: two candidates may be compared with a base that has left the device."""
+    key = (engine, base, digest_of([[m.key for m in prompt] for prompt in prompts]))
+    if key not in models.probes:
+        first = engine.probe(base, prompts)
+        models.probes[key] = [first, list(reversed(engine.probe(base, list(reversed(prompts)))))]
+    tables: list[Sequence[Mapping[Any, float]]] = models.probes[key]
+    return tables
 
 
 def _largest_difference(first: Mapping[int, float], second: Mapping[int, float]) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from ftgate.domain import Model, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
+from ftgate.gate.ahead import ask_ahead, asked_next
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import (
@@ -60,14 +61,14 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     started, models = time.time(), participants.models
     tail_map = tail_map_of(job, participants)
     job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
-    models.require(list(dict.fromkeys(model for model in (*job.models, participants.zero) if model is not None)))
+    require_models(job, participants)
     runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
     derived = [DerivedRun(m, job, runs) for m in job.derived]
     rivals = [IncumbentRun(run, job) for run in runs] if job.deployed.compared is not None else []
     derived_rivals = [DerivedIncumbentRun(run, rivals, job) for run in derived if rivals]
     if not models.replays:
         models.progress.expect(questions_left(job, participants, runs))
-    controls = run_controls(job, models, runs, derived)
+    controls = run_controls(job, participants, runs, derived)
     for run in runs:
         run.test_judge()
     controls |= judge_against_people(job, participants.judge)
@@ -86,6 +87,7 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
             reader.decide(last=last)
         for other in derived_rivals:
             other.decide(last=last)
+    models.stop()
     every_run: list[MeasurementRun | DerivedRun] = [*runs, *derived]
     for each in every_run:
         each.add_details()
@@ -93,6 +95,15 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     controls |= judge_model(participants.judge) | served_models(models, job)
     results = apply_controls(every_run, controls)
     return build_report(job, models, participants.judge, results, controls, started), item_rows(job, every_run)
+
+
+def require_models(job: Job, participants: Participants) -> None:
+    """Declare the models that are asked, once all engines know what will share the memory of a GPU."""
+    asked = [model for model in (*job.models, participants.zero) if model is not None]
+    participants.models.reserve(asked)
+    if participants.judge is not None and job.judge is not None:
+        participants.judge.reserve([job.judge])
+    participants.models.require(asked)
 
 
 def questions_left(job: Job, participants: Participants, runs: Sequence[MeasurementRun]) -> int:
@@ -133,34 +144,18 @@ def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
     )
 
 
-def ask_base_ahead(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun]) -> None:
-    """Where the engine holds one model at a time, ask the base every question of every look first.
-
-    Otherwise each look would start the engine twice. If the run stops early, the questions asked for nothing are at
-    most the base's half of what early stopping saves, and the journal keeps the answers for a later run. The incumbent
-    comes next, for the same reason.
-    """
-    if models.needs_swap(job.models):
-        questions = [q for run in runs for item in run.every_item() for q in run.questions(item)]
-        models.ask([Ask(job.base, q) for q in questions], "ask the base ahead")
-        if job.deployed.compared is not None:
-            models.ask([Ask(job.deployed.compared, q) for q in questions], "ask the incumbent ahead")
-
-
 def run_controls(
-    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun]
+    job: Job, participants: Participants, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun]
 ) -> dict[str, Any]:
     """The pilot, and whether the candidate's weights take effect (ControlError if not) and the base repeats itself."""
+    models = participants.models
     # The shortest of the first items of each suite: a probe must fit into any context.
     firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
     items = [item for row in zip(*firsts, strict=False) for item in row]
-    # Where the engine holds one model at a time, what needs only the base comes before the switch.
-    base_first = models.needs_swap(job.models)
-    effect = None if base_first else adapter_effect(models, job.base, job.candidate, items)
+    ask_ahead(job, models, participants.judge, runs, items, participants.zero)
+    effect = adapter_effect(models, job.base, job.candidate, items)
     pilots = run_pilot(job.base, models, runs, job.seed)
-    ask_base_ahead(job, models, runs)
     a_a = aa_test(job, models, runs, derived)
-    effect = effect or adapter_effect(models, job.base, job.candidate, items)
     rival = incumbent_effect(models, job, items)
     return {"pilot": pilot_control(pilots), "adapter_effect": effect, **rival, "a_a": a_a}
 
@@ -197,7 +192,8 @@ def ask_all(
         for q in questions
         if job.deployed.compared is not None
     ]
-    answers = iter(models.ask(asks, "answer questions"))
+    ahead = asked_next(job, runs) if models.runs_ahead else []
+    answers = iter(models.ask(asks, "answer questions", ahead))
     base, candidate = ([tuple(islice(answers, len(qs))) for qs in side] for side in (for_base, for_candidate))
     for (run, item), of_base, of_candidate in zip(plan, base, candidate, strict=True):
         run.add(Pair(item, of_base, of_candidate))

@@ -95,6 +95,15 @@ class MeasurementRun:
         """All items up to the next look. The contaminated ones are asked with the first look."""
         return self._items(self._next_look())
 
+    def items_to_come(self) -> list[tuple[Item, ...]]:
+        """The items that each look after the next one adds."""
+        rest = self.looks[self._next_look().number - 1 :]
+        at = [self._items(look) for look in rest]
+        asked = [{item.id for item in items} for items in at]
+        return [
+            tuple(item for item in items if item.id not in before) for items, before in zip(at[1:], asked, strict=False)
+        ]
+
     def add(self, pair: Pair) -> None:
         """Store both models' answers to one item."""
         self._answered[pair.item.id] = pair

@@ -17,7 +17,7 @@ from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.looks import pilot_items
-from ftgate.measurements.pilot import PILOT_ITEMS, Pilot, read_pilot
+from ftgate.measurements.pilot import PILOT_ITEMS, Pilot, common_failure, read_pilot
 from ftgate.progress import Progress
 
 
@@ -29,23 +29,33 @@ def run_pilot(
     The items are among the first that the run asks anyway, so the journal answers them later. Raises EngineError where
     the base answers none of them: such a measurement can neither pass nor block.
     """
+    pairs = ask_pilot(base, models, runs, seed, count)
+    pilots = {run.name: read_pilot(run.measurement, pairs[run.name], run.score(pairs[run.name])) for run in runs}
+    for name, pilot in pilots.items():
+        for warning in pilot.warnings:
+            models.progress.note(f"warning: {name}: {warning}")
+    return pilots
+
+
+def ask_pilot(
+    base: Model, models: CachedEngine, runs: Sequence[MeasurementRun], seed: int, count: int = PILOT_ITEMS
+) -> dict[str, list[Pair]]:
+    """The base's answers to the pilot, by measurement, as the base against itself. Raises as :func:`run_pilot`."""
     plan = [(run, item, run.questions(item)) for run in runs for item in pilot_items(run.suite, seed, count)]
     answers = iter(models.ask([Ask(base, q) for _, _, questions in plan for q in questions], "pilot"))
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, item, questions in plan:
         of_base = tuple(next(answers) for _ in questions)
         pairs[run.name].append(Pair(item, of_base, of_base))
-    pilots = {run.name: read_pilot(run.measurement, pairs[run.name], run.score(pairs[run.name])) for run in runs}
-    for name, pilot in pilots.items():
-        if pilot.failure is not None:
+    for name, of_suite in pairs.items():
+        failure = common_failure(of_suite)
+        if failure is not None:
             raise EngineError(
-                f"{name} can neither pass nor block: the base answered none of {pilot.items} items; the first failure: "
-                f"{pilot.failure}",
+                f"{name} can neither pass nor block: the base answered none of {len(of_suite)} items; the first "
+                f"failure: {failure}",
                 hint="mend what the failure names and run again; nothing else was asked",
             )
-        for warning in pilot.warnings:
-            models.progress.note(f"warning: {name}: {warning}")
-    return pilots
+    return pairs
 
 
 def pilot_control(pilots: dict[str, Pilot]) -> dict[str, Any]:

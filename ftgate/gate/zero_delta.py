@@ -7,7 +7,7 @@ what differs is the path's, and would be taken for the candidate's.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,25 @@ def failed_zero_delta(controls: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name, outcome in controls.get(NAME, {}).items() if outcome["ok"] is False)
 
 
-def _measure(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], zero: Model) -> dict[str, Any]:
-    """The change of each measurement from the base to the adapter of zeros."""
+def ask_zeros(
+    job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], zero: Model
+) -> Iterator[tuple[MeasurementRun, Pair]]:
+    """The answers of the base and of the adapter of zeros to the items of the A/A test."""
     plan = [(run, item) for run in runs for item in run.control_items()]
     questions = [run.questions(item) for run, item in plan]
-    base = iter(models.ask([Ask(job.base, q) for qs in questions for q in qs], "base against an adapter of zeros"))
-    zeros = iter(models.ask([Ask(zero, q) for qs in questions for q in qs], "base against an adapter of zeros"))
-    pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
+    phase = "base against an adapter of zeros"
+    base, zeros = (
+        iter(models.ask([Ask(model, q) for qs in questions for q in qs], phase)) for model in (job.base, zero)
+    )
     for (run, item), qs in zip(plan, questions, strict=True):
-        pairs[run.name].append(Pair(item, *(tuple(next(answers) for _ in qs) for answers in (base, zeros))))
+        yield run, Pair(item, *(tuple(next(answers) for _ in qs) for answers in (base, zeros)))
+
+
+def _measure(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], zero: Model) -> dict[str, Any]:
+    """The change of each measurement from the base to the adapter of zeros."""
+    pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
+    for run, pair in ask_zeros(job, models, runs, zero):
+        pairs[run.name].append(pair)
     changes = {}
     for run in runs:
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))

@@ -56,10 +56,10 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
     """
     is_known = scored.base_low == scored.base_high
     base = mean(scored.base[is_known]) if is_known.any() else None
-    failures = [failure_of(pair.base[0]) for pair in pairs]
-    if pairs and None not in failures:
-        return Pilot(measurement.name, len(pairs), None, failure=failures[0])
-    usable = [i for i, failure in enumerate(failures) if failure is None]
+    failure = common_failure(pairs)
+    if failure is not None:
+        return Pilot(measurement.name, len(pairs), None, failure=failure)
+    usable = [i for i, pair in enumerate(pairs) if failure_of(pair.base[0]) is None]
     mass = _letter_mass([answer for i in usable for answer in pairs[i].base])
     warnings = (
         *_about_score(measurement, pairs, scored, base),
@@ -68,6 +68,12 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
         *_about_texts(measurement, [pairs[i] for i in usable], scored.base[usable]),
     )
     return Pilot(measurement.name, len(pairs), base, warnings, letter_mass=mass)
+
+
+def common_failure(pairs: Sequence[Pair]) -> str | None:
+    """Why the first of the base's answers in ``pairs`` failed, if all did; None otherwise."""
+    failures = [failure_of(pair.base[0]) for pair in pairs]
+    return failures[0] if pairs and None not in failures else None
 
 
 def never_passes(measurement: Measurement, pilot: Pilot | None) -> str:

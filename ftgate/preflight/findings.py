@@ -35,11 +35,16 @@ class ModelFacts:
 
 @dataclass(frozen=True, slots=True)
 class EnginePlan:
-    """How the models would be run: ``kind`` is one_engine, merge, together or in_turn; ``words`` describe it."""
+    """How the models would be run: ``kind`` is one_engine, merge, together or in_turn; ``words`` describe it.
+
+    ``starts``: how many engines start, the judge's among them, and ``start_seconds``: about how long that takes.
+    """
 
     kind: str
     words: str
     reasons: tuple[str, ...] = ()
+    starts: int = 0
+    start_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
-from ftgate.engines.vllm.startup import CPU_KV_BYTES, fit_together, lora_slots, on_cpu
+from ftgate.engines.vllm.memory import fit_together, needed_memory
+from ftgate.engines.vllm.startup import CPU_KV_BYTES, lora_slots, on_cpu
 from ftgate.errors import ConfigurationError
 from ftgate.jobs.prepare import JobDraft
 from ftgate.models.dimensions import Dimensions
@@ -23,6 +24,7 @@ from ftgate.preflight.memory import (
     engine_memory,
     number_bytes,
     smallest_split,
+    start_seconds,
 )
 from ftgate.preflight.view import size_of
 
@@ -83,9 +85,9 @@ class _EngineFit:
             [self._engine_memory("judge", judge, [])] if judge is not None and "judge" in self.state.sizes else []
         )
         capacity = self._capacity()
-        together = self.cpu or (capacity is not None and fit_together([engine.weights for engine in engines], capacity))
+        together, beside = self._fit(engines, []), self._fit(engines, judge_engines)
         largest = max(engines, key=lambda engine: engine.total)
-        at_once = [*engines, *judge_engines] if self.cpu else engines if together else [largest]
+        at_once = [*engines, *judge_engines] if beside else engines if together else [largest]
         for role, engine in (("base", engines[0]), *(("judge", engine) for engine in judge_engines)):
             if not self.cpu:
                 self._require_split(role, engine)
@@ -93,7 +95,24 @@ class _EngineFit:
         if incumbent is not None:
             more = "one adapter more" if _runs_as_adapter(incumbent) else "full weights in an engine of its own"
             plan = replace(plan, words=f"{plan.words}; the deployed model is {more}")
+        if judge_engines:
+            judged = "runs beside them" if beside else "takes their place once they have answered everything"
+            plan = replace(plan, words=f"{plan.words}; the judge {judged}")
+        sizes = [engine.weights for engine in (*engines, *judge_engines)]
+        plan = replace(plan, starts=len(sizes), start_seconds=sum(start_seconds(size, cpu=self.cpu) for size in sizes))
         return plan, self._total_memory(at_once, capacity)
+
+    def _fit(self, engines: Sequence[EngineMemory], judges: Sequence[EngineMemory]) -> bool:
+        """Whether all these run at once, each on its GPUs; as :mod:`ftgate.engines.vllm.memory` decides in a run."""
+        if self.cpu or not self.machine.gpus:
+            return self.cpu
+        of_judge = self._settings("judge")
+        apart = not of_judge.used_devices & self.settings.used_devices
+        used = [(engine, self.settings) for engine in engines]
+        used += [(judge, of_judge) for judge in judges if not apart]
+        needs = [needed_memory(engine.weights, settings.gpus) for engine, settings in used]
+        share = max(settings.gpu_memory_utilization for _, settings in used)
+        return fit_together(needs, share * min(gpu.memory for gpu in self.machine.gpus))
 
     def _slots(self, candidate: Model, adapters: list[Model]) -> list[Model]:
         """The adapters that an engine has memory for: ``adapters``, that of zeros, and what vLLM adds.
@@ -136,13 +155,13 @@ class _EngineFit:
             return self.machine.memory
         if not self.machine.gpus:
             return None
-        devices = self.machine.gpus[: self.settings.tensor_parallel_size]
+        devices = self.machine.gpus[: self.settings.gpus]
         return int(min(gpu.memory for gpu in devices) * len(devices) * self.settings.gpu_memory_utilization)
 
     def _total_memory(self, engines: Sequence[EngineMemory], capacity: int | None) -> Memory:
         """The memory of ``engines`` together. Only weights that do not fit are a problem; the rest is an estimate."""
         count, gpus = len(engines), self.machine.gpus
-        split = 1 if self.cpu else self.settings.tensor_parallel_size
+        split = 1 if self.cpu else self.settings.gpus
         cache = CPU_KV_BYTES * count if self.cpu and self.settings.kind == "vllm" else sum(x.cache for x in engines)
         overhead = CPU_OVERHEAD * count if self.cpu else GPU_OVERHEAD * split
         memory = Memory(
@@ -180,11 +199,12 @@ class _EngineFit:
         return smallest_split(engines, memory * self.settings.gpu_memory_utilization)
 
     def _require_split(self, role: str, engine: EngineMemory) -> None:
-        split, gpus = self._settings(role).tensor_parallel_size, len(self.machine.gpus)
-        if 0 < gpus < split:
-            self.state.refuse(
-                f"engine.tensor_parallel_size is {split}, and this machine has {gpus} GPUs", "lower it, or add GPUs"
-            )
+        settings, gpus = self._settings(role), len(self.machine.gpus)
+        split, last = settings.tensor_parallel_size, max(settings.used_devices)
+        if 0 < gpus <= last:
+            stages = f" in {settings.pipeline_parallel_size} stages" * (settings.pipeline_parallel_size > 1)
+            what = f"tensor_parallel_size is {split}{stages}" if settings.devices is None else f"devices names {last}"
+            self.state.refuse(f"engine.{what}, and this machine has {gpus} GPUs", "lower it, or add GPUs")
         if engine.heads % split:
             self.state.refuse(
                 f"{self.state.facts[role].reference}: engine.tensor_parallel_size {split} "

@@ -14,6 +14,10 @@ GPU_MAX_NUM_SEQS, GPU_MAX_NUM_BATCHED_TOKENS = 256, 8192
 """vLLM's defaults on most GPUs, for settings that the policy leaves out."""
 GPU_OVERHEAD, CPU_OVERHEAD = 3 << 29, 1 << 29
 """Approximate bytes for the runtime and CUDA graphs."""
+GPU_START_SECONDS, CPU_START_SECONDS = 60.0, 10.0
+"""About how long an engine takes to start, without reading its weights: on a GPU it compiles and captures graphs."""
+READ_BYTES = 1 << 30
+"""About how many bytes of weights are read each second."""
 USUAL_GPUS = (24, 48, 80)
 """Gigabytes of common GPUs, for a machine without one."""
 _SPLITS = (1, 2, 4, 8, 16)
@@ -70,6 +74,11 @@ def weight_memory(model: Model, size: Dimensions, number: int) -> int:
     """Bytes of the full weights: as stored if quantised, else in the engine's data type."""
     stored: int = model.facts["weight_bytes"]
     return stored if size.quantisation else model.facts["parameters"] * number
+
+
+def start_seconds(weights: int, *, cpu: bool) -> float:
+    """About how many seconds an engine with ``weights`` bytes takes to start."""
+    return (CPU_START_SECONDS if cpu else GPU_START_SECONDS) + weights / READ_BYTES
 
 
 def smallest_split(engines: Sequence[EngineMemory], capacity: float) -> int | None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from ftgate.preflight.findings import Disk, Memory, ModelFacts, Preflight
+from ftgate.preflight.findings import Disk, EnginePlan, Memory, ModelFacts, Preflight
 from ftgate.report import numbers
 from ftgate.report.escape import plain_line, terminal
 from ftgate.report.schema import plain
@@ -37,11 +37,18 @@ def print_preflight(result: Preflight, console: Console) -> None:
         console.print()
     if result.plan:
         _say(console, "plan", [result.plan.words, *(f"because {reason}" for reason in result.plan.reasons)])
+        _say(console, "starts", [_starts(result.plan)] if result.plan.starts else [])
     _say(console, "note", result.notes)
     _say(console, "warning", result.warnings)
     problems = len(result.problems)
     end = "ready to run" if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
     console.print(f"{terminal(result.name, 100)}: {end}", highlight=False)
+
+
+def _starts(plan: EnginePlan) -> str:
+    engines = "1 engine" if plan.starts == 1 else f"{plan.starts} engines, each once"
+    seconds = numbers.duration(plan.start_seconds)
+    return f"{engines}: about {seconds} until the first answers of each, less where compiled code is cached"
 
 
 def _models(models: Mapping[str, ModelFacts]) -> Table:

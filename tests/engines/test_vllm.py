@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,6 +277,34 @@ def test_questions_that_nobody_waits_for_do_not_reach_the_next_ones(vllm_engine:
     assert answers(vllm_engine, asks) == [answers(vllm_engine, [ask])[0] for ask in asks]
 
 
+def test_many_more_questions_than_run_at_once_come_in_the_order_of_their_looks(
+    vllm_engine: VllmEngine, tiny: TinyModels
+) -> None:
+    """Options, texts and continuations of two engines: each answer is that of the question alone."""
+    queue = vllm_engine._running[tiny.base.path].llm.llm_engine
+    seqs = queue.vllm_config.scheduler_config.max_num_seqs
+    texts = [question(f"{n} is", max_tokens=1 + n % 7) for n in range(2 * seqs)]
+    continued = [replace(question(f"say {n}", (" red forest", " blue cave river")), continued=True) for n in range(8)]
+    questions = [*choices(2 * seqs), *texts, *continued]
+    asks = [Ask(m, q, n % 3) for n, q in enumerate(questions) for m in (tiny.base, tiny.real, tiny.full)]
+    in_flight, arrived = 0, []
+    for index, answer in vllm_engine.ask(asks):
+        arrived.append((index, answer))
+        in_flight = max(in_flight, queue.get_num_unfinished_requests())
+    assert in_flight <= 2 * seqs
+    assert sorted(index for index, _ in arrived) == list(range(len(asks)))
+    for model in (tiny.base, tiny.real):
+        looks = [asks[i].look for i, _ in arrived if asks[i].model == model]
+        last_of_first = max(n for n, look in enumerate(looks) if look == 0)
+        first_of_last = min(n for n, look in enumerate(looks) if look == 2)
+        assert last_of_first < first_of_last, "a look is not waited for by the one after the next"
+    by_index = dict(arrived)
+    for index in range(0, len(asks), 37):
+        (alone,) = answers(vllm_engine, [asks[index]])
+        assert by_index[index].text == alone.text
+        assert by_index[index].option_logprobs == pytest.approx(alone.option_logprobs, abs=1e-4)
+
+
 def in_force(engine: VllmEngine, model: Model) -> str:
     """SHA-256 of the embeddings that the engine of ``model`` computes with; vLLM pads them with rows of its own."""
     rows = json.loads((model.path / "config.json").read_text())["vocab_size"]
@@ -295,19 +324,28 @@ def on_disk(model: Model) -> str:
 
 
 def test_full_weights_that_take_turns_answer_as_side_by_side(
-    vllm_engine: VllmEngine, tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+    vllm_engine: VllmEngine,
+    tiny: TinyModels,
+    settings: EngineSettings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One at a time, the one that runs first: a change of model is a start, and nothing else changes."""
+    from ftgate.engines.vllm import memory
     from ftgate.engines.vllm.engine import VllmEngine
 
+    monkeypatch.setattr(memory, "device_memory", lambda: 1 << 30)
+
     asks = [Ask(model, q) for q in choices(6) for model in (tiny.base, tiny.real, tiny.full)]
-    engine = VllmEngine(settings, log_path=tmp_path / "engine.log", one_at_a_time=True)
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
     try:
         assert not engine.needs_swap([tiny.base, tiny.real])
         assert engine.needs_swap([tiny.base, tiny.full])
         engine.require([tiny.base, tiny.real, tiny.full])
         assert engine.starts == 1
-        together = answers(vllm_engine, asks)
+        with monkeypatch.context() as roomy:
+            roomy.setattr(memory, "device_memory", lambda: None)
+            together = answers(vllm_engine, asks)
         assert largest_gap(answers(engine, asks), together) < 1e-5
         assert engine.starts == 2
         assert list(engine._running) == [tiny.full.path]
@@ -324,15 +362,19 @@ def test_full_weights_that_take_turns_answer_as_side_by_side(
         answers(engine, asks)
 
 
-def test_the_answers_to_an_item_share_the_reading_of_its_prompt(vllm_engine: VllmEngine, tiny: TinyModels) -> None:
+def test_the_answers_to_an_item_share_the_reading_of_its_prompt(
+    vllm_engine: VllmEngine, tiny: TinyModels, tmp_path: Path
+) -> None:
     """vLLM's own ``n`` is as many requests with seeds of their own, and shares no more than these do."""
     from vllm import SamplingParams
+
+    from ftgate.engines.vllm.stream import outputs_of
 
     running = vllm_engine._engine_of(tiny.base)
     prompt = running.renderers.of(running.base).prompt((Message("user", "red forest " * 90),))
     block = running.llm.llm_engine.vllm_config.cache_config.block_size
     assert len(prompt) > block, "only whole blocks are shared"
     sampling = [SamplingParams(max_tokens=2, temperature=1.0, seed=seed) for seed in range(4)]
-    outputs = vllm_engine._generate(running, [prompt] * 4, sampling, [tiny.base] * 4)
+    outputs = outputs_of(running, [prompt] * 4, sampling, tiny.base, tmp_path / "engine.log")
     shared = [output.num_cached_tokens for _, output in outputs]
     assert sorted(shared)[1:] == [len(prompt) // block * block] * 3

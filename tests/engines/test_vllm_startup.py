@@ -10,7 +10,7 @@ import pytest
 
 from engines.tiny import TinyModels
 from ftgate.config.engine import EngineSettings
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.engines.vllm.engine import VllmEngine
@@ -96,6 +96,39 @@ def test_on_a_gpu_memory_is_shared_and_compilation_left_on(tiny: TinyModels, mon
     assert "lora_target_modules" not in arguments
 
 
+def test_the_knobs_of_vllm_are_what_it_is_told(tiny: TinyModels, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ftgate.engines.vllm import startup
+
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    plain = startup.engine_arguments(EngineSettings(), 256, tiny.base, [])
+    assert not {"enforce_eager", "compilation_config"} & plain.keys()
+    assert plain["pipeline_parallel_size"] == 1
+    knobs = {"compilation_level": 2, "pipeline_parallel_size": 2, "devices": [2, 3]}
+    told = startup.engine_arguments(EngineSettings.model_validate(knobs), 256, tiny.base, [])
+    assert (told["compilation_config"], told["pipeline_parallel_size"]) == (2, 2)
+    assert startup.engine_arguments(EngineSettings(enforce_eager=True), 256, tiny.base, [])["enforce_eager"] is True
+
+
+@pytest.mark.parametrize(
+    ("before", "seen"), [(None, "2,3"), ("4,5,6,7", "6,7"), ("GPU-a,GPU-b,GPU-c,GPU-d", "GPU-c,GPU-d")]
+)
+def test_an_engine_sees_its_own_gpus_and_the_next_one_all(
+    monkeypatch: pytest.MonkeyPatch, before: str | None, seen: str
+) -> None:
+    from ftgate.engines.vllm import startup
+
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    monkeypatch.setenv(startup.VISIBLE, before or "")
+    if before is None:
+        monkeypatch.delenv(startup.VISIBLE)
+    with startup._visible((2, 3)):
+        assert os.environ[startup.VISIBLE] == seen
+    assert os.environ.get(startup.VISIBLE) == before
+    monkeypatch.setenv(startup.VISIBLE, "0,1")
+    with pytest.raises(ConfigurationError, match=r"may use 2 GPUs"), startup._visible((2, 3)):
+        pass
+
+
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (16, 16), (17, 32), (300, 320), (512, 512)])
 def test_the_smallest_rank_that_fits_is_chosen(rank: int, allowed: int) -> None:
     from ftgate.engines.vllm.startup import allowed_rank
@@ -147,41 +180,3 @@ def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> 
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
     assert torch.equal(results[1][0], y[0]), "a token without an adapter is left untouched"
     assert not torch.equal(results[1][2], y[2])
-
-
-def test_what_fits_runs_side_by_side_and_the_rest_takes_turns() -> None:
-    from ftgate.engines.vllm.startup import fit_together
-
-    assert fit_together([15 << 30, 15 << 30], 0.9 * (80 << 30))
-    assert not fit_together([30 << 30, 30 << 30], 0.9 * (80 << 30))
-
-
-def test_whoever_used_the_gpu_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ftgate.engines.vllm import startup
-
-    class Held:
-        def __init__(self, taken: float) -> None:
-            self.memory_share = taken
-
-        def unload(self) -> None:
-            self.memory_share = 0.0
-
-    monkeypatch.setattr(startup, "_holders", [])
-    first, second, third = Held(0), Held(0), Held(0)
-    for holder, share in ((first, 0.4), (second, 0.4), (third, 0.5)):
-        startup.make_room(holder, share)
-        holder.memory_share = share
-    assert (first.memory_share, second.memory_share, third.memory_share) == (0.0, 0.4, 0.5)
-    startup.make_room(first, 0.9)
-    assert (second.memory_share, third.memory_share) == (0.0, 0.0)
-
-
-def test_batches_have_room_for_thoughts_before_an_engine_runs_and_after_it_was_stopped() -> None:
-    from ftgate.engines.vllm.engine import VllmEngine
-
-    settings = {"thinking_tokens": 100}
-    for thinking, tokens in (("template", 100), ("on", 100), ("off", 0)):
-        engine = VllmEngine(EngineSettings.model_validate(settings | {"thinking": thinking}))
-        engine.unload()
-        assert engine._longest_thought() == tokens
-        engine.close()

@@ -234,7 +234,8 @@ def test_full_weights_may_be_deployed(world: World) -> None:
     assert (report.verdict, engine.starts) == ("block", 2)
     result = preflight(load_all(world.policy_path, world.manifest_path), MACHINE)
     assert result.plan is not None
-    assert result.plan.words.endswith("the deployed model is full weights in an engine of its own")
+    assert "; the deployed model is full weights in an engine of its own; the judge " in result.plan.words
+    assert result.plan.starts == 3
 
 
 def test_models_that_take_turns_start_no_engine_for_each_look(world: World) -> None:
@@ -250,8 +251,7 @@ def test_models_that_take_turns_start_no_engine_for_each_look(world: World) -> N
     report = evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=judge)
     assert report.stopping is not None
     assert report.stopping.looks["forgetting"] == 4
-    # base, incumbent (asked ahead), base (A/A test and effect), candidate, base and incumbent (effect), candidate
-    assert engine.starts <= 7
+    assert engine.starts == 3, "base, incumbent, candidate: each is asked all that it is needed for"
 
 
 def test_a_tier_counts_against_the_incumbent_too(deployed: World) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from support.players import CAREFUL, Player, luck, script
 from support.world import World, write_full, write_rows
 
-from ftgate.domain import Answer, Model, Question
-from ftgate.engines.scripted import ScriptedEngine
+from ftgate.domain import Answer, EngineInfo, Model, Question
+from ftgate.engines.scripted import ScriptedDevice, ScriptedEngine
 from ftgate.errors import EngineError
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.jobs.prepare import load_job
+from ftgate.jobs.prepare import load_all, load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
@@ -42,6 +44,53 @@ def test_two_starts_however_many_looks_and_the_same_verdict(world: World, player
     assert turns.measurements == together.measurements
     again = decide_again(world.root / "turns", None, world.root / "again", SilentProgress())
     assert (again.verdict, again.measurements) == (turns.verdict, turns.measurements)
+
+
+@pytest.mark.parametrize("player", [CAREFUL, Player(target=0.9, forgetting=0.6), Player(target=0.9, forgetting=0.82)])
+@pytest.mark.parametrize(("weights", "starts"), [("adapter", 1), ("full", 2), ("full and incumbent", 3)])
+def test_a_judge_on_the_same_device_costs_one_start(world: World, player: Player, weights: str, starts: int) -> None:
+    """Four looks, the pilot, the A/A test and the positive control: the judge comes once, when all is answered."""
+    world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    world.save()
+    if weights != "adapter":
+        full_candidate(world, "obrien_fleming")
+    if weights == "full and incumbent":
+        write_full(world.root / "models" / "deployed", seed=7)
+        world.manifest["incumbent"] = {"source": "models/deployed"}
+        world.save()
+    job = load_all(world.policy_path, world.manifest_path).job()
+    reports = {}
+    for name in ("beside", "in turns"):
+        device = ScriptedDevice() if name == "in turns" else None
+        engine = ScriptedEngine(script(player), one_at_a_time=device is not None, device=device)
+        judge = ScriptedEngine(script(player), device=device)
+        reports[name] = evaluate(job, world.root / name, SilentProgress(), engine=engine, judge_engine=judge)
+        assert (engine.starts, judge.starts) == (starts, 1)
+    assert reports["in turns"].verdict == reports["beside"].verdict
+    assert reports["in turns"].measurements == reports["beside"].measurements
+    again = decide_again(world.root / "in turns", None, world.root / "again", SilentProgress())
+    assert again.measurements == reports["beside"].measurements
+
+
+def test_an_item_that_cannot_be_asked_does_not_bring_the_models_back(world: World) -> None:
+    """vLLM refuses a prompt that is too long each time: once in a run is enough."""
+
+    class Local(ScriptedEngine):
+        def info(self) -> EngineInfo:
+            return replace(super().info(), kind="vllm")
+
+    def short(model: Model, question: Question) -> Answer:
+        too_long = model.name != "judge" and question.item_id == "g0"
+        return Answer(finish="error", error="too long") if too_long else script(CAREFUL)(model, question)
+
+    world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    world.save()
+    device = ScriptedDevice()
+    engine, judge = Local(short, device=device), Local(short, device=device)
+    job = load_job(world.policy_path, world.manifest_path)
+    evaluate(job, world.root / "out", SilentProgress(), engine=engine, judge_engine=judge)
+    assert "too long" in (world.root / "out" / "answers.jsonl").read_text(encoding="utf-8")
+    assert (engine.starts, judge.starts) == (1, 1)
 
 
 def test_base_and_adapter_share_an_engine_and_take_no_turns(world: World) -> None:

@@ -80,7 +80,7 @@ def test_the_composite_actions_hand_every_input_to_the_script(key: str) -> None:
     assert step["run"] == f'"$GITHUB_ACTION_PATH/../entrypoint/docker.sh" {key}'
     # A shell's variable has no hyphen.
     wanted = {variable(n).replace("-", "_"): f"${{{{ inputs.{n} }}}}" for n in ACTIONS[key]["inputs"]}
-    facts = {"ACTION_REPOSITORY", "ACTION_REF"} if key == "cpu" else set()
+    facts = {"ACTION_REPOSITORY", "ACTION_REF"} if key == "cpu" else {"FORK"}
     assert {name: value for name, value in step["env"].items() if name not in facts} == wanted
     assert set(wanted) <= set(re.findall(r"INPUT_[A-Z_]+", SCRIPT))
 

@@ -93,6 +93,19 @@ class OpenAIEngine:
                     hint="run it with vLLM, or name what the server calls it: endpoint://NAME",
                 )
 
+    @property
+    def yields_device(self) -> bool:
+        """Never: the server manages its models."""
+        return False
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Never: what early stopping saves would be paid for."""
+        return False
+
+    def reserve(self, models: Sequence[Model]) -> None:
+        """There is nothing to share."""
+
     def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
         """Never: the server manages its models."""
         return False

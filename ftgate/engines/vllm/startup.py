@@ -6,19 +6,21 @@ import gc
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.engines.isolation import take_secrets
 from ftgate.engines.renderers import Renderers
 from ftgate.engines.template_files import read_object
-from ftgate.errors import ArtifactError
+from ftgate.errors import ArtifactError, ConfigurationError
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MAX_LOGPROBS = 128
 BATCH_INVARIANT_CAPABILITY = 90
@@ -65,21 +67,6 @@ class EngineRequest:
         return [self.base.path, *self.adapters].index(model.path)
 
 
-class MemoryHolder(Protocol):
-    """Holds a share of the GPU memory, and can release it."""
-
-    @property
-    def memory_share(self) -> float:
-        """The share it holds."""
-        ...
-
-    def unload(self) -> None:
-        """Release it."""
-        ...
-
-
-_holders: list[MemoryHolder] = []
-"""Holders of GPU memory in this process, least recent first: the engines of the models and of the judge."""
 _in_process: list[Any] = []
 """All engines that run inside this process, open or closed.
 
@@ -149,6 +136,7 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         "disable_log_stats": True,
         "max_logprobs": MAX_LOGPROBS,
         "tensor_parallel_size": settings.tensor_parallel_size,
+        "pipeline_parallel_size": settings.pipeline_parallel_size,
         "max_num_seqs": settings.max_num_seqs,
         "max_num_batched_tokens": settings.max_num_batched_tokens,
     }
@@ -165,6 +153,10 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
         arguments["max_num_batched_tokens"] = max(tokens, arguments["max_num_seqs"])
     else:
         arguments["gpu_memory_utilization"] = settings.gpu_memory_utilization
+        if settings.enforce_eager:
+            arguments["enforce_eager"] = True
+        if settings.compilation_level is not None:
+            arguments["compilation_config"] = settings.compilation_level
     return arguments | (lora_arguments(adapters) if adapters else {})
 
 
@@ -217,52 +209,48 @@ def target_modules(adapter: Path) -> frozenset[str]:
     return frozenset(match.group(1) for match in matches if match)
 
 
-def make_room(holder: MemoryHolder, share: float) -> None:
-    """Make other holders release GPU memory, least recent first, until ``share`` is free."""
-    if holder in _holders:
-        _holders.remove(holder)
-    for other in _holders:
-        if holder.memory_share + sum(each.memory_share for each in _holders) + share > 1:
-            other.unload()
-    _holders[:] = [each for each in _holders if each.memory_share] + [holder]
-
-
-def fit_on_device(models: Sequence[Model], settings: EngineSettings) -> bool:
-    """Whether engines for all these full weights can run at once: on CPU always, on GPUs if memory suffices."""
-    if on_cpu():
-        return True
-    from vllm.platforms import current_platform
-
-    weights = [int(model.facts.get("weight_bytes", 0)) for model in models]
-    total = current_platform.get_device_total_memory() * settings.tensor_parallel_size
-    return all(weights) and fit_together(weights, total * settings.gpu_memory_utilization)
-
-
-def fit_together(weights: Sequence[int], capacity: float) -> bool:
-    """Whether engines with these weights, in bytes, fit together into ``capacity`` bytes of GPU memory.
-
-    Each needs 1 GiB plus a quarter of its weights for KV cache and activations.
-    """
-    return sum(1.25 * size + (1 << 30) for size in weights) <= capacity
-
-
 def resolved_dtype(settings: EngineSettings) -> str:
     """The requested data type; ``auto`` means float32 on CPU."""
     return "float32" if on_cpu() and settings.dtype == "auto" else settings.dtype
 
 
-def start(arguments: dict[str, Any]) -> Any:
-    """A new ``vllm.LLM``."""
+def start(arguments: dict[str, Any], devices: Sequence[int] | None = None) -> Any:
+    """A new ``vllm.LLM``, on the GPUs with the numbers ``devices`` of those that this process may use."""
     global _open
     from vllm import LLM
 
     if on_cpu():
         _tune_for_cpu()
-    llm = LLM(**arguments)
+    with _visible(devices):
+        llm = LLM(**arguments)
     if runs_in_process():
         _in_process.append(llm)
         _open += 1
     return llm
+
+
+@contextmanager
+def _visible(devices: Sequence[int] | None) -> Iterator[None]:
+    """Have the processes that start in the body see these GPUs only."""
+    before = os.environ.get(VISIBLE)
+    if devices is None or on_cpu():
+        yield
+        return
+    allowed = before.split(",") if before else None
+    try:
+        names = [allowed[number].strip() if allowed else str(number) for number in devices]
+    except IndexError:
+        raise ConfigurationError(
+            f"engine.devices {list(devices)}: this process may use {len(allowed or ())} GPUs ({VISIBLE}={before})",
+            hint="count from 0 among those, or let it use more",
+        ) from None
+    os.environ[VISIBLE] = ",".join(names)
+    try:
+        yield
+    finally:
+        os.environ.pop(VISIBLE)
+        if before is not None:
+            os.environ[VISIBLE] = before
 
 
 def _tune_for_cpu() -> None:

@@ -130,3 +130,29 @@ def test_what_was_valid_before_there_were_forms_stays_valid(kind: str) -> None:
     settings = policy(engine={"kind": kind, "tensor_parallel_size": 2, "dtype": "float16"}).engine
     assert (settings.tensor_parallel_size, settings.dtype) == (2, "float16")
     assert EngineSettings.model_validate({"kind": "transformers", "candidate": {"dtype": "float16"}}).differ
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"kind": "transformers", "enforce_eager": True}, "enforce_eager: only for kind: vllm"),
+        ({"kind": "transformers", "devices": [0]}, "devices: only for kind: vllm"),
+        ({**AT_SERVER, "pipeline_parallel_size": 2}, "pipeline_parallel_size: only for kind: vllm"),
+        ({"enforce_eager": True, "compilation_level": 3}, "enforce_eager compiles nothing"),
+        ({"devices": [0, 1]}, "name 1, each once"),
+        ({"devices": [1, 1], "tensor_parallel_size": 2}, "name 2, each once"),
+        ({"compilation_level": 4}, "less than or equal to 3"),
+    ],
+)
+def test_knobs_that_nothing_turns_are_refused(settings: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        EngineSettings.model_validate(settings)
+
+
+def test_knobs_that_are_not_turned_leave_fingerprints_as_they_were() -> None:
+    knobs = {"enforce_eager", "compilation_level", "pipeline_parallel_size", "devices"}
+    assert not knobs & EngineSettings().identity().keys()
+    turned = EngineSettings(tensor_parallel_size=2, pipeline_parallel_size=2, devices=(0, 1, 2, 5), compilation_level=0)
+    assert turned.identity().keys() >= knobs - {"enforce_eager"}
+    assert (turned.gpus, turned.used_devices) == (4, {0, 1, 2, 5})
+    assert EngineSettings(tensor_parallel_size=2).used_devices == {0, 1}

@@ -70,6 +70,37 @@ def test_a_fork_leaves_no_answers_for_other_runs(tmp_path: Path, event: str, onl
     assert ("FTGATE_ANSWERS=read" in arguments) is only_reads
 
 
+COMPILED = {
+    "VLLM_CACHE_ROOT=/cache/compiled/vllm",
+    "TORCHINDUCTOR_CACHE_DIR=/cache/compiled/inductor",
+    "TRITON_CACHE_DIR=/cache/compiled/triton",
+    "MPLCONFIGDIR=/cache/compiled/matplotlib",
+}
+
+
+@pytest.mark.parametrize(("fork", "trusted"), [("false", True), ("", True), ("true", False)])
+def test_compiled_code_outlives_the_container_but_for_a_forks_job(tmp_path: Path, fork: str, trusted: bool) -> None:
+    arguments, done = play(tmp_path, CACHE=str(tmp_path / "cache"), more={"FORK": fork})
+    assert done.returncode == 0, done.stderr
+    assert set(arguments) >= COMPILED
+    hidden = "/cache/compiled:exec,mode=1777" in arguments
+    assert hidden is not trusted
+    if hidden:
+        assert arguments[arguments.index("/cache/compiled:exec,mode=1777") - 1] == "--tmpfs"
+    assert (tmp_path / "cache" / "compiled").is_dir(), "or Docker makes the place as root"
+
+
+def test_without_a_cache_nothing_is_kept(tmp_path: Path) -> None:
+    arguments, _ = play(tmp_path)
+    assert not [argument for argument in arguments if "/cache" in argument]
+
+
+def test_the_action_says_which_job_is_a_forks() -> None:
+    step = yaml.safe_load((SCRIPT.parents[1] / "gpu" / "action.yml").read_text(encoding="utf-8"))["runs"]["steps"][0]
+    assert "github.event.pull_request.head.repo.full_name != github.repository" in step["env"]["FORK"]
+    assert "github.event.workflow_run.head_repository.full_name != github.repository" in step["env"]["FORK"]
+
+
 def test_a_cache_that_cannot_be_made_ends_before_the_container_starts(tmp_path: Path) -> None:
     (tmp_path / 'a "file"').touch()
     cache = str(tmp_path / 'a "file"' / "cache")

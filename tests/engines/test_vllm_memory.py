@@ -1,0 +1,179 @@
+"""How engines share a GPU, whose memory is made up, and how many start; vLLM itself runs, on the CPU."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.world import World, write_rows
+
+from engines.tiny import TinyModels, make_llama, make_tokenizer
+from ftgate.config.engine import EngineSettings
+from ftgate.domain import Model
+from ftgate.gate.evaluate import evaluate
+from ftgate.jobs.prepare import load_job
+from ftgate.progress import SilentProgress
+
+pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_pictures")]
+GIB = 1 << 30
+
+
+class Held:
+    """Stands for the engine of the models or of the judge."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        self.memory_share = share
+
+    def unload(self) -> None:
+        self.memory_share = 0.0
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes up a GPU with so many GiB, which nothing runs on yet."""
+    pytest.importorskip("vllm")
+    from ftgate.engines.vllm import memory
+
+    monkeypatch.setattr(memory, "_holders", [])
+    monkeypatch.setattr(memory, "_reservations", [])
+
+    def make(size: float) -> None:
+        monkeypatch.setattr(memory, "device_memory", lambda: int(size * GIB))
+
+    return make
+
+
+def weights(name: str, size: float) -> Model:
+    return Model(name, Path(name), name, facts={"weight_bytes": int(size * GIB)})
+
+
+BASE, CANDIDATE, JUDGE = weights("base", 14), weights("candidate", 14), weights("judge", 28)
+
+
+def shares(*reserved: tuple[Held, list[Model]], settings: EngineSettings | None = None) -> list[float]:
+    from ftgate.engines.vllm import memory
+
+    settings = settings or EngineSettings()
+    for holder, models in reserved:
+        memory.reserve(holder, models, settings)
+    return [memory.share_of(holder, model, settings) for holder, models in reserved for model in models]
+
+
+def test_models_and_judge_that_fit_share_a_gpu_by_weight(gpu: Callable[[float], None]) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(80)
+    models, judge = Held(), Held()
+    base, of_judge = shares((models, [BASE]), (judge, [JUDGE]))
+    assert memory.all_fit(EngineSettings())
+    assert base + of_judge == pytest.approx(0.9)
+    assert of_judge / base == pytest.approx((1.25 * 28 + 1) / (1.25 * 14 + 1))
+    memory.make_room(models, base)
+    models.memory_share = base
+    memory.make_room(judge, of_judge)
+    assert models.memory_share == base, "nobody has to leave"
+
+
+def test_a_judge_that_does_not_fit_beside_the_models_takes_all_and_they_share_by_weight(
+    gpu: Callable[[float], None],
+) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(60)
+    models, judge = Held(), Held()
+    assert shares((models, [BASE, CANDIDATE]), (judge, [JUDGE])) == pytest.approx([0.45, 0.45, 0.9])
+    assert not memory.all_fit(EngineSettings())
+    assert memory.own_fit(models, (), EngineSettings())
+    memory.make_room(models, 0.9)
+    models.memory_share = 0.9
+    memory.make_room(judge, 0.9)
+    assert models.memory_share == 0
+
+
+@pytest.mark.parametrize(("size", "devices", "fits"), [(40, 1, False), (40, 2, True), (200, 1, True)])
+def test_weights_split_across_gpus_need_a_part_on_each(
+    gpu: Callable[[float], None], size: float, devices: int, fits: bool
+) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(size)
+    settings = EngineSettings(tensor_parallel_size=devices)
+    assert memory.own_fit(Held(), [BASE, CANDIDATE], settings) is fits
+
+
+def test_a_judge_on_a_gpu_of_its_own_takes_nobodys_place(gpu: Callable[[float], None]) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(40)
+    models, judge, apart = Held(), Held(), EngineSettings(devices=(1,))
+    memory.reserve(models, [BASE], EngineSettings())
+    memory.reserve(judge, [JUDGE], apart)
+    assert memory.all_fit(EngineSettings())
+    assert memory.all_fit(apart)
+    assert memory.share_of(judge, JUDGE, apart) == 0.9
+    models.memory_share = 0.9
+    memory.make_room(models, 0)
+    memory.make_room(judge, 0.9)
+    assert models.memory_share == 0.9
+
+
+def test_weights_of_unknown_size_fit_beside_nothing(gpu: Callable[[float], None]) -> None:
+    gpu(1000)
+    unknown = replace(CANDIDATE, facts={})
+    assert shares((Held(), [BASE]), (Held(), [unknown])) == [0.9, 0.9]
+
+
+def test_whoever_used_the_gpu_longest_ago_makes_room(gpu: Callable[[float], None]) -> None:
+    from ftgate.engines.vllm import memory
+
+    gpu(80)
+    first, second, third = Held(), Held(), Held()
+    for holder, share in ((first, 0.4), (second, 0.4), (third, 0.5)):
+        memory.make_room(holder, share)
+        holder.memory_share = share
+    assert (first.memory_share, second.memory_share, third.memory_share) == (0.0, 0.4, 0.5)
+    memory.make_room(first, 0.9)
+    assert (second.memory_share, third.memory_share) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "candidate", "starts"),
+    [(1, "real", 2), (1, "full", 3), (80, "real", 2), (80, "full", 3)],
+    ids=["adapter in turns", "weights in turns", "adapter beside", "weights beside"],
+)
+def test_each_set_of_weights_starts_once_in_a_whole_run(
+    gpu: Callable[[float], None], tiny: TinyModels, tmp_path: Path, gigabytes: float, candidate: str, starts: int
+) -> None:
+    """Looks, all controls, a prompt that never fits and a local judge: no run needs fewer than one for each."""
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    gpu(gigabytes)
+    world = World(tmp_path)
+    shutil.rmtree(world.root / "models")
+    for name, source in (("base", tiny.base), ("bot", getattr(tiny, candidate))):
+        shutil.copytree(source.path, world.root / "models" / name)
+    make_llama(world.root / "models" / "judge", 9, make_tokenizer(world.root / "models" / "judge"))
+    colours = ["red", "green", "blue", "grey"]
+    chosen = [{"id": f"c{i}", "prompt": f"which {i}", "choices": colours, "answer": colours[i % 4]} for i in range(40)]
+    write_rows(world.root / "evals" / "target.jsonl", chosen)
+    rows = [{"id": f"g{i}", "prompt": f"the {i} river", "answer": "a red forest"} for i in range(40)]
+    write_rows(world.root / "evals" / "general.jsonl", [*rows, {**rows[0], "id": "long", "prompt": "river " * 400}])
+    world.policy["measurements"] = {
+        "target": {"dataset": "evals/target.jsonl", "scorer": "choice", "tier": "advisory"},
+        "forgetting": {"dataset": "evals/general.jsonl", "scorer": "judge", "max_tokens": 4},
+    }
+    world.policy |= {"engine": {"kind": "vllm", "max_model_len": 256}, "evidence": {}}
+    world.save()
+    job = load_job(world.policy_path, world.manifest_path)
+    judge = VllmEngine(job.policy.engine, log_path=tmp_path / "judge.log")
+    try:
+        report = evaluate(job, world.root / "out", SilentProgress(), judge_engine=judge)
+    finally:
+        judge.close()
+    assert report.stopping is not None
+    assert report.stopping.looks["target"] > 1
+    assert judge.starts == 1
+    assert report.engine_starts + judge.starts == starts
