@@ -12,7 +12,7 @@ from ftgate.config.generation import Generation
 from ftgate.config.strict import GrownSection
 from ftgate.domain import SIDES, Side
 
-EngineKind = Literal["vllm", "transformers", "scripted", "openai"]
+EngineKind = Literal["vllm", "transformers", "scripted", "openai", "ray"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 CacheDtype = Literal["auto", "float16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"]
 Served = Literal["lora", "merged"]
@@ -60,12 +60,13 @@ class EngineSettings(GrownSection):
     later: ClassVar[frozenset[str]] = frozenset(
         {"tool_parser", "endpoint", "base", "candidate", "quantization", "kv_cache_dtype", "served"}
         | {"thinking", "thinking_tokens", "generation", "enforce_eager", "compilation_level"}
-        | {"pipeline_parallel_size", "devices"}
+        | {"pipeline_parallel_size", "devices", "replicas", "address", "resources"}
     )
 
     kind: EngineKind = "vllm"
-    """`vllm` for real runs; `transformers` is a slow, independent reference; `openai` asks models that a server already
-    runs; `scripted` plays back answers in tests."""
+    """`vllm` for real runs; `ray` is vllm with `address: auto`, on the machines of a Ray cluster; `transformers` is a
+    slow, independent reference; `openai` asks models that a server already runs; `scripted` plays back answers in
+    tests."""
     dtype: Dtype = "auto"
     """Data type of weights and activations; `auto` takes the one in the model's config.json."""
     max_model_len: int = Field(default=4096, ge=16, le=1_048_576)
@@ -117,9 +118,25 @@ class EngineSettings(GrownSection):
     """Numbers of the GPUs of this engine, such as `[1]` in `judge.engine`, so that it shares none with the models; by
     default the first ones."""
 
+    replicas: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """Number of engines that share the questions, each with all models on GPUs of its own; `auto`: as many as have GPUs.
+    More than one needs Ray (extra `ray`), which starts them on this machine, or on those of `address`."""
+    address: str | None = Field(default=None, pattern=r"^(auto|[A-Za-z0-9.-]+:\d{1,5})$")
+    """The Ray cluster whose machines run the replicas: `auto` for the one that this machine is in, or `host:port`."""
+    resources: Mapping[str, Annotated[float, Field(gt=0)]] | None = None
+    """Ray's custom resources that each replica takes, such as `{h100: 1}`, so that it runs where they are."""
+
     generation: Generation | None = None
     """How both models generate their answers, if not greedily: a section, or `candidate` for what the candidate's
     generation_config.json says. The probabilities of option letters are read as ever, and a judge stays greedy."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _vllm_on_a_cluster(cls, value: Any) -> Any:
+        """Kind ``ray`` is vLLM on other machines, with everything else as there."""
+        if isinstance(value, Mapping) and value.get("kind") == "ray":
+            return {**value, "kind": "vllm", "address": value.get("address") or "auto"}
+        return value
 
     @field_validator("thinking", mode="before")
     @classmethod
@@ -145,9 +162,14 @@ class EngineSettings(GrownSection):
 
     @model_validator(mode="after")
     def _knobs_of_vllm(self) -> Self:
-        for name in ("enforce_eager", "compilation_level", "pipeline_parallel_size", "devices"):
+        knobs = ("enforce_eager", "compilation_level", "pipeline_parallel_size", "devices")
+        for name in (*knobs, "replicas", "address", "resources"):
             if self.kind != "vllm" and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name}: only for kind: vllm, and kind is {self.kind}")
+        if self.uses_ray and self.devices is not None:
+            raise ValueError(f"devices {list(self.devices)}: Ray chooses the GPUs of each replica")
+        if self.resources and not self.uses_ray:
+            raise ValueError("resources: only for replicas on a Ray cluster (kind: ray)")
         if self.enforce_eager and self.compilation_level:
             raise ValueError(f"compilation_level {self.compilation_level}: enforce_eager compiles nothing")
         if self.devices is not None and (min(self.devices) < 0 or len(set(self.devices)) != self.gpus):
@@ -200,6 +222,11 @@ class EngineSettings(GrownSection):
         return frozenset(range(self.gpus) if self.devices is None else self.devices)
 
     @property
+    def uses_ray(self) -> bool:
+        """Whether the models run in processes of Ray, here or on other machines."""
+        return self.address is not None or self.replicas != 1
+
+    @property
     def shared(self) -> EngineSettings:
         """The settings for a model that is neither of the two, such as the judge."""
         return self.model_copy(update={"base": None, "candidate": None})
@@ -211,7 +238,7 @@ class EngineSettings(GrownSection):
         return self.kind == "openai" or base != candidate
 
     def identity(self) -> Mapping[str, Any]:
-        """What answers depend on: everything but the pace at which a server is asked."""
-        pace = set(EndpointPace.model_fields)
+        """What answers depend on: neither the pace at which a server is asked, nor on how many machines models run."""
+        pace, ray = set(EndpointPace.model_fields), {"replicas", "address", "resources"}
         sides = {side: {"endpoint": pace} for side in ("base", "candidate")}
-        return self.model_dump(mode="json", exclude={"endpoint": pace, **sides})
+        return self.model_dump(mode="json", exclude={"endpoint": pace, **dict.fromkeys(ray, True), **sides})

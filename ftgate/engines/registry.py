@@ -101,6 +101,10 @@ def read_key(name: str | None, environment: Mapping[str, str], section: str = "j
 def _vllm(settings: EngineSettings, log_path: Path | None) -> Engine:
     if find_spec("vllm") is None:
         raise ConfigurationError("engine.kind is vllm, but vLLM is not installed", hint=_INSTALL)
+    if settings.uses_ray:
+        from ftgate.engines.ray_cluster import RayEngine
+
+        return RayEngine(settings, log_path=log_path)
     from ftgate.engines.vllm.engine import VllmEngine
 
     return VllmEngine(settings, log_path=log_path)
