@@ -119,8 +119,8 @@ class EngineSettings(GrownSection):
     default the first ones."""
 
     replicas: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
-    """Number of engines that share the questions, each with all models on GPUs of its own; `auto`: as many as have GPUs.
-    More than one needs Ray (extra `ray`), which starts them on this machine, or on those of `address`."""
+    """Number of engines that share the questions, each with all models on GPUs of its own; `auto`: as many as there are
+    GPUs for. More than one needs Ray (extra `ray`), which starts them on this machine, or on those of `address`."""
     address: str | None = Field(default=None, pattern=r"^(auto|[A-Za-z0-9.-]+:\d{1,5})$")
     """The Ray cluster whose machines run the replicas: `auto` for the one that this machine is in, or `host:port`."""
     resources: Mapping[str, Annotated[float, Field(gt=0)]] | None = None

@@ -228,7 +228,7 @@ class RayEngine:
         if self._settings.replicas != "auto":
             return self._settings.replicas
         free = self._ray.available_resources()
-        machines = sum(node["Alive"] for node in self._ray.nodes())
+        machines = sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in self._ray.nodes())
         return max(1, int(free["GPU"]) // self._settings.gpus if "GPU" in free else machines)
 
     def _replica(self) -> Replica:
@@ -314,7 +314,8 @@ class RayEngine:
     def _no_room(self) -> EngineError:
         needs = f"{self._settings.gpus} GPUs" if self._ray.cluster_resources().get("GPU") else "a processor"
         return EngineError(
-            f"no replica was ready after {START_SECONDS} s: each needs {needs} and {dict(self._settings.resources or {})}",
+            f"no replica was ready after {START_SECONDS} s: each needs {needs}"
+            + (f" and {dict(self._settings.resources)}" if self._settings.resources else ""),
             hint="lower engine.replicas, so that the judge has room too, or add machines (`ray status` shows both)",
         )
 

@@ -37,6 +37,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("FTGATE_TEST_LOG", str(tmp_path / "asked"))
+    monkeypatch.setattr(ray_cluster, "START_SECONDS", 120)
     memory = {"object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **memory})
     cluster.workers = [cluster.add_node(num_cpus=1, **memory) for _ in range(2)]
