@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story thinkers events test lm-eval exports lint simulate container bench install install-dev lock pin clean docs reference mutants
+.PHONY: help demo story thinkers events test lm-eval exports ray lint simulate container bench install install-dev lock pin clean docs reference mutants
 
 # Without compiled files every process would compile PyTorch, transformers and vLLM anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,7 @@ help: ## list these commands
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lm-eval    the tests that need the lm-evaluation-harness, in .venv-lm-eval on top of .venv"
 	@echo "make exports    the tests that need MLflow, wandb or Inspect, in .venv-exports on top of .venv"
+	@echo "make ray        the tests of replicas on a Ray cluster, in .venv-ray on top of .venv"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
 	@echo "make mutants    change the code that matters a little, again and again: does a test notice? (hours)"
@@ -51,6 +52,9 @@ lm-eval: install-dev
 
 exports: install-dev
 	@sh scripts/beside.sh exports tests/integration/test_exports.py $(ARGS)
+
+ray: install-dev
+	@sh scripts/beside.sh ray tests/integration/test_ray.py $(ARGS)
 
 story: install-dev
 	@PYTHONPATH=.:tests $(BIN)/python -m examples.pullrequest
@@ -93,4 +97,4 @@ pin: install-dev
 	@PYTHONPATH=. $(BIN)/python -m scripts.pin_images
 
 clean:
-	rm -rf .venv .venv-lm-eval .venv-exports build dist site $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-lm-eval .venv-exports .venv-ray build dist site $(OUT) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = Path("requirements")
 PYTHON = "3.11"
-IN_IMAGE = ("s3", "gcs", "azure", "math", "sign")
+IN_IMAGE = ("s3", "gcs", "azure", "math", "sign", "ray")
 """Extras that the image holds."""
 EXPORTS = ("mlflow", "wandb", "inspect")
 """Extras for `ftgate export`."""
@@ -70,6 +70,14 @@ def main() -> None:
         "What `make lm-eval` needs beyond .venv: without what cpu.lock and dev.lock have, in whose versions it fits.",
         ["-", *shared, "--constraints", str(LOCKS / "dev.lock"), "--excludes", str(LOCKS / "lm-eval-excluded.txt")],
         stdin="\n".join(requirements("optional-dependencies", "lm-eval")),
+        upgrade=upgrade,
+        without=("cpu.lock", "dev.lock"),
+    )
+    compile_lock(
+        "ray.lock",
+        "What `make ray` needs beyond .venv.",
+        ["-", *shared, "--constraints", str(LOCKS / "dev.lock")],
+        stdin="\n".join(requirements("optional-dependencies", "ray")),
         upgrade=upgrade,
         without=("cpu.lock", "dev.lock"),
     )
