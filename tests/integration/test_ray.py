@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,10 +123,9 @@ def test_what_is_settled_is_not_answered_to_the_end(cluster: Any, tmp_path: Path
     for _ in range(50):
         next(stream)
     stream.close()
-    started = time.monotonic()
+    before = len(asked(tmp_path))
     assert len(list(engine.ask(asks(20)))) == 20
-    assert time.monotonic() - started < 5
-    assert len(asked(tmp_path)) < 400
+    assert len(asked(tmp_path)) - before < 100, "of about 1,000 that were handed out"
     engine.close()
 
 
