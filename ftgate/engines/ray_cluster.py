@@ -8,6 +8,7 @@ is asked again: nothing is lost, and nothing is answered twice. The journal stay
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,7 +177,7 @@ class RayEngine:
         finally:
             for replica in self._replicas:
                 for answers in replica.portions:
-                    self._ray.cancel(answers)  # the replica ends its portion at the next answer
+                    self._ray.cancel(answers)  # ends the running portion at its next answer, the waiting one within 2 s
                 replica.portions.clear()
 
     def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int = 20) -> list[Mapping[int, float]]:
@@ -213,9 +214,12 @@ class RayEngine:
         address = self._settings.address
         where: dict[str, Any] = {"include_dashboard": False} if address is None else {"address": address}
         try:
+            if address not in (None, "auto"):  # Ray itself would try for many minutes
+                host, _, port = str(address).rpartition(":")
+                socket.create_connection((host, int(port)), timeout=30).close()
             with redirected(self._log):
                 ray.init(log_to_driver=False, configure_logging=False, ignore_reinit_error=True, **where)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             raise EngineError(
                 f"engine.address {self._settings.address}: no Ray cluster to join: {str(error).splitlines()[0]}",
                 hint="start one (`ray start --head`), or leave address out to use this machine's GPUs alone",

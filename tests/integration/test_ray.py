@@ -36,6 +36,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("FTGATE_TEST_LOG", str(tmp_path / "asked"))
+    monkeypatch.setenv("FTGATE_TEST_SECONDS", "0.02")
     monkeypatch.setattr(ray_cluster, "START_SECONDS", 120)
     memory = {"object_store_memory": 100 << 20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **memory})
@@ -125,7 +126,8 @@ def test_what_is_settled_is_not_answered_to_the_end(cluster: Any, tmp_path: Path
     stream.close()
     before = len(asked(tmp_path))
     assert len(list(engine.ask(asks(20)))) == 20
-    assert len(asked(tmp_path)) - before < 100, "of about 1,000 that were handed out"
+    # Ray looks every two seconds whether a portion that waits was taken back: 100 answers of each replica.
+    assert len(asked(tmp_path)) - before < 300, "of about 800 that were handed out"
     engine.close()
 
 
