@@ -135,7 +135,7 @@ class VllmEngine:
         running = self._engine_of(model)
         ids = [running.renderers.of(model).prompt(messages) for messages in prompts]
         sampling = SamplingParams(max_tokens=1, temperature=0, logprobs=top, detokenize=False)
-        outputs = dict(outputs_of(running, ids, sampling, model, self._log))
+        outputs = dict(outputs_of(running, ids, [sampling] * len(ids), model, self._log))
         tables = [outputs[index].outputs[0].logprobs[0] for index in range(len(ids))]
         return [{token: entry.logprob for token, entry in table.items()} for table in tables]
 
