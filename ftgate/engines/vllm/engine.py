@@ -100,7 +100,7 @@ class VllmEngine:
     @property
     def runs_ahead(self) -> bool:
         """Whether vLLM runs in processes of its own, as it does on GPUs."""
-        return not startup.on_cpu()
+        return not startup.on_cpu() and not startup.runs_in_process()
 
     def reserve(self, models: Sequence[Model]) -> None:
         """Note the full weights, by whose sizes a GPU's memory is shared."""
