@@ -74,7 +74,7 @@ class EngineSettings(GrownSection):
     seed: int = Field(default=0, ge=0)
     """Seed of the engine. Questions that sample have a seed each, from `evidence.seed`."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
-    """Share of the GPU's memory that one engine may use."""
+    """Share of a GPU's memory that engines may use: those that fit together divide it by what their weights need."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """Number of GPUs that a model is split across."""
     max_num_seqs: int | None = Field(default=None, ge=1)

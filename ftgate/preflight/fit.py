@@ -85,9 +85,10 @@ class _EngineFit:
             [self._engine_memory("judge", judge, [])] if judge is not None and "judge" in self.state.sizes else []
         )
         capacity = self._capacity()
-        together, beside = self._fit(engines, []), self._fit(engines, judge_engines)
+        sharing = [] if self._judge_is_apart() else judge_engines
+        together, all_fit = self._fit(engines, []), self._fit(engines, sharing)
         largest = max(engines, key=lambda engine: engine.total)
-        at_once = [*engines, *judge_engines] if beside else engines if together else [largest]
+        at_once = [*engines, *sharing] if all_fit else engines if together else [largest]
         for role, engine in (("base", engines[0]), *(("judge", engine) for engine in judge_engines)):
             if not self.cpu:
                 self._require_split(role, engine)
@@ -96,7 +97,9 @@ class _EngineFit:
             more = "one adapter more" if _runs_as_adapter(incumbent) else "full weights in an engine of its own"
             plan = replace(plan, words=f"{plan.words}; the deployed model is {more}")
         if judge_engines:
-            judged = "runs beside them" if beside else "takes their place once they have answered everything"
+            judged = (
+                "runs beside them" if all_fit or not sharing else "takes their place once they have answered everything"
+            )
             plan = replace(plan, words=f"{plan.words}; the judge {judged}")
         sizes = [engine.weights for engine in (*engines, *judge_engines)]
         plan = replace(plan, starts=len(sizes), start_seconds=sum(start_seconds(size, cpu=self.cpu) for size in sizes))
@@ -106,13 +109,16 @@ class _EngineFit:
         """Whether all these run at once, each on its GPUs; as :mod:`ftgate.engines.vllm.memory` decides in a run."""
         if self.cpu or not self.machine.gpus:
             return self.cpu
-        of_judge = self._settings("judge")
-        apart = not of_judge.used_devices & self.settings.used_devices
         used = [(engine, self.settings) for engine in engines]
-        used += [(judge, of_judge) for judge in judges if not apart]
+        used += [(judge, self._settings("judge")) for judge in judges]
         needs = [needed_memory(engine.weights, settings.gpus) for engine, settings in used]
         share = max(settings.gpu_memory_utilization for _, settings in used)
         return fit_together(needs, share * min(gpu.memory for gpu in self.machine.gpus))
+
+    def _judge_is_apart(self) -> bool:
+        """Whether the judge needs no memory of the models' GPUs."""
+        settings = self._settings("judge")
+        return not self.cpu and (settings.kind != "vllm" or not settings.used_devices & self.settings.used_devices)
 
     def _slots(self, candidate: Model, adapters: list[Model]) -> list[Model]:
         """The adapters that an engine has memory for: ``adapters``, that of zeros, and what vLLM adds.

@@ -14,7 +14,7 @@ from engines.tiny import TinyModels, make_llama, make_tokenizer
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import load_job
+from ftgate.jobs.prepare import Job, load_job
 from ftgate.progress import SilentProgress
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_pictures")]
@@ -139,21 +139,11 @@ def test_whoever_used_the_gpu_longest_ago_makes_room(gpu: Callable[[float], None
     assert (second.memory_share, third.memory_share) == (0.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("gigabytes", "candidate", "starts"),
-    [(1, "real", 2), (1, "full", 3), (80, "real", 2), (80, "full", 3)],
-    ids=["adapter in turns", "weights in turns", "adapter beside", "weights beside"],
-)
-def test_each_set_of_weights_starts_once_in_a_whole_run(
-    gpu: Callable[[float], None], tiny: TinyModels, tmp_path: Path, gigabytes: float, candidate: str, starts: int
-) -> None:
-    """Looks, all controls, a prompt that never fits and a local judge: no run needs fewer than one for each."""
-    from ftgate.engines.vllm.engine import VllmEngine
-
-    gpu(gigabytes)
-    world = World(tmp_path)
+def small_job(folder: Path, tiny: TinyModels, candidate: Model) -> Job:
+    """Two small suites, one of them judged, with a prompt that is too long."""
+    world = World(folder)
     shutil.rmtree(world.root / "models")
-    for name, source in (("base", tiny.base), ("bot", getattr(tiny, candidate))):
+    for name, source in (("base", tiny.base), ("bot", candidate)):
         shutil.copytree(source.path, world.root / "models" / name)
     make_llama(world.root / "models" / "judge", 9, make_tokenizer(world.root / "models" / "judge"))
     colours = ["red", "green", "blue", "grey"]
@@ -167,13 +157,59 @@ def test_each_set_of_weights_starts_once_in_a_whole_run(
     }
     world.policy |= {"engine": {"kind": "vllm", "max_model_len": 256}, "evidence": {}}
     world.save()
-    job = load_job(world.policy_path, world.manifest_path)
+    return load_job(world.policy_path, world.manifest_path)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "candidate", "starts"),
+    [(1, "real", 2), (1, "full", 3), (80, "real", 2), (80, "full", 3)],
+    ids=["adapter in turns", "weights in turns", "adapter beside", "weights beside"],
+)
+def test_each_set_of_weights_starts_once_in_a_whole_run(
+    gpu: Callable[[float], None], tiny: TinyModels, tmp_path: Path, gigabytes: float, candidate: str, starts: int
+) -> None:
+    """Looks, all controls, a prompt that never fits and a local judge: no run needs fewer than one for each."""
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    gpu(gigabytes)
+    job = small_job(tmp_path, tiny, getattr(tiny, candidate))
     judge = VllmEngine(job.policy.engine, log_path=tmp_path / "judge.log")
     try:
-        report = evaluate(job, world.root / "out", SilentProgress(), judge_engine=judge)
+        report = evaluate(job, tmp_path / "out", SilentProgress(), judge_engine=judge)
     finally:
         judge.close()
     assert report.stopping is not None
     assert report.stopping.looks["target"] > 1
     assert judge.starts == 1
     assert report.engine_starts + judge.starts == starts
+
+
+def test_only_an_engine_in_processes_of_its_own_runs_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("vllm")
+    from ftgate.engines.vllm import startup
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    engine = VllmEngine(EngineSettings())
+    monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
+    assert engine.runs_ahead is not startup.on_cpu()
+    monkeypatch.setattr(startup, "on_cpu", lambda: False)
+    assert engine.runs_ahead
+    monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    assert not engine.runs_ahead
+    engine.close()
+
+
+def test_a_run_that_asks_ahead_decides_as_one_that_does_not(
+    gpu: Callable[[float], None], tiny: TinyModels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: the judge answers while questions of later looks are in flight in the models' engine."""
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    gpu(80)
+    job = small_job(tmp_path, tiny, tiny.real)
+    plain = evaluate(job, tmp_path / "plain", SilentProgress())
+    monkeypatch.setattr(VllmEngine, "runs_ahead", True)
+    ahead = evaluate(job, tmp_path / "ahead", SilentProgress())
+    assert ahead.engine_starts == 1
+    assert ahead.verdict == plain.verdict
+    assert ahead.measurements == plain.measurements

@@ -353,7 +353,40 @@ def test_full_weights_take_turns_where_a_gpu_holds_one_of_them(
     document = found(world, capsys)
     assert document["ok"], document["problems"]
     assert document["plan"]["kind"] == "in_turn"
+    assert (document["plan"]["starts"], document["plan"]["words"].split("; ")[-1]) == (3, "the judge runs beside them")
     assert any("not checked for NaN" in note for note in document["notes"])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "judge", "where"),
+    [
+        ((480,), {}, "the judge runs beside them"),
+        ((240,), {}, "the judge takes their place once they have answered everything"),
+        ((240, 240), {"devices": [1]}, "the judge runs beside them"),
+    ],
+)
+def test_the_starts_of_a_run_are_said_with_about_how_long_they_take(
+    world: World,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: tuple[int, ...],
+    judge: dict[str, Any],
+    where: str,
+) -> None:
+    with_gpus(monkeypatch, world.root, *gpus)
+    tuned = write_70b(world.root / "models" / "grader")
+    (tuned / "generation_config.json").write_text("{}")
+    write_70b(world.root / "models" / "large")
+    write_70b_adapter(world.root / "models" / "x")
+    world.manifest |= {"base": {"source": "models/large"}, "candidate": {"source": "models/x"}}
+    world.policy["engine"] = {"kind": "vllm"}
+    world.policy["judge"] |= {"source": "models/grader", "allow_self": True, "engine": {"kind": "vllm", **judge}}
+    document = found(world, capsys)
+    assert document["plan"]["words"].endswith(where)
+    assert document["plan"]["starts"] == 2
+    assert document["plan"]["start_seconds"] == pytest.approx(120 + 4 * 70_553_706_496 / 2**30, abs=1)
+    printed = " ".join(main_output(world, capsys).split())
+    assert "starts: 2 engines, each once: about 6 min" in printed
 
 
 def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ class VllmEngine:
     @property
     def runs_ahead(self) -> bool:
         """Whether vLLM runs in processes of its own, as it does on GPUs."""
-        return not startup.on_cpu()
+        return not startup.on_cpu() and not startup.runs_in_process()
 
     def reserve(self, models: Sequence[Model]) -> None:
         """Note the full weights, by whose sizes a GPU's memory is shared."""
@@ -135,7 +135,7 @@ class VllmEngine:
         running = self._engine_of(model)
         ids = [running.renderers.of(model).prompt(messages) for messages in prompts]
         sampling = SamplingParams(max_tokens=1, temperature=0, logprobs=top, detokenize=False)
-        outputs = dict(outputs_of(running, ids, sampling, model, self._log))
+        outputs = dict(outputs_of(running, ids, [sampling] * len(ids), model, self._log))
         tables = [outputs[index].outputs[0].logprobs[0] for index in range(len(ids))]
         return [{token: entry.logprob for token, entry in table.items()} for table in tables]
 

@@ -168,11 +168,11 @@ class AnswerStream:
 
 
 def outputs_of(
-    running: RunningEngine, ids: Sequence[list[int]], sampling: Any, model: Model, log: Path
+    running: RunningEngine, ids: Sequence[list[int]], sampling: Sequence[Any], model: Model, log: Path
 ) -> Iterator[tuple[int, Any]]:
     """The index of each prompt and its output, as soon as vLLM has finished it; all are sent at once."""
     since = size_of(log)
-    requests = [VllmRequest(prompt, sampling, model, lambda _: None) for prompt in ids]
+    requests = [VllmRequest(prompt, each, model, lambda _: None) for prompt, each in zip(ids, sampling, strict=True)]
     index_of = {name: index for index, name in enumerate(_send(running, requests, log, since))}
     try:
         while running.llm.llm_engine.has_unfinished_requests():
