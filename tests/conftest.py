@@ -15,13 +15,8 @@ settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
 # As the program does for itself (ftgate/__main__.py): thousands of tests and modules live as long as the session, and
-# looking for garbage among them took a sixth of its time.
+# looking for garbage among them took a sixth of their time.
 gc.set_threshold(100_000, 20, 20)
-
-
-def pytest_collection_finish() -> None:
-    """What was collected stays, so no later search for garbage has to visit it."""
-    gc.freeze()
 
 
 @pytest.fixture
