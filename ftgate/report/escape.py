@@ -124,6 +124,8 @@ def clean(text: str) -> str:
     Terminal codes and joiners are removed; other controls, direction overrides, invisible characters and lone
     surrogates become U+FFFD, so that the reader sees that something was there.
     """
+    if _is_plain(text):
+        return text
     text = _LINE.sub("\n", _ANSI.sub("", text)).replace("\t", "    ")
     return _STACKED.sub(r"\1", _JOINERS.sub("", _UNSAFE.sub(BAD, text)))
 
@@ -134,9 +136,16 @@ def visible(text: str, limit: int) -> str:
     Where :func:`clean` shows that something was there, this shows what: ``[U+202E]``. Line breaks, tabs and joiners
     stay, and characters with a stack of marks lose most of them.
     """
-    head = _LINE.sub(lambda match: "\n" if match.group() in _BREAKS else _code_point(match), text[:limit])
-    shown = _STACKED.sub(r"\1", _UNSAFE.sub(_code_point, head))
+    shown = text[:limit]
+    if not _is_plain(shown):
+        shown = _LINE.sub(lambda match: "\n" if match.group() in _BREAKS else _code_point(match), shown)
+        shown = _STACKED.sub(r"\1", _UNSAFE.sub(_code_point, shown))
     return shown + _more(len(text) - limit)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether all of ``text`` is printable ASCII, as most texts of a page are: nothing in it is unsafe or a break."""
+    return text.isascii() and text.isprintable()
 
 
 def _code_point(match: re.Match[str]) -> str:

@@ -21,9 +21,6 @@ from support.world import World
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.files import REMEDIES, operating_system_error, remedy_for
-from ftgate.gate.evaluate import evaluate
-from ftgate.jobs.prepare import load_job
-from ftgate.progress import SilentProgress
 
 TESTS = Path(__file__).parents[1]
 
@@ -61,13 +58,6 @@ def kept(world: World) -> int:
     return (world.root / "out" / "answers.jsonl").read_bytes().count(b'"type": "answer"')
 
 
-def finished(world: World, out: str = "out") -> Path:
-    engine = ScriptedEngine(script(CAREFUL))
-    job = load_job(world.policy_path, world.manifest_path)
-    evaluate(job, world.root / out, SilentProgress(), engine=engine, judge_engine=engine)
-    return world.root / out
-
-
 def decision(out: Path) -> dict[str, Any]:
     report = json.loads((out / "report.json").read_text())
     return {name: report[name] for name in ("verdict", "reasons", "measurements", "controls", "checklist")}
@@ -83,7 +73,7 @@ def decision(out: Path) -> dict[str, Any]:
     ],
 )
 def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
-    world: World, sent: signal.Signals, code: int
+    world: World, finished_once: Path, sent: signal.Signals, code: int
 ) -> None:
     process = start(slow(world, 0.002))
     deadline = time.monotonic() + 120
@@ -102,7 +92,7 @@ def test_a_stopped_run_keeps_every_answer_and_ends_the_same_later(
     resumed.communicate(timeout=120)
     assert resumed.returncode == 0
     assert given(world) <= kept(world) + 1, "nothing else was asked twice"
-    assert decision(world.root / "out") == decision(finished(world, "whole"))
+    assert decision(world.root / "out") == decision(finished_once / "out")
 
 
 INTERRUPTED_BADLY = """
@@ -196,27 +186,27 @@ def test_an_interruption_that_a_library_spoils_is_one_all_the_same(
     assert not (world.root / "out" / "report.json").exists()
 
 
-def test_a_reader_that_went_away_is_no_verdict(world: World) -> None:
-    out = finished(world)
+def test_a_reader_that_went_away_is_no_verdict(finished: World) -> None:
+    out = finished.root / "out"
     read_end, write_end = os.pipe()
     os.close(read_end)
-    process = start(slow(world, 0.0, "report", str(out)), stdout=write_end)
+    process = start(slow(finished, 0.0, "report", str(out)), stdout=write_end)
     os.close(write_end)
     process.communicate(timeout=60)
     assert process.returncode == 141
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_output_that_cannot_be_written_is_no_verdict(world: World) -> None:
-    out = finished(world)
+def test_output_that_cannot_be_written_is_no_verdict(finished: World) -> None:
+    out = finished.root / "out"
     with Path("/dev/full").open("w") as full:
-        process = start(slow(world, 0.0, "report", str(out)), stdout=full)
+        process = start(slow(finished, 0.0, "report", str(out)), stdout=full)
         _, printed = process.communicate(timeout=60)
         assert process.returncode == 3
         assert "No space left on device" in printed
         assert "bug" not in printed
         process = subprocess.run(
-            slow(world, 0.0, "report", str(out)),
+            slow(finished, 0.0, "report", str(out)),
             stdout=full,
             stderr=full,
             check=False,
@@ -225,7 +215,7 @@ def test_output_that_cannot_be_written_is_no_verdict(world: World) -> None:
     assert process.returncode == 3, "not even the error could be shown"
 
 
-def test_a_limit_on_the_size_of_files_is_named_and_costs_no_answer(world: World) -> None:
+def test_a_limit_on_the_size_of_files_is_named_and_costs_no_answer(world: World, finished_once: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
@@ -238,7 +228,7 @@ def test_a_limit_on_the_size_of_files_is_named_and_costs_no_answer(world: World)
     resumed = start(slow(world, 0.0))
     _, printed = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, printed
-    assert decision(world.root / "out") == decision(finished(world, "whole"))
+    assert decision(world.root / "out") == decision(finished_once / "out")
 
 
 @pytest.mark.parametrize("name", ["answers.jsonl", "job.json", "report.json", "comment.md", "plots"])
@@ -260,13 +250,13 @@ def test_something_else_in_the_place_of_a_file_is_named(
     assert "internal error" not in printed
 
 
-def test_a_failed_run_leaves_no_earlier_verdict(world: World) -> None:
-    out = finished(world)
+def test_a_failed_run_leaves_no_earlier_verdict(finished: World) -> None:
+    out = finished.root / "out"
     assert (out / "report.json").exists()
     (out / "answers.jsonl").unlink()
-    process = start(slow(world, 0.05))
+    process = start(slow(finished, 0.05))
     deadline = time.monotonic() + 120
-    while given(world) < 3 and process.poll() is None and time.monotonic() < deadline:
+    while given(finished) < 3 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.kill()
     process.communicate()
@@ -287,7 +277,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_or_read_only_disk_is_named_and_costs_no_answer(world: World, small_disk: Path) -> None:
+def test_a_full_or_read_only_disk_is_named_and_costs_no_answer(
+    world: World, finished_once: Path, small_disk: Path
+) -> None:
     out = small_disk / "out"
     command = slow(world, 0.0)
     command[-1] = str(out)
@@ -306,7 +298,7 @@ def test_a_full_or_read_only_disk_is_named_and_costs_no_answer(world: World, sma
     resumed = start(command)
     _, printed = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, printed
-    assert decision(out) == decision(finished(world, "whole"))
+    assert decision(out) == decision(finished_once / "out")
     assert before > 0
     assert given(world) == (out / "answers.jsonl").read_bytes().count(b'"type": "answer"') + 1, (
         "the one that did not fit"

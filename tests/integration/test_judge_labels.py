@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ftgate.github.verify_report import Expected, verify_report
 from ftgate.jobs.prepare import load_job
 from ftgate.judge.labels import read_labels
 from ftgate.progress import SilentProgress
+from ftgate.report import render
 from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -74,13 +76,23 @@ def numbers(report: Report) -> dict[str, Any]:
     return {name: data[name] for name in ("verdict", "measurements", "checklist", "controls", "provenance")}
 
 
-@pytest.fixture
-def labelled(world: World) -> World:
-    """A world whose run passed forgetting by a judge that is too kind, and whose policy then names people's grades."""
-    report, _ = gate(world, script(WORSE, judge=kind_judge))
+@pytest.fixture(scope="module")
+def labelled_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of :func:`labelled`, made by one run."""
+    world = World(tmp_path_factory.mktemp("labelled") / "world")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "pictures", lambda report: {})
+        report, _ = gate(world, script(WORSE, judge=kind_judge))
     assert report.measurements["forgetting"].status in ("pass", "warn"), report.reasons
     assert "judge_labels" not in {**report.controls, **report.provenance}
     graded_by_people(sampled(world))
+    return world.root
+
+
+@pytest.fixture
+def labelled(world: World, labelled_once: Path) -> World:
+    """A world whose run passed forgetting by a judge that is too kind, and whose policy then names people's grades."""
+    shutil.copytree(labelled_once, world.root, dirs_exist_ok=True)
     world.policy["judge"]["labels"] = "labels.csv"
     world.save()
     return world

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.jobs.saved import checksum, load_saved_job, save_job
 from ftgate.progress import SilentProgress
+from ftgate.report import render
 from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -115,9 +118,8 @@ def test_decide_takes_the_same_decision_when_an_answer_failed(world: World) -> N
     assert numbers(again(world)) == numbers(report)
 
 
-def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(world: World) -> None:
-    gate(world, script(CAREFUL))
-    saved = world.root / "out" / "job.json"
+def test_deciding_again_opens_no_file_that_the_folder_it_came_in_names(finished: World) -> None:
+    saved = finished.root / "out" / "job.json"
     document = json.loads(saved.read_text(encoding="utf-8"))
     document["training"] |= {"path": "/proc/self/environ", "skipped": -1}
     document["query_log"] = document["training"]
@@ -153,6 +155,18 @@ def change(section: str, field: str, to: object) -> Callable[[World], None]:
     return apply
 
 
+@pytest.fixture(scope="module")
+def short_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a run that asked 150 rows for the target."""
+    world = World(tmp_path_factory.mktemp("short") / "world")
+    world.policy["measurements"]["target"]["n"] = 150
+    world.save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render, "pictures", lambda report: {})
+        gate(world, script(CAREFUL))
+    return world.root
+
+
 @pytest.mark.parametrize(
     ("edit", "named"),
     [
@@ -164,11 +178,10 @@ def change(section: str, field: str, to: object) -> Callable[[World], None]:
     ],
 )
 def test_decide_names_no_policy_that_gave_none_of_the_answers(
-    world: World, edit: Callable[[World], None], named: str
+    world: World, short_once: Path, edit: Callable[[World], None], named: str
 ) -> None:
+    shutil.copytree(short_once, world.root, dirs_exist_ok=True)
     world.policy["measurements"]["target"]["n"] = 150
-    world.save()
-    gate(world, script(CAREFUL))
     edit(world)
     with pytest.raises(ConfigurationError, match=f"differs in {named}"):
         again(world)
@@ -183,11 +196,10 @@ def test_decide_with_a_judge_where_none_was_asked(world: World) -> None:
         again(world)
 
 
-def test_decide_with_a_scorer_that_the_rows_do_not_serve(world: World) -> None:
-    gate(world, script(CAREFUL))
-    world.policy["measurements"]["forgetting"]["scorer"] = "choice"
+def test_decide_with_a_scorer_that_the_rows_do_not_serve(finished: World) -> None:
+    finished.policy["measurements"]["forgetting"]["scorer"] = "choice"
     with pytest.raises(ConfigurationError, match="no choices"):
-        again(world)
+        again(finished)
 
 
 def test_a_new_limit_for_one_measurement_asks_no_judge_about_another(world: World) -> None:

@@ -103,6 +103,8 @@ class Machine:
         return {
             "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.folder),
+            # With more, threads wait for each other longer than models as small as these work.
+            "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "FTGATE_TEST_DOCKER": str(self.commands),
             "FTGATE_TEST_ARTIFACTS": str(self.artifacts),
