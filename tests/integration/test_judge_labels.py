@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from support import labellers
 from support.players import Player, Script, digit, honest_judge, script, shown
-from support.world import World
+from support.world import World, write_rows
 
 from ftgate.cli.judge import description
 from ftgate.cli.main import cli
@@ -102,6 +103,21 @@ def test_a_sample_is_blind_and_holds_both_models_answers_to_random_items(labelle
     assert [label.key for label in again.labels] == [label.key for label in labels]
 
 
+@pytest.mark.parametrize(("items", "rows", "remedy"), [(20, 200, "--items 50"), (60, 45, "this run has no more")])
+def test_a_sample_that_is_too_small_to_correct_anything_says_so(
+    world: World, items: int, rows: int, remedy: str
+) -> None:
+    """Or else people grade for an hour, and learn at the next run that it was for nothing."""
+    general = (world.root / "evals" / "general.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
+    (world.root / "evals" / "general.jsonl").write_text("\n".join(general), encoding="utf-8")
+    gate(world, script(WORSE))
+    arguments = ["judge", "sample", str(world.root / "out"), "--out", str(world.root / "few.csv"), "--items", str(items)]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert f"too few to correct forgetting: that takes grades of both answers to 50 items; {remedy}" in done.output
+    enough = CliRunner().invoke(cli, [*arguments[:-1], "50", "--force"], catch_exceptions=False)
+    assert ("too few" in enough.output) == (rows < 50)
+
+
 def test_grades_that_were_given_are_filled_in(labelled: World) -> None:
     gate(labelled, script(WORSE, judge=kind_judge))
     rows = sample_answers(labelled.root / "out", "forgetting", 80, 0).labels
@@ -188,6 +204,27 @@ def test_labels_of_an_older_candidate_check_the_judge_and_correct_nothing(labell
     assert "the change is not corrected by them" in forgetting_notes(report)
     again = decide_again(labelled.root / "later", None, labelled.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
+
+
+@dataclass(frozen=True)
+class Polyglot(Player):
+    """A player with a suite of its own."""
+
+    german: float = 0.9
+
+
+def test_labels_of_one_suite_are_not_mentioned_at_another(labelled: World) -> None:
+    """Another suite may be judged as well: that nobody graded its answers is no fault of the labels."""
+    rows = [{"id": f"g{i}", "prompt": f"buchstabiere {i}", "answer": f"word {i} of {i % 7}"} for i in range(120)]
+    write_rows(labelled.root / "evals" / "german.jsonl", rows)
+    labelled.policy["measurements"]["german"] = {"kind": "forgetting", "dataset": "evals/german.jsonl"}
+    labelled.save()
+    worse = Polyglot(target=WORSE.target, forgetting=WORSE.forgetting)
+    report, _ = gate(labelled, script(worse, base=Polyglot(), judge=kind_judge), out="two")
+    assert report.measurements["forgetting"].details["people"]["corrected"]
+    german = report.measurements["german"].details
+    assert "people" not in german
+    assert not any("people" in note for note in german.get("notes", ()))
 
 
 def test_without_an_engine_the_judge_cannot_grade_answers_of_other_runs(labelled: World) -> None:
