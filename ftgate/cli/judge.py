@@ -54,10 +54,11 @@ def sample(directory: Path, out: Path, measurement: str | None, items: int, seed
     if drawn.others:
         click.echo(f"a judge also graded {', '.join(drawn.others)}: --measurement {drawn.others[0]}")
     if drawn.items < LEAST_LABELLED:
-        remedy = f"--items {LEAST_LABELLED}" if drawn.items == items else "this run has no more that both models answered"
-        click.echo(
-            f"too few to correct {drawn.measurement}: that takes grades of both answers to {LEAST_LABELLED} items; {remedy}"
+        remedy = (
+            f"--items {LEAST_LABELLED}" if drawn.items == items else "this run has no more that both models answered"
         )
+        needed = f"that takes grades of both answers to {LEAST_LABELLED} items"
+        click.echo(f"too few to correct {drawn.measurement}: {needed}; {remedy}")
     click.echo(SCALE)
 
 

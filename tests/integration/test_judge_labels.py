@@ -111,7 +111,15 @@ def test_a_sample_that_is_too_small_to_correct_anything_says_so(
     general = (world.root / "evals" / "general.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
     (world.root / "evals" / "general.jsonl").write_text("\n".join(general), encoding="utf-8")
     gate(world, script(WORSE))
-    arguments = ["judge", "sample", str(world.root / "out"), "--out", str(world.root / "few.csv"), "--items", str(items)]
+    arguments = [
+        "judge",
+        "sample",
+        str(world.root / "out"),
+        "--out",
+        str(world.root / "few.csv"),
+        "--items",
+        str(items),
+    ]
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
     assert f"too few to correct forgetting: that takes grades of both answers to 50 items; {remedy}" in done.output
     enough = CliRunner().invoke(cli, [*arguments[:-1], "50", "--force"], catch_exceptions=False)

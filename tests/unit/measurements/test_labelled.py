@@ -129,7 +129,9 @@ def test_careless_grades_correct_nothing() -> None:
 def test_rows_by_rule_have_no_error() -> None:
     of_base, of_candidate, base, candidate = too_kind()
     places = {f"i{i}": i for i in range(N) if i % 4}
-    people = LabelledItems({f"i{i}": (float(of_base[i]), float(of_candidate[i])) for i in range(100) if i % 4}, places, 75)
+    people = LabelledItems(
+        {f"i{i}": (float(of_base[i]), float(of_candidate[i])) for i in range(100) if i % 4}, places, 75
+    )
     found = labelled_of(judged(base, candidate, None).scored, people)
     assert isinstance(found, Labelled)
     assert (found.share, len(found.places)) == (0.75, 75)
