@@ -337,8 +337,9 @@ def test_a_likely_loss_is_treated_where_there_is_no_warning_limit_too():
 
 
 def test_rows_by_how_they_are_scored_are_nothing_to_train_on():
-    m = FORGETS.model_copy(update={"details": {"worst_slice": {"name": rule_agreement.NAME}}})
-    m.slices.append(m.slices[0].model_copy(update={"name": rule_agreement.NAME, "change": 1.0}))
+    by_rule = FORGETS.slices[0].model_copy(update={"name": rule_agreement.NAME, "change": 1.0})
+    update = {"slices": [*FORGETS.slices, by_rule], "details": {"worst_slice": {"name": rule_agreement.NAME}}}
+    m = FORGETS.model_copy(update=update)
     assert rule_agreement.NAME not in "\n".join(next_steps(report(made({}), forgetting=m)))
 
 
