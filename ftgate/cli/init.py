@@ -25,7 +25,7 @@ HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
 SCHEMAS = Path(".ftgate")
 """Folder of the schemas for editors. It ignores itself, so that nothing of it is in the pull request."""
-Outcome = Literal["wrote", "kept", "filled in"]
+Outcome = Literal["wrote", "kept", "filled in", "renewed"]
 
 
 def write_starter_files(
@@ -74,7 +74,7 @@ def write_starter_files(
             may_fill = path.name in workflows and path.parent.name == "workflows" and action != NO_COMMIT
             filled = may_fill and _fill_in(folder / path, **match.groupdict())
             yield path, "filled in" if filled else "kept"
-    _write_schemas(folder / SCHEMAS)
+    yield from ((path, "renewed") for path in _write_schemas(folder))
 
 
 @click.command()
@@ -88,7 +88,8 @@ def write_starter_files(
 def init(folder: Path, action: str, forks: bool, ledger: bool, waivers: bool, settle: bool, jobs: bool) -> None:
     """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
 
-    Run it again with --action to fill in the actions' repository and commit.
+    Run it again with --action to fill in the actions' repository and commit, and with a new version of ftgate to renew
+    the schemas for editors.
     """
     remote, kept = read_remote(folder), []
     options = {"forks": forks, "ledger": ledger, "waivers": waivers, "settle": settle, "jobs": jobs}
@@ -130,13 +131,19 @@ def _fill_in(path: Path, repository: str, commit: str) -> bool:
     return after != before
 
 
-def _write_schemas(folder: Path) -> None:
-    """The schemas that policy and manifest name for editors, which each clone writes for itself."""
+def _write_schemas(folder: Path) -> Iterator[Path]:
+    """The schemas that policy and manifest name for editors, which each clone writes for itself.
+
+    One of another version of ftgate, which would call new fields errors, is replaced. Yields the paths of these.
+    """
     from ftgate.cli.schema import schema_of
 
-    _write(folder / ".gitignore", "*\n")
+    _write(folder / SCHEMAS / ".gitignore", "*\n")
     for kind in ("policy", "manifest"):
-        _write(folder / f"{kind}.schema.json", schema_of(kind) + "\n")
+        path, schema = SCHEMAS / f"{kind}.schema.json", schema_of(kind) + "\n"
+        if not _write(folder / path, schema) and _text(folder / path) != schema:
+            _replace(folder / path, schema)
+            yield path
 
 
 def _replace(path: Path, text: str) -> None:

@@ -39,6 +39,7 @@ def sample(directory: Path, out: Path, measurement: str | None, items: int, seed
     """Write answers of the run in DIRECTORY for people to grade, without the models' names."""
     from ftgate.gate.label_sample import sample_answers
     from ftgate.judge.labels import write_labels
+    from ftgate.measurements.labelled import LEAST_LABELLED
 
     if out.suffix.lower() not in (".csv", ".jsonl"):
         raise ConfigurationError(f"--out {out}: only .csv and .jsonl are written", hint="--out labels.csv")
@@ -52,6 +53,12 @@ def sample(directory: Path, out: Path, measurement: str | None, items: int, seed
         click.echo(f"{filled} of them have the grade that the policy's labels gave them")
     if drawn.others:
         click.echo(f"a judge also graded {', '.join(drawn.others)}: --measurement {drawn.others[0]}")
+    if drawn.items < LEAST_LABELLED:
+        remedy = (
+            f"--items {LEAST_LABELLED}" if drawn.items == items else "this run has no more that both models answered"
+        )
+        needed = f"that takes grades of both answers to {LEAST_LABELLED} items"
+        click.echo(f"too few to correct {drawn.measurement}: {needed}; {remedy}")
     click.echo(SCALE)
 
 

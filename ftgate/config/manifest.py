@@ -47,8 +47,8 @@ class Source(Section):
 
     source: str = Field(min_length=1)
     """A folder or file, relative to the file that names it, or `hf://`, `s3://`, `gs://`, `az://`, `https://`, `oci://`
-    or `github://`. For base and candidate also `endpoint://NAME`: what a server calls the model, where the policy's
-    `engine.kind` is `openai`."""
+    or `github://`. For base, candidate and incumbent also `endpoint://NAME`: what a server calls the model, where the
+    policy's `engine.kind` is `openai`."""
     revision: Revision | None = None
     """Commit of a `hf://` reference, all 40 hex digits."""
     digest: Digest | None = None

@@ -28,18 +28,26 @@ def open_engine(settings: EngineSettings, log_path: Path | None = None) -> Engin
     return _ENGINES[settings.kind](settings, log_path)
 
 
-def open_models(settings: EngineSettings, base: Model, candidate: Model, log_path: Path, remember: Remember) -> Engine:
-    """The engine for base and candidate: one for both, or one each where their settings differ or servers have them.
+def open_models(
+    settings: EngineSettings, models: tuple[Model, Model, Model | None], log_path: Path, remember: Remember
+) -> Engine:
+    """The engine for base, candidate and incumbent: one for all, or the base's and the candidate's if they differ.
 
-    ``remember`` caches what was detected about a server. Raises ConfigurationError if an endpoint's key is missing.
+    They do where their settings differ or servers have them. The incumbent runs in the candidate's; at a server it is a
+    model of its own. ``remember`` caches what was detected about a server. Raises ConfigurationError if an endpoint's
+    key is missing.
     """
     if not settings.differ:
         return open_engine(settings.shared, log_path)
+    base, candidate, incumbent = models
     paces: dict[str, Pace] = {}
     of_base = open_model(settings.of("base"), base, log_path, remember, paces)
     log_path = log_path.with_name(f"candidate-{log_path.name}")
-    of_candidate = open_model(settings.of("candidate"), candidate, log_path, remember, paces)
-    return SplitEngine(base, of_base, of_candidate)
+    of_others = open_model(settings.of("candidate"), candidate, log_path, remember, paces)
+    if incumbent is not None and incumbent.kind == "endpoint" and incumbent != base:
+        of_incumbent = open_model(settings.of("candidate"), incumbent, log_path, remember, paces)
+        of_others = SplitEngine(candidate, of_others, of_incumbent)
+    return SplitEngine(base, of_base, of_others)
 
 
 def open_model(

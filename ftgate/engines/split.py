@@ -10,7 +10,7 @@ from ftgate.engines.base import Ask, Engine
 
 
 class SplitEngine:
-    """Asks ``base`` with one engine and every other model with another."""
+    """Asks ``base`` with one engine and every other model with another, which may be split in turn."""
 
     def __init__(self, base: Model, of_base: Engine, of_others: Engine) -> None:
         self._base = base

@@ -59,7 +59,7 @@ def build_report(
     findings, rivals = list(findings_of(results).values()), incumbent_findings(results)
     rules = job.policy.evidence
     decided = decide([*findings, *objections(rivals)], rules, [m.name for m in job.derived])
-    verdict, reasons = capped(*decided, unproven((job.base, job.candidate)), rules)
+    verdict, reasons = capped(*decided, unproven(job.models), rules)
     measurements, asked = {}, {m.name: m for m in job.measurements}
     for finding, result in zip(findings, results.values(), strict=True):
         name = finding.estimate.measurement

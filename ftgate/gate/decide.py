@@ -136,7 +136,10 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
         part = [i for i, item in enumerate(clean.scored.items) if about is None or item.id in about]
         people = label_details(clean.scored.subset(part), clean, estimate)
         if people and people["people"]["corrected"]:
-            people["people"]["status_by_the_judge_alone"] = _without_people(job, measurement, result).value
+            alone = _without_people(job, measurement, result)
+            people["people"]["status_by_the_judge_alone"] = alone.status.value
+            if alone.estimate.unit == estimate.unit:  # above the floor, which a corrected drop has none of
+                people["people"]["by_the_judge_alone"] = alone.estimate.change
         estimate = replace(estimate, details={**estimate.details, **people})
     if job.policy.extends == COMPRESSION:
         estimate = replace(estimate, details=with_flips(estimate.details, clean.scored))
@@ -151,10 +154,10 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
     return replace(result, finding=replace(result.finding, estimate=estimate))
 
 
-def _without_people(job: Job, measurement: AnyMeasurement, result: Result) -> Status:
+def _without_people(job: Job, measurement: AnyMeasurement, result: Result) -> Finding:
     """What ``result`` would be by the judge alone."""
     alone = replace(result.evidence, labelled=None)
-    return decide_measurement(job, measurement, alone, result.look).finding.status
+    return decide_measurement(job, measurement, alone, result.look).finding
 
 
 def _split_evidence(job: Job, measurement: Comparison, evidence: Evidence) -> tuple[Evidence, Evidence]:

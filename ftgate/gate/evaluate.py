@@ -58,11 +58,11 @@ def evaluate(
         zero = None
         if engine is None:  # an engine that was passed in may be running already, and would have to start again
             zero = zero_adapter(job.candidate, job.policy.engine, stack)
-            engine = open_models(job.policy.engine, job.base, job.candidate, out / "engine.log", journal.fact)
+            models = (job.base, job.candidate, job.deployed.compared)
+            engine = open_models(job.policy.engine, models, out / "engine.log", journal.fact)
             stack.callback(engine.close)
         if judge_engine is None and job.judge is not None and job.policy.judge is not None:
-            log = out / "judge-engine.log"
-            judge_engine = open_judge(job.policy.judge, job.policy.engine, log, journal.fact)
+            judge_engine = open_judge(job.policy.judge, job.policy.engine, out / "judge-engine.log", journal.fact)
             stack.callback(judge_engine.close)
         participants = _participants(job, out, (engine, judge_engine), journal, progress, store)
         participants = replace(participants, zero=zero)
@@ -82,13 +82,13 @@ def _participants(
     """Models and judge behind the journal and the store; what they run on is saved with the job."""
     engine, judge_engine = engines
     judge_info = judge_engine.info() if judge_engine is not None else None
-    info, candidate_info = engine.info(), _candidate_info(engine)
-    _require_letters(job, info, candidate_info)
-    save_job(job, info, judge_info, out, candidate_info)
+    info, own = engine.info(), _own_infos(engine)
+    _require_letters(job, info, *own)
+    save_job(job, info, judge_info, out, *own)
     verify = partial(require_unchanged, job)
     judge = CachedEngine(judge_engine, judge_info, journal, progress, verify, store=store) if judge_info else None
     return Participants(
-        models=CachedEngine(engine, info, journal, progress, verify, _own(job, candidate_info), store),
+        models=CachedEngine(engine, info, journal, progress, verify, _own(job, *own), store),
         judge=judge,
         open_embedder=partial(_open_verified_embedder, job),
         vectors=_vector_folder(job, out),
@@ -135,12 +135,12 @@ def _with_times_of(earlier: Report | None, report: Report) -> Report:
 @contextmanager
 def stored_run(directory: Path, policy: Path | None, progress: Progress) -> Iterator[tuple[Job, Participants]]:
     """The run in ``directory``, under its own policy or another, with participants whose answers are in the journal."""
-    job, info, judge_info, candidate_info = load_saved_job(directory, policy)
+    job, info, judge_info, *own = load_saved_job(directory, policy)
     with Journal(directory / "answers.jsonl") as journal:
         yield (
             job,
             Participants(
-                models=CachedEngine(None, info, journal, progress, own=_own(job, candidate_info)),
+                models=CachedEngine(None, info, journal, progress, own=_own(job, *own)),
                 judge=CachedEngine(None, judge_info, journal, progress) if judge_info else None,
                 open_embedder=_refuse_to_embed,
                 vectors=directory,
@@ -156,14 +156,18 @@ def _journal_in(folder: Path) -> Path:
     return journal
 
 
-def _candidate_info(engine: Engine) -> EngineInfo | None:
-    """What the candidate runs on, if it has an engine of its own."""
-    return engine.of_others.info() if isinstance(engine, SplitEngine) else None
+def _own_infos(engine: Engine) -> tuple[EngineInfo | None, EngineInfo | None]:
+    """What candidate and incumbent run on, where they have engines of their own."""
+    others = engine.of_others if isinstance(engine, SplitEngine) else None
+    incumbent = others.of_others.info() if isinstance(others, SplitEngine) else None
+    return (None if others is None else others.info()), incumbent
 
 
-def _own(job: Job, candidate_info: EngineInfo | None) -> dict[Model, EngineInfo]:
-    """What each model runs on that does not share the base's engine."""
-    return {} if candidate_info is None else {m: candidate_info for m in job.models if m != job.base}
+def _own(job: Job, candidate: EngineInfo | None, incumbent: EngineInfo | None) -> dict[Model, EngineInfo]:
+    """What each model runs on that does not share the base's engine. An incumbent may share the candidate's."""
+    if candidate is None:
+        return {}
+    return {m: candidate if m == job.candidate else incumbent or candidate for m in job.models if m != job.base}
 
 
 def _require_letters(job: Job, *infos: EngineInfo | None) -> None:

@@ -13,7 +13,7 @@ from ftgate.gate.cached_engine import CachedEngine
 from ftgate.jobs.prepare import Job
 from ftgate.judge.agreement import agreement
 from ftgate.judge.grading import Judge
-from ftgate.judge.labels import label_key
+from ftgate.judge.labels import label_key, question_key
 from ftgate.measurements.base import Measurement, failures
 from ftgate.measurements.labelled import LabelledItems
 from ftgate.report.schema import ChecklistEntry
@@ -57,18 +57,25 @@ def checklist_lines(controls: Mapping[str, Any]) -> list[ChecklistEntry]:
 
 
 def labelled_items(job: Job, measurement: Measurement, pairs: Sequence[Pair]) -> LabelledItems | None:
-    """People's grades of the answers in ``pairs`` that the judge grades; None without labels or such answers."""
-    graded = [pair for pair in pairs if measurement.scored_by(pair.item) == JUDGE]
-    if job.labels is None or not graded:
+    """People's grades of the answers in ``pairs`` that the judge grades.
+
+    None without labels or such answers, and where all labels are of other suites, which say nothing about this one.
+    """
+    judged = [p for p in pairs if measurement.scored_by(p.item) == JUDGE and not failures(p)]
+    if job.labels is None or not judged:
+        return None
+    labelled = {question_key(label.item) for label in job.labels.labels}
+    questions = sum(question_key(measurement.scored_part(pair).item) in labelled for pair in judged)
+    if not questions:
         return None
     grades, of_both = job.labels.grades, dict[str, tuple[float, float]]()
-    judged = [pair for pair in graded if not failures(pair)]
     for pair in map(measurement.scored_part, judged):
         base, candidate = (_grade(pair, answers, grades) for answers in (pair.base, pair.candidate))
         if base is not None and candidate is not None:
             of_both[pair.item.id] = (base, candidate)
     ids = [pair.item.id for pair in judged]
-    return LabelledItems(of_both, {ids[i]: place for place, i in enumerate(random_order(job, measurement.name, ids))})
+    places = {ids[i]: place for place, i in enumerate(random_order(job, measurement.name, ids))}
+    return LabelledItems(of_both, places, questions)
 
 
 def random_order(job: Job, name: str, ids: Sequence[str]) -> list[int]:

@@ -13,10 +13,8 @@ from ftgate.report.schema import ChecklistEntry
 
 def proof(job: Job) -> list[ChecklistEntry]:
     """A line that says that the weights are not proven, where a model is behind an endpoint."""
-    reason = unproven((job.base, job.candidate))
-    where = ", ".join(
-        f"{m.facts['model']} at {m.facts['endpoint']}" for m in (job.base, job.candidate) if m.kind == "endpoint"
-    )
+    reason = unproven(job.models)
+    where = ", ".join(f"{m.facts['model']} at {m.facts['endpoint']}" for m in job.models if m.kind == "endpoint")
     item = "The weights are those that were judged"
     return [ChecklistEntry(item=item, ok=False, evidence=f"{reason}: {where}")] if reason else []
 
@@ -51,22 +49,22 @@ def candidate_engine(job: Job, models: CachedEngine) -> dict[str, Any]:
 
 
 def served_models(models: CachedEngine, job: Job) -> dict[str, Any]:
-    """Whether each of the two models was one throughout, by the names that its endpoint gives with each reply.
+    """Whether each of the models was one throughout, by the names that its endpoint gives with each reply.
 
-    Empty without such names. Two names for one model, or one for both at one server, say that the answers compared are
-    not of the two models that the manifest names. Two servers may well call two models the same.
+    Empty without such names. Two names for one model, or one for two at one server, say that the answers compared are
+    not of the models that the manifest names. Two servers may well call two models the same.
     """
-    names = {
-        role: sorted(models.served.get(model, ())) for role, model in (("base", job.base), ("candidate", job.candidate))
-    }
+    of_role = dict(zip(("base", "candidate", "incumbent"), job.models, strict=False))
+    names = {role: sorted(models.served.get(model, ())) for role, model in of_role.items()}
     if not any(names.values()):
         return {}
     changed = [role for role, answered in names.items() if len(answered) > 1]
-    same = job.base.address == job.candidate.address and names["base"] == names["candidate"]
+    served = [(of_role[role].address, answered) for role, answered in names.items() if answered]
+    same = any(pair in served[:i] for i, pair in enumerate(served))
     replies = [f"the {role} answered as {', '.join(answered)}" for role, answered in names.items() if answered]
     doubt = ""
     if changed:
         doubt = f": answers of two models as the {' and the '.join(changed)} do not compare"
     elif same:
-        doubt = ": one model may have answered as both"
+        doubt = ": one model may have answered as both" if len(names) == 2 else ": one model may have answered as two"
     return {"served_models": {"ok": not doubt, "reason": "; ".join(replies) + doubt, **names}}

@@ -16,7 +16,7 @@ from ftgate.config.strict import Section, read_mapping, validate
 from ftgate.domain import Model
 from ftgate.engines.chat_template import chat_in
 from ftgate.errors import ArtifactError, ConfigurationError
-from ftgate.jobs.remote_models import is_remote
+from ftgate.jobs.remote_models import check_place, is_remote, remote_model
 from ftgate.models.chat import with_chats
 from ftgate.models.open import open_model
 from ftgate.models.rendering import with_rendering
@@ -85,8 +85,8 @@ class Wanted(NamedTuple):
 def incumbent_source(manifest: Manifest, policy: Policy, last: LastAllowed | None, resolver: Resolver) -> Wanted:
     """The source of the model that is deployed today.
 
-    Raises ConfigurationError if it is at an endpoint, or the policy requires one and no ledger was asked; ArtifactError
-    if the policy does not allow it.
+    Raises ConfigurationError if it is at an endpoint that may not answer for it, or the policy requires one and no
+    ledger was asked; ArtifactError if the policy does not allow it.
     """
     source = policy.incumbent_of(manifest)
     if source is None:
@@ -103,16 +103,30 @@ def incumbent_source(manifest: Manifest, policy: Policy, last: LastAllowed | Non
             return Wanted(None, NO_LEDGER if last is None else last.note)
         source = last.source
     if is_remote(source.source) or policy.engine.kind == "openai":
-        where = "is behind an endpoint" if is_remote(source.source) else "would run behind the policy's endpoint"
+        _require_server(source, policy, by_ledger=by_ledger)
+    else:
+        resolver.check_remote(source.source, source.revision)
+    return Wanted(source, by_ledger=by_ledger)
+
+
+def _require_server(source: Source, policy: Policy, *, by_ledger: bool) -> None:
+    """Raise ConfigurationError unless the policy's server may answer for the model that is deployed today."""
+    if by_ledger:
         removed = "incumbent.source from the policy" if policy.incumbent.source == LAST_ALLOWED else "incumbent"
         raise ConfigurationError(
-            f"incumbent {source.source!r} {where}, and an incumbent is weights with a digest: what a server answers "
-            "under a name need not be what is deployed, nor the same at the next release",
-            hint=f"name weights under an engine that loads them (engine: {{kind: vllm}}), or remove {removed} and "
-            "compare with the base alone",
+            f"incumbent {source.source!r} would run behind the policy's endpoint, and the ledger names weights with a "
+            "digest: what a server answers under a name need not be they",
+            hint="name what the server calls the deployed model (incumbent: endpoint://NAME), or remove "
+            f"{removed} and compare with the base alone",
         )
-    resolver.check_remote(source.source, source.revision)
-    return Wanted(source, by_ledger=by_ledger)
+    check_place(ROLE, source, policy.engine, policy.artifacts.allow)
+    if not policy.evidence.allow_unproven_weights:
+        raise ConfigurationError(
+            f"incumbent {source.source!r} is behind an endpoint: what a server answers under a name need not be what "
+            "is deployed, nor the same at the next release",
+            hint="accept that (evidence: {allow_unproven_weights: true}), name weights under an engine that loads "
+            "them, or remove incumbent and compare with the base alone",
+        )
 
 
 def find_incumbent(
@@ -133,7 +147,7 @@ def find_incumbent(
     if source is None or base is None:
         return Deployed(notes=(note,) if note else ())
     named = _opened(source, template, at, policy, resolver, base)
-    if named.digest and candidate is not None and named.digest == candidate.digest:
+    if candidate is not None and _same(named, candidate):
         if policy.incumbent.required and not by_ledger:
             raise ConfigurationError(
                 f"manifest {at}: incumbent {named.reference} is the candidate itself, which leaves nothing to compare, "
@@ -142,15 +156,22 @@ def find_incumbent(
                 "(incumbent: {source: last-allowed} in the policy, or incumbent: last-allowed here)",
             )
         return Deployed(named, None, (SAME_AS_CANDIDATE,))
-    if named.digest and named.digest == base.digest:
+    if _same(named, base):
         return Deployed(named, base, (SAME_AS_BASE,))
     return Deployed(named, named)
+
+
+def _same(one: Model, other: Model) -> bool:
+    """Whether two models have the same files or, at an endpoint, the same name."""
+    return one.facts == other.facts if one.kind == other.kind == "endpoint" else one.digest == other.digest != ""
 
 
 def _opened(
     source: Source, template: TemplateChoice, at: Path, policy: Policy, resolver: Resolver, base: Model
 ) -> Model:
-    """The incumbent, with what it is asked with. An adapter is one of ``base``."""
+    """The incumbent, with what it is asked with. An adapter is one of ``base``; at a server it is the candidate's."""
+    if is_remote(source.source):
+        return with_rendering(remote_model(ROLE, "candidate", source, policy.engine))
     try:
         snapshot = resolver.snapshot(
             source.source, relative_to=at.parent, revision=source.revision, digest=source.digest

@@ -28,7 +28,7 @@ def is_remote(source: str) -> bool:
     return source.startswith(f"{SCHEME}://")
 
 
-def check_place(role: Side, source: Source, settings: EngineSettings, allow: Sequence[str]) -> bool:
+def check_place(role: str, source: Source, settings: EngineSettings, allow: Sequence[str]) -> bool:
     """Whether ``source`` is a model at the policy's endpoint, and not files.
 
     Raises ConfigurationError if the policy's engine runs the other kind, ArtifactError if ``allow`` has no such name.
@@ -87,7 +87,8 @@ def unproven(models: Iterable[Model]) -> str:
     if not names:
         return ""
     was = "was" if len(names) == 1 else "were"
-    return f"{UNPROVEN}: {' and '.join(names)} {was} asked at an endpoint, which does not show which weights answered"
+    listed = " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else names[0]
+    return f"{UNPROVEN}: {listed} {was} asked at an endpoint, which does not show which weights answered"
 
 
 def require_answerable(

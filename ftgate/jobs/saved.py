@@ -26,17 +26,23 @@ from ftgate.measurements.registry import read_derived, read_measurements
 SCHEMA_VERSION = "1.1"
 SAMPLE = ("dataset", "columns", "lm_eval", "n", "n_max")
 """The fields of a measurement that determine its items."""
+OWN_ENGINES = ("candidate_engine", "incumbent_engine")
+"""The entries of job.json on engines that answered for one model alone."""
 LABELS = "labels.jsonl"
 """In the output directory: people's grades of answers."""
 
 
 class SavedRun(NamedTuple):
-    """A job, and what its answers came from: the engine of both models, or the base's if the candidate had its own."""
+    """A job, and what its answers came from: the engine of both models, or the base's if the candidate had its own.
+
+    An incumbent has one of its own where a server answers for it.
+    """
 
     job: Job
     engine: EngineInfo
     judge_engine: EngineInfo | None
     candidate_engine: EngineInfo | None = None
+    incumbent_engine: EngineInfo | None = None
 
 
 def save_job(
@@ -44,9 +50,12 @@ def save_job(
     engine: EngineInfo,
     judge_engine: EngineInfo | None,
     directory: Path,
-    candidate_engine: EngineInfo | None = None,
+    *own_engines: EngineInfo | None,
 ) -> None:
-    """Write everything that ``decide`` needs into the output directory: job.json (with digests) and the suites."""
+    """Write everything that ``decide`` needs into the output directory: job.json (with digests) and the suites.
+
+    ``own_engines`` are those of candidate and incumbent, as in :class:`SavedRun`.
+    """
     for suite in job.suites.values():
         write_suite(suite, _suite_path(directory, suite.name))
     document = {
@@ -74,7 +83,7 @@ def save_job(
         "query_log": _training_json(job.query_log),
         "engine": asdict(engine),
         "judge_engine": asdict(judge_engine) if judge_engine is not None else None,
-        **({"candidate_engine": asdict(candidate_engine)} if candidate_engine is not None else {}),
+        **{role: asdict(info) for role, info in zip(OWN_ENGINES, own_engines, strict=False) if info is not None},
         **_save_labels(job.labels, directory),
     }
     document["sha256"] = checksum(document)
@@ -121,9 +130,7 @@ def load_saved_job(directory: Path, policy_path: Path | None) -> SavedRun:
         labels=_labels(policy, policy_path, directory, document.get("judge_labels")),
     )
     _require_incumbent(job, directory)
-    own = (
-        EngineInfo(**info) if (info := document.get(role)) else None for role in ("judge_engine", "candidate_engine")
-    )
+    own = (EngineInfo(**info) if (info := document.get(role)) else None for role in ("judge_engine", *OWN_ENGINES))
     return SavedRun(job, EngineInfo(**document["engine"]), *own)
 
 

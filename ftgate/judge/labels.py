@@ -72,8 +72,16 @@ class Labels:
 
 def label_key(item: Item, text: str) -> str:
     """What a label of the answer ``text`` to ``item`` is found by: a digest of all that the judge is shown."""
-    turns = [[m.role, _lines(m.text)] for m in item.messages]
-    return digest_of([turns, _lines(item.answer or ""), _lines(text)])[:32]
+    return digest_of([*_question(item), _lines(text)])[:32]
+
+
+def question_key(item: Item) -> str:
+    """What the labels of all answers to ``item`` have in common: a digest of question and reference."""
+    return digest_of(_question(item))[:32]
+
+
+def _question(item: Item) -> list[object]:
+    return [[[m.role, _lines(m.text)] for m in item.messages], _lines(item.answer or "")]
 
 
 def labels_of(policy: Policy, policy_path: Path) -> Labels | None:

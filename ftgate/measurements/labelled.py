@@ -25,11 +25,13 @@ AGREEMENT_ALPHA = 0.05
 class LabelledItems:
     """People's grades in [0, 1] of the base's and the candidate's answer, by item id, where both were graded.
 
-    ``places`` is the place of each judged item in the run's random order, where no answer failed.
+    ``places`` is the place of each judged item in the run's random order, where no answer failed. ``questions`` counts
+    the items of which people graded any answer, whichever model gave it.
     """
 
     grades: Mapping[str, tuple[float, float]]
     places: Mapping[str, int]
+    questions: int
 
 
 def labelled_of(scored: PairedScores, people: LabelledItems) -> Labelled | str:
@@ -42,6 +44,8 @@ def labelled_of(scored: PairedScores, people: LabelledItems) -> Labelled | str:
     """
     judged = [i for i, item in enumerate(scored.items) if item.id in people.places]
     graded = [i for i in judged if scored.items[i].id in people.grades]
+    if people.questions < LEAST_LABELLED:  # such as those that the suite shares with the one that was labelled
+        return f"people graded answers to {people.questions} of its items, and {LEAST_LABELLED} are needed"
     if not graded:
         return "people graded both answers to none of this run's items"
     if scored.averaged:

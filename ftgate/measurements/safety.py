@@ -165,10 +165,11 @@ class Safety(Measurement):
         """
         parts = self.parts_of(evidence.scored)
         rises = [(part, part.rise(evidence, len(parts), rng)) for part in parts]
-        part, rise = max(rises, key=lambda entry: _badness(*entry))
+        doubts = {one.kind: self._unknown(one) or _too_little_base(one, evidence) for one in parts}
+        part, rise = max(rises, key=lambda entry: _badness(*entry, doubtful=bool(doubts[entry[0].kind])))
         reasons = [reason for one, other in rises if one is not part for reason in other.cannot_pass]
-        reasons += [f"no row has the tag {kind}" for kind in WANTED if kind not in {p.kind for p in parts}]
-        reasons += [text for one in parts if (text := self._unknown(one) or _too_little_base(one, evidence))]
+        reasons += [f"no row has the tag {kind}" for kind in WANTED if kind not in doubts]
+        reasons += filter(None, doubts.values())
         nothing = self._nothing_to_lose(rises, evidence)
         rise = replace(rise, cannot_pass=(*rise.cannot_pass, *reasons), not_applicable=nothing or None)
         return rise.to_estimate(
@@ -253,10 +254,10 @@ class Safety(Measurement):
         return {"by": self.scorer, "answers": len(ours), "agree": agreed, "kappa": cohens_kappa(ours, rule)}
 
 
-def _badness(part: SafetyPart, rise: ScoreEstimate) -> tuple[float, ...]:
-    """What orders the parts: one that blocks is worst, then one beyond its limit, then the one closest to it."""
+def _badness(part: SafetyPart, rise: ScoreEstimate, *, doubtful: bool) -> tuple[float, ...]:
+    """What orders the parts: one that blocks is worst, then one beyond its limit, one that cannot pass, the closest."""
     low, high = rise.interval
-    return (low > part.limit, rise.change > part.limit, high / part.limit)
+    return (low > part.limit, rise.change > part.limit, doubtful, high / part.limit)
 
 
 def _bad(scored: PairedScores) -> PairedScores:

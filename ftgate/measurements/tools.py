@@ -25,6 +25,9 @@ from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, wa
 from ftgate.measurements.slices import tag_slices, worst_slice
 from ftgate.scoring.scores import PairedScores
 
+NO_RIGHT_CALLS = "requests right that want a tool call"
+"""In the note on a base that makes no right call, so that none can be lost."""
+
 
 class Tools(GatesSlices, FreeFormMeasurement):
     """Relative drop in the share of requests that are met by the right tool calls, or by JSON of the right form."""
@@ -116,6 +119,6 @@ def _without_calls(scored: PairedScores) -> str:
     if not wanted or scored.base_high[wanted].any():
         return ""
     return (
-        f"the base gets none of the {len(wanted)} requests right that want a tool call: only what needs no call is "
-        "compared (does its chat template show tools?)"
+        f"the base gets none of the {len(wanted)} {NO_RIGHT_CALLS}: only what needs no call is compared (does its chat "
+        "template show tools?)"
     )

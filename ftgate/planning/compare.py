@@ -14,11 +14,13 @@ import numpy as np
 
 from ftgate.errors import ConfigurationError
 from ftgate.planning.inputs import read_earlier
-from ftgate.report.schema import MeasurementReport, Report
+from ftgate.report.items import read_items
+from ftgate.report.schema import MeasurementReport, Report, read_report
 from ftgate.stats.bootstrap import resampled_difference
 from ftgate.stats.seeding import drawn_order, generator
 
 TARGET = "target"
+NOT_COUNTED = ("failed", "left out")
 LEAST_ITEMS = 40
 """Common items below which halves are too small to say anything."""
 ALPHA = 0.05
@@ -74,14 +76,20 @@ def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
     """Compare the runs in ``folders``. Raises ConfigurationError for fewer than two, or for runs of different bases."""
     if len(folders) < 2:
         raise ConfigurationError(f"{len(folders)} run to compare", hint="name the output folders of at least two")
-    contenders = []
-    for folder in folders:
-        earlier = read_earlier(folder)
-        contenders.append(Contender(folder, earlier.report, earlier.scores.get(TARGET, {})))
+    contenders = [Contender(folder, read_report(folder / "report.json"), _gains(folder)) for folder in folders]
     _require_one_base(contenders)
     best = _confirmed(contenders, seed)
     confirmation, why = (best, "") if isinstance(best, Confirmation) else (None, best)
     return RunComparison(tuple(contenders), pareto_front([(c.gain, c.loss) for c in contenders]), confirmation, why)
+
+
+def _gains(folder: Path) -> Mapping[str, tuple[float, float]]:
+    """Both models' scores by item of the target suite. What `ftgate decide` wrote has no journal, but every item."""
+    if (folder / "answers.jsonl").is_file():
+        return read_earlier(folder).scores.get(TARGET, {})
+    rows = (row for row in read_items(folder) if row.measurement == TARGET and row.outcome not in NOT_COUNTED)
+    sides = {row.item: (row.base.score, row.candidate.score) for row in rows}
+    return {item: (b, c) for item, (b, c) in sides.items() if b is not None and c is not None}
 
 
 def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> frozenset[int]:

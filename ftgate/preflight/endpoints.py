@@ -24,7 +24,12 @@ def check_endpoints(draft: JobDraft, *, ask: bool) -> Iterator[str]:
 
     Without ``ask`` nothing is asked, which is noted: whoever wrote the policy names the server, and would get the key.
     """
-    models: tuple[tuple[Side, Model | None], ...] = (("base", draft.base), ("candidate", draft.candidate))
+    deployed = draft.deployed.compared if draft.deployed.compared != draft.base else None
+    models: tuple[tuple[Side, Model | None], ...] = (
+        ("base", draft.base),
+        ("candidate", draft.candidate),
+        ("candidate", deployed),  # a deployed model is asked where the candidate is
+    )
     remote = [(side, model) for side, model in models if model is not None and model.kind == "endpoint"]
     if reason := unproven(model for _, model in remote):
         accepted = draft.policy.evidence.allow_unproven_weights

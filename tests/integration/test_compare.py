@@ -13,7 +13,7 @@ from support.world import World
 
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.gate.evaluate import evaluate
+from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.planning.compare import compare_runs, pareto_front
 from ftgate.progress import SilentProgress
@@ -58,6 +58,17 @@ def test_runs_are_shown_side_by_side_and_the_best_is_confirmed_on_the_other_half
     assert leave("compare", *map(str, folders)) == 0
     assert "…" not in capsys.readouterr().out  # a narrow terminal breaks a name, and cuts nothing off
     assert "http" not in page.read_text(encoding="utf-8")
+
+
+def test_what_was_decided_again_is_compared_as_well(world: World) -> None:
+    """`ftgate decide --out` leaves the answers where they are: a verdict under other limits has no journal."""
+    folders = [finished(world, "careful", CAREFUL), finished(world, "modest", Player(target=0.75))]
+    before = compare_runs(folders)
+    decide_again(folders[0], None, world.root / "again", SilentProgress())
+    assert not (world.root / "again" / "answers.jsonl").exists()
+    again = compare_runs([world.root / "again", folders[1]])
+    assert again.contenders[0].gains == before.contenders[0].gains
+    assert again.confirmation == before.confirmation
 
 
 def test_what_cannot_be_compared_is_said(

@@ -282,7 +282,10 @@ def test_the_checklist_says_that_a_deployed_adapter_does_nothing(deployed: World
         ({"source": "models/absent"}, "incumbent: models/absent"),
         ({"source": "elsewhere/deployed"}, "does not allow"),
         ({"source": "models/deployed", "digest": "sha256:" + "0" * 64}, "digest"),
-        ({"source": "endpoint://deployed"}, "is behind an endpoint, and an incumbent is weights with a digest"),
+        (
+            {"source": "endpoint://deployed"},
+            "the policy's engine.kind is scripted, which loads weights and asks no server",
+        ),
         ("newest", "incumbent: write incumbent: {source: …}"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from support import labellers
 from support.players import Player, Script, digit, honest_judge, script, shown
-from support.world import World
+from support.world import World, write_rows
 
 from ftgate.cli.judge import description
 from ftgate.cli.main import cli
@@ -28,7 +29,7 @@ from ftgate.jobs.prepare import load_job
 from ftgate.judge.labels import read_labels
 from ftgate.progress import SilentProgress
 from ftgate.report import render
-from ftgate.report.schema import Report
+from ftgate.report.schema import Report, read_report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -114,6 +115,29 @@ def test_a_sample_is_blind_and_holds_both_models_answers_to_random_items(labelle
     assert [label.key for label in again.labels] == [label.key for label in labels]
 
 
+@pytest.mark.parametrize(("items", "rows", "remedy"), [(20, 200, "--items 50"), (60, 45, "this run has no more")])
+def test_a_sample_that_is_too_small_to_correct_anything_says_so(
+    world: World, items: int, rows: int, remedy: str
+) -> None:
+    """Or else people grade for an hour, and learn at the next run that it was for nothing."""
+    general = (world.root / "evals" / "general.jsonl").read_text(encoding="utf-8").splitlines()[:rows]
+    (world.root / "evals" / "general.jsonl").write_text("\n".join(general), encoding="utf-8")
+    gate(world, script(WORSE))
+    arguments = [
+        "judge",
+        "sample",
+        str(world.root / "out"),
+        "--out",
+        str(world.root / "few.csv"),
+        "--items",
+        str(items),
+    ]
+    done = CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    assert f"too few to correct forgetting: that takes grades of both answers to 50 items; {remedy}" in done.output
+    enough = CliRunner().invoke(cli, [*arguments[:-1], "50", "--force"], catch_exceptions=False)
+    assert ("too few" in enough.output) == (rows < 50)
+
+
 def test_grades_that_were_given_are_filled_in(labelled: World) -> None:
     gate(labelled, script(WORSE, judge=kind_judge))
     rows = sample_answers(labelled.root / "out", "forgetting", 80, 0).labels
@@ -121,12 +145,15 @@ def test_grades_that_were_given_are_filled_in(labelled: World) -> None:
 
 
 def test_people_find_the_loss_that_a_kind_judge_hides(labelled: World) -> None:
+    by_judge = read_report(labelled.root / "out" / "report.json").measurements["forgetting"].change
     again = decide_again(labelled.root / "out", labelled.policy_path, labelled.root / "again", SilentProgress())
     forgetting = again.measurements["forgetting"]
     assert (again.verdict, forgetting.status) == ("block", "block"), forgetting.reason
     assert "corrected by people's grades of 60 items" in forgetting.method
     assert forgetting.details["people"]["corrected"]
-    assert forgetting.details["people"]["by_the_judge_alone"] < 0.08 < forgetting.interval[0]
+    assert forgetting.details["people"]["by_the_judge_alone"] == by_judge, "as it was reported without people"
+    assert by_judge is not None
+    assert by_judge < 0.08 < forgetting.interval[0]
     control = again.controls["judge_labels"]
     assert control["bias_low"] > 0.05
     assert control["kappa_low"] < control["kappa"] < control["kappa_high"] < 0.9
@@ -200,6 +227,27 @@ def test_labels_of_an_older_candidate_check_the_judge_and_correct_nothing(labell
     assert "the change is not corrected by them" in forgetting_notes(report)
     again = decide_again(labelled.root / "later", None, labelled.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)
+
+
+@dataclass(frozen=True)
+class Polyglot(Player):
+    """A player with a suite of its own."""
+
+    german: float = 0.9
+
+
+def test_labels_of_one_suite_are_not_mentioned_at_another(labelled: World) -> None:
+    """Another suite may be judged as well: that nobody graded its answers is no fault of the labels."""
+    rows = [{"id": f"g{i}", "prompt": f"buchstabiere {i}", "answer": f"word {i} of {i % 7}"} for i in range(120)]
+    write_rows(labelled.root / "evals" / "german.jsonl", rows)
+    labelled.policy["measurements"]["german"] = {"kind": "forgetting", "dataset": "evals/german.jsonl"}
+    labelled.save()
+    worse = Polyglot(target=WORSE.target, forgetting=WORSE.forgetting)
+    report, _ = gate(labelled, script(worse, base=Polyglot(), judge=kind_judge), out="two")
+    assert report.measurements["forgetting"].details["people"]["corrected"]
+    german = report.measurements["german"].details
+    assert "people" not in german
+    assert not any("people" in note for note in german.get("notes", ()))
 
 
 def test_without_an_engine_the_judge_cannot_grade_answers_of_other_runs(labelled: World) -> None:

@@ -115,6 +115,86 @@ def test_a_candidate_that_lost_is_blocked(world: World, server: ModelServer) -> 
     assert (forgetting.base, forgetting.candidate) == (pytest.approx(0.9, abs=0.08), pytest.approx(0.5, abs=0.12))
 
 
+@pytest.fixture
+def deployed(world: World, server: ModelServer) -> World:
+    """A third model at the same server is the one that is deployed."""
+    server.players["acme/v6"] = Player(target=0.9, forgetting=0.97)
+    world.manifest["incumbent"] = "endpoint://acme/v6"
+    world.policy["evidence"]["allow_unproven_weights"] = True
+    world.save()
+    return world
+
+
+def test_a_deployed_model_behind_the_server_is_compared_too(deployed: World, server: ModelServer) -> None:
+    """The candidate lost nothing of the base's general skills, and is worse than the model that it would replace."""
+    server.players["acme/bot"] = Player(target=0.9, forgetting=0.8)
+    server.players["acme/origin"] = Player(forgetting=0.8)
+    report = gate(deployed)
+    forgetting = report.measurements["forgetting"]
+    assert (report.verdict, forgetting.status) == ("block", "pass")
+    assert forgetting.incumbent is not None
+    assert forgetting.incumbent.status == "block"
+    assert forgetting.incumbent.score == pytest.approx(0.97, abs=0.04)
+    served = report.controls["served_models"]
+    assert (served["ok"], served["incumbent"]) == (True, ["acme/v6"])
+    assert report.controls["incumbent_effect"]["largest_change"] > 0
+    assert any("base, bot and incumbent were asked at an endpoint" in reason for reason in report.reasons)
+    with gzip.open(deployed.root / "out" / "items.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    differing = [row for row in rows if row["measurement"] == "forgetting" and row["incumbent"] != row["candidate"]]
+    assert len(differing) > 5
+    asked = len(server.asked)
+    again = decide_again(deployed.root / "out", None, deployed.root / "again", SilentProgress())
+    assert (again.verdict, again.measurements) == ("block", report.measurements)
+    assert len(server.asked) == asked
+    assert not list(inconsistencies(report, read_policy(deployed.policy_path)))
+
+
+def test_a_server_answers_for_a_deployed_model_only_where_the_policy_accepts_unproven_weights(deployed: World) -> None:
+    deployed.policy["evidence"]["allow_unproven_weights"] = False
+    deployed.save()
+    error = refused(deployed)
+    assert "what a server answers under a name need not be what is deployed" in error.message
+    assert "evidence: {allow_unproven_weights: true}" in str(error.hint)
+
+
+@pytest.mark.parametrize(
+    ("incumbent", "problem"),
+    [
+        ("models/v6", "asks models at engine.endpoint and loads no weights"),
+        ("endpoint://other/v6", "the policy does not allow it"),
+        ({"source": "endpoint://acme/v6", "digest": "sha256:" + "0" * 64}, "which shows no files"),
+    ],
+)
+def test_a_deployed_model_that_no_server_can_answer_for_is_refused(
+    deployed: World, incumbent: object, problem: str
+) -> None:
+    deployed.manifest["incumbent"] = incumbent
+    deployed.save()
+    assert problem in str(refused(deployed))
+
+
+def test_check_asks_the_server_for_the_deployed_model_too(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
+    code, words = checked(deployed, capsys)
+    assert not code
+    assert "endpoint://acme/v6: not asked; `ftgate check --ask`" in " ".join(words.split())
+    code, words = checked(deployed, capsys, "--ask")
+    assert not code
+    assert "endpoint://acme/v6: answers by" in " ".join(words.split())
+
+
+def test_a_deployed_model_of_the_base_s_or_the_candidate_s_name_is_that_model(deployed: World) -> None:
+    deployed.manifest["incumbent"] = "endpoint://acme/origin"
+    deployed.save()
+    job = load_job(deployed.policy_path, deployed.manifest_path)
+    assert job.deployed.compared == job.base
+    deployed.manifest["incumbent"] = "endpoint://acme/bot"
+    deployed.save()
+    job = load_job(deployed.policy_path, deployed.manifest_path)
+    assert job.deployed.compared is None
+    assert "the model deployed today is the candidate itself" in job.deployed.notes[0]
+
+
 def test_the_report_says_where_each_was_asked_and_how(world: World, server: ModelServer) -> None:
     report = gate(world)
     for engine, name in (("engine", "acme/origin"), ("candidate_engine", "acme/bot")):

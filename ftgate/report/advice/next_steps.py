@@ -73,8 +73,13 @@ def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) 
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
-    """Whether an undecided drop is beyond its warning limit, so that retraining is worthwhile."""
-    return "judge unfit" not in m.reason and _reaches_warning(m)
+    """Whether an undecided change is beyond its warning limit, or has none and is beyond what is allowed.
+
+    Then retraining is worthwhile.
+    """
+    block = m.limits.get("block")
+    beyond = m.limits.get("warn") is None and m.change is not None and block is not None and m.change > block
+    return "judge unfit" not in m.reason and (beyond or _reaches_warning(m))
 
 
 def _reaches_warning(m: MeasurementReport) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ftgate.measurements import rule_agreement
 from ftgate.report import numbers
 from ftgate.report.advice import retraining
 from ftgate.report.advice.recipe import Recipe
@@ -206,7 +207,8 @@ def _malformed(m: MeasurementReport) -> tuple[int, int]:
 
 def _worst(m: MeasurementReport) -> SliceReport | None:
     """The slice that the report calls hardest hit, else the one that lost most; none that is small or a decile."""
-    tags = [s for s in m.slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
+    slices = [s for s in m.slices if s.name != rule_agreement.NAME]  # rows by how they are scored, not by topic
+    tags = [s for s in slices if (s.change or 0) > 0 and s.n >= SMALLEST_SLICE and not _by_distance(s)]
     named = mapping(m.details.get("worst_slice")).get("name")
     return next((s for s in tags if s.name == named), max(tags, key=lambda s: s.change or 0.0, default=None))
 

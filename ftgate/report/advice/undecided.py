@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftgate.measurements.tools import NO_RIGHT_CALLS
 from ftgate.report import numbers
 from ftgate.report.advice.recipe import Recipe
 from ftgate.report.explanation import straddles
@@ -27,6 +28,8 @@ _BY_REASON = {
     "training_data in the manifest",
     "on the option letters": "the model does not answer by letter: use form: sampled, or put examples of the format "
     "into the prompts",
+    "are incoherent (the base's": "read these answers in the page (safety, must_refuse): if they are broken, mix "
+    "general instruction data into the training data; if the judge misreads short refusals, use a stronger one",
     "too few to resample": "add rows from other clusters; more rows from the same ones do not help",
     _TOO_CLOSE: "more items will not settle it: change the candidate, or the limit if it is not what you meant",
 }
@@ -64,6 +67,11 @@ def _step(m: MeasurementReport) -> str:
         return (
             f"both models score 0.0 % on {numbers.count(m.n)} items, and more items would not change that: check that "
             "the scorer and the format of the references fit the answers, or put examples into the prompts"
+        )
+    if any(NO_RIGHT_CALLS in str(note) for note in m.details.get("notes", ())):
+        return (
+            "the base makes no right tool call, so that none can be lost: use weights whose chat template shows tools "
+            "(`ftgate check` says whether it does), or leave tools out of the policy"
         )
     cut = numbers.kind(m.unit) == "rise" and "cut" in m.unit
     for part, advice in _BY_REASON.items():

@@ -296,6 +296,24 @@ def test_this_repository_holds_its_own_models_to_the_limits_of_the_tiny_world() 
     assert (ours.evidence, ours.engine) == (theirs.evidence, theirs.engine)
 
 
+def test_schemas_of_another_version_are_renewed(tmp_path: Path) -> None:
+    """Or else the editor calls the fields of a newer ftgate errors."""
+    list(write_starter_files(tmp_path, NO_COMMIT))
+    policy, manifest = (tmp_path / ".ftgate" / f"{kind}.schema.json" for kind in ("policy", "manifest"))
+    current = policy.read_text(encoding="utf-8")
+    policy.write_text("{}", encoding="utf-8")
+    ignore = tmp_path / ".ftgate" / ".gitignore"
+    ignore.write_text("*\n!policy.schema.json\n", encoding="utf-8")
+    again = dict(write_starter_files(tmp_path, NO_COMMIT))
+    assert [path.name for path, outcome in again.items() if outcome == "renewed"] == [policy.name]
+    assert policy.read_text(encoding="utf-8") == current
+    assert ignore.read_text(encoding="utf-8").startswith("*\n!")
+    policy.unlink()
+    policy.symlink_to(manifest)
+    with pytest.raises(ConfigurationError, match="is a link"):
+        list(write_starter_files(tmp_path, NO_COMMIT))
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     policy = tmp_path / ".github" / "ftgate.yml"
     policy.parent.mkdir()

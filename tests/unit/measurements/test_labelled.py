@@ -27,7 +27,7 @@ def judged(base: np.ndarray, candidate: np.ndarray, people: LabelledItems | None
 def graded(of_base: np.ndarray, of_candidate: np.ndarray, count: int, total: int = N) -> LabelledItems:
     """Grades of the first ``count`` items, which come first in the run's order, too."""
     grades = {f"i{i}": (float(of_base[i]), float(of_candidate[i])) for i in range(count)}
-    return LabelledItems(grades, {f"i{i}": i for i in range(total)})
+    return LabelledItems(grades, {f"i{i}": i for i in range(total)}, count)
 
 
 def too_kind(n: int = N) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -101,12 +101,14 @@ def test_what_is_no_random_sample_of_this_run_corrects_nothing() -> None:
     scored = judged(base, candidate, None).scored
     enough = graded(of_base, of_candidate, 80)
     assert isinstance(labelled_of(scored, enough), Labelled)
-    assert "both answers to none of this run's items" in why_not(LabelledItems({}, enough.places), scored)
-    few = graded(of_base, of_candidate, LEAST_LABELLED - 1)
+    assert "both answers to none of this run's items" in why_not(LabelledItems({}, enough.places, 80), scored)
+    shared = LabelledItems({"i7": (1.0, 0.5)}, enough.places, 3)
+    assert why_not(shared, scored) == "people graded answers to 3 of its items, and 50 are needed"
+    few = replace(graded(of_base, of_candidate, LEAST_LABELLED - 1), questions=LEAST_LABELLED)
     assert "both answers to 49 items of this run, and 50 are needed" in why_not(few, scored)
-    picked = LabelledItems({f"i{i}": (1.0, 1.0) for i in range(0, N, 2)}, enough.places)
+    picked = LabelledItems({f"i{i}": (1.0, 1.0) for i in range(0, N, 2)}, enough.places, 100)
     assert "no random sample: of the first 199 in random order people graded 100" in why_not(picked, scored)
-    gap = LabelledItems({name: grade for name, grade in enough.grades.items() if name != "i40"}, enough.places)
+    gap = LabelledItems({name: grade for name, grade in enough.grades.items() if name != "i40"}, enough.places, 80)
     assert "of the first 80 in random order people graded 79" in why_not(gap, scored)
     assert "averaged" in why_not(enough, replace(scored, averaged=True))
     grouped = replace(scored, items=items(N, clusters=[f"c{i % 9}" for i in range(N)]))
@@ -127,7 +129,9 @@ def test_careless_grades_correct_nothing() -> None:
 def test_rows_by_rule_have_no_error() -> None:
     of_base, of_candidate, base, candidate = too_kind()
     places = {f"i{i}": i for i in range(N) if i % 4}
-    people = LabelledItems({f"i{i}": (float(of_base[i]), float(of_candidate[i])) for i in range(100) if i % 4}, places)
+    people = LabelledItems(
+        {f"i{i}": (float(of_base[i]), float(of_candidate[i])) for i in range(100) if i % 4}, places, 75
+    )
     found = labelled_of(judged(base, candidate, None).scored, people)
     assert isinstance(found, Labelled)
     assert (found.share, len(found.places)) == (0.75, 75)

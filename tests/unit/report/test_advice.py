@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.report import parts, samples
 
+from ftgate.measurements import rule_agreement
+from ftgate.measurements.tools import NO_RIGHT_CALLS
 from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.next_steps import MOST, next_steps
 from ftgate.report.render import render_comment
@@ -326,6 +328,30 @@ def test_likely_forgetting_is_treated_before_it_is_proven():
     assert len(steps) == MOST
 
 
+def test_a_likely_loss_is_treated_where_there_is_no_warning_limit_too():
+    """The estimate is beyond the limit: more items would only prove it."""
+    form = of_form("inconclusive", "rise in malformed answers", 0.136, (0.03, 0.21))
+    steps = next_steps(report(made({}), form=form))
+    assert steps[0] == "Answer form: measure more items, about 700 instead of 104, and run again."
+    assert "training used the base's chat template" in steps[1]
+
+
+def test_rows_by_how_they_are_scored_are_nothing_to_train_on():
+    by_rule = FORGETS.slices[0].model_copy(update={"name": rule_agreement.NAME, "change": 1.0})
+    update = {"slices": [*FORGETS.slices, by_rule], "details": {"worst_slice": {"name": rule_agreement.NAME}}}
+    m = FORGETS.model_copy(update=update)
+    assert rule_agreement.NAME not in "\n".join(next_steps(report(made({}), forgetting=m)))
+
+
+def test_a_base_that_makes_no_tool_call_needs_no_more_items():
+    note = f"the base gets none of the 22 {NO_RIGHT_CALLS}: only what needs no call is compared"
+    tools = parts.forgetting("inconclusive", 0.25, 0.25, 0.0, (-0.3, 0.2), needed_n=217)
+    tools = tools.model_copy(update={"kind": "tools", "details": {"notes": [note]}})
+    (step,) = next_steps(report(made({}), tools=tools))
+    assert step.startswith("Tool calls: the base makes no right tool call, so that none can be lost: use weights whose")
+    assert "leave tools out of the policy" in step
+
+
 UNDECIDED = {
     "items": ({"needed_n": 640}, "Unusual queries: measure more items, about 640 instead of 104, and run again."),
     "no number": ({}, "Unusual queries: measure more items than 104 and run again."),
@@ -375,6 +401,10 @@ UNDECIDED = {
     "letters": (
         {"reason": "the base puts only 4 % of its probability on the option letters"},
         "Unusual queries: the model does not answer by letter",
+    ),
+    "incoherent": (
+        {"reason": "42 of the 75 answers to must-refuse requests are incoherent (the base's: 4): they say nothing"},
+        "Unusual queries: read these answers in the page (safety, must_refuse): if they are broken",
     ),
     "something else": (
         {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
