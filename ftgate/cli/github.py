@@ -159,7 +159,12 @@ def _echo_line(line: LedgerLine, several: bool) -> None:
 @click.option(
     "--report", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The report.json of the allow."
 )
-@click.option("--certificate-identity", "identity", default="", help="Identity that must have signed the record.")
+@click.option(
+    "--certificate-identity",
+    "identities",
+    multiple=True,
+    help="Identity that must have signed the record; given several times, any of them.",
+)
 @click.option("--certificate-oidc-issuer", "issuer", default="", help="Who vouches for it; default: GitHub Actions.")
 def verify(
     repository: str,
@@ -168,7 +173,7 @@ def verify(
     base: str,
     no_waivers: bool,
     report: Path | None,
-    identity: str,
+    identities: tuple[str, ...],
     issuer: str,
 ) -> None:
     """Verify before a release: exit 0 only if this exact candidate was allowed or waived under this exact policy.
@@ -182,7 +187,7 @@ def verify(
 
     base_policy, client = _ledger_policy(policy), _client(repository)
     digest = _digest_of(candidate, base_policy.artifacts.skip)
-    named = {"certificate_identity": identity, "certificate_oidc_issuer": issuer}
+    named = {"certificate_identity": identities, "certificate_oidc_issuer": issuer}
     signer = {name: value for name, value in named.items() if value}
     result = verify_candidate(
         read_ledger(client, base_policy.publish.branch),

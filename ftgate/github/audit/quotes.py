@@ -119,8 +119,8 @@ def quotes_of(repo: GitHubRepo, settings: PublishSettings) -> StatusQuotes:
     """The statuses of ``repo`` under the policy's context, and the creators that its policy expects."""
     may_waive = cache(lambda login: not no_maintainer(repo, settings, login))
     creators = Creators(settings.expected_creator, repo.login, may_waive)
-    signer, issuer = settings.certificate_identity, settings.certificate_oidc_issuer
-    signature = SignatureCheck(repo, settings.branch, signer, issuer) if signer else None
+    signers, issuer = settings.signers, settings.certificate_oidc_issuer
+    signature = SignatureCheck(repo, settings.branch, signers, issuer) if signers else None
     return StatusQuotes(lambda head: posted(repo, head, settings), creators, settings.context, signature)
 
 

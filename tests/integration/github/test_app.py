@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import jwt
 import pytest
@@ -12,13 +15,15 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from support import reports
-from support.github import bodies
+from support.github import bodies, events
 from support.github.apps import App
+from support.github.machine import ACTION, POLICY, FreshMachine
 from support.github.scene import Scene
 from support.github.server import FakeGitHub
 from support.github.state import Caller
 
 from entrypoint.modes import run_mode
+from ftgate.cli.init import write_starter_files
 from ftgate.cli.main import cli
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.app import APP_ID, PRIVATE_KEY, app_auth
@@ -165,6 +170,33 @@ def test_the_evaluation_sees_neither_id_nor_key(tmp_path) -> None:
             if name in ("plan", "run"):
                 assert "k" not in variables.values()
         assert {"plan", "run"} <= {name for name, _ in seen}
+
+
+@pytest.mark.engine
+def test_what_init_writes_for_an_app_judges_a_branch_of_the_repository_as_that_app(tmp_path) -> None:
+    act = shutil.which("act", path=str(Path(sys.executable).parent)) or shutil.which("act")
+    if act is None:
+        pytest.skip("act is not installed: make install-dev")
+    with FakeGitHub(tmp_path / "platform") as hub:
+        hub.apps.append(App(NUMBER, "gate", keys("gate")[1], PERMISSIONS))
+        hub.callers["token"] = Caller("github-actions[bot]", {})  # the jobs' own token may do nothing
+        machine = FreshMachine(hub, tmp_path, act)
+        list(write_starter_files(machine.workspace, ACTION, app="gate", jobs=True))
+        machine.commit("install")
+        policy = POLICY.replace("{ledger: branch}", '{ledger: branch, expected_creator: "gate[bot]"}')
+        machine.base = machine.head = hub.git.commit({".github/ftgate.yml": policy}, machine.base, branch="main")
+        head = machine.push("useless")
+        given = ["-s", f"FTGATE_APP_PRIVATE_KEY={keys('gate')[0]}", "--var", f"FTGATE_APP_ID={NUMBER}"]
+        log = machine.run("pull_request", events.pull_request(hub.pulls[7]), settings=given)
+        assert not hub.statuses, "the change's own workflow is not run"
+        log = machine.run("pull_request_target", events.pull_request(hub.pulls[7]), settings=given)
+        assert [(s.state, s.creator, s.sha) for s in hub.statuses] == [
+            ("pending", "gate[bot]", head),
+            ("failure", "gate[bot]", head),
+        ], log
+        assert [c.author for c in hub.comments] == ["gate[bot]"]
+        evaluate = next(command for command in machine.docker() if "--gpus" in command)
+        assert not [a for a in evaluate if "APP" in a or "TOKEN" in a]
 
 
 def test_doctor_wants_the_app_as_the_source_and_its_key_in_the_workflow(scene: Scene) -> None:
