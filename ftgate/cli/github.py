@@ -19,7 +19,7 @@ from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.config.policy import Policy
-    from ftgate.github.audit.record import LedgerLine
+    from ftgate.github.audit.record import LedgerLine, Record
     from ftgate.github.client import GitHubRepo
     from ftgate.report.schema import Report
 
@@ -135,9 +135,23 @@ def history(repository: str, number: int | None, policy: Path, author: str) -> N
         _echo(f"note: {note}")
     for problem in problems:
         _echo(f"problem: {problem}")
+    if unchecked := _of_other_policies([r for h in histories for r in h.ledger.records], settings.context):
+        _echo(unchecked)
     result = f"{len(problems)} problems" if problems else "the chain is intact"
     _echo(f"{len(lines)} records, {result}")
     click.get_current_context().exit(1 if problems else 0)
+
+
+def _of_other_policies(records: Sequence[Record], context: str) -> str:
+    """A note on the records that are not compared with the statuses of ``context``, which are another policy's."""
+    others = [r for r in records if not r.belongs_to(context)]
+    if not others:
+        return ""
+    names, own = ", ".join(dict.fromkeys(r.context for r in others)), len(records) - len(others)
+    return (
+        f"note: only {own} of {len(records)} records are of {context} and compared with its statuses; the others are "
+        f"of {names}: check them with that policy, or, if publish.context was changed, with the policy as it was"
+    )
 
 
 def _echo_line(line: LedgerLine, several: bool) -> None:

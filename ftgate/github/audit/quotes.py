@@ -33,6 +33,8 @@ class Creators:
     token_owner: Callable[[], str]
     may_waive: Callable[[str], bool] = lambda _: False
     """Whether a login may give waivers in its own name."""
+    waivers_by: Sequence[str] = ()
+    """The logins whose waivers count; empty where their role on GitHub decides, which is asked for when they waive."""
 
     def accept(self, creator: str) -> bool:
         """Whether the statuses of this login count."""
@@ -44,8 +46,11 @@ class Creators:
     def accept_for(self, record: Record, creator: str) -> bool:
         """Whether a status of this login counts for ``record``.
 
-        Unless the policy names a creator, a maintainer may quote the waiver that they gave on their own machine.
+        Unless the policy names a creator, a maintainer may quote the waiver that they gave on their own machine. Where
+        it names who may waive, a waiver by anybody else does not count, whoever quotes it.
         """
+        if record.kind == "waiver" and self.waivers_by and not _named(record.by, self.waivers_by):
+            return False
         own = record.kind == "waiver" and not self.expected and _same_login(creator, record.by)
         return (own and self.may_waive(creator)) or self.accept(creator)
 
@@ -99,6 +104,8 @@ class StatusQuotes:
             return f"of its record {record.identity[:SHOWN_DIGITS]} ({record.time}): {unsigned}" if unsigned else ""
         if not record.belongs_to(self.context):
             return f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is one of {record.context}"
+        if record.kind == "waiver" and self.creators.waivers_by and not _named(record.by, self.creators.waivers_by):
+            return f"{record.by} gave it, whom publish.may_waive does not name"
         return (
             f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is not named by a status of "
             f"{record.head[:12]} that {self.creators} set"
@@ -118,7 +125,7 @@ class StatusQuotes:
 def quotes_of(repo: GitHubRepo, settings: PublishSettings) -> StatusQuotes:
     """The statuses of ``repo`` under the policy's context, and the creators that its policy expects."""
     may_waive = cache(lambda login: not no_maintainer(repo, settings, login))
-    creators = Creators(settings.expected_creator, repo.login, may_waive)
+    creators = Creators(settings.expected_creator, repo.login, may_waive, settings.may_waive)
     signers, issuer = settings.signers, settings.certificate_oidc_issuer
     signature = SignatureCheck(repo, settings.branch, signers, issuer) if signers else None
     return StatusQuotes(lambda head: posted(repo, head, settings), creators, settings.context, signature)
@@ -129,7 +136,7 @@ def no_maintainer(repo: GitHubRepo, settings: PublishSettings, login: str) -> st
     if login.endswith("[bot]"):
         return "it is a bot"
     if settings.may_waive:
-        named = any(_same_login(login, other) for other in settings.may_waive)
+        named = _named(login, settings.may_waive)
         return "" if named else f"publish.may_waive names {', '.join(settings.may_waive)}"
     role = repo.role(login)
     return "" if role in MAY_WAIVE else f"their role on this repository is {role}, not {' or '.join(sorted(MAY_WAIVE))}"
@@ -165,7 +172,7 @@ def status_problems(
     by_name = {record.identity[:SHOWN_DIGITS]: record for record in own.values()}
     problems = [
         f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit that "
-        f"{quoted.creators} set: it was altered or added"
+        f"{quoted.creators} set: it was altered or added, or its job ended before the status"
         for n, record in own.items()
         if record.head in heads and quoted.quoting(record) is None
     ]
@@ -195,6 +202,10 @@ def _status_problem(
     if name and whole and (recorded or not ledger):
         return f"names record {name}, which is missing: it was altered or removed"
     return "names no record" if recorded and not name else ""
+
+
+def _named(login: str, logins: Sequence[str]) -> bool:
+    return any(_same_login(login, other) for other in logins)
 
 
 def _same_login(one: str, other: str) -> bool:
