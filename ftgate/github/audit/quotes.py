@@ -49,10 +49,16 @@ class Creators:
         Unless the policy names a creator, a maintainer may quote the waiver that they gave on their own machine. Where
         it names who may waive, a waiver by anybody else does not count, whoever quotes it.
         """
-        if record.kind == "waiver" and self.waivers_by and not _named(record.by, self.waivers_by):
+        if self.unnamed(record):
             return False
         own = record.kind == "waiver" and not self.expected and _same_login(creator, record.by)
         return (own and self.may_waive(creator)) or self.accept(creator)
+
+    def unnamed(self, record: Record) -> str:
+        """What is wrong with a waiver by somebody whom the policy does not name, or ""."""
+        if record.kind != "waiver" or not self.waivers_by or _named(record.by, self.waivers_by):
+            return ""
+        return f"{record.by} gave it, whom publish.may_waive does not name"
 
     def __str__(self) -> str:
         return self.expected or ACTIONS_BOT
@@ -104,8 +110,8 @@ class StatusQuotes:
             return f"of its record {record.identity[:SHOWN_DIGITS]} ({record.time}): {unsigned}" if unsigned else ""
         if not record.belongs_to(self.context):
             return f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is one of {record.context}"
-        if record.kind == "waiver" and self.creators.waivers_by and not _named(record.by, self.creators.waivers_by):
-            return f"{record.by} gave it, whom publish.may_waive does not name"
+        if unnamed := self.creators.unnamed(record):
+            return unnamed
         return (
             f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is not named by a status of "
             f"{record.head[:12]} that {self.creators} set"
@@ -171,7 +177,9 @@ def status_problems(
     own = {n: record for n, record in enumerate(records, 1) if record.belongs_to(quoted.context)}
     by_name = {record.identity[:SHOWN_DIGITS]: record for record in own.values()}
     problems = [
-        f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit that "
+        f"record {n} ({record.time}, head {record.head[:7]}) counts for nothing: {unnamed}"
+        if (unnamed := quoted.creators.unnamed(record))
+        else f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit that "
         f"{quoted.creators} set: it was altered or added, or its job ended before the status"
         for n, record in own.items()
         if record.head in heads and quoted.quoting(record) is None
@@ -191,6 +199,8 @@ def _status_problem(
     record = by_name.get(name)
     record = record if record is None or quotes(status, record) else None
     counts = creators.accept_for(record, status.creator) if record else creators.accept(status.creator)
+    if record is not None and creators.unnamed(record):
+        return ""
     if not counts:
         return f"was set by {status.creator or 'a deleted account'}, not by {creators}: it proves nothing"
     if record is not None and record.head != head:
