@@ -54,14 +54,7 @@ def write_starter_files(
     they sign their records: both with all jobs, run from the protected branch. Raises ConfigurationError if the action
     or the App's name is malformed, or if a file cannot be written.
     """
-    match = _ACTION.fullmatch(action)
-    if not match:
-        raise ConfigurationError(
-            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
-            hint="give a full commit: branches and tags can be moved",
-        )
-    if app and not _APP_NAME.fullmatch(app):
-        raise ConfigurationError(f"--app {app!r}: not the name of an App", hint="give it as in its address: my-app")
+    match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     files = {
         Path(".github", "ftgate.yml"): _policy(remote, ledger=ledger, app=app, sign=sign, waivers=waivers),
@@ -84,6 +77,19 @@ def write_starter_files(
             filled = may_fill and _fill_in(folder / path, **match.groupdict())
             yield path, "filled in" if filled else "kept"
     _write_schemas(folder / SCHEMAS)
+
+
+def _require_names(action: str, app: str) -> re.Match[str]:
+    """The parts of ``action``. Raises ConfigurationError if it, or the name of the App, is malformed."""
+    match = _ACTION.fullmatch(action)
+    if not match:
+        raise ConfigurationError(
+            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
+            hint="give a full commit: branches and tags can be moved",
+        )
+    if app and not _APP_NAME.fullmatch(app):
+        raise ConfigurationError(f"--app {app!r}: not the name of an App", hint="give it as in its address: my-app")
+    return match
 
 
 @click.command()
