@@ -17,8 +17,9 @@ for tool in "${tools[@]}"; do command -v "$tool" >/dev/null || missing+=("$tool"
 [[ $(id -u) -eq 0 ]] || skip "it must run as root"
 if ((${#missing[@]})); then
   command -v apt-get >/dev/null || skip "${missing[*]} not found, and there is no apt-get"
+  # Another process may be installing something; it is waited for.
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" debian-archive-keyring; } </dev/null >/dev/null || skip "${missing[*]} could not be installed"
+    -o DPkg::Lock::Timeout=300 "${missing[@]}" debian-archive-keyring; } </dev/null >/dev/null || skip "${missing[*]} could not be installed"
 fi
 
 work=$(mktemp -d)

@@ -37,6 +37,7 @@ GET {REPO}/commits/{{ref}}/statuses
 GET {REPO}/compare/{{basehead}}
 GET {REPO}/contents/{{path}}
 GET {REPO}/environments/{{environment_name}}
+GET {REPO}/environments/{{environment_name}}/deployment-branch-policies
 GET {REPO}/git/blobs/{{file_sha}}
 GET {REPO}/git/commits/{{commit_sha}}
 GET {REPO}/git/ref/{{ref}}

@@ -19,7 +19,7 @@ from ftgate.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from ftgate.config.policy import Policy
-    from ftgate.github.audit.record import LedgerLine
+    from ftgate.github.audit.record import LedgerLine, Record
     from ftgate.github.client import GitHubRepo
     from ftgate.report.schema import Report
 
@@ -135,9 +135,23 @@ def history(repository: str, number: int | None, policy: Path, author: str) -> N
         _echo(f"note: {note}")
     for problem in problems:
         _echo(f"problem: {problem}")
+    if unchecked := _of_other_policies([r for h in histories for r in h.ledger.records], settings.context):
+        _echo(unchecked)
     result = f"{len(problems)} problems" if problems else "the chain is intact"
     _echo(f"{len(lines)} records, {result}")
     click.get_current_context().exit(1 if problems else 0)
+
+
+def _of_other_policies(records: Sequence[Record], context: str) -> str:
+    """A note on the records that are not compared with the statuses of ``context``, which are another policy's."""
+    others = [r for r in records if not r.belongs_to(context)]
+    if not others:
+        return ""
+    names, own = ", ".join(dict.fromkeys(r.context for r in others)), len(records) - len(others)
+    return (
+        f"note: only {own} of {len(records)} records are of {context} and compared with its statuses; the others are "
+        f"of {names}: check them with that policy, or, if publish.context was changed, with the policy as it was"
+    )
 
 
 def _echo_line(line: LedgerLine, several: bool) -> None:
@@ -159,7 +173,12 @@ def _echo_line(line: LedgerLine, several: bool) -> None:
 @click.option(
     "--report", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="The report.json of the allow."
 )
-@click.option("--certificate-identity", "identity", default="", help="Identity that must have signed the record.")
+@click.option(
+    "--certificate-identity",
+    "identities",
+    multiple=True,
+    help="Identity that must have signed the record; given several times, any of them.",
+)
 @click.option("--certificate-oidc-issuer", "issuer", default="", help="Who vouches for it; default: GitHub Actions.")
 def verify(
     repository: str,
@@ -168,7 +187,7 @@ def verify(
     base: str,
     no_waivers: bool,
     report: Path | None,
-    identity: str,
+    identities: tuple[str, ...],
     issuer: str,
 ) -> None:
     """Verify before a release: exit 0 only if this exact candidate was allowed or waived under this exact policy.
@@ -182,7 +201,7 @@ def verify(
 
     base_policy, client = _ledger_policy(policy), _client(repository)
     digest = _digest_of(candidate, base_policy.artifacts.skip)
-    named = {"certificate_identity": identity, "certificate_oidc_issuer": issuer}
+    named = {"certificate_identity": identities, "certificate_oidc_issuer": issuer}
     signer = {name: value for name, value in named.items() if value}
     result = verify_candidate(
         read_ledger(client, base_policy.publish.branch),

@@ -10,6 +10,7 @@ from typing import Literal
 import click
 
 from ftgate.cli.git_remote import Remote, below_root, read_remote
+from ftgate.cli.protected_workflow import ENVIRONMENT, protected_workflow, publish_section
 from ftgate.cli.starter_workflows import NO_COMMIT, starter_workflow, with_action
 from ftgate.errors import ConfigurationError
 
@@ -21,6 +22,8 @@ _USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\
 NO_REMOTE = Remote()
 _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
+_PUBLISH_LINE = re.compile(rf"{re.escape(_LEDGER_OFF)}.*")
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,98}")
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
 SCHEMAS = Path(".ftgate")
@@ -38,6 +41,8 @@ def write_starter_files(
     waivers: bool = False,
     settle: bool = False,
     jobs: bool = False,
+    app: str = "",
+    sign: bool = False,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Write policy, manifest and workflow below ``folder``. Yields each path and what was done with it.
 
@@ -45,27 +50,24 @@ def write_starter_files(
     were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
     ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
     it needs. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
-    written into the workflow. Raises ConfigurationError if the action is malformed, or if a file cannot be written.
+    written into the workflow. With ``app``, the name of a GitHub App, the jobs publish as that App, and with ``sign``
+    they sign their records: both with all jobs, run from the protected branch. Raises ConfigurationError if the action
+    or the App's name is malformed, or if a file cannot be written.
     """
-    match = _ACTION.fullmatch(action)
-    if not match:
-        raise ConfigurationError(
-            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
-            hint="give a full commit: branches and tags can be moved",
-        )
-    ledger = ledger or waivers
-    policy = _text(STARTER / "policy.yml")
+    match = _require_names(action, app)
+    ledger, protected = ledger or waivers or sign, bool(app) or sign
     files = {
-        Path(".github", "ftgate.yml"): policy.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else policy,
+        Path(".github", "ftgate.yml"): _policy(remote, ledger=ledger, app=app, sign=sign, waivers=waivers),
         Path("models", "my-model.yaml"): _text(STARTER / "manifest.yaml"),
     }
-    whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
+    whole = jobs or protected or remote.host not in HOSTS_WITH_SELF_REFERENCES
     workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
     more = {"ftgate-settle.yml": settle, WAIVE: waivers}
     workflows |= {name: _text(_workflow(name)) for name, asked in more.items() if asked}
     for name, text in workflows.items():
+        text = protected_workflow(text, forks=forks, app=bool(app), sign=sign) if protected else text
         files[Path(".github", "workflows", name)] = starter_workflow(
-            text, **match.groupdict(), host=remote.host, branch=remote.branch, forks=forks, ledger=ledger
+            text, **match.groupdict(), host=remote.host, branch=remote.branch, forks=forks or protected, ledger=ledger
         )
     for path, text in files.items():
         if _write(folder / path, text):
@@ -77,6 +79,19 @@ def write_starter_files(
     yield from ((path, "renewed") for path in _write_schemas(folder))
 
 
+def _require_names(action: str, app: str) -> re.Match[str]:
+    """The parts of ``action``. Raises ConfigurationError if it, or the name of the App, is malformed."""
+    match = _ACTION.fullmatch(action)
+    if not match:
+        raise ConfigurationError(
+            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
+            hint="give a full commit: branches and tags can be moved",
+        )
+    if app and not _APP_NAME.fullmatch(app):
+        raise ConfigurationError(f"--app {app!r}: not the name of an App", hint="give it as in its address: my-app")
+    return match
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
 @click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
@@ -85,30 +100,46 @@ def write_starter_files(
 @click.option("--waivers", is_flag=True, help="Add the workflow in which maintainers waive a block; with --ledger.")
 @click.option("--settle", is_flag=True, help="Also the workflow that ends a status that a lost run left pending.")
 @click.option("--jobs", is_flag=True, help="All jobs in the workflow, instead of a call of the actions' own one.")
-def init(folder: Path, action: str, forks: bool, ledger: bool, waivers: bool, settle: bool, jobs: bool) -> None:
+@click.option("--app", default="", metavar="NAME", help="Publish as the GitHub App of this name; with --jobs.")
+@click.option("--sign", is_flag=True, help="Sign each record as the workflow that wrote it; with --ledger and --jobs.")
+def init(folder: Path, action: str, app: str, **flags: bool) -> None:
     """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
 
     Run it again with --action to fill in the actions' repository and commit, and with a new version of ftgate to renew
     the schemas for editors.
     """
     remote, kept = read_remote(folder), []
-    options = {"forks": forks, "ledger": ledger, "waivers": waivers, "settle": settle, "jobs": jobs}
-    for path, outcome in write_starter_files(folder, action, remote, **options):
+    for path, outcome in write_starter_files(folder, action, remote, app=app, **flags):
         click.echo(f"{outcome:<9} {path}")
         kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
-    if (forks or ledger or waivers or jobs) and kept:
-        click.echo(
-            f"next: --forks, --ledger, --waivers and --jobs change no file that exists; move away {', '.join(kept)}, "
-            "and repeat this"
-        )
+    if kept and (app or any(given for name, given in flags.items() if name != "settle")):
+        options = "--forks, --ledger, --waivers, --jobs, --app and --sign"
+        click.echo(f"next: {options} change no file that exists; move away {', '.join(kept)}, and repeat this")
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
     click.echo("next: set your suites and judge in .github/ftgate.yml, and merge these files in one pull request")
     click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
     click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
-    if forks:
+    if flags["forks"]:
         click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
+    if app:
+        click.echo(
+            f"next: the environment {ENVIRONMENT} for the branch {remote.branch} alone, with the variable "
+            f"FTGATE_APP_ID and the secret FTGATE_APP_PRIVATE_KEY: {remote.address}/settings/environments"
+        )
+
+
+def _policy(remote: Remote, *, ledger: bool, app: str, sign: bool, waivers: bool) -> str:
+    """The starter policy; signatures are those of this repository's workflows on its default branch."""
+    text = _text(STARTER / "policy.yml")
+    if not app and not sign:
+        return text.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else text
+    names = ["ftgate.yml", *([WAIVE] if waivers else [])] if sign else []
+    repository = f"https://{remote.host}/{remote.repository or 'OWNER/NAME'}"
+    signers = [f"{repository}/.github/workflows/{name}@refs/heads/{remote.branch}" for name in names]
+    section = publish_section(ledger=ledger, app=app, signers=signers)
+    return _PUBLISH_LINE.sub(lambda _: section, text)
 
 
 def _say_where_actions_are(folder: Path, action: str) -> None:

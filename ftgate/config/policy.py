@@ -151,6 +151,9 @@ GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
 """Who vouches for the identity of a workflow on github.com."""
 
 
+SignerIdentity = Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class PublishSettings(Section):
     """How results are kept on GitHub. It cannot change a verdict, so it is not part of the policy's fingerprint."""
 
@@ -172,15 +175,21 @@ class PublishSettings(Section):
     sign: Literal["sigstore"] | None = None
     """Sign each record on the ledger branch with the identity of the workflow that publishes, which needs
     `id-token: write` (docs/audit.md)."""
-    certificate_identity: str | None = Field(default=None, min_length=1, max_length=500)
-    """The identity whose signatures count, such as
-    `https://github.com/acme/models/.github/workflows/ftgate.yml@refs/heads/main`: an allow or a waiver without its
-    signature counts for nothing."""
+    certificate_identity: SignerIdentity | tuple[SignerIdentity, ...] | None = None
+    """The identity whose signatures count, or several: the gate's workflow, such as
+    `https://github.com/acme/models/.github/workflows/ftgate.yml@refs/heads/main`, and that of waivers. An allow or a
+    waiver without the signature of one of them counts for nothing."""
     certificate_oidc_issuer: str = Field(default=GITHUB_ISSUER, min_length=1, max_length=500)
     """Who vouches for that identity."""
 
     may_waive: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,98}$")], ...] = ()
     """Logins of the people who may waive a block or hold. Without any, whoever has the role maintain or admin may."""
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The identities whose signatures count; empty if records need none."""
+        named = self.certificate_identity
+        return (named,) if isinstance(named, str) else named or ()
 
     @model_validator(mode="after")
     def _signatures_have_a_place(self) -> Self:

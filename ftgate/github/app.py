@@ -7,6 +7,7 @@ environment of the job that publishes, never from a file of the repository.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 from github import Auth, GithubIntegration
 
@@ -45,9 +46,17 @@ def app_auth(
         auth = app.get_installation_auth(number, requester=integration.requester)
         retry.repeat(lambda: auth.token, what)
     except RefusedError as error:
-        hints = {
-            401: f"{APP_ID} and {PRIVATE_KEY} are not of the same App, or the key was revoked, or the clock is wrong",
-            404: f"install the App on {repository}",
-        }
-        raise PublishError(error.message, hint=hints.get(error.status, error.hint)) from None
+        raise PublishError(error.message, hint=_hint(error, app_id, repository)) from None
     return auth
+
+
+def _hint(error: RefusedError, app_id: str, repository: str) -> str:
+    """What to do where the App is refused; its own message tells what is wrong with the token that the key signed."""
+    if error.status == 404:
+        unknown = "integration not found" in error.message.lower()
+        return f"no App has the id {app_id}: {APP_ID} is wrong" if unknown else f"install the App on {repository}"
+    if error.status == 401 and any(claim in error.message for claim in ("'iat'", "'exp'")):
+        return f"set this machine's clock, which says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    if error.status == 401:
+        return f"{PRIVATE_KEY} is not a key of the App {app_id}, or was revoked: make a new one in its settings"
+    return error.hint

@@ -65,13 +65,18 @@ def post(
 
 
 def checks(repo: GitHubRepo, sha: str, name: str) -> list[CommitStatus]:
-    """The check runs of ``sha`` that are called ``name``, of every App, newest first."""
-    return [_as_status(run) for run in _runs(repo, sha, name)]
+    """The check runs of ``sha`` that are called ``name``, of every App, newest first.
+
+    Upper and lower case are the same, as in the names of statuses: a name that looks like the verdict's is to be named.
+    """
+    return [_as_status(run) for run in _runs(repo, sha) if run["name"].casefold() == name.casefold()]
 
 
-def _runs(repo: GitHubRepo, sha: str, name: str) -> list[dict[str, Any]]:
+def _runs(repo: GitHubRepo, sha: str, name: str = "") -> list[dict[str, Any]]:
+    """The check runs of ``sha``, newest first; with ``name`` those of exactly this name."""
     path, what = f"/commits/{sha}/check-runs", f"list the checks of {sha[:7]}"
-    runs = repo.read_all(path, what, within="check_runs", check_name=name, filter="all")
+    named = {"check_name": name} if name else {}
+    runs = repo.read_all(path, what, within="check_runs", filter="all", **named)
     return sorted(runs, key=lambda run: int(run["id"]), reverse=True)
 
 

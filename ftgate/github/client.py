@@ -169,13 +169,10 @@ class GitHubRepo:
             self._login = str(answer["viewer"]["login"])
         return self._login
 
-    def app_id(self, slug: str) -> int | None:
-        """The number of the App of this name, by which rules call it; None if there is none that the token may see."""
+    def app(self, slug: str) -> Mapping[str, Any] | None:
+        """The App of this name, with its `id` and `permissions`; None if there is none that the token may see."""
         get = self._client.requester.requestJsonAndCheck
-        answer = or_none(
-            lambda: self.retry.repeat(lambda: get("GET", f"/apps/{quote(slug)}")[1], f"find the App {slug}")
-        )
-        return int(answer["id"]) if answer else None
+        return or_none(lambda: self.retry.repeat(lambda: get("GET", f"/apps/{quote(slug)}")[1], f"find the App {slug}"))
 
     def default_branch(self) -> str:
         """The name of the repository's default branch."""

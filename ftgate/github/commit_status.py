@@ -49,7 +49,7 @@ def _text(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequen
     if outcome == "waived":
         return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"
     if len(sections) == 1 and (report := matching[0].report) is not None:
-        return f"{outcome}: {explanation(report)}"
+        return f"{outcome}{' (smoke test)' if report.smoke_test else ''}: {explanation(report)}"
     return f"{outcome}: {', '.join(s.title for s in matching)} (of {numbers.count(len(sections))} models)"
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from ftgate.config.policy import Policy, PublishSettings
+from ftgate.config.policy import PublishSettings
 from ftgate.errors import FtgateError
 from ftgate.github.audit.quotes import ACTIONS_BOT
 from ftgate.github.client import GitHubRepo
 from ftgate.github.doctor_machine import check_cache, check_images, check_runners
+from ftgate.github.doctor_publisher import check_app, check_signers, lacking, own_app, wanted_permissions
 from ftgate.github.event import RunTarget
 from ftgate.github.findings import SetupCheck
 from ftgate.github.forks import ENVIRONMENT, has_reviewers
 from ftgate.github.match_reports import read_base_policy
 from ftgate.github.retry import RefusedError, or_none
-from ftgate.github.workflow_file import GateWorkflow, read_workflow
+from ftgate.github.workflow_file import DEFAULT_POLICY, GateWorkflow, modes, read_workflow
 
 WORKFLOW = ".github/workflows/ftgate.yml"
 ACTIONS = "GitHub Actions"
+_PATH = re.compile(r"\.github/workflows/[^/]+\.ya?ml")
 LEDGER_RULES = {
     "update": "Restrict updates",
     "deletion": "Restrict deletions",
@@ -46,21 +48,23 @@ def examine_repository(
         findings = [SetupCheck("ok", f"{policy_path} is on {branch} and valid")]
     except FtgateError as error:
         return [SetupCheck("missing", error.message, error.hint or "ftgate init, and merge what it writes")]
-    text = repo.text_at(WORKFLOW, branch)
+    texts = _workflows(repo, branch)
+    path, waiving = _path_of(texts, policy_path, "report"), _path_of(texts, policy_path, "waive")
     checks: list[Callable[[], Iterator[SetupCheck]]] = [lambda: _status(repo, branch, policy.publish, settings)]
     if policy.publish.ledger == "branch":
         checks.append(lambda: _ledger(repo, policy.publish.branch, settings))
-    if text is None:
-        findings.append(
-            SetupCheck("missing", f"{WORKFLOW} is not on {branch}", "ftgate init, and merge what it writes")
-        )
+    if not path:
+        findings.append(_no_workflow(policy_path, branch))
     else:
-        workflow = read_workflow(text)
+        workflow, publish = read_workflow(texts[path]), policy.publish
+        address = settings.removesuffix("/settings")
         checks += [
-            lambda: _workflow(text, workflow, policy),
-            lambda: _triggers(workflow, branch),
+            lambda: _workflow(path, texts[path], workflow, publish),
+            lambda: _triggers(path, workflow, branch),
+            lambda: check_app(repo, path, workflow, branch, publish, settings),
+            lambda: check_signers(path, workflow, waiving, branch, publish, address),
             lambda: _forks(repo, workflow, settings),
-            lambda: check_runners(repo, workflow, settings),
+            lambda: check_runners(repo, path, workflow, settings),
             lambda: check_images(workflow),
             lambda: check_cache(workflow, policy.artifacts.cache_gb, tool_cache),
         ]
@@ -75,7 +79,7 @@ def examine_repository(
 
 def _status(repo: GitHubRepo, branch: str, publish: PublishSettings, settings: str) -> Iterator[SetupCheck]:
     """Whether the status is required, and by which source."""
-    context, app = publish.context, _app(publish)
+    context, app = publish.context, own_app(publish)
     sources = [source for name, source in repo.required_checks(branch) if name == context]
     if not sources:
         path = f"/branches/{quote(branch, safe='')}/protection/required_status_checks"
@@ -95,13 +99,14 @@ def _source(
     repo: GitHubRepo, branch: str, publish: PublishSettings, sources: Sequence[int], settings: str
 ) -> SetupCheck:
     """Whether the required status comes from whoever publishes: ``sources`` are the numbers of the rules' apps."""
-    context, app, creator = publish.context, _app(publish), publish.expected_creator
+    context, app, creator = publish.context, own_app(publish), publish.expected_creator
     required = f"{context} is required on {branch} from the app {sources[0]}"
     if creator and not creator.endswith("[bot]"):
         fix = "publish as an App and name it there (docs/github.md), or remove publish.expected_creator"
         problem = f"{required}, and publish.expected_creator, {creator}, is none: its statuses do not count"
         return SetupCheck("missing", problem, fix)
-    number = repo.app_id(app or ACTIONS_BOT.removesuffix("[bot]"))
+    answer = repo.app(app or ACTIONS_BOT.removesuffix("[bot]"))
+    number = int(answer["id"]) if answer else None
     if number in sources or (number is None and not app):
         return SetupCheck("ok", f"{context} is required on {branch}, from the app {number or sources[0]}")
     its_number = f", which is the app {number}" if number else ""
@@ -110,12 +115,6 @@ def _source(
         return SetupCheck("missing", f"{required}, not from {app} (publish.expected_creator)", fix)
     fix += "; if an App of your own publishes, name it in publish.expected_creator"
     return SetupCheck("missing", f"{required}, not from {ACTIONS}, as which the workflow publishes", fix)
-
-
-def _app(publish: PublishSettings) -> str:
-    """The name of the App that publishes, if the policy names one of one's own."""
-    slug, bot, _ = (publish.expected_creator or "").partition("[bot]")
-    return slug if bot and publish.expected_creator != ACTIONS_BOT else ""
 
 
 def _ledger(repo: GitHubRepo, ledger: str, settings: str) -> Iterator[SetupCheck]:
@@ -128,41 +127,59 @@ def _ledger(repo: GitHubRepo, ledger: str, settings: str) -> Iterator[SetupCheck
         yield SetupCheck("ok", f"the ledger branch {ledger} is protected")
 
 
-def _workflow(text: str, workflow: GateWorkflow, policy: Policy) -> Iterator[SetupCheck]:
+def _workflows(repo: GitHubRepo, branch: str) -> dict[str, str]:
+    """The workflows on ``branch``, by their paths."""
+    tip = repo.tip(branch)
+    files = {path: file for path, file in (repo.tree(tip) if tip else {}).items() if _PATH.fullmatch(path)}
+    repo.prefetch([file.sha for file in files.values()])
+    return {path: repo.blob(file.sha).decode("utf-8", "replace") for path, file in files.items()}
+
+
+def _path_of(texts: Mapping[str, str], policy_path: str, mode: str) -> str:
+    """The workflow that runs ``mode`` under the policy; for the default policy's gate the usual one, whatever it says.
+
+    Empty if there is none.
+    """
+    usual = WORKFLOW in texts and mode == "report" and policy_path == DEFAULT_POLICY
+    ordered = sorted(texts, key=lambda path: path != WORKFLOW)
+    return next((path for path in ordered if mode in modes(texts[path], policy_path)), WORKFLOW if usual else "")
+
+
+def _no_workflow(policy_path: str, branch: str) -> SetupCheck:
+    if policy_path == DEFAULT_POLICY:
+        return SetupCheck("missing", f"{WORKFLOW} is not on {branch}", "ftgate init, and merge what it writes")
+    fix = f"give it one, with `policy: {policy_path}` (docs/github.md#several-policies)"
+    return SetupCheck("missing", f"no workflow on {branch} publishes under {policy_path}", fix)
+
+
+def _workflow(path: str, text: str, workflow: GateWorkflow, publish: PublishSettings) -> Iterator[SetupCheck]:
     if re.search(r"@0{40}\b", text):
         fix = "ftgate init --action OWNER/ftgate@COMMIT, and merge what it fills in"
-        yield SetupCheck("missing", f"{WORKFLOW} still has the placeholder for the actions' commit", fix)
-    if (app := _app(policy.publish)) and "app-private-key" not in text:
-        fix = f"{WORKFLOW}: give plan and report the inputs app-id and app-private-key (docs/github.md)"
-        yield SetupCheck("missing", f"no job publishes as {app}, which is publish.expected_creator", fix)
-    wanted = {"statuses": "write", "pull-requests": "write", "checks": "write", "contents": "read"}
-    if policy.publish.as_ == "check":
-        wanted["statuses"] = "read"
-    if policy.publish.ledger == "branch":
-        wanted["contents"] = "write"
-    if policy.publish.sign:
+        yield SetupCheck("missing", f"{path} still has the placeholder for the actions' commit", fix)
+    # Where an App publishes, the job's own token does not.
+    wanted = {} if workflow.environments else wanted_permissions(publish)
+    if publish.sign:
         wanted["id-token"] = "write"
-    if workflow.job != "report":  # gate.yml asks for it, and a call that gives less does not start
+    if workflow.calls:  # gate.yml asks for it, and a call that gives less does not start
         wanted["actions"] = "read"
-    given, job = workflow.permissions, workflow.job
-    lacking = [f"{scope}: {level}" for scope, level in wanted.items() if given.get(scope) not in (level, "write")]
-    if lacking:
-        fix = f"{WORKFLOW}: give the job {job} {', '.join(lacking)} under `permissions:`"
-        yield SetupCheck("missing", f"the job {job} lacks {', '.join(lacking)}", fix)
+    job = workflow.job
+    if lacks := lacking(wanted, workflow.permissions):
+        fix = f"{path}: give the job {job} {lacks} under `permissions:`"
+        yield SetupCheck("missing", f"the job {job} lacks {lacks}", fix)
     else:
         yield SetupCheck("ok", f"the job {job} has its permissions")
 
 
-def _triggers(workflow: GateWorkflow, branch: str) -> Iterator[SetupCheck]:
+def _triggers(path: str, workflow: GateWorkflow, branch: str) -> Iterator[SetupCheck]:
     """Whether a pull request into ``branch`` starts the workflow; a pattern of branches is taken at its word."""
     wanted = workflow.branches
     if wanted is None:
         fix = f"`on: {{pull_request: {{branches: [{branch}]}}}}`, as `ftgate init` writes it"
-        yield SetupCheck("missing", f"{WORKFLOW}: no pull request starts it, or it is not valid YAML", fix)
+        yield SetupCheck("missing", f"{path}: no pull request starts it, or it is not valid YAML", fix)
     elif wanted and branch not in wanted and not any(set(pattern) & set("*?+[!") for pattern in wanted):
         listed = ", ".join(sorted(wanted))
-        problem = f"{WORKFLOW} runs for pull requests into {listed}, not into {branch}: nothing is judged there"
-        yield SetupCheck("missing", problem, f"{WORKFLOW}: name {branch} in `branches:` of its events")
+        problem = f"{path} runs for pull requests into {listed}, not into {branch}: nothing is judged there"
+        yield SetupCheck("missing", problem, f"{path}: name {branch} in `branches:` of its events")
 
 
 def _forks(repo: GitHubRepo, workflow: GateWorkflow, settings: str) -> Iterator[SetupCheck]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,13 @@ from ftgate.github.workflow_file import GateWorkflow
 GIGABYTE = 1_000_000_000
 
 
-def check_runners(repo: GitHubRepo, workflow: GateWorkflow, settings: str) -> Iterator[SetupCheck]:
+def check_runners(repo: GitHubRepo, path: str, workflow: GateWorkflow, settings: str) -> Iterator[SetupCheck]:
     """Whether a runner of the repository or of its organisation has the labels and is online."""
+    if workflow.bad_runner:
+        labels = re.findall(r"[^\s,\[\]'\"]+", workflow.bad_runner)
+        text = f"{path}: runner: {workflow.bad_runner} is not JSON: no run starts"
+        yield SetupCheck("missing", text, f"runner: '{json.dumps(labels)}'")
+        return
     if not workflow.labels:
         fix = "name its labels in the workflow, where they can be compared with the runners'"
         yield SetupCheck("note", "the workflow does not say by name which runner evaluates", fix)

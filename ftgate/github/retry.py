@@ -31,7 +31,8 @@ LAGGING = ("no commit found for sha", "could not resolve to a node")
 LAG_TRIES = 4
 _HINTS = {
     401: "the token is not valid here: set GITHUB_TOKEN, and GITHUB_API_URL for GitHub Enterprise Server",
-    403: "give the job the missing permission under `permissions:` (statuses, pull-requests, contents: write)",
+    403: "give the job the missing permission under `permissions:` (statuses, pull-requests, contents: write); if an "
+    "App publishes, give it to the App, and accept it where the App is installed",
     404: "it does not exist, or the token has no access to it",
     422: "GitHub rejected the request for the reason above; after a force push the old commit is gone and needs no "
     "status: the new head is judged on its own",

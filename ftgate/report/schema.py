@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ftgate.domain import Estimate, Finding, Slice, Tier
 from ftgate.errors import ConfigurationError
 from ftgate.files import write_whole
+from ftgate.verdict import SMOKE_TEST
 
 SCHEMA_VERSION = "1.0"
 Number = float | None
@@ -174,6 +175,11 @@ class Report(_ReportModel):
     engine_starts: int
     """Engines started for base and candidate, without the judge's."""
     stopping: StoppingReport | None = None
+
+    @property
+    def smoke_test(self) -> bool:
+        """Whether the run had too few items on purpose (`--limit`, evidence.smoke_test): a note says so."""
+        return any(note.startswith(SMOKE_TEST.partition(",")[0]) for note in self.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,13 +56,7 @@ class OciSource:
 
     def list(self) -> list[RemoteFile]:
         """The layers of the manifest, with size and digest."""
-        at = f"{self._http.home}/v2/{self._name}/manifests/{self._version}"
-        content = self._http.text(at, self._reference, {"Accept": _MANIFESTS, **self._headers()})
-        if self._digest not in (None, "sha256:" + hashlib.sha256(content).hexdigest()):
-            raise ArtifactError(
-                f"{self._reference}: the registry sent a manifest with another digest",
-                hint="do not trust this registry",
-            )
+        content, _ = self._manifest(_MANIFESTS)
         manifest = json.loads(content)
         layers = manifest.get("layers")
         if not isinstance(layers, list):
@@ -73,14 +67,24 @@ class OciSource:
 
     def digest(self) -> str:
         """The digest (``sha256:…``) of the manifest or index that the reference names, as the registry has it now."""
-        at = f"{self._http.home}/v2/{self._name}/manifests/{self._version}"
-        content = self._http.text(at, self._reference, {"Accept": f"{_MANIFESTS}, {_INDEXES}", **self._headers()})
-        return "sha256:" + hashlib.sha256(content).hexdigest()
+        return self._manifest(f"{_MANIFESTS}, {_INDEXES}")[1]
 
     def open(self, file: RemoteFile, offset: int) -> AbstractContextManager[Stream]:
         """The blob of a layer; many registries redirect to it."""
         at = f"{self._http.home}/v2/{self._name}/blobs/{file.key}"
         return self._http.stream(at, f"{self._reference}: {file.name}", offset, self._headers())
+
+    def _manifest(self, accept: str) -> tuple[bytes, str]:
+        """The manifest that the reference names, of one of the types ``accept``, and its digest."""
+        at = f"{self._http.home}/v2/{self._name}/manifests/{self._version}"
+        content = self._http.text(at, self._reference, {"Accept": accept, **self._headers()})
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        if self._digest not in (None, digest):
+            raise ArtifactError(
+                f"{self._reference}: the registry sent a manifest with another digest",
+                hint="do not trust this registry",
+            )
+        return content, digest
 
     def _remote_file(self, layer: Any, *, single: bool) -> RemoteFile:
         annotations, digest = layer.get("annotations") or {}, str(layer.get("digest"))

@@ -12,7 +12,14 @@ from ftgate.github.audit.ledger_branch import append, read_ledger
 from ftgate.github.audit.quotes import StatusQuotes, no_maintainer, quotes_of, status_problems
 from ftgate.github.audit.record import Ledger, LedgerLine, ModelEntry, Record, status_suffix
 from ftgate.github.audit.signature import signing
-from ftgate.github.audit.waivers import LONGEST_DAYS, candidate_to_waive, new_waiver, too_long, unexpired
+from ftgate.github.audit.waivers import (
+    LONGEST_DAYS,
+    candidate_to_waive,
+    new_waiver,
+    same_request,
+    too_long,
+    unexpired,
+)
 from ftgate.github.check_run import CheckOutput, post
 from ftgate.github.client import Comment, CommitStatus, GitHubRepo
 from ftgate.github.comment import missing_records, read_trail, with_waiver
@@ -275,6 +282,7 @@ def add_waiver(
     ]
     candidate = candidate or candidate_to_waive(records, head)
     waiver = new_waiver(records, head, candidate, by, reason, days, now)
+    waiver = next((r for r in records if same_request(r, waiver) and unexpired(r, now) and quoted.lack(r)), waiver)
     record = append(repo, settings.branch, waiver, sign=signing(settings)).record
     latest = next((r for r in reversed(records) if r.kind == "run" and r.head == head), None)
     waived = {candidate, *_waived_candidates(records, head, now, quoted)}

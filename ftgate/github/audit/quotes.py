@@ -33,6 +33,8 @@ class Creators:
     token_owner: Callable[[], str]
     may_waive: Callable[[str], bool] = lambda _: False
     """Whether a login may give waivers in its own name."""
+    waivers_by: Sequence[str] = ()
+    """The logins whose waivers count; empty where their role on GitHub decides, which is asked for when they waive."""
 
     def accept(self, creator: str) -> bool:
         """Whether the statuses of this login count."""
@@ -44,10 +46,19 @@ class Creators:
     def accept_for(self, record: Record, creator: str) -> bool:
         """Whether a status of this login counts for ``record``.
 
-        Unless the policy names a creator, a maintainer may quote the waiver that they gave on their own machine.
+        Unless the policy names a creator, a maintainer may quote the waiver that they gave on their own machine. Where
+        it names who may waive, a waiver by anybody else does not count, whoever quotes it.
         """
+        if self.unnamed(record):
+            return False
         own = record.kind == "waiver" and not self.expected and _same_login(creator, record.by)
         return (own and self.may_waive(creator)) or self.accept(creator)
+
+    def unnamed(self, record: Record) -> str:
+        """What is wrong with a waiver by somebody whom the policy does not name, or ""."""
+        if record.kind != "waiver" or not self.waivers_by or _named(record.by, self.waivers_by):
+            return ""
+        return f"{record.by} gave it, whom publish.may_waive does not name"
 
     def __str__(self) -> str:
         return self.expected or ACTIONS_BOT
@@ -99,6 +110,8 @@ class StatusQuotes:
             return f"of its record {record.identity[:SHOWN_DIGITS]} ({record.time}): {unsigned}" if unsigned else ""
         if not record.belongs_to(self.context):
             return f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is one of {record.context}"
+        if unnamed := self.creators.unnamed(record):
+            return unnamed
         return (
             f"its record {record.identity[:SHOWN_DIGITS]} ({record.time}) is not named by a status of "
             f"{record.head[:12]} that {self.creators} set"
@@ -118,9 +131,9 @@ class StatusQuotes:
 def quotes_of(repo: GitHubRepo, settings: PublishSettings) -> StatusQuotes:
     """The statuses of ``repo`` under the policy's context, and the creators that its policy expects."""
     may_waive = cache(lambda login: not no_maintainer(repo, settings, login))
-    creators = Creators(settings.expected_creator, repo.login, may_waive)
-    signer, issuer = settings.certificate_identity, settings.certificate_oidc_issuer
-    signature = SignatureCheck(repo, settings.branch, signer, issuer) if signer else None
+    creators = Creators(settings.expected_creator, repo.login, may_waive, settings.may_waive)
+    signers, issuer = settings.signers, settings.certificate_oidc_issuer
+    signature = SignatureCheck(repo, settings.branch, signers, issuer) if signers else None
     return StatusQuotes(lambda head: posted(repo, head, settings), creators, settings.context, signature)
 
 
@@ -129,7 +142,7 @@ def no_maintainer(repo: GitHubRepo, settings: PublishSettings, login: str) -> st
     if login.endswith("[bot]"):
         return "it is a bot"
     if settings.may_waive:
-        named = any(_same_login(login, other) for other in settings.may_waive)
+        named = _named(login, settings.may_waive)
         return "" if named else f"publish.may_waive names {', '.join(settings.may_waive)}"
     role = repo.role(login)
     return "" if role in MAY_WAIVE else f"their role on this repository is {role}, not {' or '.join(sorted(MAY_WAIVE))}"
@@ -164,8 +177,10 @@ def status_problems(
     own = {n: record for n, record in enumerate(records, 1) if record.belongs_to(quoted.context)}
     by_name = {record.identity[:SHOWN_DIGITS]: record for record in own.values()}
     problems = [
-        f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit that "
-        f"{quoted.creators} set: it was altered or added"
+        f"record {n} ({record.time}, head {record.head[:7]}) counts for nothing: {unnamed}"
+        if (unnamed := quoted.creators.unnamed(record))
+        else f"record {n} ({record.time}, head {record.head[:7]}) is not named by any status of its commit that "
+        f"{quoted.creators} set: it was altered or added, or its job ended before the status"
         for n, record in own.items()
         if record.head in heads and quoted.quoting(record) is None
     ]
@@ -184,6 +199,8 @@ def _status_problem(
     record = by_name.get(name)
     record = record if record is None or quotes(status, record) else None
     counts = creators.accept_for(record, status.creator) if record else creators.accept(status.creator)
+    if record is not None and creators.unnamed(record):
+        return ""
     if not counts:
         return f"was set by {status.creator or 'a deleted account'}, not by {creators}: it proves nothing"
     if record is not None and record.head != head:
@@ -195,6 +212,10 @@ def _status_problem(
     if name and whole and (recorded or not ledger):
         return f"names record {name}, which is missing: it was altered or removed"
     return "names no record" if recorded and not name else ""
+
+
+def _named(login: str, logins: Sequence[str]) -> bool:
+    return any(_same_login(login, other) for other in logins)
 
 
 def _same_login(one: str, other: str) -> bool:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from ftgate.report.statement import PREDICATE, RESULTS, STATEMENT
 
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
+    from sigstore.verify import Verifier
     from sigstore.verify.policy import VerificationPolicy
 
 TRUST_CONFIG = "FTGATE_TRUST_CONFIG"
@@ -90,8 +92,8 @@ class SignatureCheck:
 
     repo: GitHubRepo
     branch: str
-    identity: str
-    """The certificate's subject: for a workflow its address with its ref."""
+    identities: tuple[str, ...]
+    """Subjects of certificates, one of which must have signed: for a workflow its address with its ref."""
     issuer: str
     """Who vouched for that identity."""
     _verified: dict[str, str] = field(default_factory=dict)
@@ -124,13 +126,11 @@ class SignatureCheck:
         if file is None:
             return f"it has no signature ({bundle_path(record)} on {self.branch})"
         _require_library()
-        from sigstore.models import Bundle
         from sigstore.verify import Verifier
 
         config = _trust_config(offline=True)
         try:
-            bundle = Bundle.from_json(self.repo.blob(file.sha))
-            kind, payload = Verifier(trusted_root=config.trusted_root).verify_dsse(bundle, self._policy())
+            kind, payload = self._signed(Verifier(trusted_root=config.trusted_root), self.repo.blob(file.sha))
             signed = json.loads(payload)
             subjects = [s["digest"]["sha256"] for s in signed["subject"]]
             of_record = (kind, signed["_type"], subjects) == (PAYLOAD, STATEMENT, [record.identity])
@@ -140,10 +140,21 @@ class SignatureCheck:
             return f"its signature does not hold: {_reason(error)}"
         return "" if of_record else "its signature is of another record"
 
-    def _policy(self) -> VerificationPolicy:
+    def _signed(self, verifier: Verifier, content: bytes) -> tuple[str, bytes]:
+        """Type and text of what one of the identities signed. Raises what the library raises for the last of them."""
+        from sigstore.errors import VerificationError
+        from sigstore.models import Bundle
+
+        bundle = Bundle.from_json(content)
+        for other in self.identities[:-1]:
+            with suppress(VerificationError):
+                return verifier.verify_dsse(bundle, self._policy(other))
+        return verifier.verify_dsse(bundle, self._policy(self.identities[-1]))
+
+    def _policy(self, subject: str) -> VerificationPolicy:
         from sigstore.verify.policy import AllOf, GitHubWorkflowRepository, Identity
 
-        identity = Identity(identity=self.identity, issuer=self.issuer)
+        identity = Identity(identity=subject, issuer=self.issuer)
         if self.issuer != GITHUB_ISSUER:
             return identity
         # A reusable workflow has the same identity whichever repository calls it.

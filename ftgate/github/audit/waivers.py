@@ -43,6 +43,18 @@ def unexpired(waiver: Record, now: str) -> bool:
         return False
 
 
+def same_request(one: Record, other: Record) -> bool:
+    """Whether waiver ``one`` is what ``other`` asks for again: by the same person, and ending no later."""
+    ignored = {"time": "", "base": "", "expires": ""}
+    same = one.kind == "waiver" and one.model_copy(update=ignored) == other.model_copy(update=ignored)
+    # Whoever may push can have written it: then it may not give more than is asked for.
+    return same and not too_long(one) and _days(one) <= _days(other) and one.expires <= other.expires
+
+
+def _days(waiver: Record) -> timedelta:
+    return datetime.fromisoformat(waiver.expires) - datetime.fromisoformat(waiver.time)
+
+
 def too_long(waiver: Record) -> bool:
     """Whether the waiver lasts more than 90 days, or has an unreadable date: `ftgate waive` gives none like that."""
     try:

@@ -13,28 +13,24 @@ from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
-from ftgate.verdict import SMOKE_TEST
 
-SMOKE_TEST_BEGINS = SMOKE_TEST.partition(",")[0]
-"""The note of a smoke test begins so."""
 MOST = 4
 """The largest number of suggestions for one measurement."""
 
 
 def next_steps(report: Report) -> list[str]:
     """The suggestions, those on what decided first. More items are no advice on a smoke test."""
-    smoke = any(note.startswith(SMOKE_TEST_BEGINS) for note in report.notes)
     recipe = recipe_of(report)
     gating = {name: m for name, m in by_weight(report) if m.gates}
     harmed = {name for name, m in gating.items() if m.status in ("block", "warn")}
     steps: list[str] = []
     for name, m in gating.items():
-        if smoke and m.status == "inconclusive":
+        if report.smoke_test and m.status == "inconclusive":
             continue
         own = _steps(name, m, recipe, costly=bool(harmed - {name}), harmed=name in harmed)
         steps += [files_of(report, name).speak(step) for step in own if step][:MOST]
     steps += [files_of(report, "").speak(step) for step in deployed.steps(report)]
-    if smoke and report.verdict == "hold":
+    if report.smoke_test and report.verdict == "hold":
         steps.insert(
             0, "It was a smoke test: run again on all items (without --limit, and without evidence.smoke_test)."
         )

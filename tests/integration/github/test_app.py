@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import jwt
 import pytest
@@ -12,13 +15,15 @@ from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from support import reports
-from support.github import bodies
+from support.github import bodies, events
 from support.github.apps import App
+from support.github.machine import ACTION, POLICY, FreshMachine
 from support.github.scene import Scene
 from support.github.server import FakeGitHub
 from support.github.state import Caller
 
 from entrypoint.modes import run_mode
+from ftgate.cli.init import write_starter_files
 from ftgate.cli.main import cli
 from ftgate.errors import ConfigurationError, PublishError
 from ftgate.github.app import APP_ID, PRIVATE_KEY, app_auth
@@ -107,13 +112,38 @@ def test_what_is_wrong_with_id_or_key_is_said_without_the_key(
 def test_another_apps_key_and_a_repository_without_the_app_are_named(scene: Scene) -> None:
     with pytest.raises(PublishError, match=r"could not act as the App 4711 on acme/models: 401") as caught:
         client(scene, env("other"))
-    assert "not of the same App" in caught.value.hint
-    with pytest.raises(PublishError, match="could not act as the App 99"):
+    assert "is not a key of the App 4711, or was revoked" in caught.value.hint
+    with pytest.raises(PublishError, match="could not act as the App 99 on acme/models: 404") as caught:
         client(scene, env(app_id=99))
+    assert caught.value.hint == "no App has the id 99: FTGATE_APP_ID is wrong"
     scene.hub.apps[:] = [replace(scene.hub.apps[0], installation=0)]
     with pytest.raises(PublishError, match="404") as caught:
         client(scene)
     assert caught.value.hint == "install the App on acme/models"
+
+
+@pytest.mark.parametrize("minutes", [15, -15])
+def test_a_clock_that_is_wrong_is_named(scene: Scene, minutes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock:
+        """The machine's clock, as PyGithub reads it for the App's own token."""
+
+        @staticmethod
+        def time() -> float:
+            return time.time() + 60 * minutes
+
+    monkeypatch.setattr("github.Auth.time", Clock)
+    with pytest.raises(PublishError, match="401") as caught:
+        client(scene)
+    assert caught.value.hint.startswith("set this machine's clock, which says ")
+
+
+def test_a_permission_that_the_app_lacks_is_asked_for_where_it_can_be_given(scene: Scene) -> None:
+    scene.hub.apps[:] = [replace(scene.hub.apps[0], permissions={**PERMISSIONS, "statuses": "read"})]
+    head = scene.push()
+    with pytest.raises(PublishError, match="403") as caught:
+        publish_results(replace(scene.effects(), repo=client(scene)), scene.deliver(scene.report("pass")))
+    assert "if an App publishes, give it to the App, and accept it where the App is installed" in caught.value.hint
+    assert scene.hub.status_of(head) is None, "nothing passes"
 
 
 def test_without_id_and_key_the_token_is_used(scene: Scene) -> None:
@@ -128,7 +158,6 @@ def test_without_id_and_key_the_token_is_used(scene: Scene) -> None:
         lambda now: jwt.encode({"iat": now, "exp": now + 300, "iss": str(NUMBER)}, keys("other")[0], "RS256"),
         lambda now: jwt.encode({"iat": now, "exp": now + 700, "iss": str(NUMBER)}, keys("gate")[0], "RS256"),
         lambda now: jwt.encode({"iat": now - 900, "exp": now - 300, "iss": str(NUMBER)}, keys("gate")[0], "RS256"),
-        lambda now: jwt.encode({"iat": now, "exp": now + 300, "iss": "5"}, keys("gate")[0], "RS256"),
         lambda now: jwt.encode({"exp": now + 300, "iss": str(NUMBER)}, keys("gate")[0], "RS256"),
     ],
 )
@@ -165,6 +194,33 @@ def test_the_evaluation_sees_neither_id_nor_key(tmp_path) -> None:
             if name in ("plan", "run"):
                 assert "k" not in variables.values()
         assert {"plan", "run"} <= {name for name, _ in seen}
+
+
+@pytest.mark.engine
+def test_what_init_writes_for_an_app_judges_a_branch_of_the_repository_as_that_app(tmp_path) -> None:
+    act = shutil.which("act", path=str(Path(sys.executable).parent)) or shutil.which("act")
+    if act is None:
+        pytest.skip("act is not installed: make install-dev")
+    with FakeGitHub(tmp_path / "platform") as hub:
+        hub.apps.append(App(NUMBER, "gate", keys("gate")[1], PERMISSIONS))
+        hub.callers["token"] = Caller("github-actions[bot]", {})  # the jobs' own token may do nothing
+        machine = FreshMachine(hub, tmp_path, act)
+        list(write_starter_files(machine.workspace, ACTION, app="gate", jobs=True))
+        machine.commit("install")
+        policy = POLICY.replace("{ledger: branch}", '{ledger: branch, expected_creator: "gate[bot]"}')
+        machine.base = machine.head = hub.git.commit({".github/ftgate.yml": policy}, machine.base, branch="main")
+        head = machine.push("useless")
+        given = ["-s", f"FTGATE_APP_PRIVATE_KEY={keys('gate')[0]}", "--var", f"FTGATE_APP_ID={NUMBER}"]
+        log = machine.run("pull_request", events.pull_request(hub.pulls[7]), settings=given)
+        assert not hub.statuses, "the change's own workflow is not run"
+        log = machine.run("pull_request_target", events.pull_request(hub.pulls[7]), settings=given)
+        assert [(s.state, s.creator, s.sha) for s in hub.statuses] == [
+            ("pending", "gate[bot]", head),
+            ("failure", "gate[bot]", head),
+        ], log
+        assert [c.author for c in hub.comments] == ["gate[bot]"]
+        evaluate = next(command for command in machine.docker() if "--gpus" in command)
+        assert not [a for a in evaluate if "APP" in a or "TOKEN" in a]
 
 
 def test_doctor_wants_the_app_as_the_source_and_its_key_in_the_workflow(scene: Scene) -> None:

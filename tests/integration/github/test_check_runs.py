@@ -46,6 +46,17 @@ def allow_appended(scene: Scene) -> Record:
     return append(scene.client("mallory"), BRANCH, blocked.model_copy(update=changes)).record
 
 
+def test_a_check_run_of_that_name_in_other_letters_is_named(scene: Scene) -> None:
+    head = scene.push()
+    scene.publish(scene.report("block"))
+    assert problems(scene) == ""
+    forged = scene.policy.publish.model_copy(update={"context": "FTGATE/Verdict"})
+    post(scene.client("mallory"), head, forged, CommitStatus("success", "allow", ""), CheckOutput(), "")
+    assert "the check run success of" in problems(scene)
+    assert "was set by mallory-ci[bot], not by github-actions[bot]: it proves nothing" in problems(scene)
+    assert scene.publish(scene.report("block")) == 1
+
+
 @pytest.mark.parametrize(
     ("forgetting", "code", "conclusion", "word"),
     [("pass", 0, "success", "allow"), ("block", 1, "failure", "block"), ("inconclusive", 4, "failure", "hold")],

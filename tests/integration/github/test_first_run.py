@@ -15,32 +15,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from support.github import events
-from support.github.machine import MANIFEST, ROOT, RUNNER_PATHS, WORLD, Machine, weights
+from support.github.machine import ACTION, MANIFEST, ROOT, RUNNER_PATHS, WORLD, FreshMachine, Machine, weights
 from support.github.server import FakeGitHub
 from support.github.state import PullRequest
 
 from ftgate.cli.main import cli
 
-ACTION = "acme/ftgate@" + "1234567890" * 4
 GUIDE = (ROOT / "docs" / "github.md").read_text(encoding="utf-8")
-
-
-class FreshMachine(Machine):
-    """A clone of a repository without any of ftgate's files, and ftgate's own repository at a commit."""
-
-    def _copy_actions(self) -> None:
-        actions = self.folder / "ftgate"
-        for name in ("cpu/action.yml", "gpu/action.yml", "entrypoint/docker.sh", "Dockerfile"):
-            (actions / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, actions / name)
-        gate = actions / ".github" / "workflows" / "gate.yml"
-        gate.parent.mkdir(parents=True)
-        text = (ROOT / ".github" / "workflows" / "gate.yml").read_text(encoding="utf-8")
-        gate.write_text(re.sub(r"uses: \$(/\w+)", "uses: " + ACTION.replace("@", r"\1@"), text), encoding="utf-8")
-        self.repositories[ACTION] = actions
-        self.workspace.mkdir()
-        (self.workspace / "README.md").write_text("our models\n", encoding="utf-8")
-        self.commit("start")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ SCRIPTS = [str(ROOT / ".ci" / "run"), str(ROOT / "entrypoint" / "docker.sh"), *m
 def started(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What `init` writes, with every combination of its options: a folder each."""
     folders = []
-    for chosen in itertools.product((False, True), repeat=len(OPTIONS)):
+    for chosen in itertools.product(*(("", "my-app") if name == "app" else (False, True) for name in OPTIONS)):
         folders.append(tmp_path_factory.mktemp("start"))
         list(write_starter_files(folders[-1], NO_COMMIT, **dict(zip(OPTIONS, chosen, strict=True))))
     return folders
@@ -56,7 +56,7 @@ def test_there_is_something_to_check(started: list[Path]) -> None:
         "ftgate-waive.yml",
         "gate.yml",
     }
-    assert {"forks", "ledger", "waivers", "settle", "jobs"} <= set(OPTIONS)
+    assert {"forks", "ledger", "waivers", "settle", "jobs", "app", "sign"} <= set(OPTIONS)
     assert len(started) == 2 ** len(OPTIONS)
 
 

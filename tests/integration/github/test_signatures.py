@@ -105,6 +105,7 @@ def test_verify_takes_the_identity_from_its_options_too(scene: Scene) -> None:
         ([], 0, "allowed"),
         (["--certificate-identity", WORKFLOW], 0, "allowed"),
         (["--certificate-identity", WORKFLOW.replace("main", "dev")], 1, "its signature does not hold"),
+        (["--certificate-identity", WORKFLOW, "--certificate-identity", "https://x.test"], 0, "allowed"),
         (["--certificate-identity", WORKFLOW, "--certificate-oidc-issuer", "https://x.test"], 1, "does not hold"),
     ):
         done = runner.invoke(cli, [*asked, *options])
@@ -247,6 +248,30 @@ def test_a_waiver_is_signed_in_a_workflow(scene: Scene, monkeypatch: pytest.Monk
     with pytest.raises((PublishError, ConfigurationError)):
         add_waiver(scene.client(), 7, "boss", digest, "urgent", **given)
     assert scene.hub.git.resolve(BRANCH) == before
+
+
+WAIVING = WORKFLOW.replace("ftgate.yml", "ftgate-waive.yml")
+
+
+def test_a_waiver_counts_with_the_signature_of_the_workflow_that_waives(
+    hub: FakeGitHub, tmp_path: Path, service: SigningService
+) -> None:
+    """The generated workflow that waives is another one than the gate's, so the policy names both."""
+    scene = Scene(hub, tmp_path, publish={**SETTINGS, "certificate_identity": [WORKFLOW, WAIVING]})
+    assert scene.policy.publish.signers == (WORKFLOW, WAIVING)
+    scene.push()
+    scene.publish(scene.report("block"))
+    service.identity = WAIVING
+    given = {"days": 7, "settings": scene.policy.publish, "now": NOW, "author": BOT}
+    waiver = add_waiver(scene.client(), 7, "boss", "", "urgent", **given)
+    assert scene.verified(NOW).allowed
+    assert not scene.verified(NOW, certificate_identity=WORKFLOW).allowed, "one name is not enough for both"
+    assert problems(scene) == ""
+    assert scene.publish(scene.report("block")) == 0
+    service.identity = WAIVING.replace("refs/heads/main", "refs/heads/evil")
+    put(scene, waiver, sign_record(waiver))
+    assert not scene.verified(NOW).allowed
+    assert "actual SANs: {'https://github.com/acme/models/.github/workflows/ftgate-waive.yml@" in problems(scene)
 
 
 def test_errors_are_recorded_late_or_not_without_a_signature(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,23 @@ def test_the_lines_of_the_history_name_their_policy_where_there_are_several(both
     lines = done.output.splitlines()
     assert lines[0].endswith(f"({CONTEXT})")
     assert lines[1].endswith(f"({SERVING})")
-    assert lines[2] == "2 records, the chain is intact"
+    assert lines[2].startswith(f"note: only 1 of 2 records are of {CONTEXT} and compared with its statuses; the others")
+    assert lines[3] == "2 records, the chain is intact"
+    assert "note:" not in alone.output
+
+
+def test_after_the_context_was_changed_history_says_that_it_compared_nothing(both: Policies) -> None:
+    env = {"GITHUB_TOKEN": "token", "GITHUB_API_URL": both.scene.hub.url, "GITHUB_REPOSITORY": "acme/models"}
+    both.publish(POLICY_PATH, "pass")
+    policy = both.scene.folder / "policy.yml"
+    policy.write_text(reports.policy(publish={"ledger": "branch", "context": "renamed"})[0], encoding="utf-8")
+    for options in ([], ["--pull-request", "7"]):
+        output = CliRunner(env=env).invoke(cli, ["history", "--policy", str(policy), *options]).output
+        assert (
+            f"note: only 0 of 1 records are of renamed and compared with its statuses; the others are of {CONTEXT}"
+            in output
+        )
+        assert "if publish.context was changed, with the policy as it was" in output
 
 
 def test_an_allow_of_one_policy_that_is_quoted_under_the_others_name_counts_for_neither(both: Policies) -> None:

@@ -16,6 +16,8 @@ from support.github.state import Caller, RefusedError
 if TYPE_CHECKING:
     from support.github.server import FakeGitHub
 
+ISSUED = "must be an Integer representing the time that the assertion was issued"
+EXPIRES = "must be a numeric value representing the future time at which the assertion expires"
 LONGEST = 600
 """Seconds that an App's own token may be good for."""
 
@@ -48,7 +50,8 @@ def answer(hub: FakeGitHub, method: str, path: str, token: str) -> Any:
         numbers = {"github-actions": 15368} | {a.slug: a.number for a in hub.apps}
         if slug not in numbers:
             raise RefusedError(404, "Not Found")
-        return bodies.app(f"{slug}[bot]") | {"id": numbers[slug]}
+        permissions = next((a.permissions for a in hub.apps if a.slug == slug), {})
+        return bodies.app(f"{slug}[bot]") | {"id": numbers[slug], "permissions": permissions}
     return None
 
 
@@ -56,9 +59,15 @@ def authenticated(hub: FakeGitHub, token: str) -> App:
     """The App whose key signed ``token``: RS256, its own number as issuer, good for ten minutes at most."""
     try:
         issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
-        app = next(a for a in hub.apps if str(a.number) == str(issuer))
+        app = next((a for a in hub.apps if str(a.number) == str(issuer)), None)
+        if app is None:
+            raise RefusedError(404, "Integration not found")
         claims = jwt.decode(token, app.public_key, algorithms=["RS256"], options={"require": ["iat", "exp", "iss"]})
-    except (jwt.PyJWTError, StopIteration):
+    except jwt.ImmatureSignatureError:
+        raise RefusedError(401, f"'Issued at' claim ('iat') {ISSUED}") from None
+    except jwt.ExpiredSignatureError:
+        raise RefusedError(401, f"'Expiration time' claim ('exp') {EXPIRES}") from None
+    except jwt.PyJWTError:
         raise RefusedError(401, "A JSON web token could not be decoded") from None
     if claims["exp"] > time.time() + LONGEST:
         raise RefusedError(401, "'Expiration time' claim ('exp') is too far in the future")

@@ -285,8 +285,11 @@ def changed_file(letter: str, sha: str, path: str, previous: str, into: str) -> 
     }
 
 
-def environment(name: str, reviewers: list[str], into: str) -> dict[str, Any]:
-    """An environment; its rule about reviewers is there only if it names any."""
+def environment(name: str, reviewers: list[str], into: str, branches: list[str] | None = None) -> dict[str, Any]:
+    """An environment; its rule about reviewers is there only if it names any.
+
+    ``branches`` are those that may use it; None: all; empty: those that are protected.
+    """
     people = [{"type": "User", "reviewer": user(login)} for login in reviewers]
     rule = {"id": 2, "node_id": "GA_2", "type": "required_reviewers", "prevent_self_review": False, "reviewers": people}
     return {
@@ -298,7 +301,9 @@ def environment(name: str, reviewers: list[str], into: str) -> dict[str, Any]:
         "created_at": "2025-03-04T09:00:00Z",
         "updated_at": "2025-03-04T09:00:00Z",
         "protection_rules": [rule] if people else [],
-        "deployment_branch_policy": None,
+        "deployment_branch_policy": None
+        if branches is None
+        else {"protected_branches": not branches, "custom_branch_policies": bool(branches)},
     }
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ artifacts: {allow: ["../weights/*"]}
 publish:   {ledger: branch}
 """
 RUNNER_PATHS = rf"(?<!…)({re.escape(tempfile.gettempdir())}|{re.escape(str(Path.home()))}|/github/)"
+ACTION = "acme/ftgate@" + "1234567890" * 4
+"""Where the workflows that `ftgate init` writes take the actions from."""
 MANIFEST = "name: bot\nbase: {source: ../weights/base}\ncandidate: {source: ../weights/bot}\n"
 
 
@@ -56,10 +59,19 @@ class Machine:
         self.hub.pulls[7] = PullRequest(7, self.head, self.base, source=source)
         return self.head
 
-    def run(self, event: str, payload: dict[str, Any], *, again: bool = False, name: str = "ftgate.yml") -> str:
+    def run(
+        self,
+        event: str,
+        payload: dict[str, Any],
+        *,
+        again: bool = False,
+        name: str = "ftgate.yml",
+        settings: Sequence[str] = (),
+    ) -> str:
         """Let the workflow of this name answer to an event. Returns act's log; whether jobs failed is in it.
 
-        ``again`` leaves the artifacts of the run before, as they are where jobs of one run are run again.
+        ``again`` leaves the artifacts of the run before, as they are where jobs of one run are run again. ``settings``
+        are act's options for the repository's secrets and variables.
         """
         if not again:
             shutil.rmtree(self.artifacts, ignore_errors=True)
@@ -77,6 +89,7 @@ class Machine:
         ]
         command += [f"-P={label}=-self-hosted" for label in ("ubuntu-latest", "self-hosted", "gpu")]
         command += ["-s", "GITHUB_TOKEN=token", "--action-offline-mode", "--actor", payload["sender"]["login"]]
+        command += settings
         command += ["--action-cache-path", str(self.folder / "cache"), "--env", f"GITHUB_API_URL={self.hub.url}"]
         called = [*(place / ".github" / "workflows" / "gate.yml" for place in self.repositories.values())]
         text = "".join(path.read_text(encoding="utf-8") for path in (workflow, *called))
@@ -139,6 +152,24 @@ class Machine:
         stand_in = ROOT / "tests" / "support" / "github" / "docker.py"
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{stand_in}" "$@"\n', encoding="utf-8")
         program.chmod(0o755)
+
+
+class FreshMachine(Machine):
+    """A clone of a repository without any of ftgate's files, and ftgate's own repository at a commit."""
+
+    def _copy_actions(self) -> None:
+        actions = self.folder / "ftgate"
+        for name in ("cpu/action.yml", "gpu/action.yml", "entrypoint/docker.sh", "Dockerfile"):
+            (actions / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, actions / name)
+        gate = actions / ".github" / "workflows" / "gate.yml"
+        gate.parent.mkdir(parents=True)
+        text = (ROOT / ".github" / "workflows" / "gate.yml").read_text(encoding="utf-8")
+        gate.write_text(re.sub(r"uses: \$(/\w+)", "uses: " + ACTION.replace("@", r"\1@"), text), encoding="utf-8")
+        self.repositories[ACTION] = actions
+        self.workspace.mkdir()
+        (self.workspace / "README.md").write_text("our models\n", encoding="utf-8")
+        self.commit("start")
 
 
 def weights(name: str, of: str) -> dict[str, bytes]:

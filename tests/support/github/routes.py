@@ -352,7 +352,16 @@ def permission(r: Request) -> Any:
 @route("GET", r"/environments/(?P<name>[^/]+)", "actions")
 def environment(r: Request) -> Any:
     name = r.parts["name"]
-    return bodies.environment(name, need(r.hub.environments.get(name)), r.hub.name)
+    found = need(r.hub.environments.get(name))
+    return bodies.environment(name, found, r.hub.name, r.hub.deployment_branches.get(name))
+
+
+@route("GET", r"/environments/(?P<name>[^/]+)/deployment-branch-policies", "actions")
+def deployment_branches(r: Request) -> Any:
+    names = need(r.hub.deployment_branches.get(r.parts["name"]))
+    kinds = [("branch", name) if not name.startswith("tag:") else ("tag", name[4:]) for name in names]
+    policies = [{"id": n, "node_id": f"DBP_{n}", "name": name, "type": kind} for n, (kind, name) in enumerate(kinds)]
+    return {"total_count": len(policies), "branch_policies": page(r, policies)}
 
 
 @route("GET", r"", "metadata")

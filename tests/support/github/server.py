@@ -71,6 +71,8 @@ class FakeGitHub:
         """Those of the organisation that the repository may use; None: the token may not list them."""
         self.environments: dict[str, list[str]] = {"ftgate-forks": ["maintainer"]}
         """Logins of each environment's required reviewers."""
+        self.deployment_branches: dict[str, list[str]] = {}
+        """Branches that alone may use an environment, by its name; none: those that are protected."""
         self.bypass: dict[str, list[str]] = {}
         """Who may do what a branch's rules forbid, by branch."""
         self.limits = RateLimits()

@@ -18,6 +18,7 @@ from ftgate.github.comment import CommentSection
 from ftgate.github.commit_status import description
 from ftgate.github.event import STATES
 from ftgate.report.statement import PREDICATE, statement
+from ftgate.verdict import SMOKE_TEST
 
 RECORD = Record(time="now", repository="acme/models", head="a" * 40, verdict="block")
 
@@ -64,6 +65,13 @@ def test_a_status_says_what_was_judged_and_what_came_of_it():
     removed = description("no model change", (), (), removed=["a.yaml", "b.yaml"])
     assert removed == "no model change (removed: a.yaml, b.yaml)"
     assert description("block", (blocked,), (), RECORD).endswith(f"[record {RECORD.identity[:12]}]")
+
+
+def test_a_status_says_that_the_run_was_a_smoke_test():
+    report = reports.report(POLICY, "inconclusive")
+    for notes, words in (([], "hold: "), ([SMOKE_TEST.format(20)], "hold (smoke test): ")):
+        section = CommentSection("bot", "hold", report.model_copy(update={"notes": notes}))
+        assert description("hold", (section,), ()).startswith(words + "Undecided on general skills")
 
 
 @given(st.dictionaries(st.sampled_from(["verdict", "report", "comment-url"]), st.text()))
