@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from ftgate.cli.git_remote import Remote, below_root, read_remote
+from ftgate.cli.questions import can_ask, filled_in
 from ftgate.cli.starter_workflows import NO_COMMIT, starter_workflow, with_action
 from ftgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ftgate.setup.draft import StarterTexts
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 WAIVE = "ftgate-waive.yml"
@@ -23,6 +27,7 @@ _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
+POLICY = Path(".github", "ftgate.yml")
 SCHEMAS = Path(".ftgate")
 """Folder of the schemas for editors. It ignores itself, so that nothing of it is in the pull request."""
 Outcome = Literal["wrote", "kept", "filled in"]
@@ -38,13 +43,14 @@ def write_starter_files(
     waivers: bool = False,
     settle: bool = False,
     jobs: bool = False,
+    texts: StarterTexts | None = None,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Write policy, manifest and workflow below ``folder``. Yields each path and what was done with it.
 
     ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``; workflows that
     were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
     ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
-    it needs. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
+    it needs. ``texts`` are policy and manifest with what is known filled in. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
     written into the workflow. Raises ConfigurationError if the action is malformed, or if a file cannot be written.
     """
     match = _ACTION.fullmatch(action)
@@ -54,10 +60,10 @@ def write_starter_files(
             hint="give a full commit: branches and tags can be moved",
         )
     ledger = ledger or waivers
-    policy = _text(STARTER / "policy.yml")
+    policy, manifest = (texts.policy, texts.manifest) if texts else starters()
     files = {
-        Path(".github", "ftgate.yml"): policy.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else policy,
-        Path("models", "my-model.yaml"): _text(STARTER / "manifest.yaml"),
+        POLICY: policy.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else policy,
+        Path("models", texts.manifest_file if texts else "my-model.yaml"): manifest,
     }
     whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
     workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
@@ -77,25 +83,35 @@ def write_starter_files(
     _write_schemas(folder / SCHEMAS)
 
 
+def starters() -> tuple[str, str]:
+    """The starter policy and manifest as they come with ftgate."""
+    return _text(STARTER / "policy.yml"), _text(STARTER / "manifest.yaml")
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every default.")
 @click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
 @click.option("--forks", is_flag=True, help="Judge pull requests from forks too, each after an approval.")
 @click.option("--ledger", is_flag=True, help="Keep the audit trail on a branch; `verify` and `waive` need it.")
 @click.option("--waivers", is_flag=True, help="Add the workflow in which maintainers waive a block; with --ledger.")
 @click.option("--settle", is_flag=True, help="Also the workflow that ends a status that a lost run left pending.")
 @click.option("--jobs", is_flag=True, help="All jobs in the workflow, instead of a call of the actions' own one.")
-def init(folder: Path, action: str, forks: bool, ledger: bool, waivers: bool, settle: bool, jobs: bool) -> None:
+def init(folder: Path, yes: bool, action: str, **options: bool) -> None:
     """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
 
-    Run it again with --action to fill in the actions' repository and commit.
+    Looks for models, adapters and data files in FOLDER, and asks what they are; with --yes, and where no one can
+    answer, it takes what their names and rows say. Run it again with --action to fill in the actions' repository and
+    commit.
     """
     remote, kept = read_remote(folder), []
-    options = {"forks": forks, "ledger": ledger, "waivers": waivers, "settle": settle, "jobs": jobs}
-    for path, outcome in write_starter_files(folder, action, remote, **options):
+    texts = None
+    if not (folder / POLICY).exists():
+        texts = filled_in(folder, *starters(), ask=not yes and can_ask())
+    for path, outcome in write_starter_files(folder, action, remote, texts=texts, **options):
         click.echo(f"{outcome:<9} {path}")
         kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
-    if (forks or ledger or waivers or jobs) and kept:
+    if any(options[name] for name in ("forks", "ledger", "waivers", "jobs")) and kept:
         click.echo(
             f"next: --forks, --ledger, --waivers and --jobs change no file that exists; move away {', '.join(kept)}, "
             "and repeat this"
@@ -103,7 +119,17 @@ def init(folder: Path, action: str, forks: bool, ledger: bool, waivers: bool, se
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
-    click.echo("next: set your suites and judge in .github/ftgate.yml, and merge these files in one pull request")
+    _say_what_is_next(folder, remote, texts, forks=options["forks"])
+
+
+def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None, *, forks: bool) -> None:
+    ready = texts is not None and texts.ready
+    if texts is not None and texts.ready:
+        manifest = f"--manifest models/{texts.manifest_file}"
+        there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+        click.echo(f"next: {there}ftgate check {manifest}, then ftgate run {manifest}")
+    suites = "" if ready else "set your suites and judge in .github/ftgate.yml, and "
+    click.echo(f"next: {suites}merge these files in one pull request")
     click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
     click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
     if forks:
@@ -136,7 +162,9 @@ def _write_schemas(folder: Path) -> None:
 
     _write(folder / ".gitignore", "*\n")
     for kind in ("policy", "manifest"):
-        _write(folder / f"{kind}.schema.json", schema_of(kind) + "\n")
+        path, text = folder / f"{kind}.schema.json", schema_of(kind) + "\n"
+        if not _write(path, text) and _text(path) != text:  # from an older version
+            _replace(path, text)
 
 
 def _replace(path: Path, text: str) -> None:
