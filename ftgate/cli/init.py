@@ -50,8 +50,9 @@ def write_starter_files(
     ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``; workflows that
     were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
     ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
-    it needs. ``texts`` are policy and manifest with what is known filled in. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
-    written into the workflow. Raises ConfigurationError if the action is malformed, or if a file cannot be written.
+    it needs. ``texts`` are policy and manifest with what is known filled in. With ``jobs``, and on a server without
+    reusable workflows that can name their own actions, all jobs are written into the workflow. Raises
+    ConfigurationError if the action is malformed, or if a file cannot be written.
     """
     match = _ACTION.fullmatch(action)
     if not match:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,14 +16,24 @@ if TYPE_CHECKING:
     from ftgate.setup.contents import Contents
     from ftgate.setup.data_files import Use
     from ftgate.setup.draft import Answers, StarterTexts
+    from ftgate.setup.engine import Device
 
 NOTHING = "-"
 """What is typed for nothing where there is a default."""
 _PINNED = re.compile(r"@[0-9a-f]{40}\Z")
 SHOWN = 8
 """Files and models that are listed; the rest are counted."""
-USED = ("target", "general", "training", "queries", "choices")
+USED: tuple[Use, ...] = ("target", "general", "training", "queries", "choices")
 """What data may be, in the order of the questions."""
+
+
+_QUESTIONS: dict[Use, str] = {
+    "target": "Questions about its task, with answers (target)",
+    "general": "General prompts of your own (forgetting)",
+    "training": "What it was trained on",
+    "queries": "Real queries (tail)",
+    "choices": "Multiple-choice questions (calibration)",
+}
 
 
 def can_ask() -> bool:
@@ -87,35 +97,27 @@ def _say_answers(answers: Answers) -> None:
 
 
 def ask_answers(defaults: Answers, contents: Contents) -> Answers:
-    """Ask for everything that the policy and the manifest need. Raises click.Abort on Ctrl-C and at the end of input."""
+    """Ask for all that policy and manifest need. Raises click.Abort on Ctrl-C and at the end of input."""
     click.echo(f"\nEnter takes what is in brackets, {NOTHING} means none, Ctrl-C writes nothing.")
     answers = defaults
-    candidate = _ask("Candidate, the fine-tuned model", answers.candidate, _model("candidate"))
-    if candidate:
+    if candidate := _ask("Candidate, the fine-tuned model", answers.candidate, _model("candidate")):
         trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
-        text = f"Its base{f' (the adapter says {trained_on})' if trained_on and not answers.base else ''}"
-        base = _ask(text, answers.base, _model("base"), needed=True)
-        answers = replace(answers, candidate=candidate, base=base, name=_ask_name(candidate, defaults))
-        answers = replace(answers, judge=_ask("Judge, a third model that grades", answers.judge, _model("judge")))
-        device = click.prompt("Run the models on", answers.device, type=click.Choice(["gpu", "cpu"]))
-        answers = replace(answers, device=device)
+        says = f" (the adapter says {trained_on})" if trained_on and not answers.base else ""
+        base = _ask(f"Its base{says}", answers.base, _model("base"), needed=True)
+        name = _ask_name(candidate, defaults)
+        judge = _ask("Judge, a third model that grades", answers.judge, _model("judge"))
+        device: Device = click.prompt("Run the models on", answers.device, type=click.Choice(["gpu", "cpu"]))
+        answers = replace(answers, candidate=candidate, base=base, name=name, judge=judge, device=device)
     else:
         answers = replace(answers, candidate="", base="", judge="", device="gpu")
-    questions: list[tuple[Use, str]] = [
-        ("target", "Questions about its task, with answers (target)"),
-        ("general", "General prompts of your own (forgetting; - for the built-in ones)"),
-        ("training", "What it was trained on"),
-        ("queries", "Real queries (tail)"),
-        ("choices", "Multiple-choice questions (calibration)"),
-    ]
-    for use, text in questions:
-        if use == "general" and not answers.general:
-            continue
+    given: dict[str, Any] = {}
+    for use in USED:
         default = getattr(answers, use)
         if use == "choices" and default == defaults.target:  # which may have been answered otherwise
-            default = answers.target
-        answers = replace(answers, **{use: _ask(text, default, _data(use))})
-    return answers
+            default = given["target"]
+        if use != "general" or default:
+            given[use] = _ask(_QUESTIONS[use], default, _data(use))
+    return replace(answers, **given)
 
 
 def _ask_name(candidate: str, defaults: Answers) -> str:
@@ -139,7 +141,7 @@ def _ask(text: str, default: str, read: Callable[[str], str], *, needed: bool = 
 
 
 def _short(typed: str) -> str:
-    if not 0 < len(typed.strip()) <= 100:  # noqa: PLR2004 - as the manifest has it
+    if not 0 < len(typed.strip()) <= 100:
         raise click.UsageError("a name has 1 to 100 characters")
     return typed.strip()
 

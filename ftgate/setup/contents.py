@@ -130,9 +130,7 @@ def _folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:
     """The folders below ``folder`` and the names of the files in each, in order."""
     for place, below, names in os.walk(folder):
         depth = len(Path(place).relative_to(folder).parts)
-        below[:] = sorted(
-            name for name in below if name[0] != "." and name not in _NOT_SEARCHED and depth < DEEPEST
-        )
+        below[:] = sorted(name for name in below if name[0] != "." and name not in _NOT_SEARCHED and depth < DEEPEST)
         if "pyvenv.cfg" in names:
             below[:] = []
             continue

@@ -32,16 +32,14 @@ IN_WORDS: dict[Use, str] = {
 MOST_BYTES = 100_000_000
 """A larger file is not read: it is listed, and can be named."""
 SUFFIXES = tuple(READERS)
-_WORDS: dict[Use, re.Pattern[str]] = {
-    use: re.compile(rf"(?<![a-z])(?:{words})(?![a-z])", re.IGNORECASE)
-    for use, words in (
-        ("training", r"train(?:ing)?|sft|fine-?tun(?:e|ing)|finetune|instructions?"),
-        ("queries", r"quer(?:y|ies)|logs?|traffic|prod(?:uction)?|requests?|users?"),
-        ("choices", r"choices?|mcqa?|multiple|mmlu|calibration|confidence"),
-        ("general", r"general|forgetting|skills?"),
-        ("target", r"target|test|evals?|evaluation|held-?out|holdout|val(?:id(?:ation)?)?|dev|task"),
-    )
+_NAMES: dict[Use, str] = {
+    "training": r"train(?:ing)?|sft|fine-?tun(?:e|ing)|finetune|instructions?",
+    "queries": r"quer(?:y|ies)|logs?|traffic|prod(?:uction)?|requests?|users?",
+    "choices": r"choices?|mcqa?|multiple|mmlu|calibration|confidence",
+    "general": r"general|forgetting|skills?",
+    "target": r"target|test|evals?|evaluation|held-?out|holdout|val(?:id(?:ation)?)?|dev|task",
 }
+_WORDS = {use: re.compile(rf"(?<![a-z])(?:{names})(?![a-z])", re.IGNORECASE) for use, names in _NAMES.items()}
 """Words of a file's name that say what it is for."""
 
 
@@ -108,10 +106,10 @@ def _as_suite(path: Path, named: Use | None) -> DataFile:
     suite = read_suite(path.stem, path, needs=Needs())
     items = suite.items
     shape = suite.notes[0].removeprefix("read as ")
-    counts = [sum(map(bool, values)) for values in zip(*((i.choices, i.answer, i.check) for i in items), strict=True)]
+    choices, answers, checks = (sum(bool(getattr(i, part)) for i in items) for part in ("choices", "answer", "check"))
     uses = uses_of(items, named)
     fault = "" if uses else "rows for safety or tools: name it in that section of the policy"
-    return DataFile(path, shape, len(items), *counts, uses, named, fault)
+    return DataFile(path, shape, len(items), choices, answers, checks, uses, named, fault)
 
 
 def _as_training(path: Path, named: Use | None, fault: str) -> DataFile:

@@ -137,5 +137,5 @@ def _fitting_draft(run: DirectRun, engine: Mapping[str, Any], around: Surroundin
 
 
 def _run(answers: Answers) -> DirectRun:
-    given = {name: value or None for name, value in asdict(answers).items() if name != "device"}
+    given: dict[str, Any] = {name: value or None for name, value in asdict(answers).items() if name != "device"}
     return DirectRun(**given)

@@ -29,7 +29,7 @@ def machine_in_words(machine: Machine) -> str:
     first = machine.gpus[0]
     same = all(gpu == first for gpu in machine.gpus)
     names = (
-        f"{len(machine.gpus)} × {first.name} ({size_of(first.memory)})"  # noqa: RUF001
+        f"{len(machine.gpus)} × {first.name} ({size_of(first.memory)})"
         if same and len(machine.gpus) > 1
         else ", ".join(f"{gpu.name} ({size_of(gpu.memory)})" for gpu in machine.gpus)
     )

@@ -12,7 +12,9 @@ import yaml
 from ftgate.datasets.builtin import PREFIX
 
 _SECTION = re.compile(r"  (?:# )?(?P<name>target|forgetting|tail|calibration|safety|tools): +(?P<fields>\{.*\})")
-_TOP = re.compile(r"(?:# )?(?P<name>judge|engine|artifacts|base|candidate|training_data): +(?P<fields>\{.*\})(?P<rest>.*)")
+_TOP = re.compile(
+    r"(?:# )?(?P<name>judge|engine|artifacts|base|candidate|training_data): +(?P<fields>\{.*\})(?P<rest>.*)"
+)
 _NAME = re.compile(r"^name: .*$", re.MULTILINE)
 _NOT_LIMITS = frozenset(("dataset", "scorer", "n", "n_max", "rotations"))
 """Fields of the starter's sections that are about its own suites."""

@@ -14,7 +14,9 @@ from ftgate.setup.contents import Contents, look_into
 from ftgate.setup.data_files import DataFile, best_file, read_data_file, use_named
 
 SETTINGS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-CHOICES = [{"question": f"Is {i} even?", "choices": ["yes", "no"], "answer": "no" if i % 2 else "yes"} for i in range(30)]
+CHOICES = [
+    {"question": f"Is {i} even?", "choices": ["yes", "no"], "answer": "no" if i % 2 else "yes"} for i in range(30)
+]
 ANSWERED = [{"prompt": f"Name number {i}.", "answer": f"number {i}"} for i in range(30)]
 ASKED = [{"prompt": f"My order {i} is late!"} for i in range(30)]
 TALKS = [
