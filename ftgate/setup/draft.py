@@ -128,6 +128,8 @@ def _fitting_draft(run: DirectRun, engine: Mapping[str, Any], around: Surroundin
     limits = {measurement.name: measurement.max_tokens for measurement in whole.measurements}
     draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER)
     draft.leave_out(unfit_suites(whole, too_long))
+    if not run.choices:  # which a run without files takes from the target
+        draft.leave_out({"calibration": "no multiple-choice questions; give them"})
     for name, prompts in too_long.items():
         room = limits[name] - (prompts.longest - prompts.limit)
         if name in draft.policy["measurements"] and room >= LEAST_ANSWER:

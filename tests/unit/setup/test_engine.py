@@ -73,7 +73,9 @@ def test_a_cpu_gets_settings_that_it_has_the_memory_for(
 def test_the_machine_is_named_in_a_few_words() -> None:
     gpu = Gpu("NVIDIA H200", 141_000_000_000)
     assert machine_in_words(Machine((gpu, gpu), 10**12)) == "2 × NVIDIA H200 (141.0 GB), 1.0 TB of memory"
-    assert machine_in_words(Machine((gpu, Gpu("NVIDIA L4", 24 * 10**9)), 10**12)).startswith("NVIDIA H200 (141.0 GB), N")
+    assert machine_in_words(Machine((gpu, Gpu("NVIDIA L4", 24 * 10**9)), 10**12)).startswith(
+        "NVIDIA H200 (141.0 GB), N"
+    )
     assert machine_in_words(Machine((), 10**9)) == "no GPU, 1.0 GB of memory"
 
 
