@@ -23,6 +23,8 @@ WAIVE = "ftgate-waive.yml"
 _ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 _USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\.yml)(@[0-9a-f]{40})\b")
 NO_REMOTE = Remote()
+_FIXED = ("forks", "ledger", "waivers", "pages", "jobs")
+"""Options that change what is written into a new file alone."""
 _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
@@ -37,22 +39,24 @@ def write_starter_files(
     folder: Path,
     action: str,
     remote: Remote = NO_REMOTE,
+    texts: StarterTexts | None = None,
     *,
     forks: bool = False,
     ledger: bool = False,
     waivers: bool = False,
     settle: bool = False,
     jobs: bool = False,
-    texts: StarterTexts | None = None,
+    pages: bool = False,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Write policy, manifest and workflow below ``folder``. Yields each path and what was done with it.
 
     ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``; workflows that
-    were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
-    ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
-    it needs. ``texts`` are policy and manifest with what is known filled in. With ``jobs``, and on a server without
-    reusable workflows that can name their own actions, all jobs are written into the workflow. Raises
-    ConfigurationError if the action is malformed, or if a file cannot be written.
+    were written without one get it filled in. ``texts`` are policy and manifest with what is known filled in.
+    ``forks`` and ``ledger`` add the trigger for forks and the ledger branch, ``settle`` the workflow for runs that were
+    cut short, ``waivers`` the workflow that waives, with the ledger that it needs, and ``pages`` the job that publishes
+    the page of each run. With ``jobs``, and on a server without reusable workflows that can name their own actions, all
+    jobs are written into the workflow. Raises ConfigurationError if the action is malformed, or if a file cannot be
+    written.
     """
     match = _ACTION.fullmatch(action)
     if not match:
@@ -72,7 +76,13 @@ def write_starter_files(
     workflows |= {name: _text(_workflow(name)) for name, asked in more.items() if asked}
     for name, text in workflows.items():
         files[Path(".github", "workflows", name)] = starter_workflow(
-            text, **match.groupdict(), host=remote.host, branch=remote.branch, forks=forks, ledger=ledger
+            text,
+            **match.groupdict(),
+            host=remote.host,
+            branch=remote.branch,
+            forks=forks,
+            ledger=ledger,
+            pages=remote.pages if pages else "",
         )
     for path, text in files.items():
         if _write(folder / path, text):
@@ -97,6 +107,7 @@ def starters() -> tuple[str, str]:
 @click.option("--ledger", is_flag=True, help="Keep the audit trail on a branch; `verify` and `waive` need it.")
 @click.option("--waivers", is_flag=True, help="Add the workflow in which maintainers waive a block; with --ledger.")
 @click.option("--settle", is_flag=True, help="Also the workflow that ends a status that a lost run left pending.")
+@click.option("--pages", is_flag=True, help="Publish the page of each run on GitHub Pages: mind who can read it.")
 @click.option("--jobs", is_flag=True, help="All jobs in the workflow, instead of a call of the actions' own one.")
 def init(folder: Path, yes: bool, action: str, **options: bool) -> None:
     """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
@@ -109,21 +120,26 @@ def init(folder: Path, yes: bool, action: str, **options: bool) -> None:
     texts = None
     if not (folder / POLICY).exists():
         texts = filled_in(folder, *starters(), ask=not yes and can_ask())
-    for path, outcome in write_starter_files(folder, action, remote, texts=texts, **options):
+    for path, outcome in write_starter_files(folder, action, remote, texts, **options):
         click.echo(f"{outcome:<9} {path}")
         kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
-    if any(options[name] for name in ("forks", "ledger", "waivers", "jobs")) and kept:
+    if any(options[name] for name in _FIXED) and kept:
         click.echo(
-            f"next: --forks, --ledger, --waivers and --jobs change no file that exists; move away {', '.join(kept)}, "
+            "next: --forks, --ledger, --waivers, --pages and --jobs change no file that exists; move away "
+            f"{', '.join(kept)}, "
             "and repeat this"
         )
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
-    _say_what_is_next(folder, remote, texts, forks=options["forks"])
+    _say_what_is_next(folder, remote, texts)
+    if options["forks"]:
+        click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
+    if options["pages"]:
+        click.echo(f"next: Source: GitHub Actions in {remote.address}/settings/pages; see docs/github.md, Pages")
 
 
-def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None, *, forks: bool) -> None:
+def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) -> None:
     ready = texts is not None and texts.ready
     if texts is not None and texts.ready:
         manifest = f"--manifest models/{texts.manifest_file}"
@@ -133,8 +149,6 @@ def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None, 
     click.echo(f"next: {suites}merge these files in one pull request")
     click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
     click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
-    if forks:
-        click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
 
 
 def _say_where_actions_are(folder: Path, action: str) -> None:
