@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -197,6 +198,9 @@ def ask_all(
         for q in questions
         if job.deployed.compared is not None
     ]
+    if models.missing(asks):
+        asked = Counter(run.name for run, _ in plan)
+        models.progress.note(f"asking: {', '.join(f'{name} {count:,} items' for name, count in asked.items())}")
     answers = iter(models.ask(asks, "answer questions"))
     base, candidate = ([tuple(islice(answers, len(qs))) for qs in side] for side in (for_base, for_candidate))
     for (run, item), of_base, of_candidate in zip(plan, base, candidate, strict=True):

@@ -45,8 +45,8 @@ def begin_in(out: Path, name: str) -> None:
 
 def remove_results(out: Path) -> None:
     """Remove an earlier run's verdict: should this run fail, nobody may take that one for its result."""
-    for name in RESULTS:
-        (out / name).unlink(missing_ok=True)
+    for path in (*(out / name for name in RESULTS), *(out / "inspect").glob("*.eval")):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(out: Path) -> None:

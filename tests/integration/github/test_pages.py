@@ -71,9 +71,7 @@ def test_a_report_that_is_not_true_is_not_published(hub: FakeGitHub, scene: Scen
 
 def test_what_a_strangers_model_answered_is_not_published(hub: FakeGitHub, scene: Scene) -> None:
     scene.push(fork=True)
-    effects = replace(
-        scene.effects("pull_request_target"), pages=Pages(SITE, scene.folder / "ftgate-pages")
-    )
+    effects = replace(scene.effects("pull_request_target"), pages=Pages(SITE, scene.folder / "ftgate-pages"))
     publish_results(effects, scene.deliver(scene.report("pass")))
     assert not (scene.folder / "ftgate-pages").exists()
 
