@@ -57,8 +57,8 @@ def evaluate(
     if unknown := [name for name in references if name not in _REFERENCES]:
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")
     makers = resolvers_with(progress, offline=offline)
-    files = _Files(_path(policy), _path(manifest), _path(write_policy))
-    configuration = _configuration({**models, **arguments}, files, limit, progress, offline=offline)
+    files = RunFiles(_path(policy), _path(manifest), _path(write_policy))
+    configuration = read_run({**models, **arguments}, files, limit, progress, offline=offline)
     if limit is not None:
         configuration = configuration.as_smoke_test(limit)
     name = configuration.manifest.name
@@ -77,16 +77,21 @@ def evaluate(
     return report
 
 
-class _Files(NamedTuple):
+class RunFiles(NamedTuple):
+    """The files that a run is told; None for each that there is none of."""
+
     policy: Path | None
     manifest: Path | None
     write_policy: Path | None
 
 
-def _configuration(
-    arguments: dict[str, str], files: _Files, limit: int | None, progress: Progress, *, offline: bool
+def read_run(
+    arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What the arguments say, from files or from references."""
+    """What a run is told: the files, or references by the names of the options of `ftgate run`.
+
+    Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
+    """
     policy, manifest, write_policy = files
     if manifest is not None:
         given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
@@ -96,7 +101,7 @@ def _configuration(
     if lacking := [name for name in ("base", "candidate") if name not in arguments]:
         raise ConfigurationError(
             f"nothing names the {' and the '.join(lacking)}",
-            hint="ftgate run --manifest models/bot.yaml, or ftgate run --base models/base --candidate models/bot",
+            hint="give --manifest models/bot.yaml, or --base models/base --candidate models/bot",
         )
     run = DirectRun(**arguments, limit=limit)
     require_models(run, offline=offline)

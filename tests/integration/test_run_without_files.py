@@ -301,3 +301,24 @@ def test_what_is_asked_is_named_once(here: World, capfd: pytest.CaptureFixture[s
     assert said.count("base against itself: done") == 1
     timing = read_report(Path("out", "bot", "report.json")).timing
     assert "base against itself" in timing
+
+
+def test_check_takes_the_references_of_a_run(here: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("check", *MODELS, *DATA) == 0
+    said = capsys.readouterr()
+    assert "bot: ready to run" in said.out
+    assert "not measured: tail" in said.err
+    assert leave("check", *MODELS, "--manifest", "bot.yaml") == 2
+    assert "manifest and base: give one of them" in capsys.readouterr().err
+    assert leave("check", "--base", "models/none", "--candidate", "models/bot") == 2
+    assert "correct the path" in capsys.readouterr().err
+    assert not (here.root / "out").exists()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_a_run_that_cannot_begin_leaves_the_earlier_report(here: World, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leave("run", *MODELS, *DATA, "--limit", "20") in (1, 4)
+    before = (here.root / "out" / "bot" / "report.json").read_bytes()
+    (here.root / "models" / "bot" / "adapter_model.safetensors").write_bytes(b"damaged")
+    assert leave("run", *MODELS, *DATA, "--limit", "20") == 2
+    assert (here.root / "out" / "bot" / "report.json").read_bytes() == before
