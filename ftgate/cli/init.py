@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -70,20 +70,11 @@ def write_starter_files(
         POLICY: policy.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else policy,
         Path("models", texts.manifest_file if texts else "my-model.yaml"): manifest,
     }
-    whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
-    workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
-    more = {"ftgate-settle.yml": settle, WAIVE: waivers}
-    workflows |= {name: _text(_workflow(name)) for name, asked in more.items() if asked}
+    workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs)
+    asked: dict[str, Any] = {"host": remote.host, "branch": remote.branch, "forks": forks, "ledger": ledger}
+    asked["pages"] = remote.pages if pages else ""
     for name, text in workflows.items():
-        files[Path(".github", "workflows", name)] = starter_workflow(
-            text,
-            **match.groupdict(),
-            host=remote.host,
-            branch=remote.branch,
-            forks=forks,
-            ledger=ledger,
-            pages=remote.pages if pages else "",
-        )
+        files[Path(".github", "workflows", name)] = starter_workflow(text, **match.groupdict(), **asked)
     for path, text in files.items():
         if _write(folder / path, text):
             yield path, "wrote"
@@ -92,6 +83,14 @@ def write_starter_files(
             filled = may_fill and _fill_in(folder / path, **match.groupdict())
             yield path, "filled in" if filled else "kept"
     _write_schemas(folder / SCHEMAS)
+
+
+def _workflow_texts(remote: Remote, *, settle: bool, waivers: bool, jobs: bool) -> dict[str, str]:
+    """The workflows to write by name, as they come with ftgate."""
+    whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
+    workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
+    more = {"ftgate-settle.yml": settle, WAIVE: waivers}
+    return workflows | {name: _text(_workflow(name)) for name, wanted in more.items() if wanted}
 
 
 def starters() -> tuple[str, str]:
