@@ -71,10 +71,10 @@ def write_starter_files(
         Path("models", texts.manifest_file if texts else "my-model.yaml"): manifest,
     }
     workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs)
-    asked: dict[str, Any] = {"host": remote.host, "branch": remote.branch, "forks": forks, "ledger": ledger}
-    asked["pages"] = remote.pages if pages else ""
+    asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
+    asked |= {"forks": forks, "ledger": ledger, "pages": remote.pages if pages else ""}
     for name, text in workflows.items():
-        files[Path(".github", "workflows", name)] = starter_workflow(text, **match.groupdict(), **asked)
+        files[Path(".github", "workflows", name)] = starter_workflow(text, **asked)
     for path, text in files.items():
         if _write(folder / path, text):
             yield path, "wrote"
