@@ -36,7 +36,7 @@ run+=(--env HOME=/tmp --env USER=ftgate --workdir "$work" --env INPUT_JOB --env 
 case $kind in
   cpu)
     run+=(--env INPUT_MODE --env INPUT_POLICY --env INPUT_AUTHOR --env INPUT_TOKEN)
-    run+=(--env INPUT_APP_ID --env INPUT_APP_PRIVATE_KEY)
+    run+=(--env INPUT_APP_ID --env INPUT_APP_PRIVATE_KEY --env INPUT_PAGES)
     # Where a job with `id-token: write` gets the identity with which it signs.
     run+=(--env ACTIONS_ID_TOKEN_REQUEST_URL --env ACTIONS_ID_TOKEN_REQUEST_TOKEN --env FTGATE_TRUST_CONFIG)
     run+=(--volume "$GITHUB_WORKSPACE:$work" --volume "$GITHUB_EVENT_PATH:$GITHUB_EVENT_PATH:ro")

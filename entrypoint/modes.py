@@ -56,6 +56,8 @@ class Inputs:
     out: str
     author: str
     token: str
+    pages: str
+    """Address of the site to which the reports' pages are published; empty without one."""
     app: Mapping[str, str]
     """Id and private key of the App, in the variables that ftgate reads; empty without one."""
 
@@ -69,6 +71,7 @@ class Inputs:
             out=env.get("INPUT_OUT") or "ftgate-out",
             author=env.get("INPUT_AUTHOR") or "",
             token=env.get("INPUT_TOKEN") or env.get("GITHUB_TOKEN") or "",
+            pages=env.get("INPUT_PAGES") or "",
             app={name: value for name in APP if (value := _app_input(env, name))},
         )
 
@@ -141,7 +144,10 @@ class Modes:
         """Publish the results in the output folders, whichever of them exist."""
         out = Path(self.inputs.out)
         folders = sorted(str(p) for p in out.iterdir() if p.is_dir()) if out.is_dir() else []
-        return self._call_with_token("publish", *folders, "--policy", self.inputs.policy, *self._author_option())
+        pages = ["--pages", self.inputs.pages] if self.inputs.pages else []
+        return self._call_with_token(
+            "publish", *folders, "--policy", self.inputs.policy, *pages, *self._author_option()
+        )
 
     def waive(self) -> int:
         """Waive what the inputs of a manual start name."""

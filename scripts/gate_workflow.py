@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from ftgate.cli.starter_workflows import CHECKOUT_STEP
+from ftgate.cli.starter_workflows import CHECKOUT_STEP, with_pages
 
 WORKFLOWS = Path(__file__).resolve().parent.parent / ".github" / "workflows"
 HEAD = """\
@@ -30,7 +30,15 @@ on: # zizmor: ignore[excessive-permissions] those of the caller, see below
         description: Labels of the machine with the GPUs, as a JSON list
         type: string
         default: '["self-hosted", "gpu"]'
-{gpu}
+      pages:
+        description: "{pages}"
+        type: string
+        default: ""
+{gpu}    outputs:
+      pages:
+        description: Whether the artifact github-pages holds the pages of the reports
+        value: ${{{{ jobs.report.outputs.pages }}}}
+
 # Nothing on `permissions` here: it would be the most that a job without a word of its own may do, which is the caller's
 # to say. The job that runs the models says that it may do nothing.
 
@@ -55,7 +63,9 @@ def gate_workflow() -> str:
     jobs = jobs.replace("      - uses: ./gpu\n", f"      - uses: $/gpu\n        with:\n{given}")
     jobs = jobs.replace("uses: ./cpu", "uses: $/cpu")
     jobs = re.sub(r"with: \{mode: (\w+)\}", r'with: {mode: \1, policy: "${{ inputs.policy }}"}', jobs)
-    return HEAD.format(gpu="".join(map(_input, GPU_INPUTS))) + jobs
+    jobs = with_pages(jobs, "${{ inputs.pages }}")
+    pages = yaml.safe_load((WORKFLOWS.parents[1] / "cpu" / "action.yml").read_text(encoding="utf-8"))["inputs"]["pages"]
+    return HEAD.format(gpu="".join(map(_input, GPU_INPUTS)), pages=pages["description"]) + jobs
 
 
 def _value(name: str) -> str:

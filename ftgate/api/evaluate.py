@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ftgate.datasets.builtin import PREFIX
 from ftgate.errors import ConfigurationError
 from ftgate.exports import export_all
 from ftgate.gate.evaluate import evaluate as run_evaluation
-from ftgate.gate.output import begin_in, default_folder
+from ftgate.gate.output import begin_in, default_folder, require_own
 from ftgate.jobs.configuration import Configuration, read_configuration
 from ftgate.jobs.direct import DirectRun, configuration_of, configured, draft_run, require_models, written
 from ftgate.jobs.incumbent import read_last_allowed
-from ftgate.jobs.prepare import Resolvers, load_configured, resolvers_with
-from ftgate.preflight.check import preflight, require_preflight
+from ftgate.jobs.prepare import load_configured, resolvers_with
+from ftgate.preflight.check import require_preflight
 from ftgate.preflight.hardware import detect
-from ftgate.preflight.templates import FEW
+from ftgate.preflight.unfit import too_long_suites, unfit_suites
 from ftgate.progress import Progress, SilentProgress
 from ftgate.report.schema import Report
 
@@ -58,35 +57,41 @@ def evaluate(
     if unknown := [name for name in references if name not in _REFERENCES]:
         raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")
     makers = resolvers_with(progress, offline=offline)
-    files = _Files(_path(policy), _path(manifest), _path(write_policy))
-    configuration = _configuration({**models, **arguments}, files, limit, progress, offline=offline)
+    files = RunFiles(_path(policy), _path(manifest), _path(write_policy))
+    configuration = read_run({**models, **arguments}, files, limit, progress, offline=offline)
     if limit is not None:
         configuration = configuration.as_smoke_test(limit)
     name = configuration.manifest.name
     folder = _path(out) or default_folder(name)
-    begin_in(folder, name)
+    require_own(folder, name)
     last = read_last_allowed(_path(bundle), configuration.manifest_path)
     draft = load_configured(configuration, makers, last)
     warnings = require_preflight(draft, detect()).warnings
     # Of a smoke test they say no more than that its items are too few.
     for warning in warnings if configuration.policy.evidence.smoke_test is None else ():
         progress.note(f"warning: {warning}")
+    begin_in(folder, name)
     report = run_evaluation(draft.job(), folder, progress, reuse=[Path(path) for path in reuse])
     for line in export_all(folder, configuration.policy.exports):
         progress.note(line)
     return report
 
 
-class _Files(NamedTuple):
+class RunFiles(NamedTuple):
+    """The files that a run is told; None for each that there is none of."""
+
     policy: Path | None
     manifest: Path | None
     write_policy: Path | None
 
 
-def _configuration(
-    arguments: dict[str, str], files: _Files, limit: int | None, progress: Progress, *, offline: bool
+def read_run(
+    arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What the arguments say, from files or from references."""
+    """What a run is told: the files, or references by the names of the options of `ftgate run`.
+
+    Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
+    """
     policy, manifest, write_policy = files
     if manifest is not None:
         given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
@@ -96,7 +101,7 @@ def _configuration(
     if lacking := [name for name in ("base", "candidate") if name not in arguments]:
         raise ConfigurationError(
             f"nothing names the {' and the '.join(lacking)}",
-            hint="ftgate run --manifest models/bot.yaml, or ftgate run --base models/base --candidate models/bot",
+            hint="give --manifest models/bot.yaml, or --base models/base --candidate models/bot",
         )
     run = DirectRun(**arguments, limit=limit)
     require_models(run, offline=offline)
@@ -111,7 +116,9 @@ def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress
     """The configuration of a run that names no policy; says what it does not measure, and why."""
     resolvers = resolvers_with(progress, offline=offline)
     draft = draft_run(run, resolvers)
-    draft.leave_out(_unfit_suites(configured(draft), resolvers_with(progress, offline=offline, headers_only=True)))
+    whole = configured(draft)
+    headers = resolvers_with(progress, offline=offline, headers_only=True)
+    draft.leave_out(unfit_suites(whole, too_long_suites(whole, headers)))
     for name, reason in draft.not_measured.items():
         progress.note(f"not measured: {name}: {reason}")
     if write_policy is None:
@@ -120,21 +127,6 @@ def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress
     draft = draft_run(run, resolvers, folder=write_policy)
     draft.leave_out(left_out)
     return written(draft, write_policy)
-
-
-def _unfit_suites(configuration: Configuration, resolvers: Resolvers) -> dict[str, str]:
-    """The built-in suites whose prompts are too long for these models, which nobody asked for by name, and why.
-
-    Anything else that is wrong is left for the run to say.
-    """
-    draft = load_configured(configuration, resolvers)
-    unfit = {}
-    for each in preflight(draft, detect()).prompts:
-        dataset = str(configuration.policy.measurements[each.suite].get("dataset"))
-        if each.too_long > FEW * each.items and dataset.startswith(PREFIX):
-            too_long = f"{each.too_long} of {each.items} prompts of {dataset} do not fit into a context of"
-            unfit[each.suite] = f"{too_long} {each.limit:,} tokens"
-    return unfit
 
 
 def _path(value: str | Path | None) -> Path | None:

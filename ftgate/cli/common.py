@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -19,7 +20,25 @@ VERIFY = click.option("--verify-cache", is_flag=True, help="Check every cached f
 BUNDLE = click.option(
     "--bundle", type=PATH, default=None, help="The ftgate-job.json of `ftgate fetch`, for `incumbent: last-allowed`."
 )
+FC = TypeVar("FC", bound=Callable[..., Any])
+_REFERENCES = {
+    "base": "Instead of a manifest: the base, a folder or hf://, s3:// and so on.",
+    "candidate": "With --base: the fine-tuned model, an adapter or full weights.",
+    "target": "With --base: questions about its task, with answers.",
+    "training": "With --base: what it was trained on.",
+    "queries": "With --base and --training: real queries, for the tail.",
+    "choices": "With --base: multiple-choice questions, for calibration.  [default: --target]",
+    "judge": "With --base: a third model, which grades free-form answers.",
+}
 OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
+
+
+def references(command: FC) -> FC:
+    """The options that name models and data in place of a manifest, and of a policy."""
+    command = click.option("--name", default=None, help="With --base: what reports call the candidate.")(command)
+    for name, text in reversed(_REFERENCES.items()):
+        command = click.option(f"--{name}", default=None, metavar="REFERENCE", help=text)(command)
+    return command
 
 
 def verify_whole_cache(verify: bool) -> None:

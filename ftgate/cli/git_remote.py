@@ -27,6 +27,15 @@ class Remote:
         """The repository's page."""
         return f"https://{self.host}/{self.repository or 'OWNER/NAME'}"
 
+    @property
+    def pages(self) -> str:
+        """The address of the repository's GitHub Pages, if they have no domain of their own."""
+        owner, _, name = (self.repository or "OWNER/NAME").partition("/")
+        if self.host != Remote.host:
+            return f"https://pages.{self.host}/{owner}/{name}"
+        own = f"{owner.lower()}.github.io"
+        return f"https://{own}" if name.lower() == own else f"https://{own}/{name}"
+
 
 def read_remote(folder: Path) -> Remote:
     """The remote ``origin`` of the clone that holds ``folder``; the defaults where there is none or no git."""

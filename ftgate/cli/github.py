@@ -47,13 +47,15 @@ NEEDED = ("GITHUB_EVENT_PATH", "GITHUB_EVENT_NAME", "GITHUB_REPOSITORY", "GITHUB
     "--policy", default=".github/ftgate.yml", show_default=True, help="Path of the policy on the base branch."
 )
 @AUTHOR
-def publish(directories: tuple[Path, ...], pending: bool, settle: bool, policy: str, author: str) -> None:
+@click.option("--pages", default="", metavar="ADDRESS", help="Leave the pages for this site, and link to them there.")
+def publish(directories: tuple[Path, ...], pending: bool, settle: bool, policy: str, author: str, pages: str) -> None:
     """Publish results on GitHub: commit status, comment, audit trail, job summary, outputs. Safe to run twice.
 
     DIRECTORIES are the output folders of the runs, one per changed manifest.
     """
     from ftgate.github.actions_runner import ActionsFiles
     from ftgate.github.event import read_target
+    from ftgate.github.pages import read_pages
     from ftgate.github.pr_state import Effects
     from ftgate.github.publish import publish_pending, publish_results, settle_results
     from ftgate.report.escape import plain_lines
@@ -69,6 +71,7 @@ def publish(directories: tuple[Path, ...], pending: bool, settle: bool, policy: 
         policy_path=policy,
         decide_again=_recompute_with,
         author=author,
+        pages=read_pages(pages),
     )
     if pending:
         code = publish_pending(effects)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from ftgate.cli.git_remote import Remote, below_root, read_remote
 from ftgate.cli.protected_workflow import ENVIRONMENT, protected_workflow, publish_section
+from ftgate.cli.questions import can_ask, filled_in
 from ftgate.cli.starter_workflows import NO_COMMIT, starter_workflow, with_action
 from ftgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ftgate.setup.draft import StarterTexts
 
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 WAIVE = "ftgate-waive.yml"
@@ -20,12 +24,15 @@ WAIVE = "ftgate-waive.yml"
 _ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 _USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\.yml)(@[0-9a-f]{40})\b")
 NO_REMOTE = Remote()
+_FIXED = ("forks", "ledger", "waivers", "pages", "jobs", "sign")
+"""Options that change what is written into a new file alone."""
 _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
 _PUBLISH_LINE = re.compile(rf"{re.escape(_LEDGER_OFF)}.*")
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,98}")
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
+POLICY = Path(".github", "ftgate.yml")
 SCHEMAS = Path(".ftgate")
 """Folder of the schemas for editors. It ignores itself, so that nothing of it is in the pull request."""
 Outcome = Literal["wrote", "kept", "filled in", "renewed"]
@@ -35,40 +42,41 @@ def write_starter_files(
     folder: Path,
     action: str,
     remote: Remote = NO_REMOTE,
+    texts: StarterTexts | None = None,
     *,
     forks: bool = False,
     ledger: bool = False,
     waivers: bool = False,
     settle: bool = False,
     jobs: bool = False,
+    pages: bool = False,
     app: str = "",
     sign: bool = False,
 ) -> Iterator[tuple[Path, Outcome]]:
     """Write policy, manifest and workflow below ``folder``. Yields each path and what was done with it.
 
     ``action`` is the repository of ftgate's actions and one of its commits, ``owner/name@<40 hex>``; workflows that
-    were written without one get it filled in. ``forks`` and ``ledger`` add the trigger for forks and the ledger branch,
-    ``settle`` the workflow for runs that were cut short, and ``waivers`` the workflow that waives, with the ledger that
-    it needs. With ``jobs``, and on a server without reusable workflows that can name their own actions, all jobs are
-    written into the workflow. With ``app``, the name of a GitHub App, the jobs publish as that App, and with ``sign``
-    they sign their records: both with all jobs, run from the protected branch. Raises ConfigurationError if the action
-    or the App's name is malformed, or if a file cannot be written.
+    were written without one get it filled in. ``texts`` are policy and manifest with what is known filled in.
+    ``forks`` and ``ledger`` add the trigger for forks and the ledger branch, ``settle`` the workflow for runs that were
+    cut short, ``waivers`` the workflow that waives, with the ledger that it needs, and ``pages`` the job that publishes
+    the page of each run. With ``jobs``, and on a server without reusable workflows that can name their own actions, all
+    jobs are written into the workflow. With ``app``, the name of a GitHub App, the jobs publish as that App, and with
+    ``sign`` they sign their records: both with all jobs, run from the protected branch. Raises ConfigurationError if
+    the action or the App's name is malformed, or if a file cannot be written.
     """
     match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
+    policy, manifest = (texts.policy, texts.manifest) if texts else starters()
     files = {
-        Path(".github", "ftgate.yml"): _policy(remote, ledger=ledger, app=app, sign=sign, waivers=waivers),
-        Path("models", "my-model.yaml"): _text(STARTER / "manifest.yaml"),
+        POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers),
+        Path("models", texts.manifest_file if texts else "my-model.yaml"): manifest,
     }
-    whole = jobs or protected or remote.host not in HOSTS_WITH_SELF_REFERENCES
-    workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
-    more = {"ftgate-settle.yml": settle, WAIVE: waivers}
-    workflows |= {name: _text(_workflow(name)) for name, asked in more.items() if asked}
+    workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs or protected)
+    asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
+    asked |= {"forks": forks or protected, "ledger": ledger, "pages": remote.pages if pages else ""}
     for name, text in workflows.items():
         text = protected_workflow(text, forks=forks, app=bool(app), sign=sign) if protected else text
-        files[Path(".github", "workflows", name)] = starter_workflow(
-            text, **match.groupdict(), host=remote.host, branch=remote.branch, forks=forks or protected, ledger=ledger
-        )
+        files[Path(".github", "workflows", name)] = starter_workflow(text, **asked)
     for path, text in files.items():
         if _write(folder / path, text):
             yield path, "wrote"
@@ -92,47 +100,82 @@ def _require_names(action: str, app: str) -> re.Match[str]:
     return match
 
 
+def _workflow_texts(remote: Remote, *, settle: bool, waivers: bool, jobs: bool) -> dict[str, str]:
+    """The workflows to write by name, as they come with ftgate."""
+    whole = jobs or remote.host not in HOSTS_WITH_SELF_REFERENCES
+    workflows = {"ftgate.yml": _text(_workflow("ftgate.yml") if whole else STARTER / "workflow.yml")}
+    more = {"ftgate-settle.yml": settle, WAIVE: waivers}
+    return workflows | {name: _text(_workflow(name)) for name, wanted in more.items() if wanted}
+
+
+def starters() -> tuple[str, str]:
+    """The starter policy and manifest as they come with ftgate."""
+    return _text(STARTER / "policy.yml"), _text(STARTER / "manifest.yaml")
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every default.")
 @click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
 @click.option("--forks", is_flag=True, help="Judge pull requests from forks too, each after an approval.")
 @click.option("--ledger", is_flag=True, help="Keep the audit trail on a branch; `verify` and `waive` need it.")
 @click.option("--waivers", is_flag=True, help="Add the workflow in which maintainers waive a block; with --ledger.")
 @click.option("--settle", is_flag=True, help="Also the workflow that ends a status that a lost run left pending.")
+@click.option("--pages", is_flag=True, help="Publish the page of each run on GitHub Pages: mind who can read it.")
 @click.option("--jobs", is_flag=True, help="All jobs in the workflow, instead of a call of the actions' own one.")
 @click.option("--app", default="", metavar="NAME", help="Publish as the GitHub App of this name; with --jobs.")
 @click.option("--sign", is_flag=True, help="Sign each record as the workflow that wrote it; with --ledger and --jobs.")
-def init(folder: Path, action: str, app: str, **flags: bool) -> None:
+def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> None:
     """Write a starter policy, manifest and workflow into FOLDER. Existing files are kept.
 
-    Run it again with --action to fill in the actions' repository and commit, and with a new version of ftgate to renew
-    the schemas for editors.
+    Looks for models, adapters and data files in FOLDER, and asks what they are; with --yes, and where no one can
+    answer, it takes what their names and rows say. Run it again with --action to fill in the actions' repository and
+    commit, and with a new version of ftgate to renew the schemas for editors.
     """
     remote, kept = read_remote(folder), []
-    for path, outcome in write_starter_files(folder, action, remote, app=app, **flags):
+    texts = None
+    if not (folder / POLICY).exists():
+        texts = filled_in(folder, *starters(), ask=not yes and can_ask())
+    for path, outcome in write_starter_files(folder, action, remote, texts, app=app, **options):
         click.echo(f"{outcome:<9} {path}")
         kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
-    if kept and (app or any(given for name, given in flags.items() if name != "settle")):
-        options = "--forks, --ledger, --waivers, --jobs, --app and --sign"
-        click.echo(f"next: {options} change no file that exists; move away {', '.join(kept)}, and repeat this")
+    if kept and (app or any(options[name] for name in _FIXED)):
+        names = "--forks, --ledger, --waivers, --pages, --jobs, --app and --sign"
+        click.echo(f"next: {names} change no file that exists; move away {', '.join(kept)}, and repeat this")
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
-    click.echo("next: set your suites and judge in .github/ftgate.yml, and merge these files in one pull request")
-    click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
-    click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
-    if flags["forks"]:
+    _say_what_is_next(folder, remote, texts)
+    _say_what_to_set(remote, app, **options)
+
+
+def _say_what_to_set(remote: Remote, app: str, *, forks: bool, pages: bool, **_: bool) -> None:
+    """The settings of the platform that the options need."""
+    if forks:
         click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
     if app:
         click.echo(
             f"next: the environment {ENVIRONMENT} for the branch {remote.branch} alone, with the variable "
             f"FTGATE_APP_ID and the secret FTGATE_APP_PRIVATE_KEY: {remote.address}/settings/environments"
         )
+    if pages:
+        click.echo(f"next: Source: GitHub Actions in {remote.address}/settings/pages; see docs/github.md, Pages")
 
 
-def _policy(remote: Remote, *, ledger: bool, app: str, sign: bool, waivers: bool) -> str:
-    """The starter policy; signatures are those of this repository's workflows on its default branch."""
-    text = _text(STARTER / "policy.yml")
+def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) -> None:
+    ready = texts is not None and texts.ready
+    if texts is not None and texts.ready:
+        manifest = f"--manifest models/{texts.manifest_file}"
+        there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+        click.echo(f"next: {there}ftgate check {manifest}, then ftgate run {manifest}")
+    suites = "" if ready else "set your suites and judge in .github/ftgate.yml, and "
+    click.echo(f"next: {suites}merge these files in one pull request")
+    click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
+    click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
+
+
+def _with_publishing(text: str, remote: Remote, *, ledger: bool, app: str, sign: bool, waivers: bool) -> str:
+    """The policy ``text``; signatures are those of this repository's workflows on its default branch."""
     if not app and not sign:
         return text.replace(_LEDGER_OFF, _LEDGER_ON) if ledger else text
     names = ["ftgate.yml", *([WAIVE] if waivers else [])] if sign else []

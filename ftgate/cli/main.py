@@ -11,16 +11,14 @@ from typing import NoReturn
 import click
 
 from ftgate import __version__
+from ftgate.cli.check import check
 from ftgate.cli.common import (
-    BUNDLE,
     OFFLINE,
     PATH,
-    VERIFY,
     exit_with,
     print_paths,
     real_stderr,
     stdout,
-    verify_whole_cache,
 )
 from ftgate.cli.docs import docs
 from ftgate.cli.ending import CLOSED_PIPE, FAILED, interruption_code, interruptions_kept
@@ -111,47 +109,6 @@ def decide(
         report = decide_again(directory, policy, out or directory, SilentProgress())
     print_report(report, stdout())
     exit_with(report.verdict)
-
-
-@cli.command()
-@click.option("--policy", type=PATH, default=Path(".github/ftgate.yml"), show_default=True)
-@click.option("--manifest", type=PATH, required=True)
-@BUNDLE
-@OFFLINE
-@VERIFY
-@click.option("--ask", is_flag=True, help="Ask the servers that the policy names, too. Sends them their keys.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def check(
-    policy: Path,
-    manifest: Path,
-    bundle: Path | None,
-    offline: bool,
-    verify_cache: bool,
-    ask: bool,
-    as_json: bool,
-) -> None:
-    """Check configuration, data and weights, and estimate memory. No GPU needed.
-
-    Of large remote weights only the headers are downloaded. Give --ask only with a policy that you trust.
-    """
-    from ftgate.jobs.incumbent import read_last_allowed
-    from ftgate.jobs.prepare import load_all, resolvers_with
-    from ftgate.preflight.check import preflight
-    from ftgate.preflight.hardware import detect
-    from ftgate.preflight.view import preflight_json, print_preflight
-    from ftgate.report.progress_bar import RichProgress
-
-    if ask and offline:
-        raise ConfigurationError("--ask asks servers, and --offline uses no network", hint="give one of the two")
-    verify_whole_cache(verify_cache)
-    headers = resolvers_with(RichProgress(real_stderr()), offline=offline, headers_only=True)
-    draft = load_all(policy, manifest, headers, read_last_allowed(bundle, manifest))
-    result = preflight(draft, detect(), ask=ask, embed=True)
-    if as_json:
-        click.echo(preflight_json(result))
-        click.get_current_context().exit(result.exit_code)
-    print_preflight(result, stdout())
-    draft.problems.raise_any()
 
 
 @cli.command()
@@ -261,7 +218,7 @@ def schema(kind: str | None) -> None:
     click.echo(schema_of(kind))
 
 
-for command in (*COMMANDS, docs, export_run, init, judge, run, suite, tail):
+for command in (*COMMANDS, check, docs, export_run, init, judge, run, suite, tail):
     cli.add_command(command)
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -16,28 +15,16 @@ from ftgate.cli.common import (
     exit_with,
     print_paths,
     real_stderr,
+    references,
     stdout,
     verify_whole_cache,
 )
-
-FC = TypeVar("FC", bound=Callable[..., Any])
-
-
-def _reference(name: str, text: str) -> Callable[[FC], FC]:
-    return click.option(f"--{name}", default=None, metavar="REFERENCE", help=text)
 
 
 @click.command()
 @click.option("--policy", type=PATH, default=None, help="Limits, suites and judge.  [default: .github/ftgate.yml]")
 @click.option("--manifest", type=PATH, default=None, help="The file that names base and candidate.")
-@_reference("base", "Instead of a manifest: the base, a folder or hf://, s3:// and so on.")
-@_reference("candidate", "With --base: the fine-tuned model, an adapter or full weights.")
-@_reference("target", "With --base: questions about its task, with answers.")
-@_reference("training", "With --base: what it was trained on.")
-@_reference("queries", "With --base and --training: real queries, for the tail.")
-@_reference("choices", "With --base: multiple-choice questions, for calibration.  [default: --target]")
-@_reference("judge", "With --base: a third model, which grades free-form answers.")
-@click.option("--name", default=None, help="With --base: what reports call the candidate.")
+@references
 @click.option("--write-policy", type=PATH, default=None, help="With --base: save policy and manifest in this folder.")
 @click.option(
     "--limit", type=click.IntRange(1), default=None, help="Smoke test: so many items a suite; never says allow."

@@ -25,12 +25,58 @@ _INPUTS = """\
 {indent}    models: /models # where the models of the manifests are on the machine
 {indent}    cache: ${{{{ runner.tool_cache }}}}/ftgate # keeps downloads and answers from run to run
 """
+_UPLOAD_ARTIFACT = "actions/upload-artifact@043fb46d1a93c77aae656e7c1c64a875d1fc6a0a # v7.0.1"
+_REPORT_STEP = re.compile(r"      - uses: (?P<cpu>\S+/cpu\S*)\n        with: \{mode: report(?P<rest>.*)\}\n")
+_PAGES_STEPS = """\
+      - id: report
+        uses: {cpu}
+        with: {{mode: report{rest}, pages: "{address}"}}
+      - if: always() && steps.report.outputs.pages == 'true' # also where the verdict is a block
+        uses: {upload}
+        with: {{name: github-pages, path: ftgate-pages/artifact.tar, retention-days: 1, overwrite: true}}
+"""
+_PAGES_OUTPUT = '    outputs: {pages: "${{ steps.report.outputs.pages }}"}\n    steps:\n'
+_PAGES_JOB = """
+  pages:
+    name: publish the page
+    needs: JOB
+    if: ${{ !cancelled() && needs.JOB.outputs.pages == 'true' }}
+    runs-on: ${{ vars.FTGATE_RUNNER || 'ubuntu-latest' }}
+    timeout-minutes: 15
+    environment: github-pages # lets `refs/pull/*/merge` deploy
+    permissions:
+      pages: write # replaces the site
+      id-token: write # shows the deployment which workflow it is from
+    steps:
+      - uses: actions/deploy-pages@d6db90164ac5ed86f2b6aed7e0febac5b3c0c03e # v4.0.5
+"""
+_CANCELLED_FOR_PAGES = "cancel-in-progress: ${{ startsWith(github.event_name, 'pull_request') }}"
+
+
+def with_pages(text: str, address: str) -> str:
+    """The jobs ``text`` with a report job that leaves the pages of its reports for the site at ``address``."""
+
+    def steps(match: re.Match[str]) -> str:
+        return _PAGES_STEPS.format(**match.groupdict(), address=address, upload=_UPLOAD_ARTIFACT)
+
+    before, report = text.rsplit("\n  report:\n", 1)
+    report = _REPORT_STEP.sub(steps, report).replace("    steps:\n", _PAGES_OUTPUT, 1)
+    return f"{before}\n  report:\n{report}"
 
 
 def starter_workflow(
-    text: str, repository: str, commit: str, *, host: str, branch: str, forks: bool, ledger: bool
+    text: str, repository: str, commit: str, *, host: str, branch: str, forks: bool, ledger: bool, pages: str = ""
 ) -> str:
-    """The workflow ``text`` for a repository that takes the actions from ``repository`` at ``commit`` on ``host``."""
+    """The workflow ``text`` for a repository that takes the actions from ``repository`` at ``commit`` on ``host``.
+
+    ``pages``: the address of the site to which it publishes pages; empty for none.
+    """
+    if pages:  # a deployment for a release or a merge queue is not cut short
+        text = text.replace("cancel-in-progress: true", _CANCELLED_FOR_PAGES)
+    if pages and GATE in text:
+        text = f"{text.rstrip()}\n      pages: {pages}\n{_PAGES_JOB.replace('JOB', 'gate')}"
+    elif pages and "{mode: report}" in text:
+        text = f"{with_pages(text, pages)}{_PAGES_JOB.replace('JOB', 'report')}"
     text = CHECKOUT_STEP.sub("", text)
     text = _EVALUATE_STEP.sub(lambda match: _INPUTS.format(indent=match[1]).rstrip("\n"), text)
     text = re.sub(r"uses: \./(\w+)$", rf"uses: {repository}/\1@{commit}", text, flags=re.MULTILINE)

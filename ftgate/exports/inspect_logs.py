@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,17 +27,29 @@ def write_inspect_logs(results: Results, folder: Path) -> str:
             f"{results.folder}: no items.jsonl.gz, which holds the answers", hint="run `ftgate decide` on it again"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    written = 0
-    for name in results.report.measurements:
+    stems = file_stems(list(results.report.measurements))
+    written: list[Path] = []
+    for name, stem in stems.items():
         items = [item for item in results.items if item.measurement == name]
         sides: list[Side] = ["base", "candidate"]
         if any(item.incumbent is not None for item in items):
             sides.append("incumbent")
         for side in sides if items else []:
-            path = folder / f"{_UNSAFE.sub('-', name)}-{side}.eval"
-            log.write_eval_log(_log(results, name, side, items), path, format="eval")
-            written += 1
-    return f"{folder} ({written} logs; inspect view --log-dir {folder})"
+            written.append(folder / f"{stem}-{side}.eval")
+            log.write_eval_log(_log(results, name, side, items), written[-1], format="eval")
+    return f"{folder} ({len(written)} logs; inspect view --log-dir {folder})"
+
+
+def file_stems(names: Sequence[str]) -> dict[str, str]:
+    """A file name for each of ``names``, without what is unsafe in one. Equal ones get a number."""
+    stems: dict[str, str] = {}
+    for name in names:
+        stem = _UNSAFE.sub("-", name)
+        number = 1
+        while (numbered := stem if number == 1 else f"{stem}-{number}").casefold() in map(str.casefold, stems.values()):
+            number += 1
+        stems[name] = numbered
+    return stems
 
 
 def _log(results: Results, name: str, side: Side, items: list[ItemRow]) -> Any:

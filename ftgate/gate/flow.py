@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -192,6 +193,9 @@ def ask_all(
         for q in questions
         if job.deployed.compared is not None
     ]
+    if models.missing(asks):
+        asked = Counter(run.name for run, _ in plan)
+        models.progress.note(f"asking: {', '.join(f'{name} {count:,} items' for name, count in asked.items())}")
     ahead = asked_next(job, runs) if models.runs_ahead else []
     answers = iter(models.ask(asks, "answer questions", ahead))
     base, candidate = ([tuple(islice(answers, len(qs))) for qs in side] for side in (for_base, for_candidate))

@@ -23,25 +23,30 @@ def default_folder(name: str) -> Path:
     return OUT / folder_name(name)
 
 
-def begin_in(out: Path, name: str) -> None:
-    """Prepare the folder ``out`` for a run of the candidate ``name``: an earlier verdict goes, its answers stay.
-
-    Raises ConfigurationError if another candidate's run is in it, whose report would be lost.
-    """
+def require_own(out: Path, name: str) -> None:
+    """Raise ConfigurationError if the folder ``out`` holds another candidate's run, whose report would be lost."""
     owner = _owner(out)
     if owner not in ("", name):
         raise ConfigurationError(
             f"--out {out}: the run of {owner!r} is in it, and this is {name!r}",
             hint=f"name another folder, such as --out {default_folder(name)}, or remove that one",
         )
+
+
+def begin_in(out: Path, name: str) -> None:
+    """Prepare the folder ``out`` for a run of the candidate ``name``: an earlier verdict goes, its answers stay.
+
+    Raises ConfigurationError as :func:`require_own` does.
+    """
+    require_own(out, name)
     if os.path.isdir(out):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         remove_results(out)
 
 
 def remove_results(out: Path) -> None:
     """Remove an earlier run's verdict: should this run fail, nobody may take that one for its result."""
-    for name in RESULTS:
-        (out / name).unlink(missing_ok=True)
+    for path in (*(out / name for name in RESULTS), *(out / "inspect").glob("*.eval")):
+        path.unlink(missing_ok=True)
 
 
 def make_folder(out: Path) -> None:

@@ -35,6 +35,7 @@ from ftgate.github.match_reports import (
     resolve_target,
     worst_verdict,
 )
+from ftgate.github.pages import Pages
 from ftgate.github.suite_check import base_labels, base_suites
 from ftgate.github.verify_report import DecideAgain, Expected
 from ftgate.jobs.incumbent import LastAllowed
@@ -58,6 +59,8 @@ class Effects:
     """Given the policy's text, returns the function that recomputes a report from its answers."""
     author: str = ""
     """Login that writes the gate's comments; by default the token's owner."""
+    pages: Pages | None = None
+    """The site that the pages of the reports are published on, if they are."""
 
 
 @dataclass(slots=True)
@@ -75,6 +78,8 @@ class PullRequestState:
     changed_bases: list[BaseChange] = field(default_factory=list)
     policy_change: str = ""
     problems: list[str] = field(default_factory=list)
+    page: str = ""
+    """The address of the run's pages, once they are left for publication."""
     waivers: list[Record] = field(default_factory=list)
     earlier_records: list[Record] = field(default_factory=list)
     """Records of the same pull request on the ledger branch."""

@@ -26,6 +26,7 @@ from ftgate.github.commit_status import DESCRIPTION_LIMIT, clip, description
 from ftgate.github.event import posting
 from ftgate.github.installing import installing_text
 from ftgate.github.match_reports import annotations_for
+from ftgate.github.pages import write_site
 from ftgate.github.pr_state import Effects, PullRequestState, examine, late_records
 from ftgate.github.retry import RefusedError
 from ftgate.github.runner_paths import without_paths
@@ -59,6 +60,7 @@ def publish_results(effects: Effects, folders: Sequence[Path]) -> ExitCode:
     pr_state = PullRequestState(effects.target)
     try:
         pr_state = examine(effects, folders)
+        pr_state.page = _write_pages(effects, pr_state)
         errors = _post_everywhere(effects, pr_state)
     except Exception as error:
         message = error.message if isinstance(error, FtgateError) else f"internal error: {type(error).__name__}"
@@ -180,7 +182,7 @@ def _content(pr_state: PullRequestState) -> CommentContent:
         policy_change=pr_state.policy_change,
         bases=tuple(pr_state.changed_bases),
         waivers=tuple(pr_state.waivers),
-        links=links_of(pr_state.target, pr_state.base_policy),
+        links=links_of(pr_state.target, pr_state.base_policy, pr_state.page),
         context=pr_state.context,
     )
 
@@ -240,6 +242,22 @@ def _annotate(effects: Effects, pr_state: PullRequestState) -> None:
         effects.log(f"could not annotate the manifests: {error.message}")
 
 
+def _write_pages(effects: Effects, pr_state: PullRequestState) -> str:
+    """Leave the pages of verified reports for the site. Returns their address; empty without any.
+
+    Never those of a fork's change: what a stranger's model answered is not the repository's to publish.
+    """
+    if effects.pages is None or pr_state.problems or pr_state.newer or pr_state.target.fork:
+        return ""
+    try:
+        if write_site(effects.pages, pr_state.judged, pr_state.target.sha):
+            return effects.pages.page(pr_state.target.sha)
+    except (FtgateError, OSError) as error:
+        reason = error.message if isinstance(error, FtgateError) else str(error.strerror)
+        effects.log(f"the pages are not published: {reason}")
+    return ""
+
+
 def _statements(effects: Effects, pr_state: PullRequestState) -> Iterator[str]:
     """Write the statement of each verified report, replacing any that came with it. Yields the paths."""
     for j in pr_state.judged:
@@ -267,6 +285,7 @@ def _write_outputs(effects: Effects, pr_state: PullRequestState, stored: Record 
             "comment-url": url,
             "needed-n": str(max(needed)) if needed else "",
             "record": stored.identity if stored else "",
+            "pages": str(bool(pr_state.page)).lower(),
         }
     )
     effects.runner.write_summary(summary(_content(pr_state)))

@@ -46,6 +46,8 @@ class DirectRun:
     target: str | None = None
     """Questions about the task that the candidate was trained for, with answers."""
     training: str | None = None
+    general: str | None = None
+    """General prompts of one's own, in place of the built-in ones."""
     queries: str | None = None
     """Real queries, to find those unlike the training data."""
     choices: str | None = None
@@ -74,15 +76,20 @@ class Draft:
 def require_models(run: DirectRun, *, offline: bool = False) -> None:
     """Raise ConfigurationError for a model that is no folder here, with what to write if it is meant on the hub."""
     for role, reference in (("base", run.base), ("candidate", run.candidate), ("judge", run.judge)):
-        if not reference or parse(reference) is not None or Path(reference).is_dir():
-            continue
-        if Path(reference).exists():
-            raise ConfigurationError(
-                f"{role} {reference!r}: a file, not a folder", hint=f"name the folder of the {role}"
-            )
-        on_hub = is_hub_name(reference)
-        hint = hub_hint(reference, ask=not offline) if on_hub else "name a folder, or hf://, s3:// and so on"
-        raise ConfigurationError(f"{role} {reference!r}: no such folder", hint=hint)
+        if reference:
+            require_model(role, reference, offline=offline)
+
+
+def require_model(role: str, reference: str, *, offline: bool = False) -> None:
+    """As :func:`require_models`, for one of them."""
+    if parse(reference) is not None or Path(reference).is_dir():
+        return
+    if Path(reference).exists():
+        raise ConfigurationError(f"{role} {reference!r}: a file, not a folder", hint=f"name the folder of the {role}")
+    on_hub = is_hub_name(reference)
+    local = "correct the path if it is a folder here; " if on_hub else ""
+    hint = hub_hint(reference, ask=not offline) if on_hub else "name a folder, or hf://, s3:// and so on"
+    raise ConfigurationError(f"{role} {reference!r}: no such folder", hint=f"{local}{hint}")
 
 
 def configuration_of(run: DirectRun, policy_path: Path) -> Configuration:
@@ -93,7 +100,7 @@ def configuration_of(run: DirectRun, policy_path: Path) -> Configuration:
             f"{named[0]} and policy: the policy names suites and judge", hint="leave out one of the two"
         )
     policy = read_policy(policy_path)
-    return Configuration(policy, policy_path, validate(Manifest, _manifest(run, Path()), str(ORIGIN)), ORIGIN)
+    return Configuration(policy, policy_path, validate(Manifest, manifest_of(run, Path()), str(ORIGIN)), ORIGIN)
 
 
 def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path()) -> Draft:
@@ -109,7 +116,10 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path()) -> Dr
         measurements |= _free_form("target", run.target, target, missing, judge=judge, folder=folder)
     else:
         missing["target"] = "no questions about its task; give --target FILE"
-    if judge:
+    if run.general:
+        items = _items(run.general, resolvers)
+        measurements |= _free_form("forgetting", run.general, items, missing, judge=judge, folder=folder)
+    elif judge:
         measurements["forgetting"] = {**GENERAL, "scorer": "judge"}
     else:
         missing["forgetting"] = "general prompts need a model that grades the answers; give --judge MODEL"
@@ -126,7 +136,7 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path()) -> Dr
         measurements["calibration"] = {"dataset": _placed(choices, folder)}
     else:
         missing["calibration"] = "no multiple-choice questions; give --choices FILE"
-    return Draft(_policy(run, measurements, folder), _manifest(run, folder), missing)
+    return Draft(_policy(run, measurements, folder), manifest_of(run, folder), missing)
 
 
 def configured(draft: Draft) -> Configuration:
@@ -215,7 +225,8 @@ def _policy(run: DirectRun, measurements: Mapping[str, Mapping[str, Any]], folde
     return policy
 
 
-def _manifest(run: DirectRun, folder: Path) -> dict[str, Any]:
+def manifest_of(run: DirectRun, folder: Path) -> dict[str, Any]:
+    """The manifest of ``run``, with local paths relative to ``folder``."""
     manifest: dict[str, Any] = {"name": run.name or name_of(run.candidate)}
     for role, reference in (("base", run.base), ("candidate", run.candidate), ("training_data", run.training)):
         if reference:

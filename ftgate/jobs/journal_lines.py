@@ -6,6 +6,7 @@ noticed wherever it falls. The first line names the version of the format.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -220,6 +221,11 @@ def _require_version(line: bytes, path: Path) -> None:
         version = int(record["version"]) if record["type"] == "journal" else 1
     except (ValueError, KeyError, TypeError):
         version = 0
+    if line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n") == encode(HEADER).rstrip(b"\n") and line != encode(HEADER):
+        raise StoreError(
+            f"{path}:1: an editor or a transfer has changed the ends of its lines, or put a mark in front",
+            hint=f"undo it with `sed -i '1s/^\\xEF\\xBB\\xBF//; s/\\r$//' {path}` and run again: no answer is lost",
+        )
     if version != VERSION or line != encode(HEADER):
         what = "damaged" if version in (0, VERSION) else f"of version {version}, and this ftgate reads {VERSION}"
         raise StoreError(

@@ -116,6 +116,11 @@ def render_html(
     )
 
 
+def render_index(title: str, text: str = "", links: Mapping[str, str] | None = None) -> str:
+    """A small page beside reports: a text, and ``links`` as addresses by name, which ftgate made itself."""
+    return _html().get_template("index.html.j2").render(title=title, text=text, links=links or {})
+
+
 def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = ()) -> None:
     """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all."""
     drawn = pictures(report)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ftgate.domain import Estimate, Finding, Slice, Tier
 from ftgate.errors import ConfigurationError
-from ftgate.files import write_whole
+from ftgate.files import remedy_for, write_whole
 from ftgate.verdict import SMOKE_TEST
 
 SCHEMA_VERSION = "1.0"
@@ -269,12 +269,17 @@ def write_report(report: Report, path: Path) -> None:
     write_whole(path, text + "\n")
 
 
-def read_report(path: Path) -> Report:
-    """The report in ``path``. Raises ConfigurationError if it is missing or invalid."""
+def read_report(path: Path | str) -> Report:
+    """The report in ``path``, a file or the output folder of a run. Raises ConfigurationError if it is not valid."""
+    path = Path(path)
+    if path.is_dir():
+        path /= "report.json"
     try:
         return Report.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ConfigurationError(f"no report at {path}", hint="run `ftgate run` or `ftgate decide` first") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", hint=remedy_for(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "(top level)"

@@ -34,9 +34,10 @@ from ftgate.engines import registry
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError
 from ftgate.exports import EXPORTS, Export, export, export_all
+from ftgate.exports.inspect_logs import file_stems
 from ftgate.exports.results import library
 from ftgate.gate.evaluate import decide_again, evaluate
-from ftgate.gate.output import RESULTS
+from ftgate.gate.output import RESULTS, remove_results
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
@@ -381,3 +382,23 @@ def test_wandb_gets_numbers_facts_and_files(run: Path, tmp_path: Path, monkeypat
     assert summary["verdict"] == '"block"'
     change = read_report(run / "report.json").measurements["forgetting"].change
     assert float(summary["forgetting/change"]) == pytest.approx(change)
+
+
+def test_names_that_differ_only_in_unsafe_characters_have_files_of_their_own() -> None:
+    assert file_stems(["a b", "a/b", "A-b", "c"]) == {"a b": "a-b", "a/b": "a-b-2", "A-b": "A-b-3", "c": "c"}
+
+
+def test_an_earlier_export_goes_with_the_verdict_that_it_states(tmp_path: Path) -> None:
+    (tmp_path / "inspect").mkdir()
+    for name in ("report.json", "inspect/target-base.eval", "inspect/notes.txt", "answers.jsonl"):
+        (tmp_path / name).touch()
+    remove_results(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["answers.jsonl", "notes.txt"]
+
+
+def test_a_report_is_read_from_its_folder_too(run: Path) -> None:
+    assert read_report(run) == read_report(str(run / "report.json"))
+    with pytest.raises(ConfigurationError, match="no report at"):
+        read_report(run / "nothing")
+    with pytest.raises(ConfigurationError, match="no report at"):
+        read_report(run / "report.json" / "more")

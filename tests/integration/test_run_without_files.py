@@ -228,7 +228,8 @@ def test_the_folder_is_the_candidates_own_and_another_ones_run_is_refused(
     here.manifest |= {"name": "bot", "candidate": {"source": "models/missing"}}
     here.save()
     assert leave("run", *FILES) == 2
-    assert not any(Path("out", "bot", name).exists() for name in ("report.json", "comment.md", "report.html"))
+    # What never began says nothing against the run before it.
+    assert all(Path("out", "bot", name).exists() for name in ("report.json", "comment.md", "report.html"))
     assert Path("out", "bot", "answers.jsonl").read_bytes() == kept
 
 
@@ -301,3 +302,15 @@ def test_what_is_asked_is_named_once(here: World, capfd: pytest.CaptureFixture[s
     assert said.count("base against itself: done") == 1
     timing = read_report(Path("out", "bot", "report.json")).timing
     assert "base against itself" in timing
+
+
+def test_check_takes_the_references_of_a_run(here: World, capfd: pytest.CaptureFixture[str]) -> None:
+    assert leave("check", *MODELS, *DATA) == 0
+    said = capfd.readouterr()
+    assert "bot: ready to run" in said.out
+    assert "not measured: tail" in said.err
+    assert leave("check", *MODELS, "--manifest", "bot.yaml") == 2
+    assert "manifest and base: give one of them" in capfd.readouterr().err
+    assert leave("check", "--base", "models/none", "--candidate", "models/bot") == 2
+    assert "correct the path" in capfd.readouterr().err
+    assert not (here.root / "out").exists()

@@ -175,6 +175,23 @@ def test_forks_and_the_ledger_are_off_until_asked_for(tmp_path: Path, options: d
     assert "pull_request_target" in workflow(tmp_path / "asked")
 
 
+@pytest.mark.parametrize("options", [{}, WHOLE])
+def test_pages_are_published_by_a_job_of_their_own_and_only_if_asked_for(tmp_path: Path, options: dict) -> None:
+    begin(tmp_path / "without", **options)
+    assert "pages" not in workflow(tmp_path / "without")
+    begin(tmp_path, remote=Remote(repository="acme/models"), pages=True, **options)
+    jobs = yaml.safe_load(workflow(tmp_path))["jobs"]
+    (needed,) = [jobs["pages"]["needs"]]
+    assert jobs["pages"]["permissions"] == {"pages": "write", "id-token": "write"}
+    assert f"needs.{needed}.outputs.pages == 'true'" in jobs["pages"]["if"]
+    gate = yaml.safe_load(gate_workflow())
+    report = (jobs if options else gate["jobs"])["report"]
+    told = report if options else jobs["gate"]
+    assert "https://acme.github.io/models" in str(told)
+    assert report["outputs"] == {"pages": "${{ steps.report.outputs.pages }}"}
+    assert report["steps"][-1]["with"]["path"] == "ftgate-pages/artifact.tar"
+
+
 def test_the_jobs_of_a_workflow_without_forks_know_none(tmp_path: Path) -> None:
     begin(tmp_path, **WHOLE)
     given = yaml.safe_load(workflow(tmp_path))

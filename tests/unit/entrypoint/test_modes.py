@@ -173,8 +173,9 @@ def test_report_hands_on_every_folder_in_order(workspace: Path) -> None:
         Path("ftgate-out", name).mkdir(parents=True)
     Path("ftgate-out", "stray.txt").touch()
     recorder = Recorder(publish=4)
-    assert play("report", recorder, INPUT_AUTHOR="bot") == 4
-    policy = ["--policy", ".github/ftgate.yml", "--author", "bot"]
+    assert play("report", recorder, INPUT_AUTHOR="bot", INPUT_PAGES="https://acme.github.io/models") == 4
+    pages = ["--pages", "https://acme.github.io/models"]
+    policy = ["--policy", ".github/ftgate.yml", *pages, "--author", "bot"]
     assert recorder.calls == [["publish", "ftgate-out/001-a", "ftgate-out/002-b", *policy]]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from ftgate.domain import Answer, EngineInfo, Message, Model, Question, digest_of
 from ftgate.errors import StoreError
 from ftgate.gate.journal import NOT_A_NUMBER, Journal, answer_key, engine_identity
-from ftgate.jobs.journal_lines import HEADER, encode
+from ftgate.jobs.journal_lines import HEADER, encode, read_lines
 
 INFO = EngineInfo("scripted", {"scripted": "1"}, "cpu", "float32")
 MODEL = Model("base", Path("base"), "sha256:" + "0" * 64)
@@ -459,3 +461,18 @@ def test_one_fact_or_answer_under_a_key_but_a_fact_and_an_answer_may_share_it(tm
     path.write_bytes(path.read_bytes() + encode({"type": "fact", "key": answered[0], "value": 2}))
     with pytest.raises(StoreError, match=r"answers\.jsonl:6: .*it contradicts line 3"):
         Journal(path)
+
+
+@pytest.mark.parametrize("changed", [lambda b: b.replace(b"\n", b"\r\n"), lambda b: b"\xef\xbb\xbf" + b])
+def test_line_ends_that_an_editor_changed_are_undone_as_the_error_says(
+    tmp_path: Path, changed: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "answers.jsonl"
+    whole = encode(HEADER) + encode({"type": "fact", "key": "a", "value": 1})
+    path.write_bytes(changed(whole))
+    with pytest.raises(StoreError, match="changed the ends of its lines") as raised:
+        read_lines(path)
+    command = raised.value.hint.split("`")[1]
+    subprocess.run(command, shell=True, check=True)
+    assert path.read_bytes() == whole
+    assert len(read_lines(path)[0]) == 1

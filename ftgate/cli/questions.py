@@ -1,0 +1,188 @@
+"""The questions of `ftgate init`: each with a default in brackets, and asked again, with the reason, if it is wrong."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ftgate.preflight.hardware import Machine
+    from ftgate.setup.contents import Contents
+    from ftgate.setup.data_files import Use
+    from ftgate.setup.draft import Answers, StarterTexts
+    from ftgate.setup.engine import Device
+
+NOTHING = "-"
+"""What is typed for nothing where there is a default."""
+_PINNED = re.compile(r"@[0-9a-f]{40}\Z")
+SHOWN = 8
+"""Files and models that are listed; the rest are counted."""
+USED: tuple[Use, ...] = ("target", "general", "training", "queries", "choices")
+"""What data may be, in the order of the questions."""
+
+
+_QUESTIONS: dict[Use, str] = {
+    "target": "Questions about its task, with answers (target)",
+    "general": "General prompts of your own (forgetting)",
+    "training": "What it was trained on",
+    "queries": "Real queries (tail)",
+    "choices": "Multiple-choice questions (calibration)",
+}
+
+
+def can_ask() -> bool:
+    """Whether someone is there to answer."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def filled_in(folder: Path, policy: str, manifest: str, *, ask: bool) -> StarterTexts:
+    """The starter ``policy`` and ``manifest`` with what is in ``folder`` filled in: as answered, or by its defaults."""
+    from ftgate.engines.vllm.startup import on_cpu
+    from ftgate.jobs.prepare import resolvers_with
+    from ftgate.preflight.hardware import detect
+    from ftgate.progress import SilentProgress
+    from ftgate.setup.contents import look_into
+    from ftgate.setup.draft import Surroundings, default_answers, starter_texts
+
+    machine, contents = detect(), look_into(folder)
+    answers = default_answers(contents, machine)
+    say_contents(folder, contents, machine)
+    if ask:
+        answers = ask_answers(answers, contents)
+    else:
+        _say_answers(answers)
+    progress = SilentProgress()
+    around = Surroundings(
+        folder,
+        machine,
+        on_cpu(),
+        resolvers_with(progress, offline=not ask),
+        resolvers_with(progress, offline=not ask, headers_only=True),
+    )
+    return starter_texts(answers, around, policy, manifest)
+
+
+def say_contents(folder: Path, contents: Contents, machine: Machine) -> None:
+    """Say what was found: the machine, models, and data files with what they suit."""
+    from ftgate.report.escape import plain_line
+    from ftgate.setup.engine import machine_in_words
+
+    click.echo(f"this machine: {machine_in_words(machine)}")
+    models = [(model.path, model.in_words) for model in contents.models]
+    data = [(file.path, file.in_words) for file in contents.data]
+    width = min(40, max((len(str(path)) for path, _ in models + data), default=0))
+    for lines in (models, data):
+        for path, words in lines[:SHOWN]:
+            click.echo(f"  {plain_line(str(path), 80):<{width}}  {plain_line(words, 120)}")
+        if len(lines) > SHOWN:
+            click.echo(f"  and {len(lines) - SHOWN} more")
+    if not models and not data:
+        click.echo(f"no models and no data files in {folder}")
+    if contents.more:
+        click.echo("note: there are too many files to look at all of them")
+
+
+def _say_answers(answers: Answers) -> None:
+    """Say what was taken without a question."""
+    names = ("candidate", "base", "judge", *USED)
+    taken = [f"{name} {value}" for name in names if (value := getattr(answers, name))]
+    if taken:
+        click.echo(f"taken: {', '.join(taken)}")
+
+
+def ask_answers(defaults: Answers, contents: Contents) -> Answers:
+    """Ask for all that policy and manifest need. Raises click.Abort on Ctrl-C and at the end of input."""
+    click.echo(f"\nEnter takes what is in brackets, {NOTHING} means none, Ctrl-C writes nothing.")
+    answers = defaults
+    if candidate := _ask("Candidate, the fine-tuned model", answers.candidate, _model("candidate")):
+        trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
+        says = f" (the adapter says {trained_on})" if trained_on and not answers.base else ""
+        base = _ask(f"Its base{says}", answers.base, _model("base"), needed=True)
+        name = _ask_name(candidate, defaults)
+        judge = _ask("Judge, a third model that grades", answers.judge, _model("judge"))
+        device: Device = click.prompt("Run the models on", answers.device, type=click.Choice(["gpu", "cpu"]))
+        answers = replace(answers, candidate=candidate, base=base, name=name, judge=judge, device=device)
+    else:
+        answers = replace(answers, candidate="", base="", judge="", device="gpu")
+    given: dict[str, Any] = {}
+    for use in USED:
+        default = getattr(answers, use)
+        if use == "choices" and default == defaults.target:  # which may have been answered otherwise
+            default = given["target"]
+        if use != "general" or default:
+            given[use] = _ask(_QUESTIONS[use], default, _data(use))
+    return replace(answers, **given)
+
+
+def _ask_name(candidate: str, defaults: Answers) -> str:
+    from ftgate.jobs.direct import name_of
+
+    default = defaults.name if candidate == defaults.candidate else name_of(candidate)
+    return str(click.prompt("Its name in reports", default, value_proc=_short))
+
+
+def _ask(text: str, default: str, read: Callable[[str], str], *, needed: bool = False) -> str:
+    """One reference; empty for none, unless it is ``needed``."""
+
+    def value(typed: str) -> str:
+        if typed.strip() in (NOTHING, "") and not needed:
+            return ""
+        return read(typed.strip())
+
+    if default or needed:
+        return str(click.prompt(text, default or None, value_proc=value))
+    return str(click.prompt(text, NOTHING, value_proc=value))
+
+
+def _short(typed: str) -> str:
+    if not 0 < len(typed.strip()) <= 100:
+        raise click.UsageError("a name has 1 to 100 characters")
+    return typed.strip()
+
+
+def _model(role: str) -> Callable[[str], str]:
+    """Refuses what is no model, with the reason that `ftgate run` would give."""
+
+    def read(typed: str) -> str:
+        from ftgate.artifacts.hub_names import hub_hint
+        from ftgate.artifacts.reference import parse
+        from ftgate.errors import FtgateError
+        from ftgate.jobs.direct import require_model
+        from ftgate.setup.contents import read_model_folder
+
+        try:
+            require_model(role, typed)
+            remote = parse(typed)
+            if remote is not None and remote.scheme == "hf" and not _PINNED.search(remote.location):
+                raise click.UsageError(hub_hint(remote.location.partition("@")[0], ask=True))
+            if remote is None and read_model_folder(Path(typed)) is None:
+                raise click.UsageError(f"{typed}: neither full weights nor an adapter in safetensors files")
+        except FtgateError as error:
+            raise click.UsageError(f"{error.message}; {error.hint}") from None
+        return typed
+
+    return read
+
+
+def _data(use: Use) -> Callable[[str], str]:
+    """Refuses what cannot be read as data, or does not suit ``use``, with the reason."""
+
+    def read(typed: str) -> str:
+        from ftgate.setup.data_files import IN_WORDS, is_remote, read_data_file
+
+        if is_remote(typed):
+            return typed
+        if not Path(typed).is_file():
+            raise click.UsageError(f"{typed}: no such file")
+        file = read_data_file(Path(typed), use)
+        if use not in file.uses:
+            raise click.UsageError(f"{typed} does not suit {IN_WORDS[use]}: {file.in_words}")
+        return typed
+
+    return read

@@ -1,0 +1,35 @@
+"""Suites whose prompts are too long for the models that are to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ftgate.datasets.builtin import PREFIX
+from ftgate.jobs.configuration import Configuration
+from ftgate.jobs.prepare import Resolvers, load_configured
+from ftgate.preflight.check import preflight
+from ftgate.preflight.findings import Prompts
+from ftgate.preflight.hardware import detect
+from ftgate.preflight.templates import FEW
+
+
+def too_long_suites(configuration: Configuration, resolvers: Resolvers) -> dict[str, Prompts]:
+    """The prompts of the measurements for which more than a few of the suite's do not fit into the models' context.
+
+    Of several models that are asked, those of the one with the least room. Anything else that is wrong is left for the
+    run to say.
+    """
+    draft = load_configured(configuration, resolvers)
+    too_long = [each for each in preflight(draft, detect()).prompts if each.too_long > FEW * each.items]
+    return {each.suite: each for each in sorted(too_long, key=lambda each: each.longest - each.limit)}
+
+
+def unfit_suites(configuration: Configuration, too_long: Mapping[str, Prompts]) -> dict[str, str]:
+    """The measurements in ``too_long`` whose suites are built in, so that nobody chose them by name, and why."""
+    datasets = {name: str(configuration.policy.measurements[name].get("dataset")) for name in too_long}
+    return {
+        name: f"{each.too_long} of {each.items} prompts of {datasets[name]} do not fit into a context of "
+        f"{each.limit:,} tokens"
+        for name, each in too_long.items()
+        if datasets[name].startswith(PREFIX)
+    }

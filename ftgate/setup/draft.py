@@ -1,0 +1,143 @@
+"""From what a folder holds, and what its owner says, to a policy and a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftgate.datasets.builtin import PREFIX
+from ftgate.jobs.direct import DirectRun, Draft, configured, draft_run, folder_name, manifest_of, name_of
+from ftgate.jobs.prepare import Resolvers
+from ftgate.preflight.hardware import Machine
+from ftgate.preflight.unfit import too_long_suites, unfit_suites
+from ftgate.setup.contents import Contents, read_model_folder
+from ftgate.setup.data_files import USES, DataFile, best_file
+from ftgate.setup.engine import Device, engine_for
+from ftgate.setup.starter_text import manifest_text, policy_text, siblings
+
+POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
+LEAST_ANSWER = 8
+"""Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
+ROLES = ("base", "candidate", "training_data")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """References to models and data, empty for what there is none of; without a candidate the models are elsewhere."""
+
+    base: str = ""
+    candidate: str = ""
+    judge: str = ""
+    target: str = ""
+    general: str = ""
+    queries: str = ""
+    choices: str = ""
+    training: str = ""
+    name: str = ""
+    device: Device = "gpu"
+
+    @property
+    def has_models(self) -> bool:
+        """Whether the models are named."""
+        return bool(self.base and self.candidate)
+
+
+@dataclass(frozen=True, slots=True)
+class StarterTexts:
+    """What to write: the policy, the manifest, and its file name. ``ready``: whether `ftgate check` can be run."""
+
+    policy: str
+    manifest: str
+    manifest_file: str = "my-model.yaml"
+    ready: bool = False
+
+
+def default_answers(contents: Contents, machine: Machine) -> Answers:
+    """What can be told from the files alone: the defaults of the questions."""
+    base, candidate, judge = contents.base, contents.candidate, contents.judge
+    files = {use: best_file(contents.data, use) for use in USES}
+    target = files["target"]
+    if files["choices"] is None and target is not None and "choices" in target.uses:
+        files["choices"] = target
+    taken = {use: str(file.path) if isinstance(file, DataFile) else "" for use, file in files.items()}
+    return Answers(
+        base=str(base.path) if base else "",
+        candidate=str(candidate.path) if candidate else "",
+        judge=str(judge.path) if judge else "",
+        name=name_of(str(candidate.path)) if candidate else "",
+        device="gpu" if machine.gpus or base is None else "cpu",
+        **taken,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a draft is made for: the ``folder`` that it is written to, this ``machine``, and what fetches data."""
+
+    folder: Path
+    machine: Machine
+    has_vllm: bool
+    resolvers: Resolvers
+    headers: Resolvers
+    """Of models it fetches the headers only."""
+
+
+def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest: str) -> StarterTexts:
+    """The starters ``policy`` and ``manifest`` filled in with ``answers``.
+
+    Built-in suites whose prompts are too long for the models are left out. Where the models are elsewhere, only the
+    data are filled in. Raises DatasetError if a suite cannot be read.
+    """
+    placed = around.folder / POLICY_FOLDER
+    if not answers.has_models:
+        run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
+        sections = draft_run(run, around.resolvers, placed).policy["measurements"]
+        own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
+        sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
+        training = {"training_data": sources["training_data"]} if answers.training else {}
+        return StarterTexts(policy_text(policy, own, {}, {}), manifest_text(manifest, "", training))
+    run = _run(answers)
+    engine = engine_for(answers.device, around.machine, read_model_folder(Path(answers.base)), has_vllm=around.has_vllm)
+    draft = _fitting_draft(run, engine, around)
+    top = {
+        "judge": draft.policy.get("judge"),
+        "engine": engine,
+        "artifacts": {"allow": siblings(draft.policy["artifacts"]["allow"])},
+    }
+    reasons = {name: reason.partition(";")[0] for name, reason in draft.not_measured.items()}
+    sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
+    return StarterTexts(
+        policy_text(policy, draft.policy["measurements"], reasons, top),
+        manifest_text(manifest, sources["name"], {role: sources.get(role) for role in ROLES}),
+        f"{folder_name(sources['name'])}.yaml",
+        ready=True,
+    )
+
+
+def _fitting_draft(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> Draft:
+    """The draft of ``run`` for the policy's folder, with answers that leave room for the prompts of its own suites.
+
+    Built-in suites that are too long are left out.
+    """
+    here = draft_run(run, around.resolvers)
+    here.policy["engine"] = dict(engine)
+    whole = configured(here)
+    too_long = too_long_suites(whole, around.headers)
+    limits = {measurement.name: measurement.max_tokens for measurement in whole.measurements}
+    draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER)
+    draft.leave_out(unfit_suites(whole, too_long))
+    if not run.choices:  # which a run without files takes from the target
+        draft.leave_out({"calibration": "no multiple-choice questions; give them"})
+    for name, prompts in too_long.items():
+        room = limits[name] - (prompts.longest - prompts.limit)
+        if name in draft.policy["measurements"] and room >= LEAST_ANSWER:
+            draft.policy["measurements"][name]["max_tokens"] = room
+    configured(draft)  # raises if nothing is left
+    return draft
+
+
+def _run(answers: Answers) -> DirectRun:
+    given: dict[str, Any] = {name: value or None for name, value in asdict(answers).items() if name != "device"}
+    return DirectRun(**given)

@@ -1,0 +1,158 @@
+"""`ftgate init` in a folder with models and data: what it asks, and that `ftgate check` passes what it writes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+from support.terminal import play
+
+from ftgate.cli.main import cli
+from ftgate.cli.questions import ask_answers
+from ftgate.cli.schema import schema_of
+from ftgate.preflight.hardware import Machine
+from ftgate.setup.contents import look_into
+from ftgate.setup.draft import default_answers
+
+WORLD = Path(__file__).parents[2] / "examples" / "tinyworld"
+MANY = 5
+"""Questions about models, where one is named as the candidate."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder as a newcomer has it: base, judge and one adapter, and data as JSON lines and CSV."""
+    for name in ("base", "careful", "judge"):
+        shutil.copytree(WORLD / "models" / name, tmp_path / "models" / name)
+    for name in ("target", "train", "choices", "general"):
+        (tmp_path / "evals").mkdir(exist_ok=True)
+        shutil.copy(WORLD / "evals" / f"{name}.jsonl", tmp_path / "evals")
+    lines = "".join(f'"My order {number} has not come, and the parcel is lost?"\n' for number in range(300))
+    (tmp_path / "evals" / "queries.csv").write_text(f"prompt\n{lines}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def policy_in(folder: Path) -> dict:
+    return yaml.safe_load((folder / ".github" / "ftgate.yml").read_text(encoding="utf-8"))
+
+
+def written_lines(folder: Path) -> int:
+    files = [folder / ".github/ftgate.yml", *(folder / "models").glob("*.yaml"), *folder.glob(".github/workflows/*")]
+    return len([line for f in files for line in f.read_text().splitlines() if re.match(r"\s*[^#\s]", line)])
+
+
+def test_with_every_default_check_passes_what_is_written(folder: Path) -> None:
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert "taken: candidate models/careful, base models/base, judge models/judge, target evals/target.jsonl" in (
+        done.output
+    )
+    assert re.search(r"evals/queries.csv +300 rows, read as .*: real queries", done.output)
+    assert "next: ftgate check --manifest models/careful.yaml, then ftgate run" in done.output
+    datasets = {name: m["dataset"] for name, m in policy_in(folder)["measurements"].items()}
+    assert datasets == {
+        "target": "../evals/target.jsonl",
+        "forgetting": "../evals/general.jsonl",
+        "tail": "../evals/queries.csv",
+        "calibration": "../evals/choices.jsonl",
+        "safety": "builtin:safety-250",
+    }
+    assert policy_in(folder)["measurements"]["forgetting"]["max_tokens"] < 512
+    text = (folder / ".github" / "ftgate.yml").read_text()
+    assert "# Not yet: 100 of 120 prompts of builtin:tools-120 do not fit into a context of 512 tokens.\n" in text
+    assert written_lines(folder) <= 40
+    checked = CliRunner().invoke(cli, ["check", "--manifest", "models/careful.yaml"])
+    assert checked.exit_code == 0, checked.output
+    assert "careful: ready to run" in checked.output
+
+
+def test_at_a_terminal_wrong_answers_are_asked_again_with_the_reason(folder: Path) -> None:
+    typed = ["models/carefull", "evals", "models/careful", "", "", "-", "tpu", "cpu"]
+    typed += ["evals/none.csv", "evals/queries.csv", "", "-", "", "-", "-"]
+    said, code = play(["init"], typed, folder)
+    assert code == 0, said
+    for reason in (
+        "Error: candidate 'models/carefull': no such folder; correct the path if it is a folder here",
+        "Error: evals: neither full weights nor an adapter",
+        "Error: 'tpu' is not one of 'gpu', 'cpu'",
+        "Error: evals/none.csv: no such file",
+        "Error: evals/queries.csv does not suit target: 300 rows, read as",
+    ):
+        assert reason in said
+    policy = policy_in(folder)
+    assert "judge" not in policy
+    assert policy["measurements"].keys() == {"target", "safety"}
+    assert policy["measurements"]["safety"]["scorer"] == "rules"
+    assert "  # Not yet: no multiple-choice questions.\n" in ((folder / ".github" / "ftgate.yml").read_text())
+    checked = CliRunner().invoke(cli, ["check", "--manifest", "models/careful.yaml"])
+    assert checked.exit_code == 0, checked.output
+
+
+def test_ctrl_c_writes_nothing(folder: Path) -> None:
+    said, code = play(["init"], ["", "^C"], folder)
+    assert code == 130, said
+    assert not (folder / ".github").exists()
+
+
+def test_without_a_terminal_nothing_is_asked_and_with_a_policy_nothing_is_looked_for(folder: Path) -> None:
+    done = CliRunner().invoke(cli, ["init"], input="")
+    assert done.exit_code == 0
+    assert "Candidate, the fine-tuned model [" not in done.output
+    said, code = play(["init"], [], folder)
+    assert code == 0
+    assert "kept      .github/ftgate.yml" in said
+    assert "this machine" not in said
+
+
+def test_models_that_are_elsewhere_leave_the_starters_models_and_fill_in_the_data(folder: Path) -> None:
+    shutil.rmtree(folder / "models")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert done.exit_code == 0, done.output
+    policy = policy_in(folder)
+    assert policy["measurements"]["tail"] == {
+        "dataset": "../evals/queries.csv", "scorer": "auto", "block_drop": 0.15
+    }  # fmt: skip
+    assert (policy["judge"], policy["engine"]["dtype"]) == ({"source": "/models/judge"}, "bfloat16")
+    manifest = yaml.safe_load((folder / "models" / "my-model.yaml").read_text())
+    assert manifest["candidate"] == {"source": "/models/my-model"}
+    assert manifest["training_data"] == {"source": "../evals/train.jsonl"}
+    assert "next: set your suites and judge in .github/ftgate.yml" in done.output
+
+
+def test_what_is_answered_is_what_is_taken(folder: Path) -> None:
+    contents = look_into(Path())
+    defaults = default_answers(contents, Machine((), 1 << 34))
+
+    def asked(*typed: str) -> str:
+        ask = click.Command("ask", callback=lambda: click.echo(repr(ask_answers(defaults, contents))))
+        done = CliRunner().invoke(ask, input="".join(f"{line}\n" for line in typed))
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()[-1]
+
+    assert asked(*[""] * (MANY + 5)) == repr(defaults)
+    nothing = asked("-", "builtin:general-200", "-", "-", "-", "lm-eval:mmlu")
+    assert "candidate='', judge='', target='builtin:general-200', general=''" in nothing
+    assert "choices='lm-eval:mmlu'" in nothing
+
+
+def test_a_folder_with_nothing_to_measure_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("base", "careful"):
+        shutil.copytree(WORLD / "models" / name, tmp_path / "models" / name)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert done.exit_code == 0, done.output
+    assert list(policy_in(tmp_path)["measurements"]) == ["safety"]
+
+
+def test_a_schema_of_an_older_version_is_refreshed(folder: Path) -> None:
+    CliRunner().invoke(cli, ["init", "--yes"])
+    schema = folder / ".ftgate" / "policy.schema.json"
+    schema.write_text("{}\n", encoding="utf-8")
+    assert CliRunner().invoke(cli, ["init"]).exit_code == 0
+    assert schema.read_text(encoding="utf-8") == schema_of("policy") + "\n"
