@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ftgate.report import deployed, numbers, tables
+from ftgate.report import deployed, intervals, numbers, tables
 from ftgate.report.schema import ChecklistEntry, MeasurementReport, Number, Report, SliceReport, mapping
 
 SHOWN_FLIPS = 3
@@ -212,13 +212,8 @@ def _heading(count: str, m: MeasurementReport, direction: str, shown: int) -> st
 
 def _change(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
     """The change and its interval, without repeating unit and direction: ``95.8 % worse (93.9 to 97.6)``."""
-    text, spread = numbers.change(change, unit), numbers.spread(bounds, unit)
-    if numbers.NONE in (text, spread):
-        return text
-    shared = text.lstrip("+-0123456789.e")
-    if spread.partition(" to ")[0][-1:].isdigit() and shared and spread.endswith(shared):
-        spread = spread.removesuffix(shared)
-    return f"{text} ({spread.removeprefix('ECE ')})"
+    text, spread = numbers.change(change, unit), intervals.beside(change, bounds, unit)
+    return text if numbers.NONE in (text, spread) else f"{text} ({spread})"
 
 
 def _scores(base: Number, candidate: Number, unit: str) -> str:
@@ -228,7 +223,7 @@ def _scores(base: Number, candidate: Number, unit: str) -> str:
 
 def _all_numbers(m: MeasurementReport) -> str:
     """The interval at its true level, the number of items and the method."""
-    spread = numbers.spread(m.interval, m.unit)
+    spread = intervals.in_words(m.interval, m.unit)
     level = f"{numbers.level(m.level)} interval: {spread}; " if spread != numbers.NONE else ""
     warns = numbers.limit(m.limits, m.unit, short=True).partition(" (")[2].rstrip(")")
     return f"{level}{numbers.count(m.n)} items; {m.method}" + (f"; {warns}" if warns else "")

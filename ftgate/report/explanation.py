@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import deployed, numbers
+from ftgate.report import deployed, intervals, numbers
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
 
 NamedMeasurement = tuple[str, MeasurementReport]
@@ -65,8 +65,7 @@ def shown_name(report: Report) -> str:
 
 def spread(m: MeasurementReport) -> str:
     """The interval in words: ``3.0 to 12.0 % worse``."""
-    words = numbers.spread(m.interval, m.unit)
-    return words if words != numbers.NONE else numbers.interval(m.interval, m.unit)
+    return intervals.in_words(m.interval, m.unit)
 
 
 def straddles(m: MeasurementReport) -> bool:

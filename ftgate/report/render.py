@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ftgate.files import write_whole
-from ftgate.report import browser, calibration_curve, comment_rows, deployed, escape, forest_svg, numbers, tables
+from ftgate.report import browser, calibration_curve, comment_rows, deployed, escape, forest_svg, intervals, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
 from ftgate.report.items import ITEMS, ItemRow
@@ -227,7 +227,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
     formatters: dict[str, Callable[..., str]] = {
         "score": numbers.score,
         "change": numbers.change,
-        "interval": numbers.interval,
+        "interval": intervals.in_words,
         "count": numbers.count,
         "percent": numbers.percent,
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftgate.measurements import registry
-from ftgate.report import deployed, numbers
+from ftgate.report import deployed, intervals, numbers
 from ftgate.report.explanation import listed, needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
 
@@ -265,7 +265,7 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        words = numbers.spread(part.interval, m.unit)
+        words = intervals.in_words(part.interval, m.unit)
         loss = numbers.change(part.change, m.unit) + (f" ({words})" if words != numbers.NONE else "")
         hits.append((numbers.title(name, m.kind), part.name, f"{loss} on {numbers.count(part.n)} items"))
     return hits
@@ -337,7 +337,7 @@ def _row(name: str, m: MeasurementReport) -> Row:
         base=numbers.score(m.base, m.unit),
         candidate=numbers.score(m.candidate, m.unit),
         change=numbers.change(m.change, m.unit),
-        interval=numbers.interval(m.interval, m.unit),
+        interval=intervals.in_words(m.interval, m.unit),
         limit=numbers.limit(m.limits, m.unit),
         n=numbers.count(m.n),
         status=m.status,
