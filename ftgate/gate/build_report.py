@@ -64,7 +64,10 @@ def build_report(
     for finding, result in zip(findings, results.values(), strict=True):
         name = finding.estimate.measurement
         noted = with_note(finding, controls)
-        measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rivals.get(name))
+        rival = None
+        if result.incumbent is not None:
+            rival = rivals[name], changes_of(result.incumbent, asked.get(name))
+        measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rival)
     judge_validations = {
         name: result.evidence.judge_validation
         for name, result in results.items()
