@@ -33,6 +33,7 @@ from ftgate.measurements import registry
 from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
+from ftgate.report.explanation import listed
 from ftgate.report.schema import (
     ChecklistEntry,
     Report,
@@ -234,7 +235,10 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
         not_checked = "no training data was given"
         return ChecklistEntry(item=item, ok=None, evidence=not_checked)
-    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in names]
+    touched = [name for name in names if job.overlaps[name].contained or job.overlaps[name].alike] or list(names)
+    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in touched]
+    if untouched := [name for name in names if name not in touched]:
+        evidence.append(f"none in {listed(untouched)}")
     if job.training.skipped:
         evidence.append(f"training data: {job.training.reading()}")
     return ChecklistEntry(
@@ -248,10 +252,13 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
     """How many items of a suite the training data contain: ``3 of 200 items occur in it (first in line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{name}: " if with_name else ""
-    text += f"{len(overlap.contained)} of {total} items occur in it"
+    one = len(overlap.contained) == 1
+    text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in it"
     if overlap.contained:
-        text += f" (first at line {min(match.line for match in overlap.contained.values())}) and do not count"
-    return text + (f"; {len(overlap.alike)} more are similar to a training row" if overlap.alike else "")
+        first = min(match.line for match in overlap.contained.values())
+        text += f" (first at line {first}) and {'does' if one else 'do'} not count"
+    alike = len(overlap.alike)
+    return text + (f"; {alike} more {'is' if alike == 1 else 'are'} similar to a training row" if alike else "")
 
 
 def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:

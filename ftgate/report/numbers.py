@@ -10,6 +10,8 @@ from typing import Any
 from ftgate.measurements.registry import kind_of
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
 
+ECE = "expected calibration error (ECE)"
+"""The quantity that confidence is measured by, spelled out."""
 NONE = "—"
 """Shown for a missing number."""
 

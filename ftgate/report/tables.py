@@ -9,7 +9,7 @@ from typing import Any
 
 from ftgate.measurements import registry
 from ftgate.report import deployed, intervals, numbers
-from ftgate.report.explanation import listed, needed_text
+from ftgate.report.explanation import explanation, listed, needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
 
 CONTROLS: Mapping[str, str] = {
@@ -160,9 +160,17 @@ def not_gated(report: Report) -> str:
     return f"Not gated here: {', '.join(registry.not_gated(gating))}."
 
 
+def abbreviations(report: Report) -> str:
+    """What ECE means, where a number in the tables is one and the sentence on the verdict does not spell it out."""
+    shown = any(numbers.kind(m.unit) == "ece" for m in report.measurements.values())
+    if not shown or numbers.ECE in explanation(report):
+        return ""
+    return "ECE: the expected calibration error, how far confidence is from accuracy on average."
+
+
 def below(report: Report) -> list[str]:
-    """What is said below a table that has no room for tiers: which do not block, and what is not gated."""
-    return [*filter(None, [tiers(report)]), not_gated(report)]
+    """What is said below a table that has no room for it: which measurements do not block, and what is not gated."""
+    return [*filter(None, [tiers(report), abbreviations(report)]), not_gated(report)]
 
 
 def slices_rule(report: Report) -> str:
@@ -255,6 +263,10 @@ def timing(report: Report) -> list[tuple[str, str]]:
     """The duration of each phase, and the total."""
     lines = [(name, numbers.duration(seconds)) for name, seconds in report.timing.items()]
     return [*lines, ("total", numbers.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
+
+
+HARDEST_HIT = "of the slices tested, the one with the largest loss at the better end of its interval"
+"""How the slice is chosen (measurements/slices.worst_slice)."""
 
 
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:

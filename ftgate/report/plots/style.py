@@ -115,7 +115,7 @@ def label(text: str, limit: int = 40) -> str:
 def heading(axes: Axes, text: str) -> None:
     """The title, at the left."""
     # A fixed position saves the search for one above all tick labels at every draw.
-    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", y=1.0)
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", y=1.0, pad=12)
 
 
 def footnote(axes: Axes, text: str) -> None:
