@@ -225,9 +225,7 @@ class Calibration(Measurement):
         """Why the measurement cannot pass, however narrow the interval is."""
         cannot_pass = []
         if difference.n < self.min_items:
-            cannot_pass.append(
-                f"{difference.n} items are too few to pass: at least {self.min_items} are needed"
-            )
+            cannot_pass.append(f"{difference.n} items are too few to pass: at least {self.min_items} are needed")
         for direction in ("overconfidence", "underconfidence"):
             more = getattr(difference, direction)
             if not more < self.max_ece_increase:

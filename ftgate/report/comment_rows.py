@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from ftgate.report import deployed, intervals, numbers, tables
 from ftgate.report.explanation import straddles
 from ftgate.report.items import LEAST_FLIP
-from ftgate.report.schema import ChecklistEntry, IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.report.schema import (
+    ChecklistEntry,
+    IncumbentReport,
+    MeasurementReport,
+    Number,
+    Report,
+    SliceReport,
+    mapping,
+)
 
 SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""

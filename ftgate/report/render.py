@@ -16,10 +16,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ftgate.files import write_whole
-from ftgate.report import browser, calibration_curve, comment_rows, deployed, escape, forest_svg, intervals, numbers, tables
+from ftgate.report import (
+    browser,
+    calibration_curve,
+    comment_rows,
+    deployed,
+    escape,
+    footnotes,
+    forest_svg,
+    intervals,
+    numbers,
+    tables,
+)
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
-from ftgate.report.items import ITEMS, ItemRow
+from ftgate.report.items import DEFINITION, ITEMS, ItemRow
 from ftgate.report.links import CommentLinks
 from ftgate.report.numbers import outcome
 from ftgate.report.plots import Picture, pictures, write_pictures
@@ -107,6 +118,7 @@ def render_html(
             pictures=inline,
             answers=packed,
             items_file=ITEMS,
+            outcome_words=DEFINITION,
             heading_facts=tables.heading_facts(report),
             # ftgate's own files: escaping them would break them.
             style=Markup(style),  # noqa: S704
@@ -145,8 +157,8 @@ def _parts(report: Report) -> dict[str, Any]:
         "gaps": tables.gaps(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
         "slices_rule": tables.slices_rule(report),
-        "abbreviations": tables.abbreviations(report),
-        "not_gated": tables.not_gated(report),
+        "abbreviations": footnotes.abbreviations(report),
+        "not_gated": footnotes.not_gated(report),
         "curve_status": "" if with_curve is None else with_curve.status,
         "bins": calibration_curve.bin_rows(calibration_curve.bins_of(report)),
         "controls": tables.controls(report),
@@ -161,7 +173,7 @@ def _comment_parts(report: Report) -> dict[str, Any]:
     return {
         "emoji": numbers.EMOJI[outcome(report)],
         "brief_tables": comment_rows.brief_tables(report),
-        "below": tables.below(report),
+        "below": footnotes.below(report),
         "lead": comment_rows.lead(report),
         "slices": comment_rows.slices(report),
         "sections": comment_rows.sections(report),

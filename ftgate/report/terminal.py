@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.measurements.registry import in_order, kind_of
-from ftgate.report import deployed, intervals, numbers, tables
+from ftgate.report import deployed, footnotes, intervals, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation, limit_of, straddles
@@ -40,7 +40,7 @@ def print_report(report: Report, console: Console) -> None:
     for note in report.notes:
         _print_point(f"note: {note}", console)
     console.print(_table(report, console))
-    console.print(_text("\n".join(plain_line(words, 300) for words in tables.below(report)), console, "dim"))
+    console.print(_text("\n".join(plain_line(words, 300) for words in footnotes.below(report)), console, "dim"))
     if report.measurements:
         _print_bars(report, console)
     concerns = tables.concerns(report)
