@@ -241,7 +241,7 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        words = intervals.in_words(part.interval, m.unit)
+        words = intervals.beside(part.change, part.interval, m.unit)
         loss = numbers.change(part.change, m.unit) + (f" ({words})" if words != numbers.NONE else "")
         hits.append((numbers.title(name, m.kind), part.name, f"{loss} on {numbers.count(part.n)} items"))
     return hits

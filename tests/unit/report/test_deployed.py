@@ -56,7 +56,9 @@ def test_the_column_has_change_interval_and_status() -> None:
     comment = render_comment(found).replace("\u00a0", " ")
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| **❌ General skills** | 20.0 % worse (18.0 to 22.0) | under 5 % worse |" in comment
-    assert "✗ block</span><br>20.0 % worse [18.0 %, 22.0 %], limit 5.0 %" in render_html(found).replace("\u00a0", " ")
+    assert "✗ block</span><br>20.0 % worse (18.0 to 22.0), under 5 % worse is allowed" in render_html(found).replace(
+        "\u00a0", " "
+    )
     text = shown(found)
     assert "deployed" in text
     assert "✗ 20.0 % worse" in text
@@ -67,8 +69,8 @@ def test_the_column_has_change_interval_and_status() -> None:
 
 def test_the_sentence_says_what_the_candidate_lost() -> None:
     assert explanation(compared("block", 0.2)) == (
-        "careful is 20.0 % worse on general skills than the model deployed today (at least 18.0 % worse): "
-        "80.0 → 79.0 %; under 5 % worse is allowed."
+        "careful is good enough against the base, but a step back: it is 20.0 % worse on general skills than the model "
+        "deployed today (at least 18.0 % worse): 80.0 → 79.0 %; under 5 % worse is allowed."
     )
     assert explanation(compared("inconclusive", 0.05)) == "careful is undecided on general skills: because."
     assert explanation(compared()).endswith("; it is as good as the model deployed today within every limit.")
