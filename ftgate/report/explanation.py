@@ -201,14 +201,21 @@ def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str
             verb = "gains" if m.change >= 0 else "loses"
             gained = numbers.points(abs(m.change), signed=False)
             gains.append(f"{verb} {gained} on {numbers.subject(name)}{_at_least(m)}")
-        else:
+        elif m.status != "warn" or numbers.kind(m.unit) == "other":
             costs.append(_cost(name, m))
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     text = " and ".join([*gains, f"stays within {within}"])
     text += f": {', '.join(costs)}" if costs else ""
-    warned = [numbers.in_sentence(name) for name, m in measurements if m.status == "warn"]
-    text += f"; warning on {listed(warned)}" if warned else ""
+    if warned := [(name, m) for name, m in measurements if m.status == "warn"]:
+        text = f"comes near the limit on {_near(*warned[0])}{_others(warned[1:], 'also near')}; it {text}"
     return text + (f"; not measured: {listed(unmeasured)}" if unmeasured else "")
+
+
+def _near(name: str, m: MeasurementReport) -> str:
+    """A loss that may reach the warning limit: ``general skills: 8.6 % worse (7.4 to 9.7), and …``."""
+    change = numbers.change(m.change, m.unit).replace("ECE ", f"{numbers.ECE} ")
+    between = intervals.beside(m.change, m.interval, m.unit)
+    return f"{numbers.in_sentence(name)}: {change} ({between}), and {_limit(m)} is allowed"
 
 
 def _against_deployed(report: Report) -> str:

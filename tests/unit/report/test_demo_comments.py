@@ -82,7 +82,7 @@ def test_careful_may_merge() -> None:
     ],
 )
 def test_what_was_lost_stands_open(name: str, title: str, count: str) -> None:
-    opened = render_comment(reports()[name]).split("<details>")[0]
+    opened = render_comment(reports()[name]).split("### What to do next")[0]
     assert f"### What got worse: {title}\n{count}, 3 shown:" in opened
     assert opened.count("  - candidate, **") == 3
 
