@@ -35,6 +35,7 @@ from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.explanation import listed
 from ftgate.report.schema import (
+    Changes,
     ChecklistEntry,
     Report,
     StoppingReport,
@@ -64,10 +65,7 @@ def build_report(
     measurements, asked = {}, {m.name: m for m in job.measurements}
     for finding, result in zip(findings, results.values(), strict=True):
         name = finding.estimate.measurement
-        noted = with_note(finding, controls)
-        rival = None
-        if result.incumbent is not None:
-            rival = rivals[name], changes_of(result.incumbent, asked.get(name))
+        noted, rival = with_note(finding, controls), _rival(result, rivals.get(name), asked.get(name))
         measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rival)
     judge_validations = {
         name: result.evidence.judge_validation
@@ -91,6 +89,13 @@ def build_report(
         engine_starts=models.starts,
         stopping=_stopping(job, results),
     )
+
+
+def _rival(result: Result, finding: Finding | None, asked: Measurement | None) -> tuple[Finding, Changes] | None:
+    """The finding against the incumbent with the items that changed; None without one."""
+    if finding is None or result.incumbent is None:
+        return None
+    return finding, changes_of(result.incumbent, asked)
 
 
 def _with_planned(job: Job, result: Result) -> Result:
