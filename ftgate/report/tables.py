@@ -154,7 +154,7 @@ def interval_heading(report: Report) -> str:
 def concerns(report: Report) -> list[Concern]:
     """Every measurement that did not pass, or that has notes; then what is not as good as the incumbent."""
     against_base = [
-        Concern(numbers.title(name, m.kind), numbers.badge_of(m), m.reason, needed(m), notes(m))
+        Concern(numbers.title(name, m.kind), numbers.badge_of(m), _why(m), needed(m), notes(m))
         for name, m in report.measurements.items()
         if m.status != "pass" or notes(m)
     ]
@@ -164,6 +164,15 @@ def concerns(report: Report) -> list[Concern]:
         Concern(f"{numbers.title(name)} {deployed.HEADING}", f"{numbers.badge(part.status)}{tier}", part.reason, "", ())
         for name, part, tier in against
     ]
+
+
+def _why(m: MeasurementReport) -> str:
+    """The reason for a status; a pass is told by its numbers, in the direction of the change."""
+    if m.status != "pass" or m.change is None or numbers.kind(m.unit) == "other":
+        return m.reason
+    required = "required" if "min_gain" in m.limits else "allowed"
+    change = f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})"
+    return f"{change}; {numbers.limit(m.limits, m.unit, short=True).split(' (')[0]} is {required}"
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
