@@ -22,7 +22,7 @@ def cell(m: MeasurementReport) -> str:
         return ""
     change = numbers.change(part.change, part.unit)
     spread = intervals.beside(part.change, part.interval, part.unit)
-    return f"{change} ({spread}), {numbers.limit({'block': part.limit}, part.unit, short=True)} is allowed"
+    return f"{change} ({spread}), limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
 
 
 def short_cell(m: MeasurementReport) -> str:

@@ -152,7 +152,7 @@ def interval_heading(report: Report) -> str:
 
 
 def concerns(report: Report) -> list[Concern]:
-    """Every measurement that did not pass, or that has notes; then what is not as good as the incumbent."""
+    """What did not pass, has notes, or is not as good as the incumbent; the comparison that decided comes first."""
     against_base = [
         Concern(numbers.title(name, m.kind), numbers.badge_of(m), _why(m), needed(m), notes(m))
         for name, m in report.measurements.items()
@@ -160,10 +160,12 @@ def concerns(report: Report) -> list[Concern]:
     ]
     against = [(name, part, "") for name, part in deployed.failing(report)]
     against += [(name, part, " (advisory)") for name, part in deployed.advisory(report)]
-    return against_base + [
+    against_deployed = [
         Concern(f"{numbers.title(name)} {deployed.HEADING}", f"{numbers.badge(part.status)}{tier}", part.reason, "", ())
         for name, part, tier in against
     ]
+    it_decided = bool(deployed.blocking(report)) and not any(m.blocks for m in report.measurements.values())
+    return against_deployed + against_base if it_decided else against_base + against_deployed
 
 
 def _why(m: MeasurementReport) -> str:

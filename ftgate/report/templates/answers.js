@@ -226,12 +226,12 @@
   }
 
   function optionTable(item) {
-    const sides = [item.base, item.candidate], best = sides.map((side) => highest(side.options ?? []));
+    const sides = sidesOf(item), best = sides.map((side) => highest(side.options ?? []));
     const cell = (side, k, i) => make("td", { class: "n" }, optionText(side, i), best[k] === i ? " ◀ chosen" : "");
     const rows = item.choices.map((choice, i) => make("tr", {},
       make("td", { dir: "auto" }, textOf(choice), choice === item.reference ? make("b", {}, " ✓ right") : null),
       ...sides.map((side, k) => cell(side, k, i))));
-    return table("Options", ["option", "base", "candidate"], rows);
+    return table("Options", ["option", "base", "candidate", "deployed model"].slice(0, 1 + sides.length), rows);
   }
 
   const atLeast = (value) => value ?? -Infinity; // null is a probability of zero
