@@ -13,7 +13,7 @@ from ftgate.report import deployed
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
 from ftgate.report.render import render_comment, render_html
-from ftgate.report.schema import IncumbentReport, Report
+from ftgate.report.schema import ExampleReport, IncumbentReport, Report
 from ftgate.report.statement import statement
 from ftgate.report.terminal import print_report, print_summary
 
@@ -158,5 +158,28 @@ def test_nothing_in_a_reason_acts_in_comment_or_page(trick: str) -> None:
     plain = render_comment(compared("block", 0.2, "harmless"))
     assert markdown.kinds(text) == markdown.kinds(plain) or not trick.strip()
     page = render_html(compared("block", 0.2, trick))
+    assert "<script" not in page
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize("trick", [trick for trick in test_escape.TRICKS if trick.strip()])
+def test_nothing_in_an_answer_that_the_deployed_model_gave_better_acts(trick: str) -> None:
+    def answered(text: str) -> Report:
+        found = compared("block", 0.2)
+        rival = found.measurements["forgetting"].incumbent
+        assert rival is not None
+        rival.clearly_worse, rival.clearly_better = 1, 0
+        rival.regressions = [
+            ExampleReport(
+                item=text, prompt=text, reference=text, base_answer=text, candidate_answer=text, base_score=1.0,
+                candidate_score=0.0, options=[text],
+            )
+        ]  # fmt: skip
+        return found
+
+    text, page = render_comment(answered(trick)), render_html(answered(trick))
+    assert "### What got worse: General skills, against the deployed model" in text
+    assert markdown.kinds(text) == markdown.kinds(render_comment(answered("harmless")))
+    assert markdown.linkable(text) == []
     assert "<script" not in page
     assert "<img" not in page
