@@ -101,7 +101,10 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
-    assert "**bot is 10.5 % worse on general skills than the model deployed today (at least" in comment
+    assert (
+        "**bot is good enough against the base, but a step back: it is 10.5 % worse on general skills than the model deployed today (at least"
+        in comment
+    )
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| 10.5 % worse (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment
