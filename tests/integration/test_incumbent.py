@@ -102,8 +102,7 @@ def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> N
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
     assert (
-        "**bot is good enough against the base, but a step back: it is 10.5 % worse on general skills than the model deployed today (at least"
-        in comment
+        "**bot is good enough against the base, but a step back: it is 10.5 % worse on general skills than" in comment
     )
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| 10.5 % worse (5.9" in comment
