@@ -33,7 +33,9 @@ from ftgate.measurements import registry
 from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
+from ftgate.report.explanation import listed
 from ftgate.report.schema import (
+    Changes,
     ChecklistEntry,
     Report,
     StoppingReport,
@@ -63,8 +65,8 @@ def build_report(
     measurements, asked = {}, {m.name: m for m in job.measurements}
     for finding, result in zip(findings, results.values(), strict=True):
         name = finding.estimate.measurement
-        noted = with_note(finding, controls)
-        measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rivals.get(name))
+        noted, rival = with_note(finding, controls), _rival(result, rivals.get(name), asked.get(name))
+        measurements[name] = measurement_report(noted, changes_of(result, asked.get(name)), rival)
     judge_validations = {
         name: result.evidence.judge_validation
         for name, result in results.items()
@@ -87,6 +89,13 @@ def build_report(
         engine_starts=models.starts,
         stopping=_stopping(job, results),
     )
+
+
+def _rival(result: Result, finding: Finding | None, asked: Measurement | None) -> tuple[Finding, Changes] | None:
+    """The finding against the incumbent with the items that changed; None without one."""
+    if finding is None or result.incumbent is None:
+        return None
+    return finding, changes_of(result.incumbent, asked)
 
 
 def _with_planned(job: Job, result: Result) -> Result:
@@ -231,7 +240,10 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
     if job.training is None:
         not_checked = "no training data was given"
         return ChecklistEntry(item=item, ok=None, evidence=not_checked)
-    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in names]
+    touched = [name for name in names if job.overlaps[name].contained or job.overlaps[name].alike] or list(names)
+    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in touched]
+    if untouched := [name for name in names if name not in touched]:
+        evidence.append(f"none in {listed(untouched)}")
     if job.training.skipped:
         evidence.append(f"training data: {job.training.reading()}")
     return ChecklistEntry(
@@ -245,10 +257,13 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
     """How many items of a suite the training data contain: ``3 of 200 items occur in it (first in line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{name}: " if with_name else ""
-    text += f"{len(overlap.contained)} of {total} items occur in it"
+    one = len(overlap.contained) == 1
+    text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in it"
     if overlap.contained:
-        text += f" (first at line {min(match.line for match in overlap.contained.values())}) and do not count"
-    return text + (f"; {len(overlap.alike)} more are similar to a training row" if overlap.alike else "")
+        first = min(match.line for match in overlap.contained.values())
+        text += f" (first at line {first}) and {'does' if one else 'do'} not count"
+    alike = len(overlap.alike)
+    return text + (f"; {alike} more {'is' if alike == 1 else 'are'} similar to a training row" if alike else "")
 
 
 def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ftgate.domain import Answer, Item, Pair
+from ftgate.domain import Answer, FloatArray, Item, Pair
 from ftgate.gate.result import Result
-from ftgate.measurements.base import Measurement
+from ftgate.measurements.base import Measurement, failures
+from ftgate.report.items import LEAST_FLIP, Outcome
 from ftgate.report.schema import Changes, ExampleReport
 from ftgate.scoring.choice import letters_for, sure
+from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.trace import OPEN
 
 SHOWN_EXAMPLES = 10
-LEAST_FLIP = 0.2
-"""An item counts as changed for a reader from this difference on: a judge grades the same answer so much apart."""
 ANSWER_LIMIT = 2000
 
 
@@ -26,11 +26,16 @@ def changes_of(result: Result, measurement: Measurement | None = None) -> Change
     """
     about, scored = result.finding.estimate.about, result.scored
     counts = np.array([about is None or pair.item.id in about for pair in result.pairs], dtype=np.bool_)
-    sides = (scored.base, scored.candidate)
-    flips = measurement.flip_scores(result.pairs, scored) if measurement is not None else sides
-    change, flipped = (np.where(counts, candidate - base, 0.0) for base, candidate in (sides, flips))
+    flips = flip_scores(result.pairs, scored, measurement)
+    change, flipped = (
+        np.where(counts, candidate - base, 0.0) for base, candidate in ((scored.base, scored.candidate), flips)
+    )
     worse, better = np.argsort(flipped, kind="stable"), np.argsort(-flipped, kind="stable")
-    lost, gained = flipped <= -LEAST_FLIP + 1e-9, flipped >= LEAST_FLIP - 1e-9
+    outcomes = [
+        outcome_of(pair, change, exact=bool(exact))[0]
+        for pair, change, exact in zip(result.pairs, flipped, scored.is_exact, strict=True)
+    ]
+    lost, gained = (np.array([o == name for o in outcomes], dtype=np.bool_) for name in ("worse", "better"))
 
     def example(i: int) -> ExampleReport:
         return _example(result.pairs[i], (float(flips[0][i]), float(flips[1][i])), scored.averaged, measurement)
@@ -43,6 +48,25 @@ def changes_of(result: Result, measurement: Measurement | None = None) -> Change
         regressions=[example(int(i)) for i in worse[:SHOWN_EXAMPLES] if lost[i]],
         improvements=[example(int(i)) for i in better[:SHOWN_EXAMPLES] if gained[i]],
     )
+
+
+def flip_scores(
+    pairs: Sequence[Pair], scored: PairedScores, measurement: Measurement | None
+) -> tuple[FloatArray, FloatArray]:
+    """For either model a score in [0, 1] per item, shape (n,), by which a reader sees a loss."""
+    return (scored.base, scored.candidate) if measurement is None else measurement.flip_scores(pairs, scored)
+
+
+def outcome_of(pair: Pair, change: float, *, exact: bool) -> tuple[Outcome, str]:
+    """What a reader is told of one item, and why if it failed. ``exact``: both of its scores are known.
+
+    This is the only definition of worse and better; comment, page and terminal count by it.
+    """
+    if (reasons := failures(pair)) or not exact:
+        return "failed", reasons[0] if reasons else "an answer could not be scored"
+    if abs(change) < LEAST_FLIP - 1e-9:
+        return "same", ""
+    return ("worse" if change < 0 else "better"), ""
 
 
 def _example(pair: Pair, scores: tuple[float, float], averaged: bool, measurement: Measurement | None) -> ExampleReport:

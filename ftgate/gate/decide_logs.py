@@ -52,7 +52,7 @@ def decide_on_logs(
     result = _result(policy, chosen, logs, (base, candidate))
     out.mkdir(parents=True, exist_ok=True)
     report = _report(policy, asked, chosen, result, logs, (base, candidate))
-    return write_results(report, out, rows_of(chosen.name, result, {}))
+    return write_results(report, out, rows_of(chosen.name, result, {}, chosen))
 
 
 def _measurement(asked: Sequence[Measurement], name: str | None, policy_path: Path) -> Measurement:

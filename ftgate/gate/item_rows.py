@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from ftgate.domain import Answer, Item, Pair
+from ftgate.gate.changes import flip_scores, outcome_of
 from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import failures
+from ftgate.measurements.base import Measurement
 from ftgate.measurements.derived import as_read_id
 from ftgate.measurements.tail import deciles
 from ftgate.measurements.tail_map import TailMap
-from ftgate.report.items import AnswerSide, ItemRow, ModelAnswer, Outcome
+from ftgate.report.items import AnswerSide, ItemRow, ModelAnswer
 from ftgate.scoring.trace import OPEN
 
 
@@ -27,7 +28,7 @@ def item_rows(job: Job, runs: Sequence[MeasurementRun | DerivedRun]) -> list[Ite
             rows += rows_of(run.name, run.result, _contaminated_as_read(job))
             continue
         places = {} if run.tail_map is None else _places(run.tail_map)
-        own = rows_of(run.name, run.result, _contaminated(job, run.name))
+        own = rows_of(run.name, run.result, _contaminated(job, run.name), run.measurement)
         for row, pair in zip(own, run.result.evidence.pairs, strict=True):
             _add_grades(row, pair, run)
             if row.item in places:
@@ -36,21 +37,25 @@ def item_rows(job: Job, runs: Sequence[MeasurementRun | DerivedRun]) -> list[Ite
     return rows
 
 
-def rows_of(name: str, result: Result, left_out: Mapping[str, str]) -> list[ItemRow]:
-    """A row for every item of one measurement. ``left_out``: by item id, why it does not count."""
+def rows_of(
+    name: str, result: Result, left_out: Mapping[str, str], measurement: Measurement | None = None
+) -> list[ItemRow]:
+    """A row for every item of one measurement. ``left_out``: by item id, why it does not count.
+
+    ``measurement`` says what a loss is; None for one that is decided on the others' answers.
+    """
     about, scored = result.finding.estimate.about, result.evidence.scored
     exact = scored.is_exact
-    rivals = _rival_sides(result)
+    worth = flip_scores(result.evidence.pairs, scored, measurement)
+    rivals = _rival_sides(result, measurement)
     rows = []
     for i, pair in enumerate(result.evidence.pairs):
         item = pair.item
-        base, candidate = float(scored.base[i]), float(scored.candidate[i])
-        outcome, why = _outcome(pair, candidate - base, exact=bool(exact[i]))
+        outcome, why = outcome_of(pair, float(worth[1][i] - worth[0][i]), exact=bool(exact[i]))
         if item.id in left_out:
             outcome, why = "left out", left_out[item.id]
         elif about is not None and item.id not in about:
             outcome, why = "left out", "it is not in the part that decides"
-        base_exact, candidate_exact = (low == high for low, high in _bounds(result, i))
         rows.append(
             ItemRow(
                 measurement=name,
@@ -62,44 +67,32 @@ def rows_of(name: str, result: Result, left_out: Mapping[str, str]) -> list[Item
                 choices=list(_choices(item)),
                 tags=list(item.tags),
                 line=item.line,
-                base=_side(pair.base, base if base_exact else None),
-                candidate=_side(pair.candidate, candidate if candidate_exact else None),
+                base=_side(pair.base, (scored.base_low[i], scored.base_high[i]), worth[0][i]),
+                candidate=_side(pair.candidate, (scored.candidate_low[i], scored.candidate_high[i]), worth[1][i]),
                 incumbent=rivals.get(item.id),
             )
         )
     return rows
 
 
-def _bounds(result: Result, i: int) -> list[tuple[float, float]]:
-    scored = result.evidence.scored
-    return [
-        (float(scored.base_low[i]), float(scored.base_high[i])),
-        (float(scored.candidate_low[i]), float(scored.candidate_high[i])),
-    ]
-
-
-def _outcome(pair: Pair, change: float, *, exact: bool) -> tuple[Outcome, str]:
-    reasons = failures(pair)
-    if reasons or not exact:
-        return "failed", reasons[0] if reasons else "an answer could not be scored"
-    return ("worse" if change < 0 else "better" if change > 0 else "same"), ""
-
-
-def _rival_sides(result: Result) -> dict[str, AnswerSide]:
+def _rival_sides(result: Result, measurement: Measurement | None) -> dict[str, AnswerSide]:
     """What the incumbent answered, by item id; empty without one."""
     if result.incumbent is None:
         return {}
     evidence = result.incumbent.evidence
-    scores = zip(evidence.scored.base_low, evidence.scored.base_high, strict=True)
+    worth = flip_scores(evidence.pairs, evidence.scored, measurement)[0]
+    scores = zip(evidence.scored.base_low, evidence.scored.base_high, worth, strict=True)
     return {
-        pair.item.id: _side(pair.base, float(low) if low == high else None)
-        for pair, (low, high) in zip(evidence.pairs, scores, strict=True)
+        pair.item.id: _side(pair.base, (low, high), of)
+        for pair, (low, high, of) in zip(evidence.pairs, scores, strict=True)
     }
 
 
-def _side(answers: Sequence[Answer], score: float | None) -> AnswerSide:
+def _side(answers: Sequence[Answer], bounds: tuple[float, float], worth: float) -> AnswerSide:
+    score = float(bounds[0]) if bounds[0] == bounds[1] else None
     return AnswerSide(
         score=score,
+        worth=None if score is None or worth == score else float(worth),
         answers=[ModelAnswer(text=answer.text, note=_note(answer)) for answer in answers if not _only_options(answer)],
         options=list(answers[0].option_logprobs) if answers else [],
         likelihoods=bool(answers) and answers[0].continued,

@@ -100,7 +100,7 @@ class Calibration(Measurement):
     @classmethod
     def checklist(cls, estimate: Estimate | None) -> ChecklistLine:
         """Whether there were enough items for a binned error."""
-        item = f"Calibration was measured on at least {ENOUGH_ITEMS} items"
+        item = f"Confidence was measured on at least {ENOUGH_ITEMS} items"
         return item_count_line(item, cls.kind, ENOUGH_ITEMS, estimate)
 
     def power_facts(self) -> PowerFacts:
@@ -225,9 +225,7 @@ class Calibration(Measurement):
         """Why the measurement cannot pass, however narrow the interval is."""
         cannot_pass = []
         if difference.n < self.min_items:
-            cannot_pass.append(
-                f"{difference.n} items are too few to pass calibration: at least {self.min_items} are needed"
-            )
+            cannot_pass.append(f"{difference.n} items are too few to pass: at least {self.min_items} are needed")
         for direction in ("overconfidence", "underconfidence"):
             more = getattr(difference, direction)
             if not more < self.max_ece_increase:

@@ -12,7 +12,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for, write_whole
 from ftgate.measurements.registry import in_order
 from ftgate.planning.compare import RunComparison
-from ftgate.report import numbers
+from ftgate.report import intervals, numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.schema import MeasurementReport
 from ftgate.report.terminal import STYLES
@@ -70,7 +70,7 @@ def selection(comparison: RunComparison) -> str:
 def _change(m: MeasurementReport | None, console: Console) -> Text:
     if m is None:
         return _plain(numbers.NONE, console)
-    shown = f"{numbers.SYMBOLS[m.status]} {numbers.amount(m.change, m.unit)}\n{numbers.interval(m.interval, m.unit)}"
+    shown = f"{numbers.SYMBOLS[m.status]} {numbers.change(m.change, m.unit)}\n{intervals.short(m.interval, m.unit)}"
     return _plain(shown, console, STYLES[m.status])
 
 

@@ -16,9 +16,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from ftgate.report import numbers
+from ftgate.report import deployed, numbers
 from ftgate.report.escape import visible
-from ftgate.report.items import OUTCOMES, AnswerSide, ItemRow
+from ftgate.report.items import LEAST_FLIP, OUTCOMES, AnswerSide, ItemRow
 from ftgate.report.schema import Report
 from ftgate.report.tables import SCORED
 
@@ -103,10 +103,23 @@ def _content(report: Report, rows: Iterable[ItemRow], names: Sequence[str]) -> d
     """The JSON of the page: ``answers.js`` reads it."""
     texts = _Texts()
     items = [_item(row, names, texts) for row in rows]
+    rivals = deployed.failing(report)
+    about = next((i for i, name in enumerate(names) if _fails(report, name)), None)
+    by_deployed = about is None and bool(rivals)
+    if by_deployed:
+        about = next((i for i, name in enumerate(names) if name == rivals[0][0]), None)
     return {
-        "about": next((i for i, name in enumerate(names) if _fails(report, name)), None),
+        "about": about,
+        "flip": LEAST_FLIP,
+        "byDeployed": by_deployed,
         "measurements": [
-            {"name": visible(n, 200), "title": visible(numbers.title(n), 60), "words": _words(report, n)} for n in names
+            {
+                "name": visible(n, 200),
+                "title": visible(numbers.title(n), 60),
+                "words": _words(report, n),
+                "confidence": (m := report.measurements.get(n)) is not None and numbers.kind(m.unit) == "ece",
+            }
+            for n in names
         ],
         "items": items,
         "texts": texts.all(),
@@ -120,9 +133,12 @@ def _fails(report: Report, name: str) -> bool:
 
 
 def _words(report: Report, name: str) -> Mapping[str, str]:
-    """What the scores of a measurement are called, where they are not shares."""
+    """What the scores of a measurement are called, where they are not shares; of confidence only a right answer is."""
     m = report.measurements.get(name)
-    return {f"{score:g}": word for score, word in SCORED.get(m.unit if m else "", {}).items()}
+    unit = m.unit if m else ""
+    return {
+        f"{s:g}": word for s, word in ({1: "right"} if numbers.kind(unit) == "ece" else SCORED.get(unit, {})).items()
+    }
 
 
 def _item(row: ItemRow, names: Sequence[str], texts: _Texts) -> dict[str, Any]:
@@ -146,7 +162,7 @@ def _item(row: ItemRow, names: Sequence[str], texts: _Texts) -> dict[str, Any]:
 
 def _side(side: AnswerSide, texts: _Texts) -> dict[str, Any]:
     fields = {
-        "score": _number(side.score),
+        "score": _number(side.score if side.worth is None else side.worth),
         "answers": [[texts.place(answer.text), visible(answer.note, 500)] for answer in side.answers],
         "options": [_number(value) for value in side.options],
         "likelihoods": side.likelihoods or None,

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ftgate.report import deployed, numbers, tables
-from ftgate.report.schema import ChecklistEntry, MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.report import deployed, intervals, numbers, tables
+from ftgate.report.explanation import straddles
+from ftgate.report.items import LEAST_FLIP
+from ftgate.report.schema import (
+    ChecklistEntry,
+    IncumbentReport,
+    MeasurementReport,
+    Number,
+    Report,
+    SliceReport,
+    mapping,
+)
 
 SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""
 SHOWN_BETTER = 1
 """Of the answers that got better, fewer: they decide nothing."""
+SHORT_REASON = 60
+"""Characters of a reason that has room in the table."""
 MOST_SLICES = 5
 """Of each measurement, those that lost most."""
 _FINE = ("pass", "warn", "not_applicable")
 _WORDS = {"warn": "warning", "inconclusive": "undecided", "error": "failed", "not_applicable": "not measured"}
+LEAST_POINTS = f"{100 * LEAST_FLIP:.0f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +45,28 @@ class BriefRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BriefTable:
+    """The comparison with one model: it is folded where that with the other one decided."""
+
+    change_heading: str
+    scores_heading: str
+    rows: Sequence[BriefRow]
+    folded: str
+    """What the fold is called; empty: it stands open."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorseAnswers:
+    """The answers that got worse against one model, of which the worst are shown."""
+
+    heading: str
+    """How many there are, by how much at least, and how many are shown."""
+    flips: Sequence[tables.Flip]
+    against: str
+    """Whose answer stands beside the candidate's: ``base`` or ``deployed``."""
+
+
+@dataclass(frozen=True, slots=True)
 class MeasurementFold:
     """One measurement with everything that the comment says of it."""
 
@@ -43,12 +79,19 @@ class MeasurementFold:
     numbers: str
     notes: tuple[str, ...]
     hardest_hit: tuple[str, str] | None
-    worse: Sequence[tables.Flip]
-    worse_heading: str
+    worse: Sequence[WorseAnswers]
+    """Against the base, and against the deployed model where it is better: not those that stand open above."""
     better: Sequence[tables.Flip]
     better_heading: str
-    leads: bool
-    """Whether its worst answers stand open above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """What got worse in the measurement that decided."""
+
+    title: str
+    worse: WorseAnswers
+    hardest_hit: tuple[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +103,34 @@ class Checks:
     entries: Sequence[ChecklistEntry]
 
 
-def rows(report: Report) -> list[BriefRow]:
-    """The table: status and limit come early, so that a narrow screen shows them."""
+def brief_tables(report: Report) -> list[BriefTable]:
+    """The tables, that of the comparison that decided first: status and limit come early, for narrow screens."""
+    of_base, of_deployed = _rows(report), _deployed_rows(report)
+    if not of_deployed:
+        return [BriefTable(f"change ({tables.interval_heading(report)})", "base → candidate", of_base, "")]
+    heading = f"against the base ({tables.interval_heading(report)})"
+    decided_by_deployed = deployed_decides(report)
+    base = BriefTable(heading, "base → candidate", of_base, _fold("the base", of_base) if decided_by_deployed else "")
+    rival = BriefTable(
+        deployed.HEADING,
+        "deployed → candidate",
+        of_deployed,
+        "" if decided_by_deployed else _fold("the deployed model", of_deployed),
+    )
+    return [rival, base] if decided_by_deployed else [base, rival]
+
+
+def _fold(model: str, compared: Sequence[BriefRow]) -> str:
+    """What the fold of a table is called; empty where a row fails, which no fold may hide."""
+    if any(row.failing for row in compared):
+        return ""
+    return f"Against {model}: {len(compared)} of {len(compared)} within the limits"
+
+
+def _rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
-            title=_with_status(name, m, m.status),
+            title=_with_status(name, m, m.status, _undecided(m)),
             change=_change(m.change, m.interval, m.unit),
             limit=_limit(m.limits, m.unit),
             scores=_scores(m.base, m.candidate, m.unit),
@@ -74,13 +140,12 @@ def rows(report: Report) -> list[BriefRow]:
     ]
 
 
-def deployed_rows(report: Report) -> list[BriefRow]:
-    """The table against the incumbent, what decided first; empty without one."""
+def _deployed_rows(report: Report) -> list[BriefRow]:
     compared = [(name, m, m.incumbent) for name, m in report.measurements.items() if m.incumbent is not None]
     compared.sort(key=lambda entry: tables.WEIGHT.index(entry[2].status))
     return [
         BriefRow(
-            title=_with_status(name, m, part.status),
+            title=_with_status(name, m, part.status, "not finished" if part.cut_short_by else ""),
             change=_change(part.change, part.interval, part.unit),
             limit=_limit({"block": part.limit}, part.unit),
             scores=_scores(part.score, part.candidate, part.unit),
@@ -96,9 +161,22 @@ def deployed_decides(report: Report) -> bool:
     return bool(deployed.failing(report)) and not against_base
 
 
-def _with_status(name: str, m: MeasurementReport, status: str) -> str:
-    words = [_WORDS.get(status, "")] * (status in _WORDS) + [m.tier] * (m.tier != "blocking")
+def _with_status(name: str, m: MeasurementReport, status: str, instead: str = "") -> str:
+    """The title with the sign of its status and a word for it; ``instead`` is a better one."""
+    words = [instead or _WORDS.get(status, "")] * (status in _WORDS) + [m.tier] * (m.tier != "blocking")
     return f"{numbers.EMOJI[status]} {numbers.title(name, m.kind)}" + (f" ({', '.join(words)})" if words else "")
+
+
+def _undecided(m: MeasurementReport) -> str:
+    """Why a measurement is undecided, where its interval does not show it; empty otherwise."""
+    if m.cut_short_by:
+        return "not finished"
+    if m.status != "inconclusive" or straddles(m):
+        return ""
+    if m.least_n is not None and m.n < m.least_n:
+        return f"undecided: {numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"
+    reason = re.split(r"[:;]", m.reason)[0].strip()
+    return f"undecided: {reason}" if 0 < len(reason) <= SHORT_REASON else ""
 
 
 def _limit(limits: Mapping[str, float], unit: str) -> str:
@@ -106,28 +184,30 @@ def _limit(limits: Mapping[str, float], unit: str) -> str:
     return numbers.limit(limits, unit, short=True).split(" (")[0]
 
 
-def change_heading(report: Report) -> str:
-    """``change (90 % interval)``, with the level where all measurements share it, and with what it is a change from."""
-    what = "against the base" if deployed.compared(report) else "change"
-    return f"{what} ({tables.interval_heading(report)})"
-
-
 def sections(report: Report) -> list[MeasurementFold]:
     """All measurements, those that decided first."""
     first = lead(report)
-    return [
-        _section(report, name, m, leads=first is not None and first.title == numbers.title(name, m.kind))
-        for name, m in tables.by_weight(report)
-    ]
+    named = tables.by_weight(report)
+    if deployed_decides(report):
+        failing = [name for name, _ in deployed.failing(report)]
+        named.sort(key=lambda entry: failing.index(entry[0]) if entry[0] in failing else len(failing))
+    return [_section(report, name, m, first) for name, m in named]
 
 
-def lead(report: Report) -> MeasurementFold | None:
+def lead(report: Report) -> Lead | None:
     """The measurement that decided, if it did not simply pass and answers got worse; None otherwise."""
-    named = next(iter(tables.by_weight(report)), None)
-    if named is None or not named[1].gates or named[1].status in ("pass", "not_applicable"):
-        return None
-    section = _section(report, *named, leads=True)
-    return section if section.worse else None
+    if deployed_decides(report):
+        name, part = deployed.failing(report)[0]
+        m = report.measurements[name]
+        worse, hit = _worse(m, part), None
+        title = f"{numbers.title(name, m.kind)}, {deployed.HEADING}"
+    else:
+        named = next(iter(tables.by_weight(report)), None)
+        if named is None or not named[1].gates or named[1].status in ("pass", "not_applicable"):
+            return None
+        worse, hit = _worse(named[1]), _hardest_hit(report, *named)
+        title = numbers.title(named[0], named[1].kind)
+    return Lead(title, worse, hit) if worse.flips else None
 
 
 def checks(report: Report) -> Checks:
@@ -175,50 +255,74 @@ def _text(facts: object, name: str) -> str:
     return "" if value is None or value == "" else tables.text_of(value)
 
 
-def _section(report: Report, name: str, m: MeasurementReport, *, leads: bool) -> MeasurementFold:
-    title = numbers.title(name, m.kind)
-    worse, better = _count(m.clearly_worse, m.regressed), _count(m.clearly_better, m.improved)
-    shown_worse = tables.flips(m, m.regressions, SHOWN_FLIPS)
+def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None) -> MeasurementFold:
+    better = _count(m.clearly_better, m.improved)
     shown_better = tables.flips(m, m.improvements, SHOWN_BETTER)
-    hit = next(((part, lost) for of, part, lost in tables.hardest_hit(report) if of == title), None)
     needed = tables.needed(m)
+    listed = [_worse(m)]
+    status = _with_status(name, m, m.status, _undecided(m))
+    counts = _counts(_count(m.clearly_worse, m.regressed), better)
+    reason = "" if m.status == "pass" else m.reason.rstrip(".") + (f". {needed.rstrip('.')}" if needed else "")
+    if m.incumbent is not None and m.incumbent.status not in _FINE:
+        listed = [_worse(m, m.incumbent), _worse(m, most=SHOWN_BETTER)]
+        counts = _counts(*(numbers.count(n or 0) for n in (m.incumbent.clearly_worse, m.incumbent.clearly_better)))
+        status += f" ({numbers.EMOJI[m.incumbent.status]} {deployed.HEADING})"
+        reason = ". ".join(filter(None, (reason, m.incumbent.reason.rstrip("."))))
     return MeasurementFold(
-        title=title,
-        heading=_with_status(name, m, m.status),
-        counts=f"{worse} {'answer' if worse == '1' else 'answers'} worse, {better} better",
-        reason="" if m.status == "pass" else m.reason.rstrip(".") + (f". {needed.rstrip('.')}" if needed else ""),
+        title=numbers.title(name, m.kind),
+        heading=status,
+        counts=counts,
+        reason=reason[:1].upper() + reason[1:] if m.status == "pass" else reason,
         numbers=_all_numbers(m),
         notes=tables.notes(m),
-        hardest_hit=hit,
-        worse=shown_worse,
-        worse_heading=_heading(worse, m, "worse", len(shown_worse)),
+        hardest_hit=None if first is not None and first.worse in listed else _hardest_hit(report, name, m),
+        worse=[worse for worse in listed if worse.flips and (first is None or worse != first.worse)],
         better=shown_better,
-        better_heading=_heading(better, m, "better", len(shown_better)),
-        leads=leads,
+        better_heading=_heading(better, m.n, _by("better", m), len(shown_better)),
     )
+
+
+def _counts(worse: str, better: str) -> str:
+    return f"{worse} {'answer' if worse == '1' else 'answers'} worse, {better} better"
+
+
+def _worse(m: MeasurementReport, part: IncumbentReport | None = None, most: int = SHOWN_FLIPS) -> WorseAnswers:
+    """The worst answers against the base, or against the incumbent."""
+    compared = m if part is None else part
+    flips = tables.flips(m, compared.regressions, most)
+    count = _count(compared.clearly_worse, m.regressed if part is None else len(part.regressions))
+    by = _by("worse", m, "" if part is None else " than the deployed model's")
+    if numbers.kind(m.unit) == "ece":
+        than = "the base" if part is None else "the deployed model"
+        by = f"wrong, and surer of it than {than} by {LEAST_POINTS} points or more"
+    return WorseAnswers(_heading(count, compared.n, by, len(flips)), flips, "base" if part is None else "deployed")
+
+
+def _by(direction: str, m: MeasurementReport, than: str = "") -> str:
+    """``worse by 20 points or more``; without points where an answer has a label, such as refused, and no score."""
+    return f"{direction}{than}" if m.unit in tables.SCORED else f"{direction}{than} by {LEAST_POINTS} points or more"
+
+
+def _hardest_hit(report: Report, name: str, m: MeasurementReport) -> tuple[str, str] | None:
+    title = numbers.title(name, m.kind)
+    return next(((part, lost) for of, part, lost in tables.hardest_hit(report) if of == title), None)
 
 
 def _count(clearly: int | None, at_all: int) -> str:
     return numbers.count(at_all if clearly is None else clearly)
 
 
-def _heading(count: str, m: MeasurementReport, direction: str, shown: int) -> str:
-    """``82 of 152 answers got worse, 3 shown``."""
-    of = f"{count} of {numbers.count(m.n)} answers"
-    if numbers.kind(m.unit) == "ece" and direction == "worse":
-        return f"{of} are wrong, and it is surer of them than the base, {shown} shown"
-    return f"{of} got {direction}, {shown} shown"
+def _heading(count: str, n: int, by: str, shown: int) -> str:
+    """``82 of 152 answers are worse by 20 points or more, 3 shown``."""
+    return f"{count} of {numbers.count(n)} answers {'is' if count == '1' else 'are'} {by}, {shown} shown"
 
 
 def _change(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
     """The change and its interval, without repeating unit and direction: ``95.8 % worse (93.9 to 97.6)``."""
-    text, spread = numbers.change(change, unit), numbers.spread(bounds, unit)
-    if numbers.NONE in (text, spread):
-        return text
-    shared = text.lstrip("+-0123456789.e")
-    if spread.partition(" to ")[0][-1:].isdigit() and shared and spread.endswith(shared):
-        spread = spread.removesuffix(shared)
-    return f"{text} ({spread.removeprefix('ECE ')})"
+    text, spread = numbers.change(change, unit), intervals.beside(change, bounds, unit)
+    if numbers.kind(unit) != "ece" and numbers.is_zero(text) and text != numbers.NONE:
+        text, spread = "no change", intervals.in_words(bounds, unit)
+    return text if numbers.NONE in (text, spread) else f"{text} ({spread})"
 
 
 def _scores(base: Number, candidate: Number, unit: str) -> str:
@@ -228,7 +332,7 @@ def _scores(base: Number, candidate: Number, unit: str) -> str:
 
 def _all_numbers(m: MeasurementReport) -> str:
     """The interval at its true level, the number of items and the method."""
-    spread = numbers.spread(m.interval, m.unit)
+    spread = intervals.in_words(m.interval, m.unit)
     level = f"{numbers.level(m.level)} interval: {spread}; " if spread != numbers.NONE else ""
     warns = numbers.limit(m.limits, m.unit, short=True).partition(" (")[2].rstrip(")")
     return f"{level}{numbers.count(m.n)} items; {m.method}" + (f"; {warns}" if warns else "")

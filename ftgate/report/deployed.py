@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import numbers
+from ftgate.report import intervals, numbers
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report
 
 HEADING = "against the deployed model"
@@ -20,8 +20,9 @@ def cell(m: MeasurementReport) -> str:
     part = m.incumbent
     if part is None or part.change is None:
         return ""
-    change = f"{numbers.change(part.change, part.unit)} {numbers.interval(part.interval, part.unit)}"
-    return f"{change}, limit {numbers.amount(part.limit, part.unit)}"
+    change = numbers.change(part.change, part.unit)
+    spread = intervals.beside(part.change, part.interval, part.unit)
+    return f"{change} ({spread}), limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
 
 
 def short_cell(m: MeasurementReport) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import deployed, numbers
+from ftgate.report import deployed, intervals, numbers
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
 
 NamedMeasurement = tuple[str, MeasurementReport]
@@ -19,6 +19,7 @@ RISEN_MORE = {
     "rise in over-refusal": "refuses harmless requests more often than the base",
 }
 """What a candidate does that blocks, where it is not an answer of some kind that it gives."""
+CUT = "rise in cut answers"
 NEARLY_ALL = 0.9
 """From this share on, a loss is told by both scores: after a judge's floor its percentage says no more than that."""
 
@@ -41,7 +42,8 @@ def explanation(report: Report) -> str:
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'also blocking')}")
     if report.verdict == "block" and blocked_today:
-        return _sentence(f"{name} {deployed.harm(*blocked_today[0])}{_others(blocked_today[1:], 'also blocking')}")
+        also = _others(blocked_today[1:], "also worse than it")
+        return _sentence(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}{also}")
     if holding and report.verdict == "hold":
         also = _others(holding[1:], "also holding") + _others(undecided, "also undecided")
         lead = numbers.in_sentence(holding[0][0])
@@ -52,9 +54,11 @@ def explanation(report: Report) -> str:
         return "; ".join(report.reasons) or "nothing was measured"
     also = _others(undecided[1:], "also undecided")
     blocks = ", which the policy blocks" if report.verdict == "block" else ""
-    first = numbers.in_sentence(undecided[0][0])
-    who = "" if straddles(undecided[0][1]) else f" for {name}"
-    return _sentence(f"Undecided on {first}{who}{blocks}: {_undecided(name, undecided[0][1])}{also}")
+    first, m = undecided[0]
+    if straddles(m):
+        enough = "gained enough" if "min_gain" in m.limits else "lost too much"
+        return _sentence(f"It is open whether {name} {enough}{blocks}: {_open(first, m)}{also}")
+    return _sentence(f"Undecided on {numbers.in_sentence(first)} for {name}{blocks}: {m.reason.rstrip('.')}{also}")
 
 
 def shown_name(report: Report) -> str:
@@ -65,8 +69,7 @@ def shown_name(report: Report) -> str:
 
 def spread(m: MeasurementReport) -> str:
     """The interval in words: ``3.0 to 12.0 % worse``."""
-    words = numbers.spread(m.interval, m.unit)
-    return words if words != numbers.NONE else numbers.interval(m.interval, m.unit)
+    return intervals.in_words(m.interval, m.unit)
 
 
 def straddles(m: MeasurementReport) -> bool:
@@ -107,13 +110,22 @@ def _harm(name: str, m: MeasurementReport) -> str:
     if kind == "gain":
         return f"does not gain enough on {where}: {numbers.change(m.change, m.unit)}{_bound_text(m)}; {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: calibration error {moved[4:]}{_bound_text(m)}; {limit}"
+        return f"{_leaning(m)}: {numbers.ECE} {moved[4:]}{_bound_text(m)}; {limit}"
     if kind == "rise":
-        more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
-        return f"{more}: {moved}{_bound_text(m)}; {limit}"
+        return f"{_risen(m)}; {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
         return f"lost nearly all {where}: {moved}; {limit}"
     return f"is {numbers.change(m.change, m.unit)} on {where} than the base{_bound_text(m)}: {moved}; {limit}"
+
+
+def _risen(m: MeasurementReport) -> str:
+    """What the candidate now does more often, and how often both models did it."""
+    if m.unit == CUT:
+        often = "does not come to an end" if (m.candidate or 0.0) >= NEARLY_ALL else "comes to no end more often"
+        cut, before = numbers.score(m.candidate, m.unit), numbers.score(m.base, m.unit)
+        return f"{often}: {cut} of its answers are cut at the token limit (base: {before})"
+    more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
+    return f"{more}: {numbers.scores(m.base, m.candidate, m.unit)}{_bound_text(m)}"
 
 
 def _leaning(m: MeasurementReport) -> str:
@@ -162,18 +174,20 @@ def _bound_text(m: MeasurementReport) -> str:
     return f" ({spread(m)})"
 
 
-def _undecided(name: str, m: MeasurementReport) -> str:
-    """What ``name`` may have lost, or the reason why nobody knows."""
-    if not straddles(m):
-        return m.reason.rstrip(".")
+def _open(name: str, m: MeasurementReport) -> str:
+    """What the candidate may have lost, or gained, where the interval contains the limit."""
     what = {
-        "ece": f"the calibration error of {name} may change by {spread(m)}",
-        "rise": f"{numbers.risen(m.unit)} of {name} may change by {spread(m)}",
-    }.get(numbers.kind(m.unit), f"{name} may be {spread(m)}")
-    text = f"{what}; {_limit(m)} is {'required' if 'min_gain' in m.limits else 'allowed'}"
-    if m.needed_n:
-        text += f" ({needed_text(m)})"
-    return text
+        "ece": f"its {numbers.ECE} changes by {intervals.beside(m.change, m.interval, m.unit)}",
+        "rise": f"{numbers.risen(m.unit)} change by {spread(m)}",
+    }.get(numbers.kind(m.unit), f"it is {spread(m)} on {numbers.subject(name)}")
+    text = f"{what}, and {_limit(m)} is {'required' if 'min_gain' in m.limits else 'allowed'}"
+    return text + (f" ({needed_text(m)})" if m.needed_n else "")
+
+
+def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
+    """What comes before a loss against the incumbent, where the comparison with the base found nothing."""
+    fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
+    return "is good enough against the base, but a step back: it " if fine else ""
 
 
 def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
@@ -187,14 +201,21 @@ def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str
             verb = "gains" if m.change >= 0 else "loses"
             gained = numbers.points(abs(m.change), signed=False)
             gains.append(f"{verb} {gained} on {numbers.subject(name)}{_at_least(m)}")
-        else:
+        elif m.status != "warn" or numbers.kind(m.unit) == "other":
             costs.append(_cost(name, m))
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     text = " and ".join([*gains, f"stays within {within}"])
     text += f": {', '.join(costs)}" if costs else ""
-    warned = [numbers.in_sentence(name) for name, m in measurements if m.status == "warn"]
-    text += f"; warning on {listed(warned)}" if warned else ""
+    if warned := [(name, m) for name, m in measurements if m.status == "warn"]:
+        text = f"comes near the limit on {_near(*warned[0])}{_others(warned[1:], 'also near')}; it {text}"
     return text + (f"; not measured: {listed(unmeasured)}" if unmeasured else "")
+
+
+def _near(name: str, m: MeasurementReport) -> str:
+    """A loss that may reach the warning limit: ``general skills: 8.6 % worse (7.4 to 9.7), and …``."""
+    change = numbers.change(m.change, m.unit).replace("ECE ", f"{numbers.ECE} ")
+    between = intervals.beside(m.change, m.interval, m.unit)
+    return f"{numbers.in_sentence(name)}: {change} ({between}), and {_limit(m)} is allowed"
 
 
 def _against_deployed(report: Report) -> str:
@@ -226,7 +247,7 @@ def _cost(name: str, m: MeasurementReport) -> str:
     if m.change is None or numbers.kind(m.unit) == "other":
         return f"{numbers.in_sentence(name)} {numbers.change(m.change, m.unit)}"
     if numbers.kind(m.unit) == "ece":
-        return f"calibration error {numbers.ece(m.change, signed=True)}"
+        return f"{numbers.ECE} {numbers.ece(m.change, signed=True)}"
     if numbers.kind(m.unit) == "rise":
         change = numbers.amount(m.change, m.unit)
         return f"{'no rise in' if change == '+0.0 points' else change} {numbers.risen(m.unit)}"

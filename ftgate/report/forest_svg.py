@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape as html_escape
 
-from ftgate.report import numbers
+from ftgate.report import intervals, numbers
 from ftgate.report.escape import clean
 from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
@@ -48,7 +48,7 @@ def place(m: MeasurementReport) -> AxisInterval | None:
 def forest(report: Report) -> str:
     """Every measurement's interval as a bar with its estimate, and one line for all limits."""
     rows = [(name, m, place(m)) for name, m in report.measurements.items()]
-    left, width, right, top, step = 190, 420, 280, 34, 44
+    left, width, right, top, step = 190, 420, 330, 34, 44
     x = LIMIT_AT * width + left
     height = top + step * len(rows) + 8
     parts = [
@@ -74,7 +74,7 @@ def _forest_row(
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = _safe(f"{numbers.change(m.change, m.unit)} {numbers.interval(m.interval, m.unit)}")
+    caption = _safe(f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})")
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',

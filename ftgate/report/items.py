@@ -20,8 +20,12 @@ from ftgate.files import write_whole
 ITEMS = "items.jsonl.gz"
 LARGEST = 2_000_000_000
 """Bytes, unpacked: more is refused, because a small file can unpack to any size."""
+LEAST_FLIP = 0.2
+"""An item counts as changed for a reader from this difference on: a judge grades the same answer so much apart."""
 Outcome = Literal["worse", "better", "same", "failed", "left out"]
 OUTCOMES: tuple[Outcome, ...] = ("worse", "better", "same", "failed", "left out")
+DEFINITION = f"Worse and better: by {100 * LEAST_FLIP:.0f} points or more. Same: by less."
+"""What the outcomes mean, wherever they are counted."""
 
 
 def _whole(text: Any) -> Any:
@@ -48,6 +52,9 @@ class AnswerSide(_ItemModel):
 
     score: float | None
     """From 0 to 1, higher is better; null if it is unknown."""
+    worth: float | None = None
+    """By which the item is worse or better, where that is not ``score``: of a measurement of confidence it is 1 for a
+    right answer, else 1 minus the confidence."""
     answers: list[ModelAnswer]
     options: list[float] = Field(default_factory=list)
     """The log-probability of each choice, for the first answer to an item with choices."""
@@ -64,7 +71,8 @@ class ItemRow(_ItemModel):
     item: Text
     """Its id, unique in the measurement."""
     outcome: Outcome
-    """``failed``: a model gave no answer that can be scored. ``left out``: it does not count, and ``why`` says so."""
+    """``worse`` and ``better``: by at least ``LEAST_FLIP``. ``failed``: a model gave no answer that can be scored.
+    ``left out``: it does not count, and ``why`` says so."""
     why: Text = ""
     messages: list[tuple[Text, Text]]
     """Role and text of each turn of the prompt."""
@@ -83,10 +91,9 @@ class ItemRow(_ItemModel):
 
     @property
     def change(self) -> float:
-        """The candidate's score minus the base's; 0 if either is unknown."""
-        if self.base.score is None or self.candidate.score is None:
-            return 0.0
-        return self.candidate.score - self.base.score
+        """What the candidate's answer is worth, minus what the base's is; 0 if either is unknown."""
+        base, candidate = (s.score if s.worth is None else s.worth for s in (self.base, self.candidate))
+        return 0.0 if base is None or candidate is None else candidate - base
 
 
 def write_items(rows: Sequence[ItemRow], directory: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 from ftgate.measurements.registry import kind_of
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
 
+ECE = "expected calibration error (ECE)"
+"""The quantity that confidence is measured by, spelled out."""
 NONE = "—"
 """Shown for a missing number."""
 
@@ -237,33 +239,10 @@ def _directed(value: float, unit: str) -> str:
     """``12.0 % worse``: the size of a gain, drop or loss and whether it is one."""
     size_ = abs(possible(value, unit) or 0.0)
     text = percent(size_) if kind(unit) == "drop" else points(size_, signed=False)
-    if not any(digit in "123456789" for digit in text):
+    if is_zero(text):
         return text
     worse = value < 0 if kind(unit) == "gain" else value > 0
     return f"{text} {'worse' if worse else 'better'}"
-
-
-def interval(bounds: tuple[Number, Number] | None, unit: str) -> str:
-    """``[low, high]`` in the unit of the change."""
-    if bounds is None or (bounds[0] is None and bounds[1] is None):
-        return NONE
-    low, high = (amount(bound, unit) for bound in bounds)
-    if low.endswith(" points") and high.endswith(" points"):
-        return f"[{low.removesuffix(' points')}, {high}".replace(" points", "] points")
-    return f"[{low}, {high}]"
-
-
-def spread(bounds: tuple[Number, Number], unit: str) -> str:
-    """An interval in words: ``93.9 to 97.6 % worse``, ``1.2 % better to 3.9 % worse``; a dash if a bound is missing."""
-    low, high = bounds
-    if low is None or high is None:
-        return NONE
-    low, high = (high, low) if abs(high) < abs(low) and low * high >= 0 else (low, high)
-    first, last = change(low, unit), change(high, unit).removeprefix("ECE ")
-    for words in (" % worse", " % better", " points worse", " points better", " points", " %"):
-        if first.endswith(words) and last.endswith(words):
-            return f"{first.removesuffix(words)} to {last}"
-    return f"{first} to {last}"
 
 
 def limit(limits: Mapping[str, float], unit: str, *, short: bool = False) -> str:
@@ -304,6 +283,11 @@ def compact_change(value: Number, unit: str) -> str:
     return amount(value, unit) if kind(unit) == "gain" else change(value, unit)
 
 
+def is_zero(text: str) -> bool:
+    """Whether a number is nothing once it is rounded: such a change has no direction."""
+    return not any(digit in "123456789" for digit in text)
+
+
 def _whole_points(share: float) -> str:
     return "1 point" if _plain(share) == "1" else f"{_plain(share)} points"
 
@@ -319,9 +303,12 @@ def risen(unit: str) -> str:
 
 
 def level(value: float) -> str:
-    """A confidence level, never rounded up to certainty: ``90 %``, ``99.98 %``."""
-    text = f"{100 * value:.6g}"
-    return "over 99.999 %" if text == "100" and value < 1 else f"{text} %"
+    """A confidence level in one decimal, in more where that would round it up to certainty: ``90 %``, ``99.98 %``."""
+    for digits in (1, 2, 3):
+        text = f"{100 * value:.{digits}f}"
+        if value >= 1 or float(text) < 100:
+            return f"{text.rstrip('0').rstrip('.')} %"
+    return "over 99.999 %"
 
 
 def count(value: int) -> str:

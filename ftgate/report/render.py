@@ -16,10 +16,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from ftgate.files import write_whole
-from ftgate.report import browser, calibration_curve, comment_rows, deployed, escape, forest_svg, numbers, tables
+from ftgate.report import (
+    browser,
+    calibration_curve,
+    comment_rows,
+    deployed,
+    escape,
+    footnotes,
+    forest_svg,
+    intervals,
+    numbers,
+    tables,
+)
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
-from ftgate.report.items import ITEMS, ItemRow
+from ftgate.report.items import DEFINITION, ITEMS, ItemRow
 from ftgate.report.links import CommentLinks
 from ftgate.report.numbers import outcome
 from ftgate.report.plots import Picture, pictures, write_pictures
@@ -107,6 +118,7 @@ def render_html(
             pictures=inline,
             answers=packed,
             items_file=ITEMS,
+            outcome_words=DEFINITION,
             heading_facts=tables.heading_facts(report),
             # ftgate's own files: escaping them would break them.
             style=Markup(style),  # noqa: S704
@@ -145,11 +157,13 @@ def _parts(report: Report) -> dict[str, Any]:
         "steps_heading": "To be rid of the warning" if outcome(report) == "warn" else "What to do next",
         "steps": next_steps(report),
         "hardest_hit": tables.hardest_hit(report),
+        "hardest_hit_rule": tables.HARDEST_HIT,
         "covered": tables.covered(report),
         "gaps": tables.gaps(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
         "slices_rule": tables.slices_rule(report),
-        "not_gated": tables.not_gated(report),
+        "abbreviations": footnotes.abbreviations(report),
+        "not_gated": footnotes.not_gated(report),
         "curve_status": "" if with_curve is None else with_curve.status,
         "bins": calibration_curve.bin_rows(calibration_curve.bins_of(report)),
         "controls": tables.controls(report),
@@ -163,11 +177,8 @@ def _comment_parts(report: Report) -> dict[str, Any]:
     """The variables of the comment alone."""
     return {
         "emoji": numbers.EMOJI[outcome(report)],
-        "brief_rows": comment_rows.rows(report),
-        "deployed_rows": comment_rows.deployed_rows(report),
-        "change_heading": comment_rows.change_heading(report),
-        "below": tables.below(report),
-        "deployed_first": comment_rows.deployed_decides(report),
+        "brief_tables": comment_rows.brief_tables(report),
+        "below": footnotes.below(report),
         "lead": comment_rows.lead(report),
         "slices": comment_rows.slices(report),
         "sections": comment_rows.sections(report),
@@ -232,7 +243,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
     formatters: dict[str, Callable[..., str]] = {
         "score": numbers.score,
         "change": numbers.change,
-        "interval": numbers.interval,
+        "interval": intervals.in_words,
         "count": numbers.count,
         "percent": numbers.percent,
     }

@@ -76,6 +76,12 @@ class IncumbentReport(_ReportModel):
     reason: str
     cut_short_by: str | None = None
     """The measurement whose block ended the run before this comparison was decided."""
+    regressions: list[ExampleReport] = Field(default_factory=list)
+    """As those of the measurement, with the incumbent's answer and score in the base's place."""
+    improvements: list[ExampleReport] = Field(default_factory=list)
+    clearly_worse: int | None = None
+    """How many items lost at least 20 points against the incumbent. Null in older reports."""
+    clearly_better: int | None = None
 
 
 class MeasurementReport(_ReportModel):
@@ -100,6 +106,8 @@ class MeasurementReport(_ReportModel):
     method: str
     limits: dict[str, float]
     reason: str
+    least_n: int | None = None
+    """With fewer items than this it cannot pass. Null in older reports."""
     rows: int | None = None
     """How many rows of the suite the ``n`` items are a part of, where only some decide; null where all do."""
     needed_n: int | None = None
@@ -194,7 +202,9 @@ class Changes:
     improvements: list[ExampleReport]
 
 
-def measurement_report(finding: Finding, changes: Changes, rival: Finding | None = None) -> MeasurementReport:
+def measurement_report(
+    finding: Finding, changes: Changes, rival: tuple[Finding, Changes] | None = None
+) -> MeasurementReport:
     """A finding in the schema of report.json; NaN and infinity become null. ``rival`` is that against the incumbent."""
     estimate = finding.estimate
     limits = {"block" if estimate.worse == "up" else "min_gain": estimate.limit}
@@ -215,6 +225,7 @@ def measurement_report(finding: Finding, changes: Changes, rival: Finding | None
         method=estimate.method,
         limits=limits,
         reason=finding.reason,
+        least_n=estimate.least_n,
         rows=estimate.rows,
         needed_n=estimate.needed_n if finding.status == "inconclusive" else None,
         cut_short_by=finding.cut_short_by,
@@ -227,11 +238,11 @@ def measurement_report(finding: Finding, changes: Changes, rival: Finding | None
         clearly_worse=changes.clearly_worse,
         clearly_better=changes.clearly_better,
         details=plain(estimate.details),
-        incumbent=_against_incumbent(rival) if rival is not None else None,
+        incumbent=_against_incumbent(*rival) if rival is not None else None,
     )
 
 
-def _against_incumbent(finding: Finding) -> IncumbentReport:
+def _against_incumbent(finding: Finding, changes: Changes) -> IncumbentReport:
     estimate = finding.estimate
     return IncumbentReport(
         status=finding.status.value,
@@ -246,6 +257,10 @@ def _against_incumbent(finding: Finding) -> IncumbentReport:
         limit=estimate.limit,
         reason=finding.reason,
         cut_short_by=finding.cut_short_by,
+        regressions=changes.regressions,
+        improvements=changes.improvements,
+        clearly_worse=changes.clearly_worse,
+        clearly_better=changes.clearly_better,
     )
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.measurements import registry
-from ftgate.report import deployed, numbers
+from ftgate.report import deployed, intervals, numbers
 from ftgate.report.explanation import listed, needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
 
@@ -138,33 +137,6 @@ def table(report: Report) -> list[Row]:
     return [_row(name, m) for name, m in report.measurements.items()]
 
 
-def tiers(report: Report) -> str:
-    """Which measurements do not block, and what they do instead; empty if all do."""
-    does = {
-        "supporting": ("holds instead of blocking", "hold instead of blocking"),
-        "advisory": ("is shown only", "are shown only"),
-    }
-    groups = {tier: [name for name, m in report.measurements.items() if m.tier == tier] for tier in does}
-    return "; ".join(
-        f"{listed(names)} ({tier}) {does[tier][len(names) > 1]}" for tier, names in groups.items() if names
-    )
-
-
-def not_gated(report: Report) -> str:
-    """What an allow says nothing about: kinds that are not measured, not applicable or advisory, and what none covers.
-
-    It follows from the measurements, which are verified, so that no report can leave it out.
-    """
-    shown = report.measurements.items()
-    gating = {m.kind or name for name, m in shown if m.gates and m.status != "not_applicable"}
-    return f"Not gated here: {', '.join(registry.not_gated(gating))}."
-
-
-def below(report: Report) -> list[str]:
-    """What is said below a table that has no room for tiers: which do not block, and what is not gated."""
-    return [*filter(None, [tiers(report)]), not_gated(report)]
-
-
 def slices_rule(report: Report) -> str:
     """Which slices a decision rests on, in a clause."""
     deciding = [name for name, m in report.measurements.items() if any(part.limit is not None for part in m.slices)]
@@ -180,18 +152,29 @@ def interval_heading(report: Report) -> str:
 
 
 def concerns(report: Report) -> list[Concern]:
-    """Every measurement that did not pass, or that has notes; then what is not as good as the incumbent."""
+    """What did not pass, has notes, or is not as good as the incumbent; the comparison that decided comes first."""
     against_base = [
-        Concern(numbers.title(name, m.kind), numbers.badge_of(m), m.reason, needed(m), notes(m))
+        Concern(numbers.title(name, m.kind), numbers.badge_of(m), _why(m), needed(m), notes(m))
         for name, m in report.measurements.items()
         if m.status != "pass" or notes(m)
     ]
     against = [(name, part, "") for name, part in deployed.failing(report)]
     against += [(name, part, " (advisory)") for name, part in deployed.advisory(report)]
-    return against_base + [
+    against_deployed = [
         Concern(f"{numbers.title(name)} {deployed.HEADING}", f"{numbers.badge(part.status)}{tier}", part.reason, "", ())
         for name, part, tier in against
     ]
+    it_decided = bool(deployed.blocking(report)) and not any(m.blocks for m in report.measurements.values())
+    return against_deployed + against_base if it_decided else against_base + against_deployed
+
+
+def _why(m: MeasurementReport) -> str:
+    """The reason for a status; a pass is told by its numbers, in the direction of the change."""
+    if m.status != "pass" or m.change is None or numbers.kind(m.unit) == "other":
+        return m.reason
+    required = "required" if "min_gain" in m.limits else "allowed"
+    change = f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})"
+    return f"{change}; {numbers.limit(m.limits, m.unit, short=True).split(' (')[0]} is {required}"
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
@@ -257,6 +240,10 @@ def timing(report: Report) -> list[tuple[str, str]]:
     return [*lines, ("total", numbers.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
+HARDEST_HIT = "of the slices tested, the one with the largest loss at the better end of its interval"
+"""How the slice is chosen (measurements/slices.worst_slice)."""
+
+
 def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
     """The worst slice of each measurement, if it lost anything: (measurement, slice, loss)."""
     hits = []
@@ -265,7 +252,7 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        words = numbers.spread(part.interval, m.unit)
+        words = intervals.beside(part.change, part.interval, m.unit)
         loss = numbers.change(part.change, m.unit) + (f" ({words})" if words != numbers.NONE else "")
         hits.append((numbers.title(name, m.kind), part.name, f"{loss} on {numbers.count(part.n)} items"))
     return hits
@@ -337,7 +324,7 @@ def _row(name: str, m: MeasurementReport) -> Row:
         base=numbers.score(m.base, m.unit),
         candidate=numbers.score(m.candidate, m.unit),
         change=numbers.change(m.change, m.unit),
-        interval=numbers.interval(m.interval, m.unit),
+        interval=intervals.in_words(m.interval, m.unit),
         limit=numbers.limit(m.limits, m.unit),
         n=numbers.count(m.n),
         status=m.status,

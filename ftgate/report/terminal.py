@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.measurements.registry import in_order, kind_of
-from ftgate.report import deployed, numbers, tables
+from ftgate.report import deployed, footnotes, intervals, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation, limit_of, straddles
@@ -29,7 +29,7 @@ STYLES = {
     "hold": "bold magenta",
     "not_applicable": "dim",
 }
-BAR_WIDTH = 40
+BAR_WIDTH = 36
 WIDE = 96
 """Columns that a table takes with both the limits and the comparison with the deployed model."""
 
@@ -40,7 +40,7 @@ def print_report(report: Report, console: Console) -> None:
     for note in report.notes:
         _print_point(f"note: {note}", console)
     console.print(_table(report, console))
-    console.print(_text("\n".join(plain_line(words, 300) for words in tables.below(report)), console, "dim"))
+    console.print(_text("\n".join(plain_line(words, 300) for words in footnotes.below(report)), console, "dim"))
     if report.measurements:
         _print_bars(report, console)
     concerns = tables.concerns(report)
@@ -196,7 +196,7 @@ def _print_bars(report: Report, console: Console) -> None:
         label = _shortened(numbers.title(name), 15)
         line = _text(label + " " * (16 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
-        line.append_text(_text(f" {numbers.interval(m.interval, m.unit)}", console))
+        line.append_text(_text(f" {intervals.short(m.interval, m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
     console.print()
 

@@ -27,7 +27,8 @@ from ftgate.planning.view import print_plan
 from ftgate.preflight.check import preflight
 from ftgate.preflight.hardware import Machine
 from ftgate.progress import SilentProgress
-from ftgate.report.render import render_html
+from ftgate.report.items import LEAST_FLIP, read_items
+from ftgate.report.render import render_comment, render_html
 from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
@@ -84,6 +85,13 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     part = report.measurements["forgetting"].incumbent
     assert part is not None
     assert (part.score, part.candidate, part.limit) == (pytest.approx(0.975), pytest.approx(0.87525), 0.05)
+    rows = {row.item: row for row in read_items(deployed.root / "out") if row.measurement == "forgetting"}
+    lost = [row for row in rows.values() if row.incumbent.score - row.candidate.score >= LEAST_FLIP]
+    assert (part.clearly_worse, part.clearly_better) == (len(lost), 0)
+    worst = part.regressions[0]
+    assert worst.base_answer == rows[worst.item].incumbent.answers[0].text != worst.candidate_answer
+    assert f"`{worst.item}`" in render_comment(report).split("### What to do next")[0]
+    assert "Items that are worse than the deployed model" in render_html(report)
     assert report.provenance["incumbent"]["reference"] == "models/deployed"
     again = decide_again(deployed.root / "out", None, deployed.root / "again", SilentProgress())
     assert without_clocks(again) == without_clocks(report)
@@ -93,7 +101,9 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
-    assert "**bot is 10.5 % worse on general skills than the model deployed today (at least" in comment
+    assert (
+        "**bot is good enough against the base, but a step back: it is 10.5 % worse on general skills than" in comment
+    )
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| 10.5 % worse (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment

@@ -55,8 +55,10 @@ def test_every_item_that_was_asked_has_a_row_whose_scores_are_those_of_the_repor
         m, own = report.measurements[name], of(rows, name).values()
         counted = [row for row in own if row.outcome != "left out"]
         assert len(counted) == m.n, name
-        assert Counter(row.outcome for row in counted)["worse"] == m.regressed
-        assert Counter(row.outcome for row in counted)["better"] == m.improved
+        assert Counter(row.outcome for row in counted)["worse"] == m.clearly_worse
+        assert Counter(row.outcome for row in counted)["better"] == m.clearly_better
+    own = of(rows, "calibration").values()
+    assert Counter(row.outcome for row in own)["worse"] == report.measurements["calibration"].clearly_worse
     forgetting = of(rows, "forgetting")
     assert sum(row.base.score or 0 for row in forgetting.values()) / len(forgetting) == pytest.approx(0.9, abs=0.1)
     assert forgetting["g0"].outcome == "left out"

@@ -15,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.players import FORGETFUL, Script, longest_common, script
 from support.world import World
-from unit.report import samples, test_escape
+from unit.report import samples, test_deployed, test_escape
 from unit.report.test_browser import CLOSING, hostile
 
 from benchmarks import page as speed
@@ -24,7 +24,7 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
-from ftgate.report.items import OUTCOMES, ItemRow, read_items
+from ftgate.report.items import OUTCOMES, AnswerSide, ItemRow, read_items
 from ftgate.report.render import render_html
 
 DESKTOP, PHONE = {"width": 1200, "height": 900}, {"width": 390, "height": 844}
@@ -286,6 +286,59 @@ def test_a_link_leads_to_its_item_whatever_is_filtered(browser: Browser, folder:
     shown.evaluate(f"location.hash = '#item=tail/{other}'")
     shown.locator(f"#item code:text-is('{other}')").wait_for()
     assert shown.locator("#outcomes [aria-pressed=true]").inner_text().startswith("all")
+    shown.context.close()
+
+
+def test_a_link_to_an_unknown_item_says_so_and_shows_no_other(browser: Browser, folder: Path) -> None:
+    shown = opened(browser, folder / "report.html", "#item=target/gone%3Cb%3E")
+    problem = shown.locator("#answers-problem")
+    assert problem.inner_text() == "The link names an item that this page does not have: target/gone<b>"
+    assert shown.locator("#item").inner_text() == "Choose an item from the list."
+    assert shown.locator("#list [aria-selected=true]").count() == 0
+    shown.evaluate("location.hash = '#item=target/%E0%A4%A'")  # no text in any encoding
+    shown.wait_for_function("document.getElementById('answers-problem').textContent.endsWith('%E0%A4%A')")
+    shown.evaluate("location.hash = '#item=calibration/c7'")
+    shown.locator("#item code:text-is('c7')").wait_for()
+    assert problem.inner_text() == ""
+    shown.context.close()
+
+
+def test_only_the_tags_of_the_chosen_measurement_can_be_chosen(page: Page, rows: list[ItemRow]) -> None:
+    names = [row.measurement for row in rows]
+    place = {name: str(list(dict.fromkeys(names)).index(name)) for name in names}
+
+    def offered() -> set[str]:
+        return set(page.locator("#tag option").all_inner_texts()) - {"all"}
+
+    page.select_option("#measurement", value=place["tail"])
+    of_tail = {tag for row in rows if row.measurement == "tail" for tag in (*row.tags, *row.slices)}
+    assert offered() == of_tail
+    assert "ambiguous" in of_tail
+    page.select_option("#tag", value="ambiguous")
+    page.select_option("#measurement", value=place["form"])
+    assert "ambiguous" not in offered()
+    assert page.input_value("#tag") in ("", "all")
+    assert count_of(page) == expected([row for row in rows if row.measurement == "form"])["worse"]
+
+
+def test_a_page_on_a_block_by_the_deployed_model_opens_with_what_is_worse_than_it(
+    browser: Browser, tmp_path: Path
+) -> None:
+    def item(name: str, *scores: float) -> ItemRow:
+        base, candidate, deployed = (AnswerSide(score=score, answers=[]) for score in scores)
+        outcome = "better" if scores[1] > scores[0] else "same"
+        given = {"base": base, "candidate": candidate, "incumbent": deployed, "outcome": outcome}
+        return ItemRow(measurement="forgetting", item=name, messages=[("user", "hi")], **given)
+
+    items = [item("kept", 1.0, 1.0, 1.0), item("nearly", 0.7, 0.7, 0.85), item("lost", 0.0, 0.4, 1.0)]
+    file = tmp_path / "report.html"
+    file.write_text(render_html(test_deployed.compared("block", 0.2), items=items), encoding="utf-8")
+    shown = opened(browser, file)
+    assert shown.input_value("#against") == "incumbent"
+    assert listed(shown) == ["lost"]
+    assert shown.locator("#item b").first.inner_text() == "100.0 % → 40.0 %"
+    shown.select_option("#against", value="base")
+    assert counts(shown) == {"all": 3, "worse": 0, "better": 1, "same": 2, "failed": 0, "left out": 0}
     shown.context.close()
 
 

@@ -89,6 +89,8 @@ def _step(m: MeasurementReport) -> str:
     unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
     if m.needed_n and m.needed_n > size:
         return f"measure more {unit}, about {numbers.count(m.needed_n)} instead of {numbers.count(size)}, and run again"
+    if m.least_n is not None and size < m.least_n:
+        return f"measure at least {numbers.count(m.least_n)} {unit} instead of {numbers.count(size)}, and run again"
     if straddles(m) or "too few" in m.reason or "may have risen" in m.reason:
         return f"measure more {unit} than {numbers.count(size)} and run again"
     return ""

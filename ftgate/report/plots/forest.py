@@ -53,7 +53,7 @@ def draw_slices(report: Report) -> Picture | None:
         for at, (name, m, rows) in zip(axes, panels, strict=True):
             _panel(at, name, m, rows)
 
-    return picture("slices", _alt(panels), ROW * sum(sizes) + 0.8 * len(panels), draw)
+    return picture("slices", _alt(panels), ROW * sum(sizes) + 0.95 * len(panels), draw)
 
 
 def _rows(m: MeasurementReport) -> list[_SliceRow]:
@@ -173,7 +173,8 @@ def _caption(row: _SliceRow, m: MeasurementReport) -> str:
 def _ticks(axis: Any, unit: str) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(5))
+    # "points" is a long word: more ticks would run into each other.
+    axis.set_major_locator(MaxNLocator(3 if numbers.kind(unit) in ("gain", "loss", "rise") else 5))
     axis.set_major_formatter(FuncFormatter(lambda value, _: numbers.amount(float(value), unit).replace(".0 ", " ")))
 
 

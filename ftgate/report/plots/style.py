@@ -28,6 +28,8 @@ MODELS: Mapping[str, tuple[str, str]] = {"base": (BLUE, "o"), "candidate": (VERM
 """Colour and marker of each model, in every picture."""
 WIDTH = 8.0
 """Inches: 800 pixels, the width of a comment, at 100 pixels an inch."""
+PANEL_PAD = 0.12
+"""Inches above and below each panel: a title must not touch the axis of the panel above it."""
 PNG_DPI = 150
 """Sharp on fine screens at 100 pixels an inch; more takes long to draw and to load."""
 _SVG, _LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
@@ -97,7 +99,7 @@ def picture(name: str, alt: str, height: float, draw: Callable[[Figure], None]) 
         draw(figure)
         vector, pixels = io.StringIO(), io.BytesIO()
         # Laid out once, then printed by each canvas: savefig would draw everything again for each file.
-        layout: Any = ConstrainedLayoutEngine()
+        layout: Any = ConstrainedLayoutEngine(h_pad=PANEL_PAD)
         layout.execute(figure)
         quick = {"compress_level": 1}  # a few kilobytes larger, in a third of the time
         canvases: tuple[Any, Any] = (FigureCanvasAgg(figure), FigureCanvasSVG(figure))
@@ -115,7 +117,7 @@ def label(text: str, limit: int = 40) -> str:
 def heading(axes: Axes, text: str) -> None:
     """The title, at the left."""
     # A fixed position saves the search for one above all tick labels at every draw.
-    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", y=1.0)
+    axes.set_title(text, loc="left", fontsize=11, fontweight="bold", y=1.0, pad=8)
 
 
 def footnote(axes: Axes, text: str) -> None:

@@ -3,10 +3,10 @@
   const byId = (id) => document.getElementById(id);
   const ROW = 56; // pixels, as in the style sheet
   const NAMES = ["worse", "better", "same", "failed", "left out"];
-  const WORSE = 0;
+  const WORSE = 0, BETTER = 1, SAME = 2, FAILED = 3;
   const STEPS = { j: 1, k: -1 };
   const STEPS_IN_LIST = { ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8, Home: -Infinity, End: Infinity };
-  const state = { outcome: null, measurement: "", tag: "", query: "", sort: "loss" };
+  const state = { outcome: null, measurement: "", tag: "", query: "", sort: "loss", against: "base" };
   let data, items, orders, lowered, shown = [], current = -1;
 
   /** An element with attributes and children; a child that is a string becomes text. */
@@ -30,6 +30,7 @@
 
   function scoreText(item, side) {
     if (side.score === undefined) return "—";
+    if (measurementOf(item).confidence && side.score < 1) return `wrong, ${(100 * (1 - side.score)).toFixed(0)} % sure`;
     return measurementOf(item).words[String(side.score)] ?? `${(100 * side.score).toFixed(1)} %`;
   }
 
@@ -41,16 +42,12 @@
 
   // ---- which items are shown, and in which order
 
-  function prepare() {
-    items = data.items;
+  /** Change and outcome of every item against the base, or against the deployed model. */
+  function compare() {
     for (const item of items) {
-      item.change = (item.candidate.score ?? NaN) - (item.base.score ?? NaN);
-      item.tags ??= [];
-      item.choices ??= [];
-      item.prompt ??= [];
-      item.texts = [...item.prompt.map((turn) => turn[1]), ...item.choices];
-      if (item.reference !== undefined) item.texts.push(item.reference);
-      for (const side of sidesOf(item)) item.texts.push(...(side.answers ?? []).map((answer) => answer[0]));
+      const other = item[state.against];
+      item.change = (item.candidate.score ?? NaN) - (other?.score ?? NaN);
+      item.outcome = state.against === "base" || item.ofBase > SAME ? item.ofBase : outcomeOf(item.change);
     }
     const places = items.map((_, place) => place);
     const by = (value) => [...places].sort((one, other) => value(items[one]) - value(items[other]) || one - other);
@@ -61,6 +58,25 @@
       far: by((item) => last(-item.distance)),
       suite: places,
     };
+  }
+
+  function outcomeOf(change) {
+    if (!Number.isFinite(change)) return FAILED;
+    return Math.abs(change) < data.flip - 1e-9 ? SAME : change < 0 ? WORSE : BETTER;
+  }
+
+  function prepare() {
+    items = data.items;
+    for (const item of items) {
+      item.ofBase = item.outcome;
+      item.tags ??= [];
+      item.choices ??= [];
+      item.prompt ??= [];
+      item.texts = [...item.prompt.map((turn) => turn[1]), ...item.choices];
+      if (item.reference !== undefined) item.texts.push(item.reference);
+      for (const side of sidesOf(item)) item.texts.push(...(side.answers ?? []).map((answer) => answer[0]));
+    }
+    compare();
   }
 
   const sidesOf = (item) => [item.base, item.candidate, item.incumbent].filter(Boolean);
@@ -162,7 +178,8 @@
 
   function heading(item) {
     const link = make("a", { href: `#item=${keyOf(item)}` }, "link to this item");
-    const scores = `${scoreText(item, item.base)} → ${scoreText(item, item.candidate)}`;
+    const other = item[state.against];
+    const scores = `${other ? scoreText(item, other) : "—"} → ${scoreText(item, item.candidate)}`;
     return make("div", {},
       make("h3", {}, make("span", { class: `outcome o-${item.outcome}` }, NAMES[item.outcome]), " ",
         make("code", { dir: "auto" }, item.id), " ", make("small", {}, measurementOf(item).title)),
@@ -175,7 +192,8 @@
       ["tags", item.tags.join(", ")],
       ["distance from the training data", item.distance === undefined ? "" : item.distance.toFixed(3)],
       ["line in the suite", item.line ? String(item.line) : ""],
-      ["deployed model", item.incumbent ? scoreText(item, item.incumbent) : ""],
+      state.against === "base" ? ["deployed model", item.incumbent ? scoreText(item, item.incumbent) : ""]
+        : ["base", scoreText(item, item.base)],
     ].filter(([, value]) => value);
     const lines = rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { dir: "auto" }, value)]);
     return lines.length ? make("dl", {}, ...lines) : null;
@@ -208,12 +226,12 @@
   }
 
   function optionTable(item) {
-    const sides = [item.base, item.candidate], best = sides.map((side) => highest(side.options ?? []));
+    const sides = sidesOf(item), best = sides.map((side) => highest(side.options ?? []));
     const cell = (side, k, i) => make("td", { class: "n" }, optionText(side, i), best[k] === i ? " ◀ chosen" : "");
     const rows = item.choices.map((choice, i) => make("tr", {},
       make("td", { dir: "auto" }, textOf(choice), choice === item.reference ? make("b", {}, " ✓ right") : null),
       ...sides.map((side, k) => cell(side, k, i))));
-    return table("Options", ["option", "base", "candidate"], rows);
+    return table("Options", ["option", "base", "candidate", "deployed model"].slice(0, 1 + sides.length), rows);
   }
 
   const atLeast = (value) => value ?? -Infinity; // null is a probability of zero
@@ -252,13 +270,17 @@
       return button;
     }));
     options("measurement", "all", data.measurements.map((m, i) => [String(i), m.title]));
-    const { compare } = new Intl.Collator("en", { numeric: true });
-    const tags = [...new Set(items.flatMap((item) => item.tags))].sort(compare);
-    options("tag", "all", tags.map((tag) => [tag, tag]));
-    byId("tag").parentElement.hidden = !tags.length;
+    tagOptions();
+    byId("against").value = state.against;
+    byId("against").parentElement.hidden = !items.some((item) => item.incumbent);
     if (!items.some((item) => item.distance !== undefined)) byId("sort").querySelector("[value=far]").remove();
-    for (const id of ["measurement", "tag", "sort"]) {
-      byId(id).addEventListener("change", () => { state[id] = byId(id).value; update(); });
+    for (const id of ["measurement", "tag", "sort", "against"]) {
+      byId(id).addEventListener("change", () => {
+        state[id] = byId(id).value;
+        if (id === "measurement") tagOptions();
+        if (id === "against") compare();
+        update();
+      });
     }
     byId("query").addEventListener("input", () => { state.query = byId("query").value; update(); });
     byId("marks").addEventListener("change", () => select(current, false));
@@ -267,6 +289,17 @@
     addEventListener("resize", draw);
     addEventListener("hashchange", follow);
     document.addEventListener("keydown", press);
+  }
+
+  /** Offer the tags and slices of the measurement that is chosen, and let go of one that it has not. */
+  function tagOptions() {
+    const inside = items.filter((item) => state.measurement === "" || item.in === Number(state.measurement));
+    const { compare: order } = new Intl.Collator("en", { numeric: true });
+    const tags = [...new Set(inside.flatMap((item) => item.tags))].sort(order);
+    if (!tags.includes(state.tag)) state.tag = "";
+    options("tag", "all", tags.map((tag) => [tag, tag]));
+    byId("tag").value = state.tag;
+    byId("tag").parentElement.hidden = !tags.length;
   }
 
   function options(id, all, entries) {
@@ -298,14 +331,24 @@
     target.scrollIntoView({ block: "nearest" });
   }
 
-  /** Show the item that the address names, whatever is filtered. */
+  /** Show the item that the address names, whatever is filtered; say so if this report has none of that name. */
   function follow() {
     const wanted = location.hash.startsWith("#item=") ? location.hash.slice(6) : "";
     const place = wanted ? items.findIndex((item) => keyOf(item) === wanted) : -1;
+    const unknown = wanted !== "" && place < 0;
+    byId("answers-problem").textContent =
+      unknown ? `The link names an item that this page does not have: ${named(wanted)}` : "";
+    if (unknown) {
+      current = -1;
+      draw();
+      byId("item").replaceChildren(make("p", {}, "Choose an item from the list."));
+      byId("answers-problem").scrollIntoView();
+    }
     if (place < 0) return false;
     if (!shown.includes(place)) {
       Object.assign(state, { outcome: null, measurement: "", tag: "", query: "" });
-      for (const id of ["measurement", "tag", "query"]) byId(id).value = "";
+      for (const id of ["measurement", "query"]) byId(id).value = "";
+      tagOptions();
       update();
     }
     select(shown.indexOf(place), false);
@@ -313,11 +356,21 @@
     return true;
   }
 
+  /** The name in an address, as its reader wrote it where that can be told. */
+  function named(key) {
+    try {
+      return decodeURIComponent(key).slice(0, 200);
+    } catch {
+      return key.slice(0, 200);
+    }
+  }
+
   /** At first: what got worse in the measurement that the verdict is about, if something did. */
   function first() {
     const isWorse = (item) => item.outcome === WORSE;
     const about = items.filter((item) => item.in === data.about);
     if (about.some(isWorse)) state.measurement = byId("measurement").value = String(data.about);
+    tagOptions();
     if (items.some(isWorse)) state.outcome = WORSE;
   }
 
@@ -329,6 +382,7 @@
         `This browser cannot unpack the answers (${error.name}): the worst examples are below.`;
       return;
     }
+    if (data.byDeployed) state.against = "incumbent";
     prepare();
     controls();
     document.documentElement.classList.add("browsable");

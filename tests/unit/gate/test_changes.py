@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -31,6 +32,16 @@ def test_a_reader_sees_changes_of_twenty_points_and_more() -> None:
     assert (found.clearly_worse, found.clearly_better) == (2, 1)
     assert [round(e.base_score - e.candidate_score, 6) for e in found.regressions] == [0.8, 0.2]
     assert [e.candidate_score for e in found.improvements] == [0.8]
+
+
+def test_an_item_that_failed_is_neither_worse_nor_better() -> None:
+    lost = result([1.0, 1.0], [0.0, 0.0])
+    failed = Answer(finish="error", error="the server went away")
+    pairs = (replace(lost.pairs[0], candidate=(failed,)), lost.pairs[1])
+    found = changes_of(
+        cast("Result", cast("Any", SimpleNamespace(pairs=pairs, scored=lost.scored, finding=lost.finding)))
+    )
+    assert (found.clearly_worse, [e.item for e in found.regressions]) == (1, [pairs[1].item.id])
 
 
 def test_a_multiple_choice_item_keeps_its_options() -> None:

@@ -72,7 +72,7 @@ def blocked() -> Report:
 def held() -> Report:
     drop = "relative drop 7.4 % [3.1 %, 11.9 %] straddles the limit 10.0 % (a warning starts at 8.0 %)"
     drop += "; about 410 items would settle it"
-    few = "240 items are too few to pass calibration: at least 500 are needed"
+    few = "240 items are too few to pass: at least 500 are needed"
     found = report(
         "support-bot",
         "hold",
@@ -84,6 +84,7 @@ def held() -> Report:
         tail=tail("pass", 0.713, 0.690, 0.032, (-0.030, 0.096)),
         calibration=calibration("inconclusive", 0.041, 0.048, 0.009, (-0.019, 0.037), n=240, reason=few),
     )
+    found.measurements["calibration"].least_n = 500
     found.measurements["calibration"].details["notes"] = [
         "the candidate puts only 86 % of its probability on the option letters"
     ]

@@ -159,7 +159,9 @@ def test_every_item_is_in_the_page_with_all_that_is_known():
     assert first["candidate"]["grades"] == {"helpful": 0.25}
     assert second["why"] == "it occurs in the training data (train.jsonl:3)"
     assert len(texts) == len(set(texts))
-    assert data["measurements"] == [{"name": "forgetting", "title": data["measurements"][0]["title"], "words": {}}]
+    assert data["measurements"] == [
+        {"name": "forgetting", "title": data["measurements"][0]["title"], "words": {}, "confidence": False}
+    ]
     assert data["about"] == 0
 
 

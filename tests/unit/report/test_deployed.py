@@ -13,7 +13,7 @@ from ftgate.report import deployed
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.explanation import explanation
 from ftgate.report.render import render_comment, render_html
-from ftgate.report.schema import IncumbentReport, Report
+from ftgate.report.schema import ExampleReport, IncumbentReport, Report
 from ftgate.report.statement import statement
 from ftgate.report.terminal import print_report, print_summary
 
@@ -56,7 +56,7 @@ def test_the_column_has_change_interval_and_status() -> None:
     comment = render_comment(found).replace("\u00a0", " ")
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| **❌ General skills** | 20.0 % worse (18.0 to 22.0) | under 5 % worse |" in comment
-    assert "✗ block</span><br>20.0 % worse [18.0 %, 22.0 %], limit 5.0 %" in render_html(found).replace("\u00a0", " ")
+    assert "✗ block</span><br>20.0 % worse (18.0 to 22.0), limit 5 %" in render_html(found).replace("\u00a0", " ")
     text = shown(found)
     assert "deployed" in text
     assert "✗ 20.0 % worse" in text
@@ -67,8 +67,8 @@ def test_the_column_has_change_interval_and_status() -> None:
 
 def test_the_sentence_says_what_the_candidate_lost() -> None:
     assert explanation(compared("block", 0.2)) == (
-        "careful is 20.0 % worse on general skills than the model deployed today (at least 18.0 % worse): "
-        "80.0 → 79.0 %; under 5 % worse is allowed."
+        "careful is good enough against the base, but a step back: it is 20.0 % worse on general skills than the model "
+        "deployed today (at least 18.0 % worse): 80.0 → 79.0 %; under 5 % worse is allowed."
     )
     assert explanation(compared("inconclusive", 0.05)) == "careful is undecided on general skills: because."
     assert explanation(compared()).endswith("; it is as good as the model deployed today within every limit.")
@@ -158,5 +158,28 @@ def test_nothing_in_a_reason_acts_in_comment_or_page(trick: str) -> None:
     plain = render_comment(compared("block", 0.2, "harmless"))
     assert markdown.kinds(text) == markdown.kinds(plain) or not trick.strip()
     page = render_html(compared("block", 0.2, trick))
+    assert "<script" not in page
+    assert "<img" not in page
+
+
+@pytest.mark.parametrize("trick", [trick for trick in test_escape.TRICKS if trick.strip()])
+def test_nothing_in_an_answer_that_the_deployed_model_gave_better_acts(trick: str) -> None:
+    def answered(text: str) -> Report:
+        found = compared("block", 0.2)
+        rival = found.measurements["forgetting"].incumbent
+        assert rival is not None
+        rival.clearly_worse, rival.clearly_better = 1, 0
+        rival.regressions = [
+            ExampleReport(
+                item=text, prompt=text, reference=text, base_answer=text, candidate_answer=text, base_score=1.0,
+                candidate_score=0.0, options=[text],
+            )
+        ]  # fmt: skip
+        return found
+
+    text, page = render_comment(answered(trick)), render_html(answered(trick))
+    assert "### What got worse: General skills, against the deployed model" in text
+    assert markdown.kinds(text) == markdown.kinds(render_comment(answered("harmless")))
+    assert markdown.linkable(text) == []
     assert "<script" not in page
     assert "<img" not in page

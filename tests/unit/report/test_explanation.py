@@ -18,19 +18,20 @@ from ftgate.report.explanation import explanation
         ),
         (
             "held",
-            "Undecided on general skills: support-bot may be 3.1 to 11.9 % worse; under 10 % worse is allowed "
-            "(about 410 items would settle it; this run had 200); also undecided: confidence.",
+            "It is open whether support-bot lost too much: it is 3.1 to 11.9 % worse on general skills, and under "
+            "10 % worse is allowed (about 410 items would settle it; this run had 200); also undecided: confidence.",
         ),
         (
             "allowed",
             "careful gains 13.9 points on its task (at least 9.7 points) and stays within every limit: "
-            "1.3 % worse on general skills, 2.7 % worse on unusual queries, calibration error +0.011.",
+            "1.3 % worse on general skills, 2.7 % worse on unusual queries, expected "
+            "calibration error (ECE) +0.011.",
         ),
         (
             "warned",
-            "eager gains 13.9 points on its task (at least 9.7 points) and stays within every limit: "
-            "8.6 % worse on general skills, 2.7 % worse on unusual queries, calibration error +0.011; "
-            "warning on general skills.",
+            "eager comes near the limit on general skills: 8.6 % worse (7.4 to 9.7), and under 10 % worse is allowed; "
+            "it gains 13.9 points on its task (at least 9.7 points) and stays within every limit: 2.7 % worse on "
+            "unusual queries, expected calibration error (ECE) +0.011.",
         ),
     ],
 )
@@ -68,12 +69,12 @@ def test_no_gain():
 def test_calibration_and_an_absolute_drop():
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     assert explanation(only(calibration=m)) == (
-        "m is less well calibrated than the base: calibration error 0.030 → 0.110 (at least +0.062); "
+        "m is less well calibrated than the base: expected calibration error (ECE) 0.030 → 0.110 (at least +0.062); "
         "ECE under +0.050 is allowed."
     )
     m.details["candidate"]["in_words"] = "overconfident by 17.9 points on average"
     assert explanation(only(calibration=m)).startswith(
-        "m is overconfident by 17.9 points on average: calibration error"
+        "m is overconfident by 17.9 points on average: expected calibration error (ECE) 0.030"
     )
     m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
         update={"unit": "absolute drop", "limits": {"block": 0.04}}
@@ -92,7 +93,27 @@ def test_a_bare_estimate_is_not_called_certain():
 def test_undecided_and_blocked_by_policy():
     found = samples.held()
     found.verdict = "block"
-    assert explanation(found).startswith("Undecided on general skills, which the policy blocks: support-bot may be 3.1")
+    assert explanation(found).startswith(
+        "It is open whether support-bot lost too much, which the policy blocks: it is 3.1 to 11.9 % worse"
+    )
+
+
+def test_a_gain_that_may_be_too_small_is_open():
+    m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
+    assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
+        "It is open whether m gained enough: it is 1.0 points worse to 7.0 points better on its task, and over 3 "
+        "points better is required."
+    )
+
+
+def test_answers_that_do_not_end_are_told_by_their_share():
+    m = parts.forgetting("block", 0.0, 0.3, 0.3, (0.2, 0.4)).model_copy(
+        update={"unit": "rise in cut answers", "limits": {"block": 0.1}}
+    )
+    assert explanation(only(form=m)) == (
+        "m comes to no end more often: 30.0 % of its answers are cut at the token limit (base: 0.0 %); under 10 points "
+        "more is allowed."
+    )
 
 
 def test_a_reason_that_is_no_interval_is_quoted():

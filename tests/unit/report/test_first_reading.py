@@ -9,7 +9,9 @@ from unit.report.test_deployed import compared
 
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.forest_svg import forest
+from ftgate.report.items import AnswerSide, ItemRow
 from ftgate.report.render import render_comment, render_html
+from ftgate.report.schema import SliceReport
 from ftgate.verdict import SMOKE_TEST
 
 WIDEST_LETTER = 7.0
@@ -24,7 +26,7 @@ def test_no_text_of_the_plot_is_cut_off_or_covers_a_bar() -> None:
     width = float(re.search(r'width="(\d+)" height', drawn)[1])  # type: ignore[index]
     bars = min(float(x) for x in re.findall(r'class="bar [^"]*" x1="([\d.]+)"', drawn))
     texts = re.findall(r'class="small" x="([\d.]+)" y="[\d.]+">([^<]+)<', drawn)
-    assert any("[-100.0, +100.0] points" in text for _, text in texts)
+    assert any("(-100.0 to +100.0)" in text for _, text in texts)
     for x, text in texts:
         assert float(x) + WIDEST_LETTER * len(text) <= (bars if x == "0" else width), text
 
@@ -61,7 +63,9 @@ def test_the_comparisons_with_base_and_deployed_model_are_told_apart() -> None:
 
 def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> None:
     found = samples.blocked()
-    example = next(m.regressions[0] for m in found.measurements.values() if m.regressions)
+    m = next(m for m in found.measurements.values() if m.regressions)
+    example = m.regressions[0].model_copy()
+    m.regressions = [example, *m.regressions[1:]]
     example.candidate_answer = "the sum is 7" + "\n" * 11
     example.base_answer = "the sum is 7\n"
     comment = render_comment(found)
@@ -73,3 +77,37 @@ def test_page_and_comment_head_the_next_steps_alike() -> None:
     assert "### What to do next" in render_comment(samples.blocked())
     assert "<h2>What to do next</h2>" in render_html(samples.blocked())
     assert "<h2>To be rid of the warning</h2>" in render_html(samples.warned())
+
+
+def test_a_row_that_is_undecided_inside_its_limit_says_why() -> None:
+    found = samples.held()
+    comment = render_comment(found)
+    assert "| **⏸️ Confidence (undecided: 240 of at least 500 items)** |" in comment
+    assert "| **⏸️ General skills (undecided)** |" in comment  # its interval contains the limit
+    m = found.measurements["calibration"]
+    m.least_n = None  # as in older reports
+    assert "(undecided: 240 items are too few to pass)" in render_comment(found)
+    m.cut_short_by = "forgetting"
+    assert "| **⏸️ Confidence (not finished)** |" in render_comment(found)
+    m.cut_short_by, m.reason = None, "x" * 500
+    assert "| **⏸️ Confidence (undecided)** |" in render_comment(found)
+
+
+def test_worse_is_defined_where_it_is_counted() -> None:
+    found = samples.blocked()
+    assert "are worse by 20 points or more, 3 shown:" in render_comment(found)
+    item = ItemRow(
+        measurement="forgetting", item="q1", outcome="worse", messages=[("user", "hi")],
+        base=AnswerSide(score=1.0, answers=[]), candidate=AnswerSide(score=0.0, answers=[]),
+    )  # fmt: skip
+    assert "Worse and better: by 20 points or more. Same: by less." in render_html(found, items=[item])
+
+
+def test_the_hardest_hit_slice_says_how_it_was_chosen() -> None:
+    found = samples.blocked()
+    part = SliceReport(name="sums", n=25, base=0.8, candidate=0.3, change=0.62, interval=(0.4, 0.8), status="beyond")
+    found.measurements["forgetting"].slices = [part]
+    found.measurements["forgetting"].details["worst_slice"] = {"name": "sums"}
+    rule = "of the slices tested, the one with the largest loss at the better end of its interval"
+    assert rule in render_comment(found)
+    assert rule in render_html(found)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from ftgate.report import numbers
+from ftgate.report import intervals, numbers
 
 
 @pytest.mark.parametrize(
@@ -87,20 +87,35 @@ def test_score(value, unit, shown):
 @pytest.mark.parametrize(
     ("bounds", "unit", "shown"),
     [
-        ((0.35, 0.473), "relative drop", "[35.0 %, 47.3 %]"),
-        ((-0.012, 0.039), "relative drop", "[-1.2 %, 3.9 %]"),
-        ((-0.012, 0.039), "absolute gain", "[-1.2, +3.9] points"),
-        ((-0.006, 0.028), "ECE increase", "[-0.006, +0.028]"),
-        ((0.95, 1.2), "relative drop", "[95.0 %, 100.0 %]"),
-        ((-1.3, 0.2), "absolute gain", "[-100.0, +20.0] points"),
-        ((None, 0.1), "absolute gain", "[—, +10.0 points]"),
-        ((None, 0.1), "relative drop", "[—, 10.0 %]"),
+        ((0.35, 0.473), "relative drop", "35.0 to 47.3 worse"),
+        ((-0.012, 0.039), "relative drop", "1.2 better to 3.9 worse"),
+        ((-0.012, 0.039), "absolute gain", "1.2 worse to 3.9 better"),
+        ((-0.006, 0.028), "ECE increase", "-0.006 to +0.028"),
+        ((-0.016, 0.011), "rise in malformed answers", "-1.6 to +1.1 points"),
+        ((-1.3, 0.2), "absolute gain", "100.0 worse to 20.0 better"),
         ((None, None), "relative drop", "—"),
-        (None, "relative drop", "—"),
     ],
 )
-def test_interval(bounds, unit, shown):
-    assert numbers.interval(bounds, unit) == shown
+def test_an_interval_where_there_is_little_room(bounds, unit, shown):
+    assert intervals.short(bounds, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("change", "bounds", "unit", "shown"),
+    [
+        (-0.479, (-0.649, -0.349), "relative drop", "34.9 to 64.9"),
+        (0.004, (-0.0001, 0.022), "relative drop", "0.0 to 2.2"),
+        (0.013, (-0.012, 0.039), "relative drop", "1.2 better to 3.9 worse"),
+        (0.182, (0.153, 0.212), "absolute gain", "15.3 to 21.2"),
+        (0.0, (-0.005, 0.012), "absolute gain", "0.5 worse to 1.2 better"),
+        (0.02, (0.007, 0.032), "ECE increase", "+0.007 to +0.032"),
+        (0.0, (-0.016, 0.011), "rise in malformed answers", "-1.6 to +1.1"),
+        (None, (None, None), "relative drop", "—"),
+        (0.1, None, "relative drop", "—"),
+    ],
+)
+def test_an_interval_has_the_direction_of_the_change_that_it_stands_beside(change, bounds, unit, shown):
+    assert intervals.beside(change, bounds, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -224,11 +239,13 @@ def test_symbols_have_a_likeness_in_ascii():
         ((-0.03, -0.01), "absolute gain", "1.0 to 3.0 points worse"),
         ((0.731, 0.828), "rise in malformed answers", "+73.1 to +82.8 points"),
         ((0.009, 0.037), "ECE increase", "ECE +0.009 to +0.037"),
-        ((None, 0.1), "relative drop", "—"),
+        ((None, 0.1), "relative drop", "— to 10.0 % worse"),
+        ((-0.0001, 0.022), "relative drop", "0.0 to 2.2 % worse"),
+        (None, "relative drop", "—"),
     ],
 )
 def test_an_interval_in_words(bounds, unit, shown):
-    assert numbers.spread(bounds, unit) == shown
+    assert intervals.in_words(bounds, unit) == shown
 
 
 @pytest.mark.parametrize(

@@ -184,15 +184,15 @@ def test_the_part_that_lost_most_is_named_where_one_lost_anything():
     hurt = SliceReport(name="co|de`", n=25, base=0.8, candidate=0.3, change=0.62, interval=(0.4, 0.8), status="beyond")
     forgetting.slices = [hurt]
     forgetting.details["worst_slice"] = {"name": "co|de`", "n": 25, "change": 0.62, "interval": [0.4, 0.8]}
-    line = "62.0 % worse (40.0 to 80.0 % worse) on 25 items"
-    assert f"3 shown; hardest hit: `` co∣de` ``, {line}." in render_comment(report)
+    line = "62.0 % worse (40.0 to 80.0) on 25 items"
+    assert f"\nHardest hit: `` co∣de` ``, {line} (of the slices tested, the one with the" in render_comment(report)
     assert line in render_html(report)
     for nothing in ({"name": "gone"}, "code", None):
         forgetting.details["worst_slice"] = nothing
-        assert "hardest hit" not in render_comment(report)
+        assert "ardest hit" not in render_comment(report)
     forgetting.slices = [hurt.model_copy(update={"change": -0.1})]
     forgetting.details["worst_slice"] = {"name": "co|de`"}
-    assert "hardest hit" not in render_comment(report)
+    assert "ardest hit" not in render_comment(report)
 
 
 def test_the_worst_answers_stand_open_and_the_rest_is_folded():
@@ -200,7 +200,7 @@ def test_the_worst_answers_stand_open_and_the_rest_is_folded():
     report.measurements["forgetting"].clearly_worse = 82
     text = render_comment(report)
     opened = text[: text.index("<details>")]
-    assert "### What got worse: General skills\n82 of 200 answers got worse, 3 shown" in opened
+    assert "### What got worse: General skills\n82 of 200 answers are worse by 20 points or more, 3 shown:" in opened
     assert "- `general-017`: Explain in two sentences why lighthouses use Fresnel lenses." in opened
     assert "  - base, 91 %: A Fresnel lens bends" in opened
     assert "  - candidate, **8 %**: No" in opened
@@ -231,7 +231,9 @@ def test_checks_are_counted_and_those_that_failed_stand_open():
     report.checklist[1].ok = False
     text = render_comment(report)
     assert "<summary>1 of 2 checks OK, 1 not made</summary>" in text
-    assert "\n- ⚠️ Not met: The target suite is held out from the training data: 0 of 400" in text
+    assert "\n- ⚠️ The target suite is held out from the training data: 0 of 400" in text
+    assert "### 1 check not met\nThe verdict above stands; this says how far it can be trusted.\n" in text
+    assert "not met" not in render_comment(samples.allowed())
 
 
 def test_a_multiple_choice_item_shows_its_options():

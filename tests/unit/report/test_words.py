@@ -7,7 +7,7 @@ from unit.report import samples
 from unit.report.parts import LIGHTHOUSE, report, target
 
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import numbers, tables
+from ftgate.report import footnotes, numbers, tables
 from ftgate.report.explanation import explanation
 from ftgate.report.render import render_comment, render_html
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, SliceReport
@@ -80,11 +80,11 @@ def test_tiers_are_listed_in_good_grammar() -> None:
     found = samples.allowed()
     names = list(found.measurements)
     found.measurements[names[1]].tier = "advisory"
-    assert tables.tiers(found) == f"{names[1]} (advisory) is shown only"
+    assert footnotes.tiers(found) == f"{names[1]} (advisory) is shown only"
     found.measurements[names[2]].tier = "advisory"
-    assert tables.tiers(found) == f"{names[1]} and {names[2]} (advisory) are shown only"
+    assert footnotes.tiers(found) == f"{names[1]} and {names[2]} (advisory) are shown only"
     found.measurements[names[1]].tier = found.measurements[names[2]].tier = "supporting"
-    assert tables.tiers(found) == f"{names[1]} and {names[2]} (supporting) hold instead of blocking"
+    assert footnotes.tiers(found) == f"{names[1]} and {names[2]} (supporting) hold instead of blocking"
 
 
 def test_slices_say_which_of_them_decide() -> None:
