@@ -62,6 +62,7 @@ def rows_of(name: str, result: Result, left_out: Mapping[str, str]) -> list[Item
                 choices=list(_choices(item)),
                 tags=list(item.tags),
                 line=item.line,
+                cluster=item.cluster or "",
                 base=_side(pair.base, base if base_exact else None),
                 candidate=_side(pair.candidate, candidate if candidate_exact else None),
                 incumbent=rivals.get(item.id),

@@ -65,7 +65,7 @@ def rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, m.status),
-            change=_change(m.change, m.interval, m.unit),
+            change=change_and_interval(m.change, m.interval, m.unit),
             limit=_limit(m.limits, m.unit),
             scores=_scores(m.base, m.candidate, m.unit),
             failing=m.status not in _FINE,
@@ -81,7 +81,7 @@ def deployed_rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, part.status),
-            change=_change(part.change, part.interval, part.unit),
+            change=change_and_interval(part.change, part.interval, part.unit),
             limit=_limit({"block": part.limit}, part.unit),
             scores=_scores(part.score, part.candidate, part.unit),
             failing=part.status not in _FINE,
@@ -210,7 +210,7 @@ def _heading(count: str, m: MeasurementReport, direction: str, shown: int) -> st
     return f"{of} got {direction}, {shown} shown"
 
 
-def _change(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
+def change_and_interval(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
     """The change and its interval, without repeating unit and direction: ``95.8 % worse (93.9 to 97.6)``."""
     text, spread = numbers.change(change, unit), numbers.spread(bounds, unit)
     if numbers.NONE in (text, spread):
