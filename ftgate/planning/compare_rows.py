@@ -155,8 +155,8 @@ def selection(group: Group) -> str:
     spread = numbers.spread((best.low, best.high), "absolute gain")
     return (
         "What the best is worth: the best of several was also the luckiest, so its own gain says too much. Half of "
-        f"the task's items chose {best.name} among {listed(best.among)}: {chosen}. The other half, {best.n} items that had "
-        f"no say, confirms: {gain} ({numbers.level(LEVEL)} interval: {spread})."
+        f"the task's items chose {best.name} among {listed(best.among)}: {chosen}. The other half, {best.n} items that "
+        f"had no say, confirms: {gain} ({numbers.level(LEVEL)} interval: {spread})."
     )
 
 

@@ -12,7 +12,7 @@ from ftgate.report import numbers, svg
 from ftgate.report.escape import clip
 
 WIDTH, HEIGHT = 760, 330
-LEFT, RIGHT, TOP, BOTTOM = 70, 610, 34, 276
+LEFT, RIGHT, TOP, BOTTOM = 70, 540, 34, 276
 MOST_LOSS = 2.0
 """Shares of a limit: what lost more stands at the right border, with its loss beside it."""
 LABEL_HEIGHT = 16
@@ -63,7 +63,7 @@ def _axes(low: float, high: float, room: float) -> list[str]:
         svg.text("beyond a limit", limit + 8, TOP + 14),
         svg.text("largest loss, as a share of its limit (further left is better)", LEFT, BOTTOM + 40),
     ]
-    for share, words in ((0.0, "nothing lost"), (0.5, "half of it"), (1.0, "at the limit"), (2.0, "twice")):
+    for share, words in ((0.0, "nothing lost"), (0.5, "half of it"), (1.0, "at the limit"), (2.0, "twice it or more")):
         anchor = {0.0: "start", 2.0: "end"}.get(share, "middle")
         parts.append(svg.text(words, _x(share), BOTTOM + 18, anchor=anchor))
     for gain in (high, 0.0, low) if low < 0 else (high, 0.0):
@@ -86,21 +86,19 @@ def _front(group: Group, points: list[_Point]) -> list[str]:
 
 def _points(points: list[_Point]) -> list[str]:
     parts = []
-    heights = svg.spaced([p.y for p in points], LABEL_HEIGHT)
-    # Labels that were moved past the bottom would lie on the axis: all move up by that much.
-    over = max(max(heights) - (BOTTOM - 4), 0.0)
-    for p, height in zip(points, heights, strict=True):
-        c = p.contender
-        status = STATUS_OF[numbers.outcome(c.report)]
-        shown = f"{clip(c.label, 24)}{f' ({_loss(c.loss or 0.0)})' if p.beyond else ''}"
-        parts += [svg.mark(status, p.x, p.y), svg.text(shown, p.x + 12, height - over + 4, "name")]
+    for column in ([p for p in points if p.x <= _x(1.0)], [p for p in points if p.x > _x(1.0)]):
+        for p, height in zip(column, svg.spaced([p.y for p in column], LABEL_HEIGHT), strict=True):
+            c = p.contender
+            shown = f"{clip(c.label, 22)}{f': {_loss(c.loss or 0.0)}' if p.beyond else ''}"
+            mark = svg.mark(STATUS_OF[numbers.outcome(c.report)], p.x, p.y)
+            parts += [mark, svg.text(shown, p.x + 12, height + 4, "name")]
     return parts
 
 
 def _loss(share: float) -> str:
-    """``4.8 times its limit``, ``22 % of its limit``."""
+    """``4.8 × limit``, ``22 % of the limit``."""
     if share <= 0:
         return "nothing lost"
     if share > 1:
-        return f"{numbers.decimal(share, 1)} times the limit"
+        return f"{numbers.decimal(share, 1)} × limit"
     return f"{numbers.decimal(100 * share, 0)} % of the limit"

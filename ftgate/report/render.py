@@ -236,6 +236,8 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
         "score": numbers.score,
         "change": numbers.change,
         "interval": numbers.interval,
+        "spread": numbers.spread,
+        "level": numbers.level,
         "count": numbers.count,
         "percent": numbers.percent,
     }

@@ -28,12 +28,17 @@ def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def mark(status: str, x: float, y: float) -> str:
-    """A point whose shape, not its colour alone, says what it is: a disc passes, a cross blocks, a ring is open."""
+def mark(status: str, x: float, y: float, *, square: bool = False) -> str:
+    """A point whose shape, not its colour alone, says what it is: a disc passes, a cross blocks, a ring is open.
+
+    With ``square`` what passes is a square.
+    """
     if status in ("block", "error"):
         arms = f"M{x - 5:.1f},{y - 5:.1f} l10,10 m0,-10 l-10,10"
         return f'<path class="cross s-{status}" d="{arms}"/>'
-    if status in ("pass", "warn", "allow"):
+    if square and status in ("pass", "warn"):
+        return f'<rect class="ring s-{status}" x="{x - 4.5:.1f}" y="{y - 4.5:.1f}" width="9" height="9"/>'
+    if status in ("pass", "warn"):
         return f'<circle class="dot s-{status}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
     return f'<circle class="ring s-{status}" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
 
