@@ -85,7 +85,7 @@ def _print_group(group: Group, console: Console) -> None:
 
 
 def _changes(group: Group, names: Sequence[str], console: Console) -> Table:
-    headings = ["\n".join(compare_rows.heading(group, name)) for name in names]
+    headings = ["\n".join(plain_line(part, 60) for part in compare_rows.heading(group, name)) for name in names]
     table = _table(console, "candidate")
     for heading in headings:
         table.add_column(_text(heading, console), width=CELL_WIDTH)
@@ -111,7 +111,7 @@ def _cell(cell: Cell | None, console: Console) -> Text:
 
 def _bare(words: str, *, side: bool = True) -> str:
     """``words`` without unit; with ``side`` False also without the side that both bounds share with the change."""
-    bare = words.replace(" points", "").replace(" %", "").replace("ECE ", "")
+    bare = plain_line(words, 100).replace(" points", "").replace(" %", "").replace("ECE ", "")
     shared = bare.rpartition(" ")[2]
     return bare.removesuffix(f" {shared}") if not side and bare.count(shared) == 1 and shared.isalpha() and (
         bare.partition(" to ")[0][-1:].isdigit()

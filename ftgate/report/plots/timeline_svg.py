@@ -61,9 +61,9 @@ def _x(at: float, columns: Sequence[object]) -> float:
 
 def _panel(name: str, pairs: Sequence[Pair], top: float, breaks: Sequence[int]) -> list[str]:
     points = [point for pair in pairs for point in pair if point is not None]
-    values = [v for p in points for v in (p.value, *(p.interval or ()))] or [0.0]
+    values: list[float] = [v for p in points for v in (p.value, *(p.interval or ()))]
     low, high = min([*values, 0.0]), max([*values, 0.0])
-    room: float = 0.12 * (high - low) or 0.01
+    room = 0.12 * (high - low) or 0.01
 
     def y(value: float) -> float:
         return top + PANEL - (value - low + room) / (high - low + 2 * room) * PANEL
