@@ -68,10 +68,8 @@ def _axes(low: float, high: float, room: float) -> list[str]:
         parts.append(svg.text(words, _x(share), BOTTOM + 18, anchor=anchor))
     for gain in (high, 0.0, low) if low < 0 else (high, 0.0):
         y = BOTTOM - (gain - low + room) / (high - low + 2 * room) * (BOTTOM - TOP)
-        parts += [
-            svg.line("zero", LEFT, y, RIGHT, y),
-            svg.text(numbers.points(gain).removesuffix(" points"), LEFT - 8, y + 4, anchor="end"),
-        ]
+        parts.append(svg.text(numbers.points(gain).removesuffix(" points"), LEFT - 8, y + 4, anchor="end"))
+        parts.append(svg.line("axis", LEFT - 4, y, LEFT, y))
     return parts
 
 

@@ -19,6 +19,7 @@ from ftgate.report import numbers
 from ftgate.report.escape import plain_line
 from ftgate.report.plots.timeline_svg import TimePoint, timeline_plot
 from ftgate.report.render import render_page
+from ftgate.report.tables import WEIGHT
 from ftgate.report.terminal import STYLES
 
 MOST_DRAWN = 24
@@ -32,7 +33,7 @@ def print_timelines(lines: Sequence[Timeline], console: Console) -> None:
         console.print(_text(plain_line(line.title, 200), console, "bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
         for heading in (*HEADINGS, *(numbers.title(name) for name in measurements(line))):
-            table.add_column(_text(heading, console), overflow="fold")
+            table.add_column(_text(plain_line(heading, 60), console), overflow="fold")
         for release in line.releases:
             cells = (_cell(release.numbers.get(name), console) for name in measurements(line))
             table.add_row(_text(heading_of(release), console), _verdict(release, console), *cells)
@@ -61,12 +62,14 @@ def measurements(line: Timeline) -> list[str]:
 
 def heading_of(release: Release) -> str:
     """Day, name and commit of a release, on two lines."""
-    return f"{release.record.time[:10]} {release.record.head[:7]}\n{plain_line(release.entry.name, 60)}"
+    lines = (f"{release.record.time[:10]} {release.record.head[:7]}", release.entry.name)
+    return "\n".join(plain_line(line, 60) for line in lines)
 
 
 def status_of(change: Change) -> str:
-    """The status without the tier."""
-    return change.status.split(" (")[0]
+    """The status without the tier; an unknown one, which a record may hold, as not applicable."""
+    status = change.status.split(" (")[0]
+    return status if status in WEIGHT else "not_applicable"
 
 
 def against_deployed(change: Change) -> str:
@@ -95,7 +98,7 @@ def _cell(change: Change | None, console: Console) -> Text:
     if change is None:
         return _text(numbers.NONE, console, "dim")
     status = status_of(change)
-    sign, style = numbers.SYMBOLS.get(status, ""), STYLES.get(status, "")
+    sign, style = numbers.SYMBOLS[status], STYLES[status]
     cell = _text(plain_line(f"{sign} {numbers.change(change.change, change.unit)}", 60), console, style)
     if words := against_deployed(change):
         part = change.incumbent
