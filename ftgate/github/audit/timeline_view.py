@@ -24,7 +24,6 @@ from ftgate.report.terminal import STYLES
 
 MOST_DRAWN = 24
 """Releases in a picture, the newest; the table has all of them."""
-HEADINGS = ("release", "verdict")
 
 
 def print_timelines(lines: Sequence[Timeline], console: Console) -> None:
@@ -32,8 +31,10 @@ def print_timelines(lines: Sequence[Timeline], console: Console) -> None:
     for line in lines:
         console.print(_text(plain_line(line.title, 200), console, "bold"))
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        for heading in (*HEADINGS, *(numbers.title(name) for name in measurements(line))):
-            table.add_column(_text(plain_line(heading, 60), console), overflow="fold")
+        table.add_column("release", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        for name in measurements(line):
+            table.add_column(_text(plain_line(numbers.title(name), 60), console), overflow="fold")
         for release in line.releases:
             cells = (_cell(release.numbers.get(name), console) for name in measurements(line))
             table.add_row(_text(heading_of(release), console), _verdict(release, console), *cells)
@@ -63,13 +64,19 @@ def measurements(line: Timeline) -> list[str]:
 def heading_of(release: Release) -> str:
     """Day, name and commit of a release, on two lines."""
     lines = (f"{release.record.time[:10]} {release.record.head[:7]}", release.entry.name)
-    return "\n".join(plain_line(line, 60) for line in lines)
+    return "\n".join(plain_line(line, 24) for line in lines)
 
 
 def status_of(change: Change) -> str:
     """The status without the tier; an unknown one, which a record may hold, as not applicable."""
     status = change.status.split(" (")[0]
     return status if status in WEIGHT else "not_applicable"
+
+
+def worst_status(change: Change) -> str:
+    """The status, or that against the deployed model if it is worse: what blocks shows no tick."""
+    part = change.incumbent
+    return min((status_of(c) for c in (change, part) if c is not None), key=WEIGHT.index)
 
 
 def against_deployed(change: Change) -> str:
@@ -97,7 +104,7 @@ def _verdict(release: Release, console: Console) -> Text:
 def _cell(change: Change | None, console: Console) -> Text:
     if change is None:
         return _text(numbers.NONE, console, "dim")
-    status = status_of(change)
+    status = worst_status(change)
     sign, style = numbers.SYMBOLS[status], STYLES[status]
     cell = _text(plain_line(f"{sign} {numbers.change(change.change, change.unit)}", 60), console, style)
     if words := against_deployed(change):
@@ -140,7 +147,7 @@ class _View:
     """What the page's template calls."""
 
     measurements = staticmethod(measurements)
-    status_of = staticmethod(status_of)
+    worst_status = staticmethod(worst_status)
     against_deployed = staticmethod(against_deployed)
     notes = staticmethod(notes)
     symbols = numbers.SYMBOLS

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ftgate.report import numbers, svg
 from ftgate.report.escape import clip
 
-LEFT, RIGHT, TOP, PANEL, GAP = 70, 730, 30, 92, 34
+LEFT, RIGHT, TOP, PANEL, GAP = 70, 730, 48, 92, 34
 SIDE = 10
 """How far left and right of its release the two marks stand, against base and against deployed model."""
 Pair = tuple["TimePoint | None", "TimePoint | None"]

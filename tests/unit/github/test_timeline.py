@@ -106,6 +106,7 @@ def test_each_release_shows_its_change_against_base_and_deployed_model(tmp_path:
     (line,) = timelines([run(1, "v1", numbers=good), run(2, "v2", "block", numbers=bad)], NOW)
     text = " ".join(printed([line]).split())
     assert "✓ 10.0 points better" in text
+    assert "✗ 12.0 points better" in text  # what blocks, if against the deployed model, has no tick
     assert "deployed: 1.0 % better" in text
     assert "deployed: 8.0 % worse" in text
     write_timelines([line], ["record 3 was removed"], tmp_path / "page.html")
@@ -113,6 +114,8 @@ def test_each_release_shows_its_change_against_base_and_deployed_model(tmp_path:
     assert "9.0 to 15.0 points better (90 %)" in page
     assert "deployed: 8.0 % worse" in page
     assert "record 3 was removed" in page
+    assert page.count('class="fails"') == 1
+    assert "<small>2025-03-01 0000000</small>" in page
     assert page.count("<circle") == 2
     assert page.count('class="ring s-pass"') == 1
     assert page.count("cross s-block") == 1
