@@ -51,8 +51,8 @@ def timeline_plot(
         parts.append(svg.text(numbers.SYMBOLS.get(verdict, ""), x, bottom + 18, "name", "middle"))
         if at % step == 0:
             parts.append(svg.text(clip(label, 14), x, bottom + 36, anchor="middle"))
-    said = f"{clip(title, 100)}: {len(labels)} releases, verdicts {', '.join(verdicts)}"
-    return svg.drawing("chart", RIGHT + 30, bottom + 46, said, parts)
+    description = f"{clip(title, 100)}: {len(labels)} releases, verdicts {', '.join(verdicts)}"
+    return svg.drawing("chart", RIGHT + 30, bottom + 46, description, parts)
 
 
 def _x(at: float, columns: Sequence[object]) -> float:
