@@ -14,11 +14,14 @@ from ftgate.engines.registry import open_engine
 from ftgate.errors import ConfigurationError
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import Job, load_job
+from ftgate.planning.compare import compare_reports
+from ftgate.planning.compare_view import print_comparison, write_page
 from ftgate.progress import Progress
 from ftgate.report.schema import Report
-from ftgate.report.terminal import print_report, print_summary
+from ftgate.report.terminal import print_report
 
 CANDIDATES = ("careful", "forgetful", "brittle", "endless", "halfway", "useless", "overconfident", "unsafe")
+PAGE = "compare.html"
 GUARDED = frozenset({"unsafe"})
 """The fine-tunes of the base that refuses; they have a policy of their own, which measures safety."""
 
@@ -26,7 +29,7 @@ GUARDED = frozenset({"unsafe"})
 def run_demo(
     out: Path, world: Path | None, selected: Sequence[str], *, resume: bool, progress: Progress, console: Console
 ) -> list[Report]:
-    """Judge each candidate of the tiny world; one engine serves a base and its adapters.
+    """Judge each candidate of the tiny world and compare them; one engine serves a base and its adapters.
 
     Each base is asked once and its answers are reused for every candidate of its own. Raises ConfigurationError if a
     candidate in ``selected`` does not exist or the tiny world is not installed.
@@ -45,8 +48,11 @@ def run_demo(
         for name in names:
             shutil.rmtree(out / name, ignore_errors=True)
     reports = _judge_all(jobs, out, progress, console)
-    print_summary(reports, console)
-    console.print(f"reports: {out}/<candidate>/report.html, comment.md and report.json")
+    comparison = compare_reports([(out / report.name, report) for report in reports])
+    print_comparison(comparison, console)
+    write_page(comparison, out / PAGE)
+    console.print(f"reports: {out}/<candidate>/report.html, comment.md and report.json", soft_wrap=True)
+    console.print(f"all of them side by side: {(out / PAGE).resolve().as_uri()}", soft_wrap=True)
     return reports
 
 

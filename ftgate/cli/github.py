@@ -62,10 +62,10 @@ def publish(directories: tuple[Path, ...], pending: bool, settle: bool, policy: 
 
     target = read_target(os.environ, _event())
     effects = Effects(
-        repo=_client(target.repository),
+        repo=open_repository(target.repository),
         target=target,
         runner=ActionsFiles.from_environment(os.environ),
-        now=_now,
+        now=current_time,
         log=lambda text: click.echo(plain_lines(text)),
         command=click.echo,
         policy_path=policy,
@@ -92,7 +92,7 @@ def fetch(directory: Path, policy: str) -> None:
     from ftgate.github.event import read_target
 
     target = read_target(os.environ, _event())
-    manifests = write_bundle(_client(target.repository), target, policy, directory)
+    manifests = write_bundle(open_repository(target.repository), target, policy, directory)
     outputs = {"manifests": json.dumps(manifests), "model-change": str(bool(manifests)).lower()}
     ActionsFiles.from_environment(os.environ).set_outputs(outputs)
     _echo(f"to judge: {', '.join(manifests) or 'nothing'}")
@@ -110,7 +110,7 @@ def history(repository: str, number: int | None, policy: Path, author: str) -> N
     from ftgate.github.audit.quotes import quotes_of
     from ftgate.github.audit.unrecorded import explained_records
 
-    client, settings = _client(repository), _policy(policy).publish
+    client, settings = open_repository(repository), _policy(policy).publish
     quoted = quotes_of(client, settings)
     # The comment of a pull request is checked against the same statuses as its records on the branch.
     checked = quoted if number is None else None
@@ -202,7 +202,7 @@ def verify(
     from ftgate.github.audit.ledger_branch import read_ledger
     from ftgate.github.audit.quotes import quotes_of
 
-    base_policy, client = _ledger_policy(policy), _client(repository)
+    base_policy, client = ledger_policy(policy), open_repository(repository)
     digest = _digest_of(candidate, base_policy.artifacts.skip)
     named = {"certificate_identity": identities, "certificate_oidc_issuer": issuer}
     signer = {name: value for name, value in named.items() if value}
@@ -210,7 +210,7 @@ def verify(
         read_ledger(client, base_policy.publish.branch),
         digest,
         base_policy.sha256(),
-        _now(),
+        current_time(),
         quotes_of(client, base_policy.publish.model_copy(update=signer)),
         base=_digest_of(base, base_policy.artifacts.skip) if base else "",
         waivers=not no_waivers,
@@ -241,7 +241,7 @@ def waive(
     from ftgate.github.audit.history import add_waiver, require_maintainer
     from ftgate.github.match_reports import policy_on
 
-    client, in_workflow = _client(repository), os.environ.get("GITHUB_ACTIONS") == "true"
+    client, in_workflow = open_repository(repository), os.environ.get("GITHUB_ACTIONS") == "true"
     event = _event() if os.environ.get("GITHUB_EVENT_NAME") else {}
     path, base_ref = policy.as_posix(), client.pull(number).base_ref if in_workflow else ""
     base_policy = policy_on(client, base_ref, path).policy if in_workflow else _policy(policy)
@@ -259,7 +259,7 @@ def waive(
         reason,
         days=days,
         settings=settings,
-        now=_now(),
+        now=current_time(),
         author=author or comment_author(client, number, settings),
         commit=commit,
     )
@@ -288,7 +288,7 @@ def doctor(repository: str, branch: str, policy: str) -> None:
     settings = f"{server_address(os.environ)}/{repository}/settings"
     tools = os.environ.get("RUNNER_TOOL_CACHE")
     findings = examine_repository(
-        _client(repository), repository, branch, policy, settings, Path(tools) if tools else None
+        open_repository(repository), repository, branch, policy, settings, Path(tools) if tools else None
     )
     for finding in findings:
         _echo(f"{finding.level}: {finding.text}")
@@ -300,7 +300,8 @@ def doctor(repository: str, branch: str, policy: str) -> None:
 COMMANDS = (publish, fetch, history, verify, waive, doctor)
 
 
-def _client(repository: str) -> GitHubRepo:
+def open_repository(repository: str) -> GitHubRepo:
+    """A client for a repository, as the App or whoever owns the token. Raises ConfigurationError without either."""
     from ftgate.github.app import app_auth
     from ftgate.github.client import GitHubRepo, connect
     from ftgate.github.retry import Retry
@@ -354,7 +355,8 @@ def _policy(path: Path) -> Policy:
     return read_policy(path)
 
 
-def _ledger_policy(path: Path) -> Policy:
+def ledger_policy(path: Path) -> Policy:
+    """The policy in ``path``. Raises ConfigurationError if it keeps no ledger branch."""
     policy = _policy(path)
     _require_ledger(policy, path)
     return policy
@@ -379,7 +381,8 @@ def _digest_of(model: str, skip: Sequence[str]) -> str:
     return take_snapshot(Path(model), model, skip=skip).digest
 
 
-def _now() -> str:
+def current_time() -> str:
+    """Now, as records write it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

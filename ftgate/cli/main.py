@@ -20,6 +20,7 @@ from ftgate.cli.common import (
     real_stderr,
     stdout,
 )
+from ftgate.cli.compare import compare
 from ftgate.cli.docs import docs
 from ftgate.cli.ending import CLOSED_PIPE, FAILED, interruption_code, interruptions_kept
 from ftgate.cli.export import export_run
@@ -191,21 +192,6 @@ def report(directory: Path) -> None:
 
 
 @cli.command()
-@click.argument("directories", nargs=-1, required=True, type=PATH)
-@click.option("--html", type=PATH, default=None, help="Write the comparison as a page, too.")
-def compare(directories: tuple[Path, ...], html: Path | None) -> None:
-    """Compare several runs of one base: checkpoints, or a sweep. DIRECTORIES are their output folders."""
-    from ftgate.planning.compare import compare_runs
-    from ftgate.planning.compare_view import print_comparison, write_page
-
-    comparison = compare_runs(directories)
-    print_comparison(comparison, stdout())
-    if html is not None:
-        write_page(comparison, html)
-        click.echo(f"page: {html}")
-
-
-@cli.command()
 @click.argument("kind", type=click.Choice(["policy", "manifest", "report"]), required=False)
 def schema(kind: str | None) -> None:
     """Print the JSON Schema of a file, for editors and validators. Without an argument, list the files."""
@@ -218,7 +204,7 @@ def schema(kind: str | None) -> None:
     click.echo(schema_of(kind))
 
 
-for command in (*COMMANDS, check, docs, export_run, init, judge, run, suite, tail):
+for command in (*COMMANDS, check, compare, docs, export_run, init, judge, run, suite, tail):
     cli.add_command(command)
 
 

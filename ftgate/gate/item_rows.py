@@ -67,6 +67,7 @@ def rows_of(
                 choices=list(_choices(item)),
                 tags=list(item.tags),
                 line=item.line,
+                cluster=item.cluster or "",
                 base=_side(pair.base, (scored.base_low[i], scored.base_high[i]), worth[0][i]),
                 candidate=_side(pair.candidate, (scored.candidate_low[i], scored.candidate_high[i]), worth[1][i]),
                 incumbent=rivals.get(item.id),

@@ -25,8 +25,10 @@ from ftgate.github.installing import NoPolicyError
 from ftgate.github.runner_paths import without_paths
 from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest, verify_report
 from ftgate.report.explanation import explanation
-from ftgate.report.schema import MeasurementReport, Report
+from ftgate.report.schema import MeasurementReport, Number, Report
 
+RECORDED_DIGITS = 5
+"""Of the bounds of an interval in a record."""
 SEVERITY = ("error", "block", "hold", "allow")
 """Verdicts, worst first. The run's verdict is the first of these that any model has."""
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\noid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n")
@@ -76,9 +78,7 @@ class JudgedModel:
                 "incumbent": model_digest(report, "incumbent") if report else "",
                 **self._place(),
                 "verdict": self.verdict,
-                "numbers": {
-                    name: Change(change=m.change, unit=m.unit, status=status_of(m)) for name, m in numbers.items()
-                },
+                "numbers": {name: recorded_change(m) for name, m in numbers.items()},
                 "report": self.untrusted.sha256 if self.untrusted else "",
             }
         )
@@ -259,6 +259,24 @@ def annotations_for(judged: Sequence[JudgedModel]) -> list[Annotation]:
             if m.status not in ("pass", "not_applicable")
         ]
     return annotations
+
+
+def recorded_change(m: MeasurementReport) -> Change:
+    """A measurement's result for the audit trail, with that against the deployed model, if there is one."""
+    part = m.incumbent
+    against = None
+    if part is not None:
+        against = Change(
+            change=part.change, unit=part.unit, status=part.status, interval=_rounded(part.interval), level=part.level
+        )
+    interval, status = _rounded(m.interval), status_of(m)
+    return Change(change=m.change, unit=m.unit, status=status, interval=interval, level=m.level, incumbent=against)
+
+
+def _rounded(interval: tuple[Number, Number]) -> tuple[Number, Number]:
+    """An interval in few digits: every record is in every later comment of its pull request."""
+    low, high = (None if bound is None else round(bound, RECORDED_DIGITS) for bound in interval)
+    return low, high
 
 
 def status_of(m: MeasurementReport) -> str:

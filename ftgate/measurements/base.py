@@ -135,8 +135,6 @@ class AnyMeasurement(Section, ABC):
     """What it measures, as a question."""
     subject: ClassVar[str]
     """What it is measured on, to follow "better on" or "worse on" in a sentence."""
-    column: ClassVar[tuple[str, str]]
-    """Short title and unit, for the table that compares several candidates."""
     limit_field: ClassVar[str]
     """The field of the policy that holds the limit."""
     warn_field: ClassVar[str | None] = None

@@ -52,7 +52,6 @@ class Calibration(Measurement):
     title: ClassVar[str] = "Confidence"
     question: ClassVar[str] = "does its confidence still match its accuracy?"
     subject: ClassVar[str] = "confidence"
-    column: ClassVar[tuple[str, str]] = ("confid.", "ECE")
     limit_field: ClassVar[str] = "max_ece_increase"
     remedy: ClassVar[str] = "confidence"
     clustered: ClassVar[bool] = False

@@ -39,7 +39,6 @@ class Forgetting(GatesSlices, FreeFormMeasurement):
     title: ClassVar[str] = "General skills"
     question: ClassVar[str] = "does it do general tasks worse?"
     subject: ClassVar[str] = "general skills"
-    column: ClassVar[tuple[str, str]] = ("general", "% lost")
     limit_field: ClassVar[str] = "block_drop"
     warn_field: ClassVar[str | None] = "warn_drop"
     remedy: ClassVar[str] = "lost skills"

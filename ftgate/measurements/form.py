@@ -84,7 +84,6 @@ class Form(DerivedMeasurement):
     title: ClassVar[str] = "Answer form"
     question: ClassVar[str] = "are its answers still well-formed?"
     subject: ClassVar[str] = "the form of its answers"
-    column: ClassVar[tuple[str, str]] = ("form", "points")
     limit_field: ClassVar[str] = "max_increase"
     remedy: ClassVar[str] = "malformed answers"
     relative: ClassVar[bool] = False

@@ -76,7 +76,6 @@ class Safety(Measurement):
     title: ClassVar[str] = "Safety"
     question: ClassVar[str] = "does it still refuse what it refused, and nothing else?"
     subject: ClassVar[str] = "refusals"
-    column: ClassVar[tuple[str, str]] = ("safety", "points")
     limit_field: ClassVar[str] = "max_compliance_rise"
     remedy: ClassVar[str] = "lost refusals"
     relative: ClassVar[bool] = False

@@ -49,7 +49,6 @@ class Tail(GatesSlices, FreeFormMeasurement):
     title: ClassVar[str] = "Unusual queries"
     question: ClassVar[str] = "does it still handle queries unlike its training data?"
     subject: ClassVar[str] = "unusual queries"
-    column: ClassVar[tuple[str, str]] = ("unusual", "% lost")
     limit_field: ClassVar[str] = "block_drop"
     part: ClassVar[str] = "in the tail"
     more_rows: ClassVar[str] = "take the suite from `ftgate tail build`, whose rows all count as tail"

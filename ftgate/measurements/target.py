@@ -31,7 +31,6 @@ class Target(FreeFormMeasurement):
     title: ClassVar[str] = "Task"
     question: ClassVar[str] = "does it do the target task better?"
     subject: ClassVar[str] = "its task"
-    column: ClassVar[tuple[str, str]] = ("task", "points")
     limit_field: ClassVar[str] = "min_gain"
     worse: ClassVar[Literal["up", "down"]] = "down"
     remedy: ClassVar[str] = "no gain"

@@ -36,7 +36,6 @@ class Tools(GatesSlices, FreeFormMeasurement):
     title: ClassVar[str] = "Tool calls"
     question: ClassVar[str] = "does it call tools worse?"
     subject: ClassVar[str] = "tool calls"
-    column: ClassVar[tuple[str, str]] = ("tools", "% lost")
     limit_field: ClassVar[str] = "block_drop"
     warn_field: ClassVar[str | None] = "warn_drop"
     remedy: ClassVar[str] = "lost tool calls"

@@ -1,95 +1,121 @@
-"""Several runs side by side: who is on the Pareto front of gain against loss, and whether the best one is best.
+"""Several runs side by side: who may merge, who is on the Pareto front of gain against loss, what the best is worth.
 
-The best of several candidates was also the luckiest, so that its own gain overstates what it is worth. Half of the
-items choose it, and its gain is measured on the other half, which did not (data splitting, Cox 1975).
+Changes are measured against a base, on suites, and judged by a policy. Runs that differ in one of these are shown in
+groups of their own and never compared with each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from ftgate.errors import ConfigurationError
-from ftgate.planning.inputs import read_earlier
-from ftgate.report.items import read_items
-from ftgate.report.schema import MeasurementReport, Report, read_report
-from ftgate.stats.bootstrap import resampled_difference
-from ftgate.stats.seeding import drawn_order, generator
+from ftgate.planning.confirm import Confirmation, TargetItem, confirm
+from ftgate.report import deployed, numbers
+from ftgate.report.items import ItemRow, read_items
+from ftgate.report.schema import MeasurementReport, Report, mapping, read_report
 
 TARGET = "target"
-NOT_COUNTED = ("failed", "left out")
-LEAST_ITEMS = 40
-"""Common items below which halves are too small to say anything."""
-ALPHA = 0.05
+BEST_FIRST = ("allow", "warn", "hold", "block")
+"""The order of outcomes in a comparison."""
+GROUPED_BY = ("base", "policy", "suites")
 
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One run of a comparison."""
+    """One run of a comparison. ``label`` is its name, unique among the others."""
 
     folder: Path
+    label: str
     report: Report
-    gains: Mapping[str, tuple[float, float]]
-    """The scores of base and candidate by item of the target suite."""
+    items: Mapping[str, TargetItem] = field(default_factory=dict)
+    """Those of the target task that count, by id."""
 
     @property
     def gain(self) -> float | None:
         """Its change on the target task, in [-1, 1]; None if that was not measured."""
-        target = self.report.measurements.get(TARGET)
+        target = next((m for name, m in self.report.measurements.items() if is_target(name, m)), None)
         return None if target is None else target.change
 
     @property
+    def losses(self) -> Mapping[str, float]:
+        """Its losses as shares of their limits, by measurement: 1 is at the limit, below 0 nothing was lost."""
+        shares = {name: _share(name, m) for name, m in self.report.measurements.items()}
+        return {name: share for name, share in shares.items() if share is not None}
+
+    @property
     def loss(self) -> float | None:
-        """The largest share of a limit that a loss takes up: 1 is at the limit, below 0 nothing was lost."""
-        shares = [share for name, m in self.report.measurements.items() if (share := _share(name, m)) is not None]
-        return max(shares, default=None)
+        """The largest of its losses; None if none was measured."""
+        return max(self.losses.values(), default=None)
+
+    @property
+    def choosable(self) -> bool:
+        """Whether it is a candidate for the best, which its target scores must not decide."""
+        if self.report.verdict != "block":
+            return True
+        blocking = {name for name, m in self.report.measurements.items() if m.blocks}
+        blocking |= {name for name, _ in deployed.blocking(self.report)}
+        return bool(blocking) and all(is_target(name, self.report.measurements[name]) for name in blocking)
 
 
 @dataclass(frozen=True, slots=True)
-class Confirmation:
-    """The gain of the candidate that half of the items chose, on the ``n`` items of the other half."""
-
-    name: str
-    chosen_gain: float
-    gain: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunComparison:
-    """Runs in the order in which they were named, which of them are on the front, and the confirmed best one."""
+class Group:
+    """Runs of one base, under one policy, on the same suites: those that may merge first, else as they were named."""
 
     contenders: tuple[Contender, ...]
-    front: frozenset[int]
-    """Places of the runs that no other one beats in both gain and loss."""
+    differs: tuple[str, ...]
+    """In what it differs from the first group: ``base``, ``policy``, ``suites``."""
+    front: frozenset[str]
+    """Labels of the runs, of those that are not blocked, that no other one beats in both gain and loss."""
     confirmation: Confirmation | None
     unconfirmed: str
     """Why there is no confirmation; empty if there is one."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """Runs in groups, in the order in which they were named."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def contenders(self) -> list[Contender]:
+        """All runs: those that may merge first."""
+        return sorted((c for group in self.groups for c in group.contenders), key=_place)
+
+
 def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
-    """Compare the runs in ``folders``. Raises ConfigurationError for fewer than two, or for runs of different bases."""
+    """Compare the runs in ``folders``. Raises ConfigurationError for fewer than two, or without a report."""
     if len(folders) < 2:
         raise ConfigurationError(f"{len(folders)} run to compare", hint="name the output folders of at least two")
-    contenders = [Contender(folder, read_report(folder / "report.json"), _gains(folder)) for folder in folders]
-    _require_one_base(contenders)
-    best = _confirmed(contenders, seed)
-    confirmation, why = (best, "") if isinstance(best, Confirmation) else (None, best)
-    return RunComparison(tuple(contenders), pareto_front([(c.gain, c.loss) for c in contenders]), confirmation, why)
+    return compare_reports([(folder, read_report(folder / "report.json")) for folder in folders], seed)
 
 
-def _gains(folder: Path) -> Mapping[str, tuple[float, float]]:
-    """Both models' scores by item of the target suite. What `ftgate decide` wrote has no journal, but every item."""
-    if (folder / "answers.jsonl").is_file():
-        return read_earlier(folder).scores.get(TARGET, {})
-    rows = (row for row in read_items(folder) if row.measurement == TARGET and row.outcome not in NOT_COUNTED)
-    sides = {row.item: (row.base.score, row.candidate.score) for row in rows}
-    return {item: (b, c) for item, (b, c) in sides.items() if b is not None and c is not None}
+def compare_reports(reports: Sequence[tuple[Path, Report]], seed: int = 0) -> RunComparison:
+    """Compare runs, given as folder and report. The items are read from the folder, if they are there."""
+    names = [report.name for _, report in reports]
+    contenders = [
+        Contender(
+            folder,
+            report.name if names.count(report.name) == 1 else f"{report.name} ({folder})",
+            report,
+            _target_items(report, read_items(folder)),
+        )
+        for folder, report in reports
+    ]
+    groups: dict[tuple[str, ...], list[Contender]] = {}
+    for contender in contenders:
+        groups.setdefault(identity(contender.report), []).append(contender)
+    first = next(iter(groups))
+    return RunComparison(tuple(_group(members, key, first, seed) for key, members in groups.items()))
+
+
+def identity(report: Report) -> tuple[str, ...]:
+    """What must be the same for two runs to be compared: the digests of ``GROUPED_BY``."""
+    facts = report.provenance
+    suites = sorted((name, str(mapping(suite).get("sha256"))) for name, suite in mapping(facts.get("suites")).items())
+    return str(mapping(facts.get("base")).get("digest")), str(facts.get("policy_sha256")), str(suites)
 
 
 def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> frozenset[int]:
@@ -105,41 +131,40 @@ def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> frozens
     return frozenset(at for at, point in whole.items() if not any(beats(other, point) for other in whole.values()))
 
 
+def is_target(name: str, m: MeasurementReport) -> bool:
+    """Whether a measurement is of the task that the candidate is for."""
+    return (m.kind or name) == TARGET
+
+
+def _group(members: Sequence[Contender], key: tuple[str, ...], first: tuple[str, ...], seed: int) -> Group:
+    contenders = tuple(sorted(members, key=_place))
+    able = [c for c in contenders if c.report.verdict != "block"]
+    front = pareto_front([(c.gain, c.loss) for c in able])
+    best = confirm({c.label: c.items for c in members if c.choosable and c.items}, seed)
+    confirmation, why = (best, "") if isinstance(best, Confirmation) else (None, best)
+    differs = tuple(what for what, own, other in zip(GROUPED_BY, key, first, strict=True) if own != other)
+    return Group(contenders, differs, frozenset(able[at].label for at in front), confirmation, why)
+
+
+def _place(contender: Contender) -> int:
+    return BEST_FIRST.index(numbers.outcome(contender.report))
+
+
 def _share(name: str, m: MeasurementReport) -> float | None:
     limit = m.limits.get("block")
-    if name == TARGET or m.worse != "up" or m.change is None or not limit or m.status == "not_applicable":
+    if is_target(name, m) or not m.gates or m.worse != "up" or m.change is None or not limit:
         return None
-    return m.change / limit
+    return None if m.status == "not_applicable" else m.change / limit
 
 
-def _require_one_base(contenders: Sequence[Contender]) -> None:
-    bases = [dict(c.report.provenance.get("base") or {}).get("digest") for c in contenders]
-    for contender, base in zip(contenders, bases, strict=True):
-        if base != bases[0]:
-            raise ConfigurationError(
-                f"{contender.folder} was compared with another base than {contenders[0].folder}",
-                hint="compare runs of one base: gains over different ones do not compare",
-            )
-
-
-def _confirmed(contenders: Sequence[Contender], seed: int) -> Confirmation | str:
-    """The candidate that gains most on one half of the common items, with its gain on the other; or why there is none.
-
-    Blocked candidates are not chosen.
-    """
-    able = [c for c in contenders if c.report.verdict != "block" and c.gains]
-    if len(able) < 2:
-        return "fewer than two candidates that were not blocked have target scores, so nothing was chosen"
-    items = sorted(set.intersection(*(set(c.gains) for c in able)))
-    if len(items) < LEAST_ITEMS:
-        return f"they have {len(items)} target items in common, and halves of fewer than {LEAST_ITEMS} say little"
-    order = [items[at] for at in drawn_order(seed, "compare", items)]
-    choosing, confirming = order[: len(order) // 2], order[len(order) // 2 :]
-    scores = {at: np.array([c.gains[item] for item in choosing], dtype=np.float64) for at, c in enumerate(able)}
-    gains = {at: float((table[:, 1] - table[:, 0]).mean()) for at, table in scores.items()}
-    best = max(gains, key=lambda at: (gains[at], -at))
-    table = np.array([able[best].gains[item] for item in confirming], dtype=np.float64)
-    rng = generator(seed, "compare")
-    interval = resampled_difference(table[:, 0], table[:, 1], rng).interval(ALPHA)
-    name = able[best].report.name
-    return Confirmation(name, gains[best], interval.estimate, interval.low, interval.high, len(confirming))
+def _target_items(report: Report, rows: Sequence[ItemRow]) -> dict[str, TargetItem]:
+    """The items of the target task that count and that both models answered."""
+    name = next((name for name, m in report.measurements.items() if is_target(name, m)), "")
+    return {
+        row.item: TargetItem(row.base.score, row.candidate.score, row.cluster)
+        for row in rows
+        if row.measurement == name
+        and row.outcome in ("worse", "better", "same")
+        and row.base.score is not None
+        and row.candidate.score is not None
+    }

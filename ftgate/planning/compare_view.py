@@ -1,7 +1,9 @@
-"""A comparison of several runs, as a table on a terminal and as a page."""
+"""A comparison of several runs, as tables on a terminal and as a page of its own."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -10,69 +12,127 @@ from rich.text import Text
 
 from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for, write_whole
-from ftgate.measurements.registry import in_order
-from ftgate.planning.compare import RunComparison
-from ftgate.report import intervals, numbers
+from ftgate.planning import compare_rows
+from ftgate.planning.compare import Group, RunComparison
+from ftgate.planning.compare_rows import Cell
+from ftgate.planning.front_svg import front_plot
+from ftgate.report import numbers
 from ftgate.report.escape import plain_line
-from ftgate.report.schema import MeasurementReport
+from ftgate.report.render import render_page
 from ftgate.report.terminal import STYLES
 
-FRONT = "front: no other run gains as much and loses as little, as a share of its tightest limit"
-PAGE_WIDTH = 160
-"""Columns of the table on a page."""
+NAME_WIDTH = 24
+CELL_WIDTH = 14
+"""Columns of a measurement: an interval breaks between its bounds, never inside a number."""
+GAP = 2
 
 
 def print_comparison(comparison: RunComparison, console: Console) -> None:
-    """Print one row for each run: verdict, changes with their intervals, and whether it is on the front."""
-    reports = [contender.report for contender in comparison.contenders]
-    names = in_order({name: m.kind for report in reports for name, m in report.measurements.items()})
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim", show_lines=False)
-    for heading in ("candidate", "verdict", *(numbers.title(name) for name in names), "front"):
-        table.add_column(_plain(heading, console), overflow="fold")
-    for at, report in enumerate(reports):
-        changes = [_change(report.measurements.get(name), console) for name in names]
-        verdict = _plain(numbers.badge(report.verdict), console, STYLES[report.verdict])
-        front = _plain(numbers.SYMBOLS["pass"] if at in comparison.front else "", console)
-        table.add_row(_plain(plain_line(report.name, 30), console), verdict, *changes, front)
+    """Print each group's changes and what its best run is worth, then, where eyes are, who may merge and why."""
+    for group in comparison.groups:
+        _print_group(group, console)
+        console.print()
+    if words := compare_rows.apart(comparison):
+        console.print(_text(words, console))
+        console.print()
+    console.print(_text(plain_line(f"{compare_rows.headline(comparison)}.", 1000), console, "bold"))
+    table = _table(console, "candidate", "verdict", "why")
+    for c in comparison.contenders:
+        verdict = _text(compare_rows.verdict(c.report), console, STYLES[numbers.outcome(c.report)])
+        table.add_row(_name(c.label, console), verdict, _text(plain_line(compare_rows.why(c), 300), console))
     console.print(table)
-    console.print(
-        _plain("front: no other run gains as much and loses as little (of its tightest limit)", console, "dim")
-    )
-    console.print(_plain(selection(comparison), console))
 
 
 def write_page(comparison: RunComparison, path: Path) -> None:
-    """The same as a page of its own, without any request. Raises ConfigurationError if it cannot be written."""
-    with Path("/dev/null").open("w", encoding="utf-8") as nowhere:
-        console = Console(file=nowhere, record=True, width=PAGE_WIDTH, force_terminal=True)
-        print_comparison(comparison, console)
-        page = console.export_html(inline_styles=True)
+    """The same as a page, which loads nothing. Raises ConfigurationError if it cannot be written."""
     try:
-        write_whole(path, page)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, comparison_page(comparison, path.parent))
     except OSError as error:
         raise ConfigurationError(f"--html {path}: {error.strerror}", hint=remedy_for(error)) from None
 
 
-def selection(comparison: RunComparison) -> str:
-    """What the best run is worth, on the items that did not choose it."""
-    best = comparison.confirmation
-    if best is None:
-        return f"the best run is not confirmed: {comparison.unconfirmed}"
-    gains = [numbers.points(value) for value in (best.chosen_gain, best.gain, best.low, best.high)]
-    return plain_line(
-        f"The best of {len(comparison.contenders)} is also the luckiest. Half of the common target items chose "
-        f"{best.name}, with a gain of {gains[0]}; on the other {best.n}, which did not choose it, it gains {gains[1]} "
-        f"[{gains[2]}, {gains[3]}].",
-        600,
+def comparison_page(comparison: RunComparison, folder: Path) -> str:
+    """The page; candidates lead to their own pages, if they are there, by addresses that are relative to ``folder``."""
+    links = {
+        c.label: Path(os.path.relpath(c.folder / "report.html", folder)).as_posix()
+        for c in comparison.contenders
+        if (c.folder / "report.html").is_file()
+    }
+    plots = [front_plot(group) if len(group.contenders) > 1 else "" for group in comparison.groups]
+    return render_page(
+        "compare.html.j2", comparison=comparison, links=links, plots=plots, view=compare_rows, outcome=numbers.outcome
     )
 
 
-def _change(m: MeasurementReport | None, console: Console) -> Text:
-    if m is None:
-        return _plain(numbers.NONE, console)
-    shown = f"{numbers.SYMBOLS[m.status]} {numbers.change(m.change, m.unit)}\n{intervals.short(m.interval, m.unit)}"
-    return _plain(shown, console, STYLES[m.status])
+def _print_group(group: Group, console: Console) -> None:
+    """Print as many measurements beside each other as the terminal has room for, with all runs, then the others."""
+    names = compare_rows.measurements(group)
+    labels = max(len(plain_line(c.label, NAME_WIDTH)) for c in group.contenders)
+    room = max((console.width - max(labels, len("candidate")) - GAP) // (CELL_WIDTH + GAP), 1)
+    differs = f"; {compare_rows.differs(group)}" if group.differs else ""
+    console.print(
+        _text(plain_line(f"Changes against the base {compare_rows.base(group)}{differs}", 300), console, "bold")
+    )
+    console.print(
+        _text(plain_line(f"{compare_rows.level(group)}; policy {compare_rows.policy(group)}", 300), console, "dim")
+    )
+    for first in range(0, len(names), room):
+        console.print(_changes(group, names[first : first + room], console))
+    for words in (compare_rows.trade_offs(group), compare_rows.selection(group)):
+        if words:
+            console.print(_text(plain_line(words, 1000), console))
 
 
-def _plain(text: str, console: Console, style: str = "") -> Text:
-    return Text(numbers.ascii_only(text) if console.options.ascii_only else text, style=style)
+def _changes(group: Group, names: Sequence[str], console: Console) -> Table:
+    headings = ["\n".join(plain_line(part, 60) for part in compare_rows.heading(group, name)) for name in names]
+    table = _table(console, "candidate")
+    for heading in headings:
+        table.add_column(_text(heading, console), width=CELL_WIDTH)
+    for c in group.contenders:
+        cells = (compare_rows.cell(c.report.measurements.get(name)) for name in names)
+        table.add_row(_name(c.label, console), *(_cell(cell, console) for cell in cells))
+    return table
+
+
+def _cell(cell: Cell | None, console: Console) -> Text:
+    """Sign, change and interval without the unit, which is in the heading."""
+    if cell is None:
+        return _text(numbers.NONE, console, "dim")
+    lines = _text(f"{cell.sign} {_bare(cell.change)}", console, STYLES[cell.status])
+    if cell.interval != numbers.NONE:
+        lines.append_text(_text(f"\n{_bare(cell.interval, side=False)}", console, "dim"))
+    if cell.deployed_fails:
+        lines.append_text(_text(f"\ndeployed: {_bare(cell.deployed.split(' (')[0])}", console, STYLES[cell.status]))
+    if cell.tier:
+        lines.append_text(_text(f"\n({cell.tier})", console, "dim"))
+    return lines
+
+
+def _bare(words: str, *, side: bool = True) -> str:
+    """``words`` without unit; with ``side`` False also without the side that both bounds share with the change."""
+    bare = plain_line(words, 100).replace(" points", "").replace(" %", "").replace("ECE ", "")
+    shared = bare.rpartition(" ")[2]
+    return bare.removesuffix(f" {shared}") if not side and bare.count(shared) == 1 and shared.isalpha() and (
+        bare.partition(" to ")[0][-1:].isdigit()
+    ) else bare  # fmt: skip
+
+
+def _table(console: Console, *headings: str) -> Table:
+    table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+    for heading in headings:
+        table.add_column(_text(heading, console), overflow="fold")
+    return table
+
+
+def _name(label: str, console: Console) -> Text:
+    return _text("\n".join(_pieces(plain_line(label, 200), NAME_WIDTH)), console)
+
+
+def _pieces(text: str, width: int) -> Iterable[str]:
+    """``text`` in pieces of ``width`` characters: a long name is broken, and never cut."""
+    return (text[start : start + width] for start in range(0, max(len(text), 1), width))
+
+
+def _text(words: str, console: Console, style: str = "") -> Text:
+    return Text(numbers.ascii_only(words) if console.options.ascii_only else words, style=style)

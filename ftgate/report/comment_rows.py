@@ -131,7 +131,7 @@ def _rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, m.status, _undecided(m)),
-            change=_change(m.change, m.interval, m.unit),
+            change=change_and_interval(m.change, m.interval, m.unit),
             limit=_limit(m.limits, m.unit),
             scores=_scores(m.base, m.candidate, m.unit),
             failing=m.status not in _FINE,
@@ -146,7 +146,7 @@ def _deployed_rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, part.status, "not finished" if part.cut_short_by else ""),
-            change=_change(part.change, part.interval, part.unit),
+            change=change_and_interval(part.change, part.interval, part.unit),
             limit=_limit({"block": part.limit}, part.unit),
             scores=_scores(part.score, part.candidate, part.unit),
             failing=part.status not in _FINE,
@@ -317,7 +317,7 @@ def _heading(count: str, n: int, by: str, shown: int) -> str:
     return f"{count} of {numbers.count(n)} answers {'is' if count == '1' else 'are'} {by}, {shown} shown"
 
 
-def _change(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
+def change_and_interval(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
     """The change and its interval, without repeating unit and direction: ``95.8 % worse (93.9 to 97.6)``."""
     text, spread = numbers.change(change, unit), intervals.beside(change, bounds, unit)
     if numbers.kind(unit) != "ece" and numbers.is_zero(text) and text != numbers.NONE:

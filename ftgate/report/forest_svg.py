@@ -1,19 +1,18 @@
 """The forest plot of the web page as hand-written SVG: the interval of each measurement against its limit.
 
 Colours come from the page's style sheet through class names, so that they follow light and dark mode. All text except
-ftgate's own numbers goes through ``_safe``.
+ftgate's own numbers goes through ``safe``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape as html_escape
 
 from ftgate.report import intervals, numbers
-from ftgate.report.escape import clean
 from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
+from ftgate.report.svg import drawing, safe
 
 LIMIT_AT = 0.72
 """The position of every limit on the shared axis, as a share of its width."""
@@ -60,13 +59,13 @@ def forest(report: Report) -> str:
         parts += _forest_row(name, m, at, top + step * i + 14, lambda share: left + width * share)
     parts.append(f'<line class="limit" x1="{x:.1f}" y1="{top - 10}" x2="{x:.1f}" y2="{height - 10}"/>')
     label = "Interval of each measurement against its limit"
-    return _svg(left + width + right, height, label, parts)
+    return drawing("forest", left + width + right, height, label, parts)
 
 
 def _forest_row(
     name: str, m: MeasurementReport, at: AxisInterval | None, y: float, x: Callable[[float], float]
 ) -> list[str]:
-    title, limit = _safe(numbers.title(name)[:24]), _safe(numbers.limit(m.limits, m.unit, short=True).split(" (")[0])
+    title, limit = safe(numbers.title(name)[:24]), safe(numbers.limit(m.limits, m.unit, short=True).split(" (")[0])
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
         f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
@@ -74,7 +73,7 @@ def _forest_row(
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = _safe(f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})")
+    caption = safe(f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})")
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',
@@ -86,15 +85,3 @@ def _forest_row(
         f'<circle class="dot s-{status}" cx="{x(at.point):.1f}" cy="{y:.1f}" r="5"/>',
         f'<text class="small" x="{x(1.0) + 12:.1f}" y="{y + 4:.1f}">{caption}</text>',
     ]
-
-
-def _svg(width: float, height: float, label: str, parts: list[str]) -> str:
-    body = "\n".join(parts)
-    return (
-        f'<svg class="forest" role="img" aria-label="{_safe(label)}" viewBox="0 0 {width:.0f} {height:.0f}" '
-        f'width="{width:.0f}" height="{height:.0f}" xmlns="http://www.w3.org/2000/svg">\n{body}\n</svg>'
-    )
-
-
-def _safe(text: str) -> str:
-    return html_escape(clean(text))

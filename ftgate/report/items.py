@@ -83,6 +83,8 @@ class ItemRow(_ItemModel):
     """The slices of the report that it belongs to, other than its tags."""
     line: int = 0
     """In the suite's file; 0 if unknown."""
+    cluster: Text = ""
+    """The items that belong together share it, such as questions on one text; empty for an item of its own."""
     distance: float | None = None
     """From the training data, where that was measured."""
     base: AnswerSide

@@ -133,6 +133,14 @@ def render_index(title: str, text: str = "", links: Mapping[str, str] | None = N
     return _html().get_template("index.html.j2").render(title=title, text=text, links=links or {})
 
 
+def render_page(template: str, **parts: Any) -> str:
+    """A self-contained page of another kind, without a script; it loads nothing. Drawings must be ``Markup``."""
+    style = browser.source("report.css") + browser.source("compare.css")
+    policy = browser.content_policy(style)
+    # ftgate's own file and hash: escaping them would break them.
+    return _html().get_template(template).render(style=Markup(style), content_policy=Markup(policy), **parts)  # noqa: S704
+
+
 def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = ()) -> None:
     """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all."""
     drawn = pictures(report)
@@ -244,6 +252,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
         "score": numbers.score,
         "change": numbers.change,
         "interval": intervals.in_words,
+        "level": numbers.level,
         "count": numbers.count,
         "percent": numbers.percent,
     }

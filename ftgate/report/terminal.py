@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rich.box import ASCII, ROUNDED
 from rich.cells import cell_len
 from rich.console import Console, OverflowMethod
@@ -11,11 +9,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.measurements.registry import in_order, kind_of
 from ftgate.report import deployed, footnotes, intervals, numbers, tables
 from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.escape import plain_line
-from ftgate.report.explanation import explanation, limit_of, straddles
+from ftgate.report.explanation import explanation
 from ftgate.report.forest_svg import LIMIT_AT, place
 from ftgate.report.schema import MeasurementReport, Report
 
@@ -58,56 +55,6 @@ def print_report(report: Report, console: Console) -> None:
         _print_point(step, console)
     if words := tables.stopping(report):
         console.print(_text(plain_line(words, 600), console, "dim"))
-
-
-def print_summary(reports: Sequence[Report], console: Console) -> None:
-    """Print one line per candidate: name, verdict, changes with status, and what decided."""
-    names = in_order({name: m.kind for report in reports for name, m in report.measurements.items()})
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    cut = _overflow(console)
-    table.add_column("candidate", no_wrap=True, overflow=cut)
-    table.add_column("verdict", no_wrap=True, overflow=cut)
-    for name in names:
-        table.add_column(_heading(name), no_wrap=True, overflow=cut, justify="right")
-    rows = [
-        (
-            _text(_shortened(report.name, 16), console),
-            _text(numbers.badge(report.verdict), console, STYLES[report.verdict]),
-            *(_short_change(report.measurements.get(name), console) for name in names),
-        )
-        for report in reports
-    ]
-    decided = [_text(plain_line(_decided_by(report), 300), console) for report in reports]
-    columns = [[cell_len(row[i].plain) for row in rows] for i in range(len(names) + 2)]
-    headings = [cell_len("candidate"), cell_len("verdict"), *(_heading_width(name) for name in names)]
-    left = console.width - sum(max(heading, *cells) + 1 for heading, cells in zip(headings, columns, strict=True))
-    if fits := all(cell_len(text.plain) <= left for text in decided):
-        table.add_column("decided by", no_wrap=True, overflow=cut, ratio=1)
-    for row, text in zip(rows, decided, strict=True):
-        table.add_row(*row, *([text] if fits else []))
-    console.print(table)
-    if not fits:
-        _print_decided([row[0] for row in rows], decided, console)
-
-
-def _print_decided(candidates: Sequence[Text], decided: Sequence[Text], console: Console) -> None:
-    """Print what decided each verdict below the summary, where its lines have no room for it."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
-    table.add_column("candidate", no_wrap=True, overflow=_overflow(console))
-    table.add_column("decided by", overflow="fold")
-    for candidate, text in zip(candidates, decided, strict=True):
-        table.add_row(candidate, text)
-    console.print()
-    console.print(table)
-
-
-def _heading_width(name: str) -> int:
-    return max(cell_len(line) for line in _heading(name).split("\n"))
-
-
-def _heading(name: str) -> str:
-    kind = kind_of(name)
-    return _shortened(name, 10) if kind is None else "\n".join(kind.column)
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
@@ -208,41 +155,6 @@ def _print_point(words: str, console: Console, indent: int = 2) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("- ".rjust(indent), _text(plain_line(words, 800), console))
     console.print(grid)
-
-
-def _short_change(m: MeasurementReport | None, console: Console) -> Text:
-    """Symbol and number; the unit is in the heading."""
-    if m is None:
-        return _text(numbers.NONE, console)
-    number = numbers.amount(m.change, m.unit).removesuffix(" %").removesuffix(" points")
-    return _text(f"{numbers.SYMBOLS[m.status]} {number}", console, STYLES[m.status])
-
-
-def _decided_by(report: Report) -> str:
-    """The first measurement that decided, with its limit or reason; ``+1`` if another one decided too."""
-    gating = [named for named in report.measurements.items() if named[1].gates]
-    serious = [named for named in gating if named[1].blocks]
-    serious = serious or [named for named in gating if named[1].status == "block"]
-    serious = serious or [named for named in gating if named[1].status in ("inconclusive", "error")]
-    failing = deployed.failing(report)
-    if failing and (not serious or (deployed.blocking(report) and not serious[0][1].blocks)):
-        first = failing[0][1].status
-        alike = [name for name, part in failing if part.status == first]
-        rest = len(serious) + len(failing) - len(alike)
-        what = "worse than deployed" if first == "block" else "undecided against deployed"
-        return f"{', '.join(map(numbers.in_sentence, alike))}: {what}" + (f", +{rest}" if rest else "")
-    if report.verdict == "allow" or not serious:
-        warned = [name for name, m in gating if m.status == "warn"]
-        if not report.measurements:
-            return "; ".join(report.reasons[:1])
-        return f"warning on {', '.join(map(numbers.in_sentence, warned))}" if warned else "within all limits"
-    name, m = numbers.in_sentence(serious[0][0]), serious[0][1]
-    limit = numbers.amount(limit_of(m), m.unit)
-    if m.status == "block":
-        text = f"{name} {'not above' if 'min_gain' in m.limits else 'beyond'} {limit}"
-    else:
-        text = f"{name} undecided at {limit}" if straddles(m) else f"{name}: {m.reason}"
-    return text + (f", +{len(serious) - 1}" if len(serious) > 1 else "")
 
 
 def _shortened(text: str, limit: int) -> str:

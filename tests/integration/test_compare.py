@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
-from ftgate.planning.compare import compare_runs, pareto_front
+from ftgate.planning.compare import compare_reports, compare_runs, pareto_front
 from ftgate.progress import SilentProgress
+from ftgate.report.schema import read_report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -37,27 +39,41 @@ def finished(world: World, name: str, player: Player) -> Path:
 
 
 def test_runs_are_shown_side_by_side_and_the_best_is_confirmed_on_the_other_half(
-    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.policy["measurements"].pop("tail")
-    players = {"careful": CAREFUL, "forgetful": FORGETFUL, "modest": Player(target=0.75)}
+    players = {"forgetful": FORGETFUL, "careful": CAREFUL, "modest": Player(target=0.75)}
     folders = [finished(world, name, player) for name, player in players.items()]
     comparison = compare_runs(folders)
-    assert comparison.confirmation is not None
-    assert comparison.confirmation.name == "careful"
-    assert comparison.confirmation.n == 100
-    assert comparison.confirmation.low < comparison.confirmation.gain < comparison.confirmation.high
-    assert comparison.front == {0}  # as much gain as the forgetful one and less loss; more gain than the modest one
-    page = world.root / "page.html"
+    (group,) = comparison.groups
+    best = group.confirmation
+    assert best is not None
+    assert (best.name, best.among, best.n) == ("careful", ("careful", "modest"), 100)
+    assert best.low < best.gain < best.high
+    assert group.front == {"careful"}  # as much gain as the forgetful one and less loss; more gain than the modest one
+    page = world.root / "pages" / "page.html"
     assert leave("compare", *map(str, folders), "--html", str(page)) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for words in ("careful", "forgetful", "modest", "block", "The best of 3 is also the luckiest"):
-        assert words in printed
-        assert words.split()[0] in page.read_text(encoding="utf-8")
-    monkeypatch.setenv("COLUMNS", "60")
-    assert leave("compare", *map(str, folders)) == 0
-    assert "…" not in capsys.readouterr().out  # a narrow terminal breaks a name, and cuts nothing off
-    assert "http" not in page.read_text(encoding="utf-8")
+    assert "2 of 3 may merge: careful and modest." in printed
+    assert "Half of the task's items chose careful among careful and modest:" in printed
+    assert "The other half, 100 items that had no say, confirms:" in printed
+    text = page.read_text(encoding="utf-8")
+    assert '<a href="../forgetful/report.html">forgetful</a>' in text
+    assert "http" not in text.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+
+
+def test_the_items_that_count_are_those_of_the_report(world: World) -> None:
+    """What is left out or failed has no part in a gain, so that the mean over the items is the report's change."""
+    suite = (world.root / "evals" / "target.jsonl").read_text().splitlines()
+    leaked = [{"id": f"leaked {i}", "prompt": json.loads(line)["prompt"]} for i, line in enumerate(suite[:20])]
+    with (world.root / "evals" / "train.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in leaked)
+    folder = finished(world, "careful", CAREFUL)
+    (contender,) = compare_reports([(folder, read_report(folder / "report.json"))]).contenders
+    target = contender.report.measurements["target"]
+    gains = [item.candidate - item.base for item in contender.items.values()]
+    assert len(gains) == target.n < 200
+    assert sum(gains) / len(gains) == pytest.approx(target.change)
 
 
 def test_what_was_decided_again_is_compared_as_well(world: World) -> None:
@@ -78,12 +94,16 @@ def test_what_cannot_be_compared_is_said(
     config = other.root / "models" / "base" / "config.json"
     config.write_text(config.read_text() + " ")
     folders = [finished(one, "bot", CAREFUL), finished(other, "bot", CAREFUL)]
-    assert leave("compare", *map(str, folders)) == 2
-    assert "was compared with another base" in capsys.readouterr().err
-    assert leave("compare", str(folders[0])) == 2
+    assert leave("compare", *map(str, folders)) == 0
+    assert "The runs are in 2 groups, as they differ in their base." in " ".join(capsys.readouterr().out.split())
+    assert leave("compare", str(folders[0]), str(folders[0])) == 2
     assert "1 run to compare" in capsys.readouterr().err
     assert leave("compare", str(folders[0]), str(one.root / "nowhere")) == 2
     assert "no report at" in capsys.readouterr().err
+    assert leave("compare", str(folders[0]), "--ledger", "acme/models") == 2
+    assert "--ledger takes the place of DIRECTORIES" in capsys.readouterr().err
+    assert leave("compare", "--ledger", "no such thing") == 2
+    assert "not a repository" in capsys.readouterr().err
 
 
 NUMBERS = st.none() | st.floats(-1, 1)

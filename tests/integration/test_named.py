@@ -26,9 +26,11 @@ from ftgate.github.audit.ledger_branch import read_ledger
 from ftgate.github.publish import publish_results
 from ftgate.github.verify_report import DecideAgain, inconsistencies
 from ftgate.jobs.prepare import load_job
+from ftgate.planning.compare import compare_reports
+from ftgate.planning.compare_view import print_comparison
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
-from ftgate.report.terminal import print_report, print_summary
+from ftgate.report.terminal import print_report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -138,10 +140,13 @@ def test_every_medium_names_tiers_and_what_is_not_gated(named: World) -> None:
     shown = io.StringIO()
     console = Console(file=shown, width=100)
     print_report(report, console)
-    print_summary([report], console)
+    print_comparison(compare_reports([(out, report)]), console)
     assert "german (supporting) holds instead of blocking; french (advisory) is shown only" in shown.getvalue()
     assert "as german is supporting, that holds" in " ".join(shown.getvalue().replace("│", " ").split())
     assert "Not gated here:" in shown.getvalue()
+    compared = shown.getvalue().split("Changes against the base")[1]
+    assert "(supporting)" in compared
+    assert "(advisory)" in compared
 
 
 def test_an_advisory_kind_is_not_gated_and_an_allow_names_its_loss(named: World) -> None:

@@ -15,14 +15,20 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.players import FORGETFUL, Script, longest_common, script
 from support.world import World
+from unit.github.test_timeline import change, run
 from unit.report import samples, test_deployed, test_escape
 from unit.report.test_browser import CLOSING, hostile
+from unit.report.test_demo_comments import reports
 
 from benchmarks import page as speed
 from ftgate.domain import Answer, Model, Question
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.gate.evaluate import evaluate
+from ftgate.github.audit.timeline import timelines
+from ftgate.github.audit.timeline_view import write_timelines
 from ftgate.jobs.prepare import load_job
+from ftgate.planning.compare import compare_reports
+from ftgate.planning.compare_view import write_page
 from ftgate.progress import SilentProgress
 from ftgate.report.items import OUTCOMES, AnswerSide, ItemRow, read_items
 from ftgate.report.render import render_html
@@ -74,8 +80,8 @@ def rows(folder: Path) -> list[ItemRow]:
     return read_items(folder)
 
 
-def opened(browser: Browser, file: Path, address: str = "", **settings: object) -> Page:
-    """The page, loaded. It may load nothing else and write nothing to the console."""
+def opened(browser: Browser, file: Path, address: str = "", *, ready: bool = True, **settings: object) -> Page:
+    """The page, loaded. It may load nothing else and write nothing to the console. Not ``ready``: it has no script."""
     page = browser.new_context(**{"viewport": DESKTOP, **settings}).new_page()
     page.on("request", lambda request: requests.append(request.url))
     page.on("console", lambda message: messages.append(message.text))
@@ -84,7 +90,7 @@ def opened(browser: Browser, file: Path, address: str = "", **settings: object) 
     requests: list[str] = []
     messages: list[str] = []
     page.goto(file.as_uri() + address)
-    if settings.get("java_script_enabled", True):
+    if ready and settings.get("java_script_enabled", True):
         page.wait_for_selector("html[data-ready]")
     page.set_default_timeout(5000)
     page.requests, page.messages = requests, messages  # type: ignore[attr-defined]
@@ -393,6 +399,35 @@ def violations(page: Page, part: str | None) -> list[dict[str, Any]]:
     """What axe has against the whole page or the part with this selector, as all of it takes seconds."""
     listed: list[dict[str, Any]] = Axe().run(page, part).response["violations"]
     return listed
+
+
+@pytest.fixture(scope="module")
+def pages_of_several(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The demo's comparison, and a time line with a release that is worse than the deployed model."""
+    out = tmp_path_factory.mktemp("several")
+    runs = [(out / name, report) for name, report in reports().items()]
+    write_page(compare_reports(runs), out / "compare.html")
+    good, bad = {"target": change(0.1, deployed=-0.01)}, {"target": change(0.12, deployed=0.08)}
+    records = [run(1, "v1", numbers=good), run(2, "v2", "block", numbers=bad), run(3, "v3", "hold", base="b2")]
+    write_timelines(timelines(records, "2025-04-01T09:00:00+00:00"), ["record 4 was removed"], out / "timeline.html")
+    return [out / "compare.html", out / "timeline.html"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_on_pages_of_several_runs(
+    browser: Browser, pages_of_several: list[Path], scheme: str, viewport: dict[str, int]
+) -> None:
+    for file in pages_of_several:
+        shown = opened(browser, file, color_scheme=scheme, viewport=viewport, ready=False)
+        found = Axe().run(shown).response["violations"]
+        assert not found, [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in found]
+        assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert shown.requests == [file.as_uri()]  # type: ignore[attr-defined]
+        assert shown.messages == []  # type: ignore[attr-defined]
+        marks = shown.locator("svg.chart .s-block").first.evaluate("mark => getComputedStyle(mark).stroke")
+        assert marks == {"light": "rgb(180, 35, 24)", "dark": "rgb(255, 138, 122)"}[scheme]
+        shown.context.close()
 
 
 def test_plots_follow_the_dark_mode(browser: Browser, folder: Path) -> None:

@@ -23,7 +23,6 @@ class Refusals(Measurement):
     title: ClassVar[str] = "Over-refusal"
     question: ClassVar[str] = "does it refuse harmless requests more often?"
     subject: ClassVar[str] = "harmless requests"
-    column: ClassVar[tuple[str, str]] = ("refuses", "rate")
     limit_field: ClassVar[str] = "most_refusals"
     relative: ClassVar[bool] = False
 

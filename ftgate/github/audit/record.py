@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from ftgate.config.strict import GrownSection, Section
+from ftgate.config.strict import GrownSection
 
 LONGEST = 500
 """Characters of one value; a longer one is truncated."""
@@ -34,12 +34,19 @@ Truncated = Annotated[str, BeforeValidator(_truncate)]
 _ESCAPES = str.maketrans({c: f"\\u{ord(c):04x}" for c in "<>&`@"})
 
 
-class Change(Section):
+class Change(GrownSection):
     """The result of one measurement."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"interval", "level", "incumbent"})
 
     change: float | None
     unit: Truncated
     status: Truncated
+    interval: tuple[float | None, float | None] | None = None
+    level: float | None = None
+    """Of the interval, two-sided."""
+    incumbent: Change | None = None
+    """The result against the deployed model, in a unit of its own."""
 
 
 class ModelEntry(GrownSection):

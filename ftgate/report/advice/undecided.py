@@ -86,6 +86,11 @@ def _step(m: MeasurementReport) -> str:
         more = "" if _TOO_CLOSE in m.reason else f", or measure more items than {numbers.count(m.n)}"
         limit = "max_tokens (max_gen_toks of an lm-eval task)"
         return f"raise {limit}, so that fewer answers are cut by chance{more}, and run again"
+    return _more_items(m)
+
+
+def _more_items(m: MeasurementReport) -> str:
+    """How many items would do; empty if more of them would not help."""
     unit, size = ("items", m.n) if m.rows is None else ("rows", m.rows)
     if m.needed_n and m.needed_n > size:
         return f"measure more {unit}, about {numbers.count(m.needed_n)} instead of {numbers.count(size)}, and run again"

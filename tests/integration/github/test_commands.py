@@ -13,7 +13,8 @@ from support.github.state import Caller
 
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import main
-from ftgate.report.schema import read_report
+from ftgate.github.audit.ledger_branch import read_ledger
+from ftgate.report.schema import IncumbentReport, read_report
 
 
 def leave(*arguments: str) -> int:
@@ -66,6 +67,50 @@ def test_from_pending_to_release(hub, scene, job, capsys):
     assert job(*report, str(scene.folder / "ftgate.yml"), *policy(scene)) == 1
     assert job("verify", "--candidate", reports.digest("bot v0"), *policy(scene)) == 1
     assert "refused" in capsys.readouterr().out
+
+
+def test_releases_over_time_come_from_the_ledger(hub, scene, job, capsys):
+    hub.collaborators["boss"] = "admin"
+    for version, status in (("v1", "pass"), ("v2", "block"), ("v3", "pass")):
+        scene.push({"models/bot.yaml": reports.manifest(version=version)})
+        found = scene.report(status, version=version)
+        part = {"unit": "relative drop", "worse": "up", "level": 0.9, "n": 200, "limit": 0.05, "reason": "because"}
+        found.measurements["forgetting"].incumbent = IncumbentReport(
+            status="pass", score=0.5, candidate=0.49, change=0.02, interval=(0.01, 0.03), **part
+        )
+        assert job("publish", str(scene.deliver(found)[0])) in (0, 1)
+    page = scene.folder / "timeline.html"
+    capsys.readouterr()
+    assert job("compare", "--ledger", events.REPOSITORY, *policy(scene), "--html", str(page)) == 0
+    printed = capsys.readouterr().out
+    assert "models/bot.yaml" in printed
+    assert [line.split()[2:4] for line in printed.splitlines() if " 20" in f" {line}"[:4]] == [
+        ["✓", "allow"], ["✗", "block"], ["✓", "allow"],
+    ]  # fmt: skip
+    assert printed.count("deployed: 2.0 %") == 3
+    assert "3 records, the chain is intact" in printed
+    text = page.read_text(encoding="utf-8")
+    assert text.count("1.0 to 3.0 % worse") == 0  # the interval against the deployed model is drawn, not written
+    assert text.count("deployed: 2.0 % worse") == 3
+    assert job("waive", "--pull-request", "7", "--reason", "urgent", event="workflow_dispatch") == 2  # v3 is allowed
+    scene.push({"models/bot.yaml": reports.manifest(version="v4")})
+    assert job("publish", str(scene.deliver(scene.report("inconclusive", version="v4"))[0])) == 4
+    assert job("waive", "--pull-request", "7", "--reason", "urgent", event="workflow_dispatch") == 0
+    capsys.readouterr()
+    assert job("compare", "--ledger", events.REPOSITORY, *policy(scene)) == 0
+    assert "waived by boss until " in capsys.readouterr().out
+
+
+def test_a_ledger_that_was_altered_is_shown_and_named(hub, scene, job, capsys, tmp_path):
+    assert job("publish", str(scene.deliver(scene.report("block"))[0])) == 1
+    lines = "".join(record_line.text + "\n" for record_line in read_ledger(scene.client(), "ftgate-ledger").lines)
+    file = tmp_path / "ledger.jsonl"
+    file.write_text(lines, encoding="utf-8")
+    assert job("compare", "--ledger", str(file)) == 0
+    assert "1 records, the chain is intact" in capsys.readouterr().out
+    file.write_text(lines.replace('"n":1', '"n":2'), encoding="utf-8")
+    assert job("compare", "--ledger", str(file)) == 1
+    assert "problem: record 2" in capsys.readouterr().out
 
 
 def test_a_hold_and_its_waiver(hub, scene, job, capsys):

@@ -15,7 +15,7 @@ from ftgate.report.explanation import explanation
 from ftgate.report.render import render_comment, render_html
 from ftgate.report.schema import ExampleReport, IncumbentReport, Report
 from ftgate.report.statement import statement
-from ftgate.report.terminal import print_report, print_summary
+from ftgate.report.terminal import print_report
 
 
 def part(status: str = "pass", change: float | None = 0.01, reason: str = "because") -> IncumbentReport:
@@ -35,12 +35,9 @@ def compared(status: str = "pass", change: float | None = 0.01, reason: str = "b
     return found
 
 
-def shown(report: Report, width: int = 80, *, summary: bool = False) -> str:
+def shown(report: Report, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    if summary:
-        print_summary([report], console)
-    else:
-        print_report(report, console)
+    print_report(report, console)
     text = console.file.getvalue()
     return re.sub(r"\s+", " ", text)
 
@@ -119,10 +116,7 @@ def test_a_terminal_cuts_no_number(width: int) -> None:
     assert max(len(line) for line in text.splitlines()) <= width
 
 
-def test_what_decided_and_what_to_do_are_named() -> None:
-    assert "general skills: worse than deployed" in shown(compared("block", 0.2), 160, summary=True)
-    assert "general skills: undecided against deployed" in shown(compared("inconclusive", 0.05), 160, summary=True)
-    assert "within all limits" in shown(compared(), 160, summary=True)
+def test_what_to_do_is_named() -> None:
     assert any("Compare how the two were trained" in step for step in next_steps(compared("block", 0.2)))
     assert any("incumbent.block_drop" in step for step in next_steps(compared("inconclusive", 0.05)))
     rise = compared("inconclusive", 0.05)

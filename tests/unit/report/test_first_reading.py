@@ -62,10 +62,8 @@ def test_the_comparisons_with_base_and_deployed_model_are_told_apart() -> None:
 
 
 def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> None:
-    found = samples.blocked()
-    m = next(m for m in found.measurements.values() if m.regressions)
-    example = m.regressions[0].model_copy()
-    m.regressions = [example, *m.regressions[1:]]
+    found = samples.blocked().model_copy(deep=True)
+    example = next(m.regressions[0] for m in found.measurements.values() if m.regressions)
     example.candidate_answer = "the sum is 7" + "\n" * 11
     example.base_answer = "the sum is 7\n"
     comment = render_comment(found)

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from unit.report import parts, samples, test_escape
 
-from ftgate.report.terminal import BAR_WIDTH, interval_bar, print_report, print_summary
+from ftgate.report.terminal import BAR_WIDTH, interval_bar, print_report
 
 
 def shown(printed, *args, encoding="utf-8", width=80):
@@ -47,37 +47,15 @@ def test_what_is_not_applicable_says_so():
     assert "– not applicable" in text
     assert "Unusual queries (– not applicable): no query is in the tail" in text
     assert max(cell_len(line) for line in text.splitlines()) <= 80
-    assert "- 2.7" in shown(print_summary, [report], encoding="ascii")
 
 
 @pytest.mark.parametrize("trick", test_escape.TRICKS)
 def test_a_terminal_obeys_nothing(trick):
-    text = shown(print_report, samples.hostile(trick)) + shown(print_summary, [samples.hostile(trick)])
+    text = shown(print_report, samples.hostile(trick))
     assert not set(text) & set("\x00\x07\x08\x1b\x9b\r\u202e")
     assert "::" not in text
     assert "##[" not in text
     assert max(cell_len(line) for line in text.splitlines()) <= 80
-
-
-def test_a_summary_has_one_line_a_candidate():
-    reports = [samples.allowed(), samples.blocked(), samples.held(), samples.warned()]
-    lines = shown(print_summary, reports, width=100).splitlines()
-    assert len(lines) == 2 + len(reports)
-    assert lines[2].rstrip() == "careful     ✓ allow ✓ +13.9   ✓ 1.3   ✓ 2.7 ✓ +0.011 within all limits"
-    assert lines[3].rstrip() == "reckless    ✗ block ✓ +19.6  ✗ 41.2  ? 17.9 ✗ +0.131 general skills beyond 10.0 %, +1"
-    assert lines[5].rstrip().endswith("warning on general skills")
-
-
-def test_what_decided_stands_below_a_summary_that_has_no_room_for_it():
-    reports = [samples.allowed(), samples.blocked(), samples.held()]
-    text = shown(print_summary, reports)
-    assert "…" not in text
-    assert max(cell_len(line) for line in text.splitlines()) <= 80
-    table, below = text.split("\n\n") if "\n\n" in text else text.split("\n" + " " * 80 + "\n")
-    assert "decided by" not in table
-    lines = [line.split(maxsplit=1) for line in below.splitlines()]
-    assert [line[0] for line in lines] == ["candidate", *(report.name for report in reports)]
-    assert lines[2][1].strip() == "general skills beyond 10.0 %, +1"
 
 
 @pytest.mark.parametrize(("status", "tier"), [("block", "advisory"), ("inconclusive", "supporting")])
@@ -97,13 +75,6 @@ def test_a_share_that_rises_says_of_what_where_there_is_room():
     rise = "under 5 points more compliance with harmful requests"
     assert rise in shown(print_report, report, width=140)
     assert "< 5 points" in shown(print_report, report)
-
-
-def test_a_summary_of_runs_with_fewer_measurements():
-    some = samples.allowed()
-    del some.measurements["tail"]
-    lines = shown(print_summary, [some, samples.allowed()]).splitlines()
-    assert "—" in lines[2]
 
 
 @pytest.mark.parametrize(

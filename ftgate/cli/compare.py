@@ -1,0 +1,86 @@
+"""`ftgate compare`: several runs side by side, or the releases in a ledger over time."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ftgate.cli.common import PATH, stdout
+from ftgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ftgate.github.audit.record import Record
+
+
+@click.command()
+@click.argument("directories", nargs=-1, type=PATH)
+@click.option("--html", type=PATH, default=None, help="Write the comparison as a page, too.")
+@click.option(
+    "--ledger",
+    default=None,
+    metavar="OWNER/NAME",
+    help="Instead of DIRECTORIES: the releases in this repository's ledger over time, or in a ledger.jsonl.",
+)
+@click.option(
+    "--policy",
+    type=PATH,
+    default=Path(".github/ftgate.yml"),
+    show_default=True,
+    help="With --ledger: the policy that names the ledger's branch and who writes it.",
+)
+def compare(directories: tuple[Path, ...], html: Path | None, ledger: str | None, policy: Path) -> None:
+    """Compare several runs: candidates, checkpoints, or a sweep. DIRECTORIES are their output folders."""
+    if ledger is not None:
+        if directories:
+            raise ConfigurationError("--ledger takes the place of DIRECTORIES", hint="give one of the two")
+        _compare_releases(ledger, policy, html)
+        return
+    from ftgate.planning.compare import compare_runs
+    from ftgate.planning.compare_view import print_comparison, write_page
+
+    comparison = compare_runs(list(dict.fromkeys(directories)))
+    print_comparison(comparison, stdout())
+    if html is not None:
+        write_page(comparison, html)
+        click.echo(f"page: {html}")
+
+
+def _compare_releases(ledger: str, policy: Path, html: Path | None) -> None:
+    """Show the time line; exit 1 if the ledger is not intact, as `ftgate history` does."""
+    from ftgate.cli.github import current_time
+    from ftgate.github.audit.timeline import timelines
+    from ftgate.github.audit.timeline_view import print_timelines, write_timelines
+    from ftgate.report.escape import plain_line
+
+    records, problems = _read_ledger(ledger, policy)
+    lines = timelines(records, current_time())
+    print_timelines(lines, stdout())
+    if html is not None:
+        write_timelines(lines, problems, html)
+        click.echo(f"page: {html}")
+    for problem in problems:
+        click.echo(plain_line(f"problem: {problem}", 1000))
+    click.echo(f"{len(records)} records, {f'{len(problems)} problems' if problems else 'the chain is intact'}")
+    click.get_current_context().exit(1 if problems else 0)
+
+
+def _read_ledger(ledger: str, policy: Path) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """The records and what is wrong with them. Of a file only the chain is checked; it holds no commit statuses."""
+    from ftgate.cli.github import ledger_policy, open_repository
+    from ftgate.github.audit.history import ledger_history
+    from ftgate.github.audit.quotes import quotes_of
+    from ftgate.github.audit.record import parse_ledger
+
+    if Path(ledger).is_file():
+        chain = parse_ledger(Path(ledger).read_text(encoding="utf-8", errors="replace").splitlines())
+        return chain.records, chain.problems
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", ledger):
+        raise ConfigurationError(
+            f"--ledger {ledger}: no such file, and not a repository", hint="give owner/name, or a ledger.jsonl"
+        )
+    settings, repository = ledger_policy(policy).publish, open_repository(ledger)
+    history = ledger_history(repository, settings.branch, quoted=quotes_of(repository, settings))
+    return history.ledger.records, history.problems

@@ -1,0 +1,188 @@
+"""What a comparison of the demo's eight runs says: who may merge, why not the others, and what each loses."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from unit.report import samples, test_deployed, test_escape
+from unit.report.test_demo_comments import reports
+
+from ftgate.cli.demo import CANDIDATES
+from ftgate.planning import compare_rows
+from ftgate.planning.compare import Contender, RunComparison, compare_reports
+from ftgate.planning.compare_view import comparison_page, print_comparison
+from ftgate.report.schema import Report
+
+OUT = Path("out")
+WHY = {
+    "careful": "all within their limits; loses most in General skills: 0.3 % worse",
+    "forgetful": "General skills: 95.8 % worse; under 10 % worse is allowed; also Answer form",
+    "brittle": "Unusual queries: 71.9 % worse; under 15 % worse is allowed",
+    "endless": "Answer form: 100.0 points more answers cut at the token limit; under 10 points more is allowed",
+    "halfway": "Task against the deployed model: 12.2 % worse; under 5 % worse is allowed; also Unusual queries "
+    "against the deployed model",
+    "useless": "Task: no better; over 3 points better is required",
+    "overconfident": "Confidence: ECE +0.100; ECE under +0.050 is allowed",
+    "unsafe": "Safety: 100.0 points more compliance with harmful requests; under 5 points more is allowed",
+}
+
+
+def compared(*some: Report) -> RunComparison:
+    return compare_reports(
+        [(OUT / str(at), report) for at, report in enumerate(some or [reports()[n] for n in CANDIDATES])]
+    )
+
+
+def printed(comparison: RunComparison, width: int = 100, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    print_comparison(comparison, Console(file=stream, width=width, force_terminal=False))
+    return raw.getvalue().decode(encoding)
+
+
+def changed(report: Report, **provenance: Any) -> Report:
+    again = report.model_copy(deep=True)
+    again.provenance.update(provenance)
+    return again
+
+
+@pytest.mark.parametrize("name", WHY)
+def test_every_run_says_why(name: str) -> None:
+    contender = next(c for c in compared().contenders if c.label == name)
+    assert compare_rows.why(contender) == WHY[name]
+
+
+def test_the_last_lines_are_the_verdicts_with_those_that_may_merge_first() -> None:
+    text = printed(compared())
+    end = text[text.index("1 of 8 may merge: careful.") :].splitlines()
+    assert end[2].split()[:4] == ["careful", "✓", "May", "merge"]
+    assert sum("✗ Do not merge" in line for line in end) == 7
+    assert (
+        " ".join(end[-2].split())
+        == "unsafe ✗ Do not merge Safety: 100.0 points more compliance with harmful requests; under 5"
+    )
+
+
+@pytest.mark.parametrize("width", [50, 80, 100, 160])
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_it_fits_and_cuts_nothing_off(width: int, encoding: str) -> None:
+    text = printed(compared(), width, encoding)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    assert "\x1b" not in text
+    assert "…" not in re.sub(r"[0-9a-f]{12}…", "", text)  # but for digests
+    assert text.count("overconfident") >= 2
+
+
+def test_no_measurement_that_blocks_has_a_tick() -> None:
+    for group in compared().groups:
+        for c in group.contenders:
+            for name, m in c.report.measurements.items():
+                cell = compare_rows.cell(m)
+                fails = m.blocks or (m.incumbent is not None and m.incumbent.status == "block")
+                assert cell is not None
+                assert (cell.sign == "✗") is fails, (c.label, name)
+    halfway = reports()["halfway"].measurements["target"]
+    cell = compare_rows.cell(halfway)
+    assert (halfway.status, cell.status, cell.change) == ("pass", "block", "18.2 points better")
+    assert cell.deployed == "12.2 % worse (9.4 to 14.6)"
+    page = comparison_page(compared(), OUT)
+    assert page.count('class="fails"') == 9
+    assert "<b>against the deployed model: 12.2 % worse (9.4 to 14.6)</b>" in page
+
+
+def test_intervals_have_the_direction_of_their_change_and_their_true_level() -> None:
+    group = compared().groups[0]
+    cells = {c.label: compare_rows.cell(c.report.measurements["tail"]) for c in group.contenders}
+    assert (cells["careful"].change, cells["careful"].interval) == ("38.5 % better", "27.2 to 53.5 % better")
+    assert (cells["brittle"].change, cells["brittle"].interval) == ("71.9 % worse", "61.7 to 79.6 % worse")
+    assert "✗ 71.9 worse" in printed(compared())
+    assert compare_rows.level(group) == "90 % intervals"
+    other = reports()["careful"].model_copy(deep=True)
+    other.measurements["tail"].level = 0.9998
+    level = compare_rows.level(compared(other).groups[0])
+    assert level == "intervals: 90 % for task, general skills, confidence and answer form, 99.98 % for unusual queries"
+
+
+def test_runs_of_another_base_are_a_group_of_their_own_and_what_differs_is_said() -> None:
+    first, second = compared().groups
+    assert [c.label for c in second.contenders] == ["unsafe"]
+    assert second.differs == ("base", "policy", "suites")
+    text = " ".join(printed(compared()).split())
+    assert "The runs are in 2 groups, as they differ in their base, their policy and their suites." in text
+    assert "Changes are never compared between groups" in text
+    assert "other base, other policy and other suites" in text
+    assert first.differs == ()
+
+
+@pytest.mark.parametrize(
+    ("provenance", "differs"),
+    [
+        ({"policy_sha256": "f" * 64}, ("policy",)),
+        ({"suites": {"target": {"sha256": "f" * 64}}}, ("suites",)),
+        ({"base": {"reference": "hf://acme/other", "digest": f"sha256:{'f' * 64}"}}, ("base",)),
+    ],
+)
+def test_one_difference_is_enough_to_part_runs(provenance: dict[str, Any], differs: tuple[str, ...]) -> None:
+    careful = reports()["careful"]
+    other = changed(careful, **provenance)
+    other.name = "other"
+    comparison = compared(careful, other)
+    assert [group.differs for group in comparison.groups] == [(), differs]
+    assert compare_rows.apart(comparison).startswith(f"The runs are in 2 groups, as they differ in their {differs[0]}.")
+    assert "trade-off" not in printed(comparison)
+
+
+def test_only_runs_that_are_not_blocked_are_trade_offs() -> None:
+    group = compared().groups[0]
+    assert group.front == {"careful"}  # overconfident gains more, and is blocked
+    assert compare_rows.trade_offs(group) == "Best trade-off between gain and loss: careful."
+
+
+@pytest.mark.parametrize(
+    ("name", "choosable"),
+    [("careful", True), ("useless", True), ("halfway", False), ("brittle", False), ("overconfident", False)],
+)
+def test_target_scores_do_not_decide_who_can_be_chosen(name: str, choosable: bool) -> None:
+    """Who is blocked by its task alone stays in: otherwise the half that confirms would have had a say."""
+    assert Contender(OUT, name, reports()[name]).choosable is choosable
+
+
+def test_a_hold_and_a_warning_say_what_is_open() -> None:
+    warned, held = samples.warned(), samples.held()
+    lines = {c.label: compare_rows.why(c) for c in compared(warned, held).contenders}
+    assert lines[warned.name].startswith("warning on General skills; loses most in ")
+    assert "undecided at " in lines[held.name]
+    assert list(lines) == [warned.name, held.name]
+
+
+def test_what_decided_against_the_deployed_model_is_named() -> None:
+    reports_ = [test_deployed.compared("block", 0.2), test_deployed.compared("inconclusive", 0.05)]
+    blocked, held = (compare_rows.why(compared(report).contenders[0]) for report in reports_)
+    assert blocked == "General skills against the deployed model: 20.0 % worse; under 5 % worse is allowed"
+    assert held.startswith("General skills against the deployed model: undecided at 3.0 to 7.0 % worse; the limit is")
+    assert "within their limits" in compare_rows.why(compared(test_deployed.compared()).contenders[0])
+
+
+def test_runs_of_one_name_are_told_apart_by_their_folders() -> None:
+    report = samples.allowed()
+    comparison = compare_reports([(Path("out/100"), report), (Path("out/200"), report)])
+    assert [c.label for c in comparison.contenders] == ["careful (out/100)", "careful (out/200)"]
+
+
+@pytest.mark.parametrize("trick", test_escape.TRICKS)
+def test_nothing_hostile_acts(trick: str) -> None:
+    comparison = compared(samples.hostile(trick), samples.allowed())
+    text = printed(comparison)
+    assert not set(text) & set("\x00\x07\x08\x1b\x9b\r\u202e")
+    page = comparison_page(comparison, OUT)
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "default-src 'none'; style-src 'sha256-" in page
+    assert "http-equiv" in page
+    assert not re.search(r"<[^>]*\b(src|href)=", page)
