@@ -1,8 +1,8 @@
 """ftgate's own processor time of a whole run, by the size of the suites: everything but the models.
 
-Four suites of the same number of rows, answered at once by a script, from reading the files to the written report: a run
-that waits for nothing. ``python -m benchmarks.own_work [ROWS ...]`` prints one line for each size; sizes of which the
-second is four times the first must not take more than five times as long.
+Four suites of the same number of rows, answered at once by a script, from reading the files to the written report: a
+run that waits for nothing. ``python -m benchmarks.own_work [ROWS ...]`` prints one line for each size. Four times the
+rows must not take more than five times as long.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from ftgate.report.schema import Report
 from ftgate.stats.seeding import generator
 
 SIZES = (200, 800, 3200)
+WARM_UP = 50
+"""Rows of a run before the others, which imports what all of them need."""
 SLOPE = 5.0
 """Four times the rows may take this many times as long: in linear time it is at most four."""
 ACCURACY = {"target": (0.6, 0.6), "forgetting": (0.9, 0.81), "tail": (0.8, 0.68), "calibration": (0.75, 0.7)}
@@ -41,42 +44,50 @@ WORDS = tuple(f"{a}{b}{c}" for a in ("ba", "de", "ki", "lo") for b in ("n", "r",
 
 def main(sizes: Sequence[int] = SIZES) -> None:
     """Print the processor seconds of each size. Exits with a message if they grow faster than the rows."""
-    before, steep = None, []
     with tempfile.TemporaryDirectory() as folder:
-        for rows in sizes:
-            seconds, verdict = measure(Path(folder) / str(rows), rows)
-            growth = "" if before is None else f", {seconds / before[1]:.1f} times as long for {rows / before[0]:.0f}x"
-            print(f"{rows:>6} rows in each of {len(ACCURACY)} suites: {seconds:7.1f} CPU s{growth} ({verdict})")
-            if before is not None and seconds / before[1] > SLOPE * rows / before[0] / 4:
-                steep.append(str(rows))
-            before = (rows, seconds)
-    if steep:
-        sys.exit(f"grows faster than the rows at {', '.join(steep)}")
+        seconds = measure(Path(folder), sizes)
+    for rows, used in seconds.items():
+        print(f"{rows:>6} rows in each of {len(ACCURACY)} suites: {used:7.1f} CPU s")
+    if steep := too_steep(seconds):
+        sys.exit(f"takes more than {SLOPE:g} times as long for four times the rows: {'; '.join(steep)}")
 
 
-def measure(folder: Path, rows: int, profile: Path | None = None) -> tuple[float, str]:
-    """Processor seconds, of user and system together, of a run in a process of its own; and its verdict."""
-    write_files(folder, rows)
-    command = [sys.executable, *(["-m", "cProfile", "-o", str(profile)] if profile is not None else [])]
+def measure(folder: Path, sizes: Sequence[int]) -> dict[int, float]:
+    """Processor seconds of one run of each size, all in a process of their own, after a short one that imports."""
+    command = [sys.executable, "-m", "benchmarks.own_work", "--in", str(folder), *map(str, sizes)]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    process = subprocess.Popen(
-        [*command, "-m", "benchmarks.own_work", "--run", str(folder)],
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
+    # One thread: threads of linear algebra that wait for each other would be counted as work.
+    done = subprocess.run(
+        command, env={**environment, "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE, text=True, check=True
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{rows} rows: exit {process.returncode}")
-    verdict = json.loads((folder / "out" / "report.json").read_text(encoding="utf-8"))["verdict"]
-    return used.ru_utime + used.ru_stime, verdict
+    return {int(rows): seconds for rows, seconds in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
-def run(folder: Path) -> Report:
-    """The run in ``folder`` with scripted models, and everything it writes."""
+def too_steep(seconds: Mapping[int, float]) -> list[str]:
+    """The steps of four times the rows that take more than ``SLOPE`` times as long."""
+    return [
+        f"{small} rows {seconds[small]:.1f} s, {large} rows {used:.1f} s"
+        for large, used in seconds.items()
+        if (small := large // 4) in seconds and used > SLOPE * seconds[small]
+    ]
+
+
+def _measured(folder: Path, sizes: Sequence[int]) -> dict[int, float]:
+    run(folder / "imports", WARM_UP)
+    seconds = {}
+    for rows in sizes:
+        before = time.process_time()
+        run(folder / str(rows), rows)
+        seconds[rows] = time.process_time() - before
+    return seconds
+
+
+def run(folder: Path, rows: int) -> Report:
+    """A run on ``rows`` rows with scripted models, and everything it writes, into ``folder``."""
+    write_files(folder, rows)
     job = load_job(folder / "policy.yaml", folder / "manifests" / "careful.yaml")
-    engines = {"engine": ScriptedEngine(_reply), "judge_engine": ScriptedEngine(_grade)}
-    return evaluate(job, folder / "out", SilentProgress(), **engines)
+    models, judge = ScriptedEngine(_reply), ScriptedEngine(_grade)
+    return evaluate(job, folder / "out", SilentProgress(), engine=models, judge_engine=judge)
 
 
 def write_files(folder: Path, rows: int) -> None:
@@ -117,9 +128,8 @@ def _reply(model: Model, question: Question) -> Answer:
     common, own, luck = generator(number, question.measurement).random(3)
     right = (luck if candidate and own < 0.5 else common) < ACCURACY[question.measurement][candidate]
     if not question.options:
-        words = random.Random(f"{question.measurement} {number}" if right else number)
-        words.choices(WORDS, k=0)
-        return Answer(text=_answer(number) if right else " ".join(words.choices(WORDS, k=30)), tokens=40)
+        wrong = " ".join(random.Random(number).choices(WORDS, k=30))
+        return Answer(text=_answer(number) if right else wrong, tokens=40)
     displayed = [line[3:] for line in question.messages[-1].content.splitlines()[1 : 1 + len(OPTIONS)]]
     chosen = OPTIONS[(number + (0 if right else 1)) % len(OPTIONS)]
     return Answer(option_logprobs=tuple(math.log(0.75 if one == chosen else 0.25 / 3) for one in displayed))
@@ -138,7 +148,7 @@ def _grade(_: Model, question: Question) -> Answer:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--run"]:
-        run(Path(sys.argv[2]))
+    if sys.argv[1:2] == ["--in"]:
+        print(json.dumps(_measured(Path(sys.argv[2]), [int(size) for size in sys.argv[3:]])))
     else:
         main([int(size) for size in sys.argv[1:]] or SIZES)

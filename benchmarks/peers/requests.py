@@ -61,7 +61,9 @@ def ready_requests(out: Path) -> list[dict[str, Any]]:
     of_digest: dict[str, tuple[str, Model]] = {job.base.digest: ("models", job.base)}
     if adapters:
         # The adapter of zeros, a control, is another one of the same shape: it costs what the candidate's does.
-        of_digest |= dict.fromkeys((job.candidate.digest, f"zeros of {job.candidate.digest}"), ("models", job.candidate))
+        of_digest |= dict.fromkeys(
+            (job.candidate.digest, f"zeros of {job.candidate.digest}"), ("models", job.candidate)
+        )
     else:
         engines["candidate"] = _engine(job.policy.engine, "candidate", job.candidate, ())
         of_digest[job.candidate.digest] = ("candidate", job.candidate)
