@@ -16,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HARNESS = ROOT / ".venv-lm-eval"
 FIRST, SECOND = "careful", "forgetful"
 """The candidates: two adapters on the same base."""
+OURS, PEERS = "ftgate", "lm-eval twice, judge script"
+SECOND_OF_OURS, BARE = "ftgate, second candidate", "bare LLM.generate"
 VERDICTS = (0, 1, 4)
 """Exit codes of a run that came to a verdict."""
 
@@ -71,39 +75,35 @@ def compare(folder: Path, rows: int, options: argparse.Namespace, merged: dict[s
     for number in range(options.rounds):
         here = folder / str(number)
         suites.write(here, rows)
-        sides = {"ftgate": _ftgate(here, FIRST)}
+        sides: dict[str, Callable[[], Measured]] = {OURS: partial(_ftgate, here, FIRST)}
         if not options.without_harness:
-            sides["lm-eval twice, judge script"] = _peers(here, FIRST, merged, options.harness)
-        sides["ftgate, second candidate"] = _ftgate(here, SECOND, reuse=here / f"out-{FIRST}")
-        if not options.without_harness:
-            sides["the same for the second"] = _peers(here, SECOND, merged, options.harness)
-        sides["bare LLM.generate, ftgate's requests"] = _bare(here, FIRST)
-        for name, side in sides.items():
+            sides[PEERS] = partial(_peers, here, FIRST, merged, options.harness)
+        sides[SECOND_OF_OURS] = partial(_ftgate, here, SECOND, reuse=here / f"out-{FIRST}")
+        sides[BARE] = partial(_bare, here, FIRST)
+        for name, measure in sides.items():
+            side = measure()
+            print(f"{rows} rows, {name}: {side}", file=sys.stderr, flush=True)
             best[name] = min(side, best.get(name, side), key=lambda each: each.cpu)
     return best
 
 
 def table(rows: int, sides: dict[str, Measured]) -> list[str]:
     """A Markdown table, with the ratios of ftgate to what stands for the same work."""
-    against = {
-        "ftgate": "lm-eval twice, judge script",
-        "ftgate, second candidate": "the same for the second",
-    }
+    peers, bare = sides.get(PEERS), sides[BARE]
     lines = [
         f"| {rows} rows in each of 4 suites | wall s | CPU s | ratio, wall | ratio, CPU | requests | tokens "
         "| of the judge | result |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---|",
     ]
     for name, side in sides.items():
-        other = sides.get(against.get(name, ""))
-        ratios = [f"{a / b:.2f}" for a, b in ((side.wall, other.wall), (side.cpu, other.cpu))] if other else ["", ""]
+        ratios = ["", ""]
+        if peers is not None and name in (OURS, SECOND_OF_OURS):
+            ratios = [f"{side.wall / peers.wall:.2f}", f"{side.cpu / peers.cpu:.2f}"]
         every = side.asked + side.graded
         cells = [name, f"{side.wall:.0f}", f"{side.cpu:.0f}", *ratios, f"{every.requests:,}", f"{every.tokens:,}"]
         lines.append(f"| {' | '.join(cells)} | {side.graded.requests:,} | {side.verdict} |")
-    if "ftgate" in sides:
-        bare = sides["bare LLM.generate, ftgate's requests"]
-        lines += ["", f"ftgate took {sides['ftgate'].cpu / bare.cpu:.2f} times the CPU seconds of bare `LLM.generate`."]
-    return lines
+    ratio = sides[OURS].cpu / bare.cpu
+    return [*lines, "", f"ftgate took {ratio:.2f} times the CPU seconds of bare `LLM.generate` on its own requests."]
 
 
 def _run(command: list[str], log: Path, expected: tuple[int, ...] = (0,)) -> tuple[float, float]:
