@@ -54,7 +54,7 @@ class DerivedRun:
         self.result = self._result_of(look, read_pairs(answered), last=last)
 
     def corrupted(self, pairs: Sequence[Pair], share: float = 1.0) -> Result:
-        """The result on ``pairs``, which were corrupted on purpose, at ``share`` of alpha. The state does not change."""
+        """The result on ``pairs``, corrupted on purpose, at ``share`` of alpha. The state does not change."""
         end = Look(1, 1, 1.0, self._job.policy.evidence.alpha * share)
         return self._result_of(end, tuple(pairs), last=True)
 

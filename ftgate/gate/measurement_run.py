@@ -112,7 +112,7 @@ class MeasurementRun:
             self._answered, self._scored = {}, None
 
     def corrupted(self, pairs: Sequence[Pair], share: float = 1.0) -> Result:
-        """The result on ``pairs``, which were corrupted on purpose, at ``share`` of alpha. The state does not change."""
+        """The result on ``pairs``, corrupted on purpose, at ``share`` of alpha. The state does not change."""
         end = Look(1, 1, 1.0, self._job.policy.evidence.alpha * share)
         return self._result_of(end, tuple(pairs), self.score(pairs))
 
