@@ -63,8 +63,8 @@ class NearDuplicates:
         word_set = set(text_words)
         if not self._min_words <= len(word_set) <= self._max_words:
             return
-        known = word_set & self._vocabulary
-        rare = [self._by_rare_word[word] for word in self._prefix(known, len(word_set)) if word in self._by_rare_word]
+        indexed = word_set & self._vocabulary
+        rare = [self._by_rare_word[word] for word in self._prefix(indexed, len(word_set)) if word in self._by_rare_word]
         if not rare:
             return
         if sum(map(len, rare)) <= FEW:
@@ -73,7 +73,7 @@ class NearDuplicates:
             shared = np.array([len(self._sets[i] & word_set) for i in near.tolist()], dtype=np.int64)
         else:
             near = np.flatnonzero(self._wanted)
-            holding = [self._by_word[word] for word in known if word in self._by_word]
+            holding = [self._by_word[word] for word in indexed if word in self._by_word]
             shared = np.bincount(np.concatenate(holding), minlength=len(self._sets))[near]
         similarity = shared / (self._sizes[near] + len(word_set) - shared)
         for at in np.flatnonzero(similarity >= MIN_SIMILARITY - 1e-9).tolist():

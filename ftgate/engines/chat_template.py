@@ -26,7 +26,7 @@ TAIL_CHARACTERS = 64
 TAIL_TOKENS = 24
 """Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
 CHECKED_TEXTS = 4096
-"""Texts of strangers that are known to hold control tokens or none."""
+"""Texts of strangers that are known to hold control tokens or none: a judge reads each six times, rubric by rubric."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
@@ -86,7 +86,6 @@ class Renderer:
         }
         marks = trace_tokens(self._control_tokens.values())
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
-        # A judge reads each text six times, under every rubric in turn.
         self._has_control_tokens = lru_cache(CHECKED_TEXTS)(self._contains_control_tokens)
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
         self.thinks = thinking == "on" or (thinking == "template" and self._template_thinks())
