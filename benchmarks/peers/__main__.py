@@ -177,7 +177,7 @@ def _harness_command(folder: Path, weights: Path, out: Path, harness: Path) -> l
     model_args = {"pretrained": arguments.pop("model"), **arguments}
     tasks = [str(folder / "tasks" / f"{name}.yaml") for name in suites.SUITES.values()]
     return [
-        *(str(harness / "bin" / "python"), "-m", "lm_eval", "--model", "vllm"),
+        *(str(harness / "bin" / "python"), "-m", "benchmarks.peers.harness", "--model", "vllm"),
         *("--model_args", json.dumps(model_args), "--tasks", ",".join(tasks), "--batch_size", "auto"),
         *("--log_samples", "--output_path", str(out)),
     ]
