@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import contamination, decision, distance, page, phases, planted
+from benchmarks import contamination, decision, distance, own_work, page, phases, planted
 
 BENCHMARKS = {
     "contamination": contamination.main,
     "decision": decision.main,
     "distance": distance.main,
+    "own-work": own_work.main,
     "page": page.main,
     "phases": phases.main,
     "planted": planted.main,

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ TEMPLATE_SECONDS = 5.0
 TAIL_CHARACTERS = 64
 TAIL_TOKENS = 24
 """Tokens at the end of a prompt in which the mark that opens a reasoning trace is looked for."""
+CHECKED_TEXTS = 4096
+"""Texts of strangers that are known to hold control tokens or none: a judge reads each six times, rubric by rubric."""
 _PLACEHOLDER = "ftgate-probe-6b1f"
 _MARKUP = re.compile(r"[<\[{(|｜].*[>\]})|｜]", re.DOTALL)
 
@@ -83,6 +86,7 @@ class Renderer:
         }
         marks = trace_tokens(self._control_tokens.values())
         self._hidden_marks = self._special & {i for i, text in self._control_tokens.items() if text in marks}
+        self._has_control_tokens = lru_cache(CHECKED_TEXTS)(self._contains_control_tokens)
         self._option_tokens_by_tail: dict[tuple[str, str], frozenset[int]] = {}
         self.thinks = thinking == "on" or (thinking == "template" and self._template_thinks())
         self.thinking_tokens = thinking_tokens if self.thinks else 0
@@ -259,7 +263,7 @@ class Renderer:
             safe_messages.append(replace(message, content=content))
         return safe_messages
 
-    def _has_control_tokens(self, text: str) -> bool:
+    def _contains_control_tokens(self, text: str) -> bool:
         return not self._control_tokens.keys().isdisjoint(self._encode(text))
 
     def _find_tail(self) -> str | None:

@@ -14,7 +14,7 @@ from ftgate.domain import Answer, EngineInfo, Finding, FloatArray, Item, Message
 from ftgate.engines.base import Ask, Engine, UnprobedError
 from ftgate.engines.chat_template import chat_of
 from ftgate.engines.split import SplitEngine
-from ftgate.errors import ControlError
+from ftgate.errors import ConfigurationError, ControlError
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.journal import engine_identity
@@ -38,6 +38,18 @@ TOO_LENIENT: Mapping[str, Any] = {
     f"{100 * CORRUPTED_SHARE:.0f} % of the answers causes",
 }
 NOTHING_READ: dict[str, Any] = {"ok": None, "reason": "not run: no answer was given in free form"}
+NOT_NEEDED: Mapping[str, Any] = {
+    "ok": None,
+    "reason": "not run: only a pass could fall to it, and the judge would have to grade more answers",
+}
+UNGRADED: Mapping[str, Any] = {
+    "ok": False,
+    "reason": f"a base with {100 * CORRUPTED_SHARE:.0f} % of its answers corrupted was not graded in that run, "
+    "which did not pass: run `ftgate run` again",
+}
+FEWER_PAIRS = 100
+FEWER_SHARE = 0.1
+"""A judge grades the corrupted answers among so many items first; they must block at this share of alpha."""
 CHANGED_NOTHING: Mapping[str, tuple[str, str]] = {
     "adapter": (
         "the adapter",
@@ -223,8 +235,12 @@ def failed_aa(controls: Mapping[str, Any]) -> frozenset[str]:
 
 
 def positive_control(runs: Sequence[MeasurementRun | DerivedRun], seed: int) -> dict[str, Any]:
-    """Corrupt some of the base's answers and check that each measurement blocks the result."""
+    """Corrupt some of the base's answers and check that each measurement blocks the result.
+
+    A judge grades them only where that can change the verdict, and no more of them than needed.
+    """
     outcome: dict[str, Any] = {}
+    blocked = any(run.result is not None and run.result.finding.blocks for run in runs)
     for run in runs:
         if run.measurement.tolerance > LARGEST_TOLERANCE:
             outcome[run.name] = TOO_LENIENT
@@ -233,8 +249,32 @@ def positive_control(runs: Sequence[MeasurementRun | DerivedRun], seed: int) -> 
         # A generator for each measurement: changing one leaves the corrupted answers of the others, and their grades.
         rng = generator(seed, f"{run.name} positive control")
         pairs = corrupt_answers(run.result.pairs, rng, run.measurement.corrupt)
-        outcome[run.name] = positive_control_outcome(run.corrupted(pairs).finding)
+        if run.result.evidence.judge_validation is None:
+            outcome[run.name] = positive_control_outcome(run.corrupted(pairs).finding)
+        elif blocked or run.result.finding.status not in (Status.PASS, Status.WARN):
+            outcome[run.name] = NOT_NEEDED
+        else:
+            outcome[run.name] = _judged_control(run, pairs, rng)
     return outcome
+
+
+def _judged_control(
+    run: MeasurementRun | DerivedRun, pairs: Sequence[Pair], rng: np.random.Generator
+) -> Mapping[str, Any]:
+    """The outcome on the ``FEWER_PAIRS`` that come first in a random order or, unless they block, on all.
+
+    A loss that is detected among fewer items is detected among all of them. Each of the two tries may block by chance:
+    the first at ``FEWER_SHARE`` of the error level, so that both together do hardly more often than the second alone.
+    """
+    try:
+        if len(pairs) > FEWER_PAIRS:
+            some = sorted(rng.permutation(len(pairs))[:FEWER_PAIRS].tolist())
+            finding = run.corrupted([pairs[i] for i in some], FEWER_SHARE).finding
+            if finding.status is Status.BLOCK:
+                return positive_control_outcome(finding)
+        return positive_control_outcome(run.corrupted(pairs).finding)
+    except ConfigurationError:  # deciding again, without an engine, what was decided otherwise: nothing was graded then
+        return UNGRADED
 
 
 def positive_control_outcome(finding: Finding) -> dict[str, Any]:

@@ -53,9 +53,10 @@ class DerivedRun:
         answered = [(run.measurement, run.result.evidence.pairs) for run in self._runs if run.result is not None]
         self.result = self._result_of(look, read_pairs(answered), last=last)
 
-    def corrupted(self, pairs: Sequence[Pair]) -> Result:
-        """The result on ``pairs``, which were corrupted on purpose. The state does not change."""
-        return self._result_of(Look(1, 1, 1.0, self._job.policy.evidence.alpha), tuple(pairs), last=True)
+    def corrupted(self, pairs: Sequence[Pair], share: float = 1.0) -> Result:
+        """The result on ``pairs``, corrupted on purpose, at ``share`` of alpha. The state does not change."""
+        end = Look(1, 1, 1.0, self._job.policy.evidence.alpha * share)
+        return self._result_of(end, tuple(pairs), last=True)
 
     def score(self, pairs: Sequence[Pair]) -> PairedScores:
         """Both models' scores for ``pairs``."""

@@ -120,9 +120,9 @@ class MeasurementRun:
         if not self._all_answered(pairs):
             self._answered, self._scored = {}, None
 
-    def corrupted(self, pairs: Sequence[Pair]) -> Result:
-        """The result on ``pairs``, which were corrupted on purpose. The state does not change."""
-        end = Look(1, 1, 1.0, self._job.policy.evidence.alpha)
+    def corrupted(self, pairs: Sequence[Pair], share: float = 1.0) -> Result:
+        """The result on ``pairs``, corrupted on purpose, at ``share`` of alpha. The state does not change."""
+        end = Look(1, 1, 1.0, self._job.policy.evidence.alpha * share)
         return self._result_of(end, tuple(pairs), self.score(pairs))
 
     def score(self, pairs: Sequence[Pair], earlier: PairedScores | None = None) -> PairedScores:

@@ -142,11 +142,14 @@ def render_page(template: str, **parts: Any) -> str:
 
 
 def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = ()) -> None:
-    """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all."""
+    """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all.
+
+    The comment comes first: it takes a moment, and the drawing library alone a second to import.
+    """
+    write_whole(directory / "comment.md", render_comment(report))
     drawn = pictures(report)
     write_pictures(drawn, directory / "plots")
-    for name, text in (("comment.md", render_comment(report)), ("report.html", render_html(report, drawn, items))):
-        write_whole(directory / name, text)
+    write_whole(directory / "report.html", render_html(report, drawn, items))
 
 
 def _parts(report: Report) -> dict[str, Any]:

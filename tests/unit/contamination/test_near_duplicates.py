@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftgate.contamination import near_duplicates
 from ftgate.contamination.near_duplicates import NearDuplicates
 from ftgate.contamination.overlap import Match
 from ftgate.contamination.vocabulary import BEGIN, END, Vocabulary, hash_rows, look_up, windows, word_code
@@ -20,8 +22,20 @@ def counted(n: int, start: int = 0) -> list[str]:
     return [f"w{i}" for i in range(start, start + n)]
 
 
-@given(st.lists(st.frozensets(WORD, max_size=14), max_size=5), st.lists(st.lists(WORD, max_size=16), max_size=4))
-def test_the_index_finds_what_comparing_everything_finds(sets: list[frozenset[str]], texts: list[list[str]]) -> None:
+@given(
+    st.lists(st.frozensets(WORD, max_size=14), max_size=5),
+    st.lists(st.lists(WORD, max_size=16), max_size=4),
+    st.sampled_from([0, 2, near_duplicates.FEW]),
+)
+def test_the_index_finds_what_comparing_everything_finds(
+    sets: list[frozenset[str]], texts: list[list[str]], few: int
+) -> None:
+    """Whether the sets that come into question are compared one by one, or all at once."""
+    with patch.object(near_duplicates, "FEW", few):
+        _compare_with_brute_force(sets, texts)
+
+
+def _compare_with_brute_force(sets: list[frozenset[str]], texts: list[list[str]]) -> None:
     near = NearDuplicates(sets)
     expected: dict[int, Match] = {}
     for line, text in enumerate(texts, 1):

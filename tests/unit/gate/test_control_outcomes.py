@@ -15,7 +15,7 @@ from support.world import World, write_rows
 from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Message, Model, Pair, Question, Status
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.engines.split import SplitEngine
-from ftgate.errors import ControlError, EngineError
+from ftgate.errors import ConfigurationError, ControlError, EngineError
 from ftgate.gate import controls
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import APART, NOTHING_SHARED
@@ -41,10 +41,10 @@ def finding(status: Status, **more: Any) -> Finding:
     return Finding(estimate, status, "because")
 
 
-def result(status: Status, *, judged: bool = False) -> Result:
+def result(status: Status, *, judged: bool = False, pairs: tuple[Pair, ...] = PAIRS) -> Result:
     scored = PairedScores.exact(items(10), np.ones(10), np.ones(10), binary=True)
-    evidence = Evidence(PAIRS, scored, 0.05, 400, judge_validation=VALIDATION if judged else None)
-    return Result(Look(1, 1, 1.0, 0.05), PAIRS, scored, finding(status), evidence)
+    evidence = Evidence(pairs, scored, 0.05, 400, judge_validation=VALIDATION if judged else None)
+    return Result(Look(1, 1, 1.0, 0.05), pairs, scored, finding(status), evidence)
 
 
 @dataclass
@@ -56,10 +56,16 @@ class Run:
     measurement: Forgetting = field(default_factory=lambda: Forgetting(dataset="x"))
     seen: list[Sequence[Pair]] = field(default_factory=list)
     name: str = "forgetting"
+    status_of_fewer: Status = Status.BLOCK
+    shares: list[float] = field(default_factory=list)
+    ungraded: bool = False
 
-    def corrupted(self, pairs: Sequence[Pair]) -> Result:
+    def corrupted(self, pairs: Sequence[Pair], share: float = 1.0) -> Result:
         self.seen.append(pairs)
-        return result(self.corrupted_status)
+        self.shares.append(share)
+        if self.ungraded:
+            raise ConfigurationError("the journal lacks answers", hint="run again")
+        return result(self.corrupted_status if len(pairs) == len(PAIRS) or share == 1 else self.status_of_fewer)
 
 
 def outcomes(**changes: Any) -> Mapping[str, Any]:
@@ -147,6 +153,53 @@ def test_what_tolerates_about_that_loss_is_not_tested(tolerance: float, tested: 
     assert found["lenient"]["ok"] is (True if tested else None)
     assert bool(lenient.seen) == tested
     assert found["forgetting"]["ok"], "the next one is tested all the same"
+
+
+MANY = tuple(Pair(item, SAID, SAID) for item in items(150))
+
+
+@pytest.mark.parametrize(("status", "graded"), [(s, s in (Status.PASS, Status.WARN)) for s in Status])
+def test_a_judge_grades_corrupted_answers_only_for_a_pass(status: Status, graded: bool) -> None:
+    run = Run(result(status, judged=True))
+    outcome = controls.positive_control([run], 0)["forgetting"]
+    assert bool(run.seen) == graded
+    assert outcome["ok"] is (True if graded else None)
+
+
+def test_a_judge_grades_no_corrupted_answer_where_something_else_blocks_and_a_rule_scores_them_all_the_same() -> None:
+    judged, ruled = Run(result(Status.PASS, judged=True)), Run(result(Status.BLOCK), name="tail")
+    outcome = controls.positive_control([judged, ruled], 0)
+    assert not judged.seen
+    assert outcome["forgetting"] == controls.NOT_NEEDED
+    assert outcome["tail"]["ok"]
+    supporting = replace(ruled.result, finding=replace(finding(Status.BLOCK), tier="supporting"))
+    controls.positive_control([judged, Run(supporting, name="tail")], 0)
+    assert judged.seen, "a measurement that only supports does not block"
+
+
+@pytest.mark.parametrize("fewer", [Status.BLOCK, Status.PASS, Status.INCONCLUSIVE])
+def test_a_judge_grades_the_corrupted_answers_of_some_items_and_of_the_rest_only_if_those_do_not_block(
+    fewer: Status,
+) -> None:
+    run = Run(result(Status.PASS, judged=True, pairs=MANY), status_of_fewer=fewer, corrupted_status=Status.PASS)
+    outcome = controls.positive_control([run], 0)["forgetting"]
+    enough = fewer is Status.BLOCK
+    assert outcome["ok"] is enough, "what counts otherwise is the whole suite"
+    assert [len(pairs) for pairs in run.seen] == [controls.FEWER_PAIRS, 150][: 1 if enough else 2]
+    assert run.shares == [controls.FEWER_SHARE, 1.0][: 1 if enough else 2]
+    if not enough:
+        assert set(map(id, run.seen[0])) <= set(map(id, run.seen[1])), "no answer is corrupted in two ways"
+
+
+def test_corrupted_answers_that_were_not_graded_when_a_run_blocked_let_no_other_policy_pass_it() -> None:
+    run = Run(result(Status.PASS, judged=True), ungraded=True)
+    outcomes_of_run = {"a_a": outcomes()["a_a"], "positive_control": controls.positive_control([run], 0)}
+    decided = controls.apply_controls([run], outcomes_of_run)["forgetting"].finding
+    assert decided.status is Status.INCONCLUSIVE
+    assert decided.reason.endswith("run `ftgate run` again")
+    ruled = Run(ungraded=True)
+    with pytest.raises(ConfigurationError):
+        controls.positive_control([ruled], 0)
 
 
 class Served:
