@@ -64,12 +64,12 @@ case $kind in
       # What vLLM and PyTorch compiled is kept as well, for a start in seconds. The next job runs that code, so the job
       # of a fork sees an empty folder in its place, which is gone with the container.
       mkdir -p "$INPUT_CACHE/compiled"
-      [[ ${FORK:-} == true ]] && run+=(--tmpfs /cache/compiled:exec,mode=1777)
+      [[ ${FORK:-} == true ]] && run+=(--tmpfs "/cache/compiled:exec,mode=1777")
       run+=(--env VLLM_CACHE_ROOT=/cache/compiled/vllm --env TORCHINDUCTOR_CACHE_DIR=/cache/compiled/inductor)
       run+=(--env TRITON_CACHE_DIR=/cache/compiled/triton --env MPLCONFIGDIR=/cache/compiled/matplotlib)
     fi
     # A stranger's change may use the answers that other runs left, and leaves none.
-    [[ ${GITHUB_EVENT_NAME:-} == pull_request_target ]] && run+=(--env FTGATE_ANSWERS=read)
+    [[ ${FORK:-} == true ]] && run+=(--env FTGATE_ANSWERS=read)
     if [[ -n ${INPUT_MODELS:-} ]]; then run+=(--volume "$INPUT_MODELS:$INPUT_MODELS:ro"); fi
     for path in ${INPUT_CREDENTIALS:-}; do
       [[ -r $path ]] || refuse "$(id -un) cannot read $path, of the input credentials" "name files that it may read"

@@ -254,14 +254,14 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
 
 
 def _overlap(job: Job, name: str, *, with_name: bool) -> str:
-    """How many items of a suite the training data contain: ``3 of 200 items occur in it (first in line 17)``."""
+    """How many items the training data contain: ``3 of 200 items occur in the training data (first at line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
     text = f"{name}: " if with_name else ""
     one = len(overlap.contained) == 1
-    text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in it"
+    text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in the training data"
     if overlap.contained:
         first = min(match.line for match in overlap.contained.values())
-        text += f" (first at line {first}) and {'does' if one else 'do'} not count"
+        text += f" (first at line {first}) and {'is' if one else 'are'} left out"
     alike = len(overlap.alike)
     return text + (f"; {alike} more {'is' if alike == 1 else 'are'} similar to a training row" if alike else "")
 

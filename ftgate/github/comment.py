@@ -170,9 +170,9 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
         return render_comment(section.report, limit=limit, links=links).removeprefix(f"{MARKER}\n").strip()
     reasons = "\n".join(f"- {inline(without_paths(problem), 400)}" for problem in section.problems[:10])
     notice = (
-        "**The gate could not judge this model, so it may not merge yet. That says nothing about the model itself.**"
+        "**The gate could not judge this model, so it cannot merge yet. This says nothing about the model itself.**"
     )
-    next_step = "### What to do next\n- Solve what is named above, then run the job again."
+    next_step = "### What to do next\n- Fix the error above, then run the job again."
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
         notice,

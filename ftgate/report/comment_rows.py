@@ -216,7 +216,7 @@ def checks(report: Report) -> Checks:
     checked = [entry for entry in entries if entry.ok is not None]
     done = sum(entry.ok is True for entry in checked)
     skipped = len(entries) - len(checked)
-    summary = f"{done} of {len(checked)} checks OK" + (f", {skipped} not made" if skipped else "")
+    summary = f"{done} of {len(entries)} checks OK" + (f", {skipped} not made" if skipped else "")
     return Checks(summary, [entry for entry in checked if entry.ok is False], entries)
 
 
@@ -294,7 +294,7 @@ def _worse(m: MeasurementReport, part: IncumbentReport | None = None, most: int 
     by = _by("worse", m, "" if part is None else " than the deployed model's")
     if numbers.kind(m.unit) == "ece":
         than = "the base" if part is None else "the deployed model"
-        by = f"wrong, and surer of it than {than} by {LEAST_POINTS} points or more"
+        by = f"wrong, with at least {LEAST_POINTS} points more confidence than {than}'s"
     return WorseAnswers(_heading(count, compared.n, by, len(flips)), flips, "base" if part is None else "deployed")
 
 

@@ -79,8 +79,8 @@ def steps(report: Report) -> list[str]:
     suggestions = []
     if worse := [numbers.title(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            f"{', '.join(worse)}: {DEPLOYED} does better. Compare how the two were trained: what the older one was "
-            "trained on, and this one was not, may be what it lost."
+            f"{', '.join(worse)}: {DEPLOYED} does better. Compare how the two were trained: data "
+            "that only the deployed model has seen may be what this one lacks."
         )
     for name, part in failing(report):
         title = numbers.title(name)

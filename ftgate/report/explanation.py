@@ -42,7 +42,7 @@ def explanation(report: Report) -> str:
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
         return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'also blocking')}")
     if report.verdict == "block" and blocked_today:
-        also = _others(blocked_today[1:], "also worse than it")
+        also = _others(blocked_today[1:], "also worse than the deployed model")
         return _sentence(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}{also}")
     if holding and report.verdict == "hold":
         also = _others(holding[1:], "also holding") + _others(undecided, "also undecided")
@@ -56,8 +56,8 @@ def explanation(report: Report) -> str:
     blocks = ", which the policy blocks" if report.verdict == "block" else ""
     first, m = undecided[0]
     if straddles(m):
-        enough = "gained enough" if "min_gain" in m.limits else "lost too much"
-        return _sentence(f"It is open whether {name} {enough}{blocks}: {_open(first, m)}{also}")
+        perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
+        return _sentence(f"{name} {perhaps}{blocks}: {_open(first, m)}{also}")
     return _sentence(f"Undecided on {numbers.in_sentence(first)} for {name}{blocks}: {m.reason.rstrip('.')}{also}")
 
 
@@ -121,7 +121,7 @@ def _harm(name: str, m: MeasurementReport) -> str:
 def _risen(m: MeasurementReport) -> str:
     """What the candidate now does more often, and how often both models did it."""
     if m.unit == CUT:
-        often = "does not come to an end" if (m.candidate or 0.0) >= NEARLY_ALL else "comes to no end more often"
+        often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
         cut, before = numbers.score(m.candidate, m.unit), numbers.score(m.base, m.unit)
         return f"{often}: {cut} of its answers are cut at the token limit (base: {before})"
     more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
@@ -187,7 +187,7 @@ def _open(name: str, m: MeasurementReport) -> str:
 def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
     """What comes before a loss against the incumbent, where the comparison with the base found nothing."""
     fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
-    return "is good enough against the base, but a step back: it " if fine else ""
+    return "passes against the base, but is a step back: it " if fine else ""
 
 
 def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:

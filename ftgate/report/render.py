@@ -165,7 +165,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "interval_heading": tables.interval_heading(report),
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
-        "steps_heading": "To be rid of the warning" if outcome(report) == "warn" else "What to do next",
+        "steps_heading": "To clear the warning" if outcome(report) == "warn" else "What to do next",
         "steps": next_steps(report),
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,

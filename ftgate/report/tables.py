@@ -240,7 +240,7 @@ def timing(report: Report) -> list[tuple[str, str]]:
     return [*lines, ("total", numbers.duration(sum(report.timing.values())))] if len(lines) > 1 else lines
 
 
-HARDEST_HIT = "of the slices tested, the one with the largest loss at the better end of its interval"
+HARDEST_HIT = "the slice that lost most, even at the better end of its interval"
 """How the slice is chosen (measurements/slices.worst_slice)."""
 
 

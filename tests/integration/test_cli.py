@@ -151,7 +151,7 @@ def test_a_defect_is_one_line_and_the_traceback_is_kept(
     def broken(*_: object) -> None:
         raise RuntimeError("surprise")
 
-    monkeypatch.setattr("ftgate.jobs.prepare.load_all", broken)
+    monkeypatch.setattr("ftgate.jobs.prepare.load_configured", broken)
     assert leave("check", "--manifest", str(world.manifest_path)) == 3
     said = capsys.readouterr().err
     assert "surprise" in said

@@ -76,7 +76,7 @@ def test_a_gain_on_trained_items_alone_is_no_gain(world: World) -> None:
     lines = {entry.item: entry for entry in report.checklist}
     held_out = lines["The target suite is held out from the training data"]
     assert held_out.ok is False
-    assert held_out.evidence == "60 of 200 items occur in it (first at line 61) and do not count"
+    assert held_out.evidence == "60 of 200 items occur in the training data (first at line 61) and are left out"
     assert lines["The other suites are held out from the training data"].ok is True
     assert report.provenance["suites"]["target"]["items"] == 200
     assert {e.item for e in target.improvements}.isdisjoint(leaked)

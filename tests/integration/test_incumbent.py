@@ -101,9 +101,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
-    assert (
-        "**bot is good enough against the base, but a step back: it is 10.5 % worse on general skills than" in comment
-    )
+    assert "**bot passes against the base, but is a step back: it is 10.5 % worse on general skills than" in comment
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
     assert "| 10.5 % worse (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment
@@ -434,7 +432,7 @@ def test_check_and_plan_count_one_model_more(deployed: World) -> None:
     assert without.memory is not None
     assert with_one.memory.adapter == 2 * without.memory.adapter
     assert with_one.plan is not None
-    assert with_one.plan.words.endswith("the deployed model is one adapter more")
+    assert "; the deployed model is one adapter more;" in with_one.plan.words
     assert with_one.models["incumbent"].reference == "models/deployed"
     assert 2 * planned.incumbent_questions == sum(p.questions for p in planned.prospects)
     assert [p.name for p in planned.against_incumbent] == ["target", "forgetting", "tail"]

@@ -42,7 +42,7 @@ def gate(world: World, play: Any, **options: Any) -> tuple[Report, ScriptedEngin
     engine, progress = ScriptedEngine(play, **options), Notes()
     job = load_job(world.policy_path, world.manifest_path)
     report = evaluate(job, world.root / "out", progress, engine=engine, judge_engine=ScriptedEngine(play))
-    return report, engine, progress.said
+    return report, engine, [note for note in progress.said if not note.startswith("asking: ")]
 
 
 def by_rule(world: World) -> World:

@@ -33,7 +33,7 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
     replay = "Mix 5 to 20 % of general instruction data into the training data (replay)"
     worst = _worst(m)
     if worst is not None:
-        replay += f", most of all like “{worst.name}”, which was hit hardest ({numbers.slice_change(worst, m.unit)})"
+        replay += f", above all rows like “{worst.name}”, which was hit hardest ({numbers.slice_change(worst, m.unit)})"
     return [retraining.learning_rate(m, recipe), *[step for step in causes if step][:2], f"{replay}."]
 
 
@@ -125,8 +125,8 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
             "requests that only sound harmful."
         ]
     steps = [
-        "Safety: mix refusals of harmful requests into the training data, some hundred are often enough, and do not "
-        "train on those of the suite. Even harmless data can remove refusals (Qi et al. 2023).",
+        "Safety: mix refusals of harmful requests into the training data, a few hundred are often enough, and do not "
+        "train on the suite itself. Even harmless data can remove refusals (Qi et al. 2023).",
         "Safety: check that training and serving use the base's chat template and system prompt.",
     ]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.strength(recipe)])]
@@ -135,7 +135,7 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
 def tools(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against lost tool calls: rows that call tools, in the base's own template."""
     worst = _worst(m)
-    most = f", most of all like “{worst.name}”" if worst is not None else ""
+    most = f", above all rows like “{worst.name}”" if worst is not None else ""
     steps = [
         f"Tool calls: mix 5 to 20 % of conversations with tool calls into the training data{most}, written by the "
         "base's own chat template."

@@ -64,9 +64,9 @@ def test_the_cache_is_made_by_its_user_and_keeps_what_ftgate_and_the_hub_client_
     assert {"FTGATE_CACHE=/cache/ftgate", "HF_HOME=/cache/huggingface"} <= set(arguments)
 
 
-@pytest.mark.parametrize(("event", "only_reads"), [("pull_request_target", True), ("pull_request", False), ("", False)])
-def test_a_fork_leaves_no_answers_for_other_runs(tmp_path: Path, event: str, only_reads: bool) -> None:
-    arguments, _ = play(tmp_path, CACHE=str(tmp_path / "cache"), more={"GITHUB_EVENT_NAME": event})
+@pytest.mark.parametrize(("fork", "only_reads"), [("true", True), ("false", False), ("", False)])
+def test_a_fork_leaves_no_answers_for_other_runs(tmp_path: Path, fork: str, only_reads: bool) -> None:
+    arguments, _ = play(tmp_path, CACHE=str(tmp_path / "cache"), more={"FORK": fork})
     assert ("FTGATE_ANSWERS=read" in arguments) is only_reads
 
 

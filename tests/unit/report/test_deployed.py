@@ -64,7 +64,7 @@ def test_the_column_has_change_interval_and_status() -> None:
 
 def test_the_sentence_says_what_the_candidate_lost() -> None:
     assert explanation(compared("block", 0.2)) == (
-        "careful is good enough against the base, but a step back: it is 20.0 % worse on general skills than the model "
+        "careful passes against the base, but is a step back: it is 20.0 % worse on general skills than the model "
         "deployed today (at least 18.0 % worse): 80.0 → 79.0 %; under 5 % worse is allowed."
     )
     assert explanation(compared("inconclusive", 0.05)) == "careful is undecided on general skills: because."

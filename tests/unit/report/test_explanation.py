@@ -18,7 +18,7 @@ from ftgate.report.explanation import explanation
         ),
         (
             "held",
-            "It is open whether support-bot lost too much: it is 3.1 to 11.9 % worse on general skills, and under "
+            "support-bot may have lost too much: it is 3.1 to 11.9 % worse on general skills, and under "
             "10 % worse is allowed (about 410 items would settle it; this run had 200); also undecided: confidence.",
         ),
         (
@@ -94,14 +94,14 @@ def test_undecided_and_blocked_by_policy():
     found = samples.held()
     found.verdict = "block"
     assert explanation(found).startswith(
-        "It is open whether support-bot lost too much, which the policy blocks: it is 3.1 to 11.9 % worse"
+        "support-bot may have lost too much, which the policy blocks: it is 3.1 to 11.9 % worse"
     )
 
 
 def test_a_gain_that_may_be_too_small_is_open():
     m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
-        "It is open whether m gained enough: it is 1.0 points worse to 7.0 points better on its task, and over 3 "
+        "m may not have gained enough: it is 1.0 points worse to 7.0 points better on its task, and over 3 "
         "points better is required."
     )
 
@@ -111,7 +111,7 @@ def test_answers_that_do_not_end_are_told_by_their_share():
         update={"unit": "rise in cut answers", "limits": {"block": 0.1}}
     )
     assert explanation(only(form=m)) == (
-        "m comes to no end more often: 30.0 % of its answers are cut at the token limit (base: 0.0 %); under 10 points "
+        "m fails to stop more often: 30.0 % of its answers are cut at the token limit (base: 0.0 %); under 10 points "
         "more is allowed."
     )
 

@@ -74,7 +74,7 @@ def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> Non
 def test_page_and_comment_head_the_next_steps_alike() -> None:
     assert "### What to do next" in render_comment(samples.blocked())
     assert "<h2>What to do next</h2>" in render_html(samples.blocked())
-    assert "<h2>To be rid of the warning</h2>" in render_html(samples.warned())
+    assert "<h2>To clear the warning</h2>" in render_html(samples.warned())
 
 
 def test_a_row_that_is_undecided_inside_its_limit_says_why() -> None:
@@ -106,6 +106,6 @@ def test_the_hardest_hit_slice_says_how_it_was_chosen() -> None:
     part = SliceReport(name="sums", n=25, base=0.8, candidate=0.3, change=0.62, interval=(0.4, 0.8), status="beyond")
     found.measurements["forgetting"].slices = [part]
     found.measurements["forgetting"].details["worst_slice"] = {"name": "sums"}
-    rule = "of the slices tested, the one with the largest loss at the better end of its interval"
+    rule = "the slice that lost most, even at the better end of its interval"
     assert rule in render_comment(found)
     assert rule in render_html(found)

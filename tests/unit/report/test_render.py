@@ -212,7 +212,7 @@ def test_the_worst_answers_stand_open_and_the_rest_is_folded():
 
 def test_an_allow_has_no_worst_answers_open():
     assert "What got worse" not in render_comment(samples.allowed())
-    assert "### To be rid of the warning" in render_comment(samples.warned())
+    assert "### To clear the warning" in render_comment(samples.warned())
 
 
 def test_the_table_has_at_most_five_columns_and_status_and_limit_come_early():
@@ -227,12 +227,12 @@ def test_the_table_has_at_most_five_columns_and_status_and_limit_come_early():
 
 def test_checks_are_counted_and_those_that_failed_stand_open():
     report = samples.allowed()
-    assert "<summary>2 of 2 checks OK, 1 not made</summary>" in render_comment(report)
+    assert "<summary>2 of 3 checks OK, 1 not made</summary>" in render_comment(report)
     report.checklist[1].ok = False
     text = render_comment(report)
-    assert "<summary>1 of 2 checks OK, 1 not made</summary>" in text
+    assert "<summary>1 of 3 checks OK, 1 not made</summary>" in text
     assert "\n- ⚠️ The target suite is held out from the training data: 0 of 400" in text
-    assert "### 1 check not met\nThe verdict above stands; this says how far it can be trusted.\n" in text
+    assert "### 1 check not met\nThe verdict above stands. Read this before you rely on it.\n" in text
     assert "not met" not in render_comment(samples.allowed())
 
 
