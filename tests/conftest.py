@@ -18,9 +18,20 @@ settings.load_profile("any machine")
 # Tests count what is asked: an answer of another test may not take a question away. Tests of the store turn it on.
 os.environ["FTGATE_ANSWERS"] = "off"
 
-# As the program does for itself (ftgate/__main__.py): thousands of tests and modules live as long as the session, and
-# looking for garbage among them took a sixth of their time.
-gc.set_threshold(100_000, 20, 20)
+# Less often than by default, as the program does for itself (ftgate/__main__.py). Not as seldom: thousands of tests
+# leave gigabytes to one look.
+gc.set_threshold(20_000, 20, 10)
+
+
+def pytest_collection_finish() -> None:
+    """Have no look at what was imported and collected, which lives as long as the session."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Let libraries that count their objects at the end find them."""
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from ftgate.domain import SIDES, Item, Model, Side
 from ftgate.engines.base import Ask, base_of
+from ftgate.gate.adapter_effect import adapter_effect
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import adapter_effect, ask_twice
+from ftgate.gate.controls import ask_twice
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.gate.pilot import ask_pilot
 from ftgate.gate.zero_delta import ask_zeros
@@ -30,7 +31,7 @@ def ask_ahead(
 
     If the run stops early, what was asked for nothing is less than the starts that it would have cost, and the journal
     keeps the answers for a later run. Where the judge waits beside the models, the last of them is asked as the run
-    goes on, look by look. Raises as the pilot and :func:`~ftgate.gate.controls.adapter_effect` do.
+    goes on, look by look. Raises as the pilot and :func:`~ftgate.gate.adapter_effect.adapter_effect` do.
     """
     turns = models.takes_turns_with(judge)
     if not turns and not models.needs_swap(job.models):

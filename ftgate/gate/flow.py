@@ -13,12 +13,12 @@ from typing import Any
 from ftgate.domain import Model, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
+from ftgate.gate.adapter_effect import adapter_effect
 from ftgate.gate.ahead import ask_ahead, asked_next
 from ftgate.gate.build_report import build_report
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.controls import (
     aa_test,
-    adapter_effect,
     apply_controls,
     failed_aa,
     judge_model,

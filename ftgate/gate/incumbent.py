@@ -11,8 +11,8 @@ from typing import Any
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Answer, Item, Pair, Question
+from ftgate.gate.adapter_effect import adapter_effect
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import adapter_effect
 from ftgate.gate.decide import decide_measurement
 from ftgate.gate.derived_run import DerivedRun, derived_look
 from ftgate.gate.judge_labels import labelled_items

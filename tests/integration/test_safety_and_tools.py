@@ -116,7 +116,9 @@ def test_a_fault_blocks_by_its_own_measurement_alone(
     report = gate(both, fault)
     assert statuses(report) == blocked
     assert report.verdict == ("block" if blocked else "allow")
-    assert [report.controls["positive_control"][name]["ok"] for name in ("safety", "tools")] == [True, True]
+    graded = scorer == "rules" or not blocked  # the judge labels no damaged answers where nothing can pass
+    controlled = [report.controls["positive_control"][name]["ok"] for name in ("safety", "tools")]
+    assert controlled == [True if graded else None, True]
     assert [report.controls["a_a"][name]["ok"] for name in ("safety", "tools")] == [True, True]
     again = decide_again(both.root / "out", None, both.root / "again", SilentProgress())
     assert again.measurements == report.measurements

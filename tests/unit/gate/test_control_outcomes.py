@@ -16,9 +16,9 @@ from ftgate.domain import Answer, EngineInfo, Estimate, Finding, Message, Model,
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ConfigurationError, ControlError, EngineError
-from ftgate.gate import controls
+from ftgate.gate import adapter_effect, controls
+from ftgate.gate.adapter_effect import APART, NOTHING_SHARED
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import APART, NOTHING_SHARED
 from ftgate.gate.derived_run import DerivedRun
 from ftgate.gate.journal import Journal
 from ftgate.gate.measurement_run import MeasurementRun
@@ -231,7 +231,7 @@ def effect(tmp_path: Path, tables: Mapping[str, Sequence[Mapping[int, float]]], 
     with Journal(tmp_path / "answers.jsonl") as journal:
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([BASE, CANDIDATE])
-        return controls.adapter_effect(models, BASE, CANDIDATE, items(count))
+        return adapter_effect.adapter_effect(models, BASE, CANDIDATE, items(count))
 
 
 def shifted(by: float) -> dict[int, float]:
@@ -292,7 +292,7 @@ def test_an_effect_that_was_measured_is_not_measured_again(tmp_path: Path) -> No
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([BASE, CANDIDATE])
         with pytest.raises(EngineError, match="not loaded"):
-            controls.adapter_effect(models, BASE, other, items(8))
+            adapter_effect.adapter_effect(models, BASE, other, items(8))
 
 
 def asked_twice(
@@ -363,7 +363,7 @@ def test_a_prompt_for_each_of_the_first_eight_items(tmp_path: Path) -> None:
     with Journal(tmp_path / "answers.jsonl") as journal:
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([BASE, CANDIDATE])
-        controls.adapter_effect(models, BASE, CANDIDATE, items(12))
+        adapter_effect.adapter_effect(models, BASE, CANDIDATE, items(12))
     asked = [item.messages for item in items(8)]
     assert prompts == [*asked, *reversed(asked), *asked]
 
@@ -428,10 +428,10 @@ def test_another_form_than_the_base_proves_nothing_about_training(
     with Journal(tmp_path / "answers.jsonl") as journal:
         models = CachedEngine(engine, base_info, journal, SilentProgress(), own={bot: info})
         models.require([base, bot])
-        found = controls.adapter_effect(models, base, bot, items(8))
+        found = adapter_effect.adapter_effect(models, base, bot, items(8))
         assert found.get("forms", "") == said
-        assert controls.differing_forms(models, base, replace(bot, kind="adapter", base=base)) == ""
-        assert controls.adapter_effect(models, base, bot, items(8)) == found
+        assert adapter_effect.differing_forms(models, base, replace(bot, kind="adapter", base=base)) == ""
+        assert adapter_effect.adapter_effect(models, base, bot, items(8)) == found
 
 
 @pytest.mark.parametrize("other", [True, False])
@@ -440,7 +440,7 @@ def test_models_at_two_servers_may_differ_in_form(tmp_path: Path, other: bool) -
     bot, _ = described(CANDIDATE, {}, {}, "http://b/v1" if other else "http://a/v1")
     with Journal(tmp_path / "answers.jsonl") as journal:
         models = CachedEngine(None, info, journal, SilentProgress())
-        assert controls.differing_forms(models, base, bot) == ("they are at two servers" if other else "")
+        assert adapter_effect.differing_forms(models, base, bot) == ("they are at two servers" if other else "")
 
 
 def test_weights_with_a_template_of_their_own_are_compared_in_the_bases(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_weights_with_a_template_of_their_own_are_compared_in_the_bases(tmp_path
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([base, bot])
         with pytest.raises(ControlError, match="training changed nothing"):
-            controls.adapter_effect(models, base, bot, items(8))
+            adapter_effect.adapter_effect(models, base, bot, items(8))
     assert asked[-8:] == [(Path("bot"), "the base's", "the base's")] * 8
 
 
@@ -467,7 +467,7 @@ def test_what_had_no_effect_is_named(tmp_path: Path, of_base: bool, what: str) -
         models = CachedEngine(engine, engine.info(), journal, SilentProgress())
         models.require([BASE, candidate])
         with pytest.raises(ControlError) as caught:
-            controls.adapter_effect(models, BASE, candidate, items(8))
+            adapter_effect.adapter_effect(models, BASE, candidate, items(8))
     assert caught.value.message.startswith(f"{what} changed nothing: on 8 prompts bot gives the base's")
     assert ("tensors" in str(caught.value.hint)) == of_base
 
@@ -488,10 +488,10 @@ def test_an_adapter_in_another_form_is_compared_with_its_base_in_that_form(tmp_p
         models = CachedEngine(split, info, journal, SilentProgress(), own=own)
         models.require([BASE, candidate])
         if works:
-            found = controls.adapter_effect(models, BASE, candidate, items(8))
+            found = adapter_effect.adapter_effect(models, BASE, candidate, items(8))
             assert (found["largest_change"], found["noise"]) == (pytest.approx(0.2), 0.0)
             replayed = CachedEngine(None, info, journal, SilentProgress(), own=own)
-            assert controls.adapter_effect(replayed, BASE, candidate, items(8)) == found
+            assert adapter_effect.adapter_effect(replayed, BASE, candidate, items(8)) == found
         else:
             with pytest.raises(ControlError, match="the adapter changed nothing"):
-                controls.adapter_effect(models, BASE, candidate, items(8))
+                adapter_effect.adapter_effect(models, BASE, candidate, items(8))

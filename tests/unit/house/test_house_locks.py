@@ -64,6 +64,7 @@ def test_what_breaks_beside_the_cpu_build_is_left_out() -> None:
         (PROJECT["optional-dependencies"]["cpu"], "cpu.lock"),
         (PROJECT["optional-dependencies"]["dev"], "dev.lock"),
         (PROJECT["optional-dependencies"]["lm-eval"], "lm-eval.lock"),
+        (PROJECT["optional-dependencies"]["ray"], "ray.lock"),
     ],
 )
 def test_the_lock_satisfies_pyproject(requirements: list[str], name: str) -> None:
@@ -87,8 +88,8 @@ def test_the_harness_adds_to_the_environment_and_replaces_nothing_in_it() -> Non
 
 
 def test_the_image_has_the_versions_of_the_run_and_leaves_out_what_its_base_brings() -> None:
-    run, tools, image = pins("cpu.lock"), pins("dev.lock"), pins("image.lock")
-    tested = {name: run.get(name, tools.get(name)) for name in image}
+    run, image = pins("cpu.lock"), pins("image.lock")
+    tested = {name: ({**pins("ray.lock"), **pins("dev.lock"), **run}).get(name) for name in image}
     assert tested == image, "a client of a store in another version than the one that tests use"
     needed = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     assert needed - image.keys() == {"transformers"}
