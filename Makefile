@@ -1,6 +1,6 @@
 # GNU make 3.81 or newer. `make` alone lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help demo story thinkers events test lm-eval exports ray lint simulate container bench install install-dev lock pin clean docs reference mutants
+.PHONY: help demo story thinkers events test lm-eval exports servers ray lint simulate container bench install install-dev lock pin clean docs reference mutants
 
 # Without compiled files every process would compile PyTorch, transformers and vLLM anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -17,6 +17,7 @@ help: ## list these commands
 	@echo "make test       unit, integration and end-to-end tests, without the simulations"
 	@echo "make lm-eval    the tests that need the lm-evaluation-harness, in .venv-lm-eval on top of .venv"
 	@echo "make exports    the tests that need MLflow, wandb or Inspect, in .venv-exports on top of .venv"
+	@echo "make servers    the tests that ask models behind a real vllm serve"
 	@echo "make ray        the tests of replicas on a Ray cluster, in .venv-ray on top of .venv"
 	@echo "make lint       style, formatting, types, import direction"
 	@echo "make simulate   the slow pass: simulated coverage and error rates"
@@ -45,13 +46,16 @@ demo: install
 # Three workers even on two cores: one often waits for its engine. They take 10 GB of memory; WORKERS=2 takes 8.
 # Files in their order: those with real engines first, so that no long one is left for the end.
 test: install-dev
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not container" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not container and not server" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lm-eval: install-dev
 	@sh scripts/beside.sh lm-eval tests/integration/test_lm_eval.py $(ARGS)
 
 exports: install-dev
 	@sh scripts/beside.sh exports tests/integration/test_exports.py $(ARGS)
+
+servers: install-dev
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m server $(ARGS)
 
 ray: install-dev
 	@sh scripts/beside.sh ray tests/integration/test_ray.py $(ARGS)

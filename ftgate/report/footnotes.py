@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftgate.measurements import registry
 from ftgate.report import numbers
-from ftgate.report.explanation import listed
+from ftgate.report.explanation import explanation, listed
 from ftgate.report.schema import Report
 
 
@@ -34,9 +34,10 @@ def abbreviations(report: Report) -> str:
     """What ECE means, where a number in the tables is one."""
     if not any(numbers.kind(m.unit) == "ece" for m in report.measurements.values()):
         return ""
+    name = "ECE: " if numbers.ECE in explanation(report) else "ECE: the expected calibration error, "
     return (
-        "ECE: the expected calibration error, how far confidence is from accuracy on average. The change leaves out "
-        "what chance adds to both, so it is not exactly their difference."
+        f"{name}how far confidence is from accuracy on average. Its change leaves out what chance adds to both "
+        "numbers, so it is not exactly their difference."
     )
 
 

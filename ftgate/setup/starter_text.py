@@ -59,7 +59,7 @@ def manifest_text(starter: str, name: str, sources: Mapping[str, Fields | None])
 def flow(value: Any) -> str:
     """A value as YAML in one line, such as ``{dataset: ../evals/target.jsonl, scorer: choice}``."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=math.inf)
-    return text.removesuffix("...\n").strip()
+    return text.removesuffix("...\n").strip(" \n")
 
 
 def siblings(allowed: Iterable[str]) -> list[str]:

@@ -32,7 +32,11 @@ class Group:
 
 GROUPS = (
     Group("verdict", ("ftgate/verdict.py",), ("tests/unit/test_verdict.py",)),
-    Group("controls", ("ftgate/gate/controls.py", "ftgate/measurements/corruption.py"), ("tests/unit/gate",)),
+    Group(
+        "controls",
+        ("ftgate/gate/controls.py", "ftgate/gate/adapter_effect.py", "ftgate/measurements/corruption.py"),
+        ("tests/unit/gate",),
+    ),
     Group(
         "reports on GitHub",
         ("ftgate/github/verify_report.py", "ftgate/github/match_reports.py", "ftgate/github/suite_check.py"),

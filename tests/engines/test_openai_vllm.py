@@ -22,7 +22,7 @@ from ftgate.judge.grading import Judge
 from ftgate.judge.rubric import CRITERIA, DIGITS, ORDERS, judge_messages
 
 pytest.importorskip("vllm")
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.server]
 
 TOLERANCE = 1e-3
 SERVED = "tiny-judge"

@@ -20,7 +20,7 @@ from ftgate.report.schema import Report
 from ftgate.scoring.trace import final_answer
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_pictures")]
+pytestmark = [pytest.mark.engine, pytest.mark.server, pytest.mark.usefixtures("no_pictures")]
 
 THINKERS = Path(__file__).parents[2] / "examples" / "thinkers"
 CANDIDATES = ("steady", "stopped", "endless")

@@ -17,7 +17,7 @@ from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
 
 pytest.importorskip("vllm")
-pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("no_pictures")]
+pytestmark = [pytest.mark.engine, pytest.mark.server, pytest.mark.usefixtures("no_pictures")]
 
 CANDIDATES = ("careful", "forgetful")
 OPTIONS = {"--served-model-name": "base", "--max-model-len": "384", "--max-loras": "3", "--max-lora-rank": "16"}

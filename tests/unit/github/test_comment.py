@@ -161,7 +161,7 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     assert "_Run at `" in text
     assert "Judged at" not in text
     assert text.splitlines()[1] == "## ❗ Not judged: `models/bot.yaml`"
-    assert "That says nothing about the model itself." in text
+    assert "This says nothing about the model itself." in text
     assert "[This run](https://host/run/1)" in text
     assert "### What to do next" in text
     warned = CommentSection("eager", "allow", samples.warned())

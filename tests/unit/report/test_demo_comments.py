@@ -82,8 +82,10 @@ def test_careful_may_merge() -> None:
     ],
 )
 def test_what_was_lost_stands_open(name: str, title: str, count: str) -> None:
-    opened = render_comment(reports()[name]).split("### What to do next")[0]
-    assert f"### What got worse: {title}\n{count}, 3 shown:" in opened
+    before, opened = render_comment(reports()[name]).split("### What got worse", 1)
+    assert "### What to do next\n- " in before
+    opened = opened.split("<details>")[0]
+    assert opened.startswith(f": {title}\n{count}, 3 shown:")
     assert opened.count("  - candidate, **") == 3
 
 
@@ -101,9 +103,8 @@ def test_halfway_fails_against_the_deployed_model_which_comes_first() -> None:
     opened, folded = text.split("<details>", 1)
     assert "| ✅ Task | 18.2 points better" not in opened
     assert folded.startswith("<summary>Against the base: 5 of 5 within the limits</summary>")
-    assert (
-        "  - deployed, right: F. legal (over 99 % sure)\n  - candidate, **wrong**: " in text.split("### What to do")[0]
-    )
+    worst = text.split("### What got worse")[1].split("<details>")[0]
+    assert "  - deployed, right: F. legal (over 99 % sure)\n  - candidate, **wrong**: " in worst
     assert "<summary>✅ Unusual queries (❌ against the deployed model): 20 answers worse, 1 better</summary>" in text
     assert "20 of 152 answers are worse than the deployed model's by 20 points or more, 3 shown:" in text
 

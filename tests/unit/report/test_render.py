@@ -185,7 +185,7 @@ def test_the_part_that_lost_most_is_named_where_one_lost_anything():
     forgetting.slices = [hurt]
     forgetting.details["worst_slice"] = {"name": "co|de`", "n": 25, "change": 0.62, "interval": [0.4, 0.8]}
     line = "62.0 % worse (40.0 to 80.0) on 25 items"
-    assert f"\nHardest hit: `` co∣de` ``, {line} (of the slices tested, the one with the" in render_comment(report)
+    assert f"\nHardest hit: `` co∣de` ``, {line} (the slice that lost most, even at the" in render_comment(report)
     assert line in render_html(report)
     for nothing in ({"name": "gone"}, "code", None):
         forgetting.details["worst_slice"] = nothing
