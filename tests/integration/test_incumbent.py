@@ -90,7 +90,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     assert (part.clearly_worse, part.clearly_better) == (len(lost), 0)
     worst = part.regressions[0]
     assert worst.base_answer == rows[worst.item].incumbent.answers[0].text != worst.candidate_answer
-    assert f"`{worst.item}`" in render_comment(report).split("### What to do next")[0]
+    assert f"`{worst.item}`" in render_comment(report).split("### What got worse")[1].split("<details>")[0]
     assert "Items that are worse than the deployed model" in render_html(report)
     assert report.provenance["incumbent"]["reference"] == "models/deployed"
     again = decide_again(deployed.root / "out", None, deployed.root / "again", SilentProgress())

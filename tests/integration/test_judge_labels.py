@@ -18,7 +18,7 @@ from support.world import World, write_rows
 from ftgate.cli.judge import description
 from ftgate.cli.main import cli
 from ftgate.config.policy import Policy, read_policy
-from ftgate.domain import Answer, Model, Question
+from ftgate.domain import Answer, Model, Question, canonical
 from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError, DatasetError
 from ftgate.gate.evaluate import decide_again, evaluate
@@ -189,7 +189,7 @@ def test_a_run_with_labels_asks_nothing_more_and_is_decided_again_from_its_folde
     assert report.measurements["forgetting"].status == "block"
     assert report.provenance["judge_labels"]["sha256"] == read_labels(labelled.root / "labels.csv", "x").sha256
     _, before = gate(World(labelled.root / "plain"), script(WORSE, judge=kind_judge))
-    asked, asked_before = ({ask.question for ask in each.asked} for each in (judge, before))
+    asked, asked_before = ({canonical(ask.question.content()) for ask in each.asked} for each in (judge, before))
     assert asked <= asked_before, "the labelled answers are graded as part of the run anyway"
     (labelled.root / "labels.csv").unlink()
     again = decide_again(labelled.root / "fresh", None, labelled.root / "again", SilentProgress())
