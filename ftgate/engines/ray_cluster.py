@@ -62,7 +62,8 @@ class ReplicaEngine:
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer] | FtgateError]:
         """As :meth:`VllmEngine.ask`; an error ends the answers."""
         try:
-            yield from self._engine.ask(asks)
+            for answered in self._engine.ask(asks):  # noqa: UP028 - Ray sends values, which `yield from` hands on
+                yield answered
         except FtgateError as error:
             yield _portable(error)
 

@@ -195,6 +195,7 @@ def test_vllm_on_two_nodes_answers_as_one_process_does(cluster: Any, tmp_path: P
 
 def test_a_run_with_two_replicas_comes_to_the_same_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     policy = yaml.safe_load((WORLD / "policy.yaml").read_text())
     for section in policy["measurements"].values():
         section["dataset"] = str(WORLD / section["dataset"])
