@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -189,31 +190,25 @@ def test_vllm_on_two_nodes_answers_as_one_process_does(cluster: Any, tmp_path: P
     assert {index: answer.text for index, answer in answers.items()} == {i: a.text for i, a in expected.items()}
     for index, answer in answers.items():
         assert answer.option_logprobs == pytest.approx(expected[index].option_logprobs, abs=1e-4)
-    assert engine.starts == 3
+    assert engine.starts in (2, 3), "the other replica may be done before the new one has started"
     engine.close()
 
 
 def test_a_run_with_two_replicas_comes_to_the_same_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    policy = yaml.safe_load((WORLD / "policy.yaml").read_text())
-    for section in policy["measurements"].values():
-        section["dataset"] = str(WORLD / section["dataset"])
+    world = shutil.copytree(WORLD, tmp_path / "world")
+    policy = yaml.safe_load((world / "policy.yaml").read_text())
     policy["measurements"] = {name: policy["measurements"][name] for name in ("target", "calibration")}
-    policy["artifacts"]["allow"] = ["**"]
     del policy["judge"]
-    manifest = yaml.safe_load((WORLD / "manifests" / "careful.yaml").read_text())
-    for role in ("base", "candidate"):
-        manifest[role]["source"] = str(WORLD / "manifests" / manifest[role]["source"])
-    manifest = {name: manifest[name] for name in ("name", "base", "candidate")}
-    (tmp_path / "bot.yaml").write_text(yaml.safe_dump(manifest))
     reports = []
     for replicas in (1, 2):
         policy["engine"]["replicas"] = replicas
-        (tmp_path / "ftgate.yml").write_text(yaml.safe_dump(policy))
+        (world / "policy.yaml").write_text(yaml.safe_dump(policy))
         out = tmp_path / f"out{replicas}"
-        command = [sys.executable, "-m", "ftgate", "run", "--policy", "ftgate.yml", "--manifest", "bot.yaml"]
-        done = subprocess.run([*command, "--out", str(out)], cwd=tmp_path, capture_output=True, text=True, check=False)
+        files = ["--policy", "policy.yaml", "--manifest", "manifests/careful.yaml", "--out", str(out)]
+        command = [sys.executable, "-m", "ftgate", "run", *files]
+        done = subprocess.run(command, cwd=world, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 1, 4), done.stderr
         reports.append(json.loads((out / "report.json").read_text()))
     one, two = reports
