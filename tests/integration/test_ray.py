@@ -206,9 +206,10 @@ def test_a_run_with_two_replicas_comes_to_the_same_verdict(tmp_path: Path, monke
         policy["engine"]["replicas"] = replicas
         (world / "policy.yaml").write_text(yaml.safe_dump(policy))
         out = tmp_path / f"out{replicas}"
-        files = ["--policy", "policy.yaml", "--manifest", "manifests/careful.yaml", "--out", str(out)]
-        command = [sys.executable, "-m", "ftgate", "run", *files]
-        done = subprocess.run(command, cwd=world, capture_output=True, text=True, check=False)
+        paths = {"policy": world / "policy.yaml", "manifest": world / "manifests" / "careful.yaml", "out": out}
+        options = [text for name, path in paths.items() for text in (f"--{name}", str(path))]
+        command = [sys.executable, "-m", "ftgate", "run", *options]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode in (0, 1, 4), done.stderr
         reports.append(json.loads((out / "report.json").read_text()))
     one, two = reports
