@@ -256,7 +256,7 @@ def test_a_killed_download_goes_on_without_fetching_finished_files_again() -> No
 
 
 def test_two_processes_that_want_the_same_fetch_it_once() -> None:
-    with serving(folder_site(FILES), slow=0.005) as site:
+    with serving(folder_site(FILES), slow=0.03) as site:  # three seconds, in which both start
         both = [start(f"{site.url}/m/") for _ in range(2)]
         results = [json.loads(process.communicate(timeout=60)[0]) for process in both]
         assert results[0]["digest"] == results[1]["digest"]
