@@ -67,10 +67,11 @@ def write_starter_files(
     match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     policy, manifest = (texts.policy, texts.manifest) if texts else starters()
-    files = {
-        POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers),
-        Path("models", texts.manifest_file if texts else "my-model.yaml"): manifest,
-    }
+    files = {POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers)}
+    named = Path("models", texts.manifest_file if texts else "my-model.yaml")
+    others = [path for path in (folder / "models").glob("*.yaml") if path.name != named.name]
+    if texts or (folder / named).exists() or not others:
+        files[named] = manifest  # no example beside manifests of the user's own
     workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs or protected)
     asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
     asked |= {"forks": forks or protected, "ledger": ledger, "pages": remote.pages if pages else ""}

@@ -41,6 +41,8 @@ _NAMES: dict[Use, str] = {
 }
 _WORDS = {use: re.compile(rf"(?<![a-z])(?:{names})(?![a-z])", re.IGNORECASE) for use, names in _NAMES.items()}
 """Words of a file's name that say what it is for."""
+_ANY_DATA = re.compile(r"evals?|evaluations?|tests?|tasks?", re.IGNORECASE)
+"""Folders in which files for every use lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ def uses_of(items: Sequence[Item], named: Use | None) -> tuple[Use, ...]:
 
 def use_named(path: Path) -> Use | None:
     """The use that the name of a file says, else that of its folder; None if neither does."""
-    for text in (path.name.partition(".")[0], path.parent.name):
+    folder = path.parent.name
+    for text in (path.name.partition(".")[0], "" if _ANY_DATA.fullmatch(folder) else folder):
         uses = [use for use, words in _WORDS.items() if words.search(text)]
         if uses:
             return uses[0]

@@ -52,7 +52,8 @@ def test_runs_are_shown_side_by_side_and_the_best_is_confirmed_on_the_other_half
     assert best.low < best.gain < best.high
     assert group.front == {"careful"}  # as much gain as the forgetful one and less loss; more gain than the modest one
     page = world.root / "pages" / "page.html"
-    assert leave("compare", *map(str, folders), "--html", str(page)) == 0
+    given = [str(folders[0] / "report.json"), *map(str, folders[1:]), str(world.policy_path)]
+    assert leave("compare", *given, "--html", str(page)) == 0, "a file beside the folders is no run"
     printed = " ".join(capsys.readouterr().out.split())
     assert "2 of 3 may merge: careful and modest." in printed
     assert "Half of the task's items chose careful among careful and modest:" in printed

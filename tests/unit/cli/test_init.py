@@ -214,6 +214,13 @@ def test_models_of_the_policy_are_mounted(tmp_path: Path) -> None:
         assert all(source.startswith(f"{given['with']['models']}/") for source in used)
 
 
+def test_a_second_run_writes_no_example_beside_a_manifest_of_ones_own(tmp_path: Path) -> None:
+    begin(tmp_path)
+    (tmp_path / "models" / "my-model.yaml").rename(tmp_path / "models" / "support-bot.yaml")
+    assert "models/my-model.yaml" not in begin(tmp_path)
+    assert not (tmp_path / "models" / "my-model.yaml").exists()
+
+
 @pytest.mark.parametrize("options", [{}, WHOLE])
 def test_a_second_run_with_the_action_fills_it_in_and_keeps_what_was_edited(tmp_path: Path, options: dict) -> None:
     begin(tmp_path, NO_COMMIT, **options)

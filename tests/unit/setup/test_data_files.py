@@ -98,7 +98,8 @@ def test_a_file_of_anything_is_described_and_stops_nothing(tmp_path: Path, conte
     [
         ("evals/train.jsonl", "training"),
         ("data/test.csv", "target"),
-        ("evals/rows.csv", "target"),
+        ("evals/rows.csv", None),  # where the suites of every measurement lie
+        ("validation/rows.csv", "target"),
         ("query_log.parquet", "queries"),
         ("constraints.jsonl", None),
         ("trainers-latest.csv", None),
