@@ -369,7 +369,11 @@ def test_wandb_gets_numbers_facts_and_files(run: Path, tmp_path: Path, monkeypat
         monkeypatch.setenv(name, str(value))
     export(run, "wandb")
     (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    records = [wandb_internal_pb2.Record.FromString(data) for data in logged_records(file.read_bytes())]
+    deadline, kinds = time.monotonic() + 60, set[str]()
+    while not {"run", "summary"} <= kinds and time.monotonic() < deadline:  # wandb writes in a process of its own
+        records = [wandb_internal_pb2.Record.FromString(data) for data in logged_records(file.read_bytes())]
+        kinds = {record.WhichOneof("record_type") for record in records}
+        time.sleep(0.1)
     started = next(record.run for record in records if record.WhichOneof("record_type") == "run")
     assert started.project == "ftgate"
     assert started.display_name == read_report(run / "report.json").name
