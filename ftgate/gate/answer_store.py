@@ -69,11 +69,16 @@ class AnswerStore:
         self._shelves: dict[str, Shelf] = {}
         self._used: set[tuple[str, str]] = set()
 
+    def has(self, shelf: str, key: str, question: Question) -> bool:
+        """Whether :meth:`take` would give an answer."""
+        answer = None if question.repeat else self._shelf(shelf).answers.get(key)
+        return answer is not None and len(answer.option_logprobs) == len(question.options)
+
     def take(self, shelf: str, key: str, question: Question) -> Answer | None:
         """The stored answer under ``key``; None if there is none, or if the question asks for a new one."""
-        answer = None if question.repeat else self._shelf(shelf).answers.get(key)
-        if answer is None or len(answer.option_logprobs) != len(question.options):
+        if not self.has(shelf, key, question):
             return None
+        answer = self._shelf(shelf).answers[key]
         self._used.add((shelf, key))
         return replace(answer, continued=question.continued)
 

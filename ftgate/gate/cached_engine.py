@@ -131,7 +131,7 @@ class CachedEngine:
     def missing(self, asks: Sequence[Ask]) -> int:
         """How many different questions of ``asks`` are not answered in the journal."""
         keys = zip(self._keys(asks), asks, strict=True)
-        return len({key for key, ask in keys if not self.journal.has_answer(key) and self._shared(key, ask) is None})
+        return len({key for key, ask in keys if not self.journal.has_answer(key) and not self._is_shared(key, ask)})
 
     @contextmanager
     def one_phase(self, asks: Sequence[Ask], phase: str) -> Iterator[None]:
@@ -190,14 +190,16 @@ class CachedEngine:
             self._key_functions[model] = cache(answer_keys(model, self.info_of(model)))
         return self._key_functions[model](ask.question)
 
-    def _shared(self, key: str, ask: Ask) -> Answer | None:
-        """The answer in the store, if there is one."""
+    def _is_shared(self, key: str, ask: Ask) -> bool:
+        """Whether the answer is in the store."""
         if self._store is None or not (shelf := self._shelf(ask.model)):
-            return None
-        return self._store.take(shelf, key, ask.question)
+            return False
+        return self._store.has(shelf, key, ask.question)
 
     def _take_shared(self, key: str, ask: Ask) -> Answer | None:
-        answer = self._shared(key, ask)
+        if self._store is None or not (shelf := self._shelf(ask.model)):
+            return None
+        answer = self._store.take(shelf, key, ask.question)
         if answer is not None:
             self.journal.add_answers([(key, ask.model, ask.question, answer)])
         return answer
@@ -222,7 +224,7 @@ class CachedEngine:
             return {}
         keys = self._keys(ahead)
         unanswered = (
-            key not in self._failures and not self.journal.has_answer(key) and self._shared(key, ask) is None
+            key not in self._failures and not self.journal.has_answer(key) and not self._is_shared(key, ask)
             for key, ask in zip(keys, ahead, strict=True)
         )
         pairs = zip(keys, ahead, unanswered, strict=True)
