@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from urllib.parse import quote
 
 from github import Auth, Github, GithubRetry
 
+from ftgate.config.manifest import COMMIT
 from ftgate.errors import PublishError
 from ftgate.github.retry import Retry, or_none
 
@@ -27,7 +27,6 @@ TOGETHER = 500
 """Files that one GraphQL request asks for."""
 SUBMODULE = "160000"
 """Git's file mode of a submodule: a commit of another repository."""
-_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +243,7 @@ class GitHubRepo:
 
         GraphQL returns no binary files, cuts long ones and replaces invalid UTF-8: these are left to :meth:`blob`.
         """
-        wanted = [sha for sha in dict.fromkeys(hashes) if sha not in self._blobs and _SHA1.fullmatch(sha)]
+        wanted = [sha for sha in dict.fromkeys(hashes) if sha not in self._blobs and COMMIT.fullmatch(sha)]
         owner, name = self._path.removeprefix("/repos/").split("/")
         for start in range(0, len(wanted), TOGETHER):
             part = wanted[start : start + TOGETHER]

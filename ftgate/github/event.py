@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ftgate.config.manifest import COMMIT
 from ftgate.errors import ConfigurationError
 
 Outcome = Literal["pending", "allow", "waived", "no model change", "block", "hold", "error"]
@@ -28,7 +29,6 @@ STATES: Mapping[Outcome, State] = {
     "error": "error",
 }
 """The commit status of each outcome. A hold is a failure: without enough evidence nothing is merged."""
-_SHA = re.compile(r"[0-9a-f]{40}")
 _NO_COMMIT = "0" * 40
 
 
@@ -103,7 +103,7 @@ def read_target(env: Mapping[str, str], event: Mapping[str, Any]) -> RunTarget:
     try:
         fields = READERS[name](env, event)
         sha, base_sha = fields["sha"], fields.get("base_sha") or ""
-        if not _SHA.fullmatch(sha) or sha == _NO_COMMIT or (base_sha and not _SHA.fullmatch(base_sha)):
+        if not COMMIT.fullmatch(sha) or sha == _NO_COMMIT or (base_sha and not COMMIT.fullmatch(base_sha)):
             raise ValueError(f"{sha!r} is not a commit")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         problem = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)

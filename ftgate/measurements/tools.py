@@ -6,22 +6,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from ftgate.config.lm_eval import LmEvalSettings
 from ftgate.domain import Estimate, Item
-from ftgate.measurements.base import (
-    Evidence,
-    Scorer,
-    Share,
-    first_reason,
-    judge_unfit,
-    too_many_failed,
-    too_many_unknown,
-)
-from ftgate.measurements.estimate import ABSOLUTE, drop, flip_details, judge_details
-from ftgate.measurements.free_form import FreeFormMeasurement
-from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, waits, with_levels
+from ftgate.measurements.base import Evidence, Scorer
+from ftgate.measurements.estimate import ABSOLUTE, flip_details, judge_details
+from ftgate.measurements.relative_drop import RelativeDrop
 from ftgate.measurements.slices import tag_slices, worst_slice
 from ftgate.scoring.scores import PairedScores
 
@@ -29,15 +20,13 @@ NO_RIGHT_CALLS = "requests right that want a tool call"
 """In the note on a base that makes no right call, so that none can be lost."""
 
 
-class Tools(GatesSlices, FreeFormMeasurement):
+class Tools(RelativeDrop):
     """Relative drop in the share of requests that are met by the right tool calls, or by JSON of the right form."""
 
     kind: ClassVar[str] = "tools"
     title: ClassVar[str] = "Tool calls"
     question: ClassVar[str] = "does it call tools worse?"
     subject: ClassVar[str] = "tool calls"
-    limit_field: ClassVar[str] = "block_drop"
-    warn_field: ClassVar[str | None] = "warn_drop"
     remedy: ClassVar[str] = "lost tool calls"
     takes_tasks: ClassVar[bool] = False
 
@@ -49,16 +38,6 @@ class Tools(GatesSlices, FreeFormMeasurement):
     """How answers become scores: by each row's check."""
     max_tokens: int = Field(default=256, ge=1, le=32_768)
     """Longest answer, in tokens."""
-    warn_drop: Share = 0.08
-    """A pass is a warning if the upper bound of the drop reaches this; at most `block_drop`."""
-    block_drop: Share = 0.10
-    """The relative drop must stay below this."""
-
-    @model_validator(mode="after")
-    def _warn_before_block(self) -> Tools:
-        if self.warn_drop > self.block_drop:
-            raise ValueError(f"warn_drop {self.warn_drop} is above block_drop {self.block_drop}")
-        return self
 
     @field_validator("scorer")
     @classmethod
@@ -79,30 +58,6 @@ class Tools(GatesSlices, FreeFormMeasurement):
     def answer_scorer(self) -> Scorer:
         """The policy's scorer."""
         return self.scorer
-
-    @property
-    def tolerance(self) -> float:
-        """The drop that blocks."""
-        return self.block_drop
-
-    def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
-        """Relative drop with its interval (methods: sections 1 and 2)."""
-        limits = gated(self)
-        evidence = with_levels(evidence, limits)
-        estimate = drop(evidence.scored, evidence, self.block_drop, rng)
-        estimate = replace(estimate, cannot_pass=(*estimate.cannot_pass, *waits(limits, evidence)))
-        return estimate.to_estimate(
-            self.name,
-            evidence,
-            len(evidence.scored.items),
-            worse=self.worse,
-            limit=self.limit,
-            warn_limit=self.warn_limit,
-            invalid_reason=first_reason(
-                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
-            ),
-            gates=gate_slices(evidence.scored, evidence, limits, rng),
-        )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The estimate with a slice per kind of task, flips, and a note where the base calls no tools."""

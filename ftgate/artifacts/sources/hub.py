@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ftgate.artifacts.sources.base import RemoteFile, Request, Stream, TransientError, forbidden, missing, unauthorised
 from ftgate.artifacts.sources.http import HttpClient, require_success
-from ftgate.config.manifest import how_to_pin
+from ftgate.config.manifest import COMMIT, how_to_pin
 from ftgate.errors import ArtifactError
 
 if TYPE_CHECKING:
     import httpx2
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHARD = re.compile(r"(.+?)(?:-\d+-of-\d+(?:-[0-9a-f]+)?)?\.(?:jsonl?|csv|tsv|parquet)(?:\.gz|\.zst)?")
 """The path of a data file: folder and split, then the number of the shard and, in older data sets, a fingerprint."""
 _SPLITS_SHOWN = 8
@@ -105,7 +104,7 @@ class HuggingFaceSource:
 
     def _pinned(self, in_reference: str | None, in_field: str | None) -> str:
         revision = in_reference or in_field
-        if revision is None or not _COMMIT.fullmatch(revision):
+        if revision is None or not COMMIT.fullmatch(revision):
             raise ArtifactError(
                 f"{self._reference}: it names no commit"
                 if revision is None
