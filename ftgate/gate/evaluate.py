@@ -47,17 +47,47 @@ def evaluate(
     judge_engine: Engine | None = None,
 ) -> Report:
     """Run the gate on ``job`` and write everything to ``out``. Engines that are passed in are not closed."""
-    journals = [_journal_in(folder) for folder in reuse]
+    reuse = [require_journal(folder) for folder in reuse]
+    job = runnable_job(job, out, progress)
+    with ExitStack() as stack:
+        # An engine that was passed in may be running already, and would have to start again.
+        zero = zero_adapter(job.candidate, job.policy.engine, stack) if engine is None else None
+        engines = (engine, judge_engine)
+        participants = stack.enter_context(participating(job, out, progress, engines, reuse=reuse, zero=zero))
+        report, items = run_gate(job, participants)
+    return write_results(report, out, items)
+
+
+def runnable_job(job: Job, out: Path, progress: Progress) -> Job:
+    """``job`` with models that the engine can run, and whose numbers are finite; ``out`` is created.
+
+    Raises ControlError naming a tensor that is not finite.
+    """
     _require_finite_weights(job)
     make_folder(out)
-    job = _merged(job, out, progress)
+    return _merged(job, out, progress)
+
+
+@contextmanager
+def participating(
+    job: Job,
+    out: Path,
+    progress: Progress,
+    engines: tuple[Engine | None, Engine | None],
+    *,
+    reuse: Sequence[Path] = (),
+    zero: Model | None = None,
+) -> Iterator[Participants]:
+    """Models and judge of a run in ``out``, on ``engines``; an engine that is None is opened, and closed in the end.
+
+    What an earlier run decided goes, and what files gave that change meanwhile is discarded.
+    """
+    engine, judge_engine = engines
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=journals))
+        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=reuse))
         remove_results(out)
         store = open_store(job.policy.artifacts, progress.note)
-        zero = None
-        if engine is None:  # an engine that was passed in may be running already, and would have to start again
-            zero = zero_adapter(job.candidate, job.policy.engine, stack)
+        if engine is None:
             models = (job.base, job.candidate, job.deployed.compared)
             engine = open_models(job.policy.engine, models, out / "engine.log", journal.fact)
             stack.callback(engine.close)
@@ -65,10 +95,8 @@ def evaluate(
             judge_engine = open_judge(job.policy.judge, job.policy.engine, out / "judge-engine.log", journal.fact)
             stack.callback(judge_engine.close)
         participants = _participants(job, out, (engine, judge_engine), journal, progress, store)
-        participants = replace(participants, zero=zero)
         with sharing(store), discarding_what_changed_files_gave(job, journal.discard):
-            report, items = run_gate(job, participants)
-    return write_results(report, out, items)
+            yield replace(participants, zero=zero)
 
 
 def _participants(
@@ -148,7 +176,7 @@ def stored_run(directory: Path, policy: Path | None, progress: Progress) -> Iter
         )
 
 
-def _journal_in(folder: Path) -> Path:
+def require_journal(folder: Path) -> Path:
     """The journal of an earlier run. Raises ConfigurationError if there is none."""
     journal = folder / "answers.jsonl"
     if not journal.is_file():

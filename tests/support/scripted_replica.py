@@ -27,7 +27,7 @@ class ScriptedReplica:
     def needs_swap(self, models: Sequence[Model]) -> bool:
         return len(models) > 2
 
-    def require(self, models: Sequence[Model]) -> int | FtgateError:
+    def require(self, models: Sequence[Model], groups: Sequence[Sequence[Model]]) -> int | FtgateError:  # noqa: ARG002
         if any(model.name == "broken" for model in models):
             return EngineError("vLLM could not start broken", hint="see the log")
         return 1
