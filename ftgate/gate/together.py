@@ -17,9 +17,18 @@ from typing import Any
 
 from ftgate.domain import Model
 from ftgate.engines.base import Engine
-from ftgate.engines.registry import open_judge, open_models
+from ftgate.engines.registry import Remember
 from ftgate.errors import ArtifactError, ChangedError, ConfigurationError, ControlError
-from ftgate.gate.evaluate import participating, require_journal, runnable_job, write_results
+from ftgate.gate.answer_store import open_store
+from ftgate.gate.evaluate import (
+    Engines,
+    open_engine_of,
+    open_judge_of,
+    participating,
+    require_journal,
+    runnable_job,
+    write_results,
+)
 from ftgate.gate.flow import Participants, ask_before_judge, run_gate
 from ftgate.gate.zero_delta import zero_adapter
 from ftgate.jobs.prepare import Job
@@ -76,25 +85,30 @@ def evaluate_together(
                 yield Outcome(candidate.job.name, candidate.out, error=error)
         bases = [each.job.base for each in ready]
         ready.sort(key=lambda each: bases.index(each.job.base))
-        together = _Together(ready, journals, progress)
-        stack.callback(together.close)
-        yield from together.outcomes()
+        if ready:
+            together = _Together(ready, journals, progress)
+            stack.callback(together.close)
+            yield from together.outcomes()
 
 
 class _Together:
-    """The engines of ``candidates``, which are opened for the first of them and closed in the end."""
+    """The engines of ``candidates``, all of which are opened before one starts: then no credentials are left."""
 
     def __init__(self, candidates: Sequence[Candidate], reuse: Sequence[Path], progress: Progress) -> None:
         self._candidates, self._reuse, self._progress = candidates, reuse, progress
-        self._of_models: dict[Model | None, Engine] = {}
+        self._of_models: dict[Model | Path | None, Engine] = {}
         self._of_judge: Engine | None = None
         self._journals: list[Path] = []
         self._probes: dict[Any, Any] = {}
+        self._fact: Remember = lambda _, compute: compute()
+        self._policy = candidates[0].job.policy
+        self._store = open_store(self._policy.artifacts, progress.note)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Ask all candidates first where that saves starts of the judge, then judge one after the other."""
         failed: dict[Path, Exception] = {}
-        if any(self._judge_takes_the_place_of(candidate) for candidate in self._candidates):
+        engines = [self._engines(candidate) for candidate in self._candidates]
+        if any(judge is not None and judge.yields_device and models.yields_device for models, judge in engines):
             for number, candidate in enumerate(self._candidates, start=1):
                 self._note(number, "asked before the judge starts")
                 _, error = self._act(candidate, ask_before_judge)
@@ -107,11 +121,15 @@ class _Together:
                 report, error = self._act(candidate, partial(_judged, candidate.out))
             yield Outcome(candidate.job.name, candidate.out, report, error)
 
-    def close(self) -> None:
-        """Close the engines; those of the next candidate are opened anew."""
-        engines = [*self._of_models.values(), *([self._of_judge] if self._of_judge is not None else [])]
-        self._of_models, self._of_judge = {}, None
-        for engine in engines:
+    def close(self, *, servers: bool = True) -> None:
+        """Close the engines; without ``servers`` those of this machine, which open anew for the next candidate."""
+        closing: list[Engine] = []
+        if servers or self._policy.engine.kind != "openai":
+            closing, self._of_models = [*self._of_models.values()], {}
+        remote_judge = self._policy.judge is not None and self._policy.judge.endpoint is not None
+        if self._of_judge is not None and (servers or not remote_judge):
+            closing, self._of_judge = [*closing, self._of_judge], None
+        for engine in closing:
             with suppress(Exception):  # it may be the one that failed
                 engine.close()
 
@@ -122,7 +140,7 @@ class _Together:
                 return act(candidate.job, participants), None
         except Exception as error:
             if not isinstance(error, ENGINES_GO_ON):
-                self.close()
+                self.close(servers=False)
             return None, error
         finally:
             if (engine := self._of_models.get(self._key(candidate))) is not None:
@@ -135,35 +153,39 @@ class _Together:
         """Models and judge, with what the first and the latest candidate asked: more is in the store."""
         asked = [*self._reuse, *self._journals[:1], *self._journals[-1:]]
         reuse = [path for path in dict.fromkeys(asked) if path.parent != candidate.out]
-        engines = self._engines(candidate)
-        opened = participating(candidate.job, candidate.out, self._progress, engines, reuse=reuse, zero=candidate.zero)
-        with opened as participants:
+        job, out, progress, zero = candidate.job, candidate.out, self._progress, candidate.zero
+
+        def engines(remember: Remember) -> Engines:
+            self._fact = remember
+            return self._engines(candidate)
+
+        with participating(job, out, progress, engines, self._store, reuse=reuse, zero=zero) as participants:
             participants.models.probes = self._probes
             yield participants
 
-    def _engines(self, candidate: Candidate) -> tuple[Engine | None, Engine | None]:
-        """Those of models and judge; None for one that a server runs, which each candidate asks by itself."""
-        job, key = candidate.job, self._key(candidate)
-        settings, judge = job.policy.engine, job.policy.judge
-        if settings.kind != "openai" and key not in self._of_models:
-            models = (job.base, job.candidate, job.deployed.compared)
-            engine = open_models(settings, models, candidate.out / "engine.log", _forget)
+    def _engines(self, candidate: Candidate) -> Engines:
+        """Those of the models and the judge of ``candidate``; they are opened if they are not open."""
+        job, out, key = candidate.job, candidate.out, self._key(candidate)
+        if key not in self._of_models:
+            self._of_models[key] = engine = open_engine_of(job, out, self._remember)
             for each in self._candidates:
                 if self._key(each) == key:
                     engine.reserve(each.models)
-            self._of_models[key] = engine
-        if self._of_judge is None and job.judge is not None and judge is not None and judge.endpoint is None:
-            self._of_judge = open_judge(judge, settings, candidate.out / "judge-engine.log", _forget)
-            self._of_judge.reserve([job.judge])
-        return self._of_models.get(key), self._of_judge
+        if self._of_judge is None and job.judge is not None:
+            self._of_judge = open_judge_of(job, out, self._remember)
+            if self._of_judge is not None:
+                self._of_judge.reserve([job.judge])
+        return self._of_models[key], self._of_judge
 
-    def _key(self, candidate: Candidate) -> Model | None:
-        """The base whose engines are the candidate's, if each base has its own; otherwise all share one."""
-        return candidate.job.base if candidate.job.policy.engine.differ else None
+    def _remember(self, key: str, compute: Callable[[], Any]) -> Any:
+        """A fact about a server, from the journal of the candidate whose turn it is."""
+        return self._fact(key, compute)
 
-    def _judge_takes_the_place_of(self, candidate: Candidate) -> bool:
-        engines = [engine for engine in self._engines(candidate) if engine is not None]
-        return len(engines) == 2 and all(engine.yields_device for engine in engines)
+    def _key(self, candidate: Candidate) -> Model | Path | None:
+        """What distinguishes engines: nothing, if one runs all models; the base, or the candidate for its servers."""
+        if self._policy.engine.kind == "openai":
+            return candidate.out
+        return candidate.job.base if self._policy.engine.differ else None
 
     def _note(self, number: int, what: str) -> None:
         if len(self._candidates) > 1:
@@ -174,8 +196,3 @@ class _Together:
 def _judged(out: Path, job: Job, participants: Participants) -> Report:
     report, items = run_gate(job, participants)
     return write_results(report, out, items)
-
-
-def _forget(_: str, compute: Callable[[], Any]) -> Any:
-    """Stands for the journal, which remembers facts about servers: there is none here."""
-    return compute()
