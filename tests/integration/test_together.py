@@ -31,7 +31,11 @@ PLAYERS = {"careful": CAREFUL, "forgetful": FORGETFUL, "modest": Player(target=0
 def reply(model: Model, question: Question) -> Answer:
     if question.measurement in ("safety", "tools"):  # the built-in suites have ids of their own
         return Answer(text="I cannot help with that.", tokens=6)
-    return honest_judge(model, question) if model.name == "judge" else answer_of(PLAYERS[model.name], question)
+    return (
+        honest_judge(model, question)
+        if model.name == "judge"
+        else answer_of(PLAYERS.get(model.name, PLAYERS["base"]), question)
+    )
 
 
 class Engines:
@@ -69,6 +73,8 @@ class Engines:
 def manifests(world: World) -> list[Path]:
     """Three adapters on one base, each with a manifest."""
     world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    for measurement in ("tail", "calibration"):
+        world.policy["measurements"].pop(measurement)
     world.save()
     shutil.rmtree(world.root / "models" / "bot")
     paths = []
