@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import yaml
 from support.players import CAREFUL, FORGETFUL, Player, answer_of, honest_judge
 from support.world import World, write_adapter, write_full
 
+from entrypoint.modes import LISTING, run_mode
 from ftgate.cli.main import main
 from ftgate.cli.run import WORST_FIRST
 from ftgate.domain import Answer, Model, Question, canonical
@@ -20,6 +23,7 @@ from ftgate.engines.base import Ask
 from ftgate.engines.scripted import ScriptedDevice, ScriptedEngine
 from ftgate.errors import EngineError, ExitCode
 from ftgate.gate.together import Candidate, Outcome, evaluate_together
+from ftgate.github.failure_file import Failure, read_failure
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report, read_report
@@ -206,6 +210,33 @@ def leave(*arguments: str) -> int:
     with pytest.raises(SystemExit) as left:
         main(list(arguments))
     return int(left.value.code or 0)
+
+
+def test_the_action_judges_the_manifests_of_a_change_together_and_says_why_one_has_no_verdict(
+    world: World, manifests: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third is broken when the engine asks it, which takes the process with it; alone it fails for its reason."""
+    engines = Engines(monkeypatch, broken=EngineError("the engine died"))
+    monkeypatch.chdir(world.root)
+    names = [path.name for path in manifests]
+    Path(LISTING).write_text(json.dumps({"policy": "ftgate.yml", "sha": "a" * 40, "manifests": names}))
+    calls: list[list[str]] = []
+
+    def ftgate(arguments: Sequence[str], env: Mapping[str, str]) -> int:
+        calls.append(list(arguments))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "environ", dict(env))
+            return leave(*arguments)
+
+    env = {"INPUT_MODE": "evaluate", "INPUT_JOB": ".", "INPUT_OUT": "results", "FTGATE_ANSWERS": "off"}
+    assert run_mode(env, ftgate, lambda _: "") == ExitCode.GATE_FAILED
+    assert [call.count("--manifest") for call in calls] == [3, 1]
+    verdicts = {path.parent.name: read_report(path).verdict for path in Path("results").glob("*/report.json")}
+    assert verdicts == {"001-careful": "allow", "003-modest": "allow"}
+    assert read_failure(Path("results", "002-forgetful")) == Failure("forgetful.yaml", "the engine died")
+    assert sum(ask.question.repeat == 0 for ask in engines.asked("base")) == len(
+        {canonical(ask.question.content()) for ask in engines.asked("base") if ask.question.repeat == 0}
+    ), "not even the process that runs again asks the base anything that was answered"
 
 
 @pytest.fixture
