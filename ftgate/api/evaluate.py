@@ -95,10 +95,10 @@ def evaluate_each(
     for number, (candidate, manifest) in enumerate(targets):
         folder = (lambda name: out / folder_name(name)) if isinstance(out, Path) else out[number]
         files = RunFiles(policy, manifest, None, tuple(candidates))
-        told = progress if number == 0 else SilentProgress()  # what is not measured is said once
+        notes = progress if number == 0 else SilentProgress()  # what is not measured is said once
         try:
             arguments = _named(base, candidate, references)
-            runs.append(_prepare(arguments, files, folder, limit, bundle, progress, offline=offline, told=told))
+            runs.append(_prepare(arguments, files, folder, limit, bundle, progress, offline=offline, notes=notes))
         except Exception as error:
             yield Outcome(str(manifest or candidate), error=error)
     _require_apart(runs)
@@ -112,7 +112,7 @@ def evaluate_each(
 
 
 class RunFiles(NamedTuple):
-    """The files that a run is told; None for each that there is none of."""
+    """The files that a run is notes; None for each that there is none of."""
 
     policy: Path | None
     manifest: Path | None
@@ -122,7 +122,7 @@ class RunFiles(NamedTuple):
 
 
 class PreparedRun(NamedTuple):
-    """A run that can begin: what it was told, its job, and its folder."""
+    """A run that can begin: what it was notes, its job, and its folder."""
 
     configuration: Configuration
     job: Job
@@ -138,14 +138,14 @@ def _prepare(
     progress: Progress,
     *,
     offline: bool,
-    told: Progress | None = None,
+    notes: Progress | None = None,
 ) -> PreparedRun:
     """Read and check everything that the run needs; nothing is written. Raises FtgateError.
 
-    ``out`` is its folder, or gives one for its name; ``told`` is told what is not measured.
+    ``out`` is its folder, or gives one for its name; ``notes`` is notes what is not measured.
     """
     makers = resolvers_with(progress, offline=offline)
-    configuration = read_run(arguments, files, limit, told or progress, offline=offline)
+    configuration = read_run(arguments, files, limit, notes or progress, offline=offline)
     if limit is not None:
         configuration = configuration.as_smoke_test(limit)
     name = configuration.manifest.name
@@ -189,7 +189,7 @@ def _named(
 def read_run(
     arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What a run is told: the files, or references by the names of the options of `ftgate run`.
+    """What a run is notes: the files, or references by the names of the options of `ftgate run`.
 
     Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
     """

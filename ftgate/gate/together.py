@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.domain import Model
-from ftgate.engines.base import Engine
+from ftgate.engines.base import Engine, base_of
 from ftgate.engines.registry import Remember
 from ftgate.errors import ArtifactError, ChangedError, ConfigurationError, ControlError
 from ftgate.gate.answer_store import open_store
@@ -70,7 +70,7 @@ class Outcome:
 def evaluate_together(
     candidates: Sequence[Candidate], progress: Progress, *, reuse: Sequence[Path] = ()
 ) -> Iterator[Outcome]:
-    """Judge ``candidates``, all under one policy, and yield what becomes of each; those of one base in a row.
+    """Judge ``candidates``, all under one policy, and yield what becomes of each: base by base, adapters first.
 
     An error of one is its outcome, and nothing of the others is lost. After an interruption the same call resumes.
     """
@@ -84,7 +84,8 @@ def evaluate_together(
             except Exception as error:
                 yield Outcome(candidate.job.name, candidate.out, error=error)
         bases = [each.job.base for each in ready]
-        ready.sort(key=lambda each: bases.index(each.job.base))
+        # Adapters first: where weights take turns, their base has not left yet.
+        ready.sort(key=lambda each: (bases.index(each.job.base), base_of(each.job.candidate) != each.job.base))
         if ready:
             together = _Together(ready, journals, progress)
             stack.callback(together.close)

@@ -222,7 +222,10 @@ def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list
     small_job(folder, tiny, tiny.real)
     jobs = []
     for name in names:
-        shutil.copytree(getattr(tiny, name).path, folder / "models" / name)
+        if name == "more":
+            make_llama(folder / "models" / name, 11, make_tokenizer(folder / "models" / name))
+        else:
+            shutil.copytree(getattr(tiny, name).path, folder / "models" / name)
         manifest = folder / f"{name}.yaml"
         manifest.write_text(f"name: {name}\nbase: {{source: models/base}}\ncandidate: {{source: models/{name}}}\n")
         jobs.append(load_job(folder / "ftgate.yml", manifest))
@@ -231,7 +234,7 @@ def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list
 
 @pytest.mark.parametrize(
     ("gigabytes", "names", "starts"),
-    [(1, ("real", "idle", "other"), 2), (80, ("real", "idle", "other"), 2), (1, ("full", "real", "other"), 3)],
+    [(1, ("real", "idle", "other"), 2), (80, ("real", "idle", "other"), 2), (1, ("full", "real", "more"), 4)],
     ids=["adapters in turns", "adapters beside", "weights and adapters in turns"],
 )
 def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone(
@@ -267,8 +270,10 @@ def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone
     assert len(started) == starts
     slots = {arguments["max_loras"] for arguments in started if "max_loras" in arguments}
     assert slots == {startup.lora_slots(2, cpu=startup.on_cpu())}, "a candidate and its zeros, however many there are"
-    alone = [outcome for job in jobs for outcome in judged([job], tmp_path / "alone")]
-    for one, other in zip(together, alone, strict=True):
+    alone = {outcome.name: outcome for job in jobs for outcome in judged([job], tmp_path / "alone")}
+    assert {outcome.name for outcome in together} == set(names)
+    for one in together:
+        other = alone[one.name]
         if one.name == "idle":
             assert isinstance(one.error, ControlError)
             assert str(one.error) == str(other.error)

@@ -78,7 +78,8 @@ class VllmEngine:
     def require(self, models: Sequence[Model]) -> None:
         """Start one engine for each base with all its adapters, and one for every other folder of full weights.
 
-        If they must be swapped, only the engine of the first of ``models`` starts now, the others when asked.
+        If they must be swapped, only the engine of the first of ``models`` starts now, if none runs; the others when
+        asked.
         """
         self.reserve(models)
         for model in models:
@@ -88,7 +89,7 @@ class VllmEngine:
                 request.adapters[model.path] = model
                 self._rooms[base.path] = self._rooms[base.path].with_group(request.adapters)
         swap = self.needs_swap(models)
-        for model in models[:1] if swap else models:
+        for model in models[: not self._running] if swap else models:
             self._running_engine(self._requests[_full_weights_of(model).path])
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
