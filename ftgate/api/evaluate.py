@@ -112,7 +112,7 @@ def evaluate_each(
 
 
 class RunFiles(NamedTuple):
-    """The files that a run is notes; None for each that there is none of."""
+    """The files that a run is told; None for each that there is none of."""
 
     policy: Path | None
     manifest: Path | None
@@ -122,7 +122,7 @@ class RunFiles(NamedTuple):
 
 
 class PreparedRun(NamedTuple):
-    """A run that can begin: what it was notes, its job, and its folder."""
+    """A run that can begin: what it was told, its job, and its folder."""
 
     configuration: Configuration
     job: Job
@@ -142,7 +142,7 @@ def _prepare(
 ) -> PreparedRun:
     """Read and check everything that the run needs; nothing is written. Raises FtgateError.
 
-    ``out`` is its folder, or gives one for its name; ``notes`` is notes what is not measured.
+    ``out`` is its folder, or gives one for its name; ``notes`` hears what is not measured.
     """
     makers = resolvers_with(progress, offline=offline)
     configuration = read_run(arguments, files, limit, notes or progress, offline=offline)
@@ -189,7 +189,7 @@ def _named(
 def read_run(
     arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What a run is notes: the files, or references by the names of the options of `ftgate run`.
+    """What a run is told: the files, or references by the names of the options of `ftgate run`.
 
     Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
     """

@@ -100,7 +100,7 @@ class _Together:
         self._of_models: dict[Model | Path | None, Engine] = {}
         self._of_judge: Engine | None = None
         self._journals: list[Path] = []
-        self._probes: dict[Any, Any] = {}
+        self._earlier: Participants | None = None
         self._fact: Remember = lambda _, compute: compute()
         self._policy = candidates[0].job.policy
         self._store = open_store(self._policy.artifacts, progress.note)
@@ -161,7 +161,11 @@ class _Together:
             return self._engines(candidate)
 
         with participating(job, out, progress, engines, self._store, reuse=reuse, zero=zero) as participants:
-            participants.models.probes = self._probes
+            if (earlier := self._earlier) is not None:
+                participants.models.take_over(earlier.models)
+                if participants.judge is not None and earlier.judge is not None:
+                    participants.judge.take_over(earlier.judge)
+            self._earlier = participants
             yield participants
 
     def _engines(self, candidate: Candidate) -> Engines:

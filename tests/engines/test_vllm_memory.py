@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.world import World, write_rows
 
-from engines.tiny import TinyModels, make_llama, make_tokenizer
+from engines.tiny import TinyModels, make_adapter, make_llama, make_tokenizer
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
 from ftgate.errors import ControlError
@@ -224,6 +224,8 @@ def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list
     for name in names:
         if name == "more":
             make_llama(folder / "models" / name, 11, make_tokenizer(folder / "models" / name))
+        elif name == "faint":
+            make_adapter(folder / "models" / name, tiny.base.path, 5, scale=1e-12)
         else:
             shutil.copytree(getattr(tiny, name).path, folder / "models" / name)
         manifest = folder / f"{name}.yaml"
@@ -234,7 +236,7 @@ def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list
 
 @pytest.mark.parametrize(
     ("gigabytes", "names", "starts"),
-    [(1, ("real", "idle", "other"), 2), (80, ("real", "idle", "other"), 2), (1, ("full", "real", "more"), 4)],
+    [(1, ("real", "faint", "other"), 2), (80, ("real", "faint", "other"), 2), (1, ("full", "real", "more"), 4)],
     ids=["adapters in turns", "adapters beside", "weights and adapters in turns"],
 )
 def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone(
@@ -274,7 +276,7 @@ def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone
     assert {outcome.name for outcome in together} == set(names)
     for one in together:
         other = alone[one.name]
-        if one.name == "idle":
+        if one.name == "faint":
             assert isinstance(one.error, ControlError)
             assert str(one.error) == str(other.error)
             continue

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,25 @@ def test_each_has_the_verdict_that_it_has_alone_and_nothing_starts_or_is_asked_t
     for name in ("base", "judge"):
         repeated = Counter(canonical(ask.question.content()) for ask in engines.asked(name))
         assert max(repeated.values()) == 1, f"what the {name} answered is not asked again"
+
+
+def test_an_item_that_no_model_can_be_asked_is_asked_once_and_brings_no_engine_back(
+    world: World, manifests: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM refuses a prompt that is too long each time, for one candidate as for the next."""
+
+    def too_long(self: Engines, model: Model, question: Question) -> Answer:
+        if model.name != "judge" and question.item_id == "g0":
+            return Answer(finish="error", error="too long")
+        return reply(model, question)
+
+    info = ScriptedEngine.info
+    monkeypatch.setattr(Engines, "_reply", too_long)
+    monkeypatch.setattr(ScriptedEngine, "info", lambda self: replace(info(self), kind="vllm"))
+    engines = Engines(monkeypatch, device=True)
+    assert [outcome.error for outcome in judged(world, manifests, world.root / "out")] == [None] * 3
+    assert engines.starts == (1, 1)
+    assert sum(ask.question.item_id == "g0" and not ask.question.repeat for ask in engines.asked("base")) == 1
 
 
 def test_an_adapter_leaves_the_engine_before_the_next_one_comes(
