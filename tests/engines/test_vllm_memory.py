@@ -236,8 +236,8 @@ def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list
 
 @pytest.mark.parametrize(
     ("gigabytes", "names", "starts"),
-    [(1, ("real", "faint", "other"), 2), (80, ("real", "faint", "other"), 2), (1, ("full", "real", "more"), 4)],
-    ids=["adapters in turns", "adapters beside", "weights and adapters in turns"],
+    [(80, ("real", "faint", "other"), 2), (1, ("full", "real", "more"), 4)],
+    ids=["adapters beside the judge", "weights, adapter and judge in turns"],
 )
 def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone(
     gpu: Callable[[float], None],
