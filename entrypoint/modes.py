@@ -118,21 +118,38 @@ class Modes:
         return code
 
     def evaluate(self) -> int:
-        """Run the evaluation of every manifest, even if an earlier one failed."""
+        """Run the evaluation of every manifest, even if an earlier one failed.
+
+        Several are run together, since they share engines and answers. Those that have no report then are run again
+        one by one: for the reason, and because whatever stopped the process was the fault of one of them.
+        """
         work = list(self._evaluations())
         self._clear_results()
         if work and (problem := self.problem(Path(work[0][2]))):
             message, _, hint = problem.partition("\n")
             self._write_failure("000-machine", "", message)
             return _print_error(message, hint, FAILED)
-        codes = []
         run = partial(self._call_without_token, FTGATE_COMMIT=self._commit())
-        for name, out, policy in work:
-            arguments = ("run", "--policy", policy, "--manifest", f"{self.inputs.job}/{name}", *self._bundle_option())
-            codes.append(self._record_failure(out, name, run, *arguments, "--out", f"{self.inputs.out}/{out}"))
+        if len(work) > 1:
+            code = run(*self._run_arguments(work))
+            work = [each for each in work if not Path(self.inputs.out, each[1], "report.json").is_file()]
+            if code in CANCELLED:
+                for name, out, _ in work:
+                    self._write_failure(out, name, "the job was stopped before it had a verdict")
+                return code
+        codes = []
+        for each in work:
+            codes.append(self._record_failure(each[1], each[0], run, *self._run_arguments([each])))
             if codes[-1] in CANCELLED:
                 break
         return next((code for code in codes if code not in VERDICTS), 0)
+
+    def _run_arguments(self, work: Sequence[tuple[str, str, str]]) -> list[str]:
+        """The command line that judges these evaluations in one process."""
+        arguments = ["run", "--policy", work[0][2], *self._bundle_option()]
+        for name, out, _ in work:
+            arguments += ["--manifest", f"{self.inputs.job}/{name}", "--out", f"{self.inputs.out}/{out}"]
+        return arguments
 
     def _clear_results(self) -> None:
         """Remove earlier results, which a self-hosted runner keeps: an old report must not pass for a new one."""

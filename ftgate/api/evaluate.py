@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ftgate.errors import ConfigurationError
 from ftgate.exports import export_all
 from ftgate.gate.evaluate import evaluate as run_evaluation
-from ftgate.gate.output import begin_in, default_folder, require_own
+from ftgate.gate.output import OUT, begin_in, default_folder, require_own
+from ftgate.gate.together import Candidate, Outcome, evaluate_together
 from ftgate.jobs.configuration import Configuration, read_configuration
-from ftgate.jobs.direct import DirectRun, configuration_of, configured, draft_run, require_models, written
+from ftgate.jobs.direct import (
+    DirectRun,
+    configuration_of,
+    configured,
+    draft_run,
+    folder_name,
+    require_models,
+    written,
+)
 from ftgate.jobs.incumbent import read_last_allowed
-from ftgate.jobs.prepare import load_configured, resolvers_with
+from ftgate.jobs.prepare import Job, load_configured, resolvers_with
 from ftgate.preflight.check import require_preflight
 from ftgate.preflight.hardware import detect
 from ftgate.preflight.unfit import too_long_suites, unfit_suites
@@ -52,29 +61,54 @@ def evaluate(
     ``Report.verdict``.
     """
     progress = progress or SilentProgress()
-    arguments = {name: str(value) for name, value in references.items() if value is not None}
-    models = {name: str(value) for name, value in (("base", base), ("candidate", candidate)) if value is not None}
-    if unknown := [name for name in references if name not in _REFERENCES]:
-        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")
-    makers = resolvers_with(progress, offline=offline)
+    arguments = _named(base, candidate, references)
     files = RunFiles(_path(policy), _path(manifest), _path(write_policy))
-    configuration = read_run({**models, **arguments}, files, limit, progress, offline=offline)
-    if limit is not None:
-        configuration = configuration.as_smoke_test(limit)
-    name = configuration.manifest.name
-    folder = _path(out) or default_folder(name)
-    require_own(folder, name)
-    last = read_last_allowed(_path(bundle), configuration.manifest_path)
-    draft = load_configured(configuration, makers, last)
-    warnings = require_preflight(draft, detect()).warnings
-    # Of a smoke test they say no more than that its items are too few.
-    for warning in warnings if configuration.policy.evidence.smoke_test is None else ():
-        progress.note(f"warning: {warning}")
-    begin_in(folder, name)
-    report = run_evaluation(draft.job(), folder, progress, reuse=[Path(path) for path in reuse])
-    for line in export_all(folder, configuration.policy.exports):
-        progress.note(line)
+    run = _prepare(arguments, files, _path(out) or default_folder, limit, _path(bundle), progress, offline=offline)
+    begin_in(run.out, run.job.name)
+    report = run_evaluation(run.job, run.out, progress, reuse=[Path(path) for path in reuse])
+    _export(run, progress)
     return report
+
+
+def evaluate_each(
+    *,
+    base: str | None = None,
+    candidates: Sequence[str] = (),
+    policy: Path | None = None,
+    manifests: Sequence[Path] = (),
+    out: Path | Sequence[Path] = OUT,
+    limit: int | None = None,
+    reuse: Sequence[Path] = (),
+    bundle: Path | None = None,
+    offline: bool = False,
+    progress: Progress,
+    **references: str | None,
+) -> Iterator[Outcome]:
+    """As :func:`evaluate`, for several candidates or manifests in one process: see :mod:`ftgate.gate.together`.
+
+    ``out`` is the folder above theirs, or has one for each. Yields what becomes of each as soon as it is known, an
+    error too. Raises ConfigurationError if two of them would write into one folder.
+    """
+    targets: list[tuple[str | None, Path | None]] = [(None, manifest) for manifest in manifests]
+    targets += [(candidate, None) for candidate in candidates]
+    runs: list[PreparedRun] = []
+    for number, (candidate, manifest) in enumerate(targets):
+        folder = (lambda name: out / folder_name(name)) if isinstance(out, Path) else out[number]
+        files = RunFiles(policy, manifest, None, tuple(candidates))
+        notes = progress if number == 0 else SilentProgress()  # what is not measured is said once
+        try:
+            arguments = _named(base, candidate, references)
+            runs.append(_prepare(arguments, files, folder, limit, bundle, progress, offline=offline, notes=notes))
+        except Exception as error:
+            yield Outcome(str(manifest or candidate), error=error)
+    _require_apart(runs)
+    for run in runs:
+        begin_in(run.out, run.job.name)
+    by_folder = {run.out: run for run in runs}
+    for outcome in evaluate_together([Candidate(run.job, run.out) for run in runs], progress, reuse=reuse):
+        if outcome.report is not None and outcome.out is not None:
+            _export(by_folder[outcome.out], progress)
+        yield outcome
 
 
 class RunFiles(NamedTuple):
@@ -83,6 +117,73 @@ class RunFiles(NamedTuple):
     policy: Path | None
     manifest: Path | None
     write_policy: Path | None
+    candidates: tuple[str, ...] = ()
+    """The candidates of a call that has several."""
+
+
+class PreparedRun(NamedTuple):
+    """A run that can begin: what it was told, its job, and its folder."""
+
+    configuration: Configuration
+    job: Job
+    out: Path
+
+
+def _prepare(
+    arguments: dict[str, str],
+    files: RunFiles,
+    out: Path | Callable[[str], Path],
+    limit: int | None,
+    bundle: Path | None,
+    progress: Progress,
+    *,
+    offline: bool,
+    notes: Progress | None = None,
+) -> PreparedRun:
+    """Read and check everything that the run needs; nothing is written. Raises FtgateError.
+
+    ``out`` is its folder, or gives one for its name; ``notes`` hears what is not measured.
+    """
+    makers = resolvers_with(progress, offline=offline)
+    configuration = read_run(arguments, files, limit, notes or progress, offline=offline)
+    if limit is not None:
+        configuration = configuration.as_smoke_test(limit)
+    name = configuration.manifest.name
+    folder = out if isinstance(out, Path) else out(name)
+    require_own(folder, name)
+    last = read_last_allowed(bundle, configuration.manifest_path)
+    draft = load_configured(configuration, makers, last)
+    warnings = require_preflight(draft, detect()).warnings
+    # Of a smoke test they say no more than that its items are too few.
+    for warning in warnings if configuration.policy.evidence.smoke_test is None else ():
+        progress.note(f"warning: {warning}")
+    return PreparedRun(configuration, draft.job(), folder)
+
+
+def _require_apart(runs: Sequence[PreparedRun]) -> None:
+    """Raise ConfigurationError if two runs have one folder."""
+    folders = [run.out.absolute() for run in runs]
+    for run, folder in zip(runs, folders, strict=True):
+        if folders.count(folder) > 1:
+            raise ConfigurationError(
+                f"two candidates are called {run.job.name}, and both would write into {run.out}",
+                hint="give each manifest a name of its own, or --out once for each of them",
+            )
+
+
+def _export(run: PreparedRun, progress: Progress) -> None:
+    for line in export_all(run.out, run.configuration.policy.exports):
+        progress.note(line)
+
+
+def _named(
+    base: str | Path | None, candidate: str | Path | None, references: Mapping[str, str | Path | None]
+) -> dict[str, str]:
+    """What was given, by the names of the options of `ftgate run`."""
+    if unknown := [name for name in references if name not in _REFERENCES]:
+        raise TypeError(f"evaluate() got an unexpected keyword argument {unknown[0]!r}")
+    given = {"base": base, "candidate": candidate, **references}
+    return {name: str(value) for name, value in given.items() if value is not None}
 
 
 def read_run(
@@ -92,7 +193,7 @@ def read_run(
 
     Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
     """
-    policy, manifest, write_policy = files
+    policy, manifest, write_policy, candidates = files
     if manifest is not None:
         given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
         if given:
@@ -103,7 +204,7 @@ def read_run(
             f"nothing names the {' and the '.join(lacking)}",
             hint="give --manifest models/bot.yaml, or --base models/base --candidate models/bot",
         )
-    run = DirectRun(**arguments, limit=limit)
+    run = DirectRun(**arguments, limit=limit, candidates=candidates)
     require_models(run, offline=offline)
     if policy is not None:
         if write_policy is not None:

@@ -33,11 +33,14 @@ _REFERENCES = {
 OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
 
 
-def references(command: FC) -> FC:
-    """The options that name models and data in place of a manifest, and of a policy."""
+def references(command: FC, *, several: bool = False) -> FC:
+    """The options that name models and data in place of a manifest, and of a policy; perhaps ``several`` candidates."""
     command = click.option("--name", default=None, help="With --base: what reports call the candidate.")(command)
     for name, text in reversed(_REFERENCES.items()):
-        command = click.option(f"--{name}", default=None, metavar="REFERENCE", help=text)(command)
+        repeated: dict[str, Any] = {"default": None}
+        if several and name == "candidate":
+            repeated, text = {"multiple": True}, f"{text} Can be repeated."
+        command = click.option(f"--{name}", metavar="REFERENCE", help=text, **repeated)(command)
     return command
 
 

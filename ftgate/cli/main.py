@@ -22,17 +22,17 @@ from ftgate.cli.common import (
 )
 from ftgate.cli.compare import compare
 from ftgate.cli.docs import docs
-from ftgate.cli.ending import CLOSED_PIPE, FAILED, interruption_code, interruptions_kept
+from ftgate.cli.ending import CLOSED_PIPE, interruption_code, interruptions_kept
 from ftgate.cli.export import export_run
 from ftgate.cli.failure import FailureFile
 from ftgate.cli.github import COMMANDS
 from ftgate.cli.init import init
 from ftgate.cli.judge import judge
+from ftgate.cli.problem import print_error, show_problem
 from ftgate.cli.run import run
 from ftgate.cli.suite import suite
 from ftgate.cli.tail import tail
-from ftgate.errors import ConfigurationError, FtgateError
-from ftgate.files import operating_system_error
+from ftgate.errors import ConfigurationError
 
 COMPLETION = "_FTGATE_COMPLETE"
 """The variable by which a shell asks click to complete a command line."""
@@ -214,17 +214,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     try:
         with interruptions_kept():
             result = cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except FtgateError as error:
-        failure_file.write(error.message)
-        _print_problem(error)
-        sys.exit(error.exit_code)
     except click.ClickException as error:
         failure_file.write(error.format_message())
         error.show()
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
         failure_file.write("the job was stopped before it had a verdict")
-        _print_error("interrupted; the answers so far are kept: run the same command again to resume")
+        print_error("interrupted; the answers so far are kept: run the same command again to resume")
         sys.exit(interruption_code(error))
     except SystemExit as stop:
         if COMPLETION in os.environ:  # click has answered the shell, and 1 would mean block
@@ -232,42 +228,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(CLOSED_PIPE)  # on a closed pipe click and rich exit with 1, which would mean block
     except BrokenPipeError:
         sys.exit(CLOSED_PIPE)
-    except OSError as error:
-        problem = operating_system_error(error)
-        failure_file.write(problem.message)
-        _print_problem(problem)
-        sys.exit(FAILED)
-    except MemoryError:
-        failure_file.write("out of memory")
-        _print_error("out of memory\n  what to do: free memory or raise its limit; answers so far are kept")
-        sys.exit(FAILED)
     except Exception as error:
-        failure_file.write(f"internal error: {type(error).__name__}: {error}")
-        _print_error(f"internal error: {type(error).__name__}: {error}\n  what to do: {_write_traceback()}")
-        sys.exit(FAILED)
+        sys.exit(show_problem(error, failure_file))
     sys.exit(result if isinstance(result, int) else 0)
-
-
-def _print_problem(error: FtgateError) -> None:
-    hint = f"\n  what to do: {error.hint}" if error.hint else ""
-    _print_error(f"{error.message}{hint}\n  more: ftgate docs {error.code}")
-
-
-def _print_error(text: str) -> None:
-    from ftgate.report.escape import plain_lines
-
-    click.echo(f"ftgate: error: {plain_lines(text)}", err=True)
-
-
-def _write_traceback() -> str:
-    """Write the traceback of a bug to a file. Returns the hint that names it."""
-    import tempfile
-    import traceback
-
-    trace = traceback.format_exc()
-    try:
-        with tempfile.NamedTemporaryFile("w", prefix="ftgate-traceback-", suffix=".txt", delete=False) as file:
-            file.write(trace)
-    except OSError:
-        return f"this is a bug in ftgate; report it with these lines:\n{trace}"
-    return f"this is a bug in ftgate; report it and attach {file.name}"

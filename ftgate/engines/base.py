@@ -55,7 +55,14 @@ class Engine(Protocol):
         ...
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """Note that ``models`` will be required, so that all engines of a device share its memory. Loads nothing."""
+        """Note that ``models`` will be required together, so that all engines of a device share its memory.
+
+        Several groups may be noted: an engine has room for the adapters of the largest one. Loads nothing.
+        """
+        ...
+
+    def release(self, models: Sequence[Model]) -> None:
+        """Take the adapters among ``models`` out, which makes room for those of another group; weights stay."""
         ...
 
     def require(self, models: Sequence[Model]) -> None:

@@ -51,13 +51,19 @@ class ReplicaEngine:
         """As :meth:`VllmEngine.needs_swap`."""
         return self._engine.needs_swap(models)
 
-    def require(self, models: Sequence[Model]) -> int | FtgateError:
-        """Load ``models``; how many engines were started so far, or why none can."""
+    def require(self, models: Sequence[Model], groups: Sequence[Sequence[Model]]) -> int | FtgateError:
+        """Load ``models``, with room for ``groups``; how many engines were started so far, or why none can."""
         try:
+            for group in groups:
+                self._engine.reserve(group)
             self._engine.require(models)
         except FtgateError as error:
             return _portable(error)
         return self._engine.starts
+
+    def release(self, models: Sequence[Model]) -> None:
+        """As :meth:`VllmEngine.release`."""
+        self._engine.release(models)
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer] | FtgateError]:
         """As :meth:`VllmEngine.ask`; an error ends the answers."""
@@ -114,6 +120,7 @@ class RayEngine:
         self._ray: Any = None
         self._replicas: list[Replica] = []
         self._models: list[Model] = []
+        self._groups: list[list[Model]] = []
         self._ended_starts = 0
         self._deaths = 0
         self._info: EngineInfo | None = None
@@ -134,7 +141,15 @@ class RayEngine:
         return True
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """Nothing: each replica has GPUs of its own."""
+        """Note the group for the engines of all replicas, each of which has GPUs of its own."""
+        if list(models) not in self._groups:
+            self._groups.append(list(models))
+
+    def release(self, models: Sequence[Model]) -> None:
+        """Take the adapters out of every replica; one that is loading does so afterwards."""
+        self._models = [model for model in self._models if model not in models or model.kind != "adapter"]
+        for replica in self._replicas:
+            replica.actor.release.remote(models)
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether a replica has no room for all ``models`` at once."""
@@ -160,7 +175,7 @@ class RayEngine:
         self._connect()
         self._models += [model for model in models if model not in self._models]
         for replica in self._replicas:
-            replica.starting = replica.actor.require.remote(self._models)
+            replica.starting = replica.actor.require.remote(self._models, self._groups)
         deadline = time.monotonic() + START_SECONDS
         while waiting := {replica.starting: replica for replica in self._replicas if replica.starting is not None}:
             done, _ = self._ray.wait(list(waiting), num_returns=1, timeout=max(0.0, deadline - time.monotonic()))
@@ -313,7 +328,7 @@ class RayEngine:
             )
         self._ended_starts += replica.starts
         new = self._replica()
-        new.starting = new.actor.require.remote(self._models)
+        new.starting = new.actor.require.remote(self._models, self._groups)
         self._replicas[self._replicas.index(replica)] = new
 
     def _no_room(self) -> EngineError:

@@ -83,6 +83,11 @@ class ScriptedEngine:
     def reserve(self, models: Sequence[Model]) -> None:
         """There is nothing to share: engines of one ``device`` never fit together."""
 
+    def release(self, models: Sequence[Model]) -> None:
+        """Forget the adapters among ``models``; their base stays loaded."""
+        self.loaded += [m.base for m in models if m in self.loaded and m.base and m.base not in self.loaded]
+        self.loaded = [model for model in self.loaded if model not in models or model.kind != "adapter"]
+
     def needs_swap(self, models: Sequence[Model]) -> bool:
         """Whether more than one folder of full weights is needed, with ``one_at_a_time``."""
         return self._one_at_a_time and len({base_of(model).path for model in (*self.loaded, *models)}) > 1

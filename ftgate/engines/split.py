@@ -52,6 +52,12 @@ class SplitEngine:
         for engine, own in self._by_engine(models):
             engine.reserve(own)
 
+    def release(self, models: Sequence[Model]) -> None:
+        """Take the adapters out of each engine."""
+        for engine, own in self._by_engine(models):
+            self._waiting[engine] = [model for model in self._waiting.get(engine, []) if model not in own]
+            engine.release(own)
+
     def require(self, models: Sequence[Model]) -> None:
         """Load each model into its engine; if only one engine fits, the other's when they are asked."""
         self.reserve(models)

@@ -97,7 +97,9 @@ class TransformersEngine:
         return False
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """There is nothing to share."""
+        """There is nothing to share, and room for all."""
+
+    release = reserve
 
     def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
         """Never: all models stay loaded."""
@@ -126,7 +128,6 @@ class TransformersEngine:
         gc.collect()
 
     def _thinking(self) -> dict[str, Any]:
-        """The settings of thinking that are not the defaults."""
         return self._settings.model_dump(include={"thinking", "thinking_tokens"})
 
     def _rows(self) -> int:
@@ -386,9 +387,8 @@ class _Ending:
 
     def _width(self) -> int:
         """How many tokens may hold a stop that the last one completes: each has a byte of it, or is a special one."""
-        return MARGIN_TOKENS + max(
-            (len(stop.encode("utf-8", "surrogatepass")) for stop in self.question.stop), default=0
-        )
+        sizes = (len(stop.encode("utf-8", "surrogatepass")) for stop in self.question.stop)
+        return MARGIN_TOKENS + max(sizes, default=0)
 
     def _stopped(self, text: str) -> bool:
         return any(stop in text for stop in self.question.stop if stop)

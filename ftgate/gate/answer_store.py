@@ -96,6 +96,7 @@ class AnswerStore:
         """Write what was added, one file a shelf, and remove files that are contained in it or too old."""
         if self._used:
             self._note(f"{len(self._used):,} answers came from earlier runs on the same weights and engine")
+            self._used.clear()
         if not self._writes:
             return
         try:

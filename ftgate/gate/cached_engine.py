@@ -65,6 +65,10 @@ class CachedEngine:
         self.probes: dict[Any, Any] = {}
         """What :meth:`~ftgate.engines.base.Engine.probe` gave for the base, which may have left the device since."""
 
+    def take_over(self, earlier: CachedEngine) -> None:
+        """Know what ``earlier`` learnt of the same engine: probes, and the questions that fail each time."""
+        self.probes, self._failures = earlier.probes, earlier._failures
+
     def info_of(self, model: Model) -> EngineInfo:
         """The description of the engine that answers for ``model``."""
         return self._own.get(model, self.info)

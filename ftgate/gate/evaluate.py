@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from ftgate.artifacts.resolve import open_cache
 from ftgate.domain import EngineInfo, Model
 from ftgate.embeddings.base import Embedder, open_embedder
 from ftgate.engines.base import Engine
-from ftgate.engines.registry import open_judge, open_models
+from ftgate.engines.registry import Remember, open_judge, open_models
 from ftgate.engines.split import SplitEngine
 from ftgate.errors import ConfigurationError, FtgateError, Problems
 from ftgate.gate.answer_store import AnswerStore, open_store, sharing
@@ -36,6 +36,9 @@ from ftgate.report.render import write_rendered
 from ftgate.report.schema import Report, mapping, read_report, write_report
 from ftgate.report.statement import write_statement
 
+Engines = tuple[Engine, Engine | None]
+"""Those of the models and of the judge."""
+
 
 def evaluate(
     job: Job,
@@ -47,34 +50,75 @@ def evaluate(
     judge_engine: Engine | None = None,
 ) -> Report:
     """Run the gate on ``job`` and write everything to ``out``. Engines that are passed in are not closed."""
-    journals = [_journal_in(folder) for folder in reuse]
+    reuse = [require_journal(folder) for folder in reuse]
+    job = runnable_job(job, out, progress)
+    with ExitStack() as stack:
+        # An engine that was passed in may be running already, and would have to start again.
+        zero = zero_adapter(job.candidate, job.policy.engine, stack) if engine is None else None
+
+        def engines(remember: Remember) -> Engines:
+            of_models, of_judge = engine or open_engine_of(job, out, remember), judge_engine
+            if engine is None:
+                stack.callback(of_models.close)
+            if of_judge is None and (of_judge := open_judge_of(job, out, remember)) is not None:
+                stack.callback(of_judge.close)
+            return of_models, of_judge
+
+        store = open_store(job.policy.artifacts, progress.note)
+        participants = stack.enter_context(participating(job, out, progress, engines, store, reuse=reuse, zero=zero))
+        report, items = run_gate(job, participants)
+    return write_results(report, out, items)
+
+
+def open_engine_of(job: Job, out: Path, remember: Remember) -> Engine:
+    """The engine of the models of ``job``, which logs into ``out``. Raises as :func:`open_models`."""
+    models = (job.base, job.candidate, job.deployed.compared)
+    return open_models(job.policy.engine, models, out / "engine.log", remember)
+
+
+def open_judge_of(job: Job, out: Path, remember: Remember) -> Engine | None:
+    """The engine of the judge of ``job``, if it has one. Raises as :func:`open_judge`."""
+    if job.judge is None or job.policy.judge is None:
+        return None
+    return open_judge(job.policy.judge, job.policy.engine, out / "judge-engine.log", remember)
+
+
+def runnable_job(job: Job, out: Path, progress: Progress) -> Job:
+    """``job`` with models that the engine can run, and whose numbers are finite; ``out`` is created.
+
+    Raises ControlError naming a tensor that is not finite.
+    """
     _require_finite_weights(job)
     make_folder(out)
-    job = _merged(job, out, progress)
-    with ExitStack() as stack:
-        journal = stack.enter_context(Journal(out / "answers.jsonl", reuse=journals))
+    return _merged(job, out, progress)
+
+
+@contextmanager
+def participating(
+    job: Job,
+    out: Path,
+    progress: Progress,
+    engines: Callable[[Remember], Engines],
+    store: AnswerStore | None,
+    *,
+    reuse: Sequence[Path] = (),
+    zero: Model | None = None,
+) -> Iterator[Participants]:
+    """Models and judge of a run in ``out``, on ``engines``, which are given the journal for facts about servers.
+
+    What an earlier run decided goes, and what files gave that change meanwhile is discarded.
+    """
+    with Journal(out / "answers.jsonl", reuse=reuse) as journal:
         remove_results(out)
-        store = open_store(job.policy.artifacts, progress.note)
-        zero = None
-        if engine is None:  # an engine that was passed in may be running already, and would have to start again
-            zero = zero_adapter(job.candidate, job.policy.engine, stack)
-            models = (job.base, job.candidate, job.deployed.compared)
-            engine = open_models(job.policy.engine, models, out / "engine.log", journal.fact)
-            stack.callback(engine.close)
-        if judge_engine is None and job.judge is not None and job.policy.judge is not None:
-            judge_engine = open_judge(job.policy.judge, job.policy.engine, out / "judge-engine.log", journal.fact)
-            stack.callback(judge_engine.close)
-        participants = _participants(job, out, (engine, judge_engine), journal, progress, store)
-        participants = replace(participants, zero=zero)
+        participants = _participants(job, out, engines(journal.fact), journal, progress, store)
         with sharing(store), discarding_what_changed_files_gave(job, journal.discard):
-            report, items = run_gate(job, participants)
-    return write_results(report, out, items)
+            yield replace(participants, zero=zero)
 
 
 def _participants(
     job: Job,
     out: Path,
-    engines: tuple[Engine, Engine | None],
+    engines: Engines,
     journal: Journal,
     progress: Progress,
     store: AnswerStore | None,
@@ -148,7 +192,7 @@ def stored_run(directory: Path, policy: Path | None, progress: Progress) -> Iter
         )
 
 
-def _journal_in(folder: Path) -> Path:
+def require_journal(folder: Path) -> Path:
     """The journal of an earlier run. Raises ConfigurationError if there is none."""
     journal = folder / "answers.jsonl"
     if not journal.is_file():

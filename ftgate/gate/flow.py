@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import Model, Pair
+from ftgate.domain import Item, Model, Pair
 from ftgate.embeddings.base import Embedder
 from ftgate.engines.base import Ask
 from ftgate.gate.adapter_effect import adapter_effect
@@ -60,10 +60,7 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     Beside the report comes every item with its answers.
     """
     started, models = time.time(), participants.models
-    tail_map = tail_map_of(job, participants)
-    job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
-    require_models(job, participants)
-    runs = [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
+    job, runs = _begin(job, participants)
     derived = [DerivedRun(m, job, runs) for m in job.derived]
     rivals = [IncumbentRun(run, job) for run in runs] if job.deployed.compared is not None else []
     derived_rivals = [DerivedIncumbentRun(run, rivals, job) for run in derived if rivals]
@@ -96,6 +93,33 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     controls |= judge_model(participants.judge) | served_models(models, job)
     results = apply_controls(every_run, controls)
     return build_report(job, models, participants.judge, results, controls, started), item_rows(job, every_run)
+
+
+def ask_before_judge(job: Job, participants: Participants) -> None:
+    """Ask the models all that :func:`run_gate` may ask them, if the judge takes their place; nothing otherwise.
+
+    For several candidates: the judge comes once for all of them, when each was asked everything.
+    """
+    models = participants.models
+    job, runs = _begin(job, participants)
+    models.progress.expect(questions_left(job, participants, runs))
+    ask_ahead(job, models, participants.judge, runs, _probes(runs), participants.zero)
+    models.stop()
+
+
+def _begin(job: Job, participants: Participants) -> tuple[Job, list[MeasurementRun]]:
+    """The job without what must not be asked, and its measurements; the models are declared."""
+    models = participants.models
+    tail_map = tail_map_of(job, participants)
+    job = leave_out_head(exclude_contaminated(job, find_overlaps(job, models)), tail_map)
+    require_models(job, participants)
+    return job, [MeasurementRun(m, job, models, participants.judge, tail_map) for m in job.measurements]
+
+
+def _probes(runs: Sequence[MeasurementRun]) -> list[Item]:
+    """The shortest of the first items of each suite, in turn: a probe must fit into any context."""
+    firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
+    return [item for row in zip(*firsts, strict=False) for item in row]
 
 
 def require_models(job: Job, participants: Participants) -> None:
@@ -150,9 +174,7 @@ def run_controls(
 ) -> dict[str, Any]:
     """The pilot, and whether the candidate's weights take effect (ControlError if not) and the base repeats itself."""
     models = participants.models
-    # The shortest of the first items of each suite: a probe must fit into any context.
-    firsts = [sorted(run.suite.items[:32], key=lambda i: len(i.user_text))[:8] for run in runs]
-    items = [item for row in zip(*firsts, strict=False) for item in row]
+    items = _probes(runs)
     ask_ahead(job, models, participants.judge, runs, items, participants.zero)
     effect = adapter_effect(models, job.base, job.candidate, items)
     pilots = run_pilot(job.base, models, runs, job.seed)

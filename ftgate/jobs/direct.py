@@ -56,6 +56,8 @@ class DirectRun:
     name: str | None = None
     limit: int | None = None
     """At most so many items of each suite: a smoke test."""
+    candidates: tuple[str, ...] = ()
+    """All candidates of this call, if it has several: one policy allows them all."""
 
 
 @dataclass(slots=True)
@@ -214,14 +216,14 @@ def name_of(candidate: str) -> str:
 
 
 def _policy(run: DirectRun, measurements: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, Any]:
-    models = [reference for reference in (run.base, run.candidate, run.judge) if reference]
+    models = [each for each in (run.base, *(run.candidates or [run.candidate]), run.judge) if each]
     training = [run.training] if run.training and parse(run.training) is not None else []
     policy: dict[str, Any] = {"version": 1, "measurements": dict(measurements)}
     if run.judge:
         policy["judge"] = _source(run.judge, folder)
     if run.limit is not None:
         policy["evidence"] = {"smoke_test": run.limit}
-    policy["artifacts"] = {"allow": [_allowed(reference, folder) for reference in (*models, *training)]}
+    policy["artifacts"] = {"allow": [_allowed(each, folder) for each in (*models, *training)]}
     return policy
 
 

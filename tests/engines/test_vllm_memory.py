@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from support.world import World, write_rows
 
-from engines.tiny import TinyModels, make_llama, make_tokenizer
+from engines.tiny import TinyModels, make_adapter, make_llama, make_tokenizer
 from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model
+from ftgate.errors import ControlError
 from ftgate.gate.evaluate import evaluate
+from ftgate.gate.together import Candidate, Outcome, evaluate_together
 from ftgate.jobs.prepare import Job, load_job
 from ftgate.progress import SilentProgress
 
@@ -213,3 +215,73 @@ def test_a_run_that_asks_ahead_decides_as_one_that_does_not(
     assert ahead.engine_starts == 1
     assert ahead.verdict == plain.verdict
     assert ahead.measurements == plain.measurements
+
+
+def several_jobs(folder: Path, tiny: TinyModels, names: tuple[str, ...]) -> list[Job]:
+    """The job of :func:`small_job` for each of the models of ``names``."""
+    small_job(folder, tiny, tiny.real)
+    jobs = []
+    for name in names:
+        if name == "more":
+            make_llama(folder / "models" / name, 11, make_tokenizer(folder / "models" / name))
+        elif name == "faint":
+            make_adapter(folder / "models" / name, tiny.base.path, 5, scale=1e-12)
+        else:
+            shutil.copytree(getattr(tiny, name).path, folder / "models" / name)
+        manifest = folder / f"{name}.yaml"
+        manifest.write_text(f"name: {name}\nbase: {{source: models/base}}\ncandidate: {{source: models/{name}}}\n")
+        jobs.append(load_job(folder / "ftgate.yml", manifest))
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "names", "starts"),
+    [(80, ("real", "faint", "other"), 2), (1, ("full", "real", "more"), 4)],
+    ids=["adapters beside the judge", "weights, adapter and judge in turns"],
+)
+def test_several_candidates_start_what_one_starts_and_each_is_judged_as_if_alone(
+    gpu: Callable[[float], None],
+    tiny: TinyModels,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    gigabytes: float,
+    names: tuple[str, ...],
+    starts: int,
+) -> None:
+    """One start for the base with all adapters, one for the judge, one for each other set of weights.
+
+    The adapter that does nothing is refused, as it would be alone.
+    """
+    from ftgate.engines.vllm import startup
+
+    gpu(gigabytes)
+    jobs = several_jobs(tmp_path, tiny, names)
+    started: list[dict[str, object]] = []
+    start = startup.start
+
+    def counted(arguments: dict[str, object], devices: object) -> object:
+        started.append(arguments)
+        return start(arguments, devices)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(startup, "start", counted)
+
+    def judged(jobs: list[Job], out: Path) -> list[Outcome]:
+        return list(evaluate_together([Candidate(job, out / job.name) for job in jobs], SilentProgress()))
+
+    together = judged(jobs, tmp_path / "together")
+    assert len(started) == starts
+    slots = {arguments["max_loras"] for arguments in started if "max_loras" in arguments}
+    assert slots == {startup.lora_slots(2, cpu=startup.on_cpu())}, "a candidate and its zeros, however many there are"
+    alone = {outcome.name: outcome for job in jobs for outcome in judged([job], tmp_path / "alone")}
+    assert {outcome.name for outcome in together} == set(names)
+    for one in together:
+        other = alone[one.name]
+        if one.name == "faint":
+            assert isinstance(one.error, ControlError)
+            assert str(one.error) == str(other.error)
+            continue
+        assert one.report is not None, one.error
+        assert other.report is not None, other.error
+        assert one.report.verdict == other.report.verdict
+        assert one.report.measurements == other.report.measurements
+        assert one.report.controls == other.report.controls

@@ -91,6 +91,23 @@ def test_both_nodes_answer_and_every_question_once(cluster: Any, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("scripted")
+def test_candidates_that_follow_one_another_leave_room_in_every_replica(cluster: Any, tmp_path: Path) -> None:
+    engine = engine_on(cluster, tmp_path)
+    first, second = (Model(n, Path("/nowhere", n), f"sha256:{n}", "adapter", BOT) for n in ("first", "second"))
+    for adapter in (first, second):
+        engine.reserve([BOT, adapter])
+    engine.require([BOT, first])
+    assert engine.probe(BOT, []) == [{"bot": 2.0, "first": 2.0}], "each replica knows both groups before it starts"
+    engine.release([first])
+    engine.require([BOT, second])
+    assert engine.probe(BOT, []) == [{"bot": 2.0, "second": 2.0}]
+    ray.kill(engine._replicas[0].actor)
+    assert len(list(engine.ask(asks(40)))) == 40
+    assert engine.probe(BOT, []) == [{"bot": 2.0, "second": 2.0}], "nor has one that takes another's place the first"
+    engine.close()
+
+
+@pytest.mark.usefixtures("scripted")
 def test_a_replica_that_is_killed_is_replaced_and_nothing_is_lost(cluster: Any, tmp_path: Path) -> None:
     engine = engine_on(cluster, tmp_path)
     engine.require([BOT])

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftgate.domain import Answer, EngineInfo, Model
+from ftgate.domain import Answer, EngineInfo, Message, Model
 from ftgate.engines.base import Ask
 from ftgate.errors import EngineError, FtgateError
 
@@ -27,10 +27,18 @@ class ScriptedReplica:
     def needs_swap(self, models: Sequence[Model]) -> bool:
         return len(models) > 2
 
-    def require(self, models: Sequence[Model]) -> int | FtgateError:
+    def require(self, models: Sequence[Model], groups: Sequence[Sequence[Model]]) -> int | FtgateError:
         if any(model.name == "broken" for model in models):
             return EngineError("vLLM could not start broken", hint="see the log")
+        self.loaded = [model.name for model in models]
+        self.groups = len(groups)
         return 1
+
+    def release(self, models: Sequence[Model]) -> None:
+        self.loaded = [name for name in self.loaded if name not in [model.name for model in models]]
+
+    def probe(self, model: Model, prompts: Sequence[Sequence[Message]], top: int) -> list[Mapping[str, float]]:
+        return [dict.fromkeys(self.loaded, float(self.groups))]
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer] | FtgateError]:
         for index in reversed(range(len(asks))):

@@ -104,7 +104,9 @@ class OpenAIEngine:
         return False
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """There is nothing to share."""
+        """There is nothing to share, and nothing to take out."""
+
+    release = reserve
 
     def needs_swap(self, models: Sequence[Model]) -> bool:  # noqa: ARG002
         """Never: the server manages its models."""

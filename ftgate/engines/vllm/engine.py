@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ftgate.engines.engine_log import cause_of, redirected, size_of
 from ftgate.engines.isolation import Isolation
 from ftgate.engines.renderers import Renderers
 from ftgate.engines.vllm import memory, startup
-from ftgate.engines.vllm.startup import EngineRequest, RunningEngine
+from ftgate.engines.vllm.startup import AdapterRoom, EngineRequest, RunningEngine
 from ftgate.engines.vllm.stream import AnswerStream, outputs_of
 from ftgate.engines.vllm.tools import require_parser
 from ftgate.errors import ArtifactError, EngineError
@@ -36,6 +37,7 @@ class VllmEngine:
         self._settings = settings
         self.isolation = Isolation()
         self._requests: dict[Path, EngineRequest] = {}
+        self._rooms: dict[Path, AdapterRoom] = {}
         self._scratch = None if log_path else Path(tempfile.mkdtemp(prefix="ftgate-engine-"))
         self._log = log_path or Path(str(self._scratch)) / "engine.log"
         self._running: dict[Path, RunningEngine] = {}
@@ -76,7 +78,8 @@ class VllmEngine:
     def require(self, models: Sequence[Model]) -> None:
         """Start one engine for each base with all its adapters, and one for every other folder of full weights.
 
-        If they must be swapped, only the engine of the first of ``models`` starts now, the others when asked.
+        If they must be swapped, only the engine of the first of ``models`` starts now, if none runs; the others when
+        asked.
         """
         self.reserve(models)
         for model in models:
@@ -84,8 +87,9 @@ class VllmEngine:
             request = self._requests.setdefault(base.path, EngineRequest(base, {}))
             if model.kind == "adapter":
                 request.adapters[model.path] = model
+                self._rooms[base.path] = self._rooms[base.path].with_group(request.adapters)
         swap = self.needs_swap(models)
-        for model in models[:1] if swap else models:
+        for model in models[: not self._running] if swap else models:
             self._running_engine(self._requests[_full_weights_of(model).path])
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
@@ -103,8 +107,23 @@ class VllmEngine:
         return not startup.on_cpu() and not startup.runs_in_process()
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """Note the full weights, by whose sizes a GPU's memory is shared."""
-        memory.reserve(self, list(dict.fromkeys(map(_full_weights_of, models))), self._settings)
+        """Note the full weights, by whose sizes a GPU's memory is shared, and their adapters."""
+        bases = list(dict.fromkeys(map(_full_weights_of, models)))
+        memory.reserve(self, bases, self._settings)
+        for base in bases:
+            adapters = {m.path: m for m in models if m.kind == "adapter" and _full_weights_of(m) == base}
+            self._rooms[base.path] = self._rooms.get(base.path, AdapterRoom()).with_group(adapters)
+
+    def release(self, models: Sequence[Model]) -> None:
+        """Take the adapters out of their slots."""
+        for model in models:
+            if model.kind != "adapter" or (request := self._requests.get(_full_weights_of(model).path)) is None:
+                continue
+            request.adapters.pop(model.path, None)
+            running = self._running.get(request.base.path)
+            if running is not None and (loaded := running.lora_requests.pop(model.path, None)) is not None:
+                with suppress(Exception), redirected(self._log):  # an engine that died holds nothing any more
+                    running.llm.llm_engine.remove_lora(loaded.lora_int_id)
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer in order, each as soon as vLLM has finished it; engines that run side by side answer together."""
@@ -144,15 +163,22 @@ class VllmEngine:
         self.unload()
         self.isolation.end()
         self._requests.clear()
+        self._rooms.clear()
         memory.release(self)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
 
     def _running_engine(self, request: EngineRequest) -> RunningEngine:
-        """The engine of a base with all its adapters: the running one, or a new one, stopping others if needed."""
+        """The engine of a base with all its adapters: the running one, or a new one, stopping others if needed.
+
+        The running one loads what it has room for.
+        """
         running = self._running.get(request.base.path)
-        if running is not None and request.adapters.keys() <= running.lora_requests.keys():
+        if running is not None and running.room.holds(request.adapters):
+            for path, adapter in request.adapters.items():
+                if path not in running.lora_requests:
+                    self._load(running, adapter)
             return running
         swap = self.needs_swap(())
         for path in list(self._running) if swap else [request.base.path]:
@@ -178,7 +204,8 @@ class VllmEngine:
             require_parser(self._settings.tool_parser, renderers.of(model).tokenizer)
         startup.prepare_environment()
         self.isolation.begin()
-        arguments = startup.engine_arguments(self._settings, renderers.of(base).context, base, adapters)
+        room, context = self._rooms[base.path], renderers.of(base).context
+        arguments = startup.engine_arguments(self._settings, context, base, [*room.adapters.values()], room.slots)
         share = 0.0 if memory.device_memory() is None else memory.share_of(self, base, self._settings)
         memory.make_room(self, share)
         if "gpu_memory_utilization" in arguments:
@@ -199,15 +226,17 @@ class VllmEngine:
                 ),
             ) from error
         self._starts += 1
-        self._running[base.path] = running = RunningEngine(llm, renderers, base, share)
-        for number, adapter in enumerate(adapters, start=1):
-            self._load(running, adapter, number)
+        self._running[base.path] = running = RunningEngine(llm, renderers, base, room, share)
+        for adapter in adapters:
+            self._load(running, adapter)
         return running
 
-    def _load(self, running: RunningEngine, adapter: Model, number: int) -> None:
+    def _load(self, running: RunningEngine, adapter: Model) -> None:
         """Load an adapter now rather than with its first question, so that a mismatch is reported early."""
         from vllm.lora.request import LoRARequest
 
+        require_parser(self._settings.tool_parser, running.renderers.of(adapter).tokenizer)
+        number = next(running.numbers)
         request = LoRARequest(f"{adapter.name}-{number}", number, str(adapter.path))
         since = size_of(self._log)
         try:

@@ -6,10 +6,12 @@ import gc
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +46,36 @@ _CPU_ENVIRONMENT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterRoom:
+    """What adapters an engine has room for: ``slots`` at a time of ``adapters``, by path."""
+
+    slots: int = 0
+    adapters: Mapping[Path, Model] = field(default_factory=dict)
+
+    def with_group(self, adapters: Mapping[Path, Model]) -> AdapterRoom:
+        """Room for these, all at a time, too."""
+        return AdapterRoom(max(self.slots, len(adapters)), {**self.adapters, **adapters})
+
+    def holds(self, adapters: Mapping[Path, Model]) -> bool:
+        """Whether there is room for these at a time."""
+        return len(adapters) <= self.slots and adapters.keys() <= self.adapters.keys()
+
+
 @dataclass(slots=True)
 class RunningEngine:
-    """A ``vllm.LLM`` with full weights, and a LoRA request for each adapter by path."""
+    """A ``vllm.LLM`` with full weights, and a LoRA request for each adapter that is loaded, by path.
+
+    ``numbers`` are those of the adapters to come: none is given twice, as vLLM knows an adapter by it.
+    """
 
     llm: Any
     renderers: Renderers
     base: Model
+    room: AdapterRoom = AdapterRoom()
     memory_share: float = 0.0
     lora_requests: dict[Path, Any] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=partial(count, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +141,10 @@ def _prefer_batch_invariance() -> None:
         os.environ.setdefault("VLLM_BATCH_INVARIANT", "1")
 
 
-def engine_arguments(settings: EngineSettings, context: int, base: Model, adapters: Sequence[Model]) -> dict[str, Any]:
-    """The keyword arguments of ``vllm.LLM``.
+def engine_arguments(
+    settings: EngineSettings, context: int, base: Model, adapters: Sequence[Model], slots: int | None = None
+) -> dict[str, Any]:
+    """The keyword arguments of ``vllm.LLM``, with room for ``slots`` of ``adapters`` at a time, or for all of them.
 
     ``float32`` on CPU, as ``auto`` would mean bfloat16. On CPU one LoRA slot more than adapters: without a free slot,
     vLLM's CPU kernels apply the last adapter to the base's rows.
@@ -157,14 +182,14 @@ def engine_arguments(settings: EngineSettings, context: int, base: Model, adapte
             arguments["enforce_eager"] = True
         if settings.compilation_level is not None:
             arguments["compilation_config"] = settings.compilation_level
-    return arguments | (lora_arguments(adapters) if adapters else {})
+    return arguments | (lora_arguments(adapters, slots) if adapters else {})
 
 
-def lora_arguments(adapters: Sequence[Model]) -> dict[str, Any]:
+def lora_arguments(adapters: Sequence[Model], slots: int | None = None) -> dict[str, Any]:
     """LoRA settings for the adapters: slots, the smallest allowed rank and, on CPU, no idle LoRA layers."""
     arguments: dict[str, Any] = {
         "enable_lora": True,
-        "max_loras": lora_slots(len(adapters), cpu=on_cpu()),
+        "max_loras": lora_slots(len(adapters) if slots is None else slots, cpu=on_cpu()),
         "max_lora_rank": allowed_rank(max(adapter.lora_rank or declared_rank(adapter.path) for adapter in adapters)),
     }
     if on_cpu():

@@ -8,19 +8,29 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoint.modes import FAILED, FAILURE, LISTING, REASON, USAGE, Inputs, run_mode, slug
+from entrypoint.modes import CANCELLED, FAILED, FAILURE, LISTING, REASON, USAGE, VERDICTS, Inputs, run_mode, slug
 from ftgate.cli import failure as failing
 from ftgate.github import failure_file as failures
 
+CRASHED = 99
+
+
+def values(arguments: Sequence[str], option: str) -> list[str]:
+    return [value for word, value in pairwise(arguments) if word == option]
+
 
 class Recorder:
-    """In ftgate's place: remembers the calls and answers by the first word, or by the manifest's name."""
+    """In ftgate's place: remembers the calls and answers by the first word, or by the manifest's name.
+
+    A verdict leaves a report. A cancelled or crashed process leaves those that come after undone.
+    """
 
     def __init__(self, **codes: int) -> None:
         self.codes, self.calls = codes, []
@@ -29,8 +39,18 @@ class Recorder:
     def __call__(self, arguments: Sequence[str], env: Mapping[str, str]) -> int:
         self.calls.append(list(arguments))
         self.environments.append(env)
-        manifest = Path(arguments[arguments.index("--manifest") + 1]).stem if "--manifest" in arguments else ""
-        return self.codes.get(f"{arguments[0]}_{manifest}", self.codes.get(arguments[0], 0))
+        if arguments[0] != "run":
+            return self.codes.get(arguments[0], 0)
+        worst = 0
+        for manifest, out in zip(values(arguments, "--manifest"), values(arguments, "--out"), strict=True):
+            code = self.codes.get(f"run_{Path(manifest).stem}", self.codes.get("run", 0))
+            if code in VERDICTS:
+                Path(out).mkdir(parents=True, exist_ok=True)
+                Path(out, "report.json").touch()
+            elif code in (*CANCELLED, CRASHED):
+                return code
+            worst = worst or code
+        return worst
 
     @property
     def words(self) -> list[str]:
@@ -89,11 +109,33 @@ def test_plan_stops_where_something_fails(workspace: Path, broken: str, words: i
     assert len(recorder.calls) == words
 
 
-def test_evaluate_runs_every_manifest_into_a_folder_of_its_own(workspace: Path) -> None:
+def test_several_manifests_run_in_one_process_each_into_a_folder_of_its_own(workspace: Path) -> None:
     parcel("models/a.yaml", "models/b b.yaml")
-    recorder = Recorder()
+    recorder = Recorder(run_a=1)
     assert play("evaluate", recorder) == 0
-    assert [call[-1] for call in recorder.calls] == ["ftgate-out/001-a", "ftgate-out/002-b-b"]
+    assert recorder.calls == [
+        [
+            *("run", "--policy", "ftgate-job/.github/ftgate.yml"),
+            *("--manifest", "ftgate-job/models/a.yaml", "--out", "ftgate-out/001-a"),
+            *("--manifest", "ftgate-job/models/b b.yaml", "--out", "ftgate-out/002-b-b"),
+        ]
+    ]
+
+
+def test_what_a_crash_left_undone_is_run_one_by_one_with_its_reason(workspace: Path) -> None:
+    """Memory that runs out for one candidate takes the process with it, and not the others' verdicts."""
+    parcel("models/a.yaml", "models/b.yaml", "models/c.yaml")
+    recorder = Recorder(run_b=CRASHED)
+    assert play("evaluate", recorder) == CRASHED
+    assert [values(call, "--out") for call in recorder.calls] == [
+        ["ftgate-out/001-a", "ftgate-out/002-b", "ftgate-out/003-c"],
+        ["ftgate-out/002-b"],
+        ["ftgate-out/003-c"],
+    ]
+    reports = sorted(path.parent.name for path in Path("ftgate-out").glob("*/report.json"))
+    assert reports == ["001-a", "003-c"]
+    failure = failures.read_failure(Path("ftgate-out", "002-b"))
+    assert failure == failures.Failure("models/b.yaml", f"ftgate run ended with exit code {CRASHED}")
 
 
 def test_what_the_ledger_says_of_deployed_models_is_passed_on(workspace: Path) -> None:
@@ -115,9 +157,12 @@ def test_a_verdict_is_no_failure_of_the_evaluation(workspace: Path, code: int, w
 @pytest.mark.parametrize("code", [130, 143])
 def test_a_cancelled_job_starts_no_further_evaluation(workspace: Path, code: int) -> None:
     parcel("models/a.yaml", "models/b.yaml")
-    recorder = Recorder(run_a=code)
+    recorder = Recorder(run_b=code)
     assert play("evaluate", recorder) == code
     assert recorder.words == ["run"]
+    assert failures.read_failure(Path("ftgate-out", "001-a")) is None
+    stopped = failures.Failure("models/b.yaml", "the job was stopped before it had a verdict")
+    assert failures.read_failure(Path("ftgate-out", "002-b")) == stopped
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
@@ -150,7 +195,7 @@ def test_a_manifest_that_fails_does_not_keep_the_next_from_being_judged(workspac
     parcel("models/a.yaml", "models/b.yaml", "models/c.yaml")
     recorder = Recorder(run_a=3, run_b=1, run_c=2)
     assert play("evaluate", recorder) == 3
-    assert recorder.words == ["run"] * 3
+    assert recorder.words == ["run"] * 3, "all together, then the two without a verdict"
 
 
 def test_what_the_machine_lacks_is_said_before_anything_runs(
@@ -242,8 +287,8 @@ def left_behind(*names: str) -> None:
 def test_what_an_earlier_run_left_is_gone_before_anything_runs(workspace: Path, problem: str) -> None:
     parcel("models/a.yaml")
     left_behind("001-a", "002-b", "1000-c", "mine", "123x-mine")
-    play("evaluate", Recorder(), problem)
-    left = sorted(p.name for p in Path("ftgate-out").iterdir() if p.name != "000-machine")
+    play("evaluate", Recorder(run=3), problem)
+    left = sorted(p.parent.name for p in Path("ftgate-out").glob("*/report.json"))
     assert left == ["123x-mine", "mine"]
 
 
@@ -269,7 +314,7 @@ def saying(words: str, code: int = 3):
     def call(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         if arguments[0] == "publish":
             return 0
-        if words:
+        if words and REASON in env:
             Path(env[REASON]).write_text(words + "\n", encoding="utf-8")
         return code
 
