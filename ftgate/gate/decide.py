@@ -21,7 +21,7 @@ from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import AnyMeasurement, Evidence, judge_unfit
+from ftgate.measurements.base import AnyMeasurement, Evidence, Measurement, judge_unfit
 from ftgate.measurements.estimate import label_details
 from ftgate.measurements.flips import with_flips
 from ftgate.measurements.gated_slices import idle_notes
@@ -29,6 +29,7 @@ from ftgate.measurements.incumbent import Comparison
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.traces import count_traces, traces_note
+from ftgate.scoring.scorer_facts import JUDGED
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
@@ -126,15 +127,16 @@ def _without_grades(estimate: Estimate, evidence: Evidence) -> Estimate:
 def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result:
     """``result`` with what the report shows beside the decision: slices, details and the contaminated items.
 
-    Where an unfit judge graded nothing, that is what the data alone show.
+    Where an unfit judge graded nothing, that is what the items show that rules score.
     """
     clean, excluded = _split_evidence(job, measurement, result.evidence)
+    rng = generator(job.seed, f"{measurement.name} details")
     if judge_unfit(clean.judge_validation) is not None:
-        estimate = _with_data_details(result.finding.estimate, job, measurement, clean)
+        estimate, ruled = result.finding.estimate, _scored_by_rule(measurement, clean)
+        estimate = measurement.with_details(estimate, ruled, rng) if ruled.pairs else estimate
+        estimate = _with_data_details(estimate, job, measurement, clean)
         return replace(result, finding=replace(result.finding, estimate=estimate))
-    estimate = measurement.with_details(
-        result.finding.estimate, clean, generator(job.seed, f"{measurement.name} details")
-    )
+    estimate = measurement.with_details(result.finding.estimate, clean, rng)
     if sampling := measurement.sampling_details():
         estimate = replace(estimate, details={**estimate.details, **sampling})
     estimate = _with_data_details(estimate, job, measurement, clean)
@@ -159,6 +161,13 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
         )
         estimate = replace(estimate, slices=(*estimate.slices, *(part for part in extra_slices if part is not None)))
     return replace(result, finding=replace(result.finding, estimate=estimate))
+
+
+def _scored_by_rule(measurement: AnyMeasurement, evidence: Evidence) -> Evidence:
+    """The evidence of the items that no judge scores."""
+    assert isinstance(measurement, Measurement), "a judge grades nothing for a derived one"
+    scorers = [measurement.scored_by(pair.item) for pair in evidence.pairs]
+    return _subset(evidence, [i for i, scorer in enumerate(scorers) if scorer not in JUDGED])
 
 
 def _with_data_details(estimate: Estimate, job: Job, measurement: AnyMeasurement, clean: Evidence) -> Estimate:
