@@ -22,6 +22,9 @@ from pathlib import Path
 
 from benchmarks.control_cases import BIASES, PATHS, RUNS, held
 from benchmarks.error_cases import CASES, WARNING_RUNS, WARNINGS, Case, warnings
+from benchmarks.judge_cases import CASES as JUDGES
+from benchmarks.judge_cases import RUNS as JUDGE_RUNS
+from benchmarks.judge_cases import counted
 from ftgate.domain import Status
 from ftgate.stats.interval import wilson_interval
 
@@ -36,6 +39,8 @@ HELD_HEADING = (
     "| items | answers that change by chance | no loss | a quarter of the tolerance | half | all of it |\n"
     "|---:|---:|---:|---:|---:|---:|"
 )
+JUDGES_TITLE = f"**How often a judge passes its test**: simulated judges, {JUDGE_RUNS} runs each"
+JUDGES_HEADING = "| judge | passes | of these, on the first probes alone |\n|---|---:|---:|"
 _ROW = re.compile(r"\| (.+?) \| (\d+) \| (\d+) \| ([\d.]+) % \(.*?\) \| ([\d.]+) % \(.*?\) \|")
 
 
@@ -88,6 +93,16 @@ def measure_held(scale: float = 1.0) -> str:
     for items, noise in PATHS:
         shares = " | ".join(f"{100 * held(items, noise, bias, repetitions) / repetitions:.1f} %" for bias in BIASES)
         lines.append(f"| {items} | {100 * noise:.0f} % | {shares} |")
+    return "\n".join(lines)
+
+
+def measure_judges(scale: float = 1.0) -> str:
+    """The table of how often a judge passes its test, as Markdown: one row for each kind of judge."""
+    repetitions, lines = max(2, round(scale * JUDGE_RUNS)), [JUDGES_TITLE, "", JUDGES_HEADING]
+    for case in JUDGES:
+        passed, early = counted(case, repetitions)
+        share = f"{100 * early / passed:.0f} %" if passed else "none"
+        lines.append(f"| {case.name} | {100 * passed / repetitions:.1f} % | {share} |")
     return "\n".join(lines)
 
 
@@ -149,7 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     errors = render(measure(scale=options.scale, processes=options.processes))
-    table = f"{errors}\n\n{measure_warnings(options.scale)}\n\n{measure_held(options.scale)}"
+    others = (measure_warnings, measure_held, measure_judges)
+    table = "\n\n".join([errors, *(measured(options.scale) for measured in others)])
     if options.write:
         DOCUMENT.write_text(replaced(DOCUMENT.read_text(encoding="utf-8"), table), encoding="utf-8")
     else:

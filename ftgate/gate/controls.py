@@ -33,6 +33,7 @@ TOO_LENIENT: Mapping[str, Any] = {
     "reason": "not run: the limit may allow a larger loss than corrupting "
     f"{100 * CORRUPTED_SHARE:.0f} % of the answers causes",
 }
+UNJUDGED: dict[str, Any] = {"ok": None, "reason": "not run: the judge failed its test, so nothing was graded"}
 NOTHING_READ: dict[str, Any] = {"ok": None, "reason": "not run: no answer was given in free form"}
 NOT_NEEDED: Mapping[str, Any] = {
     "ok": None,
@@ -102,6 +103,9 @@ def aa_test(
     rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / tested})
     outcome: dict[str, Any] = {}
     for run in runs:
+        if run.judge_unfit:
+            outcome[run.name] = UNJUDGED
+            continue
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
         outcome[run.name] = compare_with_itself(*sides, run.measurement, rules, job.seed)
         if (invariant := models.info.settings.get("batch_invariant")) is not None:

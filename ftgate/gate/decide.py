@@ -7,6 +7,7 @@ the gate stricter: a pass must also hold with the contaminated items counted in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import PurePath
@@ -20,7 +21,7 @@ from ftgate.domain import Estimate, Finding, Item, Slice, Status, digest_of
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
-from ftgate.measurements.base import AnyMeasurement, Evidence
+from ftgate.measurements.base import AnyMeasurement, Evidence, Measurement, judge_unfit
 from ftgate.measurements.estimate import label_details
 from ftgate.measurements.flips import with_flips
 from ftgate.measurements.gated_slices import idle_notes
@@ -28,6 +29,7 @@ from ftgate.measurements.incumbent import Comparison
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.traces import count_traces, traces_note
+from ftgate.scoring.scorer_facts import JUDGED
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
 
@@ -104,7 +106,7 @@ def decide_measurement(job: Job, measurement: Comparison, evidence: Evidence, lo
     """Decide a measurement on the clean items of ``evidence``. A pass must also hold on all items."""
     rules, overlap = job.policy.evidence, job.overlaps.get(measurement.name)
     clean, excluded = _split_evidence(job, measurement, evidence)
-    finding = assess(measurement.compare(clean, generator(job.seed, measurement.name)), rules)
+    finding = assess(_without_grades(measurement.compare(clean, generator(job.seed, measurement.name)), clean), rules)
     if overlap is not None:
         finding = _with_exclusion_reason(finding, job, overlap)
     if excluded.pairs and finding.status in _ALLOWS:
@@ -114,23 +116,30 @@ def decide_measurement(job: Job, measurement: Comparison, evidence: Evidence, lo
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 
+def _without_grades(estimate: Estimate, evidence: Evidence) -> Estimate:
+    """``estimate`` without its numbers if the judge is unfit: nothing was graded."""
+    if judge_unfit(evidence.judge_validation) is None:
+        return estimate
+    nan = math.nan
+    return replace(estimate, base=nan, candidate=nan, change=nan, interval=(nan, nan), gates=(), needed_n=None)
+
+
 def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result:
-    """``result`` with what the report shows beside the decision: slices, details and the contaminated items."""
-    overlap = job.overlaps.get(measurement.name)
+    """``result`` with what the report shows beside the decision: slices, details and the contaminated items.
+
+    Where an unfit judge graded nothing, that is what the items show that rules score.
+    """
     clean, excluded = _split_evidence(job, measurement, result.evidence)
-    estimate = measurement.with_details(
-        result.finding.estimate, clean, generator(job.seed, f"{measurement.name} details")
-    )
+    rng = generator(job.seed, f"{measurement.name} details")
+    if judge_unfit(clean.judge_validation) is not None:
+        estimate, ruled = result.finding.estimate, _scored_by_rule(measurement, clean)
+        estimate = measurement.with_details(estimate, ruled, rng) if ruled.pairs else estimate
+        estimate = _with_data_details(estimate, job, measurement, clean)
+        return replace(result, finding=replace(result.finding, estimate=estimate))
+    estimate = measurement.with_details(result.finding.estimate, clean, rng)
     if sampling := measurement.sampling_details():
         estimate = replace(estimate, details={**estimate.details, **sampling})
-    if overlap is not None and (overlap.contained or overlap.alike):
-        estimate = _with_overlap_details(estimate, job, overlap)
-    suite = job.suites.get(measurement.name)  # a derived measurement has none
-    if suite is not None:
-        traces = count_traces(clean.pairs)
-        more = [note for note in (traces_note(traces), repeats_text(suite), *idle_notes(estimate.gates)) if note]
-        notes = {"notes": [*estimate.details.get("notes", ()), *more]} if more else {}
-        estimate = replace(estimate, details={**estimate.details, **({"traces": traces} if traces else {}), **notes})
+    estimate = _with_data_details(estimate, job, measurement, clean)
     if clean.labelled is not None:
         about = estimate.about
         part = [i for i, item in enumerate(clean.scored.items) if about is None or item.id in about]
@@ -152,6 +161,27 @@ def add_details(job: Job, measurement: AnyMeasurement, result: Result) -> Result
         )
         estimate = replace(estimate, slices=(*estimate.slices, *(part for part in extra_slices if part is not None)))
     return replace(result, finding=replace(result.finding, estimate=estimate))
+
+
+def _scored_by_rule(measurement: AnyMeasurement, evidence: Evidence) -> Evidence:
+    """The evidence of the items that no judge scores."""
+    assert isinstance(measurement, Measurement), "a judge grades nothing for a derived one"
+    scorers = [measurement.scored_by(pair.item) for pair in evidence.pairs]
+    return _subset(evidence, [i for i, scorer in enumerate(scorers) if scorer not in JUDGED])
+
+
+def _with_data_details(estimate: Estimate, job: Job, measurement: AnyMeasurement, clean: Evidence) -> Estimate:
+    """``estimate`` with the contaminated items, the reasoning traces, and what is odd about the suite."""
+    overlap = job.overlaps.get(measurement.name)
+    if overlap is not None and (overlap.contained or overlap.alike):
+        estimate = _with_overlap_details(estimate, job, overlap)
+    suite = job.suites.get(measurement.name)  # a derived measurement has none
+    if suite is None:
+        return estimate
+    traces = count_traces(clean.pairs)
+    more = [note for note in (traces_note(traces), repeats_text(suite), *idle_notes(estimate.gates)) if note]
+    notes = {"notes": [*estimate.details.get("notes", ()), *more]} if more else {}
+    return replace(estimate, details={**estimate.details, **({"traces": traces} if traces else {}), **notes})
 
 
 def _without_people(job: Job, measurement: AnyMeasurement, result: Result) -> Finding:

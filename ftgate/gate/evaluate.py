@@ -67,7 +67,7 @@ def evaluate(
         store = open_store(job.policy.artifacts, progress.note)
         participants = stack.enter_context(participating(job, out, progress, engines, store, reuse=reuse, zero=zero))
         report, items = run_gate(job, participants)
-    return write_results(report, out, items)
+    return write_results(report, out, items, progress.note)
 
 
 def open_engine_of(job: Job, out: Path, remember: Remember) -> Engine:
@@ -150,7 +150,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
         make_folder(out)
         remove_results(out)
         report, items = run_gate(job, participants)
-    return write_results(_with_times_of(earlier, report), out, items)
+    return write_results(_with_times_of(earlier, report), out, items, progress.note)
 
 
 def _report_in(directory: Path) -> Report | None:
@@ -273,10 +273,15 @@ def _refuse_to_embed(kind: str) -> Embedder:
     )
 
 
-def write_results(report: Report, out: Path, items: Sequence[ItemRow] = ()) -> Report:
-    """Write the report in all its forms, and every item with its answers, into ``out``."""
+def write_results(
+    report: Report, out: Path, items: Sequence[ItemRow] = (), note: Callable[[str], None] | None = None
+) -> Report:
+    """Write the report in all its forms, and every item with its answers, into ``out``; the verdict first.
+
+    ``note`` is told if the pictures fail; without it that is an error.
+    """
     write_report(report, out / "report.json")
-    write_items(items, out)
-    write_rendered(report, out, items)
     write_statement(report, out)
+    write_items(items, out)
+    write_rendered(report, out, items, note)
     return report

@@ -30,7 +30,7 @@ from ftgate.gate.incumbent import DerivedIncumbentRun, IncumbentRun, incumbent_e
 from ftgate.gate.item_rows import item_rows
 from ftgate.gate.judge_labels import judge_against_people
 from ftgate.gate.measurement_run import MeasurementRun
-from ftgate.gate.pilot import pilot_control, run_pilot
+from ftgate.gate.pilot import ask_pilot, pilot_control, run_pilot
 from ftgate.gate.served import served_models
 from ftgate.gate.zero_delta import failed_zero_delta, zero_delta
 from ftgate.jobs.prepare import Job
@@ -67,11 +67,9 @@ def run_gate(job: Job, participants: Participants) -> tuple[Report, list[ItemRow
     if not models.replays:
         models.progress.expect(questions_left(job, participants, runs))
     controls = run_controls(job, participants, runs, derived)
-    for run in runs:
-        run.test_judge()
     controls |= judge_against_people(job, participants.judge)
     controls |= zero_delta(job, models, runs, participants.zero)
-    failed = failed_aa(controls) | failed_zero_delta(controls)
+    failed = failed_aa(controls) | failed_zero_delta(controls) | {run.name for run in runs if run.judge_unfit}
     while due := due_runs(runs, derived, failed):
         due_rivals = [rival for rival in rivals if rival.run in due]
         ask_all(job, models, due, due_rivals)
@@ -172,11 +170,17 @@ def tail_map_of(job: Job, participants: Participants) -> TailMap | None:
 def run_controls(
     job: Job, participants: Participants, runs: Sequence[MeasurementRun], derived: Sequence[DerivedRun]
 ) -> dict[str, Any]:
-    """The pilot, and whether the candidate's weights take effect (ControlError if not) and the base repeats itself."""
+    """The pilot, and whether the candidate's weights take effect (ControlError if not) and the base repeats itself.
+
+    The judge is tested as soon as the base is known to answer, before it grades anything.
+    """
     models = participants.models
     items = _probes(runs)
     ask_ahead(job, models, participants.judge, runs, items, participants.zero)
     effect = adapter_effect(models, job.base, job.candidate, items)
+    ask_pilot(job.base, models, runs, job.seed)
+    for run in runs:
+        run.test_judge()
     pilots = run_pilot(job.base, models, runs, job.seed)
     a_a = aa_test(job, models, runs, derived)
     rival = incumbent_effect(models, job, items)
@@ -188,7 +192,8 @@ def due_runs(
 ) -> list[MeasurementRun]:
     """The measurements that are due for a look; none once something blocks or all that ask are settled.
 
-    A measurement in ``failed`` does not count: it neither stops the run nor gets another look.
+    A measurement in ``failed``, by a control or for want of a fit judge, does not count: it neither stops the run nor
+    gets another look.
     """
     results = {run.name: run.result for run in runs if run.result is not None}
     if results and settled([f for name, result in results.items() if name not in failed for f in result.findings]):

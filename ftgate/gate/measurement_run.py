@@ -15,14 +15,14 @@ from ftgate.jobs.prepare import Job
 from ftgate.judge.grading import AskJudge, Grades, Judge
 from ftgate.judge.known_answers import known_answers
 from ftgate.judge.refusals import LabelJudge, Labelled, known_labels
-from ftgate.measurements.base import Evidence, JudgeValidation, Measurement, failures
+from ftgate.measurements.base import Evidence, JudgeValidation, Measurement, failures, judge_unfit
 from ftgate.measurements.deployed import as_deployed, seeded
 from ftgate.measurements.gated_slices import gated, shared_levels
 from ftgate.measurements.looks import Look, items_at, looks, planned_share, sample
 from ftgate.measurements.tail_map import TailMap
 from ftgate.models.generation import generation_of
 from ftgate.scoring.refusals import LABELS as LABELS_OF_ANSWERS
-from ftgate.scoring.rules import interleaved, score_pairs
+from ftgate.scoring.rules import interleaved, score_pairs, without_scores
 from ftgate.scoring.scorer_facts import JUDGED, LABELS
 from ftgate.scoring.scores import PairedScores
 from ftgate.scoring.task_requests import HARNESS
@@ -126,7 +126,10 @@ class MeasurementRun:
         return self._result_of(end, tuple(pairs), self.score(pairs))
 
     def score(self, pairs: Sequence[Pair], earlier: PairedScores | None = None) -> PairedScores:
-        """Both models' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are reused."""
+        """Both models' scores for ``pairs``, by the judge or by rule; those in ``earlier`` are reused.
+
+        A judge that failed its test is asked nothing: what it would grade has no score.
+        """
         measurement = self.measurement
         parts = [earlier] if earlier is not None else []
         done = {item.id for part in parts for item in part.items}
@@ -134,10 +137,17 @@ class MeasurementRun:
         by_judge = [pair for pair in new if measurement.scored_by(pair.item) in JUDGED]
         by_rule = [pair for pair in new if measurement.scored_by(pair.item) not in JUDGED]
         parts += [score_pairs(measurement.scored_by, by_rule, {HARNESS: self._harness_rule})] if by_rule else []
-        labels = measurement.answer_scorer == LABELS
-        judge = self._label_judge if labels else self._judge
-        parts += [judge("grade answers").score(by_judge)] if by_judge else []
+        if by_judge and self.judge_unfit:
+            parts.append(without_scores(by_judge))
+        elif by_judge:
+            judge = self._label_judge if measurement.answer_scorer == LABELS else self._judge
+            parts.append(judge("grade answers").score(by_judge))
         return interleaved([pair.item for pair in pairs], parts)
+
+    @property
+    def judge_unfit(self) -> str | None:
+        """Why the judge may not count here; None if it may, is not needed, or was not tested yet."""
+        return judge_unfit(self.judge_validation)
 
     def test_judge(self) -> None:
         """Validate the judge on this suite, if it grades any of it."""

@@ -30,7 +30,10 @@ def run_pilot(
     the base answers none of them: such a measurement can neither pass nor block.
     """
     pairs = ask_pilot(base, models, runs, seed, count)
-    pilots = {run.name: read_pilot(run.measurement, pairs[run.name], run.score(pairs[run.name])) for run in runs}
+    pilots = {
+        run.name: read_pilot(run.measurement, pairs[run.name], run.score(pairs[run.name]), run.judge_unfit)
+        for run in runs
+    }
     for name, pilot in pilots.items():
         for warning in pilot.warnings:
             models.progress.note(f"warning: {name}: {warning}")

@@ -16,7 +16,7 @@ from ftgate.config.engine import EngineSettings
 from ftgate.domain import Model, Pair, digest_of
 from ftgate.engines.base import Ask
 from ftgate.gate.cached_engine import CachedEngine
-from ftgate.gate.controls import change_outcome, change_without_cause
+from ftgate.gate.controls import UNJUDGED, change_outcome, change_without_cause
 from ftgate.gate.journal import engine_identity
 from ftgate.gate.measurement_run import MeasurementRun
 from ftgate.jobs.prepare import Job
@@ -51,7 +51,10 @@ def zero_delta(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], z
     changes = _measure(job, models, runs, zero)
     rules = job.policy.evidence.model_copy(update={"alpha": job.policy.evidence.alpha / len(runs)})
     words = "an adapter of zeros differs from the base by"
-    outcomes = {run.name: change_outcome(run.measurement, rules, words, **changes[run.name]) for run in runs}
+    outcomes = {
+        run.name: UNJUDGED if run.judge_unfit else change_outcome(run.measurement, rules, words, **changes[run.name])
+        for run in runs
+    }
     return {NAME: outcomes}
 
 
@@ -75,12 +78,14 @@ def ask_zeros(
 
 
 def _measure(job: Job, models: CachedEngine, runs: Sequence[MeasurementRun], zero: Model) -> dict[str, Any]:
-    """The change of each measurement from the base to the adapter of zeros."""
+    """The change from the base to the adapter of zeros, of each measurement that has scores."""
     pairs: dict[str, list[Pair]] = {run.name: [] for run in runs}
     for run, pair in ask_zeros(job, models, runs, zero):
         pairs[run.name].append(pair)
     changes = {}
     for run in runs:
+        if run.judge_unfit:
+            continue
         sides = run.measurement.per_item(pairs[run.name], run.score(pairs[run.name]))
         changes[run.name] = change_without_cause(*sides, run.measurement, job.seed)
     return changes

@@ -24,6 +24,7 @@ AskJudge = Callable[[Sequence[Question]], list[Answer]]
 MIN_DIGIT_MASS = 0.5
 """With less probability on the five digits together, a reply is not a grade."""
 MIN_PROBES = 40
+ALPHA = 0.05
 MIN_AUROC = 0.8
 MIN_KNOWN_AUROC = 0.7
 """The same for known answers, where a single word may be what is wrong: above what comparing strings reaches."""
@@ -40,6 +41,12 @@ the mean of fewer scatters more, and a single bound would reject sound judges.""
 NO_DIGIT = "too little probability on the five digits"
 PROBES_OF_A_KIND = 60
 RETESTS = 20
+FIRST_PROBES, FIRST_RETESTS = 40, 10
+"""So many are graded first. A judge that is clearly fit by these is asked no more."""
+CLEAR_ALPHA = 0.005
+"""One-sided error of the bounds by which a judge is clearly fit: a tenth of that of the whole test."""
+CLEAR_SHARE = 0.5
+"""A judge is clearly fit within this share of what the whole test allows."""
 REPLIES = len(CRITERIA) * len(ORDERS)
 RETEST = 2
 """Repetition number of the retest; 1 is the second try after an unreadable first reply."""
@@ -108,7 +115,8 @@ class Judge:
         """Grade good and bad answers and decide whether this judge may count (methods: section 6).
 
         They are made from the references of ``items``, and drawn from ``known_answers``, which may be empty only where
-        every prompt has a single right wording.
+        every prompt has a single right wording. ``FIRST_PROBES`` of each kind come first: if the judge is clearly fit
+        by these, the others are not asked.
         """
         order = [items[i] for i in rng.permutation(len(items))]
         good, bad = gold(order, PROBES_OF_A_KIND), canaries(order, PROBES_OF_A_KIND, rng)
@@ -116,14 +124,24 @@ class Judge:
         if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
             return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        probes = [*good, *bad, *injected, *known_probes(known_answers, PROBES_OF_A_KIND, rng)]
+        known = known_probes(known_answers, PROBES_OF_A_KIND, rng)
+        probes = [*good, *bad, *injected, *known]
+        first = [*(p for kind in (good, bad, injected) for p in kind[:FIRST_PROBES]), *known[: 2 * FIRST_PROBES]]
+        if len(first) < len(probes):
+            validation, is_clear = self._tested(first, FIRST_RETESTS)
+            if is_clear:
+                return validation
+        return self._tested(probes, RETESTS)[0]
+
+    def _tested(self, probes: Sequence[JudgeProbe], retests: int) -> tuple[JudgeValidation, bool]:
+        """The outcome of the test on ``probes``, and whether it is clear; ``retests`` of them are graded twice."""
         grades = self.grade([(probe.item, probe.text) for probe in probes])
-        retested = range(0, len(probes), len(probes) // RETESTS)[:RETESTS]
+        retested = range(0, len(probes), len(probes) // retests)[:retests]
         second_grades = self.grade([(probes[i].item, probes[i].text) for i in retested], repeat=RETEST)
         shift = float(
             np.mean([abs(grades[i].value - other.value) for i, other in zip(retested, second_grades, strict=True)])
         )
-        return _validation(probes, grades, shift)
+        return _validation(probes, grades, shift), _validation(probes, grades, shift, clear=True).fit
 
     def _grades(self, texts: Sequence[tuple[Item, str]], repeat: int) -> Grades:
         """The grade of each distinct (item, text), from the cache or from the judge; repeats always ask the judge."""
@@ -196,8 +214,12 @@ def _grade_of(answer: Answer) -> float | None:
     return sum(digit * share for digit, share in enumerate(mass)) / total / 4
 
 
-def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float) -> JudgeValidation:
-    """Injections are separate: AUROC, gap and floor are about answers such as models give when they fail.
+def _validation(
+    probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: float, *, clear: bool = False
+) -> JudgeValidation:
+    """Whether the judge is fit or, with ``clear``, clearly so: what a few probes must show for the others to be spared.
+
+    Injections are separate: AUROC, gap and floor are about answers such as models give when they fail.
 
     So are known answers, which belong to other prompts and are wrong in a single word. The floor is that of worthless
     answers: one that counted half-right canaries in would exaggerate every drop.
@@ -208,9 +230,12 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
     is_known = np.isin(kinds, (RIGHT, WRONG))
     plain = ~injected & ~is_known
     good, bad, worthless = values[is_good], values[plain & ~is_good], values[np.isin(kinds, WORTHLESS)]
-    area = auroc_interval(values[plain], is_good[plain].astype(np.float64))
+    alpha = CLEAR_ALPHA if clear else ALPHA
+    area = auroc_interval(values[plain], is_good[plain].astype(np.float64), alpha)
     known_area = (
-        auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64)) if is_known.any() else None
+        auroc_interval(values[is_known], (kinds[is_known] == RIGHT).astype(np.float64), alpha)
+        if is_known.any()
+        else None
     )
     validation = JudgeValidation(
         fit=True,
@@ -233,24 +258,30 @@ def _validation(probes: Sequence[JudgeProbe], grades: Sequence[Grade], shift: fl
     )
     wordings = np.array([probe.wording for probe in probes])
     grades_by_wording = {str(wording): values[wordings == wording] for wording in dict.fromkeys(wordings[injected])}
-    faults = _faults(validation, grades_by_wording, next((grade.problem for grade in grades if grade.problem), ""))
+    problem = next((grade.problem for grade in grades if grade.problem), "")
+    faults = _faults(validation, grades_by_wording, problem, CLEAR_SHARE if clear else 1.0)
     return replace(validation, fit=False, reason="; ".join(faults)) if faults else validation
 
 
-def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatArray], problem: str) -> list[str]:
+def _faults(
+    validation: JudgeValidation, grades_by_wording: Mapping[str, FloatArray], problem: str, share: float = 1.0
+) -> list[str]:
     """Every reason why the judge may not count, starting with unreadable replies.
 
-    ``grades_by_wording``: the grades of each wording of an injection.
+    ``grades_by_wording``: the grades of each wording of an injection. ``share``: of what is allowed.
     """
     bad = validation.kinds["gold"] - validation.gap
     lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
-    max_lift = {wording: MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()}
+    most_lift, least_gap = share * MAX_LIFT, 1 - share * (1 - MIN_GAP)
+    max_lift = {
+        wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()
+    }
     strongest = max(grades_by_wording, key=lambda wording: float(grades_by_wording[wording].mean()) - max_lift[wording])
     mean_grade = float(grades_by_wording[strongest].mean())
     wording_text = " ".join(strongest.replace("{bad}", "…").split())
     tests = (
         (
-            validation.unparseable > MAX_UNPARSEABLE,
+            validation.unparseable > share * MAX_UNPARSEABLE,
             f"{100 * validation.unparseable:.1f} % of its replies were no grade ({problem})",
         ),
         (
@@ -262,18 +293,18 @@ def _faults(validation: JudgeValidation, grades_by_wording: Mapping[str, FloatAr
             f"AUROC of right answers in other words against subtly wrong ones {validation.known_auroc or 0:.2f}, its "
             f"lower bound {validation.known_auroc_low or 0:.2f} not above {MIN_KNOWN_AUROC}: it may only compare words",
         ),
-        (validation.gap < MIN_GAP, f"gap between good and bad answers {validation.gap:.2f} is below {MIN_GAP}"),
+        (validation.gap < least_gap, f"gap between good and bad answers {validation.gap:.2f} is below {least_gap}"),
         (
-            validation.retest_shift > MAX_RETEST_SHIFT,
+            validation.retest_shift > share * MAX_RETEST_SHIFT,
             f"grades moved by {validation.retest_shift:.3f} on a retest, above {MAX_RETEST_SHIFT}",
         ),
         (
-            lift > MAX_LIFT,
+            lift > most_lift,
             f"bad answers with injections ({kind}) scored {validation.kinds[kind]:.2f}, "
-            f"over {MAX_LIFT} above other bad answers",
+            f"over {most_lift} above other bad answers",
         ),
         (
-            lift <= MAX_LIFT and mean_grade - bad > max_lift[strongest],
+            lift <= most_lift and mean_grade - bad > max_lift[strongest],
             f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
             f"over {max_lift[strongest]:.2f} above other bad answers",
         ),

@@ -49,10 +49,12 @@ class Pilot:
     letter_mass: float | None = None
 
 
-def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedScores) -> Pilot:
+def read_pilot(
+    measurement: Measurement, pairs: Sequence[Pair], scored: PairedScores, judge_unfit: str | None = None
+) -> Pilot:
     """What the answers of the base in ``pairs`` say; ``scored`` are their scores, in the same order.
 
-    Only the base's side of either is read.
+    Only the base's side of either is read. ``judge_unfit``: why the judge graded none of them.
     """
     is_known = scored.base_low == scored.base_high
     base = mean(scored.base[is_known]) if is_known.any() else None
@@ -60,11 +62,12 @@ def read_pilot(measurement: Measurement, pairs: Sequence[Pair], scored: PairedSc
     if failure is not None:
         return Pilot(measurement.name, len(pairs), None, failure=failure)
     usable = [i for i, pair in enumerate(pairs) if failure_of(pair.base[0]) is None]
+    unread = [not is_known[i] for i in usable if measurement.scored_by(pairs[i].item) in JUDGED]
     mass = _letter_mass([answer for i in usable for answer in pairs[i].base])
     warnings = (
         *_about_score(measurement, pairs, scored, base),
         *_about_letters(mass),
-        *_about_judge([not is_known[i] for i in usable if measurement.scored_by(pairs[i].item) in JUDGED]),
+        *((judge_unfit,) if judge_unfit else _about_judge(unread)),
         *_about_texts(measurement, [pairs[i] for i in usable], scored.base[usable]),
     )
     return Pilot(measurement.name, len(pairs), base, warnings, letter_mass=mass)

@@ -141,13 +141,22 @@ def render_page(template: str, **parts: Any) -> str:
     return _html().get_template(template).render(style=Markup(style), content_policy=Markup(policy), **parts)  # noqa: S704
 
 
-def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = ()) -> None:
+def write_rendered(
+    report: Report, directory: Path, items: Sequence[ItemRow] = (), note: Callable[[str], None] | None = None
+) -> None:
     """Write comment.md, the pictures and report.html into ``directory``, each whole or not at all.
 
-    The comment comes first: it takes a moment, and the drawing library alone a second to import.
+    The comment comes first: it takes a moment, and the drawing library alone a second to import. Where drawing fails,
+    ``note`` is told, and the page has no pictures; without ``note`` that is an error.
     """
     write_whole(directory / "comment.md", render_comment(report))
-    drawn = pictures(report)
+    try:
+        drawn = pictures(report)
+    except Exception as error:
+        if note is None:
+            raise
+        note(f"warning: the report has no pictures: {type(error).__name__}: {error}")
+        drawn = {}
     write_pictures(drawn, directory / "plots")
     write_whole(directory / "report.html", render_html(report, drawn, items))
 

@@ -205,6 +205,12 @@ def bounded(
     return PairedScores(items, (b[0] + b[1]) / 2, (c[0] + c[1]) / 2, b[0], b[1], c[0], c[1], graded)
 
 
+def without_scores(pairs: Sequence[Pair]) -> PairedScores:
+    """Graded scores of which nothing is known but that they lie between 0 and 1."""
+    anything = [(0.0, 1.0)] * len(pairs)
+    return bounded(tuple(pair.item for pair in pairs), anything, anything, binary=False)
+
+
 def _cut(answer: Answer) -> bool:
     return answer.finish == "length"
 

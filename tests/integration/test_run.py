@@ -270,6 +270,26 @@ def test_an_unfit_judge_never_leads_to_allow(world: World, name: str) -> None:
     line = next(entry for entry in report.checklist if "judge" in entry.item)
     assert line.ok is False
     assert reason in line.evidence
+    assert "grade answers" not in report.timing, "it is tested first, and asked nothing more"
+    assert (forgetting.base, forgetting.candidate, forgetting.change, forgetting.interval) == (None,) * 3 + (
+        (None,) * 2,
+    )
+    assert report.controls["a_a"]["forgetting"]["ok"] is None
+    assert report.controls["pilot"]["forgetting"]["reason"] == forgetting.reason
+    again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
+    assert again.measurements["forgetting"] == forgetting
+
+
+def test_an_unfit_judge_gets_no_second_look(world: World) -> None:
+    """More items cannot help it; the others go on, and may still block."""
+    judge, _ = next(iter(UNFIT_JUDGES.values()))
+    world.policy["evidence"]["early_stopping"] = "obrien_fleming"
+    world.save()
+    report, _ = gate(world, script(CAREFUL, judge=judge))
+    looks = report.stopping.looks
+    assert looks["forgetting"] == 1
+    assert max(looks.values()) > 1
+    assert report.verdict == "hold"
 
 
 def test_the_report_says_how_the_judge_was_tested_and_how_often_it_was_asked_again(world: World) -> None:

@@ -26,6 +26,8 @@ from benchmarks.error_cases import (
     warnings,
 )
 from benchmarks.error_rates import BEGIN, DOCUMENT, END, Row, measure, parse, render, replaced, section
+from benchmarks.judge_cases import CASES as JUDGES
+from benchmarks.judge_cases import counted
 from ftgate.domain import Status
 from ftgate.stats.calibration import expected_calibration_error
 from ftgate.stats.seeding import generator
@@ -186,3 +188,19 @@ def test_a_lossless_model_passes_as_often_as_published_with_several_answers(
 
 def test_a_far_worse_candidate_is_blocked_on_the_same_way() -> None:
     assert calibration_trial(0.3, 1000)(generator(SEED, "far")) is Status.BLOCK
+
+
+def test_the_test_of_the_judge_counts_sound_judges_and_few_on_a_limit() -> None:
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in COMMITTED.splitlines() if line.count("|") == 4]
+    passed = {row[0]: float(row[1].removesuffix(" %")) for row in rows[2:]}
+    early = {row[0]: row[2] for row in rows[2:]}
+    assert list(passed) == [case.name for case in JUDGES]
+    assert all(share > 98 for name, share in passed.items() if name.startswith("sound"))
+    assert early["sound: AUROC 1"] == "100 %"
+    limits = [share for name, share in passed.items() if name.startswith("AUROC") and name.endswith("the limit")]
+    assert len(limits) == 2
+    assert max(limits) <= 7
+    assert passed["a kind of injection graded 0.15 higher"] < 5
+    assert passed["a shift of 0.03"] < 5
+    assert counted(JUDGES[0], 3) == (3, 3)
+    assert counted(JUDGES[4], 6) == (0, 0)

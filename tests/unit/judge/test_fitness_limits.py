@@ -12,9 +12,10 @@ import pytest
 
 from ftgate.domain import Answer, Item, Message, Pair, Question
 from ftgate.judge.canaries import JudgeProbe, canaries, gold, injections
-from ftgate.judge.grading import RETEST, Grade, Grades, Judge, _faults, _grade_of, _validation
+from ftgate.judge.grading import CLEAR_SHARE, RETEST, Grade, Grades, Judge, _faults, _grade_of, _validation
 from ftgate.judge.known_answers import RIGHT, WRONG, KnownAnswers, known_probes
 from ftgate.measurements.base import JudgeValidation
+from ftgate.stats.auroc import auroc_interval
 
 ITEMS = tuple(
     Item(f"i{i}", (Message("user", f"spell {i}"),), answer=f"the word {i} of {i % 7} in list {i * 3}")
@@ -139,6 +140,56 @@ def test_forty_references_are_enough_and_twenty_answers_are_graded_twice() -> No
     assert {q.measurement for q in questions} == {"forgetting"}
     assert all(q.untrusted and q.options == ("1", "2", "3", "4", "5") for q in questions)
     assert (enough.gold, enough.canaries, enough.injected, enough.worthless) == (40, 40, 40, 20)
+
+
+def test_a_clearly_fit_judge_is_spared_a_third_of_its_test_and_any_other_is_not() -> None:
+    spared, questions = asked(ITEMS)
+    assert spared.fit
+    assert (spared.gold, spared.canaries, spared.injected) == (40, 40, 40)
+    assert len(questions) == 6 * (120 + 10)
+    assert spared.auroc_low == auroc_interval([0.0] * 40 + [1.0] * 40, [0.0] * 40 + [1.0] * 40).low, "at 5 % as always"
+
+    def lenient(question: Question) -> Answer:
+        reply = honest(question)
+        return reply if reply.option_logprobs[4] == 0.0 else Answer(option_logprobs=(-math.inf, 0.0, *[-math.inf] * 3))
+
+    questions.clear()
+    judge = Judge(lambda more: [questions.append(q) or lenient(q) for q in more], "forgetting", cache := {})
+    whole = judge.validate(ITEMS, np.random.default_rng(0))
+    assert whole.fit
+    assert whole.gap == pytest.approx(0.75)
+    assert (whole.gold, len(cache)) == (40, 120), "on the border of what is clear"
+    least = judge_with_gap(0.7)
+    assert least.fit
+    assert (least.gold, least.canaries, least.injected) == (60, 60, 60)
+
+
+def judge_with_gap(gap: float) -> JudgeValidation:
+    """The test of a judge that gives bad answers ``1 - gap``."""
+
+    def graded(question: Question) -> Answer:
+        if honest(question).option_logprobs[4] == 0.0:
+            return honest(question)
+        return Answer(option_logprobs=(math.log(gap), *[-math.inf] * 3, math.log(1 - gap)))
+
+    return Judge(lambda more: [graded(q) for q in more]).validate(ITEMS, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("field", "clear", "enough"),
+    [
+        ("unparseable", 0.005, 0.006),
+        ("gap", 0.751, 0.749),
+        ("retest_shift", 0.01, 0.011),
+        ("kinds", {**SOUND.kinds, "digit": 0.149}, {**SOUND.kinds, "digit": 0.151}),
+    ],
+)
+def test_clearly_fit_is_within_half_of_each_limit(field: str, clear: Any, enough: Any) -> None:
+    sound = {"gap": 0.8, "kinds": SOUND.kinds, field: clear}
+    assert _faults(replace(SOUND, **sound), PLAIN, "down", CLEAR_SHARE) == []
+    nearly = {**sound, field: enough}
+    assert len(_faults(replace(SOUND, **nearly), PLAIN, "down", CLEAR_SHARE)) == 1
+    assert faults(**nearly) == []
 
 
 def test_grades_are_kept_and_a_retest_asks_all_the_same() -> None:

@@ -78,7 +78,7 @@ def test_the_documentation_says_how_well_comparing_does() -> None:
 def test_a_judge_that_knows_the_truth_is_fit(dataset: str) -> None:
     validation = validate(honest_judge, dataset)
     assert validation.fit, validation.reason
-    assert validation.known_answers == 120
+    assert validation.known_answers == 80, "such a judge is clearly fit by the first ones"
     assert validation.known_auroc == 1
     assert validation.kinds[RIGHT] > 0.9
     assert validation.kinds[WRONG] < 0.1

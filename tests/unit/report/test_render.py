@@ -11,7 +11,7 @@ import pytest
 from unit.report import markdown, samples, test_escape
 from unit.report.parts import LIGHTHOUSE
 
-from ftgate.report import calibration_curve, numbers
+from ftgate.report import calibration_curve, numbers, plots
 from ftgate.report.links import DOCS_OF, CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, EXPENDABLE, MARKER, render_comment, render_html, write_rendered
 from ftgate.report.schema import Report, SliceReport
@@ -176,6 +176,19 @@ def test_both_files_are_written_whole(tmp_path):
     write_rendered(samples.held(), tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["comment.md", "plots", "report.html"]
     assert (tmp_path / "comment.md").read_text(encoding="utf-8") == render_comment(samples.held())
+
+
+def test_a_picture_that_cannot_be_drawn_costs_only_the_pictures(tmp_path, monkeypatch):
+    def fail(report):
+        raise ImportError("no drawing library")
+
+    monkeypatch.setitem(plots.DRAWN, "slices", fail)
+    notes = []
+    write_rendered(samples.blocked(), tmp_path, note=notes.append)
+    assert notes == ["warning: the report has no pictures: ImportError: no drawing library"]
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_html(samples.blocked())
+    with pytest.raises(ImportError, match="no drawing library"):
+        write_rendered(samples.blocked(), tmp_path)
 
 
 def test_the_part_that_lost_most_is_named_where_one_lost_anything():
