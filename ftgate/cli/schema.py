@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
 
 from ftgate.config.manifest import Manifest
 from ftgate.config.policy import Policy
+from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.registry import MEASUREMENTS, NAME_PATTERN, every_kind
 from ftgate.report.schema import Report
 
@@ -24,19 +26,24 @@ FILES = {
 
 def schema_of(kind: str) -> str:
     """The JSON Schema (draft 2020-12) of ``policy``, ``manifest`` or ``report``, as indented JSON."""
+    return _schema_of(kind, every_kind())
+
+
+@cache
+def _schema_of(kind: str, measurements: tuple[type[AnyMeasurement], ...]) -> str:
     models: dict[str, type[BaseModel]] = {"policy": Policy, "manifest": Manifest, "report": Report}
     model = models[kind]
     schema = model.model_json_schema(mode="serialization" if kind == "report" else "validation")
     if kind == "policy":
-        _name_measurements(schema)
+        _name_measurements(schema, measurements)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=2)
 
 
-def _name_measurements(schema: dict[str, Any]) -> None:
+def _name_measurements(schema: dict[str, Any], measurements: tuple[type[AnyMeasurement], ...]) -> None:
     """Add each measurement's own schema; the policy's model itself only has a mapping."""
     properties: dict[str, Any] = {}
     definitions = schema.setdefault("$defs", {})
-    for measurement in every_kind():
+    for measurement in measurements:
         section = measurement.model_json_schema()
         definitions.update(section.pop("$defs", {}))
         section["properties"] = {"kind": {"const": measurement.kind, "description": KIND}, **section["properties"]}
