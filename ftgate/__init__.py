@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftgate.api.evaluate import evaluate as evaluate
     from ftgate.errors import FtgateError as FtgateError
+    from ftgate.report.reading import read_report as read_report
     from ftgate.report.schema import Report as Report
-    from ftgate.report.schema import read_report as read_report
 
 __version__ = "0.1.0"
 __all__ = ["FtgateError", "Report", "__version__", "evaluate", "read_report"]
@@ -16,7 +16,7 @@ _WHERE = {
     "evaluate": "ftgate.api.evaluate",
     "FtgateError": "ftgate.errors",
     "Report": "ftgate.report.schema",
-    "read_report": "ftgate.report.schema",
+    "read_report": "ftgate.report.reading",
 }
 
 

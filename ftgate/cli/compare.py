@@ -43,7 +43,7 @@ def compare(directories: tuple[Path, ...], html: Path | None, ledger: str | None
 
     # As `out/*` gives them: a page or a log beside the folders is no run, and a report stands for its folder.
     folders = (path.parent if path.name == "report.json" else path for path in directories)
-    comparison = compare_runs(list(dict.fromkeys(folder for folder in folders if not folder.is_file())))
+    comparison = compare_runs([folder for folder in folders if not folder.is_file()])
     print_comparison(comparison, stdout())
     if html is not None:
         write_page(comparison, html)

@@ -284,8 +284,10 @@ def write_report(report: Report, path: Path) -> None:
     write_whole(path, text + "\n")
 
 
-def read_report(path: Path | str) -> Report:
-    """The report in ``path``, a file or the output folder of a run. Raises ConfigurationError if it is not valid."""
+def parse_report(path: Path | str) -> Report:
+    """The report in ``path``, a file or the output folder of a run, as it says. Raises ConfigurationError for another
+    file; :func:`ftgate.report.reading.read_report` also looks whether it contradicts itself.
+    """
     path = Path(path)
     if path.is_dir():
         path /= "report.json"

@@ -22,7 +22,8 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError
 from ftgate.github.suite_check import suite_mismatches
 from ftgate.github.verify_report import Expected, verify_report
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
