@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # nothing is imported yet: `python -m` looks into the current folder first
 if TYPE_CHECKING:
+    from typing import Any
+
     from ftgate.api.evaluate import evaluate as evaluate
     from ftgate.errors import FtgateError as FtgateError
     from ftgate.report.reading import read_report as read_report

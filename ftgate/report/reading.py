@@ -13,6 +13,7 @@ from ftgate.report.schema import SCHEMA_VERSION, MeasurementReport, Report, pars
 STOPPING = ("block", "inconclusive", "error")
 """Statuses of a measurement that gates, with which nothing is allowed."""
 
+
 def read_report(path: Path | str) -> Report:
     """The report in ``path``, a file or the output folder of a run.
 
