@@ -182,8 +182,8 @@ def plan(
 def report(directory: Path) -> None:
     """Render comment.md and report.html again from report.json and items.jsonl.gz."""
     from ftgate.report.items import read_items
-    from ftgate.report.render import write_rendered
     from ftgate.report.reading import read_report
+    from ftgate.report.render import write_rendered
     from ftgate.report.terminal import print_report
 
     result = read_report(directory / "report.json")

@@ -285,8 +285,9 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def parse_report(path: Path | str) -> Report:
-    """The report in ``path``, a file or the output folder of a run, as it says. Raises ConfigurationError for another
-    file; :func:`ftgate.report.reading.read_report` also looks whether it contradicts itself.
+    """The report in ``path``, a file or the output folder of a run. Raises ConfigurationError if it is not valid.
+
+    :func:`ftgate.report.reading.read_report` looks whether it contradicts itself, too.
     """
     path = Path(path)
     if path.is_dir():

@@ -84,7 +84,7 @@ def test_a_damaged_report_is_refused_by_every_command_that_reads_one(
 ) -> None:
     path = stored(tmp_path / "damaged", samples.allowed(), **changes)
     stored(tmp_path / "whole", samples.blocked())
-    with pytest.raises(ConfigurationError, match="damaged/report.json") as refused:
+    with pytest.raises(ConfigurationError, match=r"damaged/report\.json") as refused:
         read_report(path)
     assert reason in refused.value.message
     commands = (["compare", str(tmp_path / "whole")], ["report"], ["export", "--to", "junit"])
