@@ -154,7 +154,7 @@ def _model(role: str) -> Callable[[str], str]:
         from ftgate.artifacts.reference import parse
         from ftgate.errors import FtgateError
         from ftgate.jobs.direct import require_model
-        from ftgate.setup.contents import read_model_folder
+        from ftgate.setup.model_folders import read_model_folder
 
         try:
             require_model(role, typed)

@@ -12,9 +12,10 @@ from ftgate.jobs.direct import DirectRun, Draft, configured, draft_run, folder_n
 from ftgate.jobs.prepare import Resolvers
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.unfit import too_long_suites, unfit_suites
-from ftgate.setup.contents import Contents, read_model_folder
+from ftgate.setup.contents import Contents
 from ftgate.setup.data_files import USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
+from ftgate.setup.model_folders import read_model_folder
 from ftgate.setup.starter_text import manifest_text, policy_text, siblings
 
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
