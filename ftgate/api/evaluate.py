@@ -118,7 +118,7 @@ def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress
     draft = draft_run(run, resolvers)
     whole = configured(draft)
     headers = resolvers_with(progress, offline=offline, headers_only=True)
-    draft.leave_out(unfit_suites(whole, too_long_suites(whole, headers)))
+    draft.leave_out(unfit_suites(whole.policy.measurements, too_long_suites(whole, headers)))
     for name, reason in draft.not_measured.items():
         progress.note(f"not measured: {name}: {reason}")
     if write_policy is None:

@@ -15,6 +15,7 @@ from ftgate.cli.check import check
 from ftgate.cli.common import (
     OFFLINE,
     PATH,
+    Interrupted,
     exit_with,
     print_paths,
     real_stderr,
@@ -34,6 +35,8 @@ from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError, FtgateError
 from ftgate.files import operating_system_error
 
+ASKING = frozenset(("run", "demo"))
+"""Commands that ask models and keep each answer."""
 COMPLETION = "_FTGATE_COMPLETE"
 """The variable by which a shell asks click to complete a command line."""
 
@@ -224,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
         failure_file.write("the job was stopped before it had a verdict")
-        _print_error("interrupted; the answers so far are kept: run the same command again to resume")
+        _print_error(error.text if isinstance(error, Interrupted) else _what_is_kept(arguments or sys.argv[1:]))
         sys.exit(interruption_code(error))
     except SystemExit as stop:
         if COMPLETION in os.environ:  # click has answered the shell, and 1 would mean block
@@ -246,6 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _print_error(f"internal error: {type(error).__name__}: {error}\n  what to do: {_write_traceback()}")
         sys.exit(FAILED)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _what_is_kept(arguments: Sequence[str]) -> str:
+    """What an interrupted command has kept: its answers, if it asks models."""
+    kept = "; the answers so far are kept: run the same command again to resume"
+    return f"interrupted{kept if set(arguments[:1]) & ASKING else ''}"
 
 
 def _print_problem(error: FtgateError) -> None:

@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("target", "train", "choices", "general"):
         (tmp_path / "evals").mkdir(exist_ok=True)
         shutil.copy(WORLD / "evals" / f"{name}.jsonl", tmp_path / "evals")
-    lines = "".join(f'"My order {number} has not come, and the parcel is lost?"\n' for number in range(300))
+    lines = "".join(f'"My order {number} has not come, and the parcel is lost?"\n' for number in range(600))
     (tmp_path / "evals" / "queries.csv").write_text(f"prompt\n{lines}", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,7 +53,7 @@ def test_with_every_default_check_passes_what_is_written(folder: Path) -> None:
     assert "taken: candidate models/careful, base models/base, judge models/judge, target evals/target.jsonl" in (
         done.output
     )
-    assert re.search(r"evals/queries.csv +300 rows, read as .*: real queries", done.output)
+    assert re.search(r"evals/queries.csv +600 rows, read as .*: real queries", done.output)
     assert "next: ftgate check --manifest models/careful.yaml, then ftgate run" in done.output
     datasets = {name: m["dataset"] for name, m in policy_in(folder)["measurements"].items()}
     assert datasets == {
@@ -82,7 +82,7 @@ def test_at_a_terminal_wrong_answers_are_asked_again_with_the_reason(folder: Pat
         "Error: evals: neither full weights nor an adapter",
         "Error: 'tpu' is not one of 'gpu', 'cpu'",
         "Error: evals/none.csv: no such file",
-        "Error: evals/queries.csv does not suit target: 300 rows, read as",
+        "Error: evals/queries.csv does not suit target: 600 rows, read as",
     ):
         assert reason in said
     policy = policy_in(folder)

@@ -273,7 +273,7 @@ def test_a_name_on_the_hub_is_answered_with_what_to_write(
 def test_the_newest_commit_is_named_if_the_hub_can_be_asked(
     here: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ftgate.artifacts.hub_names.newest_commit", lambda name: "0123456789" * 4)
+    monkeypatch.setattr("ftgate.artifacts.hub_names.newest_commit", lambda *_: "0123456789" * 4)
     assert leave("run", "--base", "acme/base-7b", "--candidate", "models/bot") == 2
     assert f"write hf://acme/base-7b@{'0123456789' * 4}, its newest commit" in capsys.readouterr().err
 

@@ -242,8 +242,42 @@ def test_what_is_asked_for_later_is_added_and_what_would_change_a_file_is_said(t
     said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--settle"]).output
     assert "wrote     .github/workflows/ftgate-settle.yml" in said
     assert "move away" not in said
-    said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--jobs"]).output
-    assert "change no file that exists; move away .github/ftgate.yml, .github/workflows/ftgate.yml, and" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "steps"),
+    [
+        ({"waivers": True}, "--waivers", ["ledger: branch}", "move .github/workflows/ftgate.yml away"]),
+        ({"ledger": True}, "--ledger", ["ledger: branch}", "move .github/workflows/ftgate.yml away"]),
+        ({"pages": True}, "--pages", ["move .github/workflows/ftgate.yml away"]),
+        ({"forks": True}, "--forks", ["move .github/workflows/ftgate.yml away"]),
+        ({"jobs": True}, "--jobs", ["move .github/workflows/ftgate.yml away"]),
+        ({"app": "bot"}, "--app", ['expected_creator: "bot[bot]"}', "move .github/workflows/ftgate.yml away"]),
+        ({"sign": True}, "--sign", ["ledger: branch}", "sign: sigstore", "move .github/workflows/ftgate.yml away"]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else str(value),
+)
+def test_what_cannot_be_added_is_refused_and_not_written_by_half(
+    tmp_path: Path, options: dict, names: str, steps: list[str]
+) -> None:
+    begin(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    given = [text for name, value in options.items() for text in (f"--{name}", value) if isinstance(text, str)]
+    refused = CliRunner().invoke(cli, ["init", str(tmp_path), *given]).exception
+    assert isinstance(refused, ConfigurationError)
+    assert refused.message.startswith(f"{names}: .github/")
+    assert "nothing was written" in refused.message
+    for step in steps:
+        assert step in refused.hint
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    begin(tmp_path / "new", **options)
+    assert CliRunner().invoke(cli, ["init", str(tmp_path / "new"), *given]).exit_code == 0, "it has all that is asked"
+
+
+def test_waivers_are_added_to_a_set_up_with_a_ledger(tmp_path: Path) -> None:
+    begin(tmp_path, ledger=True)
+    done = CliRunner().invoke(cli, ["init", str(tmp_path), "--waivers"])
+    assert f"wrote     .github/workflows/{WAIVE}" in done.output
 
 
 def test_where_the_actions_come_from_is_said_where_it_is_not_what_was_asked_for(tmp_path: Path) -> None:
@@ -253,11 +287,10 @@ def test_where_the_actions_come_from_is_said_where_it_is_not_what_was_asked_for(
     assert "of ftgate's actions, which ftgate.yml lacks" in said()
     assert "lacks" not in said("--action", ACTION)
     assert "lacks" not in said("--settle", "--action", ACTION)
-    assert "lacks" not in said("--ledger")
     assert f"note: ftgate.yml keeps {ACTION}: for another commit, replace it there" in said(
         "--action", ACTION.replace("1", "f")
     )
-    assert "which ftgate-waive.yml lacks" in said("--waivers")
+    assert "which ftgate-settle.yml lacks" not in said("--settle")
 
 
 def test_below_the_root_of_a_clone_the_root_is_named(tmp_path: Path) -> None:
