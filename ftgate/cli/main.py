@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
         failure_file.write("the job was stopped before it had a verdict")
-        _print_error(error.text if isinstance(error, Interrupted) else _what_is_kept(arguments or sys.argv[1:]))
+        _print_error(_what_is_kept(error, arguments or sys.argv[1:]))
         sys.exit(interruption_code(error))
     except SystemExit as stop:
         if COMPLETION in os.environ:  # click has answered the shell, and 1 would mean block
@@ -251,8 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _what_is_kept(arguments: Sequence[str]) -> str:
-    """What an interrupted command has kept: its answers, if it asks models."""
+def _what_is_kept(error: BaseException, arguments: Sequence[str]) -> str:
+    """What an interrupted command has kept: what it says itself, or its answers, if it asks models."""
+    for stop in (error, error.__cause__):  # the command's own may have been raised again as what interrupted it
+        if isinstance(stop, Interrupted):
+            return stop.text
     kept = "; the answers so far are kept: run the same command again to resume"
     return f"interrupted{kept if set(arguments[:1]) & ASKING else ''}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ftgate.artifacts.reference import Reference
     from ftgate.preflight.hardware import Machine
     from ftgate.setup.contents import Contents
     from ftgate.setup.data_files import Use
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 """What is typed for nothing where there is a default."""
-_PINNED = re.compile(r"@[0-9a-f]{40}\Z")
+_PINNED = re.compile(r"@[0-9a-f]{40}(?:/|\Z)")
 SHOWN = 8
 """Files and models that are listed; the rest are counted."""
 USED: tuple[Use, ...] = ("target", "general", "training", "queries", "choices")
@@ -158,7 +159,6 @@ def _model(role: str, *others: str) -> Callable[[str], str]:
     """Refuses what is no model for ``role``, or one of the ``others``, with the reason that `ftgate run` would give."""
 
     def read(typed: str) -> str:
-        from ftgate.artifacts.hub_names import hub_hint
         from ftgate.artifacts.reference import parse
         from ftgate.errors import FtgateError
         from ftgate.jobs.direct import require_model
@@ -167,10 +167,7 @@ def _model(role: str, *others: str) -> Callable[[str], str]:
         try:
             require_model(role, typed)
             remote = parse(typed)
-            if remote is not None and remote.scheme == "hf" and not _PINNED.search(remote.location):
-                name, _, revision = remote.location.partition("@")
-                moves = f"{revision} is a branch or tag, which can move; " if revision else ""
-                raise click.UsageError(moves + hub_hint(name, ask=True, revision=revision or "HEAD"))
+            _require_pinned(remote)
             if any(_same(typed, other) for other in others):
                 raise click.UsageError(f"{typed} was named already: the {role} is another model")
             model = read_model_folder(Path(typed)) if remote is None else None
@@ -187,6 +184,17 @@ def _model(role: str, *others: str) -> Callable[[str], str]:
     return read
 
 
+def _require_pinned(remote: Reference | None) -> None:
+    """Raise UsageError for a repository on the hub without a commit, with how to get it."""
+    from ftgate.artifacts.hub_names import hub_hint
+
+    if remote is not None and remote.scheme == "hf" and not _PINNED.search(remote.location):
+        name, _, revision = remote.location.partition("@")
+        revision = revision.partition("/")[0]
+        moves = f"{revision} is a branch or tag, which can move; " if revision else ""
+        raise click.UsageError(moves + hub_hint(name, ask=True, revision=revision or "HEAD"))
+
+
 def _data(use: Use, given: Mapping[str, str]) -> Callable[[str], str]:
     """Refuses what cannot be read as data, or does not suit ``use``, with the reason; so are files of ``given`` uses.
 
@@ -194,14 +202,20 @@ def _data(use: Use, given: Mapping[str, str]) -> Callable[[str], str]:
     """
 
     def read(typed: str) -> str:
+        from ftgate.artifacts.reference import parse
+        from ftgate.errors import FtgateError
         from ftgate.setup.data_files import IN_WORDS, is_remote, read_data_file
 
         apart = [name for name in given if "training" in (use, name) or {use, name} == {"target", "general"}]
         if named := [name for name in apart if given[name] and _same(typed, given[name])]:
             words = f"{IN_WORDS[named[0]]} already, and {IN_WORDS[use]} must be something else"  # type: ignore[index]
             raise click.UsageError(f"{typed} is {words}")
-        if is_remote(typed):
-            return typed
+        try:
+            if is_remote(typed):
+                _require_pinned(parse(typed))
+                return typed
+        except FtgateError as error:
+            raise click.UsageError(f"{error.message}; {error.hint}") from None
         if not Path(typed).is_file():
             raise click.UsageError(f"{typed}: no such file")
         file = read_data_file(Path(typed), use)
