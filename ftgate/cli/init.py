@@ -66,6 +66,7 @@ def write_starter_files(
     match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     policy, manifest = (texts.policy, texts.manifest) if texts else starters()
+    without_workflow = remote.elsewhere and not (forks or ledger or settle or jobs or pages or protected)
     files = {POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers)}
     named = Path("models", texts.manifest_file if texts else "my-model.yaml")
     others = [path for path in (folder / "models").glob("*.yaml") if path.name != named.name]
@@ -74,7 +75,7 @@ def write_starter_files(
     workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs or protected)
     asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
     asked |= {"forks": forks or protected, "ledger": ledger, "pages": remote.pages if pages else ""}
-    for name, text in workflows.items():
+    for name, text in workflows.items() if not without_workflow else ():
         text = protected_workflow(text, forks=forks, app=bool(app), sign=sign) if protected else text
         files[Path(".github", "workflows", name)] = starter_workflow(text, **asked)
     for path, text in files.items():
@@ -145,6 +146,12 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
     except (KeyboardInterrupt, click.Abort) as stop:
         what = f"wrote {', '.join(written)}, and no more" if written else "nothing was written"
         raise Interrupted(f"interrupted: {what}") from stop
+    if remote.elsewhere:
+        click.echo(
+            f"note: {remote.elsewhere} is not GitHub: there `ftgate run` works in any job, with its exit code (0 "
+            "allow, 1 block, 4 hold), report.html and comment.md; workflow, status, comment, ledger and waivers need "
+            "GitHub"
+        )
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
@@ -176,6 +183,9 @@ def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) 
         click.echo(f"next: {mended}{there}ftgate check {manifest}, then ftgate run {manifest}")
     suites = "" if complete else "set your suites and judge in .github/ftgate.yml, and "
     click.echo(f"next: {suites}merge these files in one pull request")
+    if remote.elsewhere:
+        click.echo("next: let a job run `ftgate run` on the changed manifest, and keep out/ as its artifact")
+        return
     click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
     click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
 

@@ -325,20 +325,68 @@ def test_policy_and_manifest_name_their_schema_for_editors(tmp_path: Path, file:
         ("git@github.com:acme/models.git", "github.com", "acme/models"),
         ("ssh://git@git.example.com:2222/acme/models/", "git.example.com", "acme/models"),
         ("/srv/git/models", "github.com", ""),
-        ("https://gitlab.com/group/sub/models.git", "github.com", ""),
     ],
 )
 def test_owner_and_repository_are_those_of_the_remote(tmp_path: Path, address: str, host: str, repository: str) -> None:
-    for arguments in (("init", "-q"), ("remote", "add", "origin", address)):
+    for arguments in (("init", "-q", "-b", "main"), ("remote", "add", "origin", address)):
         subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
     assert read_remote(tmp_path) == Remote(host, repository)
     ref = tmp_path / ".git" / "refs" / "remotes" / "origin" / "HEAD"
     ref.parent.mkdir(parents=True)
     ref.write_text("ref: refs/remotes/origin/trunk\n")
-    assert read_remote(tmp_path).branch == ("trunk" if repository else "main")
+    assert read_remote(tmp_path).branch == "trunk"
     said = CliRunner().invoke(cli, ["init", str(tmp_path), "--forks"]).output
     assert f"https://{host}/{repository or 'OWNER/NAME'}/settings/environments" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://gitlab.com/group/sub/models.git", "gitlab.com"),
+        ("git@gitlab.example.com:group/models.git", "gitlab.example.com"),
+        ("https://user@bitbucket.org/acme/models.git", "bitbucket.org"),
+        ("ssh://git@codeberg.org/acme/models", "codeberg.org"),
+    ],
+)
+def test_elsewhere_than_on_github_no_workflow_is_written_and_what_works_is_said(
+    tmp_path: Path, address: str, host: str
+) -> None:
+    for arguments in (("init", "-q", "-b", "main"), ("remote", "add", "origin", address)):
+        subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
+    assert read_remote(tmp_path) == Remote(elsewhere=host)
+    output = CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+    assert f"note: {host} is not GitHub: there `ftgate run` works in any job" in output
+    assert not (tmp_path / ".github" / "workflows").exists()
+    assert (tmp_path / ".github" / "ftgate.yml").exists()
+    assert "github.com" not in output
+    assert "ftgate init --action" not in output
+
+
+@pytest.mark.parametrize(
+    ("branches", "default"),
+    [
+        (["master"], "master"),
+        (["trunk", "feature"], "trunk"),
+        (["stable", "next"], "next"),
+        (["topic", "main"], "main"),
+    ],
+)
+def test_the_default_branch_of_a_clone_that_does_not_say_it(tmp_path: Path, branches: list[str], default: str) -> None:
+    """As after `git init` and `git remote add`: the usual name counts, else the current branch, which is the last."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(("git", "-C", str(tmp_path), *who, *arguments), check=True)
+
+    git("init", "-q", "-b", branches[0])
+    if len(branches) == 1:
+        assert read_remote(tmp_path).branch == default, "before the first commit"
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    for name in branches[1:]:
+        git("checkout", "-q", "-b", name)
+    git("remote", "add", "origin", "https://github.com/acme/models.git")
+    assert read_remote(tmp_path) == Remote(repository="acme/models", branch=default)
 
 
 def test_without_a_clone_nothing_is_known_of_the_remote(tmp_path: Path) -> None:
