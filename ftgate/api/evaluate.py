@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
 from ftgate.exports import export_all
 from ftgate.gate.evaluate import evaluate as run_evaluation
@@ -88,11 +89,14 @@ class RunFiles(NamedTuple):
 def read_run(
     arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What a run is told: the files, or references by the names of the options of `ftgate run`.
+    """What a run is told: the files, or references by the names of the options of `ftgate run`, or the one manifest.
 
     Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
     """
     policy, manifest, write_policy = files
+    if manifest is None and not arguments and write_policy is None and (policy or POLICY).is_file():
+        manifest = _only_manifest(policy or POLICY)
+        progress.note(f"manifest: {manifest}, the only one")
     if manifest is not None:
         given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
         if given:
@@ -110,6 +114,24 @@ def read_run(
             raise ConfigurationError("policy and write-policy: give one of them", hint="the run has a policy")
         return configuration_of(run, policy)
     return _without_files(run, write_policy, progress, offline=offline)
+
+
+def _only_manifest(policy: Path) -> Path:
+    """The one file here that the globs of ``policy`` match. Raises ConfigurationError, naming them, for another number.
+
+    They are globs of paths in the repository, so that this is for its root.
+    """
+    globs = read_policy(policy).manifests
+    paths = sorted({path for glob in globs if not glob.startswith("/") for path in Path().glob(glob) if path.is_file()})
+    if len(paths) == 1:
+        return paths[0]
+    listed = ", ".join(map(str, paths[:5])) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    several = f"there are {len(paths)} manifests: {listed}"
+    none = f"no file here matches the policy's manifests: {', '.join(globs) or 'none'}"
+    raise ConfigurationError(
+        f"nothing names the base and the candidate, and {several if paths else none}",
+        hint=f"give --manifest {[*paths, 'models/bot.yaml'][0]}, or --base models/base --candidate models/bot",
+    )
 
 
 def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress, *, offline: bool) -> Configuration:

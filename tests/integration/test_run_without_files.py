@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -315,3 +316,27 @@ def test_check_takes_the_references_of_a_run(here: World, capfd: pytest.CaptureF
     assert leave("check", "--base", "models/none", "--candidate", "models/bot") == 2
     assert "correct the path" in capfd.readouterr().err
     assert not (here.root / "out").exists()
+
+
+def test_without_an_option_the_only_manifest_is_taken_and_several_are_named(
+    here: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    policy = {**here.policy, "manifests": ["manifests/*.yaml"]}
+    places = Path(".github", "ftgate.yml"), Path("manifests", "bot.yaml")
+    for path, content in zip(places, (policy, here.manifest), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        text = json.dumps(content).replace('"evals/', '"../evals/').replace('"models/', '"../models/')
+        path.write_text(text, encoding="utf-8")
+    assert leave("check") == 0
+    said = capfd.readouterr()
+    assert "manifest: manifests/bot.yaml, the only one" in said.err
+    assert "bot: ready to run" in said.out
+    shutil.copy(places[1], places[1].with_name("other.yaml"))
+    for command in ("check", "run"):
+        assert leave(command) == 2
+        problem = " ".join(capfd.readouterr().err.split())
+        assert "and there are 2 manifests: manifests/bot.yaml, manifests/other.yaml" in problem
+        assert "give --manifest manifests/bot.yaml" in problem
+    shutil.rmtree(places[1].parent)
+    assert leave("check") == 2
+    assert "and no file here matches the policy's manifests: manifests/*.yaml" in capfd.readouterr().err
