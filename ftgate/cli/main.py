@@ -195,7 +195,7 @@ def report(directory: Path) -> None:
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["policy", "manifest", "report"]), required=False)
+@click.argument("kind", type=click.Choice(["policy", "manifest", "report", "ledger"]), required=False)
 def schema(kind: str | None) -> None:
     """Print the JSON Schema of a file, for editors and validators. Without an argument, list the files."""
     from ftgate.cli.schema import FILES, schema_of
