@@ -152,7 +152,7 @@ def test_a_status_ends_with_the_digest_of_its_record():
         ("\n# Notes\n", "not a ledger: line 2 is not JSON"),
         ('{"verdict": "allow"}', "not a ledger: line 1 is not an object with n, previous and record"),
         ("[1]", "not a ledger: line 1 is not an object with n, previous and record"),
-        (chain(2)[0].replace("acme", "other"), ""),
+        ("\n".join(chain(2)).replace("acme", "other", 1), ""),
         (f"{chain(1)[0]}\nnothing", ""),
     ],
 )
