@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # nothing is imported yet: `python -m` looks into the current folder first
 if TYPE_CHECKING:
+    from typing import Any
+
     from ftgate.api.evaluate import evaluate as evaluate
     from ftgate.errors import FtgateError as FtgateError
+    from ftgate.report.reading import read_report as read_report
     from ftgate.report.schema import Report as Report
-    from ftgate.report.schema import read_report as read_report
 
 __version__ = "0.1.0"
 __all__ = ["FtgateError", "Report", "__version__", "evaluate", "read_report"]
@@ -16,7 +17,7 @@ _WHERE = {
     "evaluate": "ftgate.api.evaluate",
     "FtgateError": "ftgate.errors",
     "Report": "ftgate.report.schema",
-    "read_report": "ftgate.report.schema",
+    "read_report": "ftgate.report.reading",
 }
 
 

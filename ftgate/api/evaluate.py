@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
 from ftgate.exports import export_all
 from ftgate.gate.evaluate import evaluate as run_evaluation
@@ -189,11 +190,14 @@ def _named(
 def read_run(
     arguments: dict[str, str], files: RunFiles, limit: int | None, progress: Progress, *, offline: bool
 ) -> Configuration:
-    """What a run is told: the files, or references by the names of the options of `ftgate run`.
+    """What a run is told: the files, or references by the names of the options of `ftgate run`, or the one manifest.
 
     Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
     """
     policy, manifest, write_policy, candidates = files
+    if manifest is None and not arguments and write_policy is None and (policy or POLICY).is_file():
+        manifest = _only_manifest(policy or POLICY)
+        progress.note(f"manifest: {manifest}, the only one")
     if manifest is not None:
         given = [*arguments, *(["write-policy"] if write_policy is not None else [])]
         if given:
@@ -213,13 +217,31 @@ def read_run(
     return _without_files(run, write_policy, progress, offline=offline)
 
 
+def _only_manifest(policy: Path) -> Path:
+    """The one file here that the globs of ``policy`` match. Raises ConfigurationError, naming them, for another number.
+
+    They are globs of paths in the repository, so that this is for its root.
+    """
+    globs = read_policy(policy).manifests
+    paths = sorted({path for glob in globs if not glob.startswith("/") for path in Path().glob(glob) if path.is_file()})
+    if len(paths) == 1:
+        return paths[0]
+    listed = ", ".join(map(str, paths[:5])) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
+    several = f"there are {len(paths)} manifests: {listed}"
+    none = f"no file here matches the policy's manifests: {', '.join(globs) or 'none'}"
+    raise ConfigurationError(
+        f"nothing names the base and the candidate, and {several if paths else none}",
+        hint=f"give --manifest {[*paths, 'models/bot.yaml'][0]}, or --base models/base --candidate models/bot",
+    )
+
+
 def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress, *, offline: bool) -> Configuration:
     """The configuration of a run that names no policy; says what it does not measure, and why."""
     resolvers = resolvers_with(progress, offline=offline)
     draft = draft_run(run, resolvers)
     whole = configured(draft)
     headers = resolvers_with(progress, offline=offline, headers_only=True)
-    draft.leave_out(unfit_suites(whole, too_long_suites(whole, headers)))
+    draft.leave_out(unfit_suites(whole.policy.measurements, too_long_suites(whole, headers)))
     for name, reason in draft.not_measured.items():
         progress.note(f"not measured: {name}: {reason}")
     if write_policy is None:

@@ -33,6 +33,14 @@ _REFERENCES = {
 OFFLINE = click.option("--offline", is_flag=True, help="Use only cached files, no network.")
 
 
+class Interrupted(click.Abort):
+    """Ctrl-C or the end of input in a command that keeps no answers; ``text`` says what there is now."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
 def references(command: FC, *, several: bool = False) -> FC:
     """The options that name models and data in place of a manifest, and of a policy; perhaps ``several`` candidates."""
     command = click.option("--name", default=None, help="With --base: what reports call the candidate.")(command)

@@ -43,7 +43,7 @@ def compare(directories: tuple[Path, ...], html: Path | None, ledger: str | None
 
     # As `out/*` gives them: a page or a log beside the folders is no run, and a report stands for its folder.
     folders = (path.parent if path.name == "report.json" else path for path in directories)
-    comparison = compare_runs(list(dict.fromkeys(folder for folder in folders if not folder.is_file())))
+    comparison = compare_runs([folder for folder in folders if not folder.is_file()])
     print_comparison(comparison, stdout())
     if html is not None:
         write_page(comparison, html)
@@ -74,11 +74,16 @@ def _read_ledger(ledger: str, policy: Path) -> tuple[tuple[Record, ...], tuple[s
     from ftgate.cli.github import ledger_policy, open_repository
     from ftgate.github.audit.history import ledger_history
     from ftgate.github.audit.quotes import quotes_of
-    from ftgate.github.audit.record import parse_ledger
+    from ftgate.github.audit.record import no_ledger, parse_ledger
 
     if Path(ledger).is_file():
-        chain = parse_ledger(Path(ledger).read_text(encoding="utf-8", errors="replace").splitlines())
+        lines = Path(ledger).read_text(encoding="utf-8", errors="replace").splitlines()
+        if problem := no_ledger(lines):
+            raise ConfigurationError(f"--ledger {ledger}: {problem}", hint="give owner/name, or a ledger.jsonl")
+        chain = parse_ledger(lines)
         return chain.records, chain.problems
+    if Path(ledger).is_dir():
+        raise ConfigurationError(f"--ledger {ledger}: a folder", hint="give owner/name, or the ledger.jsonl in it")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", ledger):
         raise ConfigurationError(
             f"--ledger {ledger}: no such file, and not a repository", hint="give owner/name, or a ledger.jsonl"

@@ -11,6 +11,12 @@ _ADDRESS = re.compile(
     r"(?:(?:https?|ssh|git)://(?:[^@/\s]+@)?(?P<host>[\w.-]+)(?P<port>:\d+)?/|(?:[\w.-]+@)(?P<scp_host>[\w.-]+):)"
     r"(?P<repository>[\w.-]+/[\w.-]+?)(?:\.git)?/?"
 )
+_OTHER_HOST = re.compile(
+    r"(?:\w+://)?(?:[^@/\s]+@)?(?P<host>(?:[\w-]+\.)*(?:gitlab|bitbucket|codeberg|gitea)\b[\w.-]*)"
+)
+"""Servers that are not GitHub, by their names."""
+_USUAL = ("main", "master", "trunk")
+"""Names of default branches, where a clone does not say which one is."""
 _BRANCH = re.compile(r"[A-Za-z][\w./-]*")
 
 
@@ -21,6 +27,8 @@ class Remote:
     host: str = "github.com"
     repository: str = ""
     branch: str = "main"
+    elsewhere: str = ""
+    """The host, if it is not GitHub: then ``host`` and ``repository`` are the defaults."""
 
     @property
     def address(self) -> str:
@@ -39,12 +47,22 @@ class Remote:
 
 def read_remote(folder: Path) -> Remote:
     """The remote ``origin`` of the clone that holds ``folder``; the defaults where there is none or no git."""
-    match = _ADDRESS.fullmatch(_git(folder, "remote", "get-url", "origin"))
+    address = _git(folder, "remote", "get-url", "origin")
+    if other := _OTHER_HOST.match(address):
+        return Remote(branch=_default_branch(folder), elsewhere=other["host"])
+    match = _ADDRESS.fullmatch(address)
     if match is None:
-        return Remote()
-    branch = _git(folder, "symbolic-ref", "--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
-    default = branch if _BRANCH.fullmatch(branch) else Remote.branch
-    return Remote(match["host"] or match["scp_host"], match["repository"], default)
+        return Remote(branch=_default_branch(folder))
+    return Remote(match["host"] or match["scp_host"], match["repository"], _default_branch(folder))
+
+
+def _default_branch(folder: Path) -> str:
+    """What origin's HEAD says; else the first branch of a usual name, or the current one where there is none."""
+    named = _git(folder, "symbolic-ref", "--short", "refs/remotes/origin/HEAD").removeprefix("origin/")
+    listed = _git(folder, "for-each-ref", "--format=%(refname:lstrip=-1)", "refs/heads", "refs/remotes/origin")
+    usual = [name for name in _USUAL if name in listed.splitlines()]
+    names = (named, *usual, _git(folder, "symbolic-ref", "--short", "HEAD"))
+    return next((name for name in names if _BRANCH.fullmatch(name)), Remote.branch)
 
 
 def below_root(folder: Path) -> str:

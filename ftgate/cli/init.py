@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from ftgate.cli.common import Interrupted
+from ftgate.cli.existing_setup import POLICY, require_addable
 from ftgate.cli.git_remote import Remote, below_root, read_remote
 from ftgate.cli.protected_workflow import ENVIRONMENT, protected_workflow, publish_section
 from ftgate.cli.questions import can_ask, filled_in
@@ -24,15 +26,12 @@ WAIVE = "ftgate-waive.yml"
 _ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
 _USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\.yml)(@[0-9a-f]{40})\b")
 NO_REMOTE = Remote()
-_FIXED = ("forks", "ledger", "waivers", "pages", "jobs", "sign")
-"""Options that change what is written into a new file alone."""
 _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
 _PUBLISH_LINE = re.compile(rf"{re.escape(_LEDGER_OFF)}.*")
 _APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,98}")
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
-POLICY = Path(".github", "ftgate.yml")
 SCHEMAS = Path(".ftgate")
 """Folder of the schemas for editors. It ignores itself, so that nothing of it is in the pull request."""
 Outcome = Literal["wrote", "kept", "filled in", "renewed"]
@@ -67,6 +66,7 @@ def write_starter_files(
     match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     policy, manifest = (texts.policy, texts.manifest) if texts else starters()
+    without_workflow = remote.elsewhere and not (forks or ledger or settle or jobs or pages or protected)
     files = {POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers)}
     named = Path("models", texts.manifest_file if texts else "my-model.yaml")
     others = [path for path in (folder / "models").glob("*.yaml") if path.name != named.name]
@@ -75,7 +75,7 @@ def write_starter_files(
     workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs or protected)
     asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
     asked |= {"forks": forks or protected, "ledger": ledger, "pages": remote.pages if pages else ""}
-    for name, text in workflows.items():
+    for name, text in workflows.items() if not without_workflow else ():
         text = protected_workflow(text, forks=forks, app=bool(app), sign=sign) if protected else text
         files[Path(".github", "workflows", name)] = starter_workflow(text, **asked)
     for path, text in files.items():
@@ -131,18 +131,27 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
 
     Looks for models, adapters and data files in FOLDER, and asks what they are; with --yes, and where no one can
     answer, it takes what their names and rows say. Run it again with --action to fill in the actions' repository and
-    commit, and with a new version of ftgate to renew the schemas for editors.
+    commit, and with a new version of ftgate to renew the schemas for editors. An option that would change an existing
+    file is refused, with what to do.
     """
-    remote, kept = read_remote(folder), []
-    texts = None
-    if not (folder / POLICY).exists():
-        texts = filled_in(folder, *starters(), ask=not yes and can_ask())
-    for path, outcome in write_starter_files(folder, action, remote, texts, app=app, **options):
-        click.echo(f"{outcome:<9} {path}")
-        kept += [path.as_posix()] if outcome != "wrote" and path.suffix == ".yml" else []
-    if kept and (app or any(options[name] for name in _FIXED)):
-        names = "--forks, --ledger, --waivers, --pages, --jobs, --app and --sign"
-        click.echo(f"next: {names} change no file that exists; move away {', '.join(kept)}, and repeat this")
+    remote, texts = read_remote(folder), None
+    require_addable(folder, {**options, "app": app})
+    written: list[str] = []
+    try:
+        if not (folder / POLICY).exists():
+            texts = filled_in(folder, *starters(), ask=not yes and can_ask())
+        for path, outcome in write_starter_files(folder, action, remote, texts, app=app, **options):
+            click.echo(f"{outcome:<9} {path}")
+            written += [path.as_posix()] if outcome != "kept" else []
+    except (KeyboardInterrupt, click.Abort) as stop:
+        what = f"wrote {', '.join(written)}, and no more" if written else "nothing was written"
+        raise Interrupted(f"interrupted: {what}") from stop
+    if remote.elsewhere:
+        click.echo(
+            f"note: {remote.elsewhere} is not GitHub: there `ftgate run` works in any job, with its exit code (0 "
+            "allow, 1 block, 4 hold), report.html and comment.md; workflow, status, comment, ledger and waivers need "
+            "GitHub"
+        )
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
@@ -164,15 +173,31 @@ def _say_what_to_set(remote: Remote, app: str, *, forks: bool, pages: bool, **_:
 
 
 def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) -> None:
-    ready = texts is not None and texts.ready
-    if texts is not None and texts.ready:
+    complete = texts is not None and texts.complete
+    if texts is not None:
+        _say_what_is_wrong(texts)
+    if texts is not None and texts.complete:
         manifest = f"--manifest models/{texts.manifest_file}"
         there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-        click.echo(f"next: {there}ftgate check {manifest}, then ftgate run {manifest}")
-    suites = "" if ready else "set your suites and judge in .github/ftgate.yml, and "
+        mended = "mend what is wrong in these files, then " if texts.problems else ""
+        click.echo(f"next: {mended}{there}ftgate check {manifest}, then ftgate run {manifest}")
+    suites = "" if complete else "set your suites and judge in .github/ftgate.yml, and "
     click.echo(f"next: {suites}merge these files in one pull request")
+    if remote.elsewhere:
+        click.echo("next: let a job run `ftgate run` on the changed manifest, and keep out/ as its artifact")
+        return
     click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
     click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
+
+
+def _say_what_is_wrong(texts: StarterTexts) -> None:
+    """What was declined, and what `ftgate check` would say of the files."""
+    from ftgate.report.escape import plain_line
+
+    lines = [f"not measured: {name}: {reason}" for name, reason in texts.declined.items()]
+    lines += [f"wrong: {problem}" for problem in texts.problems] + [f"warning: {text}" for text in texts.warnings]
+    for line in lines:
+        click.echo(plain_line(line, 500))
 
 
 def _with_publishing(text: str, remote: Remote, *, ledger: bool, app: str, sign: bool, waivers: bool) -> str:

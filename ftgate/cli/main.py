@@ -15,6 +15,7 @@ from ftgate.cli.check import check
 from ftgate.cli.common import (
     OFFLINE,
     PATH,
+    Interrupted,
     exit_with,
     print_paths,
     real_stderr,
@@ -34,6 +35,8 @@ from ftgate.cli.suite import suite
 from ftgate.cli.tail import tail
 from ftgate.errors import ConfigurationError
 
+ASKING = frozenset(("run", "demo"))
+"""Commands that ask models and keep each answer."""
 COMPLETION = "_FTGATE_COMPLETE"
 """The variable by which a shell asks click to complete a command line."""
 
@@ -182,8 +185,8 @@ def plan(
 def report(directory: Path) -> None:
     """Render comment.md and report.html again from report.json and items.jsonl.gz."""
     from ftgate.report.items import read_items
+    from ftgate.report.reading import read_report
     from ftgate.report.render import write_rendered
-    from ftgate.report.schema import read_report
     from ftgate.report.terminal import print_report
 
     result = read_report(directory / "report.json")
@@ -192,7 +195,7 @@ def report(directory: Path) -> None:
 
 
 @cli.command()
-@click.argument("kind", type=click.Choice(["policy", "manifest", "report"]), required=False)
+@click.argument("kind", type=click.Choice(["policy", "manifest", "report", "ledger"]), required=False)
 def schema(kind: str | None) -> None:
     """Print the JSON Schema of a file, for editors and validators. Without an argument, list the files."""
     from ftgate.cli.schema import FILES, schema_of
@@ -220,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as error:
         failure_file.write("the job was stopped before it had a verdict")
-        print_error("interrupted; the answers so far are kept: run the same command again to resume")
+        print_error(_what_is_kept(error, arguments or sys.argv[1:]))
         sys.exit(interruption_code(error))
     except SystemExit as stop:
         if COMPLETION in os.environ:  # click has answered the shell, and 1 would mean block
@@ -231,3 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:
         sys.exit(show_problem(error, failure_file))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _what_is_kept(error: BaseException, arguments: Sequence[str]) -> str:
+    """What an interrupted command has kept: what it says itself, or its answers, if it asks models."""
+    for stop in (error, error.__cause__):  # the command's own may have been raised again as what interrupted it
+        if isinstance(stop, Interrupted):
+            return stop.text
+    kept = "; the answers so far are kept: run the same command again to resume"
+    return f"interrupted{kept if set(arguments[:1]) & ASKING else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from ftgate.artifacts.reference import Reference
     from ftgate.preflight.hardware import Machine
     from ftgate.setup.contents import Contents
     from ftgate.setup.data_files import Use
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 NOTHING = "-"
 """What is typed for nothing where there is a default."""
-_PINNED = re.compile(r"@[0-9a-f]{40}\Z")
+_PINNED = re.compile(r"@[0-9a-f]{40}(?:/|\Z)")
 SHOWN = 8
 """Files and models that are listed; the rest are counted."""
 USED: tuple[Use, ...] = ("target", "general", "training", "queries", "choices")
@@ -74,15 +75,18 @@ def say_contents(folder: Path, contents: Contents, machine: Machine) -> None:
     from ftgate.setup.engine import machine_in_words
 
     click.echo(f"this machine: {machine_in_words(machine)}")
-    models = [(model.path, model.in_words) for model in contents.models]
-    data = [(file.path, file.in_words) for file in contents.data]
-    width = min(40, max((len(str(path)) for path, _ in models + data), default=0))
-    for lines in (models, data):
+    models = [(model.path, model.in_words) for model in contents.models if not model.fault]
+    data = [(file.path, file.in_words) for file in contents.data if file.uses]
+    broken = [(model.path, model.in_words) for model in contents.models if model.fault]
+    broken += [(file.path, file.in_words) for file in contents.data if not file.uses]
+    width = min(40, max((len(str(path)) for path, _ in models + data + broken), default=0))
+    for lines in (models, data, broken):  # what can be used comes first
         for path, words in lines[:SHOWN]:
-            click.echo(f"  {plain_line(str(path), 80):<{width}}  {plain_line(words, 120)}")
+            click.echo(f"  {plain_line(str(path), 80):<{width}}  {plain_line(words, 200)}")
         if len(lines) > SHOWN:
-            click.echo(f"  and {len(lines) - SHOWN} more")
-    if not models and not data:
+            what = "that cannot be used" if lines is broken else "models" if lines is models else "data files"
+            click.echo(f"  and {len(lines) - SHOWN} more {what}")
+    if not models and not data and not broken:
         click.echo(f"no models and no data files in {folder}")
     if contents.more:
         click.echo("note: there are too many files to look at all of them")
@@ -103,9 +107,9 @@ def ask_answers(defaults: Answers, contents: Contents) -> Answers:
     if candidate := _ask("Candidate, the fine-tuned model", answers.candidate, _model("candidate")):
         trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
         says = f" (the adapter says {trained_on})" if trained_on and not answers.base else ""
-        base = _ask(f"Its base{says}", answers.base, _model("base"), needed=True)
+        base = _ask(f"Its base{says}", answers.base, _model("base", candidate), needed=True)
         name = _ask_name(candidate, defaults)
-        judge = _ask("Judge, a third model that grades", answers.judge, _model("judge"))
+        judge = _ask("Judge, a third model that grades", answers.judge, _model("judge", candidate, base))
         device: Device = click.prompt("Run the models on", answers.device, type=click.Choice(["gpu", "cpu"]))
         answers = replace(answers, candidate=candidate, base=base, name=name, judge=judge, device=device)
     else:
@@ -116,7 +120,7 @@ def ask_answers(defaults: Answers, contents: Contents) -> Answers:
         if use == "choices" and default == defaults.target:  # which may have been answered otherwise
             default = given["target"]
         if use != "general" or default:
-            given[use] = _ask(_QUESTIONS[use], default, _data(use))
+            given[use] = _ask(_QUESTIONS[use], default, _data(use, given))
     return replace(answers, **given)
 
 
@@ -146,23 +150,33 @@ def _short(typed: str) -> str:
     return typed.strip()
 
 
-def _model(role: str) -> Callable[[str], str]:
-    """Refuses what is no model, with the reason that `ftgate run` would give."""
+def _same(one: str, other: str) -> bool:
+    """Whether two references are to one place."""
+    return one == other or (Path(one).exists() and Path(one).resolve() == Path(other).resolve())
+
+
+def _model(role: str, *others: str) -> Callable[[str], str]:
+    """Refuses what is no model for ``role``, or one of the ``others``, with the reason that `ftgate run` would give."""
 
     def read(typed: str) -> str:
-        from ftgate.artifacts.hub_names import hub_hint
         from ftgate.artifacts.reference import parse
         from ftgate.errors import FtgateError
         from ftgate.jobs.direct import require_model
-        from ftgate.setup.contents import read_model_folder
+        from ftgate.setup.model_folders import read_model_folder
 
         try:
             require_model(role, typed)
             remote = parse(typed)
-            if remote is not None and remote.scheme == "hf" and not _PINNED.search(remote.location):
-                raise click.UsageError(hub_hint(remote.location.partition("@")[0], ask=True))
-            if remote is None and read_model_folder(Path(typed)) is None:
+            _require_pinned(remote)
+            if any(_same(typed, other) for other in others):
+                raise click.UsageError(f"{typed} was named already: the {role} is another model")
+            model = read_model_folder(Path(typed)) if remote is None else None
+            if remote is None and model is None:
                 raise click.UsageError(f"{typed}: neither full weights nor an adapter in safetensors files")
+            if model is not None and model.fault:
+                raise click.UsageError(f"{typed} {model.in_words}")
+            if model is not None and model.kind == "adapter" and role != "candidate":
+                raise click.UsageError(f"{typed}: an adapter, and a {role} is full weights")
         except FtgateError as error:
             raise click.UsageError(f"{error.message}; {error.hint}") from None
         return typed
@@ -170,14 +184,38 @@ def _model(role: str) -> Callable[[str], str]:
     return read
 
 
-def _data(use: Use) -> Callable[[str], str]:
-    """Refuses what cannot be read as data, or does not suit ``use``, with the reason."""
+def _require_pinned(remote: Reference | None) -> None:
+    """Raise UsageError for a repository on the hub without a commit, with how to get it."""
+    from ftgate.artifacts.hub_names import hub_hint
+
+    if remote is not None and remote.scheme == "hf" and not _PINNED.search(remote.location):
+        name, _, revision = remote.location.partition("@")
+        revision = revision.partition("/")[0]
+        moves = f"{revision} is a branch or tag, which can move; " if revision else ""
+        raise click.UsageError(moves + hub_hint(name, ask=True, revision=revision or "HEAD"))
+
+
+def _data(use: Use, given: Mapping[str, str]) -> Callable[[str], str]:
+    """Refuses what cannot be read as data, or does not suit ``use``, with the reason; so are files of ``given`` uses.
+
+    Multiple-choice questions may be those about the task.
+    """
 
     def read(typed: str) -> str:
+        from ftgate.artifacts.reference import parse
+        from ftgate.errors import FtgateError
         from ftgate.setup.data_files import IN_WORDS, is_remote, read_data_file
 
-        if is_remote(typed):
-            return typed
+        apart = [name for name in given if "training" in (use, name) or {use, name} == {"target", "general"}]
+        if named := [name for name in apart if given[name] and _same(typed, given[name])]:
+            words = f"{IN_WORDS[named[0]]} already, and {IN_WORDS[use]} must be something else"  # type: ignore[index]
+            raise click.UsageError(f"{typed} is {words}")
+        try:
+            if is_remote(typed):
+                _require_pinned(parse(typed))
+                return typed
+        except FtgateError as error:
+            raise click.UsageError(f"{error.message}; {error.hint}") from None
         if not Path(typed).is_file():
             raise click.UsageError(f"{typed}: no such file")
         file = read_data_file(Path(typed), use)

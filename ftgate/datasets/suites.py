@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,12 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @_no_garbage_collection()
-def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None = None) -> Suite:
+def read_suite(
+    name: str, path: Path, *, needs: Needs, columns: Columns | None = None, most: int | None = None
+) -> Suite:
     """Read ``path`` as the suite ``name``, in the shape that its rows have or that ``columns`` gives them.
+
+    With ``most`` only so many rows are read, to see what they are like.
 
     In tables, lists are JSON or separated by bars. In a file without ids they are made of the content. Rows that repeat
     another one are left out and counted (:func:`distinct_items`). Raises one DatasetError with all that is wrong with
@@ -53,7 +58,7 @@ def read_suite(name: str, path: Path, *, needs: Needs, columns: Columns | None =
     """
     file = ShapedFile(path, suite=True, shape=None if columns is None else mapped(columns))
     reading = _SuiteReading(needs, make_ids=not file.has_ids)
-    for _, row in file:
+    for _, row in islice(file, most):
         reading.add(row)
     if columns is not None and file.columns:
         reading.require_columns(file)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,15 +127,19 @@ def _all_shaped(
         before += line
 
 
-def read_training_texts(*paths: Path, what: str = "training data", columns: Columns | None = None) -> TrainingData:
+def read_training_texts(
+    *paths: Path, what: str = "training data", columns: Columns | None = None, most: int | None = None
+) -> TrainingData:
     """Read data files of any shape, or as ``columns`` map it, once and count the rows with user text.
+
+    With ``most`` only so many rows of each file are read, to see what they are like.
 
     Several ``paths`` are the files of one split. Ids are not needed. Rows without user text, or of another shape than
     their file's, are skipped and counted. ``what`` is what errors call the data. Raises DatasetError if no row of a
     file is usable, or a file cannot be read to its end.
     """
     stamps = tuple(settled_stamps(paths))
-    parts = [_read(path, what, columns) for path in paths]
+    parts = [_read(path, what, columns, most) for path in paths]
     digests = [[path.name, path.stat().st_size, part.sha256] for path, part in zip(paths, parts, strict=True)]
     return TrainingData(
         parts[0].sha256 if len(parts) == 1 else digest_of(sorted(digests)),  # as a snapshot of these files has it
@@ -149,12 +154,12 @@ def read_training_texts(*paths: Path, what: str = "training data", columns: Colu
     )
 
 
-def _read(path: Path, what: str, columns: Columns | None) -> TrainingData:
+def _read(path: Path, what: str, columns: Columns | None, most: int | None) -> TrainingData:
     """What one file holds."""
     rows = 0
     problems = RowProblems()
     file = _shaped(path, columns)
-    for row, shaped in file:
+    for row, shaped in islice(file, most):
         problem = _problem(shaped, messages_of(shaped), row)
         if problem is None:
             rows += 1

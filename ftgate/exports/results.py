@@ -11,7 +11,8 @@ from typing import Any
 
 from ftgate.errors import ConfigurationError
 from ftgate.report.items import ItemRow, read_items
-from ftgate.report.schema import MeasurementReport, Report, mapping, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import MeasurementReport, Report, mapping
 
 FILES = ("report.json", "report.html", "comment.md")
 """What a reader of the results may want to open, of those that the folder has."""

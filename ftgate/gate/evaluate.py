@@ -33,7 +33,7 @@ from ftgate.models.rename import renamed_model
 from ftgate.progress import Progress
 from ftgate.report.items import ItemRow, write_items
 from ftgate.report.render import write_rendered
-from ftgate.report.schema import Report, mapping, read_report, write_report
+from ftgate.report.schema import Report, mapping, parse_report, write_report
 from ftgate.report.statement import write_statement
 
 Engines = tuple[Engine, Engine | None]
@@ -155,7 +155,7 @@ def decide_again(directory: Path, policy: Path | None, out: Path, progress: Prog
 
 def _report_in(directory: Path) -> Report | None:
     try:
-        return read_report(directory / "report.json")
+        return parse_report(directory / "report.json")
     except FtgateError:
         return None
 

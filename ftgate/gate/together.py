@@ -119,7 +119,7 @@ class _Together:
             if error is None:
                 self._note(number, "judged")
                 self._progress.seconds.clear()
-                report, error = self._act(candidate, partial(_judged, candidate.out))
+                report, error = self._act(candidate, partial(_judged, candidate.out, self._progress.note))
             yield Outcome(candidate.job.name, candidate.out, report, error)
 
     def close(self, *, servers: bool = True) -> None:
@@ -198,6 +198,6 @@ class _Together:
             self._progress.note(f"{name} ({number} of {len(self._candidates)}) is {what}")
 
 
-def _judged(out: Path, job: Job, participants: Participants) -> Report:
+def _judged(out: Path, note: Callable[[str], None], job: Job, participants: Participants) -> Report:
     report, items = run_gate(job, participants)
-    return write_results(report, out, items)
+    return write_results(report, out, items, note)

@@ -30,7 +30,7 @@ from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.gated_slices import gated
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.registry import read_derived, read_measurements
-from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, SliceReport, mapping, read_report
+from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, SliceReport, mapping, parse_report
 from ftgate.verdict import assess, capped, decide
 
 LARGEST = {"report.json": 50_000_000, "job.json": 50_000_000, "answers.jsonl": 1_000_000_000}
@@ -82,7 +82,7 @@ def verify_report(folder: Path, expected: Expected) -> UntrustedReport:
     try:
         _require_plain(folder)
         content = (folder / "report.json").read_bytes()
-        report = read_report(folder / "report.json")
+        report = parse_report(folder / "report.json")
     except (FtgateError, OSError) as error:
         reason = error.message if isinstance(error, FtgateError) else f"{folder.name}: {error.strerror}"
         return UntrustedReport(folder, None, "", (reason,))

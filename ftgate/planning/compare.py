@@ -14,7 +14,8 @@ from ftgate.errors import ConfigurationError
 from ftgate.planning.confirm import Confirmation, TargetItem, confirm
 from ftgate.report import deployed, numbers
 from ftgate.report.items import ItemRow, read_items
-from ftgate.report.schema import MeasurementReport, Report, mapping, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import MeasurementReport, Report, mapping
 
 TARGET = "target"
 BEST_FIRST = ("allow", "warn", "hold", "block")
@@ -86,10 +87,15 @@ class RunComparison:
 
 
 def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
-    """Compare the runs in ``folders``. Raises ConfigurationError for fewer than two, or without a report."""
-    if len(folders) < 2:
-        raise ConfigurationError(f"{len(folders)} run to compare", hint="name the output folders of at least two")
-    return compare_reports([(folder, read_report(folder / "report.json")) for folder in folders], seed)
+    """Compare the runs in ``folders``, each once. Raises ConfigurationError for fewer than two, or without a report."""
+    distinct = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
+    if len(distinct) < 2:
+        what = "no run" if not folders else "one run"
+        again = f": {folders[0]} is named {len(folders)} times" if len(folders) > 1 else ""
+        raise ConfigurationError(
+            f"{what} to compare{again}", hint="name the output folders of at least two: ftgate compare out/*"
+        )
+    return compare_reports([(folder, read_report(folder / "report.json")) for folder in distinct], seed)
 
 
 def compare_reports(reports: Sequence[tuple[Path, Report]], seed: int = 0) -> RunComparison:
@@ -106,16 +112,22 @@ def compare_reports(reports: Sequence[tuple[Path, Report]], seed: int = 0) -> Ru
     ]
     groups: dict[tuple[str, ...], list[Contender]] = {}
     for contender in contenders:
-        groups.setdefault(identity(contender.report), []).append(contender)
+        groups.setdefault(identity(contender), []).append(contender)
     first = next(iter(groups))
     return RunComparison(tuple(_group(members, key, first, seed) for key, members in groups.items()))
 
 
-def identity(report: Report) -> tuple[str, ...]:
-    """What must be the same for two runs to be compared: the digests of ``GROUPED_BY``."""
-    facts = report.provenance
+def identity(contender: Contender) -> tuple[str, ...]:
+    """What must be the same for two runs to be compared: the digests of ``GROUPED_BY``.
+
+    A server's model has no digest, so its reference and address stand for it. What a report does not say is like
+    nothing else: its label stands for it.
+    """
+    facts = contender.report.provenance
+    base = mapping(facts.get("base"))
+    own = f"of {contender.label}"
     suites = sorted((name, str(mapping(suite).get("sha256"))) for name, suite in mapping(facts.get("suites")).items())
-    return str(mapping(facts.get("base")).get("digest")), str(facts.get("policy_sha256")), str(suites)
+    return str(base.get("digest") or dict(base) or own), str(facts.get("policy_sha256") or own), str(suites or own)
 
 
 def pareto_front(points: Sequence[tuple[float | None, float | None]]) -> frozenset[int]:

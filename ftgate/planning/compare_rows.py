@@ -75,6 +75,26 @@ def heading(group: Group, name: str) -> tuple[str, str]:
     return numbers.title(name, m.kind), units.get(numbers.kind(m.unit), "points")
 
 
+def caption(group: Group) -> str:
+    """What the plot of a group shows: the line of best trade-offs only where it has one."""
+    line = "The dashed line joins the best trade-offs. " if len(group.front) > 1 else ""
+    elsewhere = (
+        "A cross left of the limit is blocked by something else than its losses against the base: it says what. "
+    )
+    others = elsewhere if any(blocked_by(c) for c in group.contenders) else ""
+    return f"Up is better, left is better. ● may merge, ✕ blocked, ○ on hold. {others}{line}{FRONT}"
+
+
+def blocked_by(contender: Contender) -> str:
+    """What blocks a run whose losses against the base are all within their limits; empty if that is not so."""
+    report = contender.report
+    if report.verdict != "block" or (contender.loss or 0.0) > 1:
+        return ""
+    if deployed.blocking(report):
+        return deployed.HEADING
+    return "gains too little" if any(is_target(n, m) and m.blocks for n, m in report.measurements.items()) else ""
+
+
 def cell(m: MeasurementReport | None) -> Cell | None:
     """The cell of a measurement; None if the run did not make it."""
     if m is None:
@@ -92,6 +112,12 @@ def limit(group: Group, name: str) -> str:
     """The limit of a measurement, which all runs of a group share."""
     m = next(c.report.measurements[name] for c in group.contenders if name in c.report.measurements)
     return numbers.limit(m.limits, m.unit, short=True).split(" (")[0]
+
+
+def short_limit(group: Group, name: str) -> str:
+    """The limit of a measurement where there is little room: ``< 10 %``."""
+    m = next(c.report.measurements[name] for c in group.contenders if name in c.report.measurements)
+    return numbers.compact_limit(m.limits, m.unit)
 
 
 def level(group: Group) -> str:
@@ -150,7 +176,7 @@ def selection(group: Group) -> str:
     if len(group.contenders) < 2:
         return ""
     if best is None:
-        return f"The best run's gain is not confirmed: {group.unconfirmed}."
+        return f"The best run's gain was not measured a second time: {group.unconfirmed}."
     chosen, gain = (numbers.change(value, "absolute gain") for value in (best.chosen_gain, best.gain))
     spread = intervals.in_words((best.low, best.high), "absolute gain")
     return (

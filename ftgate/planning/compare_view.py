@@ -89,6 +89,8 @@ def _changes(group: Group, names: Sequence[str], console: Console) -> Table:
     table = _table(console, "candidate")
     for heading in headings:
         table.add_column(_text(heading, console), width=CELL_WIDTH)
+    limits = (_text(compare_rows.short_limit(group, name), console, "dim") for name in names)
+    table.add_row(_text("limit", console, "dim"), *limits)
     for c in group.contenders:
         cells = (compare_rows.cell(c.report.measurements.get(name)) for name in names)
         table.add_row(_name(c.label, console), *(_cell(cell, console) for cell in cells))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from ftgate.planning.compare import Contender, Group
-from ftgate.planning.compare_rows import STATUS_OF
+from ftgate.planning.compare_rows import STATUS_OF, blocked_by
 from ftgate.report import numbers, svg
 from ftgate.report.escape import clip
 
@@ -59,8 +59,8 @@ def _axes(low: float, high: float, room: float) -> list[str]:
         svg.line("axis", LEFT, BOTTOM, RIGHT, BOTTOM),
         svg.line("axis", LEFT, TOP, LEFT, BOTTOM),
         svg.text("gain on the task (higher is better)", LEFT, 16),
-        svg.text("within all limits", limit - 8, TOP + 14, anchor="end"),
-        svg.text("beyond a limit", limit + 8, TOP + 14),
+        svg.text("no loss beyond its limit", limit - 8, TOP + 14, anchor="end"),
+        svg.text("a loss beyond its limit", limit + 8, TOP + 14),
         svg.text("largest loss, as a share of its limit (further left is better)", LEFT, BOTTOM + 40),
     ]
     for share, words in ((0.0, "nothing lost"), (0.5, "half of it"), (1.0, "at the limit"), (2.0, "twice it or more")):
@@ -85,9 +85,11 @@ def _front(group: Group, points: list[_Point]) -> list[str]:
 def _points(points: list[_Point]) -> list[str]:
     parts = []
     for column in ([p for p in points if p.x <= _x(1.0)], [p for p in points if p.x > _x(1.0)]):
-        for p, height in zip(column, svg.spaced([p.y for p in column], LABEL_HEIGHT), strict=True):
+        heights = svg.spaced([p.y for p in column], LABEL_HEIGHT, most=BOTTOM - 4)
+        for p, height in zip(column, heights, strict=True):
             c = p.contender
-            shown = f"{clip(c.label, 22)}{f': {_loss(c.loss or 0.0)}' if p.beyond else ''}"
+            why = _loss(c.loss or 0.0) if p.beyond else blocked_by(c)
+            shown = f"{clip(c.label, 22)}{f': {why}' if why else ''}"
             mark = svg.mark(STATUS_OF[numbers.outcome(c.report)], p.x, p.y)
             parts += [mark, svg.text(shown, p.x + 12, height + 4, "name")]
     return parts

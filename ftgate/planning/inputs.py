@@ -26,7 +26,8 @@ from ftgate.measurements.registry import read_measurements
 from ftgate.measurements.shortage import shortage
 from ftgate.planning.plan import EarlierRun, Plan, PowerEstimate, Workload, estimate_power
 from ftgate.planning.simulate import Schedule
-from ftgate.report.schema import MeasurementReport, Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import MeasurementReport, Report
 from ftgate.scoring.scorer_facts import JUDGED, LABELS
 from ftgate.stats.resampling import effective_clusters
 

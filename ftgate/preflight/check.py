@@ -30,6 +30,7 @@ from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
+from ftgate.preflight.repeated_rows import check_repeated_rows
 from ftgate.preflight.templates import FEW, check_templates
 from ftgate.preflight.thinking import thinking_facts, unread_after_thoughts
 from ftgate.preflight.view import size_of
@@ -50,6 +51,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         checks.notes.append(generation)
     checks.check_weights()
     checks.check_rows()
+    check_repeated_rows(checks)
     checks.note_rows()
     plan, memory = fit_engines(checks)
     check_templates(checks, checks.generation)

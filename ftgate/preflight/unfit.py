@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ftgate.datasets.builtin import PREFIX
 from ftgate.jobs.configuration import Configuration
 from ftgate.jobs.prepare import Resolvers, load_configured
 from ftgate.preflight.check import preflight
-from ftgate.preflight.findings import Prompts
+from ftgate.preflight.findings import Preflight, Prompts
 from ftgate.preflight.hardware import detect
 from ftgate.preflight.templates import FEW
 
@@ -19,17 +20,24 @@ def too_long_suites(configuration: Configuration, resolvers: Resolvers) -> dict[
     Of several models that are asked, those of the one with the least room. Anything else that is wrong is left for the
     run to say.
     """
-    draft = load_configured(configuration, resolvers)
-    too_long = [each for each in preflight(draft, detect()).prompts if each.too_long > FEW * each.items]
+    return too_long_prompts(preflight(load_configured(configuration, resolvers), detect()))
+
+
+def too_long_prompts(result: Preflight) -> dict[str, Prompts]:
+    """As :func:`too_long_suites`, of what was checked already."""
+    too_long = [each for each in result.prompts if each.too_long > FEW * each.items]
     return {each.suite: each for each in sorted(too_long, key=lambda each: each.longest - each.limit)}
 
 
-def unfit_suites(configuration: Configuration, too_long: Mapping[str, Prompts]) -> dict[str, str]:
-    """The measurements in ``too_long`` whose suites are built in, so that nobody chose them by name, and why."""
-    datasets = {name: str(configuration.policy.measurements[name].get("dataset")) for name in too_long}
+def unfit_suites(sections: Mapping[str, Mapping[str, Any]], too_long: Mapping[str, Prompts]) -> dict[str, str]:
+    """The measurements in ``too_long`` whose suites are built in, so that nobody chose them by name, and why.
+
+    ``sections`` are the measurements of a policy.
+    """
+    datasets = {name: str(section.get("dataset")) for name, section in sections.items()}
     return {
         name: f"{each.too_long} of {each.items} prompts of {datasets[name]} do not fit into a context of "
         f"{each.limit:,} tokens"
         for name, each in too_long.items()
-        if datasets[name].startswith(PREFIX)
+        if datasets.get(name, "").startswith(PREFIX)
     }

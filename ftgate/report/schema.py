@@ -284,8 +284,11 @@ def write_report(report: Report, path: Path) -> None:
     write_whole(path, text + "\n")
 
 
-def read_report(path: Path | str) -> Report:
-    """The report in ``path``, a file or the output folder of a run. Raises ConfigurationError if it is not valid."""
+def parse_report(path: Path | str) -> Report:
+    """The report in ``path``, a file or the output folder of a run. Raises ConfigurationError if it is not valid.
+
+    :func:`ftgate.report.reading.read_report` looks whether it contradicts itself, too.
+    """
     path = Path(path)
     if path.is_dir():
         path /= "report.json"

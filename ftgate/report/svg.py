@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape as html_escape
 from itertools import pairwise
@@ -48,10 +49,16 @@ def safe(words: str) -> str:
     return html_escape(clean(words))
 
 
-def spaced(places: Sequence[float], least: float) -> list[float]:
-    """``places`` moved down, in their own order, until any two are ``least`` apart, so that labels do not overlap."""
+def spaced(places: Sequence[float], least: float, *, most: float = math.inf) -> list[float]:
+    """``places`` moved down, in their own order, until any two are ``least`` apart, so that labels do not overlap.
+
+    Where that leads below ``most``, they are moved up again.
+    """
     order = sorted(range(len(places)), key=lambda at: places[at])
     moved = list(places)
     for before, after in pairwise(order):
         moved[after] = max(moved[after], moved[before] + least)
+    for at in reversed(order):
+        moved[at] = min(moved[at], most)
+        most = moved[at] - least
     return moved

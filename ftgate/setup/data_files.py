@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,8 +13,8 @@ from ftgate.artifacts.reference import parse
 from ftgate.config.lm_eval import is_task
 from ftgate.datasets import Needs, read_suite, read_training_texts
 from ftgate.datasets.builtin import PREFIX
-from ftgate.datasets.files import format_of
-from ftgate.datasets.tables import READERS
+from ftgate.datasets.files import PACKED, format_of, opened, seekable
+from ftgate.datasets.tables import READERS, read_rows
 from ftgate.domain import Item
 from ftgate.errors import DatasetError
 from ftgate.report import numbers
@@ -29,9 +30,19 @@ IN_WORDS: dict[Use, str] = {
     "choices": "calibration",
     "training": "training data",
 }
+SAMPLE = 2000
+"""Rows that are read to see what all of a file are like; the others are counted."""
 MOST_BYTES = 100_000_000
-"""A larger file is not read: it is listed, and can be named."""
+"""A larger file is not read where that takes all of it: packed, or Parquet. It is listed, and can be named."""
 SUFFIXES = tuple(READERS)
+UNREAD = {
+    ".txt": 'put the line {"prompt": "…"} into a .jsonl file for each question, or a .csv file with the header prompt',
+    ".ndjson": "rename it to .jsonl",
+    ".xlsx": "save it as CSV",
+    ".arrow": "write it as Parquet, with datasets: load_from_disk(FOLDER).to_parquet(FILE)",
+    ".pkl": "write it as Parquet or CSV, with pandas: to_parquet or to_csv",
+}
+"""Formats of rows that are not read, with what to do. A text is only listed if its name says what it is for."""
 _NAMES: dict[Use, str] = {
     "training": r"train(?:ing)?|sft|fine-?tun(?:e|ing)|finetune|instructions?",
     "queries": r"quer(?:y|ies)|logs?|traffic|prod(?:uction)?|requests?|users?",
@@ -49,13 +60,15 @@ _ANY_DATA = re.compile(r"evals?|evaluations?|tests?|tasks?", re.IGNORECASE)
 class DataFile:
     """A data file: its distinct ``rows``, how they were read, and what they suit, best first; why if nothing.
 
-    ``choices``, ``answers`` and ``checks`` count the rows that have them. ``named`` is the use that the file's name
-    says, which is not always one that its rows suit.
+    ``choices``, ``answers`` and ``checks`` count the rows that have them, of ``looked_at`` where that is not 0: then
+    ``rows`` were only counted. ``named`` is the use that the file's name says, which is not always one that its rows
+    suit.
     """
 
     path: Path
     shape: str = ""
     rows: int = 0
+    looked_at: int = 0
     choices: int = 0
     answers: int = 0
     checks: int = 0
@@ -67,19 +80,21 @@ class DataFile:
     def in_words(self) -> str:
         """What is in the file, in one line."""
         if not self.uses:
-            return self.fault or "nothing that ftgate reads as a suite"
+            return f"cannot be used: {self.fault or 'nothing that ftgate reads as a suite'}"
         counts = {"choices": self.choices, "answers": self.answers, "checks": self.checks}
-        held = [
-            name if count == self.rows else f"{numbers.count(count)} {name}" for name, count in counts.items() if count
-        ]
+        whole = self.looked_at or self.rows
+        held = [name if count == whole else f"{numbers.count(count)} {name}" for name, count in counts.items() if count]
         what = f" with {', '.join(held)}" if held else ""
+        what += f" (by the first {numbers.count(self.looked_at)})" if self.looked_at else ""
         uses = " or ".join(IN_WORDS[use] for use in self.uses)
-        return f"{numbers.count(self.rows)} row{'s' * (self.rows != 1)}{what}, read as {self.shape}: {uses}"
+        about = "" if not self.looked_at else "more than " if self.rows == self.looked_at else "about "
+        return f"{about}{numbers.count(self.rows)} row{'s' * (self.rows != 1)}{what}, read as {self.shape}: {uses}"
 
 
 def is_data_file(path: Path) -> bool:
-    """Whether the name of ``path`` is that of a data file."""
-    return format_of(path) in SUFFIXES
+    """Whether the name of ``path`` is that of a data file, in a format that is read or in another."""
+    suffix = format_of(path)
+    return suffix in SUFFIXES or (suffix in UNREAD and (suffix != ".txt" or use_named(Path(path.name)) is not None))
 
 
 def is_remote(reference: str) -> bool:
@@ -94,24 +109,35 @@ def read_data_file(path: Path, use: Use | None = None) -> DataFile:
     """
     named = use or use_named(path)
     try:
-        if path.stat().st_size > MOST_BYTES:
-            size = f"larger than {MOST_BYTES // 1_000_000} MB, not looked into"
+        if format_of(path) in UNREAD:
+            return DataFile(path, named=named, fault=f"{format_of(path)} is not read; {UNREAD[format_of(path)]}")
+        if path.stat().st_size > MOST_BYTES and path.suffix.lower() in (*PACKED, ".parquet"):
+            size = f"larger than {MOST_BYTES // 1_000_000} MB and not looked into; it can be named all the same"
             return DataFile(path, named=named, fault=size)
         return _as_suite(path, named)
     except DatasetError as error:
-        return _as_training(path, named, error.message)
+        return _as_training(path, named, _in_a_line(error.message, path))
     except (OSError, RecursionError) as error:
         return DataFile(path, named=named, fault=f"cannot be read: {error}")
 
 
+def _in_a_line(message: str, path: Path) -> str:
+    """The first reason of an error about ``path``, without what the list of files says already."""
+    first, _, rest = message.removeprefix(f"suite {path.stem}").removeprefix("training data").lstrip().partition("\n")
+    reason = f"{first}: {rest.strip().partition(chr(10))[0]}" if rest else first
+    reason = reason.replace(f"{path}:", "line ").replace(f"{path} ", "").removeprefix(": ").removeprefix("line  ")
+    return " ".join(reason.split())
+
+
 def _as_suite(path: Path, named: Use | None) -> DataFile:
-    suite = read_suite(path.stem, path, needs=Needs())
+    suite = read_suite(path.stem, path, needs=Needs(), most=SAMPLE)
     items = suite.items
     shape = suite.notes[0].removeprefix("read as ")
     choices, answers, checks = (sum(bool(getattr(i, part)) for i in items) for part in ("choices", "answer", "check"))
     uses = uses_of(items, named)
     fault = "" if uses else "rows for safety or tools: name it in that section of the policy"
-    return DataFile(path, shape, len(items), choices, answers, checks, uses, named, fault)
+    sizes = _sizes(path, len(items))
+    return DataFile(path, shape, *sizes, choices, answers, checks, uses, named, fault)
 
 
 def _as_training(path: Path, named: Use | None, fault: str) -> DataFile:
@@ -119,10 +145,29 @@ def _as_training(path: Path, named: Use | None, fault: str) -> DataFile:
     if named not in (None, "training"):
         return DataFile(path, named=named, fault=fault)
     try:
-        training = read_training_texts(path)
+        training = read_training_texts(path, most=SAMPLE)
     except DatasetError:
         return DataFile(path, named=named, fault=fault)
-    return DataFile(path, training.shape, training.rows, uses=("training",), named=named)
+    return DataFile(path, training.shape, *_sizes(path, training.rows), uses=("training",), named=named)
+
+
+def _sizes(path: Path, usable: int) -> tuple[int, int]:
+    """How many rows ``path`` has, and how many of them were looked at; of a short file the ``usable`` ones, and 0.
+
+    Lines are counted, and where that would take reading all values, as in one JSON list, the first is the second.
+    """
+    if sum(1 for _ in islice(read_rows(path), SAMPLE + 1)) <= SAMPLE:
+        return usable, 0
+    suffix = format_of(path)
+    if suffix == ".parquet":
+        from pyarrow import parquet
+
+        with seekable(path) as file, parquet.ParquetFile(file) as table:
+            return table.metadata.num_rows, usable
+    if suffix == ".json":
+        return usable, usable
+    with opened(path) as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b"")), usable
 
 
 def uses_of(items: Sequence[Item], named: Use | None) -> tuple[Use, ...]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ftgate.datasets.builtin import PREFIX
 from ftgate.jobs.direct import DirectRun, Draft, configured, draft_run, folder_name, manifest_of, name_of
-from ftgate.jobs.prepare import Resolvers
+from ftgate.jobs.prepare import JobDraft, Resolvers, load_configured
+from ftgate.measurements.shortage import shortage
+from ftgate.preflight.check import preflight
+from ftgate.preflight.findings import Prompts
 from ftgate.preflight.hardware import Machine
-from ftgate.preflight.unfit import too_long_suites, unfit_suites
-from ftgate.setup.contents import Contents, read_model_folder
+from ftgate.preflight.unfit import too_long_prompts, unfit_suites
+from ftgate.setup.contents import Contents
 from ftgate.setup.data_files import USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
+from ftgate.setup.model_folders import read_model_folder
 from ftgate.setup.starter_text import manifest_text, policy_text, siblings
 
+_USE_OF = {"forgetting": "general", "tail": "queries", "calibration": "choices"}
+"""The answers that a measurement can do without, by its name."""
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
 """Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
@@ -46,12 +52,19 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class StarterTexts:
-    """What to write: the policy, the manifest, and its file name. ``ready``: whether `ftgate check` can be run."""
+    """What to write: the policy, the manifest, and its file name. ``complete``: whether they name the models.
+
+    ``declined`` says by measurement why data that were named are not used. ``problems`` are what `ftgate check` refuses
+    in these files, with what to do, and ``warnings`` what it warns of.
+    """
 
     policy: str
     manifest: str
     manifest_file: str = "my-model.yaml"
-    ready: bool = False
+    complete: bool = False
+    declined: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def default_answers(contents: Contents, machine: Machine) -> Answers:
@@ -87,20 +100,30 @@ class Surroundings:
 def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest: str) -> StarterTexts:
     """The starters ``policy`` and ``manifest`` filled in with ``answers``.
 
-    Built-in suites whose prompts are too long for the models are left out. Where the models are elsewhere, only the
-    data are filled in. Raises DatasetError if a suite cannot be read.
+    Built-in suites whose prompts are too long for the models are left out, and so are data too few to ever pass, except
+    those about the task. Where the models are elsewhere, only the data are filled in. Raises DatasetError if a suite
+    cannot be read.
     """
     placed = around.folder / POLICY_FOLDER
     if not answers.has_models:
         run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
+        run, declined = _without_short(run, _load(run, {}, around))
         sections = draft_run(run, around.resolvers, placed).policy["measurements"]
         own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
         sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
         training = {"training_data": sources["training_data"]} if answers.training else {}
-        return StarterTexts(policy_text(policy, own, {}, {}), manifest_text(manifest, "", training))
+        texts = policy_text(policy, own, {}, {}), manifest_text(manifest, "", training)
+        return StarterTexts(*texts, declined=declined)
     run = _run(answers)
     engine = engine_for(answers.device, around.machine, read_model_folder(Path(answers.base)), has_vllm=around.has_vllm)
-    draft = _fitting_draft(run, engine, around)
+    job = _load(run, engine, around)
+    run, declined = _without_short(run, job)
+    if declined:
+        job = _load(run, engine, around)
+    result = preflight(job, around.machine)
+    too_long = too_long_prompts(result)
+    draft = _fitting_draft(run, job, too_long, around)
+    draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -112,22 +135,50 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
         policy_text(policy, draft.policy["measurements"], reasons, top),
         manifest_text(manifest, sources["name"], {role: sources.get(role) for role in ROLES}),
         f"{folder_name(sources['name'])}.yaml",
-        ready=True,
+        complete=True,
+        declined=declined,
+        problems=tuple(
+            f"{problem.message}; {problem.hint}" for problem in result.problems if not _is_of(too_long, problem.message)
+        ),
+        warnings=tuple(warning for warning in result.warnings if not _is_of(too_long, warning)),
     )
 
 
-def _fitting_draft(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> Draft:
+def _is_of(names: Iterable[str], text: str) -> bool:
+    """Whether ``text`` is about one of these measurements, whose section is fitted to the models."""
+    return any(text.startswith(f"measurements.{name}:") for name in names)
+
+
+def _load(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> JobDraft:
+    """What ``run`` is about, read from here, and everything that is wrong with it."""
+    here = draft_run(run, around.resolvers)
+    here.policy["engine"] = dict(engine)
+    return load_configured(configured(here), around.headers)
+
+
+def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, str]]:
+    """``run`` without the data that are too few for a pass, and why, by measurement: a run could only hold."""
+    declined: dict[str, str] = {}
+    for m in job.measurements:
+        file = getattr(run, _USE_OF.get(m.name, ""), None)
+        if file is None or m.name not in job.suites:
+            continue
+        lacking = shortage(m, job.suites[m.name].items, job.policy.evidence.alpha, trained=job.trained)
+        if lacking is not None:
+            reason = lacking.reason.removeprefix(f"measurements.{m.name} can never pass: ")
+            declined[m.name] = f"{file}: {reason}; {lacking.remedy}"
+    without: dict[str, Any] = dict.fromkeys(_USE_OF[name] for name in declined)
+    return replace(run, **without), declined
+
+
+def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:
     """The draft of ``run`` for the policy's folder, with answers that leave room for the prompts of its own suites.
 
     Built-in suites that are too long are left out.
     """
-    here = draft_run(run, around.resolvers)
-    here.policy["engine"] = dict(engine)
-    whole = configured(here)
-    too_long = too_long_suites(whole, around.headers)
-    limits = {measurement.name: measurement.max_tokens for measurement in whole.measurements}
+    limits = {measurement.name: measurement.max_tokens for measurement in job.measurements}
     draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER)
-    draft.leave_out(unfit_suites(whole, too_long))
+    draft.leave_out(unfit_suites(draft.policy["measurements"], too_long))
     if not run.choices:  # which a run without files takes from the target
         draft.leave_out({"calibration": "no multiple-choice questions; give them"})
     for name, prompts in too_long.items():

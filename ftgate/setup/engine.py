@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.view import size_of
-from ftgate.setup.contents import ModelFolder
+from ftgate.setup.model_folders import ModelFolder
 
 Device = Literal["gpu", "cpu"]
 LONGEST = 4096

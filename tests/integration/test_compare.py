@@ -18,7 +18,7 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.planning.compare import compare_reports, compare_runs, pareto_front
 from ftgate.progress import SilentProgress
-from ftgate.report.schema import read_report
+from ftgate.report.reading import read_report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -98,7 +98,9 @@ def test_what_cannot_be_compared_is_said(
     assert leave("compare", *map(str, folders)) == 0
     assert "The runs are in 2 groups, as they differ in their base." in " ".join(capsys.readouterr().out.split())
     assert leave("compare", str(folders[0]), str(folders[0])) == 2
-    assert "1 run to compare" in capsys.readouterr().err
+    assert f"one run to compare: {folders[0]} is named 2 times" in capsys.readouterr().err
+    assert leave("compare", str(folders[0])) == 2
+    assert "one run to compare\n" in capsys.readouterr().err
     assert leave("compare", str(folders[0]), str(one.root / "nowhere")) == 2
     assert "no report at" in capsys.readouterr().err
     assert leave("compare", str(folders[0]), "--ledger", "acme/models") == 2

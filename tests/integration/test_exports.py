@@ -42,7 +42,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.items import read_items
-from ftgate.report.schema import Report, read_report, write_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report, write_report
 
 START_SECONDS = 300
 

@@ -12,6 +12,7 @@ import yaml
 from click.testing import CliRunner
 from support.terminal import play
 
+from ftgate.cli.common import Interrupted
 from ftgate.cli.main import cli
 from ftgate.cli.questions import ask_answers
 from ftgate.cli.schema import schema_of
@@ -32,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("target", "train", "choices", "general"):
         (tmp_path / "evals").mkdir(exist_ok=True)
         shutil.copy(WORLD / "evals" / f"{name}.jsonl", tmp_path / "evals")
-    lines = "".join(f'"My order {number} has not come, and the parcel is lost?"\n' for number in range(300))
+    lines = "".join(f'"My order {number} has not come, and the parcel is lost?"\n' for number in range(600))
     (tmp_path / "evals" / "queries.csv").write_text(f"prompt\n{lines}", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -53,7 +54,7 @@ def test_with_every_default_check_passes_what_is_written(folder: Path) -> None:
     assert "taken: candidate models/careful, base models/base, judge models/judge, target evals/target.jsonl" in (
         done.output
     )
-    assert re.search(r"evals/queries.csv +300 rows, read as .*: real queries", done.output)
+    assert re.search(r"evals/queries.csv +600 rows, read as .*: real queries", done.output)
     assert "next: ftgate check --manifest models/careful.yaml, then ftgate run" in done.output
     datasets = {name: m["dataset"] for name, m in policy_in(folder)["measurements"].items()}
     assert datasets == {
@@ -82,7 +83,7 @@ def test_at_a_terminal_wrong_answers_are_asked_again_with_the_reason(folder: Pat
         "Error: evals: neither full weights nor an adapter",
         "Error: 'tpu' is not one of 'gpu', 'cpu'",
         "Error: evals/none.csv: no such file",
-        "Error: evals/queries.csv does not suit target: 300 rows, read as",
+        "Error: evals/queries.csv does not suit target: 600 rows, read as",
     ):
         assert reason in said
     policy = policy_in(folder)
@@ -97,7 +98,79 @@ def test_at_a_terminal_wrong_answers_are_asked_again_with_the_reason(folder: Pat
 def test_ctrl_c_writes_nothing(folder: Path) -> None:
     said, code = play(["init"], ["", "^C"], folder)
     assert code == 130, said
+    assert "interrupted: nothing was written" in said
+    assert "answers so far" not in said
     assert not (folder / ".github").exists()
+
+
+def test_interrupted_while_it_writes_it_says_what_was_written(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ftgate.cli.init._write_schemas", stopped)
+    done = CliRunner().invoke(cli, ["init", "--yes"], standalone_mode=False)
+    assert isinstance(done.exception, Interrupted)
+    policy, manifest, workflow = ".github/ftgate.yml", "models/careful.yaml", ".github/workflows/ftgate.yml"
+    assert done.exception.text == f"interrupted: wrote {policy}, {manifest}, {workflow}, and no more"
+
+
+def test_what_cannot_be_in_its_place_is_asked_again(folder: Path) -> None:
+    """One model or file twice, an adapter as a base, something broken, a branch instead of a commit."""
+    shutil.copytree(folder / "models" / "careful", folder / "models" / "broken")
+    (folder / "models" / "broken" / "adapter_config.json").write_text("{}")
+    typed = ["models/broken", "hf://acme/bot@main", "models/careful", "models/careful", "models/broken", ""]
+    typed += ["", "models/base", "models/judge", "cpu", "evals/target.jsonl", "evals/target.jsonl", "-"]
+    typed += ["./evals/target.jsonl", "-", "hf://datasets/acme/x@v1/x.jsonl", "http:/x", "-", "evals/target.jsonl"]
+    said, code = play(["init"], typed, folder)
+    assert code == 0, said
+    for reason in (
+        "Error: models/broken cannot be used: adapter_config.json: peft_type is None, not LORA",
+        "Error: main is a branch or tag, which can move; for the repository on the Hugging Face Hub write "
+        "hf://acme/bot@<commit>; `git ls-remote https://huggingface.co/acme/bot main` prints it",
+        "Error: models/careful was named already: the base is another model",
+        "Error: models/base was named already: the judge is another model",
+        "Error: evals/target.jsonl is target already, and forgetting must be something else",
+        "Error: ./evals/target.jsonl is target already, and training data must be something else",
+        "Error: v1 is a branch or tag, which can move; ",
+        "Error: 'http:/x': only one slash after http:; write http://",
+    ):
+        assert reason in said
+    assert policy_in(folder)["measurements"].keys() >= {"target", "calibration"}
+
+
+def test_what_check_would_refuse_is_said_at_once(folder: Path) -> None:
+    """A target that is a copy of the training data, by content."""
+    shutil.copy(folder / "evals" / "train.jsonl", folder / "evals" / "target.jsonl")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert done.exit_code == 0, done.output
+    wrong = "wrong: measurements.target: all of its 1,500 rows are in the training data (evals/train.jsonl)"
+    assert wrong in done.output
+    assert "next: mend what is wrong in these files, then ftgate check" in done.output
+    assert CliRunner().invoke(cli, ["check", "--manifest", "models/careful.yaml"]).exception is not None
+
+
+def test_data_that_are_too_few_are_declined_with_what_to_do(folder: Path) -> None:
+    choices = folder / "evals" / "choices.jsonl"
+    choices.write_text("".join(choices.read_text().splitlines(keepends=True)[:300]))
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert re.search(
+        r"not measured: calibration: evals/choices\.jsonl: it has \d+ rows, and a pass needs at least 500; give it 500",
+        done.output,
+    )
+    assert "calibration" not in policy_in(folder)["measurements"]
+    assert "  # Not yet: evals/choices.jsonl: it has " in (folder / ".github" / "ftgate.yml").read_text()
+
+
+def test_what_can_be_used_is_listed_before_what_cannot(folder: Path) -> None:
+    for number in range(10):
+        (folder / "evals" / f"a{number}.jsonl").write_text("not JSON\n")
+    (folder / "evals" / "queries.txt").write_text("Where is my parcel?\n")
+    lines = CliRunner().invoke(cli, ["init", "--yes"]).output.splitlines()
+    broken = [at for at, line in enumerate(lines) if "cannot be used" in line]
+    usable = [at for at, line in enumerate(lines) if "read as" in line or "full weights" in line]
+    assert max(usable) < min(broken)
+    assert "  and 3 more that cannot be used" in lines
+    assert "cannot be used: line 1: not valid JSON" in lines[broken[0]]
 
 
 def test_without_a_terminal_nothing_is_asked_and_with_a_policy_nothing_is_looked_for(folder: Path) -> None:

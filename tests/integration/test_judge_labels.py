@@ -29,7 +29,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.judge.labels import read_labels
 from ftgate.progress import SilentProgress
 from ftgate.report import render
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -511,3 +511,45 @@ def test_an_embedding_model_is_tried(world: World, capsys: pytest.CaptureFixture
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "newest"}))
     (problem,) = found(world, capsys)["problems"]
     assert problem["message"].startswith("sentence-transformers could not load models/encoder: ValueError: ")
+
+
+ROWS = [{"prompt": f"ticket {i} of {i % 9}", "choices": ["a", "b"], "answer": "ab"[i % 2]} for i in range(520)]
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["the same file", "the same rows in another form"])
+def test_a_suite_that_was_trained_on_is_refused(world: World, copied: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = write_rows(world.root / "evals" / "target.jsonl", ROWS)
+    messages = [[{"role": "user", "content": row["prompt"].upper() + " "}] for row in ROWS]
+    copy = write_rows(world.root / "evals" / "copy.jsonl", [{"messages": turns} for turns in messages])
+    world.manifest["training_data"] = {"source": str((copy if copied else suite).relative_to(world.root))}
+    world.save()
+    code, said = check(world, capsys)
+    words = " ".join(said.split())
+    assert code == 2
+    assert "measurements.target: all of its 520 rows are in the training data (evals/" in words
+    assert "name rows that the candidate was not trained on" in words
+    assert "measurements.calibration" not in words
+
+
+def test_rows_that_were_trained_on_do_not_count_towards_the_least(world: World) -> None:
+    write_rows(world.root / "evals" / "choices.jsonl", ROWS)
+    write_rows(world.root / "evals" / "train.jsonl", [{"prompt": row["prompt"]} for row in ROWS[:60]])
+    world.save()
+    result = json.loads(alone(world, "--json")[4])
+    (warning,) = [w for w in result["warnings"] if "in the training data" in w]
+    assert warning.startswith(
+        "measurements.calibration: 60 of its 520 rows are in the training data and do not count; without them: "
+        "measurements.calibration can never pass: it has 460 rows, and a pass needs at least 500"
+    )
+    write_rows(world.root / "evals" / "train.jsonl", [{"prompt": row["prompt"]} for row in ROWS[:9]])
+    result = json.loads(alone(world, "--json")[4])
+    assert "measurements.calibration: 9 of its 520 rows are in the training data and do not count" in result["notes"]
+
+
+def test_the_tasks_own_rows_do_not_show_what_was_forgotten(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.policy["measurements"]["forgetting"] = {**world.policy["measurements"]["target"], "block_drop": 0.1}
+    world.policy["measurements"]["forgetting"].pop("min_gain", None)
+    world.save()
+    code, said = check(world, capsys)
+    assert code == 2
+    assert "measurements.forgetting asks the rows of measurements.target" in " ".join(said.split())

@@ -24,7 +24,8 @@ from ftgate.github.verify_report import inconsistencies, manifest_mismatches
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -23,7 +23,8 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.advice.next_steps import next_steps
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ from ftgate.engines.scripted import ScriptedEngine
 from ftgate.errors import ConfigurationError
 from ftgate.github.suite_check import suite_mismatches
 from ftgate.github.verify_report import Expected, verify_report
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -272,7 +274,7 @@ def test_a_name_on_the_hub_is_answered_with_what_to_write(
 def test_the_newest_commit_is_named_if_the_hub_can_be_asked(
     here: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ftgate.artifacts.hub_names.newest_commit", lambda name: "0123456789" * 4)
+    monkeypatch.setattr("ftgate.artifacts.hub_names.newest_commit", lambda *_: "0123456789" * 4)
     assert leave("run", "--base", "acme/base-7b", "--candidate", "models/bot") == 2
     assert f"write hf://acme/base-7b@{'0123456789' * 4}, its newest commit" in capsys.readouterr().err
 
@@ -314,3 +316,27 @@ def test_check_takes_the_references_of_a_run(here: World, capfd: pytest.CaptureF
     assert leave("check", "--base", "models/none", "--candidate", "models/bot") == 2
     assert "correct the path" in capfd.readouterr().err
     assert not (here.root / "out").exists()
+
+
+def test_without_an_option_the_only_manifest_is_taken_and_several_are_named(
+    here: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    policy = {**here.policy, "manifests": ["manifests/*.yaml"]}
+    places = Path(".github", "ftgate.yml"), Path("manifests", "bot.yaml")
+    for path, content in zip(places, (policy, here.manifest), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        text = json.dumps(content).replace('"evals/', '"../evals/').replace('"models/', '"../models/')
+        path.write_text(text, encoding="utf-8")
+    assert leave("check") == 0
+    said = capfd.readouterr()
+    assert "manifest: manifests/bot.yaml, the only one" in said.err
+    assert "bot: ready to run" in said.out
+    shutil.copy(places[1], places[1].with_name("other.yaml"))
+    for command in ("check", "run"):
+        assert leave(command) == 2
+        problem = " ".join(capfd.readouterr().err.split())
+        assert "and there are 2 manifests: manifests/bot.yaml, manifests/other.yaml" in problem
+        assert "give --manifest manifests/bot.yaml" in problem
+    shutil.rmtree(places[1].parent)
+    assert leave("check") == 2
+    assert "and no file here matches the policy's manifests: manifests/*.yaml" in capfd.readouterr().err

@@ -201,6 +201,20 @@ def parse_ledger(texts: Iterable[str], *, whole: bool = True) -> Ledger:
     return Ledger(tuple(lines), tuple(problems))
 
 
+def no_ledger(texts: Iterable[str]) -> str:
+    """Why ``texts`` are not the lines of a ledger at all, not even of an altered one; empty if they may be."""
+    number, first = next(((n, text) for n, text in enumerate(texts, 1) if text.strip()), (0, ""))
+    if not number:
+        return "empty: it holds no record"
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return f"not a ledger: line {number} is not JSON"
+    if isinstance(value, dict) and {"n", "previous", "record"} <= value.keys():
+        return ""
+    return f"not a ledger: line {number} is not an object with n, previous and record"
+
+
 def status_suffix(record: Record) -> str:
     """The end of a status description: the record's identity in brackets."""
     return f" [record {record.identity[:SHOWN_DIGITS]}]"

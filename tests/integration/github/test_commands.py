@@ -14,7 +14,8 @@ from support.github.state import Caller
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import main
 from ftgate.github.audit.ledger_branch import read_ledger
-from ftgate.report.schema import IncumbentReport, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import IncumbentReport
 
 
 def leave(*arguments: str) -> int:

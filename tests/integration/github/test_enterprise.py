@@ -21,7 +21,7 @@ from support.github.state import Caller
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import cli
 from ftgate.github.server_address import api_address, server_address
-from ftgate.report.schema import read_report
+from ftgate.report.reading import read_report
 
 SERVER = "https://git.example.com"
 ACTION = "acme/ftgate@" + "1234567890" * 4

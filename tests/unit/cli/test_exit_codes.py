@@ -51,7 +51,7 @@ def test_what_stops_a_command_is_no_verdict(ending: BaseException, code: int, mo
     def fail(*_: object) -> None:
         raise ending
 
-    monkeypatch.setattr("ftgate.report.schema.read_report", fail)
+    monkeypatch.setattr("ftgate.report.reading.read_report", fail)
     with pytest.raises(SystemExit) as left:
         main(["report", "out"])
     assert left.value.code == code

@@ -24,7 +24,7 @@ def leave(*arguments: str) -> int:
 def test_schema_without_an_argument_lists_the_schemas(capsys: pytest.CaptureFixture[str]) -> None:
     assert leave("schema") == 0
     assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()] == [
-        ["ftgate", "schema", kind] for kind in ("policy", "manifest", "report")
+        ["ftgate", "schema", kind] for kind in ("policy", "manifest", "report", "ledger")
     ]
 
 

@@ -242,8 +242,42 @@ def test_what_is_asked_for_later_is_added_and_what_would_change_a_file_is_said(t
     said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--settle"]).output
     assert "wrote     .github/workflows/ftgate-settle.yml" in said
     assert "move away" not in said
-    said = CliRunner().invoke(cli, ["init", str(tmp_path), "--action", ACTION, "--jobs"]).output
-    assert "change no file that exists; move away .github/ftgate.yml, .github/workflows/ftgate.yml, and" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "names", "steps"),
+    [
+        ({"waivers": True}, "--waivers", ["ledger: branch}", "move .github/workflows/ftgate.yml away"]),
+        ({"ledger": True}, "--ledger", ["ledger: branch}", "move .github/workflows/ftgate.yml away"]),
+        ({"pages": True}, "--pages", ["move .github/workflows/ftgate.yml away"]),
+        ({"forks": True}, "--forks", ["move .github/workflows/ftgate.yml away"]),
+        ({"jobs": True}, "--jobs", ["move .github/workflows/ftgate.yml away"]),
+        ({"app": "bot"}, "--app", ['expected_creator: "bot[bot]"}', "move .github/workflows/ftgate.yml away"]),
+        ({"sign": True}, "--sign", ["ledger: branch}", "sign: sigstore", "move .github/workflows/ftgate.yml away"]),
+    ],
+    ids=lambda value: "" if isinstance(value, list) else str(value),
+)
+def test_what_cannot_be_added_is_refused_and_not_written_by_half(
+    tmp_path: Path, options: dict, names: str, steps: list[str]
+) -> None:
+    begin(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    given = [text for name, value in options.items() for text in (f"--{name}", value) if isinstance(text, str)]
+    refused = CliRunner().invoke(cli, ["init", str(tmp_path), *given]).exception
+    assert isinstance(refused, ConfigurationError)
+    assert refused.message.startswith(f"{names}: .github/")
+    assert "nothing was written" in refused.message
+    for step in steps:
+        assert step in refused.hint
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    begin(tmp_path / "new", **options)
+    assert CliRunner().invoke(cli, ["init", str(tmp_path / "new"), *given]).exit_code == 0, "it has all that is asked"
+
+
+def test_waivers_are_added_to_a_set_up_with_a_ledger(tmp_path: Path) -> None:
+    begin(tmp_path, ledger=True)
+    done = CliRunner().invoke(cli, ["init", str(tmp_path), "--waivers"])
+    assert f"wrote     .github/workflows/{WAIVE}" in done.output
 
 
 def test_where_the_actions_come_from_is_said_where_it_is_not_what_was_asked_for(tmp_path: Path) -> None:
@@ -253,11 +287,10 @@ def test_where_the_actions_come_from_is_said_where_it_is_not_what_was_asked_for(
     assert "of ftgate's actions, which ftgate.yml lacks" in said()
     assert "lacks" not in said("--action", ACTION)
     assert "lacks" not in said("--settle", "--action", ACTION)
-    assert "lacks" not in said("--ledger")
     assert f"note: ftgate.yml keeps {ACTION}: for another commit, replace it there" in said(
         "--action", ACTION.replace("1", "f")
     )
-    assert "which ftgate-waive.yml lacks" in said("--waivers")
+    assert "which ftgate-settle.yml lacks" not in said("--settle")
 
 
 def test_below_the_root_of_a_clone_the_root_is_named(tmp_path: Path) -> None:
@@ -292,20 +325,68 @@ def test_policy_and_manifest_name_their_schema_for_editors(tmp_path: Path, file:
         ("git@github.com:acme/models.git", "github.com", "acme/models"),
         ("ssh://git@git.example.com:2222/acme/models/", "git.example.com", "acme/models"),
         ("/srv/git/models", "github.com", ""),
-        ("https://gitlab.com/group/sub/models.git", "github.com", ""),
     ],
 )
 def test_owner_and_repository_are_those_of_the_remote(tmp_path: Path, address: str, host: str, repository: str) -> None:
-    for arguments in (("init", "-q"), ("remote", "add", "origin", address)):
+    for arguments in (("init", "-q", "-b", "main"), ("remote", "add", "origin", address)):
         subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
     assert read_remote(tmp_path) == Remote(host, repository)
     ref = tmp_path / ".git" / "refs" / "remotes" / "origin" / "HEAD"
     ref.parent.mkdir(parents=True)
     ref.write_text("ref: refs/remotes/origin/trunk\n")
-    assert read_remote(tmp_path).branch == ("trunk" if repository else "main")
+    assert read_remote(tmp_path).branch == "trunk"
     said = CliRunner().invoke(cli, ["init", str(tmp_path), "--forks"]).output
     assert f"https://{host}/{repository or 'OWNER/NAME'}/settings/environments" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("https://gitlab.com/group/sub/models.git", "gitlab.com"),
+        ("git@gitlab.example.com:group/models.git", "gitlab.example.com"),
+        ("https://user@bitbucket.org/acme/models.git", "bitbucket.org"),
+        ("ssh://git@codeberg.org/acme/models", "codeberg.org"),
+    ],
+)
+def test_elsewhere_than_on_github_no_workflow_is_written_and_what_works_is_said(
+    tmp_path: Path, address: str, host: str
+) -> None:
+    for arguments in (("init", "-q", "-b", "main"), ("remote", "add", "origin", address)):
+        subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
+    assert read_remote(tmp_path) == Remote(elsewhere=host)
+    output = CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+    assert f"note: {host} is not GitHub: there `ftgate run` works in any job" in output
+    assert not (tmp_path / ".github" / "workflows").exists()
+    assert (tmp_path / ".github" / "ftgate.yml").exists()
+    assert "github.com" not in output
+    assert "ftgate init --action" not in output
+
+
+@pytest.mark.parametrize(
+    ("branches", "default"),
+    [
+        (["master"], "master"),
+        (["trunk", "feature"], "trunk"),
+        (["stable", "next"], "next"),
+        (["topic", "main"], "main"),
+    ],
+)
+def test_the_default_branch_of_a_clone_that_does_not_say_it(tmp_path: Path, branches: list[str], default: str) -> None:
+    """As after `git init` and `git remote add`: the usual name counts, else the current branch, which is the last."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false")
+        subprocess.run(("git", "-C", str(tmp_path), *who, *arguments), check=True)
+
+    git("init", "-q", "-b", branches[0])
+    if len(branches) == 1:
+        assert read_remote(tmp_path).branch == default, "before the first commit"
+    git("commit", "-q", "--allow-empty", "-m", "first")
+    for name in branches[1:]:
+        git("checkout", "-q", "-b", name)
+    git("remote", "add", "origin", "https://github.com/acme/models.git")
+    assert read_remote(tmp_path) == Remote(repository="acme/models", branch=default)
 
 
 def test_without_a_clone_nothing_is_known_of_the_remote(tmp_path: Path) -> None:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from pathlib import Path
 
+import jsonschema
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftgate.cli.main import cli
+from ftgate.cli.schema import schema_of
+from ftgate.errors import ConfigurationError
 from ftgate.github.audit.record import (
     Ledger,
     ModelEntry,
     Record,
     next_line,
+    no_ledger,
     parse_ledger,
     record_in_status,
     status_suffix,
@@ -135,3 +142,41 @@ def test_a_status_ends_with_the_digest_of_its_record():
     assert record_in_status("allow: bot is fine" + status_suffix(record(0))) == record(0).identity[:12]
     assert record_in_status("allow: [record 123456789abc] bot") == ""
     assert record_in_status("") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "empty: it holds no record"),
+        ("\n \n", "empty: it holds no record"),
+        ("\n# Notes\n", "not a ledger: line 2 is not JSON"),
+        ('{"verdict": "allow"}', "not a ledger: line 1 is not an object with n, previous and record"),
+        ("[1]", "not a ledger: line 1 is not an object with n, previous and record"),
+        ("\n".join(chain(2)).replace("acme", "other", 1), ""),
+        (f"{chain(1)[0]}\nnothing", ""),
+    ],
+)
+def test_what_is_no_ledger_is_not_called_an_altered_one(tmp_path: Path, text: str, problem: str) -> None:
+    assert no_ledger(text.splitlines()) == problem
+    file = tmp_path / "ledger.jsonl"
+    file.write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(cli, ["compare", "--ledger", str(file)])
+    if problem:
+        assert isinstance(done.exception, ConfigurationError)
+        assert done.exception.message == f"--ledger {file}: {problem}"
+    else:
+        assert done.exit_code == 1
+        assert "problem: " in done.output
+    folder = CliRunner().invoke(cli, ["compare", "--ledger", str(tmp_path)]).exception
+    assert isinstance(folder, ConfigurationError)
+    assert folder.message == f"--ledger {tmp_path}: a folder"
+
+
+def test_every_line_is_as_its_schema_says() -> None:
+    schema = json.loads(schema_of("ledger"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    late = next_line(record(2), None, "2025-03-09").text
+    for line in (*chain(3), late):
+        jsonschema.validate(json.loads(line), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**json.loads(late), "n": "1"}, schema)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from ftgate.cli.demo import CANDIDATES
 from ftgate.planning import compare_rows
 from ftgate.planning.compare import Contender, RunComparison, compare_reports
 from ftgate.planning.compare_view import comparison_page, print_comparison
+from ftgate.planning.front_svg import front_plot
 from ftgate.report.schema import Report
+from ftgate.report.svg import spaced
 
 OUT = Path("out")
 WHY = {
@@ -136,6 +139,42 @@ def test_one_difference_is_enough_to_part_runs(provenance: dict[str, Any], diffe
     assert [group.differs for group in comparison.groups] == [(), differs]
     assert compare_rows.apart(comparison).startswith(f"The runs are in 2 groups, as they differ in their {differs[0]}.")
     assert "trade-off" not in printed(comparison)
+
+
+def test_a_cross_within_the_limits_says_what_blocks_and_a_line_is_explained_where_there_is_one() -> None:
+    first = compared().groups[0]
+    plot = str(front_plot(first))
+    assert ">halfway: against the deployed model<" in plot
+    assert ">useless: gains too little<" in plot
+    assert "within all limits" not in plot
+    assert "dashed" not in compare_rows.caption(first)
+    assert 'class="front"' not in plot
+    careful = reports()["careful"]
+    rival = careful.model_copy(deep=True, update={"name": "rival"})
+    target, forgetting = rival.measurements["target"], rival.measurements["forgetting"]
+    target.change, forgetting.change = (target.change or 0) + 0.05, 0.05
+    both = compared(careful, rival).groups[0]
+    assert 'class="front"' in str(front_plot(both))
+    assert "The dashed line joins the best trade-offs." in compare_rows.caption(both)
+    assert "A cross left" not in compare_rows.caption(both)
+    assert "The best run's gain was not measured a second time: fewer than two" in compare_rows.selection(both)
+
+
+def test_labels_stay_apart_and_above_the_axis() -> None:
+    for places in ([10.0] * 9, [250.0, 260.0, 270.0, 271.0], [5.0, 100.0]):
+        moved = spaced(places, 16, most=272)
+        assert max(moved) <= 272
+        assert all(after - before >= 16 for before, after in pairwise(sorted(moved)))
+    assert spaced([5.0, 100.0], 16, most=272) == [5.0, 100.0]
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_every_table_names_the_limits(width: int) -> None:
+    tables = [line.split() for line in printed(compared(), width).splitlines() if line.startswith("limit ")]
+    assert len(tables) >= 2
+    limits = " ".join(" ".join(table[1:]) for table in tables)
+    for limit in ("> 3 points", "< 10 %", "< 15 %", "< +0.050"):
+        assert limit in limits
 
 
 def test_only_runs_that_are_not_blocked_are_trade_offs() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.world import write_adapter, write_full
 
 from ftgate.setup.contents import Contents, look_into
 from ftgate.setup.data_files import DataFile, best_file, read_data_file, use_named
@@ -121,15 +124,104 @@ def test_a_file_is_a_default_if_its_name_says_so_or_nothing_else_suits() -> None
 
 def test_models_results_and_environments_are_no_data(tmp_path: Path) -> None:
     written(tmp_path / "evals" / "target.jsonl", ANSWERED)
-    for folder in ("out/bot", ".hidden", "node_modules", "env"):
+    for folder in ("out/bot", "out/again", ".hidden", "node_modules", "env"):
         written(tmp_path / folder / "rows.jsonl", ANSWERED)
+    for name in ("bot/answers.jsonl", "bot/job.json", "again/report.json", "again/comment.md"):
+        (tmp_path / "out" / name).write_text("{}")
     (tmp_path / "env" / "pyvenv.cfg").touch()
-    model = tmp_path / "models" / "bot"
+    model = write_full(tmp_path / "models" / "bot")
     written(model / "rows.jsonl", ANSWERED)
-    (model / "config.json").write_text("{}")
-    (model / "model.safetensors").write_bytes(b"weights")
     (tmp_path / "package.json").write_text("{}")
     contents = look_into(tmp_path)
     assert [file.path.relative_to(tmp_path).as_posix() for file in contents.data] == ["evals/target.jsonl"]
     assert [m.path for m in contents.models] == [model]
     assert look_into(tmp_path / "nothing") == Contents()
+
+
+def test_the_outputs_of_a_trainer_are_looked_into_whatever_their_folder_is_called(tmp_path: Path) -> None:
+    write_full(tmp_path / "out" / "checkpoint-100")
+    written(tmp_path / "data" / "answers.jsonl", ANSWERED)
+    contents = look_into(tmp_path)
+    assert [m.path.name for m in contents.models] == ["checkpoint-100"]
+    assert [file.path.name for file in contents.data] == ["answers.jsonl"]
+
+
+def test_of_many_data_files_those_are_read_whose_names_say_a_use(tmp_path: Path) -> None:
+    for number in range(60):
+        written(tmp_path / "dump" / f"a{number}.jsonl", ASKED[:1])
+    written(tmp_path / "zoo" / "target.jsonl", ANSWERED)
+    write_full(tmp_path / "zz")
+    contents = look_into(tmp_path)
+    assert contents.more
+    assert "target.jsonl" in [file.path.name for file in contents.data]
+    assert [m.path.name for m in contents.models] == ["zz"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet", ".json"])
+def test_of_a_long_file_a_sample_shows_what_its_rows_are_like(tmp_path: Path, suffix: str) -> None:
+    rows = [{"prompt": f"Name number {i}.", "answer": f"number {i}"} for i in range(30_000)]
+    path = tmp_path / f"target{suffix}"
+    if suffix == ".json":
+        path.write_text(json.dumps(rows), encoding="utf-8")
+    else:
+        written(path, rows)
+    before = time.process_time()
+    file = read_data_file(path)
+    assert time.process_time() - before < 1
+    assert file.uses == ("target",)
+    assert file.looked_at == 2000
+    counted = {".json": "more than 2,000", ".csv": "about 30,001"}.get(suffix, "about 30,000")
+    assert file.in_words.startswith(f"{counted} rows with answers (by the first 2,000), read as ")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("queries.txt", ".txt is not read; put the line"),
+        ("test.xlsx", ".xlsx is not read; save it as CSV"),
+        ("train/data-00000-of-00001.arrow", ".arrow is not read; write it as Parquet"),
+        ("rows.ndjson", ".ndjson is not read; rename it to .jsonl"),
+        ("test.jsonl", "line 1: not valid JSON"),
+        ("target.csv", "is empty (no rows)"),
+    ],
+)
+def test_a_file_that_cannot_be_used_says_why_in_one_line(tmp_path: Path, name: str, reason: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("prompt\n" if name.endswith(".csv") else "My order is late\n", encoding="utf-8")
+    (tmp_path / "requirements.txt").write_text("torch\n")
+    (file,) = look_into(tmp_path).data
+    assert file.uses == ()
+    assert file.in_words.startswith(f"cannot be used: {reason}")
+    assert "\n" not in file.in_words
+    assert str(tmp_path) not in file.in_words
+
+
+def test_a_broken_model_is_listed_with_the_reason_and_never_taken(tmp_path: Path) -> None:
+    write_full(tmp_path / "base")
+    write_adapter(tmp_path / "bot")
+    faults = {
+        "empty": ("adapter_config.json", "{}", "adapter_config.json: peft_type is None, not LORA"),
+        "cut": ("adapter_config.json", '{"peft_type": "LORA"', "adapter_config.json: "),
+        "pointer": ("adapter_model.safetensors", "version https://git-lfs", "adapter_model.safetensors: not a valid"),
+    }
+    for name, (file, content, _) in faults.items():
+        write_adapter(tmp_path / name)
+        (tmp_path / name / file).write_text(content, encoding="utf-8")
+    write_adapter(tmp_path / "bare").joinpath("adapter_model.safetensors").unlink()
+    write_adapter(tmp_path / "nameless").joinpath("adapter_config.json").unlink()
+    write_full(tmp_path / "pickled").joinpath("model.safetensors").rename(tmp_path / "pickled" / "pytorch_model.bin")
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "config.json").write_text('{"port": 80}')
+    contents = look_into(tmp_path)
+    words = {m.path.name: m.in_words for m in contents.models}
+    assert {"base", "bot", "bare", "nameless", "pickled", *faults} == words.keys()
+    for name, (_, _, reason) in faults.items():
+        assert words[name].startswith(f"cannot be used: {reason}"), words[name]
+    assert words["bare"].startswith("cannot be used: an adapter without safetensors weights")
+    assert words["nameless"] == "cannot be used: adapter_config.json is missing"
+    assert words["pickled"].startswith("cannot be used: full weights without model.safetensors")
+    for name in faults:
+        os.utime(tmp_path / name / "adapter_config.json", (1e10, 1e10))
+    again = look_into(tmp_path)
+    assert (again.base and again.base.path.name, again.candidate and again.candidate.path.name) == ("base", "bot")

@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
+from support.world import write_adapter
 
 from ftgate.config.engine import EngineSettings
 from ftgate.preflight.hardware import Gpu, Machine
-from ftgate.setup.contents import look_into, read_model_folder
+from ftgate.setup.contents import look_into
 from ftgate.setup.draft import default_answers
 from ftgate.setup.engine import engine_for, machine_in_words
+from ftgate.setup.model_folders import read_model_folder
 
 GIB = 1 << 30
 CPU = Machine((), 64 * GIB)
@@ -20,16 +22,18 @@ CPU = Machine((), 64 * GIB)
 
 def model(folder: Path, *, gib: float = 0.001, context: int = 32768, dtype: str = "bfloat16") -> Path:
     folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": context, "dtype": dtype}))
+    config = {"model_type": "llama", "max_position_embeddings": context, "dtype": dtype}
+    (folder / "config.json").write_text(json.dumps(config))
+    size = int(gib * GIB)
+    header = json.dumps({"weight": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
     with (folder / "model.safetensors").open("wb") as file:
-        file.truncate(int(gib * GIB))  # sparse
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + size)  # sparse
     return folder
 
 
 def adapter(folder: Path, base: str, changed: float) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "adapter_config.json").write_text(json.dumps({"r": 8, "base_model_name_or_path": base}))
-    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    write_adapter(folder, base_model_name_or_path=base)
     os.utime(folder / "adapter_config.json", (changed, changed))
     return folder
 

@@ -1,0 +1,64 @@
+"""What `ftgate init` cannot add, because it writes over nothing: refused, instead of written by half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ftgate.cli.starter_workflows import GATE
+from ftgate.config.policy import read_policy
+from ftgate.errors import ConfigurationError
+
+POLICY = Path(".github", "ftgate.yml")
+WORKFLOW = Path(".github", "workflows", "ftgate.yml")
+
+
+def require_addable(folder: Path, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError if an existing policy or workflow lacks what one of the ``options`` of init needs."""
+    needed = [name for name, given in options.items() if given]
+    lacking = [*_policy_lacks(folder, options), *_workflow_lacks(folder, options)] if needed else []
+    if lacking:
+        names = " and ".join(dict.fromkeys(name for name, *_ in lacking))
+        steps = "; ".join(dict.fromkeys(step for *_, step in lacking))
+        files = " and ".join(dict.fromkeys(str(path) for _, path, _ in lacking))
+        raise ConfigurationError(
+            f"{names}: {files} exist without it, and init changes no file that exists; nothing was written",
+            hint=f"{steps}; then repeat this",
+        )
+
+
+def _policy_lacks(folder: Path, options: dict[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    """Option, file and what to do about it, for each option whose part of the policy is missing."""
+    if not (folder / POLICY).exists() or not any(options[name] for name in ("ledger", "waivers", "sign", "app")):
+        return
+    publish = read_policy(folder / POLICY).publish
+    write = f"write into {POLICY}: publish: {{"
+    for name in ("ledger", "waivers", "sign"):
+        if options[name] and publish.ledger != "branch":
+            yield f"--{name}", POLICY, f"{write}ledger: branch}}"
+            break
+    if options["app"] and publish.expected_creator != f"{options['app']}[bot]":
+        yield "--app", POLICY, f'{write}expected_creator: "{options["app"]}[bot]"}}'
+    if options["sign"] and publish.sign is None:
+        yield "--sign", POLICY, f"{write}sign: sigstore, certificate_identity: …}}, as docs/audit.md shows"
+
+
+def _workflow_lacks(folder: Path, options: dict[str, Any]) -> Iterator[tuple[str, Path, str]]:
+    """As :func:`_policy_lacks`, for the workflow."""
+    try:
+        text = (folder / WORKFLOW).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return
+    has = {
+        "forks": "pull_request_target:" in text and "`ftgate init --forks` writes" not in text,
+        "ledger": "contents: write" in text,
+        "pages": "pages: write" in text,
+        "jobs": GATE not in text,
+        "app": "FTGATE_APP_ID" in text,
+        "sign": "id-token: write # signs" in text or "id-token: write} # signs" in text,
+    }
+    has["waivers"] = has["ledger"] or has["app"]
+    for name, present in has.items():
+        if options[name] and not present and not (name == "ledger" and has["app"]):
+            yield f"--{name}", WORKFLOW, f"move {WORKFLOW} away, so that it is written anew"

@@ -1,0 +1,104 @@
+"""Folders with a model: full weights or an adapter, and what keeps one from being used. Reads headers, no weights."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ftgate.artifacts.headers_only import ADAPTER
+from ftgate.errors import ArtifactError, Problems
+from ftgate.models.adapter_config import check_config
+from ftgate.models.dimensions import Dimensions, read_dimensions
+from ftgate.models.weights import adapter_weights, full_weights, read_json
+
+CONFIG, ADAPTER_CONFIG, ENCODER = "config.json", "adapter_config.json", "modules.json"
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
+"""Files that only a model's folder has."""
+_OF_A_MODEL = ("model_type", "architectures")
+"""Fields of a model's config.json, which other programs' files of that name do not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder with full weights or an adapter. ``trained_on``: what the adapter calls its base, empty if nothing.
+
+    ``size``: bytes of its safetensors files. ``changed``: when its configuration was written, in seconds. ``fault``:
+    why it cannot be used, empty if nothing is known against it.
+    """
+
+    path: Path
+    kind: Literal["full", "adapter"]
+    size: int = 0
+    rank: int = 0
+    trained_on: str = ""
+    changed: float = 0.0
+    fault: str = ""
+
+    @property
+    def in_words(self) -> str:
+        """What is in the folder, in one line."""
+        if self.fault:
+            return f"cannot be used: {self.fault}"
+        if self.kind == "full":
+            return "full weights"
+        rank = f", rank {self.rank}" if self.rank else ""
+        return f"adapter{rank}" + (f", trained on {self.trained_on}" if self.trained_on else "")
+
+    @property
+    def dimensions(self) -> Dimensions | None:
+        """Its dimensions, if they can be read."""
+        with suppress(ArtifactError):
+            return read_dimensions(self.path, str(self.path))
+        return None
+
+
+def read_model_folder(folder: Path) -> ModelFolder | None:
+    """The model in ``folder``, whole or broken; None if there is neither an adapter nor full weights."""
+    weights = [path.name for pattern in _WEIGHTS for path in sorted(folder.glob(pattern)) if path.is_file()]
+    config = _config(folder, CONFIG)
+    is_model = any(name in config for name in _OF_A_MODEL)
+    if (folder / ENCODER).is_file():
+        return None
+    if (folder / ADAPTER_CONFIG).is_file() or (
+        not is_model and any(name.startswith("adapter_model") for name in weights)
+    ):
+        return _read_adapter(folder)
+    if not weights and not is_model:
+        return None
+    size = sum((folder / name).stat().st_size for name in weights if name.endswith(".safetensors"))
+    changed = (folder / CONFIG).stat().st_mtime if (folder / CONFIG).is_file() else 0.0
+    return ModelFolder(folder, "full", size, changed=changed, fault=_fault(folder, "full"))
+
+
+def _read_adapter(folder: Path) -> ModelFolder:
+    config = _config(folder, ADAPTER_CONFIG)
+    rank, trained_on = config.get("r"), config.get("base_model_name_or_path")
+    return ModelFolder(
+        folder,
+        "adapter",
+        (folder / ADAPTER).stat().st_size if (folder / ADAPTER).is_file() else 0,
+        rank if type(rank) is int else 0,
+        trained_on if isinstance(trained_on, str) else "",
+        (folder / ADAPTER_CONFIG).stat().st_mtime if (folder / ADAPTER_CONFIG).is_file() else 0.0,
+        _fault(folder, "adapter"),
+    )
+
+
+def _config(folder: Path, name: str) -> dict[str, Any]:
+    with suppress(ArtifactError):
+        return read_json(folder, name, str(folder))
+    return {}
+
+
+def _fault(folder: Path, kind: Literal["full", "adapter"]) -> str:
+    """The first thing that `ftgate check` would refuse in the configuration or in the headers of the weights."""
+    problems, reference = Problems(), str(folder)
+    with problems.noted():
+        config = read_json(folder, ADAPTER_CONFIG if kind == "adapter" else CONFIG, reference)
+        if kind == "adapter":
+            check_config(config, f"{reference}: {ADAPTER_CONFIG}")
+    with problems.noted():
+        (adapter_weights if kind == "adapter" else full_weights)(folder, reference)
+    return problems.found[0].message.removeprefix(f"{reference}: ") if problems.found else ""
