@@ -23,6 +23,7 @@ from ftgate.setup.starter_text import manifest_text, policy_text, siblings
 
 _USE_OF = {"forgetting": "general", "tail": "queries", "calibration": "choices"}
 """The answers that a measurement can do without, by its name."""
+_JUDGE = "name a judge, a third model that grades the answers"
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
 """Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
@@ -124,6 +125,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
+    declined |= _not_scored(run, draft)
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -169,6 +171,13 @@ def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, 
             declined[m.name] = f"{file}: {reason}; {lacking.remedy}"
     without: dict[str, Any] = dict.fromkeys(_USE_OF[name] for name in declined)
     return replace(run, **without), declined
+
+
+def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
+    """Data of ``run`` for which the draft has no section, and why, by measurement."""
+    uses = {"target": "target", **_USE_OF}
+    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, uses.get(name, ""), None)}
+    return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
 
 
 def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:
