@@ -16,7 +16,7 @@ from ftgate.preflight.findings import Prompts
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.unfit import too_long_prompts, unfit_suites
 from ftgate.setup.contents import Contents
-from ftgate.setup.data_files import USES, DataFile, best_file
+from ftgate.setup.data_files import SAMPLE, USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
 from ftgate.setup.model_folders import read_model_folder
 from ftgate.setup.starter_text import manifest_text, policy_text, siblings
@@ -109,7 +109,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     if not answers.has_models:
         run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
         run, declined = _without_short(run, _load(run, {}, around))
-        sections = draft_run(run, around.resolvers, placed).policy["measurements"]
+        sections = draft_run(run, around.resolvers, placed, most=SAMPLE).policy["measurements"]
         own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
         sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
         training = {"training_data": sources["training_data"]} if answers.training else {}
@@ -153,9 +153,9 @@ def _is_of(names: Iterable[str], text: str) -> bool:
 
 def _load(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> JobDraft:
     """What ``run`` is about, read from here, and everything that is wrong with it."""
-    here = draft_run(run, around.resolvers)
+    here = draft_run(run, around.resolvers, most=SAMPLE)
     here.policy["engine"] = dict(engine)
-    return load_configured(configured(here), around.headers)
+    return load_configured(configured(here), around.headers, most=SAMPLE)
 
 
 def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, str]]:
@@ -186,7 +186,7 @@ def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts
     Built-in suites that are too long are left out.
     """
     limits = {measurement.name: measurement.max_tokens for measurement in job.measurements}
-    draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER)
+    draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER, most=SAMPLE)
     draft.leave_out(unfit_suites(draft.policy["measurements"], too_long))
     if not run.choices:  # which a run without files takes from the target
         draft.leave_out({"calibration": "no multiple-choice questions; give them"})
