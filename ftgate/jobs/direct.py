@@ -106,7 +106,7 @@ def configuration_of(run: DirectRun, policy_path: Path) -> Configuration:
 def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path(), *, most: int | None = None) -> Draft:
     """The policy and manifest of ``run``, with local paths relative to ``folder``.
 
-    Reads the suites, or ``most`` rows of each, to see how answers are scored. Raises DatasetError for one it cannot read.
+    Reads the suites, or ``most`` rows of each, to see how answers are scored. Raises DatasetError if that fails.
     """
     measurements: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
