@@ -186,16 +186,9 @@ def load_all(
 
 
 def load_configured(
-    configuration: Configuration,
-    resolvers: Resolvers = local_resolver,
-    last: LastAllowed | None = None,
-    *,
-    most: int | None = None,
+    configuration: Configuration, resolvers: Resolvers = local_resolver, last: LastAllowed | None = None, most: int = 0
 ) -> JobDraft:
-    """As :func:`load_all`, for a policy and a manifest that were read, or that come from no file.
-
-    With ``most`` only so many rows of each data file are read, to see what they are like.
-    """
+    """As :func:`load_all`, for policy and manifest as they were read. ``most``: rows of a data file to read; 0: all."""
     problems = Problems()
     policy, policy_path = configuration.policy, configuration.policy_path
     manifest, manifest_path = configuration.manifest, configuration.manifest_path
@@ -214,9 +207,9 @@ def load_configured(
     draft.manifest_sha256 = configuration.manifest_sha256
     for m in measurements:
         with problems.noted():
-            draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed, most)
+            draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed, most or None)
     with problems.noted():
-        draft.training = training_of(manifest, manifest_path, resolver, most)
+        draft.training = training_of(manifest, manifest_path, resolver, most or None)
     with problems.noted():
         draft.query_log = query_log(by_distance, resolver)
     _add_models(draft, manifest, manifest_path, resolver, wanted)
