@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ftgate.cli.starter_workflows import GATE
-from ftgate.config.policy import read_policy
 from ftgate.errors import ConfigurationError
 
 POLICY = Path(".github", "ftgate.yml")
@@ -32,6 +31,8 @@ def _policy_lacks(folder: Path, options: dict[str, Any]) -> Iterator[tuple[str, 
     """Option, file and what to do about it, for each option whose part of the policy is missing."""
     if not (folder / POLICY).exists() or not any(options[name] for name in ("ledger", "waivers", "sign", "app")):
         return
+    from ftgate.config.policy import read_policy
+
     publish = read_policy(folder / POLICY).publish
     write = f"write into {POLICY}: publish: {{"
     for name in ("ledger", "waivers", "sign"):

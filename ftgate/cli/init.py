@@ -152,10 +152,11 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
             "allow, 1 block, 4 hold), report.html and comment.md; workflow, status, comment, ledger and waivers need "
             "GitHub"
         )
+    _say_what_to_try(folder, texts)
     _say_where_actions_are(folder, action)
     if root := below_root(folder):
         click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
-    _say_what_is_next(folder, remote, texts)
+    _say_what_is_next(remote, texts)
     _say_what_to_set(remote, app, **options)
 
 
@@ -172,8 +173,7 @@ def _say_what_to_set(remote: Remote, app: str, *, forks: bool, pages: bool, **_:
         click.echo(f"next: Source: GitHub Actions in {remote.address}/settings/pages; see docs/github.md, Pages")
 
 
-def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) -> None:
-    complete = texts is not None and texts.complete
+def _say_what_to_try(folder: Path, texts: StarterTexts | None) -> None:
     if texts is not None:
         _say_what_is_wrong(texts)
     if texts is not None and texts.complete:
@@ -181,7 +181,10 @@ def _say_what_is_next(folder: Path, remote: Remote, texts: StarterTexts | None) 
         there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
         mended = "mend what is wrong in these files, then " if texts.problems else ""
         click.echo(f"next: {mended}{there}ftgate check {manifest}, then ftgate run {manifest}")
-    suites = "" if complete else "set your suites and judge in .github/ftgate.yml, and "
+
+
+def _say_what_is_next(remote: Remote, texts: StarterTexts | None) -> None:
+    suites = "" if texts is not None and texts.complete else "set your suites and judge in .github/ftgate.yml, and "
     click.echo(f"next: {suites}merge these files in one pull request")
     if remote.elsewhere:
         click.echo("next: let a job run `ftgate run` on the changed manifest, and keep out/ as its artifact")

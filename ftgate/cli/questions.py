@@ -57,7 +57,7 @@ def filled_in(folder: Path, policy: str, manifest: str, *, ask: bool) -> Starter
     if ask:
         answers = ask_answers(answers, contents)
     else:
-        _say_answers(answers)
+        _say_answers(answers, contents)
     progress = SilentProgress()
     around = Surroundings(
         folder,
@@ -92,12 +92,18 @@ def say_contents(folder: Path, contents: Contents, machine: Machine) -> None:
         click.echo("note: there are too many files to look at all of them")
 
 
-def _say_answers(answers: Answers) -> None:
-    """Say what was taken without a question."""
+def _say_answers(answers: Answers, contents: Contents) -> None:
+    """Say what was taken without a question, and where the models cannot be told apart."""
     names = ("candidate", "base", "judge", *USED)
     taken = [f"{name} {value}" for name in names if (value := getattr(answers, name))]
     if taken:
         click.echo(f"taken: {', '.join(taken)}")
+    if contents.usable and not answers.has_models:
+        role = "base" if not answers.base else "candidate"
+        click.echo(
+            f"note: which model is the {role} cannot be told: answer the questions of `ftgate init` without --yes, or "
+            "name base and candidate in the manifest and what they need in artifacts.allow"
+        )
 
 
 def ask_answers(defaults: Answers, contents: Contents) -> Answers:

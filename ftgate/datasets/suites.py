@@ -188,12 +188,14 @@ def _prompt(item: Item) -> tuple[Any, ...]:
     return turns, tuple(map(str.strip, item.choices)), item.tools and canonical(item.tools)
 
 
-def read_parts(name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None) -> Suite:
+def read_parts(
+    name: str, paths: Sequence[Path], *, needs: Needs, columns: Columns | None = None, most: int | None = None
+) -> Suite:
     """The rows of several files, one file after the other, as the suite ``name``; of one file what read_suite gives.
 
     Raises DatasetError as :func:`read_suite` does, and where an id occurs in two of the files.
     """
-    parts = [read_suite(name, path, needs=needs, columns=columns) for path in paths]
+    parts = [read_suite(name, path, needs=needs, columns=columns, most=most) for path in paths]
     if len(parts) == 1:
         return parts[0]
     items = tuple(item for part in parts for item in part.items)

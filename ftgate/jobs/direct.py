@@ -105,21 +105,21 @@ def configuration_of(run: DirectRun, policy_path: Path) -> Configuration:
     return Configuration(policy, policy_path, validate(Manifest, manifest_of(run, Path()), str(ORIGIN)), ORIGIN)
 
 
-def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path()) -> Draft:
+def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path(), *, most: int | None = None) -> Draft:
     """The policy and manifest of ``run``, with local paths relative to ``folder``.
 
-    Reads the suite about the task, to see how its answers are scored. Raises DatasetError if it cannot be read.
+    Reads the suites, or ``most`` rows of each, to see how answers are scored. Raises DatasetError if that fails.
     """
     measurements: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
     judge = run.judge is not None
-    target = _items(run.target, resolvers) if run.target else ()
+    target = _items(run.target, resolvers, most) if run.target else ()
     if run.target:
         measurements |= _free_form("target", run.target, target, missing, judge=judge, folder=folder)
     else:
         missing["target"] = "no questions about its task; give --target FILE"
     if run.general:
-        items = _items(run.general, resolvers)
+        items = _items(run.general, resolvers, most)
         measurements |= _free_form("forgetting", run.general, items, missing, judge=judge, folder=folder)
     elif judge:
         measurements["forgetting"] = {**GENERAL, "scorer": "judge"}
@@ -128,7 +128,7 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path()) -> Dr
     measurements["safety"] = {"dataset": "builtin:safety-250", "scorer": "judge" if judge else "rules"}
     measurements["tools"] = {"dataset": "builtin:tools-120"}
     if run.queries and run.training:
-        queries = _items(run.queries, resolvers)
+        queries = _items(run.queries, resolvers, most)
         measurements |= _free_form("tail", run.queries, queries, missing, judge=judge, folder=folder)
     else:
         needed = " and ".join(o for o, given in (("--queries", run.queries), ("--training", run.training)) if not given)
@@ -259,7 +259,7 @@ def _allowed(reference: str, folder: Path) -> str:
     return f"{remote.scheme}://{escape('/'.join(parts))}"
 
 
-def _items(dataset: str, resolvers: Resolvers) -> tuple[Item, ...]:
+def _items(dataset: str, resolvers: Resolvers, most: int | None) -> tuple[Item, ...]:
     """The rows of a suite; none for a task of the harness, which says itself how it is scored."""
     if is_task(dataset):
         return ()
@@ -268,4 +268,4 @@ def _items(dataset: str, resolvers: Resolvers) -> tuple[Item, ...]:
     else:
         resolver = resolvers(Policy(version=1, measurements={"safety": {}}), Path())
         paths = resolver.files(dataset, relative_to=Path(), allow=None)
-    return read_parts(Path(dataset).name, paths, needs=Needs()).items
+    return read_parts(Path(dataset).name, paths, needs=Needs(), most=most).items

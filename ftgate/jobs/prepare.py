@@ -186,9 +186,9 @@ def load_all(
 
 
 def load_configured(
-    configuration: Configuration, resolvers: Resolvers = local_resolver, last: LastAllowed | None = None
+    configuration: Configuration, resolvers: Resolvers = local_resolver, last: LastAllowed | None = None, most: int = 0
 ) -> JobDraft:
-    """As :func:`load_all`, for a policy and a manifest that were read, or that come from no file."""
+    """As :func:`load_all`, for policy and manifest as they were read. ``most``: rows of a data file to read; 0: all."""
     problems = Problems()
     policy, policy_path = configuration.policy, configuration.policy_path
     manifest, manifest_path = configuration.manifest, configuration.manifest_path
@@ -207,9 +207,9 @@ def load_configured(
     draft.manifest_sha256 = configuration.manifest_sha256
     for m in measurements:
         with problems.noted():
-            draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed)
+            draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed, most or None)
     with problems.noted():
-        draft.training = training_of(manifest, manifest_path, resolver)
+        draft.training = training_of(manifest, manifest_path, resolver, most or None)
     with problems.noted():
         draft.query_log = query_log(by_distance, resolver)
     _add_models(draft, manifest, manifest_path, resolver, wanted)
@@ -289,7 +289,7 @@ def needs_of(measurement: Measurement) -> Needs:
     return Needs(facts.choices, facts.answer, facts.number, facts.check, facts.letters)
 
 
-def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
+def suite_of(measurement: Measurement, resolver: Resolver, most: int | None = None) -> Suite:
     """Every row of the measurement's suite: a built-in one, a task, or a file, relative to the policy or remote.
 
     A remote file that the policy names needs no ``artifacts.allow``.
@@ -304,14 +304,14 @@ def suite_of(measurement: Measurement, resolver: Resolver) -> Suite:
         paths = dataset_paths(reference, folder, f"measurements.{measurement.name}.dataset")
     else:
         paths = resolver.files(reference, relative_to=folder, allow=None)
-    suite = read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns)
+    suite = read_parts(measurement.name, paths, needs=needs_of(measurement), columns=measurement.columns, most=most)
     require_rows(suite, measurement)
     return suite
 
 
-def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int) -> Suite:
+def sampled_suite(measurement: Measurement, resolver: Resolver, seed: int, most: int | None = None) -> Suite:
     """The suite that the policy names, or a sample of it if the measurement sets ``n`` or ``n_max``."""
-    suite = suite_of(measurement, resolver)
+    suite = suite_of(measurement, resolver, most)
     source = measurement.dataset  # as the policy names it, not its path on this machine
     limit = measurement.n_max or measurement.n
     if limit is None or limit >= len(suite.items):

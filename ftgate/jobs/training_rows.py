@@ -12,7 +12,9 @@ from ftgate.datasets import TrainingData, read_training_texts
 from ftgate.errors import ConfigurationError
 
 
-def training_of(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> TrainingData | None:
+def training_of(
+    manifest: Manifest, manifest_path: Path, resolver: Resolver, most: int | None = None
+) -> TrainingData | None:
     """The rows that the candidate was trained on, as the manifest names them; None if it names none."""
     source = manifest.training_data
     if source is None:
@@ -27,7 +29,7 @@ def training_of(manifest: Manifest, manifest_path: Path, resolver: Resolver) -> 
     local = parse(source.source) is None
     if local:
         _refuse_misleading_link(paths[0], manifest_path)
-    training = replace(read_training_texts(*paths, columns=source.columns), source=source.source)
+    training = replace(read_training_texts(*paths, columns=source.columns, most=most), source=source.source)
     actual = f"sha256:{training.sha256}"
     if local and source.digest not in (None, actual):
         raise ConfigurationError(

@@ -16,13 +16,14 @@ from ftgate.preflight.findings import Prompts
 from ftgate.preflight.hardware import Machine
 from ftgate.preflight.unfit import too_long_prompts, unfit_suites
 from ftgate.setup.contents import Contents
-from ftgate.setup.data_files import USES, DataFile, best_file
+from ftgate.setup.data_files import SAMPLE, USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
 from ftgate.setup.model_folders import read_model_folder
 from ftgate.setup.starter_text import manifest_text, policy_text, siblings
 
 _USE_OF = {"forgetting": "general", "tail": "queries", "calibration": "choices"}
 """The answers that a measurement can do without, by its name."""
+_JUDGE = "name a judge, a third model that grades the answers"
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
 """Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
@@ -108,7 +109,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     if not answers.has_models:
         run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
         run, declined = _without_short(run, _load(run, {}, around))
-        sections = draft_run(run, around.resolvers, placed).policy["measurements"]
+        sections = draft_run(run, around.resolvers, placed, most=SAMPLE).policy["measurements"]
         own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
         sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
         training = {"training_data": sources["training_data"]} if answers.training else {}
@@ -124,6 +125,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
+    declined |= _not_scored(run, draft)
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -151,9 +153,9 @@ def _is_of(names: Iterable[str], text: str) -> bool:
 
 def _load(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> JobDraft:
     """What ``run`` is about, read from here, and everything that is wrong with it."""
-    here = draft_run(run, around.resolvers)
+    here = draft_run(run, around.resolvers, most=SAMPLE)
     here.policy["engine"] = dict(engine)
-    return load_configured(configured(here), around.headers)
+    return load_configured(configured(here), around.headers, most=SAMPLE)
 
 
 def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, str]]:
@@ -171,13 +173,20 @@ def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, 
     return replace(run, **without), declined
 
 
+def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
+    """Data of ``run`` for which the draft has no section, and why, by measurement."""
+    uses = {"target": "target", **_USE_OF}
+    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, uses.get(name, ""), None)}
+    return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
+
+
 def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:
     """The draft of ``run`` for the policy's folder, with answers that leave room for the prompts of its own suites.
 
     Built-in suites that are too long are left out.
     """
     limits = {measurement.name: measurement.max_tokens for measurement in job.measurements}
-    draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER)
+    draft = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER, most=SAMPLE)
     draft.leave_out(unfit_suites(draft.policy["measurements"], too_long))
     if not run.choices:  # which a run without files takes from the target
         draft.leave_out({"calibration": "no multiple-choice questions; give them"})

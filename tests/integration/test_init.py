@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from pathlib import Path
 
 import click
@@ -229,3 +230,29 @@ def test_a_schema_of_an_older_version_is_refreshed(folder: Path) -> None:
     schema.write_text("{}\n", encoding="utf-8")
     assert CliRunner().invoke(cli, ["init"]).exit_code == 0
     assert schema.read_text(encoding="utf-8") == schema_of("policy") + "\n"
+
+
+def test_files_of_many_rows_take_no_longer(folder: Path) -> None:
+    for name in ("target", "train"):
+        rows = (f'{{"prompt": "{name} question number {n}", "answer": "yes {n % 7}"}}\n' for n in range(60_000))
+        (folder / "evals" / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+    before = time.process_time()
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert time.process_time() - before < 6
+    assert "about 60,000 rows with answers (by the first 2,000), read as ftgate rows: target" in done.output
+
+
+def test_models_that_cannot_be_told_apart_are_said_to_be_so(folder: Path) -> None:
+    shutil.copytree(folder / "models" / "base", folder / "models" / "one")
+    (folder / "models" / "base").rename(folder / "models" / "two")
+    shutil.rmtree(folder / "models" / "careful")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "note: which model is the base cannot be told: answer the questions of `ftgate init`" in done.output
+
+
+def test_queries_that_nothing_can_grade_are_said_not_to_be_measured(folder: Path) -> None:
+    shutil.rmtree(folder / "models" / "judge")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "not measured: tail: evals/queries.csv has rows without a reference answer; name a judge, a third" in (
+        done.output
+    )
