@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,7 +263,8 @@ def test_the_action_judges_the_manifests_of_a_change_together_and_says_why_one_h
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every engine plays the script."""
     monkeypatch.setattr(
         registry, "_ENGINES", {kind: lambda settings, log: ScriptedEngine(reply) for kind in ("vllm", "scripted")}
     )
