@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
+from support.chat_server import Body, ChatServer, Reply, listed
 from support.players import CAREFUL, FORGETFUL, Player, answer_of, honest_judge
-from support.world import World, write_adapter, write_full
+from support.world import World, write_adapter, write_full, write_rows
 
 from entrypoint.modes import LISTING, run_mode
 from ftgate.cli.main import main
 from ftgate.cli.run import WORST_FIRST
-from ftgate.domain import Answer, Model, Question, canonical
+from ftgate.domain import Answer, Message, Model, Question, canonical
 from ftgate.engines import registry
 from ftgate.engines.base import Ask
+from ftgate.engines.isolation import take_secrets
 from ftgate.engines.scripted import ScriptedDevice, ScriptedEngine
 from ftgate.errors import EngineError, ExitCode
 from ftgate.gate.together import Candidate, Outcome, evaluate_together
@@ -260,7 +263,8 @@ def test_the_action_judges_the_manifests_of_a_change_together_and_says_why_one_h
 
 
 @pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every engine plays the script."""
     monkeypatch.setattr(
         registry, "_ENGINES", {kind: lambda settings, log: ScriptedEngine(reply) for kind in ("vllm", "scripted")}
     )
@@ -322,3 +326,42 @@ def test_what_cannot_be_meant_is_refused(
 
 def test_every_exit_code_has_a_place_among_the_worst() -> None:
     assert set(WORST_FIRST) == set(ExitCode)
+
+
+def test_a_judge_at_an_endpoint_is_opened_once_while_its_key_is_there(
+    world: World, manifests: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine takes all credentials when it starts; after one that died, the judge goes on with its key."""
+    require = ScriptedEngine.require
+
+    def started(self: ScriptedEngine, models: Sequence[Model]) -> None:
+        take_secrets()
+        require(self, models)
+
+    def honest(body: Body) -> Reply:
+        messages = tuple(Message(m["role"], m["content"]) for m in body["messages"])
+        if len(messages) == 1:  # the question that finds out what the server can do
+            return listed({"5": 0.96, **{str(k): 0.01 for k in range(1, 5)}})
+        judge = Model("judge", Path(), "", kind="endpoint")
+        logprobs = honest_judge(judge, Question("m", "i", messages)).option_logprobs
+        return listed({str(k): math.exp(value) for k, value in enumerate(logprobs, start=1)})
+
+    monkeypatch.setattr(ScriptedEngine, "require", started)
+    engines = Engines(monkeypatch, broken=EngineError("the engine died"))
+    engines.answers_before_it_breaks = 5
+    monkeypatch.setenv("JUDGE_KEY", "sk-Very-Secret-0123456789")
+    rows = [{"id": f"g{i}", "prompt": f"spell {i}", "answer": f"word {i} of {i % 7}"} for i in range(45)]
+    write_rows(world.root / "evals" / "general.jsonl", rows)
+    with ChatServer(honest) as server:
+        world.policy["judge"] = {"endpoint": server.url, "model": "marker", "api_key_env": "JUDGE_KEY"}
+        world.policy["measurements"].pop("target")
+        world.save()
+        careful, forgetful, modest = judged(world, manifests, world.root / "out")
+    assert "JUDGE_KEY" not in os.environ
+    assert isinstance(forgetful.error, EngineError)
+    assert (careful.error, modest.error) == (None, None)
+    assert modest.report is not None
+    assert modest.report.controls["judge_fitness"]
+    assert len(engines.of_models) == 2
+    asked = Counter(json.dumps(body["messages"]) for body in server.asked)
+    assert max(asked.values()) <= 2, "the retest asks again, the next candidate does not"

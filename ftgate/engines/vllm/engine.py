@@ -89,7 +89,7 @@ class VllmEngine:
                 request.adapters[model.path] = model
                 self._rooms[base.path] = self._rooms[base.path].with_group(request.adapters)
         swap = self.needs_swap(models)
-        for model in models[: not self._running] if swap else models:
+        for model in models if not swap else () if self._running else models[:1]:
             self._running_engine(self._requests[_full_weights_of(model).path])
 
     def needs_swap(self, models: Sequence[Model]) -> bool:
