@@ -45,8 +45,9 @@ FIRST_PROBES, FIRST_RETESTS = 40, 10
 """So many are graded first. A judge that is clearly fit by these is asked no more."""
 CLEAR_ALPHA = 0.005
 """One-sided error of the bounds by which a judge is clearly fit: a tenth of that of the whole test."""
-CLEAR_SHARE = 0.5
-"""A judge is clearly fit within this share of what the whole test allows."""
+CLEAR_SHARE, CLEAR_GAP = 0.5, 0.65
+"""A judge is clearly fit within this share of what the whole test allows, and from this gap on: one with ``MIN_GAP``
+reaches it in at most 6 % of tests, as the gap's standard error on ``FIRST_PROBES`` of each kind is 0.1 at most."""
 REPLIES = len(CRITERIA) * len(ORDERS)
 RETEST = 2
 """Repetition number of the retest; 1 is the second try after an unreadable first reply."""
@@ -272,7 +273,7 @@ def _faults(
     """
     bad = validation.kinds["gold"] - validation.gap
     lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
-    most_lift, least_gap = share * MAX_LIFT, 1 - share * (1 - MIN_GAP)
+    most_lift, least_gap = share * MAX_LIFT, MIN_GAP if share == 1.0 else CLEAR_GAP
     max_lift = {
         wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()
     }
