@@ -274,12 +274,7 @@ def _faults(
     bad = validation.kinds["gold"] - validation.gap
     lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
     most_lift, least_gap = share * MAX_LIFT, MIN_GAP if share == 1.0 else CLEAR_GAP
-    max_lift = {
-        wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()
-    }
-    strongest = max(grades_by_wording, key=lambda wording: float(grades_by_wording[wording].mean()) - max_lift[wording])
-    mean_grade = float(grades_by_wording[strongest].mean())
-    wording_text = " ".join(strongest.replace("{bad}", "…").split())
+    wording, mean_grade, most_of_wording = _strongest(grades_by_wording, share)
     tests = (
         (
             validation.unparseable > share * MAX_UNPARSEABLE,
@@ -305,9 +300,16 @@ def _faults(
             f"over {most_lift} above other bad answers",
         ),
         (
-            lift <= most_lift and mean_grade - bad > max_lift[strongest],
-            f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
-            f"over {max_lift[strongest]:.2f} above other bad answers",
+            lift <= most_lift and mean_grade - bad > most_of_wording,
+            f"bad answers with {wording!r} scored {mean_grade:.2f}, over {most_of_wording:.2f} above other bad answers",
         ),
     )
     return [text for failed, text in tests if failed]
+
+
+def _strongest(grades_by_wording: Mapping[str, FloatArray], share: float) -> tuple[str, float, float]:
+    """The wording that exceeds its limit most or comes nearest to it, on one line; its mean grade; and that limit."""
+    most = {wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()}
+    means = {wording: float(grades.mean()) for wording, grades in grades_by_wording.items()}
+    strongest = max(means, key=lambda wording: means[wording] - most[wording])
+    return " ".join(strongest.replace("{bad}", "…").split()), means[strongest], most[strongest]
