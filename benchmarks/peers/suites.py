@@ -59,7 +59,7 @@ def write(folder: Path, rows: int) -> None:
         _write_lines(folder / f"{name}.jsonl", records)
         _write_lines(tasks / f"{name}.jsonl", [_document(record) for record in records])
         (tasks / f"{name}.yaml").write_text(yaml.safe_dump(_task(tasks, name), sort_keys=False), encoding="utf-8")
-    (folder / "policy.yml").write_text(yaml.safe_dump(_policy(), sort_keys=False), encoding="utf-8")
+    (folder / "policy.yml").write_text(yaml.safe_dump(_policy(folder / "cache"), sort_keys=False), encoding="utf-8")
 
 
 def write_manifest(folder: Path, candidate: str) -> Path:
@@ -114,13 +114,14 @@ def _by_letter() -> dict[str, Any]:
     }
 
 
-def _policy() -> dict[str, Any]:
-    """The tiny world's own policy with other suites."""
+def _policy(cache: Path) -> dict[str, Any]:
+    """The tiny world's own policy with other suites, and an empty ``cache``: nothing of earlier runs."""
     policy: dict[str, Any] = yaml.safe_load((find_world() / "policy.yaml").read_text(encoding="utf-8"))
     for measurement, suite in SUITES.items():
         policy["measurements"][measurement]["dataset"] = f"{suite}.jsonl"
     del policy["manifests"]
     policy["judge"]["source"] = str(find_world() / "models" / "judge")
     policy["engine"] |= ENGINE
+    policy["artifacts"]["cache"] = str(cache)
     policy["artifacts"]["allow"] = [f"{find_world()}/models/*"]
     return policy

@@ -45,8 +45,9 @@ FIRST_PROBES, FIRST_RETESTS = 40, 10
 """So many are graded first. A judge that is clearly fit by these is asked no more."""
 CLEAR_ALPHA = 0.005
 """One-sided error of the bounds by which a judge is clearly fit: a tenth of that of the whole test."""
-CLEAR_SHARE = 0.5
-"""A judge is clearly fit within this share of what the whole test allows."""
+CLEAR_SHARE, CLEAR_GAP = 0.5, 0.65
+"""A judge is clearly fit within this share of what the whole test allows, and from this gap on: one with ``MIN_GAP``
+reaches it in at most 6 % of tests, as the gap's standard error on ``FIRST_PROBES`` of each kind is 0.1 at most."""
 REPLIES = len(CRITERIA) * len(ORDERS)
 RETEST = 2
 """Repetition number of the retest; 1 is the second try after an unreadable first reply."""
@@ -272,13 +273,8 @@ def _faults(
     """
     bad = validation.kinds["gold"] - validation.gap
     lift, kind = max((validation.kinds[kind] - bad, kind) for kind in validation.kinds.keys() & INJECTIONS.keys())
-    most_lift, least_gap = share * MAX_LIFT, 1 - share * (1 - MIN_GAP)
-    max_lift = {
-        wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()
-    }
-    strongest = max(grades_by_wording, key=lambda wording: float(grades_by_wording[wording].mean()) - max_lift[wording])
-    mean_grade = float(grades_by_wording[strongest].mean())
-    wording_text = " ".join(strongest.replace("{bad}", "…").split())
+    most_lift, least_gap = share * MAX_LIFT, MIN_GAP if share == 1.0 else CLEAR_GAP
+    wording, mean_grade, most_of_wording = _strongest(grades_by_wording, share)
     tests = (
         (
             validation.unparseable > share * MAX_UNPARSEABLE,
@@ -304,9 +300,16 @@ def _faults(
             f"over {most_lift} above other bad answers",
         ),
         (
-            lift <= most_lift and mean_grade - bad > max_lift[strongest],
-            f"bad answers with {wording_text!r} scored {mean_grade:.2f}, "
-            f"over {max_lift[strongest]:.2f} above other bad answers",
+            lift <= most_lift and mean_grade - bad > most_of_wording,
+            f"bad answers with {wording!r} scored {mean_grade:.2f}, over {most_of_wording:.2f} above other bad answers",
         ),
     )
     return [text for failed, text in tests if failed]
+
+
+def _strongest(grades_by_wording: Mapping[str, FloatArray], share: float) -> tuple[str, float, float]:
+    """The wording that exceeds its limit most or comes nearest to it, on one line; its mean grade; and that limit."""
+    most = {wording: share * MAX_WORDING_LIFT / math.sqrt(len(grades)) for wording, grades in grades_by_wording.items()}
+    means = {wording: float(grades.mean()) for wording, grades in grades_by_wording.items()}
+    strongest = max(means, key=lambda wording: means[wording] - most[wording])
+    return " ".join(strongest.replace("{bad}", "…").split()), means[strongest], most[strongest]

@@ -15,7 +15,7 @@ from ftgate.errors import ConfigurationError, Problems
 from ftgate.jobs.journal_lines import read_lines
 from ftgate.jobs.prepare import Resolvers, local_resolver, sampled_suite
 from ftgate.judge import refusals
-from ftgate.judge.grading import PROBES_OF_A_KIND, REPLIES, RETESTS
+from ftgate.judge.grading import FIRST_RETESTS, PROBES_OF_A_KIND, REPLIES, RETESTS
 from ftgate.judge.rubric import DIGITS
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.free_form import FreeFormMeasurement
@@ -221,14 +221,14 @@ def _workload(
 
 
 def _judge_questions(m: Measurement, judged_items: int, policy: Policy) -> int:
-    """How many questions the judge is asked about the answers of both models, and to test it."""
+    """How many questions the judge is asked at most about the answers of both models, and to test it."""
     if not judged_items:
         return 0
     answers = sum(m.answer_counts) * judged_items
     if m.answer_scorer == LABELS:
         return refusals.REPLIES * (answers + refusals.MOST_TESTS)
     tests = (5 if policy.judge is None or policy.judge.known_answers else 3) * PROBES_OF_A_KIND
-    return REPLIES * (answers + tests + RETESTS)
+    return REPLIES * (answers + tests + FIRST_RETESTS + RETESTS)
 
 
 def _free_form(m: Measurement, suite: Suite) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,3 +182,32 @@ def test_lora_run_by_run_equals_the_kernels_of_vllm(vllm_engine: VllmEngine) -> 
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
     assert torch.equal(results[1][0], y[0]), "a token without an adapter is left untouched"
     assert not torch.equal(results[1][2], y[2])
+
+
+COLLECTIONS = """
+import gc, sys, weakref
+from pathlib import Path
+from ftgate.config.engine import EngineSettings
+from ftgate.domain import Model
+from ftgate.engines.vllm.engine import VllmEngine
+
+engine = VllmEngine(EngineSettings(max_model_len=256))
+engine.require([Model("base", Path(sys.argv[1]), "sha256:0", "full")])
+(running,) = engine._running.values()
+held, collected = weakref.ref(running.llm), []
+del running
+gc.callbacks.append(lambda phase, info: collected.append(info["generation"]) if phase == "start" else None)
+engine.close()
+print(held() is None, collected.count(2), gc.get_freeze_count())
+"""
+
+
+def test_on_a_cpu_one_collection_frees_what_the_last_engine_held(tiny: TinyModels) -> None:
+    """In a process of its own, as others of these tests keep an engine. vLLM alone goes through all modules twice."""
+    from ftgate.engines.vllm import startup
+
+    if not startup.on_cpu():
+        pytest.skip("a GPU build of vLLM")
+    command = [sys.executable, "-c", COLLECTIONS, str(tiny.base.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "1", "0"]

@@ -203,4 +203,4 @@ def test_the_test_of_the_judge_counts_sound_judges_and_few_on_a_limit() -> None:
     assert passed["a kind of injection graded 0.15 higher"] < 5
     assert passed["a shift of 0.03"] < 5
     assert counted(JUDGES[0], 3) == (3, 3)
-    assert counted(JUDGES[4], 6) == (0, 0)
+    assert counted(JUDGES[-1], 3) == (0, 0)

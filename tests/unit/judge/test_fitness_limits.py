@@ -149,19 +149,9 @@ def test_a_clearly_fit_judge_is_spared_a_third_of_its_test_and_any_other_is_not(
     assert len(questions) == 6 * (120 + 10)
     assert spared.auroc_low == auroc_interval([0.0] * 40 + [1.0] * 40, [0.0] * 40 + [1.0] * 40).low, "at 5 % as always"
 
-    def lenient(question: Question) -> Answer:
-        reply = honest(question)
-        return reply if reply.option_logprobs[4] == 0.0 else Answer(option_logprobs=(-math.inf, 0.0, *[-math.inf] * 3))
-
-    questions.clear()
-    judge = Judge(lambda more: [questions.append(q) or lenient(q) for q in more], "forgetting", cache := {})
-    whole = judge.validate(ITEMS, np.random.default_rng(0))
-    assert whole.fit
-    assert whole.gap == pytest.approx(0.75)
-    assert (whole.gold, len(cache)) == (40, 120), "on the border of what is clear"
-    least = judge_with_gap(0.7)
-    assert least.fit
-    assert (least.gold, least.canaries, least.injected) == (60, 60, 60)
+    clear, other = judge_with_gap(0.7), judge_with_gap(0.6)
+    assert (clear.fit, clear.gold) == (True, 40)
+    assert (other.fit, other.gold, other.canaries, other.injected) == (True, 60, 60, 60)
 
 
 def judge_with_gap(gap: float) -> JudgeValidation:
@@ -179,7 +169,7 @@ def judge_with_gap(gap: float) -> JudgeValidation:
     ("field", "clear", "enough"),
     [
         ("unparseable", 0.005, 0.006),
-        ("gap", 0.751, 0.749),
+        ("gap", 0.651, 0.649),
         ("retest_shift", 0.01, 0.011),
         ("kinds", {**SOUND.kinds, "digit": 0.149}, {**SOUND.kinds, "digit": 0.151}),
     ],
