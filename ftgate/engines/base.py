@@ -55,7 +55,10 @@ class Engine(Protocol):
         ...
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """Note that ``models`` will be required, so that all engines of a device share its memory. Loads nothing."""
+        """Note that ``models`` will be required. Loads nothing.
+
+        So all engines of a device share its memory, and a base need not start again for an adapter that comes later.
+        """
         ...
 
     def require(self, models: Sequence[Model]) -> None:

@@ -79,11 +79,6 @@ class VllmEngine:
         If they must be swapped, only the engine of the first of ``models`` starts now, the others when asked.
         """
         self.reserve(models)
-        for model in models:
-            base = _full_weights_of(model)
-            request = self._requests.setdefault(base.path, EngineRequest(base, {}))
-            if model.kind == "adapter":
-                request.adapters[model.path] = model
         swap = self.needs_swap(models)
         for model in models[:1] if swap else models:
             self._running_engine(self._requests[_full_weights_of(model).path])
@@ -103,8 +98,13 @@ class VllmEngine:
         return not startup.on_cpu() and not startup.runs_in_process()
 
     def reserve(self, models: Sequence[Model]) -> None:
-        """Note the full weights, by whose sizes a GPU's memory is shared."""
+        """Note the full weights, by whose sizes a GPU's memory is shared, and the adapters that a base starts with."""
         memory.reserve(self, list(dict.fromkeys(map(_full_weights_of, models))), self._settings)
+        for model in models:
+            base = _full_weights_of(model)
+            request = self._requests.setdefault(base.path, EngineRequest(base, {}))
+            if model.kind == "adapter":
+                request.adapters[model.path] = model
 
     def ask(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Answer]]:
         """Answer in order, each as soon as vLLM has finished it; engines that run side by side answer together."""
