@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 
@@ -29,9 +30,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionfinish() -> None:
-    """Let libraries that count their objects at the end find them."""
-    gc.unfreeze()
+# Libraries that count their objects at the end find them. Not before: pytest has two last looks at what is left.
+atexit.register(gc.unfreeze)
 
 
 @pytest.fixture

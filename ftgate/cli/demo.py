@@ -78,11 +78,9 @@ def _judge_all(jobs: Sequence[Job], out: Path, progress: Progress, console: Cons
         stack.callback(engine.close)
         judge_engine = open_engine(jobs[0].policy.engine, out / "judge-engine.log")
         stack.callback(judge_engine.close)
-        # One engine for the base and all its adapters, which it must know before it starts.
+        # One engine for the base and all its adapters, which it must know before it starts: with the first question.
         base = jobs[0].base
-        shared = [base, *(job.candidate for job in jobs if job.base == base and job.candidate.kind == "adapter")]
-        with progress.phase("start engine", None):
-            engine.require(shared)
+        engine.reserve([base, *(job.candidate for job in jobs if job.base == base and job.candidate.kind == "adapter")])
         for index, job in enumerate(jobs):
             progress.note(f"{job.name} ({index + 1} of {len(jobs)})")
             earlier = [out / other.name for other in jobs[:index]]

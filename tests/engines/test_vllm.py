@@ -207,6 +207,21 @@ def test_the_first_start_can_be_replaced_by_one_with_more_adapters(
     assert largest_gap(answers(vllm_engine, asks), before) < 1e-5
 
 
+def test_a_base_starts_with_every_adapter_that_was_reserved(
+    tiny: TinyModels, settings: EngineSettings, tmp_path: Path
+) -> None:
+    from ftgate.engines.vllm.engine import VllmEngine
+
+    engine = VllmEngine(settings, log_path=tmp_path / "engine.log")
+    engine.reserve([tiny.base, tiny.real, tiny.other])
+    assert engine.starts == 0
+    for model in (tiny.real, tiny.other):
+        engine.require([tiny.base, model])
+        assert answers(engine, [Ask(model, q) for q in choices(2)])[0].option_logprobs
+    assert engine.starts == 1
+    engine.close()
+
+
 def test_a_folder_without_chat_template_is_refused(settings: EngineSettings, tmp_path: Path) -> None:
     from ftgate.engines.vllm.engine import VllmEngine
 

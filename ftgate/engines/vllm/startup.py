@@ -97,6 +97,8 @@ vLLM keeps its process groups in module globals; an in-process engine that is ga
 others ("pipeline model parallel group is not initialized"). So closed engines are kept until none is open.
 """
 _open = 0
+_frozen_before = False
+"""Whether objects were hidden from garbage collection before the first engine: vLLM shows it all of them at the end."""
 
 
 def on_cpu() -> bool:
@@ -241,12 +243,13 @@ def resolved_dtype(settings: EngineSettings) -> str:
 
 def start(arguments: dict[str, Any], devices: Sequence[int] | None = None) -> Any:
     """A new ``vllm.LLM``, on the GPUs with the numbers ``devices`` of those that this process may use."""
-    global _open
+    global _frozen_before, _open
     from vllm import LLM
 
     if on_cpu():
         _tune_for_cpu()
     if on_cpu() and runs_in_process() and not _in_process:
+        _frozen_before = gc.get_freeze_count() > 0
         gc.freeze()
     with _visible(devices), _own_collection():
         llm = LLM(**arguments)
@@ -323,6 +326,8 @@ def stop(llm: Any) -> None:
                 _in_process.pop().llm_engine.engine_core.shutdown()
         gc.collect()
         gc.unfreeze()
+        if _frozen_before:
+            gc.freeze()
 
 
 def runs_in_process() -> bool:
