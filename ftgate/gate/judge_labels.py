@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+from ftgate import amounts
 from ftgate.domain import Answer, Finding, Pair
 from ftgate.engines.base import Ask
 from ftgate.errors import ConfigurationError
@@ -98,8 +99,8 @@ def with_note(finding: Finding, controls: Mapping[str, Any]) -> Finding:
     if agreed is None or people is None:
         return finding
     consequence = (
-        f"the change is corrected by people's grades of {people['items']} items: by the judge alone it is "
-        f"{100 * people['by_the_judge_alone']:.1f} %"
+        f"the change is corrected by people's grades of {people['items']} items: by the judge alone it "
+        f"{amounts.change(people['by_the_judge_alone'], estimate.unit)}"
         if people["corrected"]
         else f"the change is not corrected by them: {people['reason']}"
     )

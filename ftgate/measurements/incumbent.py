@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from ftgate import amounts
 from ftgate.domain import Estimate, Finding, Status, Tier
 from ftgate.measurements.base import (
     AnyMeasurement,
@@ -159,7 +160,11 @@ def in_words(finding: Finding, subject: str) -> Finding:
         Status.BLOCK: f"worse than {DEPLOYED} on {subject}",
         Status.INCONCLUSIVE: f"not shown to be as good as {DEPLOYED} on {subject}",
     }.get(finding.status)
-    return finding if than is None else replace(finding, reason=f"{than}: {finding.reason}")
+    return (
+        finding
+        if than is None
+        else replace(finding, reason=f"{than}: {finding.reason.replace(amounts.OF_BASE, amounts.OF_DEPLOYED)}")
+    )
 
 
 def objections(rivals: Mapping[str, Finding]) -> list[Finding]:

@@ -1,10 +1,11 @@
-"""What is said below a table of measurements: tiers, abbreviations, and what is not gated. Not escaped yet."""
+"""What is said below a table of measurements: tiers, scales, and what is not gated. Not escaped yet."""
 
 from __future__ import annotations
 
+from ftgate.amounts import OF_BASE
 from ftgate.measurements import registry
-from ftgate.report import numbers
-from ftgate.report.explanation import explanation, listed
+from ftgate.report import deployed, numbers
+from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
 
 
@@ -14,10 +15,13 @@ def tiers(report: Report) -> str:
         "supporting": ("holds instead of blocking", "hold instead of blocking"),
         "advisory": ("is shown only", "are shown only"),
     }
-    groups = {tier: [name for name, m in report.measurements.items() if m.tier == tier] for tier in does}
-    return "; ".join(
+    groups = {
+        tier: [numbers.in_sentence(name) for name, m in report.measurements.items() if m.tier == tier] for tier in does
+    }
+    text = "; ".join(
         f"{listed(names)} ({tier}) {does[tier][len(names) > 1]}" for tier, names in groups.items() if names
     )
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def not_gated(report: Report) -> str:
@@ -30,17 +34,23 @@ def not_gated(report: Report) -> str:
     return f"Not gated here: {', '.join(registry.not_gated(gating))}."
 
 
-def abbreviations(report: Report) -> str:
-    """What ECE means, where a number in the tables is one."""
-    if not any(numbers.kind(m.unit) == "ece" for m in report.measurements.values()):
-        return ""
-    name = "ECE: " if numbers.ECE in explanation(report) else "ECE: the expected calibration error, "
-    return (
-        f"{name}how far confidence is from accuracy on average. Its change leaves out what chance adds to both "
-        "numbers, so it is not exactly their difference."
-    )
+def scales(report: Report) -> str:
+    """What the numbers of the tables are shares and points of, and what ECE means."""
+    units = {m.unit for m in report.measurements.values()}
+    units |= {m.incumbent.unit for m in report.measurements.values() if m.incumbent is not None}
+    kinds = {numbers.kind(unit) for unit in units}
+    parts = ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
+    if "drop" in kinds:
+        of_deployed = ", or the deployed model," if deployed.compared(report) else ""
+        parts.append(f"A loss or gain in % is a share {OF_BASE.replace(' had', f'{of_deployed} had')}.")
+    if "ece" in kinds:
+        parts.append(
+            "Confidence: the points by which it is off on average are its expected calibration error (ECE); the change "
+            "leaves out what chance adds to both numbers, so it is not exactly their difference."
+        )
+    return " ".join(parts)
 
 
 def below(report: Report) -> list[str]:
-    """What is said below a table that has no room for it: which measurements do not block, and what is not gated."""
-    return [*filter(None, [tiers(report), abbreviations(report)]), not_gated(report)]
+    """What is said below a table: which measurements do not block, what the numbers mean, and what is not gated."""
+    return [*filter(None, [tiers(report), scales(report)]), not_gated(report)]
