@@ -204,7 +204,8 @@ def _slice_sentence(part: Slice) -> str:
 
 
 def _undecided(estimate: Estimate, *, too_close: bool) -> str:
-    text = f"{_measured(estimate)}: the interval contains the limit, as {amounts.allowed(_limits(estimate), estimate.unit)}"
+    allowed = amounts.allowed(_limits(estimate), estimate.unit)
+    text = f"{_measured(estimate)}: the interval contains the limit, as {allowed}"
     if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
         text += f" (a warning starts at {_warning(estimate)})"
     if too_close:

@@ -29,7 +29,7 @@ h2 {{ font-size: 22px; padding-bottom: 6px; border-bottom: 1px solid #d1d9e0 }}
 h3 {{ font-size: 17px }}
 p, ul {{ margin: 0 0 12px }}
 ul {{ padding-left: 26px }}
-table {{ border-collapse: collapse; margin: 0 0 14px; font-size: 14px }}
+table {{ border-collapse: collapse; margin: 0 0 14px; font-size: 14px; display: block; overflow: auto }}
 th, td {{ border: 1px solid #d1d9e0; padding: 5px 11px }}
 tr:nth-child(2n) td {{ background: #f6f8fa }}
 code {{ font: 85% "DejaVu Sans Mono", monospace; background: #eff1f3; padding: 2px 5px; border-radius: 5px }}

@@ -35,7 +35,7 @@ from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
 from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
-from ftgate.report.numbers import in_sentence
+from ftgate.report.numbers import in_sentence, subject
 from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
@@ -238,7 +238,7 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
 
 def _held_out(job: Job) -> list[ChecklistEntry]:
     """One line for each suite from the training distribution, and one for all other suites together."""
-    groups = [(f"The suite for {in_sentence(m.name)} is", [m.name]) for m in job.measurements if m.as_trained]
+    groups = [(f"The suite for {subject(m.name)} is", [m.name]) for m in job.measurements if m.as_trained]
     others = [m.name for m in job.measurements if not m.as_trained]
     groups += [("The other suites are", others)] if others else []
     return [_held_out_line(job, f"{suites} held out from the training data", names) for suites, names in groups]

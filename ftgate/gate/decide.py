@@ -199,7 +199,7 @@ def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Est
     }
     notes = list(estimate.details.get("notes", ()))
     if overlap.contained:
-        notes.append(f"{_exclusion_note(overlap, total)}; they are in the slice `contaminated items`")
+        notes.append(f"{_exclusion_note(overlap, total)}; see the slice `contaminated items`")
     return replace(estimate, details={**estimate.details, "contamination": details, "notes": notes})
 
 

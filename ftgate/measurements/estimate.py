@@ -358,7 +358,8 @@ def _nothing_to_lose(
 
 
 def _nothing_text(estimate: ScoreEstimate, n: int) -> str:
-    scores = f"the base scores {100 * estimate.base:.1f} and the candidate {100 * estimate.candidate:.1f} of 100 on {n} items"
+    base, candidate = 100 * estimate.base, 100 * estimate.candidate
+    scores = f"the base scores {base:.1f} and the candidate {candidate:.1f} of 100 on {n} items"
     return f"nothing to lose: {scores}, too few right answers for a loss to be told from chance"
 
 

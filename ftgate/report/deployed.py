@@ -59,7 +59,8 @@ def blocking(report: Report) -> list[tuple[str, IncumbentReport]]:
 def standing(name: str, part: IncumbentReport) -> str:
     """What holds the candidate, as the predicate of a sentence about it."""
     if part.status == "block":
-        return f"{harm(name, part)}. In the policy, {numbers.in_sentence(name)} is supporting: that holds instead of blocking"
+        holds = f"In the policy, {numbers.in_sentence(name)} is supporting: that holds instead of blocking"
+        return f"{harm(name, part)}. {holds}"
     return f"is undecided on {numbers.in_sentence(name)}: {part.reason.rstrip('.')}"
 
 

@@ -35,7 +35,7 @@ def explanation(report: Report) -> str:
     blocked = [(n, m) for n, m in measurements if m.blocks]
     holding = [(n, m) for n, m in measurements if m.status == "block" and not m.blocks]
     undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
-    name = as_code(shown_name(report))
+    name = shown_name(report)
     failing = deployed.failing(report)
     blocked_today = deployed.blocking(report)
     if report.verdict == "allow":
@@ -52,8 +52,8 @@ def explanation(report: Report) -> str:
     if holding and report.verdict == "hold":
         lead = numbers.in_sentence(holding[0][0])
         supporting = f"In the policy, {lead} is supporting: that holds instead of blocking"
-        also = [_others(holding[1:], "Also holding"), _others(undecided, "Also undecided")]
-        return _sentences(f"{name} {_harm(*holding[0])}", supporting, *also)
+        others = [_others(holding[1:], "Also holding"), _others(undecided, "Also undecided")]
+        return _sentences(f"{name} {_harm(*holding[0])}", supporting, *others)
     if not undecided and failing:
         return _sentences(f"{name} {deployed.standing(*failing[0])}")
     if not undecided:
@@ -68,9 +68,9 @@ def first_sentence(text: str) -> tuple[str, str]:
 
 
 def shown_name(report: Report) -> str:
-    """The candidate's name, short enough for a sentence."""
-    name = " ".join(report.name.split()) or "the candidate"
-    return name if len(name) <= NAME_LIMIT else name[: NAME_LIMIT - 1] + "…"
+    """The candidate's name as code, short enough for a sentence."""
+    name = " ".join(report.name.split())
+    return as_code(name if len(name) <= NAME_LIMIT else name[: NAME_LIMIT - 1] + "…") or "The candidate"
 
 
 def straddles(m: MeasurementReport) -> bool:
@@ -174,7 +174,8 @@ def _bound_text(m: MeasurementReport) -> str:
     if (bound < limit) if gain else (bound > limit):
         own = numbers.change(bound, m.unit)
         short = amounts.size(bound, m.unit) if numbers.kind(m.unit) in ("drop", "loss", "gain") else own
-        shown = own if gain and not own.startswith("gained") else short
+        lost = numbers.change(m.change, m.unit).startswith("lost")
+        shown = own if gain and lost == own.startswith("gained") else short
         return f" ({'at best' if gain else 'at least'} {shown})"
     return f" ({amounts.beside(m.change, m.interval, m.unit)})"
 
@@ -210,7 +211,7 @@ def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
 
 def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
     """The gains, the costs, the warnings and what was not measured. ``advisory``: beyond the limit of one that is."""
-    gains, costs, unmeasured = [], [], []
+    gains, costs, unmeasured = list[str](), list[str](), list[str]()
     for each, m in measurements:
         if m.status == "not_applicable":
             unmeasured.append(numbers.in_sentence(each))
@@ -221,11 +222,12 @@ def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: b
             costs.append(_cost(each, m, first=not any(amounts.OF_BASE in cost for cost in costs)))
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     text = " and ".join([*gains, f"stays within {within}"])
-    text += f": {', '.join(costs)}" if costs else ""
+    spent = ", ".join(costs)
     if warned := [(each, m) for each, m in measurements if m.status == "warn"]:
         near = _others(warned[1:], "also near its limit" if len(warned) == 2 else "also near their limits")
         text = f"comes near the limit on {_near(*warned[0])}{f'; {near}' if near else ''}. It {text}"
-    return f"{name} {text}" + (f". Not measured: {listed(unmeasured)}" if unmeasured else "")
+    parts = [f"{name} {text}", spent[:1].upper() + spent[1:]]
+    return _sentences(*parts, f"Not measured: {listed(unmeasured)}" if unmeasured else "")
 
 
 def _near(name: str, m: MeasurementReport) -> str:
@@ -275,7 +277,8 @@ def _cost(name: str, m: MeasurementReport, *, first: bool) -> str:
         return f"{changed if amounts.NO_CHANGE not in changed else 'no more'} {numbers.risen(m.unit)}"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" and first and amounts.NO_CHANGE not in changed else ""
     same = "as good" if kind in ("drop", "loss") else "unchanged"
-    return f"{numbers.in_sentence(name)} {changed.replace(amounts.NO_CHANGE, same)}{of_base}"
+    to = " to accuracy" if changed.endswith("closer") else ""
+    return f"{numbers.in_sentence(name)} {changed.replace(amounts.NO_CHANGE, same)}{of_base}{to}"
 
 
 def _at_least(m: MeasurementReport) -> str:

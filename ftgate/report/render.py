@@ -27,7 +27,7 @@ from ftgate.report import (
     numbers,
     tables,
 )
-from ftgate.report.advice.next_steps import next_steps, then
+from ftgate.report.advice.next_steps import first_step, next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.explanation import explanation, first_sentence
 from ftgate.report.items import DEFINITION, ITEMS, ItemRow
@@ -155,6 +155,7 @@ def write_rendered(report: Report, directory: Path, items: Sequence[ItemRow] = (
 def _parts(report: Report) -> dict[str, Any]:
     """The variables of both templates."""
     with_curve = calibration_curve.with_bins(report)
+    steps = next_steps(report)
     sentence, more_reason = first_sentence(explanation(report))
     return {
         "report": report,
@@ -168,9 +169,8 @@ def _parts(report: Report) -> dict[str, Any]:
         "interval_heading": tables.interval_heading(report),
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
-        "steps_heading": "To clear the warning" if outcome(report) == "warn" else "What to do next",
-        "steps": next_steps(report),
-        "then": then(report),
+        "first_step": first_step(report, steps),
+        "more_steps": steps[1:],
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,
         "covered": tables.covered(report),

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ftgate import amounts
 from ftgate.report import deployed, footnotes, numbers, tables
-from ftgate.report.advice.next_steps import next_steps, then
+from ftgate.report.advice.next_steps import first_step, next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
@@ -52,13 +52,18 @@ def print_report(report: Report, console: Console) -> None:
         for extra in (concern.needed, *concern.notes):
             if extra:
                 _print_point(extra, console, indent=4)
+    _print_steps(report, console)
+    if words := tables.stopping(report):
+        console.print(_text(plain_line(words, 600), console, "dim"))
+
+
+def _print_steps(report: Report, console: Console) -> None:
     steps = next_steps(report)
     if steps:
         console.print(_text("What to do next", console, "bold"))
-    for number, step in enumerate(steps):
-        _print_point(" ".join(filter(None, [step, "" if number else then(report)])), console)
-    if words := tables.stopping(report):
-        console.print(_text(plain_line(words, 600), console, "dim"))
+    for step in [first_step(report, steps), *steps[1:]]:
+        if step:
+            _print_point(step, console)
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ftgate.amounts import possible
 from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for, write_whole
 from ftgate.github.audit.record import Change
@@ -134,7 +135,7 @@ def _points(release: Release, name: str) -> tuple[TimePoint | None, TimePoint | 
 
 def _point(change: Change | None) -> TimePoint | None:
     """A change with up as better."""
-    value = None if change is None else numbers.possible(change.change, change.unit)
+    value = None if change is None else possible(change.change, change.unit)
     if change is None or value is None:
         return None
     sign = 1.0 if numbers.kind(change.unit) == "gain" else -1.0

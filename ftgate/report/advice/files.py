@@ -49,8 +49,10 @@ def files_of(report: Report, name: str) -> ReadersFiles:
     """The files that the report's provenance names. Anything but a short text counts as missing."""
     facts = report.provenance
     suite = mapping(mapping(facts.get("suites")).get(name))
-    paths = (_path(part) for part in (facts.get("policy"), facts.get("manifest"), suite.get("source")))
-    return ReadersFiles(name, *paths, rows=int(numbers.finite(suite.get("items")) or 0))
+    policy, manifest = _path(facts.get("policy")), _path(facts.get("manifest"))
+    return ReadersFiles(
+        name, policy, manifest, _path(suite.get("source")), int(numbers.finite(suite.get("items")) or 0)
+    )
 
 
 def _path(value: object) -> str:

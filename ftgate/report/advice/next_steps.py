@@ -5,7 +5,7 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ftgate import amounts
 from ftgate.measurements.registry import kind_of
@@ -48,12 +48,20 @@ def next_steps(report: Report) -> list[str]:
     return list(steps.values()) or _all_passed(report, gating)
 
 
-def then(report: Report) -> str:
-    """What follows the first step where a model blocked: new weights under their manifest's name; empty otherwise."""
-    manifest = files_of(report, "").manifest
-    if report.verdict != "block" or not manifest or not any(m.blocks for m in report.measurements.values()):
+def first_step(report: Report, steps: Sequence[str]) -> str:
+    """The first of ``steps`` with what a reader must decide before it, or do after it; empty without any."""
+    if not steps:
         return ""
-    return f"Then put the new weights into {as_code(manifest)} and run the gate again."
+    if numbers.outcome(report) == "warn":
+        return f"Merge if you accept this. To clear the warning: {steps[0][0].lower()}{steps[0][1:]}"
+    if report.verdict == "hold":
+        return f"Do not merge yet. {steps[0]}"
+    manifest = files_of(report, "").manifest
+    blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
+    retrained = blocked and not steps[0].startswith("Fit")
+    if report.verdict != "block" or not manifest or not retrained:
+        return steps[0]
+    return f"{steps[0]} Then put the new weights into {as_code(manifest)} and run the gate again."
 
 
 def _about(name: str, step: str) -> str:

@@ -102,7 +102,8 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     if "cut" in m.unit:
         steps = [
             "Check that every training row ends with the end-of-turn token, and that the loss covers it: a model that "
-            f"never saw an answer end does not end one. If the longer answers are wanted, raise {_token_limit(m)}."
+            "never saw an answer end does not end one.",
+            f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]
     else:
         stock, other = _malformed(m)

@@ -80,9 +80,19 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
             "base": model,
             "candidate": {**adapter, "rank": 8, "alpha": 16, "targets": ["q_proj", "v_proj"]},
             "judge": {"name": "judge", "reference": "hf://org/judge", "digest": JUDGE_DIGEST},
-            "suites": {"target": {"source": "evals/target.jsonl", "sha256": SUITE, "items": 400}},
+            "suites": {
+                suite: {"source": source, "sha256": SUITE, "items": items}
+                for suite, source, items in (
+                    ("target", "evals/target.jsonl", 400),
+                    ("forgetting", "evals/general.jsonl", 600),
+                    ("tail", "evals/queries.jsonl", 520),
+                    ("calibration", "evals/choices.jsonl", 240),
+                )
+            },
             "training_data": None,
+            "policy": ".github/ftgate.yml",
             "policy_sha256": SUITE,
+            "manifest": f"models/{name}.yaml",
             "engine": {"kind": "vllm", "dtype": "bfloat16", "max_model_len": 4096},
             "versions": {"ftgate": "0.1.0", "vllm": "0.32.0", "torch": "2.13.0"},
             "device": "NVIDIA L4",
