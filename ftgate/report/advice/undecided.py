@@ -103,6 +103,7 @@ def _more_items(m: MeasurementReport, files: ReadersFiles) -> str:
     if files.suite and files.rows >= needed:
         return f"Raise `n_max` to {needed} and run again: the suite has enough rows for {counted}"
     if files.suite and ":" not in files.suite and files.rows:  # a file, and not a built-in or remote suite
-        rows = numbers.count(needed - had)
-        return f"Add about {rows} rows to {as_code(files.suite)} and run again: the measurement needs {counted}"
+        add = f"Add about {numbers.count(needed - files.rows)} rows to {as_code(files.suite)}"
+        raised = f", raise `n_max` to {needed}" if files.rows > had else ""
+        return f"{add}{raised} and run again: the measurement needs {counted}"
     return f"Measure more {unit}, {counted}, and run again"

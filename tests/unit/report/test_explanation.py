@@ -23,14 +23,14 @@ from ftgate.report.explanation import explanation, first_sentence
         ),
         (
             "allowed",
-            "`careful` gained 13.9 points on its task (at least 9.7) and stays within every limit: general skills "
+            "`careful` gained 13.9 points on its task (at least 9.7) and stays within every limit. General skills "
             "lost 1.3 % of what the base had, unusual queries lost 2.7 %, confidence 1.1 points further off.",
         ),
         (
             "warned",
             "`eager` comes near the limit on general skills: it lost 8.6 % of what the base had (7.4 to 9.7), and a "
             "loss under 10 % is allowed. It gained 13.9 points on its task (at least 9.7) and stays within every "
-            "limit: unusual queries lost 2.7 % of what the base had, confidence 1.1 points further off.",
+            "limit. Unusual queries lost 2.7 % of what the base had, confidence 1.1 points further off.",
         ),
     ],
 )
