@@ -286,7 +286,7 @@ def test_an_allow_names_what_was_not_measured() -> None:
         (drop(-0.0001, -0.003, 0.002), "no change (gained 0.3 to lost 0.2); a loss under 10 % is allowed"),
         (
             drop(0.05, -0.1, float("inf"), warn_limit=0.1),
-            "lost 5.0 % of what the base had (gained 10.0 % to unbounded): the interval contains the limit, as a loss "
+            "lost 5.0 % of what the base had (gained 10.0 to unbounded): the interval contains the limit, as a loss "
             "under 10 % is allowed"
             " (underpowered: no loss is shown, but there are too few items to rule one out)",
         ),

@@ -60,9 +60,9 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
         name=name,
         measurements=measurements,
         checklist=[
-            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence="policy sha256 5e884898da28"),
+            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence="policy sha256 `5e884898da28`"),
             ChecklistEntry(
-                item="The target suite is held out from the training data",
+                item="The suite for its task is held out from the training data",
                 ok=True,
                 evidence="0 of 400 prompts occur word for word in the training data",
             ),
@@ -120,7 +120,7 @@ def target(
         n=400,
         method="score test for the paired difference",
         limits={"min_gain": 0.03},
-        reason="absolute gain is above the limit 3.0 %",
+        reason="a gain over 3 points is required",
         details={"both_right": 231, "base_only": 26, "candidate_only": 81, "neither": 62},
         **more,
     )
@@ -147,7 +147,7 @@ def forgetting(
             SliceReport(name="code", n=40, base=0.77, candidate=0.77 * (1 - code), change=code),
         ],
         details={"answer_tokens": {"base": 61.2, "candidate": 47.9, "ratio": 0.783}, "empty_candidate_answers": 3},
-        **{"reason": "relative drop is within the limit 10.0 %", **more},
+        **{"reason": "a loss under 10 % is allowed", **more},
     )
 
 
@@ -173,7 +173,7 @@ def tail(
             SliceReport(name="distance decile 10", n=52, base=0.69, candidate=0.66, change=0.043),
         ],
         details={"queries": 520, "tail": 104, "tagged": 70, "outside_fraction": 0.183, "training_rows": 5200},
-        **{"reason": "relative drop is within the limit 15.0 %", **more},
+        **{"reason": "a loss under 15 % is allowed", **more},
     )
 
 
@@ -186,7 +186,7 @@ def calibration(
     *,
     n: int = 1000,
     overconfident: bool = False,
-    reason: str = "ECE increase is within the limit 5.0 %",
+    reason: str = "under 5 points further off is allowed",
 ) -> MeasurementReport:
     lean = 0.14 if overconfident else 0.015
     return MeasurementReport(

@@ -233,7 +233,7 @@ def test_checks_are_counted_and_those_that_failed_stand_open():
     report.checklist[1].ok = False
     text = render_comment(report)
     assert "<summary>1 of 3 checks OK, 1 not made</summary>" in text
-    assert "\n- ⚠️ The target suite is held out from the training data: 0 of 400" in text
+    assert "\n- ⚠️ The suite for its task is held out from the training data: 0 of 400" in text
     assert "### 1 check not met\nThe verdict above stands. Read this before you rely on it.\n" in text
     assert "not met" not in render_comment(samples.allowed())
 

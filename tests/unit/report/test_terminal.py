@@ -35,7 +35,7 @@ def test_what_is_read_first():
     text = shown(print_report, samples.blocked())
     assert "✗ Do not merge: reckless" in text.splitlines()[0]
     assert "`reckless` lost 41.2 % of what the base had on general skills" in text
-    assert "General skills  84.7      49.8   lost 41.2 % < 10 %       200 ✗ block" in text
+    assert "General skills  84.7      49.8  lost 41.2 % < 10 %       200 ✗ block" in text
     assert "4 looks planned, and ended task at look 4, general skills at look 1" in " ".join(text.split())
 
 
