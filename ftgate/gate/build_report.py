@@ -271,7 +271,8 @@ def _overlap(job: Job, name: str, *, with_name: bool) -> str:
         first = min(match.line for match in overlap.contained.values())
         text += f" (first at line {first}) and {'is' if one else 'are'} left out"
     alike = len(overlap.alike)
-    return text + (f"; {alike} more {'is' if alike == 1 else 'are'} similar to a training row" if alike else "")
+    verbs = "is similar to a training row and counts" if alike == 1 else "are similar to a training row and count"
+    return text + (f"; {alike} more {verbs}" if alike else "")
 
 
 def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ftgate import amounts
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
 from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
-from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
 
 NamedMeasurement = tuple[str, MeasurementReport]
+
+_Row = TypeVar("_Row")
 
 NAME_LIMIT = 60
 _FIRST_SENTENCE = re.compile(r"((?:`[^`]*`|[^`])*?\.) (.+)", re.DOTALL)
@@ -45,9 +48,9 @@ def explanation(report: Report) -> str:
     if report.verdict == "block" and blocked:
         # A loss comes before a missing gain.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
-        return _sentences(f"{name} {_harm(*blocked[0])}", _others(blocked[1:], "Also blocking"))
+        return _sentences(f"{name} {_harm(*blocked[0])}", _others(blocked[1:], "Also blocking", _moved))
     if report.verdict == "block" and blocked_today:
-        also = _others(blocked_today[1:], "Also worse than the deployed model")
+        also = _others(blocked_today[1:], "Also worse than the deployed model", _moved_from_deployed)
         return _sentences(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}", also)
     if holding and report.verdict == "hold":
         lead = numbers.in_sentence(holding[0][0])
@@ -118,7 +121,7 @@ def _harm(name: str, m: MeasurementReport) -> str:
         gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
         return f"{gained} on {where}{bound}: {moved}. {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: its confidence misses its accuracy by {_missed(m)}{bound}. {limit}"
+        return f"{_leaning(m)}: its confidence is off by {_missed(m)}. {limit}"
     if kind == "rise":
         return f"{_risen(m)}. {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
@@ -181,7 +184,7 @@ def _bound_text(m: MeasurementReport) -> str:
 
 
 def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement]) -> str:
-    also = _others(undecided[1:], "Also undecided")
+    also = _others(undecided[1:], "Also undecided", _too_few)
     blocks = "The policy blocks what is undecided" if report.verdict == "block" else ""
     first, m = undecided[0]
     if straddles(m):
@@ -192,13 +195,17 @@ def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement])
 def _open(name: str, m: MeasurementReport) -> str:
     """What the candidate may have lost, or gained, where the interval contains the limit."""
     perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
-    spread = amounts.interval(m.interval, m.unit)
+    kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
+    changed = numbers.change(m.change, m.unit)
+    likely = f"(likely range: {amounts.beside(m.change, m.interval, m.unit)})"
+    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     what = {
-        "ece": f"its confidence is {spread} than the base's",
-        "rise": f"it gives {spread} {numbers.risen(m.unit)}",
-        "drop": f"it {spread} {amounts.OF_BASE} on {numbers.subject(name)}",
-    }.get(numbers.kind(m.unit), f"it {spread} on {numbers.subject(name)}")
-    if numbers.kind(m.unit) in ("ece", "rise"):
+        "ece": f"its confidence is {changed} than the base's {likely}",
+        "rise": f"it gives {changed} {numbers.risen(m.unit)} {likely}",
+    }.get(kind, f"it {changed}{of_base} {where} {likely}")
+    if amounts.NO_CHANGE in changed:
+        what = f"{changed} {where} {likely}"
+    if kind in ("ece", "rise"):
         perhaps = "may have become worse"
     return f"{perhaps}: {what}. {amounts.allowed(m.limits, m.unit).capitalize()}"
 
@@ -289,8 +296,25 @@ def _at_least(m: MeasurementReport) -> str:
     return f" (at least {100 * low:.1f})" if low >= 0 else f" ({amounts.beside(m.change, m.interval, m.unit)})"
 
 
-def _others(rest: Sequence[tuple[str, object]], what: str) -> str:
-    return f"{what}: {listed([numbers.in_sentence(name) for name, _ in rest])}" if rest else ""
+def _others(rest: Sequence[tuple[str, _Row]], what: str, why: Callable[[_Row], str] = lambda _: "") -> str:
+    """The other measurements of one kind, each with a few words on ``why``."""
+    named = [f"{numbers.in_sentence(name)}{f' ({words})' if (words := why(m)) else ''}" for name, m in rest]
+    return f"{what}: {listed(named)}" if rest else ""
+
+
+def _moved(m: MeasurementReport) -> str:
+    return numbers.scores(m.base, m.candidate, m.unit)
+
+
+def _moved_from_deployed(part: IncumbentReport) -> str:
+    return numbers.scores(part.score, part.candidate, part.unit)
+
+
+def _too_few(m: MeasurementReport) -> str:
+    """How many items there were of those that it needs, where that is what keeps it open."""
+    if m.least_n is None or m.n >= m.least_n:
+        return ""
+    return f"{numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"
 
 
 def _sentences(*parts: str) -> str:

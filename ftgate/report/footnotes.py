@@ -8,6 +8,9 @@ from ftgate.report import deployed, numbers
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
 
+SMALLEST_FLOOR = 0.0005
+"""A judge's floor that is shown: from 0.1 of 100 on, as rounded."""
+
 
 def tiers(report: Report) -> str:
     """Which measurements do not block, and what they do instead; empty if all do."""
@@ -31,7 +34,7 @@ def not_gated(report: Report) -> str:
     """
     shown = report.measurements.items()
     gating = {m.kind or name for name, m in shown if m.gates and m.status != "not_applicable"}
-    return f"Not gated here: {', '.join(registry.not_gated(gating))}."
+    return f"This verdict says nothing of: {', '.join(registry.not_gated(gating))}."
 
 
 def scales(report: Report) -> str:
@@ -41,14 +44,27 @@ def scales(report: Report) -> str:
     kinds = {numbers.kind(unit) for unit in units}
     parts = ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
     if "drop" in kinds:
-        of_deployed = ", or the deployed model," if deployed.compared(report) else ""
-        parts.append(f"A loss or gain in % is a share {OF_BASE.replace(' had', f'{of_deployed} had')}.")
+        of_whom = OF_BASE.replace(" had", ", or the deployed model, had") if deployed.compared(report) else OF_BASE
+        parts.append(f"A loss or gain in % is a share {of_whom}{_floors(report)}.")
     if "ece" in kinds:
         parts.append(
-            "Confidence: the points by which it is off on average are its expected calibration error (ECE); the change "
-            "leaves out what chance adds to both numbers, so it is not exactly their difference."
+            "Confidence: the points by which it is off on average are its expected calibration error (ECE). Chance "
+            "adds to both numbers, and the change leaves that out, so it is not exactly their difference."
         )
     return " ".join(parts)
+
+
+def _floors(report: Report) -> str:
+    """What a judge gives even to worthless answers, above which scores count; empty where that is nothing."""
+    floors = {
+        numbers.in_sentence(name): numbers.decimal(100 * floor, 1)
+        for name, m in report.measurements.items()
+        if (floor := numbers.finite(m.details.get("judge_floor")) or 0.0) >= SMALLEST_FLOOR
+    }
+    if not floors:
+        return ""
+    above = ", ".join(f"{floor} ({name})" for name, floor in floors.items())
+    return f" above what the judge gives even to worthless answers: {above}"
 
 
 def below(report: Report) -> list[str]:

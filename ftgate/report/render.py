@@ -27,7 +27,7 @@ from ftgate.report import (
     numbers,
     tables,
 )
-from ftgate.report.advice.next_steps import first_step, next_steps
+from ftgate.report.advice.next_steps import doer, first_step, next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.explanation import explanation, first_sentence
 from ftgate.report.items import DEFINITION, ITEMS, ItemRow
@@ -170,6 +170,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
         "first_step": first_step(report, steps),
+        "doer": doer(report),
         "more_steps": steps[1:],
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,

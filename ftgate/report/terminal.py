@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ftgate import amounts
 from ftgate.report import deployed, footnotes, numbers, tables
-from ftgate.report.advice.next_steps import first_step, next_steps
+from ftgate.report.advice.next_steps import doer, first_step, next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
@@ -60,7 +60,7 @@ def print_report(report: Report, console: Console) -> None:
 def _print_steps(report: Report, console: Console) -> None:
     steps = next_steps(report)
     if steps:
-        console.print(_text("What to do next", console, "bold"))
+        console.print(_text(f"What to do next, for the {doer(report)}", console, "bold"))
     for step in [first_step(report, steps), *steps[1:]]:
         if step:
             _print_point(step, console)

@@ -15,11 +15,14 @@ from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.escape import as_code
+from ftgate.report.explanation import listed
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
 
 MOST = 4
 """The largest number of suggestions for one measurement."""
+MOST_NAMED = 2
+"""With more checks that are not met, a sentence only counts them: they are listed below."""
 
 
 def next_steps(report: Report) -> list[str]:
@@ -55,13 +58,26 @@ def first_step(report: Report, steps: Sequence[str]) -> str:
     if numbers.outcome(report) == "warn":
         return f"Merge if you accept this. To clear the warning: {steps[0][0].lower()}{steps[0][1:]}"
     if report.verdict == "hold":
-        return f"Do not merge yet. {steps[0]}"
+        return " ".join(_first_of_each(report, steps))
     manifest = files_of(report, "").manifest
     blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
     retrained = blocked and not steps[0].startswith("Fit")
     if report.verdict != "block" or not manifest or not retrained:
         return steps[0]
-    return f"{steps[0]} Then put the new weights into {as_code(manifest)} and run the gate again."
+    return f"{steps[0]} Then train again, name the new weights in {as_code(manifest)} and push: the gate runs again."
+
+
+def doer(report: Report) -> str:
+    """Whose turn it is: of a candidate that may merge the reviewer's, else its author's."""
+    return "reviewer" if report.verdict == "allow" else "author"
+
+
+def _first_of_each(report: Report, steps: Sequence[str]) -> list[str]:
+    """The first step, and the first one on each other measurement that keeps a candidate from a verdict."""
+    gating = [(name, m) for name, m in report.measurements.items() if m.gates]
+    titles = [f"{numbers.title(name)}: " for name, m in gating if m.status == "inconclusive"]
+    firsts = [next((step for step in steps[1:] if step.startswith(title)), "") for title in titles]
+    return [steps[0], *filter(None, firsts)]
 
 
 def _about(name: str, step: str) -> str:
@@ -75,11 +91,12 @@ def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list
     some = "that gates " if len(gating) < len(report.measurements) else ""
     some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
     passed = f"every measurement {some.replace('gates that', 'gates and')}passed"
-    unmet = sum(entry.ok is False for entry in report.checklist)
+    unmet = [f"“{entry.item}”" for entry in report.checklist if entry.ok is False]
     if not unmet:
         return [f"Merge: nothing is left to do, {passed}."]
-    checks = "1 check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
-    return [f"Look at the {checks} not met, then merge: {passed}."]
+    checks = "1 check that is" if len(unmet) == 1 else f"{numbers.count(len(unmet))} checks that are"
+    named = f" ({listed(unmet)})" if len(unmet) <= MOST_NAMED else ""
+    return [f"Look at the {checks} not met{named}, then merge: {passed}."]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:
