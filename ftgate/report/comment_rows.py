@@ -266,8 +266,8 @@ def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None
     if m.incumbent is not None and m.incumbent.status not in _FINE:
         listed = [_worse(m, m.incumbent), _worse(m, most=SHOWN_BETTER)]
         counts = _counts(*(numbers.count(n or 0) for n in (m.incumbent.clearly_worse, m.incumbent.clearly_better)))
-        status = _with_status(name, m, m.incumbent.status) + f" {deployed.HEADING}"
-        status += f"; against the base {numbers.badge(m.status)}"
+        status = f"{_with_status(name, m, m.incumbent.status)} {deployed.HEADING}"
+        status += f" ({numbers.EMOJI[m.status]} against the base)"
         reason = ". ".join(filter(None, (reason, m.incumbent.reason.rstrip("."))))
     return MeasurementFold(
         title=numbers.title(name, m.kind),
@@ -319,8 +319,9 @@ def _heading(count: str, n: int, by: str, shown: int) -> str:
 
 
 def _scores(base: Number, candidate: Number, unit: str) -> str:
-    """Both results, short: a phone has no room for what they count, which the other cells say."""
-    return numbers.scores(base, candidate, unit).removeprefix("off by ").removesuffix(" points").removesuffix(" of 100")
+    """Both results, short for a phone: what scores are out of is said below the table."""
+    text = numbers.scores(base, candidate, unit).removeprefix("off by ").removesuffix(" points").removesuffix(" of 100")
+    return f"{text} {numbers.risen(unit)}" if numbers.kind(unit) == "rise" else text
 
 
 def _all_numbers(m: MeasurementReport) -> str:

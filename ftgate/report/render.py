@@ -171,6 +171,7 @@ def _parts(report: Report) -> dict[str, Any]:
         "concerns": tables.concerns(report),
         "first_step": first_step(report, steps),
         "doer": doer(report),
+        "may_merge": report.verdict == "allow",
         "more_steps": steps[1:],
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,

@@ -15,14 +15,11 @@ from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.escape import as_code
-from ftgate.report.explanation import listed
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
 
 MOST = 4
 """The largest number of suggestions for one measurement."""
-MOST_NAMED = 2
-"""With more checks that are not met, a sentence only counts them: they are listed below."""
 
 
 def next_steps(report: Report) -> list[str]:
@@ -64,7 +61,8 @@ def first_step(report: Report, steps: Sequence[str]) -> str:
     retrained = blocked and not steps[0].startswith("Fit")
     if report.verdict != "block" or not manifest or not retrained:
         return steps[0]
-    return f"{steps[0]} Then train again, name the new weights in {as_code(manifest)} and push: the gate runs again."
+    again = "" if "train again" in steps[0].lower() else "train again, "
+    return f"{steps[0]} Then {again}name the new weights in {as_code(manifest)} and push: the gate runs again."
 
 
 def doer(report: Report) -> str:
@@ -91,12 +89,11 @@ def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list
     some = "that gates " if len(gating) < len(report.measurements) else ""
     some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
     passed = f"every measurement {some.replace('gates that', 'gates and')}passed"
-    unmet = [f"“{entry.item}”" for entry in report.checklist if entry.ok is False]
+    unmet = sum(entry.ok is False for entry in report.checklist)
     if not unmet:
         return [f"Merge: nothing is left to do, {passed}."]
-    checks = "1 check that is" if len(unmet) == 1 else f"{numbers.count(len(unmet))} checks that are"
-    named = f" ({listed(unmet)})" if len(unmet) <= MOST_NAMED else ""
-    return [f"Look at the {checks} not met{named}, then merge: {passed}."]
+    checks = "check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
+    return [f"Read the {checks} not met, below the table, then merge: {passed}."]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:

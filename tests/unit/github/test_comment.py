@@ -160,14 +160,14 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     text = compose(CommentContent("error", HEAD, (failed,), links=links), Ledger())
     assert "_Run at `" in text
     assert "Judged at" not in text
-    assert text.splitlines()[1] == "## ❗ Not judged: `models/bot.yaml`"
+    assert text.splitlines()[1] == "## ❗ Do not merge yet, not judged: `models/bot.yaml`"
     assert "This says nothing about the model itself." in text
     assert "[This run](https://host/run/1)" in text
     assert "### What to do next" in text
     warned = CommentSection("eager", "allow", samples.warned())
     several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())
-    assert several.splitlines()[1] == "## ❗ Not judged: 1 of 2 models"
-    assert "| models/bot.​yaml | **❗ Not judged** |" in several
+    assert several.splitlines()[1] == "## ❗ Do not merge yet, not judged: 1 of 2 models"
+    assert "| models/bot.​yaml | **❗ Do not merge yet, not judged** |" in several
     assert "| eager | **⚠️ May merge, with a warning** |" in several
     assert several.count("[This run]") == 2
     nothing = compose(CommentContent("no model change", HEAD), Ledger())

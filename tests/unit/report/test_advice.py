@@ -514,7 +514,7 @@ def test_a_line_is_never_cut_in_the_comment():
     candidate = made(ROSE | {"learning_rate": 2e-4}, rank=64, alpha=1e5, rslora=True, targets=[40 * "x"] * 99)
     found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
     text = render_comment(found)
-    advice = text[text.index("**What to do next:**") :].split("\n\n")[0]
+    advice = text[text.index("**What to do next, for the author:**") :].split("\n\n")[0]
     folded = text[text.index("<summary>More to try") :].split("</details>")[0]
     assert "more characters" not in advice + folded
 

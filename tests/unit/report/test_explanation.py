@@ -14,12 +14,12 @@ from ftgate.report.explanation import explanation, first_sentence
         (
             "blocked",
             "`reckless` lost 41.2 % of what the base had on general skills (at least 35.0 %): 84.7 → 49.8 of 100. "
-            "A loss under 10 % is allowed. Also blocking: confidence.",
+            "A loss under 10 % is allowed. Also blocking: confidence (off by 3.8 → 16.9 points).",
         ),
         (
             "held",
-            "`support-bot` may have lost too much: it lost 3.1 to 11.9 % of what the base had on general skills. "
-            "A loss under 10 % is allowed. Also undecided: confidence.",
+            "`support-bot` may have lost too much: it lost 7.4 % of what the base had on general skills (likely range: "
+            "3.1 to 11.9). A loss under 10 % is allowed. Also undecided: confidence (240 of at least 500 items).",
         ),
         (
             "allowed",
@@ -75,12 +75,12 @@ def test_no_gain():
 def test_calibration_and_an_absolute_drop():
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     assert explanation(only(calibration=m)) == (
-        "`m` is less well calibrated than the base: its confidence misses its accuracy by 11.0 points on average, the "
-        "base's by 3.0 (at least 6.2 points further off). Under 5 points further off is allowed."
+        "`m` is less well calibrated than the base: its confidence is off by 11.0 points on average, the base's by "
+        "3.0. Under 5 points further off is allowed."
     )
     m.details["candidate"]["in_words"] = "overconfident by 17.9 points on average"
     assert explanation(only(calibration=m)).startswith(
-        "`m` is too sure of itself: its confidence misses its accuracy by 11.0 points on average, the base's by 3.0"
+        "`m` is too sure of itself: its confidence is off by 11.0 points on average, the base's by 3.0"
     )
     m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
         update={"unit": "absolute drop", "limits": {"block": 0.04}}
@@ -99,14 +99,15 @@ def test_a_bare_estimate_is_not_called_certain():
 def test_undecided_and_blocked_by_policy():
     found = samples.held()
     found.verdict = "block"
-    assert explanation(found).startswith("`support-bot` may have lost too much: it lost 3.1 to 11.9 % of what")
+    assert explanation(found).startswith("`support-bot` may have lost too much: it lost 7.4 % of what")
     assert explanation(found).endswith("The policy blocks what is undecided.")
 
 
 def test_a_gain_that_may_be_too_small_is_open():
     m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
-        "`m` may not have gained enough: it lost 1.0 to gained 7.0 points on its task. A gain over 3 points is "
+        "`m` may not have gained enough: it gained 3.0 points on its task (likely range: lost 1.0 to gained "
+        "7.0). A gain over 3 points is "
         "required."
     )
 

@@ -72,15 +72,15 @@ def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> Non
 
 
 def test_page_and_comment_head_the_next_steps_alike() -> None:
-    for found, begins in (
-        (samples.blocked(), "Train again at a learning rate of 1e-4 or lower"),
-        (samples.warned(), "Merge if you accept this. To clear the warning: lower the learning rate"),
-        (samples.held(), "Do not merge yet. Raise "),
-        (samples.allowed(), "Merge: nothing is left to do"),
+    for found, doer, begins in (
+        (samples.blocked(), "author", "Train again at a learning rate of 1e-4 or lower"),
+        (samples.warned(), "reviewer", "Merge if you accept this. To clear the warning: lower the learning rate"),
+        (samples.held(), "author", "Raise "),
+        (samples.allowed(), "reviewer", "Merge: nothing is left to do"),
     ):
-        assert f"**What to do next:** {begins}" in render_comment(found).replace("\u200b", "")
+        assert f"**What to do next, for the {doer}:** {begins}" in render_comment(found).replace("\u200b", "")
         page = render_html(found)
-        assert f"<b>What to do next:</b> {begins}" in page
+        assert f"<b>What to do next, for the {doer}:</b> {begins}" in page
         assert page.index("What to do next") < page.index("<h2>Measurements</h2>")
 
 

@@ -299,7 +299,7 @@ def test_every_verdict_has_a_headline():
         "✅ May merge",
         "⚠️ May merge, with a warning",
         "❌ Do not merge",
-        "⏸️ More evidence needed",
-        "❗ Not judged",
+        "⏸️ Do not merge yet, more evidence needed",
+        "❗ Do not merge yet, not judged",
         "odd",
     ]

@@ -118,7 +118,9 @@ def test_a_verdict_that_people_turned_round_says_that_the_judge_is_hardly_better
     )
     comment, page = render_comment(judged(0.06)), render_html(judged(0.06))
     assert (
-        comment.index("⚠️ **The judge agrees") < comment.index("**What to do next:**") < comment.index("| measurement")
+        comment.index("⚠️ **The judge agrees")
+        < comment.index("**What to do next, for the")
+        < comment.index("| measurement")
     )
     assert page.index("hardly better than chance") < page.index("<h2>")
     assert "hardly better than chance" in on_a_terminal(judged(0.06)).split("measurement")[0]

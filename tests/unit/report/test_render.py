@@ -59,7 +59,7 @@ def test_a_huge_report_fits_and_says_what_was_left_out():
     text = render_comment(samples.huge())
     assert len(text) <= COMMENT_LIMIT
     assert text.startswith(MARKER)
-    assert "| **❌ General skills** | lost 41.2 % (35.0 to 47.3) | loss under 10 % | 84.7 → 49.8 of 100 |" in text
+    assert "| **❌ General skills** | lost 41.2 % (35.0 to 47.3) | loss under 10 % | 84.7 → 49.8 |" in text
 
 
 def test_sections_go_from_least_to_most_important_and_small_ones_come_back():
@@ -144,7 +144,7 @@ def test_the_page_survives_numbers_that_are_none():
         m.interval = (None, None)
         m.details = {"base": {"bins": [None, {"low": "x"}, {"low": 0.1, "high": 0.2, "n": None}]}, "candidate": 3}
     assert "no estimate" in render_html(report)
-    assert "| **⏸️ Unusual queries (undecided)** | — | loss under 15 % | — → — of 100 |" in render_comment(report)
+    assert "| **⏸️ Unusual queries (undecided)** | — | loss under 15 % | — → — |" in render_comment(report)
 
 
 def test_a_report_without_measurements_still_renders():
@@ -207,7 +207,7 @@ def test_the_worst_answers_stand_open_and_the_rest_is_folded():
     assert "  - base, 91 of 100: A Fresnel lens bends" in opened
     assert "  - candidate, **8 of 100**: No" in opened
     assert "  - candidate, **0 of 100**: _(nothing)_" in opened
-    assert "**What to do next:** " in opened
+    assert "**What to do next, for the author:** " in opened
     titles = re.findall(r"<summary>(\S+) ([^:<]+)", text)
     assert [sign for sign, _ in titles if sign in "❌⏸️✅"] == ["❌", "❌", "⏸️", "✅"]
 
@@ -233,8 +233,8 @@ def test_checks_are_counted_and_those_that_failed_stand_open():
     report.checklist[1].ok = False
     text = render_comment(report)
     assert "<summary>1 of 3 checks OK, 1 not made</summary>" in text
-    assert "\n- ⚠️ The suite for its task is held out from the training data: 0 of 400" in text
-    assert "### 1 check not met\nThe verdict above stands. Read this before you rely on it.\n" in text
+    assert "\n- ⚠️ Not met: The suite for its task is held out from the training data. 0 of 400" in text
+    assert "### 1 check not met\nNo check changes the verdict. Read this before you rely on it.\n" in text
     assert "not met" not in render_comment(samples.allowed())
 
 

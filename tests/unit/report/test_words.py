@@ -108,5 +108,5 @@ def test_why_names_the_comparison_that_failed() -> None:
     )  # fmt: skip
     text = render_comment(found)
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in text
-    assert "| **❌ Task** | lost 12.2 % (9.0 to 15.0) | loss under 5 % | 90.0 → 80.0 of 100 |" in text
+    assert "| **❌ Task** | lost 12.2 % (9.0 to 15.0) | loss under 5 % | 90.0 → 80.0 |" in text
     assert text.index("deployed → candidate") < text.index("base → candidate")
