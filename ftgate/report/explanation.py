@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ftgate import amounts
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
 from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.scoring import amounts
 
 NamedMeasurement = tuple[str, MeasurementReport]
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ftgate.amounts import OF_BASE
 from ftgate.measurements import registry
 from ftgate.report import deployed, numbers
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
+from ftgate.scoring.amounts import OF_BASE
 
 
 def tiers(report: Report) -> str:
