@@ -6,9 +6,9 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from ftgate import amounts
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Slice, Status, Verdict
+from ftgate.scoring import amounts
 from ftgate.stats.bootstrap import ONE_CLUSTER, TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 

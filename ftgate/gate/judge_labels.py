@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ftgate import amounts
 from ftgate.domain import Answer, Finding, Pair
 from ftgate.engines.base import Ask
 from ftgate.errors import ConfigurationError
@@ -18,6 +17,7 @@ from ftgate.judge.labels import label_key, question_key
 from ftgate.measurements.base import Measurement, failures
 from ftgate.measurements.labelled import LabelledItems
 from ftgate.report.schema import ChecklistEntry
+from ftgate.scoring import amounts
 from ftgate.scoring.scorer_facts import JUDGE
 from ftgate.stats.seeding import drawn_order
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ftgate import amounts
 from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.traces import thinking_notes
 from ftgate.models.chat import chat_notes
 from ftgate.models.generation import generation_note
 from ftgate.report.numbers import in_sentence
+from ftgate.scoring import amounts
 from ftgate.verdict import SMOKE_TEST
 
 

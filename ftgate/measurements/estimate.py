@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ftgate import amounts
 from ftgate.domain import Estimate, FloatArray
 from ftgate.measurements.base import Evidence
 from ftgate.measurements.labelled import labelled_of
 from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.measurements.rejected import rejected_text
+from ftgate.scoring import amounts
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval

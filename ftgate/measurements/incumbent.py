@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from ftgate import amounts
 from ftgate.domain import Estimate, Finding, Status, Tier
 from ftgate.measurements.base import (
     AnyMeasurement,
@@ -24,6 +23,7 @@ from ftgate.measurements.base import (
 from ftgate.measurements.estimate import drop
 from ftgate.measurements.gated_slices import GatesSlices
 from ftgate.measurements.target import Target
+from ftgate.scoring import amounts
 
 DEPLOYED = "the model deployed today"
 

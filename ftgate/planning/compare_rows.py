@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ftgate import amounts
 from ftgate.measurements.registry import in_order
 from ftgate.planning.compare import Contender, Group, RunComparison, is_target
 from ftgate.planning.confirm import LEVEL
 from ftgate.report import deployed, numbers, tables
 from ftgate.report.explanation import listed
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, mapping
+from ftgate.scoring import amounts
 
 FRONT = (
     "No other run beats a best trade-off: none gains at least as much on the task and loses no more. "
@@ -31,6 +31,8 @@ class Cell:
     sign: str
     change: str
     interval: str
+    spread: str
+    """The interval beside its change, without what both share."""
     deployed: str
     """Empty unless there is a deployed model."""
     deployed_fails: bool
@@ -86,7 +88,8 @@ def cell(m: MeasurementReport | None) -> Cell | None:
     tier = "" if m.tier == "blocking" else m.tier
     change, spread = numbers.change(m.change, m.unit), numbers.interval(m.interval, m.unit)
     fails = bool(set(_status_of(part)) & {"block", "inconclusive", "error"})
-    return Cell(status, numbers.SYMBOLS[status], change, spread, against, fails, tier)
+    beside = amounts.beside(m.change, m.interval, m.unit)
+    return Cell(status, numbers.SYMBOLS[status], change, spread, beside, against, fails, tier)
 
 
 def limit(group: Group, name: str) -> str:

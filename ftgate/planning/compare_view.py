@@ -100,8 +100,8 @@ def _cell(cell: Cell | None, console: Console) -> Text:
     if cell is None:
         return _text(numbers.NONE, console, "dim")
     lines = _text(f"{cell.sign} {_bare(cell.change)}", console, STYLES[cell.status])
-    if cell.interval != numbers.NONE:
-        lines.append_text(_text(f"\n{_bare(cell.interval)}", console, "dim"))
+    if cell.spread != numbers.NONE:
+        lines.append_text(_text(f"\n{_bare(cell.spread)}", console, "dim"))
     if cell.deployed_fails:
         lines.append_text(_text(f"\ndeployed: {_bare(cell.deployed.split(' (')[0])}", console, STYLES[cell.status]))
     if cell.tier:

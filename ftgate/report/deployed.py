@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ftgate import amounts
 from ftgate.measurements.incumbent import DEPLOYED
 from ftgate.report import numbers
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report
+from ftgate.scoring import amounts
 
 HEADING = "against the deployed model"
 _FAILING = ("block", "inconclusive", "error")

@@ -6,12 +6,12 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ftgate import amounts
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
 from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.scoring import amounts
 
 NamedMeasurement = tuple[str, MeasurementReport]
 

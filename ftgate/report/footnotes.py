@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ftgate.amounts import OF_BASE
 from ftgate.measurements import registry
 from ftgate.report import deployed, numbers
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
+from ftgate.scoring.amounts import OF_BASE
 
 SMALLEST_FLOOR = 0.0005
 """A judge's floor that is shown: from 0.1 of 100 on, as rounded."""

@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ftgate.amounts import (
+from ftgate.measurements.registry import kind_of
+from ftgate.report.escape import as_code
+from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
+from ftgate.scoring.amounts import (
     NONE,
     amount,
     change,
@@ -25,9 +28,6 @@ from ftgate.amounts import (
     score,
     scores,
 )
-from ftgate.measurements.registry import kind_of
-from ftgate.report.escape import as_code
-from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
 
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",

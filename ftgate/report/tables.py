@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate import amounts
 from ftgate.report import deployed, numbers
 from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed, needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
+from ftgate.scoring import amounts
 
 CONTROLS: Mapping[str, str] = {
     "pilot": "Pilot: the base's first answers show that the suite can decide",

@@ -9,7 +9,6 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ftgate import amounts
 from ftgate.report import deployed, footnotes, numbers, tables
 from ftgate.report.advice.next_steps import doer, first_step, next_steps
 from ftgate.report.cautions import cautions
@@ -17,6 +16,7 @@ from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
 from ftgate.report.forest_svg import LIMIT_AT, place
 from ftgate.report.schema import MeasurementReport, Report
+from ftgate.scoring import amounts
 
 STYLES = {
     "pass": "green",

@@ -141,7 +141,7 @@ def test_every_medium_names_tiers_and_what_is_not_gated(named: World) -> None:
     console = Console(file=shown, width=100)
     print_report(report, console)
     print_comparison(compare_reports([(out, report)]), console)
-    assert "german (supporting) holds instead of blocking; french (advisory) is shown only" in shown.getvalue()
+    assert "`german` (supporting) holds instead of blocking; `french` (advisory) is shown only." in shown.getvalue()
     assert "as german is supporting, that holds" in " ".join(shown.getvalue().replace("│", " ").split())
     assert "This verdict says nothing of:" in shown.getvalue()
     compared = shown.getvalue().split("Changes against the base")[1]

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.amounts import possible
 from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for, write_whole
 from ftgate.github.audit.record import Change
@@ -22,6 +21,7 @@ from ftgate.report.plots.timeline_svg import TimePoint, timeline_plot
 from ftgate.report.render import render_page
 from ftgate.report.tables import WEIGHT
 from ftgate.report.terminal import STYLES
+from ftgate.scoring.amounts import possible
 
 MOST_DRAWN = 24
 """Releases in a picture, the newest; the table has all of them."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftgate import amounts
 from ftgate.measurements.registry import kind_of
 from ftgate.report import deployed, numbers
 from ftgate.report.advice.files import ReadersFiles, files_of
@@ -17,6 +16,7 @@ from ftgate.report.advice.undecided import copy_hint, what_settles
 from ftgate.report.escape import as_code
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
+from ftgate.scoring import amounts
 
 MOST = 4
 """The largest number of suggestions for one measurement."""

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from ftgate import amounts
 from ftgate.report import numbers
+from ftgate.scoring import amounts
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def scores(base: Number, candidate: Number, unit: str) -> str:
     """Both results with what they count: ``69.2 → 6.8 of 100``, ``0.0 → 78.8 %``, ``off by 8.4 → 17.9 points``."""
     before, after = score(base, unit), score(candidate, unit)
     moved = f"{before.removesuffix(' %') if after.endswith(' %') else before} → {after}"
-    if kind(unit) in ("other", "rise"):
+    if kind(unit) in ("other", "rise") or NONE in moved:
         return moved
     return f"off by {moved} points" if kind(unit) == "ece" else f"{moved} of 100"
 
@@ -241,8 +241,8 @@ def _beside_word(text: str, word: str, unit: str) -> str:
 
 def _near_first(bounds: Bounds, unit: str) -> Bounds:
     """The bounds within what is possible, None where there is none; of two on one side, the smaller change first."""
-    known = (bound if bound is not None and math.isfinite(bound) else None for bound in bounds)
-    low, high = (possible(bound, unit) for bound in known)
+    finite = (bound if bound is not None and math.isfinite(bound) else None for bound in bounds)
+    low, high = (possible(bound, unit) for bound in finite)
     if low is not None and high is not None and low * high >= 0 and abs(high) < abs(low):
         return high, low
     return low, high
