@@ -116,10 +116,8 @@ def test_halfway_fails_against_the_deployed_model_which_comes_first() -> None:
     assert folded.startswith("<summary>Against the base: 5 of 5 within the limits</summary>")
     worst = text.split("### What got worse")[1].split("<details>")[0]
     assert "  - deployed, right: F. legal (over 99 % sure)\n  - candidate, **wrong**: " in worst
-    assert (
-        "<summary>❌ Unusual queries against the deployed model (✅ against the base): 20 answers worse, 1 better</summary>"
-        in text
-    )
+    unusual = "❌ Unusual queries against the deployed model (✅ against the base)"
+    assert f"<summary>{unusual}: 20 answers worse, 1 better</summary>" in text
     assert "20 of 152 answers are worse than the deployed model's by 20 points or more, 3 shown:" in text
 
 
