@@ -79,7 +79,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     assert against(report) == {
         "target": "pass", "forgetting": "block", "tail": "pass", "calibration": "pass", "form": "pass"
     }  # fmt: skip
-    assert report.reasons[0].startswith("forgetting: worse than the model deployed today on general skills: relative")
+    assert report.reasons[0].startswith("forgetting: worse than the model deployed today on general skills: lost ")
     assert report.engine_starts == 1
     assert sorted(asked(engine, "incumbent")) == sorted(asked(engine, "base"))
     part = report.measurements["forgetting"].incumbent
