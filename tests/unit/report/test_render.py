@@ -144,7 +144,7 @@ def test_the_page_survives_numbers_that_are_none():
         m.interval = (None, None)
         m.details = {"base": {"bins": [None, {"low": "x"}, {"low": 0.1, "high": 0.2, "n": None}]}, "candidate": 3}
     assert "no estimate" in render_html(report)
-    assert "| **⏸️ Unusual queries (undecided)** | — | loss under 15 % | — → — |" in render_comment(report)
+    assert "| — | loss under 15 % | — → — |" in render_comment(report)
 
 
 def test_a_report_without_measurements_still_renders():
