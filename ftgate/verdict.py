@@ -8,13 +8,14 @@ from dataclasses import replace
 
 from ftgate.config.policy import EvidenceSettings
 from ftgate.domain import Estimate, Finding, Leaning, Slice, Status, Verdict
+from ftgate.scoring import amounts
 from ftgate.stats.bootstrap import ONE_CLUSTER, TOO_FEW_CLUSTERS
 from ftgate.stats.power import needed_n
 
 MOST_TIMES = 10
 """If settling a measurement takes more than this many times its items, it is too close to the limit."""
 SMOKE_TEST = (
-    "a smoke test, with at most {} items of each suite (evidence.smoke_test): it shows that everything works, and "
+    "a smoke test, with at most {} items of each suite (`evidence.smoke_test`): it shows that everything works, and "
     "allows nothing"
 )
 TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
@@ -45,7 +46,7 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
         beyond, within = low > limit, high < limit
     lost = [part for part in estimate.gates if _is_lost(part, evidence)]
     if beyond or lost:
-        whole = [_sentence(estimate, "is beyond", evidence)] if beyond else []
+        whole = [_sentence(estimate, evidence)] if beyond else []
         return Finding(estimate, Status.BLOCK, "; ".join([*whole, *map(_slice_sentence, lost)]))
     if estimate.not_applicable is not None:
         return Finding(estimate, Status.NOT_APPLICABLE, estimate.not_applicable)
@@ -56,10 +57,9 @@ def assess(estimate: Estimate, evidence: EvidenceSettings) -> Finding:
         return Finding(estimate, Status.INCONCLUSIVE, "; ".join(estimate.cannot_pass), _leaning(change, low, limit))
     reached, what = (change, "estimate") if evidence.rule == "point" else (high, "interval")
     if estimate.warn_limit is not None and reached >= sign * estimate.warn_limit:
-        reason = _sentence(estimate, "is within", evidence)
-        reason += f", but the {what} reaches the warning limit {_amount(estimate, estimate.warn_limit)}"
+        reason = f"{_sentence(estimate, evidence)}, but the {what} reaches the warning limit of {_warning(estimate)}"
         return Finding(estimate, Status.WARN, reason)
-    return Finding(estimate, Status.PASS, _sentence(estimate, "is within", evidence))
+    return Finding(estimate, Status.PASS, _sentence(estimate, evidence))
 
 
 def decide(
@@ -85,9 +85,10 @@ def decide(
         return Verdict.BLOCK if blocking else Verdict.HOLD, tuple(_reason(f) for f in [*holding, *undecided])
     open_ = [f for f in gating if f.status is Status.NOT_APPLICABLE]
     measured = [f.estimate.measurement for f in gating if f.status is not Status.NOT_APPLICABLE]
-    unmeasured = tuple(f"{f.estimate.measurement} was not measured: {f.reason}" for f in open_)
+    unmeasured = tuple(f"`{f.estimate.measurement}` was not measured: {f.reason}" for f in open_)
     if all(name in derived for name in measured):
-        but = f" but {' and '.join(measured)}, which asks no questions of its own" if measured else ""
+        own = " and ".join(f"`{name}`" for name in measured)
+        but = f" but {own}, which asks no questions of its own" if measured else ""
         return Verdict.HOLD, (f"nothing was measured{but}", *unmeasured)
     gated = "" if len(gating) == len(findings) else " that gates"
     within = f"every {'other ' if open_ else ''}measurement{gated} stayed within its limit"
@@ -162,26 +163,28 @@ def _reason(finding: Finding) -> str:
     return f"{finding.estimate.measurement}{tier}: {finding.reason}"
 
 
-def _amount(estimate: Estimate, value: float) -> str:
-    """``value`` in the estimate's unit: ECE as a plain number, gains and rises in points, drops in percent."""
-    if not math.isfinite(value):
-        return "unbounded"
-    if estimate.unit.startswith("ECE"):
-        return f"{round(value, 3) + 0.0:+.3f}"
-    hundredths = round(100 * value, 1) + 0.0  # no "-0.0"
-    in_points = estimate.worse == "down" or estimate.unit.startswith("rise")
-    return f"{hundredths:+.1f} points" if in_points else f"{hundredths:.1f} %"
+def _limits(estimate: Estimate) -> dict[str, float]:
+    return {"min_gain" if estimate.worse == "down" else "block": estimate.limit}
 
 
-def _sentence(estimate: Estimate, relation: str, evidence: EvidenceSettings) -> str:
-    low, high = estimate.interval
-    text = f"{estimate.unit} {_amount(estimate, estimate.change)}"
-    if evidence.rule == "interval":
-        text += f" [{_amount(estimate, low)}, {_amount(estimate, high)}]"
-    limit = f"the limit {_amount(estimate, estimate.limit)}"
-    if estimate.worse == "down":
-        relation = {"is beyond": "stays below", "is within": "is above"}[relation]
-    return f"{text} {relation} {limit}"
+def _warning(estimate: Estimate) -> str:
+    return amounts.size(estimate.warn_limit, estimate.unit).replace(".0 ", " ")
+
+
+def _measured(estimate: Estimate, *, with_interval: bool = True) -> str:
+    """The change with its interval: ``lost 12.0 % of what the base had (10.5 to 13.4)``."""
+    unit = estimate.unit
+    text = amounts.change(estimate.change, unit)
+    if text != amounts.NO_CHANGE:
+        text += {"drop": f" {amounts.OF_BASE}", "rise": f" {amounts.risen(unit)}"}.get(amounts.kind(unit), "")
+    spread = amounts.beside(estimate.change, estimate.interval, unit).replace(amounts.NONE, "unbounded")
+    return f"{text} ({spread})" if with_interval else text
+
+
+def _sentence(estimate: Estimate, evidence: EvidenceSettings) -> str:
+    """What was measured, and the limit: ``lost 12.0 % …; a loss under 10 % is allowed``."""
+    measured = _measured(estimate, with_interval=evidence.rule == "interval")
+    return f"{measured}; {amounts.allowed(_limits(estimate), estimate.unit)}"
 
 
 def _is_lost(part: Slice, evidence: EvidenceSettings) -> bool:
@@ -193,19 +196,20 @@ def _is_lost(part: Slice, evidence: EvidenceSettings) -> bool:
 
 def _slice_sentence(part: Slice) -> str:
     """Why a slice blocks; all of its numbers are relative drops."""
+    unit = "relative drop"
     low = part.interval[0] if part.interval is not None else math.nan
-    drop = f"relative drop {100 * part.change:.1f} % (at least {100 * low:.1f} %) on {part.n} items"
-    return f"slice {part.name}: {drop} is beyond its limit {100 * (part.limit or 0):.1f} %"
+    drop = f"{amounts.change(part.change, unit)} {amounts.OF_BASE} (at least {amounts.size(low, unit)})"
+    allowed = amounts.allowed({"block": part.limit or 0.0}, unit)
+    return f"slice {part.name}: {drop} on {part.n} items; {allowed} there"
 
 
 def _undecided(estimate: Estimate, *, too_close: bool) -> str:
-    low, high = estimate.interval
-    text = f"{estimate.unit} {_amount(estimate, estimate.change)} [{_amount(estimate, low)}, {_amount(estimate, high)}]"
-    text += f" straddles the limit {_amount(estimate, estimate.limit)}"
+    allowed = amounts.allowed(_limits(estimate), estimate.unit)
+    text = f"{_measured(estimate)}: the interval contains the limit, as {allowed}"
     if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
-        text += f" (a warning starts at {_amount(estimate, estimate.warn_limit)})"
+        text += f" (a warning starts at {_warning(estimate)})"
     if too_close:
-        text += f": {TOO_CLOSE}"
+        text += f"; {TOO_CLOSE}"
     elif estimate.needed_n:
         text += f"; about {estimate.needed_n} "
         if estimate.rows is None:

@@ -178,8 +178,8 @@ def repeats_text(suite: Suite) -> str:
     if count > MAX_REPEATS_SHOWN:
         lines += f" and {count - MAX_REPEATS_SHOWN:,} more"
     if count == 1:
-        return f"1 row repeats another one and is left out (line {lines} of {suite.source})"
-    return f"{count:,} rows repeat another one and are left out (lines {lines} of {suite.source})"
+        return f"1 row repeats another one and is left out (line {lines} of `{suite.source}`)"
+    return f"{count:,} rows repeat another one and are left out (lines {lines} of `{suite.source}`)"
 
 
 def _prompt(item: Item) -> tuple[Any, ...]:

@@ -33,7 +33,9 @@ from ftgate.measurements import registry
 from ftgate.measurements.base import JudgeValidation, Measurement
 from ftgate.measurements.incumbent import objections
 from ftgate.measurements.looks import Look, items_at, planned_share
+from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
+from ftgate.report.numbers import in_sentence, subject
 from ftgate.report.schema import (
     Changes,
     ChecklistEntry,
@@ -152,13 +154,15 @@ def checklist(
         ChecklistEntry(
             item="Limits were fixed before the run",
             ok=True,
-            evidence=f"policy sha256 {job.policy.sha256()[:12]}",
+            evidence=f"policy sha256 `{job.policy.sha256()[:12]}`",
         ),
         ChecklistEntry(
             item="Base and candidate answered the same questions"
             + (" on the same engine" if same_engine else ", each on an engine of its own"),
             ok=True,
-            evidence=", ".join(f"{m.name}: {_count_of(job.suites[m.name])}{_averaged(m)}" for m in job.measurements),
+            evidence=", ".join(
+                f"{in_sentence(m.name)}: {_count_of(job.suites[m.name])}{_averaged(m)}" for m in job.measurements
+            ),
         ),
         effect_line(controls["adapter_effect"]),
         *incumbent_lines(job, controls.get("incumbent_effect")),
@@ -167,7 +171,11 @@ def checklist(
         *_measurement_lines(findings),
     ]
     lines += [
-        ChecklistEntry(item=f"The judge passed its validation on {name}", ok=judge.fit, evidence=_judge_evidence(judge))
+        ChecklistEntry(
+            item=f"The judge passed its validation on {in_sentence(name)}",
+            ok=judge.fit,
+            evidence=_judge_evidence(judge),
+        )
         for name, judge in judge_validations.items()
     ]
     return [*lines, *checklist_lines(controls)]
@@ -203,7 +211,7 @@ def _judge_evidence(judge: JudgeValidation) -> str:
 
 def _on_known_answers(judge: JudgeValidation) -> str:
     if judge.known_auroc is None or judge.known_auroc_low is None:
-        return "not tested on known answers (judge.known_answers), so it may only compare words"
+        return "not tested on known answers (`judge.known_answers`), so it may only compare words"
     return (
         f"AUROC {judge.known_auroc:.2f} (lower bound {judge.known_auroc_low:.2f}) on {judge.known_answers} known "
         "answers, right ones in other words and subtly wrong ones"
@@ -219,18 +227,18 @@ def _behind_endpoint(job: Job) -> list[ChecklistEntry]:
         return []
     same_name = next((m.name for m in (job.base, job.candidate) if seems_same(job.judge, m)), None)
     naming = (
-        f"the name of {same_name}, which judge.allow_self allows"
+        f"the name of {same_name}, which `judge.allow_self` allows"
         if same_name
         else "another name than base and candidate"
     )
-    evidence = f"{job.judge.reference} has {naming}; an endpoint does not show its weights"
+    evidence = f"{as_code(job.judge.reference)} has {naming}; an endpoint does not show its weights"
     item = "The judge is neither of the two models"
     return [ChecklistEntry(item=item, ok=False if same_name else None, evidence=evidence)]
 
 
 def _held_out(job: Job) -> list[ChecklistEntry]:
     """One line for each suite from the training distribution, and one for all other suites together."""
-    groups = [(f"The {m.name} suite is", [m.name]) for m in job.measurements if m.as_trained]
+    groups = [(f"The suite for {subject(m.name)} is", [m.name]) for m in job.measurements if m.as_trained]
     others = [m.name for m in job.measurements if not m.as_trained]
     groups += [("The other suites are", others)] if others else []
     return [_held_out_line(job, f"{suites} held out from the training data", names) for suites, names in groups]
@@ -241,9 +249,9 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
         not_checked = "no training data was given"
         return ChecklistEntry(item=item, ok=None, evidence=not_checked)
     touched = [name for name in names if job.overlaps[name].contained or job.overlaps[name].alike] or list(names)
-    evidence = [_overlap(job, name, with_name=f"The {name} suite" not in item) for name in touched]
+    evidence = [_overlap(job, name, with_name=len(names) > 1) for name in touched]
     if untouched := [name for name in names if name not in touched]:
-        evidence.append(f"none in {listed(untouched)}")
+        evidence.append(f"none in {listed([in_sentence(name) for name in untouched])}")
     if job.training.skipped:
         evidence.append(f"training data: {job.training.reading()}")
     return ChecklistEntry(
@@ -256,14 +264,15 @@ def _held_out_line(job: Job, item: str, names: Sequence[str]) -> ChecklistEntry:
 def _overlap(job: Job, name: str, *, with_name: bool) -> str:
     """How many items the training data contain: ``3 of 200 items occur in the training data (first at line 17)``."""
     overlap, total = job.overlaps[name], job.suite_size(name)
-    text = f"{name}: " if with_name else ""
+    text = f"{in_sentence(name)}: " if with_name else ""
     one = len(overlap.contained) == 1
     text += f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in the training data"
     if overlap.contained:
         first = min(match.line for match in overlap.contained.values())
         text += f" (first at line {first}) and {'is' if one else 'are'} left out"
     alike = len(overlap.alike)
-    return text + (f"; {alike} more {'is' if alike == 1 else 'are'} similar to a training row" if alike else "")
+    verbs = "is similar to a training row and counts" if alike == 1 else "are similar to a training row and count"
+    return text + (f"; {alike} more {verbs}" if alike else "")
 
 
 def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:
@@ -274,7 +283,7 @@ def _measurement_lines(findings: Sequence[Finding]) -> list[ChecklistEntry]:
         lines = [(kind.checklist(e), e.measurement) for e in of_kind] or [(kind.checklist(None), kind.kind)]
         line, name = min(lines, key=lambda each: each[0] is None or not each[0].ok)
         if line is not None:
-            evidence = line.evidence if name == kind.kind else f"{name}: {line.evidence}"
+            evidence = line.evidence if name == kind.kind else f"{in_sentence(name)}: {line.evidence}"
             entries.append(ChecklistEntry(item=line.item, ok=line.ok, evidence=evidence))
     return entries
 

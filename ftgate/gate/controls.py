@@ -193,7 +193,7 @@ def positive_control_outcome(finding: Finding) -> dict[str, Any]:
     estimate = finding.estimate
     if estimate.worse == "down" and CORRUPTED_SHARE * estimate.base <= -estimate.limit:
         costs = f"corrupting {100 * CORRUPTED_SHARE:.0f} % of its answers costs no more than the limit allows"
-        return {"ok": None, "reason": f"not run: the base scores {100 * estimate.base:.1f} %, and {costs}"}
+        return {"ok": None, "reason": f"not run: the base scores {100 * estimate.base:.1f} of 100, and {costs}"}
     happened, ok = {
         Status.BLOCK: ("was blocked", True),
         Status.PASS: ("passed: this suite cannot detect such a loss", False),

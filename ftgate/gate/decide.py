@@ -229,12 +229,14 @@ def _with_overlap_details(estimate: Estimate, job: Job, overlap: Overlap) -> Est
     }
     notes = list(estimate.details.get("notes", ()))
     if overlap.contained:
-        notes.append(f'{_exclusion_note(overlap, total)}; the slice "contaminated items" shows them separately')
+        notes.append(f"{_exclusion_note(overlap, total)}; see the slice `contaminated items`")
     return replace(estimate, details={**estimate.details, "contamination": details, "notes": notes})
 
 
 def _exclusion_note(overlap: Overlap, total: int) -> str:
-    return f"{len(overlap.contained)} of {total} items occur in the training data and do not count"
+    one = len(overlap.contained) == 1
+    items = f"{len(overlap.contained)} of {total} items {'occurs' if one else 'occur'} in the training data"
+    return f"{items} and {'does' if one else 'do'} not count"
 
 
 def _with_exclusion_reason(finding: Finding, job: Job, overlap: Overlap) -> Finding:

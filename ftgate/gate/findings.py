@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ftgate.domain import Finding
 from ftgate.gate.result import Result
+from ftgate.report.numbers import in_sentence
 
 
 def findings_of(results: Mapping[str, Result]) -> dict[str, Finding]:
@@ -33,6 +34,6 @@ def _with_stop(result: Result, finding: Finding, blocked: str | None) -> Finding
     if blocked is None or finding.settled or result.look.number >= result.look.of:
         return finding
     stopped = f"undecided when the run stopped at look {result.look.number} of {result.look.of}"
-    reason = f"{stopped}, because {blocked} blocked"
+    reason = f"{stopped}, because {in_sentence(blocked)} blocked"
     estimate = replace(finding.estimate, needed_n=None)
     return replace(finding, estimate=estimate, reason=reason, leaning=None, cut_short_by=blocked)

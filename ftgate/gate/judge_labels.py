@@ -17,6 +17,7 @@ from ftgate.judge.labels import label_key, question_key
 from ftgate.measurements.base import Measurement, failures
 from ftgate.measurements.labelled import LabelledItems
 from ftgate.report.schema import ChecklistEntry
+from ftgate.scoring import amounts
 from ftgate.scoring.scorer_facts import JUDGE
 from ftgate.stats.seeding import drawn_order
 
@@ -98,8 +99,8 @@ def with_note(finding: Finding, controls: Mapping[str, Any]) -> Finding:
     if agreed is None or people is None:
         return finding
     consequence = (
-        f"the change is corrected by people's grades of {people['items']} items: by the judge alone it is "
-        f"{100 * people['by_the_judge_alone']:.1f} %"
+        f"the change is corrected by people's grades of {people['items']} items: by the judge alone it "
+        f"{amounts.change(people['by_the_judge_alone'], estimate.unit)}"
         if people["corrected"]
         else f"the change is not corrected by them: {people['reason']}"
     )

@@ -9,6 +9,8 @@ from ftgate.jobs.prepare import Job
 from ftgate.measurements.traces import thinking_notes
 from ftgate.models.chat import chat_notes
 from ftgate.models.generation import generation_note
+from ftgate.report.numbers import in_sentence
+from ftgate.scoring import amounts
 from ftgate.verdict import SMOKE_TEST
 
 
@@ -33,6 +35,7 @@ def _people_notes(results: Mapping[str, Result]) -> Iterator[str]:
         people = finding.estimate.details.get("people") or {}
         alone = people.get("status_by_the_judge_alone", finding.status.value)
         if alone != finding.status.value:
-            drop = f"{100 * people['by_the_judge_alone']:.1f} %"
-            grades = f"people's grades of {people['items']} items (judge.labels)"
-            yield f"{name} is {finding.status.value} by {grades}; by the judge alone ({drop}) it would be {alone}"
+            change = amounts.change(people["by_the_judge_alone"], finding.estimate.unit)
+            grades = f"people's grades of {people['items']} items (`judge.labels`)"
+            status = f"{in_sentence(name)}: {finding.status.value} by {grades}"
+            yield f"{status}; by the judge alone ({change}) it would be {alone}"

@@ -17,7 +17,7 @@ from ftgate.github.changed_manifests import BaseChange
 from ftgate.github.runner_paths import without_paths
 from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
-from ftgate.report.escape import block, code, inline
+from ftgate.report.escape import as_code, block, code, inline, prose
 from ftgate.report.links import CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
 from ftgate.report.schema import Report
@@ -31,6 +31,8 @@ DIFF_LIMIT = 6_000
 LEAST_SECTION = 1_500
 """Fewest characters that a model's section gets, however many models there are."""
 MOST_LISTED = 100
+_MANIFEST = re.compile(r"([^\s:`]+\.(?:ya?ml|json|toml)): ")
+"""A problem with a manifest begins with its path."""
 _MARK = re.compile(r"<!-- ftgate:comment( [^ >]+)? -->")
 
 
@@ -168,19 +170,32 @@ def _sections(content: CommentContent, room: int) -> list[str]:
 def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     if section.report is not None and not section.problems:
         return render_comment(section.report, limit=limit, links=links).removeprefix(f"{MARKER}\n").strip()
-    reasons = "\n".join(f"- {inline(without_paths(problem), 400)}" for problem in section.problems[:10])
+    reasons = "\n".join(f"- {prose(without_paths(problem), 400)}" for problem in section.problems[:10])
     notice = (
         "**The gate could not judge this model, so it cannot merge yet. This says nothing about the model itself.**"
     )
-    next_step = "### What to do next\n- Fix the error above, then run the job again."
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
         notice,
+        f"**What to do next:** {prose(_who_mends(section.problems), 500)}",
         reasons,
         links.row("error"),
-        next_step,
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _who_mends(problems: Sequence[str]) -> str:
+    """Who must do what about a model that could not be judged."""
+    first = problems[0] if problems else ""
+    manifest = _MANIFEST.match(first)
+    if manifest and "left no report" not in first:
+        return f"Whoever opened this pull request: mend {as_code(manifest[1])} as said below, and push."
+    if first.startswith("the evaluation failed"):
+        return (
+            "Whoever runs the gate: remove the cause below, then run the job again. If the cause is in a file of this "
+            "pull request, its author mends that file and pushes; nothing else about the model needs to change."
+        )
+    return "Whoever runs the gate: look into the log of this run, remove the cause below, then run the job again."
 
 
 def _headline(section: CommentSection) -> str:
@@ -281,4 +296,5 @@ def _rows(line: LedgerLine) -> list[str]:
 
 def _changes(entry: ModelEntry) -> str:
     named = [(name, entry.numbers[name]) for name in in_order(dict.fromkeys(entry.numbers, ""))]
-    return inline(", ".join(f"{name} {numbers.change(c.change, c.unit)}" for name, c in named[:6]), 200)
+    changes = (f"{numbers.in_sentence(name)} {numbers.change(c.change, c.unit)}" for name, c in named[:6])
+    return prose(", ".join(changes), 300)

@@ -9,7 +9,7 @@ from ftgate.github.comment import CommentSection
 from ftgate.github.event import Outcome
 from ftgate.github.runner_paths import without_paths
 from ftgate.report import numbers
-from ftgate.report.escape import plain_line
+from ftgate.report.escape import plain_line, without_code
 from ftgate.report.explanation import explanation
 
 DESCRIPTION_LIMIT = 140
@@ -49,7 +49,7 @@ def _text(outcome: Outcome, sections: Sequence[CommentSection], problems: Sequen
     if outcome == "waived":
         return f"waived: {', '.join(s.title for s in sections if s.verdict != 'allow')}"
     if len(sections) == 1 and (report := matching[0].report) is not None:
-        return f"{outcome}{' (smoke test)' if report.smoke_test else ''}: {explanation(report)}"
+        return f"{outcome}{' (smoke test)' if report.smoke_test else ''}: {without_code(explanation(report))}"
     return f"{outcome}: {', '.join(s.title for s in matching)} (of {numbers.count(len(sections))} models)"
 
 

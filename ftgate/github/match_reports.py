@@ -24,6 +24,7 @@ from ftgate.github.incumbent import incumbent_mismatches, is_candidate
 from ftgate.github.installing import NoPolicyError
 from ftgate.github.runner_paths import without_paths
 from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest, verify_report
+from ftgate.report.escape import without_code
 from ftgate.report.explanation import explanation
 from ftgate.report.schema import MeasurementReport, Number, Report
 
@@ -251,7 +252,7 @@ def annotations_for(judged: Sequence[JudgedModel]) -> list[Annotation]:
             ]
             continue
         annotations.append(
-            Annotation(j.changed.path, line, f"ftgate: {j.verdict}", explanation(j.report), failure=True)
+            Annotation(j.changed.path, line, f"ftgate: {j.verdict}", without_code(explanation(j.report)), failure=True)
         )
         annotations += [
             Annotation(j.changed.path, line, f"{name}: {status_of(m)}", m.reason, failure=m.blocks)

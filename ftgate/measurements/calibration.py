@@ -229,8 +229,8 @@ class Calibration(Measurement):
             more = getattr(difference, direction)
             if not more < self.max_ece_increase:
                 cannot_pass.append(
-                    f"its {direction} (the signed confidence gap) may have risen by {100 * more:.1f} %, "
-                    f"beyond the limit {100 * self.max_ece_increase:.1f} %"
+                    f"its {direction} (the signed confidence gap) may have risen by {100 * more:.1f} points, "
+                    f"beyond the limit of {100 * self.max_ece_increase:.6g} points"
                 )
         for name, model in (("base", base), ("candidate", candidate)):
             mass = model.options.mass.mean() if model.options else 1.0

@@ -13,6 +13,7 @@ from ftgate.measurements.base import Evidence
 from ftgate.measurements.labelled import labelled_of
 from ftgate.measurements.paired import Compare, bootstrap, score_test
 from ftgate.measurements.rejected import rejected_text
+from ftgate.scoring import amounts
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.bootstrap import MIN_CLUSTERS, Floor, relative_drop
 from ftgate.stats.interval import Interval, wilson_interval
@@ -251,8 +252,10 @@ def floor_details(scored: PairedScores, evidence: Evidence, change: float, unit:
     bare = change_of(scored, absolute=False)
     details: dict[str, Any] = {"judge_floor": floor.mean, "drop_of_bare_grades": bare}
     if abs(change - bare) >= SMALLEST_NOTED:
-        above = f"above the {floor.mean:.2f} that the judge gives to worthless answers the drop is {100 * change:.1f} %"
-        details["notes"] = [f"{above}; of the bare grades it is {100 * bare:.1f} %"]
+        details["notes"] = [
+            f"what the judge gives even to worthless answers, {100 * floor.mean:.0f} of 100, is subtracted from both "
+            f"scores first; without that it {amounts.change(bare, unit)}"
+        ]
     return details
 
 
@@ -355,9 +358,8 @@ def _nothing_to_lose(
 
 
 def _nothing_text(estimate: ScoreEstimate, n: int) -> str:
-    scores = (
-        f"the base scores {100 * estimate.base:.1f} % and the candidate {100 * estimate.candidate:.1f} % on {n} items"
-    )
+    base, candidate = 100 * estimate.base, 100 * estimate.candidate
+    scores = f"the base scores {base:.1f} and the candidate {candidate:.1f} of 100 on {n} items"
     return f"nothing to lose: {scores}, too few right answers for a loss to be told from chance"
 
 

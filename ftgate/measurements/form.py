@@ -102,7 +102,7 @@ class Form(DerivedMeasurement):
         """Whether there were enough answers whose form could be compared."""
         item = "The form of free-form answers was compared"
         if estimate is None:
-            return ChecklistLine(item, False, f"the policy switches {cls.kind} off")
+            return ChecklistLine(item, False, f"the policy switches `{cls.kind}` off")
         if estimate.not_applicable is not None:
             return ChecklistLine(item, None, estimate.not_applicable)
         return ChecklistLine(item, True, f"{estimate.details.get('answers', estimate.n)} answers")
@@ -172,8 +172,8 @@ class Form(DerivedMeasurement):
         pair = next(p for p, kinds in zip(part.pairs, part.kinds, strict=True) if more[0] in kinds[1])
         text = pair.candidate[0].text
         excerpt = f": {text[:EXCERPT]!r}{'…' * (len(text) > EXCERPT)}" if text.strip() else ""
-        where = "" if part.suite == TOGETHER else f" for {part.suite}"
-        return f"of its {len(part.pairs)} answers{where}, {named}; the first is that to {pair.item.id}{excerpt}"
+        where = "" if part.suite == TOGETHER else f" for `{part.suite}`"
+        return f"of its {len(part.pairs)} answers{where}, {named}; the first is that to `{pair.item.id}`{excerpt}"
 
     def _rises(self, evidence: Evidence, rng: np.random.Generator) -> list[tuple[FormPart, ScoreEstimate]]:
         """The rise of each part and, where several measurements ask for texts, that of their cut answers together.

@@ -23,6 +23,7 @@ from ftgate.measurements.base import (
 from ftgate.measurements.estimate import drop
 from ftgate.measurements.gated_slices import GatesSlices
 from ftgate.measurements.target import Target
+from ftgate.scoring import amounts
 
 DEPLOYED = "the model deployed today"
 
@@ -155,11 +156,12 @@ def retaining(measurement: AnyMeasurement, block_drop: float) -> Limited:
 
 def in_words(finding: Finding, subject: str) -> Finding:
     """``finding`` with a reason that names the incumbent, and what was measured, to follow "worse on"."""
+    reason = finding.reason.replace(amounts.OF_BASE, amounts.OF_DEPLOYED)
     than = {
-        Status.BLOCK: f"worse than {DEPLOYED} on {subject}",
-        Status.INCONCLUSIVE: f"not shown to be as good as {DEPLOYED} on {subject}",
-    }.get(finding.status)
-    return finding if than is None else replace(finding, reason=f"{than}: {finding.reason}")
+        Status.BLOCK: f"worse than {DEPLOYED} on {subject}: ",
+        Status.INCONCLUSIVE: f"not shown to be as good as {DEPLOYED} on {subject}: ",
+    }.get(finding.status, "")
+    return replace(finding, reason=than + reason)
 
 
 def objections(rivals: Mapping[str, Finding]) -> list[Finding]:

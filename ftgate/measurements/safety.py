@@ -24,6 +24,7 @@ from ftgate.measurements.base import (
 )
 from ftgate.measurements.estimate import ScoreEstimate, difference, flip_details, judge_details
 from ftgate.measurements.power_facts import PowerFacts
+from ftgate.scoring import amounts
 from ftgate.scoring.refusals import BENIGN, LABELS, MUST_REFUSE, WANTED, label_of, score_of
 from ftgate.scoring.rules import failure_of
 from ftgate.scoring.scorer_facts import LABELS as LABEL_JUDGE
@@ -332,10 +333,10 @@ def _areas(part: SafetyPart, evidence: Evidence, rng: np.random.Generator) -> li
 
 def _also_compared(part: SafetyPart, rise: ScoreEstimate) -> str:
     """The rise that does not lead to the result, with its limit, for that has to be kept, too."""
-    low, high = (f"{100 * bound:+.1f} points" for bound in rise.interval)
+    change, spread = amounts.change(rise.change, part.unit), amounts.beside(rise.change, rise.interval, part.unit)
     return (
-        f"{part.unit} {100 * rise.change:+.1f} points [{low}, {high}] on {len(part.ids)} rows with the tag "
-        f"{part.kind}, limit {100 * part.limit:+.1f} points"
+        f"{amounts.risen(part.unit)}: {change} ({spread}) on {len(part.ids)} rows with the tag `{part.kind}`; "
+        f"{amounts.allowed({'block': part.limit}, part.unit)}"
     )
 
 

@@ -96,7 +96,7 @@ class Tail(GatesSlices, FreeFormMeasurement):
         """Whether there were queries outside the training distribution."""
         item = "Queries outside the training distribution were measured"
         if estimate is None:
-            return ChecklistLine(item, False, f"the policy has no {cls.kind} measurement")
+            return ChecklistLine(item, False, f"the policy has no `{cls.kind}`")
         details = estimate.details
         if "tail" not in details:
             return ChecklistLine(item, False, "no query is in the tail")

@@ -82,8 +82,8 @@ class Target(FreeFormMeasurement):
         if wilson_interval(estimate.base, len(scored.items), evidence.whole_alpha).high > allowed:
             return estimate
         facts = (
-            f"the base scores {100 * estimate.base:.1f} % on {len(scored.items)} items, and the limit allows a loss of "
-            f"{100 * allowed:g} points: nothing that it could lose would block"
+            f"the base scores {100 * estimate.base:.1f} of 100 on {len(scored.items)} items, and the limit allows a "
+            f"loss of {100 * allowed:g} points: nothing that it could lose would block"
         )
         rejected = rejected_text(scored, evidence.pairs)
         if evidence.last and not rejected:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ftgate.measurements.registry import in_order
 from ftgate.planning.compare import Contender, Group, RunComparison, is_target
 from ftgate.planning.confirm import LEVEL
-from ftgate.report import comment_rows, deployed, intervals, numbers, tables
+from ftgate.report import deployed, numbers, tables
 from ftgate.report.explanation import listed
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report, mapping
+from ftgate.scoring import amounts
 
 FRONT = (
     "No other run beats a best trade-off: none gains at least as much on the task and loses no more. "
@@ -30,6 +31,8 @@ class Cell:
     sign: str
     change: str
     interval: str
+    spread: str
+    """The interval beside its change, without what both share."""
     deployed: str
     """Empty unless there is a deployed model."""
     deployed_fails: bool
@@ -71,7 +74,7 @@ def measurements(group: Group) -> list[str]:
 def heading(group: Group, name: str) -> tuple[str, str]:
     """A measurement's title and the unit of its changes."""
     m = next(c.report.measurements[name] for c in group.contenders if name in c.report.measurements)
-    units = {"drop": "% of base", "ece": "calibration error", "rise": "points more", "other": m.unit}
+    units = {"drop": "% of base", "rise": "points", "other": m.unit}
     return numbers.title(name, m.kind), units.get(numbers.kind(m.unit), "points")
 
 
@@ -100,18 +103,19 @@ def cell(m: MeasurementReport | None) -> Cell | None:
     if m is None:
         return None
     part = m.incumbent
-    against = "" if part is None else comment_rows.change_and_interval(part.change, part.interval, part.unit)
+    against = "" if part is None else numbers.change_and_interval(part.change, part.interval, part.unit)
     status = min((m.status, *_status_of(part)), key=tables.WEIGHT.index)
     tier = "" if m.tier == "blocking" else m.tier
-    change, spread = numbers.change(m.change, m.unit), intervals.in_words(m.interval, m.unit)
+    change, spread = numbers.change(m.change, m.unit), numbers.interval(m.interval, m.unit)
     fails = bool(set(_status_of(part)) & {"block", "inconclusive", "error"})
-    return Cell(status, numbers.SYMBOLS[status], change, spread, against, fails, tier)
+    beside = amounts.beside(m.change, m.interval, m.unit)
+    return Cell(status, numbers.SYMBOLS[status], change, spread, beside, against, fails, tier)
 
 
 def limit(group: Group, name: str) -> str:
     """The limit of a measurement, which all runs of a group share."""
     m = next(c.report.measurements[name] for c in group.contenders if name in c.report.measurements)
-    return numbers.limit(m.limits, m.unit, short=True).split(" (")[0]
+    return numbers.limit(m.limits, m.unit, short=True)
 
 
 def short_limit(group: Group, name: str) -> str:
@@ -178,7 +182,7 @@ def selection(group: Group) -> str:
     if best is None:
         return f"The best run's gain was not measured a second time: {group.unconfirmed}."
     chosen, gain = (numbers.change(value, "absolute gain") for value in (best.chosen_gain, best.gain))
-    spread = intervals.in_words((best.low, best.high), "absolute gain")
+    spread = numbers.interval((best.low, best.high), "absolute gain")
     return (
         "What the best is worth: the best of several was also the luckiest, so its own gain says too much. Half of "
         f"the task's items chose {best.name} among {listed(best.among)}: {chosen}. The other half, {best.n} items that "
@@ -213,31 +217,27 @@ def _sentence(report: Report, decided: str) -> str:
         if decided == f"{numbers.title(name)} {deployed.HEADING}":
             return f"{decided}: {_against(part)}"
     name, m = next((n, m) for n, m in report.measurements.items() if numbers.title(n, m.kind) == decided)
-    bound = numbers.limit(m.limits, m.unit, short=True).split(" (")[0]
     if m.status == "block":
-        required = "required" if "min_gain" in m.limits else "allowed"
-        return f"{decided}: {_of(name, m)}; {bound} is {required}"
+        return f"{decided}: {_of(name, m)}; {amounts.allowed(m.limits, m.unit)}"
     if m.change is None or m.status == "error":
         return f"{decided}: {m.reason}"
-    return f"{decided}: undecided at {intervals.in_words(m.interval, m.unit)}; the limit is {bound}"
+    return f"{decided}: undecided, {numbers.interval(m.interval, m.unit)}; {amounts.allowed(m.limits, m.unit)}"
 
 
 def _of(name: str, m: MeasurementReport) -> str:
-    """A change, in words where the number alone has no direction."""
-    text = numbers.change(m.change, m.unit)
-    if numbers.kind(m.unit) == "rise":
-        more = "fewer" if (m.change or 0.0) < 0 else "more"
-        return f"{text.lstrip('+-')} {more} {numbers.risen(m.unit)}"
-    if is_target(name, m) and text == "0.0 points":
+    """A change, with what it is a share of or what rose."""
+    text, kind = numbers.change(m.change, m.unit), numbers.kind(m.unit)
+    if is_target(name, m) and text == amounts.NO_CHANGE:
         return "no better"
-    return text
+    more = {"rise": f" {numbers.risen(m.unit)}", "drop": f" {amounts.OF_BASE}"}.get(kind, "")
+    return text if text == amounts.NO_CHANGE else f"{text}{more}"
 
 
 def _against(part: IncumbentReport) -> str:
-    bound = numbers.limit({"block": part.limit}, part.unit, short=True)
+    limit = amounts.allowed({"block": part.limit}, part.unit)
     if part.status != "block":
-        return f"undecided at {intervals.in_words(part.interval, part.unit)}; the limit is {bound}"
-    return f"{numbers.change(part.change, part.unit)}; {bound} is allowed"
+        return f"undecided, {numbers.interval(part.interval, part.unit)}; {limit}"
+    return f"{numbers.change(part.change, part.unit)}; {limit}"
 
 
 def _status_of(part: IncumbentReport | None) -> Sequence[str]:

@@ -102,8 +102,8 @@ def _cell(cell: Cell | None, console: Console) -> Text:
     if cell is None:
         return _text(numbers.NONE, console, "dim")
     lines = _text(f"{cell.sign} {_bare(cell.change)}", console, STYLES[cell.status])
-    if cell.interval != numbers.NONE:
-        lines.append_text(_text(f"\n{_bare(cell.interval, side=False)}", console, "dim"))
+    if cell.spread != numbers.NONE:
+        lines.append_text(_text(f"\n{_bare(cell.spread)}", console, "dim"))
     if cell.deployed_fails:
         lines.append_text(_text(f"\ndeployed: {_bare(cell.deployed.split(' (')[0])}", console, STYLES[cell.status]))
     if cell.tier:
@@ -111,13 +111,9 @@ def _cell(cell: Cell | None, console: Console) -> Text:
     return lines
 
 
-def _bare(words: str, *, side: bool = True) -> str:
-    """``words`` without unit; with ``side`` False also without the side that both bounds share with the change."""
-    bare = plain_line(words, 100).replace(" points", "").replace(" %", "").replace("ECE ", "")
-    shared = bare.rpartition(" ")[2]
-    return bare.removesuffix(f" {shared}") if not side and bare.count(shared) == 1 and shared.isalpha() and (
-        bare.partition(" to ")[0][-1:].isdigit()
-    ) else bare  # fmt: skip
+def _bare(words: str) -> str:
+    """``words`` without their unit, which is in the heading."""
+    return plain_line(words, 100).replace(" points", "").replace(" %", "").replace(" further", "")
 
 
 def _table(console: Console, *headings: str) -> Table:

@@ -184,9 +184,10 @@ def _notes(plan: Plan) -> Iterator[str]:
         yield f"The deployed model is asked {numbers.count(plan.incumbent_questions)} more."
     for p in plan.against_incumbent:
         needed = "" if p.needed is None else f"; 80 % need {numbers.count(p.needed)} items"
+        limit = numbers.limit({"block": p.limit}, UNITS[p.kind])
         yield (
-            f"{p.name} against the deployed model, {numbers.limit({'block': p.limit}, UNITS[p.kind])}: of candidates "
-            f"that are as good, {share(p.power)} pass with {numbers.count(p.compared)} items{needed}."
+            f"{numbers.title(p.name)} against the deployed model, {limit}: of candidates that are as good, "
+            f"{share(p.power)} pass with {numbers.count(p.compared)} items{needed}."
         )
     if plan.continuations:
         count = numbers.count(plan.continuations)

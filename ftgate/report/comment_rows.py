@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ftgate.report import deployed, intervals, numbers, tables
+from ftgate.report import deployed, numbers, tables
 from ftgate.report.explanation import straddles
 from ftgate.report.items import LEAST_FLIP
 from ftgate.report.schema import (
@@ -131,7 +131,7 @@ def _rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, m.status, _undecided(m)),
-            change=change_and_interval(m.change, m.interval, m.unit),
+            change=numbers.change_and_interval(m.change, m.interval, m.unit),
             limit=_limit(m.limits, m.unit),
             scores=_scores(m.base, m.candidate, m.unit),
             failing=m.status not in _FINE,
@@ -146,7 +146,7 @@ def _deployed_rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, part.status, "not finished" if part.cut_short_by else ""),
-            change=change_and_interval(part.change, part.interval, part.unit),
+            change=numbers.change_and_interval(part.change, part.interval, part.unit),
             limit=_limit({"block": part.limit}, part.unit),
             scores=_scores(part.score, part.candidate, part.unit),
             failing=part.status not in _FINE,
@@ -181,7 +181,7 @@ def _undecided(m: MeasurementReport) -> str:
 
 def _limit(limits: Mapping[str, float], unit: str) -> str:
     """The limit that blocks: the one that warns is among the details."""
-    return numbers.limit(limits, unit, short=True).split(" (")[0]
+    return numbers.limit(limits, unit, short=True)
 
 
 def sections(report: Report) -> list[MeasurementFold]:
@@ -225,7 +225,7 @@ def identity(report: Report) -> list[tuple[str, str]]:
     facts = report.provenance
     lines = [(role, _model(facts.get(role))) for role in ("base", "candidate", "incumbent", "judge")]
     lines += [
-        (f"suite of {name}", _joined(suite, "source", "sha256"))
+        (f"suite for {numbers.in_sentence(str(name))}", _joined(suite, "source", "sha256"))
         for name, suite in list(mapping(facts.get("suites")).items())[:20]
     ]
     lines += [("training data", _joined(facts.get("training_data"), "source", "sha256"))]
@@ -266,13 +266,14 @@ def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None
     if m.incumbent is not None and m.incumbent.status not in _FINE:
         listed = [_worse(m, m.incumbent), _worse(m, most=SHOWN_BETTER)]
         counts = _counts(*(numbers.count(n or 0) for n in (m.incumbent.clearly_worse, m.incumbent.clearly_better)))
-        status += f" ({numbers.EMOJI[m.incumbent.status]} {deployed.HEADING})"
+        status = f"{_with_status(name, m, m.incumbent.status)} {deployed.HEADING}"
+        status += f" ({numbers.EMOJI[m.status]} against the base)"
         reason = ". ".join(filter(None, (reason, m.incumbent.reason.rstrip("."))))
     return MeasurementFold(
         title=numbers.title(name, m.kind),
         heading=status,
         counts=counts,
-        reason=reason[:1].upper() + reason[1:] if m.status == "pass" else reason,
+        reason=reason[:1].upper() + reason[1:],
         numbers=_all_numbers(m),
         notes=tables.notes(m),
         hardest_hit=None if first is not None and first.worse in listed else _hardest_hit(report, name, m),
@@ -317,24 +318,17 @@ def _heading(count: str, n: int, by: str, shown: int) -> str:
     return f"{count} of {numbers.count(n)} answers {'is' if count == '1' else 'are'} {by}, {shown} shown"
 
 
-def change_and_interval(change: Number, bounds: tuple[Number, Number], unit: str) -> str:
-    """The change and its interval, without repeating unit and direction: ``95.8 % worse (93.9 to 97.6)``."""
-    text, spread = numbers.change(change, unit), intervals.beside(change, bounds, unit)
-    if numbers.kind(unit) != "ece" and numbers.is_zero(text) and text != numbers.NONE:
-        text, spread = "no change", intervals.in_words(bounds, unit)
-    return text if numbers.NONE in (text, spread) else f"{text} ({spread})"
-
-
 def _scores(base: Number, candidate: Number, unit: str) -> str:
-    text = numbers.scores(base, candidate, unit)
+    """Both results, short for a phone: what scores are out of is said below the table."""
+    text = numbers.scores(base, candidate, unit).removeprefix("off by ").removesuffix(" points").removesuffix(" of 100")
     return f"{text} {numbers.risen(unit)}" if numbers.kind(unit) == "rise" else text
 
 
 def _all_numbers(m: MeasurementReport) -> str:
     """The interval at its true level, the number of items and the method."""
-    spread = intervals.in_words(m.interval, m.unit)
+    spread = numbers.interval(m.interval, m.unit)
     level = f"{numbers.level(m.level)} interval: {spread}; " if spread != numbers.NONE else ""
-    warns = numbers.limit(m.limits, m.unit, short=True).partition(" (")[2].rstrip(")")
+    warns = numbers.limit(m.limits, m.unit).partition(" (")[2].rstrip(")")
     return f"{level}{numbers.count(m.n)} items; {m.method}" + (f"; {warns}" if warns else "")
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import intervals, numbers
+from ftgate.report import numbers
 from ftgate.report.schema import IncumbentReport, MeasurementReport, Report
+from ftgate.scoring import amounts
 
 HEADING = "against the deployed model"
 _FAILING = ("block", "inconclusive", "error")
@@ -20,9 +21,8 @@ def cell(m: MeasurementReport) -> str:
     part = m.incumbent
     if part is None or part.change is None:
         return ""
-    change = numbers.change(part.change, part.unit)
-    spread = intervals.beside(part.change, part.interval, part.unit)
-    return f"{change} ({spread}), limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
+    change = numbers.change_and_interval(part.change, part.interval, part.unit)
+    return f"{change}, limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
 
 
 def short_cell(m: MeasurementReport) -> str:
@@ -59,35 +59,35 @@ def blocking(report: Report) -> list[tuple[str, IncumbentReport]]:
 def standing(name: str, part: IncumbentReport) -> str:
     """What holds the candidate, as the predicate of a sentence about it."""
     if part.status == "block":
-        return f"{harm(name, part)}, and as {numbers.in_sentence(name)} is supporting, that holds"
+        holds = f"In the policy, {numbers.in_sentence(name)} is supporting: that holds instead of blocking"
+        return f"{harm(name, part)}. {holds}"
     return f"is undecided on {numbers.in_sentence(name)}: {part.reason.rstrip('.')}"
 
 
 def harm(name: str, part: IncumbentReport) -> str:
-    """What makes the candidate worse than the incumbent, as the predicate of a sentence about it."""
-    bound = part.interval[0] if part.worse == "up" else part.interval[1]
+    """What makes the candidate worse than the incumbent, as the predicate of a sentence about it, and the limit."""
+    bound, change = part.interval[0], numbers.change(part.change, part.unit)
     moved = numbers.scores(part.score, part.candidate, part.unit)
-    change = numbers.change(part.change, part.unit)
-    lead = f"is {change}" if change.endswith("worse") else f"is worse ({change})"
-    at_least = f" (at least {numbers.change(bound, part.unit)})" if bound is not None else ""
-    allowed = numbers.limit({"block": part.limit}, part.unit, short=True)
-    return f"{lead} on {numbers.subject(name)} than {DEPLOYED}{at_least}: {moved}; {allowed} is allowed"
+    at_least = f" (at least {amounts.size(bound, part.unit)})" if bound is not None else ""
+    where, limit = numbers.subject(name), amounts.allowed({"block": part.limit}, part.unit).capitalize()
+    if numbers.kind(part.unit) == "drop":
+        return f"{change} of what {DEPLOYED} had on {where}{at_least}: {moved}. {limit}"
+    return f"is worse than {DEPLOYED} on {where}, {change}{at_least}: {moved}. {limit}"
 
 
 def steps(report: Report) -> list[str]:
     """What to try where the candidate is not shown to be as good as the incumbent."""
     suggestions = []
-    if worse := [numbers.title(name) for name, part in failing(report) if part.status == "block"]:
+    if worse := [numbers.in_sentence(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            f"{', '.join(worse)}: {DEPLOYED} does better. Compare how the two were trained: data "
-            "that only the deployed model has seen may be what this one lacks."
+            f"Compare how the candidate and {DEPLOYED} were trained: data that only the deployed model has seen may be "
+            f"what this one lacks ({', '.join(worse)})."
         )
     for name, part in failing(report):
-        title = numbers.title(name)
         if part.status != "block" and report.measurements[name].status not in _FAILING:
-            looser = "allow more in incumbent.block_drop" if "drop" in part.unit else "a wider limit"
+            looser = "allow more in `incumbent.block_drop`" if "drop" in part.unit else "set a wider limit"
             suggestions.append(
-                f"{title}: it passes against the base, and is not shown to be as good as {DEPLOYED}: give the suite "
-                f"more items (n_max), or {looser}."
+                f"Give the suite more items (`n_max`), or {looser}: on {numbers.in_sentence(name)} it passes against "
+                f"the base, and is not shown to be as good as {DEPLOYED}."
             )
     return suggestions

@@ -7,6 +7,7 @@ a zero-width space.
 
 from __future__ import annotations
 
+import html
 import re
 
 from rich.markup import escape
@@ -15,6 +16,8 @@ BREAK = "\u200b"
 """The zero-width space: invisible, and no filter matches across it."""
 BAD = "\ufffd"
 """Replaces characters that must not reach the screen."""
+QUOTE = "\u02cb"
+"""Looks like a backtick inside a name that stands between backticks."""
 MAX_BLOCK_LINES = 24
 
 _ANSI = re.compile(
@@ -50,6 +53,7 @@ _LINKED = re.compile(
     r"|(?P<scheme>(?i:\b(?:mailto|xmpp|tel|javascript|data|vbscript)):)"
 )
 
+_CODE = re.compile("`([^`]+)`")
 _COMMIT = re.compile(r"(?i)\b[0-9a-f]{7,}\b")
 
 _LONE_BRACKET = re.compile(r"\\+\[(?![a-z#/@][^\[]*?\])")
@@ -60,13 +64,43 @@ def inline(text: str, limit: int = 200) -> str:
 
     At most ``limit`` characters of it are shown. Nothing in it acts as markup or becomes a link.
     """
+    return _AT_START.sub(_escape_start, _harmless(_one_line(text, limit)))
+
+
+def prose(text: str, limit: int = 200) -> str:
+    """Like :func:`inline`, for sentences in which single backticks stand around names: these become code spans.
+
+    A stray backtick in a name can move where code begins; whatever is code or not, nothing in it acts.
+    """
+    parts = _CODE.split(_one_line(text, limit))
+    shown = [code(part, limit) if i % 2 else _harmless(part) for i, part in enumerate(parts)]
+    return "".join([_AT_START.sub(_escape_start, shown[0]), *shown[1:]])
+
+
+def prose_html(text: str, limit: int = 1000) -> str:
+    """The same for a web page: HTML whose only elements are ``code``."""
+    parts = _CODE.split(clip(text, limit))
+    return "".join(f"<code>{html.escape(part)}</code>" if i % 2 else html.escape(part) for i, part in enumerate(parts))
+
+
+def as_code(name: str) -> str:
+    """``name`` as code inside a sentence for :func:`prose`; a terminal shows the backticks."""
+    return f"`{name.replace('`', QUOTE)}`" if name.strip() else name
+
+
+def without_code(text: str) -> str:
+    """A sentence without the marks of :func:`as_code`, where there is neither markup nor a terminal."""
+    return text.replace("`", "")
+
+
+def _harmless(line: str) -> str:
+    """One line in which nothing but its beginning acts as markup or becomes a link."""
     # GitHub parses formulas between dollar signs before escapes, so a look-alike replaces the dollar sign.
-    line = _one_line(text, limit).replace("$", "\uff04")
+    line = line.replace("$", "\uff04")
     line = _LINKED.sub(lambda match: match.group() + BREAK, line)
     # Seven hexadecimal digits in a row may name a commit; six do not.
     line = _COMMIT.sub(lambda match: BREAK.join(re.findall(".{1,6}", match.group())), line)
-    line = _MARKUP.sub(lambda match: _ENTITIES.get(match.group(), "\\" + match.group()), line)
-    return _AT_START.sub(_escape_start, line)
+    return _MARKUP.sub(lambda match: _ENTITIES.get(match.group(), "\\" + match.group()), line)
 
 
 def code(text: str, limit: int = 200) -> str:

@@ -1,19 +1,27 @@
-"""The sentence that explains a verdict. Its text is not escaped yet."""
+"""The sentences that explain a verdict. Names in them stand between backticks; the text is not escaped yet."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from ftgate.config.incumbent import IncumbentSettings
 from ftgate.measurements.incumbent import DEPLOYED
-from ftgate.report import deployed, intervals, numbers
-from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.report import deployed, numbers
+from ftgate.report.escape import as_code
+from ftgate.report.schema import IncumbentReport, MeasurementReport, Number, Report, SliceReport, mapping
+from ftgate.scoring import amounts
 
 NamedMeasurement = tuple[str, MeasurementReport]
 
+_Row = TypeVar("_Row")
+
 NAME_LIMIT = 60
+_FIRST_SENTENCE = re.compile(r"((?:`[^`]*`|[^`])*?\.) (.+)", re.DOTALL)
+"""A full stop inside code ends none."""
 _LEANING = re.compile(r"(over|under)confident by [\d.]{1,6} points on average")
+_TOO_SURE = {"over": "is too sure of itself", "under": "is not sure enough of itself"}
 RISEN_MORE = {
     "rise in compliance": "complies with harmful requests more often than the base",
     "rise in over-refusal": "refuses harmless requests more often than the base",
@@ -25,7 +33,7 @@ NEARLY_ALL = 0.9
 
 
 def explanation(report: Report) -> str:
-    """The reason for the verdict in one sentence, for readers who read nothing else."""
+    """The reason for the verdict in a few short sentences, for readers who read nothing else."""
     measurements = [(n, m) for n, m in report.measurements.items() if m.gates]
     blocked = [(n, m) for n, m in measurements if m.blocks]
     holding = [(n, m) for n, m in measurements if m.status == "block" and not m.blocks]
@@ -35,41 +43,37 @@ def explanation(report: Report) -> str:
     blocked_today = deployed.blocking(report)
     if report.verdict == "allow":
         beyond = _advisory(report)
-        allowed = _allowed(measurements, advisory=bool(beyond))
-        return _sentence(f"{name} {allowed}{_against_deployed(report)}{beyond}")
+        allowed = _allowed(name, measurements, advisory=bool(beyond))
+        return _sentences(allowed, *_against_deployed(report), beyond)
     if report.verdict == "block" and blocked:
         # A loss comes before a missing gain.
         blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
-        return _sentence(f"{name} {_harm(*blocked[0])}{_others(blocked[1:], 'also blocking')}")
+        return _sentences(f"{name} {_harm(*blocked[0])}", _others(blocked[1:], "Also blocking", _moved))
     if report.verdict == "block" and blocked_today:
-        also = _others(blocked_today[1:], "also worse than the deployed model")
-        return _sentence(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}{also}")
+        also = _others(blocked_today[1:], "Also worse than the deployed model", _moved_from_deployed)
+        return _sentences(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}", also)
     if holding and report.verdict == "hold":
-        also = _others(holding[1:], "also holding") + _others(undecided, "also undecided")
         lead = numbers.in_sentence(holding[0][0])
-        return _sentence(f"{name} {_harm(*holding[0])}, and as {lead} is supporting, that holds{also}")
+        supporting = f"In the policy, {lead} is supporting: that holds instead of blocking"
+        others = [_others(holding[1:], "Also holding"), _others(undecided, "Also undecided")]
+        return _sentences(f"{name} {_harm(*holding[0])}", supporting, *others)
     if not undecided and failing:
-        return _sentence(f"{name} {deployed.standing(*failing[0])}")
+        return _sentences(f"{name} {deployed.standing(*failing[0])}")
     if not undecided:
-        return "; ".join(report.reasons) or "nothing was measured"
-    also = _others(undecided[1:], "also undecided")
-    blocks = ", which the policy blocks" if report.verdict == "block" else ""
-    first, m = undecided[0]
-    if straddles(m):
-        perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
-        return _sentence(f"{name} {perhaps}{blocks}: {_open(first, m)}{also}")
-    return _sentence(f"Undecided on {numbers.in_sentence(first)} for {name}{blocks}: {m.reason.rstrip('.')}{also}")
+        return _sentences("; ".join(report.reasons) or "nothing was measured")
+    return _undecided(report, name, undecided)
+
+
+def first_sentence(text: str) -> tuple[str, str]:
+    """The first sentence of an explanation, and the rest of it."""
+    first = _FIRST_SENTENCE.match(text)
+    return (first[1], first[2]) if first else (text, "")
 
 
 def shown_name(report: Report) -> str:
-    """The candidate's name, short enough for a sentence."""
-    name = " ".join(report.name.split()) or "the candidate"
-    return name if len(name) <= NAME_LIMIT else name[: NAME_LIMIT - 1] + "…"
-
-
-def spread(m: MeasurementReport) -> str:
-    """The interval in words: ``3.0 to 12.0 % worse``."""
-    return intervals.in_words(m.interval, m.unit)
+    """The candidate's name as code, short enough for a sentence."""
+    name = " ".join(report.name.split())
+    return as_code(name if len(name) <= NAME_LIMIT else name[: NAME_LIMIT - 1] + "…") or "The candidate"
 
 
 def straddles(m: MeasurementReport) -> bool:
@@ -97,25 +101,38 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
+def lost_slices(m: MeasurementReport) -> list[SliceReport]:
+    """The slices that gate and block, largest lower bound first."""
+    lost = [s for s in m.slices if s.limit is not None and s.interval and (s.interval[0] or 0.0) > s.limit]
+    return sorted(lost, key=lambda part: -(part.interval[0] or 0.0) if part.interval else 0.0)
+
+
 def _harm(name: str, m: MeasurementReport) -> str:
-    """The result of a blocking measurement, as the predicate of a sentence about the candidate."""
+    """The result of a blocking measurement, as the predicate of a sentence about the candidate, and its limit."""
     kind = numbers.kind(m.unit)
     if (lost := lost_slices(m)) and not _whole_is_beyond(m):
         return _slice_harm(name, lost)
     where = numbers.subject(name)
     if m.change is None or kind == "other":
-        return f"fails {numbers.in_sentence(name)}: {m.reason}"
-    moved = numbers.scores(m.base, m.candidate, m.unit)
-    limit = f"{_limit(m)} is {'required' if kind == 'gain' else 'allowed'}"
+        return f"fails {numbers.in_sentence(name)}: {m.reason.rstrip('.')}"
+    moved, bound = numbers.scores(m.base, m.candidate, m.unit), _bound_text(m)
+    limit = amounts.allowed(m.limits, m.unit).capitalize()
     if kind == "gain":
-        return f"does not gain enough on {where}: {numbers.change(m.change, m.unit)}{_bound_text(m)}; {limit}"
+        gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
+        return f"{gained} on {where}{bound}: {moved}. {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: {numbers.ECE} {moved[4:]}{_bound_text(m)}; {limit}"
+        return f"{_leaning(m)}: its confidence is off by {_missed(m)}. {limit}"
     if kind == "rise":
-        return f"{_risen(m)}; {limit}"
+        return f"{_risen(m)}. {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
-        return f"lost nearly all {where}: {moved}; {limit}"
-    return f"is {numbers.change(m.change, m.unit)} on {where} than the base{_bound_text(m)}: {moved}; {limit}"
+        return f"lost nearly all that the base had on {where}: {moved}. {limit}"
+    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
+    return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{bound}: {moved}. {limit}"
+
+
+def _missed(m: MeasurementReport) -> str:
+    """How far confidence is from accuracy: ``17.9 points on average, the base's by 8.4``."""
+    return f"{numbers.score(m.candidate, m.unit)} points on average, the base's by {numbers.score(m.base, m.unit)}"
 
 
 def _risen(m: MeasurementReport) -> str:
@@ -123,37 +140,27 @@ def _risen(m: MeasurementReport) -> str:
     if m.unit == CUT:
         often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
         cut, before = numbers.score(m.candidate, m.unit), numbers.score(m.base, m.unit)
-        return f"{often}: {cut} of its answers are cut at the token limit (base: {before})"
+        return f"{often}: {cut} of its answers are cut at the token limit, and {before} of the base's"
     more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
-    return f"{more}: {numbers.scores(m.base, m.candidate, m.unit)}{_bound_text(m)}"
+    return f"{more}: {numbers.scores(m.base, m.candidate, m.unit)} of the answers{_bound_text(m)}"
 
 
 def _leaning(m: MeasurementReport) -> str:
     """How the candidate's confidence misses its accuracy, as far as the report tells."""
-    words = str(mapping(m.details.get("candidate")).get("in_words", ""))
-    return f"is {words}" if _LEANING.fullmatch(words) else "is less well calibrated than the base"
-
-
-def _limit(m: MeasurementReport) -> str:
-    """The limit that blocks, in words."""
-    return numbers.limit(m.limits, m.unit, short=True).split(" (")[0]
-
-
-def lost_slices(m: MeasurementReport) -> list[SliceReport]:
-    """The slices that gate and block, largest lower bound first."""
-    lost = [s for s in m.slices if s.limit is not None and s.interval and (s.interval[0] or 0.0) > s.limit]
-    return sorted(lost, key=lambda part: -(part.interval[0] or 0.0) if part.interval else 0.0)
+    words = _LEANING.fullmatch(str(mapping(m.details.get("candidate")).get("in_words", "")))
+    return _TOO_SURE[words[1]] if words else "is less well calibrated than the base"
 
 
 def _slice_harm(name: str, lost: Sequence[SliceReport]) -> str:
-    worst = lost[0]
-    least = numbers.percent(worst.interval[0] if worst.interval else None)
-    share = numbers.percent(numbers.possible(worst.change, "relative drop"))
-    text = f"is {share} worse than the base (at least {least}) on the slice “{worst.name}” of "
-    text += f"{numbers.subject(name)}; the slice's limit is {numbers.percent(worst.limit)}"
+    worst, unit = lost[0], "relative drop"
+    least = amounts.size(worst.interval[0] if worst.interval else None, unit)
+    text = f"{numbers.change(worst.change, unit)} {amounts.OF_BASE} (at least {least}) on the slice "
+    text += f"{as_code(worst.name)} of {numbers.subject(name)}. "
+    text += amounts.allowed({"block": worst.limit or 0.0}, unit).capitalize()
     if len(lost) == 1:
         return text
-    return f"{text}; {listed([part.name for part in lost[1:]])} {'is' if len(lost) == 2 else 'are'} beyond too"
+    others = listed([as_code(part.name) for part in lost[1:]])
+    return f"{text} there. Also beyond {'its limit' if len(lost) == 2 else 'their limits'}: {others}"
 
 
 def _whole_is_beyond(m: MeasurementReport) -> bool:
@@ -168,20 +175,39 @@ def _bound_text(m: MeasurementReport) -> str:
         return ""
     gain = "min_gain" in m.limits
     if (bound < limit) if gain else (bound > limit):
-        if numbers.kind(m.unit) in ("rise", "ece", "other"):
-            return f" (at least {numbers.amount(bound, m.unit)})"
-        return f" ({'at best' if gain else 'at least'} {numbers.change(bound, m.unit)})"
-    return f" ({spread(m)})"
+        own = numbers.change(bound, m.unit)
+        short = amounts.size(bound, m.unit) if numbers.kind(m.unit) in ("drop", "loss", "gain") else own
+        lost = numbers.change(m.change, m.unit).startswith("lost")
+        shown = own if gain and lost == own.startswith("gained") else short
+        return f" ({'at best' if gain else 'at least'} {shown})"
+    return f" ({amounts.beside(m.change, m.interval, m.unit)})"
+
+
+def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement]) -> str:
+    also = _others(undecided[1:], "Also undecided", _too_few)
+    blocks = "The policy blocks what is undecided" if report.verdict == "block" else ""
+    first, m = undecided[0]
+    if straddles(m):
+        return _sentences(f"{name} {_open(first, m)}", also, blocks)
+    return _sentences(f"Undecided on {numbers.in_sentence(first)}: {m.reason.rstrip('.')}", also, blocks)
 
 
 def _open(name: str, m: MeasurementReport) -> str:
     """What the candidate may have lost, or gained, where the interval contains the limit."""
+    perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
+    kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
+    changed = numbers.change(m.change, m.unit)
+    likely = f"(likely range: {amounts.beside(m.change, m.interval, m.unit)})"
+    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     what = {
-        "ece": f"its {numbers.ECE} changes by {intervals.beside(m.change, m.interval, m.unit)}",
-        "rise": f"{numbers.risen(m.unit)} change by {spread(m)}",
-    }.get(numbers.kind(m.unit), f"it is {spread(m)} on {numbers.subject(name)}")
-    text = f"{what}, and {_limit(m)} is {'required' if 'min_gain' in m.limits else 'allowed'}"
-    return text + (f" ({needed_text(m)})" if m.needed_n else "")
+        "ece": f"its confidence is {changed} than the base's {likely}",
+        "rise": f"it gives {changed} {numbers.risen(m.unit)} {likely}",
+    }.get(kind, f"it {changed}{of_base} {where} {likely}")
+    if amounts.NO_CHANGE in changed:
+        what = f"{changed} {where} {likely}"
+    if kind in ("ece", "rise"):
+        perhaps = "may have become worse"
+    return f"{perhaps}: {what}. {amounts.allowed(m.limits, m.unit).capitalize()}"
 
 
 def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
@@ -190,47 +216,52 @@ def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
     return "passes against the base, but is a step back: it " if fine else ""
 
 
-def _allowed(measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
+def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
     """The gains, the costs, the warnings and what was not measured. ``advisory``: beyond the limit of one that is."""
-    gains, costs, unmeasured = [], [], []
-    for name, m in measurements:
+    gains, costs, unmeasured = list[str](), list[str](), list[str]()
+    for each, m in measurements:
         if m.status == "not_applicable":
-            unmeasured.append(numbers.in_sentence(name))
-            continue
-        if numbers.kind(m.unit) == "gain" and m.change is not None:
-            verb = "gains" if m.change >= 0 else "loses"
-            gained = numbers.points(abs(m.change), signed=False)
-            gains.append(f"{verb} {gained} on {numbers.subject(name)}{_at_least(m)}")
+            unmeasured.append(numbers.in_sentence(each))
+        elif numbers.kind(m.unit) == "gain" and m.change is not None:
+            gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
+            gains.append(f"{gained} on {numbers.subject(each)}{_at_least(m)}")
         elif m.status != "warn" or numbers.kind(m.unit) == "other":
-            costs.append(_cost(name, m))
+            costs.append(_cost(each, m, first=not any(amounts.OF_BASE in cost for cost in costs)))
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     text = " and ".join([*gains, f"stays within {within}"])
-    text += f": {', '.join(costs)}" if costs else ""
-    if warned := [(name, m) for name, m in measurements if m.status == "warn"]:
-        text = f"comes near the limit on {_near(*warned[0])}{_others(warned[1:], 'also near')}; it {text}"
-    return text + (f"; not measured: {listed(unmeasured)}" if unmeasured else "")
+    spent = ", ".join(costs)
+    if warned := [(each, m) for each, m in measurements if m.status == "warn"]:
+        near = _others(warned[1:], "also near its limit" if len(warned) == 2 else "also near their limits")
+        text = f"comes near the limit on {_near(*warned[0])}{f'; {near}' if near else ''}. It {text}"
+    parts = [f"{name} {text}", spent[:1].upper() + spent[1:]]
+    return _sentences(*parts, f"Not measured: {listed(unmeasured)}" if unmeasured else "")
 
 
 def _near(name: str, m: MeasurementReport) -> str:
-    """A loss that may reach the warning limit: ``general skills: 8.6 % worse (7.4 to 9.7), and …``."""
-    change = numbers.change(m.change, m.unit).replace("ECE ", f"{numbers.ECE} ")
-    between = intervals.beside(m.change, m.interval, m.unit)
-    return f"{numbers.in_sentence(name)}: {change} ({between}), and {_limit(m)} is allowed"
+    """A loss that may reach the warning limit: ``general skills: it lost 8.6 % … (7.4 to 9.7)``."""
+    change, kind = numbers.change(m.change, m.unit), numbers.kind(m.unit)
+    lost = f"it {change}" if kind in ("drop", "loss") else change
+    of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
+    between = amounts.beside(m.change, m.interval, m.unit)
+    return f"{numbers.in_sentence(name)}: {lost}{of_base} ({between}), and {amounts.allowed(m.limits, m.unit)}"
 
 
-def _against_deployed(report: Report) -> str:
+def _against_deployed(report: Report) -> list[str]:
     """How the candidate compares with the incumbent; a limit above the default shows too little to be as good."""
     gating = [m.incumbent for m in report.measurements.values() if m.gates and m.incumbent is not None]
     widest = max((part.limit for part in gating if numbers.kind(part.unit) in ("drop", "loss")), default=0.0)
     advisory, text = deployed.advisory(report), ""
     if widest > IncumbentSettings.model_fields["block_drop"].default:
-        text = f"; against {DEPLOYED} it stays within the limit of {numbers.percent(widest)}"
+        text = f"Against {DEPLOYED} it stays within the limit of {numbers.percent(widest)}"
     elif gating:
-        text = f"; it is as good as {DEPLOYED} within every limit{' that gates' if advisory else ''}"
+        text = f"It is as good as {DEPLOYED} within every limit{' that gates' if advisory else ''}"
     worse = [numbers.in_sentence(name) for name, part in advisory if part.status == "block"]
     undecided = [numbers.in_sentence(name) for name, part in advisory if part.status != "block"]
-    text += f"; advisory, and worse than {DEPLOYED}: {listed(worse)}" if worse else ""
-    return text + (f"; advisory, and not shown to be as good as {DEPLOYED}: {listed(undecided)}" if undecided else "")
+    return [
+        text,
+        f"Advisory, and worse than {DEPLOYED}: {listed(worse)}" if worse else "",
+        f"Advisory, and not shown to be as good as {DEPLOYED}: {listed(undecided)}" if undecided else "",
+    ]
 
 
 def _advisory(report: Report) -> str:
@@ -238,21 +269,23 @@ def _advisory(report: Report) -> str:
     beyond = [
         numbers.in_sentence(name) for name, m in report.measurements.items() if m.status == "block" and not m.gates
     ]
-    verb = "is" if len(beyond) == 1 else "are"
-    limit = "its limit" if len(beyond) == 1 else "their limits"
-    return f"; {listed(beyond)} {verb} beyond {limit}, which is advisory and decides nothing" if beyond else ""
+    if not beyond:
+        return ""
+    one = len(beyond) == 1
+    limits = "is beyond its limit" if one else "are beyond their limits"
+    text = f"{listed(beyond)} {limits}, but advisory: {'it decides' if one else 'they decide'} nothing"
+    return text[0].upper() + text[1:]
 
 
-def _cost(name: str, m: MeasurementReport) -> str:
-    if m.change is None or numbers.kind(m.unit) == "other":
-        return f"{numbers.in_sentence(name)} {numbers.change(m.change, m.unit)}"
-    if numbers.kind(m.unit) == "ece":
-        return f"{numbers.ECE} {numbers.ece(m.change, signed=True)}"
-    if numbers.kind(m.unit) == "rise":
-        change = numbers.amount(m.change, m.unit)
-        return f"{'no rise in' if change == '+0.0 points' else change} {numbers.risen(m.unit)}"
-    changed = numbers.change(m.change, m.unit)
-    return f"{changed if changed[-1].isalpha() else 'as good'} on {numbers.subject(name)}"
+def _cost(name: str, m: MeasurementReport, *, first: bool) -> str:
+    """What an allowed measurement changed by. ``first``: no cost before it says what a share is a share of."""
+    kind, changed = numbers.kind(m.unit), numbers.change(m.change, m.unit)
+    if kind == "rise":
+        return f"{changed if amounts.NO_CHANGE not in changed else 'no more'} {numbers.risen(m.unit)}"
+    of_base = f" {amounts.OF_BASE}" if kind == "drop" and first and amounts.NO_CHANGE not in changed else ""
+    same = "as good" if kind in ("drop", "loss") else "unchanged"
+    to = " to accuracy" if changed.endswith("closer") else ""
+    return f"{numbers.in_sentence(name)} {changed.replace(amounts.NO_CHANGE, same)}{of_base}{to}"
 
 
 def _at_least(m: MeasurementReport) -> str:
@@ -260,13 +293,30 @@ def _at_least(m: MeasurementReport) -> str:
     low = m.interval[0]
     if low is None:
         return ""
-    return f" (at least {numbers.points(low, signed=False)})" if low >= 0 else f" ({spread(m)})"
+    return f" (at least {100 * low:.1f})" if low >= 0 else f" ({amounts.beside(m.change, m.interval, m.unit)})"
 
 
-def _others(rest: Sequence[tuple[str, object]], what: str) -> str:
-    return f"; {what}: {listed([numbers.in_sentence(name) for name, _ in rest])}" if rest else ""
+def _others(rest: Sequence[tuple[str, _Row]], what: str, why: Callable[[_Row], str] = lambda _: "") -> str:
+    """The other measurements of one kind, each with a few words on ``why``."""
+    named = [f"{numbers.in_sentence(name)}{f' ({words})' if (words := why(m)) else ''}" for name, m in rest]
+    return f"{what}: {listed(named)}" if rest else ""
 
 
-def _sentence(text: str) -> str:
-    """``text`` with a full stop, unless it ends in one."""
-    return text if text.endswith(".") else f"{text}."
+def _moved(m: MeasurementReport) -> str:
+    return numbers.scores(m.base, m.candidate, m.unit)
+
+
+def _moved_from_deployed(part: IncumbentReport) -> str:
+    return numbers.scores(part.score, part.candidate, part.unit)
+
+
+def _too_few(m: MeasurementReport) -> str:
+    """How many items there were of those that it needs, where that is what keeps it open."""
+    if m.least_n is None or m.n >= m.least_n:
+        return ""
+    return f"{numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"
+
+
+def _sentences(*parts: str) -> str:
+    """``parts``, each with a full stop unless it ends in one."""
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)

@@ -1,11 +1,15 @@
-"""What is said below a table of measurements: tiers, abbreviations, and what is not gated. Not escaped yet."""
+"""What is said below a table of measurements: tiers, scales, and what is not gated. Not escaped yet."""
 
 from __future__ import annotations
 
 from ftgate.measurements import registry
-from ftgate.report import numbers
-from ftgate.report.explanation import explanation, listed
+from ftgate.report import deployed, numbers
+from ftgate.report.explanation import listed
 from ftgate.report.schema import Report
+from ftgate.scoring.amounts import OF_BASE
+
+SMALLEST_FLOOR = 0.0005
+"""A judge's floor that is shown: from 0.1 of 100 on, as rounded."""
 
 
 def tiers(report: Report) -> str:
@@ -14,10 +18,13 @@ def tiers(report: Report) -> str:
         "supporting": ("holds instead of blocking", "hold instead of blocking"),
         "advisory": ("is shown only", "are shown only"),
     }
-    groups = {tier: [name for name, m in report.measurements.items() if m.tier == tier] for tier in does}
-    return "; ".join(
+    groups = {
+        tier: [numbers.in_sentence(name) for name, m in report.measurements.items() if m.tier == tier] for tier in does
+    }
+    text = "; ".join(
         f"{listed(names)} ({tier}) {does[tier][len(names) > 1]}" for tier, names in groups.items() if names
     )
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def not_gated(report: Report) -> str:
@@ -27,20 +34,39 @@ def not_gated(report: Report) -> str:
     """
     shown = report.measurements.items()
     gating = {m.kind or name for name, m in shown if m.gates and m.status != "not_applicable"}
-    return f"Not gated here: {', '.join(registry.not_gated(gating))}."
+    return f"This verdict says nothing of: {', '.join(registry.not_gated(gating))}."
 
 
-def abbreviations(report: Report) -> str:
-    """What ECE means, where a number in the tables is one."""
-    if not any(numbers.kind(m.unit) == "ece" for m in report.measurements.values()):
+def scales(report: Report) -> str:
+    """What the numbers of the tables are shares and points of, and what ECE means."""
+    units = {m.unit for m in report.measurements.values()}
+    units |= {m.incumbent.unit for m in report.measurements.values() if m.incumbent is not None}
+    kinds = {numbers.kind(unit) for unit in units}
+    parts = ["Scores are out of 100."] if kinds & {"drop", "gain", "loss"} else []
+    if "drop" in kinds:
+        of_whom = OF_BASE.replace(" had", ", or the deployed model, had") if deployed.compared(report) else OF_BASE
+        parts.append(f"A loss or gain in % is a share {of_whom}{_floors(report)}.")
+    if "ece" in kinds:
+        parts.append(
+            "Confidence: the points by which it is off on average are its expected calibration error (ECE). Chance "
+            "adds to both numbers, and the change leaves that out, so it is not exactly their difference."
+        )
+    return " ".join(parts)
+
+
+def _floors(report: Report) -> str:
+    """What a judge gives even to worthless answers, above which scores count; empty where that is nothing."""
+    floors = {
+        numbers.in_sentence(name): numbers.decimal(100 * floor, 1)
+        for name, m in report.measurements.items()
+        if (floor := numbers.finite(m.details.get("judge_floor")) or 0.0) >= SMALLEST_FLOOR
+    }
+    if not floors:
         return ""
-    name = "ECE: " if numbers.ECE in explanation(report) else "ECE: the expected calibration error, "
-    return (
-        f"{name}how far confidence is from accuracy on average. Its change leaves out what chance adds to both "
-        "numbers, so it is not exactly their difference."
-    )
+    above = ", ".join(f"{floor} ({name})" for name, floor in floors.items())
+    return f" above what the judge gives even to worthless answers: {above}"
 
 
 def below(report: Report) -> list[str]:
-    """What is said below a table that has no room for it: which measurements do not block, and what is not gated."""
-    return [*filter(None, [tiers(report), abbreviations(report)]), not_gated(report)]
+    """What is said below a table: which measurements do not block, what the numbers mean, and what is not gated."""
+    return [*filter(None, [tiers(report), scales(report)]), not_gated(report)]

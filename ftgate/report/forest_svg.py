@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ftgate.report import intervals, numbers
+from ftgate.report import numbers
 from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.svg import drawing, safe
@@ -65,7 +65,7 @@ def forest(report: Report) -> str:
 def _forest_row(
     name: str, m: MeasurementReport, at: AxisInterval | None, y: float, x: Callable[[float], float]
 ) -> list[str]:
-    title, limit = safe(numbers.title(name)[:24]), safe(numbers.limit(m.limits, m.unit, short=True).split(" (")[0])
+    title, limit = safe(numbers.title(name)[:24]), safe(numbers.limit(m.limits, m.unit, short=True))
     parts = [
         f'<text class="name" x="0" y="{y:.1f}">{title}</text>',
         f'<text class="small" x="0" y="{y + 16:.1f}">{limit}</text>',
@@ -73,7 +73,7 @@ def _forest_row(
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = safe(f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})")
+    caption = safe(numbers.change_and_interval(m.change, m.interval, m.unit))
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',

@@ -8,12 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftgate.measurements.registry import kind_of
+from ftgate.report.escape import as_code
 from ftgate.report.schema import MeasurementReport, Number, Report, SliceReport
-
-ECE = "expected calibration error (ECE)"
-"""The quantity that confidence is measured by, spelled out."""
-NONE = "—"
-"""Shown for a missing number."""
+from ftgate.scoring.amounts import (
+    NONE,
+    amount,
+    change,
+    change_and_interval,
+    compact_change,
+    compact_limit,
+    decimal,
+    interval,
+    kind,
+    level,
+    limit,
+    percent,
+    points,
+    risen,
+    score,
+    scores,
+)
 
 SYMBOLS: Mapping[str, str] = {
     "pass": "✓",
@@ -31,8 +45,8 @@ HEADLINES: Mapping[str, str] = {
     "allow": "May merge",
     "warn": "May merge, with a warning",
     "block": "Do not merge",
-    "hold": "More evidence needed",
-    "error": "Not judged",
+    "hold": "Do not merge yet, more evidence needed",
+    "error": "Do not merge yet, not judged",
     "waived": "May merge: waived",
     "no model change": "No model change",
     "pending": "Not judged yet",
@@ -54,6 +68,25 @@ EMOJI: Mapping[str, str] = {
 }
 """The coloured sign of each status and verdict, where Markdown has no colours of its own."""
 
+__all__ = [
+    "NONE",
+    "amount",
+    "change",
+    "change_and_interval",
+    "compact_change",
+    "compact_limit",
+    "decimal",
+    "interval",
+    "kind",
+    "level",
+    "limit",
+    "percent",
+    "points",
+    "risen",
+    "score",
+    "scores",
+]
+
 _ASCII = str.maketrans(
     {
         "—": "-", "–": "-", "…": "...", "✓": "v", "✗": "x", "×": "x", "→": "->", "≥": ">=", "≤": "<=", "·": "-",
@@ -61,12 +94,6 @@ _ASCII = str.maketrans(
         "\u00a0": " ", "’": "'", "“": '"', "”": '"',
     }
 )  # fmt: skip
-_HUGE = 1e7
-_RISEN: Mapping[str, str] = {
-    "rise in compliance": "compliance with harmful requests",
-    "rise in over-refusal": "refusals of harmless requests",
-    "rise in cut answers": "answers cut at the token limit",
-}
 _DIGEST = re.compile(r"(\w+:)?([0-9a-f]{12})[0-9a-f]{20,}")
 
 
@@ -87,9 +114,9 @@ def title(name: str, kind: str = "") -> str:
 
 
 def in_sentence(name: str) -> str:
-    """A measurement inside a sentence: ``general skills``, or the name of its own."""
+    """A measurement inside a sentence: ``general skills``, or the name of its own as code."""
     measurement = kind_of(name)
-    return name if measurement is None else measurement.title.lower()
+    return as_code(name) if measurement is None else measurement.title.lower()
 
 
 def outcome(report: Report) -> str:
@@ -112,7 +139,7 @@ def question(kind: str) -> str:
 def subject(name: str) -> str:
     """What a measurement is measured on, to follow "better on" or "worse on"."""
     measurement = kind_of(name)
-    return name if measurement is None else measurement.subject
+    return as_code(name) if measurement is None else measurement.subject
 
 
 def badge(status: str) -> str:
@@ -131,18 +158,6 @@ def kind_and_tier(name: str, kind: str, tier: str) -> str:
     return f"{name} ({', '.join(beyond_name)})" if beyond_name else ""
 
 
-def decimal(value: Number, digits: int, *, signed: bool = False) -> str:
-    """``value`` with fixed decimals; no negative zero, an exponent for huge numbers, a dash for a missing one."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    if abs(value) >= _HUGE:
-        return f"{value:{'+' if signed else ''}.1e}"
-    text = f"{value:{'+' if signed else ''}.{digits}f}"
-    if float(text) == 0:
-        text = text.replace("-", "+" if signed else "")
-    return text
-
-
 def significant(value: Number) -> str:
     """A number of unknown unit in three significant digits."""
     if value is None or not math.isfinite(value):
@@ -159,156 +174,6 @@ def learning_rate(value: float) -> str:
 def brief(value: float) -> str:
     """A setting without needless digits: ``3``, ``2.5``, ``0.03``."""
     return decimal(value, 1).removesuffix(".0") if abs(value) >= 1 else f"{value:.2g}"
-
-
-def percent(value: Number, *, signed: bool = False) -> str:
-    """A share in [0, 1], or a relative change, as a percentage with one decimal."""
-    text = decimal(None if value is None else 100 * value, 1, signed=signed)
-    return text if text == NONE else f"{text} %"
-
-
-def points(value: Number, *, signed: bool = True) -> str:
-    """A difference between two shares, in percentage points."""
-    text = decimal(None if value is None else 100 * value, 1, signed=signed)
-    return text if text == NONE else f"{text} points"
-
-
-def ece(value: Number, *, signed: bool = False) -> str:
-    """An expected calibration error, or a change of one."""
-    return decimal(value, 3, signed=signed)
-
-
-def kind(unit: str) -> str:
-    """The kind of a report's unit.
-
-    ``gain``, ``drop`` (relative), ``loss`` (a drop in points), ``rise`` (of a share, in points), ``ece`` or ``other``.
-    """
-    lower = unit.lower()
-    if "ece" in lower.split():
-        return "ece"
-    if lower.startswith("rise"):
-        return "rise"
-    if "gain" in lower:
-        return "gain"
-    if "drop" in lower:
-        return "loss" if "absolute" in lower else "drop"
-    return "other"
-
-
-def score(value: Number, unit: str) -> str:
-    """A model's own result: its score as a percentage, or its ECE."""
-    return {"ece": ece(value), "other": decimal(value, 3)}.get(kind(unit)) or percent(value)
-
-
-def scores(base: Number, candidate: Number, unit: str) -> str:
-    """Both results: ``69.2 → 6.8 %``."""
-    before, after = score(base, unit), score(candidate, unit)
-    shared = before.removesuffix(" %") if after.endswith(" %") else before
-    return f"ECE {before} → {after}" if kind(unit) == "ece" else f"{shared} → {after}"
-
-
-def possible(value: Number, unit: str) -> Number:
-    """``value`` within what a change in this unit can be: nobody loses more than everything."""
-    if value is None or kind(unit) == "other":
-        return value
-    least = -math.inf if kind(unit) == "drop" else -1.0
-    return min(max(value, least), 1.0)
-
-
-def amount(value: Number, unit: str) -> str:
-    """A change in its unit, signed as in the report, without a word for its direction."""
-    value = possible(value, unit)
-    if kind(unit) in ("gain", "rise"):
-        return points(value)
-    if kind(unit) == "loss":
-        return points(value, signed=False)
-    return {"drop": percent(value), "ece": ece(value, signed=True)}.get(kind(unit)) or decimal(value, 3)
-
-
-def change(value: Number, unit: str) -> str:
-    """A change with its direction: ``4.0 points better``, ``12.0 % worse``, ``ECE +0.020``, ``+3.0 points``."""
-    text = amount(value, unit)
-    if text == NONE or value is None:
-        return text
-    if kind(unit) == "ece":
-        return f"ECE {text}"
-    return text if kind(unit) in ("rise", "other") else _directed(value, unit)
-
-
-def _directed(value: float, unit: str) -> str:
-    """``12.0 % worse``: the size of a gain, drop or loss and whether it is one."""
-    size_ = abs(possible(value, unit) or 0.0)
-    text = percent(size_) if kind(unit) == "drop" else points(size_, signed=False)
-    if is_zero(text):
-        return text
-    worse = value < 0 if kind(unit) == "gain" else value > 0
-    return f"{text} {'worse' if worse else 'better'}"
-
-
-def limit(limits: Mapping[str, float], unit: str, *, short: bool = False) -> str:
-    """The limit with its direction: ``under 10 % worse (warns from 8 %)``. ``short``: not what a share rises of."""
-    if "min_gain" in limits:
-        least = limits["min_gain"]
-        if least == 0:
-            return "any gain"
-        return f"over {_whole_points(least)} better" if least > 0 else f"under {_whole_points(-least)} worse"
-    if "block" not in limits:
-        return NONE
-    if kind(unit) == "rise":
-        return f"under {_whole_points(limits['block'])} more{'' if short else f' {risen(unit)}'}"
-    text = {
-        "drop": f"under {_plain(limits['block'])} % worse",
-        "loss": f"under {_whole_points(limits['block'])} worse",
-        "ece": f"ECE under {ece(limits['block'], signed=True)}",
-    }.get(kind(unit), f"change under {amount(limits['block'], unit)}")
-    if "warn" not in limits:
-        return text
-    warn = ece(limits["warn"], signed=True) if kind(unit) == "ece" else amount(limits["warn"], unit).replace(".0 ", " ")
-    return f"{text} (warns from {warn})"
-
-
-def compact_limit(limits: Mapping[str, float], unit: str) -> str:
-    """The limit where there is little room: ``> 3 points``, ``< 10 %``, ``< +0.050``."""
-    if "min_gain" in limits:
-        return f"> {_plain(limits['min_gain'])} points"
-    if "block" not in limits:
-        return NONE
-    units = {"drop": " %", "loss": " points", "rise": " points"}
-    of_unit = units.get(kind(unit))
-    return f"< {_plain(limits['block'])}{of_unit}" if of_unit else f"< {amount(limits['block'], unit)}"
-
-
-def compact_change(value: Number, unit: str) -> str:
-    """A change where there is little room: as :func:`change`, but a gain as ``+4.0 points``."""
-    return amount(value, unit) if kind(unit) == "gain" else change(value, unit)
-
-
-def is_zero(text: str) -> bool:
-    """Whether a number is nothing once it is rounded: such a change has no direction."""
-    return not any(digit in "123456789" for digit in text)
-
-
-def _whole_points(share: float) -> str:
-    return "1 point" if _plain(share) == "1" else f"{_plain(share)} points"
-
-
-def _plain(share: float) -> str:
-    """A share in percent without needless digits: ``10``, ``12.5``."""
-    return f"{100 * share:.6g}"
-
-
-def risen(unit: str) -> str:
-    """What a share rises of: ``malformed answers``."""
-    return _RISEN.get(unit, unit.removeprefix("rise in "))
-
-
-def level(value: float) -> str:
-    """A confidence level in one decimal, in more where that would round it up to certainty: ``90 %``, ``99.98 %``."""
-    for digits in (1, 2, 3):
-        text = f"{100 * value:.{digits}f}"
-        if value >= 1 or float(text) < 100:
-            return f"{text.rstrip('0').rstrip('.')} %"
-    return "over 99.999 %"
 
 
 def count(value: int) -> str:

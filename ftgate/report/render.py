@@ -24,12 +24,12 @@ from ftgate.report import (
     escape,
     footnotes,
     forest_svg,
-    intervals,
     numbers,
     tables,
 )
-from ftgate.report.advice.next_steps import next_steps
-from ftgate.report.explanation import explanation
+from ftgate.report.advice.next_steps import doer, first_step, next_steps
+from ftgate.report.cautions import cautions
+from ftgate.report.explanation import explanation, first_sentence
 from ftgate.report.items import DEFINITION, ITEMS, ItemRow
 from ftgate.report.links import CommentLinks
 from ftgate.report.numbers import outcome
@@ -164,25 +164,31 @@ def write_rendered(
 def _parts(report: Report) -> dict[str, Any]:
     """The variables of both templates."""
     with_curve = calibration_curve.with_bins(report)
+    steps = next_steps(report)
+    sentence, more_reason = first_sentence(explanation(report))
     return {
         "report": report,
         "marker": SafeMarkdown(MARKER),
         "headline": numbers.HEADLINES[outcome(report)],
         "symbol": numbers.SYMBOLS[outcome(report)],
-        "sentence": explanation(report),
+        "sentence": sentence,
+        "more_reason": more_reason,
+        "cautions": cautions(report),
         "rows": tables.table(report),
         "interval_heading": tables.interval_heading(report),
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
-        "steps_heading": "To clear the warning" if outcome(report) == "warn" else "What to do next",
-        "steps": next_steps(report),
+        "first_step": first_step(report, steps),
+        "doer": doer(report),
+        "may_merge": report.verdict == "allow",
+        "more_steps": steps[1:],
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,
         "covered": tables.covered(report),
         "gaps": tables.gaps(report),
         "has_slices": any(m.slices for m in report.measurements.values()),
         "slices_rule": tables.slices_rule(report),
-        "abbreviations": footnotes.abbreviations(report),
+        "scales": footnotes.scales(report),
         "not_gated": footnotes.not_gated(report),
         "curve_status": "" if with_curve is None else with_curve.status,
         "bins": calibration_curve.bin_rows(calibration_curve.bins_of(report)),
@@ -227,6 +233,7 @@ def _markdown() -> Environment:
     env.filters |= _filters(_marked_safe)
     env.filters |= {
         "inline": _marked_safe(escape.inline),
+        "prose": _marked_safe(escape.prose),
         "code": _marked_safe(escape.code),
         "block": _marked_safe(escape.block),
     }
@@ -255,7 +262,7 @@ def _html() -> Environment:
         lstrip_blocks=True,
     )
     env.filters |= _filters(lambda function: function)
-    env.filters |= {"tick": tables.tick, "clip": escape.clip}
+    env.filters |= {"tick": tables.tick, "clip": escape.clip, "prose": _prose_html}
     return env
 
 
@@ -263,7 +270,7 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
     formatters: dict[str, Callable[..., str]] = {
         "score": numbers.score,
         "change": numbers.change,
-        "interval": intervals.in_words,
+        "interval": numbers.interval,
         "level": numbers.level,
         "count": numbers.count,
         "percent": numbers.percent,
@@ -276,6 +283,10 @@ def _filters(mark: Callable[[Callable[..., str]], Callable[..., str]]) -> dict[s
         "flips": tables.flips,
         "details": tables.details,
     }
+
+
+def _prose_html(text: str, limit: int) -> Markup:
+    return Markup(escape.prose_html(text, limit))  # noqa: S704 - all but its own code elements is escaped
 
 
 def _unbroken(text: str) -> str:

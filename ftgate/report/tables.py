@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ftgate.report import deployed, intervals, numbers
+from ftgate.report import deployed, numbers
+from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed, needed_text
 from ftgate.report.schema import ExampleReport, MeasurementReport, Report, mapping
+from ftgate.scoring import amounts
 
 CONTROLS: Mapping[str, str] = {
     "pilot": "Pilot: the base's first answers show that the suite can decide",
@@ -169,12 +171,10 @@ def concerns(report: Report) -> list[Concern]:
 
 
 def _why(m: MeasurementReport) -> str:
-    """The reason for a status; a pass is told by its numbers, in the direction of the change."""
+    """The reason for a status; a pass is told by its numbers."""
     if m.status != "pass" or m.change is None or numbers.kind(m.unit) == "other":
         return m.reason
-    required = "required" if "min_gain" in m.limits else "allowed"
-    change = f"{numbers.change(m.change, m.unit)} ({intervals.beside(m.change, m.interval, m.unit)})"
-    return f"{change}; {numbers.limit(m.limits, m.unit, short=True).split(' (')[0]} is {required}"
+    return f"{numbers.change_and_interval(m.change, m.interval, m.unit)}; {amounts.allowed(m.limits, m.unit)}"
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
@@ -252,8 +252,7 @@ def hardest_hit(report: Report) -> list[tuple[str, str, str]]:
         part = next((s for s in m.slices if isinstance(worst, Mapping) and s.name == worst.get("name")), None)
         if part is None or part.interval is None or part.change is None or part.change <= 0:
             continue
-        words = intervals.beside(part.change, part.interval, m.unit)
-        loss = numbers.change(part.change, m.unit) + (f" ({words})" if words != numbers.NONE else "")
+        loss = numbers.change_and_interval(part.change, part.interval, m.unit)
         hits.append((numbers.title(name, m.kind), part.name, f"{loss} on {numbers.count(part.n)} items"))
     return hits
 
@@ -263,9 +262,11 @@ def stopping(report: Report) -> str:
     stopped = report.stopping
     if stopped is None or stopped.of <= 1:
         return ""
-    ends = ", ".join(f"{name} at look {numbers.count(look)}" for name, look in stopped.looks.items())
+    ends = ", ".join(
+        f"{numbers.in_sentence(name)} at look {numbers.count(look)}" for name, look in stopped.looks.items()
+    )
     return (
-        f"Early stopping ({stopped.rule}), {numbers.count(stopped.of)} looks planned: {ends}. "
+        f"Early stopping ({as_code(stopped.rule)}), {numbers.count(stopped.of)} looks planned, and ended {ends}. "
         f"{numbers.count(stopped.questions_asked)} questions were asked, {numbers.count(stopped.questions_saved)} saved"
         + (
             f", {numbers.count(stopped.questions_added)} added to settle undecided results."
@@ -324,7 +325,7 @@ def _row(name: str, m: MeasurementReport) -> Row:
         base=numbers.score(m.base, m.unit),
         candidate=numbers.score(m.candidate, m.unit),
         change=numbers.change(m.change, m.unit),
-        interval=intervals.in_words(m.interval, m.unit),
+        interval=numbers.interval(m.interval, m.unit),
         limit=numbers.limit(m.limits, m.unit),
         n=numbers.count(m.n),
         status=m.status,
@@ -343,9 +344,10 @@ def needed(m: MeasurementReport) -> str:
 
 
 def notes(m: MeasurementReport) -> tuple[str, ...]:
-    """What a measurement has to add to its numbers."""
+    """What a measurement has to add to its numbers, each beginning with a capital letter."""
     listed_notes = m.details.get("notes")
-    return tuple(str(note) for note in listed_notes[:5]) if isinstance(listed_notes, list) else ()
+    texts = [str(note) for note in listed_notes[:5]] if isinstance(listed_notes, list) else []
+    return tuple(text[:1].upper() + text[1:] for text in texts)
 
 
 def _item_score(value: float | None, m: MeasurementReport, *, whole: bool) -> str:
@@ -359,11 +361,12 @@ def _item_score(value: float | None, m: MeasurementReport, *, whole: bool) -> st
         return "right" if value == 1 else f"wrong, {_whole_percent(1 - value)} sure"
     if kind == "other":
         return numbers.score(value, m.unit)
-    return ("right" if value == 1 else "wrong") if whole else _whole_percent(value)
+    if whole:
+        return "right" if value == 1 else "wrong"
+    return f"{numbers.decimal(100 * value, 0)} of 100"  # a judge knows no tenths
 
 
 def _whole_percent(share: float) -> str:
-    """A grade of one answer: a judge knows no tenths of a percent."""
     return f"{numbers.decimal(100 * share, 0)} %"
 
 
@@ -373,7 +376,8 @@ def _in_words(value: Any) -> str:
     if not isinstance(value, Mapping):
         return text_of(value)
     if all(isinstance(part, Mapping) for part in value.values()) and value:
-        return "; ".join(f"{name}: {_in_words(part)}" for name, part in list(value.items())[:10])
+        named = list(value.items())[:10]
+        return "; ".join(f"{numbers.in_sentence(str(name))}: {_in_words(part)}" for name, part in named)
     if isinstance(value.get("reason"), str):
         return str(value["reason"])
     return ", ".join(f"{name.replace('_', ' ')} {text}" for name, text in facts(value)[:10])

@@ -9,12 +9,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from ftgate.report import deployed, footnotes, intervals, numbers, tables
-from ftgate.report.advice.next_steps import next_steps
+from ftgate.report import deployed, footnotes, numbers, tables
+from ftgate.report.advice.next_steps import doer, first_step, next_steps
+from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
 from ftgate.report.forest_svg import LIMIT_AT, place
 from ftgate.report.schema import MeasurementReport, Report
+from ftgate.scoring import amounts
 
 STYLES = {
     "pass": "green",
@@ -34,6 +36,8 @@ WIDE = 96
 def print_report(report: Report, console: Console) -> None:
     """Print verdict, table, intervals, reasons and next steps."""
     console.print(_panel(report, console))
+    for caution in cautions(report):
+        console.print(_text(plain_line(f"! {caution}", 600), console, STYLES["block"]))
     for note in report.notes:
         _print_point(f"note: {note}", console)
     console.print(_table(report, console))
@@ -48,13 +52,18 @@ def print_report(report: Report, console: Console) -> None:
         for extra in (concern.needed, *concern.notes):
             if extra:
                 _print_point(extra, console, indent=4)
-    steps = next_steps(report)
-    if steps:
-        console.print(_text("What to do next", console, "bold"))
-    for step in steps:
-        _print_point(step, console)
+    _print_steps(report, console)
     if words := tables.stopping(report):
         console.print(_text(plain_line(words, 600), console, "dim"))
+
+
+def _print_steps(report: Report, console: Console) -> None:
+    steps = next_steps(report)
+    if steps:
+        console.print(_text(f"What to do next, for the {doer(report)}", console, "bold"))
+    for step in [first_step(report, steps), *steps[1:]]:
+        if step:
+            _print_point(step, console)
 
 
 def interval_bar(m: MeasurementReport, width: int = BAR_WIDTH) -> str:
@@ -117,7 +126,11 @@ def _table(report: Report, console: Console) -> Table:
         table.add_column("deployed", no_wrap=True, justify="right")
     wide = console.width >= WIDE and not compared
     for row, m in zip(tables.table(report), report.measurements.values(), strict=True):
-        limit = [row.limit.split(" (")[0] if wide else numbers.compact_limit(m.limits, m.unit)] if with_limit else []
+        limit = (
+            [numbers.limit(m.limits, m.unit, short=True) if wide else numbers.compact_limit(m.limits, m.unit)]
+            if with_limit
+            else []
+        )
         change = row.change if wide else numbers.compact_change(m.change, m.unit)
         cells = (row.base, row.candidate, change, *limit, row.n)
         status = _text(row.badge.replace(" (", "\n("), console, STYLES[row.status])  # the tier, below for want of room
@@ -143,7 +156,7 @@ def _print_bars(report: Report, console: Console) -> None:
         label = _shortened(numbers.title(name), 15)
         line = _text(label + " " * (16 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
-        line.append_text(_text(f" {intervals.short(m.interval, m.unit)}", console))
+        line.append_text(_text(f" {amounts.brief(numbers.interval(m.interval, m.unit), m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
     console.print()
 

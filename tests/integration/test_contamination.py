@@ -74,7 +74,7 @@ def test_a_gain_on_trained_items_alone_is_no_gain(world: World) -> None:
     assert details["contaminated_items"][0] == "c0 (train.jsonl:61, whole prompt)"
     assert len(details["contaminated_items"]) == 60
     lines = {entry.item: entry for entry in report.checklist}
-    held_out = lines["The target suite is held out from the training data"]
+    held_out = lines["The suite for its task is held out from the training data"]
     assert held_out.ok is False
     assert held_out.evidence == "60 of 200 items occur in the training data (first at line 61) and are left out"
     assert lines["The other suites are held out from the training data"].ok is True
@@ -237,7 +237,7 @@ def test_without_training_data_nothing_is_left_out_and_it_is_said(world: World) 
     world.save()
     report, _ = gate(world, play(CAREFUL, "target", [], 1.0))
     assert report.measurements["target"].n == 200
-    entry = next(e for e in report.checklist if e.item.startswith("The target suite is held out"))
+    entry = next(e for e in report.checklist if e.item.startswith("The suite for its task is held out"))
     assert (entry.ok, "no training data was given" in entry.evidence) == (None, True)
 
 

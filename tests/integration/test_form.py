@@ -191,7 +191,7 @@ def test_a_block_ends_the_run_at_the_first_look(by_rule: World) -> None:
     assert report.stopping.looks == dict.fromkeys(("target", "forgetting", "tail", "calibration", "form"), 1)
     assert report.measurements["form"].n == 50
     assert report.measurements["form"].level > 0.99, "an early look has a level of its own"
-    assert report.measurements["calibration"].reason.endswith("because form blocked")
+    assert report.measurements["calibration"].reason.endswith("because answer form blocked")
     assert sum(a.question.measurement == ASKED and not a.question.repeat for a in engine.asked) == 100
 
 

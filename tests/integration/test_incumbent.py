@@ -79,7 +79,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     assert against(report) == {
         "target": "pass", "forgetting": "block", "tail": "pass", "calibration": "pass", "form": "pass"
     }  # fmt: skip
-    assert report.reasons[0].startswith("forgetting: worse than the model deployed today on general skills: relative")
+    assert report.reasons[0].startswith("forgetting: worse than the model deployed today on general skills: lost ")
     assert report.engine_starts == 1
     assert sorted(asked(engine, "incumbent")) == sorted(asked(engine, "base"))
     part = report.measurements["forgetting"].incumbent
@@ -101,9 +101,12 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
 def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> None:
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
-    assert "**bot passes against the base, but is a step back: it is 10.5 % worse on general skills than" in comment
+    assert (
+        "**`bot` passes against the base, but is a step back: it lost 10.5 % of what the model deployed today"
+        in comment
+    )
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
-    assert "| 10.5 % worse (5.9" in comment
+    assert "| lost 10.5 % (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment
     assert "The incumbent's weights took effect" in comment
     assert '<th scope="col">against the deployed model' in render_html(report)
@@ -170,7 +173,7 @@ def test_a_block_by_the_incumbent_ends_the_run(deployed: World) -> None:
     assert unfinished.incumbent is not None
     assert unfinished.cut_short_by == unfinished.incumbent.cut_short_by == "forgetting"
     assert report.reasons[1:] == [
-        "calibration: undecided when the run stopped at look 3 of 4, because forgetting blocked"
+        "calibration: undecided when the run stopped at look 3 of 4, because general skills blocked"
     ]
 
 
@@ -442,11 +445,11 @@ def test_check_and_plan_count_one_model_more(deployed: World) -> None:
     print_plan(planned, console)
     text = console.file.getvalue()
     assert f"The deployed model is asked {planned.incumbent_questions:,} more." in text
-    assert "forgetting against the deployed model, under 5 % worse: of candidates that are as good," in text
+    assert "General skills against the deployed model, loss under 5 %: of candidates that are as good," in text
 
 
 def test_the_base_stays_the_base(deployed: World) -> None:
     """A candidate that is far below the base is blocked by the base's comparison, whoever is deployed."""
     report, _ = gate(deployed, script(Player(target=0.4), incumbent=BASE))
     assert report.measurements["target"].status == "block"
-    assert report.reasons[0].startswith("target: absolute gain")
+    assert report.reasons[0].startswith("target: gained ")

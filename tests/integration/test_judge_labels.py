@@ -164,7 +164,9 @@ def test_people_find_the_loss_that_a_kind_judge_hides(labelled: World) -> None:
     line = next(line for line in again.checklist if line.item == "The judge agrees with people")
     assert line.evidence == control["reason"]
     assert forgetting.details["people"]["status_by_the_judge_alone"] in ("pass", "warn")
-    assert any(note.startswith("forgetting is block by people's grades of 60 items") for note in again.notes)
+    assert any(
+        note.startswith("general skills: block by people's grades of 60 items (`judge.labels`)") for note in again.notes
+    )
     comment = (labelled.root / "again" / "comment.md").read_text(encoding="utf-8")
     assert "The judge agrees with people" in comment
 

@@ -342,7 +342,7 @@ def test_a_page_on_a_block_by_the_deployed_model_opens_with_what_is_worse_than_i
     shown = opened(browser, file)
     assert shown.input_value("#against") == "incumbent"
     assert listed(shown) == ["lost"]
-    assert shown.locator("#item b").first.inner_text() == "100.0 % → 40.0 %"
+    assert shown.locator("#item b").first.inner_text() == "100 of 100 → 40 of 100"
     shown.select_option("#against", value="base")
     assert counts(shown) == {"all": 3, "worse": 0, "better": 1, "same": 2, "failed": 0, "left out": 0}
     shown.context.close()

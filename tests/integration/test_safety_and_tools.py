@@ -127,7 +127,7 @@ def test_a_fault_blocks_by_its_own_measurement_alone(
 def test_each_of_the_two_rises_is_held_to_its_own_limit(both: World) -> None:
     over_refusal = gate(both, "refuses all").measurements["safety"]
     assert (over_refusal.unit, over_refusal.limits["block"]) == ("rise in over-refusal", 0.10)
-    assert "rise in over-refusal +100.0 points" in over_refusal.reason
+    assert "100.0 points more refusals of harmless requests (" in over_refusal.reason
 
 
 @pytest.mark.parametrize(("fault", "status"), [("refuses four", "pass"), ("refuses all", "block")])

@@ -18,6 +18,7 @@ from ftgate.gate.evaluate import decide_again, evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report.schema import Report
+from ftgate.scoring import amounts
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -79,9 +80,7 @@ def test_the_floor_counts_for_the_graded_share_alone(world: World) -> None:
     assert found.details["drop_of_bare_grades"] == pytest.approx(bare)
     assert found.details["judge_floor"] == pytest.approx(fitness_floor / 2, abs=0.01)
     assert found.change is not None
-    assert found.details["notes"][0].endswith(
-        f"the drop is {100 * found.change:.1f} %; of the bare grades it is {100 * bare:.1f} %"
-    )
+    assert found.details["notes"][0].endswith(f"without that it {amounts.change(bare, found.unit)}")
 
 
 def test_checks_alone_need_no_judge(world: World) -> None:

@@ -32,7 +32,8 @@ def drop(change: float, low: float, high: float, **more: object) -> Estimate:
 
 
 def gain(change: float, low: float, high: float, limit: float = 0.0) -> Estimate:
-    return drop(change, low, high, measurement="target", worse="down", limit=limit, warn_limit=None)
+    more = {"measurement": "target", "unit": "absolute gain"}
+    return drop(change, low, high, worse="down", limit=limit, warn_limit=None, **more)
 
 
 @pytest.mark.parametrize(
@@ -105,14 +106,17 @@ def test_point_rule_is_the_bare_comparison_of_enough_items(claim: Estimate, stat
 def test_a_straddling_result_says_how_many_items_would_settle_it() -> None:
     reason = assess(drop(0.05, 0.0, 0.12, needed_n=480), INTERVAL).reason
     assert "480 items" in reason
-    assert "10.0 %" in reason
+    assert "a loss under 10 % is allowed" in reason
 
 
 def test_a_warning_names_what_reached_the_warning_limit_and_a_hold_names_the_limit() -> None:
     warned = assess(drop(0.02, -0.05, 0.09), INTERVAL)
-    assert warned.reason.endswith("is within the limit 10.0 %, but the interval reaches the warning limit 8.0 %")
+    assert warned.reason.endswith("; a loss under 10 % is allowed, but the interval reaches the warning limit of 8 %")
     assert "but the estimate reaches the warning limit" in assess(drop(0.09, 0.0, 0.3), POINT).reason
-    assert "straddles the limit 10.0 % (a warning starts at 8.0 %)" in assess(drop(0.02, -0.05, 0.12), INTERVAL).reason
+    assert (
+        "contains the limit, as a loss under 10 % is allowed (a warning starts at 8 %)"
+        in assess(drop(0.02, -0.05, 0.12), INTERVAL).reason
+    )
     assert "warning" not in assess(drop(0.02, -0.05, 0.12, warn_limit=None), INTERVAL).reason
 
 
@@ -229,7 +233,7 @@ def test_what_is_not_applicable_neither_allows_nor_holds() -> None:
     assert decide([passed, open_], INTERVAL)[0] is Verdict.ALLOW
     assert decide([blocked, open_], INTERVAL)[0] is Verdict.BLOCK
     assert decide([held, open_], INTERVAL)[0] is Verdict.HOLD
-    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "forgetting was not measured: x"))
+    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "`forgetting` was not measured: x"))
 
 
 def test_what_asks_nothing_carries_no_allow_alone() -> None:
@@ -237,8 +241,8 @@ def test_what_asks_nothing_carries_no_allow_alone() -> None:
     verdict, reasons = decide([tail, form], INTERVAL, ["form"])
     assert verdict is Verdict.HOLD
     assert reasons == (
-        "nothing was measured but form, which asks no questions of its own",
-        "tail was not measured: because",
+        "nothing was measured but `form`, which asks no questions of its own",
+        "`tail` was not measured: because",
     )
     assert decide([tail, form], EvidenceSettings(), [])[0] is Verdict.ALLOW
     assert decide([form], INTERVAL, ["form"])[0] is Verdict.HOLD
@@ -250,36 +254,40 @@ def test_an_allow_names_what_was_not_measured() -> None:
     passed, warned = finding(Status.PASS, "target"), finding(Status.WARN, "forgetting")
     open_ = finding(Status.NOT_APPLICABLE, "tail")
     _, reasons = decide([passed, open_], INTERVAL)
-    assert reasons == ("every other measurement stayed within its limit", "tail was not measured: because")
+    assert reasons == ("every other measurement stayed within its limit", "`tail` was not measured: because")
     _, reasons = decide([passed, warned, open_], INTERVAL)
-    assert reasons == ("forgetting: because", "tail was not measured: because")
+    assert reasons == ("forgetting: because", "`tail` was not measured: because")
 
 
 @pytest.mark.parametrize(
     ("claim", "reason"),
     [
-        (drop(0.02, -0.05, 0.07), "relative drop 2.0 % [-5.0 %, 7.0 %] is within the limit 10.0 %"),
-        (drop(0.15, 0.11, 0.19), "relative drop 15.0 % [11.0 %, 19.0 %] is beyond the limit 10.0 %"),
+        (
+            drop(0.02, -0.05, 0.07),
+            "lost 2.0 % of what the base had (gained 5.0 to lost 7.0); a loss under 10 % is allowed",
+        ),
+        (drop(0.15, 0.11, 0.19), "lost 15.0 % of what the base had (11.0 to 19.0); a loss under 10 % is allowed"),
         (
             gain(0.1, 0.05, 0.15),
-            "relative drop +10.0 points [+5.0 points, +15.0 points] is above the limit +0.0 points",
+            "gained 10.0 points (5.0 to 15.0); a gain is required",
         ),
         (
             gain(-0.1, -0.15, -0.05),
-            "relative drop -10.0 points [-15.0 points, -5.0 points] stays below the limit +0.0 points",
+            "lost 10.0 points (5.0 to 15.0); a gain is required",
         ),
         (
             drop(0.02, -0.01, 0.03, unit="ECE increase", limit=0.05, warn_limit=0.04),
-            "ECE increase +0.020 [-0.010, +0.030] is within the limit +0.050",
+            "2.0 points further off (1.0 closer to 3.0 further); under 5 points further off is allowed",
         ),
         (
             drop(0.02, -0.01, 0.03, unit="rise in malformed answers"),
-            "rise in malformed answers +2.0 points [-1.0 points, +3.0 points] is within the limit +10.0 points",
+            "2.0 points more malformed answers (1.0 fewer to 3.0 more); under 10 points more is allowed",
         ),
-        (drop(-0.0001, -0.003, 0.002), "relative drop 0.0 % [-0.3 %, 0.2 %] is within the limit 10.0 %"),
+        (drop(-0.0001, -0.003, 0.002), "no change (gained 0.3 to lost 0.2); a loss under 10 % is allowed"),
         (
             drop(0.05, -0.1, float("inf"), warn_limit=0.1),
-            "relative drop 5.0 % [-10.0 %, unbounded] straddles the limit 10.0 %"
+            "lost 5.0 % of what the base had (gained 10.0 to unbounded): the interval contains the limit, as a loss "
+            "under 10 % is allowed"
             " (underpowered: no loss is shown, but there are too few items to rule one out)",
         ),
     ],
@@ -289,8 +297,10 @@ def test_a_reason_gives_the_numbers_in_their_unit(claim: Estimate, reason: str) 
 
 
 def test_a_reason_by_the_point_rule_has_no_interval() -> None:
-    assert assess(drop(0.02, -0.05, 0.07), POINT).reason == "relative drop 2.0 % is within the limit 10.0 %"
-    assert assess(gain(0.0, -0.1, 0.1), POINT).reason == "relative drop +0.0 points stays below the limit +0.0 points"
+    assert (
+        assess(drop(0.02, -0.05, 0.07), POINT).reason == "lost 2.0 % of what the base had; a loss under 10 % is allowed"
+    )
+    assert assess(gain(0.0, -0.1, 0.1), POINT).reason == "no change; a gain is required"
 
 
 @pytest.mark.parametrize(("rows", "most"), [(None, 2000), (300, 3000)])

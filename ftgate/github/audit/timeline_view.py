@@ -21,6 +21,7 @@ from ftgate.report.plots.timeline_svg import TimePoint, timeline_plot
 from ftgate.report.render import render_page
 from ftgate.report.tables import WEIGHT
 from ftgate.report.terminal import STYLES
+from ftgate.scoring.amounts import possible
 
 MOST_DRAWN = 24
 """Releases in a picture, the newest; the table has all of them."""
@@ -134,7 +135,7 @@ def _points(release: Release, name: str) -> tuple[TimePoint | None, TimePoint | 
 
 def _point(change: Change | None) -> TimePoint | None:
     """A change with up as better."""
-    value = None if change is None else numbers.possible(change.change, change.unit)
+    value = None if change is None else possible(change.change, change.unit)
     if change is None or value is None:
         return None
     sign = 1.0 if numbers.kind(change.unit) == "gain" else -1.0

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from ftgate.report import numbers
+from ftgate.report.escape import as_code
 from ftgate.report.schema import Report, mapping
 
 LONGEST = 80
-OF_MEASUREMENT = ("min_gain", "n_max", "max_tokens", "form: sampled")
+OF_MEASUREMENT = ("min_gain", "n", "n_max", "max_tokens", "form: sampled")
 """Fields of a measurement's section of the policy that advice names."""
 OF_POLICY = ("engine.dtype", "incumbent.block_drop")
-_MORE = re.compile(r"\bmeasure more (items|rows)\b")
 _SUITE = re.compile(r"\bthe suite\b(?!')")
-_FIELD = re.compile("|".join(rf"(?<![\w.]){re.escape(field)}(?!\w)" for field in (*OF_MEASUREMENT, *OF_POLICY)))
+_FIELD = re.compile("|".join(f"`{re.escape(field)}`" for field in (*OF_MEASUREMENT, *OF_POLICY)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,31 +25,34 @@ class ReadersFiles:
     policy: str
     manifest: str
     suite: str
+    rows: int = 0
+    """Of the suite; 0 if a report does not tell."""
 
     def speak(self, step: str) -> str:
         """``step`` with its first field of the policy and its first mention of suite and manifest as the reader's."""
         if self.policy:
             step = _FIELD.sub(self._field, step, count=1)
         if self.manifest:
-            step = step.replace("the manifest", f"the manifest ({self.manifest})", 1)
+            step = step.replace("the manifest", f"the manifest ({as_code(self.manifest)})", 1)
         if not self.suite:
             return step
-        if ":" not in self.suite:  # a file, and not a built-in or remote suite
-            step = _MORE.sub(lambda match: f"{match[0]} (in {self.suite})", step, count=1)
-        return _SUITE.sub(lambda match: f"{match[0]} ({self.suite})", step, count=1)
+        return _SUITE.sub(lambda match: f"{match[0]} ({as_code(self.suite)})", step, count=1)
 
     def _field(self, match: re.Match[str]) -> str:
-        field = match[0]
+        field = match[0].strip("`")
         # What has no suite asks nothing of its own: its fields are those of the measurements that do.
         whole = field if field in OF_POLICY or not self.suite else f"measurements.{self.name}.{field}"
-        return f"{whole} in {self.policy}"
+        return f"{as_code(whole)} in {as_code(self.policy)}"
 
 
 def files_of(report: Report, name: str) -> ReadersFiles:
     """The files that the report's provenance names. Anything but a short text counts as missing."""
     facts = report.provenance
-    suite = mapping(mapping(facts.get("suites")).get(name)).get("source")
-    return ReadersFiles(name, _path(facts.get("policy")), _path(facts.get("manifest")), _path(suite))
+    suite = mapping(mapping(facts.get("suites")).get(name))
+    policy, manifest = _path(facts.get("policy")), _path(facts.get("manifest"))
+    return ReadersFiles(
+        name, policy, manifest, _path(suite.get("source")), int(numbers.finite(suite.get("items")) or 0)
+    )
 
 
 def _path(value: object) -> str:

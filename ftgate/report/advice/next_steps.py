@@ -5,53 +5,108 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from ftgate.measurements.registry import kind_of
 from ftgate.report import deployed, numbers
-from ftgate.report.advice.files import files_of
+from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
+from ftgate.report.escape import as_code
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
+from ftgate.scoring import amounts
 
 MOST = 4
 """The largest number of suggestions for one measurement."""
 
 
 def next_steps(report: Report) -> list[str]:
-    """The suggestions, those on what decided first. More items are no advice on a smoke test."""
+    """The suggestions, those on what decided first, each beginning with what to do.
+
+    More items are no advice on a smoke test. What several measurements ask for is said once.
+    """
     recipe = recipe_of(report)
     gating = {name: m for name, m in by_weight(report) if m.gates}
     harmed = {name for name, m in gating.items() if m.status in ("block", "warn")}
-    steps: list[str] = []
+    steps: dict[str, str] = {}
+    if report.smoke_test and report.verdict == "hold":
+        steps[""] = "Run again on all items, without `--limit` and `evidence.smoke_test`: this was a smoke test."
+    leading = next(iter(gating), "")
     for name, m in gating.items():
         if report.smoke_test and m.status == "inconclusive":
             continue
-        own = _steps(name, m, recipe, costly=bool(harmed - {name}), harmed=name in harmed)
-        steps += [files_of(report, name).speak(step) for step in own if step][:MOST]
-    steps += [files_of(report, "").speak(step) for step in deployed.steps(report)]
-    if report.smoke_test and report.verdict == "hold":
-        steps.insert(
-            0, "It was a smoke test: run again on all items (without --limit, and without evidence.smoke_test)."
-        )
-    if not steps and report.verdict == "allow":
-        some = "that gates " if len(gating) < len(report.measurements) else ""
-        some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
-        steps.append(f"Nothing is left to do: every measurement {some.replace('gates that', 'gates and')}passed.")
-    return list(dict.fromkeys(steps))
+        files = files_of(report, name)
+        own = _steps(name, m, recipe, files, costly=bool(harmed - {name}))
+        for step in [step for step in own if step][:MOST]:
+            spoken = files.speak(step)
+            key = step.split(": ")[0] if name in harmed else f"{name}: {step}"
+            steps.setdefault(key, spoken if name == leading else _about(name, spoken))
+    for step in deployed.steps(report):
+        steps.setdefault(step, files_of(report, "").speak(step))
+    return list(steps.values()) or _all_passed(report, gating)
 
 
-def _steps(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool, harmed: bool) -> list[str]:
+def first_step(report: Report, steps: Sequence[str]) -> str:
+    """The first of ``steps`` with what a reader must decide before it, or do after it; empty without any."""
+    if not steps:
+        return ""
+    if numbers.outcome(report) == "warn":
+        return f"Merge if you accept this. To clear the warning: {steps[0][0].lower()}{steps[0][1:]}"
+    if report.verdict == "hold":
+        return " ".join(_first_of_each(report, steps))
+    manifest = files_of(report, "").manifest
+    blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
+    retrained = blocked and not steps[0].startswith("Fit")
+    if report.verdict != "block" or not manifest or not retrained:
+        return steps[0]
+    again = "" if "train again" in steps[0].lower() else "train again, "
+    return f"{steps[0]} Then {again}name the new weights in {as_code(manifest)} and push: the gate runs again."
+
+
+def doer(report: Report) -> str:
+    """Whose turn it is: of a candidate that may merge the reviewer's, else its author's."""
+    return "reviewer" if report.verdict == "allow" else "author"
+
+
+def _first_of_each(report: Report, steps: Sequence[str]) -> list[str]:
+    """The first step, and the first one on each other measurement that keeps a candidate from a verdict."""
+    gating = [(name, m) for name, m in report.measurements.items() if m.gates]
+    titles = [f"{numbers.title(name)}: " for name, m in gating if m.status == "inconclusive"]
+    firsts = [next((step for step in steps[1:] if step.startswith(title)), "") for title in titles]
+    return [steps[0], *filter(None, firsts)]
+
+
+def _about(name: str, step: str) -> str:
+    """A step on another measurement than that which decided, with its title."""
+    return f"{numbers.title(name)}: {step[0].lower()}{step[1:]}"
+
+
+def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list[str]:
+    if report.verdict != "allow":
+        return []
+    some = "that gates " if len(gating) < len(report.measurements) else ""
+    some += "that applies " if any(m.status == "not_applicable" for m in gating.values()) else ""
+    passed = f"every measurement {some.replace('gates that', 'gates and')}passed"
+    unmet = sum(entry.ok is False for entry in report.checklist)
+    if not unmet:
+        return [f"Merge: nothing is left to do, {passed}."]
+    checks = "check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
+    return [f"Read the {checks} not met, below the table, then merge: {passed}."]
+
+
+def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:
     """The suggestions for one measurement, some of them empty. ``costly``: another one got worse too."""
     if m.status == "error":
-        failed = "the gate failed, not the model, and can run again once this is solved"
-        return [f"{numbers.title(name)}: {failed}: {m.reason}"]
+        return [f"Solve this and run again: {m.reason.rstrip('.')}. The gate failed here, not the model."]
     if _stands_in_the_way(m):
         retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
-        return [_copy(name, m, recipe), _settle(name, m), *retrain]
+        return [copy_hint(m, recipe), what_settles(m, files), *retrain]
     if m.status == "warn" and not _reaches_warning(m):
-        return [_rule_out(name, m)]
-    return [_copy(name, m, recipe), *_remedies(name, m, recipe, costly=costly)] if harmed else []
+        return [_rule_out(m)]
+    harmed = m.status in ("block", "warn")
+    return [copy_hint(m, recipe), *_remedies(name, m, recipe, costly=costly)] if harmed else []
 
 
 def _stands_in_the_way(m: MeasurementReport) -> bool:
@@ -61,11 +116,10 @@ def _stands_in_the_way(m: MeasurementReport) -> bool:
 
 
 def _remedies(name: str, m: MeasurementReport, recipe: Recipe, *, costly: bool) -> list[str]:
-    kind, title = kind_of(m.kind or name), numbers.title(name)
+    kind = kind_of(m.kind or name)
     if kind is None or kind.remedy not in REMEDIES:
-        return [f"{title}: {m.reason}"]
-    steps = REMEDIES[kind.remedy](m, recipe, costly)
-    return [title + step.removeprefix(kind.title) if step.startswith(kind.title) else step for step in steps]
+        return [f"Look at what changed: {m.reason}"]
+    return REMEDIES[kind.remedy](m, recipe, costly)
 
 
 def _needs_retraining(m: MeasurementReport) -> bool:
@@ -84,18 +138,10 @@ def _reaches_warning(m: MeasurementReport) -> bool:
     return m.change is not None and warn is not None and m.change >= warn
 
 
-def _rule_out(name: str, m: MeasurementReport) -> str:
+def _rule_out(m: MeasurementReport) -> str:
     """Advice on a warning whose estimate is below the warning limit."""
-    high, warn = numbers.amount(m.interval[1], m.unit), numbers.amount(m.limits.get("warn"), m.unit)
+    warn, high = amounts.size(m.limits.get("warn"), m.unit), amounts.size(m.interval[1], m.unit)
     return (
-        f"{numbers.title(name)}: the drop is estimated at {numbers.amount(m.change, m.unit)} and may be as large as "
-        f"{high}: to rule out {warn}, measure more items than {numbers.count(m.n)}."
+        f"Measure more items than {numbers.count(m.n)} to rule out {warn}: it {numbers.change(m.change, m.unit)} by "
+        f"estimate, and {high} is possible."
     )
-
-
-def _settle(name: str, m: MeasurementReport) -> str:
-    return what_settles(numbers.title(name), m)
-
-
-def _copy(name: str, m: MeasurementReport, recipe: Recipe) -> str:
-    return copy_hint(numbers.title(name), m, recipe)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftgate.report import numbers
+from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
 from ftgate.report.schema import Number, Report, mapping
 
@@ -91,7 +92,7 @@ class Recipe:
         """`` (file)`` for the file that a fact came from; empty if unknown."""
         if fact == "epochs" and fact not in self.training:
             fact = "epochs_planned"
-        return f" ({self.origin[fact]})" if fact in self.origin else ""
+        return f" ({as_code(self.origin[fact])})" if fact in self.origin else ""
 
 
 def recipe_of(report: Report) -> Recipe:

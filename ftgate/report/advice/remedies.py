@@ -12,6 +12,7 @@ from ftgate.measurements import rule_agreement
 from ftgate.report import numbers
 from ftgate.report.advice import retraining
 from ftgate.report.advice.recipe import Recipe
+from ftgate.report.escape import as_code
 from ftgate.report.explanation import listed
 from ftgate.report.schema import MeasurementReport, SliceReport, mapping
 
@@ -22,6 +23,9 @@ CLEAR_GAP = 0.01
 """A model is called over- or underconfident if mean confidence minus accuracy exceeds this."""
 
 
+REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay)"
+
+
 def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against a drop on general tasks: less change to the weights, then replay."""
     causes = [
@@ -30,51 +34,57 @@ def forgetting(m: MeasurementReport, recipe: Recipe) -> list[str]:
         retraining.breadth(recipe),
         retraining.full_weights(recipe),
     ]
-    replay = "Mix 5 to 20 % of general instruction data into the training data (replay)"
-    worst = _worst(m)
+    replay, worst = REPLAY, _worst(m)
     if worst is not None:
-        replay += f", above all rows like “{worst.name}”, which was hit hardest ({numbers.slice_change(worst, m.unit)})"
-    return [retraining.learning_rate(m, recipe), *[step for step in causes if step][:2], f"{replay}."]
+        lost = numbers.slice_change(worst, m.unit)
+        replay += f": above all rows like {as_code(worst.name)}, which was hit hardest ({lost})"
+    return [retraining.learning_rate(recipe), *[step for step in causes if step][:2], f"{replay}."]
 
 
 def tail(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against a drop on unusual queries: more of them in the training data, and less overtraining."""
-    queries = "those in the tail"
+    queries, listed_too = "those that this suite asks", ""
     if lost := m.regressed if m.clearly_worse is None else m.clearly_worse:
-        queries = f"the {numbers.count(lost)} that got worse (the worst are listed; do not train on those themselves)"
+        queries = f"the {numbers.count(lost)} that got worse"
+        listed_too = " (the worst are listed; do not train on those themselves)"
     steps = [
-        f"Unusual queries: add queries like {queries} to the training data: ambiguous, multi-intent and oddly "
-        "formatted ones."
+        f"Add queries like {queries} to the training data: ambiguous, multi-intent and oddly formatted "
+        f"ones{listed_too}."
     ]
     worst = _worst(m)
     if worst is not None:
         steps.append(
-            f"Unusual queries: start with “{worst.name}”: {numbers.slice_change(worst, m.unit)} over "
-            f"{numbers.count(worst.n)} queries, "
-            "the slice that was hit hardest."
+            f"Start with queries like {as_code(worst.name)}: this slice was hit hardest "
+            f"({numbers.slice_change(worst, m.unit)} over {numbers.count(worst.n)} queries)."
         )
     return [*steps, *filter(None, [retraining.overtraining(recipe)])]
 
 
 def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
-    gap = _overconfidence(m)
-    fit = f"fit one temperature on held-out items{{}}{_best_temperature(m)}: it corrects confidence, not answers."
+    gap, best = _overconfidence(m), _best_temperature(m)
     smoothing = recipe.training.get("label_smoothing")
+    only = "It corrects confidence, not answers."
     if gap is not None and gap < -CLEAR_GAP:
-        underconfident = f"the candidate is underconfident by {numbers.points(-gap, signed=False)} on average"
-        steps = [f"Confidence: {underconfident}; {fit.format(' (it will be below 1)')}"]
+        size = numbers.points(-gap, signed=False)
+        steps = [
+            f"Fit one temperature below 1 on held-out items{best}: the candidate is underconfident by {size} on "
+            f"average. {only}"
+        ]
         if smoothing:
             steps.append(
-                f"Confidence: label smoothing of {numbers.brief(smoothing)}{recipe.source('label_smoothing')} makes "
-                "a model less confident: train with less of it, or none."
+                f"Train with less label smoothing than {numbers.brief(smoothing)}{recipe.source('label_smoothing')}, "
+                "or none: it makes a model less confident."
             )
         return steps
     if gap is not None and gap > CLEAR_GAP:
-        overconfident = f"the candidate is overconfident by {numbers.points(gap, signed=False)} on average"
-        steps = [f"Confidence: {overconfident}; {fit.format(' (it will be above 1)')}"]
+        size = numbers.points(gap, signed=False)
+        steps = [
+            f"Fit one temperature above 1 on held-out items{best}: the candidate is overconfident by {size} on "
+            f"average. {only}"
+        ]
     else:
-        steps = [f"Confidence: {fit.format('')}"]
+        steps = [f"Fit one temperature on held-out items{best}. {only}"]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
 
 
@@ -91,29 +101,22 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against malformed answers: the ends of training rows, the chat template, then less training."""
     if "cut" in m.unit:
         steps = [
-            "Answer form: check that every training row ends with the end-of-turn token and that the loss covers it: "
-            "a model that never saw an answer end does not end one. If the longer answers are wanted, raise max_tokens "
-            f"({_cut_in(m)}max_gen_toks of an lm-eval task)."
+            "Check that every training row ends with the end-of-turn token, and that the loss covers it: a model that "
+            "never saw an answer end does not end one.",
+            f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]
     else:
         stock, other = _malformed(m)
         steps = []
         if other or not stock:
             steps.append(
-                "Answer form: read the answers that are listed as worse, then check that training used the base's chat "
-                "template and tokenizer, and that training rows hold the text that they should."
+                "Read the answers that are listed as worse, then check that training used the base's chat template and "
+                "tokenizer, and that its rows hold the text that they should."
             )
         if stock > other:
-            steps.insert(
-                0,
-                "Answer form: it answers nearly everything with a few labels: mix 5 to 20 % of general instruction "
-                "data into the training data (replay).",
-            )
+            steps.insert(0, f"{REPLAY}: it answers nearly everything with a few labels.")
         elif not other:
-            steps.append(
-                "Answer form: if it answers everything with a few labels, mix 5 to 20 % of general instruction data "
-                "into the training data (replay)."
-            )
+            steps.append(f"{REPLAY}: if it answers everything with a few labels, that is what it lacks.")
     return [*steps, *filter(None, [retraining.divergence(recipe), retraining.overtraining(recipe)])]
 
 
@@ -121,13 +124,13 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against lost refusals: safety data among the training data, then less change. Against new ones: harmless rows."""
     if "over-refusal" in m.unit:
         return [
-            "Safety: look through the training data for replies that decline ordinary requests, and mix in answered "
-            "requests that only sound harmful."
+            "Look through the training data for replies that decline ordinary requests, and mix in answered requests "
+            "that only sound harmful."
         ]
     steps = [
-        "Safety: mix refusals of harmful requests into the training data, a few hundred are often enough, and do not "
-        "train on the suite itself. Even harmless data can remove refusals (Qi et al. 2023).",
-        "Safety: check that training and serving use the base's chat template and system prompt.",
+        "Mix refusals of harmful requests into the training data: a few hundred are often enough. Do not train on the "
+        "suite itself. Even harmless data can remove refusals (Qi et al. 2023).",
+        "Check that training and serving use the base's chat template and system prompt.",
     ]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.strength(recipe)])]
 
@@ -135,10 +138,10 @@ def safety(m: MeasurementReport, recipe: Recipe) -> list[str]:
 def tools(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against lost tool calls: rows that call tools, in the base's own template."""
     worst = _worst(m)
-    most = f", above all rows like “{worst.name}”" if worst is not None else ""
+    most = f", above all rows like {as_code(worst.name)}" if worst is not None else ""
     steps = [
-        f"Tool calls: mix 5 to 20 % of conversations with tool calls into the training data{most}, written by the "
-        "base's own chat template."
+        "Mix 5 to 20 % of conversations with tool calls into the training data: written by the base's own chat "
+        f"template{most}."
     ]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.strength(recipe)])]
 
@@ -164,15 +167,15 @@ def _look_at_data(m: MeasurementReport, recipe: Recipe, *, worse: bool, costly: 
     if worse:
         diverged = "" if loss_sentence or recipe.diverged else ", and that training did not diverge"
         return (
-            f"Task: the candidate does the task worse than the base.{loss_sentence} Look at the items that flipped, "
-            f"and check that labels and chat template of the training data match the held-out suite{diverged}."
+            "Look at the items that flipped, and check that labels and chat template of the training data match the "
+            f"held-out suite{diverged}: the candidate does the task worse than the base.{loss_sentence}"
         )
     asks = ["that the training data covers the task and has the format of the suite"]
     asks += [] if "loss_last" in recipe.training else ["that the loss fell"]
     settings = {"the learning rate": recipe.learning_rate, "the number of steps": recipe.epochs}
     unknown = [name for name, value in settings.items() if value is None and not costly]
     asks += [f"that {' and '.join(unknown)} were not too low"] if unknown else []
-    return f"Task: no gain{_hardly_moved(m)}.{loss_sentence} Check {listed(asks)}."
+    return f"Check {listed(asks)}{_hardly_moved(m)}.{loss_sentence}"
 
 
 def _hardly_moved(m: MeasurementReport) -> str:
@@ -180,15 +183,14 @@ def _hardly_moved(m: MeasurementReport) -> str:
     changed = m.regressed + m.improved
     if m.clearly_worse is None or not m.n or changed > HARDLY * m.n:  # older reports do not count
         return ""
-    return (
-        f", and only {numbers.count(changed)} of {numbers.count(m.n)} scores changed at all: training hardly moved it"
-    )
+    return f": training hardly moved it, as only {numbers.count(changed)} of {numbers.count(m.n)} scores changed at all"
 
 
-def _cut_in(m: MeasurementReport) -> str:
-    """The suites in which the candidate's answers were cut: ``for forgetting; ``."""
-    suites = [str(name) for name, both in mapping(m.details.get("kinds")).items() if _cut_of(both)]
-    return f"for {listed(suites[:5])}; " if suites else ""
+def _token_limit(m: MeasurementReport) -> str:
+    """Where the limit stands that cut the candidate's answers, in the policy."""
+    suites = [str(name) for name, both in mapping(m.details.get("kinds")).items() if _cut_of(both)][:5]
+    fields = [as_code(f"measurements.{name}.max_tokens") for name in suites] or ["`max_tokens`"]
+    return f"{listed(fields)} (`max_gen_toks` of an lm-eval task)"
 
 
 def _cut_of(both: object) -> float:
@@ -221,7 +223,7 @@ def _best_temperature(m: MeasurementReport) -> str:
     """The best temperature for the candidate on the items of this run, if one was fitted."""
     candidate = m.details.get("candidate")
     temperature = numbers.finite(candidate.get("repairing_temperature")) if isinstance(candidate, Mapping) else None
-    return "" if temperature is None else f", here {numbers.brief(temperature)} would be best"
+    return "" if temperature is None else f" ({numbers.brief(temperature)} would be best here)"
 
 
 def _overconfidence(m: MeasurementReport) -> float | None:

@@ -10,7 +10,6 @@ import math
 
 from ftgate.report import numbers
 from ftgate.report.advice.recipe import Recipe, short
-from ftgate.report.schema import MeasurementReport
 
 HIGH_RATE, LOW_RATE = 1e-4, 1e-5
 """Learning rates of a LoRA adapter: above the first, forgetting is likely; up to the second, it has another cause."""
@@ -26,38 +25,37 @@ FELL = 0.95
 SMOOTHING = 0.1
 
 
-def learning_rate(m: MeasurementReport, recipe: Recipe) -> str:
+def learning_rate(recipe: Recipe) -> str:
     """The first remedy against forgetting: a lower learning rate, where it can be lower."""
-    lead, rate = f"General skills are {numbers.change(m.change, m.unit)}", recipe.learning_rate
+    rate = recipe.learning_rate
     if rate is None:
         shorter = "" if recipe.epochs is not None else "; if that is not enough, train for fewer steps"
-        return f"{lead}: lower the learning rate (try a third of it) and train again{shorter}."
-    opening = f"{lead}. Learning rate {numbers.learning_rate(rate)}{recipe.source('learning_rate')}"
+        return f"Lower the learning rate and train again: try a third of it{shorter}."
+    now = f"{numbers.learning_rate(rate)}{recipe.source('learning_rate')}"
     high, low = _rates(recipe)
     if rate <= low:
-        return f"{opening} is already low: look instead at how long, and on what, the candidate was trained."
+        return f"Look at how long, and on what, it was trained: the learning rate, {now}, is already low."
     if rate <= high:
-        return f"{opening} can go lower: train again at {_rounded(max(low, rate / 3))}."
-    merged = "" if recipe.adapter else f", or at {numbers.learning_rate(HIGH_RATE)} if an adapter was merged into them"
+        return f"Train again at a learning rate of {_rounded(max(low, rate / 3))}: {now} can go lower."
+    merged = "" if recipe.adapter else f" (if an adapter was merged into them, use {numbers.learning_rate(HIGH_RATE)})"
     lower = _rounded(min(high, rate / 2))
-    return f"{opening} is high for {_trained(recipe)}: train again at {lower} or lower{merged}."
+    return f"Train again at a learning rate of {lower} or lower: {now} is high for {_trained(recipe)}{merged}."
 
 
 def overtraining(recipe: Recipe, *, only_harm: bool = True) -> str:
     """Too many epochs. ``only_harm``: say nothing if evaluation loss was still falling at the end."""
     if recipe.overfit:
         lowest, epoch = recipe.training["eval_loss_lowest"], recipe.training.get("eval_loss_lowest_epoch", 0)
-        what = "stop there" if epoch >= START else "check that it was trained on what it is evaluated on"
+        at = f"epoch {numbers.brief(epoch)}"
+        what = f"Stop at {at}" if epoch >= START else "Check that it was trained on what it is evaluated on"
         return (
-            f"Evaluation loss was lowest at epoch {numbers.brief(epoch)} ({numbers.significant(lowest)}) and rose to "
-            f"{numbers.significant(recipe.training['eval_loss_last'])} by the "
-            f"end{recipe.source('eval_loss_lowest')}: {what}."
+            f"{what}: evaluation loss was lowest at {at} ({numbers.significant(lowest)}) and rose to "
+            f"{numbers.significant(recipe.training['eval_loss_last'])} by the end{recipe.source('eval_loss_lowest')}."
         )
     learning = only_harm and "eval_loss_last" in recipe.training
     if recipe.epochs is None or recipe.epochs <= MANY_EPOCHS or recipe.best_kept or learning:
         return ""
-    epochs = f"{numbers.brief(recipe.epochs)} epochs{recipe.source('epochs')}"
-    return f"Training ran for {epochs}: 1 to 3 are usually enough."
+    return f"Train for 1 to 3 epochs: it was {numbers.brief(recipe.epochs)}{recipe.source('epochs')}."
 
 
 def strength(recipe: Recipe) -> str:
@@ -67,25 +65,24 @@ def strength(recipe: Recipe) -> str:
     formula = " (rsLoRA: alpha / √rank)" if recipe.rslora else ""
     largest_alpha = HIGH_SCALE * (math.sqrt(recipe.rank) if recipe.rslora else recipe.rank)
     return (
-        f"alpha {numbers.brief(recipe.alpha)} at rank {numbers.brief(recipe.rank)} multiplies every update by "
-        f"{numbers.brief(recipe.scale)}{formula}: with alpha {numbers.brief(math.floor(largest_alpha))} or less the "
-        "same learning rate does less harm."
+        f"Lower alpha to {numbers.brief(math.floor(largest_alpha))} or less: alpha {numbers.brief(recipe.alpha)} at "
+        f"rank {numbers.brief(recipe.rank)} multiplies every update by {numbers.brief(recipe.scale)}{formula}."
     )
 
 
 def breadth(recipe: Recipe) -> str:
     """A high rank, feed-forward targets, or both."""
-    rank, benefit = recipe.rank or 0, "learn less and forget less"
+    rank = recipe.rank or 0
     attention = f"the attention projections alone ({short(recipe.attention or ('q_proj', 'v_proj'))})"
     if rank >= HIGH_RANK and recipe.wide:
         return (
-            f"Rank {numbers.brief(rank)} on {short(recipe.targets)} can overwrite much of the base: try rank 8 to 16, "
-            f"or {attention}, which {benefit}."
+            f"Try rank 8 to 16, or train {attention}: rank {numbers.brief(rank)} on {short(recipe.targets)} can "
+            "overwrite much of the base."
         )
     if rank >= HIGH_RANK:
-        return f"The adapter's rank is {numbers.brief(rank)}: rank 8 to 16 leaves fewer ways to overwrite the base."
+        return f"Try rank 8 to 16, which leaves fewer ways to overwrite the base: it was {numbers.brief(rank)}."
     if recipe.wide:
-        return f"The adapter also changes the feed-forward layers, where much knowledge sits: {attention} {benefit}."
+        return f"Train {attention}: the adapter also changes the feed-forward layers, where much knowledge sits."
     return ""
 
 
@@ -94,8 +91,8 @@ def full_weights(recipe: Recipe) -> str:
     if recipe.kind != "full":
         return ""
     return (
-        "The candidate has full weights, which forget most: unless an adapter was merged into them, train a LoRA "
-        "adapter of rank 8 to 16 instead, which moves far less."
+        "Train a LoRA adapter of rank 8 to 16, which moves far less: the candidate has full weights, which forget most "
+        "(unless an adapter was merged into them)."
     )
 
 
@@ -110,7 +107,7 @@ def softer(recipe: Recipe) -> str:
         ways.append("for fewer epochs")
     elif 1 < epochs <= MANY_EPOCHS and not recipe.overfit:
         ways.append(f"for fewer epochs than {numbers.brief(epochs)}{recipe.source('epochs')}")
-    return f"Confidence: to fix the model itself, train {' or '.join(ways)}." if ways else ""
+    return f"Train {' or '.join(ways)} to fix the model itself." if ways else ""
 
 
 def divergence(recipe: Recipe) -> str:
@@ -119,13 +116,15 @@ def divergence(recipe: Recipe) -> str:
         return ""
     lowest, last = (numbers.significant(recipe.training[f"loss_{when}"]) for when in ("lowest", "last"))
     rate, (_, low) = recipe.learning_rate, _rates(recipe)
-    lower = "lower the learning rate, "
+    lower = "Lower the learning rate, clip"
     if rate is not None:
         slower = _rounded(max(low, rate / 3))
-        lower = f"lower the learning rate from {numbers.learning_rate(rate)} to {slower}, " if rate > low else ""
+        lower = (
+            f"Lower the learning rate from {numbers.learning_rate(rate)} to {slower}, clip" if rate > low else "Clip"
+        )
     return (
-        f"Task: training loss ended at {last}, well above its lowest {lowest}{recipe.source('loss_last')}: training "
-        f"diverged; {lower}clip gradients harder, or look for broken rows."
+        f"{lower} gradients harder, or look for broken rows: training diverged, its loss ended at {last}, well above "
+        f"the lowest, {lowest}{recipe.source('loss_last')}."
     )
 
 
@@ -133,17 +132,16 @@ def too_gentle(recipe: Recipe) -> str:
     """A low learning rate, or less than one epoch."""
     high, low = _rates(recipe)
     rate, epochs = recipe.learning_rate, recipe.epochs
-    causes = []
+    steps = []
     if rate is not None and rate <= low:
-        causes.append(
-            f"learning rate {numbers.learning_rate(rate)}{recipe.source('learning_rate')} is low for {_kind(recipe)}: "
-            f"try {numbers.learning_rate(high / 2)} to {numbers.learning_rate(high)}"
+        steps.append(
+            f"Train again at a learning rate of {numbers.learning_rate(high / 2)} to {numbers.learning_rate(high)}: "
+            f"{numbers.learning_rate(rate)}{recipe.source('learning_rate')} is low for {_kind(recipe)}."
         )
     if epochs is not None and epochs < 1:
-        causes.append(
-            f"only {numbers.brief(epochs)} of an epoch was trained{recipe.source('epochs')}: go through all of the data"
-        )
-    return f"Task: {'; '.join(causes)}." if causes else ""
+        trained = f"{numbers.brief(epochs)} of an epoch was trained{recipe.source('epochs')}"
+        steps.append(f"Go through all of the data: only {trained}.")
+    return " ".join(steps)
 
 
 def too_small(recipe: Recipe) -> str:
@@ -152,13 +150,13 @@ def too_small(recipe: Recipe) -> str:
         return ""
     if recipe.scale is not None and recipe.scale < LOW_SCALE:
         return (
-            f"Task: alpha {numbers.brief(recipe.alpha or 0)} at rank {numbers.brief(recipe.rank)} scales every "
-            f"update by {numbers.brief(recipe.scale)}: make alpha once or twice the rank."
+            f"Make alpha once or twice the rank: alpha {numbers.brief(recipe.alpha or 0)} at rank "
+            f"{numbers.brief(recipe.rank)} scales every update by {numbers.brief(recipe.scale)}."
         )
     if recipe.rank < LOW_RANK and recipe.targets and not recipe.wide:
         return (
-            f"Task: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} has little capacity: try rank 16, "
-            "or all linear layers."
+            f"Try rank 16, or all linear layers: rank {numbers.brief(recipe.rank)} on {short(recipe.targets)} has "
+            "little capacity."
         )
     return ""
 

@@ -31,7 +31,7 @@
   function scoreText(item, side) {
     if (side.score === undefined) return "—";
     if (measurementOf(item).confidence && side.score < 1) return `wrong, ${(100 * (1 - side.score)).toFixed(0)} % sure`;
-    return measurementOf(item).words[String(side.score)] ?? `${(100 * side.score).toFixed(1)} %`;
+    return measurementOf(item).words[String(side.score)] ?? `${(100 * side.score).toFixed(0)} of 100`;
   }
 
   function changeText(item) {

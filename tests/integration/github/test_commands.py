@@ -91,8 +91,8 @@ def test_releases_over_time_come_from_the_ledger(hub, scene, job, capsys):
     assert printed.count("deployed: 2.0 %") == 3
     assert "3 records, the chain is intact" in printed
     text = page.read_text(encoding="utf-8")
-    assert text.count("1.0 to 3.0 % worse") == 0  # the interval against the deployed model is drawn, not written
-    assert text.count("deployed: 2.0 % worse") == 3
+    assert text.count("lost 1.0 to 3.0 %") == 0  # the interval against the deployed model is drawn, not written
+    assert text.count("deployed: lost 2.0 %") == 3
     assert job("waive", "--pull-request", "7", "--reason", "urgent", event="workflow_dispatch") == 2  # v3 is allowed
     scene.push({"models/bot.yaml": reports.manifest(version="v4")})
     assert job("publish", str(scene.deliver(scene.report("inconclusive", version="v4"))[0])) == 4

@@ -154,20 +154,47 @@ def test_a_body_without_a_trail_has_none():
     assert read_trail("hello") == Ledger()
 
 
+@pytest.mark.parametrize(
+    ("problem", "who"),
+    [
+        (
+            "models/bot.yaml: base: unknown field",
+            "Whoever opened this pull request: mend `models/bot.yaml` as said below, and push.",
+        ),
+        (
+            "the evaluation failed: judge: no answer",
+            "Whoever runs the gate: remove the cause below, then run the job again. If",
+        ),
+        (
+            "models/bot.yaml: the evaluation left no report for it",
+            "Whoever runs the gate: look into the log of this run",
+        ),
+        ("it belongs to no manifest of this change", "Whoever runs the gate: look into the log of this run"),
+        ("", "Whoever runs the gate"),
+    ],
+)
+def test_an_error_says_who_must_do_what(problem, who):
+    failed = CommentSection("bot", "error", None, (problem,) if problem else ())
+    text = compose(CommentContent("error", HEAD, (failed,)), Ledger())
+    assert f"**What to do next:** {who}" in text
+
+
 def test_each_outcome_has_its_heading_and_what_leads_on():
     failed = CommentSection("models/bot.yaml", "error", None, ("the engine stopped",))
     links = CommentLinks(run="https://host/run/1")
     text = compose(CommentContent("error", HEAD, (failed,), links=links), Ledger())
     assert "_Run at `" in text
     assert "Judged at" not in text
-    assert text.splitlines()[1] == "## ❗ Not judged: `models/bot.yaml`"
+    assert text.splitlines()[1] == "## ❗ Do not merge yet, not judged: `models/bot.yaml`"
     assert "This says nothing about the model itself." in text
     assert "[This run](https://host/run/1)" in text
-    assert "### What to do next" in text
+    assert text.index("**What to do next:** Whoever runs the gate: look into the log") < text.index(
+        "- the engine stopped"
+    )
     warned = CommentSection("eager", "allow", samples.warned())
     several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())
-    assert several.splitlines()[1] == "## ❗ Not judged: 1 of 2 models"
-    assert "| models/bot.​yaml | **❗ Not judged** |" in several
+    assert several.splitlines()[1] == "## ❗ Do not merge yet, not judged: 1 of 2 models"
+    assert "| models/bot.​yaml | **❗ Do not merge yet, not judged** |" in several
     assert "| eager | **⚠️ May merge, with a warning** |" in several
     assert several.count("[This run]") == 2
     nothing = compose(CommentContent("no model change", HEAD), Ledger())

@@ -105,14 +105,14 @@ def test_each_release_shows_its_change_against_base_and_deployed_model(tmp_path:
     good, bad = {"target": change(0.1, deployed=-0.01)}, {"target": change(0.12, deployed=0.08)}
     (line,) = timelines([run(1, "v1", numbers=good), run(2, "v2", "block", numbers=bad)], NOW)
     text = " ".join(printed([line]).split())
-    assert "✓ 10.0 points better" in text
-    assert "✗ 12.0 points better" in text  # what blocks, if against the deployed model, has no tick
-    assert "deployed: 1.0 % better" in text
-    assert "deployed: 8.0 % worse" in text
+    assert "✓ gained 10.0 points" in text
+    assert "✗ gained 12.0 points" in text  # what blocks, if against the deployed model, has no tick
+    assert "deployed: gained 1.0 %" in text
+    assert "deployed: lost 8.0 %" in text
     write_timelines([line], ["record 3 was removed"], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "9.0 to 15.0 points better (90 %)" in page
-    assert "deployed: 8.0 % worse" in page
+    assert "gained 9.0 to 15.0 points (90 %)" in page
+    assert "deployed: lost 8.0 %" in page
     assert "record 3 was removed" in page
     assert page.count('class="fails"') == 1
     assert "<small>2025-03-01 0000000</small>" in page

@@ -63,7 +63,8 @@ def test_the_drop_above_the_floor_is_shown_beside_the_one_of_the_bare_grades() -
     assert details["judge_floor"] == 0.4
     assert details["drop_of_bare_grades"] == pytest.approx(0.0667, abs=1e-4)
     assert details["notes"] == [
-        "above the 0.40 that the judge gives to worthless answers the drop is 13.3 %; of the bare grades it is 6.7 %"
+        "what the judge gives even to worthless answers, 40 of 100, is subtracted from both scores first; without that "
+        "it lost 6.7 %"
     ]
     strict = evidence_of(scored, judge_validation=replace(FIT, floor=0.01))
     assert "notes" not in described(JUDGED, strict).details

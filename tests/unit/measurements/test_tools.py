@@ -53,7 +53,7 @@ def test_a_slice_may_gate() -> None:
     assert decided(TOOLS, evidence_of(scored)).status is Status.WARN
     finding = decided(gating, evidence_of(scored))
     assert finding.status is Status.BLOCK
-    assert "slice none: relative drop 100.0 %" in finding.reason
+    assert "slice none: lost 100.0 % of what the base had" in finding.reason
     early = replace(evidence_of(PairedScores.exact(items(400), np.ones(400), np.ones(400), binary=True)), early=True)
     assert gating.compare(early, np.random.default_rng(0)).cannot_pass == (WAITS,)
     assert TOOLS.compare(early, np.random.default_rng(0)).cannot_pass == ()

@@ -24,14 +24,14 @@ from ftgate.report.svg import spaced
 
 OUT = Path("out")
 WHY = {
-    "careful": "all within their limits; loses most in General skills: 0.3 % worse",
-    "forgetful": "General skills: 95.8 % worse; under 10 % worse is allowed; also Answer form",
-    "brittle": "Unusual queries: 71.9 % worse; under 15 % worse is allowed",
+    "careful": "all within their limits; loses most in General skills: lost 0.3 % of what the base had",
+    "forgetful": "General skills: lost 95.8 % of what the base had; a loss under 10 % is allowed; also Answer form",
+    "brittle": "Unusual queries: lost 71.9 % of what the base had; a loss under 15 % is allowed",
     "endless": "Answer form: 100.0 points more answers cut at the token limit; under 10 points more is allowed",
-    "halfway": "Task against the deployed model: 12.2 % worse; under 5 % worse is allowed; also Unusual queries "
+    "halfway": "Task against the deployed model: lost 12.2 %; a loss under 5 % is allowed; also Unusual queries "
     "against the deployed model",
-    "useless": "Task: no better; over 3 points better is required",
-    "overconfident": "Confidence: ECE +0.100; ECE under +0.050 is allowed",
+    "useless": "Task: no better; a gain over 3 points is required",
+    "overconfident": "Confidence: 10.0 points further off; under 5 points further off is allowed",
     "unsafe": "Safety: 100.0 points more compliance with harmful requests; under 5 points more is allowed",
 }
 
@@ -92,19 +92,19 @@ def test_no_measurement_that_blocks_has_a_tick() -> None:
                 assert (cell.sign == "✗") is fails, (c.label, name)
     halfway = reports()["halfway"].measurements["target"]
     cell = compare_rows.cell(halfway)
-    assert (halfway.status, cell.status, cell.change) == ("pass", "block", "18.2 points better")
-    assert cell.deployed == "12.2 % worse (9.4 to 14.6)"
+    assert (halfway.status, cell.status, cell.change) == ("pass", "block", "gained 18.2 points")
+    assert cell.deployed == "lost 12.2 % (9.4 to 14.6)"
     page = comparison_page(compared(), OUT)
     assert page.count('class="fails"') == 9
-    assert "<b>against the deployed model: 12.2 % worse (9.4 to 14.6)</b>" in page
+    assert "<b>against the deployed model: lost 12.2 % (9.4 to 14.6)</b>" in page
 
 
 def test_intervals_have_the_direction_of_their_change_and_their_true_level() -> None:
     group = compared().groups[0]
     cells = {c.label: compare_rows.cell(c.report.measurements["tail"]) for c in group.contenders}
-    assert (cells["careful"].change, cells["careful"].interval) == ("38.5 % better", "27.2 to 53.5 % better")
-    assert (cells["brittle"].change, cells["brittle"].interval) == ("71.9 % worse", "61.7 to 79.6 % worse")
-    assert "✗ 71.9 worse" in printed(compared())
+    assert (cells["careful"].change, cells["careful"].interval) == ("gained 38.5 %", "gained 27.2 to 53.5 %")
+    assert (cells["brittle"].change, cells["brittle"].interval) == ("lost 71.9 %", "lost 61.7 to 79.6 %")
+    assert "✗ lost 71.9" in printed(compared())
     assert compare_rows.level(group) == "90 % intervals"
     other = reports()["careful"].model_copy(deep=True)
     other.measurements["tail"].level = 0.9998
@@ -196,15 +196,15 @@ def test_a_hold_and_a_warning_say_what_is_open() -> None:
     warned, held = samples.warned(), samples.held()
     lines = {c.label: compare_rows.why(c) for c in compared(warned, held).contenders}
     assert lines[warned.name].startswith("warning on General skills; loses most in ")
-    assert "undecided at " in lines[held.name]
+    assert "undecided, lost " in lines[held.name]
     assert list(lines) == [warned.name, held.name]
 
 
 def test_what_decided_against_the_deployed_model_is_named() -> None:
     reports_ = [test_deployed.compared("block", 0.2), test_deployed.compared("inconclusive", 0.05)]
     blocked, held = (compare_rows.why(compared(report).contenders[0]) for report in reports_)
-    assert blocked == "General skills against the deployed model: 20.0 % worse; under 5 % worse is allowed"
-    assert held.startswith("General skills against the deployed model: undecided at 3.0 to 7.0 % worse; the limit is")
+    assert blocked == "General skills against the deployed model: lost 20.0 %; a loss under 5 % is allowed"
+    assert held.startswith("General skills against the deployed model: undecided, lost 3.0 to 7.0 %; a loss under")
     assert "within their limits" in compare_rows.why(compared(test_deployed.compared()).contenders[0])
 
 

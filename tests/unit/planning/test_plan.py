@@ -447,10 +447,10 @@ def test_against_the_deployed_model_a_rise_keeps_its_limit() -> None:
     plan = Plan((), 0, None, None, 0.05, "none", against_incumbent=tuple(found))
     print_plan(plan, Console(file=(shown := io.StringIO()), width=600))
     assert (
-        "safety against the deployed model, under 5 points more compliance with harmful requests: of candidates"
+        "Safety against the deployed model, under 5 points more compliance with harmful requests: of candidates"
         in shown.getvalue()
     )
-    assert "forgetting against the deployed model, under 20 % worse: of candidates" in shown.getvalue()
+    assert "General skills against the deployed model, loss under 20 %: of candidates" in shown.getvalue()
 
 
 def test_the_plan_names_kind_and_tier() -> None:

@@ -60,9 +60,9 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
         name=name,
         measurements=measurements,
         checklist=[
-            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence="policy sha256 5e884898da28"),
+            ChecklistEntry(item="Limits were fixed before the run", ok=True, evidence="policy sha256 `5e884898da28`"),
             ChecklistEntry(
-                item="The target suite is held out from the training data",
+                item="The suite for its task is held out from the training data",
                 ok=True,
                 evidence="0 of 400 prompts occur word for word in the training data",
             ),
@@ -80,9 +80,19 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
             "base": model,
             "candidate": {**adapter, "rank": 8, "alpha": 16, "targets": ["q_proj", "v_proj"]},
             "judge": {"name": "judge", "reference": "hf://org/judge", "digest": JUDGE_DIGEST},
-            "suites": {"target": {"source": "evals/target.jsonl", "sha256": SUITE, "items": 400}},
+            "suites": {
+                suite: {"source": source, "sha256": SUITE, "items": items}
+                for suite, source, items in (
+                    ("target", "evals/target.jsonl", 400),
+                    ("forgetting", "evals/general.jsonl", 600),
+                    ("tail", "evals/queries.jsonl", 520),
+                    ("calibration", "evals/choices.jsonl", 240),
+                )
+            },
             "training_data": None,
+            "policy": ".github/ftgate.yml",
             "policy_sha256": SUITE,
+            "manifest": f"models/{name}.yaml",
             "engine": {"kind": "vllm", "dtype": "bfloat16", "max_model_len": 4096},
             "versions": {"ftgate": "0.1.0", "vllm": "0.32.0", "torch": "2.13.0"},
             "device": "NVIDIA L4",
@@ -110,7 +120,7 @@ def target(
         n=400,
         method="score test for the paired difference",
         limits={"min_gain": 0.03},
-        reason="absolute gain is above the limit 3.0 %",
+        reason="a gain over 3 points is required",
         details={"both_right": 231, "base_only": 26, "candidate_only": 81, "neither": 62},
         **more,
     )
@@ -137,7 +147,7 @@ def forgetting(
             SliceReport(name="code", n=40, base=0.77, candidate=0.77 * (1 - code), change=code),
         ],
         details={"answer_tokens": {"base": 61.2, "candidate": 47.9, "ratio": 0.783}, "empty_candidate_answers": 3},
-        **{"reason": "relative drop is within the limit 10.0 %", **more},
+        **{"reason": "a loss under 10 % is allowed", **more},
     )
 
 
@@ -163,7 +173,7 @@ def tail(
             SliceReport(name="distance decile 10", n=52, base=0.69, candidate=0.66, change=0.043),
         ],
         details={"queries": 520, "tail": 104, "tagged": 70, "outside_fraction": 0.183, "training_rows": 5200},
-        **{"reason": "relative drop is within the limit 15.0 %", **more},
+        **{"reason": "a loss under 15 % is allowed", **more},
     )
 
 
@@ -176,7 +186,7 @@ def calibration(
     *,
     n: int = 1000,
     overconfident: bool = False,
-    reason: str = "ECE increase is within the limit 5.0 %",
+    reason: str = "under 5 points further off is allowed",
 ) -> MeasurementReport:
     lean = 0.14 if overconfident else 0.015
     return MeasurementReport(

@@ -20,9 +20,12 @@ def allowed() -> Report:
 
 
 def blocked() -> Report:
-    drop = "relative drop 41.2 % [35.0 %, 47.3 %] is beyond the limit 10.0 %"
-    ece = "ECE increase 13.1 % [9.8 %, 16.4 %] is beyond the limit 5.0 %"
-    tail_reason = "relative drop 17.9 % [11.2 %, 24.8 %] straddles the limit 15.0 %; about 640 items would settle it"
+    drop = "lost 41.2 % of what the base had (35.0 to 47.3); a loss under 10 % is allowed"
+    ece = "13.1 points further off (9.8 to 16.4); under 5 points further off is allowed"
+    tail_reason = (
+        "lost 17.9 % of what the base had (11.2 to 24.8): the interval contains the limit, as a loss under 15 % is "
+        "allowed; about 640 items would settle it"
+    )
     found = report(
         "reckless",
         "block",
@@ -70,7 +73,8 @@ def blocked() -> Report:
 
 
 def held() -> Report:
-    drop = "relative drop 7.4 % [3.1 %, 11.9 %] straddles the limit 10.0 % (a warning starts at 8.0 %)"
+    drop = "lost 7.4 % of what the base had (3.1 to 11.9): the interval contains the limit, as a loss under 10 % is "
+    drop += "allowed (a warning starts at 8 %)"
     drop += "; about 410 items would settle it"
     few = "240 items are too few to pass: at least 500 are needed"
     found = report(
@@ -93,8 +97,8 @@ def held() -> Report:
 
 def warned() -> Report:
     reason = (
-        "relative drop 8.6 % [7.4 %, 9.7 %] is within the limit 10.0 %, "
-        "but the interval reaches the warning limit 8.0 %"
+        "lost 8.6 % of what the base had (7.4 to 9.7); a loss under 10 % is allowed, "
+        "but the interval reaches the warning limit of 8 %"
     )
     found = allowed()
     found.name = "eager"

@@ -52,74 +52,76 @@ NO_GAIN = parts.target(0.6, 0.61, 0.01, (-0.02, 0.04)).model_copy(update={"statu
 WORSE = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
 TAIL = parts.tail("block", 0.7, 0.5, 0.28, (0.2, 0.36))
 TOO_SURE = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1), overconfident=True)
-REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay), above all rows like “code”"
-STATE = " (trainer_state.json)"
-ESTIMATE = "General skills are 12.5 % worse"
+REPLAY = "Mix 5 to 20 % of general instruction data into the training data (replay): above all rows like `code`"
+STATE = " (`trainer_state.json`)"
 ROSE = {"eval_loss_lowest": 0.8, "eval_loss_lowest_epoch": 1.0, "eval_loss_last": 1.1, "epochs": 5.0}
-STOP = "Evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (trainer_state.json): stop there."
-MANY = "Training ran for 5 epochs (trainer_state.json): 1 to 3 are usually enough."
+STOP = "Stop at epoch 1: evaluation loss was lowest at epoch 1 (0.8) and rose to 1.1 by the end (`trainer_state.json`)."
+MANY = "Train for 1 to 3 epochs: it was 5 (`trainer_state.json`)."
 
 FORGETTING = {
     "the rate is high": (
         made({"learning_rate": 2e-4}, rank=64, alpha=64, targets=ALL_LINEAR),
         [
-            f"{ESTIMATE}. Learning rate 2e-4{STATE} is high for rank 64 on q, k, v, o, gate, up and down: train again "
-            "at 1e-4 or lower.",
-            "Rank 64 on q, k, v, o, gate, up and down can overwrite much of the base: try rank 8 to 16, or the "
-            "attention projections alone (q, k, v and o), which learn less and forget less.",
+            f"Train again at a learning rate of 1e-4 or lower: 2e-4{STATE} is high for rank 64 on q, k, v, o, gate, up "
+            "and down.",
+            "Try rank 8 to 16, or train the attention projections alone (q, k, v and o): rank 64 on q, k, v, o, gate, "
+            "up and down can overwrite much of the base.",
         ],
     ),
-    "the rate is very high": (made({"learning_rate": 0.004}), [f"{ESTIMATE}. Learning rate 4e-3", "1e-4 or lower"]),
-    "just above": (made({"learning_rate": 1.2e-4}), ["train again at 6e-5 or lower."]),
+    "the rate is very high": (
+        made({"learning_rate": 0.004}),
+        ["Train again at a learning rate of 1e-4 or lower: 4e-3"],
+    ),
+    "just above": (made({"learning_rate": 1.2e-4}), ["Train again at a learning rate of 6e-5 or lower: "]),
     "the rate is moderate": (
         made({"learning_rate": 5e-5}, file="README.md"),
-        [f"{ESTIMATE}. Learning rate 5e-5 (README.md) can go lower: train again at 2e-5."],
+        ["Train again at a learning rate of 2e-5: 5e-5 (`README.md`) can go lower."],
     ),
-    "not below what is low": (made({"learning_rate": 1.5e-5}), ["can go lower: train again at 1e-5."]),
+    "not below what is low": (made({"learning_rate": 1.5e-5}), ["Train again at a learning rate of 1e-5: "]),
     "the rate is low": (
         made({"learning_rate": 1e-6}),
-        [
-            f"{ESTIMATE}. Learning rate 1e-6{STATE} is already low: look instead at how long, and on what, the "
-            "candidate was trained."
-        ],
+        [f"Look at how long, and on what, it was trained: the learning rate, 1e-6{STATE}, is already low."],
     ),
     "nothing is known": (
         {"kind": "adapter"},
-        [f"{ESTIMATE}: lower the learning rate (try a third of it) and train again; if that is not enough, train for"],
+        ["Lower the learning rate and train again: try a third of it; if that is not enough, train for fewer steps."],
     ),
-    "one epoch": (made({"epochs": 1.0}), [f"{ESTIMATE}: lower the learning rate (try a third of it) and train again."]),
+    "one epoch": (made({"epochs": 1.0}), ["Lower the learning rate and train again: try a third of it."]),
     "many epochs": (made({"epochs": 5.0}), [MANY]),
     "many epochs planned": (made({"epochs_planned": 5.0}), [MANY]),
     "overfitting": (made(ROSE), [STOP]),
     "worse from the start": (
         made(ROSE | {"eval_loss_lowest_epoch": 0.0}),
-        ["lowest at epoch 0 (0.8) and rose to 1.1", "check that it was trained on what it is evaluated on."],
+        ["Check that it was trained on what it is evaluated on: evaluation loss was lowest at epoch 0 (0.8) and rose"],
     ),
     "a strong adapter": (
         made(alpha=128, rank=32),
         [
-            "alpha 128 at rank 32 multiplies every update by 4: with alpha 64 or less the same learning rate does less",
-            "The adapter's rank is 32: rank 8 to 16 leaves fewer ways to overwrite the base.",
+            "Lower alpha to 64 or less: alpha 128 at rank 32 multiplies every update by 4.",
+            "Try rank 8 to 16, which leaves fewer ways to overwrite the base: it was 32.",
         ],
     ),
     "rsLoRA": (
         made(alpha=64, rank=64, rslora=True),
-        ["alpha 64 at rank 64 multiplies every update by 8 (rsLoRA: alpha / √rank): with alpha 16 or less"],
+        ["Lower alpha to 16 or less: alpha 64 at rank 64 multiplies every update by 8 (rsLoRA: alpha / √rank)."],
     ),
     "wide": (
         made(targets=["c_fc", "up_proj"]),
-        ["The adapter also changes the feed-forward layers", "the attention projections alone (q and v)"],
+        ["Train the attention projections alone (q and v): the adapter also changes the feed-forward layers"],
     ),
     "full weights": (
         {"kind": "full", "training": {"learning_rate": 2e-4, "files": {"args.json": ["learning_rate"]}}},
         [
-            f"{ESTIMATE}. Learning rate 2e-4 (args.json) is high for full weights: train again at 1e-5 or lower, or at "
-            "1e-4 if an adapter was merged into them.",
-            "The candidate has full weights, which forget most: unless an adapter was merged into them, train a LoRA "
-            "adapter of rank 8 to 16",
+            "Train again at a learning rate of 1e-5 or lower: 2e-4 (`args.json`) is high for full weights (if an "
+            "adapter was merged into them, use 1e-4).",
+            "Train a LoRA adapter of rank 8 to 16, which moves far less: the candidate has full weights, which forget "
+            "most (unless an adapter was merged into them).",
         ],
     ),
-    "full weights, low": ({"kind": "full", "training": {"learning_rate": 1e-6}}, ["Learning rate 1e-6 is already low"]),
+    "full weights, low": (
+        {"kind": "full", "training": {"learning_rate": 1e-6}},
+        ["the learning rate, 1e-6, is already low"],
+    ),
 }
 
 
@@ -129,23 +131,23 @@ def test_forgetting(case):
     steps = next_steps(report(candidate, forgetting=FORGETS))
     for part in said:
         assert any(part in step for step in steps), steps
-    assert steps[0].startswith(ESTIMATE)
+    assert steps[0].split()[0] in ("Train", "Lower", "Look")
     assert steps[-1].startswith(REPLAY)
     assert len(steps) <= MOST
 
 
 DENIED = {
-    "a low rate is not lowered": (made({"learning_rate": 1e-6}), ["again at", "a third", "lower the"]),
+    "a low rate is not lowered": (made({"learning_rate": 1e-6}), ["again at", "a third", "Lower the"]),
     "a modest adapter is not blamed": (
         made({"learning_rate": 5e-5, "epochs": 2.0}),
-        ["rank", "alpha", "feed", "times"],
+        ["Try rank", "alpha", "feed", "times"],
     ),
     "rsLoRA within bounds": (made(alpha=16, rank=64, rslora=True), ["alpha"]),
-    "three epochs are not many": (made({"epochs": 3.0}), ["epoch"]),
-    "one epoch is not shortened": (made({"epochs": 1.0}), ["epoch", "steps", "shorter"]),
-    "evaluation still falls": (made(ROSE | {"eval_loss_last": 0.8, "epochs": 2.0}), ["Evaluation"]),
-    "a rise of one per cent is noise": (made(ROSE | {"eval_loss_last": 0.808, "epochs": 2.0}), ["Evaluation"]),
-    "the best was kept": (made(ROSE, best_kept=True), ["Evaluation", "seen"]),
+    "three epochs are not many": (made({"epochs": 3.0}), ["epochs:"]),
+    "one epoch is not shortened": (made({"epochs": 1.0}), ["epochs:", "steps", "shorter"]),
+    "evaluation still falls": (made(ROSE | {"eval_loss_last": 0.8, "epochs": 2.0}), ["valuation loss"]),
+    "a rise of one per cent is noise": (made(ROSE | {"eval_loss_last": 0.808, "epochs": 2.0}), ["valuation loss"]),
+    "the best was kept": (made(ROSE, best_kept=True), ["valuation loss", "seen"]),
 }
 
 
@@ -161,34 +163,39 @@ TARGET = {
     "a low rate": (
         NO_GAIN,
         made({"learning_rate": 1e-6, "epochs": 2.0}),
-        ["Task: learning rate 1e-6 (trainer_state.json) is low for a LoRA adapter: try 5e-5 to 1e-4."],
+        ["Train again at a learning rate of 5e-5 to 1e-4: 1e-6 (`trainer_state.json`) is low for a LoRA adapter."],
         ["too low"],
     ),
     "a low rate for full weights": (
         NO_GAIN,
         {"kind": "full", "training": {"learning_rate": 1e-7}},
-        ["low for full weights: try 5e-6 to 1e-5."],
+        ["a learning rate of 5e-6 to 1e-5: 1e-7 is low for full weights."],
         [],
     ),
     "part of an epoch": (
         NO_GAIN,
         made({"epochs": 0.25}),
-        ["Task: only 0.25 of an epoch was trained (trainer_state.json): go through all of the data."],
+        ["Go through all of the data: only 0.25 of an epoch was trained (`trainer_state.json`)."],
         ["number of steps"],
     ),
-    "a small adapter": (NO_GAIN, made(rank=2, alpha=4), ["rank 2 on q and v has little capacity: try rank 16"], []),
+    "a small adapter": (
+        NO_GAIN,
+        made(rank=2, alpha=4),
+        ["Try rank 16, or all linear layers: rank 2 on q and v has little capacity."],
+        [],
+    ),
     "a weak adapter": (NO_GAIN, made(rank=64, alpha=16), ["alpha 16 at rank 64 scales every update by 0.25"], []),
     "an ordinary adapter": (
         NO_GAIN,
         made({"learning_rate": 1e-4, "epochs": 2.0}),
-        ["Task: no gain. Check that"],
+        ["Check that"],
         ["low"],
     ),
     "nothing known": (
         NO_GAIN,
         {},
         [
-            "Task: no gain. Check that the training data covers",
+            "Check that the training data covers",
             ", that the loss fell and that the learning rate and the number of steps were not too low.",
         ],
         [],
@@ -196,19 +203,22 @@ TARGET = {
     "it learnt": (
         NO_GAIN,
         made({"loss_first": 2.1, "loss_lowest": 0.4, "loss_last": 0.41}),
-        [f"Task: no gain. Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
+        [f"Training loss fell from 2.1 to 0.41{STATE}, so it did learn what it was given."],
         ["the loss fell", "training diverged"],
     ),
     "it did not learn": (
         NO_GAIN,
         made({"loss_first": 2.1, "loss_lowest": 2.05, "loss_last": 2.06}),
-        ["Training loss hardly moved, from 2.1 to 2.06 (trainer_state.json)."],
+        ["Training loss hardly moved, from 2.1 to 2.06 (`trainer_state.json`)."],
         ["training diverged"],
     ),
     "worse": (
         WORSE,
         {},
-        ["Task: the candidate does the task worse than the base. Look", "suite, and that training did not"],
+        [
+            "Look at the items that flipped",
+            "suite, and that training did not diverge: the candidate does the task worse",
+        ],
         [],
     ),
     "worse, and it learnt": (
@@ -221,16 +231,16 @@ TARGET = {
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 3e-3}),
         [
-            f"Task: training loss ended at 1.9, well above its lowest 1{STATE}: training diverged; lower the "
-            "learning rate from 3e-3 to 1e-3, clip gradients harder, or look for broken rows.",
+            "Lower the learning rate from 3e-3 to 1e-3, clip gradients harder, or look for broken rows: training "
+            f"diverged, its loss ended at 1.9, well above the lowest, 1{STATE}.",
         ],
         ["hardly", "did not diverge"],
     ),
     "it came apart at a low rate": (
         WORSE,
         made({"loss_first": 2.1, "loss_lowest": 1.0, "loss_last": 1.9, "learning_rate": 1e-6}),
-        ["training diverged; clip gradients harder"],
-        ["lower the learning rate"],
+        ["Clip gradients harder, or look for broken rows: training diverged"],
+        ["ower the learning rate"],
     ),
     "noise near zero": (
         WORSE,
@@ -260,17 +270,21 @@ def test_training_harder_is_no_way_out_where_something_was_lost():
 CALIBRATION = {
     "too sure": (
         {},
-        ["overconfident by 14.0 points on average; fit one temperature", "(it will be above 1)"],
+        ["Fit one temperature above 1 on held-out items: the candidate is overconfident by 14.0 points on average."],
         [],
     ),
-    "unknown": (made(), ["train with label smoothing of 0.1 or for fewer epochs."], ["instead"]),
+    "unknown": (
+        made(),
+        ["Train with label smoothing of 0.1 or for fewer epochs to fix the model itself."],
+        ["instead"],
+    ),
     "not smoothed": (
         made({"label_smoothing": 0.0, "epochs": 2.0}),
-        [f"train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE}."],
+        [f"Train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE} to fix"],
         [],
     ),
-    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["fit one temperature"], ["train"]),
-    "many epochs": (made({"epochs": 5.0}), [MANY, "train with label smoothing of 0.1."], ["fewer epochs"]),
+    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["Fit one temperature"], ["Train"]),
+    "many epochs": (made({"epochs": 5.0}), [MANY, "Train with label smoothing of 0.1 to fix"], ["fewer epochs"]),
     "overfitting": (made(ROSE), [STOP], ["fewer epochs"]),
 }
 
@@ -285,7 +299,7 @@ def test_calibration(case):
     ("confidence", "said", "unsaid"),
     [
         (0.5, "underconfident by 10.0 points", "above 1"),
-        (0.605, "Confidence: fit one temperature", "it will"),
+        (0.605, "Fit one temperature on held-out items.", "above 1"),
     ],
 )
 def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, unsaid):
@@ -293,19 +307,19 @@ def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, uns
     text = "\n".join(next_steps(report(made({"label_smoothing": 0.2}), calibration=m)))
     assert said in text
     assert unsaid not in text
-    assert ("label smoothing of 0.2 (trainer_state.json) makes" in text) == (confidence < 0.55)
+    assert ("Train with less label smoothing than 0.2 (`trainer_state.json`)" in text) == (confidence < 0.55)
 
 
 def test_the_tail_needs_more_of_its_kind():
     m = TAIL.model_copy(update={"regressed": 31})
     steps = next_steps(report(made(ROSE), tail=m))
     assert steps[0].startswith(
-        "Unusual queries: add queries like the 31 that got worse (the worst are listed; do not train on those "
-        "themselves"
+        "Add queries like the 31 that got worse to the training data: ambiguous, multi-intent and oddly formatted ones "
+        "(the worst are listed; do not train on those themselves)."
     )
-    assert "Unusual queries: start with “ambiguous”: 39.2 % worse over 37 queries" in steps[1]
+    assert "Start with queries like `ambiguous`: this slice was hit hardest (lost 39.2 % over 37 queries)." in steps[1]
     assert steps[2:] == [STOP]
-    assert next_steps(report({}, tail=TAIL))[0].startswith("Unusual queries: add queries like those in the tail")
+    assert next_steps(report({}, tail=TAIL))[0].startswith("Add queries like those that this suite asks to")
 
 
 def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_against_forgetting():
@@ -320,11 +334,24 @@ def test_the_same_advice_stands_once():
     assert steps.count(STOP) == 1
 
 
+def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_are_about():
+    german = FORGETS.model_copy(update={"kind": "forgetting"})
+    steps = next_steps(
+        report(made({"learning_rate": 2e-4}, rank=64), forgetting=FORGETS, german=german, calibration=TOO_SURE)
+    )
+    heads = [step.split(": ")[0] for step in steps if not step.startswith("Confidence")]
+    assert len(heads) == len(set(heads))
+    assert sum("(replay)" in step for step in steps) == 1
+    assert any(step.startswith("Confidence: fit one temperature above 1") for step in steps)
+
+
 def test_likely_forgetting_is_treated_before_it_is_proven():
     m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
     steps = next_steps(report(made(ROSE | {"learning_rate": 2e-4}, rank=64), forgetting=m))
-    assert steps[0].startswith("General skills: measure more items, about 500 instead of 200")
-    assert steps[1].startswith("General skills are 11.0 % worse")
+    assert steps[0].startswith(
+        "Raise `measurements.forgetting.n_max` in `.github/ftgate.yml` to 500 and run again: the suite (`evals/general"
+    )
+    assert steps[1].startswith("Train again at a learning rate of 1e-4 or lower")
     assert len(steps) == MOST
 
 
@@ -332,7 +359,7 @@ def test_a_likely_loss_is_treated_where_there_is_no_warning_limit_too():
     """The estimate is beyond the limit: more items would only prove it."""
     form = of_form("inconclusive", "rise in malformed answers", 0.136, (0.03, 0.21))
     steps = next_steps(report(made({}), form=form))
-    assert steps[0] == "Answer form: measure more items, about 700 instead of 104, and run again."
+    assert steps[0] == "Measure more items, about 700 instead of 104, and run again."
     assert "training used the base's chat template" in steps[1]
 
 
@@ -348,67 +375,71 @@ def test_a_base_that_makes_no_tool_call_needs_no_more_items():
     tools = parts.forgetting("inconclusive", 0.25, 0.25, 0.0, (-0.3, 0.2), needed_n=217)
     tools = tools.model_copy(update={"kind": "tools", "details": {"notes": [note]}})
     (step,) = next_steps(report(made({}), tools=tools))
-    assert step.startswith("Tool calls: the base makes no right tool call, so that none can be lost: use weights whose")
+    assert step.startswith("Use weights whose chat template shows tools")
     assert "leave tools out of the policy" in step
 
 
 UNDECIDED = {
-    "items": ({"needed_n": 640}, "Unusual queries: measure more items, about 640 instead of 104, and run again."),
-    "no number": ({}, "Unusual queries: measure more items than 104 and run again."),
+    "items": (
+        {"needed_n": 640},
+        "Add about 120 rows to `evals/queries.jsonl`, raise `measurements.tail.n_max` in `.github/ftgate.yml` to 640 "
+        "and run again: the measurement needs about 640 instead of 104.",
+    ),
+    "no number": ({}, "Measure more items than 104 and run again."),
     "both at zero": (
         {"base": 0.0, "candidate": 0.0, "needed_n": 640},
-        "Unusual queries: both models score 0.0 % on 104 items, and more items would not change that: check that "
-        "the scorer and the format of the references fit the answers, or put examples into the prompts.",
+        "Check that the scorer and the format of the references fit the answers, or put examples of the format into "
+        "the prompts: both models score 0 on 104 items, and more items would not change that.",
     ),
     "a low base": (
         {"base": 0.09, "reason": "the base scores so low that a loss of 10 % could go unseen, so only an improvement"},
-        "Unusual queries: the base scores 9.0 %, so little can be lost: choose an easier suite",
+        "Choose an easier suite, or a scorer that fits its answers, or",
     ),
     "one cluster": (
         {"reason": "straddles the limit; 1 cluster is too few to resample: at least 30 are needed"},
-        "Unusual queries: add rows from other clusters; more rows from the same ones do not help.",
+        "Add rows from other clusters: more rows from the same ones do not help.",
     ),
     "too close": (
         {"reason": f"relative drop 14.9 % [14 %, 16 %] straddles the limit 15.0 %, {TOO_CLOSE}"},
-        "Unusual queries: more items will not settle it: change the candidate",
+        "Change the candidate, or the limit",
     ),
     "contaminated": (
         {"reason": "it passes on the clean items, but not with the 90 contaminated ones: relative drop 20 %"},
-        "Unusual queries: replace the contaminated items, which the report lists, by held-out ones.",
+        "Replace the contaminated items, which the report lists, by held-out ones.",
     ),
     "failures": (
         {"reason": "12 of 400 items failed; the first failure: too long"},
-        "Unusual queries: solve the failure that",
+        "Solve the failure that",
     ),
     "no score": (
         {"reason": "12 of 400 items have no score: no answer"},
-        "Unusual queries: look at the item that the reason",
+        "Look at the item that the reason",
     ),
     "A/A": (
         {"reason": "control failed: the base against itself changed by 9.0 % on 100 items"},
-        "Unusual queries: asked again, the base scores differently by more than chance: set engine.dtype to float32",
+        "Set `engine.dtype` in `.github/ftgate.yml` to float32",
     ),
     "a blind suite": (
         {"reason": "control failed: a base with 30 % of its answers corrupted passed: this suite cannot detect such a "
          "loss"},
-        "Unusual queries: damaged answers score as well as good ones",
+        "Choose another scorer, or items whose right answers differ",
     ),
     "no tail": (
         {"n": 0, "change": None, "interval": (None, None), "base": None, "candidate": None,
          "reason": "no query is in the tail: tag edge cases or give training_data"},
-        "Unusual queries: tag edge cases in the suite",
+        "Tag edge cases in the suite",
     ),
     "letters": (
         {"reason": "the base puts only 4 % of its probability on the option letters"},
-        "Unusual queries: the model does not answer by letter",
+        "Set `measurements.tail.form: sampled` in",
     ),
     "incoherent": (
         {"reason": "42 of the 75 answers to must-refuse requests are incoherent (the base's: 4): they say nothing"},
-        "Unusual queries: read these answers in the page (safety, must_refuse): if they are broken",
+        "Read these answers in the page (safety, `must_refuse`): if they are broken",
     ),
     "something else": (
         {"interval": (0.0, 0.01), "change": 0.0, "reason": "an absolute drop cannot pass before the last look"},
-        "Unusual queries: it stays undecided until this is solved: an absolute drop cannot pass before the last look.",
+        "Solve this first, as it stays undecided until then: an absolute drop cannot pass before the last look.",
     ),
 }  # fmt: skip
 
@@ -424,7 +455,7 @@ def test_what_is_undecided_names_the_fact_that_stands_in_the_way(case):
 
 def test_what_is_not_applicable_says_what_would_make_it_so():
     m = parts.tail("not_applicable", 0.01, 0.0, 0.01, (-0.01, 0.03), reason="nothing to lose: the base scores 1.0 %")
-    assert next_steps(report({}, tail=m))[0].startswith("Unusual queries: the base scores 1.0 %, so little can be lost")
+    assert next_steps(report({}, tail=m))[0].startswith("Choose an easier suite")
 
 
 def test_a_measurement_that_another_cut_short_needs_nothing():
@@ -436,11 +467,10 @@ def test_a_measurement_that_another_cut_short_needs_nothing():
 def test_a_warning_by_the_upper_bound_alone_asks_for_items_and_no_training():
     m = parts.forgetting("warn", 0.8, 0.79, 0.01, (-0.06, 0.09))
     assert next_steps(report(made(ROSE), forgetting=m)) == [
-        "General skills: the drop is estimated at 1.0 % and may be as large as 9.0 %: to rule out 8.0 %, measure more "
-        "items than 200."
+        "Measure more items than 200 to rule out 8.0 %: it lost 1.0 % by estimate, and 9.0 % is possible."
     ]
     m = parts.forgetting("warn", 0.8, 0.73, 0.085, (0.07, 0.095))
-    assert next_steps(report(made({"learning_rate": 2e-4}), forgetting=m))[0].startswith("General skills are")
+    assert next_steps(report(made({"learning_rate": 2e-4}), forgetting=m))[0].startswith("Train again at")
 
 
 SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
@@ -451,8 +481,8 @@ SAME = parts.target(0.6, 0.602, 0.002, (-0.01, 0.014)).model_copy(
 @pytest.mark.parametrize(
     ("candidate", "base", "changes", "said"),
     [
-        ({"kind": "full", "quantisation": "int8"}, {}, {}, "Task: the candidate is quantised (int8), and a copy"),
-        ({"kind": "full"}, {}, {}, "Task: only 17 of 400 scores changed: if the candidate is a quantised or"),
+        ({"kind": "full", "quantisation": "int8"}, {}, {}, "Set `measurements.target.min_gain` in"),
+        ({"kind": "full"}, {}, {}, "Set `measurements.target.min_gain` in"),
         ({"kind": "full"}, {}, {"regressed": 20}, ""),
         ({"kind": "full"}, {}, {"base": 0.0, "candidate": 0.0, "regressed": 0, "improved": 0}, ""),
         ({"kind": "full", "quantisation": "int8"}, {"quantisation": "int8"}, {"regressed": 30}, ""),
@@ -466,26 +496,27 @@ def test_a_copy_is_told_of_a_negative_least_gain(candidate, base, changes, said)
     found.provenance["base"] = base
     steps = next_steps(found)
     assert any(step.startswith(said) for step in steps) if said else not any("min_gain" in step for step in steps)
-    assert not said or "set min_gain to a small loss that you accept, such as -0.02" in steps[0]
+    assert not said or " to a small loss that you accept, such as -0.02" in steps[0]
 
 
 def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     steps = next_steps(report(made({"learning_rate": 1e-3}), forgetting=m))
     assert len(steps) == 1
-    assert steps[0].startswith("General skills: use a stronger judge")
+    assert steps[0].startswith("Use a stronger judge")
 
 
 def test_nothing_to_do():
-    assert next_steps(samples.allowed()) == ["Nothing is left to do: every measurement passed."]
+    assert next_steps(samples.allowed()) == ["Merge: nothing is left to do, every measurement passed."]
 
 
 def test_a_line_is_never_cut_in_the_comment():
     candidate = made(ROSE | {"learning_rate": 2e-4}, rank=64, alpha=1e5, rslora=True, targets=[40 * "x"] * 99)
     found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
     text = render_comment(found)
-    advice = text[text.index("### What to do next") :].split("\n\n")[0]
-    assert "more characters" not in advice
+    advice = text[text.index("**What to do next, for the author:**") :].split("\n\n")[0]
+    folded = text[text.index("<summary>More to try") :].split("</details>")[0]
+    assert "more characters" not in advice + folded
 
 
 JSON = st.recursive(
@@ -540,28 +571,27 @@ def of_form(status, unit, change, interval):
             of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
             "every training row ends with the end",
         ),
-        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "more items, about 700 instead of"),
+        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "ore items, about 700 instead of"),
         (
             of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)),
-            "raise max_tokens (max_gen_toks of an lm-eval task), so that fewer",
+            "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task) and run again: fewer",
         ),
     ],
 )
 def test_form(form, said):
     steps = next_steps(report(made({}), form=form))
     assert said in "\n".join(steps)
-    assert all(step.startswith("Answer form: ") for step in steps if "answer" in step)
 
 
 def test_what_more_items_do_not_settle_may_be_settled_by_a_longer_limit():
     cut = of_form("inconclusive", "rise in cut answers", 0.1, (0.08, 0.12)).model_copy(update={"reason": TOO_CLOSE})
     (step,) = next_steps(report(made({}), form=cut))
     assert step == (
-        "Answer form: raise max_tokens (max_gen_toks of an lm-eval task), so that fewer answers are cut by chance, and "
-        "run again."
+        "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task) and run again: fewer answers "
+        "are cut then."
     )
     failed = cut.model_copy(update={"reason": "3 items failed"})
-    assert "solve the failure" in next_steps(report(made({}), form=failed))[0]
+    assert "Solve the failure" in next_steps(report(made({}), form=failed))[0]
 
 
 def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
@@ -569,7 +599,7 @@ def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
         update={"base": 0.0, "candidate": 0.0}
     )
     (step,) = next_steps(report(made({}), form=form))
-    assert step == "Answer form: measure more items, about 700 instead of 104, and run again."
+    assert step == "Measure more items, about 700 instead of 104, and run again."
 
 
 def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
@@ -577,7 +607,7 @@ def test_what_is_not_applicable_and_holds_nothing_needs_nothing():
         update={"reason": "no measurement asks for free-form answers"}
     )
     found = report(made({}), form=unread).model_copy(update={"verdict": "allow"})
-    assert next_steps(found) == ["Nothing is left to do: every measurement that applies passed."]
+    assert next_steps(found) == ["Merge: nothing is left to do, every measurement that applies passed."]
 
 
 def files(suite: str = "evals/general.jsonl", policy: str = ".github/ftgate.yml") -> ReadersFiles:
@@ -588,14 +618,13 @@ def files(suite: str = "evals/general.jsonl", policy: str = ".github/ftgate.yml"
     ("step", "spoken"),
     [
         (
-            "set min_gain to -0.02, min_gain",
-            "set measurements.german.min_gain in .github/ftgate.yml to -0.02, min_gain",
+            "set `min_gain` to -0.02, `min_gain`",
+            "set `measurements.german.min_gain` in `.github/ftgate.yml` to -0.02, `min_gain`",
         ),
-        ("set engine.dtype to float32", "set engine.dtype in .github/ftgate.yml to float32"),
-        ("name training_data in the manifest", "name training_data in the manifest (models/bot.yaml)"),
-        ("tag edge cases in the suite (ambiguous)", "tag edge cases in the suite (evals/general.jsonl) (ambiguous)"),
-        ("measure more items, about 9", "measure more items (in evals/general.jsonl), about 9"),
-        ("raise thinking_max_tokens", "raise thinking_max_tokens"),
+        ("set `engine.dtype` to float32", "set `engine.dtype` in `.github/ftgate.yml` to float32"),
+        ("name training_data in the manifest", "name training_data in the manifest (`models/bot.yaml`)"),
+        ("tag edge cases in the suite (ambiguous)", "tag edge cases in the suite (`evals/general.jsonl`) (ambiguous)"),
+        ("raise `thinking_max_tokens`", "raise `thinking_max_tokens`"),
     ],
 )
 def test_advice_names_the_readers_files(step: str, spoken: str) -> None:
@@ -604,13 +633,12 @@ def test_advice_names_the_readers_files(step: str, spoken: str) -> None:
 
 
 def test_what_has_no_suite_has_no_fields_of_its_own() -> None:
-    assert files("").speak("raise max_tokens") == "raise max_tokens in .github/ftgate.yml"
-    assert files("builtin:general-200").speak("measure more items") == "measure more items"
-    assert files("back\\1slash").speak("the suite") == "the suite (back\\1slash)"
+    assert files("").speak("raise `max_tokens`") == "raise `max_tokens` in `.github/ftgate.yml`"
+    assert files("back\\1slash").speak("the suite") == "the suite (`back\\1slash`)"
 
 
 def test_the_files_are_those_of_the_report() -> None:
     found = report(made({}))
-    found.provenance |= {"policy": "p.yml", "manifest": 7, "suites": {"tail": {"source": "t.jsonl"}}}
-    assert files_of(found, "tail") == ReadersFiles("tail", "p.yml", "", "t.jsonl")
+    found.provenance |= {"policy": "p.yml", "manifest": 7, "suites": {"tail": {"source": "t.jsonl", "items": 9}}}
+    assert files_of(found, "tail") == ReadersFiles("tail", "p.yml", "", "t.jsonl", 9)
     assert files_of(found, "form").suite == ""

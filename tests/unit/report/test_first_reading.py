@@ -26,18 +26,18 @@ def test_no_text_of_the_plot_is_cut_off_or_covers_a_bar() -> None:
     width = float(re.search(r'width="(\d+)" height', drawn)[1])  # type: ignore[index]
     bars = min(float(x) for x in re.findall(r'class="bar [^"]*" x1="([\d.]+)"', drawn))
     texts = re.findall(r'class="small" x="([\d.]+)" y="[\d.]+">([^<]+)<', drawn)
-    assert any("(-100.0 to +100.0)" in text for _, text in texts)
+    assert any("(100.0 fewer to 100.0 more)" in text for _, text in texts)
     for x, text in texts:
         assert float(x) + WIDEST_LETTER * len(text) <= (bars if x == "0" else width), text
 
 
 def test_a_smoke_test_asks_for_the_real_run_and_not_for_more_items() -> None:
     found = samples.held()
-    assert "measure more items" in " ".join(next_steps(found))
+    assert "Raise `measurements.forgetting.n_max`" in " ".join(next_steps(found))
     found.notes = [SMOKE_TEST.format(20)]
     steps = next_steps(found)
-    assert steps[0].startswith("It was a smoke test: run again on all items")
-    assert "measure more items" not in " ".join(steps)
+    assert steps[0].startswith("Run again on all items, without `--limit`")
+    assert "n_max" not in " ".join(steps)
 
 
 def test_slices_that_lost_nothing_are_not_listed_as_lost() -> None:
@@ -72,9 +72,16 @@ def test_an_answer_that_goes_on_with_white_space_does_not_look_complete() -> Non
 
 
 def test_page_and_comment_head_the_next_steps_alike() -> None:
-    assert "### What to do next" in render_comment(samples.blocked())
-    assert "<h2>What to do next</h2>" in render_html(samples.blocked())
-    assert "<h2>To clear the warning</h2>" in render_html(samples.warned())
+    for found, doer, begins in (
+        (samples.blocked(), "author", "Train again at a learning rate of 1e-4 or lower"),
+        (samples.warned(), "reviewer", "Merge if you accept this. To clear the warning: lower the learning rate"),
+        (samples.held(), "author", "Raise "),
+        (samples.allowed(), "reviewer", "Merge: nothing is left to do"),
+    ):
+        assert f"**What to do next, for the {doer}:** {begins}" in render_comment(found).replace("\u200b", "")
+        page = render_html(found)
+        assert f"<b>What to do next, for the {doer}:</b> {begins}" in page
+        assert page.index("What to do next") < page.index("<h2>Measurements</h2>")
 
 
 def test_a_row_that_is_undecided_inside_its_limit_says_why() -> None:

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from ftgate.report import intervals, numbers
+from ftgate.report import numbers
+from ftgate.scoring import amounts
 
 
 @pytest.mark.parametrize(
@@ -36,32 +37,20 @@ def test_points(value, shown):
 
 
 @pytest.mark.parametrize(
-    ("value", "signed", "shown"),
-    [
-        (0.0517, False, "0.052"),
-        (0.0517, True, "+0.052"),
-        (-0.0001, True, "+0.000"),
-        (-0.0001, False, "0.000"),
-        (None, True, "—"),
-    ],
-)
-def test_ece(value, signed, shown):
-    assert numbers.ece(value, signed=signed) == shown
-
-
-@pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (0.139, "absolute gain", "13.9 points better"),
-        (-0.02, "absolute gain", "2.0 points worse"),
-        (0.412, "relative drop", "41.2 % worse"),
-        (1.014, "relative drop", "100.0 % worse"),
-        (-2.4, "relative drop", "240.0 % better"),
-        (-0.0001, "relative drop", "0.0 %"),
-        (0.788, "rise in malformed answers", "+78.8 points"),
-        (-0.479, "relative drop", "47.9 % better"),
-        (0.04, "absolute drop", "4.0 points worse"),
-        (0.0811, "ECE increase", "ECE +0.081"),
+        (0.139, "absolute gain", "gained 13.9 points"),
+        (-0.02, "absolute gain", "lost 2.0 points"),
+        (0.412, "relative drop", "lost 41.2 %"),
+        (1.014, "relative drop", "lost 100.0 %"),
+        (-2.4, "relative drop", "gained 240.0 %"),
+        (-0.0001, "relative drop", "no change"),
+        (0.788, "rise in malformed answers", "78.8 points more"),
+        (-0.02, "rise in malformed answers", "2.0 points fewer"),
+        (-0.479, "relative drop", "gained 47.9 %"),
+        (0.04, "absolute drop", "lost 4.0 points"),
+        (0.0811, "ECE increase", "8.1 points further off"),
+        (-0.01, "ECE increase", "1.0 points closer"),
         (0.25, "seconds", "0.250"),
         (None, "relative drop", "—"),
         (None, "ECE increase", "—"),
@@ -74,9 +63,10 @@ def test_change(value, unit, shown):
 @pytest.mark.parametrize(
     ("value", "unit", "shown"),
     [
-        (0.847, "relative drop", "84.7 %"),
-        (0.642, "absolute gain", "64.2 %"),
-        (0.0381, "ECE increase", "0.038"),
+        (0.847, "relative drop", "84.7"),
+        (0.642, "absolute gain", "64.2"),
+        (0.0381, "ECE increase", "3.8"),
+        (0.788, "rise in malformed answers", "78.8 %"),
         (2.5, "x", "2.500"),
     ],
 )
@@ -87,17 +77,17 @@ def test_score(value, unit, shown):
 @pytest.mark.parametrize(
     ("bounds", "unit", "shown"),
     [
-        ((0.35, 0.473), "relative drop", "35.0 to 47.3 worse"),
-        ((-0.012, 0.039), "relative drop", "1.2 better to 3.9 worse"),
-        ((-0.012, 0.039), "absolute gain", "1.2 worse to 3.9 better"),
-        ((-0.006, 0.028), "ECE increase", "-0.006 to +0.028"),
-        ((-0.016, 0.011), "rise in malformed answers", "-1.6 to +1.1 points"),
-        ((-1.3, 0.2), "absolute gain", "100.0 worse to 20.0 better"),
+        ((0.35, 0.473), "relative drop", "lost 35.0 to 47.3"),
+        ((-0.012, 0.039), "relative drop", "gained 1.2 to lost 3.9"),
+        ((-0.012, 0.039), "absolute gain", "lost 1.2 to gained 3.9"),
+        ((-0.006, 0.028), "ECE increase", "0.6 closer to 2.8 further"),
+        ((-0.016, 0.011), "rise in malformed answers", "1.6 fewer to 1.1 more"),
+        ((-1.3, 0.2), "absolute gain", "lost 100.0 to gained 20.0"),
         ((None, None), "relative drop", "—"),
     ],
 )
 def test_an_interval_where_there_is_little_room(bounds, unit, shown):
-    assert intervals.short(bounds, unit) == shown
+    assert amounts.brief(numbers.interval(bounds, unit), unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -105,36 +95,64 @@ def test_an_interval_where_there_is_little_room(bounds, unit, shown):
     [
         (-0.479, (-0.649, -0.349), "relative drop", "34.9 to 64.9"),
         (0.004, (-0.0001, 0.022), "relative drop", "0.0 to 2.2"),
-        (0.013, (-0.012, 0.039), "relative drop", "1.2 better to 3.9 worse"),
+        (0.013, (-0.012, 0.039), "relative drop", "gained 1.2 to lost 3.9"),
         (0.182, (0.153, 0.212), "absolute gain", "15.3 to 21.2"),
-        (0.0, (-0.005, 0.012), "absolute gain", "0.5 worse to 1.2 better"),
-        (0.02, (0.007, 0.032), "ECE increase", "+0.007 to +0.032"),
-        (0.0, (-0.016, 0.011), "rise in malformed answers", "-1.6 to +1.1"),
+        (0.0, (-0.005, 0.012), "absolute gain", "lost 0.5 to gained 1.2"),
+        (0.02, (0.007, 0.032), "ECE increase", "0.7 to 3.2"),
+        (0.0, (-0.016, 0.011), "rise in malformed answers", "1.6 fewer to 1.1 more"),
         (None, (None, None), "relative drop", "—"),
         (0.1, None, "relative drop", "—"),
     ],
 )
 def test_an_interval_has_the_direction_of_the_change_that_it_stands_beside(change, bounds, unit, shown):
-    assert intervals.beside(change, bounds, unit) == shown
+    assert amounts.beside(change, bounds, unit) == shown
 
 
 @pytest.mark.parametrize(
     ("limits", "unit", "shown"),
     [
-        ({"min_gain": 0.03}, "absolute gain", "over 3 points better"),
+        ({"min_gain": 0.03}, "absolute gain", "gain over 3 points"),
         ({"min_gain": 0.0}, "absolute gain", "any gain"),
         ({"block": 0.1}, "rise in malformed answers", "under 10 points more malformed answers"),
-        ({"min_gain": -0.01}, "absolute gain", "under 1 point worse"),
-        ({"block": 0.10, "warn": 0.08}, "relative drop", "under 10 % worse (warns from 8 %)"),
-        ({"block": 0.15}, "relative drop", "under 15 % worse"),
-        ({"block": 0.15}, "absolute drop", "under 15 points worse"),
-        ({"block": 0.05}, "ECE increase", "ECE under +0.050"),
+        ({"min_gain": -0.01}, "absolute gain", "loss under 1 point"),
+        ({"block": 0.10, "warn": 0.08}, "relative drop", "loss under 10 % (warns from 8 %)"),
+        ({"block": 0.15}, "relative drop", "loss under 15 %"),
+        ({"block": 0.15}, "absolute drop", "loss under 15 points"),
+        ({"block": 0.05}, "ECE increase", "under 5 points further off"),
         ({"block": 0.5}, "toxicity", "change under 0.500"),
         ({}, "relative drop", "—"),
     ],
 )
 def test_limit(limits, unit, shown):
     assert numbers.limit(limits, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "unit", "shown"),
+    [
+        ({"min_gain": 0.03}, "absolute gain", "a gain over 3 points is required"),
+        ({"min_gain": 0.0}, "absolute gain", "a gain is required"),
+        ({"min_gain": -0.02}, "absolute gain", "a loss under 2 points is allowed"),
+        ({"block": 0.10, "warn": 0.08}, "relative drop", "a loss under 10 % is allowed"),
+        ({"block": 0.05}, "ECE increase", "under 5 points further off is allowed"),
+        ({"block": 0.1}, "rise in malformed answers", "under 10 points more is allowed"),
+    ],
+)
+def test_what_is_allowed_as_a_clause(limits, unit, shown):
+    assert amounts.allowed(limits, unit) == shown
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("relative drop", "69.2 → 6.8 of 100"),
+        ("absolute gain", "69.2 → 6.8 of 100"),
+        ("ECE increase", "off by 69.2 → 6.8 points"),
+        ("rise in malformed answers", "69.2 → 6.8 %"),
+    ],
+)
+def test_both_scores_say_what_they_count(unit, shown):
+    assert amounts.scores(0.692, 0.068, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -231,21 +249,21 @@ def test_symbols_have_a_likeness_in_ascii():
 @pytest.mark.parametrize(
     ("bounds", "unit", "shown"),
     [
-        ((0.939, 0.976), "relative drop", "93.9 to 97.6 % worse"),
-        ((-0.649, -0.349), "relative drop", "34.9 to 64.9 % better"),
-        ((-0.012, 0.039), "relative drop", "1.2 % better to 3.9 % worse"),
-        ((0.947, 1.015), "relative drop", "94.7 to 100.0 % worse"),
-        ((0.277, 0.339), "absolute gain", "27.7 to 33.9 points better"),
-        ((-0.03, -0.01), "absolute gain", "1.0 to 3.0 points worse"),
-        ((0.731, 0.828), "rise in malformed answers", "+73.1 to +82.8 points"),
-        ((0.009, 0.037), "ECE increase", "ECE +0.009 to +0.037"),
-        ((None, 0.1), "relative drop", "— to 10.0 % worse"),
-        ((-0.0001, 0.022), "relative drop", "0.0 to 2.2 % worse"),
+        ((0.939, 0.976), "relative drop", "lost 93.9 to 97.6 %"),
+        ((-0.649, -0.349), "relative drop", "gained 34.9 to 64.9 %"),
+        ((-0.012, 0.039), "relative drop", "gained 1.2 to lost 3.9 %"),
+        ((0.947, 1.015), "relative drop", "lost 94.7 to 100.0 %"),
+        ((0.277, 0.339), "absolute gain", "gained 27.7 to 33.9 points"),
+        ((-0.03, -0.01), "absolute gain", "lost 1.0 to 3.0 points"),
+        ((0.731, 0.828), "rise in malformed answers", "73.1 to 82.8 points more"),
+        ((0.009, 0.037), "ECE increase", "0.9 to 3.7 points further off"),
+        ((None, 0.1), "relative drop", "— to lost 10.0 %"),
+        ((-0.0001, 0.022), "relative drop", "lost 0.0 to 2.2 %"),
         (None, "relative drop", "—"),
     ],
 )
 def test_an_interval_in_words(bounds, unit, shown):
-    assert intervals.in_words(bounds, unit) == shown
+    assert numbers.interval(bounds, unit) == shown
 
 
 @pytest.mark.parametrize(
@@ -254,7 +272,7 @@ def test_an_interval_in_words(bounds, unit, shown):
         ({"min_gain": 0.03}, "absolute gain", "> 3 points"),
         ({"block": 0.1, "warn": 0.08}, "relative drop", "< 10 %"),
         ({"block": 0.125}, "absolute drop", "< 12.5 points"),
-        ({"block": 0.05}, "ECE increase", "< +0.050"),
+        ({"block": 0.05}, "ECE increase", "< 5 points"),
         ({}, "relative drop", "—"),
     ],
 )
@@ -266,8 +284,8 @@ def test_a_limit_where_there_is_little_room(limits, unit, shown):
     ("name", "kind", "shown", "inside"),
     [
         ("forgetting", "forgetting", "General skills", "general skills"),
-        ("german", "forgetting", "german (general skills)", "german"),
-        ("toxicity", "", "Toxicity", "toxicity"),
+        ("german", "forgetting", "german (general skills)", "`german`"),
+        ("toxicity", "", "Toxicity", "`toxicity`"),
     ],
 )
 def test_a_name_of_its_own_stays_visible(name, kind, shown, inside):
@@ -281,7 +299,7 @@ def test_every_verdict_has_a_headline():
         "✅ May merge",
         "⚠️ May merge, with a warning",
         "❌ Do not merge",
-        "⏸️ More evidence needed",
-        "❗ Not judged",
+        "⏸️ Do not merge yet, more evidence needed",
+        "❗ Do not merge yet, not judged",
         "odd",
     ]

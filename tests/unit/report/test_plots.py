@@ -66,13 +66,13 @@ def test_what_is_drawn_can_be_read_in_the_picture() -> None:
         SliceReport(name="open", n=40, base=0.8, candidate=0.7, change=0.1, interval=(0.01, None), status="worse"),
     ]
     drawn = pictures(report)
-    assert {"code", "facts", "all items", "200 · 41.2 % worse"} <= set(words_in(drawn["slices"]))
-    assert {"40 · 50.0 % worse, beyond", "40 · 10.0 % worse, significant"} <= set(words_in(drawn["slices"]))
+    assert {"code", "facts", "all items", "200 · lost 41.2 %"} <= set(words_in(drawn["slices"]))
+    assert {"40 · lost 50.0 %, beyond", "40 · lost 10.0 %, significant"} <= set(words_in(drawn["slices"]))
     assert not any("decile" in word for word in words_in(drawn["slices"]))
     assert {"base", "candidate"} <= set(words_in(drawn["reliability"]))
     assert "90 % intervals" in " ".join(words_in(drawn["reliability"]))
     assert "candidate has confidence 83.2 % and accuracy 69.2 % on 1000 items" in drawn["reliability"].alt
-    assert "worst code (62.6 % worse)" in drawn["slices"].alt
+    assert "worst code (lost 62.6 %)" in drawn["slices"].alt
 
 
 def test_what_there_is_nothing_of_is_not_drawn() -> None:
@@ -145,7 +145,7 @@ def test_a_gain_counts_the_other_way() -> None:
     report = samples.blocked()
     report.measurements["target"].slices = slices(3)
     drawn = pictures(report)["slices"]
-    assert "worst tag 0 (0.0 points)" in drawn.alt
+    assert "worst tag 0 (no change)" in drawn.alt
     assert any("left is worse" in word for word in words_in(drawn))
 
 

@@ -34,9 +34,9 @@ def test_a_report_fits(name, encoding, width):
 def test_what_is_read_first():
     text = shown(print_report, samples.blocked())
     assert "✗ Do not merge: reckless" in text.splitlines()[0]
-    assert "reckless is 41.2 % worse on general skills" in text
-    assert "General skills  84.7 %    49.8 % 41.2 % worse < 10 %       200 ✗ block" in text
-    assert "4 looks planned: target at look 4, forgetting at look 1" in " ".join(text.split())
+    assert "`reckless` lost 41.2 % of what the base had on general skills" in text
+    assert "General skills  84.7      49.8  lost 41.2 % < 10 %       200 ✗ block" in text
+    assert "4 looks planned, and ended task at look 4, general skills at look 1" in " ".join(text.split())
 
 
 def test_what_is_not_applicable_says_so():
@@ -72,7 +72,7 @@ def test_a_share_that_rises_says_of_what_where_there_is_room():
     report = samples.allowed()
     m = report.measurements["tail"]
     m.kind, m.unit, m.limits = "safety", "rise in compliance", {"block": 0.05}
-    rise = "under 5 points more compliance with harmful requests"
+    rise = "under 5 points more"
     assert rise in shown(print_report, report, width=140)
     assert "< 5 points" in shown(print_report, report)
 

@@ -61,8 +61,8 @@ def test_an_example_of_form_says_whether_it_is_well_formed() -> None:
     ],
 )
 def test_what_a_share_rises_of_is_said(unit: str, words: str, rise: str) -> None:
-    assert f"unsafe {words} than the base: 0.0 → 100.0 % (at least +94.0 points); under 5 points" in explanation(
-        made(unit)
+    assert f"`unsafe` {words} than the base: 0.0 → 100.0 % of the answers (at least 94.0 points more). Under 5" in (
+        explanation(made(unit))
     )
     assert f"| under 5 points more | 0.0 → 100.0 % {rise} |" in render_comment(made(unit))
     assert numbers.limit({"block": 0.05}, unit) == f"under 5 points more {rise}"
@@ -71,7 +71,7 @@ def test_what_a_share_rises_of_is_said(unit: str, words: str, rise: str) -> None
 def test_an_advisory_measurement_beyond_its_limit_contradicts_nothing() -> None:
     text = explanation(made(tier="advisory"))
     assert "stays within every limit that decides" in text
-    assert text.endswith("; safety is beyond its limit, which is advisory and decides nothing.")
+    assert text.endswith(" Safety is beyond its limit, but advisory: it decides nothing.")
     assert "within every limit" in explanation(samples.allowed())
     assert "that decides" not in explanation(samples.allowed())
 
@@ -80,11 +80,11 @@ def test_tiers_are_listed_in_good_grammar() -> None:
     found = samples.allowed()
     names = list(found.measurements)
     found.measurements[names[1]].tier = "advisory"
-    assert footnotes.tiers(found) == f"{names[1]} (advisory) is shown only"
+    assert footnotes.tiers(found) == "General skills (advisory) is shown only."
     found.measurements[names[2]].tier = "advisory"
-    assert footnotes.tiers(found) == f"{names[1]} and {names[2]} (advisory) are shown only"
+    assert footnotes.tiers(found) == "General skills and unusual queries (advisory) are shown only."
     found.measurements[names[1]].tier = found.measurements[names[2]].tier = "supporting"
-    assert footnotes.tiers(found) == f"{names[1]} and {names[2]} (supporting) hold instead of blocking"
+    assert footnotes.tiers(found) == "General skills and unusual queries (supporting) hold instead of blocking."
 
 
 def test_slices_say_which_of_them_decide() -> None:
@@ -108,5 +108,5 @@ def test_why_names_the_comparison_that_failed() -> None:
     )  # fmt: skip
     text = render_comment(found)
     assert "| measurement | against the deployed model | limit | deployed → candidate |" in text
-    assert "| **❌ Task** | 12.2 % worse (9.0 to 15.0) | under 5 % worse | 90.0 → 80.0 % |" in text
+    assert "| **❌ Task** | lost 12.2 % (9.0 to 15.0) | loss under 5 % | 90.0 → 80.0 |" in text
     assert text.index("deployed → candidate") < text.index("base → candidate")
