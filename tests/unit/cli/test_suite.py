@@ -39,7 +39,7 @@ def test_a_suite_is_shown_as_it_was_understood(tmp_path: Path, capsys: pytest.Ca
     for part in (
         f"{source}: 14 rows, 13 distinct",
         "read as MMLU rows",
-        f"1 row repeats another one and is left out (line 13 of {source})",
+        f"1 row repeats another one and is left out (line 13 of `{source}`)",
         "with choices: 13, a reference answer: 13, a check: 0, a cluster: 0",
         "tags: sums 13",
         "near duplicates: 12 (lines 2 like 1, 3 like 1, 4 like 1, 5 like 1, 6 like 1, ...)",

@@ -173,7 +173,7 @@ def test_every_table_names_the_limits(width: int) -> None:
     tables = [line.split() for line in printed(compared(), width).splitlines() if line.startswith("limit ")]
     assert len(tables) >= 2
     limits = " ".join(" ".join(table[1:]) for table in tables)
-    for limit in ("> 3 points", "< 10 %", "< 15 %", "< +0.050"):
+    for limit in ("> 3 points", "< 10 %", "< 15 %", "< 5 points"):
         assert limit in limits
 
 
