@@ -332,6 +332,8 @@ def test_an_evaluation_that_still_improved_asks_for_no_shorter_training_but_agai
 def test_the_same_advice_stands_once():
     steps = next_steps(report(made(ROSE), forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE))
     assert steps.count(STOP) == 1
+    lower = [step.lower() for step in next_steps(samples.blocked())]
+    assert sum("stop at epoch 1.5" in step for step in lower) == 1, "though another measurement is undecided"
 
 
 def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_are_about():
