@@ -30,7 +30,8 @@ from ftgate.gate.together import Candidate, Outcome, evaluate_together
 from ftgate.github.failure_file import Failure, read_failure
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
-from ftgate.report.schema import Report, read_report
+from ftgate.report.reading import read_report
+from ftgate.report.schema import Report
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 PLAYERS = {"careful": CAREFUL, "forgetful": FORGETFUL, "modest": Player(target=0.75), "base": Player()}
