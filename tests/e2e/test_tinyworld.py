@@ -82,6 +82,7 @@ def test_the_incumbent_alone_blocks_what_is_better_than_the_base(
     assert done.returncode == 0, done.stderr[-3000:]
     alone = report_in(out / "halfway")
     assert alone["verdict"] == "allow", alone["reasons"]
+    assert alone["engine_starts"] == 0, "all of it was answered before"
     assert not any("incumbent" in part for part in alone["measurements"].values())
 
 
@@ -186,6 +187,7 @@ def test_early_stopping_reaches_the_same_verdicts_with_fewer_questions(
     for name in CANDIDATES:
         early, whole = report_in(out / name), report_in(demo[0] / name)
         assert early["verdict"] == whole["verdict"], (name, early["reasons"])
+        assert early["engine_starts"] == 0, "the questions of fewer looks are all answered"
         saved, asked = early["stopping"]["questions_saved"], early["stopping"]["questions_asked"]
         with capsys.disabled():
             print(f"\n{name}: {early['verdict']}, {saved} of {saved + asked} questions saved", end="")  # noqa: T201
