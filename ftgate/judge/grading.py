@@ -125,9 +125,9 @@ class Judge:
         if min(len(good), len(bad), len(injected)) < MIN_PROBES:
             nan, reason = float("nan"), _too_few(len(good), len(bad), len(injected))
             return JudgeValidation(False, reason, nan, nan, nan, nan, nan, 0.0, 0.0, len(bad), len(good), len(injected))
-        known = known_probes(known_answers, PROBES_OF_A_KIND, rng)
-        probes = [*good, *bad, *injected, *known]
-        first = [*(p for kind in (good, bad, injected) for p in kind[:FIRST_PROBES]), *known[: 2 * FIRST_PROBES]]
+        hand_written = known_probes(known_answers, PROBES_OF_A_KIND, rng)
+        probes = [*good, *bad, *injected, *hand_written]
+        first = [*(p for kind in (good, bad, injected) for p in kind[:FIRST_PROBES]), *hand_written[: 2 * FIRST_PROBES]]
         if len(first) < len(probes):
             validation, is_clear = self._tested(first, FIRST_RETESTS)
             if is_clear:
