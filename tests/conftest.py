@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
@@ -24,10 +25,15 @@ os.environ["FTGATE_ANSWERS"] = "off"
 gc.set_threshold(20_000, 20, 10)
 
 
-def pytest_collection_finish() -> None:
-    """Have no look at what was imported and collected, which lives as long as the session."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have no look at what is imported and collected, neither meanwhile nor later: it lives as long as the session."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # Libraries that count their objects at the end find them. Not before: pytest has two last looks at what is left.
