@@ -18,6 +18,7 @@ SMOKE_TEST = (
     "a smoke test, with at most {} items of each suite (`evidence.smoke_test`): it shows that everything works, and "
     "allows nothing"
 )
+CONTAINS_LIMIT = "the interval contains the limit"
 TOO_CLOSE = f"too close to the limit to settle (not with {MOST_TIMES} times as many items)"
 
 
@@ -205,7 +206,7 @@ def _slice_sentence(part: Slice) -> str:
 
 def _undecided(estimate: Estimate, *, too_close: bool) -> str:
     allowed = amounts.allowed(_limits(estimate), estimate.unit)
-    text = f"{_measured(estimate)}: the interval contains the limit, as {allowed}"
+    text = f"{_measured(estimate)}: {CONTAINS_LIMIT}, as {allowed}"
     if estimate.warn_limit is not None and estimate.warn_limit != estimate.limit:
         text += f" (a warning starts at {_warning(estimate)})"
     if too_close:

@@ -18,6 +18,7 @@ from ftgate.report.schema import (
     SliceReport,
     mapping,
 )
+from ftgate.verdict import CONTAINS_LIMIT
 
 SHOWN_FLIPS = 3
 """At most so many answers of a measurement are shown in either direction; the page has more."""
@@ -171,7 +172,7 @@ def _undecided(m: MeasurementReport) -> str:
     """Why a measurement is undecided, where its interval does not show it; empty otherwise."""
     if m.cut_short_by:
         return "not finished"
-    if m.status != "inconclusive" or straddles(m):
+    if m.status != "inconclusive" or straddles(m) or CONTAINS_LIMIT in m.reason:
         return ""
     if m.least_n is not None and m.n < m.least_n:
         return f"undecided: {numbers.count(m.n)} of at least {numbers.count(m.least_n)} items"

@@ -273,7 +273,9 @@ def test_a_tier_counts_against_the_incumbent_too(deployed: World) -> None:
         assert (report.verdict, against(report)["forgetting"]) == (verdict, "block"), report.reasons
         assert list(inconsistencies(report, read_policy(deployed.policy_path))) == []
         comment = (deployed.root / tier / "comment.md").read_text(encoding="utf-8")
-        assert ("and as general skills is supporting, that holds" in comment) is (tier == "supporting")
+        assert ("In the policy, general skills is supporting: that holds instead of blocking." in comment) is (
+            tier == "supporting"
+        )
 
 
 def test_the_checklist_says_that_a_deployed_adapter_does_nothing(deployed: World) -> None:
@@ -452,4 +454,4 @@ def test_the_base_stays_the_base(deployed: World) -> None:
     """A candidate that is far below the base is blocked by the base's comparison, whoever is deployed."""
     report, _ = gate(deployed, script(Player(target=0.4), incumbent=BASE))
     assert report.measurements["target"].status == "block"
-    assert report.reasons[0].startswith("target: gained ")
+    assert report.reasons[0].startswith("target: lost ")

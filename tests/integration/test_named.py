@@ -136,13 +136,14 @@ def test_every_medium_names_tiers_and_what_is_not_gated(named: World) -> None:
         assert supporting in text, name
         assert advisory in text, name
         assert "This verdict says nothing of: safety, tool calls, long context" in text, name
-    assert "german (supporting) holds instead of blocking" in (out / "comment.md").read_text(encoding="utf-8")
+    assert "`german` (supporting) holds instead of blocking" in (out / "comment.md").read_text(encoding="utf-8")
     shown = io.StringIO()
     console = Console(file=shown, width=100)
     print_report(report, console)
     print_comparison(compare_reports([(out, report)]), console)
     assert "`german` (supporting) holds instead of blocking; `french` (advisory) is shown only." in shown.getvalue()
-    assert "as german is supporting, that holds" in " ".join(shown.getvalue().replace("│", " ").split())
+    printed = " ".join(shown.getvalue().replace("│", " ").split())
+    assert "In the policy, `german` is supporting: that holds instead of blocking." in printed
     assert "This verdict says nothing of:" in shown.getvalue()
     compared = shown.getvalue().split("Changes against the base")[1]
     assert "(supporting)" in compared
