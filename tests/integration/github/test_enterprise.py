@@ -101,7 +101,10 @@ def test_what_was_cut_short_is_settled_there(scene: Scene) -> None:
 def test_init_and_doctor_know_the_server(scene: Scene) -> None:
     scene.push()
     clone = scene.folder / "clone"
-    for command in (["init", "-q", str(clone)], ["-C", str(clone), "remote", "add", "origin", f"{SERVER}/acme/models"]):
+    for command in (
+        ["init", "-q", "-b", "main", str(clone)],
+        ["-C", str(clone), "remote", "add", "origin", f"{SERVER}/acme/models"],
+    ):
         subprocess.run(["git", *command], check=True)
     said = play(scene, "init", str(clone), "--action", ACTION, "--ledger", "--settle")
     assert f"{SERVER}/acme/models/settings/rules" in said.output
