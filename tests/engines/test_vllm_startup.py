@@ -194,11 +194,12 @@ from ftgate.engines.vllm.engine import VllmEngine
 engine = VllmEngine(EngineSettings(max_model_len=256))
 engine.require([Model("base", Path(sys.argv[1]), "sha256:0", "full")])
 (running,) = engine._running.values()
-held, collected = weakref.ref(running.llm), []
-del running
+worker = running.llm.llm_engine.engine_core.engine_core.model_executor.driver_worker.worker
+weights, collected = weakref.ref(worker.model_runner.model), []
+del running, worker
 gc.callbacks.append(lambda phase, info: collected.append(info["generation"]) if phase == "start" else None)
 engine.close()
-print(held() is None, collected.count(2), gc.get_freeze_count())
+print(weights() is None, collected.count(2), gc.get_freeze_count())
 """
 
 
