@@ -151,7 +151,8 @@ def small_job(folder: Path, tiny: TinyModels, candidate: Model) -> Job:
     colours = ["red", "green", "blue", "grey"]
     chosen = [{"id": f"c{i}", "prompt": f"which {i}", "choices": colours, "answer": colours[i % 4]} for i in range(40)]
     write_rows(world.root / "evals" / "target.jsonl", chosen)
-    rows = [{"id": f"g{i}", "prompt": f"the {i} river", "answer": "a red forest"} for i in range(40)]
+    # As many different answers as the judge's test takes: with fewer no judge is asked.
+    rows = [{"id": f"g{i}", "prompt": f"the {i} river", "answer": f"a red forest {i}"} for i in range(60)]
     write_rows(world.root / "evals" / "general.jsonl", [*rows, {**rows[0], "id": "long", "prompt": "river " * 400}])
     world.policy["measurements"] = {
         "target": {"dataset": "evals/target.jsonl", "scorer": "choice", "tier": "advisory"},
