@@ -155,7 +155,7 @@ def small_job(folder: Path, tiny: TinyModels, candidate: Model) -> Job:
     rows = [{"id": f"g{i}", "prompt": f"the {i} river", "answer": f"a red forest {i}"} for i in range(60)]
     write_rows(world.root / "evals" / "general.jsonl", [*rows, {**rows[0], "id": "long", "prompt": "river " * 400}])
     world.policy["measurements"] = {
-        "target": {"dataset": "evals/target.jsonl", "scorer": "choice", "tier": "advisory"},
+        "target": {"dataset": "evals/target.jsonl", "scorer": "choice", "min_gain": 0},
         "forgetting": {"dataset": "evals/general.jsonl", "scorer": "judge", "max_tokens": 4},
     }
     world.policy |= {"engine": {"kind": "vllm", "max_model_len": 256}, "evidence": {}}

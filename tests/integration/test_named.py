@@ -159,7 +159,7 @@ def test_an_advisory_kind_is_not_gated_and_an_allow_names_its_loss(named: World)
     comment = (named.root / "out" / "comment.md").read_text(encoding="utf-8")
     assert report.verdict == "allow"
     assert "This verdict says nothing of: general skills, safety, tool calls, answer form" in comment
-    assert "french is beyond its limit, which is advisory and decides nothing" in comment
+    assert "`french` is beyond its limit, but advisory: it decides nothing." in comment
     assert report.measurements["form"].status == "not_applicable", "form reads nothing that is advisory"
 
 
@@ -203,7 +203,7 @@ def test_a_slice_that_is_lost_blocks_and_the_report_can_be_verified(sliced: Worl
     assert (part.name, part.limit, part.status) == ("skill0", 0.05, "beyond")
     assert report.measurements["forgetting"].interval[0] is not None
     assert report.measurements["forgetting"].interval[0] < 0.10, "the whole alone would not block"
-    assert "on the slice “skill0” of general skills" in (sliced.root / "out" / "comment.md").read_text(encoding="utf-8")
+    assert "on the slice `skill0` of general skills" in (sliced.root / "out" / "comment.md").read_text(encoding="utf-8")
     policy = read_policy(sliced.policy_path)
     assert list(inconsistencies(report, policy)) == []
     again = decide_again(sliced.root / "out", None, sliced.root / "again", SilentProgress())

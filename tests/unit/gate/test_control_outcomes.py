@@ -394,7 +394,7 @@ def test_a_base_that_has_no_more_to_lose_than_a_policy_allows_is_not_tested(
     assert outcome["ok"] is (False if run else None)
     if not run:
         costs = "corrupting 30 % of its answers costs no more than the limit allows"
-        assert outcome["reason"] == f"not run: the base scores {100 * base:.1f} %, and {costs}"
+        assert outcome["reason"] == f"not run: the base scores {100 * base:.1f} of 100, and {costs}"
     risen = Finding(replace(found.estimate, worse="up"), Status.PASS, "")
     assert controls.positive_control_outcome(risen)["ok"] is False
 

@@ -80,7 +80,7 @@ def test_a_base_with_no_more_to_lose_than_the_limit_allows_says_nothing_against_
 ) -> None:
     outcome = positive_control_outcome(of_gain(Status.PASS, base, min_gain))
     assert outcome["ok"] is None
-    assert outcome["reason"].startswith(f"not run: the base scores {100 * base:.1f} %")
+    assert outcome["reason"].startswith(f"not run: the base scores {100 * base:.1f} of 100")
 
 
 @pytest.mark.parametrize(("base", "min_gain"), [(0.2, -0.05), (0.05, 0.0), (0.05, 0.02)])

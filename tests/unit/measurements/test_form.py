@@ -164,11 +164,13 @@ def test_labels_are_told_by_suite() -> None:
 def test_the_reason_says_of_what_and_shows_one() -> None:
     pairs = suite_of("forgetting", 200, 161, 2)
     text = FORM.in_words(compare(pairs), pairs)
-    assert text.startswith("of its 200 answers for forgetting, 161 are one text over and over (the base's: 2); ")
-    assert text.endswith(f"the first is that to forgetting/i0: {LOOP.text[:40]!r}…")
+    assert text.startswith("of its 200 answers for `forgetting`, 161 are one text over and over (the base's: 2); ")
+    assert text.endswith(f"the first is that to `forgetting/i0`: {LOOP.text[:40]!r}…")
     blank = [read("forgetting", i, FINE, Answer(text="\n" * 64)) for i in range(50)]
     text = FORM.in_words(compare(blank), blank)
-    assert text.endswith("50 are nothing but line breaks or spaces (the base's: 0); the first is that to forgetting/i0")
+    assert text.endswith(
+        "50 are nothing but line breaks or spaces (the base's: 0); the first is that to `forgetting/i0`"
+    )
     assert FORM.in_words(compare(suite_of("forgetting", 50, 0)), suite_of("forgetting", 50, 0)) == ""
 
 
@@ -252,7 +254,7 @@ def test_cut_answers_in_one_suite_of_several_block() -> None:
     estimate = compare(pairs)
     assert status(pairs) is Status.BLOCK
     assert (estimate.change, estimate.unit, estimate.n) == (0.4, "rise in cut answers", 100)
-    assert "of its 100 answers for tail, 40 are cut" in FORM.in_words(estimate, pairs)
+    assert "of its 100 answers for `tail`, 40 are cut" in FORM.in_words(estimate, pairs)
     spread = [p for name in "abc" for p in cut_by_chance(name, 60, 14, 0)]
     assert "of its 180 answers, 42 are cut" in FORM.in_words(compare(spread), spread), "all taken together"
     few = [*cut_by_chance("a", 28, 0, 0), *cut_by_chance("b", 28, 0, 0)]
