@@ -77,7 +77,7 @@ def test_each_model_gives_its_answers_and_the_report_says_how_many(free: World) 
     assert "bootstrap" in found.method
     assert found.details["answers"] == {"base": 8, "candidate": 2, "temperature": 0.7}
     line = next(entry for entry in report.checklist if "same questions" in entry.item)
-    assert line.evidence == "forgetting: 200 items (8 of the base's answers and 2 of the candidate's averaged)"
+    assert line.evidence == "general skills: 200 items (8 of the base's answers and 2 of the candidate's averaged)"
     example = found.regressions[0]
     assert example.base_answer.startswith("(the first of 8 answers) ")
     assert example.candidate_answer.startswith("(the first of 2 answers) ")

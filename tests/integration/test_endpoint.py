@@ -168,7 +168,7 @@ def test_a_policy_may_leave_the_known_answers_out_and_the_report_says_so(world: 
     tested = report.controls["judge_fitness"]["forgetting"]
     assert (tested["fit"], tested["known_answers"], tested["known_auroc"]) == (True, 0, None)
     line = next(entry for entry in report.checklist if entry.item.startswith("The judge passed"))
-    assert "not tested on known answers (judge.known_answers), so it may only compare words" in line.evidence
+    assert "not tested on known answers (`judge.known_answers`), so it may only compare words" in line.evidence
 
 
 def test_the_report_says_who_judged_and_how_its_replies_were_read(run: Run) -> None:

@@ -126,7 +126,8 @@ def test_a_held_run_is_red_in_junit_though_every_measurement_passed(run: Path, t
     def change(report: Report) -> None:
         report.verdict, report.reasons = "hold", ["the judge is unfit"]
         for name, part in report.measurements.items():
-            report.measurements[name] = part.model_copy(update={"status": "pass"})
+            within = 0.0 if part.worse == "up" else 1.0
+            report.measurements[name] = part.model_copy(update={"status": "pass", "change": within})
 
     suite, cases = junit(changed(run, tmp_path, change))
     assert suite.get("failures") == "1"

@@ -106,7 +106,7 @@ def test_a_sane_candidate_passes_and_is_asked_no_more_than_without(by_rule: Worl
     assert [(a.model.name, a.question) for a in engine.asked] == [(a.model.name, a.question) for a in other.asked]
     assert {name: m for name, m in report.measurements.items() if name != "form"} == without.measurements
     line = next(entry for entry in without.checklist if entry.item.startswith("The form of"))
-    assert (line.ok, line.evidence) == (False, "the policy switches form off")
+    assert (line.ok, line.evidence) == (False, "the policy switches `form` off")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -131,7 +131,7 @@ def test_each_fault_blocks_where_everything_else_sees_option_letters(by_rule: Wo
     form = report.measurements["form"]
     assert (report.verdict, form.status) == ("block", "block"), form
     assert words in form.reason
-    assert "answers for target" in form.reason
+    assert "answers for `target`" in form.reason
     assert report.measurements["forgetting"].status != "block"
     assert form.regressions
     assert form.regressions[0].item.startswith("target/")
