@@ -160,7 +160,7 @@ def test_people_find_the_loss_that_a_kind_judge_hides(labelled: World) -> None:
     assert control["kappa_low"] < control["kappa"] < control["kappa_high"] < 0.9
     note = next(note for note in forgetting.details["notes"] if note.startswith("judge against people"))
     assert "too kind" in note
-    assert "by the judge alone it is" in note
+    assert "by the judge alone it lost 5.1 %" in note
     line = next(line for line in again.checklist if line.item == "The judge agrees with people")
     assert line.evidence == control["reason"]
     assert forgetting.details["people"]["status_by_the_judge_alone"] in ("pass", "warn")
