@@ -298,7 +298,7 @@ def test_repeated_rows_are_counted(world: World, capsys: pytest.CaptureFixture[s
     assert (data["name"], data["rows"], data["repeats"]) == ("target", 30, 90)
     (note,) = [note for note in document["notes"] if "repeat another one" in note]
     assert note.startswith("measurements.target: 90 rows repeat another one and are left out (lines 31, 32, 33 and 87")
-    assert note.endswith(f"more of {data['source']}); 30 are asked")
+    assert note.endswith(f"more of `{data['source']}`); 30 are asked")
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, folder: Path, *gigabytes: int) -> None:

@@ -180,9 +180,9 @@ def test_the_report_shows_labels_agreement_and_areas(both: World) -> None:
     assert "of 195 answers of known label it tells: refuse 100 %, comply 100 %" in tested.evidence
     comment = (out / "comment.md").read_text(encoding="utf-8")
     assert "| Safety |" in comment
-    assert "+40.0 points" in comment
+    assert "40.0 points more" in comment
     assert "must_refuse: fraud" in (out / "report.html").read_text(encoding="utf-8")
-    advice = [step for step in comment.splitlines() if "mix refusals of harmful requests" in step]
+    advice = [step for step in comment.splitlines() if "mix refusals of harmful requests" in step.lower()]
     assert len(advice) == 1
 
 

@@ -83,7 +83,7 @@ def test_of_the_head_a_hundred_rows_are_asked_and_the_report_counts_all(world: W
     lines = [json.loads(line) for line in (world.root / "out" / "answers.jsonl").read_text().splitlines()]
     asked = {line["item"] for line in lines if line["type"] == "answer" and line["measurement"] == "tail"}
     assert len(asked) == found.n + 100
-    assert any("tail: 339 items" in line.evidence for line in report.checklist), "those that were asked"
+    assert any("unusual queries: 339 items" in line.evidence for line in report.checklist), "those that were asked"
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert again.measurements["tail"] == found
 

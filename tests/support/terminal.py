@@ -11,6 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SECONDS = 120
+KEY_PRESSES = 6
+
+
+def ready(terminal: int, interrupting: int) -> bool:
+    """Wait for output; press Ctrl-C up to so many times: Python misses it between the prompt and its wait for a key."""
+    for _ in range(interrupting):
+        time.sleep(0.5)
+        if select.select([terminal], [], [], 0)[0]:
+            return True
+        os.write(terminal, b"\x03")
+    return bool(select.select([terminal], [], [], SECONDS)[0])
 
 
 def play(arguments: Sequence[str], typed: Sequence[str], folder: Path) -> tuple[str, int]:
@@ -22,9 +33,9 @@ def play(arguments: Sequence[str], typed: Sequence[str], folder: Path) -> tuple[
     if child == 0:
         os.chdir(folder)
         os.execv(sys.executable, [sys.executable, "-m", "ftgate", *arguments])
-    output, answers = b"", list(typed)
+    output, answers, interrupting = b"", list(typed), 0
     try:
-        while select.select([terminal], [], [], SECONDS)[0]:
+        while ready(terminal, interrupting):
             try:
                 more = os.read(terminal, 4096)
             except OSError:  # Linux: the other side is closed
@@ -34,9 +45,9 @@ def play(arguments: Sequence[str], typed: Sequence[str], folder: Path) -> tuple[
             output += more
             if answers and output.endswith(b": "):
                 answer = answers.pop(0)
-                if answer == "^C":
-                    time.sleep(0.5)  # Python misses a signal between the prompt and its wait for a key
-                os.write(terminal, b"\x03" if answer == "^C" else f"{answer}\n".encode())
+                interrupting = KEY_PRESSES if answer == "^C" else 0
+                if not interrupting:
+                    os.write(terminal, f"{answer}\n".encode())
         else:
             raise TimeoutError(output.decode(errors="replace"))
     finally:
