@@ -394,7 +394,7 @@ def test_a_repeated_row_is_left_out_whatever_its_id_and_leaves_its_tags(tmp_path
     suite = read_suite("s", tmp_path / "s.jsonl", needs=FREE)
     assert [(i.id, i.tags, i.cluster) for i in suite.items] == [("i0", ("one", "two"), None), ("i1", (), None)]
     assert suite.repeats == (3,)
-    assert repeats_text(suite) == f"1 row repeats another one and is left out (line 3 of {tmp_path / 's.jsonl'})"
+    assert repeats_text(suite) == f"1 row repeats another one and is left out (line 3 of `{tmp_path / 's.jsonl'}`)"
     write_suite(Suite("s", suite.items, "", ""), tmp_path / "distinct.jsonl")
     assert read_suite("s", tmp_path / "distinct.jsonl", needs=FREE).sha256 == suite.sha256
 
