@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
-from ftgate.domain import Model, Side
+from ftgate.domain import Item, Model, Side
 from ftgate.engines.base import base_of
 from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.base import Measurement
 from ftgate.measurements.gated_slices import slice_powers
-from ftgate.measurements.shortage import shortage
+from ftgate.measurements.shortage import hardly_passes, shortage
 from ftgate.models.chat import origin_note, unused_tokens
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.generation import generation_note, generation_of
@@ -70,6 +71,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         disk=checks.disk,
         prompts=prompts,
         data=tuple(_data(draft)),
+        too_few=tuple(checks.too_few),
     )
 
 
@@ -87,6 +89,7 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
+        self.too_few: list[str] = []
         self.notes += draft.deployed.notes
         models = {"base": draft.base, "candidate": draft.candidate, "incumbent": self.incumbent, "judge": draft.judge}
         for role, model in models.items():
@@ -233,13 +236,21 @@ class _ModelChecks(CheckState):
         for m in draft.measurements:
             if m.name not in draft.suites:
                 continue
-            lacking = shortage(m, draft.suites[m.name].items, draft.policy.evidence.alpha, trained=draft.trained)
-            if lacking is not None and lacking.total:
+            rows, alpha = draft.suites[m.name].items, draft.policy.evidence.alpha
+            lacking = shortage(m, rows, alpha, trained=draft.trained)
+            hardly = hardly_passes(m, rows, alpha, trained=draft.trained)
+            if lacking is not None and lacking.total and not self._few_on_purpose(m, rows):
                 self.refuse(lacking.reason, lacking.remedy)
-            elif lacking is not None:
-                self.warnings.append(str(lacking))
+            elif reason := str(lacking or hardly or ""):
+                self.warnings.append(reason)
+                self.too_few.append(m.name)
             for power in slice_powers(m, draft.suites[m.name].items, draft.policy.evidence, trained=draft.trained):
                 (self.warnings if power.drop is None else self.notes).append(f"measurements.{m.name}: {power}")
+
+    def _few_on_purpose(self, m: Measurement, rows: Sequence[Item]) -> bool:
+        """Whether a smoke test cut the rows, which decide as far as they go."""
+        smoke_test = self.draft.policy.evidence.smoke_test
+        return smoke_test is not None and m.items_that_decide(rows, trained=self.draft.trained) > 0
 
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model that is asked with something of its own."""

@@ -124,6 +124,8 @@ class Preflight:
     disk: Disk | None
     prompts: tuple[Prompts, ...]
     data: tuple[Data, ...]
+    too_few: tuple[str, ...] = ()
+    """The measurements that never or hardly pass with their rows; a warning says why."""
 
     @property
     def exit_code(self) -> int:

@@ -553,3 +553,20 @@ def test_the_tasks_own_rows_do_not_show_what_was_forgotten(world: World, capsys:
     code, said = check(world, capsys)
     assert code == 2
     assert "measurements.forgetting asks the rows of measurements.target" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(("distinct", "code"), [(1, 2), (5, 0)])
+def test_a_task_of_a_few_rows_is_not_called_ready(
+    distinct: int, code: int, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**ROWS[i % distinct], "id": f"row{i}"} for i in range(300 if distinct == 1 else distinct)]
+    write_rows(world.root / "evals" / "target.jsonl", rows)
+    with pytest.raises(SystemExit) as left:
+        main(command(world))
+    shown = capsys.readouterr()
+    assert left.value.code == code
+    if code:
+        assert "measurements.target can neither pass nor block: it has 1 row" in " ".join(shown.err.split())
+        return
+    assert "measurements.target can hardly pass: it has 5 rows" in " ".join(shown.out.split())
+    assert shown.out.rstrip().endswith("bot: ready to run; too few rows to pass: target")
