@@ -15,6 +15,7 @@ from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.gated_slices import slice_powers
+from ftgate.measurements.registry import MEASUREMENTS
 from ftgate.measurements.shortage import hardly_passes, shortage
 from ftgate.models.chat import origin_note, unused_tokens
 from ftgate.models.dimensions import read_dimensions
@@ -28,6 +29,7 @@ from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
+from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
 from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
@@ -53,6 +55,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     checks.check_weights()
     checks.check_rows()
     check_repeated_rows(checks)
+    check_mistaken_inputs(checks)
     checks.note_rows()
     plan, memory = fit_engines(checks)
     check_templates(checks, checks.generation)
@@ -72,6 +75,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         prompts=prompts,
         data=tuple(_data(draft)),
         too_few=tuple(checks.too_few),
+        not_measured=tuple(_not_measured(draft)),
     )
 
 
@@ -351,6 +355,11 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
         if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"
             yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
+
+
+def _not_measured(draft: JobDraft) -> list[str]:
+    kinds = {m.kind for m in draft.measurements}
+    return [kind.kind for kind in MEASUREMENTS if kind.kind not in kinds]
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:

@@ -126,6 +126,8 @@ class Preflight:
     data: tuple[Data, ...]
     too_few: tuple[str, ...] = ()
     """The measurements that never or hardly pass with their rows; a warning says why."""
+    not_measured: tuple[str, ...] = ()
+    """The kinds of measurements for which the policy names no suite."""
 
     @property
     def exit_code(self) -> int:

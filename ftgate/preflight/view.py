@@ -49,6 +49,7 @@ def _ready(result: Preflight) -> str:
     """That nothing stops a run, and what it will not show all the same."""
     parts = ["ready to run"]
     parts += [f"too few rows to pass: {', '.join(result.too_few)}"] if result.too_few else []
+    parts += [f"not measured: {', '.join(result.not_measured)} (no suite)"] if result.not_measured else []
     return "; ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -569,4 +570,59 @@ def test_a_task_of_a_few_rows_is_not_called_ready(
         assert "measurements.target can neither pass nor block: it has 1 row" in " ".join(shown.err.split())
         return
     assert "measurements.target can hardly pass: it has 5 rows" in " ".join(shown.out.split())
-    assert shown.out.rstrip().endswith("bot: ready to run; too few rows to pass: target")
+    end = "bot: ready to run; too few rows to pass: target; not measured: safety, tools (no suite)"
+    assert " ".join(shown.out.split()).endswith(end)
+
+
+def test_the_closing_line_names_what_has_no_suite(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    del world.policy["measurements"]["target"], world.policy["measurements"]["tail"]
+    world.save()
+    shown = " ".join(main_output(world, capsys).split())
+    assert shown.endswith("bot: ready to run; not measured: target, safety, tools, tail (no suite)")
+
+
+@pytest.mark.parametrize(("unread", "code"), [(3, 0), (4, 0), (59, 0), (61, 2)])
+def test_training_data_that_are_mostly_unread_protect_nothing(
+    unread: int, code: int, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": f"ticket {i}"} for i in range(60)] + [{"prompt": ""}] * unread
+    write_rows(world.root / "evals" / "train.jsonl", rows)
+    document = found(world, capsys)
+    said = f"training data (evals/train.jsonl): {unread} of {60 + unread} rows have no user text"
+    assert [said in problem["message"] for problem in document["problems"]] == [True] * (code > 0)
+    assert any(said in warning for warning in document["warnings"]) == (unread in (4, 59))
+
+
+def test_a_manifest_that_no_glob_of_the_policy_matches_is_warned_of(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.root / ".git").mkdir()
+    world.policy["manifests"] = ["other/*.yaml"]
+    assert any(w.startswith("bot.yaml matches none") for w in chdired(world, capsys)), "it stands at the top"
+    world.policy["manifests"] = ["other/*.yaml", "*.yaml"]
+    assert chdired(world, capsys) == []
+
+
+def chdired(world: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The warnings, as seen from the top of the repository."""
+    with contextlib.chdir(world.root):
+        warnings: list[str] = found(world, capsys)["warnings"]
+    return warnings
+
+
+def test_one_file_for_two_measurements_is_warned_of(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    queries = (world.root / "evals" / "queries.jsonl").read_text()
+    (world.root / "evals" / "target.jsonl").write_text(queries)
+    (warning,) = found(world, capsys)["warnings"]
+    assert warning.startswith("measurements.target and measurements.tail ask the same rows (evals/target.jsonl)")
+
+
+def test_weights_that_are_the_bases_are_warned_of(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_full(world.root / "models" / "x") / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch_dtype": "float32"}))
+    world.manifest["candidate"]["source"] = "models/x"
+    (warning,) = found(world, capsys)["warnings"]
+    assert warning.startswith("models/x: the same weights as the base, byte for byte")
+    write_full(world.root / "models" / "y", seed=5)
+    world.manifest["candidate"]["source"] = "models/y"
+    assert found(world, capsys)["warnings"] == []
