@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.config.engine import EngineSettings
 from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
 from ftgate.domain import Item, Model, Side
@@ -280,9 +283,18 @@ class _ModelChecks(CheckState):
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
             asked = (self.draft.measurements, self.draft.suites, self.generation)
             for prompts in prompt_lengths(counter, role, *asked, limit):
+                prompts = replace(prompts, **self._limited(role))
                 yield prompts
                 if prompts.too_long:
                     self._report_too_long(prompts, thought)
+
+    def _limited(self, role: str) -> dict[str, Any]:
+        """What sets the context of the model with this role, as fields of :class:`Prompts`."""
+        limit, context = self.settings.max_model_len, self.sizes[role].context or 0
+        if 0 < context <= limit:
+            return {"context": context}
+        default = ", the default" * (limit == EngineSettings().max_model_len)
+        return {"context": context, "setting": f"engine.max_model_len{default}"}
 
     def _check_thinking(self, model: Model, tokenizer: TokenizerFacts) -> int:
         """Say whether and how long this model thinks before it answers. The tokens that a thought may have."""
@@ -324,7 +336,7 @@ class _ModelChecks(CheckState):
         needs = f"a thought of up to {thought:,} and its answer" if thought else "its answer"
         message = (
             f"measurements.{prompts.suite}: {prompts.too_long:,} of {prompts.items:,} prompts are too long for a "
-            f"context of {prompts.limit:,} tokens; the longest, {prompts.item}, needs about {prompts.longest:,} with "
+            f"context of {prompts.where}; the longest, {prompts.item}, needs about {prompts.longest:,} with "
             f"{needs}"
         )
         if prompts.too_long > FEW * prompts.items:
@@ -338,7 +350,7 @@ class _ModelChecks(CheckState):
         field, room = f"measurements.{prompts.suite}.max_tokens", prompts.limit - prompts.longest
         asks_texts = any(measurement.asks_text(item) for item in self.draft.suites[prompts.suite].items)
         left = measurement.max_tokens + room if asks_texts else 0
-        others = "raise engine.max_model_len (at most the model's own context), or remove rows"
+        others = f"{prompts.room}, or remove rows"
         if left >= LEAST_ANSWER:
             return f"set {field} to at most {left:,} (now {measurement.max_tokens:,}), {others}"
         fields = [*([field] if asks_texts else []), *(["engine.thinking_tokens"] if thought else [])]

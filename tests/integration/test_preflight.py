@@ -18,6 +18,8 @@ from support.world import TEMPLATE, World, write_adapter, write_full, write_rows
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
 from ftgate.cli.main import main
+from ftgate.preflight.findings import Prompts
+from ftgate.preflight.unfit import unfit_suites
 
 SECONDS = 2.0
 ZOO: dict[str, tuple[Any, Change, list[str]]] = {
@@ -413,6 +415,29 @@ def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.Captur
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (problem,) = found(world, capsys)["problems"]
     assert "measurements.target: 20 of 200 prompts are too long for a context of 1,024 tokens" in problem["message"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "named"),
+    [(None, "4,096 tokens (engine.max_model_len, the default)"), (3000, "3,000 tokens (engine.max_model_len)")],
+)
+def test_a_context_below_the_models_own_says_what_sets_it(
+    limit: int | None, named: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = world.root / "models" / "base" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 8192}))
+    rows = [{**row, "id": f"r{i}", "prompt": "t1 " * 5000 + f"t{i}"} for i, row in enumerate(ROWS[:200])]
+    write_rows(world.root / "evals" / "target.jsonl", rows)
+    world.policy["engine"] |= {"max_model_len": limit} if limit else {}
+    (problem,) = found(world, capsys)["problems"]
+    assert f"too long for a context of {named};" in problem["message"]
+    assert "raise engine.max_model_len (at most 8,192, the model's own context)" in problem["hint"]
+    prompts = Prompts("tools", "base", 5000, "r1", 4096, 23, 120, "engine.max_model_len, the default", 8192)
+    assert unfit_suites({"tools": {"dataset": "builtin:tools-120"}}, {"tools": prompts}) == {
+        "tools": "23 of 120 prompts of builtin:tools-120 do not fit into a context of 4,096 tokens "
+        "(engine.max_model_len, the default); raise engine.max_model_len (at most 8,192, the model's own context) in a "
+        "policy, which `ftgate run --write-policy FOLDER` writes"
+    }
 
 
 def test_differences_in_how_text_is_read_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
