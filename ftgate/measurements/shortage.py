@@ -5,13 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
 
 from ftgate.domain import Item
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.estimate import LEAST_GRADED
+from ftgate.measurements.paired import score_test
 from ftgate.stats.bootstrap import MIN_CLUSTERS
 from ftgate.stats.power import evidence_floor
 from ftgate.stats.resampling import effective_clusters
+
+MOST_TRIED = 1000
+"""Rows. A gain that the score test does not show with so many is left to a plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,41 @@ def least_items(measurement: Measurement, alpha: float, *, graded: bool) -> int:
     """
     facts = measurement.power_facts()
     floor = evidence_floor(facts.floor, alpha) if facts.floor is not None else 1
+    if facts.change == "gain" and not graded:
+        floor = max(floor, least_gained(facts.limit, alpha) or 1)
     return max(floor, facts.least_items, LEAST_GRADED if graded and facts.change != "ece" else 1)
+
+
+@cache
+def least_gained(limit: float, alpha: float, base: float = 0.0) -> int | None:
+    """The least number of 0/1 scores with which a candidate that is always right shows a gain above ``limit``.
+
+    ``base`` is the share that the base gets right, rounded down to whole items; with 0 no candidate passes with fewer.
+    None if ``MOST_TRIED`` are too few.
+    """
+    for n in range(1, MOST_TRIED + 1):
+        right = (np.arange(n) < math.floor(base * n + 1e-9)).astype(np.float64)
+        if -score_test(absolute=True)(right, np.ones(n)).interval(alpha).high > limit:
+            return n
+    return None
+
+
+def hardly_passes(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> str | None:
+    """Why only a base that scores unusually low leaves a gain to show on ``items``; None if that is not so.
+
+    For measurements of a gain in right answers that :func:`shortage` lets pass; arguments as there.
+    """
+    m, facts = measurement, measurement.power_facts()
+    if facts.change != "gain" or m.averages(items) or m.grader(items):
+        return None
+    least, deciding = least_gained(facts.limit, alpha, facts.base), m.items_that_decide(items, trained=trained)
+    if least is None or deciding >= least:
+        return None
+    return (
+        f"measurements.{m.name} can hardly pass: it has {_rows(deciding)}, and where the base gets "
+        f"{100 * facts.base:g} % right, even a candidate without a fault needs at least {least:,}; give it more rows: "
+        "`ftgate plan` says how many a likely gain needs"
+    )
 
 
 def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> Shortage | None:
@@ -57,12 +98,15 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
             total=True,
         )
     if deciding < least:
-        have = f"{rows:,} rows" if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
+        have = _rows(rows) if deciding == rows else f"{deciding:,} of its {rows:,} rows {m.part}"
         why = " that a judge grades" if judged else " where several answers are averaged" if averaged else ""
         why = f" with scores between 0 and 1, as {grader} gives" if grader and not judged else why
         need = f"at least {least:,}" + (why if least == LEAST_GRADED else "")
         needed = math.ceil(least * rows / deciding)
         more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else _give(m, least, needed)
+        if not graded and _shows_no_loss(m, deciding, alpha):
+            reason = f"measurements.{m.name} can neither pass nor block: it has {have}, and a pass needs {need}"
+            return Shortage(reason, f"{_remedy(m, more)}; `ftgate plan` says how many a likely gain needs", total=True)
         return Shortage(
             f"measurements.{m.name} can never pass: it has {have}, and a pass needs {need}", _remedy(m, more)
         )
@@ -75,9 +119,19 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     return None
 
 
+def _shows_no_loss(m: Measurement, deciding: int, alpha: float) -> bool:
+    """Whether a gain is measured, on too few 0/1 scores for a block: it mirrors a pass at the opposite limit."""
+    facts = m.power_facts()
+    return facts.change == "gain" and deciding < (least_gained(-facts.limit, alpha) or 1)
+
+
 def _give(m: Measurement, least: int, needed: int) -> str:
     """How many rows to give: of those with the tag that decides, where it is one, and of all otherwise."""
     return f"give it {least:,} rows with the tag {m.part_tag}" if m.part_tag else f"give it {needed:,} rows"
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _remedy(m: Measurement, more: str) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from ftgate.artifacts.resolve import open_cache
 from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
+from ftgate.config.engine import EngineSettings
 from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
-from ftgate.domain import Model, Side
+from ftgate.domain import Item, Model, Side
 from ftgate.engines.base import base_of
 from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
+from ftgate.measurements.base import Measurement
 from ftgate.measurements.gated_slices import slice_powers
-from ftgate.measurements.shortage import shortage
+from ftgate.measurements.registry import MEASUREMENTS
+from ftgate.measurements.shortage import hardly_passes, shortage
 from ftgate.models.chat import origin_note, unused_tokens
 from ftgate.models.dimensions import read_dimensions
 from ftgate.models.generation import generation_note, generation_of
@@ -27,6 +32,7 @@ from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.memory import CPU_OVERHEAD
+from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
 from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
@@ -52,6 +58,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     checks.check_weights()
     checks.check_rows()
     check_repeated_rows(checks)
+    check_mistaken_inputs(checks)
     checks.note_rows()
     plan, memory = fit_engines(checks)
     check_templates(checks, checks.generation)
@@ -70,6 +77,8 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         disk=checks.disk,
         prompts=prompts,
         data=tuple(_data(draft)),
+        too_few=tuple(checks.too_few),
+        not_measured=tuple(_not_measured(draft)),
     )
 
 
@@ -87,6 +96,7 @@ class _ModelChecks(CheckState):
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
         self.disk: Disk | None = None
+        self.too_few: list[str] = []
         self.notes += draft.deployed.notes
         models = {"base": draft.base, "candidate": draft.candidate, "incumbent": self.incumbent, "judge": draft.judge}
         for role, model in models.items():
@@ -233,13 +243,21 @@ class _ModelChecks(CheckState):
         for m in draft.measurements:
             if m.name not in draft.suites:
                 continue
-            lacking = shortage(m, draft.suites[m.name].items, draft.policy.evidence.alpha, trained=draft.trained)
-            if lacking is not None and lacking.total:
+            rows, alpha = draft.suites[m.name].items, draft.policy.evidence.alpha
+            lacking = shortage(m, rows, alpha, trained=draft.trained)
+            hardly = hardly_passes(m, rows, alpha, trained=draft.trained)
+            if lacking is not None and lacking.total and not self._few_on_purpose(m, rows):
                 self.refuse(lacking.reason, lacking.remedy)
-            elif lacking is not None:
-                self.warnings.append(str(lacking))
+            elif reason := str(lacking or hardly or ""):
+                self.warnings.append(reason)
+                self.too_few.append(m.name)
             for power in slice_powers(m, draft.suites[m.name].items, draft.policy.evidence, trained=draft.trained):
                 (self.warnings if power.drop is None else self.notes).append(f"measurements.{m.name}: {power}")
+
+    def _few_on_purpose(self, m: Measurement, rows: Sequence[Item]) -> bool:
+        """Whether a smoke test cut the rows, which decide as far as they go."""
+        smoke_test = self.draft.policy.evidence.smoke_test
+        return smoke_test is not None and m.items_that_decide(rows, trained=self.draft.trained) > 0
 
     def check_prompts(self) -> Iterator[Prompts]:
         """The longest prompt of each suite, for every model that is asked with something of its own."""
@@ -265,9 +283,18 @@ class _ModelChecks(CheckState):
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
             asked = (self.draft.measurements, self.draft.suites, self.generation)
             for prompts in prompt_lengths(counter, role, *asked, limit):
+                prompts = replace(prompts, **self._limited(role))
                 yield prompts
                 if prompts.too_long:
                     self._report_too_long(prompts, thought)
+
+    def _limited(self, role: str) -> dict[str, Any]:
+        """What sets the context of the model with this role, as fields of :class:`Prompts`."""
+        limit, context = self.settings.max_model_len, self.sizes[role].context or 0
+        if 0 < context <= limit:
+            return {"context": context}
+        default = ", the default" * (limit == EngineSettings().max_model_len)
+        return {"context": context, "setting": f"engine.max_model_len{default}"}
 
     def _check_thinking(self, model: Model, tokenizer: TokenizerFacts) -> int:
         """Say whether and how long this model thinks before it answers. The tokens that a thought may have."""
@@ -309,7 +336,7 @@ class _ModelChecks(CheckState):
         needs = f"a thought of up to {thought:,} and its answer" if thought else "its answer"
         message = (
             f"measurements.{prompts.suite}: {prompts.too_long:,} of {prompts.items:,} prompts are too long for a "
-            f"context of {prompts.limit:,} tokens; the longest, {prompts.item}, needs about {prompts.longest:,} with "
+            f"context of {prompts.where}; the longest, {prompts.item}, needs about {prompts.longest:,} with "
             f"{needs}"
         )
         if prompts.too_long > FEW * prompts.items:
@@ -323,7 +350,7 @@ class _ModelChecks(CheckState):
         field, room = f"measurements.{prompts.suite}.max_tokens", prompts.limit - prompts.longest
         asks_texts = any(measurement.asks_text(item) for item in self.draft.suites[prompts.suite].items)
         left = measurement.max_tokens + room if asks_texts else 0
-        others = "raise engine.max_model_len (at most the model's own context), or remove rows"
+        others = f"{prompts.room}, or remove rows"
         if left >= LEAST_ANSWER:
             return f"set {field} to at most {left:,} (now {measurement.max_tokens:,}), {others}"
         fields = [*([field] if asks_texts else []), *(["engine.thinking_tokens"] if thought else [])]
@@ -340,6 +367,11 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
         if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"
             yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
+
+
+def _not_measured(draft: JobDraft) -> list[str]:
+    kinds = {m.kind for m in draft.measurements}
+    return [kind.kind for kind in MEASUREMENTS if kind.kind not in kinds]
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:

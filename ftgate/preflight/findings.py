@@ -82,6 +82,22 @@ class Prompts:
     limit: int
     too_long: int
     items: int
+    setting: str = ""
+    """What sets ``limit``, in words; empty if it is the model's own context."""
+    context: int = 0
+    """Tokens of the model's own context; 0 if unknown."""
+
+    @property
+    def where(self) -> str:
+        """The limit and what sets it, such as `4,096 tokens (engine.max_model_len, the default)`."""
+        return f"{self.limit:,} tokens" + (f" ({self.setting})" if self.setting else "")
+
+    @property
+    def room(self) -> str:
+        """How far the limit can be raised, in words."""
+        if self.context > self.limit:
+            return f"raise engine.max_model_len (at most {self.context:,}, the model's own context)"
+        return "raise engine.max_model_len (at most the model's own context)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +140,10 @@ class Preflight:
     disk: Disk | None
     prompts: tuple[Prompts, ...]
     data: tuple[Data, ...]
+    too_few: tuple[str, ...] = ()
+    """The measurements that never or hardly pass with their rows; a warning says why."""
+    not_measured: tuple[str, ...] = ()
+    """The kinds of measurements for which the policy names no suite."""
 
     @property
     def exit_code(self) -> int:

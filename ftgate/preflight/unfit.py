@@ -13,6 +13,8 @@ from ftgate.preflight.findings import Preflight, Prompts
 from ftgate.preflight.hardware import detect
 from ftgate.preflight.templates import FEW
 
+_IN_POLICY = "in a policy, which `ftgate run --write-policy FOLDER` writes"
+
 
 def too_long_suites(configuration: Configuration, resolvers: Resolvers) -> dict[str, Prompts]:
     """The prompts of the measurements for which more than a few of the suite's do not fit into the models' context.
@@ -37,7 +39,7 @@ def unfit_suites(sections: Mapping[str, Mapping[str, Any]], too_long: Mapping[st
     datasets = {name: str(section.get("dataset")) for name, section in sections.items()}
     return {
         name: f"{each.too_long} of {each.items} prompts of {datasets[name]} do not fit into a context of "
-        f"{each.limit:,} tokens"
+        f"{each.where}" + (f"; {each.room} {_IN_POLICY}" if each.setting else "")
         for name, each in too_long.items()
         if datasets.get(name, "").startswith(PREFIX)
     }

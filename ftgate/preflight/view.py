@@ -41,8 +41,16 @@ def print_preflight(result: Preflight, console: Console) -> None:
     _say(console, "note", result.notes)
     _say(console, "warning", result.warnings)
     problems = len(result.problems)
-    end = "ready to run" if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
+    end = _ready(result) if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
     console.print(f"{terminal(result.name, 100)}: {end}", highlight=False)
+
+
+def _ready(result: Preflight) -> str:
+    """That nothing stops a run, and what it will not show all the same."""
+    parts = ["ready to run"]
+    parts += [f"too few rows to pass: {', '.join(result.too_few)}"] if result.too_few else []
+    parts += [f"not measured: {', '.join(result.not_measured)} (no suite)"] if result.not_measured else []
+    return "; ".join(parts)
 
 
 def _starts(plan: EnginePlan) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -17,6 +18,8 @@ from support.world import TEMPLATE, World, write_adapter, write_full, write_rows
 from support.zoo import BAD_ADAPTERS, BAD_FULL, MERGED, Change, put
 
 from ftgate.cli.main import main
+from ftgate.preflight.findings import Prompts
+from ftgate.preflight.unfit import unfit_suites
 
 SECONDS = 2.0
 ZOO: dict[str, tuple[Any, Change, list[str]]] = {
@@ -414,6 +417,29 @@ def test_prompts_that_are_too_long_are_named(world: World, capsys: pytest.Captur
     assert "measurements.target: 20 of 200 prompts are too long for a context of 1,024 tokens" in problem["message"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "named"),
+    [(None, "4,096 tokens (engine.max_model_len, the default)"), (3000, "3,000 tokens (engine.max_model_len)")],
+)
+def test_a_context_below_the_models_own_says_what_sets_it(
+    limit: int | None, named: str, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = world.root / "models" / "base" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 8192}))
+    rows = [{**row, "id": f"r{i}", "prompt": "t1 " * 5000 + f"t{i}"} for i, row in enumerate(ROWS[:200])]
+    write_rows(world.root / "evals" / "target.jsonl", rows)
+    world.policy["engine"] |= {"max_model_len": limit} if limit else {}
+    (problem,) = found(world, capsys)["problems"]
+    assert f"too long for a context of {named};" in problem["message"]
+    assert "raise engine.max_model_len (at most 8,192, the model's own context)" in problem["hint"]
+    prompts = Prompts("tools", "base", 5000, "r1", 4096, 23, 120, "engine.max_model_len, the default", 8192)
+    assert unfit_suites({"tools": {"dataset": "builtin:tools-120"}}, {"tools": prompts}) == {
+        "tools": "23 of 120 prompts of builtin:tools-120 do not fit into a context of 4,096 tokens "
+        "(engine.max_model_len, the default); raise engine.max_model_len (at most 8,192, the model's own context) in a "
+        "policy, which `ftgate run --write-policy FOLDER` writes"
+    }
+
+
 def test_differences_in_how_text_is_read_are_named(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     folder = submit(world, write_full, lambda _: None)
     config = {"chat_template": f"hello {TEMPLATE}", "eos_token": {"content": "</s>"}}
@@ -553,3 +579,75 @@ def test_the_tasks_own_rows_do_not_show_what_was_forgotten(world: World, capsys:
     code, said = check(world, capsys)
     assert code == 2
     assert "measurements.forgetting asks the rows of measurements.target" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(("distinct", "code"), [(1, 2), (5, 0)])
+def test_a_task_of_a_few_rows_is_not_called_ready(
+    distinct: int, code: int, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{**ROWS[i % distinct], "id": f"row{i}"} for i in range(300 if distinct == 1 else distinct)]
+    write_rows(world.root / "evals" / "target.jsonl", rows)
+    with pytest.raises(SystemExit) as left:
+        main(command(world))
+    shown = capsys.readouterr()
+    assert left.value.code == code
+    if code:
+        assert "measurements.target can neither pass nor block: it has 1 row" in " ".join(shown.err.split())
+        return
+    assert "measurements.target can hardly pass: it has 5 rows" in " ".join(shown.out.split())
+    end = "bot: ready to run; too few rows to pass: target; not measured: safety, tools (no suite)"
+    assert " ".join(shown.out.split()).endswith(end)
+
+
+def test_the_closing_line_names_what_has_no_suite(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    del world.policy["measurements"]["target"], world.policy["measurements"]["tail"]
+    world.save()
+    shown = " ".join(main_output(world, capsys).split())
+    assert shown.endswith("bot: ready to run; not measured: target, safety, tools, tail (no suite)")
+
+
+@pytest.mark.parametrize(("unread", "code"), [(3, 0), (4, 0), (59, 0), (61, 2)])
+def test_training_data_that_are_mostly_unread_protect_nothing(
+    unread: int, code: int, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": f"ticket {i}"} for i in range(60)] + [{"prompt": ""}] * unread
+    write_rows(world.root / "evals" / "train.jsonl", rows)
+    document = found(world, capsys)
+    said = f"training data (evals/train.jsonl): {unread} of {60 + unread} rows have no user text"
+    assert [said in problem["message"] for problem in document["problems"]] == [True] * (code > 0)
+    assert any(said in warning for warning in document["warnings"]) == (unread in (4, 59))
+
+
+def test_a_manifest_that_no_glob_of_the_policy_matches_is_warned_of(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.root / ".git").mkdir()
+    world.policy["manifests"] = ["other/*.yaml"]
+    assert any(w.startswith("bot.yaml matches none") for w in chdired(world, capsys)), "it stands at the top"
+    world.policy["manifests"] = ["other/*.yaml", "*.yaml"]
+    assert chdired(world, capsys) == []
+
+
+def chdired(world: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The warnings, as seen from the top of the repository."""
+    with contextlib.chdir(world.root):
+        warnings: list[str] = found(world, capsys)["warnings"]
+    return warnings
+
+
+def test_one_file_for_two_measurements_is_warned_of(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    queries = (world.root / "evals" / "queries.jsonl").read_text()
+    (world.root / "evals" / "target.jsonl").write_text(queries)
+    (warning,) = found(world, capsys)["warnings"]
+    assert warning.startswith("measurements.target and measurements.tail ask the same rows (evals/target.jsonl)")
+
+
+def test_weights_that_are_the_bases_are_warned_of(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_full(world.root / "models" / "x") / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "torch_dtype": "float32"}))
+    world.manifest["candidate"]["source"] = "models/x"
+    (warning,) = found(world, capsys)["warnings"]
+    assert warning.startswith("models/x: the same weights as the base, byte for byte")
+    write_full(world.root / "models" / "y", seed=5)
+    world.manifest["candidate"]["source"] = "models/y"
+    assert found(world, capsys)["warnings"] == []

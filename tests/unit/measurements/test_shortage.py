@@ -10,7 +10,7 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.calibration import Calibration
 from ftgate.measurements.forgetting import Forgetting
 from ftgate.measurements.safety import Safety
-from ftgate.measurements.shortage import least_items, shortage
+from ftgate.measurements.shortage import hardly_passes, least_items, shortage
 from ftgate.measurements.tail import Tail
 from ftgate.measurements.target import Target
 
@@ -117,3 +117,25 @@ def test_rows_that_a_tag_tells_are_asked_for_by_tag() -> None:
         "measurements.safety can never pass: it has 8 of its 80 rows that must be refused, and a pass needs at least "
         "59; give it 59 rows with the tag must_refuse"
     )
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_gain_needs_rows_to_show_at_all(n: int) -> None:
+    lacking = shortage(Target(dataset="x", scorer="exact"), items(n), 0.05, trained=True)
+    assert lacking is not None
+    assert lacking.total
+    assert str(lacking) == (
+        f"measurements.target can neither pass nor block: it has {n} row{'s' * (n > 1)}, and a pass needs at least 4; "
+        "give it 4 rows; `ftgate plan` says how many a likely gain needs"
+    )
+
+
+def test_a_gain_hardly_shows_on_a_few_rows_of_a_base_that_is_mostly_right() -> None:
+    target = Target(dataset="x", scorer="exact")
+    assert hardly_passes(target, items(5), 0.05, trained=True) == (
+        "measurements.target can hardly pass: it has 5 rows, and where the base gets 80 % right, even a candidate "
+        "without a fault needs at least 11; give it more rows: `ftgate plan` says how many a likely gain needs"
+    )
+    assert of(target, items(5)) is None, "a base that knows nothing leaves enough to gain"
+    assert hardly_passes(target, items(11), 0.05, trained=True) is None
+    assert hardly_passes(Forgetting(dataset="x", scorer="exact"), items(5), 0.05, trained=True) is None

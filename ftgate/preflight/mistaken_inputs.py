@@ -1,0 +1,88 @@
+"""Inputs that can be read and are hardly what was meant, so that a part of the gate protects nothing."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+from ftgate.artifacts.glob import matches
+from ftgate.domain import Model
+from ftgate.jobs.prepare import JobDraft
+from ftgate.preflight.fit import CheckState
+
+MOST_UNREAD = 0.5
+"""The share of training rows without user text above which a comparison with the suites means nothing."""
+FEW_UNREAD = 0.05
+"""The share above which it misses much."""
+_READS_ANSWERS = "calibration"
+"""The kind that may ask the rows of another measurement: it reads something else of the answers."""
+
+
+def check_mistaken_inputs(checks: CheckState) -> None:
+    """Refuse training data that are mostly unread; warn of inputs that are named twice or where no gate looks."""
+    _check_training(checks)
+    checks.warnings += [*_unmatched(checks.draft), *_shared_suites(checks.draft), *_unchanged_weights(checks.draft)]
+
+
+def _check_training(checks: CheckState) -> None:
+    training = checks.draft.training
+    if training is None or training.skipped <= FEW_UNREAD * (training.rows + training.skipped):
+        return
+    total = training.rows + training.skipped
+    message = (
+        f"training data ({training.source}): {training.skipped:,} of {total:,} rows have no user text that can be "
+        "read, so suites are not compared with them"
+    )
+    hint = "name the fields: training_data: {columns: {prompt: FIELD}} in the manifest, or mend the file"
+    if training.skipped > MOST_UNREAD * total:
+        checks.refuse(message, hint)
+    else:
+        checks.warnings.append(f"{message}; {hint}")
+
+
+def _unmatched(draft: JobDraft) -> list[str]:
+    """A manifest that a pull request's gate would not find; where there is no repository, only as far as is known."""
+    path, globs = draft.manifest_path, draft.policy.manifests
+    known = "/" in path or Path(path).is_file()
+    if not globs or not draft.manifest_sha256 or not known:
+        return []
+    if any(matches(glob.split("/"), path.split("/")) for glob in globs):
+        return []
+    return [
+        f"{path} matches none of the policy's manifests ({', '.join(globs)}): no pull request that changes it would be "
+        "judged; move it, or add a glob to manifests"
+    ]
+
+
+def _shared_suites(draft: JobDraft) -> list[str]:
+    """Measurements of two kinds on one file; forgetting on the task's rows is refused elsewhere."""
+    asked = [m for m in draft.measurements if m.name in draft.suites and m.kind != _READS_ANSWERS]
+    return [
+        f"measurements.{first.name} and measurements.{second.name} ask the same rows ({draft.suites[first.name].source}"
+        "): one of them measures what it should not; give each a file of its own"
+        for first, second in combinations(asked, 2)
+        if first.kind != second.kind
+        and {first.kind, second.kind} != {"target", "forgetting"}
+        and draft.suites[first.name].sha256 == draft.suites[second.name].sha256
+    ]
+
+
+def _unchanged_weights(draft: JobDraft) -> list[str]:
+    """A candidate of which other files than the weights differ from the base's."""
+    base, candidate = draft.base, draft.candidate
+    if base is None or candidate is None or (base.kind, candidate.kind) != ("full", "full"):
+        return []
+    weights = _weights(candidate)
+    if not weights or weights != _weights(base):
+        return []
+    return [
+        f"{candidate.reference}: the same weights as the base, byte for byte; only other files differ, such as "
+        "config.json: name the fine-tuned weights as candidate"
+    ]
+
+
+def _weights(model: Model) -> list[tuple[int, str]]:
+    """Size and SHA-256 of each file of weights; none where not all was read."""
+    if model.headers_only:
+        return []
+    return sorted(model.files[name] for name in model.files if name.endswith(".safetensors"))
