@@ -194,6 +194,23 @@ def test_data_that_are_too_few_are_declined_with_what_to_do(folder: Path) -> Non
     assert "  # Not yet: evals/choices.jsonl: it has " in (folder / ".github" / "ftgate.yml").read_text()
 
 
+def test_a_target_of_few_distinct_rows_is_warned_of(folder: Path) -> None:
+    row = '{"prompt": "Is the parcel lost?", "choices": ["yes", "no"], "answer": "yes"}\n'
+    (folder / "evals" / "target.jsonl").write_text(row * 300)
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert (
+        "warning: measurements.target: evals/target.jsonl has 1 distinct row; with fewer than 59, a loss on 5% of such "
+        "questions can stay unseen; add rows, to about 200 in all\n"
+    ) in done.output
+
+
+def test_without_a_target_what_to_add_is_said(folder: Path) -> None:
+    (folder / "evals" / "target.jsonl").unlink()
+    (folder / "evals" / "choices.jsonl").unlink()
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "not measured: target: no questions about its task with answers; write them into evals/t" in done.output
+
+
 def test_what_can_be_used_is_listed_before_what_cannot(folder: Path) -> None:
     for number in range(10):
         (folder / "evals" / f"a{number}.jsonl").write_text("not JSON\n")
