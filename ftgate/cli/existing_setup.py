@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ftgate.cli.git_remote import Remote
 from ftgate.cli.starter_workflows import GATE
 from ftgate.errors import ConfigurationError
 
 POLICY = Path(".github", "ftgate.yml")
 WORKFLOW = Path(".github", "workflows", "ftgate.yml")
+
+
+def require_on_host(remote: Remote, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError if ``options`` are about GitHub, and the clone's remote is not there."""
+    given = [f"--{name}" for name, value in options.items() if value]
+    if remote.elsewhere and given:
+        raise ConfigurationError(
+            f"{' and '.join(given)}: only for GitHub, and origin is {remote.elsewhere}; nothing was written",
+            hint="leave it out; there `ftgate run` works in any job",
+        )
+
+
+def require_valid_policy(folder: Path) -> None:
+    """Raise ConfigurationError for an existing policy that `ftgate check` would refuse."""
+    if (folder / POLICY).exists():
+        from ftgate.config.policy import read_policy
+        from ftgate.measurements.registry import read_measurements
+
+        read_measurements(read_policy(folder / POLICY).measurements, f"policy {folder / POLICY}")
+
+
+def require_room(folder: Path, paths: Iterable[Path]) -> None:
+    """Raise ConfigurationError if something that is no file, or no folder, is where one of ``paths`` must be."""
+    for path in paths:
+        for above in reversed((folder / path).parents):
+            if os.path.lexists(above) and not above.is_dir():
+                raise ConfigurationError(
+                    f"{above} is not a folder, and {path} must be in it; nothing was written", hint=f"move {above} away"
+                )
+        if os.path.lexists(folder / path) and not (folder / path).is_file():
+            raise ConfigurationError(
+                f"{folder / path} is not a file; nothing was written", hint=f"move {folder / path} away"
+            )
 
 
 def require_addable(folder: Path, options: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ftgate.cli.common import Interrupted
-from ftgate.cli.existing_setup import POLICY, require_addable
+from ftgate.cli.existing_setup import POLICY, require_addable, require_on_host, require_room, require_valid_policy
 from ftgate.cli.git_remote import Remote, below_root, read_remote
 from ftgate.cli.protected_workflow import ENVIRONMENT, protected_workflow, publish_section
 from ftgate.cli.questions import can_ask, filled_in
@@ -66,18 +66,18 @@ def write_starter_files(
     match = _require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     policy, manifest = (texts.policy, texts.manifest) if texts else starters()
-    without_workflow = remote.elsewhere and not (forks or ledger or settle or jobs or pages or protected)
     files = {POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers)}
     named = Path("models", texts.manifest_file if texts else "my-model.yaml")
     others = [path for path in (folder / "models").glob("*.yaml") if path.name != named.name]
-    if texts or (folder / named).exists() or not others:
-        files[named] = manifest  # no example beside manifests of the user's own
+    if texts or (folder / named).exists() or not (others or _has_models(folder)):
+        files[named] = manifest  # no example beside manifests or models of the user's own
     workflows = _workflow_texts(remote, settle=settle, waivers=waivers, jobs=jobs or protected)
     asked: dict[str, Any] = {**match.groupdict(), "host": remote.host, "branch": remote.branch}
     asked |= {"forks": forks or protected, "ledger": ledger, "pages": remote.pages if pages else ""}
-    for name, text in workflows.items() if not without_workflow else ():
+    for name, text in workflows.items() if not remote.elsewhere else ():
         text = protected_workflow(text, forks=forks, app=bool(app), sign=sign) if protected else text
         files[Path(".github", "workflows", name)] = starter_workflow(text, **asked)
+    require_room(folder, [*files, SCHEMAS / ".gitignore"])
     for path, text in files.items():
         if _write(folder / path, text):
             yield path, "wrote"
@@ -109,13 +109,20 @@ def _workflow_texts(remote: Remote, *, settle: bool, waivers: bool, jobs: bool) 
     return workflows | {name: _text(_workflow(name)) for name, wanted in more.items() if wanted}
 
 
+def _has_models(folder: Path) -> bool:
+    """Whether a model lies where manifests do."""
+    from ftgate.setup.model_folders import read_model_folder
+
+    return any(read_model_folder(path) for path in (folder / "models").glob("*") if path.is_dir())
+
+
 def starters() -> tuple[str, str]:
     """The starter policy and manifest as they come with ftgate."""
     return _text(STARTER / "policy.yml"), _text(STARTER / "manifest.yaml")
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path())
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False), default=Path())
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every default.")
 @click.option("--action", default=NO_COMMIT, help="Where ftgate's actions are: owner/name@<commit>, all 40 digits.")
 @click.option("--forks", is_flag=True, help="Judge pull requests from forks too, each after an approval.")
@@ -135,6 +142,8 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
     file is refused, with what to do.
     """
     remote, texts = read_remote(folder), None
+    require_on_host(remote, {**options, "app": app})
+    require_valid_policy(folder)
     require_addable(folder, {**options, "app": app})
     written: list[str] = []
     try:
@@ -181,6 +190,8 @@ def _say_what_to_try(folder: Path, texts: StarterTexts | None) -> None:
         there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
         mended = "mend what is wrong in these files, then " if texts.problems else ""
         click.echo(f"next: {mended}{there}ftgate check {manifest}, then ftgate run {manifest}")
+    elif texts is None and not list((folder / "models").glob("*.yaml")):
+        click.echo("next: write a manifest such as models/NAME.yaml; `ftgate schema manifest` prints its fields")
 
 
 def _say_what_is_next(remote: Remote, texts: StarterTexts | None) -> None:
@@ -279,9 +290,7 @@ def _write(path: Path, text: str) -> bool:
     except FileExistsError:
         if path.is_file():
             return False
-        raise ConfigurationError(
-            f"{path}, or a folder above it, is not a regular file or folder", hint="move it away"
-        ) from None
+        raise ConfigurationError(f"cannot write {path}: it is no file", hint="move it away") from None
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}", hint="choose another folder") from None
     return True

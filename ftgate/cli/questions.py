@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ftgate.setup.draft import Answers, StarterTexts
     from ftgate.setup.engine import Device
 
+_APART: tuple[set[Use], ...] = ({"target", "general"}, {"target", "queries"})
+"""Uses that one file cannot have both of. Training data are apart from all others."""
 NOTHING = "-"
 """What is typed for nothing where there is a default."""
 _PINNED = re.compile(r"@[0-9a-f]{40}(?:/|\Z)")
@@ -109,17 +111,7 @@ def _say_answers(answers: Answers, contents: Contents) -> None:
 def ask_answers(defaults: Answers, contents: Contents) -> Answers:
     """Ask for all that policy and manifest need. Raises click.Abort on Ctrl-C and at the end of input."""
     click.echo(f"\nEnter takes what is in brackets, {NOTHING} means none, Ctrl-C writes nothing.")
-    answers = defaults
-    if candidate := _ask("Candidate, the fine-tuned model", answers.candidate, _model("candidate")):
-        trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
-        says = f" (the adapter says {trained_on})" if trained_on and not answers.base else ""
-        base = _ask(f"Its base{says}", answers.base, _model("base", candidate), needed=True)
-        name = _ask_name(candidate, defaults)
-        judge = _ask("Judge, a third model that grades", answers.judge, _model("judge", candidate, base))
-        device: Device = click.prompt("Run the models on", answers.device, type=click.Choice(["gpu", "cpu"]))
-        answers = replace(answers, candidate=candidate, base=base, name=name, judge=judge, device=device)
-    else:
-        answers = replace(answers, candidate="", base="", judge="", device="gpu")
+    answers = _ask_models(defaults, contents)
     given: dict[str, Any] = {}
     for use in USED:
         default = getattr(answers, use)
@@ -130,29 +122,51 @@ def ask_answers(defaults: Answers, contents: Contents) -> Answers:
     return replace(answers, **given)
 
 
+def _ask_models(defaults: Answers, contents: Contents) -> Answers:
+    """``defaults`` with the models that are named; who names no base is asked for the candidate again."""
+    base = ""
+    while candidate := _ask("Candidate, the fine-tuned model", defaults.candidate, _model("candidate")):
+        trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
+        says = f" (the adapter says {trained_on})" if trained_on and not defaults.base else ""
+        if base := _ask(f"Its base{says}", defaults.base, _model("base", candidate)):
+            break
+        click.echo("A candidate is compared with its base: name both, or no candidate.")
+    if not candidate:
+        return replace(defaults, candidate="", base="", judge="", device="gpu")
+    name = _ask_name(candidate, defaults)
+    judge = _ask("Judge, a third model that grades", defaults.judge, _model("judge", candidate, base))
+    device: Device = click.prompt("Run the models on", defaults.device, type=click.Choice(["gpu", "cpu"]))
+    return replace(defaults, candidate=candidate, base=base, name=name, judge=judge, device=device)
+
+
 def _ask_name(candidate: str, defaults: Answers) -> str:
     from ftgate.jobs.direct import name_of
 
     default = defaults.name if candidate == defaults.candidate else name_of(candidate)
-    return str(click.prompt("Its name in reports", default, value_proc=_short))
+    return str(click.prompt("Its name in reports", default, value_proc=name_value))
 
 
-def _ask(text: str, default: str, read: Callable[[str], str], *, needed: bool = False) -> str:
-    """One reference; empty for none, unless it is ``needed``."""
+def _ask(text: str, default: str, read: Callable[[str], str]) -> str:
+    """One reference; empty for none. A ``default`` that would be refused after the earlier answers is not offered."""
+    try:
+        default = default and read(default)
+    except click.UsageError:
+        default = ""
 
     def value(typed: str) -> str:
-        if typed.strip() in (NOTHING, "") and not needed:
-            return ""
-        return read(typed.strip())
+        return "" if typed.strip() in (NOTHING, "") else read(typed.strip())
 
-    if default or needed:
-        return str(click.prompt(text, default or None, value_proc=value))
-    return str(click.prompt(text, NOTHING, value_proc=value))
+    return str(click.prompt(text, default or NOTHING, value_proc=value))
 
 
-def _short(typed: str) -> str:
+def name_value(typed: str) -> str:
+    """A name as it was typed, without spaces around it. Raises UsageError for one that no manifest may have."""
+    from ftgate.config.manifest import CONTROL
+
     if not 0 < len(typed.strip()) <= 100:
         raise click.UsageError("a name has 1 to 100 characters")
+    if CONTROL.search(typed):
+        raise click.UsageError("a name has no control characters")
     return typed.strip()
 
 
@@ -212,7 +226,7 @@ def _data(use: Use, given: Mapping[str, str]) -> Callable[[str], str]:
         from ftgate.errors import FtgateError
         from ftgate.setup.data_files import IN_WORDS, is_remote, read_data_file
 
-        apart = [name for name in given if "training" in (use, name) or {use, name} == {"target", "general"}]
+        apart = [name for name in given if "training" in (use, name) or {use, name} in _APART]
         if named := [name for name in apart if given[name] and _same(typed, given[name])]:
             words = f"{IN_WORDS[named[0]]} already, and {IN_WORDS[use]} must be something else"  # type: ignore[index]
             raise click.UsageError(f"{typed} is {words}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationInfo, model_validator
 
 from ftgate.config.columns import Columns, is_template
 from ftgate.config.strict import Section, read_mapping, validate
@@ -36,6 +36,8 @@ def how_to_pin(source: str, revision: str = "HEAD") -> str:
 
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""Control characters, line ends among them."""
 HUB = "https://huggingface.co"
 _PLAIN = re.compile(r"\w[\w./-]*")
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$"), BeforeValidator(_is_a_commit)]
@@ -64,6 +66,12 @@ Named = Annotated[Source, BeforeValidator(_in_a_section, json_schema_input_type=
 """A source, or its reference alone."""
 
 
+def _without_controls(value: str) -> str:
+    if match := CONTROL.search(value):
+        raise ValueError(f"{match[0]!a} is a control character; leave it out")
+    return value
+
+
 def _not_a_word(value: Any) -> Any:
     if isinstance(value, str) and "/" not in value and value != "last-allowed":
         raise ValueError("write incumbent: {source: …}, as for the candidate, or incumbent: last-allowed")
@@ -87,7 +95,7 @@ class TrainingSource(Source):
 class Manifest(Section):
     """The whole manifest file."""
 
-    name: str = Field(min_length=1, max_length=100)
+    name: Annotated[str, AfterValidator(_without_controls)] = Field(min_length=1, max_length=100)
     """What reports call the candidate."""
     base: Named
     """The model that the candidate was trained from: full weights."""

@@ -20,9 +20,16 @@ from ftgate.setup.data_files import SAMPLE, USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
 from ftgate.setup.model_folders import read_model_folder
 from ftgate.setup.starter_text import manifest_text, policy_text, siblings
+from ftgate.stats.power import evidence_floor
 
-_USE_OF = {"forgetting": "general", "tail": "queries", "calibration": "choices"}
-"""The answers that a measurement can do without, by its name."""
+_USE_OF = {"target": "target", "forgetting": "general", "tail": "queries", "calibration": "choices"}
+"""The answer that names the data of a measurement, by its name."""
+UNSEEN_LOSS = 0.05
+"""Share of the questions. A target that could hide a loss on so many is warned of."""
+NO_TARGET = (
+    "no questions about its task with answers; write about 200 that it was not trained on into evals/target.jsonl, "
+    'each a line {"prompt": "…", "answer": "…"}, and name the file in measurements.target of the policy'
+)
 _JUDGE = "name a judge, a third model that grades the answers"
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
@@ -101,20 +108,20 @@ class Surroundings:
 def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest: str) -> StarterTexts:
     """The starters ``policy`` and ``manifest`` filled in with ``answers``.
 
-    Built-in suites whose prompts are too long for the models are left out, and so are data too few to ever pass, except
-    those about the task. Where the models are elsewhere, only the data are filled in. Raises DatasetError if a suite
-    cannot be read.
+    Built-in suites whose prompts are too long for the models are left out, and so are data too few to ever pass. Where
+    the models are elsewhere, only the data are filled in. Raises DatasetError if a suite cannot be read.
     """
     placed = around.folder / POLICY_FOLDER
     if not answers.has_models:
         run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
-        run, declined = _without_short(run, _load(run, {}, around))
+        job = _load(run, {}, around)
+        run, declined = _without_short(run, job)
         sections = draft_run(run, around.resolvers, placed, most=SAMPLE).policy["measurements"]
         own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
         sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
         training = {"training_data": sources["training_data"]} if answers.training else {}
         texts = policy_text(policy, own, {}, {}), manifest_text(manifest, "", training)
-        return StarterTexts(*texts, declined=declined)
+        return StarterTexts(*texts, declined=declined, warnings=tuple(_small_target(run, job)))
     run = _run(answers)
     engine = engine_for(answers.device, around.machine, read_model_folder(Path(answers.base)), has_vllm=around.has_vllm)
     job = _load(run, engine, around)
@@ -125,7 +132,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
-    declined |= _not_scored(run, draft)
+    declined |= _not_scored(run, draft) | ({} if answers.target else {"target": NO_TARGET})
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -142,7 +149,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
         problems=tuple(
             f"{problem.message}; {problem.hint}" for problem in result.problems if not _is_of(too_long, problem.message)
         ),
-        warnings=tuple(warning for warning in result.warnings if not _is_of(too_long, warning)),
+        warnings=(*_small_target(run, job), *(text for text in result.warnings if not _is_of(too_long, text))),
     )
 
 
@@ -173,10 +180,19 @@ def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, 
     return replace(run, **without), declined
 
 
+def _small_target(run: DirectRun, job: JobDraft) -> list[str]:
+    """A warning, if the target can pass but is so small that it shows little."""
+    suite, least = job.suites.get("target"), evidence_floor(UNSEEN_LOSS, job.policy.evidence.alpha)
+    if run.target is None or suite is None or len(suite.items) >= least:
+        return []
+    rows = f"{len(suite.items)} distinct row{'s' * (len(suite.items) != 1)}"
+    hides = f"with fewer than {least}, a loss on {UNSEEN_LOSS:.0%} of such questions can stay unseen"
+    return [f"measurements.target: {run.target} has {rows}; {hides}; add rows, to about 200 in all"]
+
+
 def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
     """Data of ``run`` for which the draft has no section, and why, by measurement."""
-    uses = {"target": "target", **_USE_OF}
-    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, uses.get(name, ""), None)}
+    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, _USE_OF.get(name, ""), None)}
     return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
 
 

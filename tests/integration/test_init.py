@@ -15,8 +15,10 @@ from support.terminal import play
 
 from ftgate.cli.common import Interrupted
 from ftgate.cli.main import cli
-from ftgate.cli.questions import ask_answers
+from ftgate.cli.questions import ask_answers, name_value
 from ftgate.cli.schema import schema_of
+from ftgate.config.manifest import read_manifest
+from ftgate.errors import ConfigurationError
 from ftgate.preflight.hardware import Machine
 from ftgate.setup.contents import look_into
 from ftgate.setup.draft import default_answers
@@ -139,6 +141,36 @@ def test_what_cannot_be_in_its_place_is_asked_again(folder: Path) -> None:
     assert policy_in(folder)["measurements"].keys() >= {"target", "calibration"}
 
 
+def test_no_default_is_offered_that_the_earlier_answers_rule_out(folder: Path) -> None:
+    """The base as candidate has no base here: the candidate is asked again, and so on until both are named."""
+    typed = ["models/base", "", "models/judge", "models/base", "fine", "", "", "evals/general.jsonl", "", "", "", ""]
+    said, code = play(["init"], typed, folder)
+    assert code == 0, said
+    assert "Its base [-]" in said
+    assert "A candidate is compared with its base: name both, or no candidate." in said
+    assert "Judge, a third model that grades [-]" in said
+    assert "was named already" not in said
+    assert "judge" not in policy_in(folder)
+
+
+def test_one_file_is_not_target_and_queries(folder: Path) -> None:
+    typed = ["", "", "", "", "", "", "-", "-", "evals/target.jsonl", "", ""]
+    said, code = play(["init"], typed, folder)
+    assert code == 0, said
+    assert "Error: evals/target.jsonl is target already, and real queries (tail) must be something else" in said
+
+
+@pytest.mark.parametrize("character", ["\x01", "\x1b", "\x7f", "\x85"])
+def test_a_name_has_no_control_characters(folder: Path, character: str) -> None:
+    with pytest.raises(click.UsageError, match="a name has no control characters"):
+        name_value(f"bot{character}")
+    CliRunner().invoke(cli, ["init", "--yes"])
+    manifest = folder / "models" / "careful.yaml"
+    manifest.write_text(manifest.read_text().replace("name: careful", f'name: "bot\\x{ord(character):02x}"'))
+    with pytest.raises(ConfigurationError, match="is a control character; leave it out"):
+        read_manifest(manifest)
+
+
 def test_what_check_would_refuse_is_said_at_once(folder: Path) -> None:
     """A target that is a copy of the training data, by content."""
     shutil.copy(folder / "evals" / "train.jsonl", folder / "evals" / "target.jsonl")
@@ -160,6 +192,23 @@ def test_data_that_are_too_few_are_declined_with_what_to_do(folder: Path) -> Non
     )
     assert "calibration" not in policy_in(folder)["measurements"]
     assert "  # Not yet: evals/choices.jsonl: it has " in (folder / ".github" / "ftgate.yml").read_text()
+
+
+def test_a_target_of_few_distinct_rows_is_warned_of(folder: Path) -> None:
+    row = '{"prompt": "Is the parcel lost?", "choices": ["yes", "no"], "answer": "yes"}\n'
+    (folder / "evals" / "target.jsonl").write_text(row * 300)
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert (
+        "warning: measurements.target: evals/target.jsonl has 1 distinct row; with fewer than 59, a loss on 5% of such "
+        "questions can stay unseen; add rows, to about 200 in all\n"
+    ) in done.output
+
+
+def test_without_a_target_what_to_add_is_said(folder: Path) -> None:
+    (folder / "evals" / "target.jsonl").unlink()
+    (folder / "evals" / "choices.jsonl").unlink()
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "not measured: target: no questions about its task with answers; write them into evals/t" in done.output
 
 
 def test_what_can_be_used_is_listed_before_what_cannot(folder: Path) -> None:

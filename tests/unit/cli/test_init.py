@@ -361,6 +361,9 @@ def test_elsewhere_than_on_github_no_workflow_is_written_and_what_works_is_said(
     assert (tmp_path / ".github" / "ftgate.yml").exists()
     assert "github.com" not in output
     assert "ftgate init --action" not in output
+    again = CliRunner().invoke(cli, ["init", str(tmp_path), "--pages", "--app", "bot"]).exception
+    assert str(again).startswith(f"--pages and --app: only for GitHub, and origin is {host}; nothing was written")
+    assert not (tmp_path / ".github" / "workflows").exists()
 
 
 @pytest.mark.parametrize(
@@ -417,6 +420,42 @@ def test_schemas_of_another_version_are_renewed(tmp_path: Path) -> None:
     policy.symlink_to(manifest)
     with pytest.raises(ConfigurationError, match="is a link"):
         list(write_starter_files(tmp_path, NO_COMMIT))
+
+
+@pytest.mark.parametrize("text", ["{{{", "", "version: 1\n", "version: 1\nmeasurements: {}\n"])
+def test_a_policy_that_check_would_refuse_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".github").mkdir()
+    (tmp_path / ".github" / "ftgate.yml").write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(cli, ["init", str(tmp_path), "--yes"])
+    assert isinstance(done.exception, ConfigurationError)
+    assert "ftgate.yml" in str(done.exception)
+    assert [path.name for path in tmp_path.iterdir()] == [".github"]
+
+
+def test_no_example_of_a_manifest_is_written_beside_models(tmp_path: Path) -> None:
+    begin(tmp_path / "new")
+    (tmp_path / "new" / "models" / "my-model.yaml").unlink()
+    (tmp_path / "new" / "models" / "bot").mkdir()
+    (tmp_path / "new" / "models" / "bot" / "config.json").write_text('{"model_type": "llama"}', encoding="utf-8")
+    said = CliRunner().invoke(cli, ["init", str(tmp_path / "new")]).output
+    assert "my-model" not in said
+    assert "next: write a manifest such as models/NAME.yaml; `ftgate schema manifest` prints its fields\n" in said
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["init", str(tmp_path / "nosuch")])
+    assert done.exit_code == 2
+    assert "nosuch' does not exist" in done.output
+    assert not (tmp_path / "nosuch").exists()
+
+
+@pytest.mark.parametrize("blocked", [".github/workflows", ".ftgate", "models"])
+def test_what_is_in_the_way_is_named_before_anything_is_written(tmp_path: Path, blocked: str) -> None:
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).touch()
+    with pytest.raises(ConfigurationError, match=f"{re.escape(blocked)} is not a folder, and .* must be in it"):
+        begin(tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / blocked]
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
