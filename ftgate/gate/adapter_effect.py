@@ -15,6 +15,7 @@ from ftgate.errors import ControlError
 from ftgate.gate.cached_engine import CachedEngine
 from ftgate.gate.journal import engine_identity
 from ftgate.models.dimensions import read_dimensions
+from ftgate.report.failed_controls import SMALLEST_EFFECT, takes_effect
 
 CHANGED_NOTHING: Mapping[str, tuple[str, str]] = {
     "adapter": (
@@ -35,7 +36,6 @@ STEADY: Mapping[str, str] = {
 }
 """What makes noise smaller, at an endpoint and in an engine of one's own."""
 PROBES = 8
-SMALLEST_EFFECT = 1e-5
 NOTHING_SHARED = 1e9
 """Stands for the change of log-probabilities where none can be compared; never shown as a number."""
 APART = "the most likely next tokens of the two models have none in common"
@@ -67,7 +67,7 @@ def adapter_effect(models: CachedEngine, base: Model, candidate: Model, items: S
     effect: dict[str, Any] = models.journal.fact(key, lambda: _measure_effect(models, base, candidate, prompts))
     if effect["prompts"] == 0 and candidate.kind == "endpoint":
         return effect
-    if not effect["largest_change"] > max(SMALLEST_EFFECT, 2 * effect["noise"]):  # not a number shows no effect either
+    if not takes_effect(effect):
         raise _no_effect(effect, candidate)
     return effect
 

