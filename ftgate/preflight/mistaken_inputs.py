@@ -43,8 +43,8 @@ def _check_training(checks: CheckState) -> None:
 def _unmatched(draft: JobDraft) -> list[str]:
     """A manifest that a pull request's gate would not find; where there is no repository, only as far as is known."""
     path, globs = draft.manifest_path, draft.policy.manifests
-    known = "/" in path or Path(path).is_file()
-    if not globs or not draft.manifest_sha256 or not known:
+    place_is_certain = "/" in path or Path(path).is_file()
+    if not globs or not draft.manifest_sha256 or not place_is_certain:
         return []
     if any(matches(glob.split("/"), path.split("/")) for glob in globs):
         return []
