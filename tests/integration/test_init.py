@@ -212,7 +212,7 @@ def test_without_a_target_what_to_add_is_said(folder: Path) -> None:
     (folder / "evals" / "target.jsonl").unlink()
     (folder / "evals" / "choices.jsonl").unlink()
     done = CliRunner().invoke(cli, ["init", "--yes"])
-    assert "not measured: target: no questions about its task with answers; write them into evals/t" in done.output
+    assert "not measured: target: no questions about its task with answers; write about 200 that it was" in done.output
 
 
 def test_what_can_be_used_is_listed_before_what_cannot(folder: Path) -> None:
