@@ -96,10 +96,14 @@ def say_contents(folder: Path, contents: Contents, machine: Machine) -> None:
 
 def _say_answers(answers: Answers, contents: Contents) -> None:
     """Say what was taken without a question, and where the models cannot be told apart."""
+    from ftgate.report.escape import plain_line
+
     names = ("candidate", "base", "judge", *USED)
     taken = [f"{name} {value}" for name in names if (value := getattr(answers, name))]
     if taken:
         click.echo(f"taken: {', '.join(taken)}")
+    for path, reason in contents.passed_over.items():
+        click.echo(plain_line(f"not taken: {path}: {reason}", 500))
     if contents.usable and not answers.has_models:
         role = "base" if not answers.base else "candidate"
         click.echo(

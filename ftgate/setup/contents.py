@@ -6,10 +6,11 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from ftgate.setup.data_files import DataFile, is_data_file, read_data_file, use_named
-from ftgate.setup.model_folders import ENCODER, ModelFolder, read_model_folder
+from ftgate.setup.model_folders import ENCODER, ModelFolder, misfit, read_model_folder
 
 MOST_FOLDERS, MOST_FILES, DEEPEST = 2000, 40, 4
 """How far a folder is searched."""
@@ -50,14 +51,30 @@ class Contents:
         return _only(of_adapters) or _only([m for m in full if _BASE.search(m.path.name)]) or _only(full)
 
     @property
-    def candidate(self) -> ModelFolder | None:
-        """The newest adapter of the base, else any, else the newest other full weights; None without a base."""
+    def candidates(self) -> list[ModelFolder]:
+        """The adapters of the base, else all adapters, else the other full weights; the newest first."""
         others = [m for m in self.usable if m not in (self.base, self.judge)]
         adapters = [m for m in others if m.kind == "adapter"]
         name = self.base.path.name if self.base is not None else ""
         candidates = [m for m in adapters if Path(m.trained_on).name == name] or adapters or others
-        newest = max(candidates, key=lambda m: (m.changed, _natural(m.path)), default=None)
-        return newest if self.base is not None else _only([m for m in candidates if m.kind == "adapter"])
+        return sorted(candidates, key=lambda m: (m.changed, _natural(m.path)), reverse=True)
+
+    @property
+    def candidate(self) -> ModelFolder | None:
+        """The newest candidate whose headers fit the base; without a base the only adapter."""
+        base = self.base
+        if base is None:
+            return _only([m for m in self.candidates if m.kind == "adapter"])
+        return next((m for m in self.candidates if not misfit(m, base)), None)
+
+    @property
+    def passed_over(self) -> dict[Path, str]:
+        """Candidates that are newer than the one that is taken, and why each does not fit the base."""
+        base = self.base
+        if base is None:
+            return {}
+        reasons = ((m.path, misfit(m, base)) for m in self.candidates)
+        return dict(takewhile(lambda pair: pair[1], reasons))
 
 
 def look_into(folder: Path) -> Contents:

@@ -126,8 +126,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     engine = engine_for(answers.device, around.machine, read_model_folder(Path(answers.base)), has_vllm=around.has_vllm)
     job = _load(run, engine, around)
     run, declined = _without_short(run, job)
-    if declined:
-        job = _load(run, engine, around)
+    job = _load(run, engine, around) if declined else job
     result = preflight(job, around.machine)
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)

@@ -9,8 +9,12 @@ from typing import Any, Literal
 
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.adapter_config import check_config
-from ftgate.models.dimensions import Dimensions, read_dimensions
+from ftgate.models.adapter_config import check_config, read_contents
+from ftgate.models.base_match import check_fits_base
+from ftgate.models.complete import require_all_layers, require_vocabulary
+from ftgate.models.declared_shapes import require_declared_shapes
+from ftgate.models.dimensions import Dimensions, quantisation_of, read_dimensions
+from ftgate.models.tensor_names import by_usual_name
 from ftgate.models.weights import adapter_weights, full_weights, read_json
 
 CONFIG, ADAPTER_CONFIG, ENCODER = "config.json", "adapter_config.json", "modules.json"
@@ -90,6 +94,28 @@ def _config(folder: Path, name: str) -> dict[str, Any]:
     with suppress(ArtifactError):
         return read_json(folder, name, str(folder))
     return {}
+
+
+def misfit(model: ModelFolder, base: ModelFolder) -> str:
+    """Why the headers of ``model`` cannot be those of a model trained from ``base``; empty if nothing says so."""
+    reference = str(model.path)
+    try:
+        if model.kind == "adapter":
+            config = read_json(model.path, ADAPTER_CONFIG, reference)
+            contents, _ = read_contents(
+                by_usual_name(adapter_weights(model.path, reference), reference), config, reference
+            )
+            of_base, transposed = full_weights(base.path, str(base.path)), bool(config.get("fan_in_fan_out"))
+            check_fits_base(contents, of_base, reference, str(base.path), transposed=transposed)
+        else:
+            config, tensors = read_json(model.path, CONFIG, reference), full_weights(model.path, reference)
+            if not quantisation_of(config):
+                require_all_layers(tensors, config, reference)
+                require_vocabulary(tensors, config, reference)
+                require_declared_shapes(tensors, config, reference)
+    except ArtifactError as error:
+        return error.message.removeprefix(f"{reference}: ")
+    return ""
 
 
 def _fault(folder: Path, kind: Literal["full", "adapter"]) -> str:

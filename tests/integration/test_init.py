@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import time
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from safetensors.numpy import load_file, save_file
 from support.terminal import play
 
 from ftgate.cli.common import Interrupted
@@ -24,6 +27,7 @@ from ftgate.setup.contents import look_into
 from ftgate.setup.draft import default_answers
 
 WORLD = Path(__file__).parents[2] / "examples" / "tinyworld"
+WEIGHTS = "adapter_model.safetensors"
 MANY = 5
 """Questions about models, where one is named as the candidate."""
 
@@ -208,7 +212,7 @@ def test_without_a_target_what_to_add_is_said(folder: Path) -> None:
     (folder / "evals" / "target.jsonl").unlink()
     (folder / "evals" / "choices.jsonl").unlink()
     done = CliRunner().invoke(cli, ["init", "--yes"])
-    assert "not measured: target: no questions about its task with answers; write them into evals/t" in done.output
+    assert "not measured: target: no questions about its task with answers; write about 200 that it was" in done.output
 
 
 def test_what_can_be_used_is_listed_before_what_cannot(folder: Path) -> None:
@@ -297,6 +301,20 @@ def test_models_that_cannot_be_told_apart_are_said_to_be_so(folder: Path) -> Non
     shutil.rmtree(folder / "models" / "careful")
     done = CliRunner().invoke(cli, ["init", "--yes"])
     assert "note: which model is the base cannot be told: answer the questions of `ftgate init`" in done.output
+
+
+def test_the_newest_candidate_that_fits_the_base_is_taken(folder: Path) -> None:
+    """An adapter whose matrices are of another size would be refused by `ftgate check`."""
+    wrong = folder / "models" / "wrong"
+    shutil.copytree(folder / "models" / "careful", wrong)
+    tensors = load_file(wrong / WEIGHTS)
+    wider = {name: np.zeros((*value.shape[:-1], value.shape[-1] + 8), "f4") for name, value in tensors.items()}
+    save_file({name: wider[name] if "lora_A" in name else value for name, value in tensors.items()}, wrong / WEIGHTS)
+    os.utime(wrong / "adapter_config.json", (2e9, 2e9))
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "taken: candidate models/careful, base models/base" in done.output
+    assert "not taken: models/wrong: an adapter for another base: " in done.output
+    assert "wrong: " not in done.output.replace("models/wrong: ", "")
 
 
 def test_queries_that_nothing_can_grade_are_said_not_to_be_measured(folder: Path) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.world import write_adapter
+from support.world import write_adapter, write_full
 
 from ftgate.config.engine import EngineSettings
 from ftgate.preflight.hardware import Gpu, Machine
@@ -84,7 +84,8 @@ def test_the_machine_is_named_in_a_few_words() -> None:
 
 
 def test_the_newest_adapter_of_the_base_is_the_candidate_and_a_name_tells_the_judge(tmp_path: Path) -> None:
-    for name in ("base-7b", "other", "judge"):
+    write_full(tmp_path / "base-7b")
+    for name in ("other", "judge"):
         model(tmp_path / name)
     adapter(tmp_path / "run" / "checkpoint-1000", "acme/base-7b", 100)
     adapter(tmp_path / "run" / "checkpoint-900", "acme/base-7b", 100)
@@ -93,6 +94,10 @@ def test_the_newest_adapter_of_the_base_is_the_candidate_and_a_name_tells_the_ju
     taken = [Path(path).name for path in (answers.base, answers.candidate, answers.judge)]
     assert taken == ["base-7b", "checkpoint-1000", "judge"]
     assert (answers.name, answers.device) == ("run-checkpoint-1000", "cpu")
+    write_adapter(tmp_path / "run" / "wide", hidden=64, base_model_name_or_path="acme/base-7b")  # newer, and no fit
+    contents = look_into(tmp_path)
+    assert Path(default_answers(contents, CPU).candidate).name == "checkpoint-1000"
+    assert [path.name for path in contents.passed_over] == ["wide"]
 
 
 def test_an_adapter_whose_base_is_elsewhere_is_a_candidate_and_has_no_base(tmp_path: Path) -> None:
