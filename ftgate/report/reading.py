@@ -116,7 +116,7 @@ def _failed_controls(name: str, m: MeasurementReport, controls: Mapping[str, Any
 
 def _takes_effect(effect: Mapping[str, Any]) -> bool:
     """Whether the weights moved a log-probability; null stands for a number that was not finite, and says nothing."""
-    numbers = [effect.get(key, False) for key in ("largest_change", "noise")]
+    numbers = [effect.get(key, "") for key in ("largest_change", "noise")]
     return None in numbers or (all(isinstance(n, int | float) for n in numbers) and takes_effect(effect))
 
 
