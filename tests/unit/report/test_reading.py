@@ -14,6 +14,7 @@ from unit.report.test_demo_comments import reports
 
 from ftgate.cli.main import cli
 from ftgate.errors import ConfigurationError
+from ftgate.planning.compare import compare_runs
 from ftgate.report.reading import contradictions, read_report
 from ftgate.report.schema import Report, write_report
 from ftgate.verdict import SMOKE_TEST
@@ -182,3 +183,21 @@ def test_a_report_cut_short_is_refused(tmp_path: Path) -> None:
         path.write_text(text[:end], encoding="utf-8")
         with pytest.raises(ConfigurationError):
             read_report(path)
+
+
+def test_two_limits_under_one_policy_are_not_compared(tmp_path: Path) -> None:
+    """Whoever widens a limit in a report makes a pass of it that its policy does not give."""
+    widened = reports()["halfway"]
+    widened.measurements["tail"].limits["block"] = 0.4
+    folders = [stored(tmp_path / name, r).parent for name, r in (("one", reports()["careful"]), ("two", widened))]
+    with pytest.raises(ConfigurationError, match=r"two: measurements\.tail: its limits differ from those in .*one"):
+        compare_runs(folders)
+    stored(tmp_path / "two", reports()["halfway"])
+    assert len(compare_runs(folders).contenders) == 2
+
+
+def test_a_page_cannot_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    folders = [str(stored(tmp_path / name, reports()[name]).parent) for name in ("careful", "halfway")]
+    done = CliRunner().invoke(cli, ["compare", *folders, "--html", str(tmp_path)])
+    assert isinstance(done.exception, ConfigurationError)
+    assert done.exception.hint == f"name the page: --html {tmp_path / 'compare.html'}"
