@@ -187,7 +187,7 @@ def test_a_report_cut_short_is_refused(tmp_path: Path) -> None:
 
 def test_two_limits_under_one_policy_are_not_compared(tmp_path: Path) -> None:
     """Whoever widens a limit in a report makes a pass of it that its policy does not give."""
-    widened = reports()["halfway"]
+    widened = reports()["halfway"].model_copy(deep=True)
     widened.measurements["tail"].limits["block"] = 0.4
     folders = [stored(tmp_path / name, r).parent for name, r in (("one", reports()["careful"]), ("two", widened))]
     with pytest.raises(ConfigurationError, match=r"two: measurements\.tail: its limits differ from those in .*one"):
