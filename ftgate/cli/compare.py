@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 )
 def compare(directories: tuple[Path, ...], html: Path | None, ledger: str | None, policy: Path) -> None:
     """Compare several runs: candidates, checkpoints, or a sweep. DIRECTORIES are their output folders."""
+    if html is not None and html.is_dir():
+        raise ConfigurationError(f"--html {html}: a folder", hint=f"name the page: --html {html / 'compare.html'}")
     if ledger is not None:
         if directories:
             raise ConfigurationError("--ledger takes the place of DIRECTORIES", hint="give one of the two")

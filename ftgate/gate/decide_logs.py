@@ -21,6 +21,7 @@ from ftgate.jobs.remote_models import UNPROVEN
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.looks import Look
 from ftgate.measurements.registry import read_measurements
+from ftgate.report.reading import NOT_PROVEN
 from ftgate.report.schema import ChecklistEntry, Report, measurement_report
 from ftgate.scoring.rules import bounded
 from ftgate.stats.seeding import generator
@@ -156,7 +157,7 @@ def _report(
         controls={},
         provenance={
             **{side: _log_facts(log, path) for side, log, path in zip(("base", "candidate"), logs, paths, strict=True)},
-            "weights": "not proven",
+            "weights": NOT_PROVEN,
             "policy_sha256": policy.sha256(),
             "seed": policy.evidence.seed,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),

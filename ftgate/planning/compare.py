@@ -87,7 +87,10 @@ class RunComparison:
 
 
 def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
-    """Compare the runs in ``folders``, each once. Raises ConfigurationError for fewer than two, or without a report."""
+    """Compare the runs in ``folders``, each once.
+
+    Raises ConfigurationError for fewer than two, without a report, or if one policy has two limits for a measurement.
+    """
     distinct = list({folder.resolve(): folder for folder in reversed(folders)}.values())[::-1]
     if len(distinct) < 2:
         what = "no run" if not folders else "one run"
@@ -95,7 +98,24 @@ def compare_runs(folders: Sequence[Path], seed: int = 0) -> RunComparison:
         raise ConfigurationError(
             f"{what} to compare{again}", hint="name the output folders of at least two: ftgate compare out/*"
         )
-    return compare_reports([(folder, read_report(folder / "report.json")) for folder in distinct], seed)
+    reports = [(folder, read_report(folder / "report.json")) for folder in distinct]
+    _require_limits_of_policy(reports)
+    return compare_reports(reports, seed)
+
+
+def _require_limits_of_policy(reports: Sequence[tuple[Path, Report]]) -> None:
+    """Raise ConfigurationError if two reports name one policy, and differ in a limit: one of them was edited."""
+    first: dict[tuple[str, str, str], tuple[Path, Mapping[str, float]]] = {}
+    for folder, report in reports:
+        policy = report.provenance.get("policy_sha256")
+        for name, m in report.measurements.items() if policy else ():
+            other, limits = first.setdefault((str(policy), name, m.unit), (folder, m.limits))
+            if limits != m.limits:
+                raise ConfigurationError(
+                    f"{folder}: measurements.{name}: its limits differ from those in {other}, and both name the policy "
+                    f"{str(policy)[:12]}: one of the two was edited",
+                    hint="decide both again from their answers: ftgate decide FOLDER",
+                )
 
 
 def compare_reports(reports: Sequence[tuple[Path, Report]], seed: int = 0) -> RunComparison:

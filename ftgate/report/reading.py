@@ -17,6 +17,8 @@ from ftgate.verdict import assess
 
 STOPPING = ("block", "inconclusive", "error")
 """Statuses of a measurement that gates, with which nothing is allowed."""
+NOT_PROVEN = "not proven"
+"""`provenance.weights` of a report from the logs of another program, where ftgate ran no control."""
 CLOSE = 1e-9
 """Bounds closer than this are one number, rounded."""
 
@@ -76,7 +78,11 @@ def _stopping(report: Report) -> Iterator[str]:
 
 def _unshown(report: Report) -> Iterator[str]:
     """What every run that allows writes, and ``report`` lacks."""
-    yield from (f"{part} is empty" for part in ("checklist", "controls", "provenance") if not getattr(report, part))
+    yield from (f"{part} is empty" for part in ("checklist", "provenance") if not getattr(report, part))
+    if report.provenance.get("weights") == NOT_PROVEN:
+        return
+    if not report.controls:
+        yield "controls is empty"
     if not mapping(report.provenance.get("suites")):
         yield "provenance names no suites"
     if not mapping(report.controls.get("adapter_effect")):
@@ -116,7 +122,7 @@ def _failed_controls(name: str, m: MeasurementReport, controls: Mapping[str, Any
 
 def _takes_effect(effect: Mapping[str, Any]) -> bool:
     """Whether the weights moved a log-probability; null stands for a number that was not finite, and says nothing."""
-    numbers = [effect.get(key, False) for key in ("largest_change", "noise")]
+    numbers = [effect.get(key, "") for key in ("largest_change", "noise")]
     return None in numbers or (all(isinstance(n, int | float) for n in numbers) and takes_effect(effect))
 
 

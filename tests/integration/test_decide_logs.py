@@ -16,6 +16,7 @@ from ftgate.cli.main import main
 from ftgate.datasets.eval_logs import read_log
 from ftgate.errors import ConfigurationError
 from ftgate.gate.decide_logs import FROM_LOGS
+from ftgate.report.reading import read_report
 
 LOGS = Path(__file__).resolve().parents[1] / "support" / "logs"
 INSPECT = (LOGS / "base.eval", LOGS / "candidate.eval")
@@ -88,6 +89,7 @@ def test_logs_never_allow_unless_the_policy_says_so(tmp_path: Path, wrong: set[i
     assert FROM_LOGS in report["reasons"]
     assert FROM_LOGS in comment
     assert report["name"] == "org/b"
+    assert read_report(tmp_path / "out").verdict == report["verdict"], "it shows no controls, as none ran"
 
 
 def test_what_logs_cannot_decide_holds(tmp_path: Path) -> None:
