@@ -43,7 +43,7 @@ from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.items import read_items
 from ftgate.report.reading import read_report
-from ftgate.report.schema import Report, write_report
+from ftgate.report.schema import MeasurementReport, Report, write_report
 
 START_SECONDS = 300
 
@@ -66,6 +66,15 @@ def changed(run: Path, folder: Path, change: Callable[[Report], None]) -> Path:
     change(report)
     write_report(report, folder / "report.json")
     return folder
+
+
+def with_status(part: MeasurementReport, status: str) -> MeasurementReport:
+    """The measurement with another status, and numbers that give it where it allows."""
+    numbers: dict[str, Any] = {}
+    if status in ("pass", "warn") and part.worse == "up":
+        numbers = {"change": 0.02, "interval": (0.01, 0.03)}
+        numbers["limits"] = {"block": part.limits["block"], **({"warn": 0.02} if status == "warn" else {})}
+    return part.model_copy(update={"status": status, **numbers})
 
 
 def invoke(*arguments: str | Path) -> Result:
@@ -108,7 +117,7 @@ def test_junit_says_of_each_status_what_it_does_to_the_verdict(
 ) -> None:
     def change(report: Report) -> None:
         part = report.measurements["tail"]
-        report.measurements["tail"] = part.model_copy(update={"status": status, "tier": tier})
+        report.measurements["tail"] = with_status(part, status).model_copy(update={"tier": tier})
 
     _, cases = junit(changed(run, tmp_path, change))
     assert [part.tag for part in cases["tail"]] == [tag]
@@ -126,8 +135,7 @@ def test_a_held_run_is_red_in_junit_though_every_measurement_passed(run: Path, t
     def change(report: Report) -> None:
         report.verdict, report.reasons = "hold", ["the judge is unfit"]
         for name, part in report.measurements.items():
-            within = 0.0 if part.worse == "up" else 1.0
-            report.measurements[name] = part.model_copy(update={"status": "pass", "change": within})
+            report.measurements[name] = with_status(part, "pass")
 
     suite, cases = junit(changed(run, tmp_path, change))
     assert suite.get("failures") == "1"

@@ -198,14 +198,17 @@ def test_data_that_are_too_few_are_declined_with_what_to_do(folder: Path) -> Non
     assert "  # Not yet: evals/choices.jsonl: it has " in (folder / ".github" / "ftgate.yml").read_text()
 
 
-def test_a_target_of_few_distinct_rows_is_warned_of(folder: Path) -> None:
-    row = '{"prompt": "Is the parcel lost?", "choices": ["yes", "no"], "answer": "yes"}\n'
-    (folder / "evals" / "target.jsonl").write_text(row * 300)
-    done = CliRunner().invoke(cli, ["init", "--yes"])
-    assert (
-        "warning: measurements.target: evals/target.jsonl has 1 distinct row; with fewer than 59, a loss on 5% of such "
-        "questions can stay unseen; add rows, to about 200 in all\n"
-    ) in done.output
+@pytest.mark.parametrize(
+    ("distinct", "said"),
+    [
+        (1, "not measured: target: evals/target.jsonl: measurements.target can neither pass nor block: it has 1 row, "),
+        (30, "warning: measurements.target: evals/target.jsonl has 30 distinct rows; with fewer than 59, a loss on "),
+    ],
+)
+def test_a_target_of_few_distinct_rows_is_declined_or_warned_of(folder: Path, distinct: int, said: str) -> None:
+    rows = [f'{{"prompt": "Is parcel {i} lost?", "choices": ["yes", "no"], "answer": "yes"}}' for i in range(distinct)]
+    (folder / "evals" / "target.jsonl").write_text("\n".join(rows * (300 // distinct)) + "\n")
+    assert said in CliRunner().invoke(cli, ["init", "--yes"]).output
 
 
 def test_without_a_target_what_to_add_is_said(folder: Path) -> None:
