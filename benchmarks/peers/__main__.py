@@ -35,6 +35,7 @@ FIRST, SECOND = "careful", "forgetful"
 """The candidates: two adapters on the same base."""
 OURS, PEERS = "ftgate", "lm-eval twice, judge script"
 SECOND_OF_OURS, BARE = "ftgate, second candidate", "bare LLM.generate"
+BESIDE = "ftgate, second candidate in the same process"
 VERDICTS = (0, 1, 4)
 """Exit codes of a run that came to a verdict."""
 
@@ -79,6 +80,7 @@ def compare(folder: Path, rows: int, options: argparse.Namespace, merged: dict[s
         if not options.without_harness:
             sides[PEERS] = partial(_peers, here, FIRST, merged, options.harness)
         sides[SECOND_OF_OURS] = partial(_ftgate, here, SECOND, reuse=here / f"out-{FIRST}")
+        sides[BESIDE] = partial(_beside, here / "both", rows, here / f"out-{FIRST}", lambda: best[OURS])
         sides[BARE] = partial(_bare, here, FIRST)
         for name, measure in sides.items():
             side = measure()
@@ -97,7 +99,7 @@ def table(rows: int, sides: dict[str, Measured]) -> list[str]:
     ]
     for name, side in sides.items():
         ratios = ["", ""]
-        if peers is not None and name in (OURS, SECOND_OF_OURS):
+        if peers is not None and name in (OURS, SECOND_OF_OURS, BESIDE):
             ratios = [f"{side.wall / peers.wall:.2f}", f"{side.cpu / peers.cpu:.2f}"]
         every = side.asked + side.graded
         cells = [name, f"{side.wall:.0f}", f"{side.cpu:.0f}", *ratios, f"{every.requests:,}", f"{every.tokens:,}"]
@@ -141,6 +143,23 @@ def _ftgate(folder: Path, candidate: str, reuse: Path | None = None) -> Measured
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     verdict = f"{report['verdict']}; {100 * measured_share(out):.0f} % of the grades are of measured answers"
     return Measured(wall, cpu, asked, graded, verdict)
+
+
+def _beside(folder: Path, rows: int, alone: Path, first: Callable[[], Measured]) -> Measured:
+    """What a second candidate adds to a process that judges the ``first`` one, whose own run is in ``alone``.
+
+    The folder has a cache of its own, so that nothing is shared with the other runs.
+    """
+    suites.write(folder, rows)
+    command = [sys.executable, "-m", "ftgate", "run", "--policy", str(folder / "policy.yml")]
+    for candidate in (FIRST, SECOND):
+        command += ["--manifest", str(suites.write_manifest(folder, candidate)), "--out", str(folder / candidate)]
+    wall, cpu = _run(command, folder / "ftgate.log", VERDICTS)
+    used, earlier = usage(folder / SECOND, without=folder / FIRST), first()
+    verdicts = [json.loads((out / "report.json").read_text())["verdict"] for out in (folder / FIRST, folder / SECOND)]
+    if verdicts[0] != json.loads((alone / "report.json").read_text())["verdict"]:
+        sys.exit(f"{FIRST} is judged otherwise beside {SECOND}: {verdicts[0]}")
+    return Measured(wall - earlier.wall, cpu - earlier.cpu, *used, verdicts[1])
 
 
 def _peers(folder: Path, candidate: str, merged: dict[str, Path], harness: Path) -> Measured:
