@@ -207,7 +207,7 @@ def _open(name: str, m: MeasurementReport) -> str:
         what = f"{changed} {where} {likely}"
     if kind in ("ece", "rise"):
         perhaps = "may have become worse"
-    return f"{perhaps}: {what}. {amounts.allowed(m.limits, m.unit).capitalize()}"
+    return f"{perhaps}: {what}. {amounts.allowed(m.limits, m.unit).capitalize()}; so few items cannot tell"
 
 
 def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
@@ -303,7 +303,8 @@ def _others(rest: Sequence[tuple[str, _Row]], what: str, why: Callable[[_Row], s
 
 
 def _moved(m: MeasurementReport) -> str:
-    return numbers.scores(m.base, m.candidate, m.unit)
+    of_what = f" {numbers.risen(m.unit)}" if numbers.kind(m.unit) == "rise" else ""
+    return f"{numbers.scores(m.base, m.candidate, m.unit)}{of_what}"
 
 
 def _moved_from_deployed(part: IncumbentReport) -> str:

@@ -58,10 +58,10 @@ def first_step(report: Report, steps: Sequence[str]) -> str:
         return " ".join(_first_of_each(report, steps))
     manifest = files_of(report, "").manifest
     blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
-    retrained = blocked and not steps[0].startswith("Fit")
-    if report.verdict != "block" or not manifest or not retrained:
+    if report.verdict != "block" or not manifest or not blocked:
         return steps[0]
-    again = "" if "train again" in steps[0].lower() else "train again, "
+    named = any(words in steps[0].lower() for words in ("train again", "trained again"))
+    again = "" if named else "train again, "
     return f"{steps[0]} Then {again}name the new weights in {as_code(manifest)} and push: the gate runs again."
 
 
@@ -93,7 +93,7 @@ def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list
     if not unmet:
         return [f"Merge: nothing is left to do, {passed}."]
     checks = "check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
-    return [f"Read the {checks} not met, below the table, then merge: {passed}."]
+    return [f"Merge: {passed}. First read the {checks} not met, below the table."]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:

@@ -64,12 +64,13 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap, best = _overconfidence(m), _best_temperature(m)
     smoothing = recipe.training.get("label_smoothing")
-    only = "It corrects confidence, not answers."
+    fitted = f"{best}, fitted on items outside this suite"
+    only = "The answers stay as they are, and nothing is trained again."
     if gap is not None and gap < -CLEAR_GAP:
         size = numbers.points(-gap, signed=False)
         steps = [
-            f"Fit one temperature below 1 on held-out items{best}: the candidate is underconfident by {size} on "
-            f"average. {only}"
+            f"Scale its confidence up by one temperature below 1{fitted}: it is underconfident by {size} on average. "
+            f"{only}"
         ]
         if smoothing:
             steps.append(
@@ -80,11 +81,11 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     if gap is not None and gap > CLEAR_GAP:
         size = numbers.points(gap, signed=False)
         steps = [
-            f"Fit one temperature above 1 on held-out items{best}: the candidate is overconfident by {size} on "
-            f"average. {only}"
+            f"Scale its confidence down by one temperature above 1{fitted}: it is overconfident by {size} on average. "
+            f"{only}"
         ]
     else:
-        steps = [f"Fit one temperature on held-out items{best}. {only}"]
+        steps = [f"Scale its confidence by one temperature{fitted}. {only}"]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
 
 
@@ -101,7 +102,7 @@ def form(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against malformed answers: the ends of training rows, the chat template, then less training."""
     if "cut" in m.unit:
         steps = [
-            "Check that every training row ends with the end-of-turn token, and that the loss covers it: a model that "
+            "Check that every training row ends with the end-of-turn token, and that training covers it: a model that "
             "never saw an answer end does not end one.",
             f"Raise {_token_limit(m)} if the longer answers are wanted.",
         ]

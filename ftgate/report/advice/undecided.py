@@ -101,7 +101,7 @@ def _more_items(m: MeasurementReport, files: ReadersFiles) -> str:
     about = "at least" if needed == m.least_n else "about"
     counted = f"{about} {numbers.count(needed)} instead of {numbers.count(had)}"
     if files.suite and files.rows >= needed:
-        return f"Raise `n_max` to {needed} and run again: the suite has enough rows for {counted}"
+        return f"Raise `n_max` to {needed} and run again: the suite has the rows, and the measurement needs {counted}"
     if files.suite and ":" not in files.suite and files.rows:  # a file, and not a built-in or remote suite
         add = f"Add about {numbers.count(needed - files.rows)} rows to {as_code(files.suite)}"
         raised = f", raise `n_max` to {needed}" if files.rows > had else ""

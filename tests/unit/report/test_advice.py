@@ -270,7 +270,10 @@ def test_training_harder_is_no_way_out_where_something_was_lost():
 CALIBRATION = {
     "too sure": (
         {},
-        ["Fit one temperature above 1 on held-out items: the candidate is overconfident by 14.0 points on average."],
+        [
+            "Scale its confidence down by one temperature above 1, fitted on",
+            "it is overconfident by 14.0 points on average.",
+        ],
         [],
     ),
     "unknown": (
@@ -283,7 +286,7 @@ CALIBRATION = {
         [f"Train with label smoothing of 0.1 instead of 0{STATE} or for fewer epochs than 2{STATE} to fix"],
         [],
     ),
-    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["Fit one temperature"], ["Train"]),
+    "smoothed, one epoch": (made({"label_smoothing": 0.1, "epochs": 1.0}), ["one temperature"], ["Train"]),
     "many epochs": (made({"epochs": 5.0}), [MANY, "Train with label smoothing of 0.1 to fix"], ["fewer epochs"]),
     "overfitting": (made(ROSE), [STOP], ["fewer epochs"]),
 }
@@ -299,7 +302,7 @@ def test_calibration(case):
     ("confidence", "said", "unsaid"),
     [
         (0.5, "underconfident by 10.0 points", "above 1"),
-        (0.605, "Fit one temperature on held-out items.", "above 1"),
+        (0.605, "Scale its confidence by one temperature, fitted on items outside this suite.", "above 1"),
     ],
 )
 def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, unsaid):

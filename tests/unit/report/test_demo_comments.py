@@ -24,7 +24,7 @@ SENTENCES = {
     "brittle": "`brittle` lost 71.9 % of what the base had on unusual queries (at least 61.7 %): 63.2 → 17.8 of 100. "
     "A loss under 15 % is allowed.",
     "forgetful": "`forgetful` lost nearly all that the base had on general skills: 69.2 → 6.8 of 100. A loss under "
-    "10 % is allowed. Also blocking: answer form (0.0 → 78.8 %).",
+    "10 % is allowed. Also blocking: answer form (0.0 → 78.8 % malformed answers).",
     "endless": "`endless` never stops: 100.0 % of its answers are cut at the token limit, and 0.0 % of the base's. "
     "Under 10 points more is allowed.",
     "halfway": "`halfway` passes against the base, but is a step back: it lost 12.2 % of what the model deployed today "
@@ -38,12 +38,12 @@ SENTENCES = {
     "required.",
 }
 FIRST_STEPS = {
-    "careful": "Read the 2 checks that are not met, below the table, then merge: every measurement passed.",
+    "careful": "Merge: every measurement passed. First read the 2 checks that are not met, below the table.",
     "brittle": "Add queries like the 82 that got worse to the training data: ",
     "forgetful": "Lower the learning rate and train again: ",
     "endless": "Check that every training row ends with the end-of-turn token, ",
     "halfway": "Compare how the candidate and the model deployed today were trained: ",
-    "overconfident": "Fit one temperature above 1 on held-out items (3.4 would be best here): ",
+    "overconfident": "Scale its confidence down by one temperature above 1 (3.4 would be best here), ",
     "unsafe": "Mix refusals of harmful requests into the training data: ",
     "useless": "Check that the training data covers the task and has the format of the suite (`evals/target.jsonl`), ",
 }
@@ -154,10 +154,10 @@ def test_what_to_do_next_stands_right_below_the_reason(name: str) -> None:
     doer = "reviewer" if name == "careful" else "author"
     assert lines[3].startswith(f"**What to do next, for the {doer}:** {FIRST_STEPS[name]}".rstrip(": "))
     assert next_steps(reports()[name])[0].startswith(FIRST_STEPS[name])
-    if name not in ("careful", "overconfident"):  # a temperature makes no new weights
+    if name != "careful":
         then = r"Then (train again, )?name the new weights in"
         assert re.search(rf"{then} `\S+/{name}.yaml` and push: the gate runs again\.$", lines[3])
-        assert lines[3].lower().count("train again") == 1
+        assert len(re.findall("train again|trained again", lines[3].lower())) == 1
 
 
 @pytest.mark.parametrize("name", CANDIDATES)

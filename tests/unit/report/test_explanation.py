@@ -19,7 +19,8 @@ from ftgate.report.explanation import explanation, first_sentence
         (
             "held",
             "`support-bot` may have lost too much: it lost 7.4 % of what the base had on general skills (likely range: "
-            "3.1 to 11.9). A loss under 10 % is allowed. Also undecided: confidence (240 of at least 500 items).",
+            "3.1 to 11.9). A loss under 10 % is allowed; so few items cannot tell. Also undecided: confidence "
+            "(240 of at least 500 items).",
         ),
         (
             "allowed",
@@ -107,8 +108,7 @@ def test_a_gain_that_may_be_too_small_is_open():
     m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
         "`m` may not have gained enough: it gained 3.0 points on its task (likely range: lost 1.0 to gained "
-        "7.0). A gain over 3 points is "
-        "required."
+        "7.0). A gain over 3 points is required; so few items cannot tell."
     )
 
 
