@@ -14,8 +14,7 @@ from support.github.state import Caller
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import main
 from ftgate.github.audit.ledger_branch import read_ledger
-from ftgate.report.reading import read_report
-from ftgate.report.schema import IncumbentReport
+from ftgate.report.schema import IncumbentReport, parse_report
 
 
 def leave(*arguments: str) -> int:
@@ -29,7 +28,7 @@ def job(scene: Scene, monkeypatch: pytest.MonkeyPatch):
     """Runs a command in the environment of a job; ``env`` changes it."""
     (scene.folder / "ftgate.yml").write_text(scene.text, encoding="utf-8")
     # No model answered for these reports: what would decide again from their answers agrees with them.
-    monkeypatch.setattr(cli_github, "_recompute_with", lambda _: lambda folder: read_report(folder / "report.json"))
+    monkeypatch.setattr(cli_github, "_recompute_with", lambda _: lambda folder: parse_report(folder / "report.json"))
 
     def run(*arguments: str, event: str = "pull_request", **env: str) -> int:
         payload = events.pull_request(scene.hub.pulls[7]) if event == "pull_request" else {"sender": {"login": "boss"}}

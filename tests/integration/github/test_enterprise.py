@@ -21,7 +21,7 @@ from support.github.state import Caller
 from ftgate.cli import github as cli_github
 from ftgate.cli.main import cli
 from ftgate.github.server_address import api_address, server_address
-from ftgate.report.reading import read_report
+from ftgate.report.schema import parse_report
 
 SERVER = "https://git.example.com"
 ACTION = "acme/ftgate@" + "1234567890" * 4
@@ -52,7 +52,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
         return lookup(host, *arguments, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", only_here)
-    monkeypatch.setattr(cli_github, "_recompute_with", lambda _: lambda folder: read_report(folder / "report.json"))
+    monkeypatch.setattr(cli_github, "_recompute_with", lambda _: lambda folder: parse_report(folder / "report.json"))
     with EnterpriseServer(tmp_path / "platform") as hub:
         hub.callers["admin"] = Caller("owner", {**ALL, "administration": "read"})
         yield Scene(hub, tmp_path, publish={"ledger": "branch"})
