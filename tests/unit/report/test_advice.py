@@ -347,7 +347,7 @@ def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_ar
     heads = [step.split(": ")[0] for step in steps if not step.startswith("Confidence")]
     assert len(heads) == len(set(heads))
     assert sum("(replay)" in step for step in steps) == 1
-    assert any(step.startswith("Confidence: fit one temperature above 1") for step in steps)
+    assert any(step.startswith("Confidence: scale its confidence down by one temperature above 1") for step in steps)
 
 
 def test_likely_forgetting_is_treated_before_it_is_proven():
