@@ -392,3 +392,8 @@ def judge_unfit(judge_validation: JudgeValidation | None) -> str | None:
 def first_reason(*reasons: str | None) -> str | None:
     """The first of ``reasons`` that is not None or empty; None if there is none."""
     return next((reason for reason in reasons if reason), None)
+
+
+def why_invalid(evidence: Evidence, scored: PairedScores) -> str | None:
+    """Why an estimate from ``scored`` is invalid: the judge, failed answers or unknown scores; None if it is not."""
+    return first_reason(judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(scored))

@@ -15,10 +15,7 @@ from ftgate.domain import Estimate, Finding, Status, Tier
 from ftgate.measurements.base import (
     AnyMeasurement,
     Evidence,
-    first_reason,
-    judge_unfit,
-    too_many_failed,
-    too_many_unknown,
+    why_invalid,
 )
 from ftgate.measurements.estimate import drop
 from ftgate.measurements.gated_slices import GatesSlices
@@ -86,9 +83,7 @@ class KeepsTarget:
     def compare(self, evidence: Evidence, rng: np.random.Generator) -> Estimate:
         """The relative drop with its interval (methods: sections 1, 2, 3 and 6)."""
         scored = evidence.scored
-        unusable = first_reason(
-            judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(scored)
-        )
+        unusable = why_invalid(evidence, scored)
         more = {"worse": self.worse, "limit": self.limit, "invalid_reason": unusable}
         return drop(scored, evidence, self.limit, rng).to_estimate(self.name, evidence, len(scored.items), **more)
 

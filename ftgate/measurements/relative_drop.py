@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import model_validator
 
 from ftgate.domain import Estimate
-from ftgate.measurements.base import Evidence, Share, first_reason, judge_unfit, too_many_failed, too_many_unknown
+from ftgate.measurements.base import Evidence, Share, why_invalid
 from ftgate.measurements.estimate import drop
 from ftgate.measurements.free_form import FreeFormMeasurement
 from ftgate.measurements.gated_slices import GatesSlices, gate_slices, gated, waits, with_levels
@@ -50,8 +50,6 @@ class RelativeDrop(GatesSlices, FreeFormMeasurement):
             worse=self.worse,
             limit=self.limit,
             warn_limit=self.warn_limit,
-            invalid_reason=first_reason(
-                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
-            ),
+            invalid_reason=why_invalid(evidence, evidence.scored),
             gates=gate_slices(evidence.scored, evidence, limits, rng),
         )

@@ -17,10 +17,7 @@ from ftgate.measurements.base import (
     Evidence,
     Measurement,
     Share,
-    first_reason,
-    judge_unfit,
-    too_many_failed,
-    too_many_unknown,
+    why_invalid,
 )
 from ftgate.measurements.estimate import ScoreEstimate, difference, flip_details, judge_details
 from ftgate.measurements.power_facts import PowerFacts
@@ -179,9 +176,7 @@ class Safety(Measurement):
             worse=self.worse,
             limit=part.limit,
             about=part.ids,
-            invalid_reason=first_reason(
-                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
-            ),
+            invalid_reason=why_invalid(evidence, evidence.scored),
         )
 
     def with_details(self, estimate: Estimate, evidence: Evidence, rng: np.random.Generator) -> Estimate:

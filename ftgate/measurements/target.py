@@ -12,10 +12,7 @@ from ftgate.domain import Estimate
 from ftgate.measurements.base import (
     Evidence,
     Scorer,
-    first_reason,
-    judge_unfit,
-    too_many_failed,
-    too_many_unknown,
+    why_invalid,
 )
 from ftgate.measurements.estimate import ScoreEstimate, difference, flip_details, judge_details
 from ftgate.measurements.free_form import FreeFormMeasurement
@@ -72,9 +69,7 @@ class Target(FreeFormMeasurement):
             len(evidence.scored.items),
             worse=self.worse,
             limit=self.limit,
-            invalid_reason=first_reason(
-                judge_unfit(evidence.judge_validation), too_many_failed(evidence), too_many_unknown(evidence.scored)
-            ),
+            invalid_reason=why_invalid(evidence, evidence.scored),
         )
 
     def _unless_nothing_to_lose(self, estimate: ScoreEstimate, evidence: Evidence) -> ScoreEstimate:
