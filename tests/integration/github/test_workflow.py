@@ -19,10 +19,15 @@ import yaml
 from support.github import bodies, events
 from support.github.description import interface
 from support.github.limits import APPS, BOT
-from support.github.machine import MANIFEST, ROOT, RUNNER_PATHS, Machine, weights
+from support.github.machine import MANIFEST, POLICY, ROOT, RUNNER_PATHS, Machine, model, weights
 from support.github.scene import Scene
 from support.github.server import FakeGitHub
 from support.github.state import Caller
+
+from ftgate.report.reading import read_report
+
+NOT_A_NUMBER = b"\xff" * 4
+"""A number of 32 bits that is none."""
 
 
 @pytest.fixture
@@ -37,15 +42,50 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         assert not re.search(RUNNER_PATHS, found.published())
 
 
+def verdicts(machine: Machine) -> list[tuple[str, str]]:
+    """Each model with its verdict, from the table at the head of the only comment."""
+    (comment,) = machine.hub.comments
+    return re.findall(r"^\| (\S+) \| \*\*(.+)\*\* \|$", comment.body, re.MULTILINE)
+
+
+def judged(machine: Machine) -> dict[str, tuple[str, str, int]]:
+    """Verdict, engine and starts of each report that the evaluation left."""
+    reports = {path.parent.name: read_report(path) for path in machine.artifacts.glob("ftgate-out/*/report.json")}
+    return {
+        name: (report.verdict, report.provenance["engine"]["kind"], report.engine_starts)
+        for name, report in sorted(reports.items())
+    }
+
+
 @pytest.mark.engine
-def test_a_useless_candidate_is_blocked_and_a_careful_one_allowed_in_the_same_comment(machine: Machine) -> None:
-    first = machine.push("useless")
+def test_models_of_one_change_are_judged_together_by_vllm_and_one_that_is_broken_costs_only_its_own_verdict(
+    machine: Machine,
+) -> None:
+    """Then the broken one is taken back and the useless one retrained, and the same comment says so."""
+    policy = POLICY.replace("kind: transformers", "kind: vllm")
+    machine.base = machine.head = machine.hub.git.commit({".github/ftgate.yml": policy}, machine.base, branch="main")
+    diverged = model("diverged", "useless")
+    numbers = "weights/diverged/adapter_model.safetensors"
+    diverged[numbers] = diverged[numbers][:-4] + NOT_A_NUMBER
+    first = machine.commit_models({**model("bot", "useless"), **model("helper", "careful"), **diverged})
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]))
     states = [(s.state, s.sha) for s in machine.hub.statuses]
-    assert states == [("pending", first), ("failure", first)], log
-    second = machine.push("careful")
+    assert states == [("pending", first), ("error", first)], log
+    assert log.count("| ftgate run\n") == 2, "all together, and once more what had no report"
+    assert verdicts(machine) == [
+        ("diverged", "⚠ Do not merge yet, not judged"),
+        ("bot", "❌ Do not merge"),
+        ("helper", "✅ May merge"),
+    ]
+    assert "contains NaN or infinity" in machine.hub.comments[0].body
+    assert judged(machine) == {"001-bot": ("block", "vllm", 1), "003-helper": ("allow", "vllm", 0)}
+
+    second = machine.commit_models({**model("bot", "halfway"), **dict.fromkeys(diverged)})
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]), again=True)
-    assert machine.hub.status_of(second).state == "success", log
+    status = machine.hub.status_of(second)
+    assert (status.state, status.description.partition(" [")[0]) == ("success", "allow: bot, helper (of 2 models)"), log
+    assert log.count("| ftgate run\n") == 1
+    assert verdicts(machine) == [("bot", "✅ May merge"), ("helper", "✅ May merge")]
     (comment,) = machine.hub.comments
     assert comment.number == 7
     assert "2 records" in comment.body

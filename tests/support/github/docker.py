@@ -25,7 +25,7 @@ def main() -> int:
     if arguments[0] != "run":
         return 0
     pairs = list(options(arguments[1:]))
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.environ["PYTHONPATH"], "OMP_NUM_THREADS": "1"}
+    env = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "OMP_NUM_THREADS", "VLLM_CACHE_ROOT")}
     for text in (text for option, text in pairs if option == "--env"):
         name, given, value = text.partition("=")
         # A name alone hands on the variable, if there is one.

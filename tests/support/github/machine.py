@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,10 @@ class Machine:
 
     def push(self, candidate: str | None, *, source: str = events.REPOSITORY) -> str:
         """A new head of pull request 7, with these weights; None changes no model."""
-        files = (
-            {"README.md": "better"} if candidate is None else {"models/bot.yaml": MANIFEST} | weights("bot", candidate)
-        )
+        return self.commit_models({"README.md": "better"} if candidate is None else model("bot", candidate), source)
+
+    def commit_models(self, files: Mapping[str, str | bytes | None], source: str = events.REPOSITORY) -> str:
+        """A new head of pull request 7, with these files written, or removed where None."""
         self.head = self.hub.git.commit(files, self.head)
         self.hub.pulls[7] = PullRequest(7, self.head, self.base, source=source)
         return self.head
@@ -118,6 +119,8 @@ class Machine:
             "HOME": str(self.folder),
             # With more, threads wait for each other longer than models as small as these work.
             "OMP_NUM_THREADS": "1",
+            # An empty one costs half a minute of processor time.
+            "VLLM_CACHE_ROOT": os.environ.get("VLLM_CACHE_ROOT", str(Path.home() / ".cache" / "vllm")),
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "FTGATE_TEST_DOCKER": str(self.commands),
             "FTGATE_TEST_ARTIFACTS": str(self.artifacts),
@@ -170,6 +173,11 @@ class FreshMachine(Machine):
         self.workspace.mkdir()
         (self.workspace / "README.md").write_text("our models\n", encoding="utf-8")
         self.commit("start")
+
+
+def model(name: str, of: str) -> dict[str, str | bytes]:
+    """A manifest, and the weights that it names: those of one of the tiny world's candidates."""
+    return {f"models/{name}.yaml": MANIFEST.replace("bot", name), **weights(name, of)}
 
 
 def weights(name: str, of: str) -> dict[str, bytes]:
