@@ -73,12 +73,12 @@ def test_models_of_one_change_are_judged_together_by_vllm_and_one_that_is_broken
     assert states == [("pending", first), ("error", first)], log
     assert log.count("| ftgate run\n") == 2, "all together, and once more what had no report"
     assert verdicts(machine) == [
-        ("diverged", "⚠ Do not merge yet, not judged"),
+        ("diverged", "❗ Do not merge yet, not judged"),
         ("bot", "❌ Do not merge"),
         ("helper", "✅ May merge"),
     ]
     assert "contains NaN or infinity" in machine.hub.comments[0].body
-    assert judged(machine) == {"001-bot": ("block", "vllm", 1), "003-helper": ("allow", "vllm", 0)}
+    assert judged(machine) == {"001-bot": ("block", "vllm", 1), "003-helper": ("allow", "vllm", 1)}, "one start for both"
 
     second = machine.commit_models({**model("bot", "halfway"), **dict.fromkeys(diverged)})
     log = machine.run("pull_request", events.pull_request(machine.hub.pulls[7]), again=True)
