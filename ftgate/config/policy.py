@@ -22,7 +22,7 @@ DEFAULT_CONTEXT = "ftgate/verdict"
 class JudgeSettings(GrownSection, EndpointSettings):
     """The model that grades free-form answers: local weights (`source`), or a model behind an `endpoint`."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"labels"})
+    later: ClassVar[frozenset[str]] = frozenset({"labels", "prompt_order"})
 
     source: str | None = Field(default=None, min_length=1)
     """The judge's weights: a folder relative to the policy, or `hf://`, `s3://` and so on. Give this or `endpoint`."""
@@ -45,6 +45,15 @@ class JudgeSettings(GrownSection, EndpointSettings):
     """File (`.csv` or `.jsonl`, relative to the policy) with at least 50 answers that people graded. The report says
     how well the judge agrees with them, and they correct a judged change where that is justified
     (docs/judge-labels.md)."""
+    prompt_order: Literal["rubric_first", "item_first"] = "rubric_first"
+    """What comes first in a question to the judge. With `item_first` a prefix cache reads prompt, reference and answer
+    once for all six questions about an answer, which is cheaper where they are longer than 100 tokens or so. Judges
+    grade differently in the two orders (docs/judge.md)."""
+
+    @property
+    def item_first(self) -> bool:
+        """Whether what is graded comes before the rubric."""
+        return self.prompt_order == "item_first"
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -75,7 +75,7 @@ def check_judge(
         def ask(questions: Sequence[Question]) -> list[Answer]:
             return cached.ask([Ask(model, q) for q in questions], "grade answers")
 
-        judge = Judge(ask)
+        judge = Judge(ask, item_first=settings.item_first)
         agreed = agreement(judge, labels)
         fitness = {}
         for m in judged:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from ftgate.domain import Answer, Finding, Pair
+from ftgate.domain import Answer, Finding, Pair, Question
 from ftgate.engines.base import Ask
 from ftgate.errors import ConfigurationError
 from ftgate.gate.cached_engine import CachedEngine
@@ -30,11 +30,15 @@ def judge_against_people(job: Job, engine: CachedEngine | None) -> dict[str, Any
     Answers of this run are in the journal already, and those of older ones are asked once. Raises ConfigurationError if
     there is no engine (``ftgate decide``) and the journal lacks some.
     """
-    model = job.judge
-    if job.labels is None or engine is None or model is None:
+    model, settings = job.judge, job.policy.judge
+    if job.labels is None or engine is None or model is None or settings is None:
         return {}
     engine.require([model])
-    judge = Judge(lambda questions: engine.ask([Ask(model, q) for q in questions], "grade labelled answers"), "labels")
+
+    def ask(questions: Sequence[Question]) -> list[Answer]:
+        return engine.ask([Ask(model, q) for q in questions], "grade labelled answers")
+
+    judge = Judge(ask, "labels", item_first=settings.item_first)
     try:
         agreed = agreement(judge, job.labels)
     except ConfigurationError as error:

@@ -234,7 +234,9 @@ class MeasurementRun:
         return decide_measurement(self._job, self.measurement, evidence, look)
 
     def _judge(self, phase: str) -> Judge:
-        return Judge(self._asker(phase), self.name, self._grades)
+        settings = self._job.policy.judge
+        assert settings is not None, "a job with a judged measurement always has a judge"
+        return Judge(self._asker(phase), self.name, self._grades, item_first=settings.item_first)
 
     def _label_judge(self, phase: str) -> LabelJudge:
         return LabelJudge(self._asker(phase), self.name, self._labels)

@@ -82,12 +82,15 @@ class Judge:
 
     ``ask`` sends questions to the judge model and returns the answers in order; it is passed in so that answers go
     through the journal like any other and no grade is paid for twice. ``cache`` holds grades by item and text: each
-    look grades the items of earlier looks again.
+    look grades the items of earlier looks again. ``item_first``: what is graded comes before the rubric.
     """
 
-    def __init__(self, ask: AskJudge, measurement: str = "judge", cache: Grades | None = None) -> None:
+    def __init__(
+        self, ask: AskJudge, measurement: str = "judge", cache: Grades | None = None, *, item_first: bool = False
+    ) -> None:
         self._ask = ask
         self._measurement = measurement
+        self._item_first = item_first
         self._cache = {} if cache is None else cache
 
     def grade(self, texts: Sequence[tuple[Item, str]], *, repeat: int = 0) -> list[Grade]:
@@ -176,10 +179,13 @@ class Judge:
     def _question(
         self, item: Item, text: str, criterion: Criterion, order: Order, repeat: int, most: int | None = None
     ) -> Question:
+        messages = judge_messages(
+            criterion, order, item.messages, text, item.answer, most=most, item_first=self._item_first
+        )
         return Question(
             self._measurement,
             item.id,
-            judge_messages(criterion, order, item.messages, text, item.answer, most=most),
+            messages,
             part=f"{criterion.name} {order}",
             options=DIGITS,
             repeat=repeat,

@@ -1,6 +1,7 @@
 """The judge's prompt: one criterion, one digit, the answer fenced and declared untrusted.
 
-The rubric comes first and the item last, so that an engine with a prefix cache reads each of the six rubrics once.
+The rubric comes first and the item last, so that an engine with a prefix cache reads each of the six rubrics once; or
+the item first, so that it reads each item once.
 Pointwise grading on a short scale follows G-Eval (Liu et al. 2023, section 3); asking in two scale orders and averaging
 follows the position-bias remedy of Zheng et al. 2023 (Judging LLM-as-a-Judge, section 3.4).
 """
@@ -58,12 +59,17 @@ def judge_messages(
     reference: str | None,
     *,
     most: int | None = None,
+    item_first: bool = False,
 ) -> tuple[Message, ...]:
     """The conversation that asks a judge for one digit about one answer, without naming the model that wrote it.
 
     The answer is shown without the white space at its ends, and truncated to ``MAX_CHARACTERS``; with ``most``, prompt,
-    reference and answer are each truncated to that.
+    reference and answer are each truncated to that. With ``item_first`` all is one turn, in which they precede the
+    rubric.
     """
+    if item_first:
+        asked = f"{_rubric(criterion, order).content}\nDigit:"
+        return (Message("user", f"{_shown(_turns(prompt), answer, reference, most)}\n{asked}"),)
     return (_rubric(criterion, order), _to_grade(_turns(prompt), answer, reference, most))
 
 
@@ -85,23 +91,24 @@ def _rubric(criterion: Criterion, order: Order) -> Message:
 
 @lru_cache(maxsize=16)  # each of the six prompts about an answer shows the same
 def _to_grade(prompt: str, answer: str, reference: str | None, most: int | None) -> Message:
-    return Message("user", _fenced(prompt, answer, reference, most, "Digit:"))
+    return Message("user", f"{_shown(prompt, answer, reference, most)}\nDigit:")
 
 
 def fenced(prompt: Sequence[Message], answer: str, reference: str | None, most: int | None, asked: str) -> str:
     """Prompt, reference and answer between fences, and what is asked for; truncated as :func:`judge_messages` says."""
-    return _fenced(_turns(prompt), answer, reference, most, asked)
+    return f"{_shown(_turns(prompt), answer, reference, most)}\n{asked}"
 
 
 def _turns(prompt: Sequence[Message]) -> str:
     return "\n".join(m.text if len(prompt) == 1 else f"{m.role}: {m.text}" for m in prompt)
 
 
-def _fenced(prompt: str, answer: str, reference: str | None, most: int | None, asked: str) -> str:
+@lru_cache(maxsize=16)
+def _shown(prompt: str, answer: str, reference: str | None, most: int | None) -> str:
     parts = ["[[prompt]]", _fenced_text(prompt, most)]
     if reference is not None:
         parts += ["[[reference]]", _fenced_text(reference, most)]
-    parts += ["[[answer]]", _fenced_text(answer.strip(), most or MAX_CHARACTERS), "[[end]]", asked]
+    parts += ["[[answer]]", _fenced_text(answer.strip(), most or MAX_CHARACTERS), "[[end]]"]
     return "\n".join(parts)
 
 

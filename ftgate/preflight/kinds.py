@@ -59,12 +59,13 @@ def unrendered(
 
 
 def unrendered_grading(
-    judge: Conversations, measurements: Iterable[Measurement], suites: Mapping[str, Suite]
+    judge: Conversations, measurements: Iterable[Measurement], suites: Mapping[str, Suite], *, item_first: bool
 ) -> Iterator[Unrendered]:
     """As :func:`unrendered`, for the judge: its own prompt about the first row of each suite that it grades."""
     for m in measurements:
         if m.name in suites and (item := next((i for i in suites[m.name].items if m.judges([i])), None)):
-            prompt = judge_messages(CRITERIA[0], ORDERS[0], item.messages, item.answer or "", item.answer)
+            shown = (item.messages, item.answer or "", item.answer)
+            prompt = judge_messages(CRITERIA[0], ORDERS[0], *shown, item_first=item_first)
             yield from _failing(judge, m.name, [(item, [Question(m.name, item.id, prompt, options=DIGITS)])], 1)
 
 

@@ -18,14 +18,14 @@ FEW = 0.01
 def check_templates(state: CheckState, generation: GenerationSettings | None) -> None:
     """Render the rows with every model, and the judge's prompt with the judge. What is wrong is added to ``state``."""
     measurements, suites = state.draft.measurements, state.draft.suites
-    of_base: list[Unrendered] = []
+    judge, of_base = state.draft.policy.judge, list[Unrendered]()
     for role, facts in state.asked.items():
         asked_alike = role in ("candidate", "incumbent") and facts == state.asked.get("base")
         if not facts.template or asked_alike:
             continue
         model = conversations(facts, switches("off" if role == "judge" else state.settings.thinking))
         faults = list(
-            unrendered_grading(model, measurements, suites)
+            unrendered_grading(model, measurements, suites, item_first=judge is not None and judge.item_first)
             if role == "judge"
             else unrendered(model, measurements, suites, generation)
         )

@@ -146,6 +146,19 @@ def test_other_weights_engines_and_settings_share_nothing(world: World) -> None:
     assert set(before) < set(stored(world))
 
 
+def test_a_judge_that_is_asked_in_the_other_order_is_asked_everything_anew(world: World) -> None:
+    first, before, _ = run(world, "first")
+    world.policy["judge"]["prompt_order"] = "item_first"
+    world.save()
+    second, after, _ = run(world, "second")
+    assert asked(after)["judge"] == asked(before)["judge"]
+    assert asked(after)["base"] == 0
+    turns = [{len(a.question.messages) for a in e.asked if a.model.name == "judge"} for e in (before, after)]
+    assert turns == [{2}, {1}]
+    assert second.verdict == first.verdict == "allow"
+    assert second.controls["judge_fitness"] == first.controls["judge_fitness"]
+
+
 def test_what_files_that_changed_gave_is_not_kept(world: World) -> None:
     def reply(model: Any, question: Question) -> Answer:
         if question.measurement == "forgetting":

@@ -287,6 +287,22 @@ def test_the_two_orders_show_the_same_scale_turned_round() -> None:
     assert up.splitlines()[1:6] == down.splitlines()[1:6][::-1]
 
 
+def test_with_the_item_first_all_six_questions_about_an_answer_begin_alike() -> None:
+    asked: list[Question] = []
+
+    def ask(questions: Sequence[Question]) -> list[Answer]:
+        asked.extend(questions)
+        return [honest(q) for q in questions]
+
+    grade = Judge(ask, item_first=True).grade([(ITEMS[0], "some answer")])
+    assert grade == judge_that(honest)[0].grade([(ITEMS[0], "some answer")])
+    (texts,) = zip(*(question.messages for question in asked), strict=True)
+    assert {message.role for message in texts} == {"user"}
+    shown = f"[[prompt]]\n{ITEMS[0].user_text}\n[[reference]]\n{ITEMS[0].answer}\n[[answer]]\nsome answer\n[[end]]\n"
+    rubrics = [m[0].content for m in (judge_messages(c, o, (), "", None) for c in CRITERIA for o in ORDERS)]
+    assert [message.content for message in texts] == [f"{shown}{rubric}\nDigit:" for rubric in rubrics]
+
+
 def test_canaries_differ_from_the_reference_and_cover_every_kind_of_corruption() -> None:
     made = canaries(ITEMS, 60, np.random.default_rng(0))
     assert len(made) == 60
