@@ -41,6 +41,10 @@ class CheckState:
         self.cpu = not machine.gpus and (self.settings.kind == "transformers" or on_cpu())
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.never: list[str] = []
+        """The measurements that can never pass; a warning says why."""
+        self.hardly: list[str] = []
+        """Those that pass only on a base that scores unusually low."""
         self.asked: dict[str, TokenizerFacts] = {}
         self.facts: dict[str, ModelFacts] = {}
         self.sizes: dict[str, Dimensions] = {}
