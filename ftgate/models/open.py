@@ -19,7 +19,7 @@ from ftgate.models.covered_modules import EXPERTS, check_covered, covered
 from ftgate.models.declared_shapes import require_declared_shapes, require_usual_prefix
 from ftgate.models.dimensions import quantisation_of
 from ftgate.models.encoder_files import read_encoder
-from ftgate.models.nan_scan import SAMPLE_BYTES, require_finite_tensors, zero_matrices
+from ftgate.models.nan_scan import SAMPLE_BYTES, require_finite_tensors, same_numbers, zero_matrices
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
 from ftgate.models.tensor_names import by_usual_name, is_wrapped, usual_name
@@ -109,6 +109,11 @@ def check_numbers(model: Model, most: int | None = None) -> list[str]:
     reference = model.reference or str(model.path)
     scanned = require_finite_tensors(_tensors(model).values(), reference, most)
     return [] if model.kind == "adapter" else zero_matrices(scanned, reference)
+
+
+def same_weights(one: Model, other: Model, most: int | None = None) -> bool:
+    """Whether two models have the same tensors, byte for byte, in however many files; ``most`` as above."""
+    return same_numbers(_tensors(one), _tensors(other), most)
 
 
 def quickly_read(model: Model) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,16 +19,18 @@ from ftgate.measurements.base import Measurement
 from ftgate.measurements.gated_slices import slice_powers
 from ftgate.measurements.shortage import hardly_passes, shortage
 from ftgate.models.chat import origin_note, unused_tokens
-from ftgate.models.dimensions import read_dimensions
+from ftgate.models.dimensions import read_dimensions, why_unloadable
 from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
+from ftgate.models.weights import read_json
 from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
 from ftgate.preflight.endpoints import check_endpoints
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
+from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
 from ftgate.preflight.outlook import not_measured, outlook_of
@@ -39,6 +41,7 @@ from ftgate.preflight.repeated_rows import check_repeated_rows
 from ftgate.preflight.templates import FEW, check_templates
 from ftgate.preflight.thinking import thinking_facts, unread_after_thoughts
 from ftgate.preflight.view import size_of
+from ftgate.preflight.vocabularies import check_vocabularies
 from ftgate.preflight.weight_numbers import check_numbers_of
 
 LEAST_ANSWER = 16
@@ -65,6 +68,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     plan, memory = fit_engines(checks)
     check_templates(checks, checks.generation)
     prompts = tuple(checks.check_prompts())
+    check_vocabularies(checks, checks.vocabularies)
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
     unmeasured = not_measured(draft)
@@ -80,7 +84,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         disk=checks.disk,
         prompts=prompts,
         data=tuple(_data(draft)),
-        too_few=(*checks.never, *checks.hardly),
+        too_few=tuple(dict.fromkeys((*checks.never, *checks.hardly))),
         hardly=tuple(checks.hardly),
         outlook=outlook_of(draft, checks.never),
         not_measured=tuple(unmeasured),
@@ -101,6 +105,7 @@ class _ModelChecks(CheckState):
     def __init__(self, draft: JobDraft, machine: Machine) -> None:
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
+        self.vocabularies: dict[str, Mapping[str, int]] = {}
         self.disk: Disk | None = None
         self.notes += draft.deployed.notes
         models = {"base": draft.base, "candidate": draft.candidate, "incumbent": self.incumbent, "judge": draft.judge}
@@ -117,8 +122,10 @@ class _ModelChecks(CheckState):
         self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
         self.asked[role] = asked_facts(model)
         own = model.kind == "full"
+        if base_of(model) is model:  # of an adapter's base all is said with the base
+            self._check_loadable(role, model, size.quantisation)
         if role != "judge":
-            self._check_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
+            self._check_told_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
@@ -145,10 +152,19 @@ class _ModelChecks(CheckState):
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
-    def _check_quantisation(self, side: Side, weights: Model, stored: str) -> None:
-        """Refuse weights that the engine does not load as they are stored, or quantise as the policy says."""
-        if stored and (problem := quantisation_problem(stored, self.settings.of(side), cpu=self.cpu)):
+    def _check_loadable(self, role: str, weights: Model, stored: str) -> None:
+        """Refuse weights that the engine does not load as they are stored, or as their config.json describes them."""
+        settings = self.settings_of(role)
+        if settings.kind == "scripted":
+            return
+        if stored and (problem := quantisation_problem(stored, settings, cpu=self.cpu)):
             self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
+        config = read_json(weights.path, "config.json", weights.reference)
+        for reason in why_unloadable(config, by_architecture=settings.kind != "transformers"):
+            self.refuse(f"{weights.reference}: config.json: {reason}", "save model and config.json again, together")
+
+    def _check_told_quantisation(self, side: Side, weights: Model, stored: str) -> None:
+        """Refuse weights that the engine does not quantise as the policy says."""
         if problem := told_problem(self.settings, side, stored, weights.path):
             self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
 
@@ -275,12 +291,9 @@ class _ModelChecks(CheckState):
             except ValueError as error:
                 self.notes.append(f"{model.reference}: prompts are not counted: {error}")
                 continue
-            embeddings = self.facts[role].vocabulary or 0
-            if 0 < embeddings < counter.rows:
-                self.refuse(
-                    f"{model.reference}: the tokenizer has {counter.rows} tokens, the model {embeddings} embeddings",
-                    "tokenizer and weights belong to different models: save both again",
-                )
+            self.vocabularies[role] = counter.vocabulary
+            if role == "base":
+                check_long_answers(self, counter)
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
             asked = (self.draft.measurements, self.draft.suites, self.generation)
             for prompts in prompt_lengths(counter, role, *asked, limit):

@@ -34,11 +34,10 @@ def _constant(draft: JobDraft) -> Iterator[str]:
         rows = [item for item in draft.suites[m.name].items if _has_reference(m, item)]
         answer, share = _most_common(m, rows)
         if len(rows) >= LEAST_ROWS and share >= MOST_ALIKE:
-            scored = f"{100 * share:.0f} of 100" if share < 1 else "100 of 100"
+            part = f"all of its {len(rows):,}" if share == 1 else f"{round(share * len(rows)):,} of its {len(rows):,}"
             yield (
-                f"measurements.{m.name}: {round(share * len(rows)):,} of its {len(rows):,} rows have the answer "
-                f"{answer}, so that a model which always says so scores {scored}, whatever it is asked; add rows with "
-                "other answers, as many of each"
+                f"measurements.{m.name}: {part} rows have the answer {answer}, so that a model which always says so "
+                f"scores {100 * share:.0f} of 100, whatever it is asked; add rows with other answers, as many of each"
             )
 
 

@@ -16,13 +16,10 @@ def outlook_of(draft: JobDraft, never: Collection[str]) -> Outlook:
     As :func:`ftgate.verdict.decide` and :func:`ftgate.verdict.capped` decide in the end.
     """
     evidence = draft.policy.evidence
-    gating = [m for m in draft.measurements if m.tier != "advisory"]
-    undecided = [m for m in gating if m.name in never]
-    reasons = [f"{', '.join(m.name for m in undecided)} can never pass"] if undecided else []
-    if not gating:
-        reasons.append("every measurement is advisory, so that nothing is measured that could allow")
     if evidence.smoke_test is not None:
-        reasons.append(f"a smoke test, with at most {evidence.smoke_test} items of each suite, allows nothing")
+        return Outlook(Verdict.HOLD, (f"a smoke test, with at most {evidence.smoke_test} items of each suite",))
+    undecided = [m for m in draft.measurements if m.name in never and m.tier != "advisory"]
+    reasons = [f"{', '.join(m.name for m in undecided)} can never pass"] if undecided else []
     models = (draft.base, draft.candidate, draft.deployed.compared)
     remote = any(model is not None and model.kind == "endpoint" for model in models)
     if remote and not evidence.allow_unproven_weights:

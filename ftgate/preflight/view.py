@@ -52,9 +52,11 @@ def _end(result: Preflight) -> str:
         return f"{problems} problem{'s' * (problems > 1)}, would not run"
     if result.outlook.verdict is not Verdict.ALLOW:
         return f"would run, and cannot allow: {result.outlook}"
+    warned = len(result.warnings)
+    ready = f"ready to run, with {warned} warning{'s' * (warned > 1)}" if warned else "ready to run"
     few = f"would run, and hardly allow: too few rows to pass: {', '.join(result.hardly)}"
     nothing = f"an allow would say nothing of {', '.join(result.not_measured)}"
-    return "; ".join([few if result.hardly else "ready to run", *([nothing] if result.not_measured else [])])
+    return "; ".join([few if result.hardly else ready, *([nothing] if result.not_measured else [])])
 
 
 def _starts(plan: EnginePlan) -> str:

@@ -18,7 +18,7 @@ from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, ControlError, FtgateError, Problems, SeveralError
 from ftgate.models.adapter_config import is_saved
-from ftgate.models.open import memory_estimate, open_model, check_numbers
+from ftgate.models.open import check_numbers, memory_estimate, open_model
 
 
 @pytest.fixture
