@@ -34,7 +34,7 @@ from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
 from ftgate.preflight.outlook import not_measured, outlook_of
-from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
+from ftgate.preflight.prompt_lengths import LEAST_ANSWER, PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
 from ftgate.preflight.repeated_rows import check_repeated_rows
@@ -44,8 +44,6 @@ from ftgate.preflight.view import size_of
 from ftgate.preflight.vocabularies import check_vocabularies
 from ftgate.preflight.weight_numbers import check_numbers_of
 
-LEAST_ANSWER = 16
-"""Tokens. With less room than this for an answer, the prompts themselves are too long."""
 _USUAL_TEMPLATES = "each model is asked in its own (`template: base` in the manifest asks both in the base's)"
 
 

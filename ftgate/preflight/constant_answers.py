@@ -51,11 +51,14 @@ def _most_common(m: Measurement, rows: Sequence[Item]) -> tuple[str, float]:
     """The most common answer in words, by its text or by the letter of its option, and the share of the rows."""
     if not rows:
         return "", 0.0
-    answers = Counter(f"{(item.answer or '').strip()!a:.60}" for item in rows)
+    answers = Counter((item.answer or "").strip() for item in rows)
     letters = Counter(
-        f"option {letters_for(item)[item.choices.index(item.answer)]}"
+        letters_for(item)[item.choices.index(item.answer)]
         for item in rows
         if m.kind != _ROTATES and m.scored_by(item) == CHOICE and item.answer in item.choices
     )
-    (answer, count), *_ = (answers + letters).most_common(1)
-    return answer, count / len(rows)
+    (text, by_text), *_ = answers.most_common(1)
+    (letter, by_letter), *_ = letters.most_common(1) or [("", 0)]
+    if by_letter > by_text:
+        return f"option {letter}", by_letter / len(rows)
+    return f"{text!a:.60}", by_text / len(rows)

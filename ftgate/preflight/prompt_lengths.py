@@ -17,6 +17,8 @@ from ftgate.preflight.findings import Prompts
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens per conversation and per turn, if the chat template cannot be rendered."""
+LEAST_ANSWER = 16
+"""Tokens. With less room than this for an answer, the prompts themselves are too long."""
 _BATCH = 64
 _SENTINEL = "x"
 
