@@ -158,8 +158,8 @@ def _prepare(
     last = read_last_allowed(bundle, configuration.manifest_path)
     draft = load_configured(configuration, makers, last)
     checked = require_preflight(draft, detect())
-    if checked.outlook.reasons:
-        progress.note(f"warning: {checked.outlook}")
+    if checked.best_verdict.reasons:
+        progress.note(f"warning: {checked.best_verdict}")
     # Of a smoke test they say no more than that its items are too few.
     for warning in checked.warnings if configuration.policy.evidence.smoke_test is None else ():
         progress.note(f"warning: {warning}")

@@ -24,6 +24,7 @@ from ftgate.models.generation import generation_note, generation_of
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
 from ftgate.models.weights import read_json
+from ftgate.preflight.best_verdict import best_verdict_of, not_measured
 from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
 from ftgate.preflight.endpoints import check_endpoints
@@ -33,7 +34,6 @@ from ftgate.preflight.hardware import Machine, free_disk
 from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
-from ftgate.preflight.outlook import not_measured, outlook_of
 from ftgate.preflight.prompt_lengths import LEAST_ANSWER, PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
@@ -84,7 +84,7 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         data=tuple(_data(draft)),
         too_few=tuple(dict.fromkeys((*checks.never, *checks.hardly))),
         hardly=tuple(checks.hardly),
-        outlook=outlook_of(draft, checks.never),
+        best_verdict=best_verdict_of(draft, checks.never),
         not_measured=tuple(unmeasured),
         reasons_not_measured={name: reason for name, reason in unmeasured.items() if reason},
     )

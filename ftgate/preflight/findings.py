@@ -128,7 +128,7 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class BestVerdict:
     """The best ``verdict`` of a run, and why it can be no better; no ``reasons`` where it can allow."""
 
     verdict: Verdict
@@ -159,7 +159,7 @@ class Preflight:
     """The measurements that never or hardly pass with their rows; a warning says why."""
     hardly: tuple[str, ...] = ()
     """Those of them that pass on a base that scores unusually low."""
-    outlook: Outlook = Outlook(Verdict.ALLOW)
+    best_verdict: BestVerdict = BestVerdict(Verdict.ALLOW)
     """The best verdict that the run can reach."""
     not_measured: tuple[str, ...] = ()
     """The kinds of measurements that the run lacks."""
@@ -172,4 +172,4 @@ class Preflight:
 
         So 0 says that the run can allow, and 4 that it can at best hold.
         """
-        return min((problem.exit_code for problem in self.problems), default=int(self.outlook.verdict.exit_code))
+        return min((problem.exit_code for problem in self.problems), default=int(self.best_verdict.verdict.exit_code))

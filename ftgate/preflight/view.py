@@ -50,8 +50,8 @@ def _end(result: Preflight) -> str:
     """Whether the run would start, what it can end in, and of what an allow would say nothing."""
     if problems := len(result.problems):
         return f"{problems} problem{'s' * (problems > 1)}, would not run"
-    if result.outlook.verdict is not Verdict.ALLOW:
-        return f"would run, and cannot allow: {result.outlook}"
+    if result.best_verdict.verdict is not Verdict.ALLOW:
+        return f"would run, and cannot allow: {result.best_verdict}"
     warned = len(result.warnings)
     ready = f"ready to run, with {warned} warning{'s' * (warned > 1)}" if warned else "ready to run"
     few = f"would run, and hardly allow: too few rows to pass: {', '.join(result.hardly)}"

@@ -29,14 +29,14 @@ def few_graded(world: World) -> None:
 def test_a_run_with_enough_rows_can_allow_and_says_of_what_nothing(world: World, checked: Check) -> None:
     del world.policy["measurements"]["target"]
     result = checked(world)
-    assert (result.outlook.verdict, result.outlook.reasons, result.exit_code) == ("allow", (), 0)
+    assert (result.best_verdict.verdict, result.best_verdict.reasons, result.exit_code) == ("allow", (), 0)
     assert result.not_measured == ("target", "safety", "tools")
 
 
 def test_a_measurement_that_can_never_pass_leaves_a_hold_at_best(world: World, checked: Check) -> None:
     few_graded(world)
     result = checked(world)
-    assert str(result.outlook) == "at best a hold: target can never pass"
+    assert str(result.best_verdict) == "at best a hold: target can never pass"
     assert (result.problems, result.exit_code) == ((), 4)
 
 
@@ -56,13 +56,13 @@ def test_what_it_costs_is_what_the_tier_says(
     world.policy["measurements"]["target"]["tier"] = tier
     world.policy["evidence"]["on_inconclusive"] = rule
     result = checked(world)
-    assert (result.outlook.verdict, result.exit_code) == (verdict, code)
+    assert (result.best_verdict.verdict, result.exit_code) == (verdict, code)
 
 
 def test_a_smoke_test_allows_nothing(world: World, checked: Check) -> None:
     world.policy["evidence"]["smoke_test"] = 20
     result = checked(world)
-    assert str(result.outlook) == "at best a hold: a smoke test, with at most 20 items of each suite"
+    assert str(result.best_verdict) == "at best a hold: a smoke test, with at most 20 items of each suite"
     assert result.exit_code == 4
 
 
@@ -70,7 +70,7 @@ def test_rows_that_were_trained_on_may_leave_too_few(world: World, checked: Chec
     asked = choices(520)
     write_rows(world.root / "evals" / "choices.jsonl", asked)
     write_rows(world.root / "evals" / "train.jsonl", [{"prompt": row["prompt"]} for row in asked[:60]])
-    assert str(checked(world).outlook) == "at best a hold: calibration can never pass"
+    assert str(checked(world).best_verdict) == "at best a hold: calibration can never pass"
 
 
 @pytest.mark.parametrize(("n", "refused"), [(4, True), (5, False)])
