@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,6 +148,8 @@ def _prepare(
     """
     makers = resolvers_with(progress, offline=offline)
     configuration = read_run(arguments, files, limit, notes or progress, offline=offline)
+    for unmeasured, reason in configuration.not_measured.items():
+        (notes or progress).note(f"not measured: {unmeasured}: {reason}")
     if limit is not None:
         configuration = configuration.as_smoke_test(limit)
     name = configuration.manifest.name
@@ -154,9 +157,11 @@ def _prepare(
     require_own(folder, name)
     last = read_last_allowed(bundle, configuration.manifest_path)
     draft = load_configured(configuration, makers, last)
-    warnings = require_preflight(draft, detect()).warnings
+    checked = require_preflight(draft, detect())
+    if checked.best_verdict.reasons:
+        progress.note(f"warning: {checked.best_verdict}")
     # Of a smoke test they say no more than that its items are too few.
-    for warning in warnings if configuration.policy.evidence.smoke_test is None else ():
+    for warning in checked.warnings if configuration.policy.evidence.smoke_test is None else ():
         progress.note(f"warning: {warning}")
     return PreparedRun(configuration, draft.job(), folder)
 
@@ -192,7 +197,7 @@ def read_run(
 ) -> Configuration:
     """What a run is told: the files, or references by the names of the options of `ftgate run`, or the one manifest.
 
-    Says through ``progress`` what a run without a policy does not measure. Raises ConfigurationError.
+    Without a policy it holds what the run does not measure, and why. Raises ConfigurationError.
     """
     policy, manifest, write_policy, candidates = files
     if manifest is None and not arguments and write_policy is None and (policy or POLICY).is_file():
@@ -236,20 +241,18 @@ def _only_manifest(policy: Path) -> Path:
 
 
 def _without_files(run: DirectRun, write_policy: Path | None, progress: Progress, *, offline: bool) -> Configuration:
-    """The configuration of a run that names no policy; says what it does not measure, and why."""
+    """The configuration of a run that names no policy, with what it does not measure, and why."""
     resolvers = resolvers_with(progress, offline=offline)
     draft = draft_run(run, resolvers)
     whole = configured(draft)
     headers = resolvers_with(progress, offline=offline, headers_only=True)
     draft.leave_out(unfit_suites(whole.policy.measurements, too_long_suites(whole, headers)))
-    for name, reason in draft.not_measured.items():
-        progress.note(f"not measured: {name}: {reason}")
     if write_policy is None:
-        return configured(draft)
+        return replace(configured(draft), not_measured=draft.not_measured)
     left_out = draft.not_measured
     draft = draft_run(run, resolvers, folder=write_policy)
     draft.leave_out(left_out)
-    return written(draft, write_policy)
+    return replace(written(draft, write_policy), not_measured=left_out)
 
 
 def _path(value: str | Path | None) -> Path | None:

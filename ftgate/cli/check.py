@@ -56,3 +56,4 @@ def check(
         click.get_current_context().exit(result.exit_code)
     print_preflight(result, stdout())
     draft.problems.raise_any()
+    click.get_current_context().exit(result.exit_code)

@@ -57,7 +57,7 @@ PAGES = {
         ("preflight", "serving", "resuming"),
     ),
     "control": ErrorPage(
-        "A control that every verdict rests on failed: the weights hold NaN, or the adapter changes no answer.",
+        "A control that every verdict rests on failed: a model computes NaN, or the candidate changes no answer.",
         "Check how the candidate was saved, and that it is the one that you mean.",
         ("methods", "reading-a-report"),
     ),

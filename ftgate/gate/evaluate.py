@@ -28,7 +28,7 @@ from ftgate.jobs.remote_models import unreadable_letters
 from ftgate.jobs.saved import load_saved_job, save_job
 from ftgate.jobs.unchanged import discarding_what_changed_files_gave, require_unchanged
 from ftgate.models.merge import merged_model
-from ftgate.models.open import require_finite
+from ftgate.models.open import check_numbers, quickly_read
 from ftgate.models.rename import renamed_model
 from ftgate.progress import Progress
 from ftgate.report.items import ItemRow, write_items
@@ -86,9 +86,9 @@ def open_judge_of(job: Job, out: Path, remember: Remember) -> Engine | None:
 def runnable_job(job: Job, out: Path, progress: Progress) -> Job:
     """``job`` with models that the engine can run, and whose numbers are finite; ``out`` is created.
 
-    Raises ControlError naming a tensor that is not finite.
+    Raises ArtifactError naming a tensor that is not finite, and for weights of zeros.
     """
-    _require_finite_weights(job)
+    _check_numbers(job)
     make_folder(out)
     return _merged(job, out, progress)
 
@@ -223,11 +223,18 @@ def _require_letters(job: Job, *infos: EngineInfo | None) -> None:
     problems.raise_any()
 
 
-def _require_finite_weights(job: Job) -> None:
-    """Scan the tensors of all but the base for NaN and infinity. Raises ControlError naming the first one."""
+def _check_numbers(job: Job) -> None:
+    """Search the weights for NaN, infinity and zeros. Raises ArtifactError naming the first tensor.
+
+    A large base or judge serves many candidates, and only the beginning of each of its tensors is read.
+    """
+    shared = [job.base, *([job.judge] if job.judge is not None else [])]
+    for model in shared:
+        if model.kind != "endpoint":
+            check_numbers(model, quickly_read(model))
     for model in job.models[1:]:
         if model.kind != "endpoint":
-            require_finite(model)
+            check_numbers(model)
 
 
 def _merged(job: Job, out: Path, progress: Progress) -> Job:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ftgate.config.manifest import Manifest
@@ -24,6 +25,8 @@ class Configuration:
     manifest_path: Path
     manifest_sha256: str = ""
     """Of the manifest's file; empty if there is none."""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """What a run without a policy leaves out, with the reason."""
 
     @property
     def measurements(self) -> tuple[Measurement, ...]:

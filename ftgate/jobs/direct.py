@@ -25,6 +25,7 @@ from ftgate.errors import ConfigurationError
 from ftgate.files import remedy_for
 from ftgate.jobs.configuration import Configuration, read_configuration
 from ftgate.jobs.prepare import Resolvers
+from ftgate.measurements.calibration import ENOUGH_ITEMS
 from ftgate.measurements.registry import read_measurements
 
 ORIGIN = Path("command line")
@@ -134,8 +135,13 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path(), *, mo
         needed = " and ".join(o for o, given in (("--queries", run.queries), ("--training", run.training)) if not given)
         missing["tail"] = f"queries far from the training data cannot be found; give {needed} FILE"
     choices = run.choices or (run.target if target and all(item.choices for item in target) else None)
-    if choices:
+    if choices and (run.choices or len(target) >= ENOUGH_ITEMS):
         measurements["calibration"] = {"dataset": _placed(choices, folder)}
+    elif choices:
+        missing["calibration"] = (
+            f"a pass needs at least {ENOUGH_ITEMS} multiple-choice questions, and {run.target} has {len(target):,}; "
+            "give --choices FILE"
+        )
     else:
         missing["calibration"] = "no multiple-choice questions; give --choices FILE"
     return Draft(_policy(run, measurements, folder), manifest_of(run, folder), missing)

@@ -152,6 +152,8 @@ class JobDraft:
     labels: Labels | None = None
     policy_path: str = ""
     manifest_path: str = ""
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    """What a run without a policy leaves out, with the reason."""
 
     def job(self) -> Job:
         """The complete job. Raises all problems at once."""
@@ -204,7 +206,7 @@ def load_configured(
     _check_sources(policy, manifest, encoder_source(by_distance), resolver, problems)
     trained = manifest.training_data is not None
     draft = JobDraft(manifest.name, policy, measurements, problems, derived, trained=trained)
-    draft.manifest_sha256 = configuration.manifest_sha256
+    draft.manifest_sha256, draft.not_measured = configuration.manifest_sha256, configuration.not_measured
     for m in measurements:
         with problems.noted():
             draft.suites[m.name] = sampled_suite(m, resolver, policy.evidence.seed, most or None)

@@ -61,6 +61,18 @@ def least_gained(limit: float, alpha: float, base: float = 0.0) -> int | None:
     return None
 
 
+@cache
+def least_lost(limit: float, alpha: float) -> int | None:
+    """The least number of 0/1 scores on which a candidate that loses all of them shows a drop above ``limit``.
+
+    None if ``MOST_TRIED`` are too few.
+    """
+    for n in range(1, MOST_TRIED + 1):
+        if score_test(absolute=False)(np.ones(n), np.zeros(n)).interval(alpha).low > limit:
+            return n
+    return None
+
+
 def hardly_passes(measurement: Measurement, items: Sequence[Item], alpha: float, *, trained: bool) -> str | None:
     """Why only a base that scores unusually low leaves a gain to show on ``items``; None if that is not so.
 
@@ -104,7 +116,7 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
         need = f"at least {least:,}" + (why if least == LEAST_GRADED else "")
         needed = math.ceil(least * rows / deciding)
         more = f"raise n to {needed:,}" if (m.n_max or m.n) == rows else _give(m, least, needed)
-        if not graded and _shows_no_loss(m, deciding, alpha):
+        if not graded and _never_blocks(m, deciding, alpha):
             reason = f"measurements.{m.name} can neither pass nor block: it has {have}, and a pass needs {need}"
             return Shortage(reason, f"{_remedy(m, more)}; `ftgate plan` says how many a likely gain needs", total=True)
         return Shortage(
@@ -119,10 +131,12 @@ def shortage(measurement: Measurement, items: Sequence[Item], alpha: float, *, t
     return None
 
 
-def _shows_no_loss(m: Measurement, deciding: int, alpha: float) -> bool:
-    """Whether a gain is measured, on too few 0/1 scores for a block: it mirrors a pass at the opposite limit."""
+def _never_blocks(m: Measurement, deciding: int, alpha: float) -> bool:
+    """Whether so few 0/1 scores never block. For a gain, a block mirrors a pass at the opposite limit."""
     facts = m.power_facts()
-    return facts.change == "gain" and deciding < (least_gained(-facts.limit, alpha) or 1)
+    if facts.change == "gain":
+        return deciding < (least_gained(-facts.limit, alpha) or 1)
+    return facts.change == "drop" and deciding < (least_lost(facts.limit, alpha) or 1)
 
 
 def _give(m: Measurement, least: int, needed: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from ftgate.models.weights import read_json
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 """Bytes per number of each data type that an engine computes in."""
 _CONTEXTS = ("max_position_embeddings", "n_positions", "max_sequence_length")
+_SIZES = frozenset((*_CONTEXTS, "hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"))
+"""Fields that no model has without a number, if it has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,24 @@ def read_dimensions(folder: Path, reference: str) -> Dimensions:
         quantisation=quantisation_of(root_config) or quantisation_of(config),
         windowed=_is_windowed(config),
     )
+
+
+def why_unloadable(config: Mapping[str, Any], *, by_architecture: bool) -> Iterator[str]:
+    """What in a config.json keeps engines from loading the model, as phrases with the field and its value.
+
+    ``by_architecture``: whether the engine goes by ``architectures``, as vLLM does; transformers goes by
+    ``model_type``.
+    """
+    if not (isinstance(kind := config.get("model_type"), str) and kind):
+        yield f"model_type is {kind!a:.80}, and engines need the name of the model's family, such as llama"
+    named = config.get("architectures")
+    if by_architecture and not (isinstance(named, list) and named and all(isinstance(n, str) for n in named)):
+        yield f"architectures is {named!a:.80}, and vLLM needs a list with a class, such as [LlamaForCausalLM]"
+    inner = config.get("text_config")
+    for name, value in (inner if isinstance(inner, dict) else config).items():
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if name in _SIZES and value is not None and not is_number:
+            yield f"{name} is {value!a:.80}, and a number above 0 was expected"
 
 
 def quantisation_of(config: Mapping[str, Any]) -> str:

@@ -1,18 +1,21 @@
-"""Scanning weights for NaN, infinity and zero without loading the model."""
+"""Scanning weights for NaN, infinity and zero, and comparing them, without loading the model."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftgate.errors import ControlError
+from ftgate.errors import ArtifactError
 from ftgate.models.safetensors_header import Tensor
 
+SAMPLE_BYTES = 1 << 16
+"""Bytes of each tensor that are read where the whole is too much: a training that diverged leaves NaN everywhere."""
 _BLOCK_BYTES = 1 << 23
 _THREADS = min(4, os.cpu_count() or 1)
 
@@ -27,22 +30,80 @@ _EXPONENT: Mapping[str, tuple[str, int]] = {
 }
 
 
-def require_finite_tensors(tensors: Iterable[Tensor], reference: str) -> None:
-    """Read every floating-point tensor. Raises ControlError naming those with NaN or infinity."""
-    broken = non_finite(tensors)
+class Scanned(NamedTuple):
+    """What was read of a tensor: whether all of its numbers are finite, and whether all are zero."""
+
+    tensor: Tensor
+    finite: bool
+    zero: bool
+
+
+def require_finite_tensors(tensors: Iterable[Tensor], reference: str, most: int | None = None) -> list[Scanned]:
+    """Scan ``tensors`` as :func:`scan` does. Raises ArtifactError naming those with NaN or infinity."""
+    scanned = scan(tensors, most)
+    broken = [each.tensor for each in scanned if not each.finite]
     if broken:
         more = f" and {len(broken) - 1:,} more tensors" if len(broken) > 1 else ""
-        raise ControlError(
+        raise ArtifactError(
             f"{reference}: tensor {broken[0].name} in {broken[0].file.name}{more} contains NaN or infinity",
             hint="training diverged, or the weights overflowed when saved: train or save again",
         )
+    return scanned
 
 
-def non_finite(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """The ``tensors`` that contain NaN or infinity. Reads a few megabytes at a time, on a few threads."""
+def zero_matrices(scanned: Iterable[Scanned], reference: str) -> list[str]:
+    """The names of the matrices that hold nothing but zeros. Raises ArtifactError if all do."""
+    matrices = [each for each in scanned if len(each.tensor.shape) > 1 and each.tensor.size]
+    zero = [each.tensor.name for each in matrices if each.zero]
+    if matrices and len(zero) == len(matrices):
+        raise ArtifactError(
+            f"{reference}: all {len(zero):,} weight matrices are zero, the first is {zero[0]}: it answers everything "
+            "alike",
+            hint="it was saved before its weights were loaded, or while they were elsewhere: save the model again",
+        )
+    return zero
+
+
+def scan(tensors: Iterable[Tensor], most: int | None = None) -> list[Scanned]:
+    """Read the floating-point ones of ``tensors``, or the first ``most`` bytes of each.
+
+    A few megabytes at a time, on a few threads.
+    """
     float_tensors = [tensor for tensor in tensors if tensor.dtype in _EXPONENT]
     with ThreadPoolExecutor(_THREADS) as pool:
-        return [t for t, broken in zip(float_tensors, pool.map(_is_broken, float_tensors), strict=True) if broken]
+        return list(pool.map(lambda tensor: _scan_one(tensor, most), float_tensors))
+
+
+def largest(tensor: Tensor) -> float:
+    """The largest absolute number of a floating-point tensor; infinity if one is not finite or of a type of 8 bits.
+
+    Of a tensor of zeros 0, whatever its type.
+    """
+    if is_zero(tensor):
+        return 0.0
+    kind, _ = _EXPONENT.get(tensor.dtype, ("u1", 0))
+    if kind == "u1":
+        return math.inf
+    peak = max(float(np.max(np.abs(_floats(block, tensor.dtype)))) for block in _blocks(tensor, kind))
+    return peak if math.isfinite(peak) else math.inf
+
+
+def same_numbers(one: Mapping[str, Tensor], other: Mapping[str, Tensor], most: int | None = None) -> bool:
+    """Whether the tensors of two models are the same byte for byte, in the first ``most`` bytes of each if given."""
+    if one.keys() != other.keys():
+        return False
+    pairs = [(one[name], other[name]) for name in one]
+    if any((a.dtype, a.shape) != (b.dtype, b.shape) for a, b in pairs):
+        return False
+    # Most models differ in the first tensor already, and no other one is read whole.
+    if not all(_same_bytes(*pair, SAMPLE_BYTES) for pair in pairs):
+        return False
+    return most is not None or all(_same_bytes(*pair) for pair in pairs)
+
+
+def _same_bytes(one: Tensor, other: Tensor, most: int | None = None) -> bool:
+    pairs = zip(_blocks(one, "u1", most), _blocks(other, "u1", most), strict=True)
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 def is_zero(tensor: Tensor) -> bool:
@@ -52,15 +113,28 @@ def is_zero(tensor: Tensor) -> bool:
     return not any(np.any(block & sign_mask) for block in _blocks(tensor, kind))
 
 
-def _is_broken(tensor: Tensor) -> bool:
+def _scan_one(tensor: Tensor, most: int | None) -> Scanned:
     kind, exponent = _EXPONENT[tensor.dtype]
-    return any(bool(np.any((block & exponent) == exponent)) for block in _blocks(tensor, kind))
+    sign_mask, finite, zero = np.iinfo(np.dtype(kind)).max >> 1, True, True
+    for block in _blocks(tensor, kind, most):
+        finite = finite and not np.any((block & exponent) == exponent)
+        zero = zero and not np.any(block & sign_mask)
+        if not finite:
+            break
+    return Scanned(tensor, bool(finite), bool(zero))
 
 
-def _blocks(tensor: Tensor, kind: str) -> Iterator[NDArray[Any]]:
+def _floats(block: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """The numbers of a block that was read as integers."""
+    if dtype == "BF16":  # the upper half of a 32-bit float
+        return (block.astype("<u4") << 16).view("<f4")
+    return block.view(f"<f{block.itemsize}")
+
+
+def _blocks(tensor: Tensor, kind: str, most: int | None = None) -> Iterator[NDArray[Any]]:
     with tensor.file.open("rb") as file:
         file.seek(tensor.start)
-        remaining = tensor.size
+        remaining = tensor.size if most is None else min(most, tensor.size)
         while remaining > 0:
             block = file.read(min(_BLOCK_BYTES, remaining))
             if not block:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ftgate.artifacts.file_names import shorten_list
 from ftgate.artifacts.headers_only import ADAPTER
-from ftgate.artifacts.snapshot import Snapshot
+from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES, Snapshot
 from ftgate.domain import Model
 from ftgate.errors import ArtifactError, Problems
 from ftgate.models.adapter_config import AdapterContents, check_config, check_not_zero, is_saved, read_contents
@@ -19,7 +19,7 @@ from ftgate.models.covered_modules import EXPERTS, check_covered, covered
 from ftgate.models.declared_shapes import require_declared_shapes, require_usual_prefix
 from ftgate.models.dimensions import quantisation_of
 from ftgate.models.encoder_files import read_encoder
-from ftgate.models.nan_scan import require_finite_tensors
+from ftgate.models.nan_scan import SAMPLE_BYTES, require_finite_tensors, same_numbers, zero_matrices
 from ftgate.models.regex_guard import require_fast_patterns
 from ftgate.models.safetensors_header import Tensor
 from ftgate.models.tensor_names import by_usual_name, is_wrapped, usual_name
@@ -100,9 +100,25 @@ def _require_transformer(snapshot: Snapshot, place: str) -> None:
         raise ArtifactError(f"{reference}: no tokenizer", hint="save model and tokenizer into one folder")
 
 
-def require_finite(model: Model) -> None:
-    """Scan the weights of ``model`` (not its base) for NaN and infinity. Raises ControlError naming tensor and file."""
-    require_finite_tensors(_tensors(model).values(), model.reference or str(model.path))
+def check_numbers(model: Model, most: int | None = None) -> list[str]:
+    """Search the weights of ``model`` (not its base), or ``most`` bytes of each tensor, for NaN, infinity and zeros.
+
+    Returns the names of the matrices of zeros in full weights. Raises ArtifactError naming tensor and file, and for
+    full weights of zeros throughout.
+    """
+    reference = model.reference or str(model.path)
+    scanned = require_finite_tensors(_tensors(model).values(), reference, most)
+    return [] if model.kind == "adapter" else zero_matrices(scanned, reference)
+
+
+def same_weights(one: Model, other: Model, most: int | None = None) -> bool:
+    """Whether two models have the same tensors, byte for byte, in however many files; ``most`` as above."""
+    return same_numbers(_tensors(one), _tensors(other), most)
+
+
+def quickly_read(model: Model) -> int | None:
+    """How many bytes of each tensor of ``model`` can be read in seconds; None: all of them."""
+    return SAMPLE_BYTES if model.facts["weight_bytes"] > PREFLIGHT_TREE_BYTES else None
 
 
 def memory_estimate(model: Model) -> int:
@@ -210,7 +226,7 @@ def _open_adapter(name: str, snapshot: Snapshot, base: Model | None) -> Model:
     placed = names_in_base(contents, weights)
     check_covered(placed, config, where, has_experts=has_experts)
     if ADAPTER not in snapshot.headers_only:
-        check_not_zero(contents, reference)
+        check_not_zero(contents, config, reference)
     vocabulary = resized_vocabulary(contents, weights)
     if vocabulary is not None:
         _require_tokenizer(snapshot)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ftgate.artifacts.resolve import open_cache
-from ftgate.artifacts.snapshot import PREFLIGHT_TREE_BYTES
 from ftgate.config.engine import EngineSettings
 from ftgate.config.generation import GenerationSettings
 from ftgate.datasets.suites import repeats_text
@@ -18,31 +17,33 @@ from ftgate.engines.chat_template import chat_of
 from ftgate.jobs.prepare import JobDraft
 from ftgate.measurements.base import Measurement
 from ftgate.measurements.gated_slices import slice_powers
-from ftgate.measurements.registry import MEASUREMENTS
 from ftgate.measurements.shortage import hardly_passes, shortage
 from ftgate.models.chat import origin_note, unused_tokens
-from ftgate.models.dimensions import read_dimensions
+from ftgate.models.dimensions import read_dimensions, why_unloadable
 from ftgate.models.generation import generation_note, generation_of
-from ftgate.models.open import require_finite
 from ftgate.models.rendering import asked_facts
 from ftgate.models.tokenizer import TokenizerFacts, differences, read_tokenizer
+from ftgate.models.weights import read_json
+from ftgate.preflight.best_verdict import best_verdict_of, not_measured
+from ftgate.preflight.constant_answers import check_constant_answers
 from ftgate.preflight.encoder import try_encoder
 from ftgate.preflight.endpoints import check_endpoints
 from ftgate.preflight.findings import Data, Disk, ModelFacts, Preflight, Problem, Prompts
 from ftgate.preflight.fit import CheckState, fit_engines
 from ftgate.preflight.hardware import Machine, free_disk
+from ftgate.preflight.long_answers import check_long_answers
 from ftgate.preflight.memory import CPU_OVERHEAD
 from ftgate.preflight.mistaken_inputs import check_mistaken_inputs
-from ftgate.preflight.prompt_lengths import PromptLengths, prompt_lengths
+from ftgate.preflight.prompt_lengths import LEAST_ANSWER, PromptLengths, prompt_lengths
 from ftgate.preflight.quantised import quantisation_problem, told_problem
 from ftgate.preflight.rendering import short_rendering, tools_unseen
 from ftgate.preflight.repeated_rows import check_repeated_rows
 from ftgate.preflight.templates import FEW, check_templates
 from ftgate.preflight.thinking import thinking_facts, unread_after_thoughts
 from ftgate.preflight.view import size_of
+from ftgate.preflight.vocabularies import check_vocabularies
+from ftgate.preflight.weight_numbers import check_numbers_of
 
-LEAST_ANSWER = 16
-"""Tokens. With less room than this for an answer, the prompts themselves are too long."""
 _USUAL_TEMPLATES = "each model is asked in its own (`template: base` in the manifest asks both in the base's)"
 
 
@@ -55,16 +56,20 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
     checks.notes += check_endpoints(draft, ask=ask)
     if draft.candidate is not None and (generation := generation_note(draft.policy.engine, draft.candidate)):
         checks.notes.append(generation)
+    check_numbers_of(checks)
     checks.check_weights()
     checks.check_rows()
     check_repeated_rows(checks)
     check_mistaken_inputs(checks)
+    check_constant_answers(checks)
     checks.note_rows()
     plan, memory = fit_engines(checks)
     check_templates(checks, checks.generation)
     prompts = tuple(checks.check_prompts())
+    check_vocabularies(checks, checks.vocabularies)
     checks.warnings += _unseen(draft)
     checks.notes += try_encoder(draft) if embed else []
+    unmeasured = not_measured(draft)
     problems = [Problem(p.message, p.hint, p.exit_code) for p in draft.problems.found]
     return Preflight(
         name=draft.name,
@@ -77,8 +82,11 @@ def preflight(draft: JobDraft, machine: Machine, *, ask: bool = False, embed: bo
         disk=checks.disk,
         prompts=prompts,
         data=tuple(_data(draft)),
-        too_few=tuple(checks.too_few),
-        not_measured=tuple(_not_measured(draft)),
+        too_few=tuple(dict.fromkeys((*checks.never, *checks.hardly))),
+        hardly=tuple(checks.hardly),
+        best_verdict=best_verdict_of(draft, checks.never),
+        not_measured=tuple(unmeasured),
+        reasons_not_measured={name: reason for name, reason in unmeasured.items() if reason},
     )
 
 
@@ -95,8 +103,8 @@ class _ModelChecks(CheckState):
     def __init__(self, draft: JobDraft, machine: Machine) -> None:
         super().__init__(draft, machine)
         self.tokenizers: dict[str, TokenizerFacts] = {}
+        self.vocabularies: dict[str, Mapping[str, int]] = {}
         self.disk: Disk | None = None
-        self.too_few: list[str] = []
         self.notes += draft.deployed.notes
         models = {"base": draft.base, "candidate": draft.candidate, "incumbent": self.incumbent, "judge": draft.judge}
         for role, model in models.items():
@@ -112,8 +120,10 @@ class _ModelChecks(CheckState):
         self.tokenizers[role] = tokenizer = read_tokenizer(model.path)
         self.asked[role] = asked_facts(model)
         own = model.kind == "full"
+        if base_of(model) is model:  # of an adapter's base all is said with the base
+            self._check_loadable(role, model, size.quantisation)
         if role != "judge":
-            self._check_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
+            self._check_told_quantisation("base" if role == "base" else "candidate", base_of(model), size.quantisation)
         self.facts[role] = ModelFacts(
             reference=model.reference,
             kind=model.kind,
@@ -140,10 +150,19 @@ class _ModelChecks(CheckState):
                 f"{model.reference} has a context of {size.context:,} tokens, so max_model_len {limit:,} is cut to it"
             )
 
-    def _check_quantisation(self, side: Side, weights: Model, stored: str) -> None:
-        """Refuse weights that the engine does not load as they are stored, or quantise as the policy says."""
-        if stored and (problem := quantisation_problem(stored, self.settings.of(side), cpu=self.cpu)):
+    def _check_loadable(self, role: str, weights: Model, stored: str) -> None:
+        """Refuse weights that the engine does not load as they are stored, or as their config.json describes them."""
+        settings = self.settings_of(role)
+        if settings.kind == "scripted":
+            return
+        if stored and (problem := quantisation_problem(stored, settings, cpu=self.cpu)):
             self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
+        config = read_json(weights.path, "config.json", weights.reference)
+        for reason in why_unloadable(config, by_architecture=settings.kind != "transformers"):
+            self.refuse(f"{weights.reference}: config.json: {reason}", "save model and config.json again, together")
+
+    def _check_told_quantisation(self, side: Side, weights: Model, stored: str) -> None:
+        """Refuse weights that the engine does not quantise as the policy says."""
         if problem := told_problem(self.settings, side, stored, weights.path):
             self.refuse(f"{weights.reference}: {problem[0]}", problem[1])
 
@@ -166,23 +185,16 @@ class _ModelChecks(CheckState):
         ]
 
     def check_weights(self) -> None:
-        """Compare the tokenizers, search small weights for NaN and infinity, and check disk and memory for a merge."""
+        """Compare the tokenizers, and check disk and memory for a merge."""
         base, candidate = self.draft.base, self.draft.candidate
         if base is None or candidate is None or not {"base", "candidate"} <= self.sizes.keys():
             return
         self._compare_tokenizers(candidate)
         for model in (candidate, self.incumbent):
-            if model is not None:
-                self._check_weights_of(model, base)
+            if model is not None and model.merge:
+                self._check_merge(model, base)
 
-    def _check_weights_of(self, candidate: Model, base: Model) -> None:
-        if candidate.facts["weight_bytes"] <= PREFLIGHT_TREE_BYTES and not candidate.headers_only:
-            with self.draft.problems.noted():
-                require_finite(candidate)
-        else:
-            self.notes.append(f"{candidate.reference}: not checked for NaN and infinity; a run does that")
-        if not candidate.merge:
-            return
+    def _check_merge(self, candidate: Model, base: Model) -> None:
         quantisation = self.sizes["base"].quantisation
         if quantisation:
             self.refuse(
@@ -248,9 +260,12 @@ class _ModelChecks(CheckState):
             hardly = hardly_passes(m, rows, alpha, trained=draft.trained)
             if lacking is not None and lacking.total and not self._few_on_purpose(m, rows):
                 self.refuse(lacking.reason, lacking.remedy)
-            elif reason := str(lacking or hardly or ""):
-                self.warnings.append(reason)
-                self.too_few.append(m.name)
+            elif lacking is not None:
+                self.warnings.append(str(lacking))
+                self.never.append(m.name)
+            elif hardly is not None:
+                self.warnings.append(hardly)
+                self.hardly.append(m.name)
             for power in slice_powers(m, draft.suites[m.name].items, draft.policy.evidence, trained=draft.trained):
                 (self.warnings if power.drop is None else self.notes).append(f"measurements.{m.name}: {power}")
 
@@ -274,12 +289,9 @@ class _ModelChecks(CheckState):
             except ValueError as error:
                 self.notes.append(f"{model.reference}: prompts are not counted: {error}")
                 continue
-            embeddings = self.facts[role].vocabulary or 0
-            if 0 < embeddings < counter.rows:
-                self.refuse(
-                    f"{model.reference}: the tokenizer has {counter.rows} tokens, the model {embeddings} embeddings",
-                    "tokenizer and weights belong to different models: save both again",
-                )
+            self.vocabularies[role] = counter.vocabulary
+            if role == "base":
+                check_long_answers(self, counter)
             limit = min(self.settings.max_model_len, self.sizes[role].context or self.settings.max_model_len)
             asked = (self.draft.measurements, self.draft.suites, self.generation)
             for prompts in prompt_lengths(counter, role, *asked, limit):
@@ -367,11 +379,6 @@ def _unseen(draft: JobDraft) -> Iterator[str]:
         if reason := derived.unseen(readable, draft.policy.evidence.alpha):
             hint = "score one of them by exact, contains, numeric, check or judge"
             yield f"measurements.{derived.name} will not be applicable: {reason}; {hint}"
-
-
-def _not_measured(draft: JobDraft) -> list[str]:
-    kinds = {m.kind for m in draft.measurements}
-    return [kind.kind for kind in MEASUREMENTS if kind.kind not in kinds]
 
 
 def _data(draft: JobDraft) -> Iterator[Data]:

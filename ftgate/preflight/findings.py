@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ftgate.domain import Verdict
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -126,6 +128,19 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
+class BestVerdict:
+    """The best ``verdict`` of a run, and why it can be no better; no ``reasons`` where it can allow."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Both in one clause."""
+        best = {Verdict.ALLOW: "an allow", Verdict.HOLD: "a hold", Verdict.BLOCK: "a block"}[self.verdict]
+        return f"at best {best}: {'; '.join(self.reasons)}" if self.reasons else f"at best {best}"
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """Everything that is known before any weights are loaded."""
 
@@ -142,10 +157,19 @@ class Preflight:
     data: tuple[Data, ...]
     too_few: tuple[str, ...] = ()
     """The measurements that never or hardly pass with their rows; a warning says why."""
+    hardly: tuple[str, ...] = ()
+    """Those of them that pass on a base that scores unusually low."""
+    best_verdict: BestVerdict = BestVerdict(Verdict.ALLOW)
+    """The best verdict that the run can reach."""
     not_measured: tuple[str, ...] = ()
-    """The kinds of measurements for which the policy names no suite."""
+    """The kinds of measurements that the run lacks."""
+    reasons_not_measured: Mapping[str, str] = field(default_factory=dict)
+    """Why, for those that a run without a policy leaves out."""
 
     @property
     def exit_code(self) -> int:
-        """0 without problems, else the smallest code of a problem: 2 if any is a configuration error."""
-        return min((problem.exit_code for problem in self.problems), default=0)
+        """The smallest code of a problem: 2 if any is a configuration error. Without problems that of the best verdict.
+
+        So 0 says that the run can allow, and 4 that it can at best hold.
+        """
+        return min((problem.exit_code for problem in self.problems), default=int(self.best_verdict.verdict.exit_code))

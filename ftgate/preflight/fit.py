@@ -41,12 +41,23 @@ class CheckState:
         self.cpu = not machine.gpus and (self.settings.kind == "transformers" or on_cpu())
         self.notes: list[str] = []
         self.warnings: list[str] = []
+        self.never: list[str] = []
+        """The measurements that can never pass; a warning says why."""
+        self.hardly: list[str] = []
+        """Those that pass only on a base that scores unusually low."""
         self.asked: dict[str, TokenizerFacts] = {}
         self.facts: dict[str, ModelFacts] = {}
         self.sizes: dict[str, Dimensions] = {}
         compared = draft.deployed.compared
         self.incumbent = compared if compared is not None and compared != draft.base else None
         """The deployed model, if it is asked: a model of its own."""
+
+    def settings_of(self, role: str) -> EngineSettings:
+        """How the model with this role is run."""
+        judge = self.draft.policy.judge
+        if role == "judge":
+            return judge.engine if judge and judge.engine else self.settings.shared
+        return self.settings.of("base" if role == "base" else "candidate")
 
     def refuse(self, message: str, hint: str) -> None:
         """Add a problem."""
@@ -110,14 +121,14 @@ class _EngineFit:
         if self.cpu or not self.machine.gpus:
             return self.cpu
         used = [(engine, self.settings) for engine in engines]
-        used += [(judge, self._settings("judge")) for judge in judges]
+        used += [(judge, self.state.settings_of("judge")) for judge in judges]
         needs = [needed_memory(engine.weights, settings.gpus) for engine, settings in used]
         share = max(settings.gpu_memory_utilization for _, settings in used)
         return fit_together(needs, share * min(gpu.memory for gpu in self.machine.gpus))
 
     def _judge_is_apart(self) -> bool:
         """Whether the judge needs no memory of the models' GPUs."""
-        settings = self._settings("judge")
+        settings = self.state.settings_of("judge")
         return not self.cpu and (settings.kind != "vllm" or not settings.used_devices & self.settings.used_devices)
 
     def _slots(self, candidate: Model, adapters: list[Model]) -> list[Model]:
@@ -130,15 +141,9 @@ class _EngineFit:
         slots = len(adapters) + (_runs_as_adapter(candidate) and has_own_path(candidate, self.settings))
         return [max(adapters, key=lambda model: model.lora_rank)] * lora_slots(slots, cpu=self.cpu)
 
-    def _settings(self, role: str) -> EngineSettings:
-        judge = self.state.draft.policy.judge
-        if role == "judge":
-            return judge.engine if judge and judge.engine else self.settings.shared
-        return self.settings.of("base" if role == "base" else "candidate")
-
     def _engine_memory(self, role: str, model: Model, adapters: Sequence[Model], served: str = "") -> EngineMemory:
         """The memory of ``model``, which has the dimensions of ``role``, served as ``served`` (empty: as itself)."""
-        settings, size = self._settings(served or role), self.state.sizes[role]
+        settings, size = self.state.settings_of(served or role), self.state.sizes[role]
         engine = engine_memory(model, adapters, size, settings, cpu=self.cpu)
         if self.cpu and settings.kind == "vllm" and engine.cache > CPU_KV_BYTES:
             each = size.cache_bytes(1, number_bytes(settings, cpu=True))
@@ -205,7 +210,7 @@ class _EngineFit:
         return smallest_split(engines, memory * self.settings.gpu_memory_utilization)
 
     def _require_split(self, role: str, engine: EngineMemory) -> None:
-        settings, gpus = self._settings(role), len(self.machine.gpus)
+        settings, gpus = self.state.settings_of(role), len(self.machine.gpus)
         split, last = settings.tensor_parallel_size, max(settings.used_devices)
         if 0 < gpus <= last:
             stages = f" in {settings.pipeline_parallel_size} stages" * (settings.pipeline_parallel_size > 1)

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from ftgate.artifacts.glob import matches
 from ftgate.domain import Model
+from ftgate.errors import ArtifactError
 from ftgate.jobs.prepare import JobDraft
+from ftgate.models.open import quickly_read, same_weights
+from ftgate.models.tokenizer import read_tokenizer
+from ftgate.models.weights import read_json
 from ftgate.preflight.fit import CheckState
 
 MOST_UNREAD = 0.5
@@ -17,11 +22,15 @@ FEW_UNREAD = 0.05
 _READS_ANSWERS = "calibration"
 """The kind that may ask the rows of another measurement: it reads something else of the answers."""
 
+_ORIGIN = frozenset({"_name_or_path", "transformers_version"})
+"""Fields of config.json that say where a model comes from."""
+
 
 def check_mistaken_inputs(checks: CheckState) -> None:
-    """Refuse training data that are mostly unread; warn of inputs that are named twice or where no gate looks."""
+    """Refuse training data that are mostly unread and a candidate that is the base; warn of the like."""
     _check_training(checks)
-    checks.warnings += [*_unmatched(checks.draft), *_shared_suites(checks.draft), *_unchanged_weights(checks.draft)]
+    _check_unchanged(checks)
+    checks.warnings += [*_unmatched(checks.draft), *_shared_suites(checks.draft)]
 
 
 def _check_training(checks: CheckState) -> None:
@@ -67,22 +76,31 @@ def _shared_suites(draft: JobDraft) -> list[str]:
     ]
 
 
-def _unchanged_weights(draft: JobDraft) -> list[str]:
-    """A candidate of which other files than the weights differ from the base's."""
-    base, candidate = draft.base, draft.candidate
+def _check_unchanged(checks: CheckState) -> None:
+    """Refuse a candidate whose weights and configuration are the base's, and warn where only the weights are."""
+    base, candidate = checks.draft.base, checks.draft.candidate
     if base is None or candidate is None or (base.kind, candidate.kind) != ("full", "full"):
-        return []
-    weights = _weights(candidate)
-    if not weights or weights != _weights(base):
-        return []
-    return [
-        f"{candidate.reference}: the same weights as the base, byte for byte; only other files differ, such as "
-        "config.json: name the fine-tuned weights as candidate"
-    ]
+        return
+    if base.headers_only or candidate.headers_only:
+        return
+    most = quickly_read(candidate)
+    with checks.draft.problems.noted():
+        if not same_weights(base, candidate, most):
+            return
+        if most is None and _reads_alike(base) == _reads_alike(candidate):
+            raise ArtifactError(
+                f"{candidate.reference}: the same weights, config.json and tokenizer as the base, so that it answers "
+                "alike",
+                hint="name the fine-tuned weights as candidate",
+            )
+        part = "" if most is None else " as far as they were read"
+        checks.warnings.append(
+            f"{candidate.reference}: the same weights as the base, byte for byte{part}; only other files differ, such "
+            "as config.json: name the fine-tuned weights as candidate"
+        )
 
 
-def _weights(model: Model) -> list[tuple[int, str]]:
-    """Size and SHA-256 of each file of weights; none where not all was read."""
-    if model.headers_only:
-        return []
-    return sorted(model.files[name] for name in model.files if name.endswith(".safetensors"))
+def _reads_alike(model: Model) -> tuple[dict[str, Any], str]:
+    """What of a model besides its weights says how it answers: its config.json, and the tokenizer."""
+    config = read_json(model.path, "config.json", model.reference)
+    return {k: v for k, v in config.items() if k not in _ORIGIN}, read_tokenizer(model.path).vocabulary

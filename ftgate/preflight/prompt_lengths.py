@@ -17,6 +17,8 @@ from ftgate.preflight.findings import Prompts
 
 GUESSED_OVERHEAD = (16, 8)
 """Tokens per conversation and per turn, if the chat template cannot be rendered."""
+LEAST_ANSWER = 16
+"""Tokens. With less room than this for an answer, the prompts themselves are too long."""
 _BATCH = 64
 _SENTINEL = "x"
 
@@ -24,8 +26,8 @@ _SENTINEL = "x"
 class PromptLengths:
     """Counts the tokens of conversations for one model: those of each turn, plus an estimate of what the template adds.
 
-    The estimate comes from rendering two short conversations. ``rows`` is one more than the largest token id. An answer
-    may have ``thought`` tokens before it.
+    The estimate comes from rendering two short conversations. ``vocabulary`` holds the id of every token. An answer may
+    have ``thought`` tokens before it.
     """
 
     def __init__(self, tokenizer: Path, tokenizer_facts: TokenizerFacts, thought: int = 0) -> None:
@@ -37,7 +39,7 @@ class PromptLengths:
             self._tokenizer: Any = Tokenizer.from_file(str(tokenizer))
         except Exception as error:  # the library raises bare exceptions
             raise ValueError(str(error)) from None
-        self.rows = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        self.vocabulary: dict[str, int] = self._tokenizer.get_vocab(with_added_tokens=True)
         self.base, self.turn = self._overhead(tokenizer_facts)
 
     def longest(self, questions: Iterable[Question]) -> tuple[int, Question | None]:
@@ -62,9 +64,13 @@ class PromptLengths:
         """The estimated number of tokens of each of ``questions``, including its answer."""
         return self._count([(question, _texts(question)) for question in questions])
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """The number of tokens of each of ``texts``."""
+        readable = [text.encode("utf-8", "replace").decode() for text in texts]
+        return [len(e.ids) for e in self._tokenizer.encode_batch_fast(readable, add_special_tokens=False)]
+
     def _count(self, asked: Sequence[tuple[Question, Sequence[str]]]) -> list[int]:
-        texts = [text.encode("utf-8", "replace").decode() for _, of_question in asked for text in of_question]
-        lengths = iter(len(e.ids) for e in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False))
+        lengths = iter(self.lengths([text for _, of_question in asked for text in of_question]))
         return [self._fixed(question) + sum(next(lengths) for _ in of_q) for question, of_q in asked]
 
     def _fixed(self, question: Question) -> int:

@@ -64,6 +64,7 @@ def _report_leaked(checks: CheckState, m: Measurement, suite: Suite, leaked: lis
     lacking = shortage(m, clean, alpha, trained=trained) if clean else None
     if lacking is not None and shortage(m, suite.items, alpha, trained=trained) is None:
         checks.warnings.append(f"{words}; without them: {lacking}")
+        checks.never.append(m.name)
     else:
         checks.notes.append(words)
 

@@ -8,11 +8,14 @@ from typing import Any
 from ftgate.datasets.builtin import PREFIX
 from ftgate.jobs.configuration import Configuration
 from ftgate.jobs.prepare import Resolvers, load_configured
+from ftgate.measurements.registry import kind_of
 from ftgate.preflight.check import preflight
 from ftgate.preflight.findings import Preflight, Prompts
 from ftgate.preflight.hardware import detect
+from ftgate.preflight.prompt_lengths import LEAST_ANSWER
 from ftgate.preflight.templates import FEW
 
+_OWN = ", which is the model's own"
 _IN_POLICY = "in a policy, which `ftgate run --write-policy FOLDER` writes"
 
 
@@ -39,7 +42,17 @@ def unfit_suites(sections: Mapping[str, Mapping[str, Any]], too_long: Mapping[st
     datasets = {name: str(section.get("dataset")) for name, section in sections.items()}
     return {
         name: f"{each.too_long} of {each.items} prompts of {datasets[name]} do not fit into a context of "
-        f"{each.where}" + (f"; {each.room} {_IN_POLICY}" if each.setting else "")
+        f"{each.where}{_OWN * (not each.setting)}; {_remedy(name, sections[name], each)} {_IN_POLICY}"
         for name, each in too_long.items()
         if datasets.get(name, "").startswith(PREFIX)
     }
+
+
+def _remedy(name: str, section: Mapping[str, Any], prompts: Prompts) -> str:
+    """Which setting makes the prompts of a measurement fit."""
+    kind = kind_of(name)
+    tokens = section.get("max_tokens") or (kind.model_fields["max_tokens"].default if kind is not None else 0)
+    left = tokens - (prompts.longest - prompts.limit)
+    ways = [f"set measurements.{name}.max_tokens to at most {left:,} (now {tokens:,})"] if left >= LEAST_ANSWER else []
+    ways += [prompts.room] if prompts.setting else []
+    return " or ".join(ways) or f"name shorter rows as measurements.{name}.dataset"

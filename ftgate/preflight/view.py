@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from ftgate.domain import Verdict
 from ftgate.preflight.findings import Disk, EnginePlan, Memory, ModelFacts, Preflight
 from ftgate.report import numbers
 from ftgate.report.escape import plain_line, terminal
@@ -40,17 +41,22 @@ def print_preflight(result: Preflight, console: Console) -> None:
         _say(console, "starts", [_starts(result.plan)] if result.plan.starts else [])
     _say(console, "note", result.notes)
     _say(console, "warning", result.warnings)
-    problems = len(result.problems)
-    end = _ready(result) if not problems else f"{problems} problem{'s' * (problems > 1)}, would not run"
-    console.print(f"{terminal(result.name, 100)}: {end}", highlight=False)
+    for name, reason in result.reasons_not_measured.items():
+        console.print(plain_line(f"not measured: {name}: {reason}", 800), highlight=False, markup=False)
+    console.print(f"{terminal(result.name, 100)}: {_end(result)}", highlight=False)
 
 
-def _ready(result: Preflight) -> str:
-    """That nothing stops a run, and what it will not show all the same."""
-    parts = ["ready to run"]
-    parts += [f"too few rows to pass: {', '.join(result.too_few)}"] if result.too_few else []
-    parts += [f"not measured: {', '.join(result.not_measured)} (no suite)"] if result.not_measured else []
-    return "; ".join(parts)
+def _end(result: Preflight) -> str:
+    """Whether the run would start, what it can end in, and of what an allow would say nothing."""
+    if problems := len(result.problems):
+        return f"{problems} problem{'s' * (problems > 1)}, would not run"
+    if result.best_verdict.verdict is not Verdict.ALLOW:
+        return f"would run, and cannot allow: {result.best_verdict}"
+    warned = len(result.warnings)
+    ready = f"ready to run, with {warned} warning{'s' * (warned > 1)}" if warned else "ready to run"
+    few = f"would run, and hardly allow: too few rows to pass: {', '.join(result.hardly)}"
+    nothing = f"an allow would say nothing of {', '.join(result.not_measured)}"
+    return "; ".join([few if result.hardly else ready, *([nothing] if result.not_measured else [])])
 
 
 def _starts(plan: EnginePlan) -> str:

@@ -16,7 +16,7 @@ from support.world import World, write_adapter, write_full, write_rows
 
 from ftgate.cli.main import main
 from ftgate.engines.scripted import ScriptedEngine
-from ftgate.errors import ControlError
+from ftgate.errors import ArtifactError
 from ftgate.gate.evaluate import evaluate
 from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
@@ -174,10 +174,10 @@ def test_weights_that_are_not_numbers_stop_the_gate_and_are_named(
     with pytest.raises(SystemExit) as left:
         main(["check", "--policy", str(world.policy_path), "--manifest", str(world.manifest_path)])
     said = capsys.readouterr().err
-    assert left.value.code == 3
+    assert left.value.code == 2
     assert "lora_B" in said
     engine = ScriptedEngine(script(CAREFUL))
-    with pytest.raises(ControlError, match="lora_B"):  # a run scans, too, what a check was spared for its size
+    with pytest.raises(ArtifactError, match="lora_B"):  # a run scans, too, what a check was spared for its size
         evaluate(load_job(world.policy_path, world.manifest_path), world.root / "out", SilentProgress(), engine=engine)
     assert not engine.asked
 

@@ -132,7 +132,7 @@ LLAMA_70B = {
 
 
 def write_70b(folder: Path) -> Path:
-    """A repository of 70 billion parameters: true headers, and files of the true size that hold nothing else."""
+    """A repository of 70 billion parameters: true headers, and files of the true size with one number a tensor."""
     write_full(folder)
     (folder / "model.safetensors").unlink()
     config = json.loads((folder / "config.json").read_text())
@@ -171,6 +171,9 @@ def _sparse(path: Path, shapes: dict[str, list[int]]) -> None:
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
+        for entry in header.values():
+            file.seek(8 + len(text) + entry["data_offsets"][0])
+            file.write(b"\x80\x3f")  # 1.0
         file.truncate(8 + len(text) + at)
 
 
@@ -365,7 +368,8 @@ def test_full_weights_take_turns_where_a_gpu_holds_one_of_them(
     assert document["ok"], document["problems"]
     assert document["plan"]["kind"] == "in_turn"
     assert (document["plan"]["starts"], document["plan"]["words"].split("; ")[-1]) == (3, "the judge runs beside them")
-    assert any("not checked for NaN" in note for note in document["notes"])
+    sampled = "models/x: only the first 64 KiB of each tensor were searched for NaN, infinity and zeros"
+    assert any(sampled in note for note in document["notes"])
 
 
 @pytest.mark.parametrize(
@@ -595,15 +599,15 @@ def test_a_task_of_a_few_rows_is_not_called_ready(
         assert "measurements.target can neither pass nor block: it has 1 row" in " ".join(shown.err.split())
         return
     assert "measurements.target can hardly pass: it has 5 rows" in " ".join(shown.out.split())
-    end = "bot: ready to run; too few rows to pass: target; not measured: safety, tools (no suite)"
+    end = "bot: would run, and hardly allow: too few rows to pass: target; an allow would say nothing of safety, tools"
     assert " ".join(shown.out.split()).endswith(end)
 
 
-def test_the_closing_line_names_what_has_no_suite(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_closing_line_names_of_what_an_allow_says_nothing(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     del world.policy["measurements"]["target"], world.policy["measurements"]["tail"]
     world.save()
     shown = " ".join(main_output(world, capsys).split())
-    assert shown.endswith("bot: ready to run; not measured: target, safety, tools, tail (no suite)")
+    assert shown.endswith("bot: ready to run; an allow would say nothing of target, safety, tools, tail")
 
 
 @pytest.mark.parametrize(("unread", "code"), [(3, 0), (4, 0), (59, 0), (61, 2)])

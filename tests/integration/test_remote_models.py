@@ -177,10 +177,10 @@ def test_a_deployed_model_that_no_server_can_answer_for_is_refused(
 
 def test_check_asks_the_server_for_the_deployed_model_too(deployed: World, capsys: pytest.CaptureFixture[str]) -> None:
     code, words = checked(deployed, capsys)
-    assert not code
+    assert code == 4
     assert "endpoint://acme/v6: not asked; `ftgate check --ask`" in " ".join(words.split())
     code, words = checked(deployed, capsys, "--ask")
-    assert not code
+    assert code == 4
     assert "endpoint://acme/v6: answers by" in " ".join(words.split())
 
 
@@ -285,7 +285,7 @@ def test_a_server_without_log_probabilities_answers_in_texts(
         assert (line.ok, "no log-probabilities" in line.evidence) == (None, True)
 
 
-@pytest.mark.parametrize(("generation", "code"), [({"temperature": 0.7}, 0), ({"repetition_penalty": 1.1}, 2)])
+@pytest.mark.parametrize(("generation", "code"), [({"temperature": 0.7}, 4), ({"repetition_penalty": 1.1}, 2)])
 def test_settings_that_a_server_refuses_are_found_by_check(
     world: World, capsys: pytest.CaptureFixture[str], generation: dict[str, float], code: int
 ) -> None:
@@ -295,11 +295,11 @@ def test_settings_that_a_server_refuses_are_found_by_check(
     left, shown = checked(world, capsys, "--ask")
     assert left == code, shown
     words = " ".join(shown.split())
-    assert ("the server refuses engine.generation: HTTP 400: unknown field repetition_penalty" in words) == bool(code)
+    assert ("the server refuses engine.generation: HTTP 400: unknown field repetition_penalty" in words) == (code == 2)
     assert "both models answer as deployed:" in words
 
 
-@pytest.mark.parametrize(("most", "code"), [(5, 0), (3, 2), (2, 2)])
+@pytest.mark.parametrize(("most", "code"), [(5, 4), (3, 2), (2, 2)])
 def test_a_server_that_lists_fewer_tokens_than_an_item_has_options_is_refused_by_check(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], most: int, code: int
 ) -> None:
@@ -310,7 +310,7 @@ def test_a_server_that_lists_fewer_tokens_than_an_item_has_options_is_refused_by
         left, shown = checked(world, capsys, "--ask")
         words = " ".join(shown.split())
         assert left == code, shown
-        if code:
+        if code == 2:
             assert f"lists the {most} likeliest tokens, and items have up to 4 options: letters that are not" in words
             assert "have the server list 20 (vllm serve --max-logprobs 20)" in words
             with pytest.raises(FtgateError, match=f"lists the {most} likeliest tokens"):
@@ -325,14 +325,16 @@ def test_check_says_what_a_run_would_find(
 ) -> None:
     code, shown = checked(world, capsys, "--ask")
     words = " ".join(shown.split())
-    assert code == 0, shown
+    assert code == 4, shown
     assert f"{UNPROVEN}: at most a hold (evidence.allow_unproven_weights)" in words
+    best = "at best a hold: nothing proves which weights answer at an endpoint (evidence.allow_unproven_weights)"
+    assert words.endswith(f"bot: would run, and cannot allow: {best}")
     assert "endpoint://acme/bot: answers by log-probabilities among the 20 likeliest tokens" in words
     assert server.asked
     asked = len(server.asked)
     monkeypatch.delenv("MODELS_KEY")
     code, shown = checked(world, capsys, "--ask")
-    assert (code, "not asked, as $MODELS_KEY is not set" in " ".join(shown.split())) == (0, True)
+    assert (code, "not asked, as $MODELS_KEY is not set" in " ".join(shown.split())) == (4, True)
     assert len(server.asked) == asked
     assert checked(world, capsys, "--ask", "--offline")[0] == 2
 
@@ -344,7 +346,7 @@ def test_check_sends_the_key_nowhere_unless_it_is_told_to(
     for more in ([], ["--offline"]):
         code, shown = checked(world, capsys, *more)
         words = " ".join(shown.split())
-        assert code == 0, shown
+        assert code == 4, shown
         assert f"{UNPROVEN}: at most a hold" in words
         assert f"endpoint://acme/bot: not asked; `ftgate check --ask` sends {server.url} a few questions" in words
     assert not server.asked

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
+from safetensors.numpy import load_file, save_file
 from support.players import BASE, CAREFUL, answer_of, script
-from support.world import World
+from support.world import World, write_rows
 
 import ftgate
 from ftgate.cli.main import main
@@ -74,7 +77,8 @@ def test_one_command_without_files_gives_a_verdict_and_says_what_it_did_not_meas
     report = read_report(Path("out", "bot", "report.json"))
     assert code == {"allow": 0, "block": 1, "hold": 4}[report.verdict]
     assert report.name == "bot"
-    assert {"target", "safety", "calibration"} <= set(report.measurements)
+    assert {"target", "safety"} <= set(report.measurements)
+    assert "not measured: calibration: a pass needs at least 500 multiple-choice questions" in said
     assert report.provenance["base"]["reference"] == "models/base"
     assert "not measured: forgetting: general prompts need a model that grades the answers; give --judge MODEL" in said
     assert "not measured: tail: " in said
@@ -309,13 +313,57 @@ def test_what_is_asked_is_named_once(here: World, capfd: pytest.CaptureFixture[s
 def test_check_takes_the_references_of_a_run(here: World, capfd: pytest.CaptureFixture[str]) -> None:
     assert leave("check", *MODELS, *DATA) == 0
     said = capfd.readouterr()
-    assert "bot: ready to run" in said.out
-    assert "not measured: tail" in said.err
+    words = " ".join(said.out.split())
+    assert words.endswith("bot: ready to run; an allow would say nothing of forgetting, tools, tail, calibration")
+    assert "not measured: tail: queries far from the training data cannot be found; give --queries FILE" in words
+    assert "not measured: calibration: a pass needs at least 500 multiple-choice questions, and evals/target" in words
+    prompts = r"not measured: tools: \d+ of 120 prompts of builtin:tools-120 do not fit into a context of 1,024 tokens"
+    setting = r"set measurements\.tools\.max_tokens to at most \d+ \(now 256\) in a policy, which `ftgate run --write-p"
+    assert re.search(f"{prompts}, which is the model's own; {setting}", words)
     assert leave("check", *MODELS, "--manifest", "bot.yaml") == 2
     assert "manifest and base: give one of them" in capfd.readouterr().err
     assert leave("check", "--base", "models/none", "--candidate", "models/bot") == 2
     assert "correct the path" in capfd.readouterr().err
     assert not (here.root / "out").exists()
+
+
+@pytest.mark.usefixtures("scripted")
+def test_without_a_target_check_and_run_say_that_an_allow_says_nothing_of_it(
+    here: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert leave("check", *MODELS) == 0
+    words = " ".join(capfd.readouterr().out.split())
+    assert "not measured: target: no questions about its task; give --target FILE" in words
+    assert "bot: ready to run; an allow would say nothing of target, " in words
+    assert leave("run", *MODELS) in (0, 1, 4)
+    assert "not measured: target: no questions about its task; give --target FILE" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("careful")
+def test_what_can_never_pass_is_a_hold_at_best_in_check_and_run(here: World, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = [{"prompt": f"query {i}", "answer": "x", "tags": ["tail"]} for i in range(8)]
+    write_rows(here.root / "evals" / "queries.jsonl", rows)
+    here.policy["measurements"]["tail"] |= {"scorer": "judge"}
+    here.save()
+    assert leave("check", *FILES) == 4
+    words = " ".join(capfd.readouterr().out.split())
+    assert words.endswith("bot: would run, and cannot allow: at best a hold: tail can never pass")
+    assert leave("run", *FILES) in (1, 4)
+    said = capfd.readouterr().err
+    assert "warning: at best a hold: tail can never pass" in said
+    assert "warning: measurements.tail can never pass: it has 8 rows" in said
+
+
+@pytest.mark.parametrize("role", ["bot", "judge"])
+def test_weights_that_are_no_numbers_end_check_and_run_with_the_same_code(
+    role: str, here: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = "adapter_model.safetensors" if role == "bot" else "model.safetensors"
+    path = here.root / "models" / role / file
+    save_file({name: np.full_like(value, np.nan) for name, value in load_file(path).items()}, path)
+    for command in ("check", "run"):
+        assert leave(command, *FILES) == 2
+        assert f"models/{role}: tensor " in capfd.readouterr().err
 
 
 def test_without_an_option_the_only_manifest_is_taken_and_several_are_named(

@@ -12,7 +12,7 @@ from support.world import base_tensors, write_full
 
 from ftgate.artifacts.snapshot import take_snapshot
 from ftgate.errors import FtgateError
-from ftgate.models.open import open_model, require_finite
+from ftgate.models.open import check_numbers, open_model
 
 FLOATS = {"float32": "F32", "int32": "I32", "uint8": "F8_E4M3"}
 LAYOUTS: dict[str, tuple[dict[str, Any], dict[str, np.ndarray]]] = {
@@ -69,7 +69,7 @@ def test_what_vllm_loads_from_safetensors_is_opened(tmp_path: Path, layout: str)
     folder = quantised(tmp_path / "copy", layout)
     model = open_model("copy", take_snapshot(folder, "models/copy"), base)
     assert (model.kind, model.facts["quantisation"]) == ("full", layout)
-    require_finite(model)
+    check_numbers(model)
 
 
 def test_gguf_is_refused(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_a_scale_that_is_not_a_number_is_found(tmp_path: Path) -> None:
     tensors = {"model.embed_tokens.weight": np.ones((2, 2), np.float32), "x.weight": np.full((1, 1), 0x7F, np.uint8)}
     write_tensors(folder / "model.safetensors", tensors)
     with pytest.raises(FtgateError, match=r"x\.weight .* contains NaN"):
-        require_finite(open_model("copy", take_snapshot(folder, "models/copy"), None))
+        check_numbers(open_model("copy", take_snapshot(folder, "models/copy"), None))
