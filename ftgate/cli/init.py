@@ -150,6 +150,8 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
             click.echo(f"{outcome:<9} {path}")
             written += [path.as_posix()] if outcome != "kept" else []
     except (KeyboardInterrupt, click.Abort) as stop:
+        if can_ask():
+            click.echo()  # ends the line of the question
         what = f"wrote {', '.join(written)}, and no more" if written else "nothing was written"
         raise Interrupted(f"interrupted: {what}") from stop
     say_next_steps(folder, remote, root, action, texts)
@@ -162,7 +164,9 @@ def _require_possible(folder: Path, remote: Remote, root: str, options: dict[str
     require_on_host(remote, root, options)
     require_valid_policy(folder)
     require_addable(folder, {name: value for name, value in options.items() if name != "action"})
-    require_room(folder, [POLICY, *([] if remote.elsewhere else [WORKFLOW]), Path("models", "-"), SCHEMAS / "-"])
+    require_room(
+        folder, [POLICY, *([] if remote.elsewhere else [WORKFLOW]), Path("models", "NAME.yaml"), SCHEMAS / ".gitignore"]
+    )
     require_writable(folder)
 
 

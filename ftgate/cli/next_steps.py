@@ -58,7 +58,7 @@ def _say_what_to_try(folder: Path, texts: StarterTexts | None) -> None:
     if texts is None:
         click.echo(f"next: {check} says whether a run would start")
     elif texts.complete:
-        where = "" if texts.runs_here else ", on the machine with the GPUs"
+        where = "" if texts.runs_here else ", on the machine with the GPUs,"
         click.echo(f"next: {check}, then{where} ftgate run {manifest}")
     else:
         in_manifest, in_policy = (f"{', '.join(most)} and {last}" for *most, last in texts.examples)

@@ -131,12 +131,14 @@ def _missing_model(answers: Answers, contents: Contents) -> str:
 def ask_answers(defaults: Answers, contents: Contents) -> Answers:
     """Ask for all that policy and manifest need. Raises click.Abort on Ctrl-C and at the end of input."""
     click.echo(f"\nEnter takes what is in brackets, {NOTHING} means none, Ctrl-C writes nothing.")
+    from ftgate.setup.data_files import is_remote
+
     answers = _ask_models(defaults, contents)
     given: dict[str, Any] = {}
     for use in USED:
         default = getattr(answers, use)
-        if use == "choices" and default == defaults.target:  # which may have been answered otherwise
-            default = given["target"]
+        if use == "choices" and default == defaults.target and not is_remote(given["target"]):
+            default = given["target"]  # which may be another file than the default, or none
         if use != "general" or default:
             given[use] = _ask(_QUESTIONS[use], default, _data(use, given))
     return replace(answers, **given)
@@ -152,7 +154,8 @@ def _ask_models(defaults: Answers, contents: Contents) -> Answers:
         trained_on = next((m.trained_on for m in contents.models if str(m.path) == candidate), "")
         trained_on = plain_line(trained_on, 100)
         says = f" (the adapter says {trained_on})" if trained_on and not defaults.base else ""
-        if base := _ask(f"Its base{says}", defaults.base, _model("base", candidate)):
+        default = defaults.base or _on_hub(trained_on)
+        if base := _ask(f"Its base{says}", default, _model("base", candidate)):
             break
         click.echo("A candidate is compared with its base: name both, or no candidate.")
     if not candidate:
@@ -161,6 +164,14 @@ def _ask_models(defaults: Answers, contents: Contents) -> Answers:
     judge = _ask("Judge, a third model that grades", defaults.judge, _model("judge", candidate, base))
     device: Device = click.prompt("Run the models on", defaults.device, type=click.Choice(["gpu", "cpu"]))
     return replace(defaults, candidate=candidate, base=base, name=name, judge=judge, device=device)
+
+
+def _on_hub(trained_on: str) -> str:
+    """The newest commit of what an adapter calls its base, if the hub knows it; empty otherwise."""
+    from ftgate.artifacts.hub_names import is_hub_name, newest_commit
+
+    commit = newest_commit(trained_on) if is_hub_name(trained_on) else ""
+    return f"hf://{trained_on}@{commit}" if commit else ""
 
 
 def _ask_name(candidate: str, defaults: Answers) -> str:

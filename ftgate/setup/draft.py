@@ -60,9 +60,10 @@ class Answers:
 class StarterTexts:
     """What to write: the policy, the manifest, and its file name. ``complete``: whether they name the models.
 
-    ``not_measured`` says by measurement why it has no section, with what to do, and ``examples`` names the
-    fields of the manifest, and those of the policy, that are still the starter's. ``problems`` are what `ftgate check` refuses in these files, ``warnings`` what it
-    warns of. ``runs_here``: whether this machine is of the kind that the models are to run on.
+    ``not_measured`` says by measurement why it has no section, with what to do. ``examples`` names the fields of the
+    manifest, and those of the policy, that are still the starter's. ``problems`` are what `ftgate check` refuses in
+    these files, ``warnings`` what it warns of. ``runs_here``: whether this machine is of the kind that the models are
+    to run on.
     """
 
     policy: str
@@ -135,7 +136,7 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
-    declined |= _not_scored(run, draft)
+    declined |= _not_scored(run, draft) | _left_out(draft, too_long)
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
@@ -196,7 +197,7 @@ def _without_unread(run: DirectRun, around: Surroundings) -> tuple[DirectRun, di
                 suite_items(reference, around.resolvers, SAMPLE)
         except FtgateError as error:
             again = f"name it in measurements.{name} of the policy once it can be read"
-            unread[name] = f"{reference}: {error.message}; {again}"
+            unread[name] = f"{reference}: {error.message.removeprefix(f'{reference}: ')}; {again}"
     without: dict[str, Any] = {USE_OF[name]: None for name in unread}
     return replace(run, **without), unread
 
@@ -242,6 +243,15 @@ def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
     """Data of ``run`` for which the draft has no section, and why, by measurement."""
     named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, USE_OF.get(name, ""), None)}
     return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
+
+
+def _left_out(draft: Draft, too_long: Mapping[str, Prompts]) -> dict[str, str]:
+    """Built-in suites that the draft leaves out because they are too long, with why and what to do."""
+    reasons = {name: reason for name, reason in draft.not_measured.items() if name in too_long}
+    return {
+        name: reason if ";" in reason else f"{reason}; name shorter prompts of your own in measurements.{name}"
+        for name, reason in reasons.items()
+    }
 
 
 def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:

@@ -51,7 +51,7 @@ def unmeasured(
         elif name not in sections:
             spare = [] if answers.get(use) else [file for file in data if _spare(file, use, answers)]
             reasons[name] = _NO_TRAINING if name == "tail" and answers.get(use) else _reason(name, spare)
-    return reasons
+    return reasons | {name: reason for name, reason in declined.items() if name not in USE_OF}
 
 
 def _spare(file: DataFile, use: Use, answers: Mapping[str, str]) -> bool:
