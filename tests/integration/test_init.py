@@ -185,11 +185,10 @@ def test_what_check_would_refuse_is_said_at_once(folder: Path) -> None:
     shutil.copy(folder / "evals" / "train.jsonl", folder / "evals" / "target.jsonl")
     said, code = play(["init", "--yes"], [], folder)
     assert code == 2, said
-    wrong = "1. measurements.target: all of its 1,500 rows are in the training data (evals/train.jsonl)"
-    assert said.index(wrong) > said.index(
-        "next: repair what is named below, then ftgate check --manifest models/careful"
-    )
-    assert said.endswith("more: ftgate docs several\n")
+    wrong = "error: measurements.target: all of its 1,500 rows are in the training data (evals/train.jsonl)"
+    assert said.index(wrong) > said.index("next: repair what is named below, then ftgate check --manifest models/")
+    assert "what to do: name rows that the candidate was not trained on" in said.splitlines()[-2]
+    assert said.endswith("more: ftgate docs configuration\n")
     assert "merge" not in said
     assert (folder / ".github" / "ftgate.yml").exists()
     assert CliRunner().invoke(cli, ["check", "--manifest", "models/careful.yaml"]).exception is not None
