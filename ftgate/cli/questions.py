@@ -91,7 +91,8 @@ def say_contents(folder: Path, contents: Contents, machine: Machine) -> None:
         if len(lines) > SHOWN:
             what = "models" if lines is models else "data files" if lines is data else "manifests"
             what = "that cannot be used" if lines is broken else what
-            click.echo(f"  and {len(lines) - SHOWN} more {what}")
+            more = len(lines) - SHOWN
+            click.echo(f"  and {more} more {what.removesuffix('s') if more == 1 else what}")
     if not any(lists):
         click.echo(f"no models and no data files in {folder}")
     if contents.more:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from ftgate.stats.power import evidence_floor
 UNSEEN_LOSS = 0.05
 """Share of the questions. A target that could hide a loss on so many is warned of."""
 _JUDGE = "name a judge, a third model that grades the answers"
+_ABOUT = re.compile(r"measurements\.(?P<name>[a-z][a-z0-9_-]*)(?P<end>[: ])")
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
 """Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
@@ -142,6 +145,8 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
         "engine": engine,
         "artifacts": {"allow": siblings(draft.policy["artifacts"]["allow"])},
     }
+    left_out = {m.name for m in job.measurements} - draft.policy["measurements"].keys()
+    applies = partial(_applies, left_out=left_out, too_long=too_long)
     reasons = {name: reason.partition(";")[0] for name, reason in draft.not_measured.items()}
     sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
     return StarterTexts(
@@ -150,9 +155,9 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
         f"{folder_name(sources['name'])}.yaml",
         complete=True,
         not_measured=unmeasured(draft.policy["measurements"], asdict(answers), around.contents.data, declined),
-        problems=tuple(each for each in job.problems.found if not _is_of(too_long, each.message)),
+        problems=tuple(each for each in job.problems.found if applies(each.message)),
         runs_here=answers.device == "cpu" or bool(around.machine.gpus),
-        warnings=(*_small_target(run, job), *(text for text in result.warnings if not _is_of(too_long, text))),
+        warnings=(*_small_target(run, job), *filter(applies, result.warnings)),
     )
 
 
@@ -202,9 +207,11 @@ def _without_unread(run: DirectRun, around: Surroundings) -> tuple[DirectRun, di
     return replace(run, **without), unread
 
 
-def _is_of(names: Iterable[str], text: str) -> bool:
-    """Whether ``text`` is about one of these measurements, whose section is fitted to the models."""
-    return any(text.startswith(f"measurements.{name}:") for name in names)
+def _applies(text: str, left_out: Collection[str], too_long: Collection[str]) -> bool:
+    """Whether a finding is about what is written: not if its measurement is left out, or has been made to fit."""
+    match = _ABOUT.match(text)
+    fitted = match is not None and match["end"] == ":" and match["name"] in too_long
+    return match is None or not (fitted or match["name"] in left_out)
 
 
 def _load(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> JobDraft:

@@ -455,3 +455,13 @@ def test_the_base_that_an_adapter_names_is_offered_at_its_newest_commit(
         said, code = play(["init"], ["", "^C"], folder)
     assert code == 130, said
     assert f"Its base (the adapter says acme/base-7b) [hf://acme/base-7b@{'0123456789' * 4}]: " in said
+
+
+def test_nothing_is_warned_of_that_is_not_measured(folder: Path) -> None:
+    """Multiple choice that is declined: the target has choices as well, and does not stand in for it."""
+    for name, rows in (("choices", 3), ("target", 70)):
+        path = folder / "evals" / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "not measured: calibration: evals/choices.jsonl: it has 3 rows, and a pass needs at least 500" in done.output
+    assert "measurements.calibration can never pass" not in done.output
