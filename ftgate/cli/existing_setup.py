@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ftgate.cli.git_remote import Remote
-from ftgate.cli.starter_workflows import GATE
+from ftgate.cli.starter_workflows import GATE, NO_COMMIT
 from ftgate.errors import ConfigurationError
 
 POLICY = Path(".github", "ftgate.yml")
 WORKFLOW = Path(".github", "workflows", "ftgate.yml")
+_ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
+_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,98}")
 
 
-def require_on_host(remote: Remote, options: dict[str, Any]) -> None:
-    """Raise ConfigurationError if ``options`` are about GitHub, and the clone's remote is not there."""
-    given = [f"--{name}" for name, value in options.items() if value]
+def require_on_host(remote: Remote, root: str, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError if ``options`` are about GitHub, and the files would not be read there.
+
+    That is so where the clone's remote is another server, and below ``root``, that of the clone, if it is not empty.
+    """
+    given = " and ".join(f"--{name}" for name, value in options.items() if value and value != NO_COMMIT)
     if remote.elsewhere and given:
         raise ConfigurationError(
-            f"{' and '.join(given)}: only for GitHub, and origin is {remote.elsewhere}; nothing was written",
+            f"{given}: only for GitHub, and origin is {remote.elsewhere}; nothing was written",
             hint="leave it out; there `ftgate run` works in any job",
         )
+    if root and given:
+        raise ConfigurationError(
+            f"{given}: only for the root of the clone, because GitHub reads no other .github; nothing was written",
+            hint=f"run this in {root}",
+        )
+
+
+def require_names(action: str, app: str) -> re.Match[str]:
+    """The parts of ``action``. Raises ConfigurationError if it, or the name of the App, is malformed or made up."""
+    match = _ACTION.fullmatch(action)
+    if not match:
+        raise ConfigurationError(
+            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
+            hint="give a full commit: branches and tags can be moved",
+        )
+    if action != NO_COMMIT and match["repository"].startswith("OWNER/"):
+        raise ConfigurationError(
+            f"--action {action}: OWNER stands for the account that holds ftgate's actions", hint="write its name"
+        )
+    if action != NO_COMMIT and not match["commit"].strip("0"):
+        raise ConfigurationError(
+            f"--action {action}: no repository has this commit",
+            hint=f"`git ls-remote https://HOST/{match['repository']} HEAD` prints the newest",
+        )
+    if app and not _APP_NAME.fullmatch(app):
+        raise ConfigurationError(f"--app {app!r}: not the name of an App", hint="give it as in its address: my-app")
+    return match
 
 
 def require_valid_policy(folder: Path) -> None:
@@ -45,6 +78,17 @@ def require_room(folder: Path, paths: Iterable[Path]) -> None:
         if os.path.lexists(folder / path) and not (folder / path).is_file():
             raise ConfigurationError(
                 f"{folder / path} is not a file; nothing was written", hint=f"move {folder / path} away"
+            )
+
+
+def require_writable(folder: Path) -> None:
+    """Raise ConfigurationError if a folder that files are written to is one that this user may not write to."""
+    for name in (".github", "models", ".ftgate"):
+        place = folder / name if (folder / name).is_dir() else folder
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"{place.resolve()} cannot be written to; nothing was written",
+                hint="make it writable, or name another folder: ftgate init FOLDER",
             )
 
 

@@ -15,6 +15,14 @@ _OTHER_HOST = re.compile(
     r"(?:\w+://)?(?:[^@/\s]+@)?(?P<host>(?:[\w-]+\.)*(?:gitlab|bitbucket|codeberg|gitea)\b[\w.-]*)"
 )
 """Servers that are not GitHub, by their names."""
+_NESTED = re.compile(
+    r"(?:(?:https?|ssh|git)://(?:[^@/\s]+@)?(?P<host>[\w.-]+)(?::\d+)?/|(?:[\w.-]+@)(?P<scp_host>[\w.-]+):)"
+    r"[^/\s]+(?:/[^/\s]+){2,}/?"
+)
+"""Repositories in groups of groups, which GitHub does not have."""
+_SAME_SERVER = {"ssh.github.com": "github.com", "www.github.com": "github.com"}
+_OTHER_FILES = (".gitlab-ci.yml", "bitbucket-pipelines.yml", "azure-pipelines.yml")
+"""What the root of a clone holds whose server is not GitHub, as far as that is not github.com."""
 _USUAL = ("main", "master", "trunk")
 """Names of default branches, where a clone does not say which one is."""
 _BRANCH = re.compile(r"[A-Za-z][\w./-]*")
@@ -47,13 +55,19 @@ class Remote:
 
 def read_remote(folder: Path) -> Remote:
     """The remote ``origin`` of the clone that holds ``folder``; the defaults where there is none or no git."""
-    address = _git(folder, "remote", "get-url", "origin")
+    address, branch = _git(folder, "remote", "get-url", "origin"), _default_branch(folder)
     if other := _OTHER_HOST.match(address):
-        return Remote(branch=_default_branch(folder), elsewhere=other["host"])
+        return Remote(branch=branch, elsewhere=other["host"])
     match = _ADDRESS.fullmatch(address)
     if match is None:
-        return Remote(branch=_default_branch(folder))
-    return Remote(match["host"] or match["scp_host"], match["repository"], _default_branch(folder))
+        nested = _NESTED.fullmatch(address)
+        return Remote(branch=branch, elsewhere=(nested["host"] or nested["scp_host"]) if nested else "")
+    host = _SAME_SERVER.get(match["host"] or match["scp_host"], match["host"] or match["scp_host"])
+    root = Path(_git(folder, "rev-parse", "--show-toplevel"))
+    if host != Remote.host and any((root / name).is_file() for name in _OTHER_FILES):
+        return Remote(branch=branch, elsewhere=host)
+    port = match["port"] or "" if address.startswith("http") and host != Remote.host else ""  # SSH has another one
+    return Remote(f"{host}{port}", match["repository"], branch)
 
 
 def _default_branch(folder: Path) -> str:

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from ftgate.cli.common import Interrupted
-from ftgate.cli.existing_setup import POLICY, require_addable, require_on_host, require_room, require_valid_policy
+from ftgate.cli.existing_setup import (
+    POLICY,
+    WORKFLOW,
+    require_addable,
+    require_names,
+    require_on_host,
+    require_room,
+    require_valid_policy,
+    require_writable,
+)
 from ftgate.cli.git_remote import Remote, below_root, read_remote
-from ftgate.cli.protected_workflow import ENVIRONMENT, protected_workflow, publish_section
+from ftgate.cli.next_steps import say_next_steps, say_settings
+from ftgate.cli.protected_workflow import protected_workflow, publish_section
 from ftgate.cli.questions import can_ask, filled_in
 from ftgate.cli.starter_workflows import NO_COMMIT, starter_workflow, with_action
 from ftgate.errors import ConfigurationError
@@ -23,13 +33,10 @@ if TYPE_CHECKING:
 STARTER = Path(__file__).resolve().parent.parent / "starter"
 WAIVE = "ftgate-waive.yml"
 """The workflow that `--waivers` adds."""
-_ACTION = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{40})")
-_USED = re.compile(r"uses: ([\w.-]+/[\w.-]+)/(?:cpu|gpu|\.github/workflows/gate\.yml)(@[0-9a-f]{40})\b")
 NO_REMOTE = Remote()
 _LEDGER_OFF = "# publish: {ledger: branch} "
 _LEDGER_ON = "publish:   {ledger: branch} "
 _PUBLISH_LINE = re.compile(rf"{re.escape(_LEDGER_OFF)}.*")
-_APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,98}")
 HOSTS_WITH_SELF_REFERENCES = ("github.com",)
 """Where a reusable workflow can name the actions of its own repository (`$/cpu`): no GitHub Enterprise Server."""
 SCHEMAS = Path(".ftgate")
@@ -63,7 +70,7 @@ def write_starter_files(
     ``sign`` they sign their records: both with all jobs, run from the protected branch. Raises ConfigurationError if
     the action or the App's name is malformed, or if a file cannot be written.
     """
-    match = _require_names(action, app)
+    match = require_names(action, app)
     ledger, protected = ledger or waivers or sign, bool(app) or sign
     policy, manifest = (texts.policy, texts.manifest) if texts else starters()
     files = {POLICY: _with_publishing(policy, remote, ledger=ledger, app=app, sign=sign, waivers=waivers)}
@@ -86,19 +93,6 @@ def write_starter_files(
             filled = may_fill and _fill_in(folder / path, **match.groupdict())
             yield path, "filled in" if filled else "kept"
     yield from ((path, "renewed") for path in _write_schemas(folder))
-
-
-def _require_names(action: str, app: str) -> re.Match[str]:
-    """The parts of ``action``. Raises ConfigurationError if it, or the name of the App, is malformed."""
-    match = _ACTION.fullmatch(action)
-    if not match:
-        raise ConfigurationError(
-            f"--action {action!r}: not owner/name@<commit of 40 hexadecimal digits>",
-            hint="give a full commit: branches and tags can be moved",
-        )
-    if app and not _APP_NAME.fullmatch(app):
-        raise ConfigurationError(f"--app {app!r}: not the name of an App", hint="give it as in its address: my-app")
-    return match
 
 
 def _workflow_texts(remote: Remote, *, settle: bool, waivers: bool, jobs: bool) -> dict[str, str]:
@@ -140,11 +134,14 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
     answer, it takes what their names and rows say. Run it again with --action to fill in the actions' repository and
     commit, and with a new version of ftgate to renew the schemas for editors. An option that would change an existing
     file is refused, with what to do.
+
+    Exit codes: 0 the files are written; 2 they are, and what would stop a run is named last, or nothing was written.
     """
     remote, texts = read_remote(folder), None
-    require_on_host(remote, {**options, "app": app})
-    require_valid_policy(folder)
-    require_addable(folder, {**options, "app": app})
+    root = "" if remote.elsewhere else below_root(folder)
+    _require_possible(folder, remote, root, {**options, "action": action, "app": app})
+    if root:
+        click.echo(f"note: {folder.resolve()} is not the root of the clone, {root}: GitHub reads .github only there")
     written: list[str] = []
     try:
         if not (folder / POLICY).exists():
@@ -153,65 +150,24 @@ def init(folder: Path, yes: bool, action: str, app: str, **options: bool) -> Non
             click.echo(f"{outcome:<9} {path}")
             written += [path.as_posix()] if outcome != "kept" else []
     except (KeyboardInterrupt, click.Abort) as stop:
+        if can_ask():
+            click.echo()  # ends the line of the question
         what = f"wrote {', '.join(written)}, and no more" if written else "nothing was written"
         raise Interrupted(f"interrupted: {what}") from stop
-    if remote.elsewhere:
-        click.echo(
-            f"note: {remote.elsewhere} is not GitHub: there `ftgate run` works in any job, with its exit code (0 "
-            "allow, 1 block, 4 hold), report.html and comment.md; workflow, status, comment, ledger and waivers need "
-            "GitHub"
-        )
-    _say_what_to_try(folder, texts)
-    _say_where_actions_are(folder, action)
-    if root := below_root(folder):
-        click.echo(f"note: GitHub reads .github only in {root}, the root of the clone: run this there")
-    _say_what_is_next(remote, texts)
-    _say_what_to_set(remote, app, **options)
+    say_next_steps(folder, remote, root, action, texts)
+    say_settings(remote, app, **options)
 
 
-def _say_what_to_set(remote: Remote, app: str, *, forks: bool, pages: bool, **_: bool) -> None:
-    """The settings of the platform that the options need."""
-    if forks:
-        click.echo(f"next: the environment ftgate-forks, with reviewers: {remote.address}/settings/environments")
-    if app:
-        click.echo(
-            f"next: the environment {ENVIRONMENT} for the branch {remote.branch} alone, with the variable "
-            f"FTGATE_APP_ID and the secret FTGATE_APP_PRIVATE_KEY: {remote.address}/settings/environments"
-        )
-    if pages:
-        click.echo(f"next: Source: GitHub Actions in {remote.address}/settings/pages; see docs/github.md, Pages")
-
-
-def _say_what_to_try(folder: Path, texts: StarterTexts | None) -> None:
-    if texts is not None:
-        _say_what_is_wrong(texts)
-    if texts is not None and texts.complete:
-        manifest = f"--manifest models/{texts.manifest_file}"
-        there = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
-        mended = "mend what is wrong in these files, then " if texts.problems else ""
-        click.echo(f"next: {mended}{there}ftgate check {manifest}, then ftgate run {manifest}")
-    elif texts is None and not list((folder / "models").glob("*.yaml")):
-        click.echo("next: write a manifest such as models/NAME.yaml; `ftgate schema manifest` prints its fields")
-
-
-def _say_what_is_next(remote: Remote, texts: StarterTexts | None) -> None:
-    suites = "" if texts is not None and texts.complete else "set your suites and judge in .github/ftgate.yml, and "
-    click.echo(f"next: {suites}merge these files in one pull request")
-    if remote.elsewhere:
-        click.echo("next: let a job run `ftgate run` on the changed manifest, and keep out/ as its artifact")
-        return
-    click.echo(f"next: require the status ftgate/verdict for {remote.branch}: {remote.address}/settings/rules")
-    click.echo(f"then: ftgate doctor --repo {remote.repository or 'OWNER/NAME'} says what is missing")
-
-
-def _say_what_is_wrong(texts: StarterTexts) -> None:
-    """What was declined, and what `ftgate check` would say of the files."""
-    from ftgate.report.escape import plain_line
-
-    lines = [f"not measured: {name}: {reason}" for name, reason in texts.declined.items()]
-    lines += [f"wrong: {problem}" for problem in texts.problems] + [f"warning: {text}" for text in texts.warnings]
-    for line in lines:
-        click.echo(plain_line(line, 500))
+def _require_possible(folder: Path, remote: Remote, root: str, options: dict[str, Any]) -> None:
+    """Raise ConfigurationError for whatever cannot be done, before anything is asked or written."""
+    require_names(options["action"], options["app"])
+    require_on_host(remote, root, options)
+    require_valid_policy(folder)
+    require_addable(folder, {name: value for name, value in options.items() if name != "action"})
+    require_room(
+        folder, [POLICY, *([] if remote.elsewhere else [WORKFLOW]), Path("models", "NAME.yaml"), SCHEMAS / ".gitignore"]
+    )
+    require_writable(folder)
 
 
 def _with_publishing(text: str, remote: Remote, *, ledger: bool, app: str, sign: bool, waivers: bool) -> str:
@@ -223,17 +179,6 @@ def _with_publishing(text: str, remote: Remote, *, ledger: bool, app: str, sign:
     signers = [f"{repository}/.github/workflows/{name}@refs/heads/{remote.branch}" for name in names]
     section = publish_section(ledger=ledger, app=app, signers=signers)
     return _PUBLISH_LINE.sub(lambda _: section, text)
-
-
-def _say_where_actions_are(folder: Path, action: str) -> None:
-    """Say which workflows have no commit of the actions yet, and which keep another one than ``action``."""
-    for path in sorted((folder / ".github" / "workflows").glob("ftgate*.yml")):
-        named = sorted({match[1] + match[2] for match in _USED.finditer(_text(path))})
-        if NO_COMMIT in named:
-            what = "with the repository and commit of ftgate's actions"
-            click.echo(f"next: ftgate init --action OWNER/ftgate@COMMIT, {what}, which {path.name} lacks")
-        elif action != NO_COMMIT and named and named != [action]:
-            click.echo(f"note: {path.name} keeps {', '.join(named)}: for another commit, replace it there")
 
 
 def _fill_in(path: Path, repository: str, commit: str) -> bool:

@@ -114,13 +114,13 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path(), *, mo
     measurements: dict[str, dict[str, Any]] = {}
     missing: dict[str, str] = {}
     judge = run.judge is not None
-    target = _items(run.target, resolvers, most) if run.target else ()
+    target = suite_items(run.target, resolvers, most) if run.target else ()
     if run.target:
         measurements |= _free_form("target", run.target, target, missing, judge=judge, folder=folder)
     else:
         missing["target"] = "no questions about its task; give --target FILE"
     if run.general:
-        items = _items(run.general, resolvers, most)
+        items = suite_items(run.general, resolvers, most)
         measurements |= _free_form("forgetting", run.general, items, missing, judge=judge, folder=folder)
     elif judge:
         measurements["forgetting"] = {**GENERAL, "scorer": "judge"}
@@ -129,7 +129,7 @@ def draft_run(run: DirectRun, resolvers: Resolvers, folder: Path = Path(), *, mo
     measurements["safety"] = {"dataset": "builtin:safety-250", "scorer": "judge" if judge else "rules"}
     measurements["tools"] = {"dataset": "builtin:tools-120"}
     if run.queries and run.training:
-        queries = _items(run.queries, resolvers, most)
+        queries = suite_items(run.queries, resolvers, most)
         measurements |= _free_form("tail", run.queries, queries, missing, judge=judge, folder=folder)
     else:
         needed = " and ".join(o for o, given in (("--queries", run.queries), ("--training", run.training)) if not given)
@@ -265,8 +265,8 @@ def _allowed(reference: str, folder: Path) -> str:
     return f"{remote.scheme}://{escape('/'.join(parts))}"
 
 
-def _items(dataset: str, resolvers: Resolvers, most: int | None) -> tuple[Item, ...]:
-    """The rows of a suite; none for a task of the harness, which says itself how it is scored."""
+def suite_items(dataset: str, resolvers: Resolvers, most: int | None) -> tuple[Item, ...]:
+    """The rows of a suite, or ``most`` of them; none for a task of the harness, which says itself how it is scored."""
     if is_task(dataset):
         return ()
     if dataset.startswith(PREFIX):

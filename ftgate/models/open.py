@@ -258,7 +258,7 @@ def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContent
     reference = snapshot.reference
     problems = Problems()
     with problems.noted():
-        _require_one_kind(snapshot)
+        require_one_kind(reference, snapshot.files)
     config = None
     with problems.noted():
         config = read_json(snapshot.path, _ADAPTER_CONFIG, reference)
@@ -273,12 +273,15 @@ def _read_adapter(snapshot: Snapshot) -> tuple[Mapping[str, Any], AdapterContent
     return config, contents, (*reasons, *more_reasons)
 
 
-def _require_one_kind(snapshot: Snapshot) -> None:
-    """Reject full weights beside an adapter: it is unclear which one is meant. A lone config.json is fine."""
-    full = next((f for f in (SINGLE, INDEX) if f in snapshot.files), None)
+def require_one_kind(reference: str, files: Collection[str]) -> None:
+    """Raise ArtifactError for an adapter beside full weights: it is unclear which one is meant.
+
+    A lone config.json is fine. ``files`` are the names in the adapter's folder.
+    """
+    full = next((f for f in (SINGLE, INDEX) if f in files), None)
     if full is not None:
         raise ArtifactError(
-            f"{snapshot.reference}: an adapter ({_ADAPTER_CONFIG}) and full weights ({full}) in one folder",
+            f"{reference}: an adapter ({_ADAPTER_CONFIG}) and full weights ({full}) in one folder",
             hint=f"keep one: {ADAPTER} and its configuration, or the full weights",
         )
 

@@ -18,18 +18,23 @@ _NOT_SEARCHED = frozenset(("node_modules", "site-packages", "venv", "__pycache__
 _OF_A_RUN = ({"answers.jsonl", "job.json"}, {"report.json", "comment.md"})
 """Files that are only together where a run has left its results."""
 _NOT_ROWS = frozenset(("package.json", "package-lock.json", "tsconfig.json", "report.json", "job.json"))
-_JUDGE, _BASE = re.compile(r"judge|grader|reward", re.IGNORECASE), re.compile(r"base", re.IGNORECASE)
+_JUDGE = re.compile(r"judge|grader|reward", re.IGNORECASE)
+_BASE = re.compile(r"(?<![a-z])base(?![a-z])", re.IGNORECASE)
+_OF_A_MANIFEST = (re.compile(r"^base:", re.MULTILINE), re.compile(r"^candidate:", re.MULTILINE))
+"""Fields that a manifest has, and other YAML files do not have together."""
+_MANIFEST_BYTES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """The models and data files of a folder, by path. ``more``: whether there were too many to look at.
+    """The models, data files and manifests of a folder, by path. ``more``: whether there were too many to look at.
 
     What is broken is listed, and never taken for anything.
     """
 
     models: tuple[ModelFolder, ...] = ()
     data: tuple[DataFile, ...] = ()
+    manifests: tuple[Path, ...] = ()
     more: bool = False
 
     @property
@@ -45,10 +50,19 @@ class Contents:
     @property
     def base(self) -> ModelFolder | None:
         """The full weights that the candidate was trained on; else those called base, else the only ones."""
-        full = [m for m in self.usable if m.kind == "full" and not _JUDGE.search(m.path.name)]
+        return self.certain_base or _only(self._full)
+
+    @property
+    def certain_base(self) -> ModelFolder | None:
+        """As :attr:`base`, if an adapter says so, or its name, beside another model that could be the candidate."""
         named = {Path(m.trained_on).name for m in self.usable if m.trained_on}
-        of_adapters = [m for m in full if m.path.name in named]
-        return _only(of_adapters) or _only([m for m in full if _BASE.search(m.path.name)]) or _only(full)
+        called_base = [m for m in self._full if _BASE.search(m.path.name)]
+        others = any(m not in called_base for m in self.usable if not _JUDGE.search(m.path.name))
+        return _only([m for m in self._full if m.path.name in named]) or (_only(called_base) if others else None)
+
+    @property
+    def _full(self) -> list[ModelFolder]:
+        return [m for m in self.usable if m.kind == "full" and not _JUDGE.search(m.path.name)]
 
     @property
     def candidates(self) -> list[ModelFolder]:
@@ -84,6 +98,7 @@ def look_into(folder: Path) -> Contents:
     """
     models: list[ModelFolder] = []
     paths: list[Path] = []
+    manifests: list[Path] = []
     more = False
     for number, (place, names) in enumerate(_folders(folder)):
         if more := number >= MOST_FOLDERS:
@@ -92,12 +107,21 @@ def look_into(folder: Path) -> Contents:
         if model is not None:
             models.append(model)
         elif ENCODER not in names:
+            manifests += [place / name for name in names if name.endswith(".yaml") and _is_manifest(place / name)]
             paths += [place / name for name in names if is_data_file(Path(name)) and name not in _NOT_ROWS]
     chosen = sorted(sorted(paths, key=lambda path: use_named(path) is None)[:MOST_FILES])
     data = [read_data_file(path) for path in chosen]
     # A .json file that is no data file is nothing to speak of.
     kept = [file for file in data if file.uses or file.path.suffix != ".json"]
-    return Contents(tuple(models), tuple(kept), more or len(paths) > MOST_FILES)
+    return Contents(tuple(models), tuple(kept), tuple(manifests), more or len(paths) > MOST_FILES)
+
+
+def _is_manifest(path: Path) -> bool:
+    try:
+        text = path.read_text(encoding="utf-8") if path.stat().st_size <= _MANIFEST_BYTES else ""
+    except (OSError, UnicodeDecodeError):
+        return False
+    return all(field.search(text) for field in _OF_A_MANIFEST)
 
 
 def _folders(folder: Path) -> Iterator[tuple[Path, list[str]]]:

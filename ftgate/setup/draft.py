@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import Any
 
+from ftgate.artifacts.reference import parse
 from ftgate.datasets.builtin import PREFIX
-from ftgate.jobs.direct import DirectRun, Draft, configured, draft_run, folder_name, manifest_of, name_of
+from ftgate.errors import FtgateError, Problems
+from ftgate.jobs.direct import DirectRun, Draft, configured, draft_run, folder_name, manifest_of, name_of, suite_items
 from ftgate.jobs.prepare import JobDraft, Resolvers, load_configured
 from ftgate.measurements.shortage import shortage
 from ftgate.preflight.check import preflight
@@ -18,19 +23,15 @@ from ftgate.preflight.unfit import too_long_prompts, unfit_suites
 from ftgate.setup.contents import Contents
 from ftgate.setup.data_files import SAMPLE, USES, DataFile, best_file
 from ftgate.setup.engine import Device, engine_for
+from ftgate.setup.gaps import USE_OF, unmeasured
 from ftgate.setup.model_folders import read_model_folder
-from ftgate.setup.starter_text import manifest_text, policy_text, siblings
+from ftgate.setup.starter_text import manifest_text, policy_text, siblings, with_globs
 from ftgate.stats.power import evidence_floor
 
-_USE_OF = {"target": "target", "forgetting": "general", "tail": "queries", "calibration": "choices"}
-"""The answer that names the data of a measurement, by its name."""
 UNSEEN_LOSS = 0.05
 """Share of the questions. A target that could hide a loss on so many is warned of."""
-NO_TARGET = (
-    "no questions about its task with answers; write about 200 that it was not trained on into evals/target.jsonl, "
-    'each a line {"prompt": "…", "answer": "…"}, and name the file in measurements.target of the policy'
-)
 _JUDGE = "name a judge, a third model that grades the answers"
+_ABOUT = re.compile(r"measurements\.(?P<name>[a-z][a-z0-9_-]*)(?P<end>[: ])")
 POLICY_FOLDER, MANIFEST_FOLDER = Path(".github"), Path("models")
 LEAST_ANSWER = 8
 """Tokens. A suite that leaves less room for an answer is not shortened: `ftgate check` says what to do."""
@@ -62,17 +63,27 @@ class Answers:
 class StarterTexts:
     """What to write: the policy, the manifest, and its file name. ``complete``: whether they name the models.
 
-    ``declined`` says by measurement why data that were named are not used. ``problems`` are what `ftgate check` refuses
-    in these files, with what to do, and ``warnings`` what it warns of.
+    ``not_measured`` says by measurement why it has no section, with what to do. ``examples`` names the fields of the
+    manifest, and those of the policy, that are still the starter's. ``problems`` are what `ftgate check` refuses in
+    these files, ``warnings`` what it warns of. ``runs_here``: whether this machine is of the kind that the models are
+    to run on.
     """
 
     policy: str
     manifest: str
     manifest_file: str = "my-model.yaml"
     complete: bool = False
-    declined: Mapping[str, str] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
+    not_measured: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    problems: tuple[FtgateError, ...] = ()
     warnings: tuple[str, ...] = ()
+    runs_here: bool = True
+
+    def raise_problems(self) -> None:
+        """Raise what `ftgate check` refuses: one error as it is, several as a SeveralError."""
+        problems = Problems()
+        problems.found += self.problems
+        problems.raise_any()
 
 
 def default_answers(contents: Contents, machine: Machine) -> Answers:
@@ -80,8 +91,10 @@ def default_answers(contents: Contents, machine: Machine) -> Answers:
     base, candidate, judge = contents.base, contents.candidate, contents.judge
     files = {use: best_file(contents.data, use) for use in USES}
     target = files["target"]
-    if files["choices"] is None and target is not None and "choices" in target.uses:
-        files["choices"] = target
+    if files["choices"] is None:
+        spare = [file for file in contents.data if file.named is None and "choices" in file.uses]
+        suited = target is not None and "choices" in target.uses
+        files["choices"] = target if suited else spare[0] if len(spare) == 1 else None
     taken = {use: str(file.path) if isinstance(file, DataFile) else "" for use, file in files.items()}
     return Answers(
         base=str(base.path) if base else "",
@@ -95,9 +108,10 @@ def default_answers(contents: Contents, machine: Machine) -> Answers:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a draft is made for: the ``folder`` that it is written to, this ``machine``, and what fetches data."""
+    """What a draft is made for: the ``folder`` that it is written to, with its ``contents``, and this ``machine``."""
 
     folder: Path
+    contents: Contents
     machine: Machine
     has_vllm: bool
     resolvers: Resolvers
@@ -108,35 +122,31 @@ class Surroundings:
 def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest: str) -> StarterTexts:
     """The starters ``policy`` and ``manifest`` filled in with ``answers``.
 
-    Built-in suites whose prompts are too long for the models are left out, and so are data too few to ever pass. Where
-    the models are elsewhere, only the data are filled in. Raises DatasetError if a suite cannot be read.
+    Built-in suites whose prompts are too long for the models are left out, and so are data too few to ever pass, or
+    that cannot be fetched. Where the models are elsewhere, only the data are filled in. Raises DatasetError if a suite
+    cannot be read.
     """
-    placed = around.folder / POLICY_FOLDER
+    policy = with_globs(policy, _globs(around))
     if not answers.has_models:
-        run = _run(replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge"))
-        job = _load(run, {}, around)
-        run, declined = _without_short(run, job)
-        sections = draft_run(run, around.resolvers, placed, most=SAMPLE).policy["measurements"]
-        own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
-        sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
-        training = {"training_data": sources["training_data"]} if answers.training else {}
-        texts = policy_text(policy, own, {}, {}), manifest_text(manifest, "", training)
-        return StarterTexts(*texts, declined=declined, warnings=tuple(_small_target(run, job)))
-    run = _run(answers)
+        return _data_alone(answers, around, policy, manifest)
+    run, unread = _without_unread(_run(answers), around)
     engine = engine_for(answers.device, around.machine, read_model_folder(Path(answers.base)), has_vllm=around.has_vllm)
     job = _load(run, engine, around)
     run, declined = _without_short(run, job)
     job = _load(run, engine, around) if declined else job
+    declined |= unread
     result = preflight(job, around.machine)
     too_long = too_long_prompts(result)
     draft = _fitting_draft(run, job, too_long, around)
     draft.not_measured |= {name: reason for name, reason in declined.items() if name in draft.not_measured}
-    declined |= _not_scored(run, draft) | ({} if answers.target else {"target": NO_TARGET})
+    declined |= _not_scored(run, draft) | _left_out(draft, too_long)
     top = {
         "judge": draft.policy.get("judge"),
         "engine": engine,
         "artifacts": {"allow": siblings(draft.policy["artifacts"]["allow"])},
     }
+    left_out = {m.name for m in job.measurements} - draft.policy["measurements"].keys()
+    applies = partial(_applies, left_out=left_out, too_long=too_long)
     reasons = {name: reason.partition(";")[0] for name, reason in draft.not_measured.items()}
     sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
     return StarterTexts(
@@ -144,17 +154,64 @@ def starter_texts(answers: Answers, around: Surroundings, policy: str, manifest:
         manifest_text(manifest, sources["name"], {role: sources.get(role) for role in ROLES}),
         f"{folder_name(sources['name'])}.yaml",
         complete=True,
-        declined=declined,
-        problems=tuple(
-            f"{problem.message}; {problem.hint}" for problem in result.problems if not _is_of(too_long, problem.message)
-        ),
-        warnings=(*_small_target(run, job), *(text for text in result.warnings if not _is_of(too_long, text))),
+        not_measured=unmeasured(draft.policy["measurements"], asdict(answers), around.contents.data, declined),
+        problems=tuple(each for each in job.problems.found if applies(each.message)),
+        runs_here=answers.device == "cpu" or bool(around.machine.gpus),
+        warnings=(*_small_target(run, job), *filter(applies, result.warnings)),
     )
 
 
-def _is_of(names: Iterable[str], text: str) -> bool:
-    """Whether ``text`` is about one of these measurements, whose section is fitted to the models."""
-    return any(text.startswith(f"measurements.{name}:") for name in names)
+def _data_alone(answers: Answers, around: Surroundings, policy: str, manifest: str) -> StarterTexts:
+    """The starters with the data of ``answers``, and the examples of models."""
+    elsewhere = replace(answers, base="/models/base", candidate="/models/my-model", judge="/models/judge")
+    run, unread = _without_unread(_run(elsewhere), around)
+    job = _load(run, {}, around)
+    run, declined = _without_short(run, job)
+    sections = draft_run(run, around.resolvers, around.folder / POLICY_FOLDER, most=SAMPLE).policy["measurements"]
+    own = {name: fields for name, fields in sections.items() if PREFIX not in str(fields["dataset"])}
+    sources = manifest_of(run, around.folder / MANIFEST_FOLDER)
+    training = {"training_data": sources["training_data"]} if answers.training else {}
+    sections_left = [f"measurements.{name}" for name in USE_OF if name not in own and name != "forgetting"]
+    return StarterTexts(
+        policy_text(policy, own, {}, {}),
+        manifest_text(manifest, "", training),
+        not_measured=declined | unread,
+        examples=(
+            tuple(role for role in ROLES if role not in training),
+            ("judge", "artifacts.allow", *sections_left),
+        ),
+        warnings=tuple(_small_target(run, job)),
+    )
+
+
+def _globs(around: Surroundings) -> list[str]:
+    """Globs of the folders that hold manifests already."""
+    folders = [path.parent.resolve() for path in around.contents.manifests]
+    root = around.folder.resolve()
+    places = [folder.relative_to(root).as_posix() for folder in dict.fromkeys(folders)]
+    return ["*.yaml" if place == "." else f"{escape(place)}/*.yaml" for place in places]
+
+
+def _without_unread(run: DirectRun, around: Surroundings) -> tuple[DirectRun, dict[str, str]]:
+    """``run`` without the remote data that cannot be fetched or read now, and why, by measurement."""
+    unread: dict[str, str] = {}
+    for name, use in USE_OF.items():
+        reference = getattr(run, use)
+        try:
+            if reference and parse(reference) is not None:
+                suite_items(reference, around.resolvers, SAMPLE)
+        except FtgateError as error:
+            again = f"name it in measurements.{name} of the policy once it can be read"
+            unread[name] = f"{reference}: {error.message.removeprefix(f'{reference}: ')}; {again}"
+    without: dict[str, Any] = {USE_OF[name]: None for name in unread}
+    return replace(run, **without), unread
+
+
+def _applies(text: str, left_out: Collection[str], too_long: Collection[str]) -> bool:
+    """Whether a finding is about what is written: not if its measurement is left out, or has been made to fit."""
+    match = _ABOUT.match(text)
+    fitted = match is not None and match["end"] == ":" and match["name"] in too_long
+    return match is None or not (fitted or match["name"] in left_out)
 
 
 def _load(run: DirectRun, engine: Mapping[str, Any], around: Surroundings) -> JobDraft:
@@ -168,14 +225,14 @@ def _without_short(run: DirectRun, job: JobDraft) -> tuple[DirectRun, dict[str, 
     """``run`` without the data that are too few for a pass, and why, by measurement: a run could only hold."""
     declined: dict[str, str] = {}
     for m in job.measurements:
-        file = getattr(run, _USE_OF.get(m.name, ""), None)
+        file = getattr(run, USE_OF.get(m.name, ""), None)
         if file is None or m.name not in job.suites:
             continue
         lacking = shortage(m, job.suites[m.name].items, job.policy.evidence.alpha, trained=job.trained)
         if lacking is not None:
             reason = lacking.reason.removeprefix(f"measurements.{m.name} can never pass: ")
             declined[m.name] = f"{file}: {reason}; {lacking.remedy}"
-    without: dict[str, Any] = dict.fromkeys(_USE_OF[name] for name in declined)
+    without: dict[str, Any] = dict.fromkeys(USE_OF[name] for name in declined)
     return replace(run, **without), declined
 
 
@@ -191,8 +248,17 @@ def _small_target(run: DirectRun, job: JobDraft) -> list[str]:
 
 def _not_scored(run: DirectRun, draft: Draft) -> dict[str, str]:
     """Data of ``run`` for which the draft has no section, and why, by measurement."""
-    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, _USE_OF.get(name, ""), None)}
+    named = {name: reason for name, reason in draft.not_measured.items() if getattr(run, USE_OF.get(name, ""), None)}
     return {name: reason.replace("give --judge MODEL", _JUDGE) for name, reason in named.items()}
+
+
+def _left_out(draft: Draft, too_long: Mapping[str, Prompts]) -> dict[str, str]:
+    """Built-in suites that the draft leaves out because they are too long, with why and what to do."""
+    reasons = {name: reason for name, reason in draft.not_measured.items() if name in too_long}
+    return {
+        name: reason if ";" in reason else f"{reason}; name shorter prompts of your own in measurements.{name}"
+        for name, reason in reasons.items()
+    }
 
 
 def _fitting_draft(run: DirectRun, job: JobDraft, too_long: Mapping[str, Prompts], around: Surroundings) -> Draft:

@@ -9,13 +9,14 @@ from typing import Any, Literal
 
 from ftgate.artifacts.headers_only import ADAPTER
 from ftgate.errors import ArtifactError, Problems
-from ftgate.models.adapter_config import check_config, read_contents
+from ftgate.models.adapter_config import check_config, check_not_zero, read_contents
 from ftgate.models.base_match import check_fits_base
 from ftgate.models.complete import require_all_layers, require_vocabulary
 from ftgate.models.declared_shapes import require_declared_shapes
 from ftgate.models.dimensions import Dimensions, quantisation_of, read_dimensions
+from ftgate.models.open import require_one_kind
 from ftgate.models.tensor_names import by_usual_name
-from ftgate.models.weights import adapter_weights, full_weights, read_json
+from ftgate.models.weights import INDEX, SINGLE, adapter_weights, full_weights, read_json
 
 CONFIG, ADAPTER_CONFIG, ENCODER = "config.json", "adapter_config.json", "modules.json"
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin", "*.gguf")
@@ -119,12 +120,19 @@ def misfit(model: ModelFolder, base: ModelFolder) -> str:
 
 
 def _fault(folder: Path, kind: Literal["full", "adapter"]) -> str:
-    """The first thing that `ftgate check` would refuse in the configuration or in the headers of the weights."""
+    """The first thing that `ftgate check` would refuse in the configuration or in the headers of the weights.
+
+    Of an adapter also that it was not trained; of one that was, reading stops at the first number that is not 0.
+    """
     problems, reference = Problems(), str(folder)
     with problems.noted():
         config = read_json(folder, ADAPTER_CONFIG if kind == "adapter" else CONFIG, reference)
         if kind == "adapter":
             check_config(config, f"{reference}: {ADAPTER_CONFIG}")
+            require_one_kind(reference, [name for name in (SINGLE, INDEX) if (folder / name).is_file()])
     with problems.noted():
-        (adapter_weights if kind == "adapter" else full_weights)(folder, reference)
+        tensors = (adapter_weights if kind == "adapter" else full_weights)(folder, reference)
+        if kind == "adapter" and not problems.found:
+            contents, _ = read_contents(by_usual_name(tensors, reference), config, reference)
+            check_not_zero(contents, reference)
     return problems.found[0].message.removeprefix(f"{reference}: ") if problems.found else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ _SECTION = re.compile(r"  (?:# )?(?P<name>target|forgetting|tail|calibration|saf
 _TOP = re.compile(
     r"(?:# )?(?P<name>judge|engine|artifacts|base|candidate|training_data): +(?P<fields>\{.*\})(?P<rest>.*)"
 )
+_MANIFESTS = re.compile(r"^manifests: (?P<globs>\[.*\])$", re.MULTILINE)
 _NAME = re.compile(r"^name: .*$", re.MULTILINE)
 _NOT_LIMITS = frozenset(("dataset", "scorer", "n", "n_max", "rotations"))
 """Fields of the starter's sections that are about its own suites."""
@@ -54,6 +56,15 @@ def manifest_text(starter: str, name: str, sources: Mapping[str, Fields | None])
     """The manifest ``starter`` with ``name``, unless it is empty, and ``sources`` by role; None comments one out."""
     text = _NAME.sub(lambda _: f"name: {flow(name)}", starter) if name else starter
     return "\n".join(_top_line(line, sources) for line in text.splitlines()) + "\n"
+
+
+def with_globs(policy: str, globs: Iterable[str]) -> str:
+    """The policy ``policy``, whose manifests are those that ``globs`` match as well."""
+    match = _MANIFESTS.search(policy)
+    if match is None:
+        return policy
+    listed = list(dict.fromkeys([*yaml.safe_load(match["globs"]), *globs]))
+    return f"{policy[: match.start('globs')]}{json.dumps(listed, ensure_ascii=False)}{policy[match.end('globs') :]}"
 
 
 def flow(value: Any) -> str:

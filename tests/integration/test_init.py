@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,8 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
+from support.remote import Reply, serving
 from support.terminal import play
 
+from ftgate.artifacts.glob import matches_path
 from ftgate.cli.common import Interrupted
 from ftgate.cli.main import cli
 from ftgate.cli.questions import ask_answers, name_value
@@ -146,11 +149,13 @@ def test_what_cannot_be_in_its_place_is_asked_again(folder: Path) -> None:
 
 
 def test_no_default_is_offered_that_the_earlier_answers_rule_out(folder: Path) -> None:
-    """The base as candidate has no base here: the candidate is asked again, and so on until both are named."""
-    typed = ["models/base", "", "models/judge", "models/base", "fine", "", "", "evals/general.jsonl", "", "", "", ""]
+    """The base as candidate is refused at once; without a base the candidate is asked again, until both are named."""
+    typed = ["./models/base", "models/judge", "-", "models/judge", "models/base", "fine", "", ""]
+    typed += ["evals/general.jsonl", "", "", "", ""]
     said, code = play(["init"], typed, folder)
     assert code == 0, said
-    assert "Its base [-]" in said
+    refused = "Error: ./models/base is the base here: the candidate is what was trained from it"
+    assert said.index(refused) < said.index("Its base [models/base]")
     assert "A candidate is compared with its base: name both, or no candidate." in said
     assert "Judge, a third model that grades [-]" in said
     assert "was named already" not in said
@@ -178,11 +183,14 @@ def test_a_name_has_no_control_characters(folder: Path, character: str) -> None:
 def test_what_check_would_refuse_is_said_at_once(folder: Path) -> None:
     """A target that is a copy of the training data, by content."""
     shutil.copy(folder / "evals" / "train.jsonl", folder / "evals" / "target.jsonl")
-    done = CliRunner().invoke(cli, ["init", "--yes"])
-    assert done.exit_code == 0, done.output
-    wrong = "wrong: measurements.target: all of its 1,500 rows are in the training data (evals/train.jsonl)"
-    assert wrong in done.output
-    assert "next: mend what is wrong in these files, then ftgate check" in done.output
+    said, code = play(["init", "--yes"], [], folder)
+    assert code == 2, said
+    wrong = "error: measurements.target: all of its 1,500 rows are in the training data (evals/train.jsonl)"
+    assert said.index(wrong) > said.index("next: repair what is named below, then ftgate check --manifest models/")
+    assert "what to do: name rows that the candidate was not trained on" in said.splitlines()[-2]
+    assert said.endswith("more: ftgate docs configuration\n")
+    assert "merge" not in said
+    assert (folder / ".github" / "ftgate.yml").exists()
     assert CliRunner().invoke(cli, ["check", "--manifest", "models/careful.yaml"]).exception is not None
 
 
@@ -252,7 +260,8 @@ def test_models_that_are_elsewhere_leave_the_starters_models_and_fill_in_the_dat
     manifest = yaml.safe_load((folder / "models" / "my-model.yaml").read_text())
     assert manifest["candidate"] == {"source": "/models/my-model"}
     assert manifest["training_data"] == {"source": "../evals/train.jsonl"}
-    assert "next: set your suites and judge in .github/ftgate.yml" in done.output
+    examples = "next: replace the examples (base and candidate in models/my-model.yaml, judge and artifacts.allow in "
+    assert f"{examples}.github/ftgate.yml), then ftgate check --manifest models/my-model.yaml\n" in done.output
 
 
 def test_what_is_answered_is_what_is_taken(folder: Path) -> None:
@@ -311,13 +320,13 @@ def test_the_newest_candidate_that_fits_the_base_is_taken(folder: Path) -> None:
     wrong = folder / "models" / "wrong"
     shutil.copytree(folder / "models" / "careful", wrong)
     tensors = load_file(wrong / WEIGHTS)
-    wider = {name: np.zeros((*value.shape[:-1], value.shape[-1] + 8), "f4") for name, value in tensors.items()}
+    wider = {name: np.ones((*value.shape[:-1], value.shape[-1] + 8), "f4") for name, value in tensors.items()}
     save_file({name: wider[name] if "lora_A" in name else value for name, value in tensors.items()}, wrong / WEIGHTS)
     os.utime(wrong / "adapter_config.json", (2e9, 2e9))
     done = CliRunner().invoke(cli, ["init", "--yes"])
     assert "taken: candidate models/careful, base models/base" in done.output
     assert "not taken: models/wrong: an adapter for another base: " in done.output
-    assert "wrong: " not in done.output.replace("models/wrong: ", "")
+    assert done.exit_code == 0, "of what was written, nothing is wrong"
 
 
 def test_queries_that_nothing_can_grade_are_said_not_to_be_measured(folder: Path) -> None:
@@ -326,3 +335,133 @@ def test_queries_that_nothing_can_grade_are_said_not_to_be_measured(folder: Path
     assert "not measured: tail: evals/queries.csv has rows without a reference answer; name a judge, a third" in (
         done.output
     )
+
+
+def test_an_adapter_that_was_not_trained_is_no_candidate(folder: Path) -> None:
+    """Its matrices B are zero, as before the first step. It is the newest, and refused at its question, too."""
+    untrained = folder / "models" / "untrained"
+    shutil.copytree(folder / "models" / "careful", untrained)
+    tensors = load_file(untrained / WEIGHTS)
+    save_file({n: np.zeros_like(v) if "lora_B" in n else v for n, v in tensors.items()}, untrained / WEIGHTS)
+    os.utime(untrained / "adapter_config.json", (2e9, 2e9))
+    said, code = play(["init"], ["models/untrained", "^D"], folder)
+    assert code == 130, said
+    reason = "all lora_B (or lora_A) matrices are zero: the adapter changes nothing"
+    assert "Candidate, the fine-tuned model [models/careful]: models/untrained\n" in said
+    assert f"Error: models/untrained cannot be used: {reason}\n" in said
+    shutil.rmtree(folder / "models" / "careful")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert re.search(rf"models/untrained +cannot be used: {re.escape(reason)}\n", done.output)
+    assert "note: no model here can be a candidate for the base models/base: answer the questions" in done.output
+
+
+def test_an_adapter_among_full_weights_is_no_candidate(folder: Path) -> None:
+    for name in ("adapter_config.json", WEIGHTS):
+        shutil.copy(folder / "models" / "careful" / name, folder / "models" / "base")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    reason = "an adapter (adapter_config.json) and full weights (model.safetensors) in one folder"
+    assert re.search(rf"models/base +cannot be used: {re.escape(reason)}\n", done.output)
+
+
+def test_a_base_that_the_candidate_does_not_fit_is_refused_at_its_question(folder: Path) -> None:
+    shutil.copytree(folder / "models" / "base", folder / "models" / "other")
+    path = folder / "models" / "other" / "model.safetensors"
+    save_file({n: np.ones((*v.shape[:-1], v.shape[-1] + 8), "f4") for n, v in load_file(path).items()}, path)
+    said, code = play(["init"], ["", "models/other", "^C"], folder)
+    assert code == 130, said
+    assert "Error: models/other is not the base of models/careful: an adapter for another base: " in said
+
+
+def test_multiple_choice_questions_whose_name_says_nothing_measure_calibration(folder: Path) -> None:
+    """Beside a target without choices; of two such files neither is guessed, and both are named."""
+    evals, plain = folder / "evals", '{"prompt": "Name number %d.", "answer": "number %d"}\n'
+    (evals / "target.jsonl").write_text("".join(plain % (n, n) for n in range(200)))
+    (evals / "choices.jsonl").rename(evals / "quiz.jsonl")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert policy_in(folder)["measurements"]["calibration"]["dataset"] == "../evals/quiz.jsonl", done.output
+    (folder / ".github" / "ftgate.yml").unlink()
+    shutil.copy(evals / "quiz.jsonl", evals / "trivia.jsonl")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "calibration" not in policy_in(folder)["measurements"]
+    assert (
+        "not measured: calibration: no file was named for it, and evals/quiz.jsonl and evals/trivia.jsonl would suit; "
+        "join them into one file, or name one in measurements.calibration of the policy\n"
+    ) in done.output
+
+
+def test_all_that_is_not_measured_is_said_with_what_to_do(folder: Path) -> None:
+    shutil.rmtree(folder / "evals")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    reasons = dict(re.findall(r"^not measured: (\w+): (.*)$", done.output, re.MULTILINE))
+    assert list(reasons) == ["target", "forgetting", "tail", "calibration", "tools"]
+    assert reasons["forgetting"].endswith("; name shorter prompts of your own in measurements.forgetting")
+    assert reasons["tail"].startswith("no real queries; write about 300 that users sent into evals/queries.jsonl")
+    assert reasons["calibration"].startswith(
+        "no multiple-choice questions; write at least 500 into evals/choices.jsonl"
+    )
+
+
+def test_data_that_cannot_be_fetched_cost_no_answer(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    remote = f"hf://datasets/acme/x@{'b' * 40}/x.jsonl"
+    said, code = play(["init"], ["", "", "", "-", "cpu", "builtin:nosuch", remote, "-", "", "", ""], folder)
+    assert code == 0, said
+    assert "Error: target: unknown built-in suite 'builtin:nosuch'; use one of builtin:general-200" in said
+    assert f"not measured: target: {remote}: not in the cache, and HF_HUB_OFFLINE is set; name it in" in said
+    assert "Multiple-choice questions (calibration) [evals/choices.jsonl]" in said
+
+
+def test_the_end_of_input_at_any_question_writes_nothing(folder: Path) -> None:
+    for number in (0, 4, 9):
+        said, code = play(["init"], [*[""] * number, "^D"], folder)
+        assert code == 130, said
+        assert said.endswith("]: \nftgate: error: interrupted: nothing was written\n")
+        assert not (folder / ".github").exists()
+
+
+def test_manifests_that_are_here_are_matched_by_the_policy(folder: Path) -> None:
+    place = folder / "models" / "team a [1]"
+    place.mkdir()
+    (place / "bot.yaml").write_text("name: bot\nbase: {source: ../base}\ncandidate: {source: ../careful}\n")
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert re.search(r"models/team a \[1\]/bot.yaml +manifest\n", done.output)
+    first, second = policy_in(folder)["manifests"]
+    assert first == "models/*.yaml"
+    assert matches_path(second, "models/team a [1]/bot.yaml")
+
+
+def test_where_the_models_are_to_run_elsewhere_it_is_said(folder: Path) -> None:
+    said, code = play(["init"], ["", "", "", "", "gpu", "", "", "", "", ""], folder)
+    assert code == 0, said
+    assert ", then, on the machine with the GPUs, ftgate run --manifest models/careful.yaml\n" in said
+    assert (
+        play(["init"], [], folder)[0].count("next: ftgate check --manifest models/careful.yaml says whether a run") == 1
+    )
+
+
+def test_the_base_that_an_adapter_names_is_offered_at_its_newest_commit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(folder / "models" / "base")
+    shutil.rmtree(folder / "models" / "judge")
+    config = folder / "models" / "careful" / "adapter_config.json"
+    config.write_text(config.read_text().replace("../base", "acme/base-7b"))
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "note: the base, which the adapter says is acme/base-7b, is not in this folder: answer" in done.output
+    (folder / ".github" / "ftgate.yml").unlink()
+    answer = {"id": "acme/base-7b", "sha": "0123456789" * 4}
+    with serving(lambda _: Reply(json.dumps(answer).encode(), headers={"Content-Type": "application/json"})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        said, code = play(["init"], ["", "^C"], folder)
+    assert code == 130, said
+    assert f"Its base (the adapter says acme/base-7b) [hf://acme/base-7b@{'0123456789' * 4}]: " in said
+
+
+def test_nothing_is_warned_of_that_is_not_measured(folder: Path) -> None:
+    """Multiple choice that is declined: the target has choices as well, and does not stand in for it."""
+    for name, rows in (("choices", 3), ("target", 70)):
+        path = folder / "evals" / f"{name}.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:rows]))
+    done = CliRunner().invoke(cli, ["init", "--yes"])
+    assert "not measured: calibration: evals/choices.jsonl: it has 3 rows, and a pass needs at least 500" in done.output
+    assert "measurements.calibration can never pass" not in done.output

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 SECONDS = 120
+KEYS = {"^C": b"\x03", "^D": b"\x04"}
 
 
 def play(arguments: Sequence[str], typed: Sequence[str], folder: Path) -> tuple[str, int]:
     """Run ftgate in ``folder`` at a terminal of its own; type each answer once a prompt waits. Output and exit code.
 
-    The text ``^C`` stands for the key. Raises TimeoutError if nothing happens for long.
+    The texts ``^C`` and ``^D`` stand for the keys. Raises TimeoutError if nothing happens for long.
     """
     child, terminal = pty.fork()
     if child == 0:
@@ -38,7 +39,7 @@ def play(arguments: Sequence[str], typed: Sequence[str], folder: Path) -> tuple[
                 answer = answers.pop(0)
                 if answer == "^C":
                     time.sleep(0.5)  # Python misses a signal between the prompt and its wait for a key
-                os.write(terminal, b"\x03" if answer == "^C" else f"{answer}\n".encode())
+                os.write(terminal, KEYS.get(answer) or f"{answer}\n".encode())
         else:
             raise TimeoutError(output.decode(errors="replace"))
     finally:

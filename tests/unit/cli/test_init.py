@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.terminal import play
 
+from ftgate.cli.existing_setup import require_writable
 from ftgate.cli.git_remote import Remote, read_remote
 from ftgate.cli.init import NO_COMMIT, NO_REMOTE, WAIVE, write_starter_files
 from ftgate.cli.main import cli
@@ -297,7 +300,13 @@ def test_below_the_root_of_a_clone_the_root_is_named(tmp_path: Path) -> None:
     subprocess.run(("git", "init", "-q", str(tmp_path)), check=True)
     (tmp_path / "sub").mkdir()
     said = CliRunner().invoke(cli, ["init", str(tmp_path / "sub")]).output
-    assert f"note: GitHub reads .github only in {tmp_path}, the root of the clone" in said
+    first, *_, last = said.splitlines()
+    assert first == (
+        f"note: {tmp_path / 'sub'} is not the root of the clone, {tmp_path}: GitHub reads .github only there"
+    )
+    assert last == f"next: for GitHub, run `ftgate init` in {tmp_path}: it reads .github only there"
+    refused = CliRunner().invoke(cli, ["init", str(tmp_path / "sub"), "--action", ACTION]).exception
+    assert str(refused).startswith("--action: only for the root of the clone, because GitHub reads no other .github; ")
     assert "root of the clone" not in CliRunner().invoke(cli, ["init", str(tmp_path)]).output
 
 
@@ -324,6 +333,8 @@ def test_policy_and_manifest_name_their_schema_for_editors(tmp_path: Path, file:
         ("https://user:secret@git.example.com/acme/my.models", "git.example.com", "acme/my.models"),
         ("git@github.com:acme/models.git", "github.com", "acme/models"),
         ("ssh://git@git.example.com:2222/acme/models/", "git.example.com", "acme/models"),
+        ("ssh://git@ssh.github.com:443/acme/models.git", "github.com", "acme/models"),
+        ("https://git.example.com:8443/acme/models.git", "git.example.com:8443", "acme/models"),
         ("/srv/git/models", "github.com", ""),
     ],
 )
@@ -347,6 +358,8 @@ def test_owner_and_repository_are_those_of_the_remote(tmp_path: Path, address: s
         ("git@gitlab.example.com:group/models.git", "gitlab.example.com"),
         ("https://user@bitbucket.org/acme/models.git", "bitbucket.org"),
         ("ssh://git@codeberg.org/acme/models", "codeberg.org"),
+        ("git@git.example.com:group/sub/models.git", "git.example.com"),
+        ("https://dev.azure.com/acme/models/_git/models", "dev.azure.com"),
     ],
 )
 def test_elsewhere_than_on_github_no_workflow_is_written_and_what_works_is_said(
@@ -361,6 +374,12 @@ def test_elsewhere_than_on_github_no_workflow_is_written_and_what_works_is_said(
     assert (tmp_path / ".github" / "ftgate.yml").exists()
     assert "github.com" not in output
     assert "ftgate init --action" not in output
+    assert "next: merge these files\n" in output
+    assert "next: let a job run `ftgate run --manifest models/my-model.yaml`, and keep the folder out/ what" in output
+    options = [["--action", ACTION], *([f"--{name}"] for name in ("forks", "ledger", "waivers", "settle", "jobs"))]
+    for option in options:
+        refused = CliRunner().invoke(cli, ["init", str(tmp_path), *option]).exception
+        assert str(refused).startswith(f"{option[0]}: only for GitHub, and origin is {host}; nothing was written")
     again = CliRunner().invoke(cli, ["init", str(tmp_path), "--pages", "--app", "bot"]).exception
     assert str(again).startswith(f"--pages and --app: only for GitHub, and origin is {host}; nothing was written")
     assert not (tmp_path / ".github" / "workflows").exists()
@@ -491,6 +510,72 @@ def test_an_action_is_named_by_a_commit(tmp_path: Path, action: str) -> None:
     with pytest.raises(ConfigurationError, match="commit"):
         begin(tmp_path, action)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--action", "acme/ftgate@v1"], "--action 'acme/ftgate@v1': not owner/name@<commit of 40"),
+        (["--action", "OWNER/ftgate@" + "12" * 20], "OWNER stands for the account that holds ftgate's actions"),
+        (["--action", "acme/ftgate@" + "0" * 40], "no repository has this commit"),
+        (["--app", "my app"], "--app 'my app': not the name of an App"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_any_question(
+    tmp_path: Path, options: list[str], reason: str
+) -> None:
+    said, code = play(["init", *options], ["^C"], tmp_path)
+    assert code == 2
+    assert reason in said
+    assert "Candidate" not in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_way_is_named_before_any_question(tmp_path: Path) -> None:
+    (tmp_path / "models").touch()
+    said, code = play(["init"], ["^C"], tmp_path)
+    assert code == 2
+    assert "models is not a folder, and models/NAME.yaml must be in it; nothing was written" in said
+    assert "Candidate" not in said
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_before_any_question(tmp_path: Path) -> None:
+    """Not even root writes into the folder of a kernel's settings, if that is mounted to be read only."""
+    folder = tmp_path
+    if os.geteuid() == 0:
+        folder = next((place for place in (Path("/sys"), Path("/proc/sys")) if not os.access(place, os.W_OK)), Path())
+        if not folder.is_absolute():
+            pytest.skip("root may write everywhere here")
+    else:
+        folder.chmod(0o555)
+    with pytest.raises(ConfigurationError, match="cannot be written to; nothing was written"):
+        require_writable(folder)
+
+
+@pytest.mark.parametrize("name", [".gitlab-ci.yml", "bitbucket-pipelines.yml"])
+def test_a_server_of_ones_own_is_known_by_its_pipelines(tmp_path: Path, name: str) -> None:
+    for arguments in (("init", "-q", "-b", "main"), ("remote", "add", "origin", "git@git.example.com:acme/models.git")):
+        subprocess.run(("git", "-C", str(tmp_path), *arguments), check=True)
+    said = CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+    assert "note: git.example.com is taken for a GitHub Enterprise Server" in said
+    (tmp_path / name).touch()
+    assert read_remote(tmp_path) == Remote(elsewhere="git.example.com")
+
+
+def test_a_workflow_that_was_here_and_does_not_run_ftgate_is_named(tmp_path: Path) -> None:
+    path = tmp_path / ".github" / "workflows" / "ftgate.yml"
+    path.parent.mkdir(parents=True)
+    path.write_text("on: push\njobs: {}\n", encoding="utf-8")
+    said = CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+    assert f"next: move {path} away and run this again: it was here already, and does not run ftgate\n" in said
+    path.write_text("on: push\njobs: {a: {steps: [{run: ftgate run --manifest a.yaml}]}}\n", encoding="utf-8")
+    assert "does not run ftgate" not in CliRunner().invoke(cli, ["init", str(tmp_path)]).output
+
+
+def test_a_folder_with_spaces_is_quoted_in_the_commands(tmp_path: Path) -> None:
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    assert f"then cd '{folder}' && ftgate check --manifest" in CliRunner().invoke(cli, ["init", str(folder)]).output
 
 
 def test_without_an_action_nothing_runs_by_mistake(tmp_path: Path) -> None:
