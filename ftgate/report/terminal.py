@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.report import deployed, footnotes, numbers, tables
-from ftgate.report.advice.next_steps import doer, first_step, next_steps
+from ftgate.report.advice.first_step import doer, first_step, more_steps
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
 from ftgate.report.forest_svg import LIMIT_AT, place
+from ftgate.report.losses import lost
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.scoring import amounts
 
@@ -60,8 +62,8 @@ def print_report(report: Report, console: Console) -> None:
 def _print_steps(report: Report, console: Console) -> None:
     steps = next_steps(report)
     if steps:
-        console.print(_text(f"What to do next, for the {doer(report)}", console, "bold"))
-    for step in [first_step(report, steps), *steps[1:]]:
+        console.print(_text(f"What to do next, for the {doer(report, steps)}", console, "bold"))
+    for step in [first_step(report, steps), *more_steps(report, steps)]:
         if step:
             _print_point(step, console)
 
@@ -101,9 +103,9 @@ def _panel(report: Report, console: Console) -> Panel:
     style = STYLES[report.verdict]
     words = f"{numbers.SYMBOLS[numbers.outcome(report)]} {numbers.HEADLINES[numbers.outcome(report)]}"
     title = _text(f"{words}: {_shortened(report.name, 50)}", console, style)
-    sentence = _text(plain_line(explanation(report), 600), console)
+    lines = (f"What was lost: {lost(report)}", f"Why: {explanation(report)}")
     return Panel(
-        sentence,
+        _text("\n".join(plain_line(line, 600) for line in lines), console),
         title=title,
         title_align="left",
         border_style=style,
