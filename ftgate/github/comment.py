@@ -183,7 +183,7 @@ def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
         f"**What was lost:** {UNKNOWN}",
-        "**Why:** The gate could not judge this model.",
+        "**Why:** The gate itself failed before it could judge this model.",
         _next(section.problems),
         "\n".join(f"- Also: {prose(without_paths(problem), 400)}" for problem in section.problems[1:10]),
         links.row("error"),
@@ -195,9 +195,9 @@ def _next(problems: Sequence[str]) -> str:
     """Whose turn it is after an error, and the one thing to do, which its first problem names."""
     first = without_paths(problems[0]) if problems else ""
     manifest = _MANIFEST.match(first)
-    who, what = RUNNER, f"Fix this and {RERUN}: {first.removeprefix(FAILED)}"
+    who, what = RUNNER, f"Fix this, then {RERUN}: {first.removeprefix(FAILED)}"
     if not first or LEFT_NO_REPORT in first:
-        what = f"Look into the log of this run for what stopped it, fix that, and {RERUN}."
+        what = f"Look into the log of this run for what stopped it, fix it, then {RERUN}."
     elif manifest:
         who, what = AUTHOR, f"Correct {as_code(manifest[1])} and push: {first[manifest.end() :]}"
     return f"**What to do next, for the {who}:** {prose(what, 600)}"

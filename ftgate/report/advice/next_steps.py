@@ -40,7 +40,7 @@ def next_steps(report: Report) -> list[str]:
         own = _steps(name, m, recipe, files, costly=bool(harmed - {name}))
         for step in [step for step in own if step][:MOST]:
             spoken = files.speak(step)
-            key = f"{name}: {spoken}" if spoken.startswith("Measure more") else spoken.split(": ")[0]
+            key = f"{name}: {spoken}" if spoken.startswith("Measure") else spoken.split(": ")[0]
             steps.setdefault(key, spoken if name == leading else _about(name, spoken))
     for step in deployed.steps(report):
         steps.setdefault(step, files_of(report, "").speak(step))
