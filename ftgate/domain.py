@@ -356,7 +356,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An estimate, the decision on it, and the measurement's kind (empty: its name) and tier."""
+    """An estimate, the decision on it, and the measurement's kind, tier, and title (kind, title: empty is its name)."""
 
     estimate: Estimate
     status: Status
@@ -367,6 +367,7 @@ class Finding:
     """The measurement whose block ended the run before it was decided."""
     kind: str = ""
     tier: Tier = "blocking"
+    title: str = ""
 
     @property
     def blocks(self) -> bool:

@@ -21,7 +21,8 @@ def cell(m: MeasurementReport) -> str:
     part = m.incumbent
     if part is None or part.change is None:
         return ""
-    change = numbers.change_and_interval(part.change, part.interval, part.unit)
+    bounds = amounts.within_reach(part.interval, part.score, part.unit)
+    change = numbers.change_and_interval(part.change, bounds, part.unit)
     return f"{change}, limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
 
 

@@ -200,7 +200,7 @@ def _bound_text(m: MeasurementReport) -> str:
         lost = numbers.change(m.change, m.unit).startswith("lost")
         shown = own if gain and lost == own.startswith("gained") else short
         return f" ({'at best' if gain else 'at least'} {shown})"
-    return f" ({amounts.beside(m.change, m.interval, m.unit)})"
+    return f" ({amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
 
 
 def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement]) -> str:
@@ -217,7 +217,8 @@ def _open(name: str, m: MeasurementReport) -> str:
     perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
     kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
     changed = numbers.change(m.change, m.unit)
-    likely = f"(likely range: {amounts.beside(m.change, m.interval, m.unit)})"
+    bounds = amounts.within_reach(m.interval, m.base, m.unit)
+    likely = f"(likely range: {amounts.beside(m.change, bounds, m.unit)})"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     what = {
         "ece": f"by estimate its confidence is {changed} than the base's {likely}",
@@ -268,7 +269,7 @@ def _near(name: str, m: MeasurementReport) -> str:
     change, kind = numbers.change(m.change, m.unit), numbers.kind(m.unit)
     lost = f"it {change}" if kind in ("drop", "loss") else change
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
-    between = amounts.beside(m.change, m.interval, m.unit)
+    between = amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)
     return f"{numbers.in_sentence(name)}: {lost}{of_base} ({between}), and {amounts.allowed(m.limits, m.unit)}"
 
 

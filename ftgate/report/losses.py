@@ -117,10 +117,10 @@ def _undecided(name: str, m: MeasurementReport) -> str:
 
 def _trust(m: MeasurementReport) -> str:
     """How sure it is, and how often it is right; without these the change alone."""
-    said = [_sure_and_right(m, role) for role in ("candidate", "base")]
-    if None in said:
+    both = [_sure_and_right(m, role) for role in ("candidate", "base")]
+    if None in both:
         return f"Trust in how sure it is: its confidence is {numbers.change(m.change, m.unit)} than the base's"
-    (sure, right), (sure_before, right_before) = (pair for pair in said if pair)
+    (sure, right), (sure_before, right_before) = (pair for pair in both if pair)
     return (
         f"Trust in how sure it is: it is right in {right} of its answers, and {sure} sure of them on average; the "
         f"base is right in {right_before}, and {sure_before} sure"

@@ -158,7 +158,7 @@ def _print_bars(report: Report, console: Console) -> None:
         label = _shortened(numbers.title(name), 15)
         line = _text(label + " " * (16 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
-        line.append_text(_text(f" {amounts.brief(numbers.interval(m.interval, m.unit), m.unit)}", console))
+        line.append_text(_text(f" {amounts.brief(numbers.interval(_shown(m), m.unit), m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
     console.print()
 
@@ -170,6 +170,10 @@ def _print_point(words: str, console: Console, indent: int = 2) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("- ".rjust(indent), _text(plain_line(words, 800), console))
     console.print(grid)
+
+
+def _shown(m: MeasurementReport) -> amounts.Bounds:
+    return amounts.within_reach(m.interval, m.base, m.unit)
 
 
 def _shortened(text: str, limit: int) -> str:

@@ -103,9 +103,11 @@ def possible(value: Number, unit: str) -> Number:
 
 def within_reach(bounds: Bounds, base: Number, unit: str) -> Bounds:
     """``bounds`` of a share's change, ending where the share would be 0 or 1: from 0 % nothing becomes fewer."""
-    if base is None or kind(unit) != "rise":
+    if base is None or not 0 <= base <= 1 or kind(unit) != "rise":
         return bounds
-    low, high = (None if bound is None else min(max(bound, -base), 1.0 - base) for bound in bounds)
+    low, high = (
+        bound if bound is None or not math.isfinite(bound) else min(max(bound, -base), 1.0 - base) for bound in bounds
+    )
     return low, high
 
 

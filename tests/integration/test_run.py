@@ -131,7 +131,7 @@ def test_a_scorer_that_rejects_right_answers_allows_no_ruined_candidate(
         assert "200 of 200 answers of the base hold the right answer" in report.reasons[0]
         assert any("use a scorer that fits the answers" in step.lower() for step in next_steps(report))
     else:
-        assert report.reasons[1].startswith("`forgetting` was not measured: nothing to lose: ")
+        assert report.reasons[1].startswith("not measured: general skills: nothing to lose: ")
     assert list(inconsistencies(report, read_policy(world.policy_path))) == []
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)

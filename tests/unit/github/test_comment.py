@@ -167,7 +167,7 @@ def test_a_body_without_a_trail_has_none():
         ),
         (
             "models/bot.yaml: the evaluation left no report for it",
-            "maintainer of the runner:** Look into the log of this run for what stopped it, fix it, then choose “Re-run",
+            "maintainer of the runner:** Look into the log of this run for what stopped it, fix it, then choose",
         ),
         ("it belongs to no manifest of this change", "maintainer of the runner:** Fix this, then choose “Re-run"),
         ("", "maintainer of the runner:** Look into the log of this run"),

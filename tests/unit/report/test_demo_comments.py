@@ -56,9 +56,10 @@ FIRST_STEPS = {
     "brittle": "Add queries like the 82 that got worse to the training data",
     "forgetful": "Train again at a third of the learning rate",
     "endless": "Check that every training row ends with the end-of-turn token, and that training covers it",
-    "halfway": "Add to the training data what only the model deployed today was trained on, for task and unusual queries",
-    "overconfident": "Divide the output layer's weights (`lm_head`) by one temperature above 1 (3.4 would be best here), "
-    "fitted on items outside this suite",
+    "halfway": "Add to the training data what only the model deployed today was trained on, for task and "
+    "unusual queries",
+    "overconfident": "Divide the output layer's weights (`lm_head`) by one temperature above 1 (3.4 would be best "
+    "here), fitted on items outside this suite",
     "unsafe": "Mix refusals of harmful requests into the training data",
     "useless": "Check that the training data covers the task and has the format of the suite (`evals/target.jsonl`), ",
 }
