@@ -363,8 +363,7 @@ class Finding:
     reason: str
     leaning: Leaning | None = None
     """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
-    cut_short_by: str | None = None
-    """The measurement whose block ended the run before it was decided."""
+    cut_short_by: str | None = None  # the measurement whose block ended the run before this one was decided
     kind: str = ""
     tier: Tier = "blocking"
     title: str = ""
