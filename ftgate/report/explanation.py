@@ -19,8 +19,6 @@ NamedMeasurement = tuple[str, MeasurementReport]
 _Row = TypeVar("_Row")
 
 NAME_LIMIT = 60
-_FIRST_SENTENCE = re.compile(r"((?:`[^`]*`|[^`])*?\.) (.+)", re.DOTALL)
-"""A full stop inside code ends none."""
 _LEANING = re.compile(r"(over|under)confident by [\d.]{1,6} points on average")
 _TOO_SURE = {"over": "is too sure of itself", "under": "is not sure enough of itself"}
 RISEN_MORE = {
@@ -30,7 +28,7 @@ RISEN_MORE = {
 """What a candidate does that blocks, where it is not an answer of some kind that it gives."""
 CUT = "rise in cut answers"
 NEARLY_ALL = 0.9
-"""From this share on, a loss is told by both scores: after a judge's floor its percentage says no more than that."""
+"""From this share on, a loss has no percentage: after a judge's floor it says no more than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +84,6 @@ def explanation(report: Report) -> str:
     if lead.against_deployed:
         return _worse_than_deployed(report, name, lead.against_deployed, measurements)
     return _sentences("; ".join(report.reasons) or "nothing was measured")
-
-
-def first_sentence(text: str) -> tuple[str, str]:
-    """The first sentence of an explanation, and the rest of it."""
-    first = _FIRST_SENTENCE.match(text)
-    return (first[1], first[2]) if first else (text, "")
 
 
 def shown_name(report: Report) -> str:

@@ -23,6 +23,7 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.advice.next_steps import next_steps
+from ftgate.report.numbers import in_sentence
 from ftgate.report.reading import read_report
 from ftgate.report.schema import Report
 
@@ -76,7 +77,7 @@ def test_each_fault_is_found_by_its_own_measurement(
         assert (status in ("pass", "warn")) == (name != at_fault), (name, status)
     assert report.engine_starts == engine.starts == 1
     if at_fault:
-        assert at_fault in report.reasons[0]
+        assert report.reasons[0].startswith(f"{in_sentence(at_fault)}: ")
 
 
 UNFAMILIAR = Player(tail=0.0)

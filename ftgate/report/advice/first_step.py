@@ -17,6 +17,8 @@ RUNNER = "maintainer of the runner"
 FROM_BASE = "The gate reads policy and suites from the base branch, so a change of them here has no effect yet."
 SOLVE = "Solve"
 """How a step begins that a failure of the gate asks for: what follows its colon is the failure, and no reason."""
+FAILURES = (f"{SOLVE} this: ", f"{SOLVE} the failure")
+"""Those among these steps that are about the gate's machine, and not about the policy."""
 CHANGE = "Change the candidate"
 _HEAD = re.compile(r"(?:`[^`]*`|[^`:])*")
 """A step up to its colon: what to do. A colon inside code ends nothing."""
@@ -53,7 +55,7 @@ def doer(report: Report, steps: Sequence[str]) -> str:
         return REVIEWER
     if not _waits(report) or not steps or steps[0].startswith(CHANGE):
         return AUTHOR
-    return RUNNER if steps[0].startswith(SOLVE) else POLICY_OWNER
+    return RUNNER if steps[0].startswith(FAILURES) else POLICY_OWNER
 
 
 def _waits(report: Report) -> bool:
@@ -70,6 +72,9 @@ def imperative(step: str) -> str:
 
 def _settle(report: Report, steps: Sequence[str]) -> str:
     """What settles what is undecided: the policy's own change first, then the run."""
+    if steps[0].startswith(SOLVE):
+        problem, _, reason = steps[0].partition(": ")
+        return f"{problem}, then run this gate again{_took(report)}: {reason}"
     what = _and([imperative(step) for step in steps])
     files = [files_of(report, name) for name in report.measurements]
     named = [path for each in files for path in (each.policy, each.suite) if path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.report import parts, samples
 
-from ftgate.report.explanation import explanation, first_sentence
+from ftgate.report.explanation import explanation
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,6 @@ from ftgate.report.explanation import explanation, first_sentence
 )
 def test_explanation(name, sentence):
     assert explanation(getattr(samples, name)()) == sentence
-
-
-def test_a_full_stop_inside_a_name_ends_no_sentence():
-    first, rest = first_sentence("`v1. final` lost 3.2 % of it: 2.0 → 1.0 of 100. A loss under 2 % is allowed.")
-    assert first == "`v1. final` lost 3.2 % of it: 2.0 → 1.0 of 100."
-    assert rest == "A loss under 2 % is allowed."
-    assert first_sentence("Nothing.") == ("Nothing.", "")
 
 
 def only(**measurements):
