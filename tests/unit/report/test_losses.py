@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import pytest
 from unit.report import parts, samples
 from unit.report.test_deployed import compared
@@ -38,7 +40,7 @@ def test_what_was_lost_is_told_in_scores(name: str, text: str) -> None:
     found = getattr(samples, name)()
     assert lost(found) == text
     assert f"**What was lost:** {text}\n\n**Why:** " in render_comment(found)
-    assert f"<b>What was lost:</b> {text}</p>" in render_html(found)
+    assert f"<b>What was lost:</b> {escape(text)}</p>" in render_html(found)
 
 
 def test_answers_that_are_clearly_worse_are_counted() -> None:
