@@ -41,13 +41,10 @@ def _costs(report: Report) -> str:
     worse = [(name, m) for name, m in measured if _is_worse(m)]
     near = [(name, m) for name, m in worse if m.status == "warn"]
     within = [(name, m) for name, m in worse if m.status != "warn"]
-    if not worse:
-        return NOTHING
-    small = f"A little, within {'its limit' if len(within) == 1 else 'their limits'}: {_each(within)}"
-    if not near:
-        return small
-    rest = f". {small}" if within else ""
-    return f"Near the limit: {_each(near)}{rest}"
+    limits = "its limit" if len(within) == 1 else "their limits"
+    parts = [f"Near the limit: {_each(near)}"] if near else []
+    parts += [f"A little, within {limits}: {_each(within)}"] if within else []
+    return ". ".join(parts) or NOTHING
 
 
 def _each(worse: Sequence[NamedMeasurement]) -> str:

@@ -82,6 +82,8 @@ def test_a_slice_that_blocks_alone_is_named_as_code() -> None:
 def test_where_nothing_was_lost_or_known_it_says_so() -> None:
     better = parts.forgetting("pass", 0.8, 0.82, -0.025, (-0.05, 0.0))
     assert lost(only("allow", forgetting=better)) == "Nothing: no measurement is worse than the base."
+    near = parts.forgetting("warn", 0.8, 0.73, 0.085, (0.07, 0.095))
+    assert lost(only("allow", forgetting=near)) == "Near the limit: general skills 80.0 → 73.0 of 100."
     assert lost(only("hold")) == "Not known: nothing was measured."
     unfit = parts.forgetting("inconclusive", 0.8, 0.82, -0.02, (-0.05, 0.2), reason="judge unfit")
     assert lost(only("hold", forgetting=unfit)) == "Not known yet: general skills is undecided."
