@@ -59,9 +59,9 @@ def doer(report: Report, steps: Sequence[str]) -> str:
 
 
 def _waits(report: Report) -> bool:
-    """Whether nothing is beyond its limit: then evidence is missing, even where the policy blocks what is undecided."""
-    blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
-    return report.verdict == "hold" or not blocked
+    """Whether nothing that counts is beyond its limit: then evidence is missing, whatever the policy makes of that."""
+    beyond = any(m.gates and m.status == "block" for m in report.measurements.values())
+    return not beyond and not any(part.status == "block" for _, part in deployed.failing(report))
 
 
 def imperative(step: str) -> str:

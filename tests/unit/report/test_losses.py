@@ -119,6 +119,15 @@ def test_a_hold_is_settled_in_the_policy_by_its_owner() -> None:
     assert turn(by_policy)[1].startswith("In a pull request of its own, raise ")
 
 
+def test_what_only_holds_because_it_is_supporting_is_the_authors_to_train_again() -> None:
+    found = samples.blocked()
+    found.verdict = "hold"
+    for m in found.measurements.values():
+        m.tier = "supporting"
+    assert turn(found)[0] == "author"
+    assert turn(found)[1].startswith("Train again at a learning rate of 1e-4 or lower; then name the new weights")
+
+
 def test_a_failure_of_the_gate_is_the_runners() -> None:
     m = parts.forgetting("error", 0.8, 0.8, 0.0, (0.0, 0.0), reason="the judge broke: no answer")
     who, what = turn(only("hold", forgetting=m))
