@@ -356,17 +356,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """An estimate, the decision on it, and the measurement's kind (empty: its name) and tier."""
+    """An estimate, the decision on it, and the measurement's kind, tier, and title (kind, title: empty is its name)."""
 
     estimate: Estimate
     status: Status
     reason: str
     leaning: Leaning | None = None
     """Which way an undecided estimate points; None for a decided one, and where there is no estimate."""
-    cut_short_by: str | None = None
-    """The measurement whose block ended the run before it was decided."""
+    cut_short_by: str | None = None  # the measurement whose block ended the run before this one was decided
     kind: str = ""
     tier: Tier = "blocking"
+    title: str = ""
 
     @property
     def blocks(self) -> bool:

@@ -86,9 +86,9 @@ def decide(
         return Verdict.BLOCK if blocking else Verdict.HOLD, tuple(_reason(f) for f in [*holding, *undecided])
     open_ = [f for f in gating if f.status is Status.NOT_APPLICABLE]
     measured = [f.estimate.measurement for f in gating if f.status is not Status.NOT_APPLICABLE]
-    unmeasured = tuple(f"`{f.estimate.measurement}` was not measured: {f.reason}" for f in open_)
+    unmeasured = tuple(f"not measured: {_named(f)}: {f.reason}" for f in open_)
     if all(name in derived for name in measured):
-        own = " and ".join(f"`{name}`" for name in measured)
+        own = " and ".join(_named(f) for f in gating if f.estimate.measurement in measured)
         but = f" but {own}, which asks no questions of its own" if measured else ""
         return Verdict.HOLD, (f"nothing was measured{but}", *unmeasured)
     gated = "" if len(gating) == len(findings) else " that gates"
@@ -161,7 +161,11 @@ def _says(estimate: Estimate, doubt: str) -> bool:
 
 def _reason(finding: Finding) -> str:
     tier = "" if finding.tier == "blocking" else f" ({finding.tier})"
-    return f"{finding.estimate.measurement}{tier}: {finding.reason}"
+    return f"{finding.title or finding.estimate.measurement}{tier}: {finding.reason}"
+
+
+def _named(finding: Finding) -> str:
+    return finding.title or f"`{finding.estimate.measurement}`"
 
 
 def _limits(estimate: Estimate) -> dict[str, float]:
@@ -178,7 +182,8 @@ def _measured(estimate: Estimate, *, with_interval: bool = True) -> str:
     text = amounts.change(estimate.change, unit)
     if text != amounts.NO_CHANGE:
         text += {"drop": f" {amounts.OF_BASE}", "rise": f" {amounts.risen(unit)}"}.get(amounts.kind(unit), "")
-    spread = amounts.beside(estimate.change, estimate.interval, unit).replace(amounts.NONE, "unbounded")
+    possible = amounts.within_reach(estimate.interval, estimate.base, unit)
+    spread = amounts.beside(estimate.change, possible, unit).replace(amounts.NONE, "unbounded")
     return f"{text} ({spread})" if with_interval else text
 
 

@@ -22,7 +22,8 @@ from markdown_it import MarkdownIt
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "pictures" / "comment.png"
 SIZE = "980x735"
 PAGE = """<!doctype html><meta charset="utf-8"><style>
-body {{ margin: 0; background: #fff; color: #1f2328; font: 15px/1.5 "Liberation Sans", Helvetica, Arial, sans-serif }}
+body {{ margin: 0; background: #fff; color: #1f2328; font: 15px/1.5 "Liberation Sans", Helvetica, Arial, sans-serif;
+  overflow-wrap: break-word }}
 main {{ padding: 4px 24px 12px; border: 1px solid #d1d9e0; border-radius: 6px; margin: 10px }}
 h2, h3 {{ margin: 18px 0 10px; line-height: 1.25 }}
 h2 {{ font-size: 22px; padding-bottom: 6px; border-bottom: 1px solid #d1d9e0 }}

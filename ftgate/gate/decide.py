@@ -29,6 +29,7 @@ from ftgate.measurements.incumbent import Comparison
 from ftgate.measurements.looks import Look, asked_items
 from ftgate.measurements.tail_map import TailMap
 from ftgate.measurements.traces import count_traces, traces_note
+from ftgate.report import numbers
 from ftgate.scoring.scorer_facts import JUDGED
 from ftgate.stats.seeding import drawn_order, generator
 from ftgate.verdict import assess
@@ -112,7 +113,8 @@ def decide_measurement(job: Job, measurement: Comparison, evidence: Evidence, lo
     if excluded.pairs and finding.status in _ALLOWS:
         estimate_of_all = measurement.compare(evidence, generator(job.seed, measurement.name))
         finding = _confirm_pass(finding, assess(estimate_of_all, rules), len(excluded.pairs))
-    finding = replace(finding, kind=measurement.kind, tier=measurement.tier)
+    title = numbers.in_sentence(measurement.name)
+    finding = replace(finding, kind=measurement.kind, tier=measurement.tier, title=title)
     return Result(look, clean.pairs, clean.scored, finding, evidence)
 
 

@@ -21,6 +21,7 @@ from ftgate.jobs.remote_models import UNPROVEN
 from ftgate.measurements.base import Evidence, Measurement
 from ftgate.measurements.looks import Look
 from ftgate.measurements.registry import read_measurements
+from ftgate.report import numbers
 from ftgate.report.reading import NOT_PROVEN
 from ftgate.report.schema import ChecklistEntry, Report, measurement_report
 from ftgate.scoring.rules import bounded
@@ -75,7 +76,7 @@ def _result(policy: Policy, m: Measurement, logs: tuple[EvalLog, EvalLog], paths
     evidence = Evidence(pairs, scored, rules.alpha, rules.draws, overall_alpha=rules.alpha)
     estimate = m.compare(evidence, generator(rules.seed, m.name))
     estimate = m.with_details(estimate, evidence, generator(rules.seed, f"{m.name} details"))
-    finding = replace(assess(estimate, rules), kind=m.kind, tier=m.tier)
+    finding = replace(assess(estimate, rules), kind=m.kind, tier=m.tier, title=numbers.in_sentence(m.name))
     return Result(Look(1, 1, 1.0, rules.alpha), pairs, scored, finding, evidence)
 
 

@@ -17,6 +17,7 @@ from ftgate.github.changed_manifests import BaseChange
 from ftgate.github.runner_paths import without_paths
 from ftgate.measurements.registry import in_order
 from ftgate.report import numbers
+from ftgate.report.advice.first_step import AUTHOR, RUNNER
 from ftgate.report.escape import as_code, block, code, inline, prose
 from ftgate.report.links import CommentLinks
 from ftgate.report.render import COMMENT_LIMIT, MARKER, render_comment
@@ -31,6 +32,12 @@ DIFF_LIMIT = 6_000
 LEAST_SECTION = 1_500
 """Fewest characters that a model's section gets, however many models there are."""
 MOST_LISTED = 100
+UNKNOWN = "Not known: nothing was judged, which says nothing about the model itself."
+RERUN = "choose “Re-run failed jobs” on the page of this run"
+FAILED = "the evaluation failed: "
+"""How a problem begins that an evaluation gave as its reason."""
+LEFT_NO_REPORT = "left no report"
+"""What a problem says where an evaluation gave no reason."""
 _MANIFEST = re.compile(r"([^\s:`]+\.(?:ya?ml|json|toml)): ")
 """A problem with a manifest begins with its path."""
 _MARK = re.compile(r"<!-- ftgate:comment( [^ >]+)? -->")
@@ -132,6 +139,9 @@ def _heading(content: CommentContent) -> list[str]:
         models = f"at {code(content.head[:7])} no manifest differs from the base"
     lines = [f"## {numbers.headline(content.verdict)}: {models}"]
     problems = [f"- {inline(without_paths(problem), 600)}" for problem in content.problems[:20]]
+    if content.problems and not content.sections and content.verdict == "error":
+        lines.append(_next(content.problems))
+        problems = problems[1:]
     lines += ["\n".join(problems)] if problems else []
     if len(content.sections) > 1:
         rows = [f"| {inline(s.title, 80)} | **{_headline(s)}** |" for s in content.sections[:MOST_LISTED]]
@@ -170,32 +180,27 @@ def _sections(content: CommentContent, room: int) -> list[str]:
 def _section(section: CommentSection, limit: int, links: CommentLinks) -> str:
     if section.report is not None and not section.problems:
         return render_comment(section.report, limit=limit, links=links).removeprefix(f"{MARKER}\n").strip()
-    reasons = "\n".join(f"- {prose(without_paths(problem), 400)}" for problem in section.problems[:10])
-    notice = (
-        "**The gate could not judge this model, so it cannot merge yet. This says nothing about the model itself.**"
-    )
     parts = [
         f"## {numbers.headline('error')}: {code(section.title, 80)}",
-        notice,
-        f"**What to do next:** {prose(_who_mends(section.problems), 500)}",
-        reasons,
+        f"**What was lost:** {UNKNOWN}",
+        "**Why:** The gate itself failed before it could judge this model.",
+        _next(section.problems),
+        "\n".join(f"- Also: {prose(without_paths(problem), 400)}" for problem in section.problems[1:10]),
         links.row("error"),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _who_mends(problems: Sequence[str]) -> str:
-    """Who must do what about a model that could not be judged."""
-    first = problems[0] if problems else ""
+def _next(problems: Sequence[str]) -> str:
+    """Whose turn it is after an error, and the one thing to do, which its first problem names."""
+    first = without_paths(problems[0]) if problems else ""
     manifest = _MANIFEST.match(first)
-    if manifest and "left no report" not in first:
-        return f"Whoever opened this pull request: mend {as_code(manifest[1])} as said below, and push."
-    if first.startswith("the evaluation failed"):
-        return (
-            "Whoever runs the gate: remove the cause below, then run the job again. If the cause is in a file of this "
-            "pull request, its author mends that file and pushes; nothing else about the model needs to change."
-        )
-    return "Whoever runs the gate: look into the log of this run, remove the cause below, then run the job again."
+    who, what = RUNNER, f"Fix this, then {RERUN}: {first.removeprefix(FAILED)}"
+    if not first or LEFT_NO_REPORT in first:
+        what = f"Look into the log of this run for what stopped it, fix it, then {RERUN}."
+    elif manifest:
+        who, what = AUTHOR, f"Correct {as_code(manifest[1])} and push: {first[manifest.end() :]}"
+    return f"**What to do next, for the {who}:** {prose(what, 600)}"
 
 
 def _headline(section: CommentSection) -> str:

@@ -24,6 +24,7 @@ from ftgate.github.incumbent import incumbent_mismatches, is_candidate
 from ftgate.github.installing import NoPolicyError
 from ftgate.github.runner_paths import without_paths
 from ftgate.github.verify_report import Expected, UntrustedReport, manifest_mismatches, model_digest, verify_report
+from ftgate.report import numbers
 from ftgate.report.escape import without_code
 from ftgate.report.explanation import explanation
 from ftgate.report.schema import MeasurementReport, Number, Report
@@ -255,7 +256,9 @@ def annotations_for(judged: Sequence[JudgedModel]) -> list[Annotation]:
             Annotation(j.changed.path, line, f"ftgate: {j.verdict}", without_code(explanation(j.report)), failure=True)
         )
         annotations += [
-            Annotation(j.changed.path, line, f"{name}: {status_of(m)}", m.reason, failure=m.blocks)
+            Annotation(
+                j.changed.path, line, f"{numbers.title(name, m.kind)}: {status_of(m)}", m.reason, failure=m.blocks
+            )
             for name, m in j.report.measurements.items()
             if m.status not in ("pass", "not_applicable")
         ]

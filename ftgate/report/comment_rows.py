@@ -18,6 +18,7 @@ from ftgate.report.schema import (
     SliceReport,
     mapping,
 )
+from ftgate.scoring import amounts
 from ftgate.verdict import CONTAINS_LIMIT
 
 SHOWN_FLIPS = 3
@@ -40,8 +41,8 @@ class BriefRow:
     title: str
     """With the sign of its status, and the word where the sign alone does not tell."""
     change: str
+    """Both scores, and the change between them with its interval."""
     limit: str
-    scores: str
     failing: bool
 
 
@@ -50,7 +51,6 @@ class BriefTable:
     """The comparison with one model: it is folded where that with the other one decided."""
 
     change_heading: str
-    scores_heading: str
     rows: Sequence[BriefRow]
     folded: str
     """What the fold is called; empty: it stands open."""
@@ -108,16 +108,12 @@ def brief_tables(report: Report) -> list[BriefTable]:
     """The tables, that of the comparison that decided first: status and limit come early, for narrow screens."""
     of_base, of_deployed = _rows(report), _deployed_rows(report)
     if not of_deployed:
-        return [BriefTable(f"change ({tables.interval_heading(report)})", "base → candidate", of_base, "")]
-    heading = f"against the base ({tables.interval_heading(report)})"
+        return [BriefTable(f"base → candidate ({tables.interval_heading(report)})", of_base, "")]
+    heading = f"base → candidate ({tables.interval_heading(report)})"
     decided_by_deployed = deployed_decides(report)
-    base = BriefTable(heading, "base → candidate", of_base, _fold("the base", of_base) if decided_by_deployed else "")
-    rival = BriefTable(
-        deployed.HEADING,
-        "deployed → candidate",
-        of_deployed,
-        "" if decided_by_deployed else _fold("the deployed model", of_deployed),
-    )
+    base = BriefTable(heading, of_base, _fold("the base", of_base) if decided_by_deployed else "")
+    folded = "" if decided_by_deployed else _fold("the deployed model", of_deployed)
+    rival = BriefTable("deployed → candidate", of_deployed, folded)
     return [rival, base] if decided_by_deployed else [base, rival]
 
 
@@ -132,9 +128,8 @@ def _rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, m.status, _undecided(m)),
-            change=numbers.change_and_interval(m.change, m.interval, m.unit),
+            change=_change(m.base, m.candidate, m.change, m.interval, m.unit),
             limit=_limit(m.limits, m.unit),
-            scores=_scores(m.base, m.candidate, m.unit),
             failing=m.status not in _FINE,
         )
         for name, m in tables.by_weight(report)
@@ -147,9 +142,8 @@ def _deployed_rows(report: Report) -> list[BriefRow]:
     return [
         BriefRow(
             title=_with_status(name, m, part.status, "not finished" if part.cut_short_by else ""),
-            change=numbers.change_and_interval(part.change, part.interval, part.unit),
+            change=_change(part.score, part.candidate, part.change, part.interval, part.unit),
             limit=_limit({"block": part.limit}, part.unit),
-            scores=_scores(part.score, part.candidate, part.unit),
             failing=part.status not in _FINE,
         )
         for name, m, part in compared
@@ -285,6 +279,9 @@ def _section(report: Report, name: str, m: MeasurementReport, first: Lead | None
 
 
 def _counts(worse: str, better: str) -> str:
+    """How many got worse and better; empty where none did by so much, which says nothing of a change in small steps."""
+    if worse == better == "0":
+        return ""
     return f"{worse} {'answer' if worse == '1' else 'answers'} worse, {better} better"
 
 
@@ -319,15 +316,18 @@ def _heading(count: str, n: int, by: str, shown: int) -> str:
     return f"{count} of {numbers.count(n)} answers {'is' if count == '1' else 'are'} {by}, {shown} shown"
 
 
-def _scores(base: Number, candidate: Number, unit: str) -> str:
-    """Both results, short for a phone: what scores are out of is said below the table."""
-    text = numbers.scores(base, candidate, unit).removeprefix("off by ").removesuffix(" points").removesuffix(" of 100")
-    return f"{text} {numbers.risen(unit)}" if numbers.kind(unit) == "rise" else text
+def _change(base: Number, candidate: Number, change: Number, bounds: tuple[Number, Number], unit: str) -> str:
+    """``69.2 → 6.8: lost 95.8 % (93.9 to 97.6)``; of confidence, whose errors hold chance, the change alone."""
+    text = numbers.change_and_interval(change, amounts.within_reach(bounds, base, unit), unit)
+    scores = numbers.scores(base, candidate, unit).removesuffix(" of 100")
+    if numbers.kind(unit) == "rise":
+        scores = f"{scores} {numbers.risen(unit)}"
+    return text if numbers.kind(unit) == "ece" or numbers.NONE in scores else f"{scores}: {text}"
 
 
 def _all_numbers(m: MeasurementReport) -> str:
     """The interval at its true level, the number of items and the method."""
-    spread = numbers.interval(m.interval, m.unit)
+    spread = numbers.interval(amounts.within_reach(m.interval, m.base, m.unit), m.unit)
     level = f"{numbers.level(m.level)} interval: {spread}; " if spread != numbers.NONE else ""
     warns = numbers.limit(m.limits, m.unit).partition(" (")[2].rstrip(")")
     return f"{level}{numbers.count(m.n)} items; {m.method}" + (f"; {warns}" if warns else "")

@@ -21,7 +21,8 @@ def cell(m: MeasurementReport) -> str:
     part = m.incumbent
     if part is None or part.change is None:
         return ""
-    change = numbers.change_and_interval(part.change, part.interval, part.unit)
+    bounds = amounts.within_reach(part.interval, part.score, part.unit)
+    change = numbers.change_and_interval(part.change, bounds, part.unit)
     return f"{change}, limit {numbers.compact_limit({'block': part.limit}, part.unit).removeprefix('< ')}"
 
 
@@ -67,12 +68,10 @@ def standing(name: str, part: IncumbentReport) -> str:
 def harm(name: str, part: IncumbentReport) -> str:
     """What makes the candidate worse than the incumbent, as the predicate of a sentence about it, and the limit."""
     bound, change = part.interval[0], numbers.change(part.change, part.unit)
-    moved = numbers.scores(part.score, part.candidate, part.unit)
     at_least = f" (at least {amounts.size(bound, part.unit)})" if bound is not None else ""
     where, limit = numbers.subject(name), amounts.allowed({"block": part.limit}, part.unit).capitalize()
-    if numbers.kind(part.unit) == "drop":
-        return f"{change} of what {DEPLOYED} had on {where}{at_least}: {moved}. {limit}"
-    return f"is worse than {DEPLOYED} on {where}, {change}{at_least}: {moved}. {limit}"
+    what = f"it {change} of what that one had" if numbers.kind(part.unit) == "drop" else change
+    return f"is worse than {DEPLOYED} on {where}: {what}{at_least}. {limit}"
 
 
 def steps(report: Report) -> list[str]:
@@ -80,8 +79,8 @@ def steps(report: Report) -> list[str]:
     suggestions = []
     if worse := [numbers.in_sentence(name) for name, part in failing(report) if part.status == "block"]:
         suggestions.append(
-            f"Compare how the candidate and {DEPLOYED} were trained: data that only the deployed model has seen may be "
-            f"what this one lacks ({', '.join(worse)})."
+            f"Add to the training data what only {DEPLOYED} was trained on, for {' and '.join(worse)}: compare how "
+            "both were trained, as the candidate may lack data that the other has seen."
         )
     for name, part in failing(report):
         if part.status != "block" and report.measurements[name].status not in _FAILING:

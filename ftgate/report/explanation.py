@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ftgate.config.incumbent import IncumbentSettings
@@ -18,8 +19,6 @@ NamedMeasurement = tuple[str, MeasurementReport]
 _Row = TypeVar("_Row")
 
 NAME_LIMIT = 60
-_FIRST_SENTENCE = re.compile(r"((?:`[^`]*`|[^`])*?\.) (.+)", re.DOTALL)
-"""A full stop inside code ends none."""
 _LEANING = re.compile(r"(over|under)confident by [\d.]{1,6} points on average")
 _TOO_SURE = {"over": "is too sure of itself", "under": "is not sure enough of itself"}
 RISEN_MORE = {
@@ -29,45 +28,62 @@ RISEN_MORE = {
 """What a candidate does that blocks, where it is not an answer of some kind that it gives."""
 CUT = "rise in cut answers"
 NEARLY_ALL = 0.9
-"""From this share on, a loss is told by both scores: after a judge's floor its percentage says no more than that."""
+"""From this share on, a loss has no percentage: after a judge's floor it says no more than that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leading:
+    """What a verdict rests on, the measurement that is told first at the head of its list."""
+
+    against_base: Sequence[NamedMeasurement] = ()
+    against_deployed: Sequence[tuple[str, IncumbentReport]] = ()
+    undecided: bool = False
+    """Those against the base are undecided, and not beyond their limits."""
+    holding: bool = False
+    """They would block, and only hold because the policy has them as supporting."""
+
+
+def leading(report: Report) -> Leading:
+    """What decided: what blocks, then what holds, then what is undecided; nothing for an allow."""
+    measurements = [(n, m) for n, m in report.measurements.items() if m.gates]
+    blocked = [(n, m) for n, m in measurements if m.blocks]
+    holding = [(n, m) for n, m in measurements if m.status == "block" and not m.blocks]
+    undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
+    if report.verdict == "allow":
+        return Leading()
+    if report.verdict == "block" and blocked:
+        # A loss comes before a missing gain.
+        return Leading(sorted(blocked, key=lambda pair: "min_gain" in pair[1].limits))
+    if report.verdict == "block" and (blocked_today := deployed.blocking(report)):
+        return Leading(against_deployed=blocked_today)
+    if holding and report.verdict == "hold":
+        return Leading(holding, holding=True)
+    if undecided:
+        return Leading(undecided, undecided=True)
+    return Leading(against_deployed=deployed.failing(report))
 
 
 def explanation(report: Report) -> str:
     """The reason for the verdict in a few short sentences, for readers who read nothing else."""
     measurements = [(n, m) for n, m in report.measurements.items() if m.gates]
-    blocked = [(n, m) for n, m in measurements if m.blocks]
-    holding = [(n, m) for n, m in measurements if m.status == "block" and not m.blocks]
-    undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
-    name = shown_name(report)
-    failing = deployed.failing(report)
-    blocked_today = deployed.blocking(report)
+    name, lead = shown_name(report), leading(report)
     if report.verdict == "allow":
         beyond = _advisory(report)
         allowed = _allowed(name, measurements, advisory=bool(beyond))
         return _sentences(allowed, *_against_deployed(report), beyond)
-    if report.verdict == "block" and blocked:
-        # A loss comes before a missing gain.
-        blocked.sort(key=lambda pair: "min_gain" in pair[1].limits)
-        return _sentences(f"{name} {_harm(*blocked[0])}", _others(blocked[1:], "Also blocking", _moved))
-    if report.verdict == "block" and blocked_today:
-        also = _others(blocked_today[1:], "Also worse than the deployed model", _moved_from_deployed)
-        return _sentences(f"{name} {_lead_in(measurements)}{deployed.harm(*blocked_today[0])}", also)
-    if holding and report.verdict == "hold":
-        lead = numbers.in_sentence(holding[0][0])
-        supporting = f"In the policy, {lead} is supporting: that holds instead of blocking"
-        others = [_others(holding[1:], "Also holding"), _others(undecided, "Also undecided")]
-        return _sentences(f"{name} {_harm(*holding[0])}", supporting, *others)
-    if not undecided and failing:
-        return _sentences(f"{name} {deployed.standing(*failing[0])}")
-    if not undecided:
-        return _sentences("; ".join(report.reasons) or "nothing was measured")
-    return _undecided(report, name, undecided)
-
-
-def first_sentence(text: str) -> tuple[str, str]:
-    """The first sentence of an explanation, and the rest of it."""
-    first = _FIRST_SENTENCE.match(text)
-    return (first[1], first[2]) if first else (text, "")
+    if lead.undecided:
+        return _undecided(report, name, lead.against_base)
+    if lead.holding:
+        supporting = f"In the policy, {numbers.in_sentence(lead.against_base[0][0])} is supporting: that holds instead "
+        undecided = [(n, m) for n, m in measurements if m.status in ("inconclusive", "error")]
+        others = [_others(lead.against_base[1:], "Also holding"), _others(undecided, "Also undecided")]
+        return _sentences(f"{name} {_harm(*lead.against_base[0])}", f"{supporting}of blocking", *others)
+    if lead.against_base:
+        others = [_others(lead.against_base[1:], "Also blocking", _moved)]
+        return _sentences(f"{name} {_harm(*lead.against_base[0])}", *others)
+    if lead.against_deployed:
+        return _worse_than_deployed(report, name, lead.against_deployed, measurements)
+    return _sentences("; ".join(report.reasons) or "nothing was measured")
 
 
 def shown_name(report: Report) -> str:
@@ -110,39 +126,34 @@ def lost_slices(m: MeasurementReport) -> list[SliceReport]:
 def _harm(name: str, m: MeasurementReport) -> str:
     """The result of a blocking measurement, as the predicate of a sentence about the candidate, and its limit."""
     kind = numbers.kind(m.unit)
-    if (lost := lost_slices(m)) and not _whole_is_beyond(m):
+    if (lost := lost_slices(m)) and not whole_is_beyond(m):
         return _slice_harm(name, lost)
     where = numbers.subject(name)
     if m.change is None or kind == "other":
         return f"fails {numbers.in_sentence(name)}: {m.reason.rstrip('.')}"
-    moved, bound = numbers.scores(m.base, m.candidate, m.unit), _bound_text(m)
+    bound = _bound_text(m)
     limit = amounts.allowed(m.limits, m.unit).capitalize()
     if kind == "gain":
         gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
-        return f"{gained} on {where}{bound}: {moved}. {limit}"
+        return f"{gained} on {where}{bound}. {limit}"
     if kind == "ece":
-        return f"{_leaning(m)}: its confidence is off by {_missed(m)}. {limit}"
+        return f"{_leaning(m)}: its confidence is {numbers.change(m.change, m.unit)} than the base's{bound}. {limit}"
     if kind == "rise":
         return f"{_risen(m)}. {limit}"
     if kind == "drop" and m.change >= NEARLY_ALL:
-        return f"lost nearly all that the base had on {where}: {moved}. {limit}"
+        return f"lost nearly all that the base had on {where}. {limit}"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
-    return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{bound}: {moved}. {limit}"
-
-
-def _missed(m: MeasurementReport) -> str:
-    """How far confidence is from accuracy: ``17.9 points on average, the base's by 8.4``."""
-    return f"{numbers.score(m.candidate, m.unit)} points on average, the base's by {numbers.score(m.base, m.unit)}"
+    return f"{numbers.change(m.change, m.unit)}{of_base} on {where}{bound}. {limit}"
 
 
 def _risen(m: MeasurementReport) -> str:
     """What the candidate now does more often, and how often both models did it."""
     if m.unit == CUT:
         often = "never stops" if (m.candidate or 0.0) >= NEARLY_ALL else "fails to stop more often"
-        cut, before = numbers.score(m.candidate, m.unit), numbers.score(m.base, m.unit)
-        return f"{often}: {cut} of its answers are cut at the token limit, and {before} of the base's"
-    more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
-    return f"{more}: {numbers.scores(m.base, m.candidate, m.unit)} of the answers{_bound_text(m)}"
+        more = f"{often}: more of its answers than of the base's are cut at the token limit"
+    else:
+        more = RISEN_MORE.get(m.unit, f"gives more {numbers.risen(m.unit)} than the base")
+    return f"{more}, by {amounts.size(m.change, m.unit)}{_bound_text(m)}"
 
 
 def _leaning(m: MeasurementReport) -> str:
@@ -163,7 +174,8 @@ def _slice_harm(name: str, lost: Sequence[SliceReport]) -> str:
     return f"{text} there. Also beyond {'its limit' if len(lost) == 2 else 'their limits'}: {others}"
 
 
-def _whole_is_beyond(m: MeasurementReport) -> bool:
+def whole_is_beyond(m: MeasurementReport) -> bool:
+    """Whether the interval of all items lies beyond the limit, and not only that of a slice."""
     low, limit = m.interval[0], limit_of(m)
     return low is not None and limit is not None and low > limit
 
@@ -176,11 +188,11 @@ def _bound_text(m: MeasurementReport) -> str:
     gain = "min_gain" in m.limits
     if (bound < limit) if gain else (bound > limit):
         own = numbers.change(bound, m.unit)
-        short = amounts.size(bound, m.unit) if numbers.kind(m.unit) in ("drop", "loss", "gain") else own
+        short = amounts.size(bound, m.unit) if numbers.kind(m.unit) in ("drop", "loss", "gain", "ece", "rise") else own
         lost = numbers.change(m.change, m.unit).startswith("lost")
         shown = own if gain and lost == own.startswith("gained") else short
         return f" ({'at best' if gain else 'at least'} {shown})"
-    return f" ({amounts.beside(m.change, m.interval, m.unit)})"
+    return f" ({amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)})"
 
 
 def _undecided(report: Report, name: str, undecided: Sequence[NamedMeasurement]) -> str:
@@ -197,44 +209,51 @@ def _open(name: str, m: MeasurementReport) -> str:
     perhaps = "may not have gained enough" if "min_gain" in m.limits else "may have lost too much"
     kind, where = numbers.kind(m.unit), f"on {numbers.subject(name)}"
     changed = numbers.change(m.change, m.unit)
-    likely = f"(likely range: {amounts.beside(m.change, m.interval, m.unit)})"
+    bounds = amounts.within_reach(m.interval, m.base, m.unit)
+    likely = f"(likely range: {amounts.beside(m.change, bounds, m.unit)})"
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
     what = {
-        "ece": f"its confidence is {changed} than the base's {likely}",
-        "rise": f"it gives {changed} {numbers.risen(m.unit)} {likely}",
-    }.get(kind, f"it {changed}{of_base} {where} {likely}")
+        "ece": f"by estimate its confidence is {changed} than the base's {likely}",
+        "rise": f"by estimate it gives {changed} {numbers.risen(m.unit)} {likely}",
+    }.get(kind, f"by estimate it {changed}{of_base} {likely}")
     if amounts.NO_CHANGE in changed:
-        what = f"{changed} {where} {likely}"
+        what = f"{changed} by estimate {likely}"
     if kind in ("ece", "rise"):
         perhaps = "may have become worse"
-    return f"{perhaps}: {what}. {amounts.allowed(m.limits, m.unit).capitalize()}; so few items cannot tell"
+    allowed = amounts.allowed(m.limits, m.unit).capitalize()
+    return f"{perhaps} {where}: {what}. {allowed}; {numbers.count(m.n)} items cannot tell"
 
 
-def _lead_in(measurements: Sequence[NamedMeasurement]) -> str:
-    """What comes before a loss against the incumbent, where the comparison with the base found nothing."""
+def _worse_than_deployed(
+    report: Report,
+    name: str,
+    worse: Sequence[tuple[str, IncumbentReport]],
+    measurements: Sequence[NamedMeasurement],
+) -> str:
+    """What keeps it from taking the place of the incumbent, and that the base does not, where that is so."""
+    if report.verdict != "block":
+        return _sentences(f"{name} {deployed.standing(*worse[0])}")
+    also = _others(worse[1:], "Also worse than the deployed model", _moved_from_deployed)
     fine = all(m.status in ("pass", "warn", "not_applicable") for _, m in measurements)
-    return "passes against the base, but is a step back: it " if fine else ""
+    passes = "Compared with the base it stays within every limit" if fine else ""
+    return _sentences(f"{name} {deployed.harm(*worse[0])}", also, passes)
 
 
 def _allowed(name: str, measurements: Sequence[NamedMeasurement], *, advisory: bool) -> str:
-    """The gains, the costs, the warnings and what was not measured. ``advisory``: beyond the limit of one that is."""
-    gains, costs, unmeasured = list[str](), list[str](), list[str]()
+    """The gains, the warnings and what was not measured. ``advisory``: beyond the limit of one that is."""
+    gains, unmeasured = list[str](), list[str]()
     for each, m in measurements:
         if m.status == "not_applicable":
             unmeasured.append(numbers.in_sentence(each))
         elif numbers.kind(m.unit) == "gain" and m.change is not None:
             gained = numbers.change(m.change, m.unit).replace(amounts.NO_CHANGE, "gained nothing")
             gains.append(f"{gained} on {numbers.subject(each)}{_at_least(m)}")
-        elif m.status != "warn" or numbers.kind(m.unit) == "other":
-            costs.append(_cost(each, m, first=not any(amounts.OF_BASE in cost for cost in costs)))
     within = "every limit that decides" if advisory else f"every {'other ' if unmeasured else ''}limit"
     text = " and ".join([*gains, f"stays within {within}"])
-    spent = ", ".join(costs)
     if warned := [(each, m) for each, m in measurements if m.status == "warn"]:
         near = _others(warned[1:], "also near its limit" if len(warned) == 2 else "also near their limits")
         text = f"comes near the limit on {_near(*warned[0])}{f'; {near}' if near else ''}. It {text}"
-    parts = [f"{name} {text}", spent[:1].upper() + spent[1:]]
-    return _sentences(*parts, f"Not measured: {listed(unmeasured)}" if unmeasured else "")
+    return _sentences(f"{name} {text}", f"Not measured: {listed(unmeasured)}" if unmeasured else "")
 
 
 def _near(name: str, m: MeasurementReport) -> str:
@@ -242,7 +261,7 @@ def _near(name: str, m: MeasurementReport) -> str:
     change, kind = numbers.change(m.change, m.unit), numbers.kind(m.unit)
     lost = f"it {change}" if kind in ("drop", "loss") else change
     of_base = f" {amounts.OF_BASE}" if kind == "drop" else ""
-    between = amounts.beside(m.change, m.interval, m.unit)
+    between = amounts.beside(m.change, amounts.within_reach(m.interval, m.base, m.unit), m.unit)
     return f"{numbers.in_sentence(name)}: {lost}{of_base} ({between}), and {amounts.allowed(m.limits, m.unit)}"
 
 
@@ -277,17 +296,6 @@ def _advisory(report: Report) -> str:
     return text[0].upper() + text[1:]
 
 
-def _cost(name: str, m: MeasurementReport, *, first: bool) -> str:
-    """What an allowed measurement changed by. ``first``: no cost before it says what a share is a share of."""
-    kind, changed = numbers.kind(m.unit), numbers.change(m.change, m.unit)
-    if kind == "rise":
-        return f"{changed if amounts.NO_CHANGE not in changed else 'no more'} {numbers.risen(m.unit)}"
-    of_base = f" {amounts.OF_BASE}" if kind == "drop" and first and amounts.NO_CHANGE not in changed else ""
-    same = "as good" if kind in ("drop", "loss") else "unchanged"
-    to = " to accuracy" if changed.endswith("closer") else ""
-    return f"{numbers.in_sentence(name)} {changed.replace(amounts.NO_CHANGE, same)}{of_base}{to}"
-
-
 def _at_least(m: MeasurementReport) -> str:
     """The lower bound of a gain: ``(at least 27.7)``; a loss is named as one."""
     low = m.interval[0]
@@ -303,11 +311,16 @@ def _others(rest: Sequence[tuple[str, _Row]], what: str, why: Callable[[_Row], s
 
 
 def _moved(m: MeasurementReport) -> str:
+    """Both scores; of confidence, whose errors hold chance, the change."""
+    if numbers.kind(m.unit) == "ece":
+        return numbers.change(m.change, m.unit)
     of_what = f" {numbers.risen(m.unit)}" if numbers.kind(m.unit) == "rise" else ""
     return f"{numbers.scores(m.base, m.candidate, m.unit)}{of_what}"
 
 
 def _moved_from_deployed(part: IncumbentReport) -> str:
+    if numbers.kind(part.unit) == "ece":
+        return numbers.change(part.change, part.unit)
     return numbers.scores(part.score, part.candidate, part.unit)
 
 

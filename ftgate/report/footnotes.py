@@ -37,8 +37,11 @@ def not_gated(report: Report) -> str:
     return f"This verdict says nothing of: {', '.join(registry.not_gated(gating))}."
 
 
-def scales(report: Report) -> str:
-    """What the numbers of the tables are shares and points of, and what ECE means."""
+def scales(report: Report, *, errors: bool = True) -> str:
+    """What the numbers of the tables are shares and points of, and what ECE means.
+
+    ``errors``: the table shows both models' calibration errors, and not only the change.
+    """
     units = {m.unit for m in report.measurements.values()}
     units |= {m.incumbent.unit for m in report.measurements.values() if m.incumbent is not None}
     kinds = {numbers.kind(unit) for unit in units}
@@ -50,6 +53,8 @@ def scales(report: Report) -> str:
         parts.append(
             "Confidence: the points by which it is off on average are its expected calibration error (ECE). Chance "
             "adds to both numbers, and the change leaves that out, so it is not exactly their difference."
+            if errors
+            else "Confidence is off by its expected calibration error (ECE); the change leaves out what chance adds."
         )
     return " ".join(parts)
 
@@ -67,6 +72,6 @@ def _floors(report: Report) -> str:
     return f" above what the judge gives even to worthless answers: {above}"
 
 
-def below(report: Report) -> list[str]:
+def below(report: Report, *, errors: bool = True) -> list[str]:
     """What is said below a table: which measurements do not block, what the numbers mean, and what is not gated."""
-    return [*filter(None, [tiers(report), scales(report)]), not_gated(report)]
+    return [*filter(None, [tiers(report), scales(report, errors=errors)]), not_gated(report)]

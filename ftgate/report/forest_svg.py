@@ -13,6 +13,7 @@ from ftgate.report import numbers
 from ftgate.report.explanation import limit_of
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.svg import drawing, safe
+from ftgate.scoring import amounts
 
 LIMIT_AT = 0.72
 """The position of every limit on the shared axis, as a share of its width."""
@@ -73,7 +74,8 @@ def _forest_row(
     if at is None:
         return [*parts, f'<text class="small" x="{x(0.04):.1f}" y="{y + 4:.1f}">no estimate</text>']
     status = m.status
-    caption = safe(numbers.change_and_interval(m.change, m.interval, m.unit))
+    bounds = amounts.within_reach(m.interval, m.base, m.unit)
+    caption = safe(numbers.change_and_interval(m.change, bounds, m.unit))
     return [
         *parts,
         f'<line class="zero" x1="{x(at.zero):.1f}" y1="{y - 9:.1f}" x2="{x(at.zero):.1f}" y2="{y + 9:.1f}"/>',

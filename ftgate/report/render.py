@@ -27,11 +27,13 @@ from ftgate.report import (
     numbers,
     tables,
 )
-from ftgate.report.advice.next_steps import doer, first_step, next_steps
+from ftgate.report.advice.first_step import doer, first_step, more_steps
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.cautions import cautions
-from ftgate.report.explanation import explanation, first_sentence
+from ftgate.report.explanation import explanation
 from ftgate.report.items import DEFINITION, ITEMS, ItemRow
 from ftgate.report.links import CommentLinks
+from ftgate.report.losses import lost
 from ftgate.report.numbers import outcome
 from ftgate.report.plots import Picture, pictures, write_pictures
 from ftgate.report.schema import Report
@@ -165,23 +167,22 @@ def _parts(report: Report) -> dict[str, Any]:
     """The variables of both templates."""
     with_curve = calibration_curve.with_bins(report)
     steps = next_steps(report)
-    sentence, more_reason = first_sentence(explanation(report))
     return {
         "report": report,
         "marker": SafeMarkdown(MARKER),
         "headline": numbers.HEADLINES[outcome(report)],
         "symbol": numbers.SYMBOLS[outcome(report)],
-        "sentence": sentence,
-        "more_reason": more_reason,
+        "lost": lost(report),
+        "why": explanation(report),
         "cautions": cautions(report),
         "rows": tables.table(report),
         "interval_heading": tables.interval_heading(report),
         "deployed": deployed.HEADING if deployed.compared(report) else "",
         "concerns": tables.concerns(report),
         "first_step": first_step(report, steps),
-        "doer": doer(report),
+        "doer": doer(report, steps),
         "may_merge": report.verdict == "allow",
-        "more_steps": steps[1:],
+        "more_steps": more_steps(report, steps),
         "hardest_hit": tables.hardest_hit(report),
         "hardest_hit_rule": tables.HARDEST_HIT,
         "covered": tables.covered(report),
@@ -204,7 +205,7 @@ def _comment_parts(report: Report) -> dict[str, Any]:
     return {
         "emoji": numbers.EMOJI[outcome(report)],
         "brief_tables": comment_rows.brief_tables(report),
-        "below": footnotes.below(report),
+        "below": footnotes.below(report, errors=False),
         "lead": comment_rows.lead(report),
         "slices": comment_rows.slices(report),
         "sections": comment_rows.sections(report),

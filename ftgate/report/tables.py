@@ -174,7 +174,8 @@ def _why(m: MeasurementReport) -> str:
     """The reason for a status; a pass is told by its numbers."""
     if m.status != "pass" or m.change is None or numbers.kind(m.unit) == "other":
         return m.reason
-    return f"{numbers.change_and_interval(m.change, m.interval, m.unit)}; {amounts.allowed(m.limits, m.unit)}"
+    bounds = amounts.within_reach(m.interval, m.base, m.unit)
+    return f"{numbers.change_and_interval(m.change, bounds, m.unit)}; {amounts.allowed(m.limits, m.unit)}"
 
 
 def flips(m: MeasurementReport, examples: Sequence[ExampleReport], most: int) -> list[Flip]:
@@ -325,7 +326,7 @@ def _row(name: str, m: MeasurementReport) -> Row:
         base=numbers.score(m.base, m.unit),
         candidate=numbers.score(m.candidate, m.unit),
         change=numbers.change(m.change, m.unit),
-        interval=numbers.interval(m.interval, m.unit),
+        interval=numbers.interval(amounts.within_reach(m.interval, m.base, m.unit), m.unit),
         limit=numbers.limit(m.limits, m.unit),
         n=numbers.count(m.n),
         status=m.status,

@@ -10,11 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ftgate.report import deployed, footnotes, numbers, tables
-from ftgate.report.advice.next_steps import doer, first_step, next_steps
+from ftgate.report.advice.first_step import doer, first_step, more_steps
+from ftgate.report.advice.next_steps import next_steps
 from ftgate.report.cautions import cautions
 from ftgate.report.escape import plain_line
 from ftgate.report.explanation import explanation
 from ftgate.report.forest_svg import LIMIT_AT, place
+from ftgate.report.losses import lost
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.scoring import amounts
 
@@ -60,8 +62,8 @@ def print_report(report: Report, console: Console) -> None:
 def _print_steps(report: Report, console: Console) -> None:
     steps = next_steps(report)
     if steps:
-        console.print(_text(f"What to do next, for the {doer(report)}", console, "bold"))
-    for step in [first_step(report, steps), *steps[1:]]:
+        console.print(_text(f"What to do next, for the {doer(report, steps)}", console, "bold"))
+    for step in [first_step(report, steps), *more_steps(report, steps)]:
         if step:
             _print_point(step, console)
 
@@ -101,9 +103,9 @@ def _panel(report: Report, console: Console) -> Panel:
     style = STYLES[report.verdict]
     words = f"{numbers.SYMBOLS[numbers.outcome(report)]} {numbers.HEADLINES[numbers.outcome(report)]}"
     title = _text(f"{words}: {_shortened(report.name, 50)}", console, style)
-    sentence = _text(plain_line(explanation(report), 600), console)
+    lines = (f"What was lost: {lost(report)}", f"Why: {explanation(report)}")
     return Panel(
-        sentence,
+        _text("\n".join(plain_line(line, 600) for line in lines), console),
         title=title,
         title_align="left",
         border_style=style,
@@ -156,7 +158,7 @@ def _print_bars(report: Report, console: Console) -> None:
         label = _shortened(numbers.title(name), 15)
         line = _text(label + " " * (16 - cell_len(label)), console)
         line.append_text(_text(bar, console, STYLES[m.status]))
-        line.append_text(_text(f" {amounts.brief(numbers.interval(m.interval, m.unit), m.unit)}", console))
+        line.append_text(_text(f" {amounts.brief(numbers.interval(_shown(m), m.unit), m.unit)}", console))
         console.print(line, no_wrap=True, overflow="crop")
     console.print()
 
@@ -168,6 +170,10 @@ def _print_point(words: str, console: Console, indent: int = 2) -> None:
     grid.add_column(overflow="fold")
     grid.add_row("- ".rjust(indent), _text(plain_line(words, 800), console))
     console.print(grid)
+
+
+def _shown(m: MeasurementReport) -> amounts.Bounds:
+    return amounts.within_reach(m.interval, m.base, m.unit)
 
 
 def _shortened(text: str, limit: int) -> str:

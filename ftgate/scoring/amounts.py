@@ -101,6 +101,16 @@ def possible(value: Number, unit: str) -> Number:
     return min(max(value, least), 1.0)
 
 
+def within_reach(bounds: Bounds, base: Number, unit: str) -> Bounds:
+    """``bounds`` of a share's change, ending where the share would be 0 or 1: from 0 % nothing becomes fewer."""
+    if base is None or not 0 <= base <= 1 or kind(unit) != "rise":
+        return bounds
+    low, high = (
+        bound if bound is None or not math.isfinite(bound) else min(max(bound, -base), 1.0 - base) for bound in bounds
+    )
+    return low, high
+
+
 def amount(value: Number, unit: str) -> str:
     """A change in its unit, signed as in the report, without a word for its direction."""
     value = possible(value, unit)

@@ -79,7 +79,7 @@ def test_a_candidate_that_beats_the_base_and_loses_to_the_deployed_model_is_bloc
     assert against(report) == {
         "target": "pass", "forgetting": "block", "tail": "pass", "calibration": "pass", "form": "pass"
     }  # fmt: skip
-    assert report.reasons[0].startswith("forgetting: worse than the model deployed today on general skills: lost ")
+    assert report.reasons[0].startswith("general skills: worse than the model deployed today on general skills: lost ")
     assert report.engine_starts == 1
     assert sorted(asked(engine, "incumbent")) == sorted(asked(engine, "base"))
     part = report.measurements["forgetting"].incumbent
@@ -102,11 +102,12 @@ def test_the_report_shows_it_as_a_column_and_says_it_first(deployed: World) -> N
     report, _ = gate(deployed, script(CAREFUL, incumbent=BETTER))
     comment = (deployed.root / "out" / "comment.md").read_text(encoding="utf-8")
     assert (
-        "**`bot` passes against the base, but is a step back: it lost 10.5 % of what the model deployed today"
+        "**Why:** `bot` is worse than the model deployed today on general skills: it lost 10.5 % of what that"
         in comment
     )
-    assert "| measurement | against the deployed model | limit | deployed → candidate |" in comment
-    assert "| lost 10.5 % (5.9" in comment
+    assert "Compared with the base it stays within every limit." in comment
+    assert "| measurement | deployed → candidate | limit |" in comment
+    assert ": lost 10.5 % (5.9" in comment
     assert "The candidate was compared with the model deployed today" in comment
     assert "The incumbent's weights took effect" in comment
     assert '<th scope="col">against the deployed model' in render_html(report)
@@ -173,7 +174,7 @@ def test_a_block_by_the_incumbent_ends_the_run(deployed: World) -> None:
     assert unfinished.incumbent is not None
     assert unfinished.cut_short_by == unfinished.incumbent.cut_short_by == "forgetting"
     assert report.reasons[1:] == [
-        "calibration: undecided when the run stopped at look 3 of 4, because general skills blocked"
+        "confidence: undecided when the run stopped at look 3 of 4, because general skills blocked"
     ]
 
 
@@ -454,4 +455,4 @@ def test_the_base_stays_the_base(deployed: World) -> None:
     """A candidate that is far below the base is blocked by the base's comparison, whoever is deployed."""
     report, _ = gate(deployed, script(Player(target=0.4), incumbent=BASE))
     assert report.measurements["target"].status == "block"
-    assert report.reasons[0].startswith("target: lost ")
+    assert report.reasons[0].startswith("task: lost ")

@@ -23,6 +23,7 @@ from ftgate.jobs.prepare import load_job
 from ftgate.progress import SilentProgress
 from ftgate.report import render
 from ftgate.report.advice.next_steps import next_steps
+from ftgate.report.numbers import in_sentence
 from ftgate.report.reading import read_report
 from ftgate.report.schema import Report
 
@@ -76,7 +77,7 @@ def test_each_fault_is_found_by_its_own_measurement(
         assert (status in ("pass", "warn")) == (name != at_fault), (name, status)
     assert report.engine_starts == engine.starts == 1
     if at_fault:
-        assert at_fault in report.reasons[0]
+        assert report.reasons[0].startswith(f"{in_sentence(at_fault)}: ")
 
 
 UNFAMILIAR = Player(tail=0.0)
@@ -131,7 +132,7 @@ def test_a_scorer_that_rejects_right_answers_allows_no_ruined_candidate(
         assert "200 of 200 answers of the base hold the right answer" in report.reasons[0]
         assert any("use a scorer that fits the answers" in step.lower() for step in next_steps(report))
     else:
-        assert report.reasons[1].startswith("`forgetting` was not measured: nothing to lose: ")
+        assert report.reasons[1].startswith("not measured: general skills: nothing to lose: ")
     assert list(inconsistencies(report, read_policy(world.policy_path))) == []
     again = decide_again(world.root / "out", None, world.root / "again", SilentProgress())
     assert numbers(again) == numbers(report)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,7 +235,7 @@ def test_what_is_not_applicable_neither_allows_nor_holds() -> None:
     assert decide([passed, open_], INTERVAL)[0] is Verdict.ALLOW
     assert decide([blocked, open_], INTERVAL)[0] is Verdict.BLOCK
     assert decide([held, open_], INTERVAL)[0] is Verdict.HOLD
-    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "`forgetting` was not measured: x"))
+    assert decide([open_], INTERVAL) == (Verdict.HOLD, ("nothing was measured", "not measured: `forgetting`: x"))
 
 
 def test_what_asks_nothing_carries_no_allow_alone() -> None:
@@ -242,7 +244,7 @@ def test_what_asks_nothing_carries_no_allow_alone() -> None:
     assert verdict is Verdict.HOLD
     assert reasons == (
         "nothing was measured but `form`, which asks no questions of its own",
-        "`tail` was not measured: because",
+        "not measured: `tail`: because",
     )
     assert decide([tail, form], EvidenceSettings(), [])[0] is Verdict.ALLOW
     assert decide([form], INTERVAL, ["form"])[0] is Verdict.HOLD
@@ -254,9 +256,9 @@ def test_an_allow_names_what_was_not_measured() -> None:
     passed, warned = finding(Status.PASS, "target"), finding(Status.WARN, "forgetting")
     open_ = finding(Status.NOT_APPLICABLE, "tail")
     _, reasons = decide([passed, open_], INTERVAL)
-    assert reasons == ("every other measurement stayed within its limit", "`tail` was not measured: because")
+    assert reasons == ("every other measurement stayed within its limit", "not measured: `tail`: because")
     _, reasons = decide([passed, warned, open_], INTERVAL)
-    assert reasons == ("forgetting: because", "`tail` was not measured: because")
+    assert reasons == ("forgetting: because", "not measured: `tail`: because")
 
 
 @pytest.mark.parametrize(
@@ -370,3 +372,11 @@ def test_a_tier_says_what_a_loss_does(status: Status, tier: Tier, on_inconclusiv
 def test_advisory_measurements_alone_allow_nothing() -> None:
     verdict, reasons = decide([tiered(Status.PASS, "advisory")], INTERVAL)
     assert (verdict, reasons) == (Verdict.HOLD, ("nothing was measured",))
+
+
+def test_reasons_call_a_measurement_by_its_title_where_it_has_one() -> None:
+    blocked = replace(finding(Status.BLOCK, "forgetting"), title="general skills")
+    open_ = replace(finding(Status.NOT_APPLICABLE, "tail"), title="unusual queries")
+    assert decide([blocked], INTERVAL)[1] == ("general skills: because",)
+    _, reasons = decide([finding(Status.PASS, "target"), open_], INTERVAL)
+    assert reasons[1] == "not measured: unusual queries: because"

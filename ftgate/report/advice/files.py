@@ -12,7 +12,7 @@ from ftgate.report.schema import Report, mapping
 LONGEST = 80
 OF_MEASUREMENT = ("min_gain", "n", "n_max", "max_tokens", "form: sampled")
 """Fields of a measurement's section of the policy that advice names."""
-OF_POLICY = ("engine.dtype", "incumbent.block_drop")
+OF_POLICY = ("engine.dtype", "incumbent.block_drop", "judge")
 _SUITE = re.compile(r"\bthe suite\b(?!')")
 _FIELD = re.compile("|".join(f"`{re.escape(field)}`" for field in (*OF_MEASUREMENT, *OF_POLICY)))
 

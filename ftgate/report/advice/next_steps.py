@@ -5,7 +5,7 @@ Source: GenAI Systems Lab, "How to Know If Your Fine-Tune Actually Helped". The 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ftgate.measurements.registry import kind_of
 from ftgate.report import deployed, numbers
@@ -13,7 +13,6 @@ from ftgate.report.advice.files import ReadersFiles, files_of
 from ftgate.report.advice.recipe import Recipe, recipe_of
 from ftgate.report.advice.remedies import REMEDIES
 from ftgate.report.advice.undecided import copy_hint, what_settles
-from ftgate.report.escape import as_code
 from ftgate.report.schema import MeasurementReport, Report
 from ftgate.report.tables import by_weight
 from ftgate.scoring import amounts
@@ -41,41 +40,11 @@ def next_steps(report: Report) -> list[str]:
         own = _steps(name, m, recipe, files, costly=bool(harmed - {name}))
         for step in [step for step in own if step][:MOST]:
             spoken = files.speak(step)
-            key = f"{name}: {spoken}" if spoken.startswith("Measure more") else spoken.split(": ")[0]
+            key = f"{name}: {spoken}" if spoken.startswith("Measure") else spoken.split(": ")[0]
             steps.setdefault(key, spoken if name == leading else _about(name, spoken))
     for step in deployed.steps(report):
         steps.setdefault(step, files_of(report, "").speak(step))
     return list(steps.values()) or _all_passed(report, gating)
-
-
-def first_step(report: Report, steps: Sequence[str]) -> str:
-    """The first of ``steps`` with what a reader must decide before it, or do after it; empty without any."""
-    if not steps:
-        return ""
-    if numbers.outcome(report) == "warn":
-        return f"Merge if you accept this. To clear the warning: {steps[0][0].lower()}{steps[0][1:]}"
-    if report.verdict == "hold":
-        return " ".join(_first_of_each(report, steps))
-    manifest = files_of(report, "").manifest
-    blocked = any(m.blocks for m in report.measurements.values()) or bool(deployed.blocking(report))
-    if report.verdict != "block" or not manifest or not blocked:
-        return steps[0]
-    named = any(words in steps[0].lower() for words in ("train again", "trained again"))
-    again = "" if named else "train again, "
-    return f"{steps[0]} Then {again}name the new weights in {as_code(manifest)} and push: the gate runs again."
-
-
-def doer(report: Report) -> str:
-    """Whose turn it is: of a candidate that may merge the reviewer's, else its author's."""
-    return "reviewer" if report.verdict == "allow" else "author"
-
-
-def _first_of_each(report: Report, steps: Sequence[str]) -> list[str]:
-    """The first step, and the first one on each other measurement that keeps a candidate from a verdict."""
-    gating = [(name, m) for name, m in report.measurements.items() if m.gates]
-    titles = [f"{numbers.title(name)}: " for name, m in gating if m.status == "inconclusive"]
-    firsts = [next((step for step in steps[1:] if step.startswith(title)), "") for title in titles]
-    return [steps[0], *filter(None, firsts)]
 
 
 def _about(name: str, step: str) -> str:
@@ -93,13 +62,13 @@ def _all_passed(report: Report, gating: Mapping[str, MeasurementReport]) -> list
     if not unmet:
         return [f"Merge: nothing is left to do, {passed}."]
     checks = "check that is" if unmet == 1 else f"{numbers.count(unmet)} checks that are"
-    return [f"Merge: {passed}. First read the {checks} not met, below the table."]
+    return [f"Read the {checks} not met, below the table, then merge: {passed}."]
 
 
 def _steps(name: str, m: MeasurementReport, recipe: Recipe, files: ReadersFiles, *, costly: bool) -> list[str]:
     """The suggestions for one measurement, some of them empty. ``costly``: another one got worse too."""
     if m.status == "error":
-        return [f"Solve this and run again: {m.reason.rstrip('.')}. The gate failed here, not the model."]
+        return [f"Solve this: {m.reason.rstrip('.')}. The gate failed here, not the model."]
     if _stands_in_the_way(m):
         retrain = _remedies(name, m, recipe, costly=False) if _needs_retraining(m) else []
         return [copy_hint(m, recipe), what_settles(m, files), *retrain]

@@ -64,14 +64,10 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
     """Against miscalibration: fit a temperature, then train with less of what causes overconfidence."""
     gap, best = _overconfidence(m), _best_temperature(m)
     smoothing = recipe.training.get("label_smoothing")
-    fitted = f"{best}, fitted on items outside this suite"
-    only = "The answers stay as they are, and nothing is trained again."
+    only = "The answers stay as they are, and nothing is trained again; of an adapter merge it first."
     if gap is not None and gap < -CLEAR_GAP:
         size = numbers.points(-gap, signed=False)
-        steps = [
-            f"Scale its confidence up by one temperature below 1{fitted}: it is underconfident by {size} on average. "
-            f"{only}"
-        ]
+        steps = [f"{_divide('below 1', best)}: it is underconfident by {size} on average. {only}"]
         if smoothing:
             steps.append(
                 f"Train with less label smoothing than {numbers.brief(smoothing)}{recipe.source('label_smoothing')}, "
@@ -80,12 +76,9 @@ def calibration(m: MeasurementReport, recipe: Recipe) -> list[str]:
         return steps
     if gap is not None and gap > CLEAR_GAP:
         size = numbers.points(gap, signed=False)
-        steps = [
-            f"Scale its confidence down by one temperature above 1{fitted}: it is overconfident by {size} on average. "
-            f"{only}"
-        ]
+        steps = [f"{_divide('above 1', best)}: it is overconfident by {size} on average. {only}"]
     else:
-        steps = [f"Scale its confidence by one temperature{fitted}. {only}"]
+        steps = [f"{_divide('', best)}: that scales its confidence. {only}"]
     return [*steps, *filter(None, [retraining.overtraining(recipe), retraining.softer(recipe)])]
 
 
@@ -218,6 +211,14 @@ def _worst(m: MeasurementReport) -> SliceReport | None:
 
 def _by_distance(part: SliceReport) -> bool:
     return part.name == "head" or part.name.startswith("distance decile")
+
+
+def _divide(side: str, best: str) -> str:
+    """How a temperature gets into the weights: logits are linear in the output layer."""
+    return (
+        f"Divide the output layer's weights (`lm_head`) by one temperature{f' {side}' if side else ''}{best}, fitted "
+        "on items outside this suite"
+    )
 
 
 def _best_temperature(m: MeasurementReport) -> str:

@@ -29,8 +29,8 @@ def learning_rate(recipe: Recipe) -> str:
     """The first remedy against forgetting: a lower learning rate, where it can be lower."""
     rate = recipe.learning_rate
     if rate is None:
-        shorter = "" if recipe.epochs is not None else "; if that is not enough, train for fewer steps"
-        return f"Lower the learning rate and train again: try a third of it{shorter}."
+        shorter = "" if recipe.epochs is not None else ": if that is not enough, train for fewer steps"
+        return f"Train again at a third of the learning rate{shorter}."
     now = f"{numbers.learning_rate(rate)}{recipe.source('learning_rate')}"
     high, low = _rates(recipe)
     if rate <= low:

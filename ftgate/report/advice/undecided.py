@@ -17,9 +17,9 @@ COPY_LOSS = -0.02
 
 _TOO_CLOSE = "too close to the limit to settle"
 _BY_REASON = {
-    "judge unfit": "Use a stronger judge, or add reference answers: the grades of an unfit judge do not count",
-    "the base against itself": "Set `engine.dtype` to float32, with which answers depend less on the batch: asked "
-    "again, the base scores differently by more than chance",
+    "judge unfit": "Use a stronger `judge`, or add reference answers: the grades of an unfit judge do not count",
+    "the base against itself": "Set `engine.dtype` to float32: with it answers depend less on the batch, and asked "
+    "again the base scores differently by more than chance",
     "cannot detect such a loss": "Choose another scorer, or items whose right answers differ: damaged answers score as "
     "well as good ones",
     "occur in the training data": "Replace the contaminated items, which the report lists, by held-out ones",
@@ -85,7 +85,7 @@ def _step(m: MeasurementReport, files: ReadersFiles) -> str:
         )
     if cut:
         more = "" if _TOO_CLOSE in m.reason else f", or measure more items than {numbers.count(m.n)}"
-        return f"Raise `max_tokens` (`max_gen_toks` of an lm-eval task) and run again: fewer answers are cut then{more}"
+        return f"Raise `max_tokens` (`max_gen_toks` of an lm-eval task): fewer answers are cut then{more}"
     return _more_items(m, files)
 
 
@@ -97,13 +97,13 @@ def _more_items(m: MeasurementReport, files: ReadersFiles) -> str:
         needed = m.least_n
     if needed is None:
         few = straddles(m) or "too few" in m.reason or "may have risen" in m.reason
-        return f"Measure more {unit} than {numbers.count(had)} and run again" if few else ""
+        return f"Measure more {unit} than {numbers.count(had)}" if few else ""
     about = "at least" if needed == m.least_n else "about"
-    counted = f"{about} {numbers.count(needed)} instead of {numbers.count(had)}"
+    counted = f"{about} {numbers.count(needed)} are needed, and this run had {numbers.count(had)}"
     if files.suite and files.rows >= needed:
-        return f"Raise `n_max` to {needed} and run again: the suite has the rows, and the measurement needs {counted}"
+        return f"Raise `n_max` to {needed}: the suite has the rows, {counted}"
     if files.suite and ":" not in files.suite and files.rows:  # a file, and not a built-in or remote suite
         add = f"Add about {numbers.count(needed - files.rows)} rows to {as_code(files.suite)}"
-        raised = f", raise `n_max` to {needed}" if files.rows > had else ""
-        return f"{add}{raised} and run again: the measurement needs {counted}"
-    return f"Measure more {unit}, {counted}, and run again"
+        raised = f" and raise `n_max` to {needed}" if files.rows > had else ""
+        return f"{add}{raised}: {counted}"
+    return f"Measure {about} {numbers.count(needed)} {unit}: this run had {numbers.count(had)}"

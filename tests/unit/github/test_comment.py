@@ -159,24 +159,24 @@ def test_a_body_without_a_trail_has_none():
     [
         (
             "models/bot.yaml: base: unknown field",
-            "Whoever opened this pull request: mend `models/bot.yaml` as said below, and push.",
+            "author:** Correct `models/bot.yaml` and push: base: unknown field",
         ),
         (
             "the evaluation failed: judge: no answer",
-            "Whoever runs the gate: remove the cause below, then run the job again. If",
+            "maintainer of the runner:** Fix this, then choose “Re-run failed jobs” on the page of this run: judge: no",
         ),
         (
             "models/bot.yaml: the evaluation left no report for it",
-            "Whoever runs the gate: look into the log of this run",
+            "maintainer of the runner:** Look into the log of this run for what stopped it, fix it, then choose",
         ),
-        ("it belongs to no manifest of this change", "Whoever runs the gate: look into the log of this run"),
-        ("", "Whoever runs the gate"),
+        ("it belongs to no manifest of this change", "maintainer of the runner:** Fix this, then choose “Re-run"),
+        ("", "maintainer of the runner:** Look into the log of this run"),
     ],
 )
 def test_an_error_says_who_must_do_what(problem, who):
     failed = CommentSection("bot", "error", None, (problem,) if problem else ())
     text = compose(CommentContent("error", HEAD, (failed,)), Ledger())
-    assert f"**What to do next:** {who}" in text
+    assert f"**What to do next, for the {who}" in text.replace("\u200b", "")
 
 
 def test_each_outcome_has_its_heading_and_what_leads_on():
@@ -186,11 +186,13 @@ def test_each_outcome_has_its_heading_and_what_leads_on():
     assert "_Run at `" in text
     assert "Judged at" not in text
     assert text.splitlines()[1] == "## ❗ Do not merge yet, not judged: `models/bot.yaml`"
-    assert "This says nothing about the model itself." in text
+    assert "**What was lost:** Not known: nothing was judged, which says nothing about the model itself." in text
     assert "[This run](https://host/run/1)" in text
-    assert text.index("**What to do next:** Whoever runs the gate: look into the log") < text.index(
-        "- the engine stopped"
-    )
+    next_step = "Fix this, then choose “Re-run failed jobs” on the page of this run: the engine stopped"
+    assert f"**What to do next, for the maintainer of the runner:** {next_step}" in text
+    lost = compose(CommentContent("error", HEAD, problems=("the evaluation left no report", "b")), Ledger())
+    assert "**What to do next, for the maintainer of the runner:** Look into the log of this run" in lost
+    assert "- b" in lost
     warned = CommentSection("eager", "allow", samples.warned())
     several = compose(CommentContent("error", HEAD, (failed, warned), links=links), Ledger())
     assert several.splitlines()[1] == "## ❗ Do not merge yet, not judged: 1 of 2 models"

@@ -175,12 +175,12 @@ def test_annotations_stand_on_the_candidates_line_of_what_was_not_allowed(tmp_pa
     found = annotations_for([allowed, blocked, JudgedModel("x", None, None, ("stray",))])
     assert [(a.path, a.line, a.title, a.failure) for a in found] == [
         ("models/bot.yaml", line, "ftgate: block", True),
-        ("models/bot.yaml", line, "forgetting: block", True),
+        ("models/bot.yaml", line, "General skills: block", True),
     ]
     assert found[1].message == "forgetting is block"
     (held,) = judged(tmp_path / "c", [changed()], reports.report(POLICY, "inconclusive"))
     assert [a.failure for a in annotations_for([held])] == [True, False]
-    assert [a.title for a in annotations_for([held])][1:] == ["forgetting: inconclusive"]
+    assert [a.title for a in annotations_for([held])][1:] == ["General skills: inconclusive"]
     (missing,) = judged(tmp_path / "d", [changed()])
     (only,) = annotations_for([missing])
     assert (only.title, only.line, only.message) == ("ftgate could not judge", line, missing.problems[0])

@@ -84,9 +84,9 @@ FORGETTING = {
     ),
     "nothing is known": (
         {"kind": "adapter"},
-        ["Lower the learning rate and train again: try a third of it; if that is not enough, train for fewer steps."],
+        ["Train again at a third of the learning rate: if that is not enough, train for fewer steps."],
     ),
-    "one epoch": (made({"epochs": 1.0}), ["Lower the learning rate and train again: try a third of it."]),
+    "one epoch": (made({"epochs": 1.0}), ["Train again at a third of the learning rate."]),
     "many epochs": (made({"epochs": 5.0}), [MANY]),
     "many epochs planned": (made({"epochs_planned": 5.0}), [MANY]),
     "overfitting": (made(ROSE), [STOP]),
@@ -271,7 +271,7 @@ CALIBRATION = {
     "too sure": (
         {},
         [
-            "Scale its confidence down by one temperature above 1, fitted on",
+            "Divide the output layer's weights (`lm_head`) by one temperature above 1, fitted on",
             "it is overconfident by 14.0 points on average.",
         ],
         [],
@@ -302,7 +302,11 @@ def test_calibration(case):
     ("confidence", "said", "unsaid"),
     [
         (0.5, "underconfident by 10.0 points", "above 1"),
-        (0.605, "Scale its confidence by one temperature, fitted on items outside this suite.", "above 1"),
+        (
+            0.605,
+            "(`lm_head`) by one temperature, fitted on items outside this suite: that scales its confidence.",
+            "above 1",
+        ),
     ],
 )
 def test_a_model_that_is_not_too_sure_is_not_told_to_doubt(confidence, said, unsaid):
@@ -347,14 +351,17 @@ def test_overlapping_suites_give_the_same_advice_once_and_name_what_else_they_ar
     heads = [step.split(": ")[0] for step in steps if not step.startswith("Confidence")]
     assert len(heads) == len(set(heads))
     assert sum("(replay)" in step for step in steps) == 1
-    assert any(step.startswith("Confidence: scale its confidence down by one temperature above 1") for step in steps)
+    assert any(
+        step.startswith("Confidence: divide the output layer's weights (`lm_head`) by one temperature above 1")
+        for step in steps
+    )
 
 
 def test_likely_forgetting_is_treated_before_it_is_proven():
     m = parts.forgetting("inconclusive", 0.8, 0.71, 0.11, (0.05, 0.17), needed_n=500)
     steps = next_steps(report(made(ROSE | {"learning_rate": 2e-4}, rank=64), forgetting=m))
     assert steps[0].startswith(
-        "Raise `measurements.forgetting.n_max` in `.github/ftgate.yml` to 500 and run again: the suite (`evals/general"
+        "Raise `measurements.forgetting.n_max` in `.github/ftgate.yml` to 500: the suite (`evals/general"
     )
     assert steps[1].startswith("Train again at a learning rate of 1e-4 or lower")
     assert len(steps) == MOST
@@ -364,7 +371,7 @@ def test_a_likely_loss_is_treated_where_there_is_no_warning_limit_too():
     """The estimate is beyond the limit: more items would only prove it."""
     form = of_form("inconclusive", "rise in malformed answers", 0.136, (0.03, 0.21))
     steps = next_steps(report(made({}), form=form))
-    assert steps[0] == "Measure more items, about 700 instead of 104, and run again."
+    assert steps[0] == "Measure about 700 items: this run had 104."
     assert "training used the base's chat template" in steps[1]
 
 
@@ -387,10 +394,10 @@ def test_a_base_that_makes_no_tool_call_needs_no_more_items():
 UNDECIDED = {
     "items": (
         {"needed_n": 640},
-        "Add about 120 rows to `evals/queries.jsonl`, raise `measurements.tail.n_max` in `.github/ftgate.yml` to 640 "
-        "and run again: the measurement needs about 640 instead of 104.",
+        "Add about 120 rows to `evals/queries.jsonl` and raise `measurements.tail.n_max` in `.github/ftgate.yml` to "
+        "640: about 640 are needed, and this run had 104.",
     ),
-    "no number": ({}, "Measure more items than 104 and run again."),
+    "no number": ({}, "Measure more items than 104."),
     "both at zero": (
         {"base": 0.0, "candidate": 0.0, "needed_n": 640},
         "Check that the scorer and the format of the references fit the answers, or put examples of the format into "
@@ -508,7 +515,7 @@ def test_an_unfit_judge_is_replaced_before_anything_is_retrained():
     m = parts.forgetting("inconclusive", 0.8, 0.7, 0.12, (0.11, 0.19), reason="judge unfit: AUROC lower bound 0.61")
     steps = next_steps(report(made({"learning_rate": 1e-3}), forgetting=m))
     assert len(steps) == 1
-    assert steps[0].startswith("Use a stronger judge")
+    assert steps[0].startswith("Use a stronger `judge` in `.github/ftgate.yml`, or add")
 
 
 def test_nothing_to_do():
@@ -520,7 +527,7 @@ def test_a_line_is_never_cut_in_the_comment():
     found = report(candidate, target=NO_GAIN, forgetting=FORGETS, tail=TAIL, calibration=TOO_SURE)
     text = render_comment(found)
     advice = text[text.index("**What to do next, for the author:**") :].split("\n\n")[0]
-    folded = text[text.index("<summary>More to try") :].split("</details>")[0]
+    folded = text[text.index("<summary>Why this helps, and more to try") :].split("</details>")[0]
     assert "more characters" not in advice + folded
 
 
@@ -576,10 +583,10 @@ def of_form(status, unit, change, interval):
             of_form("block", "rise in cut answers", 0.8, (0.7, 0.9)),
             "every training row ends with the end",
         ),
-        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "ore items, about 700 instead of"),
+        (of_form("inconclusive", "rise in malformed answers", 0.06, (0.0, 0.12)), "Measure about 700 items: this"),
         (
             of_form("inconclusive", "rise in cut answers", 0.06, (0.0, 0.12)),
-            "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task) and run again: fewer",
+            "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task): fewer",
         ),
     ],
 )
@@ -592,8 +599,7 @@ def test_what_more_items_do_not_settle_may_be_settled_by_a_longer_limit():
     cut = of_form("inconclusive", "rise in cut answers", 0.1, (0.08, 0.12)).model_copy(update={"reason": TOO_CLOSE})
     (step,) = next_steps(report(made({}), form=cut))
     assert step == (
-        "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task) and run again: fewer answers "
-        "are cut then."
+        "Raise `max_tokens` in `.github/ftgate.yml` (`max_gen_toks` of an lm-eval task): fewer answers are cut then."
     )
     failed = cut.model_copy(update={"reason": "3 items failed"})
     assert "Solve the failure" in next_steps(report(made({}), form=failed))[0]
@@ -604,7 +610,7 @@ def test_no_malformed_answers_of_either_model_are_no_score_of_zero():
         update={"base": 0.0, "candidate": 0.0}
     )
     (step,) = next_steps(report(made({}), form=form))
-    assert step == "Measure more items, about 700 instead of 104, and run again."
+    assert step == "Measure about 700 items: this run had 104."
 
 
 def test_what_is_not_applicable_and_holds_nothing_needs_nothing():

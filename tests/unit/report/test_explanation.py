@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.report import parts, samples
 
-from ftgate.report.explanation import explanation, first_sentence
+from ftgate.report.explanation import explanation
 
 
 @pytest.mark.parametrize(
@@ -13,37 +13,29 @@ from ftgate.report.explanation import explanation, first_sentence
     [
         (
             "blocked",
-            "`reckless` lost 41.2 % of what the base had on general skills (at least 35.0 %): 84.7 → 49.8 of 100. "
-            "A loss under 10 % is allowed. Also blocking: confidence (off by 3.8 → 16.9 points).",
+            "`reckless` lost 41.2 % of what the base had on general skills (at least 35.0 %). A loss under "
+            "10 % is allowed. Also blocking: confidence (13.1 points further off).",
         ),
         (
             "held",
-            "`support-bot` may have lost too much: it lost 7.4 % of what the base had on general skills (likely range: "
-            "3.1 to 11.9). A loss under 10 % is allowed; so few items cannot tell. Also undecided: confidence "
-            "(240 of at least 500 items).",
+            "`support-bot` may have lost too much on general skills: by estimate it lost 7.4 % of what the base had "
+            "(likely range: 3.1 to 11.9). A loss under 10 % is allowed; 200 items cannot tell. Also undecided: "
+            "confidence (240 of at least 500 items).",
         ),
         (
             "allowed",
-            "`careful` gained 13.9 points on its task (at least 9.7) and stays within every limit. General skills "
-            "lost 1.3 % of what the base had, unusual queries lost 2.7 %, confidence 1.1 points further off.",
+            "`careful` gained 13.9 points on its task (at least 9.7) and stays within every limit.",
         ),
         (
             "warned",
             "`eager` comes near the limit on general skills: it lost 8.6 % of what the base had (7.4 to 9.7), and a "
             "loss under 10 % is allowed. It gained 13.9 points on its task (at least 9.7) and stays within every "
-            "limit. Unusual queries lost 2.7 % of what the base had, confidence 1.1 points further off.",
+            "limit.",
         ),
     ],
 )
 def test_explanation(name, sentence):
     assert explanation(getattr(samples, name)()) == sentence
-
-
-def test_a_full_stop_inside_a_name_ends_no_sentence():
-    first, rest = first_sentence("`v1. final` lost 3.2 % of it: 2.0 → 1.0 of 100. A loss under 2 % is allowed.")
-    assert first == "`v1. final` lost 3.2 % of it: 2.0 → 1.0 of 100."
-    assert rest == "A loss under 2 % is allowed."
-    assert first_sentence("Nothing.") == ("Nothing.", "")
 
 
 def only(**measurements):
@@ -68,47 +60,45 @@ def test_a_hold_where_nothing_was_measured_says_why():
 def test_no_gain():
     m = parts.target(0.6, 0.588, -0.012, (-0.04, 0.016)).model_copy(update={"status": "block"})
     assert explanation(only(target=m)) == (
-        "`m` lost 1.2 points on its task (at best gained 1.6 points): 60.0 → 58.8 of 100. A gain over 3 points is "
-        "required."
+        "`m` lost 1.2 points on its task (at best gained 1.6 points). A gain over 3 points is required."
     )
 
 
 def test_calibration_and_an_absolute_drop():
     m = parts.calibration("block", 0.03, 0.11, 0.081, (0.062, 0.1))
     assert explanation(only(calibration=m)) == (
-        "`m` is less well calibrated than the base: its confidence is off by 11.0 points on average, the base's by "
-        "3.0. Under 5 points further off is allowed."
+        "`m` is less well calibrated than the base: its confidence is 8.1 points further off than the base's (at least "
+        "6.2 points). Under 5 points further off is allowed."
     )
     m.details["candidate"]["in_words"] = "overconfident by 17.9 points on average"
     assert explanation(only(calibration=m)).startswith(
-        "`m` is too sure of itself: its confidence is off by 11.0 points on average, the base's by 3.0"
+        "`m` is too sure of itself: its confidence is 8.1 points further off than the base's"
     )
     m = parts.forgetting("block", 0.09, 0.01, 0.08, (0.05, 0.11)).model_copy(
         update={"unit": "absolute drop", "limits": {"block": 0.04}}
     )
     assert explanation(only(forgetting=m)) == (
-        "`m` lost 8.0 points on general skills (at least 5.0 points): 9.0 → 1.0 of 100. A loss under 4 points is "
-        "allowed."
+        "`m` lost 8.0 points on general skills (at least 5.0 points). A loss under 4 points is allowed."
     )
 
 
 def test_a_bare_estimate_is_not_called_certain():
     m = parts.forgetting("block", 0.8, 0.7, 0.12, (0.06, 0.19))
-    assert "on general skills (6.0 to 19.0): " in explanation(only(forgetting=m))
+    assert "on general skills (6.0 to 19.0). " in explanation(only(forgetting=m))
 
 
 def test_undecided_and_blocked_by_policy():
     found = samples.held()
     found.verdict = "block"
-    assert explanation(found).startswith("`support-bot` may have lost too much: it lost 7.4 % of what")
+    assert explanation(found).startswith("`support-bot` may have lost too much on general skills: by estimate")
     assert explanation(found).endswith("The policy blocks what is undecided.")
 
 
 def test_a_gain_that_may_be_too_small_is_open():
     m = parts.target(0.6, 0.63, 0.03, (-0.01, 0.07)).model_copy(update={"status": "inconclusive"})
     assert explanation(only(target=m).model_copy(update={"verdict": "hold"})) == (
-        "`m` may not have gained enough: it gained 3.0 points on its task (likely range: lost 1.0 to gained "
-        "7.0). A gain over 3 points is required; so few items cannot tell."
+        "`m` may not have gained enough on its task: by estimate it gained 3.0 points (likely range: lost 1.0 to "
+        "gained 7.0). A gain over 3 points is required; 400 items cannot tell."
     )
 
 
@@ -117,8 +107,8 @@ def test_answers_that_do_not_end_are_told_by_their_share():
         update={"unit": "rise in cut answers", "limits": {"block": 0.1}}
     )
     assert explanation(only(form=m)) == (
-        "`m` fails to stop more often: 30.0 % of its answers are cut at the token limit, and 0.0 % of the base's. "
-        "Under 10 points more is allowed."
+        "`m` fails to stop more often: more of its answers than of the base's are cut at the token limit, by 30.0 "
+        "points (at least 20.0 points). Under 10 points more is allowed."
     )
 
 
@@ -135,11 +125,11 @@ def test_a_fifth_measurement_needs_no_change_here():
     assert explanation(only(toxicity=m)) == "`m` fails `toxicity`: toxicity rose."
 
 
-def test_a_loss_of_nearly_everything_is_told_by_its_scores():
+def test_a_loss_of_nearly_everything_has_no_percentage():
     m = parts.forgetting("block", 0.695, 0.068, 0.958, (0.94, 0.98))
     assert (
         explanation(only(forgetting=m))
-        == "`m` lost nearly all that the base had on general skills: 69.5 → 6.8 of 100. A loss under 10 % is allowed."
+        == "`m` lost nearly all that the base had on general skills. A loss under 10 % is allowed."
     )
 
 

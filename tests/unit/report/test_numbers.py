@@ -303,3 +303,18 @@ def test_every_verdict_has_a_headline():
         "❗ Do not merge yet, not judged",
         "odd",
     ]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "base", "unit", "within"),
+    [
+        ((-0.016, 0.011), 0.0, "rise in malformed answers", (0.0, 0.011)),
+        ((-0.1, 0.3), 0.8, "rise in cut answers", (-0.1, 0.2)),
+        ((-0.1, None), None, "rise in cut answers", (-0.1, None)),
+        ((None, math.inf), 0.5, "rise in cut answers", (None, math.inf)),
+        ((-0.1, 0.3), 0.0, "relative drop", (-0.1, 0.3)),
+    ],
+)
+def test_a_share_neither_falls_below_nothing_nor_rises_above_everything(bounds, base, unit, within):
+    shown = amounts.within_reach(bounds, base, unit)
+    assert shown == pytest.approx(within) if None not in within else shown == within

@@ -60,7 +60,8 @@ def test_a_share_that_was_lost_never_stands_beside_a_score_in_percent(name: str)
     """Scores are out of 100; only a share of answers has a percentage of its own, and it says of what."""
     text = render_comment(of(name))
     rows = [line for line in text.splitlines() if line.startswith("| ") and "→" in line and ("lost" in line)]
-    assert all("% " not in row.split("|")[4] for row in rows)
+    assert rows or name in ("useless", "unsafe")
+    assert not any(re.search(r"→ [\d.]+ %[^|]*lost", row) for row in rows)
     assert "Scores are out of 100. A loss or gain in % is a share of what the base" in text
     assert "Scores are out of 100." in render_html(of(name))
     assert "Scores are out of 100." in on_a_terminal(of(name))

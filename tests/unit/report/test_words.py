@@ -61,10 +61,11 @@ def test_an_example_of_form_says_whether_it_is_well_formed() -> None:
     ],
 )
 def test_what_a_share_rises_of_is_said(unit: str, words: str, rise: str) -> None:
-    assert f"`unsafe` {words} than the base: 0.0 → 100.0 % of the answers (at least 94.0 points more). Under 5" in (
+    assert f"`unsafe` {words} than the base, by 100.0 points (at least 94.0 points). Under 5" in (
         explanation(made(unit))
     )
-    assert f"| under 5 points more | 0.0 → 100.0 % {rise} |" in render_comment(made(unit))
+    cell = f"0.0 → 100.0 % {rise}: 100.0 points more (94.0 to 100.0)"
+    assert f"| {cell} | under 5 points more |" in render_comment(made(unit))
     assert numbers.limit({"block": 0.05}, unit) == f"under 5 points more {rise}"
 
 
@@ -107,6 +108,6 @@ def test_why_names_the_comparison_that_failed() -> None:
         level=0.9, n=200, limit=0.05, reason=f"worse than {DEPLOYED}",
     )  # fmt: skip
     text = render_comment(found)
-    assert "| measurement | against the deployed model | limit | deployed → candidate |" in text
-    assert "| **❌ Task** | lost 12.2 % (9.0 to 15.0) | loss under 5 % | 90.0 → 80.0 |" in text
+    assert "| measurement | deployed → candidate | limit |" in text
+    assert "| **❌ Task** | 90.0 → 80.0: lost 12.2 % (9.0 to 15.0) | loss under 5 % |" in text
     assert text.index("deployed → candidate") < text.index("base → candidate")
