@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -87,3 +88,16 @@ def test_nothing_runs_without_the_tools_and_what_make_says_is_shown(tmp_path: Pa
 def test_no_property_fails_for_being_late_by_the_clock() -> None:
     assert hypothesis.settings.default.deadline is None
     assert hypothesis.settings(max_examples=5).deadline is None
+
+
+def test_make_simulate_finds_the_files_with_simulations_by_their_text() -> None:
+    """It names them to pytest, which would not see a mark that is written in another way."""
+    assert "grep -rl --include='*.py' 'mark[.]slow' tests" in (ROOT / "Makefile").read_text()
+    marked = set()
+    for path in (ROOT / "tests").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert path == Path(__file__) or "add_marker" not in text, f"{path}: mark tests with a decorator"
+        if "slow" in text and any(isinstance(n, ast.Attribute) and n.attr == "slow" for n in ast.walk(ast.parse(text))):
+            assert "mark.slow" in text, f"{path}: write pytest.mark.slow"
+            marked.add(path)
+    assert marked
