@@ -80,9 +80,10 @@ lint: install-dev
 	@status=0; for check in "ruff check ." "ruff format --check ." mypy "lint-imports --no-logo"; do \
 	  echo "--> $$check"; $(BIN)/$$check || status=1; done; exit $$status
 
+# Only the files with such tests: collecting all the others takes longer than many a simulation. One thread: see test.
 # pytest's exit code 5: no test was collected. That is no failure, but it is reported.
 simulate: install-dev
-	@$(BIN)/python -m pytest -m slow $(ARGS); code=$$?; \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $$(grep -rl --include='*.py' 'mark[.]slow' tests) $(ARGS); code=$$?; \
 	if [ $$code -eq 5 ]; then echo "make simulate: no test is marked slow, so nothing was simulated."; else exit $$code; fi
 
 mutants: install-dev

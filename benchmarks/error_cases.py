@@ -26,6 +26,7 @@ from ftgate.measurements.safety import Safety
 from ftgate.measurements.target import Target
 from ftgate.scoring.scores import PairedScores
 from ftgate.stats.power import PairedAccuracy, paired_accuracy, power_by_simulation
+from ftgate.stats.resampling import resampled_sums
 from ftgate.stats.seeding import generator
 from ftgate.stats.sequential import look_size
 from ftgate.verdict import assess
@@ -87,13 +88,15 @@ def decide(
     return assess(measurement.compare(evidence, rng), settings)
 
 
-def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, sizes: Sequence[int] = ()) -> PairedScores:
-    """Item scores; with ``sizes``, in clusters of these sizes."""
-    items = ITEMS[: len(base)]
-    if sizes:
-        names = np.repeat(np.arange(len(sizes)), sizes)
-        items = tuple(replace(item, cluster=f"c{name}") for item, name in zip(items, names, strict=True))
-    return PairedScores.exact(items, base, candidate, binary=binary)
+def scores(base: FloatArray, candidate: FloatArray, *, binary: bool, items: tuple[Item, ...] = ITEMS) -> PairedScores:
+    """Scores of the first of ``items``."""
+    return PairedScores.exact(items[: len(base)], base, candidate, binary=binary)
+
+
+def in_clusters(sizes: Sequence[int]) -> tuple[Item, ...]:
+    """Items in clusters of these sizes."""
+    names = np.repeat(np.arange(len(sizes)), sizes)
+    return tuple(replace(item, cluster=f"c{name}") for item, name in zip(ITEMS, names, strict=False))
 
 
 def right_or_wrong(chances: PairedAccuracy, n: int, rng: Draw) -> tuple[FloatArray, FloatArray]:
@@ -238,19 +241,18 @@ def averaged_trial(
     plan = looks(settings)
 
     def trial(rng: Draw) -> Status:
-        single = answers == (1, 1)
         whole = scores(*averaged(answers, n, loss, rng, base), binary=True)
-        return finding_at_looks(FORGETTING, replace(whole, averaged=not single), settings, plan, rng).status
+        return finding_at_looks(FORGETTING, replace(whole, averaged=answers != (1, 1)), settings, plan, rng).status
 
     return trial
 
 
 def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
     """The same drop in clusters, which ftgate knows about or not."""
+    items = in_clusters([size] * clusters) if clusters_known else ITEMS
 
     def trial(rng: Draw) -> Status:
-        sizes = [size] * clusters if clusters_known else ()
-        item_scores = scores(*grouped(clusters, size, rng), binary=False, sizes=sizes)
+        item_scores = scores(*grouped(clusters, size, rng), binary=False, items=items)
         return decide(FORGETTING, item_scores, PAIRS[: clusters * size], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
@@ -258,10 +260,10 @@ def clustered_trial(clusters: int, size: int, *, clusters_known: bool) -> Trial:
 
 def unequal_trial(clusters: int, spread: float) -> Trial:
     """A drop of exactly the limit by whole clusters, whose sizes differ."""
-    sizes = unequal_sizes(clusters, spread)
+    items = in_clusters(sizes := unequal_sizes(clusters, spread))
 
     def trial(rng: Draw) -> Status:
-        item_scores = scores(*failing_clusters(sizes, rng), binary=True, sizes=sizes)
+        item_scores = scores(*failing_clusters(sizes, rng), binary=True, items=items)
         return decide(FORGETTING, item_scores, PAIRS[: sum(sizes)], ONE_LOOK, looks(ONE_LOOK)[0], rng).status
 
     return trial
@@ -321,10 +323,8 @@ def percentile_trial(error: float, n: int, draws: int = 200) -> Trial:
         where, columns = np.minimum((10 * confidence).astype(int), 9), np.zeros((n, 20))
         columns[np.arange(n), where] = confidence - right
         columns[np.arange(n), 10 + where] = confidence - candidate_right
-        index = rng.integers(0, n, size=(draws, n)) + np.arange(draws)[:, None] * n
-        sums = np.abs(np.bincount(index.ravel(), minlength=draws * n).reshape(draws, n) @ columns) / n
-        rise = sums[:, 10:].sum(axis=1) - sums[:, :10].sum(axis=1)
-        low, high = np.quantile(rise, (0.05, 0.95))
+        sums = np.abs(resampled_sums(columns, rng, draws)) / n
+        low, high = np.quantile(sums[:, 10:].sum(axis=1) - sums[:, :10].sum(axis=1), (0.05, 0.95))
         return Status.PASS if high < RISE else Status.BLOCK if low > RISE else Status.INCONCLUSIVE
 
     return trial

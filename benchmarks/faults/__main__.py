@@ -67,9 +67,11 @@ def scripted(
     with served_files(folder / "site") as site, paid_endpoint(paid) as endpoint:
         local = local_case(folder / "local", site)
         asked = endpoint_case(folder / "endpoint", site, endpoint, paid)
-        for case in (local, asked):
-            warm_up(case, folder / f"warm-{case.name}")
-        for case, count in ((local, number_of_kills - number_of_kills // 3), (asked, number_of_kills // 3)):
+        counts = ((local, number_of_kills - number_of_kills // 3), (asked, number_of_kills // 3))
+        for case, count in counts:
+            if count or (number_of_flips and case is local):
+                warm_up(case, folder / f"warm-{case.name}")
+        for case, count in counts:
             if count:
                 failures += _kills(case, folder, count, rng, aim)
         if number_of_flips:

@@ -91,7 +91,7 @@ def _ends_with(wanted: str, text: str) -> bool:
 def _ordered(wanted: list[str], text: str) -> bool:
     answer, position = normalized(text), 0
     for word in wanted:
-        match = regex.search(whole_words(normalized(word)), answer, pos=position)
+        match = whole_words(normalized(word)).search(answer, pos=position)
         if match is None:
             return False
         position = match.end()

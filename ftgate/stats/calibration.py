@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ftgate.stats import checks, normal
 from ftgate.stats.auroc import AurocInterval, auroc, auroc_interval
 from ftgate.stats.checks import FloatArray
+from ftgate.stats.resampling import resampled_sums
 
 __all__ = [
     "AurocInterval",
@@ -30,8 +31,6 @@ __all__ = [
 ]
 
 Scheme = Literal["width", "mass"]
-_CELLS = 2_000_000
-"""Resampled items held in memory at once."""
 _SMALLEST_PROBABILITY = 1e-12
 FARTHEST_BIN = 2.5
 """The most that one bin counts towards miscalibration, in standard deviations of its sum (:func:`ece_over_chance`)."""
@@ -203,7 +202,7 @@ def ece_difference(
     columns = np.hstack([_by_bin(conf, conf - y, bins) for conf, y in np.vsplit(table, 2)])
     first, second = (half.sum(axis=1) for half in np.hsplit(columns, 2))
     errors = [float(e[0]) for e in _errors(columns.sum(axis=0, keepdims=True), n)]
-    star_first, star_second = _errors(_resample(columns, rng, checks.at_least("draws", draws, 100)), n)
+    star_first, star_second = _errors(resampled_sums(columns, rng, checks.at_least("draws", draws, 100)), n)
     stars, gaps = star_second - star_first, second - first
     error, gap_error = float(stars.std(ddof=1)), float(gaps.std(ddof=1)) / math.sqrt(n)
     own, reach = second if sign > 0 else first, normal.critical(alpha / 2)
@@ -296,15 +295,3 @@ def _errors(sums: FloatArray, n: int) -> tuple[FloatArray, FloatArray]:
     """ECE of base and candidate from per-bin sums, shape (draws, 2 bins) -> twice (draws,)."""
     half = sums.shape[1] // 2
     return np.abs(sums[:, :half]).sum(axis=1) / n, np.abs(sums[:, half:]).sum(axis=1) / n
-
-
-def _resample(columns: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
-    """Column sums of ``draws`` resamples of the rows, shape (draws, columns), a block of draws at a time."""
-    n, rows = len(columns), max(1, _CELLS // len(columns))
-    parts = []
-    for done in range(0, draws, rows):
-        size = min(rows, draws - done)
-        index = rng.integers(0, n, size=(size, n)) + np.arange(size)[:, None] * n
-        counts = np.bincount(index.ravel(), minlength=size * n).reshape(size, n)
-        parts.append(counts.astype(np.float64) @ columns)
-    return np.vstack(parts)

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -22,8 +23,8 @@ from ftgate.stats.interval import edge
 
 FARTHEST = 1e6
 """A bound beyond this is reported as infinite, and an estimate beyond it has no bounds."""
-_CELLS = 2_000_000
-"""Resampled items held in memory at once (16 bytes each, about)."""
+_CELLS = 250_000
+"""Resampled items held in memory at once: 16 bytes each, about, which stay in a processor's cache."""
 _TAIL_DRAWS = 20
 """A quantile with fewer resamples beyond it is extrapolated."""
 
@@ -43,10 +44,8 @@ class Resampled:
         self._mean_x, self._mean_y = float(x.mean()), float(y.mean())
         dx, dy = x - self._mean_x, y - self._mean_y
         columns = np.column_stack([dx, dy, dx * dx, dx * dy, dy * dy])
-        rows = max(1, _CELLS // self._n)
         draws = checks.at_least("draws", draws, 200)
-        parts = [self._draw(columns, min(rows, draws - done), rng) for done in range(0, draws, rows)]
-        self._sums: FloatArray = np.vstack(parts).T
+        self._sums: FloatArray = np.ascontiguousarray(resampled_sums(columns, rng, draws).T)
         # Drawn even when unused: then the items drawn never depend on the floor.
         self._shift: FloatArray = rng.standard_normal(draws) * math.sqrt(noise)
 
@@ -54,13 +53,6 @@ class Resampled:
     def size(self) -> int:
         """The number of items or clusters."""
         return self._n
-
-    def _draw(self, columns: FloatArray, rows: int, rng: np.random.Generator) -> FloatArray:
-        index = rng.integers(0, self._n, size=(rows, self._n))
-        index += np.arange(rows)[:, None] * self._n
-        counts = np.bincount(index.ravel(), minlength=rows * self._n).reshape(rows, self._n)
-        sums: FloatArray = counts.astype(np.float64) @ columns
-        return sums
 
     def test(self, t: float) -> tuple[float, FloatArray]:
         """T(t) of the sample, and T*(t) of shape (draws,)."""
@@ -74,13 +66,18 @@ class Resampled:
         w = self._x - t * self._y
         sx, sy, sxx, sxy, syy = self._sums
         total = sx - t * sy
-        variance = np.maximum(sxx - 2 * t * sxy + t * t * syy - total * total / n, 0.0) / (n - 1)
-        return (
-            self._mean_x - t * self._mean_y,
-            (float(w.var(ddof=1)) + least) / n + extra,
-            total / n + t * self._shift,
-            (variance + least) / n + extra,
-        )
+        variance = sxx - 2 * t * sxy
+        variance += t * t * syy
+        variance -= total * total / n
+        np.maximum(variance, 0.0, out=variance)
+        variance /= n - 1
+        variance += least
+        variance /= n
+        variance += extra
+        total /= n
+        if self._noise:
+            total += t * self._shift
+        return self._mean_x - t * self._mean_y, (float(w.var(ddof=1)) + least) / n + extra, total, variance
 
     def level_above(self, t: float) -> float:
         """The one-sided p of "it is at most t", at this t alone."""
@@ -125,10 +122,10 @@ class BoundSearch:
 
     def bound(self, alpha: float) -> float:
         """Where ``level`` falls below ``alpha``; ``limit`` if it does not, infinite if that is too far."""
-        inside = self.start
+        inside, level = self.start, cache(self.level)  # the ends of the last step are asked for again
         for outside in self._steps():
-            if self.level(outside) < alpha:
-                return edge(lambda t: self.level(t) - alpha, inside, outside)
+            if level(outside) < alpha:
+                return edge(lambda t: level(t) - alpha, inside, outside)
             if outside == self.limit:
                 return self.limit
             inside = outside
@@ -153,6 +150,24 @@ class BoundSearch:
         while abs(step) < FARTHEST:
             yield nearest(self.start + step, self.limit)
             step *= 2
+
+
+def resampled_sums(columns: FloatArray, rng: np.random.Generator, draws: int) -> FloatArray:
+    """Column sums of ``draws`` resamples of the rows of ``columns``, shape (draws, number of columns).
+
+    A block of resamples at a time, all blocks of about the same size: a small one at the end would be summed in another
+    order by the library for linear algebra.
+    """
+    n, parts = len(columns), []
+    blocks = min(draws, max(1, draws * n // _CELLS))
+    for block in range(blocks):
+        rows = draws * (block + 1) // blocks - draws * block // blocks
+        index = rng.integers(0, n, size=(rows, n))
+        index += np.arange(rows)[:, None] * n
+        counts = np.bincount(index.ravel(), minlength=rows * n).reshape(rows, n)
+        parts.append(counts.astype(np.float64) @ columns)
+    sums: FloatArray = np.vstack(parts)
+    return sums
 
 
 def sums_by_cluster(columns: Sequence[FloatArray], clusters: Sequence[Hashable] | None) -> list[FloatArray]:
@@ -204,7 +219,7 @@ def _level(statistic: float, stars: FloatArray) -> float:
     1/B.
     """
     at_most = stars <= statistic
-    count = int(at_most.sum())
+    count = int(np.count_nonzero(at_most))
     if count == len(stars):
         return 1.0
     share = 0.0

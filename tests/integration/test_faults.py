@@ -79,6 +79,9 @@ from benchmarks.faults import flips
 from ftgate.jobs import journal_lines
 flips.KINDS = ("journal",)
 journal_lines._checksum = lambda body: b"0" * 32
+difference, used = flips.difference, []
+flips.difference = lambda *reports: used.append(reports) or difference(*reports)
+flips.interrupted = lambda: bool(used)  # the first one is enough
 """
     done = campaign("--kills", "0", "--flips", "50", "--seed", "3", first=no_checksum)
     assert done.returncode == 1, done.stderr[-2000:]

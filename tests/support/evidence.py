@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,11 @@ from ftgate.verdict import assess
 
 def items(n: int, tags: Sequence[tuple[str, ...]] = (), clusters: Sequence[str | None] = ()) -> tuple[Item, ...]:
     """Items i0, i1, ... with four options, the first of them right."""
+    return _items(n, tuple(tags), tuple(clusters))
+
+
+@lru_cache(maxsize=64)  # simulations ask for the same ones in every run
+def _items(n: int, tags: tuple[tuple[str, ...], ...], clusters: tuple[str | None, ...]) -> tuple[Item, ...]:
     plain = [Item(f"i{i}", (Message("user", f"question {i}"),), ("a", "b", "c", "d"), "a") for i in range(n)]
     tagged = [replace(item, tags=tags[i]) for i, item in enumerate(plain)] if tags else plain
     return tuple(replace(item, cluster=clusters[i]) for i, item in enumerate(tagged)) if clusters else tuple(tagged)

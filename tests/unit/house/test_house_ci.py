@@ -87,3 +87,11 @@ def test_nothing_runs_without_the_tools_and_what_make_says_is_shown(tmp_path: Pa
 def test_no_property_fails_for_being_late_by_the_clock() -> None:
     assert hypothesis.settings.default.deadline is None
     assert hypothesis.settings(max_examples=5).deadline is None
+
+
+def test_make_simulate_finds_the_files_with_simulations_by_their_text() -> None:
+    """It names them to pytest, which would not see a mark that is written in another way."""
+    assert "grep -rl --include='*.py' 'mark[.]slow' tests" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    other_ways = re.compile(r"add_marker|from pytest import|= pytest\.mark$|getattr\(pytest", re.MULTILINE)
+    paths = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    assert not [path for path in paths if other_ways.search(path.read_text(encoding="utf-8"))]

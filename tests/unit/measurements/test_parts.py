@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from support.evidence import described, evidence_of, items
@@ -99,6 +101,7 @@ def test_tags_and_topics_are_one_family_and_untested_topics_keep_their_places() 
     assert code.interval == pytest.approx((expected.low, expected.high))
 
 
+@cache
 def mapped(n: int) -> TailMap:
     ids = tuple(f"i{i}" for i in range(n))
     topics = tuple(TOPICS[i % 5] for i in range(n))

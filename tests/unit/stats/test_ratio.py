@@ -45,6 +45,20 @@ def every_table(sizes: range) -> np.ndarray:
     )
 
 
+@pytest.mark.parametrize("theta", [1e-6, 0.3, 0.85, 0.9, 1.0, 1.7, 1e6])
+@pytest.mark.parametrize("correction", [True, False])
+def test_one_table_has_every_bit_of_the_statistic_of_many(theta: float, correction: bool) -> None:
+    cells = np.vstack([every_table(range(1, 9)), np.random.default_rng(1).integers(1, 900, (200, 4))])
+    one_by_one = [score_statistic(PairedCounts(*row), theta, correction=correction) for row in cells.tolist()]
+    assert one_by_one == score_statistics(cells, theta, correction=correction).tolist()
+
+
+@pytest.mark.parametrize("theta", [0.0, -1.0, math.inf, math.nan])
+def test_what_is_no_ratio_is_named(theta: float) -> None:
+    with pytest.raises(ValueError, match="a positive ratio was expected"):
+        score_statistic(PairedCounts(1, 1, 1, 1), theta)
+
+
 def test_published_interval_without_correction() -> None:
     counts = PairedCounts(1, 1, 7, 12)
     z = stats.norm.isf(0.025)
