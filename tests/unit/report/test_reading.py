@@ -45,7 +45,7 @@ def test_no_report_of_a_run_contradicts_itself() -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"status": "block"}, "verdict allow, and measurements.forgetting is block"),
+        ({"status": "block"}, "measurements.forgetting: status block, and by its interval and limits it is pass"),
         ({"status": "inconclusive"}, "verdict allow, and measurements.forgetting is inconclusive"),
         ({"status": "error", "tier": "supporting"}, "verdict allow, and measurements.forgetting is error"),
         ({"n": 0}, "measurements.forgetting: status pass, and it has no items"),
