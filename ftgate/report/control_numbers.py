@@ -27,6 +27,11 @@ AGAINST_ITSELF = ("a_a", "zero_delta")
 
 def control_problems(report: Report) -> Iterator[str]:
     """Controls whose outcome does not follow from their numbers, by place."""
+    for control, outcomes in report.controls.items():
+        of_each = mapping(outcomes) if control in (*AGAINST_ITSELF, "positive_control") else {}
+        for name, outcome in of_each.items():
+            if not isinstance(ok := mapping(outcome).get("ok"), bool | None):
+                yield f"controls.{control}.{name}: ok is {ok!r:.40}: true, false or null was expected"
     for control in AGAINST_ITSELF:
         outcomes = mapping(report.controls.get(control))
         for name, outcome in outcomes.items():

@@ -30,6 +30,10 @@ RULES: tuple[str, ...] = get_args(EvidenceSettings.model_fields["early_stopping"
 """The rules by which a run may stop early."""
 
 
+DECIDE_AGAIN = "decide it again from its answers: ftgate decide FOLDER; or run `ftgate run` again"
+"""What to do about a report that no run wrote so."""
+
+
 def read_report(path: Path | str) -> Report:
     """The report in ``path``, a file or the output folder of a run.
 
@@ -39,7 +43,7 @@ def read_report(path: Path | str) -> Report:
     if "schema_version" not in report.model_fields_set:
         raise ConfigurationError(
             f"{path}: schema_version is missing: no run leaves it out, so the file is damaged or was edited",
-            hint="decide it again from its answers: ftgate decide FOLDER; or run `ftgate run` again",
+            hint=DECIDE_AGAIN,
         )
     if report.schema_version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
         raise ConfigurationError(
@@ -49,7 +53,7 @@ def read_report(path: Path | str) -> Report:
     if problem := next(contradictions(report), ""):
         raise ConfigurationError(
             f"{path}: {problem}: no run writes that, so the file is damaged or was edited",
-            hint="decide it again from its answers: ftgate decide FOLDER; or run `ftgate run` again",
+            hint=DECIDE_AGAIN,
         )
     return report
 
@@ -92,6 +96,11 @@ def _stopping(report: Report) -> Iterator[str]:
     gating = {name: m for name, m in report.measurements.items() if m.gates}
     yield from (f"measurements.{n} is {m.status}" for n, m in gating.items() if m.status in STOPPING)
     yield from (f"measurements.{n}.incumbent is {part.status}" for n, part in deployed.failing(report))
+    if not report.reasons:
+        yield "reasons is empty"
+    passed = [name for name, m in gating.items() if m.status == "pass"]
+    named = [name for name in passed if any(reason.startswith((f"{name}: ", f"{name} (")) for reason in report.reasons)]
+    yield from (f"measurements.{name} is pass, and reasons name it" for name in named)
     if report.smoke_test:
         yield "it was a smoke test"
     if report.measurements and all(m.status == "not_applicable" for m in gating.values()):
