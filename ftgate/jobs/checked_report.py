@@ -97,7 +97,8 @@ def departures(report: Report, policy: Policy) -> Iterator[str]:
 def _departures(m: MeasurementReport, measurement: AnyMeasurement, policy: Policy) -> Iterator[str]:
     rules = policy.evidence
     if (m.kind or measurement.kind, m.tier) != (measurement.kind, measurement.tier):
-        yield f"{m.tier} and of kind {m.kind!r:.40}, and in its policy {measurement.tier} and of kind {measurement.kind}"
+        here = f"{m.tier} and of kind {m.kind or measurement.kind:.40}"
+        yield f"{here}, and in its policy {measurement.tier} and of kind {measurement.kind}"
     limits = {"block" if measurement.worse == "up" else "min_gain": measurement.limit_of(m.unit)}
     limits |= {} if measurement.warn_limit is None else {"warn": measurement.warn_limit}
     if not _same(m.limits, limits):

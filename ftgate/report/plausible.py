@@ -89,7 +89,8 @@ def _of_counts(m: MeasurementReport, items: int | None) -> Iterator[str]:
         yield f"n {m.n} is more than its rows, {m.rows}"
     rows = m.n if m.rows is None else m.rows
     if items is not None and rows > items:
-        yield f"{'n' if m.rows is None else 'rows'} {rows} is more than its suite has (provenance.suites: {items} items)"
+        field = "n" if m.rows is None else "rows"
+        yield f"{field} {rows} is more than its suite has (provenance.suites: {items} items)"
 
 
 def _without_width(interval: tuple[Number, Number]) -> bool:
