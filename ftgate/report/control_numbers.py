@@ -95,6 +95,8 @@ def _alike_problem(outcome: Mapping[str, Any], name: str, m: MeasurementReport |
     p_value, change = _number(outcome["p_value"]), _number(outcome.get("change"))
     if p_value is None or not 0 < p_value <= 1:
         return f"p_value {outcome['p_value']!r:.40}: a number above 0, and at most 1, was expected"
+    if change is None and outcome.get("change") is not None:
+        return f"change {outcome['change']!r:.40}: a number or null was expected"
     tolerance = None if m is None else _tolerance(name, m)
     if outcome.get("ok") is not True or m is None or tolerance is None:
         return ""

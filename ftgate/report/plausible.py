@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ftgate.measurements.estimate import ABSOLUTE, CORRECTED, RELATIVE
 from ftgate.measurements.registry import kind_of
+from ftgate.report.numbers import finite
 from ftgate.report.schema import MeasurementReport, Number, Report, mapping
 
 CLOSE = 1e-9
@@ -68,8 +69,7 @@ def _of_scores(m: MeasurementReport) -> Iterator[str]:
     alike = m.regressed + m.improved >= m.n or (abs(m.base - m.candidate) <= CLOSE and abs(m.change) <= CLOSE)
     if m.status != "block" and _without_width(m.interval) and (by_test or not alike):
         yield f"its interval has no width ({m.interval[0]:g}), on {m.n} items"
-    above_floor = "floor" in m.method or CORRECTED in m.method
-    if not by_test and (not m.method.startswith(BOOTSTRAP) or above_floor):
+    if not by_test and (not m.method.startswith(BOOTSTRAP) or CORRECTED in m.method):
         return
     change = _change(m, m.base, m.candidate)
     if change is not None and abs(change - m.change) > ROUNDED * max(1.0, abs(change)):
@@ -79,7 +79,9 @@ def _of_scores(m: MeasurementReport) -> Iterator[str]:
 def _change(m: MeasurementReport, base: float, candidate: float) -> float | None:
     """The change from ``base`` to ``candidate`` in the measurement's unit; None where that cannot be said."""
     if m.unit == RELATIVE:
-        return 1 - candidate / base if base > ROUNDED else None
+        floor = finite(m.details.get("judge_floor")) or 0.0
+        known = base - floor > ROUNDED and ("floor" in m.method) is ("judge_floor" in m.details)
+        return (base - candidate) / (base - floor) if known else None
     return base - candidate if m.unit == ABSOLUTE else candidate - base
 
 
