@@ -135,10 +135,10 @@ def _unfit(fitness: Mapping[str, Any]) -> Iterator[str]:
     if fitness.get("fit") is not True:
         return
     judged = bool(fitness.get("kinds"))  # a judge that labels refusals is not asked for the gap
-    known = "known_auroc_low" if fitness.get("known_auroc_low") is not None else ""
+    on_known_answers = "known_auroc_low" if fitness.get("known_auroc_low") is not None else ""
     tests = (
         ("auroc_low", MIN_AUROC, math.inf, "above"),
-        (known, MIN_KNOWN_AUROC, math.inf, "above"),
+        (on_known_answers, MIN_KNOWN_AUROC, math.inf, "above"),
         ("gap" if judged else "", MIN_GAP, math.inf, "at least"),
         ("retest_shift", 0.0, MAX_RETEST_SHIFT, "at most"),
         ("unparseable", 0.0, MAX_UNPARSEABLE, "at most"),

@@ -80,8 +80,8 @@ def _change(m: MeasurementReport, base: float, candidate: float) -> float | None
     """The change from ``base`` to ``candidate`` in the measurement's unit; None where that cannot be said."""
     if m.unit == RELATIVE:
         floor = finite(m.details.get("judge_floor")) or 0.0
-        known = base - floor > ROUNDED and ("floor" in m.method) is ("judge_floor" in m.details)
-        return (base - candidate) / (base - floor) if known else None
+        follows = base - floor > ROUNDED and ("floor" in m.method) is ("judge_floor" in m.details)
+        return (base - candidate) / (base - floor) if follows else None
     return base - candidate if m.unit == ABSOLUTE else candidate - base
 
 
